@@ -1,0 +1,255 @@
+//! Binding: the parameters that the user signed are those of the request that came (protocol, section 3).
+//!
+//! Each item is projected onto its bound parameters, put into canonical form (RFC 8785) and digested; each digest must be a signed
+//! one. Whatever else the request has must be on the call's list of what Core adds. Refuses anything unknown.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use crate::call::{Bound as BoundParameter, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
+use crate::identity::Project;
+use crate::intent::{ITEMS_MAX, Intended, ItemDigest};
+use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
+use crate::jws::sha256;
+
+/// Why a request is not what was signed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BindRejection {
+    /// The body is not JSON that both ends read alike.
+    #[error("the body: {0}")]
+    Json(#[from] JsonRejection),
+    /// The body is not of the call's shape.
+    #[error("the body has no items where the call has them")]
+    Shape,
+    /// More items than an intent can cover, or none.
+    #[error("the request has no item, or more than {ITEMS_MAX}")]
+    ItemCount,
+    /// A member that the call does not know.
+    #[error(transparent)]
+    Unknown(#[from] UnknownMember),
+    /// A bound parameter stands in two places.
+    #[error("the bound parameter {0:?} stands in two places")]
+    Ambiguous(String),
+    /// A bound parameter has a value that two ends may read differently.
+    #[error(
+        "the bound parameter {0:?} has a number that is not an integer of at most 53 bits, or is no set of strings"
+    )]
+    Value(String),
+    /// The item repeats another username.
+    #[error("an item names another user")]
+    Username,
+    /// The item shows another project than the intent.
+    #[error("an item shows another project than the intent")]
+    Project,
+    /// An item that no signed digest covers.
+    #[error("the parameters are not those that the user signed")]
+    Parameters,
+}
+
+/// One item's bound parameters: where a call's authority comes from, and nothing else's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Projection<'b>(Vec<(String, Json<'b>)>);
+
+impl<'b> Projection<'b> {
+    /// The bound parameter of that name; null if the request had none.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &Json<'b> {
+        self.0.iter().find(|(parameter, _)| parameter == name).map_or(&Json::Null, |(_, value)| value)
+    }
+
+    /// The canonical form (RFC 8785).
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        // Writing to memory, of a value without floats, cannot fail; an empty text would equal no signed digest.
+        serde_json_canonicalizer::to_vec(self).unwrap_or_default()
+    }
+
+    /// What the user signs for this item.
+    #[must_use]
+    pub fn digest(&self) -> ItemDigest {
+        sha256(&[&self.canonical()])
+    }
+
+    fn of(bound: &[BoundParameter], item: &Json<'b>) -> Result<Self, BindRejection> {
+        bound
+            .iter()
+            .map(|parameter| Ok((parameter.name.clone(), value_of(parameter, item)?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl Serialize for Projection<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+fn value_of<'b>(parameter: &BoundParameter, item: &Json<'b>) -> Result<Json<'b>, BindRejection> {
+    let mut found = parameter.at.iter().filter_map(|pointer| pointer.find(item));
+    let value = found.next().map_or(Json::Null, Cow::into_owned);
+    if found.next().is_some() {
+        return Err(BindRejection::Ambiguous(parameter.name.clone()));
+    }
+    if !is_exact(&value) {
+        return Err(BindRejection::Value(parameter.name.clone()));
+    }
+    match parameter.kind {
+        Kind::Plain => Ok(value),
+        Kind::Tree => Ok(without_zeros(value)),
+        Kind::Set => sorted(value).ok_or_else(|| BindRejection::Value(parameter.name.clone())),
+    }
+}
+
+/// Whether both ends read every number alike.
+fn is_exact(value: &Json<'_>) -> bool {
+    match value {
+        Json::Float(_) => false,
+        Json::Integer(number) => (-INTEGER_MAX..=INTEGER_MAX).contains(number),
+        Json::Array(elements) => elements.iter().all(is_exact),
+        Json::Object(members) => members.iter().all(|(_, value)| is_exact(value)),
+        Json::Null | Json::Bool(_) | Json::String(_) => true,
+    }
+}
+
+/// Without the members, at every depth, that Go writes for "absent"; null if nothing is left. An array keeps its elements, whatever
+/// they are: none of them can be absent.
+fn without_zeros(value: Json<'_>) -> Json<'_> {
+    let pruned = without_zero_members(value);
+    if pruned.is_zero() { Json::Null } else { pruned }
+}
+
+fn without_zero_members(value: Json<'_>) -> Json<'_> {
+    match value {
+        Json::Object(members) => {
+            let kept = members.into_iter().map(|(name, value)| (name, without_zero_members(value)));
+            Json::Object(kept.filter(|(_, value)| !value.is_zero()).collect())
+        }
+        Json::Array(elements) => Json::Array(elements.into_iter().map(without_zero_members).collect()),
+        other @ (Json::Null | Json::Bool(_) | Json::Integer(_) | Json::Float(_) | Json::String(_)) => other,
+    }
+}
+
+/// A set of strings in one order: by code unit of UTF-16, as JavaScript sorts. Null is the empty set.
+fn sorted(value: Json<'_>) -> Option<Json<'_>> {
+    let mut elements = match value {
+        Json::Array(elements) => elements,
+        Json::Null => Vec::new(),
+        Json::Bool(_) | Json::Integer(_) | Json::Float(_) | Json::String(_) | Json::Object(_) => return None,
+    };
+    if elements.iter().any(|element| element.as_str().is_none()) {
+        return None;
+    }
+    elements.sort_by(|a, b| {
+        let units = |element: &Json<'_>| element.as_str().unwrap_or_default().encode_utf16().collect::<Vec<_>>();
+        units(a).cmp(&units(b))
+    });
+    Some(Json::Array(elements))
+}
+
+/// A request's body, taken apart by its call's row: every item projected and digested, nothing unknown in it.
+#[derive(Clone, Debug)]
+pub struct Items<'b> {
+    bytes: &'b [u8],
+    body: Json<'b>,
+    projections: Vec<Projection<'b>>,
+    digests: Vec<ItemDigest>,
+}
+
+impl<'b> Items<'b> {
+    /// Takes a body apart. An empty one is `{}`: a `GET` has none.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn read(row: &Row, bytes: &'b [u8]) -> Result<Self, BindRejection> {
+        let body = if bytes.is_empty() { Json::Object(Vec::new()) } else { Json::parse(bytes, DEPTH_MAX)? };
+        let mut projections = Vec::new();
+        for item in items_of(row.items(), &body)? {
+            row.allowed().check(item)?;
+            projections.push(Projection::of(row.bound(), item)?);
+        }
+        if projections.is_empty() || projections.len() > ITEMS_MAX {
+            return Err(BindRejection::ItemCount);
+        }
+        let digests = projections.iter().map(Projection::digest).collect();
+        Ok(Self { bytes, body, projections, digests })
+    }
+
+    /// What the user has to have signed.
+    #[must_use]
+    pub fn digests(&self) -> &[ItemDigest] {
+        &self.digests
+    }
+
+    /// The items' bound parameters.
+    #[must_use]
+    pub fn projections(&self) -> &[Projection<'b>] {
+        &self.projections
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub const fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// The body as it was read. What is not bound has no authority: it may say how an answer is shown, never what is done.
+    #[must_use]
+    pub const fn body(&self) -> &Json<'b> {
+        &self.body
+    }
+}
+
+fn items_of<'v, 'b>(at: ItemsAt, body: &'v Json<'b>) -> Result<&'v [Json<'b>], BindRejection> {
+    match (at, body) {
+        (ItemsAt::Whole, Json::Object(_)) => Ok(std::slice::from_ref(body)),
+        (ItemsAt::Bulk, Json::Object(members)) => match members.as_slice() {
+            [(name, Json::Array(items))] if name == "items" => Ok(items),
+            _ => Err(BindRejection::Shape),
+        },
+        _ => Err(BindRejection::Shape),
+    }
+}
+
+impl<'h> Intended<'h> {
+    /// Shows that what was signed is what came.
+    ///
+    /// # Errors
+    /// How they differ.
+    pub fn bind<'b>(self, items: Items<'b>) -> Result<Bound<'h, 'b>, BindRejection> {
+        let row = &self.request.row;
+        for item in items_of(row.items(), &items.body)? {
+            let shown = |pointer: Option<&Pointer>| pointer.and_then(|pointer| pointer.find(item));
+            if shown(row.username()).is_some_and(|shown| shown.as_str() != Some(self.request.username.as_str())) {
+                return Err(BindRejection::Username);
+            }
+            if shown(row.project()).is_some_and(|shown| !is_project(&shown, self.intent.project.as_ref())) {
+                return Err(BindRejection::Project);
+            }
+        }
+        if !self.intent.covers(&items.digests) {
+            return Err(BindRejection::Parameters);
+        }
+        Ok(Bound { intended: self, items })
+    }
+}
+
+/// Null is no project; the empty string is nobody's.
+fn is_project(shown: &Json<'_>, signed: Option<&Project>) -> bool {
+    match signed {
+        None => *shown == Json::Null,
+        Some(project) => shown.as_str() == Some(project.as_str()),
+    }
+}
+
+/// A request whose parameters its user signed. Made by [`Intended::bind`] alone.
+#[derive(Debug)]
+pub struct Bound<'h, 'b> {
+    pub(crate) intended: Intended<'h>,
+    pub(crate) items: Items<'b>,
+}

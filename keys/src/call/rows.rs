@@ -1,0 +1,335 @@
+//! The standard rows: every call of a UCloud provider that a user can cause.
+//!
+//! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets, scripts, parameters,
+//! resources. How a reading is shown (paging, order, what to include) stands among what Core adds.
+
+use crate::call::{BoundSpec, Class, Items, Kind, Method, RowSpec, Transport};
+use crate::identity::CallName;
+
+/// What Core repeats of a resource (job, drive, link, …) beside its specification.
+const RESOURCE: [&str; 8] = [
+    "/createdAt",
+    "/owner",
+    "/permissions",
+    "/updates",
+    "/status",
+    "/providerGeneratedId",
+    "/output",
+    "/specification",
+];
+
+/// All standard rows.
+pub(super) fn standard() -> Vec<RowSpec> {
+    let mut rows = files();
+    rows.extend(drives());
+    rows.extend(jobs());
+    rows.extend(resources());
+    rows.extend(others());
+    rows
+}
+
+fn files() -> Vec<RowSpec> {
+    vec![
+        row("files.browse", Method::Post, "files/browse", Items::Whole, Class::Read)
+            .bind_at("path", &["/browse/flags/path", "/Browse/flags/path"], Kind::Plain)
+            .adds(&["/resolvedCollection", "/browse", "/Browse"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.retrieve", Method::Post, "files/retrieve", Items::Whole, Class::Read)
+            .bind_at("id", &["/retrieve/id", "/Retrieve/id"], Kind::Plain)
+            .adds(&["/resolvedCollection", "/retrieve", "/Retrieve"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.createFolder", Method::Post, "files/folder", Items::Bulk, Class::Write)
+            .bind("id", "/id")
+            .bind_tree("conflictPolicy", "/conflictPolicy")
+            .adds(&["/resolvedCollection"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.move", Method::Post, "files/move", Items::Bulk, Class::Write)
+            .bind("oldId", "/oldId")
+            .bind("newId", "/newId")
+            .bind_tree("conflictPolicy", "/conflictPolicy")
+            .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
+            .project("/resolvedNewCollection/owner/project"),
+        row("files.copy", Method::Post, "files/copy", Items::Bulk, Class::Write)
+            .bind("oldId", "/oldId")
+            .bind("newId", "/newId")
+            .bind_tree("conflictPolicy", "/conflictPolicy")
+            .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
+            .project("/resolvedNewCollection/owner/project"),
+        row("files.trash", Method::Post, "files/trash", Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&["/resolvedCollection"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.emptyTrash", Method::Post, "files/emptyTrash", Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&["/resolvedCollection"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.createUpload", Method::Post, "files/upload", Items::Bulk, Class::Write)
+            .bind("id", "/id")
+            .bind_tree("type", "/type")
+            .bind_tree("conflictPolicy", "/conflictPolicy")
+            .adds(&["/resolvedCollection", "/supportedProtocols"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.createDownload", Method::Post, "files/download", Items::Bulk, Class::Read)
+            .bind("id", "/id")
+            .adds(&["/resolvedCollection"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.delete", Method::Delete, "files", Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&RESOURCE)
+            .project("/owner/project"),
+        row("files.transfer", Method::Post, "files/transfer", Items::Bulk, Class::Write)
+            .bind_tree("type", "/type")
+            .bind_tree("sourcePath", "/sourcePath")
+            .bind_tree("destinationPath", "/destinationPath")
+            .bind_tree("sourceProvider", "/sourceProvider")
+            .bind_tree("destinationProvider", "/destinationProvider")
+            .bind_tree("session", "/session")
+            .bind_tree("selectedProtocol", "/selectedProtocol")
+            .bind_tree("protocolParameters", "/protocolParameters")
+            .adds(&[
+                "/sourceDrive",
+                "/destinationDrive",
+                "/sourceCollection",
+                "/destinationCollection",
+                "/supportedProtocols",
+            ]),
+        row("files.streamingSearch", Method::Get, "files", Items::Whole, Class::Read)
+            .over_websocket()
+            .bind("query", "/query")
+            .bind_tree("currentFolder", "/currentFolder")
+            .adds(&["/owner", "/flags", "/category"])
+            .project("/owner/project"),
+    ]
+}
+
+fn drives() -> Vec<RowSpec> {
+    let path = "files/collections";
+    vec![
+        row("files.collections.create", Method::Post, path, Items::Bulk, Class::Write)
+            .bind_tree("specification", "/specification")
+            .adds(&RESOURCE)
+            .adds(&["/id"])
+            .project("/owner/project"),
+        row("files.collections.delete", Method::Delete, path, Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&RESOURCE)
+            .project("/owner/project"),
+        row("files.collections.rename", Method::Post, "files/collections/rename", Items::Bulk, Class::Write)
+            .bind("id", "/id")
+            .bind("newTitle", "/newTitle"),
+        acl("files.collections.updateAcl", "files/collections/updateAcl"),
+        labels("files.collections.updateLabels", "files/collections/onUpdatedLabels"),
+    ]
+}
+
+fn jobs() -> Vec<RowSpec> {
+    vec![
+        row("jobs.create", Method::Post, "jobs", Items::Bulk, Class::Danger)
+            .bind_tree("specification", "/specification")
+            .adds(&RESOURCE)
+            .adds(&["/id"])
+            .project("/owner/project"),
+        row("jobs.terminate", Method::Post, "jobs/terminate", Items::Bulk, Class::Danger)
+            .bind("id", "/id")
+            .adds(&RESOURCE)
+            .project("/owner/project"),
+        row("jobs.extend", Method::Post, "jobs/extend", Items::Bulk, Class::Write)
+            .bind("jobId", "/job/id")
+            .bind_tree("requestedTime", "/requestedTime")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        row("jobs.suspend", Method::Post, "jobs/suspend", Items::Bulk, Class::Write)
+            .bind("id", "/job/id")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        row("jobs.unsuspend", Method::Post, "jobs/unsuspend", Items::Bulk, Class::Danger)
+            .bind("id", "/job/id")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        row("jobs.openInteractiveSession", Method::Post, "jobs/interactiveSession", Items::Bulk, Class::Danger)
+            .bind("id", "/job/id")
+            .bind("rank", "/rank")
+            .bind("sessionType", "/sessionType")
+            .bind_tree("target", "/target")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        row("jobs.openTerminalInFolder", Method::Post, "jobs/openTerminalInFolder", Items::Bulk, Class::Danger)
+            .bind("folder", "/folder"),
+        row("jobs.follow", Method::Get, "jobs", Items::Whole, Class::Read)
+            .at("/ucloud/jobs.provider.{p}/websocket")
+            .over_websocket()
+            .bind("id", "/job/id")
+            .adds(&["/job", "/type", "/streamId"])
+            .project("/job/owner/project"),
+        row("jobs.requestDynamicParameters", Method::Post, "jobs/requestDynamicParameters", Items::Whole, Class::Read)
+            .bind_tree("name", "/application/metadata/name")
+            .bind_tree("version", "/application/metadata/version")
+            .adds(&["/owner", "/application"])
+            .project("/owner/project"),
+        row("jobs.attachResource", Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
+            .bind("jobId", "/job/id")
+            .bind_tree("resource", "/resource")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        row("jobs.detachResource", Method::Post, "jobs/detachResource", Items::Whole, Class::Write)
+            .bind("jobId", "/job/id")
+            .bind_tree("resource", "/resource")
+            .adds(&["/job"])
+            .project("/job/owner/project"),
+        acl("jobs.updateAcl", "jobs/updateAcl"),
+        labels("jobs.updateLabels", "jobs/onUpdatedLabels"),
+    ]
+}
+
+/// Public links, public addresses, licences, private networks and shares: alike but for their names.
+fn resources() -> Vec<RowSpec> {
+    let mut rows = Vec::new();
+    for path in ["ingresses", "networkips", "licenses", "private-networks", "shares"] {
+        rows.push(
+            row(&format!("{path}.create"), Method::Post, path, Items::Bulk, Class::Danger)
+                .bind_tree("specification", "/specification")
+                .adds(&RESOURCE)
+                .adds(&["/id"])
+                .project("/owner/project"),
+        );
+        rows.push(
+            row(&format!("{path}.delete"), Method::Delete, path, Items::Bulk, Class::Danger)
+                .bind("id", "/id")
+                .adds(&RESOURCE)
+                .project("/owner/project"),
+        );
+        if path != "shares" {
+            rows.push(acl(&format!("{path}.updateAcl"), &format!("{path}/updateAcl")));
+            rows.push(labels(&format!("{path}.updateLabels"), &format!("{path}/onUpdatedLabels")));
+        }
+    }
+    rows.push(
+        row("networkips.updateFirewall", Method::Post, "networkips/firewall", Items::Bulk, Class::Danger)
+            .bind_at("id", &["/networkIp/id", "/id"], Kind::Plain)
+            .bind_tree("firewall", "/firewall")
+            .adds(&["/networkIp"])
+            .project("/networkIp/owner/project"),
+    );
+    rows
+}
+
+fn others() -> Vec<RowSpec> {
+    vec![
+        // UCloud sends the whole list after any change; the user signs the keys themselves, in no order.
+        row("ssh.keyUploaded", Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
+            .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
+            .adds(&["/allKeys"])
+            .username("/username"),
+        row("tasks.pauseOrCancel", Method::Post, "tasks/pauseOrCancel", Items::Whole, Class::Write)
+            .bind("id", "/id")
+            .bind("requestedState", "/requestedState"),
+        row("tokens.create", Method::Post, "tokens", Items::Whole, Class::Danger)
+            .bind_tree("specification", "/specification")
+            .adds(&RESOURCE)
+            .adds(&["/id"])
+            .project("/owner/project"),
+        row("tokens.revoke", Method::Post, "tokens/revoke", Items::Whole, Class::Write).bind("id", "/id"),
+        row("tokens.retrieveOptions", Method::Get, "tokens/retrieveOptions", Items::Whole, Class::Read),
+        syncthing("retrieve", Class::Read),
+        syncthing("update", Class::Danger),
+        syncthing("reset", Class::Danger),
+        syncthing("restart", Class::Write),
+    ]
+}
+
+fn acl(call: &str, path: &str) -> RowSpec {
+    row(call, Method::Post, path, Items::Bulk, Class::Danger)
+        .bind("id", "/resource/id")
+        .bind_tree("added", "/added")
+        .bind_tree("deleted", "/deleted")
+        .adds(&["/resource"])
+        .project("/resource/owner/project")
+}
+
+fn labels(call: &str, path: &str) -> RowSpec {
+    row(call, Method::Post, path, Items::Bulk, Class::Write)
+        .bind_at("id", &["/resource/id", "/id"], Kind::Plain)
+        .bind_tree("labels", "/labels")
+        .adds(&["/resource"])
+        .project("/resource/owner/project")
+}
+
+fn syncthing(operation: &str, class: Class) -> RowSpec {
+    row(
+        &format!("iapps.syncthing.{operation}"),
+        Method::Post,
+        &format!("iapps/syncthing/{operation}"),
+        Items::Whole,
+        class,
+    )
+    .bind("productId", "/productId")
+    .bind_tree("config", "/config")
+    .bind_tree("expectedETag", "/expectedETag")
+    .adds(&["/principal"])
+    .project("/principal/project")
+}
+
+fn row(call: &str, method: Method, path: &str, items: Items, class: Class) -> RowSpec {
+    RowSpec {
+        call: call_name(call),
+        method,
+        path: format!("/ucloud/{{p}}/{path}"),
+        transport: Transport::Http,
+        items,
+        bound: Vec::new(),
+        adds: Vec::new(),
+        project: None,
+        username: None,
+        class,
+    }
+}
+
+/// The names above are constants, and a test reads every one.
+#[allow(clippy::expect_used, reason = "a constant of this file, not input")]
+fn call_name(name: &str) -> CallName {
+    CallName::parse(name).expect("a standard call's name is well-formed")
+}
+
+impl RowSpec {
+    fn bind(self, name: &str, at: &str) -> Self {
+        self.bind_at(name, &[at], Kind::Plain)
+    }
+
+    fn bind_tree(self, name: &str, at: &str) -> Self {
+        self.bind_at(name, &[at], Kind::Tree)
+    }
+
+    fn bind_at(mut self, name: &str, at: &[&str], kind: Kind) -> Self {
+        let at = at.iter().map(|&pointer| pointer.to_owned()).collect();
+        self.bound.push(BoundSpec { name: name.to_owned(), at, kind });
+        self
+    }
+
+    fn adds(mut self, pointers: &[&str]) -> Self {
+        // A place that is bound is not added.
+        let is_bound = |pointer: &&&str| !self.bound.iter().any(|bound| bound.at.iter().any(|at| at == **pointer));
+        let added: Vec<String> = pointers.iter().filter(is_bound).map(|&pointer| pointer.to_owned()).collect();
+        self.adds.extend(added);
+        self
+    }
+
+    fn project(mut self, pointer: &str) -> Self {
+        self.project = Some(pointer.to_owned());
+        self
+    }
+
+    fn username(mut self, pointer: &str) -> Self {
+        self.username = Some(pointer.to_owned());
+        self
+    }
+
+    fn over_websocket(mut self) -> Self {
+        self.transport = Transport::WebSocket;
+        self
+    }
+
+    fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+}

@@ -1,0 +1,115 @@
+//! Time's part of the judgement: when an intent can be accepted, and until when a used one must be remembered.
+
+use crate::time::Timestamp;
+
+/// How long an intent may live and how far ahead a user's clock may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Window {
+    /// Longest `exp - iat`, in seconds.
+    pub lifetime_max_s: i64,
+    /// How far in the future `iat` may be, in seconds.
+    pub future_skew_s: i64,
+}
+
+/// Why an intent's times are refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FreshnessRejection {
+    /// `exp` is not after `iat`, or too long after it.
+    #[error("exp is not after iat, or later than the longest lifetime allows")]
+    Lifetime,
+    /// `exp` has passed. There is no tolerance.
+    #[error("expired")]
+    Expired,
+    /// `iat` is further ahead than clocks may differ.
+    #[error("issued in the future")]
+    FromTheFuture,
+    /// `iat` is further back than any intent may live.
+    #[error("issued too long ago")]
+    TooOld,
+}
+
+impl Window {
+    /// Whether an intent of these times can be accepted at that moment.
+    ///
+    /// # Errors
+    /// The rule that the times break.
+    pub fn check(&self, iat: Timestamp, exp: Timestamp, now: Timestamp) -> Result<(), FreshnessRejection> {
+        if exp <= iat || exp.since(iat) > self.lifetime_max_s {
+            return Err(FreshnessRejection::Lifetime);
+        }
+        if now > exp {
+            return Err(FreshnessRejection::Expired);
+        }
+        if iat > now.plus(self.future_skew_s) {
+            return Err(FreshnessRejection::FromTheFuture);
+        }
+        if iat < now.plus(-self.lifetime_max_s) {
+            return Err(FreshnessRejection::TooOld);
+        }
+        Ok(())
+    }
+
+    /// The last moment at which a used intent must be remembered: beyond it no clock that is tolerated accepts it (V38).
+    /// The one formula of retention.
+    #[must_use]
+    pub const fn retain_until(&self, exp: Timestamp) -> Timestamp {
+        exp.plus(self.future_skew_s)
+    }
+
+    /// The furthest from now that [`Window::retain_until`] of an acceptable intent can be, in seconds.
+    #[must_use]
+    pub const fn retention_max_s(&self) -> i64 {
+        self.lifetime_max_s.saturating_add(self.future_skew_s).saturating_add(self.future_skew_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Window = Window { lifetime_max_s: 60, future_skew_s: 5 };
+
+    fn check(iat: i64, exp: i64, want: Result<(), FreshnessRejection>) {
+        let now = Timestamp::from_seconds(1000);
+        assert_eq!(WINDOW.check(Timestamp::from_seconds(iat), Timestamp::from_seconds(exp), now), want, "{iat}..{exp}");
+    }
+
+    #[test]
+    fn v32_the_lifetime_is_positive_and_bounded() {
+        check(1000, 1060, Ok(()));
+        check(1000, 1061, Err(FreshnessRejection::Lifetime));
+        check(1000, 1000, Err(FreshnessRejection::Lifetime));
+        check(1000, 999, Err(FreshnessRejection::Lifetime));
+        check(i64::MIN, i64::MAX, Err(FreshnessRejection::Lifetime));
+        check(i64::MAX, i64::MIN, Err(FreshnessRejection::Lifetime));
+    }
+
+    #[test]
+    fn v34_expiry_has_no_tolerance_and_the_future_a_small_one() {
+        check(990, 1000, Ok(()));
+        check(990, 999, Err(FreshnessRejection::Expired));
+        check(940, 1000, Ok(()));
+        check(1005, 1010, Ok(()));
+        check(1006, 1010, Err(FreshnessRejection::FromTheFuture));
+        check(i64::MAX - 1, i64::MAX, Err(FreshnessRejection::FromTheFuture));
+        check(-60, -1, Err(FreshnessRejection::Expired));
+    }
+
+    proptest! {
+        #[test]
+        fn v38_whatever_can_be_accepted_is_still_remembered(
+            lifetime_max_s in 1_i64..600, future_skew_s in 0_i64..60,
+            iat in 0_i64..2000, lifetime in 0_i64..700, now in 0_i64..3000,
+        ) {
+            let window = Window { lifetime_max_s, future_skew_s };
+            let (iat, now) = (Timestamp::from_seconds(iat), Timestamp::from_seconds(now));
+            let exp = iat.plus(lifetime);
+            if window.check(iat, exp, now).is_ok() {
+                prop_assert!(now <= window.retain_until(exp));
+                prop_assert!(window.retain_until(exp).since(now) <= window.retention_max_s());
+            }
+        }
+    }
+}

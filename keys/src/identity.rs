@@ -1,0 +1,384 @@
+//! Who and what: names that crossed a boundary and were checked once, at birth.
+//!
+//! A value of one of these types is well-formed; that it is also *true* is for later stages to show.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+/// Longest UCloud username taken, in bytes. UCloud's own are under 100; the limit keeps a key of the store, a log
+/// line and a header small.
+pub const USERNAME_MAX: usize = 256;
+
+/// Longest project id taken, in bytes. UCloud's are UUIDs or short words.
+pub const PROJECT_MAX: usize = 128;
+
+/// A name that is not what it has to be. The text says which rule it broke, never the name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum IdentityRejection {
+    /// Empty, too long, or with control characters.
+    #[error("the username is empty, longer than {USERNAME_MAX} bytes, or has control characters")]
+    Username,
+    /// Not base64 of the expected alphabet with its padding, or not UTF-8 inside.
+    #[error("the username is not canonical base64 of UTF-8")]
+    UsernameEncoding,
+    /// Empty, too long, or with control characters.
+    #[error("the project is empty, longer than {PROJECT_MAX} bytes, or has control characters")]
+    Project,
+    /// Not 1 to 64 letters, digits, `-` or `_`.
+    #[error("a provider id is 1 to 64 letters, digits, '-' or '_'")]
+    Provider,
+    /// Not `https://host[:port]` in its one canonical spelling.
+    #[error(
+        "an origin is https://host[:port], in lower case, without a default port, path or trailing slash (http only for a loop-back address)"
+    )]
+    Origin,
+    /// Not base64url of 16 bytes.
+    #[error("a key id is base64url of 16 bytes")]
+    KeyId,
+    /// Not 1 to 64 letters, digits, dots, `-` or `_`.
+    #[error("a call name is 1 to 64 letters, digits, '.', '-' or '_'")]
+    CallName,
+}
+
+/// Makes a string newtype: `parse` is the only way in, serde goes through it.
+macro_rules! checked_string {
+    ($(#[$meta:meta])* $name:ident, $rejection:expr, $check:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and takes the text.
+            ///
+            /// # Errors
+            /// The rule that the text breaks.
+            pub fn parse(text: &str) -> Result<Self, IdentityRejection> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.to_owned())) } else { Err($rejection) }
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdentityRejection;
+
+            fn try_from(text: String) -> Result<Self, IdentityRejection> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+checked_string!(
+    /// A UCloud username, such as `Alice#1234`. Compared byte for byte: nothing is folded or normalised.
+    Username,
+    IdentityRejection::Username,
+    |text| !text.is_empty() && text.len() <= USERNAME_MAX && !text.chars().any(char::is_control)
+);
+
+checked_string!(
+    /// A UCloud project's id.
+    Project,
+    IdentityRejection::Project,
+    |text| !text.is_empty() && text.len() <= PROJECT_MAX && !text.chars().any(char::is_control)
+);
+
+checked_string!(
+    /// The provider's id, as it stands in every path (`/ucloud/{p}/…`).
+    ProviderId,
+    IdentityRejection::Provider,
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+);
+
+checked_string!(
+    /// The name of a call as the user's side says it, such as `files.move`.
+    CallName,
+    IdentityRejection::CallName,
+    |text| (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+);
+
+checked_string!(
+    /// A web origin (RFC 6454) in its one spelling, so that comparing is comparing bytes.
+    Origin,
+    IdentityRejection::Origin,
+    is_canonical_origin
+);
+
+impl Username {
+    /// Reads the `UCloud-Username` header: standard base64 with padding of the UTF-8 name.
+    ///
+    /// # Errors
+    /// If the encoding is not canonical, or the name breaks its rule.
+    pub fn from_header(value: &[u8]) -> Result<Self, IdentityRejection> {
+        Self::decode(&STANDARD, value)
+    }
+
+    /// Reads a `usernameHint`, which Core writes in the URL-safe alphabet, UCloud's frontend in the standard one
+    /// without percent-encoding, so that a plus sign may have become a space.
+    ///
+    /// # Errors
+    /// If neither alphabet fits, or the name breaks its rule.
+    pub fn from_hint(value: &str) -> Result<Self, IdentityRejection> {
+        let restored = value.replace(' ', "+");
+        Self::decode(&URL_SAFE, restored.as_bytes()).or_else(|_| Self::decode(&STANDARD, restored.as_bytes()))
+    }
+
+    /// The name as the `UCloud-Username` header has it.
+    #[must_use]
+    pub fn to_header(&self) -> String {
+        STANDARD.encode(self.as_str())
+    }
+
+    fn decode(engine: &impl base64::Engine, value: &[u8]) -> Result<Self, IdentityRejection> {
+        // Four characters carry three bytes: longer input cannot be a name that we take.
+        if value.len() > USERNAME_MAX.div_ceil(3) * 4 {
+            return Err(IdentityRejection::Username);
+        }
+        let bytes = engine.decode(value).map_err(|_| IdentityRejection::UsernameEncoding)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| IdentityRejection::UsernameEncoding)?;
+        Self::parse(text)
+    }
+}
+
+impl Origin {
+    /// The host, without scheme and port; an IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        split_origin(self.as_str()).map_or("", |(_, host, _)| host)
+    }
+
+    /// The port: the one written, or the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match split_origin(self.as_str()) {
+            Some((_, _, Some(port))) => port.parse().unwrap_or(0),
+            Some(("https", _, None)) => 443,
+            _ => 80,
+        }
+    }
+
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.as_str().starts_with("https://")
+    }
+}
+
+fn split_origin(text: &str) -> Option<(&str, &str, Option<&str>)> {
+    let (scheme, authority) = text.split_once("://")?;
+    let host_end = if authority.starts_with('[') {
+        authority.find(']')?.checked_add(1)?
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, rest) = authority.split_at_checked(host_end)?;
+    match rest.strip_prefix(':') {
+        Some(port) => Some((scheme, host, Some(port))),
+        None if rest.is_empty() => Some((scheme, host, None)),
+        None => None,
+    }
+}
+
+fn is_canonical_origin(text: &str) -> bool {
+    let Some((scheme, host, port)) = split_origin(text) else {
+        return false;
+    };
+    let port_fits = match port {
+        None => true,
+        Some(port) => {
+            let default = if scheme == "https" { 443 } else { 80 };
+            port.parse::<u16>().is_ok_and(|n| n != 0 && n != default && n.to_string() == port)
+        }
+    };
+    let host_fits = if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address)
+    } else {
+        (1..=253).contains(&host.len())
+            && host.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+    };
+    let scheme_fits = match scheme {
+        "https" => true,
+        "http" => is_loop_back(host),
+        _ => false,
+    };
+    scheme_fits && host_fits && port_fits
+}
+
+fn is_loop_back(host: &str) -> bool {
+    host == "localhost"
+        || host == "[::1]"
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A key's id: 16 random bytes, so that it says nothing about the key (protocol, section 1).
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// The id made of these random bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the 22 characters of base64url.
+    ///
+    /// # Errors
+    /// If it is anything but the canonical encoding of 16 bytes.
+    pub fn parse(text: &str) -> Result<Self, IdentityRejection> {
+        let mut bytes = [0; 16];
+        match (text.len(), URL_SAFE_NO_PAD.decode_slice(text, &mut bytes)) {
+            (22, Ok(16)) => Ok(Self(bytes)),
+            _ => Err(IdentityRejection::KeyId),
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = IdentityRejection;
+
+    fn try_from(text: String) -> Result<Self, IdentityRejection> {
+        Self::parse(&text)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(kid: KeyId) -> Self {
+        kid.to_string()
+    }
+}
+
+/// A local account's number.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Uid(pub u32);
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn usernames_come_from_the_header_in_one_spelling() {
+        let check = |value: &str, want: Option<&str>| {
+            assert_eq!(Username::from_header(value.as_bytes()).ok().as_ref().map(Username::as_str), want, "{value}");
+        };
+        check("w4ZsaWNlIzEyMzQ=", Some("Ælice#1234")); // as captured from Core
+        check("dXNlcg==", Some("user"));
+        check("dXNlcg", None); // no padding
+        check("dXNlch==", None); // stray bits
+        check("", None);
+        check("AA==", None); // NUL
+        check("/w==", None); // not UTF-8
+        check(&STANDARD.encode("a".repeat(USERNAME_MAX)), Some(&"a".repeat(USERNAME_MAX)));
+        check(&STANDARD.encode("a".repeat(USERNAME_MAX + 1)), None);
+        assert_eq!(Username::parse("Ælice#1234").unwrap().to_header(), "w4ZsaWNlIzEyMzQ=");
+    }
+
+    #[test]
+    fn hints_come_in_both_alphabets_and_survive_a_lost_plus() {
+        let name = Username::parse("??>>~~ø").unwrap();
+        let check = |value: &str| assert_eq!(Username::from_hint(value).unwrap(), name, "{value}");
+        check(&URL_SAFE.encode(name.as_str()));
+        check(&STANDARD.encode(name.as_str()));
+        check(&STANDARD.encode(name.as_str()).replace('+', " "));
+    }
+
+    #[test]
+    fn origins_have_one_spelling() {
+        let check = |text: &str, want: bool| assert_eq!(Origin::parse(text).is_ok(), want, "{text}");
+        check("https://hpc.example.org", true);
+        check("https://hpc.example.org:8443", true);
+        check("http://127.0.0.1:8889", true);
+        check("http://localhost:1", true);
+        check("http://[::1]:8889", true);
+        check("https://[2001:db8::1]", true);
+        check("https://[2001:DB8::1]", false);
+        check("http://hpc.example.org", false);
+        check("https://HPC.example.org", false);
+        check("https://hpc.example.org/", false);
+        check("https://hpc.example.org:443", false);
+        check("https://hpc.example.org:0443", false);
+        check("https://hpc.example.org:", false);
+        check("https://user@hpc.example.org", false);
+        check("https://hpc..example.org", false);
+        check("https://høj.example.org", false);
+        check("https://", false);
+        check("null", false);
+        let origin = Origin::parse("https://hpc.example.org:8443").unwrap();
+        assert_eq!((origin.host(), origin.port(), origin.is_https()), ("hpc.example.org", 8443, true));
+        assert_eq!(Origin::parse("https://hpc.example.org").unwrap().port(), 443);
+        assert_eq!(Origin::parse("http://[::1]").unwrap().port(), 80);
+    }
+
+    #[test]
+    fn key_ids_are_16_bytes_in_one_spelling() {
+        let check = |text: &str, want: bool| assert_eq!(KeyId::parse(text).is_ok(), want, "{text}");
+        check("AAAAAAAAAAAAAAAAAAAAAA", true);
+        check("AAAAAAAAAAAAAAAAAAAAAB", false); // stray bits
+        check("AAAAAAAAAAAAAAAAAAAAAA==", false);
+        check("AAAAAAAAAAAAAAAAAAAAA", false);
+        check("AAAAAAAAAAAAAAAAAAAA+A", false);
+        check(&"A".repeat(300), false);
+        let kid = KeyId::from_bytes([7; 16]);
+        assert_eq!(KeyId::parse(&kid.to_string()).unwrap(), kid);
+    }
+}

@@ -1,0 +1,488 @@
+//! The signed intent: what the user says they want, and the proof that they said it (protocol, section 2).
+//!
+//! The signature is checked before a claim is believed. Refuses every header and claim that the profile does not name. For an unknown
+//! user or key a signature is checked all the same, against a decoy, so that the answer takes as long (V61).
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer};
+
+use crate::core_token::UserRequest;
+use crate::freshness::{FreshnessRejection, Window};
+use crate::identity::{CallName, KeyId, Origin, Project, Username};
+use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
+use crate::keyring::{EnrolledKey, KEYS_V1_MAX, KeyStanding, Protocol, VerificationKey};
+use crate::replay::{IntentId, Use};
+use crate::time::Timestamp;
+
+/// Most items an intent may cover (protocol, section 2).
+pub const ITEMS_MAX: usize = 1000;
+
+/// Longest lifetime of a version 1 intent, in seconds: what UCloud's frontend wrote.
+const LIFETIME_MAX_V1_S: i64 = 30;
+
+/// Digest of one item's bound parameters.
+pub type ItemDigest = [u8; 32];
+
+/// Whether intents of version 1 are taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version1 {
+    /// They bind nothing but the call's name: refused unless a site asks for them.
+    Refused,
+    /// Taken, for calls that are not dangerous.
+    Accepted,
+}
+
+/// What an intent has to meet, whatever it says.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Our own origin: the audience.
+    pub audience: Origin,
+    /// Lifetime and skew.
+    pub window: Window,
+    /// Whether version 1 is taken.
+    pub version_1: Version1,
+}
+
+/// Why an intent is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum IntentRejection {
+    /// There is none.
+    #[error("no intent, neither in the header nor deposited")]
+    Missing,
+    /// Not of the one form.
+    #[error("intent: {0}")]
+    Form(#[from] JwsRejection),
+    /// A version 1 intent where none is taken.
+    #[error("an intent of version 1, which is not accepted here")]
+    Version1,
+    /// No such user, or no such key of this user.
+    #[error("no such key of this user")]
+    UnknownKey,
+    /// The key does not speak for its owner any more.
+    #[error(transparent)]
+    Key(#[from] KeyStanding),
+    /// The header's algorithm is not the key's.
+    #[error("the header's algorithm is not the one recorded for the key")]
+    Algorithm,
+    /// The signature is not the key's.
+    #[error("the signature is not that of the key")]
+    Signature,
+    /// A claim is not of its form.
+    #[error("the claim {0} is malformed")]
+    Claim(&'static str),
+    /// Meant for another provider.
+    #[error("aud is not this provider")]
+    Audience,
+    /// Another user's.
+    #[error("the claim username is not the key's owner and the request's user")]
+    Username,
+    /// Another call's.
+    #[error("the claim call is not the request's")]
+    Call,
+    /// Its times.
+    #[error("intent: {0}")]
+    Times(#[from] FreshnessRejection),
+}
+
+/// Which keys an intent has to be judged with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyWanted {
+    /// The user's key of this id.
+    Id(KeyId),
+    /// The user's keys of version 1, which have no id on the wire.
+    Version1,
+}
+
+/// An intent as presented: of the right form, not believed.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedIntent<'h> {
+    jws: CompactJws<'h>,
+    algorithm: Algorithm,
+    key: KeyWanted,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderV2<'a> {
+    alg: Algorithm,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderV1<'a> {
+    alg: Algorithm,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+}
+
+/// Every claim required, `project` too, which may be null.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimsV2 {
+    aud: String,
+    username: Username,
+    #[serde(deserialize_with = "required")]
+    project: Option<Project>,
+    call: CallName,
+    iat: Timestamp,
+    exp: Timestamp,
+    jti: String,
+    params: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaimsV1 {
+    iat: Timestamp,
+    exp: Timestamp,
+    call: CallName,
+    username: Username,
+    #[serde(deserialize_with = "required")]
+    project: Option<Project>,
+}
+
+/// Without this, serde takes an absent member for null.
+fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Project>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+impl<'h> PresentedIntent<'h> {
+    /// Reads the envelope and the protected header.
+    ///
+    /// # Errors
+    /// If the text is longer than `length_max`, or the header is not exactly that of a version that is taken.
+    pub fn parse(text: &'h str, length_max: usize, version_1: Version1) -> Result<Self, IntentRejection> {
+        let jws = CompactJws::parse(text, length_max)?;
+        let header = jws.header_bytes()?;
+        if let Ok(HeaderV2 { alg, kid, typ }) = serde_json::from_slice(&header) {
+            if typ != "ucloud-intent+jwt" {
+                return Err(JwsRejection::Header.into());
+            }
+            let kid = KeyId::parse(&kid).map_err(|_| IntentRejection::Claim("kid"))?;
+            return Ok(Self { jws, algorithm: alg, key: KeyWanted::Id(kid) });
+        }
+        match serde_json::from_slice(&header) {
+            Ok(HeaderV1 { alg: Algorithm::Rs256, typ }) if typ == "JWT" => match version_1 {
+                Version1::Accepted => Ok(Self { jws, algorithm: Algorithm::Rs256, key: KeyWanted::Version1 }),
+                Version1::Refused => Err(IntentRejection::Version1),
+            },
+            Ok(HeaderV1 { .. }) | Err(_) => Err(JwsRejection::Header.into()),
+        }
+    }
+
+    /// Which keys it has to be judged with.
+    #[must_use]
+    pub const fn key_wanted(&self) -> KeyWanted {
+        self.key
+    }
+
+    /// Whose it claims to be: for looking up the key of a deposit, which comes without a request. Believe nothing of it.
+    ///
+    /// # Errors
+    /// If the claims are not of the form.
+    pub fn claimed_username(&self) -> Result<Username, IntentRejection> {
+        match self.key {
+            KeyWanted::Id(_) => Ok(self.jws.claims::<ClaimsV2>()?.username),
+            KeyWanted::Version1 => Ok(self.jws.claims::<ClaimsV1>()?.username),
+        }
+    }
+
+    /// Shows that this user's key signed it, for this provider, in this window. `keys` are what the store has under
+    /// [`PresentedIntent::key_wanted`] for that user: none, one, or up to four of version 1.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn verify(
+        self,
+        username: &Username,
+        keys: &[Arc<EnrolledKey>],
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<VerifiedIntent<'h>, IntentRejection> {
+        match self.key {
+            KeyWanted::Id(kid) => self.verify_v2(kid, username, keys, terms, now),
+            KeyWanted::Version1 => self.verify_v1(username, keys, terms, now),
+        }
+    }
+
+    fn verify_v2(
+        self,
+        kid: KeyId,
+        username: &Username,
+        keys: &[Arc<EnrolledKey>],
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<VerifiedIntent<'h>, IntentRejection> {
+        let owned =
+            |key: &&Arc<EnrolledKey>| key.kid() == kid && key.owner() == username && key.protocol() == Protocol::V2;
+        let Some(key) = keys.iter().find(owned) else {
+            self.spend_the_time_of_a_check();
+            return Err(IntentRejection::UnknownKey);
+        };
+        self.check_signature(key, now)?;
+        let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params } = self.jws.claims()?;
+        if aud != terms.audience.as_str() {
+            return Err(IntentRejection::Audience);
+        }
+        if claimed != *key.owner() {
+            return Err(IntentRejection::Username);
+        }
+        terms.window.check(iat, exp, now)?;
+        if !is_token_id(&jti) {
+            return Err(IntentRejection::Claim("jti"));
+        }
+        if params.is_empty() || params.len() > ITEMS_MAX {
+            return Err(IntentRejection::Claim("params"));
+        }
+        let params = params.iter().map(|digest| item_digest(digest)).collect::<Option<Vec<_>>>();
+        let params = params.ok_or(IntentRejection::Claim("params"))?;
+        let id = IntentId(sha256_of_texts(&[b"2", username.as_str().as_bytes(), kid.as_bytes(), jti.as_bytes()]));
+        Ok(VerifiedIntent {
+            text: Cow::Borrowed(self.jws.as_str()),
+            username: claimed,
+            project,
+            call,
+            kid,
+            used: Use { id, iat, exp },
+            binding: Binding::Items(params),
+        })
+    }
+
+    fn verify_v1(
+        self,
+        username: &Username,
+        keys: &[Arc<EnrolledKey>],
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<VerifiedIntent<'h>, IntentRejection> {
+        let owned = |key: &&Arc<EnrolledKey>| key.owner() == username && key.protocol() == Protocol::V1;
+        let mut tried =
+            keys.iter().filter(owned).take(KEYS_V1_MAX).map(|key| (key, self.check_signature(key, now))).peekable();
+        if tried.peek().is_none() {
+            self.spend_the_time_of_a_check();
+            return Err(IntentRejection::UnknownKey);
+        }
+        let signed_by = tried.find_map(|(key, outcome)| outcome.is_ok().then_some(key));
+        let key = signed_by.ok_or(IntentRejection::Signature)?;
+        let ClaimsV1 { iat, exp, call, username: claimed, project } = self.jws.claims()?;
+        if claimed != *key.owner() {
+            return Err(IntentRejection::Username);
+        }
+        let lifetime_max_s = terms.window.lifetime_max_s.min(LIFETIME_MAX_V1_S);
+        Window { lifetime_max_s, ..terms.window }.check(iat, exp, now)?;
+        let id = IntentId(sha256_of_texts(&[b"1", username.as_str().as_bytes(), self.jws.as_str().as_bytes()]));
+        Ok(VerifiedIntent {
+            text: Cow::Borrowed(self.jws.as_str()),
+            username: claimed,
+            project,
+            call,
+            kid: key.kid(),
+            used: Use { id, iat, exp },
+            binding: Binding::NameOnly,
+        })
+    }
+
+    /// The signature first: what a key's standing or algorithm says of it is for those who have the key.
+    fn check_signature(&self, key: &EnrolledKey, now: Timestamp) -> Result<(), IntentRejection> {
+        if self.algorithm != key.key().algorithm() {
+            self.spend_the_time_of_a_check();
+            return Err(IntentRejection::Algorithm);
+        }
+        if !self.jws.verify(key.key().signature_key()) {
+            return Err(IntentRejection::Signature);
+        }
+        Ok(key.standing(now)?)
+    }
+
+    fn spend_the_time_of_a_check(&self) {
+        if let Some(decoy) = DECOY.as_ref() {
+            let _ = self.jws.verify(decoy.signature_key());
+        }
+    }
+}
+
+/// A published test key (RFC 6979, appendix A.2.5). It can vouch for nothing: whatever it verifies is refused.
+static DECOY: LazyLock<Option<VerificationKey>> = LazyLock::new(|| {
+    let jwk = br#"{"kty":"EC","crv":"P-256","x":"YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y","y":"eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk"}"#;
+    VerificationKey::from_jwk(jwk, Algorithm::Es256).ok()
+});
+
+/// `jti`: base64url of 16 to 64 bytes.
+fn is_token_id(text: &str) -> bool {
+    let mut bytes = [0; 64];
+    text.len() <= 86 && URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).is_ok_and(|length| length >= 16)
+}
+
+fn item_digest(text: &str) -> Option<ItemDigest> {
+    let mut digest = [0; 32];
+    (text.len() == 43 && URL_SAFE_NO_PAD.decode_slice(text, &mut digest) == Ok(32)).then_some(digest)
+}
+
+/// What an intent's signature covers of the request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Binding {
+    /// Every item, by its digest.
+    Items(Vec<ItemDigest>),
+    /// Version 1: the call's name, and no parameter.
+    NameOnly,
+}
+
+/// An intent that its user's key signed, for this provider, and that was fresh when it was checked. Made by
+/// [`PresentedIntent::verify`] alone.
+#[derive(Clone, Debug)]
+pub struct VerifiedIntent<'h> {
+    pub(crate) text: Cow<'h, str>,
+    pub(crate) username: Username,
+    pub(crate) project: Option<Project>,
+    pub(crate) call: CallName,
+    pub(crate) kid: KeyId,
+    pub(crate) used: Use,
+    pub(crate) binding: Binding,
+}
+
+impl VerifiedIntent<'_> {
+    /// The user.
+    #[must_use]
+    pub const fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// The call.
+    #[must_use]
+    pub const fn call(&self) -> &CallName {
+        &self.call
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub const fn kid(&self) -> KeyId {
+        self.kid
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.used.exp
+    }
+
+    /// What identifies it.
+    #[must_use]
+    pub const fn id(&self) -> IntentId {
+        self.used.id
+    }
+
+    /// Length of the JWS, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether its signature covers every one of these items, each digest used up once.
+    #[must_use]
+    pub fn covers(&self, items: &[ItemDigest]) -> bool {
+        match &self.binding {
+            Binding::NameOnly => true,
+            Binding::Items(signed) => uses_up(signed, items),
+        }
+    }
+
+    /// The same, on its own feet: for keeping until its request comes.
+    #[must_use]
+    pub fn into_owned(self) -> VerifiedIntent<'static> {
+        let Self { text, username, project, call, kid, used, binding } = self;
+        VerifiedIntent { text: Cow::Owned(text.into_owned()), username, project, call, kid, used, binding }
+    }
+}
+
+/// Whether each item finds a signed digest of its own.
+fn uses_up(signed: &[ItemDigest], items: &[ItemDigest]) -> bool {
+    if let ([signed], [item]) = (signed, items) {
+        return signed == item;
+    }
+    let sorted = |digests: &[ItemDigest]| {
+        let mut digests = digests.to_vec();
+        digests.sort_unstable();
+        digests
+    };
+    let mut left = sorted(signed).into_iter();
+    items.len() <= signed.len() && sorted(items).iter().all(|item| left.by_ref().any(|digest| digest == *item))
+}
+
+impl<'h> UserRequest<'h> {
+    /// Joins the request with the intent that is said to be for it.
+    ///
+    /// # Errors
+    /// If the intent is another user's or another call's.
+    pub fn intend(self, intent: VerifiedIntent<'h>) -> Result<Intended<'h>, IntentRejection> {
+        if intent.username != self.username {
+            return Err(IntentRejection::Username);
+        }
+        if intent.call != *self.row.call() {
+            return Err(IntentRejection::Call);
+        }
+        Ok(Intended { request: self, intent })
+    }
+}
+
+/// A request whose user signed an intent for this call. Made by [`UserRequest::intend`] alone.
+#[derive(Debug)]
+pub struct Intended<'h> {
+    pub(crate) request: UserRequest<'h>,
+    pub(crate) intent: VerifiedIntent<'h>,
+}
+
+impl Intended<'_> {
+    /// The key that signed.
+    #[must_use]
+    pub const fn kid(&self) -> KeyId {
+        self.intent.kid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v61_the_decoy_is_a_key() {
+        assert!(DECOY.is_some());
+    }
+
+    #[test]
+    fn v27_each_item_uses_up_a_digest_of_its_own() {
+        let check = |signed: &[u8], items: &[u8], want: bool| {
+            let digests = |bytes: &[u8]| bytes.iter().map(|byte| [*byte; 32]).collect::<Vec<_>>();
+            assert_eq!(uses_up(&digests(signed), &digests(items)), want, "{items:?} of {signed:?}");
+        };
+        check(&[1], &[1], true);
+        check(&[1], &[2], false);
+        check(&[1, 2, 3], &[3, 1], true); // Core splits and reorders
+        check(&[1, 2], &[1, 2, 3], false);
+        check(&[1, 2], &[1, 1], false);
+        check(&[1, 1], &[1, 1], true);
+        check(&[2, 1, 1], &[1, 2, 1], true);
+        check(&[1, 2], &[], true);
+    }
+
+    #[test]
+    fn v35_a_token_id_has_16_to_64_bytes() {
+        let check = |bytes: usize, want: bool| {
+            assert_eq!(is_token_id(&URL_SAFE_NO_PAD.encode(vec![7_u8; bytes])), want, "{bytes}");
+        };
+        check(15, false);
+        check(16, true);
+        check(64, true);
+        check(65, false);
+        check(0, false);
+        check(5000, false);
+        assert!(!is_token_id("AAAAAAAAAAAAAAAAAAAAAA=="));
+    }
+}

@@ -1,0 +1,242 @@
+//! A request as it was presented: well-formed, small, and not believed.
+//!
+//! Refuses what could be read in two ways: a header that stands twice (V02), one that `Connection` takes back (V31), values
+//! that are too long (V07). Only the headers named here are looked at; nothing else of the head has authority.
+
+use std::sync::Arc;
+
+use crate::call::{Lane, Row, ServiceCall};
+use crate::identity::{IdentityRejection, Username};
+
+/// Core's token.
+pub const AUTHORIZATION: &str = "authorization";
+/// The user on whose behalf Core asks.
+pub const USERNAME: &str = "ucloud-username";
+/// The user's intent.
+pub const SIGNED_INTENT: &str = "ucloud-signed-intent";
+
+/// Longest `Authorization` taken, in bytes. Core's tokens have 600.
+pub const TOKEN_MAX: usize = 8 * 1024;
+
+/// Longest intent taken from a client's header, in bytes (protocol, section 2).
+pub const INTENT_MAX: usize = 16 * 1024;
+
+/// Longest intent taken from a deposit, and hence between gateway and instance, in bytes (protocol, section 5).
+pub const DEPOSIT_MAX: usize = 256 * 1024;
+
+/// Why a head is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RequestRejection {
+    /// A header that decides stands more than once.
+    #[error("the header {0} stands more than once")]
+    Repeated(&'static str),
+    /// `Connection` names a header that decides.
+    #[error("the header Connection names {0}")]
+    TakenBack(&'static str),
+    /// A header that decides is longer than its limit.
+    #[error("the header {0} is too long")]
+    TooLong(&'static str),
+    /// A header that decides has bytes that it cannot have.
+    #[error("the header {0} is malformed")]
+    Malformed(&'static str),
+    /// `UCloud-Username` is not a username.
+    #[error("the header ucloud-username is not a username: {0}")]
+    Username(#[source] IdentityRejection),
+    /// A user call that names no user.
+    #[error("a user's call without the header ucloud-username")]
+    NoUsername,
+    /// No token of Core's.
+    #[error("no bearer token")]
+    NoToken,
+}
+
+/// Core's token as it came. It prints as `<secret>`: whoever has it is Core for a while.
+#[derive(Clone, Copy)]
+pub struct BearerToken<'h>(&'h str);
+
+impl<'h> BearerToken<'h> {
+    /// The token, for the one call that needs it.
+    #[must_use]
+    pub const fn expose(&self) -> &'h str {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// A request behind Core's token, as presented.
+#[derive(Debug)]
+pub struct Presented<'h> {
+    pub(crate) token: BearerToken<'h>,
+    pub(crate) lane: PresentedLane<'h>,
+}
+
+/// What is presented in each lane.
+#[derive(Debug)]
+pub(crate) enum PresentedLane<'h> {
+    Service(ServiceCall),
+    User { row: Arc<Row>, username: Username, intent: Option<&'h str> },
+}
+
+impl<'h> Presented<'h> {
+    /// Reads the head of a request on a lane. `headers` are all of them, in any case and order; `intent_max` is
+    /// [`INTENT_MAX`] where clients speak, [`DEPOSIT_MAX`] behind the gateway.
+    ///
+    /// # Errors
+    /// The rule that the head breaks.
+    pub fn parse(
+        lane: &Lane,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        intent_max: usize,
+    ) -> Result<Self, RequestRejection> {
+        let mut token = None;
+        let mut username = None;
+        let mut intent = None;
+        for (name, value) in headers {
+            if let Some((slot, name)) = match () {
+                () if name.eq_ignore_ascii_case(AUTHORIZATION) => Some((&mut token, AUTHORIZATION)),
+                () if name.eq_ignore_ascii_case(USERNAME) => Some((&mut username, USERNAME)),
+                () if name.eq_ignore_ascii_case(SIGNED_INTENT) => Some((&mut intent, SIGNED_INTENT)),
+                () => None,
+            } {
+                if slot.replace(value).is_some() {
+                    return Err(RequestRejection::Repeated(name));
+                }
+            } else if name.eq_ignore_ascii_case("connection") {
+                refuse_taken_back(value)?;
+            }
+        }
+        let username =
+            username.map(|value| Username::from_header(value).map_err(RequestRejection::Username)).transpose()?;
+        let intent = intent.map(|value| visible(SIGNED_INTENT, value, intent_max)).transpose()?;
+        let lane = match lane {
+            Lane::Service(call) => PresentedLane::Service(*call),
+            Lane::User(row) => {
+                let username = username.ok_or(RequestRejection::NoUsername)?;
+                PresentedLane::User { row: Arc::clone(row), username, intent }
+            }
+        };
+        let token = bearer(visible(AUTHORIZATION, token.ok_or(RequestRejection::NoToken)?, TOKEN_MAX)?)?;
+        Ok(Self { token, lane })
+    }
+}
+
+/// The token of a `Bearer` header (RFC 6750 section 2.1): one space, then a token of three base64url parts.
+fn bearer(value: &str) -> Result<BearerToken<'_>, RequestRejection> {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ') => {
+            Ok(BearerToken(token))
+        }
+        _ => Err(RequestRejection::NoToken),
+    }
+}
+
+fn visible<'h>(name: &'static str, value: &'h [u8], length_max: usize) -> Result<&'h str, RequestRejection> {
+    if value.len() > length_max {
+        return Err(RequestRejection::TooLong(name));
+    }
+    match std::str::from_utf8(value) {
+        Ok(text) if !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => Ok(text),
+        _ => Err(RequestRejection::Malformed(name)),
+    }
+}
+
+/// `Connection` may take away hop-by-hop headers (RFC 9110 section 7.6.1); none that decides is one.
+fn refuse_taken_back(value: &[u8]) -> Result<(), RequestRejection> {
+    const DECIDING: [&str; 7] =
+        [AUTHORIZATION, USERNAME, SIGNED_INTENT, "host", "content-length", "content-type", "transfer-encoding"];
+    let named = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    for option in named {
+        if let Some(name) = DECIDING.iter().find(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(RequestRejection::TakenBack(name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::call::{CallTable, Method, Route};
+    use crate::identity::ProviderId;
+
+    fn lane(method: Method, path: &str) -> Lane {
+        let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
+        match table.route(method, path).unwrap() {
+            Route::Private(lane) => lane.clone(),
+            Route::Public(_) => panic!("{path} is public"),
+        }
+    }
+
+    fn check(headers: &[(&str, &str)], want: Result<(), RequestRejection>) {
+        let lane = lane(Method::Post, "/ucloud/hpc/files/move");
+        let headers_bytes = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        assert_eq!(Presented::parse(&lane, headers_bytes, 64).map(|_| ()), want, "{headers:?}");
+    }
+
+    const GOOD: [(&str, &str); 3] =
+        [("Authorization", "Bearer a.b.c"), ("Ucloud-Username", "dXNlcg=="), ("UCloud-Signed-Intent", "x.y.z")];
+
+    fn good_and(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+        [&GOOD[..], &[(name, value)]].concat()
+    }
+
+    #[test]
+    fn v02_a_header_that_decides_stands_once() {
+        check(&GOOD, Ok(()));
+        check(&good_and("ucloud-signed-intent", "x.y.z"), Err(RequestRejection::Repeated(SIGNED_INTENT)));
+        check(&good_and("AUTHORIZATION", "Bearer a.b.c"), Err(RequestRejection::Repeated(AUTHORIZATION)));
+        check(&good_and("ucloud-username", "dXNlcg=="), Err(RequestRejection::Repeated(USERNAME)));
+    }
+
+    #[test]
+    fn v31_connection_takes_back_nothing_that_decides() {
+        check(&good_and("Connection", "keep-alive"), Ok(()));
+        check(&good_and("Connection", "close, X-Other"), Ok(()));
+        check(&good_and("Connection", "close , UCloud-Signed-Intent"), Err(RequestRejection::TakenBack(SIGNED_INTENT)));
+        check(&good_and("connection", "authorization"), Err(RequestRejection::TakenBack(AUTHORIZATION)));
+        check(&good_and("connection", "Content-Length"), Err(RequestRejection::TakenBack("content-length")));
+    }
+
+    #[test]
+    fn v07_a_long_or_malformed_header_is_refused_unread() {
+        let long = "x".repeat(65);
+        let with_intent = |value: &'static str| [GOOD[0], GOOD[1], ("ucloud-signed-intent", value)];
+        check(&[GOOD[0], GOOD[1], ("ucloud-signed-intent", &long)], Err(RequestRejection::TooLong(SIGNED_INTENT)));
+        check(&with_intent("a\tb"), Err(RequestRejection::Malformed(SIGNED_INTENT)));
+        check(&with_intent("æ"), Err(RequestRejection::Malformed(SIGNED_INTENT)));
+        check(&with_intent(""), Err(RequestRejection::Malformed(SIGNED_INTENT)));
+    }
+
+    #[test]
+    fn a_head_without_token_or_user_is_refused() {
+        check(&GOOD[1..], Err(RequestRejection::NoToken));
+        let with_token = |value: &'static str| [("authorization", value), GOOD[1]];
+        check(&with_token("Basic a.b.c"), Err(RequestRejection::NoToken));
+        check(&with_token("Bearer"), Err(RequestRejection::NoToken));
+        check(&with_token("Bearer  a.b.c"), Err(RequestRejection::NoToken));
+        check(&with_token("Bearer a b"), Err(RequestRejection::NoToken));
+        check(&[GOOD[0]], Err(RequestRejection::NoUsername));
+        check(
+            &[GOOD[0], ("ucloud-username", "dXNlcg")],
+            Err(RequestRejection::Username(IdentityRejection::UsernameEncoding)),
+        );
+    }
+
+    #[test]
+    fn a_service_call_needs_no_user_and_may_name_one() {
+        let lane = lane(Method::Post, "/ucloud/hpc/integration/init");
+        let head = |headers: &[(&'static str, &'static str)]| {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            Presented::parse(&lane, headers, 64).map(|_| ())
+        };
+        assert_eq!(head(&GOOD[..1]), Ok(()));
+        assert_eq!(head(&GOOD[..2]), Ok(()));
+        assert_eq!(head(&[]), Err(RequestRejection::NoToken));
+    }
+}

@@ -1,0 +1,53 @@
+//! Values that must leave no trace: zeroed on drop, silent in `Debug`, compared in constant time.
+
+use std::fmt;
+
+use zeroize::Zeroize;
+
+/// A secret. It has no `Display`, no `Clone` and no serialisation: each use says [`Secret::expose`].
+pub struct Secret<T: Zeroize>(T);
+
+impl<T: Zeroize> Secret<T> {
+    /// Takes the value in.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one call that needs it.
+    pub const fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
+    /// Whether the other value is the same, in time that depends on the length alone.
+    pub fn eq_ct(&self, other: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_ref(), other).is_ok()
+    }
+}
+
+impl<T: Zeroize> Drop for Secret<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v62_a_secret_does_not_print_itself() {
+        let secret = Secret::new(String::from("hunter2"));
+        assert_eq!(format!("{secret:?}"), "<secret>");
+        assert!(secret.eq_ct(b"hunter2"));
+        assert!(!secret.eq_ct(b"hunter3"));
+        assert!(!secret.eq_ct(b"hunter"));
+    }
+}

@@ -1,0 +1,229 @@
+//! The key store: users, keys, tickets and what Core has still to be told.
+//!
+//! [`Store`] is what a database has to offer, and no more than etcd could; [`registry`] decides, on top of it, what may
+//! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
+//! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
+
+pub mod records;
+pub mod registry;
+#[cfg(feature = "store")]
+pub mod sled_store;
+pub mod tickets;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The version of every record that this program writes: its first byte.
+const RECORD_VERSION: u8 = 1;
+
+/// What is kept, each under keys of its own kind.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Table {
+    /// By username: [`records::User`].
+    Users,
+    /// By uid, big-endian: the usernames mapped to it.
+    Uids,
+    /// By username, a zero byte and key id: [`crate::keyring::KeyRecord`].
+    Keys,
+    /// By the same: when a gateway last asked for the key. Written without waiting for the disk.
+    Uses,
+    /// By ticket hash: [`records::Ticket`].
+    Tickets,
+    /// By code: the ticket hash.
+    Codes,
+    /// By username: [`records::Errand`].
+    Errands,
+    /// By name: a number that only grows.
+    Counters,
+}
+
+impl Table {
+    /// All of them; an implementation keeps each apart from the others.
+    pub const ALL: [Self; 8] =
+        [Self::Users, Self::Uids, Self::Keys, Self::Uses, Self::Tickets, Self::Codes, Self::Errands, Self::Counters];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Uids => "uids",
+            Self::Keys => "keys",
+            Self::Uses => "uses",
+            Self::Tickets => "tickets",
+            Self::Codes => "codes",
+            Self::Errands => "errands",
+            Self::Counters => "counters",
+        }
+    }
+}
+
+/// A database: ordered tables of bytes, with transactions over all of them.
+pub trait Store: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFailure>;
+
+    /// At most `count` entries whose keys begin with `prefix` and come after `after`, in order of their keys.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, count: usize)
+    -> Result<Vec<Entry>, StoreFailure>;
+
+    /// Applies all that `change` writes, or nothing; as if no other transaction ran at the same time, and durable
+    /// when this returns. `change` may run more than once.
+    ///
+    /// # Errors
+    /// The database failed; whether the change was applied is then unknown.
+    fn transact(&self, change: &Change<'_>) -> Result<(), StoreFailure>;
+
+    /// Writes one value without waiting until it is durable.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn write_lazily(&self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), StoreFailure>;
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// What a transaction does.
+pub type Change<'c> = dyn Fn(&dyn Transaction) -> Result<Verdict, Interrupted> + 'c;
+
+/// Whether a transaction's writes stand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// They are applied.
+    Commit,
+    /// They are dropped.
+    Abort,
+}
+
+/// Reads and writes inside a transaction.
+pub trait Transaction {
+    /// The value of a key, this transaction's own writes included.
+    ///
+    /// # Errors
+    /// To be passed on to [`Store::transact`].
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Interrupted>;
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    /// To be passed on to [`Store::transact`].
+    fn write(&self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), Interrupted>;
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// To be passed on to [`Store::transact`].
+    fn remove(&self, table: Table, key: &[u8]) -> Result<(), Interrupted>;
+}
+
+/// Why a transaction cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    /// Another transaction was first: the database runs this one again.
+    #[error("another transaction was first")]
+    Conflict,
+    /// The database failed.
+    #[error(transparent)]
+    Failure(#[from] StoreFailure),
+}
+
+/// The store is broken: nothing is decided, and nothing forwarded.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFailure {
+    /// There is no store in this program.
+    #[error("this program was built without a key store")]
+    Absent,
+    /// The database reports an error.
+    #[error("the key store cannot be read or written")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A record of a version that this program does not know.
+    #[error("a record in table {table} has version {version}, which this program does not know")]
+    Version {
+        /// The table's name.
+        table: &'static str,
+        /// The record's first byte.
+        version: u8,
+    },
+    /// A record that is not one.
+    #[error("a record in table {table} is damaged")]
+    Damaged {
+        /// The table's name.
+        table: &'static str,
+    },
+}
+
+/// A record as it is stored: its version, then JSON.
+fn encode<T: Serialize>(table: Table, record: &T) -> Result<Vec<u8>, StoreFailure> {
+    let mut bytes = vec![RECORD_VERSION];
+    serde_json::to_writer(&mut bytes, record).map_err(|_| StoreFailure::Damaged { table: table.name() })?;
+    Ok(bytes)
+}
+
+/// The record that was stored.
+fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreFailure> {
+    match bytes.split_first() {
+        Some((&RECORD_VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|_| StoreFailure::Damaged { table: table.name() })
+        }
+        Some((&version, _)) => Err(StoreFailure::Version { table: table.name(), version }),
+        None => Err(StoreFailure::Damaged { table: table.name() }),
+    }
+}
+
+/// The store of a program that was built without one: refuses everything.
+#[derive(Clone, Copy, Debug)]
+pub struct NoStore;
+
+impl Store for NoStore {
+    fn read(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreFailure> {
+        Err(StoreFailure::Absent)
+    }
+
+    fn scan(&self, _: Table, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<Entry>, StoreFailure> {
+        Err(StoreFailure::Absent)
+    }
+
+    fn transact(&self, _: &Change<'_>) -> Result<(), StoreFailure> {
+        Err(StoreFailure::Absent)
+    }
+
+    fn write_lazily(&self, _: Table, _: &[u8], _: Vec<u8>) -> Result<(), StoreFailure> {
+        Err(StoreFailure::Absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_version_or_none_is_a_failure() {
+        let stored = encode(Table::Users, &7u32).unwrap();
+        assert_eq!(stored, b"\x017");
+        assert_eq!(decode::<u32>(Table::Users, &stored).unwrap(), 7);
+        let check = |bytes: &[u8], want: &str| {
+            assert_eq!(decode::<u32>(Table::Users, bytes).unwrap_err().to_string(), want);
+        };
+        check(b"\x027", "a record in table users has version 2, which this program does not know");
+        check(b"\x01seven", "a record in table users is damaged");
+        check(b"\x01", "a record in table users is damaged");
+        check(b"", "a record in table users is damaged");
+    }
+
+    #[test]
+    fn no_store_refuses_everything() {
+        assert!(NoStore.read(Table::Keys, b"k").is_err());
+        assert!(NoStore.scan(Table::Keys, b"", None, 1).is_err());
+        assert!(NoStore.transact(&|_| Ok(Verdict::Commit)).is_err());
+        assert!(NoStore.write_lazily(Table::Keys, b"k", Vec::new()).is_err());
+    }
+}

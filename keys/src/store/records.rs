@@ -1,0 +1,145 @@
+//! What the store keeps, record by record, and the words for it.
+//!
+//! Records are plain values; whoever reads a key out of one checks it anew ([`KeyRecord::verification_key`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::enrolment::{Code, TicketHash};
+use crate::identity::{KeyId, Uid, Username};
+use crate::keyring::KeyRecord;
+use crate::time::Timestamp;
+
+/// A UCloud user, connected or not.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The user.
+    pub username: Username,
+    /// The user's account here; `None` after a disconnection.
+    pub connection: Option<Connection>,
+    /// The ids of the user's keys, the oldest first, whatever their state.
+    pub kids: Vec<KeyId>,
+}
+
+/// What a user is connected to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// The account's uid.
+    pub uid: Uid,
+    /// The account's login name when it was connected: another name later means another account.
+    pub account: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The public half of the account's instance key: SubjectPublicKeyInfo, standard base64 of the DER.
+    pub instance_key: String,
+    /// Whether Core has heard of it.
+    pub core_told: bool,
+}
+
+/// A ticket, known by its hash alone.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    /// SHA-256 of the ticket.
+    pub hash: TicketHash,
+    /// Whom it connects.
+    pub username: Username,
+    /// Where it was begun.
+    pub begun: Begun,
+    /// The only uid that may approve: whoever began it here, or what the user mapper said.
+    pub bound_to: Option<Uid>,
+    /// What the offer's proof has to contain.
+    pub nonce: String,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// The first second at which it is good for nothing.
+    pub until: Timestamp,
+    /// What became of it.
+    pub state: TicketState,
+}
+
+/// Where a connection was begun.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begun {
+    /// By Core, with `integration/connect`.
+    AtCore,
+    /// Here, with `connect start`.
+    AtTheCentre,
+}
+
+/// The life of a ticket.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TicketState {
+    /// No key was offered.
+    Open,
+    /// One was, and waits for approval.
+    Offered {
+        /// The offer.
+        offer: Offer,
+    },
+    /// Its key was approved.
+    Approved {
+        /// The key.
+        kid: KeyId,
+        /// Whether somebody offered another key afterwards, and so has had the ticket as well.
+        second_offer: bool,
+    },
+    /// Nothing can come of it.
+    Dead {
+        /// Why.
+        why: Death,
+    },
+}
+
+/// Why a ticket is dead.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Death {
+    /// A second key was offered: somebody else has the ticket.
+    SecondOffer,
+    /// Its time ran out.
+    Expired,
+    /// Later tickets took its place.
+    Withdrawn,
+}
+
+/// A key that was offered, and verifies nothing.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// What names ticket, user and key to whoever approves.
+    pub code: Code,
+    /// The key as it will be; its times are set at approval.
+    pub key: KeyRecord,
+    /// When.
+    pub at: Timestamp,
+    /// From where, as the gateway saw it.
+    pub address: String,
+}
+
+/// Something that Core has still to be told. One a user: a later one takes the place of an earlier.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Errand {
+    /// About whom.
+    pub username: Username,
+    /// What.
+    pub tell: Tell,
+    /// Tells it from an errand that took its place while it was being run.
+    pub number: u64,
+}
+
+/// What Core is told.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tell {
+    /// The user is connected.
+    Approve,
+    /// The user is no longer connected.
+    Clear,
+    /// The user was disconnected, which Core may not have heard, and is connected again.
+    ClearThenApprove,
+}

@@ -1,0 +1,463 @@
+//! Who is connected to which account, with which keys: the rules, each change in one transaction.
+//!
+//! A username is mapped to one uid and the reverse, and remapped only by way of a disconnection (protocol, section 6).
+//! Nothing here asks who is asking: the server has done that.
+
+use std::cell::RefCell;
+
+use super::records::{Connection, Errand, Tell, User};
+use super::{Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
+use crate::identity::{KeyId, Uid, Username};
+use crate::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
+use crate::time::Timestamp;
+
+/// Most keys on record for a user, revoked ones included: a browser or two on each device of a busy person.
+/// The oldest that speak no more make room for new ones.
+pub const KEYS_MAX: usize = 16;
+
+/// Most usernames that share a uid where sharing is allowed at all (development).
+const SHARED_MAX: usize = 64;
+
+/// Where the number of the latest errand is kept.
+const ERRAND_COUNTER: &[u8] = b"errand";
+
+/// A change that the rules do not allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RegistryRejection {
+    /// The user is not connected, or to another account than the one that asks.
+    #[error("this UCloud user is not connected to this account")]
+    NotConnected,
+    /// The user is connected to another uid: `connect remove` comes first.
+    #[error("this UCloud user is already connected to another account")]
+    UserMappedOtherwise,
+    /// The uid serves another user: `connect remove` comes first.
+    #[error("this account is already connected to another UCloud user")]
+    AccountMappedOtherwise,
+    /// All of the user's keys are in use.
+    #[error("this user has {KEYS_MAX} keys in use (of version 1, {KEYS_V1_MAX}): revoke one first")]
+    TooManyKeys,
+    /// A key of this id exists.
+    #[error("this user already has a key of this id")]
+    KeyExists,
+    /// No key of this id.
+    #[error("this user has no key of this id")]
+    NoSuchKey,
+}
+
+/// A change that was not made: they were wrong, or the store is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotChanged<R: std::error::Error + 'static> {
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Rejected(R),
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] StoreFailure),
+}
+
+/// How accounts may be shared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sharing {
+    /// One user an account: the rule.
+    OneUser,
+    /// Several users an account: only with static instances, for development.
+    SeveralUsers,
+}
+
+/// Whose authority a change rests on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Authority {
+    /// The account with this uid, for what is its own.
+    Account(Uid),
+    /// The administrator of this machine.
+    Administrator,
+    /// Core, which may end connections and nothing else; it need not be told of it.
+    Core,
+}
+
+/// A connection that is to be made, with its first key or another one.
+#[derive(Clone, Debug)]
+pub struct NewConnection {
+    /// The key, ready to be active; its owner is the user.
+    pub key: KeyRecord,
+    /// The account's uid.
+    pub uid: Uid,
+    /// The account's login name.
+    pub account: String,
+    /// The public half of its instance key.
+    pub instance_key: String,
+    /// How accounts may be shared.
+    pub sharing: Sharing,
+}
+
+/// A connection that was ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// The account's uid.
+    pub uid: Uid,
+    /// The keys that were active until then.
+    pub kids: Vec<KeyId>,
+}
+
+/// Users and their keys, in a store.
+pub struct Registry<S> {
+    store: S,
+}
+
+impl<S: Store> Registry<S> {
+    /// The registry in this store.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// The store itself.
+    pub(super) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// What is known of a user.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn user(&self, username: &Username) -> Result<Option<User>, StoreFailure> {
+        self.record(Table::Users, username.as_str().as_bytes())
+    }
+
+    /// Users, connected or not, whose names come after that one.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn users_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<User>, StoreFailure> {
+        let after = after.map(|username| username.as_str().as_bytes());
+        let entries = self.store.scan(Table::Users, b"", after, count)?;
+        entries.iter().map(|(_, value)| decode(Table::Users, value)).collect()
+    }
+
+    /// The users connected to a uid: one, or with [`Sharing::SeveralUsers`] several.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn usernames(&self, uid: Uid) -> Result<Vec<Username>, StoreFailure> {
+        Ok(self.record(Table::Uids, &uid.0.to_be_bytes())?.unwrap_or_default())
+    }
+
+    /// A user's key of this id, in any state.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn key(&self, username: &Username, kid: &KeyId) -> Result<Option<KeyRecord>, StoreFailure> {
+        self.record(Table::Keys, &key_of(username, kid))
+    }
+
+    /// All of a user's keys, the oldest first.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn keys(&self, user: &User) -> Result<Vec<KeyRecord>, StoreFailure> {
+        user.kids.iter().filter_map(|kid| self.key(&user.username, kid).transpose()).collect()
+    }
+
+    /// A user's keys of version 1 that speak for the user at that moment.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn keys_v1(&self, username: &Username, now: Timestamp) -> Result<Vec<KeyRecord>, StoreFailure> {
+        let Some(user) = self.user(username)? else {
+            return Ok(Vec::new());
+        };
+        let mut keys = self.keys(&user)?;
+        keys.retain(|key| key.protocol == Protocol::V1 && key.state == KeyState::Active && now < key.expires);
+        keys.truncate(KEYS_V1_MAX);
+        Ok(keys)
+    }
+
+    /// When a gateway last asked for a key.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn last_use(&self, username: &Username, kid: &KeyId) -> Result<Option<Timestamp>, StoreFailure> {
+        self.record(Table::Uses, &key_of(username, kid))
+    }
+
+    /// Remembers that a gateway asked for a key, without waiting for the disk.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn note_use(&self, username: &Username, kid: &KeyId, at: Timestamp) -> Result<(), StoreFailure> {
+        self.store.write_lazily(Table::Uses, &key_of(username, kid), encode(Table::Uses, &at)?)
+    }
+
+    /// Adds a key of a user who is connected to that uid.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn add_key(&self, uid: Uid, key: &KeyRecord) -> Result<(), NotChanged<RegistryRejection>> {
+        self.change(|transaction| {
+            let Some(mut user) = read_user(transaction, &key.owner)? else {
+                return Ok(Err(RegistryRejection::NotConnected));
+            };
+            if user.connection.as_ref().is_none_or(|connection| connection.uid != uid) {
+                return Ok(Err(RegistryRejection::NotConnected));
+            }
+            if let Err(rejection) = insert_key(transaction, &mut user, key)? {
+                return Ok(Err(rejection));
+            }
+            put(transaction, Table::Users, user.username.as_str().as_bytes(), &user)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Revokes a key. Revoking one twice is no error.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn revoke_key(
+        &self,
+        authority: Authority,
+        username: &Username,
+        kid: &KeyId,
+    ) -> Result<(), NotChanged<RegistryRejection>> {
+        self.change(|transaction| {
+            let user = read_user(transaction, username)?;
+            let may = match authority {
+                Authority::Account(uid) => {
+                    user.and_then(|user| user.connection).is_some_and(|connection| connection.uid == uid)
+                }
+                Authority::Administrator => user.is_some(),
+                Authority::Core => false,
+            };
+            if !may {
+                return Ok(Err(RegistryRejection::NotConnected));
+            }
+            let Some(mut key) = fetch::<KeyRecord>(transaction, Table::Keys, &key_of(username, kid))? else {
+                return Ok(Err(RegistryRejection::NoSuchKey));
+            };
+            key.state = KeyState::Revoked;
+            put(transaction, Table::Keys, &key_of(username, kid), &key)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Ends a user's connection: the mapping is removed, every key revoked, and an errand to Core noted.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn disconnect(
+        &self,
+        authority: Authority,
+        username: &Username,
+    ) -> Result<Ended, NotChanged<RegistryRejection>> {
+        self.change(|transaction| {
+            let Some(mut user) = read_user(transaction, username)? else {
+                return Ok(Err(RegistryRejection::NotConnected));
+            };
+            let Some(connection) = user.connection.take() else {
+                return Ok(Err(RegistryRejection::NotConnected));
+            };
+            if matches!(authority, Authority::Account(uid) if uid != connection.uid) {
+                return Ok(Err(RegistryRejection::NotConnected));
+            }
+            let mut kids = Vec::new();
+            for kid in &user.kids {
+                if let Some(mut key) = fetch::<KeyRecord>(transaction, Table::Keys, &key_of(username, kid))?
+                    && key.state == KeyState::Active
+                {
+                    key.state = KeyState::Revoked;
+                    put(transaction, Table::Keys, &key_of(username, kid), &key)?;
+                    kids.push(*kid);
+                }
+            }
+            put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
+            let mut usernames: Vec<Username> =
+                fetch(transaction, Table::Uids, &connection.uid.0.to_be_bytes())?.unwrap_or_default();
+            usernames.retain(|other| other != username);
+            if usernames.is_empty() {
+                transaction.remove(Table::Uids, &connection.uid.0.to_be_bytes())?;
+            } else {
+                put(transaction, Table::Uids, &connection.uid.0.to_be_bytes(), &usernames)?;
+            }
+            if authority == Authority::Core {
+                transaction.remove(Table::Errands, username.as_str().as_bytes())?;
+            } else {
+                note_errand(transaction, username, Tell::Clear)?;
+            }
+            Ok(Ok(Ended { uid: connection.uid, kids }))
+        })
+    }
+
+    /// What Core has still to be told: at most `count`, of users whose names come after that one.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn errands_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<Errand>, StoreFailure> {
+        let after = after.map(|username| username.as_str().as_bytes());
+        let entries = self.store.scan(Table::Errands, b"", after, count)?;
+        entries.iter().map(|(_, value)| decode(Table::Errands, value)).collect()
+    }
+
+    /// Core was told; unless another errand took this one's place meanwhile, it is done.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn finish_errand(&self, done: &Errand) -> Result<(), StoreFailure> {
+        let name = done.username.as_str().as_bytes();
+        let finished = self.change(|transaction| {
+            let errand: Option<Errand> = fetch(transaction, Table::Errands, name)?;
+            if errand.is_none_or(|errand| errand.number != done.number) {
+                return Ok(Ok(()));
+            }
+            transaction.remove(Table::Errands, name)?;
+            if let Some(mut user) = read_user(transaction, &done.username)?
+                && let Some(connection) = user.connection.as_mut()
+                && done.tell != Tell::Clear
+            {
+                connection.core_told = true;
+                put(transaction, Table::Users, name, &user)?;
+            }
+            Ok::<_, Interrupted>(Ok::<(), std::convert::Infallible>(()))
+        });
+        match finished {
+            Ok(()) => Ok(()),
+            Err(NotChanged::Failed(failure)) => Err(failure),
+            Err(NotChanged::Rejected(never)) => match never {},
+        }
+    }
+
+    fn record<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreFailure> {
+        self.store.read(table, key)?.map(|value| decode(table, &value)).transpose()
+    }
+
+    /// Runs one transaction: `Ok(Ok(_))` commits, `Ok(Err(_))` is a rejection and changes nothing.
+    pub(super) fn change<T, R: std::error::Error + 'static>(
+        &self,
+        change: impl Fn(&dyn Transaction) -> Result<Result<T, R>, Interrupted>,
+    ) -> Result<T, NotChanged<R>> {
+        let outcome = RefCell::new(None);
+        self.store.transact(&|transaction| {
+            let result = change(transaction)?;
+            let verdict = if result.is_ok() { Verdict::Commit } else { Verdict::Abort };
+            outcome.replace(Some(result));
+            Ok(verdict)
+        })?;
+        match outcome.into_inner() {
+            Some(result) => result.map_err(NotChanged::Rejected),
+            None => Err(NotChanged::Failed(StoreFailure::Absent)),
+        }
+    }
+}
+
+/// Connects a user, or gives a connected one another key; part of an approval.
+pub(super) fn connect(
+    transaction: &dyn Transaction,
+    new: &NewConnection,
+) -> Result<Result<(), RegistryRejection>, Interrupted> {
+    let username = &new.key.owner;
+    let mut user = read_user(transaction, username)?.unwrap_or_else(|| User {
+        username: username.clone(),
+        connection: None,
+        kids: Vec::new(),
+    });
+    let mut usernames: Vec<Username> = fetch(transaction, Table::Uids, &new.uid.0.to_be_bytes())?.unwrap_or_default();
+    let shared_max = if new.sharing == Sharing::SeveralUsers { SHARED_MAX } else { 1 };
+    match user.connection.as_mut() {
+        Some(connection) if connection.uid != new.uid => return Ok(Err(RegistryRejection::UserMappedOtherwise)),
+        Some(connection) => {
+            connection.account.clone_from(&new.account);
+            connection.instance_key.clone_from(&new.instance_key);
+        }
+        None if usernames.len() >= shared_max => return Ok(Err(RegistryRejection::AccountMappedOtherwise)),
+        None => {
+            user.connection = Some(Connection {
+                uid: new.uid,
+                account: new.account.clone(),
+                since: new.key.created,
+                instance_key: new.instance_key.clone(),
+                core_told: false,
+            });
+            usernames.push(username.clone());
+            put(transaction, Table::Uids, &new.uid.0.to_be_bytes(), &usernames)?;
+            note_errand(transaction, username, Tell::Approve)?;
+        }
+    }
+    if let Err(rejection) = insert_key(transaction, &mut user, &new.key)? {
+        return Ok(Err(rejection));
+    }
+    put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
+    Ok(Ok(()))
+}
+
+/// Adds an active key to the user's, in place of the oldest that speaks no more if there are too many.
+fn insert_key(
+    transaction: &dyn Transaction,
+    user: &mut User,
+    key: &KeyRecord,
+) -> Result<Result<(), RegistryRejection>, Interrupted> {
+    let (mut active_v1, mut silent) = (0, None);
+    for kid in &user.kids {
+        if *kid == key.kid {
+            return Ok(Err(RegistryRejection::KeyExists));
+        }
+        let other: Option<KeyRecord> = fetch(transaction, Table::Keys, &key_of(&user.username, kid))?;
+        let speaks = other.as_ref().is_some_and(|other| other.state == KeyState::Active && key.created < other.expires);
+        if !speaks {
+            silent = silent.or(Some(*kid));
+        } else if other.is_some_and(|other| other.protocol == Protocol::V1) {
+            active_v1 += 1;
+        }
+    }
+    if key.protocol == Protocol::V1 && active_v1 >= KEYS_V1_MAX {
+        return Ok(Err(RegistryRejection::TooManyKeys));
+    }
+    if user.kids.len() >= KEYS_MAX {
+        let Some(silent) = silent else {
+            return Ok(Err(RegistryRejection::TooManyKeys));
+        };
+        user.kids.retain(|kid| *kid != silent);
+        transaction.remove(Table::Keys, &key_of(&user.username, &silent))?;
+        transaction.remove(Table::Uses, &key_of(&user.username, &silent))?;
+    }
+    user.kids.push(key.kid);
+    put(transaction, Table::Keys, &key_of(&user.username, &key.kid), key)?;
+    Ok(Ok(()))
+}
+
+/// Notes what Core has to be told, given what it has not been told yet.
+fn note_errand(transaction: &dyn Transaction, username: &Username, wanted: Tell) -> Result<(), Interrupted> {
+    let name = username.as_str().as_bytes();
+    let waiting: Option<Errand> = fetch(transaction, Table::Errands, name)?;
+    let tell = match (waiting.map(|errand| errand.tell), wanted) {
+        (Some(Tell::Clear | Tell::ClearThenApprove), Tell::Approve) => Tell::ClearThenApprove,
+        (_, wanted) => wanted,
+    };
+    let number: u64 = fetch::<u64>(transaction, Table::Counters, ERRAND_COUNTER)?.unwrap_or(0).saturating_add(1);
+    put(transaction, Table::Counters, ERRAND_COUNTER, &number)?;
+    put(transaction, Table::Errands, name, &Errand { username: username.clone(), tell, number })
+}
+
+fn read_user(transaction: &dyn Transaction, username: &Username) -> Result<Option<User>, Interrupted> {
+    fetch(transaction, Table::Users, username.as_str().as_bytes())
+}
+
+/// Reads a record inside a transaction.
+pub(super) fn fetch<T: serde::de::DeserializeOwned>(
+    transaction: &dyn Transaction,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, Interrupted> {
+    Ok(transaction.read(table, key)?.map(|value| decode(table, &value)).transpose()?)
+}
+
+/// Writes a record inside a transaction.
+pub(super) fn put<T: serde::Serialize>(
+    transaction: &dyn Transaction,
+    table: Table,
+    key: &[u8],
+    record: &T,
+) -> Result<(), Interrupted> {
+    transaction.write(table, key, encode(table, record)?)
+}
+
+/// A username cannot contain a zero byte, so no user's keys are among another's.
+fn key_of(username: &Username, kid: &KeyId) -> Vec<u8> {
+    [username.as_str().as_bytes(), &[0], kid.as_bytes()].concat()
+}

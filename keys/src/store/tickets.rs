@@ -1,0 +1,302 @@
+//! Tickets: from begun over offered to approved or dead, each step in one transaction.
+//!
+//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is kept. Whoever floods one
+//! side with tickets cannot keep the other side from beginning connections.
+
+use super::records::{Begun, Death, Offer, Ticket, TicketState};
+use super::registry::{NewConnection, NotChanged, Registry, RegistryRejection, connect, fetch, put};
+use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode};
+use crate::enrolment::{Code, TicketHash};
+use crate::identity::{KeyId, Uid};
+use crate::time::Timestamp;
+
+/// How long a ticket is remembered after that, in seconds, so that a page left open learns what became of it.
+const REMEMBERED_S: i64 = 60 * 60;
+
+/// Most tickets on record that Core began: one a second for the time that each is remembered is 4,500.
+const AT_CORE_MAX: usize = 6_000;
+
+/// Most tickets on record that were begun here.
+const AT_THE_CENTRE_MAX: usize = 2_000;
+
+/// Most tickets without an offer for one user at Core, or for one uid here: somebody who clicks again means the last one.
+const OPEN_EACH_MAX: usize = 4;
+
+/// Most tickets with an offer for one user at Core, or for one uid here: they are not pushed out, so they are few.
+const OFFERED_EACH_MAX: usize = 4;
+
+/// A step that the rules do not allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TicketRejection {
+    /// No such ticket or code: never made, mistyped or forgotten.
+    #[error("no such ticket")]
+    Unknown,
+    /// The ticket is dead.
+    #[error("the ticket is dead")]
+    Dead(Death),
+    /// This is the second offer, and the ticket dead from here on.
+    #[error("a second key was offered for this ticket")]
+    SecondOffer,
+    /// No key was offered yet.
+    #[error("no key was offered for this ticket")]
+    NotOffered,
+    /// The key is approved already.
+    #[error("this key is already approved")]
+    AlreadyApproved,
+    /// The ticket is bound to another uid.
+    #[error("this connection can be approved by another account only")]
+    BoundToAnother,
+    /// Too many tickets.
+    #[error("too many connections have been begun and not finished")]
+    TooMany,
+    /// The connection itself is not allowed.
+    #[error(transparent)]
+    Registry(#[from] RegistryRejection),
+}
+
+/// What an offer did.
+enum Offered {
+    Taken(Ticket),
+    Killed,
+}
+
+impl<S: Store> Registry<S> {
+    /// Remembers a new ticket. What is long past is forgotten; if the user (at Core) or uid (here) has too many
+    /// open ones, the oldest is withdrawn.
+    ///
+    /// # Errors
+    /// There are too many, or the store failed.
+    pub fn open_ticket(&self, ticket: &Ticket, now: Timestamp) -> Result<(), NotChanged<TicketRejection>> {
+        let mut others = self.tickets()?;
+        others.retain(|other| !is_past(other, now));
+        others.retain(|other| other.begun == ticket.begun);
+        let all_max = match ticket.begun {
+            Begun::AtCore => AT_CORE_MAX,
+            Begun::AtTheCentre => AT_THE_CENTRE_MAX,
+        };
+        if others.len() >= all_max {
+            return Err(NotChanged::Rejected(TicketRejection::TooMany));
+        }
+        others.retain(|other| other.judged(now).is_none());
+        others.retain(|other| match ticket.begun {
+            Begun::AtCore => other.username == ticket.username,
+            Begun::AtTheCentre => other.bound_to == ticket.bound_to,
+        });
+        let (mut open, offered): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|other| other.state == TicketState::Open);
+        if offered.len() >= OFFERED_EACH_MAX {
+            return Err(NotChanged::Rejected(TicketRejection::TooMany));
+        }
+        open.sort_by_key(|other| other.created);
+        let surplus = (open.len() + 1).saturating_sub(OPEN_EACH_MAX);
+        let withdrawn: Vec<TicketHash> = open.iter().take(surplus).map(|other| other.hash).collect();
+        self.change(|transaction| {
+            for hash in &withdrawn {
+                if let Some(mut other) = read_ticket(transaction, hash)?
+                    && other.state == TicketState::Open
+                {
+                    other.state = TicketState::Dead { why: Death::Withdrawn };
+                    put_ticket(transaction, &other)?;
+                }
+            }
+            put_ticket(transaction, ticket)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// The ticket with this hash; one whose time is over comes back as dead.
+    ///
+    /// # Errors
+    /// There is none, or the store cannot tell.
+    pub fn ticket(&self, hash: &TicketHash, now: Timestamp) -> Result<Ticket, NotChanged<TicketRejection>> {
+        let value = self.store().read(Table::Tickets, hash.as_bytes())?;
+        let ticket: Option<Ticket> = value.map(|value| decode(Table::Tickets, &value)).transpose()?;
+        match ticket {
+            Some(ticket) if !is_past(&ticket, now) => Ok(aged(ticket, now)),
+            Some(_) | None => Err(NotChanged::Rejected(TicketRejection::Unknown)),
+        }
+    }
+
+    /// The ticket whose offer this code names.
+    ///
+    /// # Errors
+    /// There is none, or the store cannot tell.
+    pub fn ticket_of_code(&self, code: &Code, now: Timestamp) -> Result<Ticket, NotChanged<TicketRejection>> {
+        let value = self.store().read(Table::Codes, code.as_str().as_bytes())?;
+        let hash: Option<TicketHash> = value.map(|value| decode(Table::Codes, &value)).transpose()?;
+        self.ticket(&hash.ok_or(NotChanged::Rejected(TicketRejection::Unknown))?, now)
+    }
+
+    /// Offers a key for a ticket: the first is taken, the second kills the ticket.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn offer(
+        &self,
+        hash: &TicketHash,
+        offer: &Offer,
+        now: Timestamp,
+    ) -> Result<Ticket, NotChanged<TicketRejection>> {
+        let offered = self.change(|transaction| {
+            let Some(mut ticket) = read_ticket(transaction, hash)?.filter(|ticket| !is_past(ticket, now)) else {
+                return Ok(Err(TicketRejection::Unknown));
+            };
+            if let Some(why) = ticket.judged(now) {
+                return Ok(Err(TicketRejection::Dead(why)));
+            }
+            let outcome = match &ticket.state {
+                TicketState::Open => {
+                    ticket.state = TicketState::Offered { offer: offer.clone() };
+                    put(transaction, Table::Codes, offer.code.as_str().as_bytes(), hash)?;
+                    Offered::Taken(ticket.clone())
+                }
+                TicketState::Offered { offer: first } => {
+                    transaction.remove(Table::Codes, first.code.as_str().as_bytes())?;
+                    ticket.state = TicketState::Dead { why: Death::SecondOffer };
+                    Offered::Killed
+                }
+                TicketState::Approved { kid, .. } => {
+                    ticket.state = TicketState::Approved { kid: *kid, second_offer: true };
+                    Offered::Killed
+                }
+                TicketState::Dead { why } => return Ok(Err(TicketRejection::Dead(*why))),
+            };
+            put_ticket(transaction, &ticket)?;
+            Ok(Ok(outcome))
+        })?;
+        match offered {
+            Offered::Taken(ticket) => Ok(ticket),
+            Offered::Killed => Err(NotChanged::Rejected(TicketRejection::SecondOffer)),
+        }
+    }
+
+    /// Approves the offer that a code names: connects the user and activates the key. `new.key` is the offered one
+    /// with its times set.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn approve(&self, code: &Code, new: &NewConnection, now: Timestamp) -> Result<(), NotChanged<TicketRejection>> {
+        self.change(|transaction| {
+            let hash: Option<TicketHash> = fetch(transaction, Table::Codes, code.as_str().as_bytes())?;
+            let ticket = match hash {
+                Some(hash) => read_ticket(transaction, &hash)?.filter(|ticket| !is_past(ticket, now)),
+                None => None,
+            };
+            let Some(mut ticket) = ticket else {
+                return Ok(Err(TicketRejection::Unknown));
+            };
+            if let Err(rejection) = ticket.may_approve(new.uid, now) {
+                return Ok(Err(rejection));
+            }
+            let TicketState::Offered { offer } = &ticket.state else {
+                return Ok(Err(TicketRejection::NotOffered));
+            };
+            let same = offer.code == *code && offer.key.spki == new.key.spki && offer.key.kid == new.key.kid;
+            if !same || ticket.username != new.key.owner {
+                return Ok(Err(TicketRejection::Unknown));
+            }
+            if let Err(rejection) = connect(transaction, new)? {
+                return Ok(Err(rejection.into()));
+            }
+            ticket.state = TicketState::Approved { kid: new.key.kid, second_offer: false };
+            put_ticket(transaction, &ticket)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Forgets tickets that are long past.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn forget_tickets(&self, now: Timestamp) -> Result<usize, StoreFailure> {
+        let past: Vec<Ticket> = self.tickets()?.into_iter().filter(|ticket| is_past(ticket, now)).collect();
+        for ticket in &past {
+            self.change_unless_broken(|transaction| transaction.remove(Table::Tickets, ticket.hash.as_bytes()))?;
+        }
+        let codes = self.store().scan(Table::Codes, b"", None, AT_CORE_MAX + AT_THE_CENTRE_MAX)?;
+        for (code, value) in codes {
+            let hash: TicketHash = decode(Table::Codes, &value)?;
+            if self.store().read(Table::Tickets, hash.as_bytes())?.is_none() {
+                self.change_unless_broken(|transaction| transaction.remove(Table::Codes, &code))?;
+            }
+        }
+        Ok(past.len())
+    }
+
+    /// All tickets on record, of both sides: a bounded number.
+    fn tickets(&self) -> Result<Vec<Ticket>, StoreFailure> {
+        let entries = self.store().scan(Table::Tickets, b"", None, 2 * (AT_CORE_MAX + AT_THE_CENTRE_MAX))?;
+        entries.iter().map(|(_, value)| decode(Table::Tickets, value)).collect()
+    }
+
+    fn change_unless_broken(
+        &self,
+        change: impl Fn(&dyn Transaction) -> Result<(), Interrupted>,
+    ) -> Result<(), StoreFailure> {
+        match self.change(|transaction| change(transaction).map(Ok::<(), std::convert::Infallible>)) {
+            Ok(()) => Ok(()),
+            Err(NotChanged::Failed(failure)) => Err(failure),
+            Err(NotChanged::Rejected(never)) => match never {},
+        }
+    }
+}
+
+impl Ticket {
+    /// Whether it is dead at that moment, and why. An approved one does not die of age.
+    #[must_use]
+    pub fn judged(&self, now: Timestamp) -> Option<Death> {
+        match &self.state {
+            TicketState::Dead { why } => Some(*why),
+            TicketState::Open | TicketState::Offered { .. } => (now >= self.until).then_some(Death::Expired),
+            TicketState::Approved { .. } => None,
+        }
+    }
+
+    /// Whether that uid may approve what was offered, at that moment.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_approve(&self, uid: Uid, now: Timestamp) -> Result<&Offer, TicketRejection> {
+        if self.bound_to.is_some_and(|bound| bound != uid) {
+            return Err(TicketRejection::BoundToAnother);
+        }
+        if let Some(why) = self.judged(now) {
+            return Err(TicketRejection::Dead(why));
+        }
+        match &self.state {
+            TicketState::Offered { offer } => Ok(offer),
+            TicketState::Open => Err(TicketRejection::NotOffered),
+            TicketState::Approved { .. } => Err(TicketRejection::AlreadyApproved),
+            TicketState::Dead { why } => Err(TicketRejection::Dead(*why)),
+        }
+    }
+
+    /// The key that it stands for, offered or approved.
+    #[must_use]
+    pub fn kid(&self) -> Option<KeyId> {
+        match &self.state {
+            TicketState::Offered { offer } => Some(offer.key.kid),
+            TicketState::Approved { kid, .. } => Some(*kid),
+            TicketState::Open | TicketState::Dead { .. } => None,
+        }
+    }
+}
+
+fn aged(mut ticket: Ticket, now: Timestamp) -> Ticket {
+    if let Some(why) = ticket.judged(now) {
+        ticket.state = TicketState::Dead { why };
+    }
+    ticket
+}
+
+fn is_past(ticket: &Ticket, now: Timestamp) -> bool {
+    now >= ticket.until.plus(REMEMBERED_S)
+}
+
+fn read_ticket(transaction: &dyn Transaction, hash: &TicketHash) -> Result<Option<Ticket>, Interrupted> {
+    fetch(transaction, Table::Tickets, hash.as_bytes())
+}
+
+fn put_ticket(transaction: &dyn Transaction, ticket: &Ticket) -> Result<(), Interrupted> {
+    put(transaction, Table::Tickets, ticket.hash.as_bytes(), ticket)
+}

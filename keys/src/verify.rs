@@ -1,0 +1,130 @@
+//! The whole judgement, and what each refusal means to whoever sent the request.
+//!
+//! ```text
+//! Presented ─► Authenticated ─► Intended ─► Bound ─► Authorised ─► Permit
+//! request      core_token       intent      bind     policy        policy
+//! ```
+//!
+//! Every arrow consumes the value before it, and only its own module can make the next: a skipped check does not compile.
+//! Here the refusals of all stages meet: the sender learns the [`Class`], the operator the text.
+
+use crate::bind::BindRejection;
+use crate::core_token::CoreTokenRejection;
+use crate::freshness::FreshnessRejection;
+use crate::intent::IntentRejection;
+use crate::json::JsonRejection;
+use crate::policy::{PolicyRejection, SpendError};
+use crate::replay::ReplayError;
+use crate::request::RequestRejection;
+
+/// Why a request is refused, by the stage that refused it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// Nothing of the kind is served.
+    #[error("no such call")]
+    NoSuchCall,
+    /// Its head.
+    #[error(transparent)]
+    Request(#[from] RequestRejection),
+    /// Core's token.
+    #[error(transparent)]
+    CoreToken(#[from] CoreTokenRejection),
+    /// The user's intent.
+    #[error(transparent)]
+    Intent(#[from] IntentRejection),
+    /// Its parameters.
+    #[error(transparent)]
+    Bind(#[from] BindRejection),
+    /// The site's rules.
+    #[error(transparent)]
+    Policy(#[from] PolicyRejection),
+    /// Its second use, or its lateness at the last step. Failures of our own are in here too: see [`Class::OurFailure`].
+    #[error(transparent)]
+    Spend(#[from] SpendError),
+}
+
+/// What the sender of a refused request learns: a class, never the reason (design, section 8).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Class {
+    /// Malformed or repeated.
+    Malformed,
+    /// A header, or all of them, are too long.
+    HeadTooLong,
+    /// Core's token is missing or bad.
+    Unauthorised,
+    /// In no table.
+    NotFound,
+    /// A user's call without an intent.
+    IntentRequired,
+    /// Unknown user, unknown key, bad signature, wrong parameters: one answer for all.
+    IntentInvalid,
+    /// Not in its window.
+    IntentStale,
+    /// Used before.
+    IntentReplayed,
+    /// Needs a passkey as well.
+    IntentStepUp,
+    /// Not the sender's fault: it could not be judged, and so it is refused (P8).
+    OurFailure,
+}
+
+impl Rejection {
+    /// What the sender learns.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::NoSuchCall => Class::NotFound,
+            Self::Request(rejection) => match rejection {
+                RequestRejection::NoToken => Class::Unauthorised,
+                RequestRejection::TooLong(_) => Class::HeadTooLong,
+                RequestRejection::Repeated(_)
+                | RequestRejection::TakenBack(_)
+                | RequestRejection::Malformed(_)
+                | RequestRejection::Username(_)
+                | RequestRejection::NoUsername => Class::Malformed,
+            },
+            Self::CoreToken(_) => Class::Unauthorised,
+            Self::Intent(IntentRejection::Missing) => Class::IntentRequired,
+            Self::Intent(IntentRejection::Times(rejection)) | Self::Spend(SpendError::Stale(rejection)) => {
+                match rejection {
+                    FreshnessRejection::Lifetime => Class::IntentInvalid,
+                    FreshnessRejection::Expired | FreshnessRejection::FromTheFuture | FreshnessRejection::TooOld => {
+                        Class::IntentStale
+                    }
+                }
+            }
+            Self::Intent(
+                IntentRejection::Form(_)
+                | IntentRejection::Version1
+                | IntentRejection::UnknownKey
+                | IntentRejection::Key(_)
+                | IntentRejection::Algorithm
+                | IntentRejection::Signature
+                | IntentRejection::Claim(_)
+                | IntentRejection::Audience
+                | IntentRejection::Username
+                | IntentRejection::Call,
+            ) => Class::IntentInvalid,
+            Self::Bind(rejection) => match rejection {
+                BindRejection::Json(
+                    JsonRejection::Malformed | JsonRejection::DuplicateMember | JsonRejection::TooDeep,
+                )
+                | BindRejection::Shape
+                | BindRejection::ItemCount => Class::Malformed,
+                BindRejection::Unknown(_)
+                | BindRejection::Ambiguous(_)
+                | BindRejection::Value(_)
+                | BindRejection::Username
+                | BindRejection::Project
+                | BindRejection::Parameters => Class::IntentInvalid,
+            },
+            Self::Policy(PolicyRejection::DangerByName) => Class::IntentInvalid,
+            Self::Policy(PolicyRejection::StepUp) => Class::IntentStepUp,
+            Self::Spend(SpendError::Replay(error)) => match error {
+                ReplayError::Used => Class::IntentReplayed,
+                ReplayError::BeforeFence => Class::IntentStale,
+                ReplayError::Full | ReplayError::Unwritable => Class::OurFailure,
+            },
+        }
+    }
+}

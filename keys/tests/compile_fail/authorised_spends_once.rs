@@ -1,0 +1,10 @@
+//! An intent is not spent twice for the same request.
+//! Refused with E0382.
+use countersign_keys::policy::{Authorised, Policy};
+use countersign_keys::replay::NoReplayLog;
+use countersign_keys::time::Timestamp;
+
+pub fn twice(policy: &Policy, authorised: Authorised<'_, '_>, now: Timestamp) {
+    let _ = authorised.spend(policy, &NoReplayLog, now);
+    let _ = authorised.spend(policy, &NoReplayLog, now);
+}

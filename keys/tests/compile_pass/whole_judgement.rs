@@ -1,0 +1,30 @@
+//! The way that the others leave out something of.
+use std::sync::Arc;
+
+use countersign_keys::bind::Items;
+use countersign_keys::core_token::{Authenticated, CoreTokens};
+use countersign_keys::intent::{IntentRejection, PresentedIntent};
+use countersign_keys::keyring::EnrolledKey;
+use countersign_keys::policy::{Permit, Policy};
+use countersign_keys::replay::ReplayLog;
+use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::time::Timestamp;
+use countersign_keys::verify::Rejection;
+
+pub fn judge<'r, L: ReplayLog>(
+    presented: Presented<'r>,
+    body: &'r [u8],
+    tokens: &mut CoreTokens,
+    keys: &[Arc<EnrolledKey>],
+    policy: &Policy,
+    log: &L,
+    now: Timestamp,
+) -> Result<Permit<'r, 'r>, Rejection> {
+    let Authenticated::User(request) = tokens.authenticate(presented, now)? else { return Err(Rejection::NoSuchCall) };
+    let intent = request.intent().ok_or(IntentRejection::Missing)?;
+    let intent = PresentedIntent::parse(intent, INTENT_MAX, policy.terms.version_1)?;
+    let intent = intent.verify(request.username(), keys, &policy.terms, now)?;
+    let items = Items::read(request.row(), body)?;
+    let bound = request.intend(intent)?.bind(items)?;
+    Ok(policy.authorise(bound)?.spend(policy, log, now)?)
+}

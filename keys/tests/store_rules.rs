@@ -1,0 +1,423 @@
+//! Tickets, connections and keys: every step that is allowed, and every refusal, on a store of its own.
+
+#![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use countersign_keys::enrolment::Ticket as Secret;
+use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
+use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::jws::Algorithm;
+use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol, VerificationKey};
+use countersign_keys::store::records::{Begun, Death, Errand, Offer, Tell, Ticket, TicketState};
+use countersign_keys::store::registry::{
+    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Sharing,
+};
+use countersign_keys::store::sled_store::SledStore;
+use countersign_keys::store::tickets::TicketRejection;
+use countersign_keys::time::Timestamp;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+const DAY_S: i64 = 86_400;
+const ALICE_UID: Uid = Uid(1100);
+const BOB_UID: Uid = Uid(1101);
+
+struct Fixture {
+    registry: Registry<SledStore>,
+    _directory: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    Fixture { registry: Registry::new(SledStore::open(directory.path()).unwrap()), _directory: directory }
+}
+
+fn user(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}
+
+fn key(n: u8) -> VerificationKey {
+    let secret = p256::SecretKey::from_slice(&[n; 32]).unwrap();
+    let point = secret.public_key().to_sec1_point(false);
+    let b64 = |bytes: &[u8]| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    };
+    let (x, y) = (b64(point.x().unwrap()), b64(point.y().unwrap()));
+    let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+    VerificationKey::from_jwk(jwk.as_bytes(), Algorithm::Es256).unwrap()
+}
+
+fn record(owner: &str, n: u8, created: Timestamp, protocol: Protocol) -> KeyRecord {
+    let kid = KeyId::from_bytes([n; 16]);
+    KeyRecord::new(user(owner), kid, &key(n), protocol, (created, created.plus(180 * DAY_S)), format!("key {n}"))
+}
+
+fn hash(n: u8) -> TicketHash {
+    Secret::from_bytes([n; 32]).hash()
+}
+
+fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Ticket {
+    Ticket {
+        hash: hash(n),
+        username: user(username),
+        begun,
+        bound_to,
+        nonce: "nonce".to_owned(),
+        created: NOW.plus(i64::from(n)),
+        until: NOW.plus(TICKET_LIFETIME_S),
+        state: TicketState::Open,
+    }
+}
+
+fn offer(ticket: u8, username: &str, n: u8) -> Offer {
+    Offer {
+        code: Code::of(&hash(ticket), &user(username), &key(n)),
+        key: record(username, n, NOW, Protocol::V2),
+        at: NOW,
+        address: "192.0.2.1:1".to_owned(),
+    }
+}
+
+fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
+    NewConnection {
+        key: record(username, n, NOW, Protocol::V2),
+        uid,
+        account: format!("account{uid}"),
+        instance_key: "AAAA".to_owned(),
+        sharing: Sharing::OneUser,
+    }
+}
+
+fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Result<T, NotChanged<R>>) -> R {
+    match outcome.unwrap_err() {
+        NotChanged::Rejected(rejection) => rejection,
+        NotChanged::Failed(failure) => panic!("{failure}"),
+    }
+}
+
+impl Fixture {
+    fn open(&self, ticket: &Ticket) {
+        self.registry.open_ticket(ticket, NOW).unwrap();
+    }
+
+    fn state(&self, n: u8) -> TicketState {
+        self.registry.ticket(&hash(n), NOW).unwrap().state
+    }
+
+    /// A user with one key, by way of a ticket.
+    fn connect(&self, ticket_number: u8, username: &str, n: u8, uid: Uid) -> Result<(), NotChanged<TicketRejection>> {
+        self.open(&ticket(ticket_number, username, Begun::AtCore, None));
+        let offer = offer(ticket_number, username, n);
+        self.registry.offer(&hash(ticket_number), &offer, NOW).unwrap();
+        self.registry.approve(&offer.code, &connection(username, n, uid), NOW)
+    }
+
+    fn errands(&self) -> Vec<Errand> {
+        self.registry.errands_after(None, 10).unwrap()
+    }
+}
+
+#[test]
+fn a_ticket_goes_from_open_over_offered_to_approved() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let TicketState::Approved { kid, second_offer: false } = fixture.state(1) else { panic!() };
+    let alice = fixture.registry.user(&user("alice")).unwrap().unwrap();
+    let connection = alice.connection.clone().unwrap();
+    assert_eq!((connection.uid, connection.core_told, alice.kids.as_slice()), (ALICE_UID, false, [kid].as_slice()));
+    assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")]);
+    let key = fixture.registry.key(&user("alice"), &kid).unwrap().unwrap();
+    assert_eq!((key.state, key.expires), (KeyState::Active, NOW.plus(180 * DAY_S)));
+    assert_eq!(fixture.errands()[0].tell, Tell::Approve);
+}
+
+#[test]
+fn v19_an_offered_key_is_no_key() {
+    let fixture = fixture();
+    fixture.open(&ticket(1, "alice", Begun::AtCore, None));
+    fixture.registry.offer(&hash(1), &offer(1, "alice", 1), NOW).unwrap();
+    assert_eq!(fixture.registry.key(&user("alice"), &KeyId::from_bytes([1; 16])).unwrap(), None);
+    assert_eq!(fixture.registry.user(&user("alice")).unwrap(), None);
+}
+
+#[test]
+fn v45_a_second_offer_is_refused_and_kills_the_ticket() {
+    let fixture = fixture();
+    fixture.open(&ticket(1, "alice", Begun::AtCore, None));
+    let first = offer(1, "alice", 1);
+    fixture.registry.offer(&hash(1), &first, NOW).unwrap();
+    assert_eq!(rejected(fixture.registry.offer(&hash(1), &offer(1, "alice", 2), NOW)), TicketRejection::SecondOffer);
+    assert_eq!(fixture.state(1), TicketState::Dead { why: Death::SecondOffer });
+    let approved = fixture.registry.approve(&first.code, &connection("alice", 1, ALICE_UID), NOW);
+    assert_eq!(rejected(approved), TicketRejection::Unknown, "the first offer dies with the ticket");
+    let third = fixture.registry.offer(&hash(1), &first, NOW);
+    assert_eq!(rejected(third), TicketRejection::Dead(Death::SecondOffer));
+}
+
+#[test]
+fn v45_an_offer_said_twice_is_a_second_offer() {
+    let fixture = fixture();
+    fixture.open(&ticket(1, "alice", Begun::AtCore, None));
+    let only = offer(1, "alice", 1);
+    fixture.registry.offer(&hash(1), &only, NOW).unwrap();
+    assert_eq!(rejected(fixture.registry.offer(&hash(1), &only, NOW)), TicketRejection::SecondOffer);
+}
+
+#[test]
+fn v45_an_offer_after_approval_is_refused_and_remembered() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    assert_eq!(rejected(fixture.registry.offer(&hash(1), &offer(1, "alice", 2), NOW)), TicketRejection::SecondOffer);
+    assert!(matches!(fixture.state(1), TicketState::Approved { second_offer: true, .. }));
+    assert_eq!(fixture.registry.key(&user("alice"), &KeyId::from_bytes([2; 16])).unwrap(), None);
+}
+
+#[test]
+fn v45_a_ticket_lives_for_a_quarter_of_an_hour() {
+    let fixture = fixture();
+    let (last, over) = (NOW.plus(TICKET_LIFETIME_S - 1), NOW.plus(TICKET_LIFETIME_S));
+    fixture.open(&ticket(1, "alice", Begun::AtCore, None));
+    let first = offer(1, "alice", 1);
+    assert_eq!(rejected(fixture.registry.offer(&hash(1), &first, over)), TicketRejection::Dead(Death::Expired));
+    fixture.registry.offer(&hash(1), &first, last).unwrap();
+    let new = connection("alice", 1, ALICE_UID);
+    assert_eq!(rejected(fixture.registry.approve(&first.code, &new, over)), TicketRejection::Dead(Death::Expired));
+    fixture.registry.approve(&first.code, &new, last).unwrap();
+    assert_eq!(rejected(fixture.registry.approve(&first.code, &new, last)), TicketRejection::AlreadyApproved);
+}
+
+#[test]
+fn unknown_tickets_and_codes_are_unknown() {
+    let fixture = fixture();
+    assert_eq!(rejected(fixture.registry.ticket(&hash(9), NOW)), TicketRejection::Unknown);
+    assert_eq!(rejected(fixture.registry.offer(&hash(9), &offer(9, "alice", 1), NOW)), TicketRejection::Unknown);
+    let code = offer(9, "alice", 1).code;
+    assert_eq!(rejected(fixture.registry.ticket_of_code(&code, NOW)), TicketRejection::Unknown);
+    let approved = fixture.registry.approve(&code, &connection("alice", 1, ALICE_UID), NOW);
+    assert_eq!(rejected(approved), TicketRejection::Unknown);
+}
+
+#[test]
+fn what_is_approved_is_what_was_offered() {
+    let fixture = fixture();
+    fixture.open(&ticket(1, "alice", Begun::AtCore, None));
+    let first = offer(1, "alice", 1);
+    fixture.registry.offer(&hash(1), &first, NOW).unwrap();
+    for other in [connection("alice", 2, ALICE_UID), connection("bob", 1, ALICE_UID)] {
+        assert_eq!(rejected(fixture.registry.approve(&first.code, &other, NOW)), TicketRejection::Unknown);
+    }
+    fixture.registry.approve(&first.code, &connection("alice", 1, ALICE_UID), NOW).unwrap();
+}
+
+#[test]
+fn v47_a_ticket_begun_here_is_for_the_uid_that_began_it() {
+    let fixture = fixture();
+    fixture.open(&ticket(1, "alice", Begun::AtTheCentre, Some(ALICE_UID)));
+    let first = offer(1, "alice", 1);
+    fixture.registry.offer(&hash(1), &first, NOW).unwrap();
+    let other = fixture.registry.approve(&first.code, &connection("alice", 1, BOB_UID), NOW);
+    assert_eq!(rejected(other), TicketRejection::BoundToAnother);
+    fixture.registry.approve(&first.code, &connection("alice", 1, ALICE_UID), NOW).unwrap();
+}
+
+#[test]
+fn one_user_one_account_until_it_is_removed() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let by_other_uid = rejected(fixture.connect(2, "alice", 2, BOB_UID));
+    assert_eq!(by_other_uid, TicketRejection::Registry(RegistryRejection::UserMappedOtherwise));
+    let other_user = rejected(fixture.connect(3, "bob", 3, ALICE_UID));
+    assert_eq!(other_user, TicketRejection::Registry(RegistryRejection::AccountMappedOtherwise));
+    assert!(matches!(fixture.state(3), TicketState::Offered { .. }), "a refusal changes nothing");
+
+    fixture.registry.disconnect(Authority::Account(ALICE_UID), &user("alice")).unwrap();
+    fixture.connect(4, "alice", 4, BOB_UID).unwrap();
+    fixture.connect(5, "bob", 5, ALICE_UID).unwrap();
+}
+
+#[test]
+fn several_users_share_an_account_only_where_that_is_allowed() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    fixture.open(&ticket(2, "bob", Begun::AtCore, None));
+    let second = offer(2, "bob", 2);
+    fixture.registry.offer(&hash(2), &second, NOW).unwrap();
+    let shared = NewConnection { sharing: Sharing::SeveralUsers, ..connection("bob", 2, ALICE_UID) };
+    fixture.registry.approve(&second.code, &shared, NOW).unwrap();
+    assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice"), user("bob")]);
+    fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
+    assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("bob")]);
+}
+
+#[test]
+fn clicking_again_withdraws_the_oldest_open_ticket_of_the_same_user() {
+    let fixture = fixture();
+    for n in 1..=4 {
+        fixture.open(&ticket(n, "alice", Begun::AtCore, None));
+    }
+    fixture.open(&ticket(5, "bob", Begun::AtCore, None));
+    fixture.open(&ticket(6, "alice", Begun::AtTheCentre, Some(ALICE_UID)));
+    assert_eq!(fixture.state(1), TicketState::Open);
+    fixture.open(&ticket(7, "alice", Begun::AtCore, None));
+    assert_eq!(fixture.state(1), TicketState::Dead { why: Death::Withdrawn });
+    for n in 2..=7 {
+        assert_eq!(fixture.state(n), TicketState::Open, "ticket {n}");
+    }
+}
+
+#[test]
+fn offered_tickets_are_not_pushed_out_but_few() {
+    let fixture = fixture();
+    for n in 1..=4 {
+        fixture.open(&ticket(n, "alice", Begun::AtCore, None));
+        fixture.registry.offer(&hash(n), &offer(n, "alice", n), NOW).unwrap();
+    }
+    let one_more = fixture.registry.open_ticket(&ticket(5, "alice", Begun::AtCore, None), NOW);
+    assert_eq!(rejected(one_more), TicketRejection::TooMany);
+    assert!(matches!(fixture.state(1), TicketState::Offered { .. }));
+    fixture.open(&ticket(6, "alice", Begun::AtTheCentre, Some(ALICE_UID)));
+}
+
+#[test]
+fn tickets_long_past_are_forgotten() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let late = NOW.plus(TICKET_LIFETIME_S + 3600);
+    assert_eq!(fixture.registry.forget_tickets(late.plus(-1)).unwrap(), 0);
+    assert_eq!(rejected(fixture.registry.ticket(&hash(1), late)), TicketRejection::Unknown);
+    assert_eq!(fixture.registry.forget_tickets(late).unwrap(), 1);
+    assert_eq!(rejected(fixture.registry.ticket(&hash(1), NOW)), TicketRejection::Unknown);
+    let code = offer(1, "alice", 1).code;
+    assert_eq!(rejected(fixture.registry.ticket_of_code(&code, NOW)), TicketRejection::Unknown);
+}
+
+#[test]
+fn v49_a_user_has_a_limited_number_of_keys() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let max = u8::try_from(KEYS_MAX).unwrap();
+    for n in 2..=max {
+        fixture.registry.add_key(ALICE_UID, &record("alice", n, NOW, Protocol::V2)).unwrap();
+    }
+    let one_more = record("alice", max + 1, NOW, Protocol::V2);
+    assert_eq!(rejected(fixture.registry.add_key(ALICE_UID, &one_more)), RegistryRejection::TooManyKeys);
+    let revoked = KeyId::from_bytes([5; 16]);
+    fixture.registry.revoke_key(Authority::Account(ALICE_UID), &user("alice"), &revoked).unwrap();
+    fixture.registry.add_key(ALICE_UID, &one_more).unwrap();
+    let alice = fixture.registry.user(&user("alice")).unwrap().unwrap();
+    assert_eq!(alice.kids.len(), KEYS_MAX);
+    assert!(!alice.kids.contains(&revoked), "it made room");
+    // Expired keys make room as well.
+    let late = record("alice", max + 2, NOW.plus(180 * DAY_S), Protocol::V2);
+    fixture.registry.add_key(ALICE_UID, &late).unwrap();
+}
+
+#[test]
+fn keys_of_version_1_are_four_and_found_without_an_id() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let max = u8::try_from(KEYS_V1_MAX).unwrap();
+    for n in 2..2 + max {
+        fixture.registry.add_key(ALICE_UID, &record("alice", n, NOW, Protocol::V1)).unwrap();
+    }
+    let one_more = record("alice", 9, NOW, Protocol::V1);
+    assert_eq!(rejected(fixture.registry.add_key(ALICE_UID, &one_more)), RegistryRejection::TooManyKeys);
+    assert_eq!(fixture.registry.keys_v1(&user("alice"), NOW).unwrap().len(), KEYS_V1_MAX);
+    assert_eq!(fixture.registry.keys_v1(&user("alice"), NOW.plus(180 * DAY_S)).unwrap(), []);
+    assert_eq!(fixture.registry.keys_v1(&user("bob"), NOW).unwrap(), []);
+}
+
+#[test]
+fn v17_keys_belong_to_the_account_that_adds_them() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let second = record("alice", 2, NOW, Protocol::V2);
+    assert_eq!(rejected(fixture.registry.add_key(BOB_UID, &second)), RegistryRejection::NotConnected);
+    let bobs = record("bob", 2, NOW, Protocol::V2);
+    assert_eq!(rejected(fixture.registry.add_key(ALICE_UID, &bobs)), RegistryRejection::NotConnected);
+    let again = record("alice", 1, NOW, Protocol::V2);
+    assert_eq!(rejected(fixture.registry.add_key(ALICE_UID, &again)), RegistryRejection::KeyExists);
+    fixture.registry.add_key(ALICE_UID, &second).unwrap();
+    assert_eq!(fixture.registry.key(&user("bob"), &second.kid).unwrap(), None, "one kid, another user");
+}
+
+#[test]
+fn v51_keys_are_revoked_by_their_account_or_an_administrator() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let kid = KeyId::from_bytes([1; 16]);
+    let revoke = |authority, kid: &KeyId| fixture.registry.revoke_key(authority, &user("alice"), kid);
+    assert_eq!(rejected(revoke(Authority::Account(BOB_UID), &kid)), RegistryRejection::NotConnected);
+    assert_eq!(rejected(revoke(Authority::Core, &kid)), RegistryRejection::NotConnected);
+    let other = KeyId::from_bytes([2; 16]);
+    assert_eq!(rejected(revoke(Authority::Administrator, &other)), RegistryRejection::NoSuchKey);
+    revoke(Authority::Account(ALICE_UID), &kid).unwrap();
+    assert_eq!(fixture.registry.key(&user("alice"), &kid).unwrap().unwrap().state, KeyState::Revoked);
+    revoke(Authority::Administrator, &kid).unwrap();
+}
+
+#[test]
+fn a_disconnection_revokes_every_key_and_tells_core_unless_core_said_so() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    fixture.registry.add_key(ALICE_UID, &record("alice", 2, NOW, Protocol::V2)).unwrap();
+    fixture.registry.revoke_key(Authority::Administrator, &user("alice"), &KeyId::from_bytes([1; 16])).unwrap();
+    let foreign = fixture.registry.disconnect(Authority::Account(BOB_UID), &user("alice"));
+    assert_eq!(rejected(foreign), RegistryRejection::NotConnected);
+    let ended = fixture.registry.disconnect(Authority::Account(ALICE_UID), &user("alice")).unwrap();
+    assert_eq!((ended.uid, ended.kids), (ALICE_UID, vec![KeyId::from_bytes([2; 16])]));
+    assert_eq!(fixture.errands()[0].tell, Tell::Clear);
+    assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), []);
+    let again = fixture.registry.disconnect(Authority::Administrator, &user("alice"));
+    assert_eq!(rejected(again), RegistryRejection::NotConnected);
+
+    fixture.connect(2, "alice", 3, ALICE_UID).unwrap();
+    assert_eq!(fixture.errands()[0].tell, Tell::ClearThenApprove, "Core may not have heard the first");
+    fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
+    assert_eq!(fixture.errands(), []);
+    let key = fixture.registry.key(&user("alice"), &KeyId::from_bytes([3; 16])).unwrap().unwrap();
+    assert_eq!(key.state, KeyState::Revoked);
+}
+
+#[test]
+fn an_errand_is_finished_only_if_none_took_its_place() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let approve = fixture.errands().remove(0);
+    fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
+    fixture.connect(2, "alice", 2, ALICE_UID).unwrap();
+    fixture.registry.finish_errand(&approve).unwrap();
+    let told = || fixture.registry.user(&user("alice")).unwrap().unwrap().connection.unwrap().core_told;
+    assert_eq!((fixture.errands().len(), told()), (1, false));
+    fixture.registry.finish_errand(&fixture.errands()[0]).unwrap();
+    assert_eq!((fixture.errands().len(), told()), (0, true));
+
+    // A second key of somebody connected is none of Core's business.
+    fixture.connect(3, "alice", 3, ALICE_UID).unwrap();
+    assert_eq!((fixture.errands().len(), told()), (0, true));
+}
+
+#[test]
+fn users_come_in_pages() {
+    let fixture = fixture();
+    for (n, name) in (1..).zip(["a", "ab", "b", "c"]) {
+        fixture.connect(n, name, n, Uid(2000 + u32::from(n))).unwrap();
+    }
+    let names = |after: Option<&Username>, count| -> Vec<String> {
+        let users = fixture.registry.users_after(after, count).unwrap();
+        users.into_iter().map(|user| user.username.as_str().to_owned()).collect()
+    };
+    assert_eq!(names(None, 2), ["a", "ab"]);
+    assert_eq!(names(Some(&user("ab")), 2), ["b", "c"]);
+    assert_eq!(names(Some(&user("c")), 2), [""; 0]);
+}
+
+#[test]
+fn the_last_use_of_a_key_is_remembered() {
+    let fixture = fixture();
+    let kid = KeyId::from_bytes([1; 16]);
+    assert_eq!(fixture.registry.last_use(&user("alice"), &kid).unwrap(), None);
+    fixture.registry.note_use(&user("alice"), &kid, NOW).unwrap();
+    assert_eq!(fixture.registry.last_use(&user("alice"), &kid).unwrap(), Some(NOW));
+}

@@ -1,0 +1,181 @@
+//! A site with one user, and the whole judgement as a gateway or an instance runs it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use countersign_keys::bind::Items;
+use countersign_keys::call::{CallTable, Lane};
+use countersign_keys::core_token::{Authenticated, CoreKey, CoreTokens};
+use countersign_keys::freshness::Window;
+use countersign_keys::identity::{KeyId, Origin, ProviderId, Username};
+use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, Terms, Version1};
+use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
+use countersign_keys::policy::Policy;
+use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
+use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::time::Timestamp;
+use countersign_keys::verify::Rejection;
+use countersign_portal::CoreKeys;
+use countersign_portal::core::{Deed, Flavour};
+use countersign_portal::signer::{self, BrowserKey};
+
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const USER: &str = "Ælice#1234";
+pub(crate) const AUDIENCE: &str = "https://hpc.example.org";
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+pub(crate) fn portal_algorithm(algorithm: Algorithm) -> signer::Algorithm {
+    match algorithm {
+        Algorithm::Es256 => signer::Algorithm::Es256,
+        Algorithm::EdDsa => signer::Algorithm::EdDsa,
+        Algorithm::Ps256 => signer::Algorithm::Ps256,
+        Algorithm::Rs256 => signer::Algorithm::Rs256,
+    }
+}
+
+/// Making an RSA key takes long enough to make one only.
+static CORE: LazyLock<CoreKeys> = LazyLock::new(|| CoreKeys::generate("hpc").unwrap());
+static RSA: LazyLock<BrowserKey> = LazyLock::new(|| BrowserKey::make(signer::Algorithm::Rs256).unwrap());
+
+pub(crate) fn key(algorithm: Algorithm) -> BrowserKey {
+    match algorithm {
+        Algorithm::Es256 | Algorithm::EdDsa => BrowserKey::make(portal_algorithm(algorithm)).unwrap(),
+        Algorithm::Ps256 | Algorithm::Rs256 => RSA.clone().with_algorithm(portal_algorithm(algorithm)),
+    }
+}
+
+/// A replay log in memory, as `keys` has it.
+pub(crate) struct MemoryLog(pub(crate) RefCell<UsedIntents>);
+
+impl ReplayLog for MemoryLog {
+    fn check_and_insert(&self, used: Use, now: Timestamp) -> Result<(), ReplayError> {
+        self.0.borrow_mut().insert(used, now)
+    }
+}
+
+pub(crate) struct Site {
+    pub(crate) calls: CallTable,
+    pub(crate) core: &'static CoreKeys,
+    pub(crate) key: BrowserKey,
+    pub(crate) records: Vec<KeyRecord>,
+    pub(crate) policy: Policy,
+    pub(crate) log: MemoryLog,
+    tokens: RefCell<CoreTokens>,
+}
+
+impl Site {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        let core: &CoreKeys = &CORE;
+        let tokens = CoreTokens::new(CoreKey::parse(&core.public_base64().unwrap()).unwrap());
+        let key = key(algorithm);
+        let window = Window { lifetime_max_s: 60, future_skew_s: 5 };
+        let audience = Origin::parse(AUDIENCE).unwrap();
+        let terms = Terms { audience, window, version_1: Version1::Refused };
+        let log = MemoryLog(RefCell::new(UsedIntents::new(window, 1000, at(0))));
+        let mut site = Self {
+            calls: CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap(),
+            core,
+            records: Vec::new(),
+            policy: Policy { terms, step_up: BTreeSet::new() },
+            log,
+            tokens: RefCell::new(tokens),
+            key: key.clone(),
+        };
+        site.enrol(&key, algorithm, Protocol::V2);
+        site
+    }
+
+    pub(crate) fn enrol_another(&mut self) -> BrowserKey {
+        let key = BrowserKey::make(signer::Algorithm::Es256).unwrap();
+        self.enrol(&key, Algorithm::Es256, Protocol::V2);
+        key
+    }
+
+    pub(crate) fn enrol_version_1(&mut self) -> BrowserKey {
+        let key = key(Algorithm::Rs256);
+        self.enrol(&key, Algorithm::Rs256, Protocol::V1);
+        key
+    }
+
+    fn enrol(&mut self, key: &BrowserKey, algorithm: Algorithm, protocol: Protocol) {
+        let verification = VerificationKey::from_jwk(key.public_jwk().to_string().as_bytes(), algorithm).unwrap();
+        let owner = Username::parse(USER).unwrap();
+        let kid = KeyId::parse(key.kid()).unwrap();
+        let lifetime = (at(NOW - 1000), at(NOW + 100_000));
+        self.records.push(KeyRecord::new(owner, kid, &verification, protocol, lifetime, String::new()));
+    }
+
+    pub(crate) fn token(&self) -> String {
+        format!("Bearer {}", self.core.core2_token(NOW).unwrap())
+    }
+
+    pub(crate) fn judge(&self, deed: &Deed, intent: Option<&str>) -> Result<(), Rejection> {
+        let body = deed.body(USER, "hpc", Flavour::Core2).unwrap();
+        self.judge_raw(deed.call(), &body, intent, &self.token(), USER)
+    }
+
+    /// With `late` seconds between the first look at the time and the last.
+    pub(crate) fn judge_until(&self, deed: &Deed, intent: &str, late: i64) -> Result<(), Rejection> {
+        let body = deed.body(USER, "hpc", Flavour::Core2).unwrap();
+        self.judge_at(deed.call(), &body, Some(intent), &self.token(), USER, NOW, NOW + late)
+    }
+
+    pub(crate) fn judge_raw(
+        &self,
+        call: &str,
+        body: &[u8],
+        intent: Option<&str>,
+        authorization: &str,
+        username: &str,
+    ) -> Result<(), Rejection> {
+        self.judge_at(call, body, intent, authorization, username, NOW, NOW)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn judge_at(
+        &self,
+        call: &str,
+        body: &[u8],
+        intent: Option<&str>,
+        authorization: &str,
+        username: &str,
+        first: i64,
+        last: i64,
+    ) -> Result<(), Rejection> {
+        let username = countersign_portal::core::username_header(username);
+        let mut headers: Vec<(&str, &[u8])> =
+            vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
+        headers.extend(intent.map(|intent| ("ucloud-signed-intent", intent.as_bytes())));
+        let lane = Lane::User(Arc::clone(self.calls.row(call).ok_or(Rejection::NoSuchCall)?));
+        let presented = Presented::parse(&lane, headers, INTENT_MAX)?;
+        let Authenticated::User(request) = self.tokens.borrow_mut().authenticate(presented, at(first))? else {
+            return Err(Rejection::NoSuchCall);
+        };
+        let terms = &self.policy.terms;
+        let intent = request.intent().ok_or(IntentRejection::Missing)?;
+        let intent = PresentedIntent::parse(intent, INTENT_MAX, terms.version_1)?;
+        let keys = self.keys(request.username(), intent.key_wanted());
+        let intent = intent.verify(request.username(), &keys, terms, at(first))?;
+        let items = Items::read(request.row(), body)?;
+        let bound = request.intend(intent)?.bind(items)?;
+        self.policy.authorise(bound)?.spend(&self.policy, &self.log, at(last))?;
+        Ok(())
+    }
+
+    /// What a store answers.
+    fn keys(&self, username: &Username, wanted: KeyWanted) -> Vec<Arc<EnrolledKey>> {
+        let is_wanted = |record: &&KeyRecord| {
+            record.owner == *username
+                && match wanted {
+                    KeyWanted::Id(kid) => record.kid == kid,
+                    KeyWanted::Version1 => record.protocol == Protocol::V1,
+                }
+        };
+        let found = self.records.iter().filter(is_wanted);
+        found.map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect()
+    }
+}

@@ -1,0 +1,343 @@
+//! UCloud's Core as the provider sees it: a client that calls the provider the way the Go or the Kotlin Core
+//! does, and ([`control`]) the few endpoints that a provider calls.
+//!
+//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for anything else.
+
+pub mod bodies;
+pub mod control;
+mod deed;
+mod keys;
+mod request;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::control::{Control, ControlCall, Outage};
+pub use self::deed::Deed;
+pub use self::keys::{
+    CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
+    token_header,
+};
+pub use self::request::{Bearer, Request, username_header};
+
+use crate::line::Line;
+use crate::{Answer, Endpoint, Fault, now};
+
+/// Core's own limit for a call to a provider.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the Go Core sleeps between `init` and the repeated request.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often either Core repeats.
+const RETRIES_MAX: u32 = 5;
+
+/// Which of UCloud's Cores this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flavour {
+    /// The Go Core of today.
+    Core2,
+    /// The Kotlin Core until 2026.
+    Core1,
+}
+
+/// What Core does with the intent that the browser gave it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IntentForwarding {
+    /// Passes the header on, as the Kotlin Core did.
+    Header,
+    /// Drops it, as the Go Core does; the browser deposits it at the provider.
+    Dropped,
+}
+
+/// Core, toward one provider.
+#[derive(Debug)]
+pub struct Core {
+    keys: Arc<CoreKeys>,
+    line: Line,
+    flavour: Flavour,
+    forwarding: IntentForwarding,
+    retry_pause: Duration,
+    origin: String,
+    /// The token in use and when it ends.
+    token: Mutex<Option<(String, i64)>>,
+}
+
+impl Core {
+    /// A Go Core that forwards intents, for the provider of `keys` at `endpoint`.
+    #[must_use]
+    pub fn new(keys: Arc<CoreKeys>, endpoint: Endpoint) -> Self {
+        Self {
+            keys,
+            line: Line::new(endpoint, PATIENCE),
+            flavour: Flavour::Core2,
+            forwarding: IntentForwarding::Header,
+            retry_pause: RETRY_PAUSE,
+            origin: "https://cloud.sdu.dk".to_owned(),
+            token: Mutex::new(None),
+        }
+    }
+
+    /// The same as the Go or the Kotlin Core.
+    #[must_use]
+    pub fn with_flavour(mut self, flavour: Flavour) -> Self {
+        self.flavour = flavour;
+        self
+    }
+
+    /// The same, passing intents on or not.
+    #[must_use]
+    pub fn with_forwarding(mut self, forwarding: IntentForwarding) -> Self {
+        self.forwarding = forwarding;
+        self
+    }
+
+    /// The same with another sleep before it repeats: tests need not wait.
+    #[must_use]
+    pub fn with_retry_pause(mut self, pause: Duration) -> Self {
+        self.retry_pause = pause;
+        self
+    }
+
+    /// The same, waiting this long for an answer.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.line = self.line.with_patience(patience);
+        self
+    }
+
+    /// The same, with its portal page at this origin.
+    #[must_use]
+    pub fn with_origin(mut self, origin: &str) -> Self {
+        origin.clone_into(&mut self.origin);
+        self
+    }
+
+    /// Core's keys for this provider.
+    #[must_use]
+    pub fn keys(&self) -> &CoreKeys {
+        &self.keys
+    }
+
+    /// The provider's id.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.keys.provider()
+    }
+
+    /// Where the provider is.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        self.line.endpoint()
+    }
+
+    // --- The service lane ------------------------------------------------------------------------------
+
+    /// Begins a connection. The answer's `redirectTo` has the ticket in its fragment.
+    ///
+    /// # Errors
+    /// [`Fault::Unexpected`] where the provider refuses.
+    pub async fn connect(&self, username: &str) -> Result<String, Fault> {
+        let answer = self.send(&self.service("POST", "integration/connect", Some(username))?).await?;
+        match answer.text("redirectTo") {
+            redirect if answer.is_ok() && !redirect.is_empty() => Ok(redirect),
+            _ => Err(answer.unexpected("integration/connect")),
+        }
+    }
+
+    /// Asks for the user's instance to be started. The Go Core names the user in a header too.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn init(&self, username: &str) -> Result<Answer, Fault> {
+        let mut request = self.service("POST", "integration/init", Some(username))?;
+        if self.flavour == Flavour::Core2 {
+            request.username = Some(username.to_owned());
+        }
+        self.send(&request).await
+    }
+
+    /// Asks what the provider can.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn retrieve_manifest(&self) -> Result<Answer, Fault> {
+        self.send(&self.service("GET", "integration/retrieveManifest", None)?).await
+    }
+
+    /// Tells the provider that the user has disconnected.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn unlinked(&self, username: &str) -> Result<Answer, Fault> {
+        self.send(&self.service("POST", "integration/unlinked", Some(username))?).await
+    }
+
+    /// Asks for the products of a kind of resource: `jobs`, `files/collections`, …
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn retrieve_products(&self, resource: &str) -> Result<Answer, Fault> {
+        self.send(&self.service("GET", &format!("{resource}/retrieveProducts"), None)?).await
+    }
+
+    /// A request that Core makes of itself: `operation` is the path after `/ucloud/{provider}/`.
+    ///
+    /// # Errors
+    /// [`Fault::Json`] where the body cannot be written.
+    pub fn service(&self, method: &str, operation: &str, about: Option<&str>) -> Result<Request, Fault> {
+        let body = match about {
+            None => None,
+            Some(username) => Some(Bytes::from(serde_json::to_vec(&bodies::Username { username })?)),
+        };
+        Ok(Request::new(method, &self.path(operation), body))
+    }
+
+    // --- The user lane ---------------------------------------------------------------------------------
+
+    /// The request that Core makes for a user's deed, with the intent that the browser sent along.
+    ///
+    /// # Errors
+    /// [`Fault::Json`] where the body cannot be written.
+    pub fn request(&self, username: &str, deed: &Deed, intent: Option<&str>) -> Result<Request, Fault> {
+        let body = deed.body(username, self.provider(), self.flavour)?;
+        let mut request = Request::new("POST", &self.path(deed.operation()), Some(body));
+        request.username = Some(username.to_owned());
+        request.intent = intent.map(str::to_owned);
+        Ok(request)
+    }
+
+    /// Does a user's deed as Core would: [`Core::request`], then [`Core::invoke`].
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn perform(&self, username: &str, deed: &Deed, intent: Option<&str>) -> Result<Answer, Fault> {
+        self.invoke(&self.request(username, deed, intent)?).await
+    }
+
+    /// Any call, once, without repeating it. `operation` is the path after `/ucloud/{provider}/`.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn call(
+        &self,
+        method: &str,
+        operation: &str,
+        username: Option<&str>,
+        intent: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<Answer, Fault> {
+        let mut request = Request::new(method, &self.path(operation), body.map(Bytes::copy_from_slice));
+        request.username = username.map(str::to_owned);
+        request.intent = intent.map(str::to_owned);
+        self.send(&request).await
+    }
+
+    /// Sends a request and, on 449 or 503 and for a user only, asks for the instance and repeats it, as often
+    /// and as slowly as this Core does.
+    ///
+    /// # Errors
+    /// Where no answer comes, or where the Kotlin Core's `init` is refused.
+    pub async fn invoke(&self, request: &Request) -> Result<Answer, Fault> {
+        let mut answer = self.send(request).await?;
+        let Some(username) = request.username.as_deref() else {
+            return Ok(answer);
+        };
+        let repeats = match self.flavour {
+            Flavour::Core2 => RETRIES_MAX,
+            Flavour::Core1 => RETRIES_MAX.saturating_sub(1),
+        };
+        for attempt in 0..repeats {
+            if !matches!(answer.status, 449 | 503) {
+                break;
+            }
+            let initialised = self.init(username).await;
+            match self.flavour {
+                // The Go Core ignores how `init` went.
+                Flavour::Core2 => tokio::time::sleep(self.retry_pause).await,
+                Flavour::Core1 => {
+                    let initialised = initialised?;
+                    if !initialised.is_ok() {
+                        return Err(initialised.unexpected("integration/init"));
+                    }
+                    let pause = self.retry_pause.saturating_mul(2) / 5;
+                    tokio::time::sleep(pause + self.retry_pause.saturating_mul(attempt)).await;
+                }
+            }
+            answer = self.send(request).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn send(&self, request: &Request) -> Result<Answer, Fault> {
+        let bearer = match &request.bearer {
+            Bearer::Core => Some(self.token()?),
+            Bearer::Given(token) => Some(token.clone()),
+            Bearer::Absent => None,
+        };
+        let intent = match self.forwarding {
+            IntentForwarding::Header => request.intent.as_deref(),
+            IntentForwarding::Dropped => None,
+        };
+        self.line.send(request.to_http(self.flavour, bearer.as_deref(), intent)?).await
+    }
+
+    // --- What the browser does while Core's page is open --------------------------------------------------
+
+    /// The browser leaves an intent at the provider, because this Core drops the header.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn deposit(&self, intent: &str) -> Result<Answer, Fault> {
+        self.deposit_from(&self.origin, intent).await
+    }
+
+    /// The same from a page of another origin.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn deposit_from(&self, origin: &str, intent: &str) -> Result<Answer, Fault> {
+        let request = http::Request::post(self.path("intents"))
+            .header("content-type", "application/jwt")
+            .header("origin", origin)
+            .header("accept", "*/*")
+            .body(Bytes::copy_from_slice(intent.as_bytes()).into())?;
+        self.line.send(request).await
+    }
+
+    /// Anything that is not in Core's manner: a browser's preflight, a stranger's request.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub async fn send_http(&self, request: http::Request<http_body_util::Full<Bytes>>) -> Result<Answer, Fault> {
+        self.line.send(request).await
+    }
+
+    /// `/ucloud/{provider}/{operation}`.
+    #[must_use]
+    pub fn path(&self, operation: &str) -> String {
+        format!("/ucloud/{}/{operation}", self.provider())
+    }
+
+    /// The token in use: Core keeps one and renews it when less than three minutes remain.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where signing fails.
+    pub fn token(&self) -> Result<String, Fault> {
+        let now = now();
+        let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((token, _)) = held.as_ref().filter(|(_, end)| end.saturating_sub(now) >= RENEW_BELOW_S) {
+            return Ok(token.clone());
+        }
+        let (token, lifetime_s) = match self.flavour {
+            Flavour::Core2 => (self.keys.core2_token(now)?, CORE2_LIFETIME_S),
+            Flavour::Core1 => (self.keys.core1_token(now)?, CORE1_LIFETIME_S),
+        };
+        *held = Some((token.clone(), now.saturating_add(lifetime_s)));
+        Ok(token)
+    }
+}

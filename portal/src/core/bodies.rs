@@ -1,0 +1,278 @@
+//! The bodies that Core writes, as captured from its own client.
+//!
+//! The Go Core writes members in a fixed order with every zero value in place, and one without a JSON tag
+//! (`Browse`); the Kotlin Core wrote its defaults. A provider must understand both, so both are written here.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Go's zero time in milliseconds since 1970: what a `time.Time` that was never set becomes.
+pub const GO_ZERO_TIME_MS: i64 = -62_135_596_800_000;
+
+/// A drive as Core adds it to requests about files (`resolvedCollection`).
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drive {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    id: String,
+    created_at: i64,
+    owner: Owner,
+    permissions: Option<Permissions>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    provider_generated_id: String,
+    specification: DriveSpecification,
+    updates: Option<Vec<Value>>,
+    status: DriveStatus,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    created_by: String,
+    project: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Permissions {
+    myself: Option<Vec<&'static str>>,
+    others: Option<Vec<Value>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct Product {
+    id: String,
+    category: String,
+    provider: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct DriveSpecification {
+    title: String,
+    product: Product,
+    labels: Option<Value>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DriveStatus {
+    preferred_drive: bool,
+    resolved_support: Option<Value>,
+    resolved_product: Option<Value>,
+}
+
+impl Drive {
+    /// A drive of which nothing is set, as Go writes it.
+    #[must_use]
+    pub fn zero() -> Self {
+        Self {
+            id: String::new(),
+            created_at: GO_ZERO_TIME_MS,
+            owner: Owner::default(),
+            permissions: None,
+            provider_generated_id: String::new(),
+            specification: DriveSpecification::default(),
+            updates: None,
+            status: DriveStatus::default(),
+        }
+    }
+
+    /// The drive that `path` lies in, as Core would have resolved it for `username`.
+    #[must_use]
+    pub fn of(path: &str, username: &str, provider: &str) -> Self {
+        let id = path.split('/').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
+        let product = Product { id: "storage".into(), category: "storage".into(), provider: provider.to_owned() };
+        Self {
+            id: id.clone(),
+            created_at: 1_700_000_000_000,
+            owner: Owner { created_by: username.to_owned(), project: None },
+            permissions: Some(Permissions { myself: Some(vec!["ADMIN", "READ", "EDIT"]), others: None }),
+            provider_generated_id: id,
+            specification: DriveSpecification { title: "Home".into(), product, labels: None },
+            updates: Some(Vec::new()),
+            status: DriveStatus::default(),
+        }
+    }
+}
+
+/// A bulk request: Go leaves out `items` when there are none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bulk<T> {
+    /// The items.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<T>,
+}
+
+/// `{"username": …}`, the body of `connect`, `init` and `unlinked`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Username<'a> {
+    /// The UCloud username.
+    pub username: &'a str,
+}
+
+/// One folder to make.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FolderItem {
+    /// The path.
+    pub id: String,
+    /// What if it exists.
+    pub conflict_policy: String,
+    /// Added by Core.
+    pub resolved_collection: Drive,
+}
+
+/// One file to move or copy.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveItem {
+    /// Added by Core.
+    pub resolved_old_collection: Drive,
+    /// Added by Core.
+    pub resolved_new_collection: Drive,
+    /// From here.
+    pub old_id: String,
+    /// To there.
+    pub new_id: String,
+    /// What if it exists.
+    pub conflict_policy: String,
+}
+
+/// One file to put in the trash, a trash to empty, or a file to download.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathItem {
+    /// The path.
+    pub id: String,
+    /// Added by Core.
+    pub resolved_collection: Drive,
+}
+
+/// What to list; the folder is `flags.path`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Browse {
+    /// Folder and filters.
+    pub flags: FileFlags,
+    /// Left out when 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub items_per_page: i64,
+    /// The page token.
+    pub next: Option<String>,
+    /// The column.
+    pub sort_by: Option<String>,
+    /// The direction.
+    pub sort_direction: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// Core's flags of a listing; nearly all of them are always null.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the names are UCloud's and say all there is")]
+pub struct FileFlags {
+    pub include_others: bool,
+    pub include_updates: bool,
+    pub include_support: bool,
+    pub include_product: bool,
+    pub filter_labels: Option<String>,
+    pub filter_created_by: Option<String>,
+    pub filter_created_after: Option<i64>,
+    pub filter_created_before: Option<i64>,
+    pub filter_provider: Option<String>,
+    pub filter_product_id: Option<String>,
+    pub filter_product_category: Option<String>,
+    pub hide_product_id: Option<String>,
+    pub hide_product_category: Option<String>,
+    pub hide_provider: Option<String>,
+    pub filter_provider_ids: Option<String>,
+    pub filter_ids: Option<String>,
+    pub sort_by: Option<String>,
+    pub sort_direction: Option<String>,
+    pub include_permissions: Option<bool>,
+    pub include_timestamps: Option<bool>,
+    pub include_sizes: Option<bool>,
+    pub include_unix_info: Option<bool>,
+    pub include_metadata: Option<bool>,
+    pub filter_by_file_extension: Option<String>,
+    pub path: Option<String>,
+    pub filter_hidden_files: Option<bool>,
+}
+
+impl FileFlags {
+    /// What the portal page asks for when it lists `path`.
+    #[must_use]
+    pub fn listing(path: Option<&str>) -> Self {
+        Self {
+            include_timestamps: Some(true),
+            include_sizes: Some(true),
+            include_metadata: Some(true),
+            path: path.map(str::to_owned),
+            filter_hidden_files: Some(false),
+            ..Self::default()
+        }
+    }
+}
+
+/// The Go Core's listing: one member has no JSON tag and keeps its capital.
+#[derive(Clone, Debug, Serialize)]
+pub struct BrowseRequest {
+    /// Added by Core.
+    #[serde(rename = "resolvedCollection")]
+    pub resolved_collection: Drive,
+    /// What to list.
+    #[serde(rename = "Browse")]
+    pub browse: Browse,
+}
+
+/// The Go Core's question about one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct RetrieveRequest {
+    /// Added by Core.
+    #[serde(rename = "resolvedCollection")]
+    pub resolved_collection: Drive,
+    /// What to look at.
+    pub retrieve: Retrieve,
+}
+
+/// The inner half of [`RetrieveRequest`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Retrieve {
+    /// What to tell.
+    pub flags: FileFlags,
+    /// The path.
+    pub id: String,
+}
+
+/// A drive as the Kotlin Core wrote it: every default spelt out, no Go zero values.
+#[must_use]
+pub fn kotlin_drive(path: &str, username: &str, provider: &str) -> Value {
+    let id = path.split('/').find(|part| !part.is_empty()).unwrap_or_default();
+    json!({
+        "id": id,
+        "specification": {"title": "Home", "product": {"id": "storage", "category": "storage", "provider": provider}},
+        "createdAt": 1_700_000_000_000_i64,
+        "status": {"resolvedSupport": null, "resolvedProduct": null},
+        "updates": [],
+        "owner": {"createdBy": username, "project": null},
+        "permissions": {"myself": ["ADMIN", "READ", "EDIT"], "others": []},
+        "providerGeneratedId": id,
+    })
+}
+
+/// The Kotlin Core's listing: `browse` in lower case, its pagination with two members more.
+#[must_use]
+pub fn kotlin_browse(path: &str, username: &str, provider: &str) -> Value {
+    json!({
+        "resolvedCollection": kotlin_drive(path, username, provider),
+        "browse": {
+            "flags": FileFlags::listing(Some(path)),
+            "itemsPerPage": 50, "next": null, "consistency": null, "itemsToSkip": null,
+            "sortBy": null, "sortDirection": "ascending",
+        },
+    })
+}

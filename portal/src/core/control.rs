@@ -1,0 +1,243 @@
+//! The endpoints of Core that a provider calls: a token for its refresh token, and who has connected.
+//!
+//! It can be told to fail or to be gone, so that the provider's patience can be tested.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::{CoreKeys, Fault, jws, now};
+
+/// More than any body that a provider sends here.
+const BODY_MAX: usize = 64 * 1024;
+
+/// A call by the provider that was admitted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ControlCall {
+    /// It says that this user's connection is made.
+    Approved(String),
+    /// It says that this user's connection is no more.
+    Cleared(String),
+}
+
+/// What is wrong with Core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outage {
+    /// Nothing.
+    None,
+    /// The next so many requests are answered 502.
+    Fails(u32),
+    /// Connections are closed as soon as they are made.
+    Down,
+}
+
+/// Core's control endpoints on a loop-back port; gone when dropped.
+#[derive(Debug)]
+pub struct Control {
+    address: SocketAddr,
+    refresh_token: String,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    keys: Arc<CoreKeys>,
+    refresh_token: String,
+    outage: Mutex<Outage>,
+    /// Tokens given out; few, and they end with the process.
+    tokens: Mutex<Vec<String>>,
+    calls: watch::Sender<Vec<ControlCall>>,
+}
+
+impl Control {
+    /// Starts to listen on 127.0.0.1, on a port of the system's choice.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where it cannot listen.
+    pub async fn start(keys: Arc<CoreKeys>) -> Result<Self, Fault> {
+        Self::start_at(keys, SocketAddr::from(([127, 0, 0, 1], 0)), None).await
+    }
+
+    /// Starts to listen at an address, with a refresh token that is already agreed.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where it cannot listen.
+    pub async fn start_at(
+        keys: Arc<CoreKeys>,
+        address: SocketAddr,
+        refresh_token: Option<String>,
+    ) -> Result<Self, Fault> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let refresh_token = match refresh_token {
+            Some(agreed) => agreed,
+            None => new_refresh_token()?,
+        };
+        let shared = Arc::new(Shared {
+            keys,
+            refresh_token: refresh_token.clone(),
+            outage: Mutex::new(Outage::None),
+            tokens: Mutex::new(Vec::new()),
+            calls: watch::Sender::new(Vec::new()),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, refresh_token, shared, accepting })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:port`: what the provider's configuration calls `core.origin`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The provider's refresh token.
+    #[must_use]
+    pub fn refresh_token(&self) -> &str {
+        &self.refresh_token
+    }
+
+    /// Breaks Core, or mends it.
+    pub fn set_outage(&self, outage: Outage) {
+        *self.shared.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
+    }
+
+    /// Every call admitted so far, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<ControlCall> {
+        self.shared.calls.borrow().clone()
+    }
+
+    /// Waits until this call has been made.
+    pub async fn wait_for(&self, call: &ControlCall) {
+        let mut calls = self.shared.calls.subscribe();
+        let _sender_lives_as_long_as_self = calls.wait_for(|calls| calls.contains(call)).await;
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// As the Go Core makes it: 32 random bytes in hexadecimal.
+fn new_refresh_token() -> Result<String, Fault> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        if *shared.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down {
+            continue;
+        }
+        tokio::spawn(serve(stream, Arc::clone(&shared)));
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+    });
+    let _peer_may_vanish =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Shared {
+    async fn answer(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
+        if self.is_out() {
+            return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
+        }
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
+            return reply(StatusCode::BAD_REQUEST, &json!({"why": "Unreadable"}));
+        };
+        let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
+        let bearer = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match (parts.method.as_str(), parts.uri.path()) {
+            ("POST", "/auth/providers/refresh") => self.refresh(&body),
+            ("POST", "/api/providers/integration/control/approveConnection") => {
+                self.control(bearer, &body, ControlCall::Approved)
+            }
+            ("POST", "/api/providers/integration/control/clearConnection") => {
+                self.control(bearer, &body, ControlCall::Cleared)
+            }
+            _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+        }
+    }
+
+    fn is_out(&self) -> bool {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match *outage {
+            Outage::None => false,
+            Outage::Fails(0) => {
+                *outage = Outage::None;
+                false
+            }
+            Outage::Fails(left) => {
+                *outage = Outage::Fails(left.saturating_sub(1));
+                true
+            }
+            Outage::Down => true,
+        }
+    }
+
+    fn refresh(&self, body: &Value) -> Response<Full<Bytes>> {
+        let asked = body.pointer("/items/0/refreshToken").and_then(Value::as_str);
+        if asked != Some(self.refresh_token.as_str()) {
+            return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
+        }
+        let Ok(token) = self.keys.provider_token(now()) else {
+            return reply(StatusCode::INTERNAL_SERVER_ERROR, &json!({"why": "Internal error"}));
+        };
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone());
+        reply(StatusCode::OK, &json!({"responses": [{"accessToken": token, "csrfToken": ""}]}))
+    }
+
+    fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Full<Bytes>> {
+        let known = |token: &str| {
+            let holds = jws::read(token)
+                .ok()
+                .and_then(|(_, claims)| claims.get("exp").and_then(Value::as_i64))
+                .is_some_and(|end| end > now());
+            holds && self.tokens.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given == token)
+        };
+        if !bearer.strip_prefix("Bearer ").is_some_and(known) {
+            return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
+        }
+        match body.get("username").and_then(Value::as_str) {
+            None => reply(StatusCode::BAD_REQUEST, &json!({"why": "No username"})),
+            Some(username) => {
+                self.calls.send_modify(|calls| calls.push(call(username.to_owned())));
+                reply(StatusCode::OK, &json!({}))
+            }
+        }
+    }
+}
+
+fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

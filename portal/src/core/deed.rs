@@ -1,0 +1,219 @@
+//! What a user does with files: the same deed as the user says it (and signs it) and as Core tells the provider.
+//!
+//! The signed side is the protocol's section 3, read independently of the product.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::Fault;
+use crate::core::Flavour;
+use crate::core::bodies::{
+    Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, MoveItem, PathItem, Retrieve, RetrieveRequest,
+    kotlin_browse, kotlin_drive,
+};
+use crate::signer::Projection;
+
+/// One thing that a user does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Deed {
+    /// Lists a folder.
+    Browse(String),
+    /// Looks at one file.
+    Retrieve(String),
+    /// Makes folders.
+    CreateFolder(Vec<String>),
+    /// Moves files: from, to.
+    Move(Vec<(String, String)>),
+    /// Copies files: from, to.
+    Copy(Vec<(String, String)>),
+    /// Puts files in the trash.
+    Trash(Vec<String>),
+    /// Empties a trash folder.
+    EmptyTrash(Vec<String>),
+}
+
+/// What the portal page chooses when a name is taken.
+const CONFLICT_POLICY: &str = "RENAME";
+
+impl Deed {
+    /// [`Deed::Browse`].
+    #[must_use]
+    pub fn browse(path: &str) -> Self {
+        Self::Browse(path.to_owned())
+    }
+
+    /// [`Deed::Retrieve`].
+    #[must_use]
+    pub fn retrieve(path: &str) -> Self {
+        Self::Retrieve(path.to_owned())
+    }
+
+    /// [`Deed::CreateFolder`] of one.
+    #[must_use]
+    pub fn create_folder(path: &str) -> Self {
+        Self::CreateFolder(vec![path.to_owned()])
+    }
+
+    /// [`Deed::Move`] of one.
+    #[must_use]
+    pub fn move_(from: &str, to: &str) -> Self {
+        Self::Move(vec![(from.to_owned(), to.to_owned())])
+    }
+
+    /// [`Deed::Copy`] of one.
+    #[must_use]
+    pub fn copy(from: &str, to: &str) -> Self {
+        Self::Copy(vec![(from.to_owned(), to.to_owned())])
+    }
+
+    /// [`Deed::Trash`] of one.
+    #[must_use]
+    pub fn trash(path: &str) -> Self {
+        Self::Trash(vec![path.to_owned()])
+    }
+
+    /// The call's name on the user's side, as it is signed.
+    #[must_use]
+    pub fn call(&self) -> &'static str {
+        match self {
+            Self::Browse(_) => "files.browse",
+            Self::Retrieve(_) => "files.retrieve",
+            Self::CreateFolder(_) => "files.createFolder",
+            Self::Move(_) => "files.move",
+            Self::Copy(_) => "files.copy",
+            Self::Trash(_) => "files.trash",
+            Self::EmptyTrash(_) => "files.emptyTrash",
+        }
+    }
+
+    /// The last part of the provider's path: `files/…`.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Browse(_) => "files/browse",
+            Self::Retrieve(_) => "files/retrieve",
+            Self::CreateFolder(_) => "files/folder",
+            Self::Move(_) => "files/move",
+            Self::Copy(_) => "files/copy",
+            Self::Trash(_) => "files/trash",
+            Self::EmptyTrash(_) => "files/emptyTrash",
+        }
+    }
+
+    /// The bound parameters of every item, as the user's browser takes them from what the user does.
+    #[must_use]
+    pub fn projections(&self) -> Vec<Projection> {
+        match self {
+            Self::Browse(path) => vec![Projection::new([("path", json!(path))])],
+            Self::Retrieve(path) => vec![Projection::new([("id", json!(path))])],
+            Self::CreateFolder(paths) => paths
+                .iter()
+                .map(|path| Projection::new([("id", json!(path)), ("conflictPolicy", json!(CONFLICT_POLICY))]))
+                .collect(),
+            Self::Move(pairs) | Self::Copy(pairs) => pairs
+                .iter()
+                .map(|(from, to)| {
+                    Projection::new([
+                        ("oldId", json!(from)),
+                        ("newId", json!(to)),
+                        ("conflictPolicy", json!(CONFLICT_POLICY)),
+                    ])
+                })
+                .collect(),
+            Self::Trash(paths) | Self::EmptyTrash(paths) => {
+                paths.iter().map(|path| Projection::new([("id", json!(path))])).collect()
+            }
+        }
+    }
+
+    /// The body with which Core tells the provider.
+    ///
+    /// # Errors
+    /// [`Fault::Json`] where it cannot be written.
+    pub fn body(&self, username: &str, provider: &str, flavour: Flavour) -> Result<Bytes, Fault> {
+        let bytes = match flavour {
+            Flavour::Core2 => self.go_body(username, provider)?,
+            Flavour::Core1 => serde_json::to_vec(&self.kotlin_body(username, provider))?,
+        };
+        Ok(bytes.into())
+    }
+
+    fn go_body(&self, username: &str, provider: &str) -> Result<Vec<u8>, Fault> {
+        let drive = |path: &str| Drive::of(path, username, provider);
+        Ok(match self {
+            Self::Browse(path) => serde_json::to_vec(&BrowseRequest {
+                resolved_collection: drive(path),
+                browse: Browse { flags: FileFlags::listing(Some(path)), items_per_page: PAGE, ..Browse::default() },
+            }),
+            Self::Retrieve(path) => serde_json::to_vec(&RetrieveRequest {
+                resolved_collection: drive(path),
+                retrieve: Retrieve { flags: FileFlags::listing(None), id: path.clone() },
+            }),
+            Self::CreateFolder(paths) => serde_json::to_vec(&Bulk {
+                items: paths
+                    .iter()
+                    .map(|path| FolderItem {
+                        id: path.clone(),
+                        conflict_policy: CONFLICT_POLICY.to_owned(),
+                        resolved_collection: drive(path),
+                    })
+                    .collect(),
+            }),
+            Self::Move(pairs) | Self::Copy(pairs) => serde_json::to_vec(&Bulk {
+                items: pairs
+                    .iter()
+                    .map(|(from, to)| MoveItem {
+                        resolved_old_collection: drive(from),
+                        resolved_new_collection: drive(to),
+                        old_id: from.clone(),
+                        new_id: to.clone(),
+                        conflict_policy: CONFLICT_POLICY.to_owned(),
+                    })
+                    .collect(),
+            }),
+            Self::Trash(paths) | Self::EmptyTrash(paths) => serde_json::to_vec(&Bulk {
+                items: paths
+                    .iter()
+                    .map(|path| PathItem { id: path.clone(), resolved_collection: drive(path) })
+                    .collect(),
+            }),
+        }?)
+    }
+
+    fn kotlin_body(&self, username: &str, provider: &str) -> Value {
+        let drive = |path: &str| kotlin_drive(path, username, provider);
+        let bulk = |items: Vec<Value>| json!({"items": items});
+        match self {
+            Self::Browse(path) => kotlin_browse(path, username, provider),
+            Self::Retrieve(path) => json!({
+                "resolvedCollection": drive(path),
+                "retrieve": {"flags": FileFlags::listing(None), "id": path},
+            }),
+            Self::CreateFolder(paths) => bulk(
+                paths
+                    .iter()
+                    .map(|path| {
+                        json!({"resolvedCollection": drive(path), "id": path, "conflictPolicy": CONFLICT_POLICY})
+                    })
+                    .collect(),
+            ),
+            Self::Move(pairs) | Self::Copy(pairs) => bulk(
+                pairs
+                    .iter()
+                    .map(|(from, to)| {
+                        json!({
+                            "resolvedOldCollection": drive(from), "resolvedNewCollection": drive(to),
+                            "oldId": from, "newId": to, "conflictPolicy": CONFLICT_POLICY,
+                        })
+                    })
+                    .collect(),
+            ),
+            Self::Trash(paths) | Self::EmptyTrash(paths) => {
+                bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
+            }
+        }
+    }
+}
+
+/// The portal page's page size.
+const PAGE: i64 = 50;

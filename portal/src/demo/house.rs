@@ -1,0 +1,380 @@
+//! The computing centre of the demo: its files, its accounts and its processes.
+//!
+//! With accounts of their own, this is what `tests/support/installation.sh` has installed in a namespace; with a
+//! shared one, all of it lies in one temporary directory. Either way it is gone afterwards.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use countersign_portal::core::Control;
+use countersign_portal::{CoreKeys, Endpoint, TestCertificate};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, User, chown};
+use tokio::process::{Child, Command};
+
+use crate::demo::Accounts;
+use crate::demo::journal::Journal;
+use crate::trouble::{Doing as _, Trouble};
+
+/// The name in the provider's certificate.
+const HOST: &str = "localhost";
+/// How long a process may take to end when it is asked to.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long one command at the centre may take.
+const COMMAND_MAX: Duration = Duration::from_secs(30);
+/// How much of the server's log is shown when it fails.
+const LAST_LINES: usize = 15;
+
+/// A user of UCloud who has an account here.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    /// At UCloud.
+    pub(crate) username: &'static str,
+    /// Here; with a shared account it only names things.
+    pub(crate) account: &'static str,
+    /// Their home directory.
+    pub(crate) home: PathBuf,
+    /// Where their instance listens, if the configuration says it.
+    address: Option<SocketAddr>,
+}
+
+/// The centre.
+pub(crate) struct House {
+    accounts: Accounts,
+    program: PathBuf,
+    directory: tempfile::TempDir,
+    config: PathBuf,
+    state: PathBuf,
+    port: u16,
+    certificate: TestCertificate,
+    people: Vec<Person>,
+    children: Vec<Child>,
+}
+
+impl House {
+    /// Writes the configuration and the users' homes; starts nothing.
+    pub(crate) fn build(
+        accounts: Accounts,
+        program: &Path,
+        keys: &CoreKeys,
+        control: &Control,
+    ) -> Result<Self, Trouble> {
+        let directory =
+            tempfile::Builder::new().prefix("countersign-demo-").tempdir().doing("a temporary directory")?;
+        let (config, state) = match accounts {
+            Accounts::Own => (PathBuf::from("/etc/countersign"), PathBuf::from("/var/lib/countersign")),
+            Accounts::Shared => (directory.path().join("etc"), directory.path().join("state")),
+        };
+        let person = |username, account, address| Person {
+            username,
+            account,
+            home: match accounts {
+                Accounts::Own => PathBuf::from("/home").join(account),
+                Accounts::Shared => directory.path().join("home").join(account),
+            },
+            address,
+        };
+        let people = match accounts {
+            Accounts::Own => vec![person("alice#1234", "alice", None), person("bob#5678", "bob", None)],
+            Accounts::Shared => vec![
+                person("alice#1234", "alice", Some(free_address()?)),
+                person("bob#5678", "bob", Some(free_address()?)),
+            ],
+        };
+        let program = match accounts {
+            Accounts::Own => PathBuf::from("/usr/bin/countersign"),
+            Accounts::Shared => fs::canonicalize(program).doing(program.display())?,
+        };
+        let house = Self {
+            accounts,
+            program,
+            config: config.join("config.toml"),
+            state,
+            port: free_address()?.port(),
+            certificate: TestCertificate::make(HOST)?,
+            people,
+            children: Vec::new(),
+            directory,
+        };
+        house.furnish(keys, control)?;
+        Ok(house)
+    }
+
+    fn furnish(&self, keys: &CoreKeys, control: &Control) -> Result<(), Trouble> {
+        let service = match self.accounts {
+            Accounts::Own => Some("ucloud"),
+            Accounts::Shared => None,
+        };
+        let etc = self.config.parent().unwrap_or(Path::new("/"));
+        make_directory(etc, 0o755)?;
+        make_file(&self.config, &self.config_text(control), 0o644, None)?;
+        make_file(&etc.join("core.pem"), &keys.public_base64()?, 0o644, None)?;
+        make_file(&etc.join("fullchain.pem"), &self.certificate.certificate_pem, 0o644, None)?;
+        make_file(&etc.join("key.pem"), &self.certificate.key_pem, 0o600, service)?;
+        make_file(&etc.join("refresh-token"), control.refresh_token(), 0o600, service)?;
+        if self.accounts == Accounts::Shared {
+            make_directory(&self.state, 0o700)?;
+            make_directory(&self.ipc(), 0o755)?;
+        } else {
+            let itself = std::env::current_exe().doing("this program")?;
+            fs::copy(itself, self.knocker()).doing("copying this program")?;
+        }
+        for person in &self.people {
+            if self.accounts == Accounts::Shared {
+                make_directory(&person.home, 0o700)?;
+            }
+            let owner = (self.accounts == Accounts::Own).then_some(person.account);
+            make_file(&person.home.join("notes.txt"), "Nobody but me may touch this.\n", 0o600, owner)?;
+            make_file(&person.home.join("results.csv"), "run,seconds\n1,42\n", 0o600, owner)?;
+        }
+        Ok(())
+    }
+
+    fn config_text(&self, control: &Control) -> String {
+        let instances = match self.accounts {
+            Accounts::Own => "launch = \"sudo\"".to_owned(),
+            Accounts::Shared => {
+                let entries: Vec<String> = self
+                    .people
+                    .iter()
+                    .filter_map(|person| {
+                        let address = person.address?;
+                        Some(format!("{{ username = \"{}\", address = \"{address}\" }}", person.username))
+                    })
+                    .collect();
+                format!("launch = \"static\"\nstatic = [{}]", entries.join(", "))
+            }
+        };
+        format!(
+            "[provider]\nid = \"hpc\"\norigin = \"{}\"\n\n\
+             [core]\norigin = \"{}\"\npublic_key = \"core.pem\"\nrefresh_token = \"refresh-token\"\n\n\
+             [gateway]\nlisten = [\"127.0.0.1:{}\"]\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
+             [instances]\n{instances}\n\n\
+             [[drives]]\nid = \"home\"\npath = \"~\"\n\n\
+             [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
+            self.origin(),
+            control.origin(),
+            self.port,
+            self.ipc().display(),
+            self.state.display(),
+        )
+    }
+
+    /// The provider's origin.
+    pub(crate) fn origin(&self) -> String {
+        format!("https://{HOST}:{}", self.port)
+    }
+
+    /// How to reach the gateway.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Trouble> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        Ok(Endpoint::tls(address, HOST, &self.certificate.authority_pem)?)
+    }
+
+    /// Alice and Bob.
+    pub(crate) fn people(&self) -> &[Person] {
+        &self.people
+    }
+
+    /// Whose accounts.
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.accounts
+    }
+
+    /// The log of decisions.
+    pub(crate) fn journal(&self) -> Journal {
+        Journal::of(self.state.join("decisions.jsonl"))
+    }
+
+    /// What a person's instance, started by the demo, says of its own decisions.
+    pub(crate) fn instance_journal(&self, person: &Person) -> Journal {
+        Journal::of(self.log(person.account))
+    }
+
+    /// Where the files of this run are.
+    pub(crate) fn place(&self) -> String {
+        match self.accounts {
+            Accounts::Own => "a namespace of its own: nothing of this machine is changed".to_owned(),
+            Accounts::Shared => self.directory.path().display().to_string(),
+        }
+    }
+
+    /// Starts the server, which starts the gateway.
+    pub(crate) fn start_server(&mut self) -> Result<(), Trouble> {
+        let account = match self.accounts {
+            Accounts::Own => Some("ucloud"),
+            Accounts::Shared => None,
+        };
+        let mut command = self.countersign(account, None);
+        command.arg("server").arg("--config").arg(&self.config);
+        self.start(command, "server")
+    }
+
+    /// Starts a user's instance, where the server does not.
+    pub(crate) fn start_instance(&mut self, person: &Person) -> Result<(), Trouble> {
+        let Some(address) = person.address else {
+            return Ok(());
+        };
+        let mut command = self.countersign(None, Some(person));
+        command.arg("user").arg("--config").arg(&self.config).arg("--home").arg(&person.home);
+        command.arg("--listen").arg(address.to_string());
+        self.start(command, person.account)
+    }
+
+    /// Runs `countersign` with these arguments as this person would after logging in.
+    pub(crate) async fn run_as(&self, person: &Person, arguments: &[&str]) -> Result<Output, Trouble> {
+        let account = (self.accounts == Accounts::Own).then_some(person.account);
+        let mut command = self.countersign(account, Some(person));
+        command.args(arguments).arg("--config").arg(&self.config);
+        if self.accounts == Accounts::Shared {
+            command.arg("--home").arg(&person.home);
+        }
+        finish(command).await
+    }
+
+    /// As the local account `mallory`: runs `countersign`, to which she has as much right as anybody.
+    pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, Trouble> {
+        let mut command = self.countersign(Some("mallory"), None);
+        command.args(arguments);
+        finish(command).await
+    }
+
+    /// As the local account `mallory`: tries to open a socket.
+    pub(crate) async fn knock_as_mallory(&self, socket: &Path) -> Result<Output, Trouble> {
+        let mut command = as_account("mallory", &self.knocker());
+        command.arg("knock").arg(socket);
+        finish(command).await
+    }
+
+    /// The sockets of the instances that run, as root sees them.
+    pub(crate) fn instance_sockets(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state.join("instances")).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    }
+
+    /// Where a person's instance listens on TCP.
+    pub(crate) fn instance_address(&self, person: &Person) -> Option<SocketAddr> {
+        person.address
+    }
+
+    /// Whether the server has ended by itself.
+    pub(crate) fn has_fallen(&mut self) -> bool {
+        self.children.iter_mut().any(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
+    }
+
+    /// The end of the server's own log.
+    pub(crate) fn last_words(&self) -> String {
+        let text = fs::read_to_string(self.log("server")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
+    }
+
+    /// Ends what was started, newest first, and removes the files.
+    pub(crate) async fn close(mut self) {
+        while let Some(mut child) = self.children.pop() {
+            let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else {
+                continue;
+            };
+            let _ended_already = kill(pid, Signal::SIGTERM);
+            if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
+                let _ended_meanwhile = child.kill().await;
+            }
+            // Each child leads a group of its own: whatever it left behind goes with it.
+            let _nothing_left = killpg(pid, Signal::SIGKILL);
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.log"))
+    }
+
+    fn ipc(&self) -> PathBuf {
+        match self.accounts {
+            Accounts::Own => PathBuf::from("/var/run/ucloud"),
+            Accounts::Shared => self.directory.path().join("run"),
+        }
+    }
+
+    fn knocker(&self) -> PathBuf {
+        PathBuf::from("/usr/bin/countersign-portal")
+    }
+
+    fn countersign(&self, account: Option<&str>, person: Option<&Person>) -> Command {
+        match account {
+            Some(account) => as_account(account, &self.program),
+            None => {
+                // If the demo itself is killed, nothing of it is left running.
+                let mut command = Command::new("setpriv");
+                command.args(["--pdeathsig", "TERM", "--"]).arg(&self.program);
+                clean(&mut command, person.map_or(self.directory.path(), |person| &person.home), "demo");
+                command
+            }
+        }
+    }
+
+    fn start(&mut self, mut command: Command, name: &str) -> Result<(), Trouble> {
+        let log = fs::File::create(self.log(name)).doing("a log file")?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().doing("a log file")?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .doing(format!("starting {name}"))?;
+        self.children.push(child);
+        Ok(())
+    }
+}
+
+/// A program run as an account, after giving up root, with the environment of a fresh login.
+fn as_account(account: &str, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", account, "--regid", account, "--init-groups", "--"]).arg(program);
+    let home = User::from_name(account).ok().flatten().map_or_else(|| PathBuf::from("/"), |user| user.dir);
+    clean(&mut command, &home, account);
+    command
+}
+
+fn clean(command: &mut Command, home: &Path, account: &str) {
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", home);
+    command.env("USER", account).env("LOGNAME", account).current_dir("/");
+    if let Some(filter) = std::env::var_os("COUNTERSIGN_LOG") {
+        command.env("COUNTERSIGN_LOG", filter);
+    }
+}
+
+async fn finish(mut command: Command) -> Result<Output, Trouble> {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    match tokio::time::timeout(COMMAND_MAX, output).await {
+        Err(_) => Err(Trouble::new(format!("no end in {COMMAND_MAX:?}: {command:?}"))),
+        Ok(output) => output.doing(format!("{command:?}")),
+    }
+}
+
+/// A loop-back address that was free a moment ago.
+fn free_address() -> Result<SocketAddr, Trouble> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("a free port")?;
+    listener.local_addr().doing("a free port")
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), Trouble> {
+    fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .doing(path.display())
+}
+
+fn make_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) -> Result<(), Trouble> {
+    fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .doing(path.display())?;
+    let Some(owner) = owner else {
+        return Ok(());
+    };
+    let user = User::from_name(owner).doing(owner)?.ok_or_else(|| Trouble::new(format!("no account {owner}")))?;
+    chown(path, Some(user.uid), Some(user.gid)).doing(path.display())
+}

@@ -1,0 +1,31 @@
+//! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for `./demo`.
+//!
+//! [`core`] is UCloud's Core, [`signer`] and [`enrol`] are what a user's browser does, [`malicious`] is what a
+//! taken-over Core or a neighbour would try. Nothing here shares code with the product: where both sides must
+//! agree on a byte, two independent readings of the protocol meet, and a test fails if they differ.
+
+pub mod certificate;
+pub mod core;
+pub mod enrol;
+pub mod fault;
+pub mod jws;
+pub mod line;
+pub mod malicious;
+pub mod signer;
+
+pub use crate::certificate::TestCertificate;
+pub use crate::core::{Core, CoreKeys, Deed, Flavour, IntentForwarding, Request};
+pub use crate::enrol::ConnectionPage;
+pub use crate::fault::Fault;
+pub use crate::line::{Answer, Endpoint};
+pub use crate::signer::{Algorithm, BrowserKey, Draft, Intent};
+
+/// Seconds since 1970, as this machine's clock has it.
+#[must_use]
+pub fn now() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}

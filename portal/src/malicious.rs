@@ -1,0 +1,141 @@
+//! What a taken-over Core, a neighbour at another provider or a stranger would try.
+//!
+//! Each attack is a function from something honest to something that must be refused, and the tables
+//! ([`intents`], [`tokens`], [`offers`]) name theirs after the verifier's checklist: `v05_…` is its line V05.
+
+pub mod intents;
+pub mod offers;
+pub mod tokens;
+
+use serde_json::{Value, json};
+
+use crate::{Fault, Intent, Request, jws};
+
+/// Something honest, altered: a JWS, a JWK or a request, by its name in the checklist.
+#[derive(Clone, Debug)]
+pub struct Altered<T> {
+    /// `v05_claim_twice`.
+    pub name: String,
+    /// What is to be refused.
+    pub it: T,
+}
+
+impl<T> Altered<T> {
+    pub(crate) fn new(name: impl Into<String>, it: T) -> Self {
+        Self { name: name.into(), it }
+    }
+}
+
+/// A good signature, another path: wherever the request says `from`, it says `to`.
+#[must_use]
+pub fn another_path(request: Request, from: &str, to: &str) -> Request {
+    request.altered(|body| replace(body, from, to))
+}
+
+fn replace(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text == from => to.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, from, to)),
+        Value::Object(members) => members.values_mut().for_each(|member| replace(member, from, to)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// One item more than the user signed: the first one again, with `from` replaced by `to`.
+#[must_use]
+pub fn item_added(request: Request, from: &str, to: &str) -> Request {
+    request.altered(|body| {
+        if let Some(items) = body.get_mut("items").and_then(Value::as_array_mut)
+            && let Some(mut added) = items.first().cloned()
+        {
+            replace(&mut added, from, to);
+            items.push(added);
+        }
+    })
+}
+
+/// The same item twice: one signed digest must not cover two.
+#[must_use]
+pub fn item_repeated(request: Request) -> Request {
+    item_added(request, "", "")
+}
+
+/// A member that Core has no business adding.
+#[must_use]
+pub fn member_added(request: Request) -> Request {
+    request.altered(|body| {
+        let item = match body.get_mut("items").and_then(Value::as_array_mut) {
+            Some(items) => items.first_mut(),
+            None => Some(body),
+        };
+        if let Some(members) = item.and_then(Value::as_object_mut) {
+            members.insert("recursive".to_owned(), json!(true));
+        }
+    })
+}
+
+/// One user's intent on another user's request.
+#[must_use]
+pub fn another_user(mut request: Request, username: &str) -> Request {
+    request.username = Some(username.to_owned());
+    request
+}
+
+/// The request of a user without the user's intent.
+#[must_use]
+pub fn without_intent(mut request: Request) -> Request {
+    request.intent = None;
+    request
+}
+
+/// The same request with another intent.
+#[must_use]
+pub fn with_intent(mut request: Request, intent: &str) -> Request {
+    request.intent = Some(intent.to_owned());
+    request
+}
+
+/// The intent twice in one request: the same, or two that differ.
+#[must_use]
+pub fn two_intents(request: Request, second: &str) -> Request {
+    request.with_header("ucloud-signed-intent", second)
+}
+
+/// What the user really signed, but for another provider, which passes it on.
+#[must_use]
+pub fn for_another_provider(mut intent: Intent) -> Intent {
+    "https://other.example.org".clone_into(&mut intent.aud);
+    intent
+}
+
+/// What the user really signed, kept until its time was over.
+#[must_use]
+pub fn expired(mut intent: Intent, now: i64) -> Intent {
+    intent.iat = now.saturating_sub(32);
+    intent.exp = now.saturating_sub(2);
+    intent
+}
+
+/// What the user really signed on a clock that is ahead, or what somebody stores up for later.
+#[must_use]
+pub fn from_the_future(mut intent: Intent, now: i64) -> Intent {
+    intent.iat = now.saturating_add(3600);
+    intent.exp = now.saturating_add(3630);
+    intent
+}
+
+/// The claims changed under the old signature.
+///
+/// # Errors
+/// [`Fault`] where `intent` is no JWS with JSON in it.
+pub fn claim_altered(intent: &str, claim: &str, value: Value) -> Result<String, Fault> {
+    let (_, mut claims) = jws::read(intent)?;
+    if let Some(members) = claims.as_object_mut() {
+        members.insert(claim.to_owned(), value);
+    }
+    let mut parts: Vec<String> = intent.split('.').map(str::to_owned).collect();
+    if let Some(payload) = parts.get_mut(1) {
+        *payload = jws::base64url(claims.to_string().as_bytes());
+    }
+    Ok(parts.join("."))
+}

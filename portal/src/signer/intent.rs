@@ -1,0 +1,245 @@
+//! Intents and enrolment proofs: built as the protocol says, then open for alteration before they are signed.
+
+use serde_json::{Map, Value, json};
+
+use crate::core::Deed;
+use crate::signer::BrowserKey;
+use crate::{Fault, jws};
+
+/// `typ` of an intent of version 2.
+pub const INTENT_TYP: &str = "ucloud-intent+jwt";
+/// `typ` of an enrolment proof.
+pub const PROOF_TYP: &str = "ucloud-enrol+jwt";
+/// How long the signer lets an intent live: well inside what providers allow (60 s).
+pub const LIFETIME_S: i64 = 30;
+/// Random bytes of a `jti`.
+const JTI_BYTES: usize = 16;
+
+/// The bound parameters of one item: names and values.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Projection(pub Vec<(String, Value)>);
+
+impl Projection {
+    /// From names and values.
+    #[must_use]
+    pub fn new<const N: usize>(members: [(&str, Value); N]) -> Self {
+        Self(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// The object of names and values, which is what is digested.
+    #[must_use]
+    pub fn object(&self) -> Value {
+        Value::Object(self.0.iter().cloned().collect::<Map<_, _>>())
+    }
+
+    /// The digest that is signed: base64url of SHA-256 of the canonical JSON (RFC 8785).
+    ///
+    /// # Errors
+    /// [`Fault::Json`] for a value that has no canonical form.
+    pub fn digest(&self) -> Result<String, Fault> {
+        Ok(jws::base64url(&jws::sha256(&serde_jcs::to_vec(&self.object())?)))
+    }
+}
+
+/// A user's statement: this call, these parameters, here and now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Intent {
+    /// The provider's origin.
+    pub aud: String,
+    /// The UCloud username.
+    pub username: String,
+    /// The project that the user acts in.
+    pub project: Option<String>,
+    /// The call's name.
+    pub call: String,
+    /// When it was signed.
+    pub iat: i64,
+    /// When it ends.
+    pub exp: i64,
+    /// What makes it unique.
+    pub jti: String,
+    /// One digest an item.
+    pub params: Vec<String>,
+}
+
+impl Intent {
+    /// The honest intent for a call with these items.
+    ///
+    /// # Errors
+    /// [`Fault::Json`] or [`Fault::Key`] where it cannot be made.
+    pub fn new(aud: &str, username: &str, call: &str, items: &[Projection], now: i64) -> Result<Self, Fault> {
+        Ok(Self {
+            aud: aud.to_owned(),
+            username: username.to_owned(),
+            project: None,
+            call: call.to_owned(),
+            iat: now,
+            exp: now.saturating_add(LIFETIME_S),
+            jti: jws::random(JTI_BYTES)?,
+            params: items.iter().map(Projection::digest).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The honest intent for a deed.
+    ///
+    /// # Errors
+    /// As [`Intent::new`].
+    pub fn of(aud: &str, username: &str, deed: &Deed, now: i64) -> Result<Self, Fault> {
+        Self::new(aud, username, deed.call(), &deed.projections(), now)
+    }
+
+    /// Header and claims as they will be signed with `key`.
+    #[must_use]
+    pub fn draft(&self, key: &BrowserKey) -> Draft {
+        Draft {
+            header: json!({"alg": key.algorithm().name(), "kid": key.kid(), "typ": INTENT_TYP}),
+            claims: json!({
+                "aud": self.aud, "username": self.username, "project": self.project, "call": self.call,
+                "iat": self.iat, "exp": self.exp, "jti": self.jti, "params": self.params,
+            }),
+        }
+    }
+
+    /// Signs it.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where signing fails.
+    pub fn sign(&self, key: &BrowserKey) -> Result<String, Fault> {
+        self.draft(key).sign(key)
+    }
+}
+
+/// A JWS before it is signed, every member of which can be changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Draft {
+    /// The protected header.
+    pub header: Value,
+    /// The claims.
+    pub claims: Value,
+}
+
+impl Draft {
+    /// The same with this header member.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: Value) -> Self {
+        set(&mut self.header, name, Some(value));
+        self
+    }
+
+    /// The same without this header member.
+    #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        set(&mut self.header, name, None);
+        self
+    }
+
+    /// The same with this claim.
+    #[must_use]
+    pub fn with_claim(mut self, name: &str, value: Value) -> Self {
+        set(&mut self.claims, name, Some(value));
+        self
+    }
+
+    /// The same without this claim.
+    #[must_use]
+    pub fn without_claim(mut self, name: &str) -> Self {
+        set(&mut self.claims, name, None);
+        self
+    }
+
+    /// The header's JSON text.
+    #[must_use]
+    pub fn header_text(&self) -> String {
+        self.header.to_string()
+    }
+
+    /// The claims' JSON text.
+    #[must_use]
+    pub fn claims_text(&self) -> String {
+        self.claims.to_string()
+    }
+
+    /// Signs it as it stands.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where signing fails.
+    pub fn sign(&self, key: &BrowserKey) -> Result<String, Fault> {
+        sign_text(&self.header_text(), &self.claims_text(), key)
+    }
+}
+
+/// A correct signature over any two texts.
+///
+/// # Errors
+/// [`Fault::Key`] where signing fails.
+pub fn sign_text(header: &str, claims: &str, key: &BrowserKey) -> Result<String, Fault> {
+    jws::compact(header.as_bytes(), claims.as_bytes(), |input| key.sign(input))
+}
+
+fn set(object: &mut Value, name: &str, value: Option<Value>) {
+    if let Some(members) = object.as_object_mut() {
+        match value {
+            Some(value) => members.insert(name.to_owned(), value),
+            None => members.remove(name),
+        };
+    }
+}
+
+/// What UCloud's own frontend signed: no key id, no audience, no parameters.
+#[must_use]
+pub fn intent_version_1(username: &str, project: Option<&str>, call: &str, now: i64) -> Draft {
+    Draft {
+        header: json!({"typ": "JWT", "alg": "RS256"}),
+        claims: json!({
+            "iat": now, "exp": now.saturating_add(LIFETIME_S),
+            "call": call, "username": username, "project": project,
+        }),
+    }
+}
+
+/// The proof that the offered key is in this browser's hands.
+#[must_use]
+pub fn enrolment_proof(key: &BrowserKey, aud: &str, ticket: &str, username: &str, nonce: &str) -> Draft {
+    Draft {
+        header: json!({"alg": key.algorithm().name(), "typ": PROOF_TYP}),
+        claims: json!({"aud": aud, "ticket": ticket_hash(ticket), "username": username, "nonce": nonce}),
+    }
+}
+
+/// base64url of SHA-256 of the ticket's 32 bytes.
+#[must_use]
+pub fn ticket_hash(ticket: &str) -> String {
+    let bytes = jws::from_base64url(ticket).unwrap_or_else(|_| ticket.as_bytes().to_vec());
+    jws::base64url(&jws::sha256(&bytes))
+}
+
+/// A parameter of kind *tree* as it is signed: without what Go cannot tell from absence, at every depth.
+#[must_use]
+pub fn tree(mut value: Value) -> Value {
+    drop_zeros(&mut value);
+    if is_zero(&value) { Value::Null } else { value }
+}
+
+fn drop_zeros(tree: &mut Value) {
+    match tree {
+        Value::Object(members) => {
+            for member in members.values_mut() {
+                drop_zeros(member);
+            }
+            members.retain(|_, member| !is_zero(member));
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_zeros),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}

@@ -1,0 +1,283 @@
+//! The stand-in sends what the real Core sends: method, path, every header and the body's bytes are compared
+//! with requests captured from Core's own client (`fixtures/core2-requests.txt`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_portal::core::bodies::{Browse, BrowseRequest, Bulk, Drive, FolderItem, MoveItem, PathItem};
+use countersign_portal::{Core, CoreKeys, Deed, Endpoint, Flavour, IntentForwarding};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// One request as the capture shows it.
+#[derive(Debug, Eq, PartialEq)]
+struct Captured {
+    line: String,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+fn captured(name: &str) -> Captured {
+    let text = include_str!("fixtures/core2-requests.txt");
+    let section = text
+        .split("# ")
+        .find(|section| section.lines().next() == Some(name))
+        .unwrap_or_else(|| panic!("no capture of {name}"));
+    let mut lines = section.lines().skip(1).filter(|line| !line.contains("[core-auth]"));
+    let line = lines.next().unwrap().trim().to_owned();
+    let mut headers = BTreeMap::new();
+    let mut body = String::new();
+    for line in lines.take_while(|line| line.starts_with("    ")) {
+        let (name, value) = line.trim().split_once(": ").unwrap();
+        if name == "body" {
+            value.clone_into(&mut body);
+        } else {
+            headers.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    Captured { line, headers, body }
+}
+
+/// A provider that gives these answers in turn, and what it was asked.
+struct Provider {
+    core: Core,
+    asked: mpsc::UnboundedReceiver<(usize, Captured)>,
+}
+
+impl Provider {
+    async fn answering(answers: &[&str]) -> Self {
+        let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let keys = Arc::new(CoreKeys::generate("k8").unwrap());
+        let core =
+            Core::new(keys, Endpoint::plain(listener.local_addr().unwrap())).with_retry_pause(Duration::from_millis(1));
+        let (tell, asked) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter();
+            for connection in 1.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                while let Some(request) = read_request(&mut stream).await {
+                    tell.send((connection, request)).unwrap();
+                    let answer = answers.next().unwrap_or_else(|| ok("{}"));
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        Self { core, asked }
+    }
+
+    async fn asked(&mut self) -> Captured {
+        self.asked.recv().await.unwrap().1
+    }
+}
+
+fn ok(body: &str) -> String {
+    answer("200 OK", body)
+}
+
+fn answer(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn read_request(stream: &mut tokio::net::TcpStream) -> Option<Captured> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+        }
+    };
+    let mut body = bytes.split_off(end + 4);
+    let head = String::from_utf8(bytes).unwrap();
+    let mut lines = head.trim_end().split("\r\n");
+    let line = lines.next().unwrap().strip_suffix(" HTTP/1.1").unwrap().to_owned();
+    let mut headers: BTreeMap<String, String> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let length: usize = headers.get("Content-Length").map_or(0, |length| length.parse().unwrap());
+    while body.len() < length {
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).await.unwrap();
+        body.extend_from_slice(&chunk[..read]);
+    }
+    // The capture leaves out the host, and no two tokens are the same.
+    assert!(headers.remove("Host").unwrap().starts_with("127.0.0.1:"));
+    if let Some(token) = headers.get_mut("Authorization") {
+        assert_eq!(token.split('.').count(), 3);
+        *token = "Bearer <jwt>".to_owned();
+    }
+    Some(Captured { line, headers, body: String::from_utf8(body).unwrap() })
+}
+
+#[tokio::test]
+async fn service_calls_are_as_captured() {
+    let mut provider = Provider::answering(&[
+        &ok(r#"{"enabled":true,"expireAfterMs":null}"#),
+        &ok("{}"),
+        &ok(r#"{"redirectTo":"https://hpc.example.org/ucloud/k8/connect#t"}"#),
+        &ok("{}"),
+        &ok(r#"{"responses":[]}"#),
+    ])
+    .await;
+    assert!(provider.core.retrieve_manifest().await.unwrap().is_ok());
+    assert_eq!(provider.asked().await, captured("manifest"));
+    assert!(provider.core.init("Ælice#1234").await.unwrap().is_ok());
+    assert_eq!(provider.asked().await, captured("init, reply {}"));
+    let redirect = provider.core.connect("Ælice#1234").await.unwrap();
+    assert_eq!(redirect, "https://hpc.example.org/ucloud/k8/connect#t");
+    assert_eq!(provider.asked().await, captured("connect, reply redirectTo"));
+    assert!(provider.core.unlinked("a").await.unwrap().is_ok());
+    assert_eq!(provider.asked().await, captured("disconnect"));
+    assert!(provider.core.retrieve_products("jobs").await.unwrap().is_ok());
+    assert_eq!(provider.asked().await, captured("jobs.retrieveProducts"));
+}
+
+#[tokio::test]
+async fn user_calls_have_the_captured_headers() {
+    let mut provider = Provider::answering(&[]).await;
+    for (deed, name) in [
+        (Deed::browse("/home"), "files.browse ok, items null"),
+        (Deed::create_folder("/home/a"), "files.createFolder"),
+        (Deed::trash("/home/a"), "files.trash"),
+        (Deed::move_("/home/a", "/home/b"), "files.move"),
+    ] {
+        provider.core.perform("Ælice#1234", &deed, None).await.unwrap();
+        let (mut asked, mut want) = (provider.asked().await, captured(name));
+        for it in [&mut asked, &mut want] {
+            // Real drives and paths are longer than the captured zero values.
+            let length = it.headers.remove("Content-Length").unwrap();
+            assert_eq!(length, it.body.len().to_string());
+            it.body.clear();
+        }
+        assert_eq!(asked, want, "{name}");
+    }
+}
+
+#[test]
+fn bodies_are_byte_for_byte_as_captured() {
+    fn check(name: &str, body: &impl serde::Serialize) {
+        assert_eq!(serde_json::to_string(body).unwrap(), captured(name).body, "{name}");
+    }
+    let zero = Drive::zero;
+    check("files.browse ok, items null", &BrowseRequest { resolved_collection: zero(), browse: Browse::default() });
+    let folder = FolderItem { id: "/1/a".into(), conflict_policy: String::new(), resolved_collection: zero() };
+    check("files.createFolder", &Bulk { items: vec![folder] });
+    let path = PathItem { id: "/1/a".into(), resolved_collection: zero() };
+    check("files.trash", &Bulk { items: vec![path] });
+    let moved = MoveItem {
+        resolved_old_collection: zero(),
+        resolved_new_collection: zero(),
+        old_id: "/1/a".into(),
+        new_id: "/1/b".into(),
+        conflict_policy: "REJECT".into(),
+    };
+    check("files.move", &Bulk { items: vec![moved] });
+    assert_eq!(serde_json::to_string(&Bulk::<PathItem> { items: vec![] }).unwrap(), "{}");
+}
+
+#[test]
+fn a_real_body_has_every_member_of_the_captured_one() {
+    fn members(value: &serde_json::Value, at: &str, into: &mut Vec<String>) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            into.push(format!("{at}/{name}"));
+            members(value, &format!("{at}/{name}"), into);
+        }
+        for item in value.as_array().into_iter().flatten() {
+            members(item, at, into);
+        }
+    }
+    for (deed, name) in [
+        (Deed::browse("/home/x"), "files.browse ok, items null"),
+        (Deed::create_folder("/home/x"), "files.createFolder"),
+        (Deed::trash("/home/x"), "files.trash"),
+        (Deed::move_("/home/x", "/home/y"), "files.move"),
+    ] {
+        let body = deed.body("alice#1", "k8", Flavour::Core2).unwrap();
+        let (mut have, mut want) = (Vec::new(), Vec::new());
+        members(&serde_json::from_slice(&body).unwrap(), "", &mut have);
+        members(&serde_json::from_str(&captured(name).body).unwrap(), "", &mut want);
+        let missing: Vec<_> = want.iter().filter(|member| !have.contains(member)).collect();
+        assert!(missing.is_empty(), "{name}: {missing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_instance_is_asked_for_and_the_same_request_repeated() {
+    let mut provider = Provider::answering(&[&answer("449 Retry With", ""), &ok("{}"), &ok("{}")]).await;
+    let deed = Deed::browse("/home");
+    let answer = provider.core.perform("alice#1", &deed, Some("a.b.c")).await.unwrap();
+    assert!(answer.is_ok());
+    let first = provider.asked().await;
+    assert_eq!(first.headers["Ucloud-Signed-Intent"], "a.b.c");
+    let init = provider.asked().await;
+    assert_eq!(init.line, "POST /ucloud/k8/integration/init");
+    assert_eq!(init.headers["Ucloud-Username"], "YWxpY2UjMQ==");
+    assert_eq!(provider.asked().await, first);
+}
+
+#[tokio::test]
+async fn core2_gives_up_after_five_repetitions_and_core1_after_four() {
+    for (flavour, want) in [(Flavour::Core2, 11), (Flavour::Core1, 9)] {
+        let answers: Vec<String> =
+            (0..20).map(|n| if n % 2 == 0 { answer("503 Gone", "") } else { ok("{}") }).collect();
+        let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+        let mut provider = Provider::answering(&answers).await;
+        provider.core = provider.core.with_flavour(flavour);
+        let answer = provider.core.perform("a#1", &Deed::browse("/home"), None).await.unwrap();
+        assert_eq!(answer.status, 503);
+        let mut asked = 0;
+        while provider.asked.try_recv().is_ok() {
+            asked += 1;
+        }
+        assert_eq!(asked, want);
+    }
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests_and_a_closed_one_is_replaced() {
+    let closing = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    let mut provider = Provider::answering(&[&ok("{}"), &ok("{}"), closing, &ok("{}")]).await;
+    for want in [1, 1, 1] {
+        provider.core.retrieve_manifest().await.unwrap();
+        assert_eq!(provider.asked.recv().await.unwrap().0, want);
+    }
+    provider.core.retrieve_manifest().await.unwrap();
+    assert_eq!(provider.asked.recv().await.unwrap().0, 2);
+}
+
+#[tokio::test]
+async fn an_intent_is_forwarded_or_dropped() {
+    let mut provider = Provider::answering(&[]).await;
+    provider.core.perform("a#1", &Deed::browse("/home"), Some("a.b.c")).await.unwrap();
+    assert!(provider.asked().await.headers.contains_key("Ucloud-Signed-Intent"));
+    provider.core = provider.core.with_forwarding(IntentForwarding::Dropped);
+    provider.core.perform("a#1", &Deed::browse("/home"), Some("a.b.c")).await.unwrap();
+    assert!(!provider.asked().await.headers.contains_key("Ucloud-Signed-Intent"));
+    provider.core.deposit("a.b.c").await.unwrap();
+    let deposit = provider.asked().await;
+    assert_eq!(deposit.line, "POST /ucloud/k8/intents");
+    assert_eq!(deposit.headers["Origin"], "https://cloud.sdu.dk");
+    assert_eq!(deposit.headers["Content-Type"], "application/jwt");
+    assert_eq!(deposit.body, "a.b.c");
+}
+
+#[tokio::test]
+async fn core1_spells_the_listing_in_lower_case_and_leaves_init_unnamed() {
+    let mut provider = Provider::answering(&[]).await;
+    provider.core = provider.core.with_flavour(Flavour::Core1);
+    provider.core.perform("a#1", &Deed::browse("/home"), None).await.unwrap();
+    let asked = provider.asked().await;
+    let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!(body["browse"]["flags"]["path"], "/home");
+    assert!(asked.headers["Content-Type"].starts_with("application/json"));
+    provider.core.init("a#1").await.unwrap();
+    assert!(!provider.asked().await.headers.contains_key("Ucloud-Username"));
+}
