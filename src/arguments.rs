@@ -1,0 +1,259 @@
+//! What is typed on the command line: one type a mode, with the help that `--help` prints.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::DEFAULT_FILE;
+
+/// What every help ends with.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it failed, or you said no
+  2  the command line is wrong
+  3  a rule forbids it
+  4  the server cannot be reached
+  5  the configuration is wrong";
+
+/// A UCloud integration module that verifies by itself that the user made the request.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub(crate) config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) mode: Mode,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mode {
+    /// Run the server, which starts everything else.
+    #[command(after_help = "Example:\n  countersign server --config /etc/countersign/config.toml")]
+    Server,
+    /// Run the gateway. The server starts it.
+    #[command(
+        after_help = "The server hands over its end of a socket pair as standard input, and the listening sockets."
+    )]
+    Gateway(Gateway),
+    /// Run a user's instance. The server starts it, as that user.
+    #[command(
+        after_help = "Example, for development:\n  countersign user --config ./config.toml --listen 127.0.0.1:42001"
+    )]
+    User(User),
+    /// Connect UCloud users with accounts here.
+    #[command(subcommand)]
+    Connect(Connect),
+    /// See and change the keys that speak for you.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print the table of calls: what each is, and what of it a signature binds.
+    #[command(after_help = "Example:\n  countersign calls --json | jq '.[].call'")]
+    Calls(Output),
+    /// Check the configuration, and say what it would do.
+    #[command(after_help = "Example, as root, for the account that the server runs as:\n  \
+        countersign check-config --user ucloud")]
+    CheckConfig(CheckConfig),
+}
+
+/// `countersign gateway`
+#[derive(Args, Debug)]
+pub(crate) struct Gateway {
+    /// A listening socket that was left open; may be repeated.
+    #[arg(long = "listen-fd", value_name = "N")]
+    pub(crate) listeners: Vec<i32>,
+}
+
+/// `countersign user`
+#[derive(Args, Debug)]
+pub(crate) struct User {
+    /// Another home directory than the account's own, for development.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Listen here, where no socket is handed over as standard input: for development, loop-back only.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// `countersign connect`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connect {
+    /// Approve the key that a connection page offered.
+    ///
+    /// Pins the key in your account, makes your instance key where there is none, and has the server activate both. Run it as
+    /// yourself, at the computing centre; staff who run it as root name the account with --uid.
+    #[command(after_help = "Examples:\n  countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567\n  \
+        sudo countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567 --uid 1100")]
+    Approve(Approve),
+    /// Begin a connection here, where no counterfeit of the connection page can stand.
+    #[command(after_help = "Example:\n  countersign connect start 'Alice#1234'")]
+    Start(Start),
+    /// Show who is connected: you, or with --all everybody.
+    #[command(after_help = "Example:\n  countersign connect list --json")]
+    List(ConnectList),
+    /// End a connection: its keys are revoked and unpinned, and UCloud is told.
+    #[command(after_help = "Examples:\n  countersign connect remove\n  sudo countersign connect remove 'Alice#1234'")]
+    Remove(ConnectRemove),
+}
+
+/// `countersign connect approve`
+#[derive(Args, Debug)]
+pub(crate) struct Approve {
+    /// The code that the connection page shows.
+    #[arg(value_name = "CODE")]
+    pub(crate) code: String,
+    /// As root: the account to connect. Root is given up before anything else is done.
+    #[arg(long, value_name = "N", conflicts_with = "home")]
+    pub(crate) uid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// `countersign connect start`
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// Your name at UCloud.
+    #[arg(value_name = "USERNAME")]
+    pub(crate) username: String,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// How a question is asked, and whose files are meant.
+#[derive(Args, Debug)]
+pub(crate) struct Manner {
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Another home directory than the account's own, for development.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// How the answer is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `countersign connect list`
+#[derive(Args, Debug)]
+pub(crate) struct ConnectList {
+    /// Everybody, for root and the server's own account.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign connect remove`
+#[derive(Args, Debug)]
+pub(crate) struct ConnectRemove {
+    /// The UCloud user, where it is not you or there are several.
+    #[arg(value_name = "USERNAME")]
+    pub(crate) username: Option<String>,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// `countersign keys`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Show every key, at the server and pinned in your account.
+    #[command(after_help = "Examples:\n  countersign keys list\n  sudo countersign keys list --user alice --json")]
+    List(KeysList),
+    /// Add a public key from a file: a JWK, or a PUBLIC KEY in PEM.
+    #[command(after_help = "Example:\n  countersign keys add laptop.jwk --name 'Firefox on the laptop'")]
+    Add(KeysAdd),
+    /// Revoke a key: it is refused from its next request on, and unpinned.
+    #[command(after_help = "Example:\n  countersign keys revoke AAECAwQFBgcICQoLDA0ODw")]
+    Revoke(KeysRevoke),
+}
+
+/// Whose keys are meant.
+#[derive(Args, Debug)]
+pub(crate) struct Whose {
+    /// As root: the local account whose keys are meant. Root is given up before anything else is done.
+    #[arg(long, value_name = "NAME", conflicts_with = "home")]
+    pub(crate) user: Option<String>,
+    /// Another home directory than the account's own, for development.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// `countersign keys list`
+#[derive(Args, Debug)]
+pub(crate) struct KeysList {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign keys add`
+#[derive(Args, Debug)]
+pub(crate) struct KeysAdd {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// What you call it; the file's name otherwise.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// What it signs with, where the file leaves a choice.
+    #[arg(long, value_enum, value_name = "ALG")]
+    pub(crate) algorithm: Option<AlgorithmWord>,
+    /// A key of UCloud's own, older frontend: RSA, for intents of version 1, which bind no parameters.
+    #[arg(long)]
+    pub(crate) v1: bool,
+    /// The UCloud user, where your account serves several.
+    #[arg(long, value_name = "USERNAME")]
+    pub(crate) username: Option<String>,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+}
+
+/// An algorithm, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum AlgorithmWord {
+    /// P-256.
+    #[value(name = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[value(name = "EdDSA")]
+    EdDsa,
+    /// RSA with PSS.
+    #[value(name = "PS256")]
+    Ps256,
+    /// RSA with PKCS #1 v1.5.
+    #[value(name = "RS256")]
+    Rs256,
+}
+
+/// `countersign keys revoke`
+#[derive(Args, Debug)]
+pub(crate) struct KeysRevoke {
+    /// The key's id, as `keys list` shows it.
+    #[arg(value_name = "KID", allow_hyphen_values = true)]
+    pub(crate) kid: String,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+}
+
+/// `countersign check-config`
+#[derive(Args, Debug)]
+pub(crate) struct CheckConfig {
+    /// As root: the account that the server will run as. Root is given up before the files are looked at.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}

@@ -1,0 +1,63 @@
+//! What a person runs: `connect`, `keys`, `calls`, `check-config`.
+//!
+//! A command does one thing and says what it did, on standard output; why it did not, on standard error, with an exit code
+//! for each kind of reason. None prints a secret, and none does its work as root (P10).
+
+mod account;
+mod administrator;
+mod calls;
+mod check_config;
+mod connect;
+mod error;
+mod instance_key;
+mod keys;
+mod offer;
+mod own_directory;
+mod pin_file;
+mod privilege;
+mod server_line;
+mod terminal;
+mod used_intents;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::arguments::{CheckConfig, Connect, Keys, Output};
+use crate::exit::Exit;
+use crate::log::Chain;
+
+/// A mode that a person runs.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// `connect`
+    Connect(Connect),
+    /// `keys`
+    Keys(Keys),
+    /// `calls`
+    Calls(Output),
+    /// `check-config`
+    CheckConfig(CheckConfig),
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
+    let outcome = match command {
+        Command::Connect(Connect::Approve(arguments)) => connect::approve(arguments, config),
+        Command::Connect(Connect::Start(arguments)) => connect::start(arguments, config),
+        Command::Connect(Connect::List(arguments)) => connect::list(&arguments, config),
+        Command::Connect(Connect::Remove(arguments)) => connect::remove(arguments, config),
+        Command::Keys(Keys::List(arguments)) => keys::list(arguments, config),
+        Command::Keys(Keys::Add(arguments)) => keys::add(arguments, config),
+        Command::Keys(Keys::Revoke(arguments)) => keys::revoke(arguments, config),
+        Command::Calls(output) => calls::print(output, config),
+        Command::CheckConfig(arguments) => check_config::print(&arguments, config),
+    };
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(error) if error.is_broken_pipe() => error.exit().into(),
+        Err(error) => {
+            terminal::remark(&format!("countersign: {}", Chain(&error)));
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whose files a command touches: the caller's own account, or one that root names and then becomes.
+
+use std::path::{Path, PathBuf};
+
+use countersign_keys::identity::Uid;
+use nix::errno::Errno;
+use nix::unistd::{User, geteuid, getuid};
+
+use crate::commands::privilege::{self, PrivilegeFailure};
+use crate::exit::Exit;
+
+/// Why a command has no account to act for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountFailure {
+    /// Root named nobody.
+    #[error("root approves nothing for itself: {0}")]
+    RootForNobody(&'static str),
+    /// Somebody else than root named another account.
+    #[error("only root can act for another account: run it as {0} itself")]
+    NotRoot(String),
+    /// Real and effective uid differ.
+    #[error("real and effective uid differ: this program is not to be set-uid")]
+    Disguised,
+    /// No such account.
+    #[error("there is no account {0}")]
+    Unknown(String),
+    /// The system would not say.
+    #[error("the account cannot be looked up")]
+    Unreadable(#[source] Errno),
+    /// Root is not given up.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeFailure),
+}
+
+impl AccountFailure {
+    /// The exit code.
+    pub(super) const fn exit(&self) -> Exit {
+        match self {
+            Self::RootForNobody(_) | Self::NotRoot(_) | Self::Disguised | Self::Privilege(PrivilegeFailure::IsRoot) => {
+                Exit::Refused
+            }
+            Self::Unknown(_) | Self::Unreadable(_) | Self::Privilege(_) => Exit::Failure,
+        }
+    }
+}
+
+/// Which account is meant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Meant<'a> {
+    /// The caller's own. Root is told this instead.
+    Own(&'static str),
+    /// That one; only root can mean another than its own.
+    Uid(Uid),
+    /// That one; only root can mean another than its own.
+    Name(&'a str),
+}
+
+/// An account, looked up.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    uid: Uid,
+    gid: u32,
+    name: String,
+    home: PathBuf,
+}
+
+impl Account {
+    /// The account meant. Where root means another, this process is that account when this returns, and for good.
+    pub(super) fn acting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+        if getuid() != geteuid() {
+            return Err(AccountFailure::Disguised);
+        }
+        let own = Uid(getuid().as_raw());
+        let account = match meant {
+            Meant::Own(advice) if own == Uid(0) => return Err(AccountFailure::RootForNobody(advice)),
+            Meant::Own(_) => Self::of_uid(own)?,
+            Meant::Uid(uid) => Self::of_uid(uid)?,
+            Meant::Name(name) => Self::of_name(name)?,
+        };
+        if account.uid == own && own != Uid(0) {
+            return Ok(account);
+        }
+        if own != Uid(0) {
+            return Err(AccountFailure::NotRoot(account.name));
+        }
+        privilege::give_up_root(&account)?;
+        Ok(account)
+    }
+
+    fn of_uid(uid: Uid) -> Result<Self, AccountFailure> {
+        let user = User::from_uid(uid.0.into()).map_err(AccountFailure::Unreadable)?;
+        user.map(Self::from).ok_or_else(|| AccountFailure::Unknown(format!("with uid {uid}")))
+    }
+
+    fn of_name(name: &str) -> Result<Self, AccountFailure> {
+        let user = User::from_name(name).map_err(AccountFailure::Unreadable)?;
+        user.map(Self::from).ok_or_else(|| AccountFailure::Unknown(format!("{name:?}")))
+    }
+
+    /// The same account with another home, for development.
+    pub(super) fn at_home(self, home: Option<PathBuf>) -> Self {
+        Self { home: home.unwrap_or(self.home), ..self }
+    }
+
+    /// Its number.
+    pub(super) const fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    /// Its own group.
+    pub(super) const fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Its login name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its home directory.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self { uid: Uid(user.uid.as_raw()), gid: user.gid.as_raw(), name: user.name, home: user.dir }
+    }
+}

@@ -1,0 +1,29 @@
+//! What an administrator may do through the server: list, remove and revoke for others.
+//!
+//! Root does none of it as root (P10): it becomes the server's own account, which the server lets do the same.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use countersign_keys::identity::Uid;
+use nix::unistd::geteuid;
+
+use crate::commands::account::{Account, Meant};
+use crate::commands::error::CommandError;
+use crate::config::Config;
+
+/// Reads the configuration, for whoever calls. Root reads it first, since it says who the server is, and is that account afterwards.
+pub(super) fn load_config(path: &Path) -> Result<Config, CommandError> {
+    let config = Config::load_for_command(path)?;
+    if geteuid().is_root() {
+        let directory = &config.ipc.directory;
+        let metadata = std::fs::metadata(directory)
+            .map_err(|source| CommandError::NoServer { directory: directory.clone(), source })?;
+        let owner = Uid(metadata.uid());
+        if owner == Uid(0) {
+            return Err(CommandError::ServerIsRoot { directory: directory.clone() });
+        }
+        Account::acting(Meant::Uid(owner))?;
+    }
+    Ok(config)
+}

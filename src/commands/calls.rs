@@ -1,0 +1,50 @@
+//! `countersign calls`: the table of calls, and what of each a user's signature binds (protocol, section 4).
+
+use std::path::Path;
+
+use countersign_keys::call::{CallTable, Class, RowSpec, Transport};
+use countersign_keys::identity::ProviderId;
+
+use crate::arguments::Output;
+use crate::commands::error::CommandError;
+use crate::commands::terminal::{remark, show_json, show_table};
+use crate::config::{Config, ConfigError};
+
+/// The provider's place in a path where no configuration names one.
+const ANY_PROVIDER: &str = "p";
+
+pub(super) fn print(output: Output, config: &Path) -> Result<(), CommandError> {
+    match Config::load_for_command(config) {
+        Ok(config) => print_table(output, &config.calls),
+        // The standard rows are the same everywhere, and are of interest before there is a configuration.
+        Err(ConfigError::File(reason)) if reason.is_absence() => {
+            remark("There is no configuration: these are the rows that every provider has.");
+            let provider = ProviderId::parse(ANY_PROVIDER)?;
+            print_table(output, &CallTable::new(&provider, &[]).map_err(CommandError::Calls)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn print_table(output: Output, calls: &CallTable) -> Result<(), CommandError> {
+    if output.json {
+        return show_json(&calls.specs().collect::<Vec<_>>());
+    }
+    let rows: Vec<[String; 4]> = calls.specs().map(row).collect();
+    show_table(["CALL", "CLASS", "AT THE PROVIDER", "BINDS"], &rows)
+}
+
+fn row(spec: &RowSpec) -> [String; 4] {
+    let class = match spec.class {
+        Class::Read => "read",
+        Class::Write => "write",
+        Class::Danger => "danger",
+    };
+    let method = match spec.transport {
+        Transport::Http => spec.method.as_str(),
+        Transport::WebSocket => "WS",
+    };
+    let bound: Vec<&str> = spec.bound.iter().map(|bound| bound.name.as_str()).collect();
+    let bound = if bound.is_empty() { "-".to_owned() } else { bound.join(" ") };
+    [spec.call.to_string(), class.to_owned(), format!("{method} {}", spec.path), bound]
+}

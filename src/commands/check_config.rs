@@ -1,0 +1,238 @@
+//! `countersign check-config`: what the configuration would do, in words that a person can check against what they meant.
+
+use std::path::Path;
+
+use countersign_keys::call::{CallTable, Class};
+use serde::Serialize;
+
+use crate::arguments::CheckConfig;
+use crate::commands::account::{Account, Meant};
+use crate::commands::error::CommandError;
+use crate::commands::terminal::{show, show_json, span};
+use crate::config::{
+    Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, ProductKind, SessionProof, V1, show_size,
+};
+
+/// Provider ids that UCloud's Core shows as connected whatever the provider says.
+const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];
+
+/// One line of the account.
+#[derive(Debug, Serialize)]
+struct Line {
+    subject: &'static str,
+    says: String,
+}
+
+pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandError> {
+    if let Some(name) = &arguments.user {
+        Account::acting(Meant::Name(name))?;
+    }
+    let config = Config::load(path)?;
+    let lines = account_of(&config);
+    let remarks = remarks(&config);
+    if arguments.output.json {
+        return show_json(&serde_json::json!({ "file": config.file, "does": lines, "remarks": remarks }));
+    }
+    show(&format!("{} is good.\n", config.file.display()))?;
+    for Line { subject, says } in lines {
+        show(&format!("{subject:<13}{says}"))?;
+    }
+    if !remarks.is_empty() {
+        show("\nWorth a thought:")?;
+    }
+    remarks.iter().try_for_each(|remark| show(&format!("  - {remark}")))
+}
+
+fn account_of(config: &Config) -> Vec<Line> {
+    let Config {
+        provider,
+        core,
+        gateway,
+        intent,
+        sessions,
+        instances,
+        mapping,
+        drives,
+        products,
+        calls,
+        ipc,
+        state,
+        ..
+    } = config;
+    let line = |subject, says| Line { subject, says };
+    let listen: Vec<String> = gateway.listen.iter().map(ToString::to_string).collect();
+    let tls = match &gateway.tls {
+        Some(tls) => format!("with the certificate {}", tls.certificate.display()),
+        None => "without TLS, for this machine alone".to_owned(),
+    };
+    let mut lines = vec![
+        line("provider", format!("{}, reached at {}; intents are for this origin alone", provider.id, provider.origin)),
+        line("Core", format!("{}: the only foreign origin that browsers may come from", core.origin)),
+        line("Core's key", core.public_key.fingerprint()),
+        line(
+            "approvals",
+            match &core.refresh_token {
+                Some(file) => format!("are told to Core, with the token in {}", file.path().display()),
+                None => "are not told to Core: there is no core.refresh_token".to_owned(),
+            },
+        ),
+        line("listens", format!("on {}, {tls}", listen.join(" and "))),
+        line(
+            "limits",
+            format!(
+                "bodies of {}, {} connections, {} threads",
+                show_size(gateway.body_max),
+                gateway.connections_max,
+                gateway.threads
+            ),
+        ),
+        line(
+            "intents",
+            format!(
+                "live at most {} s, may be {} s ahead of our clock; a request waits {} ms for a deposited one",
+                intent.lifetime_max_s,
+                intent.future_skew_s,
+                intent.deposit_wait.as_millis()
+            ),
+        ),
+        line(
+            "version 1",
+            match intent.v1 {
+                V1::Refused => "is refused".to_owned(),
+                V1::Accepted => "is accepted from keys added for it; it binds no parameters".to_owned(),
+            },
+        ),
+        line(
+            "passkeys",
+            match intent.step_up.as_slice() {
+                [] => "are asked for by no call".to_owned(),
+                calls => {
+                    format!("are asked for by {}", calls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+                }
+            },
+        ),
+        line("keys", format!("live {}", span(intent.key_lifetime_s))),
+        line(
+            "sessions",
+            match sessions.proof {
+                SessionProof::Required => "are opened with the token and an intent",
+                SessionProof::Off => "are opened with the token alone",
+            }
+            .to_owned(),
+        ),
+        line(
+            "connections",
+            match mapping.start {
+                MappingStart::Either => "begin at UCloud or here",
+                MappingStart::Provider => "begin only here, with countersign connect start",
+            }
+            .to_owned(),
+        ),
+        line(
+            "users",
+            match &mapping.by {
+                Mapper::Ticket => "become the local account that approves their code".to_owned(),
+                Mapper::Command { program, .. } => format!("become the account that {} says", program.display()),
+            },
+        ),
+        line("instances", launch_in_words(config)),
+        line(
+            "idle",
+            format!("instances stop after {}", span(i64::try_from(instances.idle_stop.as_secs()).unwrap_or(i64::MAX))),
+        ),
+    ];
+    lines.extend(drives.iter().map(|drive| {
+        let root = match &drive.root {
+            DriveRoot::Home(below) if below.as_os_str().is_empty() => "the user's home".to_owned(),
+            DriveRoot::Home(below) => format!("{} in the user's home", below.display()),
+            DriveRoot::Fixed(path) => path.display().to_string(),
+        };
+        line("drive", format!("{} is {root}", drive.id))
+    }));
+    lines.extend(products.iter().map(|product| {
+        let kind = match product.kind {
+            ProductKind::Storage => "storage",
+            ProductKind::Compute => "compute",
+        };
+        line("product", format!("{} of {} ({kind})", product.name, product.category))
+    }));
+    lines.push(line("calls", calls_in_words(calls)));
+    lines.push(line("local socket", ipc.socket().display().to_string()));
+    lines.push(line("state", format!("in {}", state.directory.display())));
+    lines
+}
+
+fn launch_in_words(config: &Config) -> String {
+    let listen = match config.instances.listen {
+        InstanceListen::Unix => "on Unix sockets".to_owned(),
+        InstanceListen::Tcp { first_port } => format!("on loop-back ports from {first_port} upward"),
+    };
+    match &config.instances.launch {
+        Launch::Sudo => {
+            format!("are started with sudo for accounts from uid {} upward, {listen}", config.instances.uid_min)
+        }
+        Launch::Static(instances) => {
+            let named: Vec<String> =
+                instances.iter().map(|instance| format!("{} at {}", instance.username, instance.address)).collect();
+            format!("are not started: {}", named.join(", "))
+        }
+    }
+}
+
+fn calls_in_words(calls: &CallTable) -> String {
+    let of = |class| calls.rows().iter().filter(|row| row.class() == class).count();
+    format!(
+        "{} of users: {} read, {} write, {} can destroy or run something",
+        calls.rows().len(),
+        of(Class::Read),
+        of(Class::Write),
+        of(Class::Danger)
+    )
+}
+
+/// What is allowed and may not be meant.
+fn remarks(config: &Config) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let Config { provider, core, gateway, intent, sessions, drives, products, .. } = config;
+    if ALWAYS_CONNECTED.contains(&provider.id.as_str()) {
+        remarks.push(format!(
+            "UCloud treats a provider called {:?} as connected for everybody, and never asks it",
+            provider.id.as_str()
+        ));
+    }
+    if !provider.origin.is_https() || !core.origin.is_https() {
+        remarks.push("an origin is not https: good for development on this machine alone".to_owned());
+    }
+    if provider.origin.is_https() && gateway.tls.is_none() {
+        remarks.push(
+            "provider.origin is https and gateway.tls is absent: something else on this machine has to serve TLS"
+                .to_owned(),
+        );
+    }
+    if gateway.listen.iter().all(|address| address.port() != provider.origin.port()) {
+        remarks.push(format!(
+            "nothing listens on port {}, which provider.origin names: something has to lead from there to here",
+            provider.origin.port()
+        ));
+    }
+    if let Some(address) = gateway.listen.iter().find(|address| address.port() < 1024) {
+        remarks.push(format!("port {} needs CAP_NET_BIND_SERVICE", address.port()));
+    }
+    if core.refresh_token.is_none() {
+        remarks
+            .push("without core.refresh_token users seem unconnected at UCloud after they have connected".to_owned());
+    }
+    if intent.v1 == V1::Accepted {
+        remarks.push("intent.accept_v1: such an intent says which call, not with which parameters".to_owned());
+    }
+    if sessions.proof == SessionProof::Off {
+        remarks.push("sessions.proof is off: Core sees the tokens of sessions, and could open them".to_owned());
+    }
+    if drives.is_empty() {
+        remarks.push("there are no drives, so there are no files to serve".to_owned());
+    }
+    if products.is_empty() {
+        remarks.push("there are no products, so UCloud offers nothing of this provider".to_owned());
+    }
+    remarks
+}

@@ -1,0 +1,204 @@
+//! `countersign connect`: a key that was offered becomes one that speaks for the user, here and by the user's own hand (P2).
+
+use std::path::Path;
+
+use countersign_keys::enrolment::{Code, Ticket};
+use countersign_keys::identity::Username;
+use countersign_keys::time::Timestamp;
+
+use nix::unistd::getuid;
+
+use crate::arguments::{Approve, ConnectList, ConnectRemove, Manner, Start};
+use crate::clock::Clock;
+use crate::commands::account::{Account, Meant};
+use crate::commands::administrator;
+use crate::commands::error::CommandError;
+use crate::commands::instance_key;
+use crate::commands::offer::{CheckedOffer, OfferLie};
+use crate::commands::pin_file::{Before, PinFile};
+use crate::commands::server_line::ServerLine;
+use crate::commands::terminal::{Consent, moment, plain, qr, remark, show, show_json, show_table, span};
+use crate::commands::used_intents;
+use crate::config::Config;
+use crate::ipc::messages::{
+    self, Approved, Await, Awaited, Connection, Connections, Death, Find, Offer, Remove, Removed, Started,
+};
+use crate::log::Chain;
+
+/// The question before anything is done.
+const QUESTION: &str = "Is this the browser that you are sitting at? Let this key act as you?";
+
+/// `connect approve CODE`
+pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandError> {
+    let Approve { code, uid, manner: Manner { yes, home } } = arguments;
+    let meant = match uid {
+        Some(uid) => Meant::Uid(countersign_keys::identity::Uid(uid)),
+        None => Meant::Own("name the account with --uid, as in: countersign connect approve CODE --uid 1100"),
+    };
+    let account = Account::acting(meant)?.at_home(home);
+    let code = Code::parse(&code).map_err(CommandError::Code)?;
+    let consent = Consent::from_flag(yes);
+    consent.require_someone()?;
+    let config = Config::load_for_command(config)?;
+    let server = ServerLine::of(&config)?;
+    let offer: Offer = server.ask(messages::CONNECT_FIND, &Find { code: code.to_string() })?;
+    let offer = CheckedOffer::check(offer, &code, &config)?;
+    approve_offer(&offer, &account, consent, &config, &server)
+}
+
+/// `connect start USERNAME`
+pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError> {
+    let Start { username, manner: Manner { yes, home } } = arguments;
+    let account =
+        Account::acting(Meant::Own("a connection is begun by its user, logged in as themselves"))?.at_home(home);
+    let username = Username::parse(&username)?;
+    let consent = Consent::from_flag(yes);
+    consent.require_someone()?;
+    let config = Config::load_for_command(config)?;
+    let server = ServerLine::of(&config)?;
+    let begun: Started = server.ask(messages::CONNECT_START, &messages::Start { username: username.clone() })?;
+    let ticket = Ticket::parse(&begun.ticket).map_err(|_| OfferLie::Ticket)?;
+    // A server that was taken over must not send the browser elsewhere.
+    let page = format!("{}/ucloud/{}/connect#{}", config.provider.origin, config.provider.id, begun.ticket);
+    if begun.url != page {
+        return Err(OfferLie::Page.into());
+    }
+    if let Some(picture) = qr(&page) {
+        show(&picture)?;
+    }
+    show(&format!(
+        "Open this page in the browser that you use UCloud with, before {}:\n\n  {page}\n",
+        moment(begun.until)
+    ))?;
+    let offer = wait_for_offer(&server, &begun)?;
+    let offer = CheckedOffer::check_begun_here(offer, &ticket.hash(), &username, &config)?;
+    approve_offer(&offer, &account, consent, &config, &server)
+}
+
+fn wait_for_offer(server: &ServerLine, begun: &Started) -> Result<Offer, CommandError> {
+    loop {
+        match server.ask(messages::CONNECT_AWAIT, &Await { ticket: begun.ticket.clone() })? {
+            Awaited::Offered { offer } => return Ok(offer),
+            Awaited::Open if Clock::System.now()? > begun.until => {
+                return Err(CommandError::TicketDead(Death::Expired));
+            }
+            Awaited::Open => {}
+            Awaited::Approved => return Err(CommandError::ApprovedElsewhere),
+            Awaited::Dead { why } => return Err(CommandError::TicketDead(why)),
+        }
+    }
+}
+
+/// Shows an offer, asks, pins the key and then has it activated; if it is not, it is not pinned either.
+fn approve_offer(
+    offer: &CheckedOffer,
+    account: &Account,
+    consent: Consent,
+    config: &Config,
+    server: &ServerLine,
+) -> Result<(), CommandError> {
+    let now = Clock::System.now()?;
+    show(&offer.in_words(account.name(), now))?;
+    consent.ask(QUESTION)?;
+    let pins = PinFile::of(account);
+    let instance_key = instance_key::public_half(account)?;
+    let record = offer.to_record(now, config.intent.key_lifetime_s);
+    let (owner, kid) = (record.owner.clone(), record.kid);
+    let is_pinned_already = pins.read()?.keys().any(|key| key.owner == owner && key.kid == kid);
+    if pins.add(record)? == Before::NoKeys {
+        used_intents::lay_out(account);
+    }
+    let question =
+        messages::Approve { code: offer.code().to_string(), account: account.name().to_owned(), instance_key };
+    let activated = server.ask(messages::CONNECT_APPROVE, &question).and_then(|approved: Approved| {
+        if approved.username == owner && approved.kid == kid { Ok(approved) } else { Err(OfferLie::Code.into()) }
+    });
+    match activated {
+        Ok(approved) => show(&format!(
+            "\n{} is connected. The key {kid} may act until {}; see it with: countersign keys list",
+            plain(offer.username().as_str()),
+            moment(approved.key_expires),
+        )),
+        Err(error) => {
+            if !is_pinned_already && let Err(failure) = pins.remove(&owner, kid) {
+                remark(&format!("The key is still pinned in {}: {}", pins.path().display(), Chain(&failure)));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// `connect list`
+pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), CommandError> {
+    let all = arguments.all || getuid().is_root();
+    let config = administrator::load_config(config)?;
+    let server = ServerLine::of(&config)?;
+    let mut connections: Vec<Connection> = Vec::new();
+    loop {
+        let after = connections.last().map(|last| last.username.clone());
+        let question = messages::ConnectList { after, all };
+        let page: Connections = server.ask(messages::CONNECT_LIST, &question)?;
+        let is_progress = !page.connections.is_empty();
+        connections.extend(page.connections);
+        if !page.more || !is_progress || !all {
+            break;
+        }
+    }
+    if arguments.output.json {
+        return show_json(&connections);
+    }
+    if connections.is_empty() {
+        return show(if all { "Nobody is connected." } else { "You are not connected." });
+    }
+    let now = Clock::System.now()?;
+    let rows: Vec<[String; 6]> = connections.iter().map(|connection| row(connection, now)).collect();
+    show_table(["USERNAME", "UID", "ACCOUNT", "SINCE", "KEYS", "UCLOUD"], &rows)
+}
+
+fn row(connection: &Connection, now: Timestamp) -> [String; 6] {
+    let Connection { username, uid, account, since, active_keys, core_told } = connection;
+    [
+        plain(username.as_str()),
+        uid.to_string(),
+        plain(account),
+        format!("{} ago", span(now.since(*since))),
+        active_keys.to_string(),
+        if *core_told { "told" } else { "not told yet" }.to_owned(),
+    ]
+}
+
+/// `connect remove`
+pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), CommandError> {
+    let ConnectRemove { username, manner: Manner { yes, home } } = arguments;
+    let username = username.map(|username| Username::parse(&username)).transpose()?;
+    let consent = Consent::from_flag(yes);
+    consent.require_someone()?;
+    let is_root = getuid().is_root();
+    if is_root && username.is_none() {
+        return Err(CommandError::Incomplete("name the UCloud user, as in: countersign connect remove 'Alice#1234'"));
+    }
+    let config = administrator::load_config(config)?;
+    let server = ServerLine::of(&config)?;
+    let whose = username.as_ref().map_or_else(|| "your connection".to_owned(), |name| plain(name.as_str()));
+    consent.ask(&format!("End {whose}: revoke all its keys, and tell UCloud?"))?;
+    let Removed { usernames } = server.ask(messages::CONNECT_REMOVE, &Remove { username })?;
+    for name in &usernames {
+        show(&format!("{} is not connected any more.", plain(name.as_str())))?;
+    }
+    if is_root {
+        remark(
+            "Keys that the account has pinned stay there and open nothing; its user can remove them with: countersign keys revoke KID",
+        );
+        return Ok(());
+    }
+    let account = Account::acting(Meant::Own(""))?.at_home(home);
+    let count = PinFile::of(&account).remove_where(|key| usernames.contains(&key.owner))?;
+    if count > 0 {
+        show(&format!(
+            "{count} pinned key{} removed from {}.",
+            if count == 1 { "" } else { "s" },
+            PinFile::of(&account).path().display()
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! `countersign keys`: the keys that speak for a user, as the server has them and as the user's own account has them pinned.
+//!
+//! A key works only while both sides have it: the gateway goes by the server's, the instance by the pinned ones (P3). So each command
+//! looks at both, and a revocation is carried as far as it goes even if one side is gone.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::keyring::{Algorithm, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey};
+use countersign_keys::time::Timestamp;
+use serde::Serialize;
+
+use crate::arguments::{AlgorithmWord, KeysAdd, KeysList, KeysRevoke, Whose};
+use crate::clock::{Clock, random_bytes};
+use crate::commands::account::{Account, Meant};
+use crate::commands::error::CommandError;
+use crate::commands::offer::short_name;
+use crate::commands::pin_file::{Before, PinFile};
+use crate::commands::server_line::ServerLine;
+use crate::commands::terminal::{Consent, moment, plain, remark, show, show_json, show_table, span};
+use crate::commands::used_intents;
+use crate::config::Config;
+use crate::ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
+use crate::log::Chain;
+
+/// The longest key file read, in bytes: an RSA key of 4096 bits with its comments is under 4 KiB.
+const KEY_FILE_MAX: u64 = 64 * 1024;
+
+const ADVICE: &str = "name the account with --user, as in: countersign keys list --user alice";
+
+fn account_of(whose: Whose) -> Result<Account, CommandError> {
+    let meant = whose.user.as_deref().map_or(Meant::Own(ADVICE), Meant::Name);
+    Ok(Account::acting(meant)?.at_home(whose.home))
+}
+
+/// A key, from both sides.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    username: Username,
+    kid: KeyId,
+    name: String,
+    algorithm: Algorithm,
+    protocol: Protocol,
+    fingerprint: String,
+    created: Timestamp,
+    expires: Timestamp,
+    last_used: Option<Timestamp>,
+    state: Standing,
+    pinned: bool,
+}
+
+/// What a key is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    /// It speaks for its owner, if it is pinned as well.
+    Active,
+    /// It did, until it was revoked.
+    Revoked,
+    /// It did, until its time was over.
+    Expired,
+    /// The server does not have it, so it opens nothing.
+    OnlyPinned,
+    /// The server could not be asked.
+    Unknown,
+}
+
+impl Standing {
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::OnlyPinned => "only pinned",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// `keys list`
+pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandError> {
+    let account = account_of(arguments.whose)?;
+    let config = Config::load_for_command(config)?;
+    let now = Clock::System.now()?;
+    let pins = PinFile::of(&account).read()?;
+    let asked = ServerLine::of(&config).and_then(|server| listed(&server));
+    let (listed, unasked) = match asked {
+        Ok(listed) => (listed, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let mut rows: Vec<Row> = listed.into_iter().map(|key| row_of_listed(key, now)).collect();
+    for pinned in pins.keys() {
+        match rows.iter_mut().find(|row| row.kid == pinned.kid && row.username == pinned.owner) {
+            Some(row) => row.pinned = true,
+            None => rows.push(row_of_pinned(pinned, unasked.is_some())?),
+        }
+    }
+    rows.sort_by_key(|row| row.created);
+    if arguments.output.json {
+        show_json(&rows)?;
+    } else if rows.is_empty() {
+        show("There are no keys.")?;
+    } else {
+        let cells: Vec<[String; 9]> = rows.iter().map(|row| cells(row, now)).collect();
+        show_table(["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED"], &cells)?;
+    }
+    unasked.map_or(Ok(()), Err)
+}
+
+/// The keys of every UCloud user that the caller's account serves.
+fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
+    let Whoami { usernames, .. } = server.ask(messages::WHOAMI, &Empty {})?;
+    let mut keys = Vec::new();
+    for username in usernames {
+        let answer: messages::Keys =
+            server.ask(messages::KEYS_LIST, &messages::KeysList { username: Some(username) })?;
+        keys.extend(answer.keys);
+    }
+    Ok(keys)
+}
+
+fn row_of_listed(key: ListedKey, now: Timestamp) -> Row {
+    let ListedKey { username, kid, algorithm, protocol, state, fingerprint, name, created, expires, last_used } = key;
+    let state = match state {
+        KeyState::Revoked => Standing::Revoked,
+        KeyState::Active if expires <= now => Standing::Expired,
+        KeyState::Active => Standing::Active,
+    };
+    Row { username, kid, name, algorithm, protocol, fingerprint, created, expires, last_used, state, pinned: false }
+}
+
+fn row_of_pinned(key: &KeyRecord, is_unasked: bool) -> Result<Row, CommandError> {
+    Ok(Row {
+        username: key.owner.clone(),
+        kid: key.kid,
+        name: key.name.clone(),
+        algorithm: key.algorithm,
+        protocol: key.protocol,
+        fingerprint: key.verification_key().map_err(CommandError::Key)?.fingerprint(),
+        created: key.created,
+        expires: key.expires,
+        last_used: None,
+        state: if is_unasked { Standing::Unknown } else { Standing::OnlyPinned },
+        pinned: true,
+    })
+}
+
+fn cells(row: &Row, now: Timestamp) -> [String; 9] {
+    let expires = match row.expires.since(now) {
+        ..=0 => "over".to_owned(),
+        seconds => format!("in {}", span(seconds)),
+    };
+    [
+        row.kid.to_string(),
+        plain(row.username.as_str()),
+        plain(&row.name),
+        format!("{} v{}", row.algorithm.as_str(), u8::from(row.protocol)),
+        span(now.since(row.created)),
+        expires,
+        row.last_used.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now.since(at)))),
+        row.state.in_words().to_owned(),
+        if row.pinned { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+/// `keys add FILE`
+pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError> {
+    let KeysAdd { file, name, algorithm, v1, username, yes, whose } = arguments;
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let account = account_of(whose)?;
+    let username = username.map(|username| Username::parse(&username)).transpose()?;
+    let consent = Consent::from_flag(yes);
+    consent.require_someone()?;
+    let config = Config::load_for_command(config)?;
+    let key = read_key(&file, algorithm.map(Algorithm::from), v1)?;
+    let server = ServerLine::of(&config)?;
+    let who: Whoami = server.ask(messages::WHOAMI, &Empty {})?;
+    let owner = the_one_meant(who.usernames, username)?;
+    let now = Clock::System.now()?;
+    let lifetime_s = i64::try_from(who.key_lifetime_s).unwrap_or(i64::MAX).min(config.intent.key_lifetime_s);
+    let name =
+        name.unwrap_or_else(|| file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
+    let protocol = if v1 { Protocol::V1 } else { Protocol::V2 };
+    let kid = KeyId::from_bytes(random_bytes()?);
+    let lifetime = (now, now.plus(lifetime_s));
+    let record = KeyRecord::new(owner.clone(), kid, &key, protocol, lifetime, short_name(&name));
+    show(&format!(
+        "UCloud user   {}\nlocal account {}\nkey           {} ({} v{})\nexpires       {}",
+        plain(owner.as_str()),
+        plain(account.name()),
+        key.fingerprint(),
+        key.algorithm().as_str(),
+        u8::from(protocol),
+        moment(record.expires),
+    ))?;
+    consent.ask("Let this key act as you?")?;
+    let pins = PinFile::of(&account);
+    let question = KeyAdd {
+        username: Some(owner.clone()),
+        kid,
+        spki: STANDARD.encode(key.spki_der()),
+        algorithm: key.algorithm(),
+        protocol,
+        expires: record.expires,
+        name: record.name.clone(),
+    };
+    if pins.add(record)? == Before::NoKeys {
+        used_intents::lay_out(&account);
+    }
+    match server.ask(messages::KEYS_ADD, &question) {
+        Ok(Empty {}) => show(&format!("The key {kid} is active.")),
+        Err(error) => {
+            if let Err(failure) = pins.remove(&owner, kid) {
+                remark(&format!("The key is still pinned in {}: {}", pins.path().display(), Chain(&failure)));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn the_one_meant(usernames: Vec<Username>, named: Option<Username>) -> Result<Username, CommandError> {
+    match (named, usernames.as_slice()) {
+        (Some(named), usernames) if usernames.contains(&named) => Ok(named),
+        (None, [only]) => Ok(only.clone()),
+        (Some(_), _) | (None, []) => Err(CommandError::NotConnected),
+        (None, _) => {
+            Err(CommandError::Incomplete("this account serves several UCloud users: name one with --username"))
+        }
+    }
+}
+
+impl From<AlgorithmWord> for Algorithm {
+    fn from(word: AlgorithmWord) -> Self {
+        match word {
+            AlgorithmWord::Es256 => Self::Es256,
+            AlgorithmWord::EdDsa => Self::EdDsa,
+            AlgorithmWord::Ps256 => Self::Ps256,
+            AlgorithmWord::Rs256 => Self::Rs256,
+        }
+    }
+}
+
+/// Reads a public key. Which algorithm it is for is tried in order where it is not said: only RSA leaves a choice, and PSS is the better one.
+fn read_key(file: &Path, algorithm: Option<Algorithm>, v1: bool) -> Result<VerificationKey, CommandError> {
+    let text = read_text(file)?;
+    let tried = match (algorithm, v1) {
+        (None | Some(Algorithm::Rs256), true) => vec![Algorithm::Rs256],
+        (Some(_), true) => return Err(CommandError::Incomplete("keys of version 1 sign with RS256")),
+        (Some(algorithm), false) => vec![algorithm],
+        (None, false) => vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256],
+    };
+    let mut rejection = KeyRejection::Form;
+    for algorithm in tried {
+        let read = if text.trim_start().starts_with('{') {
+            VerificationKey::from_jwk(text.trim().as_bytes(), algorithm)
+        } else {
+            VerificationKey::from_pem(&text, algorithm)
+        };
+        match read {
+            Ok(key) => return Ok(key),
+            // Of another kind than the one tried says less than what is wrong with the right kind.
+            Err(KeyRejection::Form) => {}
+            Err(other) => rejection = other,
+        }
+    }
+    Err(CommandError::KeyFile { path: file.to_owned(), source: rejection })
+}
+
+fn read_text(path: &Path) -> Result<String, CommandError> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(KEY_FILE_MAX).read_to_string(&mut text))
+        .map_err(|source| CommandError::File { path: path.to_owned(), source })?;
+    Ok(text)
+}
+
+/// `keys revoke KID`
+pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), CommandError> {
+    let account = account_of(arguments.whose)?;
+    let kid = KeyId::parse(arguments.kid.trim())?;
+    let config = Config::load_for_command(config)?;
+    let pins = PinFile::of(&account);
+    // The server first: it has the gateway refuse the key within a second.
+    let revoked = ServerLine::of(&config).and_then(|server| revoke_at_server(&server, &pins, kid));
+    let unpinned = pins.remove_where(|key| key.kid == kid);
+    let (is_revoked, error) = match revoked {
+        Ok(is_revoked) => (is_revoked, None),
+        Err(error) => (false, Some(error)),
+    };
+    let is_unpinned = unpinned.as_ref().is_ok_and(|count| *count > 0);
+    if is_revoked {
+        show(&format!("The key {kid} is revoked at the server."))?;
+    }
+    if is_unpinned {
+        show(&format!("The key {kid} is not pinned in {} any more.", pins.path().display()))?;
+    }
+    if let Some(error) = error {
+        if is_unpinned {
+            remark(
+                "Your instance refuses the key already. Repeat this when the server can be asked, so that the gateway does too.",
+            );
+        }
+        return Err(error);
+    }
+    unpinned?;
+    if is_revoked || is_unpinned { Ok(()) } else { Err(CommandError::NoSuchKey(kid)) }
+}
+
+/// Has the server revoke the key; `false` if it knows no such key of this account's.
+fn revoke_at_server(server: &ServerLine, pins: &PinFile<'_>, kid: KeyId) -> Result<bool, CommandError> {
+    let pinned_for =
+        pins.read().ok().and_then(|pins| pins.keys().find(|key| key.kid == kid).map(|key| key.owner.clone()));
+    let username = match pinned_for {
+        Some(username) => Some(username),
+        None => listed(server)?.into_iter().find(|key| key.kid == kid).map(|key| key.username),
+    };
+    let Some(username) = username else {
+        return Ok(false);
+    };
+    match server.ask(messages::KEYS_REVOKE, &KeyRevoke { username: Some(username), kid }) {
+        Ok(Empty {}) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,56 @@
+//! The client of the server's Unix socket: one question, one answer.
+//!
+//! The server says who the caller is by asking the kernel; nothing here says it. What the server answers is believed only as far as
+//! the caller's own account and eyes can bear it out: see [`super::offer`].
+
+use std::path::PathBuf;
+
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+
+use crate::commands::error::CommandError;
+use crate::config::Config;
+use crate::ipc::http::{AskError, request};
+use crate::ipc::messages::{BODY_MAX, Refused};
+
+/// Where the server is asked.
+#[derive(Debug)]
+pub(super) struct ServerLine {
+    socket: PathBuf,
+    runtime: Runtime,
+}
+
+impl ServerLine {
+    /// To the server of that configuration.
+    pub(super) fn of(config: &Config) -> Result<Self, CommandError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+        Ok(Self { socket: config.ipc.socket(), runtime })
+    }
+
+    /// Asks one thing.
+    pub(super) fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        operation: &str,
+        question: &Q,
+    ) -> Result<A, CommandError> {
+        let (status, body) = self
+            .runtime
+            .block_on(request(&self.socket, Method::POST, operation, question))
+            .map_err(|source| self.unanswered(source))?;
+        if body.len() > BODY_MAX {
+            return Err(CommandError::Answer(None));
+        }
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| CommandError::Answer(Some(error)));
+        }
+        let refused: Refused = serde_json::from_slice(&body).map_err(|error| CommandError::Answer(Some(error)))?;
+        Err(CommandError::Refused { status: status.as_u16(), refused })
+    }
+
+    fn unanswered(&self, source: AskError) -> CommandError {
+        CommandError::Unreachable { socket: self.socket.clone(), source }
+    }
+}

@@ -1,0 +1,34 @@
+//! The journal of used intents, laid out when the first key of an account is pinned.
+//!
+//! Where it is missing, an instance has to refuse whatever was issued before it started (P4), and the user's very first request with
+//! it. When nothing was pinned before, no intent can have been used, and an empty journal says the truth.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use crate::commands::account::Account;
+use crate::commands::own_directory::OwnDirectory;
+use crate::commands::terminal::remark;
+use crate::journal::{Journal, JournalFailure};
+use crate::log::Chain;
+
+/// Where the instance keeps it, below the home directory.
+const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
+
+/// Lays it out. Without it the first request is refused once: that is worth a remark, not a failure.
+pub(super) fn lay_out(account: &Account) {
+    let made = match OwnDirectory::make(account, &DIRECTORY) {
+        Ok(directory) => Journal::create(directory.strict().path()),
+        Err(failure) => return first_is_refused(&failure),
+    };
+    match made {
+        // It is there already: it knows better.
+        Err(JournalFailure::File { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
+        Err(failure) => first_is_refused(&failure),
+        Ok(()) => {}
+    }
+}
+
+fn first_is_refused(failure: &dyn Error) {
+    remark(&format!("The first request after this may be refused, and work when repeated: {}", Chain(failure)));
+}

@@ -1,0 +1,202 @@
+//! From what was typed to what is meant: every value checked, every problem kept, none of them fatal to the search.
+//!
+//! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if nothing was reported.
+
+mod outside;
+mod served;
+mod users;
+
+use std::ops::Range as Span;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
+use crate::config::file::{File, Typed};
+use crate::config::places::{self, Place};
+use crate::config::problem::{ConfigError, Problem, Reason};
+use crate::config::quantity::Range;
+use crate::config::{Config, Core, Gateway, Instances, Launch, Reader, Role};
+
+/// The most problems listed: whoever has more has given the wrong file.
+const PROBLEMS_MAX: usize = 100;
+
+impl Config {
+    /// Checks a configuration's text as if it had been read from `path`, for that reader.
+    pub(super) fn check(text: &str, path: &Path, reader: Reader) -> Result<Self, ConfigError> {
+        let mut findings = Findings { text, problems: Vec::new() };
+        let config = typed(&mut findings).and_then(|file| meant(file, path, reader, &mut findings));
+        match config {
+            Some(config) if findings.problems.is_empty() => Ok(config),
+            _ => Err(findings.into_error(path)),
+        }
+    }
+}
+
+/// Reads the file's shape. What does not fit is reported and taken out, so that the rest is looked at too.
+fn typed(findings: &mut Findings<'_>) -> Option<File> {
+    let (original, errors) = DeTable::parse_recoverable(findings.text);
+    for error in &errors {
+        findings.add("", error.span(), Reason::Syntax(error.message().to_owned()));
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut rest = original.clone();
+    while findings.problems.len() < PROBLEMS_MAX {
+        let error = match File::deserialize(Deserializer::from(rest.clone())) {
+            Ok(file) => return Some(file),
+            Err(error) => error,
+        };
+        let span = error.span();
+        let key = span.as_ref().and_then(|span| places::path_of(original.get_ref(), span));
+        findings.add(&key.unwrap_or_default(), span.clone(), Reason::Shape(in_words(error.message())));
+        if !span.is_some_and(|span| places::remove(rest.get_mut(), &span)) {
+            return None;
+        }
+    }
+    None
+}
+
+/// The parser's message in the words of this file.
+fn in_words(message: &str) -> String {
+    match message.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", ")) {
+        Some((_field, expected)) => format!("unknown key, {expected}"),
+        None => message
+            .replace("expected a sequence", "expected an array")
+            .replace("expected i64", "expected a whole number")
+            .replace("unknown variant", "unknown word"),
+    }
+}
+
+fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -> Option<Config> {
+    let base = path.parent().unwrap_or(Path::new("/"));
+    let site = Site { base, reader };
+    let provider = outside::provider(file.provider, findings);
+    let core = outside::core(file.core, site, findings);
+    let gateway = outside::gateway(file.gateway, site, findings);
+    let calls = served::calls(&file.calls, provider.as_ref().map(|provider| &provider.id), findings);
+    let intent = users::intent(file.intent, calls.as_deref(), findings);
+    let sessions = users::sessions(&file.sessions);
+    let instances = users::instances(file.instances, gateway.as_ref(), findings);
+    let mapping = users::mapping(file.mapping, site, findings);
+    let drives = served::drives(file.drives, findings);
+    let products = served::products(file.products, findings);
+    if reader.role == Role::Instance {
+        refuse_secrets_within_reach(core.as_ref(), gateway.as_ref(), instances.as_ref(), findings);
+    }
+    let ipc = served::ipc(file.ipc, site, findings);
+    let state = served::state(file.state, site, findings);
+    Some(Config {
+        file: path.to_owned(),
+        provider: provider?,
+        core: core?,
+        gateway: gateway?,
+        intent: intent?,
+        sessions,
+        instances: instances?,
+        mapping: mapping?,
+        drives,
+        products,
+        calls: calls?,
+        ipc: ipc?,
+        state: state?,
+    })
+}
+
+/// An instance that the server starts runs as a user: what that user can open is no secret of the server's.
+fn refuse_secrets_within_reach(
+    core: Option<&Core>,
+    gateway: Option<&Gateway>,
+    instances: Option<&Instances>,
+    findings: &mut Findings<'_>,
+) {
+    if instances.is_some_and(|instances| instances.launch != Launch::Sudo) {
+        return;
+    }
+    let token = core.and_then(|core| core.refresh_token.as_ref()).map(|file| ("core.refresh_token", file));
+    let key = gateway.and_then(|gateway| gateway.tls.as_ref()).map(|tls| ("gateway.tls.key", &tls.key));
+    for (name, file) in token.into_iter().chain(key) {
+        if file.is_within_reach() {
+            findings.add(name, None, Reason::WithinReach(file.path().to_owned()));
+        }
+    }
+}
+
+/// Where the configuration is, and who reads it.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    base: &'a Path,
+    reader: Reader,
+}
+
+impl Site<'_> {
+    /// A path of the configuration: relative ones begin at the file's directory.
+    fn path(&self, typed: &str) -> PathBuf {
+        self.base.join(typed)
+    }
+}
+
+/// The problems so far.
+struct Findings<'t> {
+    text: &'t str,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, key: &str, span: Option<Span<usize>>, reason: impl Into<Reason>) {
+        if self.problems.len() < PROBLEMS_MAX {
+            let place = span.map(|span| Place::of(self.text, span.start));
+            self.problems.push(Problem { place, key: key.to_owned(), reason: reason.into() });
+        }
+    }
+
+    /// Reports that a key is not there, unless what stands in its place has been reported.
+    fn missing(&mut self, key: &str, reason: Reason) {
+        if !self.is_reported(key) {
+            self.add(key, None, reason);
+        }
+    }
+
+    /// Whether the key, or a table that it stands in, has been reported.
+    fn is_reported(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| {
+            !problem.key.is_empty()
+                && key.strip_prefix(&problem.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
+    fn required<T>(&mut self, key: &str, typed: Typed<T>, what: &'static str) -> Typed<T> {
+        if typed.is_none() {
+            self.missing(key, Reason::Missing(what));
+        }
+        typed
+    }
+
+    /// Reports a failure to make something of what stands there.
+    fn accept<T, E: Into<Reason>>(&mut self, key: &str, span: &Span<usize>, made: Result<T, E>) -> Option<T> {
+        made.map_err(|reason| self.add(key, Some(span.clone()), reason)).ok()
+    }
+
+    fn number(&mut self, key: &str, typed: Option<&Spanned<i64>>, range: Range) -> Option<i64> {
+        let Range { min, max, default } = range;
+        let Some(number) = typed else {
+            return Some(default);
+        };
+        let value = *number.get_ref();
+        let is_within = (min..=max).contains(&value);
+        self.accept(key, &number.span(), is_within.then_some(value).ok_or(Reason::OutOfRange { min, max }))
+    }
+
+    /// In the order of the file; what is missing last.
+    fn into_error(mut self, path: &Path) -> ConfigError {
+        self.problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        ConfigError::Content { file: path.to_owned(), problems: self.problems }
+    }
+}
+
+/// A value typed, or what it is otherwise.
+fn word<T: Copy>(typed: Option<&Spanned<T>>, otherwise: T) -> T {
+    typed.map_or(otherwise, |word| *word.get_ref())
+}

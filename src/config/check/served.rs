@@ -1,0 +1,174 @@
+//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[[calls]]`, `[ipc]`, `[state]`.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_keys::call::{CallTable, RowSpec};
+use countersign_keys::identity::ProviderId;
+use toml::Spanned;
+
+use crate::config::check::{Findings, Site};
+use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, Typed};
+use crate::config::problem::Reason;
+use crate::config::{Drive, DriveRoot, Ipc, Product, ProductKind, Role, State, trusted_file};
+
+/// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// The longest name of a socket below `state.directory`: `/instances/<uid>-<n>.sock`.
+const STATE_SOCKET_LENGTH: usize = "/instances/4294967295-9999999999.sock".len();
+
+/// The name of the socket in `ipc.directory`.
+const IPC_SOCKET_LENGTH: usize = "/ucloud.sock".len();
+
+/// The seed's and every installation's place for the socket.
+const IPC_DIRECTORY: &str = "/var/run/ucloud";
+
+/// Where distributions keep a service's state.
+const STATE_DIRECTORY: &str = "/var/lib/countersign";
+
+pub(super) fn calls(
+    rows: &[Spanned<RowSpec>],
+    provider: Option<&ProviderId>,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<CallTable>> {
+    let provider = provider?;
+    let mut good: Vec<RowSpec> = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        good.push(row.get_ref().clone());
+        if let Err(rejection) = CallTable::new(provider, &good) {
+            findings.add(&format!("calls[{index}]"), Some(row.span()), rejection);
+            good.pop();
+        }
+    }
+    CallTable::new(provider, &good).map(Arc::new).map_err(|rejection| findings.add("calls", None, rejection)).ok()
+}
+
+pub(super) fn drives(tables: Vec<Spanned<DriveTable>>, findings: &mut Findings<'_>) -> Vec<Drive> {
+    let mut drives: Vec<Drive> = Vec::with_capacity(tables.len());
+    for (index, table) in tables.into_iter().enumerate() {
+        let key = format!("drives[{index}]");
+        let DriveTable { id, path } = table.into_inner();
+        let id = name(&format!("{key}.id"), id, "UCloud's providerGeneratedId of the drive", findings, |id| {
+            drives.iter().any(|other| other.id == id)
+        });
+        let root = findings
+            .required(&format!("{key}.path"), path, "where the drive is, such as \"~\" or \"/project\"")
+            .and_then(|typed| {
+                let root = parse_root(typed.get_ref()).ok_or(Reason::DrivePath);
+                findings.accept(&format!("{key}.path"), &typed.span(), root)
+            });
+        if let (Some(id), Some(root)) = (id, root) {
+            drives.push(Drive { id, root });
+        }
+    }
+    drives
+}
+
+fn parse_root(text: &str) -> Option<DriveRoot> {
+    let below_home = if text == "~" { Some("") } else { text.strip_prefix("~/") };
+    let path = Path::new(below_home.unwrap_or(text));
+    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    if !is_plain || text.contains('\0') {
+        return None;
+    }
+    match below_home {
+        Some(_) if path.is_absolute() => None,
+        Some(_) => Some(DriveRoot::Home(path.to_owned())),
+        None if path.is_absolute() => Some(DriveRoot::Fixed(path.to_owned())),
+        None => None,
+    }
+}
+
+pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findings<'_>) -> Vec<Product> {
+    let mut products: Vec<Product> = Vec::with_capacity(tables.len());
+    for (index, table) in tables.into_iter().enumerate() {
+        let key = format!("products[{index}]");
+        let ProductTable { name: typed_name, category, kind } = table.into_inner();
+        let what = "the product's name at UCloud";
+        let name_is = name(&format!("{key}.name"), typed_name, what, findings, |name| {
+            products.iter().any(|other| other.name == name)
+        });
+        let category =
+            name(&format!("{key}.category"), category, "the product's category at UCloud", findings, |_| false);
+        let kind = findings.required(&format!("{key}.type"), kind, "\"storage\" or \"compute\"");
+        if let (Some(name), Some(category), Some(kind)) = (name_is, category, kind) {
+            let kind = match kind.get_ref() {
+                ProductWord::Storage => ProductKind::Storage,
+                ProductWord::Compute => ProductKind::Compute,
+            };
+            products.push(Product { name, category, kind });
+        }
+    }
+    products
+}
+
+/// A name that has to be there, in a path and a JSON text without quoting, and not taken.
+fn name(
+    key: &str,
+    typed: Typed<String>,
+    what: &'static str,
+    findings: &mut Findings<'_>,
+    is_taken: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let typed = findings.required(key, typed, what)?;
+    let text = typed.get_ref();
+    let is_name = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let name = match text {
+        _ if !is_name => Err(Reason::Name),
+        text if is_taken(text) => Err(Reason::Twice),
+        text => Ok(text.clone()),
+    };
+    findings.accept(key, &typed.span(), name)
+}
+
+pub(super) fn ipc(table: DirectoryTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Ipc> {
+    let directory = directory("ipc.directory", &table, IPC_DIRECTORY, IPC_SOCKET_LENGTH, site, findings, |path| {
+        // Whoever could write here could take the server's place.
+        if site.reader.role == Role::Server {
+            trusted_file::check_directory(path, site.reader.uid)?;
+        }
+        Ok(())
+    });
+    Some(Ipc { directory: directory? })
+}
+
+pub(super) fn state(table: DirectoryTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<State> {
+    let directory =
+        directory("state.directory", &table, STATE_DIRECTORY, STATE_SOCKET_LENGTH, site, findings, |path| {
+            match site.reader.role {
+                Role::Server | Role::Gateway => trusted_file::check_private_directory(path, site.reader.uid),
+                Role::Instance | Role::Command => Ok(()),
+            }
+        });
+    Some(State { directory: directory? })
+}
+
+fn directory(
+    key: &str,
+    table: &DirectoryTable,
+    default: &str,
+    socket_length: usize,
+    site: Site<'_>,
+    findings: &mut Findings<'_>,
+    check: impl FnOnce(&Path) -> Result<(), trusted_file::FileReason>,
+) -> Option<PathBuf> {
+    if findings.is_reported(key) {
+        return None;
+    }
+    let span = table.directory.as_ref().map(Spanned::span);
+    let path = site.path(table.directory.as_ref().map_or(default, |typed| typed.get_ref()));
+    let length_max = SOCKET_PATH_MAX.saturating_sub(socket_length);
+    let reason = if path.as_os_str().len() > length_max {
+        Reason::SocketPath(length_max)
+    } else {
+        match check(&path) {
+            Ok(()) => return Some(path),
+            Err(reason) => reason.into(),
+        }
+    };
+    findings.add(key, span, reason);
+    None
+}

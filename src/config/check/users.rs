@@ -1,0 +1,185 @@
+//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_keys::call::CallTable;
+use countersign_keys::identity::{CallName, Uid, Username};
+
+use crate::config::check::{Findings, Site, word};
+use crate::config::file::{
+    InstancesTable, IntentTable, LaunchWord, ListenWord, MapperWord, MappingTable, ProofWord, SessionsTable, StartWord,
+    StaticTable, TypedList,
+};
+use crate::config::problem::Reason;
+use crate::config::quantity;
+use crate::config::{
+    Gateway, InstanceListen, Instances, Intent, Launch, Mapper, Mapping, MappingStart, Role, SessionProof, Sessions,
+    StaticInstance, V1, trusted_file,
+};
+
+/// Seconds of a day: key lifetimes are typed in days and meant in seconds.
+const DAY_S: i64 = 24 * 60 * 60;
+
+pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> Option<Intent> {
+    let lifetime_max_s =
+        findings.number("intent.lifetime_max_s", table.lifetime_max_s.as_ref(), quantity::LIFETIME_MAX_S);
+    let future_skew_s = findings.number("intent.future_skew_s", table.future_skew_s.as_ref(), quantity::FUTURE_SKEW_S);
+    let deposit_wait_ms =
+        findings.number("intent.deposit_wait_ms", table.deposit_wait_ms.as_ref(), quantity::DEPOSIT_WAIT_MS);
+    let key_lifetime_days =
+        findings.number("intent.key_lifetime_days", table.key_lifetime_days.as_ref(), quantity::KEY_LIFETIME_DAYS);
+    let step_up = step_up(table.step_up, calls, findings);
+    Some(Intent {
+        lifetime_max_s: lifetime_max_s?,
+        future_skew_s: future_skew_s?,
+        v1: if word(table.accept_v1.as_ref(), false) { V1::Accepted } else { V1::Refused },
+        deposit_wait: Duration::from_millis(u64::try_from(deposit_wait_ms?).ok()?),
+        step_up,
+        key_lifetime_s: key_lifetime_days?.saturating_mul(DAY_S),
+    })
+}
+
+fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> Vec<CallName> {
+    let mut names = Vec::new();
+    for (index, entry) in typed.into_iter().flat_map(|list| list.into_inner()).enumerate() {
+        let name = match CallName::parse(entry.get_ref()) {
+            Err(rejection) => Err(rejection.into()),
+            Ok(name) if names.contains(&name) => Err(Reason::Twice),
+            Ok(name) if calls.is_some_and(|calls| calls.row(name.as_str()).is_none()) => Err(Reason::UnknownCall),
+            Ok(name) => Ok(name),
+        };
+        names.extend(findings.accept(&format!("intent.step_up[{index}]"), &entry.span(), name));
+    }
+    names
+}
+
+pub(super) fn sessions(table: &SessionsTable) -> Sessions {
+    let proof = match word(table.proof.as_ref(), ProofWord::Required) {
+        ProofWord::Required => SessionProof::Required,
+        ProofWord::Off => SessionProof::Off,
+    };
+    Sessions { proof }
+}
+
+pub(super) fn instances(
+    table: InstancesTable,
+    gateway: Option<&Gateway>,
+    findings: &mut Findings<'_>,
+) -> Option<Instances> {
+    let uid_min = findings.number("instances.uid_min", table.uid_min.as_ref(), quantity::UID_MIN);
+    let idle_stop_s = findings.number("instances.idle_stop_s", table.idle_stop_s.as_ref(), quantity::IDLE_STOP_S);
+    let first_port = findings.number("instances.first_port", table.first_port.as_ref(), quantity::FIRST_PORT);
+    let first_port = first_port.and_then(|port| u16::try_from(port).ok());
+    let listen = match word(table.listen.as_ref(), ListenWord::Unix) {
+        ListenWord::Unix => Some(InstanceListen::Unix),
+        ListenWord::Tcp => first_port.map(|first_port| InstanceListen::Tcp { first_port }),
+    };
+    if let Some(InstanceListen::Tcp { first_port }) = listen {
+        let taken = gateway.iter().flat_map(|gateway| &gateway.listen).find(|address| address.port() == first_port);
+        if let Some(address) = taken {
+            let span = table.first_port.as_ref().map(toml::Spanned::span);
+            findings.add("instances.first_port", span, Reason::PortTaken(*address));
+        }
+    }
+    let is_sudo = word(table.launch.as_ref(), LaunchWord::Sudo) == LaunchWord::Sudo;
+    let launch = launch(is_sudo, table.fixed, findings);
+    Some(Instances {
+        launch: launch?,
+        listen: listen?,
+        uid_min: Uid(u32::try_from(uid_min?).ok()?),
+        idle_stop: Duration::from_secs(u64::try_from(idle_stop_s?).ok()?),
+    })
+}
+
+fn launch(is_sudo: bool, typed: TypedList<StaticTable>, findings: &mut Findings<'_>) -> Option<Launch> {
+    let span = typed.as_ref().map(toml::Spanned::span);
+    let entries = typed.map(toml::Spanned::into_inner).unwrap_or_default();
+    if is_sudo {
+        if !entries.is_empty() && !findings.is_reported("instances.launch") {
+            findings.add("instances.static", span, Reason::Idle("instances.launch is \"static\""));
+            return None;
+        }
+        return Some(Launch::Sudo);
+    }
+    if entries.is_empty() {
+        let what = "with instances.launch = \"static\" it names every instance";
+        findings.missing("instances.static", Reason::Empty(what));
+        return None;
+    }
+    let count = entries.len();
+    let mut instances: Vec<StaticInstance> = Vec::with_capacity(count);
+    for (index, entry) in entries.into_iter().enumerate() {
+        let key = format!("instances.static[{index}]");
+        let table = entry.into_inner();
+        let username = findings
+            .required(&format!("{key}.username"), table.username, "whom the instance serves")
+            .and_then(|typed| {
+                let parsed = match Username::parse(typed.get_ref()) {
+                    Err(rejection) => Err(rejection.into()),
+                    Ok(name) if instances.iter().any(|other| other.username == name) => Err(Reason::Twice),
+                    Ok(name) => Ok(name),
+                };
+                findings.accept(&format!("{key}.username"), &typed.span(), parsed)
+            });
+        let address = findings
+            .required(&format!("{key}.address"), table.address, "where it listens, such as \"127.0.0.1:42001\"")
+            .and_then(|typed| {
+                let parsed = match typed.get_ref().parse::<SocketAddr>() {
+                    Err(_) => Err(Reason::Address),
+                    Ok(address) if address.port() == 0 => Err(Reason::PortZero),
+                    Ok(address) if !address.ip().is_loopback() => Err(Reason::NotLoopBack),
+                    Ok(address) => Ok(address),
+                };
+                findings.accept(&format!("{key}.address"), &typed.span(), parsed)
+            });
+        if let (Some(username), Some(address)) = (username, address) {
+            instances.push(StaticInstance { username, address });
+        }
+    }
+    (instances.len() == count).then_some(Launch::Static(instances))
+}
+
+pub(super) fn mapping(table: MappingTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Mapping> {
+    let start = match word(table.start.as_ref(), StartWord::Either) {
+        StartWord::Either => MappingStart::Either,
+        StartWord::Provider => MappingStart::Provider,
+    };
+    let by = match (word(table.kind.as_ref(), MapperWord::Ticket), table.command) {
+        (MapperWord::Ticket, None) => Some(Mapper::Ticket),
+        (MapperWord::Ticket, Some(typed)) => {
+            if !findings.is_reported("mapping.type") {
+                findings.add("mapping.command", Some(typed.span()), Reason::Idle("mapping.type is \"command\""));
+            }
+            None
+        }
+        (MapperWord::Command, typed) => command(typed, site, findings),
+    };
+    Some(Mapping { start, by: by? })
+}
+
+fn command(typed: TypedList<String>, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Mapper> {
+    let what =
+        "with mapping.type = \"command\" it is the program and its arguments, such as [\"/usr/local/bin/map-user\"]";
+    let typed = findings.required("mapping.command", typed, what)?;
+    let span = typed.span();
+    let mut words = typed.into_inner().into_iter();
+    let Some(program) = words.next() else {
+        findings.add("mapping.command", Some(span), Reason::Empty(what));
+        return None;
+    };
+    let path = PathBuf::from(program.get_ref());
+    findings.accept("mapping.command[0]", &program.span(), check_program(&path, site))?;
+    Some(Mapper::Command { program: path, arguments: words.map(toml::Spanned::into_inner).collect() })
+}
+
+fn check_program(path: &Path, site: Site<'_>) -> Result<(), Reason> {
+    if !path.is_absolute() {
+        return Err(Reason::NotAbsoluteProgram);
+    }
+    if site.reader.role == Role::Server {
+        trusted_file::check_program(path, site.reader.uid)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! What was typed: the file's tables and keys, each with its place, nothing judged yet.
+//!
+//! Every key is optional here, so that what is missing is found together with what is wrong. Unknown keys are refused.
+
+use countersign_keys::call::RowSpec;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A key that may have been typed.
+pub(super) type Typed<T> = Option<Spanned<T>>;
+
+/// A list that may have been typed.
+pub(super) type TypedList<T> = Option<Spanned<Vec<Spanned<T>>>>;
+
+/// Declares a table: unknown keys are refused, absent ones are `None`.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $key:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default, expecting = "a table")]
+        pub(super) struct $name {
+            $($(#[$field_doc])* pub(super) $key: $type,)*
+        }
+    };
+}
+
+table! {
+    /// The file.
+    File {
+        provider: ProviderTable,
+        core: CoreTable,
+        gateway: GatewayTable,
+        intent: IntentTable,
+        sessions: SessionsTable,
+        instances: InstancesTable,
+        mapping: MappingTable,
+        drives: Vec<Spanned<DriveTable>>,
+        products: Vec<Spanned<ProductTable>>,
+        calls: Vec<Spanned<RowSpec>>,
+        ipc: DirectoryTable,
+        state: DirectoryTable,
+    }
+}
+
+table! {
+    /// `[provider]`
+    ProviderTable {
+        id: Typed<String>,
+        origin: Typed<String>,
+    }
+}
+
+table! {
+    /// `[core]`
+    CoreTable {
+        origin: Typed<String>,
+        public_key: Typed<String>,
+        refresh_token: Typed<String>,
+        ca: Typed<String>,
+    }
+}
+
+table! {
+    /// `[gateway]`
+    GatewayTable {
+        listen: TypedList<String>,
+        tls: Typed<TlsTable>,
+        body_max: Typed<String>,
+        threads: Typed<i64>,
+        connections_max: Typed<i64>,
+    }
+}
+
+table! {
+    /// `gateway.tls`
+    TlsTable {
+        certificate: Typed<String>,
+        key: Typed<String>,
+    }
+}
+
+table! {
+    /// `[intent]`
+    IntentTable {
+        lifetime_max_s: Typed<i64>,
+        future_skew_s: Typed<i64>,
+        accept_v1: Typed<bool>,
+        deposit_wait_ms: Typed<i64>,
+        step_up: TypedList<String>,
+        key_lifetime_days: Typed<i64>,
+    }
+}
+
+table! {
+    /// `[sessions]`
+    SessionsTable {
+        proof: Typed<ProofWord>,
+    }
+}
+
+table! {
+    /// `[instances]`
+    InstancesTable {
+        launch: Typed<LaunchWord>,
+        listen: Typed<ListenWord>,
+        first_port: Typed<i64>,
+        uid_min: Typed<i64>,
+        idle_stop_s: Typed<i64>,
+        #[serde(rename = "static")]
+        fixed: TypedList<StaticTable>,
+    }
+}
+
+table! {
+    /// One of `instances.static`
+    StaticTable {
+        username: Typed<String>,
+        address: Typed<String>,
+    }
+}
+
+table! {
+    /// `[mapping]`
+    MappingTable {
+        start: Typed<StartWord>,
+        #[serde(rename = "type")]
+        kind: Typed<MapperWord>,
+        command: TypedList<String>,
+    }
+}
+
+table! {
+    /// One of `[[drives]]`
+    DriveTable {
+        id: Typed<String>,
+        path: Typed<String>,
+    }
+}
+
+table! {
+    /// One of `[[products]]`
+    ProductTable {
+        name: Typed<String>,
+        category: Typed<String>,
+        #[serde(rename = "type")]
+        kind: Typed<ProductWord>,
+    }
+}
+
+table! {
+    /// `[ipc]` and `[state]`
+    DirectoryTable {
+        directory: Typed<String>,
+    }
+}
+
+/// Declares the words that a key may have.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($word:ident),* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+        #[serde(rename_all = "lowercase")]
+        pub(super) enum $name { $($word),* }
+    };
+}
+
+words! {
+    /// `sessions.proof`
+    ProofWord { Required, Off }
+}
+words! {
+    /// `instances.launch`
+    LaunchWord { Sudo, Static }
+}
+words! {
+    /// `instances.listen`
+    ListenWord { Unix, Tcp }
+}
+words! {
+    /// `mapping.start`
+    StartWord { Either, Provider }
+}
+words! {
+    /// `mapping.type`
+    MapperWord { Ticket, Command }
+}
+words! {
+    /// `products.type`
+    ProductWord { Storage, Compute }
+}

@@ -1,0 +1,174 @@
+//! What can be wrong with a configuration: a reason, the key, the place. All at once, a line each.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use countersign_keys::call::RowRejection;
+use countersign_keys::core_token::CoreKeyRejection;
+use countersign_keys::identity::IdentityRejection;
+
+use crate::config::places::Place;
+use crate::config::secret_file::SecretFileError;
+use crate::config::tls::TlsError;
+use crate::config::trusted_file::FileReason;
+use crate::log::Chain;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file itself is not to be had, or not to be trusted.
+    #[error("{}", Chain(.0))]
+    File(FileReason),
+    /// What it says is wrong: at least one problem, in the order of the file.
+    #[error("{}", Lines { file, problems })]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// Every problem.
+        problems: Vec<Problem>,
+    },
+}
+
+impl From<FileReason> for ConfigError {
+    fn from(reason: FileReason) -> Self {
+        // Not as a cause: like the problems of its content, it is said in full.
+        Self::File(reason)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// Where; `None` for what is not there.
+    pub(super) place: Option<Place>,
+    /// The dotted path of the key; empty where the text is not even TOML.
+    pub(super) key: String,
+    /// What is wrong.
+    pub(super) reason: Reason,
+}
+
+struct Lines<'a> {
+    file: &'a Path,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Problem { place, key, reason }) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}", self.file.display())?;
+            if let Some(place) = place {
+                write!(f, ":{place}")?;
+            }
+            if !key.is_empty() {
+                write!(f, ": {key}")?;
+            }
+            write!(f, ": {}", Chain(reason))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reason {
+    /// The text is not TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// An unknown key, or a value of the wrong type.
+    #[error("{0}")]
+    Shape(String),
+    /// It has to be there, and is not.
+    #[error("is missing: {0}")]
+    Missing(&'static str),
+    /// A name that breaks its rule.
+    #[error(transparent)]
+    Identity(#[from] IdentityRejection),
+    /// A file that is not as it has to be.
+    #[error(transparent)]
+    File(#[from] FileReason),
+    /// A secret's file that is not as it has to be.
+    #[error(transparent)]
+    SecretFile(#[from] SecretFileError),
+    /// The value looks like the secret itself. It is not repeated here.
+    #[error("has to be the name of a file with the secret in it, never the secret itself")]
+    SecretInline,
+    /// A secret that an instance could read.
+    #[error("{} can be read by this account, which is an instance's: only the server's account may", .0.display())]
+    WithinReach(PathBuf),
+    /// Core's key.
+    #[error("{path} is no key that Core could sign with")]
+    CoreKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CoreKeyRejection,
+    },
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Clear text on a network.
+    #[error(
+        "is missing: {0} is not a loop-back address, so it needs TLS: tls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}"
+    )]
+    TlsAbsent(SocketAddr),
+    /// Not an address with a port.
+    #[error("is not an IP address with a port, such as \"0.0.0.0:8889\" or \"[::1]:8889\"")]
+    Address,
+    /// Port 0 would be another one at every start.
+    #[error("needs a port: with 0 it would be another one at every start")]
+    PortZero,
+    /// An empty list.
+    #[error("is empty: {0}")]
+    Empty(&'static str),
+    /// A list that is too long.
+    #[error("has more than {0} entries")]
+    TooMany(usize),
+    /// What has to be loop-back and is not.
+    #[error("is not a loop-back address, and instances are asked in clear text")]
+    NotLoopBack,
+    /// Said twice.
+    #[error("stands here twice")]
+    Twice,
+    /// Out of range.
+    #[error("is not between {min} and {max}")]
+    OutOfRange {
+        /// The least.
+        min: i64,
+        /// The most.
+        max: i64,
+    },
+    /// Not a size.
+    #[error("is not a size such as \"1 MiB\" (B, KiB, MiB, GiB)")]
+    Size,
+    /// A size out of range.
+    #[error("is not between 1 KiB and 64 MiB")]
+    SizeOutOfRange,
+    /// Not a call of the table.
+    #[error("is no call of the table: see countersign calls")]
+    UnknownCall,
+    /// A row of `[[calls]]`.
+    #[error(transparent)]
+    Call(#[from] RowRejection),
+    /// A key that means nothing beside another's value.
+    #[error("means nothing unless {0}")]
+    Idle(&'static str),
+    /// The port is the gateway's own.
+    #[error("is also the port of gateway.listen {0}")]
+    PortTaken(SocketAddr),
+    /// A program that is looked for.
+    #[error("has to begin with the absolute path of a program")]
+    NotAbsoluteProgram,
+    /// A drive's or product's id.
+    #[error("is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit")]
+    Name,
+    /// A drive's path.
+    #[error("has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"")]
+    DrivePath,
+    /// Too long for a Unix socket's name.
+    #[error("is longer than {0} bytes, so that the sockets in it would have no valid name")]
+    SocketPath(usize),
+}

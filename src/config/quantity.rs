@@ -1,0 +1,100 @@
+//! Sizes in words, and the range of every number in the configuration with its reason.
+
+/// What a number may be, and is if it is not typed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) min: i64,
+    pub(super) max: i64,
+    pub(super) default: i64,
+}
+
+/// Ten minutes are no longer "this request"; UCloud's own frontend signed for 30 s.
+pub(super) const LIFETIME_MAX_S: Range = Range { min: 5, max: 600, default: 60 };
+
+/// A clock that is a minute off is broken; browsers' clocks are mostly within seconds.
+pub(super) const FUTURE_SKEW_S: Range = Range { min: 0, max: 60, default: 5 };
+
+/// Core gives up after 5 s, and the request itself takes time.
+pub(super) const DEPOSIT_WAIT_MS: Range = Range { min: 0, max: 4_000, default: 1_500 };
+
+/// Three years are the most that a forgotten browser should keep.
+pub(super) const KEY_LIFETIME_DAYS: Range = Range { min: 1, max: 1_095, default: 180 };
+
+/// More threads than any machine that runs a gateway has processors. Two serve 10,000 requests a second.
+pub(super) const THREADS: Range = Range { min: 1, max: 256, default: 2 };
+
+/// Two descriptors a connection, within the usual hard limit of 524,288; a head and a body buffer each.
+pub(super) const CONNECTIONS_MAX: Range = Range { min: 1, max: 200_000, default: 4_096 };
+
+/// Unprivileged, with room for instances after it.
+pub(super) const FIRST_PORT: Range = Range { min: 1_024, max: 65_000, default: 42_000 };
+
+/// Never root. Below 1000 are the system's accounts on every common distribution.
+pub(super) const UID_MIN: Range = Range { min: 1, max: 4_294_967_293, default: 1_000 };
+
+/// Below 10 s an instance would stop between two requests of one page; a week is as good as never.
+pub(super) const IDLE_STOP_S: Range = Range { min: 10, max: 604_800, default: 1_800 };
+
+/// Bodies are held in memory until their intent has been judged: `connections_max` times this is the worst case.
+pub(super) const BODY_MIN: u64 = 1024;
+/// See [`BODY_MIN`]. Core itself sends at most a few MiB.
+pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
+/// The request with 1000 items of long paths is under 1 MiB.
+pub(super) const BODY_DEFAULT: u64 = 1024 * 1024;
+
+/// Reads a size: a whole number and its unit, such as `1 MiB`.
+pub(super) fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_once(' ')?;
+    let factor = match unit {
+        "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
+        _ => return None,
+    };
+    if number.starts_with('+') {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A size in the largest unit that says it exactly.
+pub(crate) fn show_size(bytes: usize) -> String {
+    let mib = 1024 * 1024;
+    match bytes {
+        bytes if bytes % mib == 0 => format!("{} MiB", bytes / mib),
+        bytes if bytes % 1024 == 0 => format!("{} KiB", bytes / 1024),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_a_number_and_a_unit() {
+        let check = |text: &str, want: Option<u64>| assert_eq!(parse_size(text), want, "{text}");
+        check("1 MiB", Some(1_048_576));
+        check("512 KiB", Some(524_288));
+        check("7 B", Some(7));
+        check("1 GiB", Some(1_073_741_824));
+        check("1MiB", None);
+        check("1  MiB", None);
+        check("1 MB", None);
+        check("1.5 MiB", None);
+        check("-1 MiB", None);
+        check("+1 MiB", None);
+        check("1048576", None);
+        check("99999999999999 GiB", None);
+        check("", None);
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_exact_unit() {
+        let check = |bytes: usize, want: &str| assert_eq!(show_size(bytes), want);
+        check(1_048_576, "1 MiB");
+        check(1_536, "1536 B");
+        check(2_048, "2 KiB");
+    }
+}

@@ -1,0 +1,60 @@
+//! A file with a secret in it: named in the configuration, opened only by the process that needs it.
+//!
+//! It must be a regular file of mode 0600 or 0400 that belongs to root or its reader. What is checked is the
+//! descriptor that is then read.
+
+use std::path::{Path, PathBuf};
+
+use countersign_keys::identity::Uid;
+use countersign_keys::secret::Secret;
+use nix::unistd::AccessFlags;
+
+use crate::config::trusted_file::{self, FileReason};
+
+/// The longest secret, in bytes: a TLS key with its comments is under 8 KiB.
+const SECRET_MAX: u64 = 64 * 1024;
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct SecretFileError(#[from] FileReason);
+
+/// Where a secret is. Holding one says nothing about the file: [`SecretFile::read`] does, each time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SecretFile {
+    path: PathBuf,
+    reader: Uid,
+}
+
+impl SecretFile {
+    pub(super) const fn new(path: PathBuf, reader: Uid) -> Self {
+        Self { path, reader }
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the secret, without white space around it.
+    pub(crate) fn read(&self) -> Result<Secret<String>, SecretFileError> {
+        let path = self.path.as_path();
+        let (file, metadata) = trusted_file::open(path)?;
+        trusted_file::refuse_owned_by_others(path, &metadata, self.reader)?;
+        let mode = trusted_file::permissions(&metadata);
+        if !matches!(mode, 0o600 | 0o400) {
+            return Err(FileReason::Exposed { path: path.to_owned(), mode }.into());
+        }
+        let text = Secret::new(trusted_file::read_limited(path, file, SECRET_MAX)?);
+        let trimmed = text.expose().trim();
+        if trimmed.is_empty() {
+            return Err(FileReason::Empty { path: path.to_owned() }.into());
+        }
+        Ok(Secret::new(trimmed.to_owned()))
+    }
+
+    /// Whether this process could open it: an instance that can should not run.
+    pub(crate) fn is_within_reach(&self) -> bool {
+        nix::unistd::access(&self.path, AccessFlags::R_OK).is_ok()
+    }
+}

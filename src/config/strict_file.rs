@@ -1,0 +1,401 @@
+//! Files of a user's own that decide who may act as that user: read as sshd reads `authorized_keys`.
+//!
+//! From the home directory down, every directory and the file itself must belong to the user or root, and nobody else
+//! may be able to write any of them. Symbolic links are not followed. What is checked is always the descriptor that
+//! is used next, never a name, so that nothing can be exchanged in between (P3).
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use countersign_keys::identity::Uid;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+
+/// The permission bits with which others than the owner could write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The permission bits with which others than the owner could do anything.
+const ANYTHING_BY_OTHERS: u32 = 0o077;
+
+/// Why such a file is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StrictFileFailure {
+    /// It, or a directory on the way, is not there.
+    #[error("{path} does not exist")]
+    Absent {
+        /// What is not there.
+        path: PathBuf,
+    },
+    /// It cannot be opened; a symbolic link is not.
+    #[error("cannot open {path} (symbolic links are not followed)")]
+    Open {
+        /// What cannot be opened.
+        path: PathBuf,
+        /// The cause.
+        source: Errno,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Someone else owns it.
+    #[error("{path} belongs to uid {owner}, and must belong to uid {wanted} or root")]
+    Owner {
+        /// What does.
+        path: PathBuf,
+        /// Who owns it.
+        owner: Uid,
+        /// Who should.
+        wanted: Uid,
+    },
+    /// Others can write it.
+    #[error("{path} has mode {mode:04o}: others can write it; chmod go-w {path}")]
+    Writable {
+        /// What does.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a secret that others can read.
+    #[error("{path} has mode {mode:04o}, and must be its owner's alone: chmod 0600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a device, a pipe or a directory.
+    #[error("{path} is not a regular file")]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is longer than such a file can be.
+    #[error("{path} is longer than {max} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        max: usize,
+    },
+    /// The path leads elsewhere than below the home directory.
+    #[error("{path} is not a plain path below the home directory")]
+    Outside {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl StrictFileFailure {
+    /// Whether there is simply no such file.
+    pub(crate) const fn is_absence(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+
+    /// Whether it is there, and others could have written or read it.
+    pub(crate) const fn is_exposure(&self) -> bool {
+        matches!(self, Self::Owner { .. } | Self::Writable { .. } | Self::Exposed { .. })
+    }
+}
+
+/// Opens the file at `beneath`, below the directory `home` of the account `owner`.
+///
+/// # Errors
+/// If it is not there, or anyone but its owner or root could have written it.
+pub(crate) fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, StrictFileFailure> {
+    let outside = || StrictFileFailure::Outside { path: beneath.to_owned() };
+    let mut directory = StrictDirectory::home(home, owner)?;
+    let mut names = beneath.components().peekable();
+    while let Some(component) = names.next() {
+        let Component::Normal(name) = component else {
+            return Err(outside());
+        };
+        let name = name.to_str().ok_or_else(outside)?;
+        if names.peek().is_none() {
+            return directory.open(name);
+        }
+        directory = directory.enter(name)?;
+    }
+    Err(outside())
+}
+
+/// An open file that nobody but its owner or root can have written.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    file: File,
+    path: PathBuf,
+    stat: FileStat,
+}
+
+/// What a file looked like: another one, or one that was written since, looks different.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Opened {
+    /// What it looked like when it was opened.
+    pub(crate) const fn stamp(&self) -> Stamp {
+        let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = self.stat;
+        Stamp {
+            device: st_dev,
+            inode: st_ino,
+            size: st_size,
+            modified: (st_mtime, st_mtime_nsec),
+            changed: (st_ctime, st_ctime_nsec),
+        }
+    }
+
+    /// Goes on only if its owner alone can read it: for secrets.
+    ///
+    /// # Errors
+    /// If others can read it.
+    pub(crate) fn private(self) -> Result<Self, StrictFileFailure> {
+        let mode = self.stat.st_mode & 0o7777;
+        if mode & ANYTHING_BY_OTHERS != 0 {
+            return Err(StrictFileFailure::Exposed { path: self.path, mode });
+        }
+        Ok(self)
+    }
+
+    /// Reads it, up to `max` bytes.
+    ///
+    /// # Errors
+    /// If it is longer, or cannot be read.
+    pub(crate) fn read(self, max: usize) -> Result<Vec<u8>, StrictFileFailure> {
+        let Self { file, path, stat: _ } = self;
+        let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        match file.take(limit).read_to_end(&mut bytes) {
+            Err(source) => Err(StrictFileFailure::Read { path, source }),
+            Ok(_) if bytes.len() > max => Err(StrictFileFailure::TooLong { path, max }),
+            Ok(_) => Ok(bytes),
+        }
+    }
+}
+
+/// An open directory that nobody but its owner or root can write in.
+#[derive(Debug)]
+pub(crate) struct StrictDirectory {
+    descriptor: OwnedFd,
+    path: PathBuf,
+    owner: Uid,
+}
+
+impl StrictDirectory {
+    /// The account's home. Up to here the path is root's affair, so links in it are followed.
+    pub(crate) fn home(path: &Path, owner: Uid) -> Result<Self, StrictFileFailure> {
+        let descriptor = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| not_opened(path.to_owned(), errno))?;
+        Self::checked(descriptor, path.to_owned(), owner)
+    }
+
+    /// A directory in this one.
+    pub(crate) fn enter(&self, name: &str) -> Result<Self, StrictFileFailure> {
+        let path = self.path.join(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
+            .map_err(|errno| not_opened(path.clone(), errno))?;
+        Self::checked(descriptor, path, self.owner)
+    }
+
+    /// A file in this directory.
+    pub(crate) fn open(&self, name: &str) -> Result<Opened, StrictFileFailure> {
+        let path = self.path.join(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
+            .map_err(|errno| not_opened(path.clone(), errno))?;
+        let stat = stat_of(&descriptor, &path)?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Err(StrictFileFailure::NotRegular { path });
+        }
+        refuse_others(&stat, &path, self.owner)?;
+        Ok(Opened { file: File::from(descriptor), path, stat })
+    }
+
+    /// The open directory, to make something in.
+    pub(crate) const fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// Its path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn checked(descriptor: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self, StrictFileFailure> {
+        refuse_others(&stat_of(&descriptor, &path)?, &path, owner)?;
+        Ok(Self { descriptor, path, owner })
+    }
+}
+
+/// One name, which cannot lead out of its directory.
+fn single<'n>(name: &'n str, path: &Path) -> Result<&'n str, StrictFileFailure> {
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+        return Err(StrictFileFailure::Outside { path: path.to_owned() });
+    }
+    Ok(name)
+}
+
+fn stat_of(descriptor: &OwnedFd, path: &Path) -> Result<FileStat, StrictFileFailure> {
+    fstat(descriptor.as_fd()).map_err(|errno| not_opened(path.to_owned(), errno))
+}
+
+fn refuse_others(stat: &FileStat, path: &Path, wanted: Uid) -> Result<(), StrictFileFailure> {
+    let owner = Uid(stat.st_uid);
+    if owner != wanted && owner != Uid(0) {
+        return Err(StrictFileFailure::Owner { path: path.to_owned(), owner, wanted });
+    }
+    let mode = stat.st_mode & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(StrictFileFailure::Writable { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+fn not_opened(path: PathBuf, errno: Errno) -> StrictFileFailure {
+    if errno == Errno::ENOENT {
+        StrictFileFailure::Absent { path }
+    } else {
+        StrictFileFailure::Open { path, source: errno }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    const MAX: usize = 64;
+
+    type Reading = fn(Opened) -> Result<Opened, StrictFileFailure>;
+
+    /// As pinned keys are read.
+    const PINS: Reading = Ok;
+
+    /// As a secret is read.
+    const SECRET: Reading = Opened::private;
+
+    /// A home with `.config/countersign/authorized_keys`, spoilt by `spoil`; `want` stands in what comes of reading it.
+    fn check(spoil: impl FnOnce(&Path), read: Reading, want: &str) {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join(".config/countersign");
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("authorized_keys");
+        fs::write(&file, "pinned").unwrap();
+        for (path, mode) in
+            [(home.path(), 0o755), (&home.path().join(".config"), 0o755), (&directory, 0o700), (&file, 0o600)]
+        {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        spoil(home.path());
+        let owner = Uid(nix::unistd::geteuid().as_raw());
+        let beneath = Path::new(".config/countersign/authorized_keys");
+        let opened = open(home.path(), beneath, owner);
+        let got = match opened.and_then(read).and_then(|opened| opened.read(MAX)) {
+            Ok(bytes) => String::from_utf8(bytes).unwrap(),
+            Err(error) => error.to_string(),
+        };
+        assert!(got.contains(want), "got {got:?}, want {want:?}");
+    }
+
+    fn chmod(beneath: &'static str, mode: u32) -> impl FnOnce(&Path) {
+        move |home| fs::set_permissions(home.join(beneath), fs::Permissions::from_mode(mode)).unwrap()
+    }
+
+    #[test]
+    fn what_only_its_owner_could_write_is_read() {
+        check(|_| {}, PINS, "pinned");
+        check(|_| {}, SECRET, "pinned");
+        check(chmod(".config/countersign/authorized_keys", 0o644), PINS, "pinned");
+    }
+
+    #[test]
+    fn what_others_could_have_written_is_refused() {
+        check(chmod("", 0o775), PINS, "others can write it");
+        check(chmod("", 0o1777), PINS, "others can write it");
+        check(chmod(".config", 0o770), PINS, ".config has mode 0770");
+        check(chmod(".config/countersign", 0o702), PINS, "countersign has mode 0702");
+        check(chmod(".config/countersign/authorized_keys", 0o660), PINS, "authorized_keys has mode 0660");
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        check(chmod(".config/countersign/authorized_keys", 0o640), SECRET, "must be its owner's alone");
+        check(chmod(".config/countersign/authorized_keys", 0o604), SECRET, "must be its owner's alone");
+    }
+
+    #[test]
+    fn links_pipes_and_directories_are_refused() {
+        let relink = |what: &'static str| {
+            move |home: &Path| {
+                let (link, away) = (home.join(what), home.join("away"));
+                fs::rename(&link, &away).unwrap();
+                symlink(&away, &link).unwrap();
+            }
+        };
+        check(relink(".config"), PINS, "symbolic links are not followed");
+        check(relink(".config/countersign"), PINS, "symbolic links are not followed");
+        check(relink(".config/countersign/authorized_keys"), PINS, "symbolic links are not followed");
+        let replace = |make: fn(&Path)| {
+            move |home: &Path| {
+                let file = home.join(".config/countersign/authorized_keys");
+                fs::remove_file(&file).unwrap();
+                make(&file);
+            }
+        };
+        check(replace(|file| fs::create_dir(file).unwrap()), PINS, "is not a regular file");
+        check(
+            replace(|file| nix::unistd::mkfifo(file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap()),
+            PINS,
+            "is not a regular file",
+        );
+        check(replace(|_| {}), PINS, "authorized_keys does not exist");
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let fill = |length: usize| {
+            move |home: &Path| fs::write(home.join(".config/countersign/authorized_keys"), "x".repeat(length)).unwrap()
+        };
+        check(fill(MAX), PINS, "xxx");
+        check(fill(MAX + 1), PINS, "is longer than 64 bytes");
+    }
+
+    #[test]
+    fn another_account_s_file_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(home.path().join("file"), "x").unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        // Root's own files are as good as the user's: the case shows only where the tests do not run as root.
+        let outcome = open(home.path(), Path::new("file"), Uid(own + 1));
+        assert_eq!(matches!(outcome, Err(StrictFileFailure::Owner { .. })), own != 0, "{outcome:?}");
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let owner = Uid(nix::unistd::geteuid().as_raw());
+        for beneath in ["/etc/passwd", "../passwd", "./x", ""] {
+            let outcome = open(home.path(), Path::new(beneath), owner);
+            assert!(matches!(outcome, Err(StrictFileFailure::Outside { .. })), "{beneath}: {outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Files that decide something and are no secret: readable by all, written by few.
+//!
+//! What is checked is the descriptor that is then read, so that nothing can be exchanged in between.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use countersign_keys::identity::Uid;
+use nix::fcntl::OFlag;
+
+/// The longest configuration, in bytes: a few hundred rows of `[[calls]]` and as many drives fit.
+pub(super) const CONFIG_MAX: u64 = 1024 * 1024;
+
+/// The longest key or bundle of certificates, in bytes: the system's whole bundle is about 250 KiB.
+pub(super) const PEM_MAX: u64 = 1024 * 1024;
+
+/// The permission bits with which others than the owner could write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Why a file or directory is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileReason {
+    /// It cannot be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It is a directory, a device or a pipe.
+    #[error("{path} is not a regular file")]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not a directory.
+    #[error("{path} is not a directory")]
+    NotDirectory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Someone else owns it.
+    #[error("{path} belongs to uid {owner}, and must belong to root or to uid {reader}, which reads it")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Who owns it.
+        owner: Uid,
+        /// Who reads it.
+        reader: Uid,
+    },
+    /// Others can write it.
+    #[error("{path} has mode {mode:04o}: others can write it; chmod go-w {path}")]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a secret that others can read.
+    #[error("{path} has mode {mode:04o}, and must have 0600 or 0400: chmod 0600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a directory that others can enter.
+    #[error("{path} has mode {mode:04o}, and must have 0700: chmod 0700 {path}")]
+    Enterable {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a program that cannot be run.
+    #[error("{path} is not executable: chmod +x {path}")]
+    NotExecutable {
+        /// The program.
+        path: PathBuf,
+    },
+    /// It is longer than such a file can be.
+    #[error("{path} is longer than {max} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        max: u64,
+    },
+    /// It has nothing in it.
+    #[error("{path} is empty")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not UTF-8.
+    #[error("{path} is not text")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FileReason {
+    /// Whether there is simply no such file.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Reads a file that only root or the reader can have written.
+pub(super) fn read_text(path: &Path, max: u64, reader: Uid) -> Result<String, FileReason> {
+    let (file, metadata) = open(path)?;
+    refuse_written_by_others(path, &metadata, reader)?;
+    read_limited(path, file, max)
+}
+
+/// Looks at a program that only root or the reader can have written.
+pub(super) fn check_program(path: &Path, reader: Uid) -> Result<(), FileReason> {
+    let (_file, metadata) = open(path)?;
+    refuse_written_by_others(path, &metadata, reader)?;
+    if metadata.mode() & 0o111 == 0 {
+        return Err(FileReason::NotExecutable { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Looks at a directory in which only root or the reader can make files.
+pub(super) fn check_directory(path: &Path, reader: Uid) -> Result<Metadata, FileReason> {
+    let metadata = std::fs::metadata(path).map_err(|source| FileReason::Open { path: path.to_owned(), source })?;
+    if !metadata.is_dir() {
+        return Err(FileReason::NotDirectory { path: path.to_owned() });
+    }
+    refuse_written_by_others(path, &metadata, reader)?;
+    Ok(metadata)
+}
+
+/// Looks at a directory that is the reader's alone.
+pub(super) fn check_private_directory(path: &Path, reader: Uid) -> Result<(), FileReason> {
+    let metadata = check_directory(path, reader)?;
+    let mode = permissions(&metadata);
+    if mode & 0o077 != 0 {
+        return Err(FileReason::Enterable { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Opens a regular file, without waiting where it is a pipe.
+pub(super) fn open(path: &Path) -> Result<(File, Metadata), FileReason> {
+    let failed = |source| FileReason::Open { path: path.to_owned(), source };
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(FileReason::NotRegular { path: path.to_owned() });
+    }
+    Ok((file, metadata))
+}
+
+/// Refuses what does not belong to root or the reader.
+pub(super) fn refuse_owned_by_others(path: &Path, metadata: &Metadata, reader: Uid) -> Result<(), FileReason> {
+    let owner = Uid(metadata.uid());
+    if owner == Uid(0) || owner == reader {
+        return Ok(());
+    }
+    Err(FileReason::Owner { path: path.to_owned(), owner, reader })
+}
+
+fn refuse_written_by_others(path: &Path, metadata: &Metadata, reader: Uid) -> Result<(), FileReason> {
+    refuse_owned_by_others(path, metadata, reader)?;
+    let mode = permissions(metadata);
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(FileReason::Writable { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// The permission bits alone.
+pub(super) fn permissions(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+/// Reads an open file to its end, up to a limit.
+pub(super) fn read_limited(path: &Path, file: File, max: u64) -> Result<String, FileReason> {
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| FileReason::Open { path: path.to_owned(), source })?;
+    if u64::try_from(bytes.len()).map_or(true, |length| length > max) {
+        return Err(FileReason::TooLong { path: path.to_owned(), max });
+    }
+    String::from_utf8(bytes).map_err(|_| FileReason::NotText { path: path.to_owned() })
+}

@@ -1,0 +1,312 @@
+//! The L7 ingress: TLS and HTTP towards UCloud and browsers, the judgement of every request, and the way to the instance.
+//!
+//! It can ask the server for keys and instances and can change neither. What it lets through is judged again by the instance
+//! (P3). Without the server it ends: what cannot be revoked must not be served (P6, P8).
+
+mod admit;
+mod body;
+mod catalogue;
+mod control;
+mod cors;
+mod crowd;
+mod deposits;
+mod directory;
+mod fair;
+mod forward;
+mod head;
+mod ingress;
+mod listen;
+mod patience;
+mod public;
+mod refusal;
+mod request_id;
+mod respond;
+mod scene;
+mod tls;
+mod trial;
+mod upstream;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign_keys::core_token::CoreTokens;
+use countersign_keys::freshness::Window;
+use countersign_keys::identity::Uid;
+use countersign_keys::intent::{Terms, Version1};
+use countersign_keys::policy::Policy;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use tokio::net::{TcpListener, UnixStream};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use self::body::BodyRoom;
+use self::catalogue::Catalogue;
+use self::control::{ControlLine, LineEnd};
+use self::cors::Cors;
+use self::crowd::Crowd;
+use self::deposits::Deposits;
+use self::directory::Directory;
+use self::fair::Fair;
+use self::ingress::Ingress;
+use self::listen::{Door, Places};
+use self::request_id::RequestIds;
+use self::tls::CurrentKey;
+use self::upstream::Upstreams;
+use crate::audit::DecisionLog;
+use crate::clock::{Clock, NoRandomness, UnreadableClock};
+use crate::config::{Config, ConfigError, V1};
+use crate::descriptors::{self, DescriptorFailure, Listener};
+use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
+use crate::journal::{Journal, JournalFailure};
+
+/// Where the server puts the control line.
+const CONTROL_DESCRIPTOR: RawFd = 0;
+
+/// Used intents remembered at once: with a lifetime of a minute, more than any machine could verify. 64 MiB.
+const INTENTS_MAX: usize = 1_000_000;
+
+/// How often connections to upstreams that nobody used are closed.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// How long requests under way may take when the gateway stops. The server waits for 3 s.
+const STOP_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// What `countersign gateway` was started with.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayArguments {
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// The listening sockets that the server left open.
+    pub(crate) listeners: Vec<RawFd>,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GatewayFailure {
+    /// It was started as root.
+    #[error("countersign gateway does not run as root: the server starts it, as its own account")]
+    Root,
+    /// A descriptor is not what the server leaves open.
+    #[error("countersign gateway is started by the server, with the control line as descriptor 0: {0}")]
+    Descriptor(#[from] DescriptorFailure),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificate and key.
+    #[error("certificate and key cannot be used")]
+    Key(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// TLS itself.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// A listening socket that is no TCP socket, or bare and not on the loop-back interface.
+    #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
+    Bare,
+    /// The replay log.
+    #[error(transparent)]
+    Journal(#[from] JournalFailure),
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] UnreadableClock),
+    /// No random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The table of calls cannot be written.
+    #[error("the table of calls cannot be written")]
+    Catalogue(#[from] serde_json::Error),
+    /// A directory or file of ours.
+    #[error("{path} cannot be used")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The system.
+    #[error("the system does not let the gateway start")]
+    System(#[from] io::Error),
+    /// The server is gone.
+    #[error(transparent)]
+    Line(#[from] LineEnd),
+}
+
+/// Runs the gateway until the server says stop, or is gone. Nothing is read before it is known not to be root.
+///
+/// # Errors
+/// What keeps it from running, or ended it.
+pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
+    refuse_root()?;
+    let control = descriptors::take_unix_stream(CONTROL_DESCRIPTOR)?;
+    let listeners = arguments.listeners.iter().map(|descriptor| descriptors::take_listener(*descriptor));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    give_up_what_is_not_needed()?;
+    let config = Config::load_for_gateway(&arguments.config)?;
+    let listeners = checked(listeners, &config)?;
+    let runtime = runtime(&config)?;
+    runtime.block_on(async {
+        let line = ControlLine::new(UnixStream::from_std(control)?);
+        let directory = Arc::new(Directory::new(line.say()));
+        let ingress = Arc::new(ingress(&config, Arc::clone(&directory))?);
+        let key = config.gateway.tls.as_ref().map(|tls| tls.load().map(CurrentKey::new)).transpose();
+        let key = key.map_err(|error| GatewayFailure::Key(error.into()))?;
+        let tls = key.clone().map(tls::acceptor).transpose()?;
+        tokio::spawn(reload(config.clone(), key));
+        tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
+        serve(line, directory, ingress, listeners, tls, config.gateway.connections_max).await
+    })
+}
+
+async fn serve(
+    line: ControlLine,
+    directory: Arc<Directory>,
+    ingress: Arc<Ingress>,
+    listeners: Vec<std::net::TcpListener>,
+    tls: Option<TlsAcceptor>,
+    connections_max: usize,
+) -> Result<(), GatewayFailure> {
+    let (stopping, stop) = watch::channel(false);
+    let places = Places::new(connections_max);
+    let door = Door { ingress, places: Arc::clone(&places), tls, stop };
+    for listener in listeners {
+        tokio::spawn(listen::accept(TcpListener::from_std(listener)?, door.clone()));
+    }
+    let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
+    let end = tokio::select! {
+        end = line.run(directory) => end,
+        terminated = terminated() => terminated.map(|()| LineEnd::Stop)?,
+    };
+    stopping.send_replace(true);
+    match end {
+        LineEnd::Stop => {
+            tracing::info!("stopping");
+            let left = tokio::time::timeout(STOP_WITHIN, places.all_left(connections_max)).await;
+            if left.is_err() {
+                tracing::warn!("requests were still under way");
+            }
+            Ok(())
+        }
+        // Whoever could revoke a key is gone: nothing more is served, and what is under way ends here.
+        end @ (LineEnd::Closed | LineEnd::Broken(_) | LineEnd::Message(_) | LineEnd::TooLong) => Err(end.into()),
+    }
+}
+
+fn refuse_root() -> Result<(), GatewayFailure> {
+    let is_root = nix::unistd::geteuid().is_root() || nix::unistd::getuid().is_root();
+    if is_root { Err(GatewayFailure::Root) } else { Ok(()) }
+}
+
+/// No program that it could run gets more rights, no other process of the account reads its memory, no core file has its key.
+fn give_up_what_is_not_needed() -> Result<(), GatewayFailure> {
+    prctl::set_no_new_privs().map_err(io::Error::from)?;
+    prctl::set_dumpable(false).map_err(io::Error::from)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(io::Error::from)?;
+    umask(Mode::from_bits_truncate(0o077));
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    Ok(())
+}
+
+/// TCP sockets, and without TLS only such as nobody outside this machine can reach.
+fn checked(listeners: Vec<Listener>, config: &Config) -> Result<Vec<std::net::TcpListener>, GatewayFailure> {
+    let mut checked = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let Listener::Tcp(listener) = listener else { return Err(GatewayFailure::Bare) };
+        let is_loop_back = listener.local_addr().map(|address: SocketAddr| address.ip().is_loopback())?;
+        if config.gateway.tls.is_none() && !is_loop_back {
+            return Err(GatewayFailure::Bare);
+        }
+        checked.push(listener);
+    }
+    Ok(checked)
+}
+
+/// One thread needs none of the locks' sleep and none of the scheduler's stealing.
+fn runtime(config: &Config) -> io::Result<Runtime> {
+    match config.gateway.threads.get() {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}
+
+fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, GatewayFailure> {
+    let window = Window { lifetime_max_s: config.intent.lifetime_max_s, future_skew_s: config.intent.future_skew_s };
+    let version_1 = match config.intent.v1 {
+        V1::Accepted => Version1::Accepted,
+        V1::Refused => Version1::Refused,
+    };
+    let terms = Terms { audience: config.provider.origin.clone(), window, version_1 };
+    let clock = Clock::System;
+    let replay = private_directory(config.state.replay())?;
+    let journal = Journal::open(&replay, window, INTENTS_MAX, clock.now()?)?;
+    let log = config.state.decisions();
+    let audit = DecisionLog::open(&log).map_err(|source| GatewayFailure::File { path: log, source })?;
+    let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()) };
+    Ok(Ingress {
+        provider: config.provider.id.clone(),
+        calls: Arc::clone(&config.calls),
+        core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
+        policy: Policy { terms, step_up: config.intent.step_up.iter().cloned().collect() },
+        directory,
+        journal,
+        clock,
+        deposits: Deposits::default(),
+        deposit_wait: config.intent.deposit_wait,
+        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
+        server: Arc::new(server),
+        audit,
+        body_max: config.gateway.body_max,
+        bodies: BodyRoom::new(),
+        crowd: Crowd::new(),
+        fair: Fair::default(),
+        cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
+        catalogue: Catalogue::new(&config.calls)?,
+        ids: RequestIds::new()?,
+    })
+}
+
+fn private_directory(path: PathBuf) -> Result<PathBuf, GatewayFailure> {
+    let made = DirBuilder::new().mode(0o700).create(&path);
+    match made {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(GatewayFailure::File { path, source }),
+        Ok(()) | Err(_) => Ok(path),
+    }
+}
+
+async fn sweep(upstreams: Arc<Upstreams>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        upstreams.sweep();
+    }
+}
+
+/// On `SIGHUP`, takes up a certificate that was renewed. One that cannot be used changes nothing.
+async fn reload(config: Config, current: Option<Arc<CurrentKey>>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
+    while hang_up.recv().await.is_some() {
+        let (Some(tls), Some(current)) = (&config.gateway.tls, &current) else { continue };
+        match tls.load() {
+            Ok(key) => {
+                current.set(key);
+                tracing::info!(certificate = %tls.certificate.display(), "certificate taken up");
+            }
+            Err(error) => tracing::error!(%error, "the certificate cannot be used; the one in use stays"),
+        }
+    }
+}
+
+async fn terminated() -> io::Result<()> {
+    signal(SignalKind::terminate())?.recv().await;
+    Ok(())
+}

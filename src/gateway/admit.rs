@@ -1,0 +1,188 @@
+//! One request, from its head to the instance: the whole pipeline on one page (design, section 3).
+//!
+//! Nothing is believed before it is verified; the user's signature comes before the body is read where it can; a connection to
+//! the instance is made before the intent is used up; and that, with one more look at the time, is the last step before
+//! the first byte goes out (P1, P4, P5).
+
+use std::sync::Arc;
+
+use countersign_keys::bind::Items;
+use countersign_keys::call::{Lane, Method, Route};
+use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
+use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
+use countersign_keys::keyring::EnrolledKey;
+use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::time::Timestamp;
+use countersign_keys::verify::Rejection;
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::forward;
+use super::head;
+use super::ingress::{Client, Ingress, Known};
+use super::refusal::Refusal;
+use super::request_id::RequestId;
+use super::respond::{self, Answer};
+use super::upstream::{Connection, UpstreamFailure};
+use crate::audit::Verdict;
+
+/// Longest body of one of Core's own calls, in bytes: a username.
+const SERVICE_BODY_MAX: usize = 16 * 1024;
+
+impl Ingress {
+    /// Judges a request and forwards it, or says why not.
+    pub(super) async fn admit(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        client: Client,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Answer, Refusal> {
+        head::check(head)?;
+        if head.method == http::Method::OPTIONS {
+            return self.preflight(head, client, id, known);
+        }
+        match self.route(head)? {
+            Route::Public(call) => self.public(*call, head, body, client, id, known).await,
+            Route::Private(lane) => match self.authenticated(head, lane)? {
+                Authenticated::Service(request) => self.service(request, head, body, id, known).await,
+                Authenticated::User(request) => self.user(request, head, body, id, known).await,
+            },
+        }
+    }
+
+    /// What is in no table is refused (V01), and so is a query, which no signature would cover.
+    fn route(&self, head: &Parts) -> Result<&Route, Rejection> {
+        let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
+        let route = self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none());
+        route.ok_or(Rejection::NoSuchCall)
+    }
+
+    fn authenticated<'h>(&self, head: &'h Parts, lane: &Lane) -> Result<Authenticated<'h>, Refusal> {
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let presented = Presented::parse(lane, headers, INTENT_MAX)?;
+        Ok(self.authenticate(presented, self.now()?)?)
+    }
+
+    /// Core's own call: its token is all that it takes.
+    async fn service(
+        &self,
+        request: ServiceRequest<'_>,
+        head: &Parts,
+        body: Incoming,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Answer, Refusal> {
+        known.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
+        let body = self.bodies.read(head, body, SERVICE_BODY_MAX).await?;
+        let connection = self.upstreams.connect(&self.server).await?;
+        self.record(Verdict::Forward, id, known)?;
+        let answer = forward::service(request, &self.provider, body.bytes, &self.upstreams, connection, id).await?;
+        Ok(respond::forwarded(answer))
+    }
+
+    /// A user's call: what they signed, and nothing else.
+    async fn user(
+        &self,
+        request: UserRequest<'_>,
+        head: &Parts,
+        body: Incoming,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Answer, Refusal> {
+        let username = request.username().clone();
+        known.username = Some(username.clone());
+        known.call = Some(request.row().call().clone());
+
+        let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
+        let epoch = self.directory.epoch();
+        let from_header = match request.intent() {
+            Some(text) => Some(self.verify(&username, text).await?),
+            None => None,
+        };
+        let body = self.bodies.read(head, body, self.body_max).await?;
+        let items = Items::read(request.row(), &body.bytes)?;
+        let (intent, deposit) = match from_header {
+            Some(intent) => (intent, None),
+            None => {
+                let deadline = Instant::now() + self.deposit_wait;
+                let call = request.row().call();
+                let taken = self.deposits.take(&username, call, items.digests(), self.now()?, deadline).await;
+                let taken = taken.ok_or(IntentRejection::Missing)?;
+                (taken.intent.clone(), Some(taken))
+            }
+        };
+        let kid = intent.kid();
+        known.kid = Some(kid);
+
+        let authorised = self.policy.authorise(request.intend(intent)?.bind(items)?)?;
+        let connection = self.connect_to_instance(&username).await?;
+        if deposit.is_some() || self.directory.epoch() != epoch {
+            // Something was revoked since the signature was checked: this key, perhaps (P6).
+            self.check_standing(&username, kid, self.now()?).await?;
+        }
+        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        if let Some(deposit) = deposit {
+            deposit.spend();
+        }
+        self.record(Verdict::Forward, id, known)?;
+        let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
+        Ok(respond::forwarded(answer))
+    }
+
+    /// Shows that this user's key signed the intent, whatever the request is.
+    async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
+        let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
+        let keys = self.keys(username, presented.key_wanted()).await?;
+        Ok(presented.verify(username, keys.as_ref(), &self.policy.terms, self.now()?)?)
+    }
+
+    /// The keys that an intent has to be judged with.
+    pub(super) async fn keys(&self, username: &Username, wanted: KeyWanted) -> Result<Keys, Refusal> {
+        Ok(match wanted {
+            KeyWanted::Id(kid) => Keys::One(self.directory.key(username, kid).await?),
+            KeyWanted::Version1 => Keys::Several(self.directory.keys_v1(username).await?),
+        })
+    }
+
+    async fn check_standing(&self, username: &Username, kid: KeyId, now: Timestamp) -> Result<(), Refusal> {
+        if let Some(key) = self.directory.key(username, kid).await? {
+            return Ok(key.standing(now).map_err(IntentRejection::from)?);
+        }
+        let keys = self.directory.keys_v1(username).await?;
+        let key = keys.iter().find(|key| key.kid() == kid).ok_or(IntentRejection::UnknownKey)?;
+        Ok(key.standing(now).map_err(IntentRejection::from)?)
+    }
+
+    async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
+        let address = self.directory.instance(username).await?.ok_or(Refusal::NoInstance)?;
+        match self.upstreams.connect(&address).await {
+            Ok(connection) => Ok(connection),
+            Err(UpstreamFailure::Absent) => {
+                self.directory.forget_instance(username);
+                Err(Refusal::NoInstance)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// Keys as the directory has them.
+pub(super) enum Keys {
+    /// The one of an id, if there is one.
+    One(Option<Arc<EnrolledKey>>),
+    /// Those of version 1.
+    Several(Arc<[Arc<EnrolledKey>]>),
+}
+
+impl AsRef<[Arc<EnrolledKey>]> for Keys {
+    fn as_ref(&self) -> &[Arc<EnrolledKey>] {
+        match self {
+            Self::One(key) => key.as_slice(),
+            Self::Several(keys) => keys,
+        }
+    }
+}

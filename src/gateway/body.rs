@@ -1,0 +1,124 @@
+//! A request's body: read whole, within its length, in its time, and within what all bodies together may take.
+//!
+//! Nothing is read of a body before its head has been judged as far as it can be (V55).
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// What all bodies that are held at one time may take together, in bytes: four times what one user may hold at the
+/// default `gateway.body_max`.
+const HELD_MAX: usize = 256 * 1024 * 1024;
+
+/// How long a request waits for room among them.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
+/// Time that every body has, however short.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The slowest a body may come, in bytes a second. A modem does better.
+const RATE_MIN: u64 = 16 * 1024;
+
+/// Why a body is not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum BodyRejection {
+    /// Longer than the call allows.
+    #[error("the body is longer than {0} bytes")]
+    TooLong(usize),
+    /// Slower than [`RATE_MIN`].
+    #[error("the body came too slowly")]
+    TooSlow,
+    /// It ended early, or its frames are malformed.
+    #[error("the body broke off")]
+    Broken,
+    /// Fields after the body (V30).
+    #[error("trailers after the body")]
+    Trailers,
+    /// Not the sender's fault: all bodies together take too much.
+    #[error("no room for another body")]
+    NoRoom,
+}
+
+/// The room that bodies have.
+#[derive(Debug)]
+pub(super) struct BodyRoom(Semaphore);
+
+/// A body, and the room that it takes for as long as it is held.
+#[derive(Debug)]
+pub(super) struct HeldBody<'r> {
+    /// All of it.
+    pub(super) bytes: Bytes,
+    _room: Option<SemaphorePermit<'r>>,
+}
+
+impl BodyRoom {
+    /// All of it free.
+    pub(super) fn new() -> Self {
+        Self(Semaphore::new(HELD_MAX))
+    }
+
+    /// Reads a body of at most `max` bytes.
+    pub(super) async fn read(&self, head: &Parts, body: Incoming, max: usize) -> Result<HeldBody<'_>, BodyRejection> {
+        if body.is_end_stream() {
+            return Ok(HeldBody { bytes: Bytes::new(), _room: None });
+        }
+        let length = promised(head, &body, max)?;
+        let room = self.take(length).await?;
+        let within = GRACE.saturating_add(Duration::from_secs(u64::from(length) / RATE_MIN));
+        let bytes =
+            tokio::time::timeout(within, collect(body, max)).await.map_err(|_elapsed| BodyRejection::TooSlow)??;
+        Ok(HeldBody { bytes, _room: Some(room) })
+    }
+
+    async fn take(&self, length: u32) -> Result<SemaphorePermit<'_>, BodyRejection> {
+        if let Ok(room) = self.0.try_acquire_many(length) {
+            return Ok(room);
+        }
+        match tokio::time::timeout(ROOM_WITHIN, self.0.acquire_many(length)).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) | Err(_) => Err(BodyRejection::NoRoom),
+        }
+    }
+}
+
+/// The length that the head promises; without one (HTTP/2), as much as there may be.
+fn promised(head: &Parts, body: &Incoming, max: usize) -> Result<u32, BodyRejection> {
+    let most = u32::try_from(max).unwrap_or(u32::MAX);
+    let promised = match head.headers.get(http::header::CONTENT_LENGTH) {
+        Some(_) => body.size_hint().exact(),
+        None => None,
+    };
+    match promised {
+        None => Ok(most),
+        Some(length) => u32::try_from(length).ok().filter(|length| *length <= most).ok_or(BodyRejection::TooLong(max)),
+    }
+}
+
+/// A body that came in one piece is not copied.
+async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, BodyRejection> {
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_error| BodyRejection::Broken)?.into_data() else {
+            return Err(BodyRejection::Trailers);
+        };
+        let so_far = first.len().saturating_add(more.len());
+        if so_far.saturating_add(piece.len()) > max {
+            return Err(BodyRejection::TooLong(max));
+        }
+        if so_far == 0 {
+            first = piece;
+        } else {
+            if more.is_empty() {
+                more.reserve(so_far.saturating_add(piece.len()));
+                more.extend_from_slice(&std::mem::take(&mut first));
+            }
+            more.extend_from_slice(&piece);
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}

@@ -1,0 +1,177 @@
+//! This end of the control line: what the server says is acted on in the order in which it was said.
+//!
+//! The line's end is the gateway's end: without the server nothing can be revoked, so nothing may be served (P6, P8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+
+use super::directory::Directory;
+use crate::ipc::control::{FromGateway, FromServer, LINE_MAX};
+
+/// Lines that wait to be written. Each is a question of a request that waits for its answer.
+const UNSENT_MAX: usize = 2_048;
+
+/// How long the server may take to read a line. It does nothing else for us.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How the line ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineEnd {
+    /// The server said so.
+    #[error("the server asked the gateway to stop")]
+    Stop,
+    /// The server is gone.
+    #[error("the server closed the control line")]
+    Closed,
+    /// It broke, or the server does not read.
+    #[error("the control line broke")]
+    Broken(#[from] std::io::Error),
+    /// What came is no message.
+    #[error("the server sent what is no message")]
+    Message(#[from] serde_json::Error),
+    /// A line without an end.
+    #[error("the server sent a line of more than {LINE_MAX} bytes")]
+    TooLong,
+}
+
+/// The line and where to put what is to be said on it.
+pub(super) struct ControlLine {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    unsent: mpsc::Receiver<FromGateway>,
+    say: mpsc::Sender<FromGateway>,
+}
+
+impl ControlLine {
+    /// Takes the stream that the server made.
+    pub(super) fn new(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        let (say, unsent) = mpsc::channel(UNSENT_MAX);
+        Self { reader: BufReader::new(reader), writer, unsent, say }
+    }
+
+    /// Where to put what is to be said.
+    pub(super) fn say(&self) -> mpsc::Sender<FromGateway> {
+        self.say.clone()
+    }
+
+    /// Runs the line until it ends.
+    pub(super) async fn run(mut self, directory: Arc<Directory>) -> LineEnd {
+        let writing = write_lines(&mut self.writer, &mut self.unsent);
+        let reading = read_lines(&mut self.reader, &directory, &self.say);
+        tokio::select! {
+            end = writing => end,
+            end = reading => end,
+        }
+    }
+}
+
+async fn read_lines<R: AsyncBufRead + Unpin>(
+    reader: &mut R,
+    directory: &Directory,
+    say: &mpsc::Sender<FromGateway>,
+) -> LineEnd {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
+        match (&mut *reader).take(limit).read_until(b'\n', &mut line).await {
+            Ok(0) => return LineEnd::Closed,
+            Ok(_) if line.last() == Some(&b'\n') => {}
+            Ok(length) if length < LINE_MAX => return LineEnd::Closed,
+            Ok(_) => return LineEnd::TooLong,
+            Err(error) => return LineEnd::Broken(error),
+        }
+        match serde_json::from_slice(&line) {
+            Ok(FromServer::Answer { id, answer }) => directory.hear(id, answer),
+            Ok(FromServer::Notice { notice, ended }) => {
+                directory.forget(&ended);
+                if say.send(FromGateway::Noted { notice }).await.is_err() {
+                    return LineEnd::Closed;
+                }
+            }
+            Ok(FromServer::Stop) => return LineEnd::Stop,
+            Err(error) => return LineEnd::Message(error),
+        }
+    }
+}
+
+async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::Receiver<FromGateway>) -> LineEnd {
+    let mut batch = Vec::new();
+    while let Some(first) = unsent.recv().await {
+        batch.clear();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if let Err(error) = serde_json::to_writer(&mut batch, &message) {
+                return LineEnd::Message(error);
+            }
+            batch.push(b'\n');
+            next = if batch.len() < LINE_MAX { unsent.try_recv().ok() } else { None };
+        }
+        match tokio::time::timeout(WRITE_WITHIN, writer.write_all(&batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return LineEnd::Broken(error),
+            Err(_elapsed) => return LineEnd::Broken(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+    LineEnd::Closed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use countersign_keys::identity::Username;
+
+    /// The server's end of a running line.
+    fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<Directory>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let line = ControlLine::new(ours);
+        let directory = Arc::new(Directory::new(line.say()));
+        let running = tokio::spawn(line.run(Arc::clone(&directory)));
+        (BufReader::new(theirs), running, directory)
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_and_a_notice_noted() {
+        let (mut server, _running, directory) = start();
+        let asking = tokio::spawn(async move { directory.instance(&Username::parse("alice").unwrap()).await.unwrap() });
+        let mut line = String::new();
+        server.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "{\"say\":\"ask\",\"id\":1,\"question\":{\"ask\":\"instance\",\"username\":\"alice\"}}\n");
+        let said = concat!(
+            r#"{"say":"notice","notice":1,"ended":{"ended":"user","username":"bob"}}"#,
+            "\n",
+            r#"{"say":"answer","id":1,"answer":{"answer":"instance","instance":null}}"#,
+            "\n"
+        );
+        server.write_all(said.as_bytes()).await.unwrap();
+        assert!(asking.await.unwrap().is_none());
+        line.clear();
+        server.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "{\"say\":\"noted\",\"notice\":1}\n");
+    }
+
+    async fn check(said: &[u8], want: fn(&LineEnd) -> bool) {
+        let (mut server, running, _directory) = start();
+        server.write_all(said).await.unwrap();
+        drop(server);
+        let end = running.await.unwrap();
+        assert!(want(&end), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn whatever_ends_the_line_ends_the_gateway() {
+        check(b"", |end| matches!(end, LineEnd::Closed)).await;
+        check(b"{\"say\":\"stop\"}\n", |end| matches!(end, LineEnd::Stop)).await;
+        check(b"{\"say\":\"st", |end| matches!(end, LineEnd::Closed)).await;
+        check(b"{\"say\":\"other\"}\n", |end| matches!(end, LineEnd::Message(_))).await;
+        check(&[b'x'; LINE_MAX], |end| matches!(end, LineEnd::TooLong)).await;
+    }
+}

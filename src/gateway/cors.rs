@@ -1,0 +1,149 @@
+//! Which web pages may ask the gateway from a browser: Core's and our own, and nobody's with credentials (V48).
+//!
+//! Two resources are for pages: leaving an intent, and the table of calls. A preflight gets exactly what they need.
+
+use countersign_keys::call::PublicCall;
+use countersign_keys::identity::Origin;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN, VARY,
+};
+use http::{HeaderValue, Method};
+
+use super::refusal::Refusal;
+
+/// How long a browser may remember a preflight, in seconds.
+const REMEMBERED_S: u64 = 600;
+
+/// The origins of the pages that may ask.
+#[derive(Clone, Debug)]
+pub(super) struct Cors {
+    core: Origin,
+    own: Origin,
+}
+
+/// The page's origin, which was found to be one that may ask.
+#[derive(Clone, Debug)]
+pub(super) struct Admitted(HeaderValue);
+
+impl Cors {
+    /// Core's pages and our own.
+    pub(super) fn new(core: Origin, own: Origin) -> Self {
+        Self { core, own }
+    }
+
+    /// The page's origin, if the request says that a page asks.
+    pub(super) fn admitted(&self, headers: &HeaderMap) -> Result<Option<Admitted>, Refusal> {
+        self.one_of(&[&self.core, &self.own], headers)
+    }
+
+    /// The same where only pages of our own may ask: a foreign one could offer a key in a user's name.
+    pub(super) fn own(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.one_of(&[&self.own], headers).map(drop)
+    }
+
+    /// Whether a page may go on to ask for that.
+    pub(super) fn preflight(&self, call: PublicCall, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+        let admitted = self.admitted(headers)?.ok_or(Refusal::CrossOrigin("a preflight without an origin"))?;
+        let method = if call == PublicCall::DepositIntent { Method::POST } else { Method::GET };
+        if headers.get(ACCESS_CONTROL_REQUEST_METHOD).is_none_or(|asked| asked.as_bytes() != method.as_str().as_bytes())
+        {
+            return Err(Refusal::CrossOrigin("another method than the call's"));
+        }
+        let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).map_or(&b""[..], HeaderValue::as_bytes);
+        let mut asked = asked.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+        if !asked.all(|name| name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"if-none-match"))
+        {
+            return Err(Refusal::CrossOrigin("a header that no call needs"));
+        }
+        Ok(admitted)
+    }
+
+    fn one_of(&self, origins: &[&Origin], headers: &HeaderMap) -> Result<Option<Admitted>, Refusal> {
+        match headers.get(ORIGIN) {
+            None => Ok(None),
+            Some(origin) if origins.iter().any(|ours| ours.as_str().as_bytes() == origin.as_bytes()) => {
+                Ok(Some(Admitted(origin.clone())))
+            }
+            Some(_) => Err(Refusal::CrossOrigin("a page of another origin")),
+        }
+    }
+}
+
+impl Admitted {
+    /// Lets the page read the answer.
+    pub(super) fn allow(&self, headers: &mut HeaderMap) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, etag"));
+    }
+
+    /// Lets the page go on after a preflight.
+    pub(super) fn allow_to_go_on(&self, call: PublicCall, headers: &mut HeaderMap) {
+        let is_deposit = call == PublicCall::DepositIntent;
+        let (method, header) = if is_deposit { ("POST", "content-type") } else { ("GET", "if-none-match") };
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(header));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(REMEMBERED_S));
+    }
+}
+
+/// Caches between us and the browser must not give one page's answer to another.
+pub(super) fn vary(headers: &mut HeaderMap) {
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    fn cors() -> Cors {
+        let origin = |text| Origin::parse(text).unwrap();
+        Cors::new(origin("https://cloud.sdu.dk"), origin("https://hpc.example.org"))
+    }
+
+    fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = given.iter().map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value)));
+        pairs.collect::<HeaderMap>()
+    }
+
+    #[test]
+    fn v48_two_origins_are_admitted_and_no_other() {
+        let check = |origin: &'static str, want: bool| {
+            assert_eq!(cors().admitted(&headers(&[("origin", origin)])).is_ok(), want, "{origin}");
+        };
+        check("https://cloud.sdu.dk", true);
+        check("https://hpc.example.org", true);
+        check("https://cloud.sdu.dk.evil.example", false);
+        check("http://cloud.sdu.dk", false);
+        check("https://CLOUD.sdu.dk", false);
+        check("https://cloud.sdu.dk:443", false);
+        check("null", false);
+        check("*", false);
+        assert!(cors().admitted(&headers(&[])).unwrap().is_none(), "no page asks");
+        assert!(cors().own(&headers(&[("origin", "https://cloud.sdu.dk")])).is_err());
+        assert!(cors().own(&headers(&[("origin", "https://hpc.example.org")])).is_ok());
+    }
+
+    #[test]
+    fn v48_a_preflight_is_exact() {
+        let check = |call, given: &[(&'static str, &'static str)], want: bool| {
+            assert_eq!(cors().preflight(call, &headers(given)).is_ok(), want, "{given:?}");
+        };
+        let origin = ("origin", "https://cloud.sdu.dk");
+        let method = ("access-control-request-method", "POST");
+        let asks = |value| ("access-control-request-headers", value);
+        check(PublicCall::DepositIntent, &[origin, method], true);
+        check(PublicCall::DepositIntent, &[origin, method, asks("content-type")], true);
+        check(PublicCall::DepositIntent, &[origin, method, asks("content-type,authorization")], false);
+        check(PublicCall::DepositIntent, &[origin, method, asks("ucloud-username")], false);
+        check(PublicCall::DepositIntent, &[origin, ("access-control-request-method", "PUT")], false);
+        check(PublicCall::DepositIntent, &[origin], false);
+        check(PublicCall::DepositIntent, &[method], false);
+        check(PublicCall::DepositIntent, &[("origin", "https://evil.example"), method], false);
+        check(PublicCall::Calls, &[origin, ("access-control-request-method", "GET")], true);
+        check(PublicCall::Calls, &[origin, method], false);
+    }
+}

@@ -1,0 +1,363 @@
+//! Intents that came by themselves and wait for their request (protocol, section 5).
+//!
+//! A deposit is taken by one request at a time, goes back if that request comes to nothing (449), and is spent with it. No
+//! deposit ever pushes out another: who has too many is refused, and so is everybody when all is full (P8).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use countersign_keys::identity::{CallName, Username};
+use countersign_keys::intent::{ItemDigest, VerifiedIntent};
+use countersign_keys::replay::IntentId;
+use countersign_keys::time::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Deposits of one user that wait at a time: more than one second's worth of any browser.
+const EACH_MAX: usize = 64;
+
+/// Bytes of one user's deposits: two of the longest, or hundreds of usual ones.
+const EACH_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of all deposits.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Requests of one user that wait for a deposit at a time.
+const WAITING_EACH_MAX: usize = 64;
+
+/// Spent intents of one user that are remembered until they expire. Beyond, the replay log alone refuses them, later.
+const SPENT_EACH_MAX: usize = 1_024;
+
+/// Why a deposit is not taken in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum DepositRejection {
+    /// It has been used already.
+    #[error("the deposited intent has been used")]
+    Spent,
+    /// The user has too many.
+    #[error("the user has too many deposits")]
+    TooMany,
+    /// All of them together are too many: our limit, not the sender's.
+    #[error("there is no room for another deposit")]
+    Full,
+}
+
+/// All deposits. Bounded by the constants above; only expiry and use remove one.
+#[derive(Debug, Default)]
+pub(super) struct Deposits {
+    all: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    by_user: HashMap<Username, OfUser>,
+    /// When each expires, and whose it is: spent ones too.
+    by_expiry: BTreeMap<(Timestamp, u64), Username>,
+    bytes: usize,
+    last_number: u64,
+}
+
+#[derive(Debug, Default)]
+struct OfUser {
+    kept: Vec<Kept>,
+    bytes: usize,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    id: IntentId,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It waits for its request.
+    Free(VerifiedIntent<'static>),
+    /// A request has taken it.
+    InHand(VerifiedIntent<'static>),
+    /// It has been used; what is left says so until it expires.
+    Spent,
+}
+
+/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] ends it.
+#[derive(Debug)]
+pub(super) struct Taken<'d> {
+    deposits: &'d Deposits,
+    number: u64,
+    /// The intent.
+    pub(super) intent: VerifiedIntent<'static>,
+}
+
+/// A request that waits; dropped, it waits no more.
+struct Waiting<'d> {
+    deposits: &'d Deposits,
+    username: &'d Username,
+    woken: oneshot::Receiver<()>,
+}
+
+impl Deposits {
+    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again changes nothing.
+    pub(super) fn put(&self, intent: VerifiedIntent<'static>, now: Timestamp) -> Result<(), DepositRejection> {
+        let mut all = self.all();
+        all.forget_expired(now);
+        let (length, id, expires, owner) = (intent.length(), intent.id(), intent.expires(), intent.username().clone());
+        let is_full = all.bytes.saturating_add(length) > BYTES_MAX;
+        let number = all.last_number.wrapping_add(1);
+        if let Some(of_user) = all.by_user.get(&owner) {
+            match of_user.kept.iter().find(|kept| kept.id == id).map(|kept| &kept.state) {
+                Some(State::Spent) => return Err(DepositRejection::Spent),
+                Some(State::Free(_) | State::InHand(_)) => return Ok(()),
+                None => {}
+            }
+            if of_user.unspent() >= EACH_MAX || of_user.bytes.saturating_add(length) > EACH_BYTES_MAX {
+                return Err(DepositRejection::TooMany);
+            }
+        }
+        if is_full {
+            return Err(DepositRejection::Full);
+        }
+        let of_user = all.by_user.entry(owner.clone()).or_default();
+        of_user.bytes = of_user.bytes.saturating_add(length);
+        of_user.kept.push(Kept { number, id, state: State::Free(intent) });
+        of_user.wake();
+        all.bytes = all.bytes.saturating_add(length);
+        all.last_number = number;
+        all.by_expiry.insert((expires, number), owner);
+        Ok(())
+    }
+
+    /// Takes a deposit of that user and call that covers the items, waiting for one until `deadline`.
+    pub(super) async fn take<'d>(
+        &'d self,
+        username: &'d Username,
+        call: &CallName,
+        items: &[ItemDigest],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Option<Taken<'d>> {
+        loop {
+            let mut waiting = {
+                let mut all = self.all();
+                all.forget_expired(now);
+                let of_user = all.by_user.entry(username.clone()).or_default();
+                if let Some((number, intent)) = of_user.take(call, items) {
+                    return Some(Taken { deposits: self, number, intent });
+                }
+                let woken = of_user.wait()?;
+                Waiting { deposits: self, username, woken }
+            };
+            if tokio::time::timeout_at(deadline, &mut waiting.woken).await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken<'_> {
+    /// The intent has been used: nobody gets it again.
+    pub(super) fn spend(self) {
+        self.deposits.all().change(&self.intent, self.number, |of_user, at| {
+            let spent = of_user.kept.len().saturating_sub(of_user.unspent());
+            if spent >= SPENT_EACH_MAX {
+                of_user.kept.swap_remove(at);
+            } else if let Some(kept) = of_user.kept.get_mut(at) {
+                kept.state = State::Spent;
+            }
+        });
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.deposits.all().change(&self.intent, self.number, |of_user, at| {
+            if let Some(kept) = of_user.kept.get_mut(at)
+                && let State::InHand(intent) = std::mem::replace(&mut kept.state, State::Spent)
+            {
+                kept.state = State::Free(intent);
+                of_user.wake();
+            }
+        });
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.woken.close();
+        let mut all = self.deposits.all();
+        if let Some(of_user) = all.by_user.get_mut(self.username) {
+            of_user.waiting.retain(|waiting| !waiting.is_closed());
+            if of_user.kept.is_empty() && of_user.waiting.is_empty() {
+                all.by_user.remove(self.username);
+            }
+        }
+    }
+}
+
+impl All {
+    /// Changes what is kept under that number, and adjusts the sums.
+    fn change(&mut self, intent: &VerifiedIntent<'_>, number: u64, change: impl FnOnce(&mut OfUser, usize)) {
+        let Some(of_user) = self.by_user.get_mut(intent.username()) else { return };
+        let Some(at) = of_user.kept.iter().position(|kept| kept.number == number) else { return };
+        change(of_user, at);
+        let bytes = of_user.kept.iter().map(Kept::length).sum();
+        let freed = of_user.bytes.saturating_sub(bytes);
+        of_user.bytes = bytes;
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    /// Forgets what no clock accepts any more.
+    fn forget_expired(&mut self, now: Timestamp) {
+        while let Some(first) = self.by_expiry.first_entry().filter(|first| first.key().0 < now) {
+            let ((_, number), owner) = first.remove_entry();
+            let Some(of_user) = self.by_user.get_mut(&owner) else { continue };
+            if let Some(at) = of_user.kept.iter().position(|kept| kept.number == number) {
+                let length = of_user.kept.swap_remove(at).length();
+                of_user.bytes = of_user.bytes.saturating_sub(length);
+                self.bytes = self.bytes.saturating_sub(length);
+            }
+            if of_user.kept.is_empty() && of_user.waiting.is_empty() {
+                self.by_user.remove(&owner);
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn length(&self) -> usize {
+        match &self.state {
+            State::Free(intent) | State::InHand(intent) => intent.length(),
+            State::Spent => 0,
+        }
+    }
+}
+
+impl OfUser {
+    fn unspent(&self) -> usize {
+        self.kept.iter().filter(|kept| !matches!(kept.state, State::Spent)).count()
+    }
+
+    /// The one that ends first, so that what is left lasts longest.
+    fn take(&mut self, call: &CallName, items: &[ItemDigest]) -> Option<(u64, VerifiedIntent<'static>)> {
+        let fitting = self.kept.iter_mut().filter_map(|kept| match &kept.state {
+            State::Free(intent) if intent.call() == call && intent.covers(items) => Some((intent.expires(), kept)),
+            State::Free(_) | State::InHand(_) | State::Spent => None,
+        });
+        let (_, kept) = fitting.min_by_key(|(expires, _)| *expires)?;
+        let State::Free(intent) = std::mem::replace(&mut kept.state, State::Spent) else { return None };
+        kept.state = State::InHand(intent.clone());
+        Some((kept.number, intent))
+    }
+
+    fn wait(&mut self) -> Option<oneshot::Receiver<()>> {
+        if self.waiting.len() >= WAITING_EACH_MAX {
+            return None;
+        }
+        let (waiting, woken) = oneshot::channel();
+        self.waiting.push(waiting);
+        Some(woken)
+    }
+
+    fn wake(&mut self) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(()); // whoever gave up needs none
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::gateway::scene::{NOW, Signer, at, digest};
+    use std::time::Duration;
+
+    fn intent(signer: &Signer, item: &str, token_id: u8) -> VerifiedIntent<'static> {
+        signer.verified("files.trash", &[digest(item)], token_id)
+    }
+
+    fn call() -> CallName {
+        CallName::parse("files.trash").unwrap()
+    }
+
+    fn alice() -> Username {
+        Username::parse("alice").unwrap()
+    }
+
+    async fn take<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Taken<'d>> {
+        deposits.take(username, &call(), &[digest(item)], at(NOW), Instant::now()).await
+    }
+
+    #[tokio::test]
+    async fn a_deposit_is_taken_by_a_request_that_it_covers_and_spent_once() {
+        let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
+        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        assert!(take(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
+        assert!(take(&deposits, &alice, "b").await.is_none());
+        let taken = take(&deposits, &alice, "a").await.unwrap();
+        assert!(take(&deposits, &alice, "a").await.is_none(), "it is in one request's hands");
+        drop(taken);
+        let taken = take(&deposits, &alice, "a").await.expect("it went back, as after 449");
+        taken.spend();
+        assert!(take(&deposits, &alice, "a").await.is_none());
+        let again = deposits.put(intent(&alice_signs, "a", 1), at(NOW));
+        assert_eq!(again, Err(DepositRejection::Spent));
+        assert_eq!(deposits.all().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_its_deposit() {
+        let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let items = [digest("a")];
+        let (call, mut put) = (call(), false);
+        let waiting = deposits.take(&alice, &call, &items, at(NOW), deadline);
+        let putting = std::future::poll_fn(|_| {
+            // Polled after the request: one that does not fit, then the one that does.
+            assert!(!std::mem::replace(&mut put, true));
+            deposits.put(intent(&alice_signs, "other", 1), at(NOW)).unwrap();
+            deposits.put(intent(&alice_signs, "a", 2), at(NOW)).unwrap();
+            std::task::Poll::Ready(())
+        });
+        let (taken, ()) = tokio::join!(biased; waiting, putting);
+        assert!(taken.is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_in_vain_leaves_nothing() {
+        let (deposits, alice) = (Deposits::default(), alice());
+        assert!(take(&deposits, &alice, "a").await.is_none());
+        assert!(deposits.all().by_user.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flood_pushes_nobody_out() {
+        let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
+        let bob_signs = Signer::new("bob");
+        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        for token_id in 0..64 {
+            deposits.put(intent(&bob_signs, "a", token_id), at(NOW)).unwrap();
+        }
+        assert_eq!(deposits.put(intent(&bob_signs, "a", 64), at(NOW)), Err(DepositRejection::TooMany));
+        assert_eq!(deposits.put(intent(&bob_signs, "a", 63), at(NOW)), Ok(()), "there already");
+        assert!(take(&deposits, &alice, "a").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_expires_is_forgotten() {
+        let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
+        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        take(&deposits, &alice, "a").await.unwrap().spend();
+        deposits.put(intent(&alice_signs, "b", 2), at(NOW)).unwrap();
+        deposits.all().forget_expired(at(NOW + 1_000));
+        assert!(deposits.all().by_user.is_empty());
+        assert!(deposits.all().by_expiry.is_empty());
+        assert_eq!(deposits.all().bytes, 0);
+    }
+}

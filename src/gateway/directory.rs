@@ -1,0 +1,484 @@
+//! What the server said of keys and instances, remembered until it says otherwise.
+//!
+//! Whatever the control line brings goes through [`Directory::hear`] in the order of the line, so that no answer can
+//! bring back what a later notice has ended (P6). A question is asked once, however many requests wait for its answer.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::keyring::{EnrolledKey, KeyRecord, Protocol};
+use lru::LruCache;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::ipc::control::{Answer, Ended, FromGateway, InstanceAddress, Question};
+
+/// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each, nothing else.
+const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// Users whose version 1 keys are remembered: four keys each at most.
+const KEYS_V1_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// Instances remembered. A machine with more instances than this has other worries.
+const INSTANCES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// Absent keys remembered, apart from the others: whoever asks for invented ones pushes out inventions alone.
+const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// How long a key stays absent. Long enough that a loop of bad requests asks once a second, short enough that
+/// nobody notices.
+const STRANGER_FOR: Duration = Duration::from_secs(1);
+
+/// Open questions at a time. Each is a few hundred bytes here and at the server.
+const OPEN_MAX: usize = 1_024;
+
+/// How long a question may stay open. Core gives up on the whole request after 5 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why the server's word is missing. Nothing is forwarded without it (P8).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum DirectoryFailure {
+    /// No answer in time.
+    #[error("the server did not answer in time")]
+    Slow,
+    /// The server could not find out.
+    #[error("the server could not find out")]
+    Failed,
+    /// Too many questions are open.
+    #[error("too many questions to the server are open")]
+    Full,
+    /// The line is gone; the process is about to end.
+    #[error("the control line is gone")]
+    Gone,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct KeyAt {
+    username: Username,
+    kid: KeyId,
+}
+
+/// What a question is about.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Sought {
+    Key(KeyAt),
+    KeysV1(Username),
+    Instance(Username),
+}
+
+/// An answer, made ready.
+#[derive(Clone, Debug)]
+enum Found {
+    Key(Option<Arc<EnrolledKey>>),
+    KeysV1(Arc<[Arc<EnrolledKey>]>),
+    Instance(Option<Arc<InstanceAddress>>),
+    Failed,
+}
+
+struct Open {
+    sought: Sought,
+    /// Something ended while the answer was under way: ask again.
+    overtaken: bool,
+    waiting: Vec<oneshot::Sender<Found>>,
+}
+
+/// Bounded by the constants above; a notice evicts, and so does age of use.
+struct Memory {
+    keys: LruCache<KeyAt, Arc<EnrolledKey>>,
+    keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
+    instances: LruCache<Username, Arc<InstanceAddress>>,
+    strangers: LruCache<KeyAt, Instant>,
+    open: HashMap<u64, Open>,
+    open_by_sought: HashMap<Sought, u64>,
+    last_id: u64,
+}
+
+/// The keys and instances that the server has told of.
+pub(super) struct Directory {
+    memory: Mutex<Memory>,
+    /// Counts what has ended: a request that finds it changed looks its key up again.
+    epoch: AtomicU64,
+    line: mpsc::Sender<FromGateway>,
+}
+
+impl Directory {
+    /// An empty directory that asks over `line`.
+    pub(super) fn new(line: mpsc::Sender<FromGateway>) -> Self {
+        Self {
+            memory: Mutex::new(Memory {
+                keys: LruCache::new(KEYS_MAX),
+                keys_v1: LruCache::new(KEYS_V1_MAX),
+                instances: LruCache::new(INSTANCES_MAX),
+                strangers: LruCache::new(STRANGERS_MAX),
+                open: HashMap::new(),
+                open_by_sought: HashMap::new(),
+                last_id: 0,
+            }),
+            epoch: AtomicU64::new(0),
+            line,
+        }
+    }
+
+    /// A number that changes whenever something has ended.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The user's key of that id, in whatever state.
+    pub(super) async fn key(
+        &self,
+        username: &Username,
+        kid: KeyId,
+    ) -> Result<Option<Arc<EnrolledKey>>, DirectoryFailure> {
+        let at = KeyAt { username: username.clone(), kid };
+        {
+            let mut memory = self.memory();
+            if let Some(key) = memory.keys.get(&at) {
+                return Ok(Some(Arc::clone(key)));
+            }
+            if memory.strangers.get(&at).is_some_and(|since| since.elapsed() < STRANGER_FOR) {
+                return Ok(None);
+            }
+        }
+        match self.ask(Sought::Key(at)).await? {
+            Found::Key(key) => Ok(key),
+            Found::KeysV1(_) | Found::Instance(_) | Found::Failed => Err(DirectoryFailure::Failed),
+        }
+    }
+
+    /// The user's version 1 keys, in whatever state.
+    pub(super) async fn keys_v1(&self, username: &Username) -> Result<Arc<[Arc<EnrolledKey>]>, DirectoryFailure> {
+        if let Some(keys) = self.memory().keys_v1.get(username) {
+            return Ok(Arc::clone(keys));
+        }
+        match self.ask(Sought::KeysV1(username.clone())).await? {
+            Found::KeysV1(keys) => Ok(keys),
+            Found::Key(_) | Found::Instance(_) | Found::Failed => Err(DirectoryFailure::Failed),
+        }
+    }
+
+    /// Where the user's instance listens, if one is up.
+    pub(super) async fn instance(&self, username: &Username) -> Result<Option<Arc<InstanceAddress>>, DirectoryFailure> {
+        if let Some(instance) = self.memory().instances.get(username) {
+            return Ok(Some(Arc::clone(instance)));
+        }
+        match self.ask(Sought::Instance(username.clone())).await? {
+            Found::Instance(instance) => Ok(instance),
+            Found::Key(_) | Found::KeysV1(_) | Found::Failed => Err(DirectoryFailure::Failed),
+        }
+    }
+
+    /// Forgets an instance that does not answer at its address.
+    pub(super) fn forget_instance(&self, username: &Username) {
+        self.memory().instances.pop(username);
+    }
+
+    /// Takes an answer off the line.
+    pub(super) fn hear(&self, id: u64, answer: Answer) {
+        let mut memory = self.memory();
+        let Some(mut open) = memory.open.remove(&id) else {
+            return; // answered after it was given up
+        };
+        open.waiting.retain(|waiting| !waiting.is_closed());
+        if open.overtaken && !open.waiting.is_empty() {
+            open.overtaken = false;
+            self.put(&mut memory, open);
+            return;
+        }
+        memory.open_by_sought.remove(&open.sought);
+        let found = make_ready(&open.sought, answer);
+        if !open.overtaken {
+            memory.remember(open.sought, &found);
+        }
+        drop(memory);
+        for waiting in open.waiting {
+            let _ = waiting.send(found.clone()); // whoever gave up needs none
+        }
+    }
+
+    /// Forgets what has ended. When it returns, no later request is judged by it.
+    pub(super) fn forget(&self, ended: &Ended) {
+        let mut memory = self.memory();
+        match ended {
+            Ended::Key { username, kid } => {
+                let at = KeyAt { username: username.clone(), kid: *kid };
+                memory.keys.pop(&at);
+                memory.strangers.pop(&at);
+                memory.keys_v1.pop(username);
+                memory.overtake(|sought| match sought {
+                    Sought::Key(open) => *open == at,
+                    Sought::KeysV1(open) => open == username,
+                    Sought::Instance(_) => false,
+                });
+            }
+            Ended::User { username } => {
+                memory.forget_keys_of(username);
+                memory.instances.pop(username);
+                memory.overtake(|sought| match sought {
+                    Sought::Key(open) => open.username == *username,
+                    Sought::KeysV1(open) | Sought::Instance(open) => open == username,
+                });
+            }
+            Ended::Instance { username } => {
+                memory.instances.pop(username);
+                memory.overtake(|sought| matches!(sought, Sought::Instance(open) if open == username));
+            }
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    async fn ask(&self, sought: Sought) -> Result<Found, DirectoryFailure> {
+        let (waiting, answer) = oneshot::channel();
+        {
+            let mut memory = self.memory();
+            let joined = memory.open_by_sought.get(&sought).copied();
+            match joined.and_then(|id| memory.open.get_mut(&id)) {
+                Some(open) => open.waiting.push(waiting),
+                None => {
+                    memory.drop_abandoned();
+                    if memory.open.len() >= OPEN_MAX {
+                        return Err(DirectoryFailure::Full);
+                    }
+                    self.put(&mut memory, Open { sought, overtaken: false, waiting: vec![waiting] });
+                }
+            }
+        }
+        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        let found = answer.map_err(|_elapsed| DirectoryFailure::Slow)?;
+        found.map_err(|_closed| DirectoryFailure::Gone)
+    }
+
+    /// Puts a question on the line. Should the line be full, its waiters learn at once that there is no answer.
+    fn put(&self, memory: &mut Memory, open: Open) {
+        memory.last_id = memory.last_id.wrapping_add(1);
+        let id = memory.last_id;
+        let question = match &open.sought {
+            Sought::Key(at) => Question::Key { username: at.username.clone(), kid: at.kid },
+            Sought::KeysV1(username) => Question::KeysV1 { username: username.clone() },
+            Sought::Instance(username) => Question::Instance { username: username.clone() },
+        };
+        if self.line.try_send(FromGateway::Ask { id, question }).is_err() {
+            memory.open_by_sought.remove(&open.sought);
+            return;
+        }
+        memory.open_by_sought.insert(open.sought.clone(), id);
+        memory.open.insert(id, open);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every change is a whole one: a panic while it was locked (a bug that ends the process) leaves no half.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn remember(&mut self, sought: Sought, found: &Found) {
+        match (sought, found) {
+            (Sought::Key(at), Found::Key(Some(key))) => {
+                self.keys.put(at, Arc::clone(key));
+            }
+            (Sought::Key(at), Found::Key(None)) => {
+                self.strangers.put(at, Instant::now());
+            }
+            (Sought::KeysV1(username), Found::KeysV1(keys)) if !keys.is_empty() => {
+                self.keys_v1.put(username, Arc::clone(keys));
+            }
+            (Sought::Instance(username), Found::Instance(Some(instance))) => {
+                self.instances.put(username, Arc::clone(instance));
+            }
+            // No instance is not remembered: Core asks again within half a second, and one may be up then.
+            (Sought::Key(_) | Sought::KeysV1(_) | Sought::Instance(_), _) => {}
+        }
+    }
+
+    /// A walk over all of them: users end rarely, and 65,536 keys take a millisecond.
+    fn forget_keys_of(&mut self, username: &Username) {
+        let theirs = |(at, _): (&KeyAt, _)| (at.username == *username).then(|| at.clone());
+        let known: Vec<KeyAt> = self.keys.iter().filter_map(|(at, _)| theirs((at, ()))).collect();
+        for at in known {
+            self.keys.pop(&at);
+        }
+        let strangers: Vec<KeyAt> = self.strangers.iter().filter_map(|(at, _)| theirs((at, ()))).collect();
+        for at in strangers {
+            self.strangers.pop(&at);
+        }
+        self.keys_v1.pop(username);
+    }
+
+    fn overtake(&mut self, concerns: impl Fn(&Sought) -> bool) {
+        for open in self.open.values_mut() {
+            open.overtaken |= concerns(&open.sought);
+        }
+    }
+
+    /// Questions that the server never answered, and for which nobody waits any more.
+    fn drop_abandoned(&mut self) {
+        if self.open.len() < OPEN_MAX {
+            return;
+        }
+        self.open.retain(|_, open| open.waiting.iter().any(|waiting| !waiting.is_closed()));
+        let open = &self.open;
+        self.open_by_sought.retain(|_, id| open.contains_key(id));
+    }
+}
+
+/// Parses keys once, here. One that cannot be parsed, or is not the one asked for, is no answer.
+fn make_ready(sought: &Sought, answer: Answer) -> Found {
+    match (sought, answer) {
+        (Sought::Key(at), Answer::Keys { keys }) => match keys.as_slice() {
+            [] => Found::Key(None),
+            [record] if record.owner == at.username && record.kid == at.kid => {
+                parse(record).map_or(Found::Failed, |key| Found::Key(Some(key)))
+            }
+            _ => Found::Failed,
+        },
+        (Sought::KeysV1(username), Answer::Keys { keys }) => {
+            let theirs = keys.iter().all(|record| record.owner == *username && record.protocol == Protocol::V1);
+            let parsed: Option<Arc<[_]>> = keys.iter().map(parse).collect();
+            match parsed {
+                Some(parsed) if theirs => Found::KeysV1(parsed),
+                Some(_) | None => Found::Failed,
+            }
+        }
+        (Sought::Instance(_), Answer::Instance { instance }) => Found::Instance(instance.map(Arc::new)),
+        (Sought::Key(_) | Sought::KeysV1(_), Answer::Instance { .. })
+        | (Sought::Instance(_), Answer::Keys { .. })
+        | (_, Answer::Failed) => Found::Failed,
+    }
+}
+
+fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
+    match EnrolledKey::from_record(record) {
+        Ok(key) => Some(Arc::new(key)),
+        Err(error) => {
+            tracing::error!(%error, username = %record.owner, kid = %record.kid, "the server sent a key that is none");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::ipc::control::SocketAddress;
+    use countersign_keys::keyring::{Algorithm, VerificationKey};
+    use countersign_keys::time::Timestamp;
+    use p256::pkcs8::EncodePublicKey;
+
+    fn user(name: &str) -> Username {
+        Username::parse(name).unwrap()
+    }
+
+    fn record(owner: &str, kid: u8) -> KeyRecord {
+        let secret = p256::SecretKey::from_slice(&[9; 32]).unwrap();
+        let der = secret.public_key().to_public_key_der().unwrap();
+        let key = VerificationKey::from_spki_der(der.as_bytes(), Algorithm::Es256).unwrap();
+        let lifetime = (Timestamp::from_seconds(0), Timestamp::from_seconds(1_000));
+        KeyRecord::new(user(owner), KeyId::from_bytes([kid; 16]), &key, Protocol::V2, lifetime, String::new())
+    }
+
+    fn instance() -> Answer {
+        let socket = SocketAddress::Unix("/run/x.sock".into());
+        Answer::Instance { instance: Some(InstanceAddress { uid: None, socket }) }
+    }
+
+    struct Line {
+        directory: Arc<Directory>,
+        asked: mpsc::Receiver<FromGateway>,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            let (line, asked) = mpsc::channel(8);
+            Self { directory: Arc::new(Directory::new(line)), asked }
+        }
+
+        async fn next_id(&mut self) -> u64 {
+            match self.asked.recv().await.unwrap() {
+                FromGateway::Ask { id, .. } => id,
+                other @ (FromGateway::Noted { .. } | FromGateway::Ready) => panic!("{other:?}"),
+            }
+        }
+
+        fn lookup(&self) -> tokio::task::JoinHandle<Result<Option<Arc<EnrolledKey>>, DirectoryFailure>> {
+            let directory = Arc::clone(&self.directory);
+            tokio::spawn(async move { directory.key(&user("a"), KeyId::from_bytes([1; 16])).await })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_asked_for_once_and_remembered_until_it_ends() {
+        let mut line = Line::new();
+        let (first, second) = (line.lookup(), line.lookup());
+        let id = line.next_id().await;
+        tokio::task::yield_now().await;
+        line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+        assert!(first.await.unwrap().unwrap().is_some());
+        assert!(second.await.unwrap().unwrap().is_some());
+        assert!(line.lookup().await.unwrap().unwrap().is_some());
+        assert!(line.asked.try_recv().is_err(), "asked once");
+
+        let before = line.directory.epoch();
+        line.directory.forget(&Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) });
+        assert_ne!(line.directory.epoch(), before);
+        let again = line.lookup();
+        let id = line.next_id().await;
+        line.directory.hear(id, Answer::Keys { keys: vec![] });
+        assert!(again.await.unwrap().unwrap().is_none());
+        assert!(line.lookup().await.unwrap().unwrap().is_none());
+        assert!(line.asked.try_recv().is_err(), "absence is remembered for a moment");
+    }
+
+    #[tokio::test]
+    async fn v18_an_answer_that_a_notice_overtook_is_asked_for_again() {
+        let mut line = Line::new();
+        let lookup = line.lookup();
+        let id = line.next_id().await;
+        line.directory.forget(&Ended::User { username: user("a") });
+        line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+        let id = line.next_id().await;
+        line.directory.hear(id, Answer::Keys { keys: vec![] });
+        assert!(lookup.await.unwrap().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn v17_another_users_key_is_no_answer() {
+        for keys in [vec![record("b", 1)], vec![record("a", 2)], vec![record("a", 1), record("a", 1)]] {
+            let mut line = Line::new();
+            let lookup = line.lookup();
+            let id = line.next_id().await;
+            line.directory.hear(id, Answer::Keys { keys });
+            assert_eq!(lookup.await.unwrap().unwrap_err(), DirectoryFailure::Failed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_takes_nothing_is_a_failure() {
+        let (full, asked) = mpsc::channel(1);
+        full.try_send(FromGateway::Ready).unwrap();
+        let directory = Directory::new(full);
+        assert_eq!(directory.instance(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+        drop(asked);
+        assert_eq!(directory.keys_v1(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_remembered_until_it_is_gone() {
+        let mut line = Line::new();
+        for end in [Ended::Instance { username: user("a") }, Ended::User { username: user("a") }] {
+            let directory = Arc::clone(&line.directory);
+            let lookup = tokio::spawn(async move { directory.instance(&user("a")).await });
+            let id = line.next_id().await;
+            line.directory.hear(id, instance());
+            assert!(lookup.await.unwrap().unwrap().is_some());
+            assert!(line.directory.instance(&user("a")).await.unwrap().is_some());
+            line.directory.forget(&end);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The only place that makes requests to instances and to the server's service endpoint.
+//!
+//! A user's request goes out for a `Permit`, taken by value (P1, P5); one of Core's own for the proof that it is Core's. Each is
+//! built anew from what was judged: nothing of the client's head is passed on that is not named here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_keys::call::{Method, PublicCall, ServiceCall};
+use countersign_keys::core_token::ServiceRequest;
+use countersign_keys::identity::ProviderId;
+use countersign_keys::policy::Permit;
+use countersign_keys::request::{SIGNED_INTENT, USERNAME};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderValue, Request, Response, request};
+use http_body_util::Full;
+
+use super::refusal::Failure;
+use super::request_id::RequestId;
+use super::upstream::{Connection, UpstreamBody, Upstreams};
+
+/// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-client-address");
+
+/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to judge them again.
+pub(super) async fn user(
+    permit: Permit<'_, '_>,
+    body: &Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let row = permit.row();
+    let request = begin(row.method(), row.path(), id)
+        .header(AUTHORIZATION, sensitive(&format!("Bearer {}", permit.token().expose()))?)
+        .header(USERNAME, permit.username().to_header())
+        .header(SIGNED_INTENT, permit.intent())
+        .body(Full::new(body.slice_ref(permit.items().bytes())))?;
+    send(request, upstreams, connection).await
+}
+
+/// Forwards one of Core's own requests to the server, which verifies its token again.
+pub(super) async fn service(
+    proven: ServiceRequest<'_>,
+    provider: &ProviderId,
+    body: Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let (method, below) = place_of_service(proven.call());
+    let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
+        .header(AUTHORIZATION, sensitive(&format!("Bearer {}", proven.token().expose()))?)
+        .body(Full::new(body))?;
+    send(request, upstreams, connection).await
+}
+
+/// Forwards what anybody may ask to the server.
+pub(super) async fn public(
+    call: PublicCall,
+    provider: &ProviderId,
+    from: IpAddr,
+    body: Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let (method, below) = place_of_public(call);
+    let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
+        .header(CLIENT_ADDRESS, from.to_canonical().to_string())
+        .body(Full::new(body))?;
+    send(request, upstreams, connection).await
+}
+
+/// Where one of Core's own calls stands, below `/ucloud/{p}/`.
+pub(super) fn place_of_service(call: ServiceCall) -> (Method, &'static str) {
+    let found = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
+    found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
+}
+
+/// Where a public call stands, below `/ucloud/{p}/`.
+pub(super) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
+    let found = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
+    found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
+}
+
+fn begin(method: Method, path: &str, id: &RequestId) -> request::Builder {
+    Request::builder()
+        .method(method.as_str())
+        .uri(path)
+        .header(HOST, HeaderValue::from_static("instance"))
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(HeaderName::from_static("x-request-id"), id.to_header())
+}
+
+/// Core's token: hyper keeps it out of what it logs.
+fn sensitive(value: &str) -> Result<HeaderValue, http::Error> {
+    let mut value = HeaderValue::from_str(value)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A connection that was kept may have been closed at this very moment: if not a byte went out, one more is tried.
+async fn send(
+    request: Request<Full<Bytes>>,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let address = Arc::clone(connection.address());
+    match connection.send(upstreams, request).await {
+        Ok(answer) => Ok(answer),
+        Err((_, Some(unsent))) => {
+            let another = upstreams.connect_anew(&address).await?;
+            another.send(upstreams, unsent).await.map_err(|(failure, _)| failure.into())
+        }
+        Err((failure, None)) => Err(failure.into()),
+    }
+}

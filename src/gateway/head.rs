@@ -1,0 +1,220 @@
+//! What of a request's head must not be, whatever the call: everything that two readers of HTTP could read in two ways.
+//!
+//! `hyper` refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a space before the colon, `Content-Length` that
+//! disagrees); this refuses what keeps to it and is a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
+
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderMap, HeaderName, TE};
+use http::request::Parts;
+use http::{HeaderValue, Version};
+
+/// Longest path and query, in bytes. The longest path of the table has 60.
+const TARGET_MAX: usize = 2_048;
+
+/// Why a head is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum HeadRejection {
+    /// HTTP/1.0 or older: without `Host` and with another idea of connections.
+    #[error("HTTP/1.1 or HTTP/2 is needed")]
+    Version,
+    /// Not one `Host`, or not the authority of the target.
+    #[error("not exactly one Host, or one that is no host")]
+    Host,
+    /// The target is not a path and query, or longer than 2 KiB.
+    #[error("the target is not a plain path")]
+    Target,
+    /// Of a header that there may be one of there are more.
+    #[error("the header {0} stands more than once")]
+    Repeated(HeaderName),
+    /// A header that says how the message is cut or coded, other than `Content-Length`.
+    #[error("the header {0} is not taken")]
+    Framing(HeaderName),
+    /// `Expect` of anything but `100-continue`.
+    #[error("an expectation other than 100-continue")]
+    Expectation,
+    /// A value has bytes outside visible ASCII, space and tab.
+    #[error("the header {0} has bytes outside visible ASCII")]
+    Bytes(HeaderName),
+    /// `Connection` names what is not its to take away.
+    #[error("the header Connection names {0}")]
+    TakenBack(HeaderName),
+}
+
+/// What `Connection` may name beside its own options. It takes back nothing else, so that nothing that was judged can vanish (V31).
+const MAY_BE_TAKEN_BACK: [HeaderName; 4] =
+    [TE, ACCEPT_ENCODING, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+
+/// What a header's name alone says of it.
+enum Kind {
+    /// How the message is cut or coded. We need none of these: bodies come with `Content-Length`, whole and plain. Without
+    /// them no two readers can cut the stream at different places.
+    Framing,
+    /// There may be one.
+    Single,
+    /// Names others.
+    Connection,
+    /// There may be several, and nothing here depends on them.
+    Any,
+}
+
+/// Refuses a head with a trick in it.
+pub(super) fn check(head: &Parts) -> Result<(), HeadRejection> {
+    match head.version {
+        Version::HTTP_11 | Version::HTTP_2 => {}
+        _ => return Err(HeadRejection::Version),
+    }
+    check_target(head)?;
+    let mut hosts = head.headers.get_all(HOST).iter();
+    check_host(head, hosts.next(), hosts.next())?;
+    // Values of the same name follow each other in this order.
+    let mut before = None;
+    for (name, value) in &head.headers {
+        if !value.as_bytes().iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+            return Err(HeadRejection::Bytes(name.clone()));
+        }
+        match kind(name) {
+            Kind::Framing => return Err(HeadRejection::Framing(name.clone())),
+            Kind::Single if before == Some(name) => return Err(HeadRejection::Repeated(name.clone())),
+            Kind::Single if name == EXPECT && !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                return Err(HeadRejection::Expectation);
+            }
+            Kind::Connection => check_connection(value, &head.headers)?,
+            Kind::Single | Kind::Any => {}
+        }
+        before = Some(name);
+    }
+    Ok(())
+}
+
+fn kind(name: &HeaderName) -> Kind {
+    match name.as_str() {
+        "transfer-encoding" | "trailer" | "upgrade" | "content-encoding" | "http2-settings" => Kind::Framing,
+        "content-length" | "content-type" | "expect" | "origin" => Kind::Single,
+        "connection" => Kind::Connection,
+        _ => Kind::Any,
+    }
+}
+
+/// A path without percent-encoding, dots or backslashes: those of the table have none, and decoding is where readers differ.
+fn check_target(head: &Parts) -> Result<(), HeadRejection> {
+    let is_absolute =
+        head.version == Version::HTTP_11 && (head.uri.scheme().is_some() || head.uri.authority().is_some());
+    let target = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let path = head.uri.path();
+    let is_plain = path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'))
+        && !path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if is_absolute || target.len() > TARGET_MAX || !is_plain { Err(HeadRejection::Target) } else { Ok(()) }
+}
+
+/// One authority: `Host` in HTTP/1.1; in HTTP/2 `:authority`, with which a `Host` has to agree (RFC 9113 section 8.3.1).
+fn check_host(head: &Parts, host: Option<&HeaderValue>, second: Option<&HeaderValue>) -> Result<(), HeadRejection> {
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = match (head.version, host.map(HeaderValue::as_bytes), authority, second) {
+        (Version::HTTP_2, None, Some(authority), None) => authority,
+        (Version::HTTP_2, Some(host), Some(authority), None) if host.eq_ignore_ascii_case(authority) => host,
+        (Version::HTTP_2, Some(host), None, None) => host,
+        (Version::HTTP_11, Some(host), None, None) => host,
+        _ => return Err(HeadRejection::Host),
+    };
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'[' | b']');
+    if host.is_empty() || host.len() > 262 || !host.iter().all(is_host) { Err(HeadRejection::Host) } else { Ok(()) }
+}
+
+fn check_connection(value: &HeaderValue, headers: &HeaderMap) -> Result<(), HeadRejection> {
+    for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        let Ok(name) = HeaderName::from_bytes(option) else {
+            continue; // an empty element, or no name: it takes nothing back
+        };
+        if headers.contains_key(&name) && !MAY_BE_TAKEN_BACK.contains(&name) {
+            return Err(HeadRejection::TakenBack(name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use http::Request;
+    use http::header::CONTENT_LENGTH;
+
+    fn verdict(version: Version, target: &str, headers: &[(&str, &[u8])]) -> Result<(), HeadRejection> {
+        let mut request = Request::builder().version(version).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        check(&request.body(()).unwrap().into_parts().0)
+    }
+
+    const HOST_OK: (&str, &[u8]) = ("host", b"hpc.example.org");
+
+    fn with(name: &'static str, value: &'static [u8]) -> Result<(), HeadRejection> {
+        verdict(Version::HTTP_11, "/ucloud/hpc/files/move", &[HOST_OK, ("content-length", b"2"), (name, value)])
+    }
+
+    #[test]
+    fn a_plain_head_passes() {
+        assert_eq!(with("user-agent", b"Go-http-client/1.1"), Ok(()));
+        assert_eq!(with("accept-encoding", b"gzip"), Ok(()));
+        assert_eq!(with("expect", b"100-continue"), Ok(()));
+        assert_eq!(with("connection", b"keep-alive"), Ok(()));
+    }
+
+    #[test]
+    fn only_a_plain_path_is_a_target() {
+        let target = |target: &str| verdict(Version::HTTP_11, target, &[HOST_OK]);
+        assert_eq!(target("/ucloud//hpc/files/"), Ok(()));
+        for trick in ["/a/%2e%2e/b", "/a/../b", "/a/./b", "/%75cloud", "/a;b", "*", "http://h/a", "/a\\b", "/a:b"] {
+            let Ok(uri) = trick.parse::<http::Uri>() else { continue };
+            assert_eq!(target(&uri.to_string()), Err(HeadRejection::Target), "{trick}");
+        }
+        assert_eq!(target(&format!("/{}", "a".repeat(TARGET_MAX))), Err(HeadRejection::Target));
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        let host = |version, target: &str, hosts: &[(&str, &[u8])]| verdict(version, target, hosts);
+        let refused = Err(HeadRejection::Host);
+        assert_eq!(host(Version::HTTP_11, "/", &[]), refused);
+        assert_eq!(host(Version::HTTP_11, "/", &[HOST_OK, HOST_OK]), refused);
+        for bad in [&b""[..], b"a b", b"a,b", b"user@a", b"a/b"] {
+            assert_eq!(host(Version::HTTP_11, "/", &[("host", bad)]), refused);
+        }
+        assert_eq!(host(Version::HTTP_2, "https://hpc.example.org/", &[]), Ok(()));
+        assert_eq!(host(Version::HTTP_2, "https://hpc.example.org/", &[HOST_OK]), Ok(()));
+        assert_eq!(host(Version::HTTP_2, "https://other.example.org/", &[HOST_OK]), refused);
+        assert_eq!(host(Version::HTTP_10, "/", &[HOST_OK]), Err(HeadRejection::Version));
+    }
+
+    #[test]
+    fn nothing_but_content_length_cuts_a_message() {
+        for (name, value) in [
+            ("transfer-encoding", &b"chunked"[..]),
+            ("transfer-encoding", b"identity"),
+            ("trailer", b"x"),
+            ("upgrade", b"websocket"),
+            ("upgrade", b"h2c"),
+            ("http2-settings", b"AAMAAABkAARAAAAAAAIAAAAA"),
+            ("content-encoding", b"gzip"),
+        ] {
+            assert_eq!(with(name, value), Err(HeadRejection::Framing(HeaderName::from_static(name))));
+        }
+        assert_eq!(with("content-length", b"2"), Err(HeadRejection::Repeated(CONTENT_LENGTH)));
+        assert_eq!(with("expect", b"200-ok"), Err(HeadRejection::Expectation));
+    }
+
+    #[test]
+    fn v09_values_are_visible_ascii() {
+        assert_eq!(with("x-any", b"a\tb c~"), Ok(()));
+        assert_eq!(with("x-any", b"\xc3\xa6"), Err(HeadRejection::Bytes(HeaderName::from_static("x-any"))));
+    }
+
+    #[test]
+    fn v31_connection_takes_nothing_back() {
+        assert_eq!(with("connection", b"close, x-absent"), Ok(()));
+        assert_eq!(with("connection", b"Host"), Err(HeadRejection::TakenBack(HOST)));
+        assert_eq!(with("connection", b"close, Content-Length"), Err(HeadRejection::TakenBack(CONTENT_LENGTH)));
+    }
+}

@@ -1,0 +1,255 @@
+//! From a listening socket to requests: how many connections there may be, from whom, and how long each may dawdle.
+//!
+//! Over TLS, HTTP/1.1 and HTTP/2 by ALPN; bare, HTTP/1.1 on the loop-back interface and nowhere else.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::ingress::{Client, Ingress};
+use super::patience::{PatientStream, Turns};
+use super::respond::Transport;
+use super::tls::H2;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after it failed, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The part of all connections that one address may have. Core is one address, and so is a flood.
+const EACH_PART: usize = 2;
+
+/// Longest head, in bytes: an intent of 16 KiB, Core's token and their names.
+const HEAD_MAX: usize = 32 * 1024;
+
+/// Header lines at most. Core sends seven.
+const HEADERS_MAX: usize = 64;
+
+/// What is buffered of a connection at most, in bytes: a head, and the part of a body that came with it.
+const BUFFER_MAX: usize = 2 * HEAD_MAX;
+
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+
+/// Streams that a client may reset before they were looked at (CVE-2023-44487), and that we may for its errors (CVE-2025-8671).
+const RESETS_MAX: usize = 32;
+
+/// Bytes of a body that a stream, and a connection, may send unasked.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How often a silent HTTP/2 client is asked whether it is there, and how long it has to answer.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// The connections there are. Bounded by `all`; an address is in `by_address` while it has one.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    each_max: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection's place.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// Places for that many connections.
+    pub(super) fn new(connections_max: usize) -> Arc<Self> {
+        let each_max = connections_max.div_ceil(EACH_PART);
+        Arc::new(Self { all: Arc::new(Semaphore::new(connections_max)), each_max, by_address: Mutex::default() })
+    }
+
+    /// Returns when no connection is left.
+    pub(super) async fn all_left(&self, connections_max: usize) {
+        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+        let _ = self.all.acquire_many(all).await; // an error would mean that the semaphore was closed, which nobody does
+    }
+
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = by_address.entry(address).or_default();
+        if *taken >= self.each_max {
+            return None;
+        }
+        *taken = taken.saturating_add(1);
+        Some(Place { places: Arc::clone(self), address, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_address = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = by_address.get_mut(&self.address) {
+            *taken = taken.saturating_sub(1);
+            if *taken == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What a listener serves connections with.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) places: Arc<Places>,
+    /// `None`: bare, and hence only for the loop-back interface.
+    pub(super) tls: Option<TlsAcceptor>,
+    /// Turns true when no further request is taken.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Accepts connections until told to stop.
+pub(super) async fn accept(listener: TcpListener, mut door: Door) {
+    let mut stop = door.stop.clone();
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => door.open(stream, from),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = told(&mut stop) => {}
+    }
+}
+
+/// Returns when told to stop, or when whoever could say so is gone.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Door {
+    fn open(&mut self, stream: TcpStream, from: SocketAddr) {
+        // Beyond its limits a connection is closed unread: to answer it would take what there is too little of.
+        let Some(place) = self.places.take(from.ip().to_canonical()) else {
+            tracing::debug!(%from, "too many connections");
+            return;
+        };
+        let door = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = door.serve(stream, from).await {
+                tracing::debug!(%from, %error, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+
+    async fn serve(self, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let address = from.ip();
+        match self.tls.clone() {
+            None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }).await,
+            Some(tls) => {
+                let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await;
+                let stream = handshake.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
+                let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+                let client = Client { address, transport: Transport::Tls };
+                if is_h2 { self.serve_http2(stream, client).await } else { self.serve_http1(stream, client).await }
+            }
+        }
+    }
+
+    pub(super) async fn serve_http1<S>(mut self, stream: S, client: Client) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = PatientStream::new(stream, Turns::OneByOne);
+        let patience = stream.patience();
+        let ingress = &self.ingress;
+        let service = service_fn(|request: Request<Incoming>| {
+            let answering = patience.answering();
+            async move {
+                let answer = ingress.answer(client, request).await;
+                drop(answering);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let mut http1 = http1::Builder::new();
+        // Heads have their time from `patience`, which tells an idle connection from a slow head.
+        http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
+        let mut connection = std::pin::pin!(http1.serve_connection(TokioIo::new(stream), service));
+        let outcome = tokio::select! {
+            biased;
+            outcome = connection.as_mut() => outcome,
+            () = told(&mut self.stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        outcome.map_err(|error| self.broke(error))
+    }
+
+    async fn serve_http2<S>(mut self, stream: S, client: Client) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = PatientStream::new(stream, Turns::Interleaved);
+        let patience = stream.patience();
+        let ingress = Arc::clone(&self.ingress);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
+            async move {
+                let answer = ingress.answer(client, request).await;
+                drop(answering);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(RESETS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(BUFFER_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_WITHIN);
+        let mut connection = std::pin::pin!(http2.serve_connection(TokioIo::new(stream), service));
+        let outcome = tokio::select! {
+            biased;
+            outcome = connection.as_mut() => outcome,
+            () = told(&mut self.stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        outcome.map_err(|error| self.broke(error))
+    }
+
+    /// Bytes that are no request leave their record too: hyper has answered them.
+    fn broke(&self, error: hyper::Error) -> io::Error {
+        if error.is_parse() {
+            self.ingress.record_no_request(&format!("head: {error}"));
+        }
+        io::Error::other(error)
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a request is not forwarded: whose fault it is, and how exactly.
+//!
+//! Three families that are never mixed: a rejection (the sender was wrong), no instance (nobody was), a failure (we broke).
+
+use countersign_keys::bind::BindRejection;
+use countersign_keys::core_token::CoreTokenRejection;
+use countersign_keys::intent::IntentRejection;
+use countersign_keys::policy::{PolicyRejection, SpendError};
+use countersign_keys::request::RequestRejection;
+use countersign_keys::time::ClockFailure;
+use countersign_keys::verify::Rejection;
+
+use super::body::BodyRejection;
+use super::deposits::DepositRejection;
+use super::directory::DirectoryFailure;
+use super::head::HeadRejection;
+use super::upstream::UpstreamFailure;
+use crate::clock::UnreadableClock;
+
+/// Why a request ends here.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Its head is a trick, or broken.
+    #[error("head: {0}")]
+    Head(#[from] HeadRejection),
+    /// Its body.
+    #[error("body: {0}")]
+    Body(#[from] BodyRejection),
+    /// What `keys` judges.
+    #[error(transparent)]
+    Rejection(#[from] Rejection),
+    /// A deposit.
+    #[error(transparent)]
+    Deposit(#[from] DepositRejection),
+    /// A page of another origin, or a browser that asks for more than there is.
+    #[error("cross-origin: {0}")]
+    CrossOrigin(&'static str),
+    /// A content type other than the one that the call takes.
+    #[error("not of the content type {0}")]
+    ContentType(&'static str),
+    /// Too many requests from that address, or of that user at a time.
+    #[error("too many requests of this address or user")]
+    TooMany,
+    /// It was permitted, but the user has no instance. Its intent is not used up.
+    #[error("permitted, but no instance of the user is up")]
+    NoInstance,
+    /// We broke.
+    #[error("failure: {0}")]
+    Failure(#[from] Failure),
+}
+
+/// How we broke. Nothing was forwarded, except where it says so.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server's word is missing.
+    #[error(transparent)]
+    Directory(#[from] DirectoryFailure),
+    /// The system's clock.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableClock),
+    /// The clock went back.
+    #[error(transparent)]
+    Clock(#[from] ClockFailure),
+    /// The audit log.
+    #[error("the audit log cannot be written")]
+    Audit(#[source] std::io::Error),
+    /// The instance, or the server's service endpoint.
+    #[error("upstream: {0}")]
+    Upstream(#[from] UpstreamFailure),
+    /// What is to be forwarded cannot be written as HTTP.
+    #[error("the request cannot be written for the upstream")]
+    Unwritable(#[from] http::Error),
+}
+
+/// Where `keys` has a stage, its rejection is one of [`Rejection`].
+macro_rules! stage {
+    ($($stage:ty),*) => {
+        $(impl From<$stage> for Refusal {
+            fn from(rejection: $stage) -> Self {
+                Self::Rejection(rejection.into())
+            }
+        })*
+    };
+}
+
+stage!(RequestRejection, CoreTokenRejection, IntentRejection, BindRejection, PolicyRejection, SpendError);
+
+/// And where there is a failure of ours, it is one of [`Failure`].
+macro_rules! broken {
+    ($($cause:ty),*) => {
+        $(impl From<$cause> for Refusal {
+            fn from(cause: $cause) -> Self {
+                Self::Failure(cause.into())
+            }
+        })*
+    };
+}
+
+broken!(DirectoryFailure, UnreadableClock, ClockFailure, http::Error);
+
+impl From<UpstreamFailure> for Refusal {
+    fn from(failure: UpstreamFailure) -> Self {
+        Self::Failure(failure.into())
+    }
+}

@@ -1,0 +1,245 @@
+//! A whole gateway under test: real sockets on both sides, raw bytes in, and an upstream that writes down every byte it sees.
+//!
+//! The server's part of the control line is played by a table; time is the system's, except where a test says otherwise.
+
+#![cfg(test)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+mod connections;
+mod corpus;
+mod deposit;
+mod lanes;
+mod over_tls;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign_keys::call::CallTable;
+use countersign_keys::core_token::{CoreKey, CoreTokens};
+use countersign_keys::identity::{Origin, ProviderId, Uid};
+use countersign_keys::keyring::KeyState;
+use countersign_keys::policy::Policy;
+use countersign_portal::{Answer, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{mpsc, watch};
+
+use super::body::BodyRoom;
+use super::catalogue::Catalogue;
+use super::cors::Cors;
+use super::crowd::Crowd;
+use super::deposits::Deposits;
+use super::directory::Directory;
+use super::fair::Fair;
+use super::ingress::Ingress;
+use super::listen::{self, Door, Places};
+use super::request_id::RequestIds;
+use super::scene::{ORIGIN, Signer, terms};
+use super::upstream::Upstreams;
+use crate::audit::DecisionLog;
+use crate::clock::Clock;
+use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress};
+use crate::journal::Journal;
+
+/// What the upstream answers.
+const UPSTREAM_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\nx-inner: no\r\nset-cookie: no\r\n\r\n{\"ok\":true}";
+
+/// Core's page, as the tests' configuration has it.
+const CORE_ORIGIN: &str = "https://cloud.sdu.dk";
+
+/// Connections at a time.
+const PLACES: usize = 32;
+
+/// One Core for all trials: RSA keys take long to make.
+static CORE_KEYS: std::sync::LazyLock<Arc<CoreKeys>> =
+    std::sync::LazyLock::new(|| Arc::new(CoreKeys::generate("hpc").unwrap()));
+
+/// A gateway, its neighbours, and everything that they saw.
+struct Trial {
+    directory: tempfile::TempDir,
+    core: Core,
+    alice: Arc<Mutex<Signer>>,
+    ingress: Arc<Ingress>,
+    door: Door,
+    /// Every byte that went upstream.
+    seen: Arc<Mutex<Vec<u8>>>,
+    /// Whether the server knows of an instance.
+    instance_is_up: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+}
+
+impl Trial {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for name in ["instance.sock", "service.sock"] {
+            let listener = UnixListener::bind(directory.path().join(name)).unwrap();
+            tokio::spawn(serve_upstream(listener, Arc::clone(&seen)));
+        }
+        let (alice, instance_is_up) = (Arc::new(Mutex::new(Signer::new("alice"))), Arc::new(AtomicBool::new(true)));
+        let (say, asked) = mpsc::channel(64);
+        let known = Arc::new(Directory::new(say));
+        let socket = directory.path().join("instance.sock");
+        tokio::spawn(answer(asked, Arc::clone(&known), Arc::clone(&alice), Arc::clone(&instance_is_up), socket));
+        let ingress = Arc::new(ingress(&directory, known));
+        let (stop, stopping) = watch::channel(false);
+        let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(listen::accept(listener, door.clone()));
+        let core = core_at(Endpoint::plain(address));
+        Self { directory, core, alice, ingress, door, seen, instance_is_up, stop }
+    }
+
+    /// A Core of today, which drops the intent.
+    fn dropping_core(&self) -> Core {
+        core_at(self.core.endpoint().clone()).with_forwarding(IntentForwarding::Dropped)
+    }
+
+    fn sign(&self, deed: &Deed) -> String {
+        let alice = self.alice.lock().unwrap();
+        Intent::of(ORIGIN, "alice", deed, countersign_portal::now()).unwrap().sign(&alice.key).unwrap()
+    }
+
+    /// A good request as bytes, its head open for more lines.
+    fn good_head(&self, deed: &Deed) -> (String, Bytes) {
+        let body = deed.body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap();
+        let username = self.alice.lock().unwrap().username.to_header();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: hpc.example.org\r\nAuthorization: Bearer {}\r\nUcloud-Username: {}\r\nUCloud-Signed-Intent: {}\r\nContent-Length: {}\r\n",
+            self.core.path(deed.operation()),
+            self.core.token().unwrap(),
+            username,
+            self.sign(deed),
+            body.len(),
+        );
+        (head, body)
+    }
+
+    /// Sends bytes and reads what comes until the gateway closes.
+    async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.core.endpoint().origin().trim_start_matches("http://")).await.unwrap();
+        // The gateway may have answered and closed before all of it is written.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(Duration::from_secs(5), reading).await.expect("the gateway ends the connection");
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn upstream_saw(&self) -> String {
+        String::from_utf8(self.seen.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The last decision's verdict and reason.
+    fn last_decision(&self) -> (String, String) {
+        let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn decisions(&self) -> usize {
+        std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap().lines().count()
+    }
+
+    /// What the server does when a key is revoked.
+    fn revoke(&self) {
+        let ended = {
+            let mut alice = self.alice.lock().unwrap();
+            alice.record.state = KeyState::Revoked;
+            Ended::Key { username: alice.record.owner.clone(), kid: alice.record.kid }
+        };
+        self.ingress.directory.forget(&ended);
+    }
+}
+
+fn core_at(endpoint: Endpoint) -> Core {
+    Core::new(Arc::clone(&CORE_KEYS), endpoint).with_origin(CORE_ORIGIN).with_retry_pause(Duration::from_millis(10))
+}
+
+fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
+    let provider = ProviderId::parse("hpc").unwrap();
+    let calls = Arc::new(CallTable::new(&provider, &[]).unwrap());
+    Journal::create(directory.path()).unwrap();
+    let clock = Clock::System;
+    let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
+    let service = InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")) };
+    Ingress {
+        core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
+        policy: Policy { terms: terms(), step_up: std::collections::BTreeSet::new() },
+        directory: known,
+        journal,
+        clock,
+        deposits: Deposits::default(),
+        deposit_wait: Duration::from_millis(200),
+        upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
+        server: Arc::new(service),
+        audit: DecisionLog::open(&directory.path().join("decisions.jsonl")).unwrap(),
+        body_max: 64 * 1024,
+        bodies: BodyRoom::new(),
+        crowd: Crowd::new(),
+        fair: Fair::default(),
+        cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
+        catalogue: Catalogue::new(&calls).unwrap(),
+        ids: RequestIds::new().unwrap(),
+        provider,
+        calls,
+    }
+}
+
+/// Answers the gateway's questions as the server would.
+async fn answer(
+    mut asked: mpsc::Receiver<FromGateway>,
+    known: Arc<Directory>,
+    alice: Arc<Mutex<Signer>>,
+    instance_is_up: Arc<AtomicBool>,
+    socket: PathBuf,
+) {
+    while let Some(message) = asked.recv().await {
+        let FromGateway::Ask { id, question } = message else { continue };
+        let alice = alice.lock().unwrap().record.clone();
+        let answer = match question {
+            Question::Key { username, kid } if username == alice.owner && kid == alice.kid => {
+                line::Answer::Keys { keys: vec![alice] }
+            }
+            Question::Key { .. } | Question::KeysV1 { .. } => line::Answer::Keys { keys: Vec::new() },
+            Question::Instance { .. } => {
+                let socket = SocketAddress::Unix(socket.clone());
+                let instance = InstanceAddress { uid: None, socket };
+                line::Answer::Instance { instance: instance_is_up.load(Ordering::SeqCst).then_some(instance) }
+            }
+        };
+        known.hear(id, answer);
+    }
+}
+
+/// Writes down what comes, and answers every request the same.
+async fn serve_upstream(listener: UnixListener, seen: Arc<Mutex<Vec<u8>>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let seen = Arc::clone(&seen);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 512 * 1024];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                seen.lock().unwrap().extend_from_slice(&buffer[..length]);
+                let _ = stream.write_all(UPSTREAM_ANSWER.as_bytes()).await;
+            }
+        });
+    }
+}
+
+/// A request that no library of Core's would make.
+fn plain_request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::from(body.to_owned())).unwrap()
+}
+
+fn verdict(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.error_code())
+}

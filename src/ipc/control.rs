@@ -1,0 +1,139 @@
+//! The line between the server and its gateway: one JSON message a line over a socket pair.
+//!
+//! The gateway can ask for a key or an instance and nothing more: no message here adds a key, a mapping or an
+//! instance. The server can push what has ended, and the gateway says when it has taken note (P6).
+
+use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::keyring::KeyRecord;
+use serde::{Deserialize, Serialize};
+
+/// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of them
+/// (version 1) with their frame are under 10 KiB.
+pub(crate) const LINE_MAX: usize = 64 * 1024;
+
+/// What the gateway says to the server.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FromGateway {
+    /// Asks something; the server answers with the same `id`.
+    Ask {
+        /// Chosen by the gateway, unique among its open questions.
+        id: u64,
+        /// The question.
+        question: Question,
+    },
+    /// Everything up to this notice has been acted on.
+    Noted {
+        /// The notice's number.
+        notice: u64,
+    },
+    /// The gateway serves its listening sockets.
+    Ready,
+}
+
+/// What the gateway may ask.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Question {
+    /// The user's key of this id.
+    Key {
+        /// The key's owner.
+        username: Username,
+        /// The key's id.
+        kid: KeyId,
+    },
+    /// The user's version 1 keys: at most four.
+    KeysV1 {
+        /// The keys' owner.
+        username: Username,
+    },
+    /// The instance that serves this user, if one is up.
+    Instance {
+        /// The user.
+        username: Username,
+    },
+}
+
+/// What the server says to the gateway.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FromServer {
+    /// Answers the question of this `id`.
+    Answer {
+        /// The question's number.
+        id: u64,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Tells of something that has ended; the gateway replies [`FromGateway::Noted`].
+    Notice {
+        /// Numbered from 1, without gaps.
+        notice: u64,
+        /// What has ended.
+        ended: Ended,
+    },
+    /// Finish what is under way and exit.
+    Stop,
+}
+
+/// An answer. Absence is an answer; a server that cannot tell says [`Answer::Failed`], and the request is
+/// refused as unavailable (P8).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Answer {
+    /// The keys found: none, one, or up to four of version 1.
+    Keys {
+        /// In any state: the gateway judges state and expiry itself.
+        keys: Vec<KeyRecord>,
+    },
+    /// Where the user's instance listens, if one is up and ready.
+    Instance {
+        /// `None`: no instance is up.
+        instance: Option<InstanceAddress>,
+    },
+    /// The server could not find out.
+    Failed,
+}
+
+/// Where an instance listens.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InstanceAddress {
+    /// The account that the instance runs as; `None` for one that the configuration names.
+    pub(crate) uid: Option<Uid>,
+    /// Its socket.
+    pub(crate) socket: SocketAddress,
+}
+
+/// A listening socket of ours.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SocketAddress {
+    /// A Unix socket's path.
+    Unix(std::path::PathBuf),
+    /// A loop-back address.
+    Tcp(std::net::SocketAddr),
+}
+
+/// What is no longer so.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "ended", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Ended {
+    /// A key was revoked, or changed in any way: forget what was remembered of it.
+    Key {
+        /// The key's owner.
+        username: Username,
+        /// The key's id.
+        kid: KeyId,
+    },
+    /// Nothing that was remembered of this user holds: keys, mapping, instance.
+    User {
+        /// The user.
+        username: Username,
+    },
+    /// The user's instance is gone.
+    Instance {
+        /// The user.
+        username: Username,
+    },
+}

@@ -1,0 +1,58 @@
+//! Who is at the other end of a Unix socket: asked of the kernel, never of the peer.
+
+use countersign_keys::identity::Uid;
+use nix::sys::socket::{getsockopt, sockopt};
+use std::os::fd::AsFd;
+
+/// The process that connected, as it was at that moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Peer {
+    /// Its effective uid.
+    pub(crate) uid: Uid,
+    /// Its effective gid.
+    pub(crate) gid: u32,
+    /// Its process id; for logs alone, since ids are used again.
+    pub(crate) pid: i32,
+}
+
+impl Peer {
+    /// Reads `SO_PEERCRED` of a connected Unix socket.
+    pub(crate) fn of(socket: &impl AsFd) -> Result<Self, UnknownPeer> {
+        let credentials = getsockopt(socket, sockopt::PeerCredentials)?;
+        Ok(Self { uid: Uid(credentials.uid()), gid: credentials.gid(), pid: credentials.pid() })
+    }
+}
+
+/// The kernel does not say who the peer is: nothing is answered.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot tell who is at the other end of the socket")]
+pub(crate) struct UnknownPeer(#[from] nix::Error);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn both_ends_of_a_pair_are_this_process() {
+        let (one, other) = UnixStream::pair().unwrap();
+        for end in [&one, &other] {
+            let peer = Peer::of(end).unwrap();
+            assert_eq!(peer.uid, Uid(nix::unistd::geteuid().as_raw()));
+            assert_eq!(peer.gid, nix::unistd::getegid().as_raw());
+            assert_eq!(peer.pid, nix::unistd::getpid().as_raw());
+        }
+    }
+
+    #[test]
+    fn a_tcp_socket_has_no_peer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // Linux answers the option on TCP with pid 0 and uid -1: either way nobody's uid.
+        if let Ok(peer) = Peer::of(&stream) {
+            assert_eq!(peer.uid, Uid(u32::MAX));
+        }
+    }
+}

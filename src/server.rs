@@ -1,0 +1,337 @@
+//! IM/Server: who is connected to which account, with which keys, and which instances run.
+//!
+//! Runs as an account of its own, never as root (P10), alone in its state directory. It makes every listening socket, starts the
+//! gateway and the instances, and believes none of them more than it must: the gateway can only ask, an
+//! instance is known by its uid.
+
+pub(crate) mod account;
+mod answer;
+mod approval;
+mod callers;
+#[cfg(test)]
+mod connection_tests;
+mod control_line;
+mod core_calls;
+#[cfg(test)]
+mod core_tests;
+mod endpoints;
+mod gateway_process;
+#[cfg(test)]
+mod harness;
+mod instances;
+mod integration;
+mod launch;
+mod listed;
+mod mapper;
+mod notices;
+mod oracle;
+mod outbox;
+mod page;
+mod place;
+mod products;
+mod record;
+mod tickets;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign_keys::core_token::CoreTokens;
+use countersign_keys::store::StoreFailure;
+use countersign_keys::store::registry::{Registry, Sharing};
+use countersign_keys::store::sled_store::SledStore;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::Backlog;
+use nix::sys::stat::{Mode, umask};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+
+use self::account::Accounts;
+use self::core_calls::{CoreCalls, CoreFailure};
+use self::gateway_process::GatewayProcess;
+use self::instances::Instances;
+use self::launch::Launcher;
+use self::notices::{Notice, Notices};
+use self::oracle::StoreOracle;
+use self::place::{PlaceFailure, StateDirectory};
+use crate::audit::DecisionLog;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, InstanceListen, Launch};
+use crate::ipc::control::Ended;
+use crate::journal::Journal;
+use crate::log::Chain;
+
+/// The key store of this server.
+type Records = Registry<SledStore>;
+
+/// Threads for what does not wait. Signatures are the gateway's work; there is little to do here.
+const THREADS: usize = 2;
+
+/// Threads for what waits for the disk or the account database, at most.
+const WAITING_THREADS_MAX: usize = 16;
+
+/// Connections that wait in the kernel while a gateway is replaced; the kernel's own limit is 4096.
+const BACKLOG: i32 = 4_096;
+
+/// How often tickets that are long past are forgotten.
+const SWEEP: Duration = Duration::from_secs(300);
+
+/// How long instances may take to notice that the server stops. They exit with the broken line in any case.
+const STOP_GRACE: Duration = Duration::from_millis(300);
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerFailure {
+    /// It was started as root.
+    #[error("countersign server does not run as root: start it as the account that owns its state directory")]
+    Root,
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A directory or socket.
+    #[error(transparent)]
+    Place(#[from] PlaceFailure),
+    /// The key store.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What it takes to call Core.
+    #[error("Core cannot be called")]
+    Core(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system.
+    #[error("the system does not let the server start")]
+    System(#[from] io::Error),
+}
+
+/// What every part of the server works with.
+struct Server {
+    config: Config,
+    clock: Clock,
+    accounts: Accounts,
+    records: Arc<Records>,
+    instances: Arc<Instances>,
+    notices: Notices,
+    /// What was decided (P9).
+    decisions: DecisionLog,
+    /// Core's verified tokens; locked for a lookup and never across a wait.
+    core_tokens: Mutex<CoreTokens>,
+    /// Says that Core has something new to hear.
+    errands: Arc<Notify>,
+    /// Counts the changes of connections, for whoever waits for one.
+    changes: watch::Sender<u64>,
+    /// Turns true when the server stops.
+    stop: watch::Sender<bool>,
+}
+
+/// Runs the server until it is told to stop. Nothing is read before it is known not to be root.
+///
+/// # Errors
+/// What keeps it from running.
+pub(crate) fn run(config_file: &Path) -> Result<(), ServerFailure> {
+    refuse_root()?;
+    umask(Mode::from_bits_truncate(0o077));
+    let config = Config::load(config_file)?;
+    let state = StateDirectory::claim(&config.state)?;
+    limit_resources();
+    if !config.state.store().exists() {
+        lay_out_replay_log(&config.state.replay());
+    }
+    let records = Arc::new(Registry::new(SledStore::open(&config.state.store())?));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(WAITING_THREADS_MAX)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config, &state, records))
+}
+
+async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) -> Result<(), ServerFailure> {
+    let program = std::env::current_exe()?;
+    let listeners = listen_for_gateway(&config)?;
+    let everybody = place::listen_to_everybody(&config.ipc)?;
+    let service = place::listen_privately(&config.state.service_socket())?;
+    let service_port = listen_on_service_port(&config)?;
+    let core = core_calls(&config)?;
+    let launcher =
+        Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
+    let (notices, notice_receiver) = notices::notices();
+    let (instances, gone) = Instances::new(launcher);
+    let server = Arc::new(Server {
+        decisions: state.decisions()?,
+        core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
+        clock: Clock::System,
+        accounts: Accounts::System,
+        records,
+        instances,
+        notices,
+        errands: Arc::default(),
+        changes: watch::Sender::new(0),
+        stop: watch::Sender::new(false),
+        config,
+    });
+    let gateway = GatewayProcess { program, config: server.config.file.clone(), listeners };
+    let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, notice_receiver));
+    tokio::spawn(endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
+    tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
+    if let Some(listener) = service_port {
+        tokio::spawn(endpoints::serve_gateway_over_tcp(Arc::clone(&server), listener));
+    }
+    tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
+    tokio::spawn(sweep(Arc::clone(&server)));
+    match core {
+        Some(core) => {
+            tokio::spawn(tell_core(Arc::clone(&server), core));
+        }
+        None => tracing::warn!("core.refresh_token is not set: Core is not told of connections"),
+    }
+    told_to_stop().await?;
+    tracing::info!("stopping");
+    server.stop.send_replace(true);
+    server.instances.stop_all();
+    let _ = supervised.await;
+    tokio::time::sleep(STOP_GRACE).await;
+    Ok(())
+}
+
+/// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay log begins empty instead of refusing
+/// what was issued before it (P4). If that fails the gateway does refuse it, for some seconds, and nothing else is lost.
+fn lay_out_replay_log(directory: &Path) {
+    if let Err(failure) = place::private_directory(directory) {
+        tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
+    } else if let Err(failure) = Journal::create(directory) {
+        tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
+    }
+}
+
+fn refuse_root() -> Result<(), ServerFailure> {
+    let is_root = nix::unistd::geteuid().is_root() || nix::unistd::getuid().is_root();
+    if is_root { Err(ServerFailure::Root) } else { Ok(()) }
+}
+
+/// No core file, which could have secrets in it (V62), of this process or of any that it starts; and as many descriptors as
+/// may be, since every connection and every instance takes one. A limit that stays as it was is not fatal.
+fn limit_resources() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        tracing::warn!(%error, "core files cannot be forbidden");
+    }
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+fn listen_for_gateway(config: &Config) -> Result<Vec<TcpListener>, ServerFailure> {
+    let listen = |address: &SocketAddr| {
+        let listener = TcpListener::bind(address)?;
+        nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+        Ok(listener)
+    };
+    let listen =
+        |address: &SocketAddr| listen(address).map_err(|source| ServerFailure::Listen { address: *address, source });
+    config.gateway.listen.iter().map(listen).collect()
+}
+
+/// Where instances have ports, the first is the server's own.
+fn listen_on_service_port(config: &Config) -> Result<Option<tokio::net::TcpListener>, ServerFailure> {
+    let InstanceListen::Tcp { first_port } = config.instances.listen else {
+        return Ok(None);
+    };
+    let address = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, first_port));
+    let listener = TcpListener::bind(address).map_err(|source| ServerFailure::Listen { address, source })?;
+    listener.set_nonblocking(true)?;
+    Ok(Some(tokio::net::TcpListener::from_std(listener)?))
+}
+
+fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::UnixListener::from_std(listener)
+}
+
+fn core_calls(config: &Config) -> Result<Option<CoreCalls>, ServerFailure> {
+    let core = &config.core;
+    let Some(refresh_token) = core.refresh_token.clone() else {
+        return Ok(None);
+    };
+    let calls = CoreCalls::new(core.origin.clone(), refresh_token, &core.ca)
+        .map_err(|failure: CoreFailure| ServerFailure::Core(failure.into()))?;
+    Ok(Some(calls))
+}
+
+async fn supervise(server: Arc<Server>, gateway: GatewayProcess, notices: mpsc::Receiver<Notice>) {
+    let stop = server.stop.subscribe();
+    gateway_process::supervise(gateway, StoreOracle::new(server), notices, stop).await;
+}
+
+async fn tell_core(server: Arc<Server>, core: CoreCalls) {
+    let (records, wake) = (Arc::clone(&server.records), Arc::clone(&server.errands));
+    outbox::run(records, core, server.clock.clone(), wake, || server.changed()).await;
+}
+
+/// The gateway forgets where an instance was as soon as it is gone.
+async fn tell_of_gone_instances(
+    server: Arc<Server>,
+    mut gone: mpsc::UnboundedReceiver<countersign_keys::identity::Uid>,
+) {
+    while let Some(uid) = gone.recv().await {
+        match server.records.usernames(uid) {
+            Ok(usernames) => {
+                for username in usernames {
+                    server.notices.tell(Ended::Instance { username }).await;
+                }
+            }
+            Err(failure) => log_failure("the gateway cannot be told of an instance's end", &failure),
+        }
+    }
+}
+
+async fn sweep(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let (records, now) = (Arc::clone(&server.records), server.clock.now());
+        let swept = answer::apart(move || Ok(records.forget_tickets(now?)?)).await;
+        if let Ok(forgotten @ 1..) = swept {
+            tracing::debug!(forgotten, "tickets forgotten");
+        }
+    }
+}
+
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+impl Server {
+    /// Wakes whoever waits for a change of a connection.
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether several users may share an account: only where no instance is launched.
+    const fn sharing(&self) -> Sharing {
+        match self.config.instances.launch {
+            Launch::Sudo => Sharing::OneUser,
+            Launch::Static(_) => Sharing::SeveralUsers,
+        }
+    }
+}
+
+/// Logs a failure with all of its causes.
+fn log_failure(what: &str, failure: &(dyn std::error::Error + 'static)) {
+    tracing::error!(cause = %Chain(failure), "{what}");
+}

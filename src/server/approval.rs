@@ -1,0 +1,328 @@
+//! What accounts of this machine do about their own connections and keys, over the socket that everybody may use.
+//!
+//! Who asks is the peer's uid and nothing else. It approves for itself alone; administrators may end, and begin
+//! nothing: a key is activated by the account that pinned it, or not at all (P2, P3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_keys::enrolment::{Code, Ticket};
+use countersign_keys::identity::{Uid, Username};
+use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
+use countersign_keys::store::records::{Begun, TicketState};
+use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Sharing};
+use countersign_keys::time::Timestamp;
+
+use super::account::{Account, AccountRejection};
+use super::answer::{Refusal, apart};
+use super::record::Deed;
+use super::tickets::{begin, page_url, refusal};
+use super::{Server, mapper};
+use crate::config::{Launch, Mapper, V1};
+use crate::ipc::control::Ended;
+use crate::ipc::messages::{
+    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
+    Start, Started,
+};
+
+/// The longest name of a key, in bytes.
+const KEY_NAME_MAX: usize = 64;
+
+/// Describes the offer that a code names, after everything that would keep this uid from approving it.
+pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {
+    let now = server.clock.now()?;
+    let code = parse_code(&find.code)?;
+    account_of(server, uid, None).await?;
+    let ticket = server.records.ticket_of_code(&code, now).map_err(refusal)?;
+    ticket.may_approve(uid, now).map_err(|rejection| refusal(NotChanged::Rejected(rejection)))?;
+    refuse_other_mapping(server, uid, &ticket.username)?;
+    refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
+    offer_message(server, &ticket, now)
+}
+
+/// Approves it: from here on the key is active, and Core will be told.
+pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) -> Result<Approved, Refusal> {
+    let now = server.clock.now()?;
+    let code = parse_code(&approve.code)?;
+    parse_key(&approve.instance_key, Algorithm::Es256)?;
+    let account = account_of(server, uid, Some(approve.account)).await?;
+    let ticket = server.records.ticket_of_code(&code, now).map_err(refusal)?;
+    let offer = ticket.may_approve(uid, now).map_err(|rejection| refusal(NotChanged::Rejected(rejection)))?;
+    refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
+    let expires = now.plus(server.config.intent.key_lifetime_s);
+    let new = NewConnection {
+        key: KeyRecord { created: now, expires, ..offer.key.clone() },
+        uid,
+        account: account.name,
+        instance_key: approve.instance_key,
+        sharing: server.sharing(),
+    };
+    let (username, kid) = (new.key.owner.clone(), new.key.kid);
+    let note = format!("account {}", new.account);
+    server.record(&Deed {
+        username: Some(&username),
+        kid: Some(kid),
+        note: Some(&note),
+        ..Deed::of(&asker(uid), ipc::CONNECT_APPROVE)
+    })?;
+    let records = Arc::clone(&server.records);
+    apart(move || records.approve(&code, &new, now).map_err(refusal)).await?;
+    tracing::info!(%username, %uid, %kid, "connection approved");
+    // A gateway may remember that there was no such key.
+    server.notices.tell(Ended::Key { username: username.clone(), kid }).await;
+    server.errands.notify_one();
+    server.changed();
+    Ok(Approved { username, kid, uid, key_expires: expires })
+}
+
+/// Begins a connection here, for this uid alone.
+pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Result<Started, Refusal> {
+    account_of(server, uid, None).await?;
+    refuse_other_mapping(server, uid, &start.username)?;
+    refuse_mapped_elsewhere(server, uid, &start.username).await?;
+    let (asker, bound_to) = (asker(uid), Some(uid));
+    let deed = Deed::of(&asker, ipc::CONNECT_START);
+    let ticket = begin(server, &deed, start.username, Begun::AtTheCentre, bound_to).await?;
+    let text = ticket.text.expose();
+    Ok(Started { url: format!("{}#{text}", page_url(server)), ticket: text.clone(), until: ticket.until })
+}
+
+/// Waits until something has come of a ticket that this uid began.
+pub(super) async fn wait_for_offer(server: &Arc<Server>, uid: Uid, wait: Await) -> Result<Awaited, Refusal> {
+    let unknown = || Refusal::not_found("no such connection has been begun, or it was long ago");
+    let hash = Ticket::parse(&wait.ticket).map_err(|_malformed| unknown())?.hash();
+    let mut changes = server.changes.subscribe();
+    let mut stop = server.stop.subscribe();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(POLL_MAX_S);
+    loop {
+        changes.mark_unchanged();
+        let now = server.clock.now()?;
+        let ticket = server.records.ticket(&hash, now).map_err(refusal)?;
+        if ticket.bound_to != Some(uid) || ticket.begun != Begun::AtTheCentre {
+            return Err(unknown());
+        }
+        match &ticket.state {
+            TicketState::Open => {}
+            TicketState::Offered { .. } => return Ok(Awaited::Offered { offer: offer_message(server, &ticket, now)? }),
+            TicketState::Approved { .. } => return Ok(Awaited::Approved),
+            TicketState::Dead { why } => return Ok(Awaited::Dead { why: *why }),
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(Awaited::Open),
+            () = tokio::time::sleep_until(deadline) => return Ok(Awaited::Open),
+        }
+    }
+}
+
+/// Ends connections: the caller's own, or as an administrator anybody's.
+pub(super) async fn remove(server: &Arc<Server>, uid: Uid, remove: Remove) -> Result<Removed, Refusal> {
+    let usernames = match remove.username {
+        Some(username) => vec![username],
+        None => server.records.usernames(uid)?,
+    };
+    if usernames.is_empty() {
+        return Err(registry_refusal(RegistryRejection::NotConnected));
+    }
+    for username in &usernames {
+        let authority = authority_over(server, uid, username)?;
+        server.disconnect(authority, username.clone(), &Deed::of(&asker(uid), ipc::CONNECT_REMOVE)).await?;
+    }
+    Ok(Removed { usernames })
+}
+
+/// Activates a key that the account has pinned already.
+pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Result<Empty, Refusal> {
+    let now = server.clock.now()?;
+    account_of(server, uid, None).await?;
+    let owner = one_user(server, uid, add.username)?;
+    let key = parse_key(&add.spki, add.algorithm)?;
+    if add.protocol == Protocol::V1 && (server.config.intent.v1 == V1::Refused || add.algorithm != Algorithm::Rs256) {
+        return Err(key_refused("keys of version 1 are RS256 keys, and taken only where intent.accept_v1 is set"));
+    }
+    if add.expires <= now || add.expires > now.plus(server.config.intent.key_lifetime_s) {
+        return Err(key_refused("the key's end is not between now and the longest lifetime that is configured"));
+    }
+    let name = key_name(&add.name)?;
+    let record = KeyRecord::new(owner, add.kid, &key, add.protocol, (now, add.expires), name);
+    let (username, kid) = (record.owner.clone(), record.kid);
+    server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_ADD) })?;
+    let records = Arc::clone(&server.records);
+    apart(move || records.add_key(uid, &record).map_err(not_changed)).await?;
+    tracing::info!(%username, %uid, %kid, "key added");
+    server.notices.tell(Ended::Key { username, kid }).await;
+    server.changed();
+    Ok(Empty {})
+}
+
+/// Revokes a key, and returns when no gateway honours it any more (P6).
+pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke) -> Result<Empty, Refusal> {
+    let username = match revoke.username {
+        Some(username) => username,
+        None => one_user(server, uid, None)?,
+    };
+    let authority = authority_over(server, uid, &username)?;
+    let (records, user, kid) = (Arc::clone(&server.records), username.clone(), revoke.kid);
+    server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_REVOKE) })?;
+    apart(move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
+    tracing::info!(%username, by = %uid, %kid, "key revoked");
+    server.notices.tell(Ended::Key { username, kid }).await;
+    server.changed();
+    Ok(Empty {})
+}
+
+/// Who asks, as the log of decisions names them.
+pub(super) fn asker(uid: Uid) -> String {
+    format!("uid-{uid}")
+}
+
+/// Whether a uid administers this server: root, or the server's own account.
+pub(super) fn is_administrator(uid: Uid) -> bool {
+    uid.0 == 0 || uid.0 == nix::unistd::geteuid().as_raw()
+}
+
+/// What somebody is told whose change the rules do not allow.
+pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
+    let why = rejection.to_string();
+    match rejection {
+        RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
+        RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
+            Refusal::conflict("MAPPED_OTHERWISE", format!("{why}: `countersign connect remove` comes first"))
+        }
+        RegistryRejection::TooManyKeys => Refusal::too_many(why),
+        RegistryRejection::KeyExists => Refusal::conflict("KEY_REFUSED", why),
+    }
+}
+
+/// The user that is meant: the one named, if connected to this uid, or the only one that is.
+pub(super) fn one_user(server: &Server, uid: Uid, named: Option<Username>) -> Result<Username, Refusal> {
+    let mut own = server.records.usernames(uid)?;
+    if let Some(named) = named {
+        own.retain(|username| *username == named);
+    }
+    match own.as_slice() {
+        [username] => Ok(username.clone()),
+        [] => Err(registry_refusal(RegistryRejection::NotConnected)),
+        _ => Err(Refusal::bad_request("this account is connected to several UCloud users: name one")),
+    }
+}
+
+/// An account's authority over its own users; an administrator's over all others.
+pub(super) fn authority_over(server: &Server, uid: Uid, username: &Username) -> Result<Authority, Refusal> {
+    let is_own = server.records.usernames(uid)?.contains(username);
+    Ok(if is_administrator(uid) && !is_own { Authority::Administrator } else { Authority::Account(uid) })
+}
+
+/// The same, or that the store failed.
+pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal {
+    match not_changed {
+        NotChanged::Rejected(rejection) => registry_refusal(rejection),
+        NotChanged::Failed(failure) => failure.into(),
+    }
+}
+
+fn parse_code(typed: &str) -> Result<Code, Refusal> {
+    Code::parse(typed).map_err(|rejection| Refusal::bad_request(rejection.to_string()))
+}
+
+fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusal> {
+    let der = STANDARD.decode(spki).map_err(|_malformed| key_refused("the key is not base64"))?;
+    VerificationKey::from_spki_der(&der, algorithm).map_err(|rejection| key_refused(rejection.to_string()))
+}
+
+fn key_refused(why: impl Into<String>) -> Refusal {
+    Refusal { code: "KEY_REFUSED", ..Refusal::bad_request(why) }
+}
+
+/// The name of a key, as its owner or browser gave it.
+pub(super) fn key_name(name: &str) -> Result<String, Refusal> {
+    if name.is_empty() || name.len() > KEY_NAME_MAX || name.chars().any(char::is_control) {
+        return Err(key_refused(format!("a key's name has 1 to {KEY_NAME_MAX} bytes and no control characters")));
+    }
+    Ok(name.to_owned())
+}
+
+/// The caller's account, checked. Where instances are launched, the server's own account has none: whoever took
+/// it over must not be able to act as anybody (P3). Where none is launched an account only owns its keys, and any but root's will do.
+async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Result<Account, Refusal> {
+    let uid_min = server.config.instances.uid_min;
+    let is_launched = server.config.instances.launch == Launch::Sudo;
+    if is_launched && uid.0 == nix::unistd::geteuid().as_raw() {
+        return Err(Refusal::forbidden("ACCOUNT_REFUSED", "the server's own account has no instance"));
+    }
+    if !is_launched && uid.0 != 0 {
+        let name = apart(move || Ok(Account::name_of(uid))).await?;
+        return Ok(Account { uid, name: name.or(expected).unwrap_or_else(|| uid.to_string()) });
+    }
+    let accounts = server.accounts.clone();
+    apart(move || {
+        accounts.check(uid, expected.as_deref(), uid_min).map_err(|rejection| match rejection {
+            AccountRejection::Database(_) => Refusal::failure(&rejection),
+            AccountRejection::Root
+            | AccountRejection::System { .. }
+            | AccountRejection::Nobody(_)
+            | AccountRejection::Unknown(_)
+            | AccountRejection::Ambiguous { .. }
+            | AccountRejection::Renamed { .. }
+            | AccountRejection::Locked { .. }
+            | AccountRejection::Shell { .. } => Refusal::forbidden("ACCOUNT_REFUSED", rejection.to_string()),
+        })
+    })
+    .await
+}
+
+/// Says early what the transaction of the approval would say, before anything is pinned.
+fn refuse_other_mapping(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
+    let connection = server.records.user(username)?.and_then(|user| user.connection);
+    if connection.is_some_and(|connection| connection.uid != uid) {
+        return Err(registry_refusal(RegistryRejection::UserMappedOtherwise));
+    }
+    let others = server.records.usernames(uid)?;
+    if server.sharing() == Sharing::OneUser && others.iter().any(|other| other != username) {
+        return Err(registry_refusal(RegistryRejection::AccountMappedOtherwise));
+    }
+    Ok(())
+}
+
+/// Where the site's own program maps users, approval comes from exactly the uid that it names.
+async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
+    let Mapper::Command { program, arguments } = &server.config.mapping.by else {
+        return Ok(());
+    };
+    let mapped = mapper::ask(program, arguments, username).await.map_err(|failure| Refusal::failure(&failure))?;
+    if mapped == uid {
+        return Ok(());
+    }
+    tracing::warn!(%username, %uid, %mapped, "the user mapper names another account");
+    Err(Refusal::forbidden("MAPPED_OTHERWISE", "this UCloud user belongs to another account at this centre"))
+}
+
+fn offer_message(
+    server: &Server,
+    ticket: &countersign_keys::store::records::Ticket,
+    now: Timestamp,
+) -> Result<Offer, Refusal> {
+    let TicketState::Offered { offer } = &ticket.state else {
+        return Err(Refusal::conflict("BAD_REQUEST", "no key was offered for this ticket"));
+    };
+    let key = offer.key.verification_key().map_err(|rejection| Refusal::failure(&rejection))?;
+    Ok(Offer {
+        code: offer.code.as_str().to_owned(),
+        ticket_hash: ticket.hash.into(),
+        username: ticket.username.clone(),
+        spki: offer.key.spki.clone(),
+        algorithm: offer.key.algorithm,
+        kid: offer.key.kid,
+        fingerprint: key.fingerprint(),
+        name: offer.key.name.clone(),
+        offered: offer.at,
+        address: offer.address.clone(),
+        begun: ticket.begun,
+        until: ticket.until,
+        key_expires: now.plus(server.config.intent.key_lifetime_s),
+        provider: server.config.provider.id.as_str().to_owned(),
+        origin: server.config.provider.origin.as_str().to_owned(),
+    })
+}

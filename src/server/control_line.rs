@@ -1,0 +1,253 @@
+//! The server's end of the line to its gateway: answers what it asks, tells it what has ended.
+//!
+//! One task reads the store, answers and tells, in that order and on one stream: an answer read before a key was
+//! revoked cannot arrive after the notice of it. The gateway can change nothing here.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::notices::{NOTE_MAX, Notice};
+use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question};
+
+/// Messages read and not yet answered. The gateway waits for its answers, so that there are as many as it has
+/// requests without a remembered key.
+const READ_AHEAD: usize = 64;
+
+/// How long the gateway may take to read what we write.
+const WRITE_MAX: Duration = NOTE_MAX;
+
+/// How a conversation ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hangup {
+    /// The gateway closed the line: it has exited.
+    #[error("the gateway closed the line")]
+    Closed,
+    /// It said what is no message.
+    #[error("the gateway said what is no message")]
+    Gibberish,
+    /// The line broke.
+    #[error("the line to the gateway broke")]
+    Broken(#[source] std::io::Error),
+    /// It did not read, or did not take note, in time.
+    #[error("the gateway did not take note in time")]
+    Deaf,
+    /// We were told to stop.
+    #[error("the server stops")]
+    Stopped,
+}
+
+/// What answers the gateway's questions, and hears that it is ready.
+pub(super) trait Oracle {
+    /// The answer, without waiting for anything but the store.
+    fn answer(&self, question: &Question) -> Answer;
+    /// The gateway serves its sockets.
+    fn gateway_is_ready(&self);
+}
+
+/// Converses until one side ends it. What comes back with the reason are the notices that were told and not
+/// noted: to be kept until this gateway is known to be dead. `notices` itself goes on to the next conversation.
+pub(super) async fn converse<S>(
+    stream: S,
+    oracle: &impl Oracle,
+    notices: &mut mpsc::Receiver<Notice>,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> (Hangup, OpenNotices)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (reader, mut writer) = tokio::io::split(stream);
+    let (heard, mut messages) = mpsc::channel(READ_AHEAD);
+    let listening = tokio::spawn(listen(reader, heard));
+    let mut open = OpenNotices::default();
+    let hangup = loop {
+        let deadline = open.deadline();
+        let outcome = tokio::select! {
+            biased;
+            () = &mut *stop => {
+                let _ = say(&mut writer, &FromServer::Stop).await;
+                Err(Hangup::Stopped)
+            }
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Err(Hangup::Deaf),
+            Some(notice) = notices.recv() => {
+                let message = open.number(notice);
+                say(&mut writer, &message).await
+            }
+            message = messages.recv() => match message {
+                Some(Ok(FromGateway::Ask { id, question })) => {
+                    let answer = oracle.answer(&question);
+                    say(&mut writer, &FromServer::Answer { id, answer }).await
+                }
+                Some(Ok(FromGateway::Noted { notice })) => {
+                    open.noted(notice);
+                    Ok(())
+                }
+                Some(Ok(FromGateway::Ready)) => {
+                    oracle.gateway_is_ready();
+                    Ok(())
+                }
+                Some(Err(hangup)) => Err(hangup),
+                None => Err(Hangup::Closed),
+            },
+        };
+        if let Err(hangup) = outcome {
+            break hangup;
+        }
+    };
+    listening.abort();
+    (hangup, open)
+}
+
+/// Notices that this gateway has been told and has not noted. Bounded by the gateway's life: it has [`NOTE_MAX`]
+/// for the oldest.
+#[derive(Debug, Default)]
+pub(super) struct OpenNotices {
+    told: u64,
+    waiting: VecDeque<(u64, Instant, oneshot::Sender<()>)>,
+}
+
+impl OpenNotices {
+    fn number(&mut self, notice: Notice) -> FromServer {
+        self.told = self.told.saturating_add(1);
+        self.waiting.push_back((self.told, Instant::now() + NOTE_MAX, notice.noted));
+        FromServer::Notice { notice: self.told, ended: notice.ended }
+    }
+
+    fn noted(&mut self, up_to: u64) {
+        while let Some((_, _, noted)) = self.waiting.pop_front_if(|(number, _, _)| *number <= up_to) {
+            // Whoever told it may have gone meanwhile.
+            let _ = noted.send(());
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|(_, deadline, _)| *deadline)
+    }
+}
+
+async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &FromServer) -> Result<(), Hangup> {
+    let mut line = serde_json::to_vec(message).map_err(|error| Hangup::Broken(error.into()))?;
+    line.push(b'\n');
+    match tokio::time::timeout(WRITE_MAX, writer.write_all(&line)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Hangup::Broken(error)),
+        Err(_elapsed) => Err(Hangup::Deaf),
+    }
+}
+
+async fn listen(reader: impl AsyncRead + Unpin, heard: mpsc::Sender<Result<FromGateway, Hangup>>) {
+    let mut reader = BufReader::new(reader);
+    loop {
+        let message = hear(&mut reader).await;
+        let is_last = message.is_err();
+        if heard.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+async fn hear(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<FromGateway, Hangup> {
+    let mut line = Vec::new();
+    let line_max = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
+    reader.take(line_max).read_until(b'\n', &mut line).await.map_err(Hangup::Broken)?;
+    match line.split_last() {
+        None => Err(Hangup::Closed),
+        Some((b'\n', message)) => serde_json::from_slice(message).map_err(|_error| Hangup::Gibberish),
+        Some(_) => Err(Hangup::Gibberish),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::super::notices::notices;
+    use super::*;
+    use crate::ipc::control::Ended;
+    use countersign_keys::identity::{KeyId, Username};
+    use tokio::net::UnixStream;
+
+    struct Silent;
+
+    impl Oracle for Silent {
+        fn answer(&self, _: &Question) -> Answer {
+            Answer::Failed
+        }
+        fn gateway_is_ready(&self) {}
+    }
+
+    fn alice() -> Username {
+        Username::parse("alice").unwrap()
+    }
+
+    async fn read_line(stream: &mut BufReader<UnixStream>) -> FromServer {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    async fn gateway_says(stream: &mut BufReader<UnixStream>, message: &FromGateway) {
+        let mut line = serde_json::to_vec(message).unwrap();
+        line.push(b'\n');
+        stream.write_all(&line).await.unwrap();
+    }
+
+    async fn hangup_after(said: &[u8]) -> Hangup {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (_notices, mut receiver) = notices();
+        theirs.write_all(said).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await.0
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_ends_the_conversation() {
+        assert!(matches!(hangup_after(b"").await, Hangup::Closed));
+        assert!(matches!(hangup_after(b"{\"say\":\"ready\"}\n").await, Hangup::Closed));
+        assert!(matches!(hangup_after(b"hello\n").await, Hangup::Gibberish));
+        assert!(matches!(hangup_after(b"{\"say\":\"ready\"}").await, Hangup::Gibberish));
+        assert!(matches!(hangup_after(b"{\"say\":\"add_key\"}\n").await, Hangup::Gibberish));
+        assert!(matches!(hangup_after(&vec![b' '; LINE_MAX + 1]).await, Hangup::Gibberish));
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_and_notices_noted() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (line, mut receiver) = notices();
+        let talk =
+            tokio::spawn(async move { converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await });
+        let mut theirs = BufReader::new(theirs);
+        let question = Question::Instance { username: alice() };
+        gateway_says(&mut theirs, &FromGateway::Ask { id: 7, question }).await;
+        assert!(matches!(read_line(&mut theirs).await, FromServer::Answer { id: 7, answer: Answer::Failed }));
+
+        let ended = Ended::Key { username: alice(), kid: KeyId::from_bytes([1; 16]) };
+        let told = tokio::spawn({
+            let line = line.clone();
+            async move { line.tell(ended).await }
+        });
+        assert!(matches!(read_line(&mut theirs).await, FromServer::Notice { notice: 1, .. }));
+        assert!(!told.is_finished());
+        gateway_says(&mut theirs, &FromGateway::Noted { notice: 1 }).await;
+        told.await.unwrap();
+        drop(theirs);
+        assert!(matches!(talk.await.unwrap().0, Hangup::Closed | Hangup::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn p6_a_gateway_that_does_not_take_note_is_given_up() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (line, mut receiver) = notices();
+        let told = tokio::spawn(async move { line.tell(Ended::User { username: alice() }).await });
+        let before = Instant::now();
+        let (hangup, open) = converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await;
+        assert!(matches!(hangup, Hangup::Deaf));
+        assert!(before.elapsed() < Duration::from_secs(1));
+        assert!(!told.is_finished(), "it may still be acting on what has ended");
+        drop(open);
+        told.await.unwrap();
+    }
+}

@@ -1,0 +1,255 @@
+//! Calls to Core: refresh token → access token → `control/approveConnection` and `control/clearConnection`.
+//!
+//! Core is told who is connected and nothing else: no key, no uid, no account name. It is called over TLS, or
+//! over plain HTTP on this machine (an [`Origin`] is nothing else); redirects are not followed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use countersign_keys::identity::{Origin, Username};
+use countersign_keys::secret::Secret;
+use countersign_keys::time::Timestamp;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::config::SecretFile;
+use crate::ipc::http::{BodyError, read_body};
+
+/// How long a call may take in all. Core's own calls to us have 5 s; it may be busy.
+const CALL_MAX: Duration = Duration::from_secs(15);
+
+/// The longest answer that is read, in bytes: an access token has 600.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// How long before its end an access token is no longer used, in seconds; Core's have 10 minutes.
+const RENEW_BEFORE_S: i64 = 60;
+
+/// How long an access token is believed to live when it does not say, in seconds.
+const LIFETIME_UNKNOWN_S: i64 = 60;
+
+const REFRESH: &str = "/auth/providers/refresh";
+const APPROVE: &str = "/api/providers/integration/control/approveConnection";
+const CLEAR: &str = "/api/providers/integration/control/clearConnection";
+
+/// Why Core has not heard.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CoreFailure {
+    /// The refresh token cannot be read.
+    #[error("the refresh token cannot be read")]
+    RefreshToken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A token has characters that no header can carry.
+    #[error("the access token has characters that a header cannot carry")]
+    AccessToken,
+    /// The request cannot be made.
+    #[error("the request cannot be made")]
+    Request(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Core cannot be reached.
+    #[error("Core cannot be reached")]
+    Unreachable(#[from] hyper_util::client::legacy::Error),
+    /// Core took too long.
+    #[error("Core took longer than {} s", CALL_MAX.as_secs())]
+    Slow,
+    /// Core refused.
+    #[error("Core answered {call} with status {status}")]
+    Status {
+        /// The call's path.
+        call: &'static str,
+        /// The status.
+        status: StatusCode,
+    },
+    /// Core's answer cannot be read.
+    #[error("Core's answer broke off or is too long")]
+    Answer(#[from] BodyError),
+    /// Core's answer has no access token.
+    #[error("Core's answer to {REFRESH} has no access token")]
+    NoToken,
+}
+
+impl CoreFailure {
+    /// Whether another user's errand would fail in the same way at this moment.
+    pub(super) const fn is_general(&self) -> bool {
+        match self {
+            Self::RefreshToken(_) | Self::AccessToken | Self::Unreachable(_) | Self::Slow | Self::NoToken => true,
+            Self::Status { status, .. } => matches!(status.as_u16(), 401 | 403 | 429),
+            Self::Request(_) | Self::Answer(_) => false,
+        }
+    }
+}
+
+/// What Core is told about a user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Told {
+    /// Connected.
+    Connected,
+    /// Not connected.
+    Disconnected,
+}
+
+/// Core, as a server that we call.
+pub(super) struct CoreCalls {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    origin: Origin,
+    refresh_token: SecretFile,
+    access: Mutex<Option<AccessToken>>,
+}
+
+struct AccessToken {
+    token: Secret<String>,
+    until: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefreshRequest<'r> {
+    items: [RefreshItem<'r>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefreshItem<'r> {
+    refresh_token: &'r str,
+}
+
+#[derive(Deserialize)]
+struct RefreshAnswer {
+    responses: Vec<RefreshedToken>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RefreshedToken {
+    access_token: String,
+}
+
+#[derive(Serialize)]
+struct ByUser<'r> {
+    username: &'r Username,
+}
+
+impl CoreCalls {
+    /// Core at its origin, trusted by the system's certificate authorities, or, if there are any in `authorities`, by
+    /// those alone.
+    pub(super) fn new(
+        origin: Origin,
+        refresh_token: SecretFile,
+        authorities: &[CertificateDer<'static>],
+    ) -> Result<Self, CoreFailure> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = if authorities.is_empty() {
+            HttpsConnectorBuilder::new()
+                .with_provider_and_native_roots(provider)
+                .map_err(|error| CoreFailure::Request(error.into()))?
+        } else {
+            let mut roots = rustls::RootCertStore::empty();
+            for authority in authorities {
+                roots.add(authority.clone()).map_err(|error| CoreFailure::Request(error.into()))?;
+            }
+            let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| CoreFailure::Request(error.into()))?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            HttpsConnectorBuilder::new().with_tls_config(tls)
+        };
+        let connector = if origin.is_https() { tls.https_only() } else { tls.https_or_http() }.enable_http1().build();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(1)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self { client, origin, refresh_token, access: Mutex::new(None) })
+    }
+
+    /// Tells Core about a user. A token that Core no longer takes is renewed once.
+    pub(super) async fn tell(&self, told: Told, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
+        let call = match told {
+            Told::Connected => APPROVE,
+            Told::Disconnected => CLEAR,
+        };
+        let first = self.call(call, username, now).await;
+        if !matches!(first, Err(CoreFailure::Status { status: StatusCode::UNAUTHORIZED, .. })) {
+            return first;
+        }
+        *self.access.lock().await = None;
+        self.call(call, username, now).await
+    }
+
+    async fn call(&self, call: &'static str, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
+        let bearer = self.bearer(now).await?;
+        self.post(call, Some(bearer), &ByUser { username }).await.map(|_body| ())
+    }
+
+    /// The header for a call: the remembered access token, or a new one.
+    async fn bearer(&self, now: Timestamp) -> Result<HeaderValue, CoreFailure> {
+        let mut access = self.access.lock().await;
+        let token = match access.take().filter(|access| now < access.until) {
+            Some(token) => token,
+            None => self.refreshed(now).await?,
+        };
+        let header = bearer_header(&token.token);
+        *access = Some(token);
+        header
+    }
+
+    async fn refreshed(&self, now: Timestamp) -> Result<AccessToken, CoreFailure> {
+        let refresh_token = self.refresh_token.read().map_err(|error| CoreFailure::RefreshToken(error.into()))?;
+        let request = RefreshRequest { items: [RefreshItem { refresh_token: refresh_token.expose() }] };
+        let body = self.post(REFRESH, None, &request).await?;
+        let answer: RefreshAnswer = serde_json::from_slice(&body).map_err(|_error| CoreFailure::NoToken)?;
+        let token = answer.responses.into_iter().next().ok_or(CoreFailure::NoToken)?.access_token;
+        let until = expiry(&token).unwrap_or(now.plus(LIFETIME_UNKNOWN_S)).plus(-RENEW_BEFORE_S);
+        Ok(AccessToken { token: Secret::new(token), until })
+    }
+
+    async fn post<T: Serialize>(
+        &self,
+        call: &'static str,
+        bearer: Option<HeaderValue>,
+        content: &T,
+    ) -> Result<Bytes, CoreFailure> {
+        let body = serde_json::to_vec(content).map_err(|error| CoreFailure::Request(error.into()))?;
+        let mut request = Request::post(format!("{}{call}", self.origin.as_str()))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| CoreFailure::Request(error.into()))?;
+        if let Some(bearer) = bearer {
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        let answered = async {
+            let answer = self.client.request(request).await?;
+            let status = answer.status();
+            let body = read_body(answer.into_body(), ANSWER_MAX).await?;
+            if status.is_success() { Ok(body) } else { Err(CoreFailure::Status { call, status }) }
+        };
+        tokio::time::timeout(CALL_MAX, answered).await.map_err(|_elapsed| CoreFailure::Slow)?
+    }
+}
+
+fn bearer_header(token: &Secret<String>) -> Result<HeaderValue, CoreFailure> {
+    let mut header =
+        HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_error| CoreFailure::AccessToken)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// When a token says that it ends. It is Core's own, for Core's own use: nothing is verified, and nothing depends on it
+/// but when the next one is fetched.
+fn expiry(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: Timestamp,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.exp)
+}

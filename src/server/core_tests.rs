@@ -1,0 +1,218 @@
+//! Calls to Core, against a stand-in Core that can be broken; and Core's calls to the server, through its own door.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::sync::{Arc, Mutex};
+
+use countersign_keys::identity::Username;
+use countersign_keys::time::Timestamp;
+use countersign_portal::CoreKeys;
+use countersign_portal::core::{Control, ControlCall, Outage};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::core_calls::{CoreCalls, CoreFailure, Told};
+use super::endpoints::serve_gateway;
+use super::harness::{ALICE, House, TEST, house, house_at, user};
+use super::outbox::{Schedule, Teller, round};
+use countersign_keys::store::registry::Authority;
+
+const START: i64 = 1_800_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(START + seconds)
+}
+
+async fn house_with_core() -> (House, Control, CoreCalls) {
+    let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
+    let control = Control::start(Arc::clone(&keys)).await.unwrap();
+    let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), "");
+    let core = &house.server.config.core;
+    let calls = CoreCalls::new(core.origin.clone(), core.refresh_token.clone().unwrap(), &core.ca).unwrap();
+    (house, control, calls)
+}
+
+fn approved() -> ControlCall {
+    ControlCall::Approved("alice#1".to_owned())
+}
+
+fn cleared() -> ControlCall {
+    ControlCall::Cleared("alice#1".to_owned())
+}
+
+impl House {
+    async fn round(&self, teller: &impl Teller, schedule: &mut Schedule, seconds: i64) {
+        round(&self.server.records, teller, schedule, at(seconds), &|| ()).await.unwrap();
+    }
+
+    fn is_core_told(&self) -> bool {
+        self.server.records.user(&user("alice#1")).unwrap().unwrap().connection.unwrap().core_told
+    }
+
+    fn errands(&self) -> usize {
+        self.server.records.errands_after(None, 10).unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn core_is_told_of_connections_and_of_their_end() {
+    let (house, control, calls) = house_with_core().await;
+    house.connected().await;
+    let mut schedule = Schedule::default();
+    house.round(&calls, &mut schedule, 0).await;
+    assert_eq!((control.calls(), house.is_core_told(), house.errands()), (vec![approved()], true, 0));
+    house.server.disconnect(Authority::Account(ALICE), user("alice#1"), &TEST).await.unwrap();
+    house.round(&calls, &mut schedule, 0).await;
+    assert_eq!((control.calls(), house.errands()), (vec![approved(), cleared()], 0));
+}
+
+#[tokio::test]
+async fn core_is_told_when_it_is_back_and_of_a_repeated_approval_after_a_clearing() {
+    let (house, control, calls) = house_with_core().await;
+    house.connected().await;
+    let mut schedule = Schedule::default();
+    control.set_outage(Outage::Down);
+    house.round(&calls, &mut schedule, 0).await;
+    assert_eq!((house.is_core_told(), house.errands()), (false, 1));
+    control.set_outage(Outage::None);
+    house.round(&calls, &mut schedule, 0).await;
+    assert_eq!(control.calls(), [], "not before the wait is over");
+    house.round(&calls, &mut schedule, 1).await;
+    assert_eq!((control.calls(), house.is_core_told()), (vec![cleared(), approved()], true));
+}
+
+#[tokio::test]
+async fn an_errand_outlives_whoever_ran_it() {
+    let (house, control, calls) = house_with_core().await;
+    house.connected().await;
+    control.set_outage(Outage::Fails(3));
+    house.round(&calls, &mut Schedule::default(), 0).await;
+    control.set_outage(Outage::None);
+    house.round(&calls, &mut Schedule::default(), 0).await;
+    assert_eq!((control.calls(), house.is_core_told()), (vec![approved()], true));
+}
+
+#[tokio::test]
+async fn a_wrong_refresh_token_is_a_failure_for_everybody() {
+    let keys = CoreKeys::generate("hpc").unwrap();
+    let control = Control::start(Arc::new(keys)).await.unwrap();
+    let house = house_at(&control.origin(), &CoreKeys::generate("hpc").unwrap(), Some("wrong"), "");
+    let core = &house.server.config.core;
+    let calls = CoreCalls::new(core.origin.clone(), core.refresh_token.clone().unwrap(), &core.ca).unwrap();
+    let failure = calls.tell(Told::Connected, &user("alice#1"), at(0)).await.unwrap_err();
+    assert!(failure.is_general(), "{failure}");
+    assert_eq!(failure.to_string(), "Core answered /auth/providers/refresh with status 401 Unauthorized");
+}
+
+/// A Core that refuses some users and notes what it was told.
+#[derive(Default)]
+struct Refusing {
+    refused: &'static [&'static str],
+    told: Mutex<Vec<(Told, String)>>,
+}
+
+impl Teller for Refusing {
+    async fn tell(&self, told: Told, username: &Username, _: Timestamp) -> Result<(), CoreFailure> {
+        self.told.lock().unwrap().push((told, username.as_str().to_owned()));
+        if self.refused.contains(&username.as_str()) {
+            return Err(CoreFailure::Status { call: "test", status: http::StatusCode::BAD_REQUEST });
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_users_errand_does_not_hold_up_anothers_and_waits_ever_longer() {
+    let house = house("");
+    house.connected().await;
+    let bob = house.begun_at_core("bob#1").await;
+    let code = bob.offer(&house).await.unwrap()["code"].as_str().unwrap().to_owned();
+    house.approve(super::harness::BOB, "bob", &code).await.unwrap();
+    let core = Refusing { refused: &["alice#1"], ..Refusing::default() };
+    let mut schedule = Schedule::default();
+    let mut tried_at = Vec::new();
+    for second in 0..2000 {
+        house.round(&core, &mut schedule, second).await;
+        let told = std::mem::take(&mut *core.told.lock().unwrap());
+        if told.iter().any(|(_, username)| username == "alice#1") {
+            tried_at.push(second);
+        }
+        assert_eq!(told.contains(&(Told::Connected, "bob#1".to_owned())), second == 0);
+    }
+    assert_eq!(tried_at, [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1623]);
+    assert_eq!(house.errands(), 1);
+}
+
+/// Asks at the gateway's door, as the gateway would.
+async fn ask(house: &House, head: &str, body: &str) -> (u16, String) {
+    let path = house.directory.path().join("service.sock");
+    if !path.exists() {
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(serve_gateway(Arc::clone(&house.server), listener));
+    }
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    let request =
+        format!("{head}\r\nhost: instance\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[tokio::test]
+async fn cores_calls_need_cores_token_whatever_the_gateway_has_done() {
+    let keys = CoreKeys::generate("hpc").unwrap();
+    let house = house_at("https://cloud.example.org", &keys, None, "");
+    let call = "POST /ucloud/hpc/integration/connect HTTP/1.1";
+    let content = r#"{"username":"alice#1"}"#;
+    let with = |token: String| format!("{call}\r\nauthorization: Bearer {token}");
+    let (status, body) = ask(&house, &with(keys.core2_token(START).unwrap()), content).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with(r#"{"redirectTo":"https://hpc.example.org/ucloud/hpc/connect#"#), "{body}");
+    assert_eq!(ask(&house, &with(keys.core1_token(START).unwrap()), content).await.0, 200);
+
+    let unauthorized = r#"{"statusCode":401,"why":"Core's token is missing or not valid","errorCode":"UNAUTHORIZED"}"#;
+    let stranger = CoreKeys::generate("hpc").unwrap();
+    for head in [
+        call.to_owned(),
+        with(keys.provider_token(START).unwrap()),
+        with(keys.core2_token(START - 3600).unwrap()),
+        with(keys.core2_token(START + 3600).unwrap()),
+        with(stranger.core2_token(START).unwrap()),
+    ] {
+        let (status, body) = ask(&house, &head, content).await;
+        assert_eq!((status, body.as_str()), (401, unauthorized), "{head}");
+    }
+    let token = keys.core2_token(START).unwrap();
+    let twice = format!("{}\r\nauthorization: Bearer {token}", with(token.clone()));
+    assert_eq!(ask(&house, &twice, content).await.0, 400);
+    assert_eq!(ask(&house, &with(token.clone()), "{}").await.0, 400);
+    assert_eq!(ask(&house, &with(token.clone()), &format!("{{\"username\":\"{}\"}}", "a".repeat(20_000))).await.0, 413);
+    let odd = with(token).replace("integration/connect", "files/browse");
+    assert_eq!(ask(&house, &odd, "{}").await.0, 404, "a user's call has no business here");
+    assert_eq!(ask(&house, "GET /ucloud/other/connect HTTP/1.1", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_page_and_its_endpoints_are_for_anybody() {
+    let house = house("");
+    let (status, page) = ask(&house, "GET /ucloud/hpc/connect HTTP/1.1", "").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("countersign connect start"), "{page}");
+    let browser = house.begun_at_core("alice#1").await;
+    let describe = "POST /ucloud/hpc/connect/describe HTTP/1.1";
+    let ticket = json!({ "ticket": browser.ticket }).to_string();
+    let (status, described) = ask(&house, describe, &ticket).await;
+    assert_eq!(status, 200);
+    assert!(described.contains(r#""state":"open""#), "{described}");
+    let head = "POST /ucloud/hpc/connect/offer HTTP/1.1\r\nx-client-address: 192.0.2.9:1";
+    let (status, offered) = ask(&house, head, &browser.offer_body(&house).to_string()).await;
+    assert_eq!(status, 200, "{offered}");
+    let offered: serde_json::Value = serde_json::from_str(&offered).unwrap();
+    let offer = house.find(ALICE, offered["code"].as_str().unwrap()).await.unwrap();
+    assert_eq!(offer.address, "192.0.2.9:1");
+    assert_eq!(ask(&house, describe, &json!({ "ticket": "A".repeat(43) }).to_string()).await.0, 404);
+    assert_eq!(ask(&house, "POST /ucloud/hpc/intents HTTP/1.1", "").await.0, 404, "the gateway's own");
+}

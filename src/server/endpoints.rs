@@ -1,0 +1,367 @@
+//! The server's two doors: the socket that everybody on this machine may use, and the one that only the gateway reaches.
+//!
+//! Each says who is there before it reads a byte: on the first every operation gets the peer's uid from the kernel; on the
+//! second Core's token is verified again, whatever the gateway has done. What is on no list is 404.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use countersign_keys::call::{Lane, Method, PublicCall, Route, ServiceCall};
+use countersign_keys::core_token::Authenticated;
+use countersign_keys::identity::Uid;
+use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::verify::{Class, Rejection};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answer::{Refusal, answer, message};
+use super::callers::{Caller, Callers};
+use super::instances::Phase;
+use super::integration::AboutUser;
+use super::record::Deed;
+use super::{Server, approval, integration, listed, log_failure, page};
+use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
+use crate::ipc::messages::{self as ipc, Empty, POLL_MAX_S, Watched};
+use crate::ipc::peer::Peer;
+
+/// Connections of everybody at a time; each instance holds one.
+const CALLERS_MAX: usize = 4_096;
+
+/// Connections of the gateway at a time: every open connection page holds one while it waits.
+const GATEWAY_CONNECTIONS_MAX: usize = 2_048;
+
+/// The longest body of an operation, in bytes: an RSA-4096 key as base64 is under 1 KiB.
+const IPC_BODY_MAX: usize = 16 * 1024;
+
+/// The longest body from the connection page, in bytes.
+const PAGE_BODY_MAX: usize = 16 * 1024;
+
+/// The longest body of one of Core's own calls, in bytes: a username.
+const SERVICE_BODY_MAX: usize = 16 * 1024;
+
+/// The header in which the gateway says from where a public request came. It has no authority: it is shown.
+const CLIENT_ADDRESS: &str = "x-client-address";
+
+/// The request's name in the gateway's log of decisions, and in ours.
+const REQUEST_ID: &str = "x-request-id";
+
+/// The longest of these that is shown, in bytes: an IPv6 address with its port and zone.
+const SHOWN_MAX: usize = 80;
+
+/// What stands at the connection page's address until there is a page.
+const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Countersign</title><h1>Connecting to this provider</h1>\
+<p>Log in to the computing centre and run <code>countersign connect start USERNAME</code>.</p>";
+
+/// Answers everybody on this machine.
+pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener) {
+    let everybody = Arc::new(Semaphore::new(CALLERS_MAX));
+    let callers = Arc::new(Callers::default());
+    while let Ok(place) = Arc::clone(&everybody).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        let peer = match Peer::of(&stream) {
+            Ok(peer) => peer,
+            Err(unknown) => {
+                log_failure("a caller is turned away", &unknown);
+                continue;
+            }
+        };
+        let Some(caller) = Callers::enter(&callers, peer.uid, Instant::now()) else {
+            tracing::debug!(uid = %peer.uid, pid = peer.pid, "a caller with too many connections is turned away");
+            continue;
+        };
+        let (server, caller) = (Arc::clone(&server), Arc::new(caller));
+        tokio::spawn(async move {
+            let service = |request| operation(Arc::clone(&server), Arc::clone(&caller), peer, request);
+            if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
+                tracing::debug!(uid = %peer.uid, %error, "a caller's connection broke");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Answers the gateway, on a socket that only this account can reach.
+pub(super) async fn serve_gateway(server: Arc<Server>, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX));
+    let own_uid = Uid(nix::unistd::geteuid().as_raw());
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.uid == own_uid) => {
+                tokio::spawn(serve_requests(Arc::clone(&server), stream, place));
+            }
+            Ok(_) => tracing::warn!("somebody else than the gateway is turned away"),
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// The same on a loop-back port, where a site wants that: who connects is unknown there, and nothing depends on it.
+pub(super) async fn serve_gateway_over_tcp(server: Arc<Server>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_requests(Arc::clone(&server), stream, place));
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+async fn serve_requests<S>(server: Arc<Server>, stream: S, place: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = |request| service(Arc::clone(&server), request);
+    if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
+        tracing::debug!(%error, "a connection of the gateway broke");
+    }
+    drop(place);
+}
+
+/// One operation of somebody on this machine.
+async fn operation(server: Arc<Server>, caller: Arc<Caller>, peer: Peer, request: Request<Incoming>) -> Reply {
+    let uid = peer.uid;
+    if !caller.may_ask(Instant::now()) {
+        return answer::<Empty>(Err(Refusal::too_many("too many operations: wait a moment")));
+    }
+    if request.method() != http::Method::POST {
+        return answer::<Empty>(Err(Refusal::not_found("operations are asked with POST")));
+    }
+    let path = request.uri().path().to_owned();
+    let (server, asker) = (&server, approval::asker(uid));
+    let deed = Deed::of(&asker, &path);
+    let within = Within { server, deed, body: read_body(request.into_body(), IPC_BODY_MAX).await };
+    match path.as_str() {
+        ipc::CONNECT_FIND => within.ask(|find| approval::find(server, uid, find)).await,
+        ipc::CONNECT_APPROVE => within.ask(|approve| approval::approve(server, uid, approve)).await,
+        ipc::CONNECT_START => within.ask(|start| approval::start(server, uid, start)).await,
+        ipc::CONNECT_AWAIT => within.ask(|wait| approval::wait_for_offer(server, uid, wait)).await,
+        ipc::CONNECT_LIST => within.ask(|list| async move { listed::connections(server, uid, &list) }).await,
+        ipc::CONNECT_REMOVE => within.ask(|remove| approval::remove(server, uid, remove)).await,
+        ipc::KEYS_LIST => within.ask(|list| async move { listed::keys(server, uid, list) }).await,
+        ipc::KEYS_ADD => within.ask(|add| approval::add_key(server, uid, add)).await,
+        ipc::KEYS_REVOKE => within.ask(|revoke| approval::revoke_key(server, uid, revoke)).await,
+        ipc::INSTANCE_READY => within.ask(|_: Empty| async { instance_ready(server, peer) }).await,
+        ipc::INSTANCE_WATCH => within.ask(|_: Empty| instance_watch(server, uid)).await,
+        ipc::WHOAMI => within.ask(|_: Empty| listed::whoami(server, uid)).await,
+        _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
+    }
+}
+
+/// What an operation is asked with, and how a refusal of it is written down.
+struct Within<'w> {
+    server: &'w Server,
+    deed: Deed<'w>,
+    body: Result<Bytes, BodyError>,
+}
+
+impl Within<'_> {
+    async fn ask<Q, A, F>(self, operation: impl FnOnce(Q) -> F) -> Reply
+    where
+        Q: DeserializeOwned,
+        A: Serialize,
+        F: Future<Output = Result<A, Refusal>>,
+    {
+        let outcome = match self.body.map_err(Refusal::from).and_then(|body| message(&body)) {
+            Ok(question) => operation(question).await,
+            Err(refusal) => Err(refusal),
+        };
+        answer(outcome.map_err(|refusal| self.server.record_refusal(&self.deed, refusal)))
+    }
+}
+
+/// The instance of the caller's uid serves its socket. Only the uid counts: any process of it is as good.
+fn instance_ready(server: &Server, peer: Peer) -> Result<Empty, Refusal> {
+    if server.instances.ready(peer.uid) {
+        tracing::info!(uid = %peer.uid, pid = peer.pid, "instance ready");
+        return Ok(Empty {});
+    }
+    Err(Refusal::not_found("no instance of this account was launched"))
+}
+
+/// Holds the line of an instance, up to [`POLL_MAX_S`]. An instance that the server did not launch has nothing to
+/// go on for, unless instances are none of the server's business.
+async fn instance_watch(server: &Server, uid: Uid) -> Result<Watched, Refusal> {
+    let mut stop = server.stop.subscribe();
+    let Some(mut phase) = server.instances.watch(uid) else {
+        let is_static = matches!(server.config.instances.launch, crate::config::Launch::Static(_));
+        return Ok(Watched { stop: !is_static });
+    };
+    let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone));
+    tokio::select! {
+        _ = told => Ok(Watched { stop: true }),
+        _ = stop.wait_for(|stop| *stop) => Ok(Watched { stop: true }),
+        () = tokio::time::sleep(std::time::Duration::from_secs(POLL_MAX_S)) => Ok(Watched { stop: false }),
+    }
+}
+
+/// One request that the gateway passes on.
+async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
+    let route = Method::parse(request.method().as_str())
+        .and_then(|method| server.config.calls.route(method, request.uri().path()).cloned());
+    match route {
+        Some(Route::Public(call)) => public(&server, call, request).await,
+        Some(Route::Private(Lane::Service(call))) => private(&server, call, request).await,
+        Some(Route::Private(Lane::User(_))) | None => rejected(&Rejection::NoSuchCall).reply(),
+    }
+}
+
+async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incoming>) -> Reply {
+    if call == PublicCall::ConnectPage {
+        return connection_page();
+    }
+    let address = client_address(request.headers());
+    let request_id = shown(request.headers(), REQUEST_ID);
+    let place = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
+    let deed = Deed::of(&request_id, place.map_or("", |(_, _, path)| *path));
+    let outcome = match read_body(request.into_body(), PAGE_BODY_MAX).await {
+        Ok(body) => match call {
+            PublicCall::ConnectDescribe => page::describe(server, &body),
+            PublicCall::ConnectOffer => page::offer(server, &body, address, &deed).await,
+            PublicCall::ConnectStatus => page::status(server, &body).await,
+            PublicCall::ConnectProbe => page::probe(server, &body, &deed),
+            // The gateway answers these itself.
+            PublicCall::ConnectPage | PublicCall::DepositIntent | PublicCall::Calls => {
+                Err(rejected(&Rejection::NoSuchCall))
+            }
+        },
+        Err(error) => Err(error.into()),
+    };
+    let mut reply = answer(outcome.map_err(|refusal| server.record_refusal(&deed, refusal)));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+async fn private(server: &Arc<Server>, call: ServiceCall, request: Request<Incoming>) -> Reply {
+    let request_id = shown(request.headers(), REQUEST_ID);
+    let place = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
+    let deed = Deed::of(&request_id, place.map_or("", |(_, _, path)| *path));
+    if let Err(refusal) = authenticate(server, call, request.headers()) {
+        return server.record_refusal(&deed, refusal).reply();
+    }
+    let body = match read_body(request.into_body(), SERVICE_BODY_MAX).await {
+        Ok(body) => body,
+        Err(error) => return server.record_refusal(&deed, error.into()).reply(),
+    };
+    answer(integration::call(server, call, &body, &deed).await.map_err(|refusal| {
+        let about = message::<AboutUser>(&body).ok();
+        let username = about.as_ref().map(|about| &about.username);
+        server.record_refusal(&Deed { username, ..deed }, refusal)
+    }))
+}
+
+/// Core's token, verified here again: the gateway's word is not enough (P3).
+fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Result<(), Refusal> {
+    let now = server.clock.now()?;
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let presented = Presented::parse(&Lane::Service(call), pairs, INTENT_MAX)
+        .map_err(|rejection| rejected(&Rejection::Request(rejection)))?;
+    let mut tokens = server.core_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    match tokens.authenticate(presented, now) {
+        Ok(Authenticated::Service(request)) if request.call() == call => Ok(()),
+        Ok(Authenticated::Service(_) | Authenticated::User(_)) => Err(rejected(&Rejection::NoSuchCall)),
+        Err(rejection) => Err(rejected(&Rejection::CoreToken(rejection))),
+    }
+}
+
+/// The class for the sender; the reason for the log.
+fn rejected(rejection: &Rejection) -> Refusal {
+    tracing::info!(reason = %rejection, "rejected");
+    match rejection.class() {
+        Class::Unauthorised => Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            code: "UNAUTHORIZED",
+            why: "Core's token is missing or not valid".to_owned(),
+        },
+        Class::NotFound => Refusal::not_found("no such call"),
+        Class::HeadTooLong => Refusal {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            code: "BAD_REQUEST",
+            why: "the request's head is too long".to_owned(),
+        },
+        // No intent is judged in this lane; whatever else is wrong is wrong with the request.
+        Class::Malformed
+        | Class::IntentRequired
+        | Class::IntentInvalid
+        | Class::IntentStale
+        | Class::IntentReplayed
+        | Class::IntentStepUp => Refusal::bad_request("the request is malformed"),
+        Class::OurFailure => Refusal::failure(rejection),
+    }
+}
+
+fn connection_page() -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(PAGE.as_bytes())));
+    let headers = reply.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// Where a request came from, as the gateway says.
+fn client_address(headers: &HeaderMap) -> String {
+    shown(headers, CLIENT_ADDRESS)
+}
+
+/// What the gateway says of a request and is shown to people; anything odd is "unknown".
+fn shown(headers: &HeaderMap, name: &str) -> String {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (Some(Ok(value)), None) if !value.is_empty() && value.len() <= SHOWN_MAX => value.to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Out of descriptors, most likely: what is open has to end first.
+async fn pause_after(error: &std::io::Error) {
+    tracing::error!(%error, "cannot accept a connection");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn an_odd_address_is_not_shown() {
+        let check = |values: &[&str], want: &str| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CLIENT_ADDRESS, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            assert_eq!(client_address(&headers), want, "{values:?}");
+        };
+        check(&["192.0.2.7:4711"], "192.0.2.7:4711");
+        check(&[], "unknown");
+        check(&[""], "unknown");
+        check(&["a", "b"], "unknown");
+        check(&["æ"], "unknown");
+        check(&[&"1".repeat(81)], "unknown");
+    }
+}

@@ -1,0 +1,197 @@
+//! The gateway as a child process: started with the server's listening sockets, and started again when it ends.
+//!
+//! The sockets stay open here, so that connections wait while there is no gateway. It gets no environment but
+//! what its log needs, and no way to do anything but ask and be told.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt as _, FdMapping, FdMappingCollision};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::control_line::{Hangup, Oracle, converse};
+use super::log_failure;
+use super::notices::Notice;
+
+/// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its log.
+const FIRST_LISTENER: i32 = 3;
+
+/// The shortest wait before another start, after a gateway that did not last.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest. Connections wait in the kernel's queue meanwhile, and Core gives up after 5 s.
+const BACK_OFF_MAX: Duration = Duration::from_secs(4);
+
+/// A gateway that lived this long did not fail to start: its successor comes at once.
+const LASTED: Duration = Duration::from_secs(5);
+
+/// How long a gateway may take to finish what is under way after [`Hangup::Stopped`].
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+/// What it keeps of the environment: what decides how logs look.
+const ENVIRONMENT: [&str; 2] = ["COUNTERSIGN_LOG", "NO_COLOR"];
+
+/// How gateways are started.
+#[derive(Debug)]
+pub(super) struct GatewayProcess {
+    /// This very program.
+    pub(super) program: PathBuf,
+    /// The configuration file.
+    pub(super) config: PathBuf,
+    /// Listening sockets, in the order of the configuration.
+    pub(super) listeners: Vec<TcpListener>,
+}
+
+/// Why a gateway cannot be started.
+#[derive(Debug, thiserror::Error)]
+enum StartFailure {
+    #[error("no socket pair, or no copy of a listening socket")]
+    Sockets(#[source] std::io::Error),
+    #[error("two sockets for one descriptor")]
+    Descriptors(#[from] FdMappingCollision),
+    #[error("the gateway cannot be run")]
+    Run(#[source] std::io::Error),
+}
+
+/// Keeps a gateway running until told to stop.
+pub(super) async fn supervise(
+    gateway: GatewayProcess,
+    oracle: impl Oracle,
+    mut notices: mpsc::Receiver<Notice>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut back_off = Duration::ZERO;
+    let running = Arc::new(Mutex::new(None));
+    let passing_on = tokio::spawn(pass_on_hang_ups(Arc::clone(&running)));
+    let mut stopping = Box::pin(async move {
+        // An error means that whoever could say so is gone: the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    loop {
+        let started = Instant::now();
+        match gateway.start() {
+            Ok((child, line)) => {
+                set(&running, child.id());
+                let (hangup, unnoted) = converse(line, &oracle, &mut notices, &mut stopping).await;
+                set(&running, None);
+                end(child, &hangup).await;
+                drop(unnoted);
+                if matches!(hangup, Hangup::Stopped) {
+                    break;
+                }
+            }
+            Err(failure) => log_failure("the gateway cannot be started", &failure),
+        }
+        back_off = next_back_off(back_off, started.elapsed());
+        tokio::select! {
+            () = note_at_once(&mut notices) => break,
+            () = &mut stopping => break,
+            () = tokio::time::sleep(back_off) => {}
+        }
+    }
+    passing_on.abort();
+}
+
+/// `SIGHUP` is for whoever has files to read again: the gateway its certificate. Its id is known only while it has not
+/// been waited for, so that no other process can have it.
+async fn pass_on_hang_ups(running: Arc<Mutex<Option<u32>>>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hang_up.recv().await.is_some() {
+        let pid = running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
+            && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGHUP)
+        {
+            tracing::warn!(%error, "the gateway cannot be told to read its certificate again");
+        }
+    }
+}
+
+fn set(running: &Mutex<Option<u32>>, pid: Option<u32>) {
+    *running.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+}
+
+/// While no gateway runs, whatever ended has ended. Returns when nobody can tell anything any more.
+async fn note_at_once(notices: &mut mpsc::Receiver<Notice>) {
+    while let Some(notice) = notices.recv().await {
+        let _ = notice.noted.send(());
+    }
+}
+
+fn next_back_off(last: Duration, lived: Duration) -> Duration {
+    if lived >= LASTED { Duration::ZERO } else { (last * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) }
+}
+
+/// Sees to it that the gateway is gone: nothing that it remembers must be acted on any more.
+async fn end(mut child: Child, hangup: &Hangup) {
+    if matches!(hangup, Hangup::Stopped)
+        && let Ok(Ok(status)) = tokio::time::timeout(STOP_MAX, child.wait()).await
+    {
+        tracing::info!(%status, "the gateway has stopped");
+        return;
+    }
+    if let Err(error) = child.kill().await {
+        tracing::error!(%error, "the gateway cannot be killed");
+    }
+    match child.wait().await {
+        Ok(status) => tracing::warn!(%status, reason = %hangup, "the gateway has ended"),
+        Err(error) => tracing::error!(%error, "cannot tell whether the gateway has ended"),
+    }
+}
+
+impl GatewayProcess {
+    fn start(&self) -> Result<(Child, UnixStream), StartFailure> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(StartFailure::Sockets)?;
+        ours.set_nonblocking(true).map_err(StartFailure::Sockets)?;
+        let line = UnixStream::from_std(ours).map_err(StartFailure::Sockets)?;
+        let mut command = std::process::Command::new(&self.program);
+        command.arg("gateway").arg("--config").arg(&self.config).env_clear().envs(kept_environment());
+        let mut mappings = Vec::new();
+        for (child_fd, listener) in (FIRST_LISTENER..).zip(&self.listeners) {
+            let parent_fd = OwnedFd::from(listener.try_clone().map_err(StartFailure::Sockets)?);
+            mappings.push(FdMapping { parent_fd, child_fd });
+            command.arg("--listen-fd").arg(child_fd.to_string());
+        }
+        command.fd_mappings(mappings)?;
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        let child = Command::from(command).kill_on_drop(true).spawn().map_err(StartFailure::Run)?;
+        tracing::info!(pid = child.id(), "the gateway is started");
+        Ok((child, line))
+    }
+}
+
+fn kept_environment() -> Vec<(&'static str, OsString)> {
+    ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_keeps_failing_is_started_ever_more_seldom() {
+        let short = Duration::from_millis(10);
+        let mut back_off = Duration::ZERO;
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            back_off = next_back_off(back_off, short);
+            seen.push(back_off.as_millis());
+        }
+        assert_eq!(seen, [50, 100, 200, 400, 800, 1600, 3200, 4000, 4000]);
+        assert_eq!(next_back_off(back_off, LASTED), Duration::ZERO);
+    }
+}

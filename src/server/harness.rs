@@ -1,0 +1,198 @@
+//! A server for tests, in a directory of its own, with everybody around it played here: browsers, users at the centre, Core
+//! and a gateway.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use countersign_keys::call::ServiceCall;
+use countersign_keys::core_token::CoreTokens;
+use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::keyring::KeyState;
+use countersign_keys::store::registry::Registry;
+use countersign_keys::store::sled_store::SledStore;
+use countersign_portal::signer::{Projection, enrolment_proof};
+use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::account::{Account, Accounts};
+use super::answer::Refusal;
+use super::instances::Instances;
+use super::launch::Launcher;
+use super::notices::notices;
+use super::record::Deed;
+use super::{Server, approval, integration, page};
+use crate::audit::DecisionLog;
+use crate::clock::Clock;
+use crate::config::{Config, Reader, Role};
+use crate::ipc::control::Ended;
+use crate::ipc::messages::{Approve, Approved, Find, Offer};
+
+pub(super) const NOW: i64 = 1_800_000_000;
+pub(super) const ALICE: Uid = Uid(1100);
+pub(super) const BOB: Uid = Uid(1101);
+/// Every request's place in the log.
+pub(super) const TEST: Deed<'static> = Deed::of("test", "test");
+pub(super) const ORIGIN: &str = "https://hpc.example.org";
+
+pub(super) struct House {
+    pub(super) server: Arc<Server>,
+    pub(super) now: Arc<AtomicI64>,
+    /// What the gateway was told.
+    pub(super) told: Arc<Mutex<Vec<Ended>>>,
+    pub(super) directory: tempfile::TempDir,
+}
+
+/// A browser that has read a connection page's ticket.
+pub(super) struct Browser {
+    pub(super) key: BrowserKey,
+    pub(super) ticket: String,
+}
+
+pub(super) fn user(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}
+
+pub(super) fn body(content: &Value) -> Bytes {
+    Bytes::from(content.to_string())
+}
+
+pub(super) fn instance_key() -> String {
+    STANDARD.encode(BrowserKey::make(Algorithm::Es256).unwrap().public_spki().unwrap())
+}
+
+/// A server in a directory of its own; `more` is added to its configuration.
+pub(super) fn house(more: &str) -> House {
+    house_at("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
+}
+
+/// The same, with Core at that origin, with that key pair and refresh token.
+pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> House {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, mode) in [("state", 0o700), ("run", 0o755)] {
+        std::fs::DirBuilder::new().mode(mode).create(directory.path().join(name)).unwrap();
+    }
+    std::fs::write(directory.path().join("core.pem"), core.public_pem().unwrap()).unwrap();
+    let mut refresh = "";
+    if let Some(token) = refresh_token {
+        let path = directory.path().join("refresh-token");
+        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+        std::io::Write::write_all(&mut file, token.as_bytes()).unwrap();
+        refresh = "refresh_token = \"refresh-token\"";
+    }
+    let config = format!(
+        "[provider]\nid = \"hpc\"\norigin = \"{ORIGIN}\"\n\
+         [core]\norigin = \"{core_origin}\"\npublic_key = \"core.pem\"\n{refresh}\n\
+         [gateway]\nlisten = [\"127.0.0.1:1\"]\n\
+         [state]\ndirectory = \"state\"\n[ipc]\ndirectory = \"run\"\n{more}"
+    );
+    let file = directory.path().join("config.toml");
+    std::fs::write(&file, config).unwrap();
+    let config = Config::load_as(&file, Reader::own(Role::Server)).unwrap();
+    let now = Arc::new(AtomicI64::new(NOW));
+    let (notices, mut receiver) = notices();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    tokio::spawn(async move {
+        while let Some(notice) = receiver.recv().await {
+            telling.lock().unwrap().push(notice.ended);
+            notice.noted.send(()).unwrap();
+        }
+    });
+    let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
+    let (instances, _gone) = Instances::new(Launcher::stub("exit 1", directory.path()));
+    let decisions = DecisionLog::open(&directory.path().join("decisions.jsonl")).unwrap();
+    let server = Arc::new(Server {
+        decisions,
+        core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
+        clock: Clock::Set(Arc::clone(&now)),
+        accounts: Accounts::These(accounts.to_vec()),
+        records: Arc::new(Registry::new(SledStore::open(&config.state.store()).unwrap())),
+        instances,
+        notices,
+        errands: Arc::default(),
+        changes: watch::Sender::new(0),
+        stop: watch::Sender::new(false),
+        config,
+    });
+    House { server, now, told, directory }
+}
+
+pub(super) fn status<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> (u16, &'static str) {
+    let refusal = outcome.unwrap_err();
+    (refusal.status.as_u16(), refusal.code)
+}
+
+impl House {
+    pub(super) async fn core(&self, call: ServiceCall, username: &str) -> Result<Value, Refusal> {
+        integration::call(&self.server, call, &body(&json!({ "username": username })), &TEST).await
+    }
+
+    /// Core begins; the browser follows the redirect.
+    pub(super) async fn begun_at_core(&self, username: &str) -> Browser {
+        let answer = self.core(ServiceCall::Connect, username).await.unwrap();
+        Browser::at(answer["redirectTo"].as_str().unwrap())
+    }
+
+    pub(super) async fn find(&self, uid: Uid, code: &str) -> Result<Offer, Refusal> {
+        approval::find(&self.server, uid, Find { code: code.to_owned() }).await
+    }
+
+    pub(super) async fn approve(&self, uid: Uid, account: &str, code: &str) -> Result<Approved, Refusal> {
+        let approve = Approve { code: code.to_owned(), account: account.to_owned(), instance_key: instance_key() };
+        approval::approve(&self.server, uid, approve).await
+    }
+
+    /// The whole flow for alice, begun at Core.
+    pub(super) async fn connected(&self) -> Browser {
+        let mut browser = self.begun_at_core("alice#1").await;
+        let offered = browser.offer(self).await.unwrap();
+        self.approve(ALICE, "alice", offered["code"].as_str().unwrap()).await.unwrap();
+        browser.key.set_kid(offered["kid"].as_str().unwrap());
+        browser
+    }
+
+    pub(super) fn key_state(&self, username: &str, kid: &str) -> Option<KeyState> {
+        let key = self.server.records.key(&user(username), &KeyId::parse(kid).unwrap()).unwrap();
+        key.map(|key| key.state)
+    }
+}
+
+impl Browser {
+    pub(super) fn at(url: &str) -> Self {
+        let (page, ticket) = url.split_once('#').unwrap();
+        assert_eq!(page, "https://hpc.example.org/ucloud/hpc/connect");
+        Self { key: BrowserKey::make(Algorithm::Es256).unwrap(), ticket: ticket.to_owned() }
+    }
+
+    pub(super) fn describe(&self, house: &House) -> Result<Value, Refusal> {
+        page::describe(&house.server, &body(&json!({ "ticket": self.ticket })))
+    }
+
+    pub(super) fn offer_body(&self, house: &House) -> Value {
+        let described = self.describe(house).unwrap();
+        let (username, nonce) = (described["username"].as_str().unwrap(), described["nonce"].as_str().unwrap());
+        let proof = enrolment_proof(&self.key, ORIGIN, &self.ticket, username, nonce).sign(&self.key).unwrap();
+        json!({ "ticket": self.ticket, "jwk": self.key.public_jwk(), "alg": "ES256", "proof": proof, "name": "Firefox" })
+    }
+
+    pub(super) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
+        page::offer(&house.server, &body(&self.offer_body(house)), "192.0.2.7:4711".to_owned(), &TEST).await
+    }
+
+    pub(super) async fn status(&self, house: &House) -> Value {
+        page::status(&house.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
+    }
+
+    pub(super) fn probe(&self, house: &House, call: &str, now: i64) -> Result<Value, Refusal> {
+        let intent = Intent::new(ORIGIN, "alice#1", call, &[Projection::new([])], now).unwrap();
+        let intent = intent.sign(&self.key).unwrap();
+        page::probe(&house.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)
+    }
+}

@@ -1,0 +1,119 @@
+//! Core's own calls: `connect`, `init`, `retrieveManifest`, `unlinked` and `retrieveProducts`.
+//!
+//! Core's token is all that they take, so none of them gives Core anything: a ticket activates no key (P2), `init` starts the
+//! user's own process and does nothing else, `unlinked` only takes away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use countersign_keys::call::ServiceCall;
+use countersign_keys::identity::Username;
+use countersign_keys::store::records::Begun;
+use countersign_keys::store::registry::Authority;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{Refusal, apart, message};
+use super::approval::not_changed;
+use super::products::retrieve_products;
+use super::record::Deed;
+use super::tickets::{begin, page_url};
+use super::{Server, log_failure};
+use crate::config::{Launch, MappingStart};
+use crate::ipc::control::Ended;
+
+/// What Core sends with every call about a user. It may add members: they decide nothing.
+#[derive(Deserialize)]
+pub(super) struct AboutUser {
+    /// The user.
+    pub(super) username: Username,
+}
+
+/// Answers one of Core's calls.
+pub(super) async fn call(
+    server: &Arc<Server>,
+    call: ServiceCall,
+    body: &Bytes,
+    deed: &Deed<'_>,
+) -> Result<Value, Refusal> {
+    match call {
+        ServiceCall::RetrieveManifest => Ok(manifest()),
+        ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
+        ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
+        ServiceCall::Init => init(server, deed, message::<AboutUser>(body)?.username).await,
+        ServiceCall::Unlinked => unlinked(server, deed, message::<AboutUser>(body)?.username).await,
+    }
+}
+
+/// The older Core reads the last two: `requiresMessageSigning` would make it ask for a key that *it* enrols.
+fn manifest() -> Value {
+    json!({
+        "enabled": true,
+        "expireAfterMs": null,
+        "requiresMessageSigning": false,
+        "unmanagedConnections": false,
+    })
+}
+
+async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+    let page = page_url(server);
+    if server.config.mapping.start == MappingStart::Provider {
+        return Ok(json!({ "redirectTo": page }));
+    }
+    let ticket = begin(server, deed, username, Begun::AtCore, None).await?;
+    Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
+}
+
+async fn init(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+    let connection = server.records.user(&username)?.and_then(|user| user.connection);
+    let Some(connection) = connection else {
+        return Err(Refusal::bad_request("this user is not connected to this provider"));
+    };
+    server.record(&Deed { username: Some(&username), ..*deed })?;
+    if matches!(server.config.instances.launch, Launch::Static(_)) {
+        return Ok(json!({}));
+    }
+    let uid_min = server.config.instances.uid_min;
+    let accounts = server.accounts.clone();
+    let account = apart(move || {
+        accounts.check(connection.uid, Some(&connection.account), uid_min).map_err(|rejection| {
+            log_failure("an instance is refused", &rejection);
+            Refusal::bad_request("this user's account cannot be used: the provider's staff can tell why")
+        })
+    })
+    .await?;
+    server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| Refusal::failure(&no_instance))?;
+    Ok(json!({}))
+}
+
+/// Ends the connection, as Core says that the user wants. For a user who is not connected there is nothing to end.
+async fn unlinked(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+    if server.records.user(&username)?.is_some_and(|user| user.connection.is_some()) {
+        server.disconnect(Authority::Core, username, deed).await?;
+    }
+    Ok(json!({}))
+}
+
+impl Server {
+    /// Ends a connection everywhere: in the store, at the gateway, and its instance. Returns when no gateway honours
+    /// it any more.
+    pub(super) async fn disconnect(
+        &self,
+        authority: Authority,
+        username: Username,
+        deed: &Deed<'_>,
+    ) -> Result<(), Refusal> {
+        self.record(&Deed { username: Some(&username), ..*deed })?;
+        let (records, user) = (Arc::clone(&self.records), username.clone());
+        let ended = apart(move || records.disconnect(authority, &user).map_err(not_changed)).await?;
+        tracing::info!(%username, uid = %ended.uid, keys = ended.kids.len(), ?authority, "connection ended");
+        self.notices.tell(Ended::User { username }).await;
+        if self.records.usernames(ended.uid)?.is_empty() {
+            self.instances.stop(ended.uid);
+        }
+        self.errands.notify_one();
+        self.changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! Launching an instance: one narrow sudo rule, one socket, nothing else handed over (P7, P10).
+//!
+//! The instance gets its listening socket as descriptor 0, its log as 1 and 2, and sudo closes every other. No secret, no
+//! argument but the configuration's path where it is not the standard one, no environment of ours.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+
+use countersign_keys::identity::Uid;
+use nix::fcntl::OFlag;
+use tokio::process::{Child, Command};
+
+use super::place::listen_privately;
+use crate::config::{DEFAULT_FILE, InstanceListen};
+use crate::ipc::control::{InstanceAddress, SocketAddress};
+
+/// Where sudo looks for nothing: it is named in full, and sets the instance's own environment.
+const SUDO: &str = "/usr/bin/sudo";
+
+/// What sudo itself is run with.
+const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
+
+/// The size from which on an instance's log is set aside (one earlier one is kept), in bytes.
+const LOG_MAX: u64 = 8 * 1024 * 1024;
+
+/// Loop-back ports tried for an instance: more than a machine has users at a time.
+const PORTS_MAX: u16 = 8_000;
+
+/// What is launched, and where instances listen and log.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    /// Everything before `user`; `{uid}` in it stands for the uid.
+    command: Vec<OsString>,
+    /// Everything from `user` on.
+    arguments: Vec<OsString>,
+    /// Where Unix sockets go.
+    sockets: PathBuf,
+    /// Where logs go.
+    logs: PathBuf,
+    listen: InstanceListen,
+    /// The port of every uid that has had an instance, listened on until the server ends: between two instances nobody else
+    /// can take it, and who connects then waits for the next (P7). Bounded by [`PORTS_MAX`].
+    ports: Mutex<HashMap<Uid, TcpListener>>,
+}
+
+/// Why an instance cannot be launched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaunchFailure {
+    /// No socket for it.
+    #[error("no socket for the instance")]
+    Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// All ports are taken.
+    #[error("no free port for the instance from {first} upward")]
+    Ports {
+        /// The first that was tried.
+        first: u16,
+    },
+    /// No log for it.
+    #[error("the log {path} cannot be opened")]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// sudo cannot be run.
+    #[error("{program} cannot be run")]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A launched instance.
+#[derive(Debug)]
+pub(super) struct Launched {
+    /// The child: sudo.
+    pub(super) child: Child,
+    /// Where the instance listens.
+    pub(super) address: InstanceAddress,
+}
+
+impl Launcher {
+    /// Through sudo, which the site has allowed for this one command.
+    pub(super) fn sudo(program: &Path, config: &Path, listen: InstanceListen, sockets: &Path, logs: &Path) -> Self {
+        let command = [SUDO, "-n", "-u", "#{uid}", "--"].map(OsString::from).into_iter();
+        let mut arguments = vec![OsString::from("user")];
+        if config != Path::new(DEFAULT_FILE) {
+            arguments.extend([OsString::from("--config"), config.into()]);
+        }
+        Self {
+            command: command.chain([program.into()]).collect(),
+            arguments,
+            sockets: sockets.to_owned(),
+            logs: logs.to_owned(),
+            listen,
+            ports: Mutex::default(),
+        }
+    }
+
+    /// Launches the instance of that uid; `number` is used once.
+    pub(super) fn launch(&self, uid: Uid, number: u64) -> Result<Launched, LaunchFailure> {
+        let (descriptor, socket) = self.listen(uid, number)?;
+        let log = open_log(&self.logs.join(format!("instance-{uid}.log")))?;
+        let mut words = self.command.iter().map(|word| with_uid(word, uid)).chain(self.arguments.iter().cloned());
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        let failed = |source| LaunchFailure::Run { program: program.clone(), source };
+        let child = Command::new(&program)
+            .args(words)
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .current_dir("/")
+            .stdin(Stdio::from(descriptor))
+            .stdout(Stdio::from(log.try_clone().map_err(failed)?))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .map_err(failed)?;
+        Ok(Launched { child, address: InstanceAddress { uid: Some(uid), socket } })
+    }
+
+    fn listen(&self, uid: Uid, number: u64) -> Result<(OwnedFd, SocketAddress), LaunchFailure> {
+        match self.listen {
+            InstanceListen::Unix => {
+                let path = self.sockets.join(format!("{uid}-{number}.sock"));
+                let listener = listen_privately(&path).map_err(|error| LaunchFailure::Socket(error.into()))?;
+                Ok((listener.into(), SocketAddress::Unix(path)))
+            }
+            InstanceListen::Tcp { first_port } => {
+                let listener = self.port(uid, first_port)?;
+                let address = listener.local_addr().map_err(|error| LaunchFailure::Socket(error.into()))?;
+                Ok((listener.into(), SocketAddress::Tcp(address)))
+            }
+        }
+    }
+
+    /// The uid's port: the one that it had, or the lowest free one. The first is the server's own.
+    fn port(&self, uid: Uid, first_port: u16) -> Result<TcpListener, LaunchFailure> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = match ports.entry(uid) {
+            Entry::Occupied(kept) => kept.into_mut(),
+            Entry::Vacant(none) => {
+                let free = (1..=PORTS_MAX)
+                    .filter_map(|offset| first_port.checked_add(offset))
+                    .find_map(|port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok())
+                    .ok_or(LaunchFailure::Ports { first: first_port.saturating_add(1) })?;
+                none.insert(free)
+            }
+        };
+        listener.try_clone().map_err(|error| LaunchFailure::Socket(error.into()))
+    }
+}
+
+fn with_uid(word: &OsString, uid: Uid) -> OsString {
+    if word == "#{uid}" { format!("#{uid}").into() } else { word.clone() }
+}
+
+fn open_log(path: &Path) -> Result<File, LaunchFailure> {
+    let failed = |source| LaunchFailure::Log { path: path.to_owned(), source };
+    if std::fs::metadata(path).is_ok_and(|found| found.len() > LOG_MAX) {
+        std::fs::rename(path, path.with_extension("log.1")).map_err(failed)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)
+        .map_err(failed)
+}
+
+#[cfg(test)]
+impl Launcher {
+    /// A stand-in for sudo and the instance: a shell that runs this script.
+    pub(super) fn stub(script: &str, directory: &Path) -> Self {
+        Self {
+            command: vec!["/bin/sh".into(), "-c".into(), script.into()],
+            arguments: Vec::new(),
+            sockets: directory.to_owned(),
+            logs: directory.to_owned(),
+            listen: InstanceListen::Unix,
+            ports: Mutex::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    fn command_line(config: &str) -> Vec<OsString> {
+        let launcher = Launcher::sudo(
+            Path::new("/usr/bin/countersign"),
+            Path::new(config),
+            InstanceListen::Unix,
+            Path::new("/s"),
+            Path::new("/l"),
+        );
+        launcher.command.iter().map(|word| with_uid(word, Uid(1100))).chain(launcher.arguments).collect()
+    }
+
+    #[test]
+    fn the_command_is_the_one_that_sudo_allows() {
+        let standard = command_line("/etc/countersign/config.toml");
+        assert_eq!(standard, ["/usr/bin/sudo", "-n", "-u", "#1100", "--", "/usr/bin/countersign", "user"]);
+        assert_eq!(command_line("/srv/c.toml")[6..], ["user", "--config", "/srv/c.toml"]);
+    }
+
+    #[tokio::test]
+    async fn the_child_has_its_socket_its_log_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = "ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/0)\"; readlink /proc/$$/fd/0; \
+                      env -u PWD -u SHLVL -u _ | sort | tr '\\n' ' '";
+        let launcher = Launcher::stub(script, directory.path());
+        let mut launched = launcher.launch(Uid(1100), 3).unwrap();
+        launched.child.wait().await.unwrap();
+        let log = std::fs::read_to_string(directory.path().join("instance-1100.log")).unwrap();
+        assert!(log.starts_with("1\nsocket:["), "{log}");
+        assert!(log.ends_with("LANG=C.UTF-8 PATH=/usr/bin:/bin "), "{log}");
+        let path = directory.path().join("1100-3.sock");
+        assert_eq!(launched.address, InstanceAddress { uid: Some(Uid(1100)), socket: SocketAddress::Unix(path) });
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_gone_accepts_no_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut launched = Launcher::stub("exit 0", directory.path()).launch(Uid(1100), 1).unwrap();
+        launched.child.wait().await.unwrap();
+        let path = directory.path().join("1100-1.sock");
+        // Another test's child may be between fork and exec, and have a copy of every descriptor until then.
+        let refused = async {
+            while std::os::unix::net::UnixStream::connect(&path).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), refused).await.unwrap();
+        let error = std::os::unix::net::UnixStream::connect(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn p7_a_port_stays_its_uids_between_two_instances() {
+        let directory = tempfile::tempdir().unwrap();
+        // A port that is free at this moment; the instances' are above it.
+        let first_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let launcher =
+            Launcher { listen: InstanceListen::Tcp { first_port }, ..Launcher::stub("exit 0", directory.path()) };
+        let mut addresses = Vec::new();
+        for (number, uid) in (1..).zip([Uid(1100), Uid(1101), Uid(1100)]) {
+            let mut launched = launcher.launch(uid, number).unwrap();
+            launched.child.wait().await.unwrap();
+            let SocketAddress::Tcp(address) = launched.address.socket else { panic!() };
+            assert!(TcpListener::bind(address).is_err(), "{address} can be taken");
+            addresses.push(address);
+        }
+        assert_eq!(addresses[0], addresses[2]);
+        assert_ne!(addresses[0], addresses[1]);
+    }
+
+    #[test]
+    fn a_large_log_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("instance-1.log");
+        File::create(&path).unwrap().set_len(LOG_MAX + 1).unwrap();
+        open_log(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        assert!(directory.path().join("instance-1.log.1").exists());
+    }
+}

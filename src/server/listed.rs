@@ -1,0 +1,112 @@
+//! What may be looked at over the socket that everybody may use: one's own connections and keys, and as an
+//! administrator everybody's. Verification keys themselves are given to nobody (P2).
+
+use std::sync::Arc;
+
+use countersign_keys::identity::Uid;
+use countersign_keys::keyring::{KeyRecord, KeyState};
+use countersign_keys::store::records::User;
+use countersign_keys::time::Timestamp;
+
+use super::Server;
+use super::account::Account;
+use super::answer::{Refusal, apart};
+use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
+use countersign_keys::store::registry::{Authority, RegistryRejection};
+
+/// Who is connected: to this uid, or as an administrator to any.
+pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Result<Connections, Refusal> {
+    let now = server.clock.now()?;
+    if list.all {
+        if !is_administrator(uid) {
+            return Err(Refusal::forbidden("NOT_YOURS", "only an administrator sees everybody's connections"));
+        }
+        return all_connections(server, list, now);
+    }
+    let mut connections = Vec::new();
+    for username in server.records.usernames(uid)? {
+        if let Some(user) = server.records.user(&username)? {
+            connections.extend(connection(server, &user, now)?);
+        }
+    }
+    Ok(Connections { connections, more: false })
+}
+
+/// A page of everybody's. Users who are no longer connected are passed over.
+fn all_connections(server: &Server, list: &ConnectList, now: Timestamp) -> Result<Connections, Refusal> {
+    let mut connections = Vec::new();
+    let mut after = list.after.clone();
+    loop {
+        let page = server.records.users_after(after.as_ref(), LIST_MAX)?;
+        let Some(last) = page.last() else {
+            return Ok(Connections { connections, more: false });
+        };
+        after = Some(last.username.clone());
+        for user in &page {
+            connections.extend(connection(server, user, now)?);
+            if connections.len() >= LIST_MAX {
+                return Ok(Connections { connections, more: true });
+            }
+        }
+    }
+}
+
+/// A user's keys: of a user connected to this uid, or as an administrator of any.
+pub(super) fn keys(server: &Server, uid: Uid, list: KeysList) -> Result<Keys, Refusal> {
+    let username = match list.username {
+        Some(username) if authority_over(server, uid, &username)? == Authority::Administrator => username,
+        named => one_user(server, uid, named)?,
+    };
+    let not_connected = || registry_refusal(RegistryRejection::NotConnected);
+    let user = server.records.user(&username)?.ok_or_else(not_connected)?;
+    let keys = server.records.keys(&user)?;
+    Ok(Keys { keys: keys.into_iter().map(|key| listed(server, key)).collect::<Result<_, _>>()? })
+}
+
+/// Who the server takes the caller for.
+pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Refusal> {
+    let account = apart(move || Ok(Account::name_of(uid))).await?;
+    Ok(Whoami {
+        uid,
+        account,
+        usernames: server.records.usernames(uid)?,
+        provider: server.config.provider.id.as_str().to_owned(),
+        origin: server.config.provider.origin.as_str().to_owned(),
+        key_lifetime_s: server.config.intent.key_lifetime_s.unsigned_abs(),
+        administrator: is_administrator(uid),
+    })
+}
+
+fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Connection>, Refusal> {
+    let Some(connection) = &user.connection else {
+        return Ok(None);
+    };
+    let keys = server.records.keys(user)?;
+    let active = keys.iter().filter(|key| key.state == KeyState::Active && now < key.expires).count();
+    Ok(Some(Connection {
+        username: user.username.clone(),
+        uid: connection.uid,
+        account: connection.account.clone(),
+        since: connection.since,
+        active_keys: u32::try_from(active).unwrap_or(u32::MAX),
+        core_told: connection.core_told,
+    }))
+}
+
+fn listed(server: &Server, key: KeyRecord) -> Result<ListedKey, Refusal> {
+    let verification_key = key.verification_key().map_err(|rejection| Refusal::failure(&rejection))?;
+    let last_used = server.records.last_use(&key.owner, &key.kid)?;
+    Ok(ListedKey {
+        username: key.owner,
+        kid: key.kid,
+        algorithm: key.algorithm,
+        protocol: key.protocol,
+        state: key.state,
+        fingerprint: verification_key.fingerprint(),
+        name: key.name,
+        created: key.created,
+        expires: key.expires,
+        last_used,
+    })
+}

@@ -1,0 +1,86 @@
+//! Answers the gateway's questions from the store and from the table of running instances.
+//!
+//! A question that cannot be answered is answered with [`Answer::Failed`], and the request is refused as
+//! unavailable (P8). Nothing that is asked changes anything but the time of a key's last use.
+
+use std::sync::Arc;
+
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::store::StoreFailure;
+
+use super::Server;
+use super::answer::Refusal;
+use super::control_line::Oracle;
+use crate::config::Launch;
+use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress};
+
+/// How exactly the last use of a key is remembered, in seconds: it is for people who ask which key is still needed.
+const USE_GRAIN_S: i64 = 3600;
+
+/// The server, as the gateway sees it.
+pub(super) struct StoreOracle {
+    server: Arc<Server>,
+}
+
+impl StoreOracle {
+    pub(super) const fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+
+    fn try_answer(&self, question: &Question) -> Result<Answer, Refusal> {
+        let server = &self.server;
+        Ok(match question {
+            Question::Key { username, kid } => {
+                let key = server.records.key(username, kid)?;
+                if key.is_some() {
+                    self.note_use(username, kid)?;
+                }
+                Answer::Keys { keys: key.into_iter().collect() }
+            }
+            Question::KeysV1 { username } => {
+                let keys = server.records.keys_v1(username, server.clock.now()?)?;
+                for key in &keys {
+                    self.note_use(username, &key.kid)?;
+                }
+                Answer::Keys { keys }
+            }
+            Question::Instance { username } => Answer::Instance { instance: server.instance_of(username)? },
+        })
+    }
+
+    fn note_use(&self, username: &Username, kid: &KeyId) -> Result<(), Refusal> {
+        let now = self.server.clock.now()?;
+        let last = self.server.records.last_use(username, kid)?;
+        if last.is_none_or(|last| now.since(last) >= USE_GRAIN_S) {
+            self.server.records.note_use(username, kid, now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Oracle for StoreOracle {
+    fn answer(&self, question: &Question) -> Answer {
+        self.try_answer(question).unwrap_or(Answer::Failed)
+    }
+
+    fn gateway_is_ready(&self) {
+        tracing::info!("ready");
+    }
+}
+
+impl Server {
+    /// Where a user's instance listens: the configured one, or the ready one of the uid that the user is mapped to at
+    /// this moment (P7).
+    pub(super) fn instance_of(&self, username: &Username) -> Result<Option<InstanceAddress>, StoreFailure> {
+        match &self.config.instances.launch {
+            Launch::Static(instances) => {
+                let instance = instances.iter().find(|instance| instance.username == *username);
+                Ok(instance.map(|instance| InstanceAddress { uid: None, socket: SocketAddress::Tcp(instance.address) }))
+            }
+            Launch::Sudo => {
+                let connection = self.records.user(username)?.and_then(|user| user.connection);
+                Ok(connection.and_then(|connection| self.instances.address(connection.uid)))
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What Core has still to be told, told until it has heard: errands outlive restarts, and wait ever longer.
+//!
+//! One errand at a time, in the order of usernames. When Core cannot be reached at all, nobody's errand is
+//! tried until the common wait is over.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::identity::Username;
+use countersign_keys::store::records::{Errand, Tell};
+use countersign_keys::time::Timestamp;
+use tokio::sync::Notify;
+
+use super::core_calls::{CoreCalls, CoreFailure, Told};
+use super::{Records, log_failure};
+use crate::clock::Clock;
+
+/// The shortest wait after a failure, in seconds; doubled for each further one.
+const WAIT_MIN_S: i64 = 1;
+
+/// The longest. A connection that Core hears of ten minutes after it is back is late enough.
+const WAIT_MAX_S: i64 = 600;
+
+/// Errands read from the store at a time.
+const PAGE: usize = 100;
+
+/// How often the store is looked at when nobody says that there is something.
+const IDLE_LOOK: Duration = Duration::from_secs(60);
+
+/// Who tells Core; in tests, somebody who only pretends.
+pub(super) trait Teller {
+    /// Tells Core about a user.
+    fn tell(
+        &self,
+        told: Told,
+        username: &Username,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), CoreFailure>> + Send;
+}
+
+impl Teller for CoreCalls {
+    async fn tell(&self, told: Told, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
+        Self::tell(self, told, username, now).await
+    }
+}
+
+/// When to try again. Holds the errands that failed, and only those: an entry goes when its errand succeeds.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    failed: HashMap<Username, Wait>,
+    everybody: Wait,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Wait {
+    failures: u32,
+    until: Option<Timestamp>,
+}
+
+impl Wait {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now >= until)
+    }
+
+    fn longer(&mut self, now: Timestamp) {
+        let wait_s = WAIT_MIN_S.checked_shl(self.failures.min(20)).unwrap_or(WAIT_MAX_S).clamp(WAIT_MIN_S, WAIT_MAX_S);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(now.plus(wait_s));
+    }
+}
+
+/// Runs errands until the server ends. `wake` says that there is a new one.
+pub(super) async fn run(records: Arc<Records>, core: CoreCalls, clock: Clock, wake: Arc<Notify>, told: impl Fn()) {
+    let mut schedule = Schedule::default();
+    loop {
+        match clock.now() {
+            Ok(now) => {
+                if let Err(failure) = round(&records, &core, &mut schedule, now, &told).await {
+                    log_failure("errands cannot be read", &failure);
+                }
+                let pause = schedule.next(now).map_or(IDLE_LOOK, |wait_s| Duration::from_secs(wait_s.unsigned_abs()));
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(pause.min(IDLE_LOOK)) => {}
+                }
+            }
+            Err(failure) => {
+                log_failure("errands wait", &failure);
+                tokio::time::sleep(IDLE_LOOK).await;
+            }
+        }
+    }
+}
+
+impl Schedule {
+    /// Seconds until the next errand may be tried, if one has failed.
+    fn next(&self, now: Timestamp) -> Option<i64> {
+        let waits = self.failed.values().chain([&self.everybody]);
+        waits.filter_map(|wait| wait.until).map(|until| until.since(now).max(WAIT_MIN_S)).min()
+    }
+}
+
+/// Tries every errand that is due.
+pub(super) async fn round(
+    records: &Arc<Records>,
+    teller: &impl Teller,
+    schedule: &mut Schedule,
+    now: Timestamp,
+    told: &impl Fn(),
+) -> Result<(), super::answer::Refusal> {
+    let mut after: Option<Username> = None;
+    let mut seen = HashSet::new();
+    while schedule.everybody.is_over(now) {
+        let page = records.errands_after(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else {
+            // Errands that were withdrawn meanwhile leave no wait behind.
+            schedule.failed.retain(|username, _| seen.contains(username));
+            schedule.everybody = Wait::default();
+            return Ok(());
+        };
+        after = Some(last.username.clone());
+        for errand in page {
+            seen.insert(errand.username.clone());
+            let wait = schedule.failed.get(&errand.username).copied().unwrap_or_default();
+            if !wait.is_over(now) {
+                continue;
+            }
+            match run_errand(teller, &errand, wait.failures, now).await {
+                Ok(()) => {
+                    schedule.failed.remove(&errand.username);
+                    schedule.everybody = Wait::default();
+                    let records = Arc::clone(records);
+                    super::answer::apart(move || Ok(records.finish_errand(&errand)?)).await?;
+                    told();
+                }
+                Err(failure) => {
+                    log_failure("Core has not been told", &failure);
+                    schedule.failed.entry(errand.username).or_insert(wait).longer(now);
+                    if failure.is_general() {
+                        schedule.everybody.longer(now);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// After a failure Core may have acted without our hearing of it, and it takes a second approval of the same
+/// connection badly: so a repeated approval is preceded by a clearing, which Core takes at any time.
+async fn run_errand(teller: &impl Teller, errand: &Errand, failures: u32, now: Timestamp) -> Result<(), CoreFailure> {
+    let username = &errand.username;
+    match errand.tell {
+        Tell::Approve if failures == 0 => teller.tell(Told::Connected, username, now).await,
+        Tell::Approve | Tell::ClearThenApprove => {
+            teller.tell(Told::Disconnected, username, now).await?;
+            teller.tell(Told::Connected, username, now).await
+        }
+        Tell::Clear => teller.tell(Told::Disconnected, username, now).await,
+    }
+}

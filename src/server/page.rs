@@ -1,0 +1,296 @@
+//! The endpoints of the connection page: what a ticket is for, the offer of a key, how far the connection has come, and
+//! a first try of the new key (protocol, section 6).
+//!
+//! Anybody may ask, so a ticket is all that is believed. A key that is merely offered verifies nothing; an
+//! unknown ticket and a forgotten one get the same answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use countersign_keys::enrolment::{Challenge, Code, Ticket};
+use countersign_keys::freshness::Window;
+use countersign_keys::identity::KeyId;
+use countersign_keys::intent::{PresentedIntent, Terms, Version1};
+use countersign_keys::json::Json;
+use countersign_keys::jws::{Algorithm, sha256};
+use countersign_keys::keyring::{EnrolledKey, KeyRecord, KeyRejection, Protocol, VerificationKey};
+use countersign_keys::request::INTENT_MAX;
+use countersign_keys::store::records::{self, Death, Offer, TicketState};
+use countersign_keys::time::Timestamp;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answer::{Refusal, apart, message};
+use super::approval::key_name;
+use super::record::Deed;
+use super::tickets::refusal;
+use super::{Server, log_failure};
+use crate::clock::random_bytes;
+use crate::ipc::messages::POLL_MAX_S;
+
+/// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
+const OFFER_DEPTH_MAX: u8 = 3;
+
+/// What a key is called if the page does not say.
+const UNNAMED: &str = "browser";
+
+/// The call of the first try: it is in no table, so that its intent can do nothing else.
+const PROBE_CALL: &str = "connect.probe";
+
+/// UCloud's status for whatever is wrong with an intent.
+const INTENT_STATUS: u16 = 482;
+
+/// A ticket in a body: tickets are never in URLs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TicketOnly {
+    ticket: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusQuestion {
+    ticket: String,
+    #[serde(default)]
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Probe {
+    ticket: String,
+    intent: String,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_key: Option<Value>,
+    core_told: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Death>,
+    /// Somebody offered another key after this one was approved.
+    second_offer: bool,
+}
+
+/// What a ticket is for.
+pub(super) fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let ticket = find(server, &message::<TicketOnly>(body)?.ticket, now)?;
+    let status = status_of(server, &ticket)?;
+    Ok(json!({
+        "provider": server.config.provider.id.as_str(),
+        "username": ticket.username,
+        "nonce": ticket.nonce,
+        "state": status.state,
+        "expiresAt": ticket.until,
+        "why": status.why,
+    }))
+}
+
+/// Takes the offer of a key. The first one; a second kills the ticket.
+pub(super) async fn offer(
+    server: &Arc<Server>,
+    body: &Bytes,
+    address: String,
+    deed: &Deed<'_>,
+) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let json = Json::parse(body, OFFER_DEPTH_MAX).map_err(|rejection| Refusal::bad_request(rejection.to_string()))?;
+    let offered = OfferBody::read(&json)?;
+    let ticket = find(server, offered.ticket, now)?;
+    let key = VerificationKey::from_jwk_value(offered.jwk, offered.algorithm).map_err(|rejection| {
+        if rejection == KeyRejection::Private {
+            tracing::error!(username = %ticket.username, %address, "ALARM: a private key was sent to the provider");
+        }
+        key_refused(&rejection)
+    })?;
+    let challenge = Challenge {
+        origin: &server.config.provider.origin,
+        ticket: &ticket.hash,
+        username: &ticket.username,
+        nonce: &ticket.nonce,
+    };
+    challenge.verify(offered.proof, &key).map_err(|rejection| key_refused(&rejection))?;
+    let kid = KeyId::from_bytes(random_bytes()?);
+    let name = key_name(offered.name.unwrap_or(UNNAMED))?;
+    let code = Code::of(&ticket.hash, &ticket.username, &key);
+    let record = KeyRecord::new(ticket.username.clone(), kid, &key, Protocol::V2, (now, now), name);
+    let note = format!("{} from {address}", key.fingerprint());
+    server.record(&Deed { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*deed })?;
+    let offer = Offer { code: code.clone(), key: record, at: now, address };
+    let (records, hash) = (Arc::clone(&server.records), ticket.hash);
+    let taken = apart(move || records.offer(&hash, &offer, now).map_err(refusal)).await;
+    server.changed();
+    taken.inspect_err(|refusal| {
+        tracing::warn!(username = %ticket.username, %refusal, "an offered key was not taken");
+    })?;
+    tracing::info!(username = %ticket.username, %kid, fingerprint = key.fingerprint(), "key offered");
+    Ok(json!({
+        "code": code.as_str(),
+        "command": format!("countersign connect approve {code}"),
+        "fingerprint": key.fingerprint(),
+        "kid": kid,
+    }))
+}
+
+/// How far the connection has come; with `after`, as soon as it has come further than that.
+pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, Refusal> {
+    let question = message::<StatusQuestion>(body)?;
+    let mut changes = server.changes.subscribe();
+    let mut stop = server.stop.subscribe();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(POLL_MAX_S);
+    loop {
+        changes.mark_unchanged();
+        let ticket = find(server, &question.ticket, server.clock.now()?)?;
+        let status = status_of(server, &ticket)?;
+        let answer = || serde_json::to_value(&status).map_err(|error| Refusal::failure(&error));
+        if question.after.as_deref() != Some(status.state) {
+            return answer();
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => return answer(),
+            () = tokio::time::sleep_until(deadline) => return answer(),
+        }
+    }
+}
+
+/// Tries the new key: an intent of its own call, judged as the gateway would judge one.
+pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let probe = message::<Probe>(body)?;
+    let ticket = find(server, &probe.ticket, now)?;
+    let invalid = |cause: &(dyn std::error::Error + 'static)| {
+        log_failure("a first try of a key failed", cause);
+        Refusal {
+            status: StatusCode::from_u16(INTENT_STATUS).unwrap_or(StatusCode::BAD_REQUEST),
+            code: "INTENT_INVALID",
+            why: "the key's first signature does not verify".to_owned(),
+        }
+    };
+    let TicketState::Approved { kid, .. } = ticket.state else {
+        return Err(Refusal::conflict("BAD_REQUEST", "no key was approved for this ticket"));
+    };
+    let terms = Terms {
+        audience: server.config.provider.origin.clone(),
+        window: Window {
+            lifetime_max_s: server.config.intent.lifetime_max_s,
+            future_skew_s: server.config.intent.future_skew_s,
+        },
+        version_1: Version1::Refused,
+    };
+    let record = server.records.key(&ticket.username, &kid)?;
+    let keys = record
+        .map(|record| EnrolledKey::from_record(&record).map(Arc::new))
+        .transpose()
+        .map_err(|rejection| Refusal::failure(&rejection))?;
+    let intent = PresentedIntent::parse(&probe.intent, INTENT_MAX, Version1::Refused)
+        .and_then(|intent| intent.verify(&ticket.username, keys.as_slice(), &terms, now))
+        .map_err(|rejection| invalid(&rejection))?;
+    // The digest of an item without parameters.
+    let nothing = sha256(&[b"{}"]);
+    if intent.call().as_str() != PROBE_CALL || !intent.covers(&[nothing]) {
+        return Err(invalid(&countersign_keys::intent::IntentRejection::Call));
+    }
+    server.record(&Deed { username: Some(&ticket.username), kid: Some(kid), ..*deed })?;
+    Ok(json!({}))
+}
+
+/// The body of an offer, read strictly: a member that stands twice could be two keys.
+struct OfferBody<'j> {
+    ticket: &'j str,
+    jwk: &'j Json<'j>,
+    algorithm: Algorithm,
+    proof: &'j str,
+    name: Option<&'j str>,
+}
+
+impl<'j> OfferBody<'j> {
+    fn read(json: &'j Json<'j>) -> Result<Self, Refusal> {
+        let members = json.members().unwrap_or_default();
+        if !members.iter().all(|(name, _)| matches!(name.as_ref(), "ticket" | "jwk" | "alg" | "proof" | "name")) {
+            return Err(Refusal::bad_request("an offer has the members ticket, jwk, alg, proof and name"));
+        }
+        let text = |name: &str| {
+            json.member(name).and_then(Json::as_str).ok_or_else(|| Refusal::bad_request(format!("{name} is missing")))
+        };
+        let algorithms = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
+        let alg = text("alg")?;
+        Ok(Self {
+            ticket: text("ticket")?,
+            jwk: json.member("jwk").ok_or_else(|| Refusal::bad_request("jwk is missing"))?,
+            algorithm: algorithms
+                .into_iter()
+                .find(|algorithm| algorithm.as_str() == alg)
+                .ok_or_else(|| Refusal::bad_request("alg is none of ES256, EdDSA, PS256 and RS256"))?,
+            proof: text("proof")?,
+            name: json.member("name").map(|_| text("name")).transpose()?,
+        })
+    }
+}
+
+fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket, Refusal> {
+    match Ticket::parse(ticket) {
+        Ok(ticket) => server.records.ticket(&ticket.hash(), now).map_err(refusal),
+        Err(_malformed) => Err(Refusal::not_found("no such connection has been begun, or it was long ago")),
+    }
+}
+
+fn key_refused(cause: &(dyn std::error::Error + 'static)) -> Refusal {
+    Refusal { code: "KEY_REFUSED", ..Refusal::bad_request(cause.to_string()) }
+}
+
+fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusal> {
+    let nothing = Status {
+        state: "open",
+        kid: ticket.kid(),
+        instance_key: None,
+        core_told: false,
+        why: None,
+        second_offer: false,
+    };
+    Ok(match &ticket.state {
+        TicketState::Open => nothing,
+        TicketState::Offered { .. } => Status { state: "offered", ..nothing },
+        TicketState::Dead { why } => Status { state: "dead", why: Some(*why), ..nothing },
+        TicketState::Approved { second_offer, .. } => {
+            let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
+            match connection {
+                Some(connection) => Status {
+                    state: if connection.core_told { "connected" } else { "approved" },
+                    instance_key: Some(instance_jwk(&connection.instance_key)?),
+                    core_told: connection.core_told,
+                    second_offer: *second_offer,
+                    ..nothing
+                },
+                None => Status { state: "dead", why: Some(Death::Withdrawn), ..nothing },
+            }
+        }
+    })
+}
+
+/// The public half of an instance key as a page wants it. In the SPKI of a P-256 key the last 64 bytes are x and y.
+fn instance_jwk(spki: &str) -> Result<Value, Refusal> {
+    let damaged = || Refusal::failure(&KeyRejection::Form);
+    let der = STANDARD.decode(spki).map_err(|_malformed| damaged())?;
+    let key =
+        VerificationKey::from_spki_der(&der, Algorithm::Es256).map_err(|rejection| Refusal::failure(&rejection))?;
+    let point = key.spki_der().last_chunk::<64>().ok_or_else(damaged)?;
+    let (x, y) = point.split_at(32);
+    Ok(json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": URL_SAFE_NO_PAD.encode(x),
+        "y": URL_SAFE_NO_PAD.encode(y),
+    }))
+}

@@ -1,0 +1,76 @@
+//! The server's part of the log of decisions (P9): who was connected, who was given or lost a key, what Core asked.
+//!
+//! What goes on to be done is written down before it is done, and a log that cannot be written refuses it (P8); a
+//! refusal is written down with the reason that its sender never learns. Looking at lists is no decision.
+
+use countersign_keys::identity::{CallName, KeyId, Username};
+use time::OffsetDateTime;
+
+use super::Server;
+use super::answer::Refusal;
+use crate::audit::{Decision, Process, Verdict};
+
+/// What is to be written down, beside the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deed<'d> {
+    /// The request's id at the gateway; of an operation on this machine, whose it is.
+    pub(super) request_id: &'d str,
+    /// The operation, or the call's path with dots.
+    pub(super) call: &'d str,
+    /// For whom, once it is known.
+    pub(super) username: Option<&'d Username>,
+    /// With which key, once it is known.
+    pub(super) kid: Option<KeyId>,
+    /// What else an auditor wants to know.
+    pub(super) note: Option<&'d str>,
+}
+
+impl<'d> Deed<'d> {
+    /// Of which neither user nor key is known.
+    pub(super) const fn of(request_id: &'d str, call: &'d str) -> Self {
+        Self { request_id, call, username: None, kid: None, note: None }
+    }
+}
+
+impl Server {
+    /// Writes down what is about to be done.
+    pub(super) fn record(&self, deed: &Deed<'_>) -> Result<(), Refusal> {
+        self.write(deed, Verdict::Forward, None, deed.note)
+    }
+
+    /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
+    pub(super) fn record_refusal(&self, deed: &Deed<'_>, refusal: Refusal) -> Refusal {
+        let verdict = if refusal.status.is_server_error() { Verdict::Fail } else { Verdict::Refuse };
+        let reason = refusal.to_string();
+        match self.write(deed, verdict, Some(refusal.status.as_u16()), Some(&reason)) {
+            Ok(()) => refusal,
+            Err(failure) => failure,
+        }
+    }
+
+    fn write(
+        &self,
+        deed: &Deed<'_>,
+        decision: Verdict,
+        status: Option<u16>,
+        reason: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.now()?;
+        let time = OffsetDateTime::from_unix_timestamp(now.seconds()).map_err(|error| Refusal::failure(&error))?;
+        // A path that is no name, of an operation that does not exist: the reason says what it was.
+        let call = CallName::parse(&deed.call.trim_start_matches('/').replace('/', ".")).ok();
+        self.decisions
+            .append(&Decision {
+                time,
+                request_id: deed.request_id,
+                process: Process::Server,
+                username: deed.username,
+                call: call.as_ref(),
+                kid: deed.kid,
+                decision,
+                status,
+                reason,
+            })
+            .map_err(|error| Refusal::failure(&error))
+    }
+}

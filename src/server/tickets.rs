@@ -1,0 +1,77 @@
+//! Beginning a connection: a ticket for a user, made for Core or for somebody at the centre.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_keys::enrolment::{TICKET_LIFETIME_S, Ticket};
+use countersign_keys::identity::{Uid, Username};
+use countersign_keys::secret::Secret;
+use countersign_keys::store::records::{self, Begun, TicketState};
+use countersign_keys::store::registry::NotChanged;
+use countersign_keys::store::tickets::TicketRejection;
+use countersign_keys::time::Timestamp;
+use std::sync::Arc;
+
+use super::Server;
+use super::answer::{Refusal, apart};
+use super::record::Deed;
+use crate::clock::random_bytes;
+
+/// A ticket that was just made: the one time that it is in clear.
+pub(super) struct NewTicket {
+    /// The ticket, base64url.
+    pub(super) text: Secret<String>,
+    /// The first second at which it is good for nothing.
+    pub(super) until: Timestamp,
+}
+
+/// Where the connection page is; without a ticket it tells how to begin at the centre.
+pub(super) fn page_url(server: &Server) -> String {
+    format!("{}/ucloud/{}/connect", server.config.provider.origin.as_str(), server.config.provider.id)
+}
+
+/// Makes a ticket. Bound to a uid, only that uid can approve what is offered for it.
+pub(super) async fn begin(
+    server: &Arc<Server>,
+    deed: &Deed<'_>,
+    username: Username,
+    begun: Begun,
+    bound_to: Option<Uid>,
+) -> Result<NewTicket, Refusal> {
+    let now = server.clock.now()?;
+    let ticket = Ticket::from_bytes(random_bytes()?);
+    let nonce = URL_SAFE_NO_PAD.encode(random_bytes::<16>()?);
+    let until = now.plus(TICKET_LIFETIME_S);
+    let record = records::Ticket {
+        hash: ticket.hash(),
+        username,
+        begun,
+        bound_to,
+        nonce,
+        created: now,
+        until,
+        state: TicketState::Open,
+    };
+    server.record(&Deed { username: Some(&record.username), ..*deed })?;
+    tracing::info!(username = %record.username, ?begun, "connection begun");
+    let records = Arc::clone(&server.records);
+    apart(move || records.open_ticket(&record, now).map_err(refusal)).await?;
+    Ok(NewTicket { text: ticket.to_secret_text(), until })
+}
+
+/// What somebody is told whose step with a ticket is not done. An unknown ticket and a forgotten one are one
+/// answer.
+pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
+    let rejection = match not_changed {
+        NotChanged::Failed(failure) => return failure.into(),
+        NotChanged::Rejected(rejection) => rejection,
+    };
+    let why = rejection.to_string();
+    match rejection {
+        TicketRejection::Unknown => Refusal::not_found("no such connection has been begun, or it was long ago"),
+        TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::conflict("TICKET_DEAD", why),
+        TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::conflict("BAD_REQUEST", why),
+        TicketRejection::BoundToAnother => Refusal::forbidden("NOT_YOURS", why),
+        TicketRejection::TooMany => Refusal::too_many(why),
+        TicketRejection::Registry(rejection) => super::approval::registry_refusal(rejection),
+    }
+}

@@ -1,0 +1,188 @@
+//! IM/User, the *instance*: runs as the end user, verifies everything again, then does the work.
+//!
+//! It believes neither the gateway nor the server (P3): Core's token and the user's intent are verified here with the keys that the user
+//! pinned in their own account, and used intents are remembered in the user's own journal (P4). It refuses to be root (P10) and serves the socket
+//! that it was given, or in development one that its command line names.
+
+mod account;
+mod activity;
+mod files;
+mod judge;
+mod pinned;
+mod server_line;
+mod work;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use countersign_keys::core_token::CoreTokens;
+use countersign_keys::freshness::Window;
+use countersign_keys::identity::Uid;
+use countersign_keys::intent::{Terms, Version1};
+use countersign_keys::policy::Policy;
+
+use crate::audit::DecisionLog;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, DriveRoot, Launch, V1};
+use crate::descriptors::{self, DescriptorFailure, Listener};
+use crate::journal::{Journal, JournalFailure};
+use crate::user::account::{AccountFailure, OwnAccount};
+use crate::user::activity::Activity;
+use crate::user::files::Files;
+use crate::user::files::drives::{Drives, DrivesError};
+use crate::user::judge::Judge;
+use crate::user::pinned::PinnedKeys;
+use crate::user::work::Instance;
+
+/// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at most.
+const INTENTS_MAX: usize = 65_536;
+
+/// What `countersign user` was started with.
+#[derive(Clone, Debug)]
+pub(crate) struct UserArguments {
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// The home directory, where it is not the account's own (development).
+    pub(crate) home: Option<PathBuf>,
+    /// Where to listen, where no socket is handed over (development).
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Why an instance does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UserFailure {
+    /// The account cannot have an instance.
+    #[error(transparent)]
+    Account(#[from] AccountFailure),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] crate::clock::UnreadableClock),
+    /// The replay log.
+    #[error(transparent)]
+    Journal(#[from] JournalFailure),
+    /// What stands on descriptor 0 is no listening socket.
+    #[error("standard input is not the listening socket that the server hands over (use --listen in development): {0}")]
+    Socket(#[from] DescriptorFailure),
+    /// A directory or socket of ours.
+    #[error("{what} {path}: {source}")]
+    File {
+        /// What was being done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The drives.
+    #[error(transparent)]
+    Drives(#[from] DrivesError),
+    /// The asynchronous runtime.
+    #[error("the runtime cannot start: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Runs an instance until it is told to stop, has been idle, or the server is gone.
+///
+/// # Errors
+/// Why it does not start.
+pub(crate) fn run(arguments: &UserArguments) -> Result<(), UserFailure> {
+    let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
+    let config = Config::load_for_instance(&arguments.config)?;
+    account.check_may_have_instance(&config.instances)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
+    let _context = runtime.enter();
+    let listener = listener(arguments)?;
+    let instance = instance(&account, &config)?;
+    runtime.block_on(serve(listener, instance, &config));
+    Ok(())
+}
+
+fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
+    match arguments.listen {
+        None => Ok(descriptors::take_listener(0)?),
+        Some(address) => {
+            let failure = |source| UserFailure::File { what: "listening on", path: address.to_string().into(), source };
+            let listener = std::net::TcpListener::bind(address).map_err(failure)?;
+            listener.set_nonblocking(true).map_err(failure)?;
+            Ok(Listener::Tcp(listener))
+        }
+    }
+}
+
+fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
+    let window = Window { lifetime_max_s: config.intent.lifetime_max_s, future_skew_s: config.intent.future_skew_s };
+    let version_1 = match config.intent.v1 {
+        V1::Accepted => Version1::Accepted,
+        V1::Refused => Version1::Refused,
+    };
+    let terms = Terms { audience: config.provider.origin.clone(), window, version_1 };
+    // A passkey's assertion is checked by the server, which an instance does not believe: it asks for none.
+    let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
+    let state = account.state_directory();
+    account::make_private_directory(&state).map_err(|source| UserFailure::File {
+        what: "making the directory",
+        path: state.clone(),
+        source,
+    })?;
+    let journal = Journal::open(&state, window, INTENTS_MAX, Clock::System.now()?)?;
+    let judge = Judge::new(
+        CoreTokens::new(config.core.public_key.clone()),
+        PinnedKeys::of(account),
+        journal,
+        policy,
+        Arc::clone(&config.calls),
+    );
+    let drives = config.drives.iter().map(|drive| {
+        let root = match &drive.root {
+            DriveRoot::Home(below) => account.home().join(below),
+            DriveRoot::Fixed(path) => path.clone(),
+        };
+        (drive.id.clone(), root)
+    });
+    let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
+        what: "writing to",
+        path: "standard error".into(),
+        source,
+    })?;
+    Ok(Instance::new(judge, Files::new(Drives::new(drives)?), DecisionLog::to(log.into())))
+}
+
+async fn serve(listener: Listener, instance: Instance, config: &Config) {
+    let activity = Arc::new(Activity::new());
+    let instance = Arc::new(instance);
+    let serving = work::accept(listener, Arc::clone(&instance), Arc::clone(&activity));
+    let stop = async {
+        match config.instances.launch {
+            Launch::Static(_) => std::future::pending().await,
+            Launch::Sudo => server_line::until_told_to_stop(&config.ipc.socket()).await,
+        }
+    };
+    let idle = activity.idle_for(config.instances.idle_stop, || instance.under_way() > 0);
+    let reason = tokio::select! {
+        () = serving => "the socket broke",
+        () = stop => "the server said so, or is gone",
+        () = idle, if config.instances.launch == Launch::Sudo => "nobody asked for anything",
+        () = terminated() => "terminated",
+    };
+    tracing::info!(reason, "finishing");
+    activity.finish(|| instance.under_way() > 0).await;
+}
+
+async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// This process's own uid.
+fn own_uid() -> Uid {
+    Uid(nix::unistd::geteuid().as_raw())
+}

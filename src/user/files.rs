@@ -1,0 +1,196 @@
+//! The user's files: UCloud's files API on the drives of the configuration, done as the user.
+//!
+//! What may be done is what the user may do, and beneath the drives only: the kernel resolves every path (see
+//! [`beneath`]). All authority comes from bound parameters; what Core adds to a request never gets here.
+//!
+//! Copies, emptying the trash and moves between file systems may take long. They have a lane of their own, so
+//! that they never keep a browse waiting; and after [`ANSWER_AFTER`] the request is answered while they go on,
+//! because Core gives up after 5 s. If such work then fails, what it began is undone and the log says why.
+
+pub(crate) mod beneath;
+mod browse;
+mod bulk;
+mod change;
+pub(crate) mod drives;
+mod entry;
+pub(crate) mod error;
+pub(crate) mod path;
+mod relocate;
+mod remove;
+mod rename;
+pub(crate) mod request;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Semaphore, oneshot};
+
+use browse::{Listing, Page};
+use bulk::{Bulk, Pace, Stop};
+use drives::Drives;
+use entry::ProviderFile;
+use error::{FilesError, Trouble};
+use path::UcloudPath;
+use relocate::Crossing;
+use request::{Browse, FilesRequest, Retrieve};
+
+/// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
+const ANSWER_AFTER: Duration = Duration::from_millis(3500);
+/// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
+const QUICK_MAX: usize = 16;
+/// How many long works run at once: two saturate most disks, and each holds hundreds of descriptors.
+const LONG_MAX: usize = 2;
+/// How many changes may be under way or waiting; more are refused.
+const UNDER_WAY_MAX: usize = 64;
+
+/// What a files call answers with, ready to be written as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// To a browse.
+    Page(Page),
+    /// To a retrieve.
+    File(ProviderFile),
+    /// To all that changes something: `{}` an item, in their order.
+    Bulk {
+        /// As many as there were items.
+        responses: Vec<Done>,
+    },
+}
+
+/// `{}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Done {}
+
+/// The files of one user. Clones share their lanes.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    drives: Arc<Drives>,
+    lanes: Lanes,
+    answer_after: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Lanes {
+    quick: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+    under_way: Arc<Semaphore>,
+}
+
+impl Files {
+    /// Serves these drives.
+    pub(crate) fn new(drives: Drives) -> Self {
+        let lanes = Lanes {
+            quick: Arc::new(Semaphore::new(QUICK_MAX)),
+            long: Arc::new(Semaphore::new(LONG_MAX)),
+            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+        };
+        Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER }
+    }
+
+    /// How many changes are under way, answered or not. An instance with any is not idle.
+    pub(crate) fn under_way(&self) -> usize {
+        UNDER_WAY_MAX.saturating_sub(self.lanes.under_way.available_permits())
+    }
+
+    /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any more.
+    pub(crate) async fn perform(&self, request: FilesRequest) -> Result<Answer, FilesError> {
+        let drives = &self.drives;
+        match request {
+            FilesRequest::Browse(browse) => self.browse(browse).await,
+            FilesRequest::Retrieve(retrieve) => self.retrieve(retrieve).await,
+            FilesRequest::CreateFolder(items) => self.change(Bulk::create_folder(drives, &items)?).await,
+            FilesRequest::Move(items) => self.change(Bulk::moving(drives, &items)?).await,
+            FilesRequest::Copy(items) => self.change(Bulk::copying(drives, &items)?).await,
+            FilesRequest::Trash(items) => self.change(Bulk::trashing(drives, &items)?).await,
+            FilesRequest::EmptyTrash(items) => self.change(Bulk::emptying(drives, &items)?).await,
+        }
+    }
+
+    async fn browse(&self, browse: Browse) -> Result<Answer, FilesError> {
+        let error = |trouble| FilesError::single(&browse.path, trouble);
+        let listing = Listing::parse(&browse).map_err(error)?;
+        let path = self.drives.parse(&browse.path).map_err(error)?;
+        let page = self.look(path, move |place| listing.read(&place.root, &place.path)).await;
+        page.map(Answer::Page).map_err(error)
+    }
+
+    async fn retrieve(&self, retrieve: Retrieve) -> Result<Answer, FilesError> {
+        let error = |trouble| FilesError::single(&retrieve.id, trouble);
+        let path = self.drives.parse(&retrieve.id).map_err(error)?;
+        let file = self.look(path, |place| browse::retrieve(&place.root, &place.path)).await;
+        file.map(Answer::File).map_err(error)
+    }
+
+    /// Looks at something in the quick lane.
+    async fn look<T: Send + 'static>(
+        &self,
+        path: UcloudPath,
+        look: impl FnOnce(&change::Place) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let drives = Arc::clone(&self.drives);
+        in_lane(&self.lanes.quick, move || look(&drives.open(&path)?)).await?
+    }
+
+    async fn change(&self, bulk: Bulk) -> Result<Answer, FilesError> {
+        let busy = |_| FilesError::whole(Trouble::Busy);
+        let under_way = Arc::clone(&self.lanes.under_way).try_acquire_owned().map_err(busy)?;
+        let responses = vec![Done {}; bulk.len()];
+        let (answer, outcome) = oneshot::channel();
+        let lanes = self.lanes.clone();
+        tokio::spawn(async move {
+            let outcome = lanes.run(bulk).await;
+            drop(under_way);
+            if let Err(Err(error)) = answer.send(outcome) {
+                tracing::warn!(%error, "files work failed after it was answered");
+            }
+        });
+        match tokio::time::timeout(self.answer_after, outcome).await {
+            Ok(Ok(outcome)) => outcome.map(|()| Answer::Bulk { responses }),
+            Ok(Err(_)) => Err(FilesError::whole(Trouble::CutShort)),
+            Err(_) => Ok(Answer::Bulk { responses }),
+        }
+    }
+}
+
+impl Lanes {
+    /// Does the items: quickly as far as they go, and the rest in the long lane.
+    async fn run(&self, bulk: Bulk) -> Result<(), FilesError> {
+        let bulk = Arc::new(bulk);
+        let (lane, crossing) = match bulk.pace() {
+            Pace::Quick => (&self.quick, Crossing::Refuse),
+            Pace::Long => (&self.long, Crossing::Copy),
+        };
+        let mut outcome = run_in(lane, &bulk, 0, crossing).await;
+        if crossing == Crossing::Refuse
+            && let Err(Stop { item, trouble: Trouble::OtherDevice }) = outcome
+        {
+            outcome = run_in(&self.long, &bulk, item, Crossing::Copy).await;
+        }
+        outcome.map_err(|stop| bulk.error(stop))
+    }
+}
+
+async fn run_in(lane: &Arc<Semaphore>, bulk: &Arc<Bulk>, start: usize, crossing: Crossing) -> Result<(), Stop> {
+    let bulk = Arc::clone(bulk);
+    let outcome = in_lane(lane, move || bulk.run(start, crossing)).await;
+    outcome.unwrap_or_else(|trouble| Err(Stop { item: start, trouble }))
+}
+
+/// Does blocking work on a thread of its own when the lane has room.
+async fn in_lane<T: Send + 'static>(
+    lane: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Trouble> {
+    let permit = Arc::clone(lane).acquire_owned().await.map_err(|_| Trouble::CutShort)?;
+    let work = tokio::task::spawn_blocking(move || {
+        let outcome = work();
+        drop(permit);
+        outcome
+    });
+    work.await.map_err(|_| Trouble::CutShort)
+}

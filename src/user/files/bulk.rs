@@ -1,0 +1,175 @@
+//! The items of a bulk request: all of them read before the first is done, then done in order until one fails.
+
+use std::sync::Arc;
+
+use super::change::{copy_to, create_folder, empty_trash, move_to, trash};
+use super::drives::Drives;
+use super::error::{FilesError, ItemAt, Trouble};
+use super::path::UcloudPath;
+use super::relocate::Crossing;
+use super::request::{ConflictPolicy, CreateFolder, ITEMS_MAX, MoveOrCopy, Trash};
+
+/// Whether something may take long, and so must not stand in the way of a browse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// A few system calls an item.
+    Quick,
+    /// As long as there is data.
+    Long,
+}
+
+/// The items of one request.
+#[derive(Debug)]
+pub(crate) struct Bulk {
+    work: Work,
+    drives: Arc<Drives>,
+}
+
+#[derive(Debug)]
+enum Work {
+    CreateFolder(Vec<(UcloudPath, ConflictPolicy)>),
+    Move(Vec<Transfer>),
+    Copy(Vec<Transfer>),
+    Trash(Vec<UcloudPath>),
+    EmptyTrash(Vec<UcloudPath>),
+}
+
+#[derive(Debug)]
+struct Transfer {
+    from: UcloudPath,
+    to: UcloudPath,
+    policy: ConflictPolicy,
+}
+
+/// Where a run stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// The item that failed, counted from 0. Those before it are done.
+    pub(crate) item: usize,
+    /// Why.
+    pub(crate) trouble: Trouble,
+}
+
+impl Bulk {
+    /// Reads the items of `createFolder`.
+    pub(crate) fn create_folder(drives: &Arc<Drives>, items: &[CreateFolder]) -> Result<Self, FilesError> {
+        let items = each(
+            items,
+            |item| item.id.clone(),
+            |item| Ok((drives.parse(&item.id)?, ConflictPolicy::parse(&item.conflict_policy)?)),
+        )?;
+        Ok(Self { work: Work::CreateFolder(items), drives: Arc::clone(drives) })
+    }
+
+    /// Reads the items of `move`.
+    pub(crate) fn moving(drives: &Arc<Drives>, items: &[MoveOrCopy]) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::Move(transfers(drives, items)?), drives: Arc::clone(drives) })
+    }
+
+    /// Reads the items of `copy`.
+    pub(crate) fn copying(drives: &Arc<Drives>, items: &[MoveOrCopy]) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::Copy(transfers(drives, items)?), drives: Arc::clone(drives) })
+    }
+
+    /// Reads the items of `trash`.
+    pub(crate) fn trashing(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::Trash(paths(drives, items)?), drives: Arc::clone(drives) })
+    }
+
+    /// Reads the items of `emptyTrash`.
+    pub(crate) fn emptying(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::EmptyTrash(paths(drives, items)?), drives: Arc::clone(drives) })
+    }
+
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        match &self.work {
+            Work::CreateFolder(items) => items.len(),
+            Work::Move(items) | Work::Copy(items) => items.len(),
+            Work::Trash(items) | Work::EmptyTrash(items) => items.len(),
+        }
+    }
+
+    /// How long it may take, moves to another file system aside.
+    pub(crate) fn pace(&self) -> Pace {
+        match &self.work {
+            Work::CreateFolder(_) | Work::Move(_) | Work::Trash(_) => Pace::Quick,
+            Work::Copy(_) | Work::EmptyTrash(_) => Pace::Long,
+        }
+    }
+
+    /// Does the items from `start` on, in order, up to the first that fails.
+    pub(crate) fn run(&self, start: usize, crossing: Crossing) -> Result<(), Stop> {
+        (start..self.len()).try_for_each(|item| self.item(item, crossing).map_err(|trouble| Stop { item, trouble }))
+    }
+
+    fn item(&self, item: usize, crossing: Crossing) -> Result<(), Trouble> {
+        let open = |path: &UcloudPath| self.drives.open(path);
+        match &self.work {
+            Work::CreateFolder(items) => {
+                items.get(item).map_or(Ok(()), |(path, policy)| create_folder(&open(path)?, *policy))
+            }
+            Work::Move(items) => items.get(item).map_or(Ok(()), |transfer| {
+                move_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, crossing)
+            }),
+            Work::Copy(items) => items
+                .get(item)
+                .map_or(Ok(()), |transfer| copy_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy)),
+            Work::Trash(items) => items.get(item).map_or(Ok(()), |path| trash(&open(path)?, crossing)),
+            Work::EmptyTrash(items) => items.get(item).map_or(Ok(()), |path| empty_trash(&open(path)?)),
+        }
+    }
+
+    /// Names the item at which a run stopped.
+    pub(crate) fn error(&self, stop: Stop) -> FilesError {
+        let at = ItemAt { item: stop.item, of: self.len(), done: stop.item };
+        FilesError::of_item(&self.subject(stop.item).unwrap_or_default(), stop.trouble, at)
+    }
+
+    fn subject(&self, item: usize) -> Option<String> {
+        match &self.work {
+            Work::CreateFolder(items) => items.get(item).map(|(path, _)| path.to_string()),
+            Work::Move(items) | Work::Copy(items) => items.get(item).map(|transfer| both(&transfer.from, &transfer.to)),
+            Work::Trash(items) | Work::EmptyTrash(items) => items.get(item).map(UcloudPath::to_string),
+        }
+    }
+}
+
+/// A move or copy in one line.
+fn both(from: impl std::fmt::Display, to: impl std::fmt::Display) -> String {
+    format!("{from} → {to}")
+}
+
+fn transfers(drives: &Drives, items: &[MoveOrCopy]) -> Result<Vec<Transfer>, FilesError> {
+    each(
+        items,
+        |item| both(&item.old_id, &item.new_id),
+        |item| {
+            Ok(Transfer {
+                from: drives.parse(&item.old_id)?,
+                to: drives.parse(&item.new_id)?,
+                policy: ConflictPolicy::parse(&item.conflict_policy)?,
+            })
+        },
+    )
+}
+
+fn paths(drives: &Drives, items: &[Trash]) -> Result<Vec<UcloudPath>, FilesError> {
+    each(items, |item| item.id.clone(), |item| drives.parse(&item.id))
+}
+
+/// Reads all items. If one is bad, none is done.
+fn each<I, T>(
+    items: &[I],
+    subject: impl Fn(&I) -> String,
+    parse: impl Fn(&I) -> Result<T, Trouble>,
+) -> Result<Vec<T>, FilesError> {
+    let of = items.len();
+    if of > ITEMS_MAX {
+        return Err(FilesError::whole(Trouble::TooManyItems { most: ITEMS_MAX }));
+    }
+    let parsed = items.iter().enumerate().map(|(index, item)| {
+        parse(item).map_err(|trouble| FilesError::of_item(&subject(item), trouble, ItemAt { item: index, of, done: 0 }))
+    });
+    parsed.collect()
+}

@@ -1,0 +1,155 @@
+//! What changes a user's files, an item at a time: each is done as a whole, or not at all and an error says why.
+//! Only merging folders, which is many moves, can stop half-way; what was moved by then is where it belongs.
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::{Kind, Mounts, Root, Slot};
+use super::error::Trouble;
+use super::path::{Name, UcloudPath};
+use super::relocate::{Crossing, RENAMES_MAX, duplicate, relocate};
+use super::remove;
+use super::rename::{rename_over, scratch};
+use super::request::ConflictPolicy;
+
+/// The name of a drive's trash folder, directly beneath its root.
+const TRASH: &[u8] = b"Trash";
+
+/// The permissions of a new folder, before the user's umask: what UCloud's own module gives.
+fn folder_mode() -> Mode {
+    Mode::S_IRWXU | Mode::S_IRWXG
+}
+
+/// A path and the drive that it lies in.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The drive.
+    pub(crate) root: Root,
+    /// The path.
+    pub(crate) path: UcloudPath,
+}
+
+impl Place {
+    fn slot(&self) -> Result<Slot, Trouble> {
+        let slot = self.root.slot(self.path.inside()).map_err(Trouble::resolving)?;
+        slot.ok_or(Trouble::WholeDrive)
+    }
+
+    fn is_in_trash(&self) -> bool {
+        self.path.inside().first().is_some_and(|name| name.as_bytes() == TRASH)
+    }
+}
+
+/// Moves a file or folder.
+pub(crate) fn move_to(from: &Place, to: &Place, policy: ConflictPolicy, crossing: Crossing) -> Result<(), Trouble> {
+    relocate(&from.slot()?, &to.slot()?, policy, crossing)
+}
+
+/// Copies a file or folder.
+pub(crate) fn copy_to(from: &Place, to: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
+    duplicate(&from.slot()?, &to.slot()?, policy)
+}
+
+/// Moves a file or folder into its drive's trash, which is made if there is none.
+pub(crate) fn trash(place: &Place, crossing: Crossing) -> Result<(), Trouble> {
+    if place.is_in_trash() {
+        return Err(Trouble::InTrash);
+    }
+    let from = place.slot()?;
+    // Looked at before the trash is made: a wrong path leaves no trash folder behind.
+    from.look()?;
+    let trash = trash_slot(&place.root)?;
+    match mkdirat(trash.folder(), trash.name(), Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let folder = trash.open(flags, Mounts::Enter).map_err(Trouble::resolving)?;
+    let name = Name::from_bytes(from.name().to_vec())?;
+    let to = trash.within(&folder.into(), name);
+    relocate(&from, &to, ConflictPolicy::Rename, crossing)
+}
+
+/// Removes all that a drive's trash holds, for good.
+pub(crate) fn empty_trash(place: &Place) -> Result<(), Trouble> {
+    if !place.is_in_trash() || place.path.inside().len() != 1 {
+        return Err(Trouble::NotTrash);
+    }
+    let trash = trash_slot(&place.root)?;
+    let folder = trash.open_folder(Mounts::Stay).map_err(Trouble::resolving)?;
+    remove::empty(&folder)
+}
+
+fn trash_slot(root: &Root) -> Result<Slot, Trouble> {
+    let name = Name::from_bytes(TRASH.to_vec())?;
+    root.slot(&[name]).map_err(Trouble::resolving)?.ok_or(Trouble::WholeDrive)
+}
+
+/// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as it is: what it
+/// holds was never the request's to remove; a file in its place goes.
+pub(crate) fn create_folder(place: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
+    let mut made = Vec::new();
+    let outcome =
+        make_parents(place, &mut made).and_then(|()| place.slot()).and_then(|slot| make_folder(&slot, policy));
+    if outcome.is_err() {
+        for slot in made.iter().rev() {
+            // Whatever is not empty any more is somebody's.
+            let _ = unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir);
+        }
+    }
+    outcome
+}
+
+fn make_parents(place: &Place, made: &mut Vec<Slot>) -> Result<(), Trouble> {
+    let Some((_, above)) = place.path.inside().split_last() else {
+        return Err(Trouble::WholeDrive);
+    };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    match place.root.resolve(above, flags) {
+        Err(Errno::ENOENT) => {}
+        outcome => return outcome.map(drop).map_err(Trouble::resolving),
+    }
+    for length in 1..=above.len() {
+        let Some(slot) = place.root.slot(above.get(..length).unwrap_or(above)).map_err(Trouble::resolving)? else {
+            continue;
+        };
+        match mkdirat(slot.folder(), slot.name(), folder_mode()) {
+            Ok(()) => made.push(slot),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn make_folder(slot: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
+    let make = |slot: &Slot| mkdirat(slot.folder(), slot.name(), folder_mode());
+    match make(slot) {
+        Err(Errno::EEXIST) => {}
+        outcome => return Ok(outcome?),
+    }
+    let is_folder = slot.look_if_any()?.is_some_and(|stat| Kind::of(&stat) == Kind::Folder);
+    match policy {
+        ConflictPolicy::Reject => Err(Trouble::Exists),
+        ConflictPolicy::Replace | ConflictPolicy::MergeRename if is_folder => Ok(()),
+        ConflictPolicy::Replace => {
+            let (folder, ()) = scratch(slot, make)?;
+            let outcome = rename_over(&folder, slot);
+            if !matches!(outcome, Ok(()) | Err(Trouble::Remains { .. })) {
+                let _ = unlinkat(folder.folder(), folder.name(), UnlinkatFlags::RemoveDir);
+            }
+            outcome
+        }
+        ConflictPolicy::Rename | ConflictPolicy::MergeRename => {
+            for number in 1..=RENAMES_MAX {
+                match make(&slot.numbered(number)) {
+                    Err(Errno::EEXIST) => {}
+                    outcome => return Ok(outcome?),
+                }
+            }
+            Err(Trouble::Exists)
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What can go wrong with a user's files, and in whose words they hear of it.
+//!
+//! The process that says it is the user's own, so it may name the user's own paths. A path outside the
+//! drive is never named, nor whether there is anything at it.
+
+use nix::errno::Errno;
+
+use super::path::PathError;
+
+/// What kind of answer an error deserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The request makes no sense (400).
+    Bad,
+    /// The user may not do that (403).
+    Forbidden,
+    /// There is no such thing (404).
+    NotFound,
+    /// Something stands in the way (409).
+    Conflict,
+    /// It does not fit on the disk or in the quota. 413, because UCloud shows the text of a 4xx to the user
+    /// and hides that of a 507.
+    TooLarge,
+    /// Too much is under way already (429; not 503, which makes UCloud launch the instance again).
+    Busy,
+    /// The disk or the kernel failed (500).
+    Failure,
+}
+
+impl Class {
+    /// The HTTP status.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::Bad => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::TooLarge => 413,
+            Self::Busy => 429,
+            Self::Failure => 500,
+        }
+    }
+
+    /// The `errorCode` of the answer's body.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Bad => "BAD_REQUEST",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::TooLarge => "NO_SPACE",
+            Self::Busy => "BUSY",
+            Self::Failure => "FAILURE",
+        }
+    }
+}
+
+/// Why one thing could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// Not a path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A conflict policy that UCloud does not have.
+    #[error("there is no such conflict policy")]
+    Policy,
+    /// A sort key or direction that UCloud does not have.
+    #[error("files cannot be sorted like that")]
+    Sort,
+    /// A `next` that this browse did not give.
+    #[error("the page to go on from is not one of this listing's")]
+    Cursor,
+    /// More items than one request may have.
+    #[error("a request may have {most} items at most")]
+    TooManyItems {
+        /// How many it may have.
+        most: usize,
+    },
+    /// The drive itself, where something in it was expected.
+    #[error("that cannot be done to a drive as a whole")]
+    WholeDrive,
+    /// `emptyTrash` of something else.
+    #[error("that is not the trash folder of a drive")]
+    NotTrash,
+    /// `trash` of the trash folder or of something in it.
+    #[error("that is in the trash already")]
+    InTrash,
+    /// A folder into itself, or onto a folder that holds it.
+    #[error("a folder cannot be put into itself, nor in place of one that holds it")]
+    IntoItself,
+    /// A pipe, socket or device.
+    #[error("it is, or contains, a pipe, a socket or a device, and those cannot be copied")]
+    Special,
+    /// Deeper than a walk goes.
+    #[error("its folders are nested too deeply")]
+    TooDeep,
+    /// The path leads out of the drive.
+    #[error("the path leads out of the drive")]
+    Outside,
+    /// The system denies it to this user.
+    #[error("you do not have permission to do that")]
+    Denied,
+    /// No drive of that name in the configuration.
+    #[error("there is no such drive")]
+    NoDrive,
+    /// The drive's folder does not exist, or is none.
+    #[error("the folder of this drive does not exist")]
+    DriveMissing,
+    /// Nothing there.
+    #[error("there is no such file or folder")]
+    NotFound,
+    /// Not a folder, where one was needed.
+    #[error("that is not a folder")]
+    NotAFolder,
+    /// Something of that name is there.
+    #[error("a file or folder of that name exists already")]
+    Exists,
+    /// Somebody else uses or changes it.
+    #[error("it is in use, or was changed meanwhile")]
+    InUse,
+    /// All is in place, but what it replaced or came from could not be removed entirely.
+    #[error(
+        "it is in its new place, but the old one could not be removed entirely ({why}); the rest of it is at `{rest}`"
+    )]
+    Remains {
+        /// What stood in the way.
+        why: Box<Trouble>,
+        /// The name of what is left, in its folder.
+        rest: String,
+    },
+    /// A walk that must not enter other file systems met one.
+    #[error("another file system is mounted inside it")]
+    Mounted,
+    /// Disk or quota full.
+    #[error("there is not enough space")]
+    NoSpace,
+    /// Too many long works under way.
+    #[error("too many of your copies are under way already")]
+    Busy,
+    /// It lies on another file system, so moving it means copying it.
+    #[error("it lies on another file system")]
+    OtherDevice,
+    /// The disk or the kernel failed.
+    #[error("the file system failed: {0}")]
+    Failed(Errno),
+    /// The work ended without an outcome.
+    #[error("the work was cut short")]
+    CutShort,
+}
+
+impl Trouble {
+    /// What kind of answer it deserves.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Path(_)
+            | Self::Policy
+            | Self::Sort
+            | Self::Cursor
+            | Self::TooManyItems { .. }
+            | Self::WholeDrive
+            | Self::NotTrash
+            | Self::InTrash
+            | Self::IntoItself
+            | Self::Special
+            | Self::TooDeep => Class::Bad,
+            Self::Outside | Self::Denied => Class::Forbidden,
+            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder => Class::NotFound,
+            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice => Class::Conflict,
+            Self::NoSpace => Class::TooLarge,
+            Self::Busy => Class::Busy,
+            Self::Failed(_) | Self::CutShort => Class::Failure,
+        }
+    }
+
+    /// What it means that a path could not be resolved: here `EXDEV` and `ELOOP` say that it leads outside.
+    pub(crate) fn resolving(errno: Errno) -> Self {
+        if matches!(errno, Errno::EXDEV | Errno::ELOOP) { Self::Outside } else { Self::from(errno) }
+    }
+}
+
+impl Trouble {
+    /// What it means that an entry could not be opened that a walk had just seen: whoever put a link in its
+    /// place meanwhile gets no further, and `EXDEV` says that something else is mounted there.
+    pub(crate) fn walking(errno: Errno) -> Self {
+        if errno == Errno::EXDEV {
+            Self::Mounted
+        } else if matches!(errno, Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT) {
+            Self::InUse
+        } else {
+            Self::from(errno)
+        }
+    }
+}
+
+impl From<Errno> for Trouble {
+    /// What it means that a change on open folders failed: here `EXDEV` says that they are on two file systems.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "errno has 133 values; the rest are failures of the system")]
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT => Self::NotFound,
+            Errno::EEXIST | Errno::ENOTEMPTY | Errno::EISDIR => Self::Exists,
+            Errno::ENOTDIR => Self::NotAFolder,
+            Errno::EACCES | Errno::EPERM | Errno::EROFS => Self::Denied,
+            Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Self::NoSpace,
+            Errno::ENAMETOOLONG => Self::Path(PathError::NameTooLong),
+            Errno::EXDEV => Self::OtherDevice,
+            Errno::EBUSY | Errno::ETXTBSY | Errno::EAGAIN | Errno::ESTALE => Self::InUse,
+            other => Self::Failed(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Self::from(Errno::from_raw(number)),
+            None => Self::Failed(Errno::EIO),
+        }
+    }
+}
+
+/// How much of the paths is repeated to the sender, in characters: enough to recognise it.
+const SUBJECT_SHOWN_MAX: usize = 512;
+
+/// Which item of a request, and what went wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilesError {
+    /// What went wrong.
+    pub(crate) trouble: Trouble,
+    /// The path, or both, as the request had it; empty where the request as a whole is to blame.
+    pub(crate) subject: String,
+    /// Where in a bulk request; nothing for any other.
+    pub(crate) at: Option<ItemAt>,
+}
+
+/// Where in a bulk request something went wrong. Items are done in order, and none after the first that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ItemAt {
+    /// Which item, counted from 0.
+    pub(crate) item: usize,
+    /// How many there are.
+    pub(crate) of: usize,
+    /// How many items were done, and stay done.
+    pub(crate) done: usize,
+}
+
+impl FilesError {
+    /// An error of a request that has one path only.
+    pub(crate) fn single(subject: &str, trouble: Trouble) -> Self {
+        Self { trouble, subject: subject.chars().take(SUBJECT_SHOWN_MAX).collect(), at: None }
+    }
+
+    /// An error of the request as a whole.
+    pub(crate) fn whole(trouble: Trouble) -> Self {
+        Self::single("", trouble)
+    }
+
+    /// An error of one item of a bulk request.
+    pub(crate) fn of_item(subject: &str, trouble: Trouble, at: ItemAt) -> Self {
+        Self { at: Some(at), ..Self::single(subject, trouble) }
+    }
+
+    /// What kind of answer it deserves.
+    pub(crate) fn class(&self) -> Class {
+        self.trouble.class()
+    }
+}
+
+impl std::error::Error for FilesError {}
+
+impl std::fmt::Display for FilesError {
+    /// What the user is told.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.subject.is_empty() {
+            write!(f, "{}: ", self.subject)?;
+        }
+        write!(f, "{}", self.trouble)?;
+        match self.at {
+            Some(ItemAt { item, of, done }) if of > 1 => {
+                write!(f, " (item {} of {of}; {done} of them were done)", item + 1)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Moving something to a place where there may be something already: the four conflict policies.
+//!
+//! Moving to another file system means copying. That takes long, so it is done only where the caller allows it;
+//! the source goes only after the copy is complete, in its place and safely on disk.
+
+use nix::errno::Errno;
+use nix::sys::stat::FileStat;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::{Identity, Kind, Mounts, Names, Slot};
+use super::error::Trouble;
+use super::remove::remove;
+use super::rename::{rename_new, rename_over, scratch};
+use super::request::ConflictPolicy;
+use super::stage::{DEPTH_MAX, Staged};
+
+/// The largest number that a name gets for being taken: UCloud's.
+pub(crate) const RENAMES_MAX: u32 = 9999;
+/// How many names of a folder are held at once while it is merged.
+const NAMES_MAX: usize = 4096;
+
+/// Whether a move may turn into a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crossing {
+    /// No: [`Trouble::OtherDevice`], and nothing has been changed, or only part of a merge.
+    Refuse,
+    /// Yes, and it may take long.
+    Copy,
+}
+
+/// Moves `from` to `to`.
+pub(crate) fn relocate(from: &Slot, to: &Slot, policy: ConflictPolicy, crossing: Crossing) -> Result<(), Trouble> {
+    let stat = from.look()?;
+    if let Some(target) = to.look_if_any()?
+        && is_same_entry(&stat, &target, from, to)
+    {
+        return match policy {
+            ConflictPolicy::Reject => Err(Trouble::Exists),
+            ConflictPolicy::Rename | ConflictPolicy::Replace | ConflictPolicy::MergeRename => Ok(()),
+        };
+    }
+    refuse_entangled(&stat, from, to, policy)?;
+    Step { policy, crossing }.take(from, to, 0)
+}
+
+/// Copies `from` to `to`.
+pub(crate) fn duplicate(from: &Slot, to: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
+    let stat = from.look()?;
+    if policy == ConflictPolicy::Reject && to.look_if_any()?.is_some() {
+        return Err(Trouble::Exists);
+    }
+    refuse_entangled(&stat, from, to, policy)?;
+    let step = Step { policy, crossing: Crossing::Refuse };
+    Staged::copy(from, to, Mounts::Enter)?.place(|copy| step.take(copy, to, 0))
+}
+
+/// Whether two slots are one, perhaps in two spellings of a file system that ignores case.
+fn is_same_entry(from_stat: &FileStat, to_stat: &FileStat, from: &Slot, to: &Slot) -> bool {
+    let is_only_link = Kind::of(from_stat) == Kind::Folder || from_stat.st_nlink == 1;
+    Identity::of(from_stat) == Identity::of(to_stat) && (is_only_link || from.is_at(to))
+}
+
+/// Refuses to put a folder into itself, and to replace a folder, or merge with one, that holds the newcomer.
+fn refuse_entangled(stat: &FileStat, from: &Slot, to: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
+    let holds = |outer: &FileStat, slot: &Slot| match Kind::of(outer) {
+        Kind::Folder => slot.lies_in(Identity::of(outer)).map_err(Trouble::resolving),
+        Kind::File | Kind::Link | Kind::Special => Ok(false),
+    };
+    if holds(stat, to)? {
+        return Err(Trouble::IntoItself);
+    }
+    if matches!(policy, ConflictPolicy::Replace | ConflictPolicy::MergeRename)
+        && let Some(target) = to.look_if_any()?
+        && holds(&target, from)?
+    {
+        return Err(Trouble::IntoItself);
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    policy: ConflictPolicy,
+    crossing: Crossing,
+}
+
+impl Step {
+    fn take(self, from: &Slot, to: &Slot, depth: usize) -> Result<(), Trouble> {
+        match rename_new(from, to) {
+            Err(Errno::EEXIST) => self.settle(from, to, depth),
+            Err(Errno::EINVAL) => Err(Trouble::IntoItself),
+            outcome => self.unless_other_device(outcome.map_err(Trouble::from), from, to),
+        }
+    }
+
+    /// The name is taken.
+    fn settle(self, from: &Slot, to: &Slot, depth: usize) -> Result<(), Trouble> {
+        match self.policy {
+            ConflictPolicy::Reject => Err(Trouble::Exists),
+            ConflictPolicy::Rename => self.rename_numbered(from, to),
+            ConflictPolicy::Replace => self.unless_other_device(rename_over(from, to), from, to),
+            ConflictPolicy::MergeRename => {
+                if is_folder(from)? && is_folder(to)? {
+                    self.merge(from, to, depth)
+                } else {
+                    self.rename_numbered(from, to)
+                }
+            }
+        }
+    }
+
+    fn rename_numbered(self, from: &Slot, to: &Slot) -> Result<(), Trouble> {
+        for number in 1..=RENAMES_MAX {
+            match rename_new(from, &to.numbered(number)) {
+                Err(Errno::EEXIST) => {}
+                outcome => {
+                    return self.unless_other_device(outcome.map_err(Trouble::from), from, to);
+                }
+            }
+        }
+        Err(Trouble::Exists)
+    }
+
+    /// Moves all that a folder holds into another, and then removes the empty folder.
+    fn merge(self, from: &Slot, to: &Slot, depth: usize) -> Result<(), Trouble> {
+        if depth >= DEPTH_MAX {
+            return Err(Trouble::TooDeep);
+        }
+        let source = from.open_folder(Mounts::Enter).map_err(Trouble::walking)?;
+        let target = to.open_folder(Mounts::Enter).map_err(Trouble::walking)?;
+        loop {
+            let names = Names::of(&source)?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
+            if names.is_empty() {
+                break;
+            }
+            for name in names {
+                let (from, to) = (from.within(&source, name.clone()), to.within(&target, name));
+                self.take(&from, &to, depth + 1)?;
+            }
+        }
+        match unlinkat(from.folder(), from.name(), UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn unless_other_device(self, outcome: Result<(), Trouble>, from: &Slot, to: &Slot) -> Result<(), Trouble> {
+        if outcome == Err(Trouble::OtherDevice) && self.crossing == Crossing::Copy {
+            self.carry_over(from, to)
+        } else {
+            outcome
+        }
+    }
+
+    /// Moves something to another file system.
+    fn carry_over(self, from: &Slot, to: &Slot) -> Result<(), Trouble> {
+        if self.policy == ConflictPolicy::Reject && to.look_if_any()?.is_some() {
+            return Err(Trouble::Exists);
+        }
+        let seen = Identity::of(&from.look()?);
+        let staged = Staged::copy(from, to, Mounts::Stay)?;
+        // The source loses its name first: whoever may not remove it learns so while nothing has changed.
+        let (aside, ()) = scratch(from, |aside| rename_new(from, aside))?;
+        let placed = match aside.look() {
+            Ok(stat) if Identity::of(&stat) == seen => {
+                let step = Self { crossing: Crossing::Refuse, ..self };
+                staged.place(|copy| step.take(copy, to, 0))
+            }
+            Ok(_) => Err(Trouble::InUse),
+            Err(errno) => Err(errno.into()),
+        };
+        let remains = |why: Trouble| Trouble::Remains { why: Box::new(why), rest: aside.text() };
+        if !matches!(placed, Ok(()) | Err(Trouble::Remains { .. })) {
+            rename_new(&aside, from).map_err(|errno| remains(errno.into()))?;
+            return placed;
+        }
+        to.sync_file_system().map_err(|errno| remains(errno.into()))?;
+        remove(&aside).map_err(remains)?;
+        placed
+    }
+}
+
+fn is_folder(slot: &Slot) -> Result<bool, Trouble> {
+    Ok(Kind::of(&slot.look()?) == Kind::Folder)
+}

@@ -1,0 +1,154 @@
+//! Removing what is in a folder, for good: link by link and folder by folder, never through a link and never
+//! into another file system.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, renameat2};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::{Identity, Mounts, Names, Slot, child};
+use super::error::Trouble;
+use super::rename::{rename_new, scratch, scratch_name};
+
+/// How deep a removal goes before it lifts what is deeper to the top and begins again: each level holds a
+/// descriptor, and a process has some 1024 of them.
+const DEPTH_MAX: usize = 64;
+/// How many names are held at once. What is removed goes on being read from the start until nothing is left.
+const NAMES_MAX: usize = 4096;
+/// How often a folder is emptied anew because something appeared in it meanwhile.
+const REFILLS_MAX: usize = 16;
+/// What an owner needs to remove what a folder holds.
+const OWNER: u32 = 0o700;
+
+/// Takes something out of its folder in one step, if it is what it is expected to be, and then removes it.
+pub(crate) fn discard(slot: &Slot, expected: Identity) -> Result<(), Trouble> {
+    let (aside, ()) = scratch(slot, |aside| rename_new(slot, aside))?;
+    if Identity::of(&aside.look()?) != expected {
+        // Somebody put another file there at the last moment: it goes back.
+        rename_new(&aside, slot)?;
+        return Err(Trouble::InUse);
+    }
+    remove(&aside).map_err(|why| Trouble::Remains { why: Box::new(why), rest: aside.text() })
+}
+
+/// Removes a file, a link or a folder with all that it holds.
+pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
+    match unlink(slot.folder(), slot.name())? {
+        Unlinked::Gone => Ok(()),
+        Unlinked::IsFolder => {
+            let folder = slot.open_folder(Mounts::Stay).map_err(Trouble::walking)?;
+            empty(&folder)?;
+            match unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir) {
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
+                outcome => Ok(outcome?),
+            }
+        }
+    }
+}
+
+/// Removes all that a folder holds. It is open for reading, and stays.
+pub(crate) fn empty(folder: &OwnedFd) -> Result<(), Trouble> {
+    let mut refills = 0;
+    loop {
+        let lifted = empty_level(folder, folder, 0)?;
+        if Names::of(folder)?.next().is_none() {
+            return Ok(());
+        }
+        if lifted == Lifted::No {
+            refills += 1;
+        }
+        if refills > REFILLS_MAX {
+            return Err(Trouble::InUse);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lifted {
+    No,
+    Some,
+}
+
+/// Empties a folder. Folders that are too deep go up to `top`.
+fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize) -> Result<Lifted, Trouble> {
+    make_writable(folder);
+    let mut lifted = Lifted::No;
+    loop {
+        let names = Names::of(folder)?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
+        let whole = names.len() < NAMES_MAX;
+        for name in names {
+            let name = name.as_bytes();
+            if unlink(folder, name)? == Unlinked::Gone {
+                continue;
+            }
+            let inner = match child(folder, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mounts::Stay) {
+                Err(Errno::ENOENT) => continue,
+                opened => opened.map_err(Trouble::walking)?,
+            };
+            if depth >= DEPTH_MAX {
+                make_writable(&inner);
+                lift(folder, name, top)?;
+                lifted = Lifted::Some;
+                continue;
+            }
+            if empty_level(&inner, top, depth + 1)? == Lifted::Some {
+                lifted = Lifted::Some;
+            }
+            match unlinkat(folder, name, UnlinkatFlags::RemoveDir) {
+                // Refilled meanwhile: the next round finds it.
+                Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        // At the top the names that were lifted come up again: the caller goes on with them.
+        if whole || lifted == Lifted::Some {
+            return Ok(lifted);
+        }
+    }
+}
+
+fn lift(folder: &OwnedFd, name: &[u8], top: &OwnedFd) -> Result<(), Trouble> {
+    loop {
+        let scratch = scratch_name()?;
+        // Without RENAME_NOREPLACE (NFS) a folder would replace an empty one at most: nothing is lost.
+        let free = renameat2(folder, name, top, scratch.as_bytes(), RenameFlags::RENAME_NOREPLACE);
+        match free {
+            Err(Errno::EEXIST) => {}
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                return Ok(nix::fcntl::renameat(folder, name, top, scratch.as_bytes())?);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Whatever cannot be written to may still be the user's own to remove, like a folder of read-only modules.
+/// If this fails, the removal does, and says why.
+fn make_writable(folder: &OwnedFd) {
+    if let Ok(stat) = fstat(folder)
+        && stat.st_mode & OWNER != OWNER
+    {
+        let _ = fchmod(folder, Mode::from_bits_truncate(stat.st_mode | OWNER));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unlinked {
+    Gone,
+    IsFolder,
+}
+
+fn unlink(folder: impl AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
+    match unlinkat(folder.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(Unlinked::Gone),
+        Err(Errno::EISDIR) => Ok(Unlinked::IsFolder),
+        // What POSIX says of a folder, and Linux of a file that cannot be removed.
+        Err(Errno::EPERM) => match child(folder, name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mounts::Stay) {
+            Ok(_) => Ok(Unlinked::IsFolder),
+            Err(_) => Err(Errno::EPERM),
+        },
+        Err(errno) => Err(errno),
+    }
+}

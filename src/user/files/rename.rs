@@ -1,0 +1,105 @@
+//! Giving something a new name, in one step, without ever losing what had that name.
+//!
+//! Linux has a rename that refuses to replace and one that swaps; NFS and some parallel file systems have
+//! neither. There a name is first claimed with an empty file or folder, which the kernel only ever gives to
+//! one, and then replaced.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::{Identity, Kind, Slot};
+use super::error::Trouble;
+use super::path::Name;
+use super::remove::{discard, remove};
+
+/// How many scratch names are tried: others that are taken stem from a process of the same number elsewhere.
+const SCRATCH_TRIES_MAX: u32 = 10_000;
+
+/// A name for something unfinished. It begins with a dot and names the process, so that whoever finds it after
+/// a power cut knows whose it was.
+pub(crate) fn scratch_name() -> Result<Name, Trouble> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let text = format!(".countersign-{}-{number}.part", std::process::id());
+    Ok(Name::from_bytes(text.into_bytes())?)
+}
+
+/// Makes something of a scratch name beside a slot, with a step that fails if the name is taken.
+pub(crate) fn scratch<T>(beside: &Slot, make: impl Fn(&Slot) -> Result<T, Errno>) -> Result<(Slot, T), Trouble> {
+    for _ in 0..SCRATCH_TRIES_MAX {
+        let slot = beside.beside(scratch_name()?);
+        match make(&slot) {
+            Ok(made) => return Ok((slot, made)),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(Trouble::Exists)
+}
+
+/// Renames; `EEXIST` if the new name is taken.
+pub(crate) fn rename_new(from: &Slot, to: &Slot) -> Result<(), Errno> {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
+        Err(errno) if is_unsupported(errno) => claim_and_rename(from, to),
+        outcome => outcome,
+    }
+}
+
+/// Puts something in the place of something else, which is removed once the new one is there.
+pub(crate) fn rename_over(from: &Slot, to: &Slot) -> Result<(), Trouble> {
+    let Some(old) = to.look_if_any()? else {
+        return Ok(rename_new(from, to)?);
+    };
+    let flags = RenameFlags::RENAME_EXCHANGE;
+    match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
+        Ok(()) => discard(from, Identity::of(&old)),
+        Err(errno) if is_unsupported(errno) => set_aside_and_rename(from, to),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn is_unsupported(errno: Errno) -> bool {
+    matches!(errno, Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP)
+}
+
+/// [`rename_new`] where the kernel cannot: the name is claimed first.
+pub(super) fn claim_and_rename(from: &Slot, to: &Slot) -> Result<(), Errno> {
+    let is_folder = Kind::of(&from.look()?) == Kind::Folder;
+    let unclaim = if is_folder {
+        mkdirat(to.folder(), to.name(), Mode::S_IRWXU)?;
+        UnlinkatFlags::RemoveDir
+    } else {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        openat(to.folder(), to.name(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        UnlinkatFlags::NoRemoveDir
+    };
+    let renamed = renameat(from.folder(), from.name(), to.folder(), to.name());
+    if renamed.is_err() {
+        // The rename's own error is the one to tell.
+        let _ = unlinkat(to.folder(), to.name(), unclaim);
+    }
+    renamed
+}
+
+/// [`rename_over`] where the kernel cannot swap. Plain files are replaced in one step all the same; a folder
+/// is gone for a moment, and comes back if its successor cannot take its place.
+pub(super) fn set_aside_and_rename(from: &Slot, to: &Slot) -> Result<(), Trouble> {
+    let (new, old) = (from.look()?, to.look()?);
+    let has_folder = Kind::of(&new) == Kind::Folder || Kind::of(&old) == Kind::Folder;
+    // Renaming one link to a file over another does nothing at all, says POSIX.
+    let same_file = Identity::of(&new) == Identity::of(&old);
+    if !has_folder && !same_file {
+        return Ok(renameat(from.folder(), from.name(), to.folder(), to.name())?);
+    }
+    let (aside, ()) = scratch(to, |aside| rename_new(to, aside))?;
+    if let Err(errno) = rename_new(from, to) {
+        rename_new(&aside, to).map_err(|back| Trouble::Remains { why: Box::new(back.into()), rest: aside.text() })?;
+        return Err(errno.into());
+    }
+    remove(&aside).map_err(|why| Trouble::Remains { why: Box::new(why), rest: aside.text() })
+}

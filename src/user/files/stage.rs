@@ -1,0 +1,206 @@
+//! Copying: into a scratch name beside the target, which is given its real name only when it is complete.
+//!
+//! Files keep their holes, permissions and times; links are copied as links. Pipes, sockets and devices are
+//! not opened and make the copy fail. Owners, access lists and extended attributes are those of new files.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, futimens, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Whence, lseek, symlinkat};
+
+use super::beneath::{Identity, Kind, Mounts, Names, Slot};
+use super::error::Trouble;
+use super::remove::remove;
+use super::rename::scratch;
+
+/// How deeply folders may be nested to be copied: each level holds three descriptors, and a process has some
+/// 1024 of them for two copies at a time.
+pub(crate) const DEPTH_MAX: usize = 100;
+
+/// The permissions that are copied. Set-user-id and its like are not: the copy is somebody else's.
+const PERMISSIONS: u32 = 0o777;
+
+/// A complete copy under a scratch name. It is removed again unless it is given a real one.
+#[derive(Debug)]
+pub(crate) struct Staged(Option<Slot>);
+
+impl Staged {
+    /// Copies something into the folder of a slot.
+    pub(crate) fn copy(from: &Slot, beside: &Slot, mounts: Mounts) -> Result<Self, Trouble> {
+        let stat = from.look()?;
+        let make = Make::of(from, &stat)?;
+        let (slot, made) = scratch(beside, |slot| make.at(slot))?;
+        let staged = Self(Some(slot.clone()));
+        let walk = Walk { mounts, avoid: Identity::of(&slot.look()?) };
+        walk.fill(made, from, &slot, &stat, 0)?;
+        Ok(staged)
+    }
+
+    /// Gives the copy its name, with a step that may fail.
+    pub(crate) fn place(mut self, step: impl FnOnce(&Slot) -> Result<(), Trouble>) -> Result<(), Trouble> {
+        let Some(slot) = &self.0 else {
+            return Ok(());
+        };
+        let outcome = step(slot);
+        // What an incomplete removal left under the scratch name belonged to the user: it is named, not lost.
+        if matches!(outcome, Ok(()) | Err(Trouble::Remains { .. })) {
+            self.0 = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take()
+            && let Err(trouble) = remove(&slot)
+        {
+            tracing::warn!(scratch = slot.text(), %trouble, "an unfinished copy could not be removed");
+        }
+    }
+}
+
+/// What is to be made in order to copy something.
+enum Make {
+    File,
+    Folder,
+    Link(std::ffi::OsString),
+}
+
+/// What was made, to be filled.
+enum Made {
+    File(OwnedFd),
+    Folder,
+    Link,
+}
+
+impl Make {
+    fn of(from: &Slot, stat: &FileStat) -> Result<Self, Trouble> {
+        match Kind::of(stat) {
+            Kind::File => Ok(Self::File),
+            Kind::Folder => Ok(Self::Folder),
+            Kind::Link => Ok(Self::Link(readlinkat(from.folder(), from.name())?)),
+            Kind::Special => Err(Trouble::Special),
+        }
+    }
+
+    fn at(&self, slot: &Slot) -> Result<Made, Errno> {
+        match self {
+            Self::File => {
+                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+                openat(slot.folder(), slot.name(), flags, mode).map(Made::File)
+            }
+            Self::Folder => mkdirat(slot.folder(), slot.name(), Mode::S_IRWXU).map(|()| Made::Folder),
+            Self::Link(target) => symlinkat(target.as_os_str(), slot.folder(), slot.name()).map(|()| Made::Link),
+        }
+    }
+}
+
+struct Walk {
+    mounts: Mounts,
+    /// The copy itself, which must not be met on the way.
+    avoid: Identity,
+}
+
+impl Walk {
+    fn fill(&self, made: Made, from: &Slot, to: &Slot, stat: &FileStat, depth: usize) -> Result<(), Trouble> {
+        match made {
+            Made::File(target) => self.fill_file(from, target, stat),
+            Made::Folder => self.fill_folder(from, to, depth),
+            Made::Link => {
+                let (accessed, modified) = times(stat);
+                tolerate(utimensat(to.folder(), to.name(), &accessed, &modified, UtimensatFlags::NoFollowSymlink))
+            }
+        }
+    }
+
+    fn fill_folder(&self, from: &Slot, to: &Slot, depth: usize) -> Result<(), Trouble> {
+        if depth >= DEPTH_MAX {
+            return Err(Trouble::TooDeep);
+        }
+        let source = from.open_folder(self.mounts).map_err(Trouble::walking)?;
+        let target = to.open_folder(Mounts::Stay).map_err(Trouble::walking)?;
+        let stat = fstat(&source)?;
+        if Identity::of(&stat) == self.avoid {
+            return Err(Trouble::IntoItself);
+        }
+        for name in Names::of(&source)? {
+            let name = name?;
+            let (from, to) = (from.within(&source, name.clone()), to.within(&target, name));
+            let stat = from.look().map_err(Trouble::walking)?;
+            let made = Make::of(&from, &stat)?.at(&to)?;
+            self.fill(made, &from, &to, &stat, depth + 1)?;
+        }
+        finish(&target, &stat)
+    }
+
+    fn fill_file(&self, from: &Slot, target: OwnedFd, seen: &FileStat) -> Result<(), Trouble> {
+        // Should a pipe have taken the file's place meanwhile, opening it does not wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let source = File::from(from.open(flags, self.mounts).map_err(Trouble::walking)?);
+        let stat = fstat(&source)?;
+        if Identity::of(&stat) != Identity::of(seen) {
+            return Err(Trouble::InUse);
+        }
+        let target = File::from(target);
+        copy_data(&source, &target)?;
+        finish(&target, &stat)
+    }
+}
+
+/// Copies what is written in a file, and leaves out its holes. The kernel copies from file to file.
+fn copy_data(source: &File, target: &File) -> Result<(), Trouble> {
+    let mut at = 0;
+    let mut reached = 0;
+    loop {
+        let (begin, end) = match lseek(source, at, Whence::SeekData) {
+            Ok(begin) => (begin, lseek(source, begin, Whence::SeekHole)?),
+            Err(Errno::ENXIO) => break,
+            // A file system that does not know of holes.
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => (at, i64::MAX),
+            Err(errno) => return Err(errno.into()),
+        };
+        let (begin, end) = (begin.unsigned_abs(), end.unsigned_abs());
+        let (mut source, mut target) = (source, target);
+        source.seek(SeekFrom::Start(begin))?;
+        target.seek(SeekFrom::Start(begin))?;
+        let copied = std::io::copy(&mut source.take(end.saturating_sub(begin)), &mut target)?;
+        reached = begin.saturating_add(copied);
+        if reached < end {
+            break;
+        }
+        at = i64::try_from(reached).map_err(|_| Trouble::NoSpace)?;
+    }
+    // A hole at the end; or a file that grew or says it is empty, of which all that was read counts.
+    let length = fstat(source)?.st_size.unsigned_abs().max(reached);
+    Ok(target.set_len(length)?)
+}
+
+/// Gives a copy the permissions and times of the original.
+fn finish(copy: impl std::os::fd::AsFd, original: &FileStat) -> Result<(), Trouble> {
+    let copy = copy.as_fd();
+    // A folder in a group's folder inherits the group: that bit is the place's, not the original's.
+    let inherited = fstat(copy)?.st_mode & (SFlag::S_IFMT.bits() ^ u32::MAX) & !PERMISSIONS;
+    let mode = Mode::from_bits_truncate(inherited | (original.st_mode & PERMISSIONS));
+    tolerate(fchmod(copy, mode))?;
+    let (accessed, modified) = times(original);
+    tolerate(futimens(copy, &accessed, &modified))
+}
+
+fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
+    (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
+}
+
+/// Some file systems have no permissions or times of their own; the content is what counts.
+fn tolerate(outcome: Result<(), Errno>) -> Result<(), Trouble> {
+    match outcome {
+        Ok(()) | Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,91 @@
+//! The keys that the user pinned: read anew whenever their file has changed, so that a revoked key is refused on its next request (P6).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_keys::identity::Username;
+use countersign_keys::intent::KeyWanted;
+use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
+use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
+
+use crate::config::strict_file::{self, Stamp, StrictFileFailure};
+use crate::user::account::OwnAccount;
+
+/// Where the file is, below the home directory.
+const FILE: &str = ".config/countersign/authorized_keys";
+
+/// Why the pinned keys cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PinnedFailure {
+    /// The file, or one of the directories above it, is not the user's own and nobody else's.
+    #[error(transparent)]
+    File(#[from] StrictFileFailure),
+    /// It is not text.
+    #[error("~/{FILE} is not UTF-8")]
+    Text,
+    /// A line of it cannot be read.
+    #[error("~/{FILE}, {0}")]
+    Line(#[from] PinRejection),
+    /// A key of it is none.
+    #[error("~/{FILE}: {0}")]
+    Key(#[from] KeyRejection),
+}
+
+/// The pinned keys of this account.
+#[derive(Debug)]
+pub(crate) struct PinnedKeys {
+    account: OwnAccount,
+    /// What was read last.
+    read: Mutex<Option<ReadFile>>,
+}
+
+/// The keys of a file, and what the file looked like when they were read.
+#[derive(Debug)]
+struct ReadFile {
+    stamp: Stamp,
+    keys: Arc<[Arc<EnrolledKey>]>,
+}
+
+impl PinnedKeys {
+    /// Those of the account.
+    pub(crate) fn of(account: &OwnAccount) -> Self {
+        Self { account: account.clone(), read: Mutex::new(None) }
+    }
+
+    /// The user's keys that an intent has to be judged with. Without a file there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be trusted or read.
+    pub(crate) fn wanted(
+        &self,
+        username: &Username,
+        wanted: KeyWanted,
+    ) -> Result<Vec<Arc<EnrolledKey>>, PinnedFailure> {
+        let is_wanted = |key: &&Arc<EnrolledKey>| {
+            key.owner() == username
+                && match wanted {
+                    KeyWanted::Id(kid) => key.kid() == kid && key.protocol() == Protocol::V2,
+                    KeyWanted::Version1 => key.protocol() == Protocol::V1,
+                }
+        };
+        Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
+    }
+
+    fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {
+        let opened = match strict_file::open(self.account.home(), FILE.as_ref(), self.account.uid()) {
+            Err(failure) if failure.is_absence() => return Ok(Arc::from([])),
+            opened => opened?,
+        };
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = opened.stamp();
+        if let Some(file) = read.as_ref().filter(|file| file.stamp == stamp) {
+            return Ok(Arc::clone(&file.keys));
+        }
+        let text = String::from_utf8(opened.read(PINS_MAX)?).map_err(|_| PinnedFailure::Text)?;
+        let keys = Pins::parse(&text)?
+            .keys()
+            .map(|record| EnrolledKey::from_record(record).map(Arc::new))
+            .collect::<Result<Arc<[_]>, _>>()?;
+        *read = Some(ReadFile { stamp, keys: Arc::clone(&keys) });
+        Ok(keys)
+    }
+}

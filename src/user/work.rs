@@ -1,0 +1,270 @@
+//! From a permit to the work, and back to an answer in UCloud's own JSON.
+//!
+//! What is done comes from the permit's bound parameters; the rest of the body may say how a listing is shown, nothing more.
+
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::bind::{Items, Projection};
+use countersign_keys::json::Json;
+use countersign_keys::policy::Permit;
+use countersign_keys::request::DEPOSIT_MAX;
+use countersign_keys::verify::Class;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::audit::{Decision, DecisionLog, Process, Verdict};
+use crate::descriptors::Listener;
+use crate::ipc::http::{BodyError, Limits, Reply, json_reply, read_body, serve_connection};
+use crate::ipc::peer::Peer;
+use crate::user::activity::Activity;
+use crate::user::files::Files;
+use crate::user::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
+use crate::user::judge::{Judge, Known, Refusal};
+
+/// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+
+/// How long accepting rests after it failed, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection from the gateway: deposited intents of many items need a long head.
+const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
+
+/// One user's instance.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    judge: Judge,
+    files: Files,
+    log: DecisionLog,
+}
+
+/// The body of every answer that is an error (design, section 8).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody<'a> {
+    status_code: u16,
+    why: &'a str,
+    error_code: &'a str,
+}
+
+/// Serves the socket until it breaks.
+pub(crate) async fn accept(listener: Listener, instance: Arc<Instance>, activity: Arc<Activity>) {
+    let outcome = match listener {
+        Listener::Unix(listener) => accept_unix(listener, &instance, &activity).await,
+        Listener::Tcp(listener) => accept_tcp(listener, &instance, &activity).await,
+    };
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the listening socket");
+    }
+}
+
+async fn accept_unix(
+    listener: StdUnixListener,
+    instance: &Arc<Instance>,
+    activity: &Arc<Activity>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    // Whoever made the socket may connect, and nobody else (P7, V56). The kernel says who that was.
+    let maker = Peer::of(&listener)?.uid;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.uid == maker) => {
+                serve(stream, instance, activity)
+            }
+            Ok(_) => tracing::warn!("a stranger connected; closed unheard"),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn accept_tcp(
+    listener: std::net::TcpListener,
+    instance: &Arc<Instance>,
+    activity: &Arc<Activity>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                serve(stream, instance, activity);
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+fn serve<S>(stream: S, instance: &Arc<Instance>, activity: &Arc<Activity>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (instance, activity) = (Arc::clone(instance), Arc::clone(activity));
+    tokio::spawn(async move {
+        let answer = |request| async {
+            let _under_way = activity.begin();
+            instance.answer(request).await
+        };
+        if let Err(error) = serve_connection(stream, answer, &LIMITS).await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}
+
+impl Instance {
+    /// An instance that judges, works and logs with these.
+    pub(crate) const fn new(judge: Judge, files: Files, log: DecisionLog) -> Self {
+        Self { judge, files, log }
+    }
+
+    /// How much work goes on that nobody waits for any more.
+    pub(crate) fn under_way(&self) -> usize {
+        self.files.under_way()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        let request_id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("none");
+        let body = match read_body(body, BODY_MAX).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge { .. }) => {
+                return error(StatusCode::PAYLOAD_TOO_LARGE, "The request is too long.", "BAD_REQUEST");
+            }
+            Err(BodyError::Broken | BodyError::Slow) => {
+                return error(StatusCode::BAD_REQUEST, "The request broke off.", "BAD_REQUEST");
+            }
+        };
+        let mut known = Known::default();
+        let outcome = self.judge.judge(&head, &body, &mut known);
+        let (verdict, reply, reason) = match &outcome {
+            Ok(_) => (Verdict::Forward, None, None),
+            Err(refusal) => {
+                let (verdict, reply) = refused(refusal);
+                (verdict, Some(reply), Some(refusal.to_string()))
+            }
+        };
+        let decision = Decision {
+            time: OffsetDateTime::now_utc(),
+            request_id,
+            process: Process::User,
+            username: known.username.as_ref(),
+            call: known.call.as_ref(),
+            kid: known.kid,
+            decision: verdict,
+            status: reply.as_ref().map(|reply| reply.status().as_u16()),
+            reason: reason.as_deref(),
+        };
+        if let Err(failure) = self.log.append(&decision) {
+            tracing::error!(%failure, "the decision cannot be logged");
+            return unavailable();
+        }
+        match (reply, outcome) {
+            (Some(reply), _) => reply,
+            (None, Ok(permit)) => self.perform(&permit).await,
+            (None, Err(_)) => unavailable(),
+        }
+    }
+
+    async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
+        let Some(request) = files_request(permit.row().call().as_str(), permit.items()) else {
+            return error(StatusCode::NOT_FOUND, "This provider does not offer this.", "NOT_FOUND");
+        };
+        match self.files.perform(request).await {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(failure) => {
+                let status =
+                    StatusCode::from_u16(failure.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                error(status, &failure.to_string(), failure.class().code())
+            }
+        }
+    }
+}
+
+/// What is asked of the files, if the call is one of theirs.
+fn files_request(call: &str, items: &Items<'_>) -> Option<FilesRequest> {
+    let each = items.projections();
+    let shown = |name: &str| items.body().member(name).or_else(|| items.body().member(&capitalised(name)));
+    Some(match call {
+        "files.browse" => FilesRequest::Browse(browse(each.first()?, shown("browse")?)),
+        "files.retrieve" => FilesRequest::Retrieve(Retrieve { id: text(each.first()?, "id") }),
+        "files.createFolder" => FilesRequest::CreateFolder(
+            each.iter()
+                .map(|item| CreateFolder { id: text(item, "id"), conflict_policy: text(item, "conflictPolicy") })
+                .collect(),
+        ),
+        "files.move" => FilesRequest::Move(each.iter().map(move_or_copy).collect()),
+        "files.copy" => FilesRequest::Copy(each.iter().map(move_or_copy).collect()),
+        "files.trash" => FilesRequest::Trash(each.iter().map(|item| Trash { id: text(item, "id") }).collect()),
+        "files.emptyTrash" => {
+            FilesRequest::EmptyTrash(each.iter().map(|item| Trash { id: text(item, "id") }).collect())
+        }
+        _ => return None,
+    })
+}
+
+/// Where to look is bound; how the listing is paged, sorted and filtered is not, and only shows.
+fn browse(item: &Projection<'_>, shown: &Json<'_>) -> Browse {
+    let string = |value: Option<&Json<'_>>| value.and_then(Json::as_str).map(str::to_owned);
+    let flags = shown.member("flags");
+    let flag = |name: &str| flags.and_then(|flags| flags.member(name));
+    Browse {
+        path: text(item, "path"),
+        items_per_page: shown.member("itemsPerPage").and_then(Json::as_integer).unwrap_or(0),
+        next: string(shown.member("next")),
+        sort_by: string(shown.member("sortBy")).unwrap_or_default(),
+        sort_direction: string(shown.member("sortDirection")).unwrap_or_default(),
+        filter_hidden_files: flag("filterHiddenFiles").and_then(Json::as_bool).unwrap_or(false),
+        filter_by_file_extension: string(flag("filterByFileExtension")),
+    }
+}
+
+fn move_or_copy(item: &Projection<'_>) -> MoveOrCopy {
+    MoveOrCopy {
+        old_id: text(item, "oldId"),
+        new_id: text(item, "newId"),
+        conflict_policy: text(item, "conflictPolicy"),
+    }
+}
+
+/// A bound parameter's text. One that is no string names no file, and no file is called nothing.
+fn text(item: &Projection<'_>, name: &str) -> String {
+    item.parameter(name).as_str().unwrap_or_default().to_owned()
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
+
+/// Between gateway and instance the same classes are said as between Core and gateway: the gateway has judged alike, so what arrives here
+/// and is refused did not come by the front door.
+fn refused(refusal: &Refusal) -> (Verdict, Reply) {
+    let refuse = |status: u16, why: &str, code: &str| {
+        (Verdict::Refuse, error(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), why, code))
+    };
+    let Refusal::Rejection(rejection) = refusal else { return (Verdict::Fail, unavailable()) };
+    match rejection.class() {
+        Class::Malformed => refuse(400, "The request is malformed.", "BAD_REQUEST"),
+        Class::HeadTooLong => refuse(431, "The request is too long.", "BAD_REQUEST"),
+        Class::Unauthorised => refuse(401, "The request is not authenticated.", "UNAUTHORIZED"),
+        Class::NotFound => refuse(404, "There is nothing of this kind.", "NOT_FOUND"),
+        Class::IntentRequired => refuse(482, "The request needs the user's signature.", "INTENT_REQUIRED"),
+        Class::IntentInvalid => refuse(482, "The user's signature does not fit the request.", "INTENT_INVALID"),
+        Class::IntentStale => refuse(482, "The user's signature has expired.", "INTENT_STALE"),
+        Class::IntentReplayed => refuse(482, "The user's signature has been used.", "INTENT_REPLAYED"),
+        Class::IntentStepUp => refuse(482, "The request needs a passkey as well.", "INTENT_STEP_UP"),
+        Class::OurFailure => (Verdict::Fail, unavailable()),
+    }
+}
+
+fn unavailable() -> Reply {
+    error(StatusCode::SERVICE_UNAVAILABLE, "The provider cannot serve this at the moment.", "UNAVAILABLE")
+}
+
+fn error(status: StatusCode, why: &str, error_code: &str) -> Reply {
+    json_reply(status, &ErrorBody { status_code: status.as_u16(), why, error_code })
+}

@@ -1,0 +1,268 @@
+//! The promises about accounts (P7, P10), kept by a real installation: the server as its own uid, users with their own,
+//! instances started by sudo under the project's rule.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use centre::{Centre, Part, said};
+use countersign_portal::{Algorithm, Deed, Intent, now};
+
+/// `sudo` with these arguments, by an account that has given up everything else.
+fn sudo(caller: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", caller, "--regid", caller, "--init-groups", "--", "/usr/bin/sudo", "-n"]);
+    command.args(arguments).env_clear().current_dir("/").output().unwrap()
+}
+
+#[test]
+#[ignore = "needs an installation: run by ./test"]
+fn v59_sudo_starts_one_command_for_members_of_one_group() {
+    let refused_by_sudo =
+        |output: &Output| !output.status.success() && String::from_utf8_lossy(&output.stderr).starts_with("sudo: ");
+    let check = |caller: &str, target: &str, command: &[&str], allowed: bool| {
+        let output = sudo(caller, &[&["-u", target, "--"], command].concat());
+        assert_eq!(!refused_by_sudo(&output), allowed, "{caller} → {target}: {command:?}: {}", said(&output));
+    };
+    let instance = ["/usr/bin/countersign", "user"];
+    check("ucloud", "alice", &instance, true);
+    check("ucloud", "#1102", &instance, true);
+
+    // Root, though it is in the group; somebody who is not in it; a closed shell; nobody at all.
+    check("ucloud", "root", &instance, false);
+    check("ucloud", "#0", &instance, false);
+    check("ucloud", "mallory", &instance, false);
+    check("ucloud", "locked", &instance, false);
+    check("ucloud", "#4000", &instance, false);
+    check("ucloud", "#-1", &instance, false);
+    check("ucloud", "#4294967295", &instance, false);
+
+    // Anything else.
+    check("ucloud", "alice", &["/usr/bin/countersign"], false);
+    check("ucloud", "alice", &["/usr/bin/countersign", "server"], false);
+    check("ucloud", "alice", &["/usr/bin/countersign", "user", "--home", "/tmp"], false);
+    check("ucloud", "alice", &["/usr/bin/countersign", "user", ""], false);
+    check("ucloud", "alice", &["/usr/bin/id"], false);
+    check("ucloud", "alice", &["LD_PRELOAD=/tmp/x.so", "/usr/bin/countersign", "user"], false);
+
+    // Anybody else.
+    check("alice", "bob", &instance, false);
+    check("mallory", "alice", &instance, false);
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v56_neither_user_reaches_the_others_socket_files_or_keys() {
+    let centre = Centre::open().await;
+    let people = [centre.connect("alice").await, centre.connect("bob").await];
+    for person in &people {
+        assert!(centre.browse(person, "/home").await.is_ok(), "{}", centre.last_words());
+    }
+    let instances = centre.state.join("instances");
+    let sockets: Vec<_> = fs::read_dir(&instances).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(sockets.len(), 2, "{sockets:?}");
+    assert_eq!(mode(&centre.state), 0o700);
+
+    let refused = async |account: &str, script: &str| {
+        let output = centre.shell_as(account, script).await;
+        assert!(!output.status.success(), "{account} may: {script}: {}", said(&output));
+    };
+    let pinned = |home: &Path| home.join(".config/countersign/authorized_keys").display().to_string();
+    let instance_key = |home: &Path| home.join(".config/countersign/instance_key").display().to_string();
+
+    for (me, other) in [(&people[0], &people[1]), (&people[1], &people[0])] {
+        let other_home = other.home.display();
+        for stranger in [me.account, "mallory", "ucloud"] {
+            refused(stranger, &format!("cat {}", pinned(&other.home))).await;
+            refused(stranger, &format!("cat {}", instance_key(&other.home))).await;
+            refused(stranger, &format!("ls {other_home}")).await;
+            refused(stranger, &format!("echo x >> {}", pinned(&other.home))).await;
+        }
+        for file in [pinned(&me.home), instance_key(&me.home)] {
+            assert_eq!(mode(Path::new(&file)), 0o600, "{file}");
+            assert_eq!(fs::metadata(&file).unwrap().uid(), fs::metadata(&me.home).unwrap().uid(), "{file}");
+        }
+        assert!(centre.shell_as(me.account, &format!("cat {}", pinned(&me.home))).await.status.success());
+    }
+    for stranger in ["alice", "bob", "mallory"] {
+        for socket in &sockets {
+            refused(stranger, &knock(socket)).await;
+        }
+        refused(stranger, &knock(&centre.state.join("service.sock"))).await;
+        refused(stranger, &format!("ls {}", instances.display())).await;
+        refused(stranger, &format!("touch {}/1101-9.sock", instances.display())).await;
+        // Nor can anyone take the place of the server's own socket.
+        let ipc = centre.ipc.display();
+        refused(stranger, &format!("rm -f {ipc}/ucloud.sock")).await;
+        refused(stranger, &format!("mv {ipc}/ucloud.sock {ipc}/old")).await;
+        refused(stranger, &format!("touch {ipc}/other.sock")).await;
+    }
+    // The sockets do answer whom they are for: what refused was the directory.
+    assert!(centre.shell_as("ucloud", &knock(&sockets[0])).await.status.success());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v17_v58_one_user_is_never_served_as_the_other() {
+    let centre = Centre::open().await;
+    let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
+    let deed = Deed::create_folder("/home/whose");
+    assert!(centre.perform(&bob, &Deed::browse("/home")).await.is_ok());
+
+    // Alice's key, and Bob's name: in the intent, in the header, in both.
+    let by_alice =
+        |username: &str| Intent::of(&centre.origin(), username, &deed, now()).unwrap().sign(&alice.key).unwrap();
+    for (header, claimed) in
+        [(&bob.username, &alice.username), (&alice.username, &bob.username), (&bob.username, &bob.username)]
+    {
+        let request = centre.core.request(header, &deed, Some(&by_alice(claimed))).unwrap();
+        let answer = centre.core.invoke(&request).await.unwrap();
+        assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_INVALID"), "{header} {claimed}");
+    }
+    for person in [&alice, &bob] {
+        assert!(!person.home.join("whose").exists());
+    }
+
+    // What Bob may do to Alice at the centre: nothing.
+    let revoked = centre.run_as("bob", &["keys", "revoke", alice.key.kid()]).await;
+    assert!(!revoked.status.success(), "{}", said(&revoked));
+    let offered = centre.offer(&alice.username, Algorithm::Es256).await;
+    let approved = centre.run_as("bob", &["connect", "approve", &offered.code, "--yes"]).await;
+    assert!(!approved.status.success(), "Bob becomes Alice: {}", said(&approved));
+    assert!(centre.perform(&alice, &deed).await.is_ok());
+    assert_eq!(fs::metadata(alice.home.join("whose")).unwrap().uid(), fs::metadata(&alice.home).unwrap().uid());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let answer = centre.browse(&alice, "/home").await;
+    assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
+    let secret = centre.control.refresh_token();
+
+    let instance = centre.pid(Part::Instance("alice")).expect("an instance");
+    let status = fs::read_to_string(format!("/proc/{instance}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(field("Uid:"), ["1101"; 4]);
+    assert_eq!(field("Gid:"), ["1101"; 4]);
+    let groups = String::from_utf8(Command::new("id").args(["-G", "alice"]).output().unwrap().stdout).unwrap();
+    let mut expected: Vec<&str> = groups.split_whitespace().collect();
+    let mut held = field("Groups:");
+    expected.sort_unstable();
+    held.sort_unstable();
+    assert_eq!(held, expected);
+    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(capabilities), ["0000000000000000"], "{capabilities}");
+    }
+    let environment = fs::read_to_string(format!("/proc/{instance}/environ")).unwrap();
+    let mut names: Vec<&str> =
+        environment.split_terminator('\0').map(|variable| variable.split_once('=').unwrap().0).collect();
+    names.sort_unstable();
+    let known = ["HOME", "LOGNAME", "MAIL", "PATH", "SHELL", "TERM", "USER"];
+    names.retain(|name| !known.contains(name) && !name.starts_with("SUDO_"));
+    assert!(names.is_empty(), "{names:?}");
+    let socket = fs::read_link(format!("/proc/{instance}/fd/0")).unwrap();
+    assert!(socket.to_string_lossy().starts_with("socket:"), "{socket:?}");
+
+    // No process of root's is left beside it, and no process carries a secret for everyone to see.
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(command) = fs::read_to_string(process.path().join("cmdline")) else { continue };
+        let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
+        if command.contains("sudo\0") || command.contains("countersign\0") {
+            let status = fs::read_to_string(process.path().join("status")).unwrap();
+            // Real, effective, saved and file system uid: sudo that waits has root for all but the first.
+            let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+            assert!(!uids.split_whitespace().any(|uid| uid == "0"), "runs as root: {command:?}");
+            assert!(!command.contains(secret));
+            assert!(!String::from_utf8_lossy(&environment).contains(secret));
+        }
+    }
+    for part in [Part::Server, Part::Gateway, Part::Instance("alice")] {
+        let pid = centre.pid(part).unwrap_or_else(|| panic!("{part:?}"));
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{part:?} may leave its memory in a file: {core}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v59_root_system_and_locked_accounts_are_refused() {
+    let centre = Centre::open().await;
+    let check = async |account: &str, more: &[&str]| {
+        // Another user each time: one may have only so many connections that nobody has finished.
+        let username = format!("{account}{}#1", more.concat());
+        let offered = centre.offer(&username, Algorithm::Es256).await;
+        let output = centre.run_as(account, &[&["connect", "approve", &offered.code, "--yes"], more].concat()).await;
+        assert!(!output.status.success(), "{account} {more:?} was approved: {}", said(&output));
+        let status = offered.page.status().await.unwrap();
+        assert_eq!(status.text("state"), "offered", "{account} {more:?}: {}", said(&output));
+    };
+    check("root", &[]).await;
+    check("root", &["--uid", "0"]).await;
+    check("root", &["--uid", "480"]).await;
+    check("root", &["--uid", "1104"]).await;
+    check("root", &["--uid", "4000"]).await;
+    check("root", &["--uid", "65534"]).await;
+    check("daemonish", &[]).await;
+    check("locked", &[]).await;
+    check("alice", &["--uid", "1102"]).await;
+    for account in ["root", "daemonish", "locked"] {
+        assert!(
+            !centre.home(account).join(".config/countersign/authorized_keys").exists(),
+            "{account} has a pinned key"
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v59_an_expired_account_or_one_outside_the_group_has_no_instance() {
+    let centre = Centre::open().await;
+    for account in ["expired", "mallory"] {
+        // Either it cannot be connected, or, once it is, nothing runs for it.
+        let username = format!("{account}#1");
+        let offered = centre.offer(&username, Algorithm::Es256).await;
+        let approved = centre.run_as(account, &["connect", "approve", &offered.code, "--yes"]).await;
+        let deed = Deed::create_folder("/home/made");
+        let intent = Intent::of(&centre.origin(), &username, &deed, now()).unwrap().sign(&offered.key).unwrap();
+        let request = centre.core.request(&username, &deed, Some(&intent)).unwrap();
+        let answer = centre.core.invoke(&request).await.unwrap();
+        assert!(!answer.is_ok(), "{account}: {}, then {answer:?}", said(&approved));
+        assert!(!centre.home(account).join("made").exists(), "{account}");
+    }
+}
+
+#[test]
+#[ignore = "needs an installation: run by ./test"]
+fn nothing_starts_as_root() {
+    for mode in [&["server"][..], &["gateway", "--listen-fd", "3"], &["user"]] {
+        // A configuration that is not there: it must not even have been looked for.
+        let mut command = Command::new("/usr/bin/countersign");
+        let output = command.args(mode).args(["--config", "/nowhere.toml"]).env_clear().output().unwrap();
+        assert!(!output.status.success(), "{mode:?}");
+        let words = said(&output);
+        assert!(words.contains("does not run as root") && !words.contains("nowhere"), "{mode:?}: {words}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap_or_else(|why| panic!("{}: {why}", path.display())).permissions().mode() & 0o7777
+}
+
+/// A script that succeeds if it can connect to the socket.
+fn knock(socket: &Path) -> String {
+    format!("exec perl -MIO::Socket::UNIX -e 'exit(IO::Socket::UNIX->new(Peer => shift) ? 0 : 1)' {}", socket.display())
+}

@@ -1,0 +1,100 @@
+//! What the stand-in's corpus of attacks comes to at a real installation: every one is refused, nothing is done, the
+//! sender learns a class and the log the reason (P1, P5).
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::collections::BTreeSet;
+
+use centre::{Centre, Person};
+use countersign_portal::core::Bearer;
+use countersign_portal::malicious::{intents, tokens};
+use countersign_portal::{Algorithm, Deed, Intent, now};
+
+/// What an attack would make, if it came through.
+const TARGET: &str = "/home/attacked";
+
+fn deed() -> Deed {
+    Deed::create_folder(TARGET)
+}
+
+fn is_made(person: &Person) -> bool {
+    person.home.join("attacked").exists()
+}
+
+async fn every_altered_intent_is_refused(algorithm: Algorithm) {
+    let centre = Centre::open().await;
+    let alice = centre.connect_with("alice", algorithm).await;
+    let answer = centre.browse(&alice, "/home").await;
+    assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
+    let now = now();
+    let intent = Intent::of(&centre.origin(), &alice.username, &deed(), now).unwrap();
+    for altered in intents::all(&intent, &alice.key, now).unwrap() {
+        let name = altered.name;
+        let request = centre.core.request(&alice.username, &deed(), Some(&altered.it)).unwrap();
+        let answer = centre.core.send(&request).await.unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert!(!is_made(&alice), "{name} was done");
+        if answer.status == 431 {
+            // A head too long to be read to its end: the connection is closed, and there is nothing to decide about.
+            continue;
+        }
+        let class = answer.error_code();
+        let is_a_class = match answer.status {
+            482 => ["INTENT_INVALID", "INTENT_STALE"].contains(&class.as_str()),
+            status => status == 400 && class == "BAD_REQUEST",
+        };
+        assert!(is_a_class, "{name}: {answer:?}");
+        let members: BTreeSet<String> = answer.json().as_object().unwrap().keys().cloned().collect();
+        assert!(members.iter().eq(["errorCode", "statusCode", "why"]), "{name}: {answer:?}");
+        assert!(centre.reason(answer.header("x-request-id")).is_some(), "{name}: no reason in the log");
+    }
+    // What was altered was good.
+    assert!(centre.perform(&alice, &deed()).await.is_ok());
+    assert!(is_made(&alice));
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn every_altered_intent_is_refused_es256() {
+    every_altered_intent_is_refused(Algorithm::Es256).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn every_altered_intent_is_refused_eddsa() {
+    every_altered_intent_is_refused(Algorithm::EdDsa).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn every_altered_intent_is_refused_ps256() {
+    every_altered_intent_is_refused(Algorithm::Ps256).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn every_altered_intent_is_refused_rs256() {
+    every_altered_intent_is_refused(Algorithm::Rs256).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn no_other_token_is_cores() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    for altered in tokens::all(&centre.keys, now()).unwrap() {
+        let mut request = centre.signed(&alice, &deed());
+        request.bearer = Bearer::Given(altered.it.clone());
+        let mut service = centre.core.service("GET", "integration/retrieveManifest", None).unwrap();
+        service.bearer = Bearer::Given(altered.it);
+        for request in [request, service] {
+            let answer = centre.core.send(&request).await.unwrap_or_else(|why| panic!("{}: {why}", altered.name));
+            assert_eq!((answer.status, answer.error_code().as_str()), (401, "UNAUTHORIZED"), "{}", altered.name);
+            assert!(centre.reason(answer.header("x-request-id")).is_some(), "{}: no reason", altered.name);
+        }
+    }
+    assert!(!is_made(&alice));
+}

@@ -1,0 +1,406 @@
+//! `countersign connect` and the command line as such: what is done, what is said, and with which exit code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/desk.rs"]
+mod desk;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_keys::pins::Pins;
+use desk::{Desk, Said, key, kid, now, offer, refused};
+use p256::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
+use serde_json::{Value, json};
+
+const ALICE: &str = "alice#1234";
+const ANY_CODE: &str = "abcdefgh-abcdefgh-abcdefgh-abcdefgh";
+
+/// A server that makes that offer for any code, and activates it.
+fn honest(offer: Value) -> impl FnMut(&str, &Value) -> (u16, Value) {
+    move |path, _| match path {
+        "/connect/find" => (200, offer.clone()),
+        "/connect/approve" => {
+            let (username, kid, expires) = (&offer["username"], &offer["kid"], &offer["keyExpires"]);
+            (200, json!({ "username": username, "kid": kid, "uid": 1100, "keyExpires": expires }))
+        }
+        other => refused(404, "NOT_FOUND", other),
+    }
+}
+
+#[test]
+fn an_approval_pins_the_key_makes_the_instance_key_and_activates_both() {
+    let (code, offer) = offer(ALICE, 1, 0);
+    let desk = Desk::with_server(honest(offer));
+    let said = desk.run_at_home(&["connect", "approve", &code.to_uppercase(), "--yes"]);
+    said.expect(0, "");
+    for want in
+        [ALICE, &key(0).fingerprint(), "1 minute ago) from 192.0.2.7:50000 by \"Firefox on Linux\"", "is connected"]
+    {
+        assert!(said.out.contains(want), "{want:?} in {}", said.out);
+    }
+    assert!(!said.out.contains("of-the-server-s-making"), "the fingerprint is not the server's to say");
+    assert_eq!(desk.asked_at(), ["/connect/find", "/connect/approve"]);
+
+    let pins = Pins::parse(&desk.pins()).unwrap();
+    let pinned: Vec<_> = pins.keys().collect();
+    assert_eq!(pinned.len(), 1);
+    assert_eq!((pinned[0].owner.as_str(), pinned[0].kid.to_string()), (ALICE, kid(7)));
+    assert_eq!(pinned[0].spki, STANDARD.encode(key(0).spki_der()));
+    assert!((pinned[0].expires.seconds() - now() - 180 * 86_400).abs() < 60);
+
+    for (file, mode) in [
+        ("home/.config", 0o700),
+        ("home/.config/countersign", 0o700),
+        ("home/.config/countersign/authorized_keys", 0o600),
+        ("home/.config/countersign/instance_key", 0o600),
+        ("home/.local/state/countersign", 0o700),
+    ] {
+        let metadata = fs::metadata(desk.path(file)).unwrap();
+        assert_eq!((metadata.permissions().mode() & 0o7777, metadata.uid()), (mode, desk.uid()), "{file}");
+    }
+    let pem = fs::read_to_string(desk.path("home/.config/countersign/instance_key")).unwrap();
+    let spki = p256::SecretKey::from_pkcs8_pem(&pem).unwrap().public_key().to_public_key_der().unwrap();
+    assert_eq!(desk.asked("/connect/approve")["instanceKey"], STANDARD.encode(spki.as_bytes()));
+    assert_eq!(desk.asked("/connect/approve")["code"], code);
+    assert!(!said.out.contains("PRIVATE") && !said.err.contains("PRIVATE"));
+}
+
+#[test]
+fn a_second_approval_keeps_the_instance_key_and_every_line() {
+    let (code, offer) = offer(ALICE, 1, 0);
+    let desk = Desk::with_server(honest(offer));
+    desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
+    let before = fs::read(desk.path("home/.config/countersign/instance_key")).unwrap();
+    let with_comment = format!("# laptop\n\n{}# the end\n", desk.pins());
+    desk.write("home/.config/countersign/authorized_keys", &with_comment);
+    desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
+    assert_eq!(fs::read(desk.path("home/.config/countersign/instance_key")).unwrap(), before);
+    assert!(desk.pins().starts_with("# laptop\n\n# the end\n"), "{}", desk.pins());
+    assert_eq!(desk.pins().lines().count(), 4);
+}
+
+/// A server that answers the code of Alice's key with something else: nothing may come of it.
+fn check_lie(change: impl FnOnce(&mut Value), want: &str) {
+    let (code, mut offered) = offer(ALICE, 1, 0);
+    change(&mut offered);
+    let desk = Desk::with_server(honest(offered));
+    desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(3, want);
+    assert_eq!(desk.asked_at(), ["/connect/find"], "{want}");
+    assert!(!desk.path("home/.config").exists(), "{want}");
+}
+
+#[test]
+fn v47_a_server_that_puts_another_key_in_the_offer_is_found_out() {
+    let lie = "an offer that this code does not name";
+    check_lie(|offer| offer["spki"] = STANDARD.encode(key(1).spki_der()).into(), lie);
+    check_lie(|offer| offer["username"] = "mallory#1".into(), lie);
+    check_lie(|offer| offer["ticketHash"] = URL_SAFE_NO_PAD.encode([2; 32]).into(), lie);
+    // The code that it says itself counts for nothing.
+    check_lie(|other| *other = offer("mallory#1", 1, 1).1, lie);
+    check_lie(|offer| offer["spki"] = "AAAA".into(), "the offered key is refused: not a well-formed public key");
+    check_lie(|offer| offer["algorithm"] = "EdDSA".into(), "the offered key is refused");
+    check_lie(|offer| offer["ticketHash"] = "x".into(), "no well-formed ticket");
+    check_lie(|offer| offer["provider"] = "other".into(), "which is not the provider of this machine's configuration");
+    check_lie(|offer| offer["origin"] = "https://evil.example".into(), "which is not the provider");
+}
+
+#[test]
+fn a_server_cannot_have_a_key_pinned_for_longer_than_the_configuration_says() {
+    let (code, mut offer) = offer(ALICE, 1, 0);
+    offer["keyExpires"] = (now() + 100 * 365 * 86_400).into();
+    let desk = Desk::with_server(honest(offer));
+    desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
+    let pins = Pins::parse(&desk.pins()).unwrap();
+    assert!(pins.keys().next().unwrap().expires.seconds() <= now() + 180 * 86_400);
+}
+
+#[test]
+fn what_a_stranger_wrote_steers_no_terminal() {
+    let (code, mut offer) = offer(ALICE, 1, 0);
+    offer["name"] = "\u{1b}]0;x\u{7}\u{202e}Firefox\nkey   SHA256:good".into();
+    let desk = Desk::with_server(honest(offer));
+    let said = desk.run_at_home(&["connect", "approve", &code, "--yes"]);
+    said.expect(0, "");
+    assert!(said.out.contains(r"\u{1b}]0;x\u{7}\u{202e}Firefox\u{a}key   SHA256:good"), "{}", said.out);
+    assert!(!said.out.contains('\u{1b}'));
+}
+
+#[test]
+fn without_a_clear_yes_nothing_is_done() {
+    let (code, offer) = offer(ALICE, 1, 0);
+    let check = |typed: &str, code_wanted: i32, want: &str| {
+        let desk = Desk::with_server(honest(offer.clone()));
+        let said = desk.run_on_terminal(&["connect", "approve", &code], typed);
+        assert_eq!(said.code, Some(code_wanted), "{typed:?}: {said:?}");
+        assert!(said.out.contains("Let this key act as you? [y/N]") && said.out.contains(want), "{typed:?}: {said:?}");
+        assert_eq!(desk.path("home/.config").exists(), code_wanted == 0, "{typed:?}");
+    };
+    check("y\n", 0, "is connected");
+    check("YES\n", 0, "is connected");
+    check("n\n", 1, "not done, as you said");
+    check("\n", 1, "not done, as you said");
+    check("yellow\n", 1, "not done, as you said");
+    let desk = Desk::with_server(honest(offer.clone()));
+    desk.run_at_home(&["connect", "approve", &code]).expect(2, "standard input is no terminal: give it with --yes");
+    assert!(desk.asked_at().is_empty());
+}
+
+#[test]
+fn an_approval_that_fails_takes_the_pin_back() {
+    let check = |answer: (u16, Value), want_code: i32, want: &str| {
+        let (code, offer) = offer(ALICE, 1, 0);
+        let desk = Desk::with_server(move |path, _| match path {
+            "/connect/find" => (200, offer.clone()),
+            _ => answer.clone(),
+        });
+        desk.write("home/.config/countersign/authorized_keys", "# mine\n");
+        desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(want_code, want);
+        assert_eq!(desk.pins(), "# mine\n");
+    };
+    check(refused(409, "MAPPED_OTHERWISE", "bob has it"), 3, "the server refuses: bob has it");
+    check(refused(503, "UNAVAILABLE", "the disk is full\u{1b}["), 1, "the server refuses: the disk is full\\u{1b}[");
+    check((200, json!({})), 1, "the server's answer is not understood");
+    // It activated something else than what was approved.
+    let other = json!({ "username": ALICE, "kid": kid(9), "uid": 1100, "keyExpires": now() + 60 });
+    check((200, other), 3, "an offer that this code does not name");
+}
+
+#[test]
+fn what_the_server_refuses_is_said_in_its_words() {
+    let desk = Desk::with_server(|_, _| refused(404, "NOT_FOUND", "no offer has this code"));
+    let said = desk.run_at_home(&["connect", "approve", ANY_CODE, "--yes"]);
+    said.expect(3, "countersign: the server refuses: no offer has this code\n");
+    assert!(!desk.path("home/.config").exists());
+}
+
+#[test]
+fn a_server_that_is_not_there_has_its_own_exit_code() {
+    let desk = Desk::without_server();
+    let want = "ucloud.sock (is countersign server running?): ";
+    for command in [
+        vec!["connect", "approve", ANY_CODE, "--yes"],
+        vec!["connect", "start", ALICE, "--yes"],
+        vec!["connect", "remove", "--yes"],
+    ] {
+        desk.run_at_home(&command).expect(4, want);
+    }
+    desk.run(&["connect", "list"]).expect(4, want);
+    assert!(!desk.path("home/.config").exists());
+}
+
+#[test]
+fn files_that_others_could_write_are_not_added_to() {
+    let check = |spoil: &dyn Fn(&Desk), want_code: i32, want: &str| {
+        let (code, offer) = offer(ALICE, 1, 0);
+        let desk = Desk::with_server(honest(offer));
+        desk.write("home/.config/countersign/authorized_keys", "# mine\n");
+        spoil(&desk);
+        desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(want_code, want);
+        assert_eq!(desk.asked_at(), ["/connect/find"], "{want}");
+    };
+    check(&|desk| desk.chmod("home", 0o770), 3, "home has mode 0770: others can write it");
+    check(&|desk| desk.chmod("home/.config", 0o777), 3, ".config has mode 0777: others can write it");
+    check(&|desk| desk.chmod("home/.config/countersign", 0o720), 3, "countersign has mode 0720: others can write it");
+    check(
+        &|desk| desk.chmod("home/.config/countersign/authorized_keys", 0o622),
+        3,
+        "authorized_keys has mode 0622: others can write it",
+    );
+    check(
+        &|desk| {
+            fs::rename(desk.path("home/.config/countersign"), desk.path("elsewhere")).unwrap();
+            symlink(desk.path("elsewhere"), desk.path("home/.config/countersign")).unwrap();
+        },
+        1,
+        "countersign (symbolic links are not followed)",
+    );
+    check(
+        &|desk| desk.write("home/.config/countersign/authorized_keys", "ES256 half a line\n"),
+        1,
+        "authorized_keys has to be mended by hand: line 1: the key id is missing or malformed",
+    );
+    check(
+        &|desk| {
+            desk.write("home/.config/countersign/instance_key", "x");
+            desk.chmod("home/.config/countersign/instance_key", 0o640);
+        },
+        3,
+        "instance_key has mode 0640, and must be its owner's alone",
+    );
+    check(
+        &|desk| desk.write("home/.config/countersign/instance_key", "x"),
+        1,
+        "instance_key is no P-256 key in PKCS #8 PEM",
+    );
+}
+
+#[test]
+fn a_connection_begun_here_ends_with_the_same_approval() {
+    let page = format!("http://127.0.0.1:8889/ucloud/hpc/connect#{}", URL_SAFE_NO_PAD.encode([3; 32]));
+    let ticket_hash = URL_SAFE_NO_PAD.encode(countersign_keys::jws::sha256(&[&[3; 32]]));
+    let mut good = offer(ALICE, 1, 0).1;
+    good["ticketHash"] = ticket_hash.into();
+    good["begun"] = "at_the_centre".into();
+    let check = |page: &str, awaited: Vec<Value>, want_code: i32, want: &str| {
+        let started = json!({ "url": page, "ticket": URL_SAFE_NO_PAD.encode([3; 32]), "until": now() + 900 });
+        let mut awaited = awaited.into_iter();
+        let mut activate = honest(good.clone());
+        let desk = Desk::with_server(move |path, question| match path {
+            "/connect/start" => (200, started.clone()),
+            "/connect/await" => (200, awaited.next().unwrap()),
+            _ => activate(path, question),
+        });
+        let said = desk.run_at_home(&["connect", "start", ALICE, "--yes"]);
+        said.expect(want_code, want);
+        assert_eq!(desk.pins().is_empty(), want_code != 0, "{want}");
+        said
+    };
+    let offered = |offer: &Value| json!({ "state": "offered", "offer": offer });
+    let open = json!({ "state": "open" });
+    let said = check(&page, vec![open.clone(), open, offered(&good)], 0, "");
+    assert!(said.out.contains(&page) && said.out.contains('█') && said.out.contains("here, with connect start"));
+    let lie = |member: &str, value: Value| {
+        let mut lie = good.clone();
+        lie[member] = value;
+        vec![offered(&lie)]
+    };
+    check(&page, lie("username", "mallory#1".into()), 3, "an offer for another user than asked for");
+    check(&page, lie("ticketHash", URL_SAFE_NO_PAD.encode([4; 32]).into()), 3, "an offer that this code does not name");
+    let said = check(
+        "https://evil.example/ucloud/hpc/connect#x",
+        vec![],
+        3,
+        "sends browsers to a page that is not this provider's",
+    );
+    assert!(said.out.is_empty());
+    let dead = |why: &str| vec![json!({ "state": "dead", "why": why })];
+    check(&page, dead("second_offer"), 1, "a second key was offered");
+    check(&page, dead("expired"), 1, "no key was offered in time");
+    check(&page, dead("withdrawn"), 1, "was withdrawn");
+    check(&page, vec![json!({ "state": "approved" })], 1, "approved from another terminal");
+}
+
+#[test]
+fn connections_are_listed_for_people_and_programs() {
+    let connections = json!([{ "username": ALICE, "uid": 1100, "account": "alice", "since": now() - 7_200, "activeKeys": 2, "coreTold": false }]);
+    let answer = json!({ "connections": connections, "more": false });
+    let desk = Desk::with_server(move |_, _| (200, answer.clone()));
+    let said = desk.run(&["connect", "list"]);
+    said.expect(0, "");
+    assert_eq!(
+        said.out,
+        "USERNAME    UID   ACCOUNT  SINCE        KEYS  UCLOUD\nalice#1234  1100  alice    2 hours ago  2     not told yet\n"
+    );
+    assert_eq!(desk.asked("/connect/list"), json!({ "all": false }));
+    let said = desk.run(&["connect", "list", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), connections);
+}
+
+#[test]
+fn a_long_list_of_connections_comes_in_pages() {
+    let desk = Desk::with_server(|_, question| {
+        let first = question["after"].is_null();
+        let username = if first { "a#1" } else { "b#2" };
+        let one =
+            json!({ "username": username, "uid": 1, "account": "x", "since": 0, "activeKeys": 1, "coreTold": true });
+        (200, json!({ "connections": [one], "more": first }))
+    });
+    let said = desk.run(&["connect", "list", "--all"]);
+    assert!(said.out.contains("a#1") && said.out.contains("b#2"), "{said:?}");
+    assert_eq!(desk.asked("/connect/list"), json!({ "after": "a#1", "all": true }));
+}
+
+#[test]
+fn a_connection_that_ends_takes_its_pins_with_it() {
+    let (code, offered) = offer(ALICE, 1, 0);
+    let mut approve = honest(offered);
+    let desk = Desk::with_server(move |path, question| match path {
+        "/connect/remove" => (200, json!({ "usernames": [ALICE] })),
+        _ => approve(path, question),
+    });
+    desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
+    let said = desk.run_at_home(&["connect", "remove", "--yes"]);
+    said.expect(0, "");
+    assert!(said.out.contains("alice#1234 is not connected any more.\n1 pinned key removed from "), "{said:?}");
+    assert_eq!(desk.pins(), "");
+    assert_eq!(desk.asked("/connect/remove"), json!({}));
+}
+
+#[test]
+fn the_command_line_is_checked_first() {
+    let desk = Desk::without_server();
+    desk.run_at_home(&["connect", "approve", "abc", "--yes"]).expect(2, "a code is four groups of eight");
+    desk.run_at_home(&["connect", "start", "", "--yes"]).expect(2, "the username is empty");
+    desk.run_at_home(&["keys", "revoke", "abc"]).expect(2, "a key id is base64url of 16 bytes");
+    desk.run(&["connect", "approve"]).expect(2, "<CODE>");
+    desk.run(&["connect", "approve", ANY_CODE, "--uid", "1", "--home", "/"]).expect(2, "cannot be used with");
+    desk.run(&["frobnicate"]).expect(2, "unrecognized subcommand");
+    desk.run(&["gateway"]).expect(2, "names the listening sockets with --listen-fd");
+    let help = desk.run(&["--help"]);
+    assert!(help.code == Some(0) && help.out.contains("4  the server cannot be reached"), "{help:?}");
+}
+
+#[test]
+fn a_bad_configuration_has_its_own_exit_code() {
+    let desk = Desk::without_server();
+    desk.chmod("config.toml", 0o666);
+    let want = "config.toml has mode 0666: others can write it";
+    desk.run_at_home(&["connect", "approve", ANY_CODE, "--yes"]).expect(5, want);
+    desk.run_at_home(&["keys", "list"]).expect(5, want);
+    desk.run(&["connect", "list"]).expect(5, want);
+    desk.run(&["calls"]).expect(5, want);
+}
+
+#[test]
+fn another_account_is_root_s_to_name() {
+    let desk = Desk::without_server();
+    desk.run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "1"])
+        .expect(3, "only root can act for another account");
+    desk.run(&["keys", "list", "--user", "root"])
+        .expect(3, "only root can act for another account: run it as root itself");
+    desk.run(&["keys", "list", "--user", "no-such-account"]).expect(1, "there is no account \"no-such-account\"");
+}
+
+#[test]
+fn v59_root_is_refused_or_told_to_name_somebody() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // The other half of this rule is `another_account_is_root_s_to_name`.
+    }
+    let desk = Desk::without_server();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        Said::of(command.args(arguments).arg("--config").arg(desk.path("config.toml")).output().unwrap())
+    };
+    for mode in [&["server"][..], &["gateway"], &["user"]] {
+        run(mode).expect(3, "does not run as root");
+    }
+    run(&["connect", "approve", ANY_CODE, "--yes"]).expect(3, "name the account with --uid");
+    run(&["connect", "start", ALICE, "--yes"]).expect(3, "a connection is begun by its user");
+    run(&["keys", "list"]).expect(3, "name the account with --user");
+    run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "0"]).expect(3, "uid 0 is root itself");
+    run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "3999999999"])
+        .expect(1, "there is no account with uid 3999999999");
+    run(&["connect", "remove", "--yes"]).expect(2, "name the UCloud user");
+    run(&["connect", "list"]).expect(5, "run belongs to root, and must belong to the account that the server runs as");
+}
+
+#[test]
+fn the_table_of_calls_is_printed_for_people_and_programs() {
+    let desk = Desk::without_server();
+    let said = desk.run(&["calls"]);
+    assert!(said.out.contains("files.move") && said.out.contains("oldId newId conflictPolicy"), "{said:?}");
+    let said = desk.run(&["calls", "--json"]);
+    let rows: Value = serde_json::from_str(&said.out).unwrap();
+    let provider = countersign_keys::identity::ProviderId::parse("hpc").unwrap();
+    let table = countersign_keys::call::CallTable::new(&provider, &[]).unwrap();
+    assert_eq!(rows, serde_json::to_value(table.specs().collect::<Vec<_>>()).unwrap());
+    // Before there is a configuration, the rows that everybody has.
+    fs::remove_file(desk.path("config.toml")).unwrap();
+    let said = desk.run(&["calls", "--json"]);
+    said.expect(0, "There is no configuration");
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), rows);
+}

@@ -1,0 +1,523 @@
+//! The configuration as operators meet it: every rule broken once, one flip at a time, with the exact line that says so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/site.rs"]
+mod site;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use site::{GOOD, Site, check_config};
+
+/// One of 1024 bits.
+const WEAK_CORE_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC9FT/ejoSNnKIg4D6Zel/+UiR6cjiSv8fFshfRw2UxSjZG2C7fyDieZRNY4htJHXHEirU/alFrC5zDE2EeM2+H39B6wTspa+XaResxVUIjd3pPgBjj26DaPAKFwzadoRhyvtnc8BQzBdrBTNsupOYxxC+wNqNule8muImOS+wpaQIDAQAB";
+
+/// One flip of the text, one problem.
+fn check(find: &str, replace: &str, want: &str) {
+    let site = Site::new();
+    site.flip(find, replace);
+    assert_eq!(site.placeless(), [want], "{replace:?} for {find:?}");
+}
+
+/// One flip of a file, one problem.
+fn check_file(flip: impl FnOnce(&Site), want: &str) {
+    let site = Site::new();
+    flip(&site);
+    assert_eq!(site.placeless(), [want]);
+}
+
+#[test]
+fn a_good_configuration_says_what_it_would_do() {
+    let site = Site::new();
+    let output = site.check_config(&[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for want in [
+        "config.toml is good.",
+        "provider     hpc, reached at https://hpc.example.org; intents are for this origin alone",
+        "Core         https://cloud.sdu.dk: the only foreign origin that browsers may come from",
+        "Core's key   SHA256:",
+        "listens      on 0.0.0.0:443 and [::1]:8889, with the certificate ",
+        "limits       bodies of 512 KiB, 100 connections, 3 threads",
+        "intents      live at most 30 s, may be 2 s ahead of our clock; a request waits 500 ms for a deposited one",
+        "version 1    is accepted from keys added for it; it binds no parameters",
+        "passkeys     are asked for by files.trash",
+        "keys         live 90 days",
+        "sessions     are opened with the token alone",
+        "connections  begin only here, with countersign connect start",
+        "users        become the account that /usr/bin/true says",
+        "instances    are started with sudo for accounts from uid 2000 upward, on loop-back ports from 42000 upward",
+        "idle         instances stop after 10 minutes",
+        "drive        home is the user's home",
+        "drive        scratch is /scratch",
+        "product      disk of storage (storage)",
+        "- port 443 needs CAP_NET_BIND_SERVICE",
+        "- intent.accept_v1:",
+        "- sessions.proof is off",
+    ] {
+        assert!(said.contains(want), "{want:?} in\n{said}");
+    }
+    assert!(!said.contains("0123456789abcdef"), "the refresh token is in\n{said}");
+}
+
+#[test]
+fn programs_can_read_what_it_would_do() {
+    let output = Site::new().check_config(&["--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["does"][0]["subject"], "provider");
+    assert!(said["remarks"].as_array().is_some_and(|remarks| !remarks.is_empty()), "{said}");
+}
+
+#[test]
+fn the_shortest_good_configuration_is_short() {
+    let site = Site::new();
+    let shortest = "provider = { id = 'hpc', origin = 'http://127.0.0.1:8889' }\n\
+        core = { origin = 'http://localhost:8080', public_key = 'core.pem' }\n\
+        gateway.listen = ['127.0.0.1:8889']\nipc.directory = 'run'\nstate.directory = 'state'\n";
+    site.write("config.toml", shortest, 0o644);
+    let output = site.check_config(&[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for want in [
+        "without TLS, for this machine alone",
+        "bodies of 1 MiB, 4096 connections, 2 threads",
+        "live at most 60 s, may be 5 s ahead of our clock; a request waits 1500 ms",
+        "version 1    is refused",
+        "keys         live 180 days",
+        "sessions     are opened with the token and an intent",
+        "connections  begin at UCloud or here",
+        "from uid 1000 upward, on Unix sockets",
+        "instances stop after 30 minutes",
+    ] {
+        assert!(said.contains(want), "{want:?} in\n{said}");
+    }
+}
+
+#[test]
+fn an_empty_configuration_fails_closed_and_names_what_is_missing() {
+    let site = Site::new();
+    site.write("config.toml", "ipc.directory = 'run'\nstate.directory = 'state'\n", 0o644);
+    assert_eq!(
+        site.problems(),
+        [
+            "config.toml: provider.id: is missing: the id that UCloud knows this provider by, such as \"hpc\"",
+            "config.toml: provider.origin: is missing: how browsers and Core reach this provider, such as \"https://hpc.example.org\"",
+            "config.toml: core.origin: is missing: UCloud's own origin, such as \"https://cloud.sdu.dk\"",
+            "config.toml: core.public_key: is missing: the file with the key that Core's tokens are verified with",
+            "config.toml: gateway.listen: is missing: the addresses to listen on, such as [\"0.0.0.0:8889\"]",
+        ]
+    );
+}
+
+#[test]
+fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
+    let site = Site::new();
+    let text = GOOD
+        .replacen("id = \"hpc\"", "id = \"h p c\"\ncolour = \"red\"", 1)
+        .replacen("threads = 3", "threads = \"3\"", 1)
+        .replacen("path = \"/scratch\"", "path = \"scratch\"\nquota = 1", 1);
+    site.write("config.toml", &text, 0o644);
+    assert_eq!(
+        site.problems(),
+        [
+            "config.toml:3:6: provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'",
+            "config.toml:4:1: provider.colour: unknown key, expected `id` or `origin`",
+            "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
+            "config.toml:49:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
+            "config.toml:50:1: drives[1].quota: unknown key, expected `id` or `path`",
+        ]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_with_its_place() {
+    check("[provider]", "[provider", "unclosed table, expected `]`");
+    check("threads = 3", "threads = 3\nthreads = 4", "duplicate key");
+    check_file(|site| fs::write(site.path("config.toml"), b"\xff").unwrap(), "config.toml is not text");
+}
+
+#[test]
+fn names_and_origins_have_one_spelling() {
+    let origin = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
+                  (http only for a loop-back address)";
+    check("id = \"hpc\"", "id = \"\"", "provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'");
+    for bad in ["http://hpc.example.org", "https://hpc.example.org/", "https://HPC.example.org", "hpc.example.org"] {
+        check("https://hpc.example.org", bad, &format!("provider.origin: {origin}"));
+    }
+    for bad in ["http://cloud.sdu.dk", "https://cloud.sdu.dk:443", "*", "null"] {
+        check("https://cloud.sdu.dk", bad, &format!("core.origin: {origin}"));
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_everywhere() {
+    check(
+        "threads = 3",
+        "thread = 3",
+        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`",
+    );
+    check(
+        "[sessions]",
+        "[session]",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `calls`, `ipc`, `state`",
+    );
+    check(
+        "key = \"key.pem\"",
+        "key = \"key.pem\", ca = \"ca.pem\"",
+        "gateway.tls.ca: unknown key, expected `certificate` or `key`",
+    );
+    check(
+        "adds = [",
+        "add = [",
+        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused() {
+    check(
+        "threads = 3",
+        "threads = 3.5",
+        "gateway.threads: invalid type: floating point `3.5`, expected a whole number",
+    );
+    check(
+        "accept_v1 = true",
+        "accept_v1 = \"yes\"",
+        "intent.accept_v1: invalid type: string \"yes\", expected a boolean",
+    );
+    check("proof = \"off\"", "proof = \"none\"", "sessions.proof: unknown word `none`, expected `required` or `off`");
+    check("listen = \"tcp\"", "listen = \"udp\"", "instances.listen: unknown word `udp`, expected `unix` or `tcp`");
+    check(
+        "type = \"command\"",
+        "type = \"commands\"",
+        "mapping.type: unknown word `commands`, expected `ticket` or `command`",
+    );
+    check(
+        "type = \"storage\"",
+        "type = \"gpu\"",
+        "products[0].type: unknown word `gpu`, expected `storage` or `compute`",
+    );
+    check("directory = \"run\"", "directory = 3", "ipc.directory: invalid type: integer `3`, expected a string");
+}
+
+#[test]
+fn numbers_and_sizes_have_limits() {
+    check("threads = 3", "threads = 0", "gateway.threads: is not between 1 and 256");
+    check("connections_max = 100", "connections_max = 200001", "gateway.connections_max: is not between 1 and 200000");
+    check("lifetime_max_s = 30", "lifetime_max_s = 601", "intent.lifetime_max_s: is not between 5 and 600");
+    check("lifetime_max_s = 30", "lifetime_max_s = -1", "intent.lifetime_max_s: is not between 5 and 600");
+    check("future_skew_s = 2", "future_skew_s = 61", "intent.future_skew_s: is not between 0 and 60");
+    check("deposit_wait_ms = 500", "deposit_wait_ms = 5000", "intent.deposit_wait_ms: is not between 0 and 4000");
+    check("key_lifetime_days = 90", "key_lifetime_days = 0", "intent.key_lifetime_days: is not between 1 and 1095");
+    check("first_port = 42000", "first_port = 80", "instances.first_port: is not between 1024 and 65000");
+    check("uid_min = 2000", "uid_min = 0", "instances.uid_min: is not between 1 and 4294967293");
+    check("idle_stop_s = 600", "idle_stop_s = 1", "instances.idle_stop_s: is not between 10 and 604800");
+    check("\"512 KiB\"", "\"512KiB\"", "gateway.body_max: is not a size such as \"1 MiB\" (B, KiB, MiB, GiB)");
+    check("\"512 KiB\"", "\"65 MiB\"", "gateway.body_max: is not between 1 KiB and 64 MiB");
+    check("\"512 KiB\"", "512", "gateway.body_max: invalid type: integer `512`, expected a string");
+}
+
+#[test]
+fn addresses_are_exact_and_guarded() {
+    check(
+        "[\"0.0.0.0:443\", \"[::1]:8889\"]",
+        "[]",
+        "gateway.listen: is empty: the addresses to listen on, such as [\"0.0.0.0:8889\"]",
+    );
+    check(
+        "0.0.0.0:443",
+        "localhost:443",
+        "gateway.listen[0]: is not an IP address with a port, such as \"0.0.0.0:8889\" or \"[::1]:8889\"",
+    );
+    check("0.0.0.0:443", "0.0.0.0:0", "gateway.listen[0]: needs a port: with 0 it would be another one at every start");
+    check("0.0.0.0:443", "[::1]:8889", "gateway.listen[1]: stands here twice");
+    check("0.0.0.0:443", "0.0.0.0:42000", "instances.first_port: is also the port of gateway.listen 0.0.0.0:42000");
+    check(
+        "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }",
+        "",
+        "gateway.tls: is missing: 0.0.0.0:443 is not a loop-back address, so it needs TLS: \
+         tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }",
+    );
+    check(", key = \"key.pem\"", "", "gateway.tls.key: is missing: the file with the certificate's private key in PEM");
+}
+
+#[test]
+fn instances_are_static_or_started() {
+    check(
+        "launch = \"sudo\"",
+        "launch = \"sudo\"\nstatic = [{ username = \"alice#1234\", address = \"127.0.0.1:42001\" }]",
+        "instances.static: means nothing unless instances.launch is \"static\"",
+    );
+    check(
+        "launch = \"sudo\"",
+        "launch = \"static\"",
+        "instances.static: is empty: with instances.launch = \"static\" it names every instance",
+    );
+    let fixed = |entry: &str, want: &str| {
+        check("launch = \"sudo\"", &format!("launch = \"static\"\nstatic = [{entry}]"), want);
+    };
+    fixed(
+        "{ username = \"a\", address = \"10.0.0.1:42001\" }",
+        "instances.static[0].address: is not a loop-back address, and instances are asked in clear text",
+    );
+    fixed(
+        "{ username = \"a\", address = \"127.0.0.1:1\" }, { username = \"a\", address = \"127.0.0.1:2\" }",
+        "instances.static[1].username: stands here twice",
+    );
+    fixed(
+        "{ username = \"\", address = \"127.0.0.1:1\" }",
+        "instances.static[0].username: the username is empty, longer than 256 bytes, or has control characters",
+    );
+    fixed(
+        "{ username = \"a\" }",
+        "instances.static[0].address: is missing: where it listens, such as \"127.0.0.1:42001\"",
+    );
+}
+
+#[test]
+fn mappers_have_their_program() {
+    check(
+        "type = \"command\"",
+        "type = \"ticket\"",
+        "mapping.command: means nothing unless mapping.type is \"command\"",
+    );
+    let what =
+        "with mapping.type = \"command\" it is the program and its arguments, such as [\"/usr/local/bin/map-user\"]";
+    check("command = [\"/usr/bin/true\", \"--map\"]", "", &format!("mapping.command: is missing: {what}"));
+    check("[\"/usr/bin/true\", \"--map\"]", "[]", &format!("mapping.command: is empty: {what}"));
+    check("/usr/bin/true", "true", "mapping.command[0]: has to begin with the absolute path of a program");
+    check(
+        "/usr/bin/true",
+        "/usr/bin/no-such-program",
+        "mapping.command[0]: cannot open /usr/bin/no-such-program: No such file or directory (os error 2)",
+    );
+    let site = Site::new();
+    let program = site.path("core.pem").display().to_string();
+    site.flip("/usr/bin/true", &program);
+    assert_eq!(site.placeless(), ["mapping.command[0]: core.pem is not executable: chmod +x core.pem"]);
+    site.chmod("core.pem", 0o775);
+    assert_eq!(
+        site.placeless()[1],
+        "mapping.command[0]: core.pem has mode 0775: others can write it; chmod go-w core.pem"
+    );
+}
+
+#[test]
+fn drives_products_and_calls_are_named_once() {
+    let name = "is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
+    check("id = \"scratch\"", "id = \"home\"", "drives[1].id: stands here twice");
+    check("id = \"scratch\"", "id = \"../x\"", &format!("drives[1].id: {name}"));
+    check("id = \"scratch\"", "", "drives[1].id: is missing: UCloud's providerGeneratedId of the drive");
+    for path in ["scratch", "/scratch/../etc", "~/../x", "~root", "~//etc", ""] {
+        let want = "drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"";
+        check("\"/scratch\"", &format!("\"{path}\""), want);
+    }
+    check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {name}"));
+    check("class = \"danger\"", "", "calls[0]: missing field `class`");
+    check(
+        "at = [\"/id\"]",
+        "at = []",
+        "calls[0]: call site.start: the bound parameter \"id\" has no place, or stands twice",
+    );
+    check(
+        "call = \"site.start\"",
+        "call = \"files.move\"",
+        "calls[0]: call files.move: another row has the same call, or the same method and path",
+    );
+    check(
+        "path = \"/ucloud/{p}/site/start\"",
+        "path = \"/site\"",
+        "calls[0]: call site.start: the path must begin with /ucloud/ and have no empty or dotted segments",
+    );
+    check(
+        "[\"files.trash\"]",
+        "[\"files.trash\", \"files.burn\"]",
+        "intent.step_up[1]: is no call of the table: see countersign calls",
+    );
+    check("[\"files.trash\"]", "[\"files.trash\", \"files.trash\"]", "intent.step_up[1]: stands here twice");
+}
+
+#[test]
+fn files_that_decide_are_written_by_root_or_their_reader_alone() {
+    check_file(
+        |site| site.chmod("config.toml", 0o664),
+        "config.toml has mode 0664: others can write it; chmod go-w config.toml",
+    );
+    check_file(
+        |site| site.chmod("core.pem", 0o646),
+        "core.public_key: core.pem has mode 0646: others can write it; chmod go-w core.pem",
+    );
+    check_file(
+        |site| site.chmod("ca.pem", 0o666),
+        "core.ca: ca.pem has mode 0666: others can write it; chmod go-w ca.pem",
+    );
+    check_file(
+        |site| site.chmod("fullchain.pem", 0o664),
+        "gateway.tls.certificate: fullchain.pem has mode 0664: others can write it; chmod go-w fullchain.pem",
+    );
+    check_file(
+        |site| site.chmod("run", 0o1777),
+        "ipc.directory: run has mode 1777: others can write it; chmod go-w run",
+    );
+    if nix::unistd::geteuid().is_root() {
+        let give_away = |name: &'static str| {
+            move |site: &Site| nix::unistd::chown(&site.path(name), Some(12_345.into()), None).unwrap()
+        };
+        let belongs = "belongs to uid 12345, and must belong to root or to uid 0, which reads it";
+        check_file(give_away("config.toml"), &format!("config.toml {belongs}"));
+        check_file(give_away("core.pem"), &format!("core.public_key: core.pem {belongs}"));
+        check_file(give_away("key.pem"), &format!("gateway.tls.key: key.pem {belongs}"));
+        check_file(give_away("state"), &format!("state.directory: state {belongs}"));
+    }
+}
+
+#[test]
+fn v62_files_with_secrets_are_their_reader_s_alone() {
+    for mode in [0o640, 0o604, 0o644, 0o700] {
+        check_file(
+            |site| site.chmod("refresh-token", mode),
+            &format!(
+                "core.refresh_token: refresh-token has mode {mode:04o}, and must have 0600 or 0400: chmod 0600 refresh-token"
+            ),
+        );
+    }
+    check_file(
+        |site| site.chmod("key.pem", 0o644),
+        "gateway.tls.key: key.pem has mode 0644, and must have 0600 or 0400: chmod 0600 key.pem",
+    );
+    check_file(
+        |site| site.chmod("state", 0o750),
+        "state.directory: state has mode 0750, and must have 0700: chmod 0700 state",
+    );
+}
+
+#[test]
+fn v62_a_secret_in_the_place_of_its_file_s_name_is_not_repeated() {
+    let token = "5f".repeat(32);
+    check(
+        "refresh_token = \"refresh-token\"",
+        &format!("refresh_token = \"{token}\""),
+        "core.refresh_token: has to be the name of a file with the secret in it, never the secret itself",
+    );
+    check(
+        "key = \"key.pem\"",
+        "key = \"-----BEGIN PRIVATE KEY-----\"",
+        "gateway.tls.key: has to be the name of a file with the secret in it, never the secret itself",
+    );
+}
+
+/// Runs `countersign user` as somebody who is not root.
+fn start_instance(site: &Site) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.arg("user").arg("--config").arg(site.path("config.toml"));
+    if nix::unistd::geteuid().is_root() {
+        fs::set_permissions(site.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::process::CommandExt::uid(&mut command, 65_534);
+    }
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_instance_that_could_read_a_secret_does_not_start() {
+    let site = Site::new();
+    if nix::unistd::geteuid().is_root() {
+        // As it should be: the files are another account's. What comes next then is another complaint.
+        assert!(!start_instance(&site).contains("can be read by this account"));
+    }
+    site.chmod("refresh-token", 0o644);
+    let said = start_instance(&site);
+    assert!(said.contains("refresh-token can be read by this account, which is an instance's"), "{said}");
+}
+
+#[test]
+fn files_contain_what_they_are_for() {
+    let not_a_key = "is no key that Core could sign with";
+    check_file(
+        |site| site.write("core.pem", "x", 0o644),
+        &format!(
+            "core.public_key: core.pem {not_a_key}: neither bare base64 of an SPKI, nor a PUBLIC KEY PEM, nor a CERTIFICATE PEM"
+        ),
+    );
+    check_file(
+        |site| site.write("core.pem", WEAK_CORE_KEY, 0o644),
+        &format!(
+            "core.public_key: core.pem {not_a_key}: an RSA key must have 2048 to 4096 bits and the exponent 65537"
+        ),
+    );
+    check_file(|site| site.write("refresh-token", "\n", 0o600), "core.refresh_token: refresh-token is empty");
+    check_file(|site| site.write("ca.pem", "", 0o644), "core.ca: ca.pem has no CERTIFICATE in PEM");
+    check_file(
+        |site| site.write("fullchain.pem", "", 0o644),
+        "gateway.tls.certificate: fullchain.pem has no CERTIFICATE in PEM",
+    );
+    check_file(|site| site.write("key.pem", "none", 0o600), "gateway.tls.key: key.pem has no PRIVATE KEY in PEM");
+    check_file(
+        |site| site.write("key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem(), 0o600),
+        "gateway.tls.key: the key does not fit the certificate: keys may not be consistent: KeyMismatch",
+    );
+    check_file(
+        |site| {
+            fs::remove_file(site.path("core.pem")).unwrap();
+            symlink("/dev/zero", site.path("core.pem")).unwrap();
+        },
+        "core.public_key: core.pem is not a regular file",
+    );
+    check_file(
+        |site| site.write("core.pem", &"x".repeat(1_048_577), 0o644),
+        "core.public_key: core.pem is longer than 1048576 bytes",
+    );
+}
+
+#[test]
+fn files_and_directories_have_to_be_there() {
+    let gone = "No such file or directory (os error 2)";
+    check("\"core.pem\"", "\"core2.pem\"", &format!("core.public_key: cannot open core2.pem: {gone}"));
+    check("directory = \"run\"", "directory = \"walk\"", &format!("ipc.directory: cannot open walk: {gone}"));
+    check("directory = \"state\"", "directory = \"key.pem\"", "state.directory: key.pem is not a directory");
+    let long = format!("/{}", "x".repeat(70));
+    check(
+        "directory = \"state\"",
+        &format!("directory = \"{long}\""),
+        "state.directory: is longer than 70 bytes, so that the sockets in it would have no valid name",
+    );
+    let output = check_config(Path::new("/nowhere/config.toml"), &[]);
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
+        (
+            Some(5),
+            format!("countersign: the configuration is refused:\ncannot open /nowhere/config.toml: {gone}\n").as_str()
+        )
+    );
+}
+
+#[test]
+fn the_configuration_that_is_delivered_names_files_that_the_site_has_to_bring() {
+    let site = Site::new();
+    let delivered = include_str!("../deploy/config.toml")
+        .replace("# directory = \"/var/run/ucloud\"", "directory = \"run\"")
+        .replace("# directory = \"/var/lib/countersign\"", "directory = \"state\"");
+    site.write("config.toml", &delivered, 0o644);
+    let output = site.check_config(&[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_operators_guide_names_every_key() {
+    let guide = include_str!("../docs/operators.md");
+    let good: toml::Table = GOOD.parse().unwrap();
+    for (section, value) in &good {
+        // A list of tables is one row.
+        let keys: Vec<String> = value.as_table().map_or_else(
+            || vec![section.clone()],
+            |table| table.keys().map(|key| format!("{section}.{key}")).collect(),
+        );
+        for key in keys {
+            assert!(guide.contains(&format!("| `{key}` |")), "{key}");
+        }
+    }
+}

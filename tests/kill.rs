@@ -1,0 +1,194 @@
+//! `kill -9` of every process in the middle of traffic: no used intent is accepted again, no record is lost, and the
+//! service is back by itself (P4, P8, P9).
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use centre::{Centre, Part, Person};
+use countersign_portal::{Answer, Deed, Fault, Request};
+use serde_json::Value;
+
+/// How long users may be without service.
+const BACK_MAX: Duration = Duration::from_secs(2);
+/// Requests under way at any moment.
+const AT_ONCE: usize = 8;
+/// Requests answered before the kill, and again after it.
+const WARM: usize = 20;
+
+/// How long a user waits who got no answer.
+const AFTER_CUT: Duration = Duration::from_millis(25);
+
+/// A request that was sent, and what became of it. Each makes a folder of its own, so that the disk says how often it
+/// was accepted.
+struct Sent {
+    folder: String,
+    request: Request,
+    answer: Result<Answer, Fault>,
+}
+
+impl Sent {
+    fn is_done(&self) -> bool {
+        self.answer.as_ref().is_ok_and(Answer::is_ok)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an installation: run by ./test"]
+async fn v39_the_gateway_is_killed() {
+    killed(Part::Gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an installation: run by ./test"]
+async fn v39_the_server_is_killed() {
+    killed(Part::Server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs an installation: run by ./test"]
+async fn v39_the_instance_is_killed() {
+    killed(Part::Instance("alice")).await;
+}
+
+async fn killed(part: Part) {
+    let centre = Arc::new(Centre::open().await);
+    let alice = Arc::new(centre.connect("alice").await);
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+
+    let traffic = Traffic::start(&centre, &alice);
+    traffic.until_done(WARM).await;
+    let killed_at = Instant::now();
+    let before = centre.pid(part);
+    centre.kill(part);
+    centre.until("another one is there", async || centre.pid(part).is_some_and(|now| Some(now) != before)).await;
+    centre.until("users are served", async || is_served(&centre, &alice).await).await;
+    let gone = killed_at.elapsed();
+    traffic.until_done(traffic.done() + WARM).await;
+    let sent = traffic.stop().await;
+    assert!(gone <= BACK_MAX, "{part:?} was back after {gone:?}, {BACK_MAX:?} allowed");
+
+    let made_once = |sent: &[Sent]| {
+        for one in sent {
+            let times = folders(&alice, &one.folder);
+            let at_least = usize::from(one.is_done());
+            assert!((at_least..=1).contains(&times), "{} was made {times} times: {:?}", one.folder, one.answer);
+        }
+    };
+    made_once(&sent);
+    let done = sent.iter().filter(|one| one.is_done()).count();
+    let cut = sent.iter().filter(|one| one.answer.is_err()).count();
+
+    // The same again, all of it, while every intent is fresh: what was used stays used.
+    for one in sent.iter().filter(|one| one.is_done()) {
+        let answer = centre.core.send(&one.request).await.unwrap();
+        assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_REPLAYED"), "{}", one.folder);
+    }
+    for one in sent.iter().filter(|one| !one.is_done()) {
+        let _either_way = centre.core.invoke(&one.request).await;
+    }
+    made_once(&sent);
+
+    // Every answer that was given, good or bad, has its line.
+    let logged: BTreeSet<String> = centre
+        .decisions()
+        .iter()
+        .filter(|decision| decision["process"] == "gateway")
+        .map(|decision| decision["requestId"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    for answer in sent.iter().filter_map(|one| one.answer.as_ref().ok()) {
+        let id = answer.header("x-request-id");
+        assert!(!id.is_empty() && logged.contains(id), "no record of {id:?}: {answer:?}");
+    }
+    // And everything that was done, answered or not, at the gateway and in the instance.
+    let made = sent.iter().filter(|one| folders(&alice, &one.folder) == 1).count();
+    let forwarded = centre.decisions().iter().filter(|decision| is_forward(decision)).count();
+    assert!(forwarded >= made, "{made} folders, {forwarded} records of the gateway");
+    let log = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let worked = lines.filter(|line: &Value| line["process"] == "user" && is_forward(line)).count();
+    assert!(worked >= made, "{made} folders, {worked} records of the instance");
+    #[allow(clippy::print_stdout, reason = "the figure that is quoted elsewhere")]
+    {
+        println!("{part:?} killed: back after {} ms; {done} requests answered, {cut} cut off", gone.as_millis());
+    }
+}
+
+async fn is_served(centre: &Centre, person: &Person) -> bool {
+    centre.core.invoke(&centre.signed(person, &Deed::browse("/home"))).await.is_ok_and(|answer| answer.is_ok())
+}
+
+fn is_forward(decision: &Value) -> bool {
+    decision["decision"] == "forward" && decision["call"] == "files.createFolder"
+}
+
+/// How many folders a request has made: a second one would have got a name of its own, with the first as its beginning.
+fn folders(person: &Person, folder: &str) -> usize {
+    let entries = fs::read_dir(&person.home).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder)).count()
+}
+
+/// Users who never stop.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    workers: Vec<tokio::task::JoinHandle<Vec<Sent>>>,
+}
+
+impl Traffic {
+    fn start(centre: &Arc<Centre>, person: &Arc<Person>) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let workers = (0..AT_ONCE)
+            .map(|worker| {
+                let (centre, person) = (Arc::clone(centre), Arc::clone(person));
+                let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let mut sent = Vec::new();
+                    while !stop.load(Ordering::SeqCst) {
+                        let folder = format!("work-{worker}-{}-", sent.len());
+                        let request = centre.signed(&person, &Deed::create_folder(&format!("/home/{folder}")));
+                        let answer = centre.core.invoke(&request).await;
+                        let one = Sent { folder, request, answer };
+                        done.fetch_add(usize::from(one.is_done()), Ordering::SeqCst);
+                        let is_cut = one.answer.is_err();
+                        sent.push(one);
+                        if is_cut {
+                            tokio::time::sleep(AFTER_CUT).await;
+                        }
+                    }
+                    sent
+                })
+            })
+            .collect();
+        Self { stop, done, workers }
+    }
+
+    fn done(&self) -> usize {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    async fn until_done(&self, count: usize) {
+        let begun = Instant::now();
+        while self.done() < count {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} requests done, {count} expected", self.done());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn stop(self) -> Vec<Sent> {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut sent = Vec::new();
+        for worker in self.workers {
+            sent.extend(worker.await.unwrap());
+        }
+        sent
+    }
+}

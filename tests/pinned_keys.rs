@@ -1,0 +1,295 @@
+//! `countersign keys`: both sides are shown, both are changed, and each half of a revocation is carried out though the other is gone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/desk.rs"]
+mod desk;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::keyring::{KeyRecord, Protocol};
+use countersign_keys::pins::Pins;
+use countersign_keys::time::Timestamp;
+use desk::{Desk, JWKS, Said, key, kid, now, refused};
+use serde_json::{Value, json};
+
+const ALICE: &str = "alice#1234";
+const PINS: &str = "home/.config/countersign/authorized_keys";
+
+/// A server that knows those keys of Alice's, and does what it is asked.
+fn server(keys: Value) -> impl FnMut(&str, &Value) -> (u16, Value) {
+    move |path, _| match path {
+        "/whoami" => (200, whoami(&[ALICE])),
+        "/keys/list" => (200, json!({ "keys": keys })),
+        "/keys/add" | "/keys/revoke" => (200, json!({})),
+        other => refused(404, "NOT_FOUND", other),
+    }
+}
+
+fn whoami(usernames: &[&str]) -> Value {
+    json!({
+        "uid": 1100, "account": "alice", "usernames": usernames, "provider": "hpc",
+        "origin": "http://127.0.0.1:8889", "keyLifetimeS": 180 * 86_400, "administrator": false,
+    })
+}
+
+/// A key as the server lists it.
+fn listed(number: u8, state: &str, expires: i64) -> Value {
+    json!({
+        "username": ALICE, "kid": kid(number), "algorithm": "ES256", "protocol": 2, "state": state,
+        "fingerprint": key(0).fingerprint(), "name": format!("key {number}"), "created": now() - 86_400 * 3 - 60,
+        "expires": expires, "lastUsed": now() - 7_200,
+    })
+}
+
+/// When the pins were made: once, so that a line is the same each time.
+static PINNED_AT: LazyLock<i64> = LazyLock::new(|| now() - 60);
+
+/// A line that pins a key of Alice's.
+fn pinned(number: u8) -> String {
+    let lifetime = (Timestamp::from_seconds(*PINNED_AT), Timestamp::from_seconds(*PINNED_AT + 90_060));
+    let owner = Username::parse(ALICE).unwrap();
+    let kid = KeyId::from_bytes([number; 16]);
+    let mut pins = Pins::default();
+    pins.add(KeyRecord::new(owner, kid, &key(0), Protocol::V2, lifetime, format!("pinned {number}")));
+    pins.to_string()
+}
+
+#[test]
+fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
+    let future = now() + 86_400 * 10 + 60;
+    let keys = json!([listed(1, "active", future), listed(2, "revoked", future), listed(3, "active", now() - 5)]);
+    let desk = Desk::with_server(server(keys));
+    desk.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(4)));
+    let said = desk.run_at_home(&["keys", "list"]);
+    said.expect(0, "");
+    let rows: Vec<Vec<&str>> = said
+        .out
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    let [one, two, three, four] = [1, 2, 3, 4].map(kid);
+    assert_eq!(rows[0], ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED"]);
+    let row = |kid, name, age, expires, last_used, state, pinned| {
+        vec![kid, ALICE, name, "ES256 v2", age, expires, last_used, state, pinned]
+    };
+    assert_eq!(rows[1], row(&one, "key 1", "3 days", "in 10 days", "2 hours ago", "active", "yes"));
+    assert_eq!(rows[2], row(&two, "key 2", "3 days", "in 10 days", "2 hours ago", "revoked", "no"));
+    assert_eq!(rows[3], row(&three, "key 3", "3 days", "over", "2 hours ago", "expired", "no"));
+    assert_eq!(rows[4], row(&four, "pinned 4", "1 minute", "in 1 day", "never", "only pinned", "yes"));
+
+    let said = desk.run_at_home(&["keys", "list", "--json"]);
+    let rows: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(rows[0]["state"], "active");
+    assert_eq!((&rows[0]["pinned"], &rows[1]["pinned"]), (&json!(true), &json!(false)));
+    assert_eq!(rows[3]["state"], "only_pinned");
+    assert_eq!(rows[3]["fingerprint"], key(0).fingerprint());
+}
+
+#[test]
+fn without_the_server_what_is_pinned_is_shown_all_the_same() {
+    let desk = Desk::without_server();
+    desk.write(PINS, &pinned(1));
+    let said = desk.run_at_home(&["keys", "list"]);
+    said.expect(4, "the server cannot be reached");
+    assert!(said.out.contains(&kid(1)) && said.out.contains("unknown"), "{said:?}");
+}
+
+/// Adds a key from a file with that content.
+fn add(content: &str, more: &[&str]) -> (Desk, Said) {
+    let desk = Desk::with_server(server(json!([])));
+    desk.write("home/laptop.jwk", content);
+    let file = desk.path("home/laptop.jwk").display().to_string();
+    let said = desk.run_at_home(&[&["keys", "add", file.as_str(), "--yes"], more].concat());
+    (desk, said)
+}
+
+#[test]
+fn a_key_is_added_from_a_file_on_both_sides() {
+    let (desk, said) = add(JWKS[0], &[]);
+    said.expect(0, "");
+    assert!(said.out.contains(&key(0).fingerprint()), "{said:?}");
+    let asked = desk.asked("/keys/add");
+    let pins = Pins::parse(&desk.pins()).unwrap();
+    let record = pins.keys().next().unwrap();
+    assert_eq!(asked["kid"], record.kid.to_string());
+    assert_eq!((&asked["spki"], &asked["expires"]), (&json!(record.spki), &json!(record.expires.seconds())));
+    assert_eq!((&asked["username"], &asked["name"]), (&json!(ALICE), &json!("laptop.jwk")));
+    assert_eq!((&asked["algorithm"], &asked["protocol"]), (&json!("ES256"), &json!(2)));
+    assert_eq!(asked["spki"], STANDARD.encode(key(0).spki_der()));
+
+    let spki = include_str!("support/core.pem").trim();
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{spki}\n-----END PUBLIC KEY-----\n");
+    let algorithm = |more: &[&str]| {
+        let (desk, said) = add(&pem, more);
+        said.expect(0, "");
+        let asked = desk.asked("/keys/add");
+        (asked["algorithm"].clone(), asked["protocol"].clone(), asked["name"].clone())
+    };
+    assert_eq!(algorithm(&[]), (json!("PS256"), json!(2), json!("laptop.jwk")));
+    assert_eq!(
+        algorithm(&["--algorithm", "RS256", "--name", "at\nwork"]),
+        (json!("RS256"), json!(2), json!("at work"))
+    );
+    assert_eq!(algorithm(&["--v1"]), (json!("RS256"), json!(1), json!("laptop.jwk")));
+}
+
+#[test]
+fn v13_v14_private_weak_and_foreign_keys_are_not_added() {
+    let check = |content: &str, more: &[&str], code: i32, want: &str| {
+        let (desk, said) = add(content, more);
+        said.expect(code, want);
+        assert!(desk.asked("/keys/add").is_null() && desk.pins().is_empty(), "{want}");
+    };
+    let private = JWKS[0].replacen('}', r#","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#, 1);
+    check(&private, &[], 3, "laptop.jwk is no public key that can be added: this is a private key");
+    check("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", &[], 3, "this is a private key");
+    check("ssh-ed25519 AAAA", &[], 3, "not a well-formed public key");
+    check(JWKS[0], &["--algorithm", "EdDSA"], 3, "not a well-formed public key");
+    check(JWKS[0], &["--v1"], 3, "not a well-formed public key");
+    check(JWKS[0], &["--v1", "--algorithm", "ES256"], 2, "keys of version 1 sign with RS256");
+    check(JWKS[0], &["--username", "bob#1"], 3, "this account is not connected to that UCloud user");
+    check(JWKS[0], &["--algorithm", "HS256"], 2, "invalid value 'HS256'");
+    let desk = Desk::with_server(server(json!([])));
+    desk.run_at_home(&["keys", "add", "/no/such/file", "--yes"]).expect(1, "cannot read /no/such/file");
+}
+
+#[test]
+fn a_key_that_the_server_refuses_is_not_pinned() {
+    let mut known = server(json!([]));
+    let desk = Desk::with_server(move |path, question| match path {
+        "/keys/add" => refused(429, "TOO_MANY", "16 keys are enough"),
+        _ => known(path, question),
+    });
+    desk.write("home/laptop.jwk", JWKS[0]);
+    desk.write(PINS, &pinned(1));
+    let before = desk.pins();
+    let file = desk.path("home/laptop.jwk").display().to_string();
+    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(3, "the server refuses: 16 keys are enough");
+    assert_eq!(desk.pins(), before);
+}
+
+#[test]
+fn an_account_of_several_users_names_one() {
+    let desk = Desk::with_server(|path, _| match path {
+        "/whoami" => (200, whoami(&[ALICE, "bob#5678"])),
+        _ => (200, json!({})),
+    });
+    desk.write("home/laptop.jwk", JWKS[0]);
+    let file = desk.path("home/laptop.jwk").display().to_string();
+    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(2, "name one with --username");
+    desk.run_at_home(&["keys", "add", &file, "--yes", "--username", "bob#5678"]).expect(0, "");
+    assert_eq!(desk.asked("/keys/add")["username"], "bob#5678");
+}
+
+#[test]
+fn v51_a_revocation_goes_as_far_as_it_can() {
+    let one = kid(1);
+    let revoke = |desk: &Desk| desk.run_at_home(&["keys", "revoke", &one]);
+
+    // Both sides.
+    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
+    desk.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(2)));
+    let said = revoke(&desk);
+    said.expect(0, "");
+    assert!(said.out.contains("is revoked at the server.") && said.out.contains("is not pinned in"), "{said:?}");
+    assert_eq!(desk.pins(), format!("# mine\n{}", pinned(2)));
+    assert_eq!(desk.asked("/keys/revoke"), json!({ "username": ALICE, "kid": one }));
+
+    // Only the server has it.
+    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
+    let said = revoke(&desk);
+    said.expect(0, "");
+    assert!(said.out.contains("is revoked at the server.") && !said.out.contains("pinned"), "{said:?}");
+    assert!(!desk.path("home/.config").exists());
+
+    // Only the account has it.
+    let mut known = server(json!([]));
+    let desk = Desk::with_server(move |path, question| match path {
+        "/keys/revoke" => refused(404, "NOT_FOUND", "no such key"),
+        _ => known(path, question),
+    });
+    desk.write(PINS, &pinned(1));
+    let said = revoke(&desk);
+    said.expect(0, "");
+    assert!(!said.out.contains("at the server") && said.out.contains("is not pinned in"), "{said:?}");
+
+    // Neither.
+    revoke(&Desk::with_server(server(json!([])))).expect(1, &format!("there is no key {one}"));
+
+    // The server is gone: the instance's half is done, and the rest is said to be open.
+    let desk = Desk::without_server();
+    desk.write(PINS, &pinned(1));
+    revoke(&desk).expect(4, "Your instance refuses the key already. Repeat this when the server can be asked");
+    assert_eq!(desk.pins(), "");
+
+    // The pins cannot be read: the server's half is done.
+    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 60)])));
+    desk.write(PINS, "half a line\n");
+    let said = revoke(&desk);
+    said.expect(1, "has to be mended by hand");
+    assert!(said.out.contains("is revoked at the server."), "{said:?}");
+
+    // The server says no.
+    let mut known = server(json!([listed(1, "active", now() + 60)]));
+    let desk = Desk::with_server(move |path, question| match path {
+        "/keys/revoke" => refused(403, "NOT_YOURS", "that is not your key"),
+        _ => known(path, question),
+    });
+    revoke(&desk).expect(3, "the server refuses: that is not your key");
+}
+
+#[test]
+fn a_key_id_may_begin_with_a_hyphen() {
+    let desk = Desk::with_server(server(json!([])));
+    let kid = KeyId::from_bytes([0xfb; 16]).to_string();
+    assert!(kid.starts_with('-'));
+    desk.run_at_home(&["keys", "revoke", &kid]).expect(1, "there is no key -");
+}
+
+#[test]
+fn the_pins_are_replaced_whole_and_a_leftover_is_no_hindrance() {
+    let desk = Desk::with_server(server(json!([])));
+    desk.write(PINS, &format!("{}{}", pinned(1), pinned(2)));
+    desk.write("home/.config/countersign/.authorized_keys.unfinished", "half a fi");
+    let before = fs::metadata(desk.path(PINS)).unwrap().ino();
+    let held = fs::read_to_string(desk.path(PINS)).unwrap();
+    let reader = fs::File::open(desk.path(PINS)).unwrap();
+    desk.run_at_home(&["keys", "revoke", &kid(1)]).expect(0, "");
+    assert_ne!(fs::metadata(desk.path(PINS)).unwrap().ino(), before, "written in place");
+    // Whoever had it open still reads all of it.
+    assert_eq!(std::io::read_to_string(reader).unwrap(), held);
+    assert_eq!(desk.pins(), pinned(2));
+    let left: Vec<_> = fs::read_dir(desk.path("home/.config/countersign")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn commands_at_once_do_not_lose_each_other_s_lines() {
+    let desk = Desk::with_server(server(json!([])));
+    desk.write("home/laptop.jwk", JWKS[0]);
+    let file = desk.path("home/laptop.jwk").display().to_string();
+    let running: Vec<_> = (0..8).map(|_| desk.start_at_home(&["keys", "add", &file, "--yes"])).collect();
+    for child in running {
+        Said::of(child.wait_with_output().unwrap()).expect(0, "");
+    }
+    let pins = Pins::parse(&desk.pins()).unwrap();
+    assert_eq!(pins.keys().map(|key| key.kid).collect::<BTreeSet<_>>().len(), 8);
+}
+
+#[test]
+fn a_home_that_cannot_be_written_fails_before_the_server_is_told() {
+    let (desk, _) = add(JWKS[0], &[]);
+    desk.chmod("home/.config/countersign", 0o500);
+    let file = desk.path("home/laptop.jwk").display().to_string();
+    let said = desk.run_at_home(&["keys", "add", &file, "--yes"]);
+    said.expect(1, "authorized_keys: Permission denied");
+    assert_eq!(desk.asked_at().iter().filter(|path| *path == "/keys/add").count(), 1, "only the first");
+    desk.chmod("home/.config/countersign", 0o700);
+}

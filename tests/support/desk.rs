@@ -1,0 +1,270 @@
+//! The desk that a person sits at when they run a command: a home directory, a configuration, and a server that answers what the test
+//! says and remembers what it was asked. The server is the peer here, not the thing under test.
+
+// Each test file takes what it needs of this.
+#![allow(dead_code, unreachable_pub)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_keys::enrolment::{Code, TicketHash};
+use countersign_keys::identity::Username;
+use countersign_keys::keyring::{Algorithm, VerificationKey};
+use nix::sys::socket::{getsockopt, sockopt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// An RSA key of 2048 bits, as Core shows a provider's.
+const CORE_KEY: &str = include_str!("core.pem");
+
+/// Who runs the commands where the tests run as root: nobody in particular.
+const SOMEBODY: u32 = 65_534;
+
+/// The example keys of RFC 7515 appendix A.3 and RFC 7517 appendix A.1.
+pub const JWKS: [&str; 2] = [
+    r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#,
+    r#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#,
+];
+
+/// A key id, by number.
+pub fn kid(number: u8) -> String {
+    URL_SAFE_NO_PAD.encode([number; 16])
+}
+
+/// One of [`JWKS`], parsed.
+pub fn key(number: usize) -> VerificationKey {
+    VerificationKey::from_jwk(JWKS[number].as_bytes(), Algorithm::Es256).unwrap()
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// An offer of that key, as an honest server tells it, with its code.
+pub fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
+    let ticket_hash = URL_SAFE_NO_PAD.encode([ticket; 32]);
+    let key = key(key_number);
+    let hash = TicketHash::try_from(ticket_hash.clone()).unwrap();
+    let code = Code::of(&hash, &Username::parse(username).unwrap(), &key).to_string();
+    let offer = json!({
+        "code": code, "ticketHash": ticket_hash, "username": username, "spki": STANDARD.encode(key.spki_der()),
+        "algorithm": "ES256", "kid": kid(7), "fingerprint": "SHA256:of-the-server-s-making", "name": "Firefox on Linux",
+        "offered": now() - 70, "address": "192.0.2.7:50000", "begun": "at_core", "until": now() + 600,
+        "keyExpires": now() + 180 * 86_400, "provider": "hpc", "origin": "http://127.0.0.1:8889",
+    });
+    (code, offer)
+}
+
+/// What the server says to a question of that path.
+pub type Answers = Box<dyn FnMut(&str, &Value) -> (u16, Value) + Send>;
+
+/// A refusal in the server's form.
+pub fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
+    (status, json!({ "statusCode": status, "why": why, "errorCode": code }))
+}
+
+/// The desk.
+pub struct Desk {
+    directory: TempDir,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Desk {
+    /// With nobody at the socket.
+    pub fn without_server() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let desk = Self { directory, asked: Arc::default() };
+        desk.chmod("", 0o755);
+        fs::write(desk.path("core.pem"), CORE_KEY).unwrap();
+        let config = "provider = { id = 'hpc', origin = 'http://127.0.0.1:8889' }\n\
+            core = { origin = 'http://localhost:8080', public_key = 'core.pem' }\n\
+            gateway.listen = ['127.0.0.1:8889']\nipc.directory = 'run'\nstate.directory = 'state'\n";
+        fs::write(desk.path("config.toml"), config).unwrap();
+        for (directory, mode) in [("run", 0o755), ("home", 0o700)] {
+            fs::create_dir(desk.path(directory)).unwrap();
+            desk.chmod(directory, mode);
+        }
+        for file in ["core.pem", "config.toml"] {
+            desk.chmod(file, 0o644);
+        }
+        desk.give("home");
+        desk
+    }
+
+    /// With a server that answers so.
+    pub fn with_server(answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static) -> Self {
+        Self::with_server_that_looks(|_| {}, answers)
+    }
+
+    /// With a server that looks at the process that asks, while it waits, and then answers so.
+    pub fn with_server_that_looks(
+        mut look: impl FnMut(i32) + Send + 'static,
+        answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static,
+    ) -> Self {
+        let desk = Self::without_server();
+        let listener = UnixListener::bind(desk.path("run/ucloud.sock")).unwrap();
+        desk.chmod("run/ucloud.sock", 0o777);
+        let asked = Arc::clone(&desk.asked);
+        let mut answers: Answers = Box::new(answers);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                look(getsockopt(&stream, sockopt::PeerCredentials).unwrap().pid());
+                serve(stream, &mut answers, &asked);
+            }
+        });
+        desk
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Gives a file to whoever runs the commands.
+    pub fn give(&self, name: &str) {
+        if nix::unistd::geteuid().is_root() {
+            nix::unistd::chown(&self.path(name), Some(SOMEBODY.into()), Some(SOMEBODY.into())).unwrap();
+        }
+    }
+
+    /// A file of the person's, with the directories above it.
+    pub fn write(&self, name: &str, content: &str) {
+        let mut made = PathBuf::new();
+        for part in Path::new(name).parent().unwrap() {
+            made.push(part);
+            let at = made.display().to_string();
+            if !self.path(&at).exists() {
+                fs::create_dir(self.path(&at)).unwrap();
+                self.chmod(&at, 0o700);
+                self.give(&at);
+            }
+        }
+        fs::write(self.path(name), content).unwrap();
+        self.chmod(name, 0o600);
+        self.give(name);
+    }
+
+    /// The uid that runs the commands.
+    pub fn uid(&self) -> u32 {
+        fs::metadata(self.path("home")).unwrap().uid()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(arguments).arg("--config").arg(self.path("config.toml")).stdin(Stdio::null());
+        if nix::unistd::geteuid().is_root() {
+            command.uid(SOMEBODY).gid(SOMEBODY);
+        }
+        command
+    }
+
+    /// Runs a command that touches nobody's files.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command for the person at the desk.
+    pub fn run_at_home(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).arg("--home").arg(self.path("home")).output().unwrap())
+    }
+
+    /// Starts a command for the person at the desk.
+    pub fn start_at_home(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = self.command(arguments);
+        command.arg("--home").arg(self.path("home")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Runs a command on a terminal at which somebody types that; what it writes is all in `out`.
+    pub fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Said {
+        let command = self.command(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &format!("{} --home '{}'", line.join(" "), self.path("home").display()), "/dev/null"]);
+        if nix::unistd::geteuid().is_root() {
+            terminal.uid(SOMEBODY).gid(SOMEBODY);
+        }
+        let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        Said::of(child.wait_with_output().unwrap())
+    }
+
+    /// The pins, as they stand in the file.
+    pub fn pins(&self) -> String {
+        fs::read_to_string(self.path("home/.config/countersign/authorized_keys")).unwrap_or_default()
+    }
+
+    /// The paths that the server was asked at.
+    pub fn asked_at(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// What the server was asked at that path the last time.
+    pub fn asked(&self, path: &str) -> Value {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().rev().find(|(at, _)| at == path).map(|(_, question)| question.clone()).unwrap_or_default()
+    }
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// It ended with this code and said this on standard error.
+    pub fn expect(&self, code: i32, err: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(self.err.contains(err), "{err:?} in {self:?}");
+    }
+}
+
+fn serve(mut stream: UnixStream, answers: &mut Answers, asked: &Mutex<Vec<(String, Value)>>) {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        let mut more = [0; 1024];
+        match stream.read(&mut more).unwrap() {
+            0 => return,
+            count => bytes.extend_from_slice(&more[..count]),
+        }
+    };
+    let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap().to_ascii_lowercase();
+    let path = head.split(' ').nth(1).unwrap().to_owned();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+    let mut body = bytes.split_off(head_end);
+    let so_far = body.len();
+    body.resize(length, 0);
+    stream.read_exact(&mut body[so_far..]).unwrap();
+    let question: Value = serde_json::from_slice(&body).unwrap();
+    asked.lock().unwrap().push((path.clone(), question.clone()));
+    let (status, answer) = answers(&path, &question);
+    let answer = answer.to_string();
+    let length = answer.len();
+    // Whoever asked may have gone.
+    let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
+}

@@ -1,0 +1,169 @@
+//! A directory with a good configuration and every file that it names, to be spoilt one thing at a time.
+
+// Each test file takes what it needs of this.
+#![allow(dead_code, unreachable_pub)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// An RSA key of 2048 bits, as Core shows a provider's: bare base64 of the SPKI.
+const CORE_KEY: &str = include_str!("core.pem");
+
+/// Every key that there is, at a value that is not the default where there is a choice.
+pub const GOOD: &str = r#"
+[provider]
+id = "hpc"
+origin = "https://hpc.example.org"
+
+[core]
+origin = "https://cloud.sdu.dk"
+public_key = "core.pem"
+refresh_token = "refresh-token"
+ca = "ca.pem"
+
+[gateway]
+listen = ["0.0.0.0:443", "[::1]:8889"]
+tls = { certificate = "fullchain.pem", key = "key.pem" }
+body_max = "512 KiB"
+threads = 3
+connections_max = 100
+
+[intent]
+lifetime_max_s = 30
+future_skew_s = 2
+accept_v1 = true
+deposit_wait_ms = 500
+step_up = ["files.trash"]
+key_lifetime_days = 90
+
+[sessions]
+proof = "off"
+
+[instances]
+launch = "sudo"
+listen = "tcp"
+first_port = 42000
+uid_min = 2000
+idle_stop_s = 600
+
+[mapping]
+start = "provider"
+type = "command"
+command = ["/usr/bin/true", "--map"]
+
+[[drives]]
+id = "home"
+path = "~"
+
+[[drives]]
+id = "scratch"
+path = "/scratch"
+
+[[products]]
+name = "disk"
+category = "storage"
+type = "storage"
+
+[[calls]]
+call = "site.start"
+method = "POST"
+path = "/ucloud/{p}/site/start"
+items = "bulk"
+bound = [{ name = "id", at = ["/id"] }]
+adds = ["/resolved"]
+class = "danger"
+
+[ipc]
+directory = "run"
+
+[state]
+directory = "state"
+"#;
+
+/// A directory with a good configuration and every file that it names.
+pub struct Site(pub TempDir);
+
+impl Site {
+    pub fn new() -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["hpc.example.org".to_owned()]).unwrap();
+        site.write("core.pem", CORE_KEY, 0o644);
+        site.write("refresh-token", "0123456789abcdef0123456789abcdef\n", 0o600);
+        site.write("ca.pem", &cert.pem(), 0o644);
+        site.write("fullchain.pem", &cert.pem(), 0o644);
+        site.write("key.pem", &signing_key.serialize_pem(), 0o400);
+        site.write("config.toml", GOOD, 0o644);
+        for (directory, mode) in [("run", 0o755), ("state", 0o700)] {
+            fs::create_dir(site.path(directory)).unwrap();
+            site.chmod(directory, mode);
+        }
+        site
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str, mode: u32) {
+        // A file that may not be written is made anew.
+        let _ = fs::remove_file(self.path(name));
+        fs::write(self.path(name), content).unwrap();
+        self.chmod(name, mode);
+    }
+
+    pub fn chmod(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Puts the change into the good text, where the text to change stands once.
+    pub fn flip(&self, find: &str, replace: &str) {
+        assert_eq!(GOOD.matches(find).count(), 1, "{find:?} in the good configuration");
+        self.write("config.toml", &GOOD.replacen(find, replace, 1), 0o644);
+    }
+
+    pub fn check_config(&self, more: &[&str]) -> Output {
+        check_config(&self.path("config.toml"), more)
+    }
+
+    /// What is wrong, a line each; the directory's name is left out.
+    pub fn problems(&self) -> Vec<String> {
+        let output = self.check_config(&[]);
+        assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty());
+        let said = String::from_utf8(output.stderr).unwrap();
+        let said = said.replace(&format!("{}/", self.0.path().display()), "");
+        let lines = said.strip_prefix("countersign: the configuration is refused:\n").expect(&said);
+        lines.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Site {
+    /// The problems without file, line and column; whatever stands in the file has them.
+    pub fn placeless(&self) -> Vec<String> {
+        let without = |problem: String| {
+            let Some((_, rest)) = problem.split_once("config.toml:") else { return problem };
+            let is_placed = rest.starts_with(|first: char| first.is_ascii_digit());
+            assert!(
+                is_placed || rest.contains(": is missing: ") || rest.contains(": is empty: "),
+                "no place: {problem}"
+            );
+            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':').trim_start().to_owned()
+        };
+        self.problems().into_iter().map(without).collect()
+    }
+}
+
+/// `countersign check-config` of that file.
+pub fn check_config(file: &Path, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["check-config", "--config"])
+        .arg(file)
+        .args(more)
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,143 @@
+//! The `ucloud` account is taken over, gateway and all: it holds Core's token, sees every intent and speaks to the instances' sockets as
+//! it likes. The user's own process refuses all the same (P3, V57).
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use centre::{Centre, PROVIDER, Person, said};
+use countersign_portal::core::{Flavour, username_header};
+use countersign_portal::malicious::intents;
+use countersign_portal::{Algorithm, BrowserKey, Deed, Intent, now};
+
+/// Sends a file's bytes to a Unix socket and prints what comes back.
+const SEND: &str = r#"python3 -c '
+import socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.settimeout(10)
+line.connect(sys.argv[1])
+line.sendall(open(sys.argv[2], "rb").read())
+print(line.recv(65536).decode())
+'"#;
+
+/// Where alice's instance listens.
+fn socket(centre: &Centre) -> PathBuf {
+    let mut sockets = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
+    sockets.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("1101-")).expect("alice's socket")
+}
+
+/// A request as the gateway would write it, sent by that account; the first line of the answer and its body.
+async fn send_as(centre: &Centre, account: &str, deed: &Deed, token: &str, intent: Option<&str>) -> String {
+    let body = deed.body("alice#1234", PROVIDER, Flavour::Core2).unwrap();
+    let intent = intent.map(|intent| format!("ucloud-signed-intent: {intent}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST /ucloud/{PROVIDER}/{} HTTP/1.1\r\nhost: instance\r\nauthorization: Bearer {token}\r\n\
+         ucloud-username: {}\r\n{intent}content-length: {}\r\n\r\n",
+        deed.operation(),
+        username_header("alice#1234"),
+        body.len(),
+    );
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = directory.path().join("request");
+    fs::write(&file, [head.as_bytes(), &body].concat()).unwrap();
+    let output = centre.shell_as(account, &format!("{SEND} {} {}", socket(centre).display(), file.display())).await;
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output))
+}
+
+fn sign(centre: &Centre, key: &BrowserKey, deed: &Deed) -> String {
+    Intent::of(&centre.origin(), "alice#1234", deed, now()).unwrap().sign(key).unwrap()
+}
+
+async fn with_instance(centre: &Centre) -> Person {
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    alice
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v57_whoever_has_the_gateways_account_cannot_act_as_a_user() {
+    let centre = Centre::open().await;
+    let alice = with_instance(&centre).await;
+    let token = centre.keys.core2_token(now()).unwrap();
+    let folder = Deed::create_folder("/home/by-ucloud");
+    let check = async |what: &str, deed: &Deed, token: &str, intent: Option<&str>, want: &str| {
+        let answer = send_as(&centre, "ucloud", deed, token, intent).await;
+        assert!(answer.contains(want), "{what}: {answer}");
+    };
+    check("no intent", &folder, &token, None, "INTENT_REQUIRED").await;
+    let mut forged = BrowserKey::make(Algorithm::Es256).unwrap();
+    check("a key of one's own", &folder, &token, Some(&sign(&centre, &forged, &folder)), "INTENT_INVALID").await;
+    forged.set_kid(alice.key.kid());
+    check("under alice's key id", &folder, &token, Some(&sign(&centre, &forged, &folder)), "INTENT_INVALID").await;
+    let listing = sign(&centre, &alice.key, &Deed::browse("/home"));
+    check("her intent for something else", &folder, &token, Some(&listing), "INTENT_INVALID").await;
+    let other = sign(&centre, &alice.key, &Deed::create_folder("/home/elsewhere"));
+    check("her intent for another folder", &folder, &token, Some(&other), "INTENT_INVALID").await;
+    let provider = centre.keys.provider_token(now()).unwrap();
+    let hers = sign(&centre, &alice.key, &folder);
+    check("the provider's own token", &folder, &provider, Some(&hers), "UNAUTHORIZED").await;
+    assert!(!alice.home.join("by-ucloud").exists(), "a refused request made a folder");
+
+    // The way itself is open: what alice did sign is done, and done once.
+    check("what alice signed", &folder, &token, Some(&hers), "200 OK").await;
+    assert!(alice.home.join("by-ucloud").is_dir());
+    check("the same again", &folder, &token, Some(&hers), "INTENT_REPLAYED").await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
+    let centre = Centre::open().await;
+    let alice = with_instance(&centre).await;
+    let token = centre.keys.core2_token(now()).unwrap();
+    let folder = Deed::create_folder("/home/by-ucloud");
+    let intent = Intent::of(&centre.origin(), "alice#1234", &folder, now()).unwrap();
+    for altered in intents::all(&intent, &alice.key, now()).unwrap() {
+        let answer = send_as(&centre, "ucloud", &folder, &token, Some(&altered.it)).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{}: {answer}", altered.name);
+    }
+    assert!(!alice.home.join("by-ucloud").exists());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v57_a_key_that_only_the_server_knows_opens_nothing() {
+    let centre = Centre::open().await;
+    let alice = with_instance(&centre).await;
+    // Whoever owns the server's store can put a key there; alice's own file is out of reach, so take hers out instead.
+    let pins = alice.home.join(".config/countersign/authorized_keys");
+    fs::write(&pins, "").unwrap();
+    let answer = centre.browse(&alice, "/home").await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_INVALID"));
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v56_a_stranger_at_an_instances_socket_is_not_heard() {
+    let centre = Centre::open().await;
+    let alice = with_instance(&centre).await;
+    let token = centre.keys.core2_token(now()).unwrap();
+    let folder = Deed::create_folder("/home/by-a-stranger");
+    let intent = sign(&centre, &alice.key, &folder);
+    // The directory keeps other accounts away. Should it be left open by mistake, the instance itself still asks the kernel who it is.
+    let knock = async |account: &str| send_as(&centre, account, &folder, &token, Some(&intent)).await;
+    assert!(knock("mallory").await.contains("PermissionError"));
+    for directory in [centre.state.clone(), centre.state.join("instances")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(socket(&centre), fs::Permissions::from_mode(0o666)).unwrap();
+    for account in ["mallory", "alice"] {
+        let answer = knock(account).await;
+        assert!(!answer.contains("HTTP/1.1"), "{account}: {answer}");
+    }
+    assert!(!alice.home.join("by-a-stranger").exists());
+    assert!(knock("ucloud").await.contains("200 OK"));
+}

@@ -1,0 +1,164 @@
+//! What no compiler checks: how the tree looks, what `countersign-keys` depends on, and that every line of the
+//! verifier's checklist has its test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// No source file is longer, so that each can be read in one sitting.
+const LINES_MAX: usize = 600;
+
+/// Crates through which `countersign-keys` could reach a socket, a clock's timers, a file or a runtime.
+const IMPURE: [&str; 10] =
+    ["tokio", "hyper", "mio", "socket2", "sled", "nix", "rustix", "async-std", "ureq", "reqwest"];
+
+/// What is installed or built beside the sources.
+const NOT_OURS: [&str; 5] = [".git", "target", "node_modules", "__pycache__", ".venv"];
+
+/// Lines of the checklist without a test, and why. One that has a test must leave this list.
+const LATER: [(u32, &str); 11] = [
+    (3, "RFC 9421 signatures are not offered"),
+    (8, "RFC 9421 signatures are not offered"),
+    (28, "session requests come with transfers and terminals"),
+    (29, "session requests come with transfers and terminals"),
+    (30, "session requests come with transfers and terminals"),
+    (43, "the shared store of several gateways is not built"),
+    (44, "the protocol has no mode with a nonce of the server's"),
+    (52, "WebSockets come with terminals and streams"),
+    (53, "WebSockets come with terminals and streams"),
+    (54, "uploads come with transfers"),
+    (60, "the tamper-evident log is not built: decisions are plain lines"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file of the tree, relative to its root.
+fn files() -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root().to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if NOT_OURS.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path().strip_prefix(root()).unwrap().to_path_buf());
+            }
+        }
+    }
+    files.sort();
+    assert!(files.iter().any(|file| file == Path::new("tests/tidy.rs")), "the tree was not found");
+    files
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let is_source = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "rs");
+    files()
+        .into_iter()
+        .filter(is_source)
+        .map(|file| (file.clone(), fs::read_to_string(root().join(file)).unwrap()))
+        .collect()
+}
+
+fn assert_none(found: &[String], rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_crate_that_decides_cannot_reach_the_world() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "-p", "countersign-keys", "--no-default-features"])
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{lib}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(crates.contains("countersign_keys") && crates.contains("jsonwebtoken"), "{crates:?}");
+    let found: Vec<String> = IMPURE
+        .iter()
+        .filter(|name| crates.contains(name.replace('-', "_").as_str()))
+        .map(|&name| name.into())
+        .collect();
+    assert_none(&found, "countersign-keys depends on");
+}
+
+#[test]
+fn every_file_is_short_enough_to_read() {
+    let long = sources()
+        .into_iter()
+        .filter(|(_, text)| text.lines().count() > LINES_MAX)
+        .map(|(file, text)| format!("{}: {} lines", file.display(), text.lines().count()))
+        .collect::<Vec<_>>();
+    assert_none(&long, "longer than 600 lines");
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = sources()
+        .into_iter()
+        .filter(|(file, text)| !text.starts_with("//!") && !file.starts_with("keys/tests/compile_fail"))
+        .map(|(file, _)| file.display().to_string())
+        .collect::<Vec<_>>();
+    assert_none(&silent, "no `//!` at its head");
+}
+
+#[test]
+fn no_file_is_a_drawer_for_odds_and_ends() {
+    let drawers = ["mod.rs", "utils.rs", "util.rs", "common.rs", "helpers.rs", "misc.rs"];
+    let found = sources()
+        .into_iter()
+        .filter(|(file, _)| drawers.iter().any(|name| file.file_name().is_some_and(|file| file == *name)))
+        .map(|(file, _)| file.display().to_string())
+        .collect::<Vec<_>>();
+    assert_none(&found, "named for no thing of the domain");
+}
+
+#[test]
+fn no_file_names_a_path_of_one_machine() {
+    // Written in two halves, so that this file does not find itself.
+    let paths = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp", "/wt"), concat!("/tmp", "/contract")];
+    let mut found = Vec::new();
+    for file in files() {
+        // What is not text names no paths.
+        let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if paths.iter().any(|path| line.contains(path)) {
+                found.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&found, "a path of one machine");
+}
+
+#[test]
+fn every_line_of_the_checklist_has_its_test() {
+    let sources = sources();
+    let tested: BTreeSet<u32> = sources.iter().flat_map(|(_, text)| checklist_tests(text)).collect();
+    let later: BTreeSet<u32> = LATER.iter().map(|(line, _)| *line).collect();
+    let missing: Vec<String> = (1..=62)
+        .filter(|line| !tested.contains(line) && !later.contains(line))
+        .map(|line| format!("v{line:02}_…"))
+        .collect();
+    assert_none(&missing, "no test of that name");
+    let done: Vec<String> = later.intersection(&tested).map(|line| format!("v{line:02}_…")).collect();
+    assert_none(&done, "tested, and still in LATER");
+}
+
+/// The numbers of the functions `vNN_…` in a source; a function may stand for several, as `vNN_vMM_…`.
+fn checklist_tests(text: &str) -> Vec<u32> {
+    let number = |part: &str| part.strip_prefix('v').filter(|digits| digits.len() == 2)?.parse().ok();
+    text.lines()
+        .filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn "))
+        .flat_map(|name| name.split('_').map_while(number))
+        .collect()
+}
