@@ -1,0 +1,80 @@
+//! What can be asked of the tool on its command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The same work through Countersign, HAProxy and Envoy, side by side.
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// CPU time a request, throughput and latency of every proxy that is given, in interleaved rounds
+    Compare(CompareOptions),
+    /// CPU time of the judgement by itself, without a network, and of the signature check in it
+    Judgement(JudgementOptions),
+    /// Memory of gateway and server with many enrolled users, and how soon they are ready
+    Memory(MemoryOptions),
+    /// How long a user without an instance waits for one; runs inside tests/support/installation.sh alone
+    FirstRequest(FirstRequestOptions),
+    /// Memory and time of the replay log as live intents pile up
+    Replay(ReplayOptions),
+}
+
+/// A proxy whose program is not named is not run, and the report says so.
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// The program `countersign`
+    #[arg(long)]
+    pub(crate) countersign: Option<PathBuf>,
+    /// The program `haproxy`
+    #[arg(long)]
+    pub(crate) haproxy: Option<PathBuf>,
+    /// The program `envoy`
+    #[arg(long)]
+    pub(crate) envoy: Option<PathBuf>,
+    /// Measured requests a round and proxy; signed beforehand, so that they must be sent within an intent's 60 s
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) requests: usize,
+    /// Rounds; in each, every proxy gets its turn
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Connections open at once
+    #[arg(long, default_value_t = 32)]
+    pub(crate) connections: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayOptions {
+    /// Live intents in the end
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) intents: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemoryOptions {
+    /// The program `countersign`
+    #[arg(long)]
+    pub(crate) countersign: PathBuf,
+    /// Enrolled users
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) users: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FirstRequestOptions {
+    /// How often the instance is ended and waited for again
+    #[arg(long, default_value_t = 11)]
+    pub(crate) rounds: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgementOptions {
+    /// Requests judged
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) requests: usize,
+}

@@ -1,0 +1,162 @@
+//! The comparison: every proxy is first shown to refuse what it must, then all of them work in turn, round after round.
+//! Turns are short and interleaved so that whatever else the machine does meets all of them alike.
+
+use std::time::Duration;
+
+use nix::unistd::getpid;
+
+use crate::arguments::CompareOptions;
+use crate::client::{Client, Want, drive};
+use crate::error::BenchError;
+use crate::process;
+use crate::proxy::{Running, Site, countersign, envoy, haproxy};
+use crate::report;
+use crate::statistics::percentile;
+use crate::upstream::Upstream;
+use crate::workload::{Flaw, USERNAME, Workload, now_s};
+
+/// Where the proxies run, and where the load and the upstream run: neither takes the other's time.
+const PROXY_CORE: usize = 0;
+const LOAD_CORE: usize = 1;
+/// Unmeasured requests on each connection before a measured turn: handshakes, pools and caches are then behind it.
+const WARM_UP_PER_CONNECTION: usize = 16;
+
+/// What one proxy did in one round.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn {
+    pub(crate) requests: usize,
+    /// CPU time by part of the proxy, in the order of its parts.
+    pub(crate) cpu: Vec<(&'static str, Duration)>,
+    /// What load and upstream took meanwhile: near `elapsed`, they and not the proxy were the bottleneck.
+    pub(crate) load: Duration,
+    pub(crate) elapsed: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// A proxy's turns, in the order of the rounds.
+pub(crate) struct Series {
+    pub(crate) proxy: Running,
+    pub(crate) protection: String,
+    pub(crate) turns: Vec<Turn>,
+}
+
+pub(crate) fn run(options: &CompareOptions) -> Result<(), BenchError> {
+    let workload = Workload::generate(USERNAME)?;
+    let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > LOAD_CORE);
+    if pinned {
+        process::pin(LOAD_CORE)?;
+    }
+    let upstream = Upstream::start()?;
+    let site = Site::prepare(&workload, upstream.address())?;
+
+    if pinned {
+        process::pin(PROXY_CORE)?;
+    }
+    let proxies = start(options, &site, &workload)?;
+    if pinned {
+        process::pin(LOAD_CORE)?;
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("the load's runtime"))?;
+    let series = runtime.block_on(async {
+        let bench = Bench { client: Client::trusting(site.certificate())?, workload, upstream, options };
+        let mut series = Vec::new();
+        for proxy in proxies {
+            let protection = bench.prove(&proxy).await?;
+            series.push(Series { proxy, protection, turns: Vec::new() });
+        }
+        for _ in 0..options.rounds {
+            for one in &mut series {
+                let turn = bench.turn(&one.proxy).await?;
+                one.turns.push(turn);
+            }
+        }
+        Ok::<_, BenchError>(series)
+    })?;
+    report::compare(&series, options, pinned)
+}
+
+fn start(options: &CompareOptions, site: &Site, workload: &Workload) -> Result<Vec<Running>, BenchError> {
+    let mut proxies = Vec::new();
+    if let Some(program) = &options.countersign {
+        proxies.push(countersign::prepare(program, site, vec![workload.first.enrolled()?], now_s())?.start()?);
+    }
+    if let Some(program) = &options.haproxy {
+        proxies.push(haproxy::start(program, site)?);
+    }
+    if let Some(program) = &options.envoy {
+        proxies.push(envoy::start(program, site, workload)?);
+    }
+    if proxies.is_empty() {
+        return Err(BenchError::Empty("name at least one of --countersign, --haproxy and --envoy"));
+    }
+    Ok(proxies)
+}
+
+/// What a turn needs beside the proxy whose turn it is.
+struct Bench<'a> {
+    client: Client,
+    workload: Workload,
+    upstream: Upstream,
+    options: &'a CompareOptions,
+}
+
+impl Bench<'_> {
+    /// Shows that the proxy forwards a good request and refuses each flawed one before the upstream sees it.
+    async fn prove(&self, proxy: &Running) -> Result<String, BenchError> {
+        let mut connection = self.client.connect(proxy).await?;
+        let protection = connection.protection();
+        connection.settle(&self.workload).await?;
+        drive(proxy, vec![connection], self.workload.requests(1)?, self.want()).await?;
+        for flaw in Flaw::ALL {
+            let before = self.upstream.arrived();
+            let mut connection = self.client.connect(proxy).await?;
+            let status = connection.exchange(&self.workload.flawed(flaw)?).await?.status;
+            if !(400..500).contains(&status) || self.upstream.arrived() != before {
+                return Err(BenchError::BadAccepted { proxy: proxy.name(), what: flaw.words(), status });
+            }
+        }
+        Ok(protection)
+    }
+
+    /// What a forwarded request brings back.
+    fn want(&self) -> Want {
+        Want { status: 200, body: Some(self.upstream.answer().clone()) }
+    }
+
+    async fn turn(&self, proxy: &Running) -> Result<Turn, BenchError> {
+        let connections = self.client.connect_all(proxy, self.options.connections).await?;
+        let warm_up = self.workload.requests(self.options.connections.saturating_mul(WARM_UP_PER_CONNECTION))?;
+        let requests = self.workload.requests(self.options.requests)?;
+        let (connections, _) = drive(proxy, connections, warm_up, self.want()).await?;
+
+        let parts = proxy.parts()?;
+        let arrived = self.upstream.arrived();
+        let before = parts.iter().map(|part| process::cpu_time(&part.processes)).collect::<Result<Vec<_>, _>>()?;
+        let load = process::cpu_time(&[getpid()])?;
+        let (_, mut timing) = drive(proxy, connections, requests, self.want()).await?;
+        let load = process::cpu_time(&[getpid()])?.saturating_sub(load);
+        let mut cpu = Vec::new();
+        for (part, before) in parts.iter().zip(before) {
+            cpu.push((part.label, process::cpu_time(&part.processes)?.saturating_sub(before)));
+        }
+
+        let (sent, arrived) = (
+            u64::try_from(timing.latencies.len()).unwrap_or(u64::MAX),
+            self.upstream.arrived().saturating_sub(arrived),
+        );
+        if sent != arrived {
+            return Err(BenchError::Lost { proxy: proxy.name(), sent, arrived });
+        }
+        let nothing = BenchError::Empty("--requests and --connections must be at least 1");
+        let (Some(p50), Some(p99)) = (percentile(&mut timing.latencies, 50), percentile(&mut timing.latencies, 99))
+        else {
+            return Err(nothing);
+        };
+        Ok(Turn { requests: timing.latencies.len(), cpu, load, elapsed: timing.elapsed, p50, p99 })
+    }
+}

@@ -1,0 +1,93 @@
+//! A key store with many users in it, written record by record: enrolling each through the connection flow would take hours and
+//! measure something else. Should the records' format change, the server refuses the store, loudly.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
+use countersign_keys::store::records::{Connection, User};
+use countersign_keys::store::sled_store::SledStore;
+use countersign_keys::store::{Store, StoreFailure, Table};
+use countersign_keys::time::Timestamp;
+use serde::Serialize;
+
+use crate::error::BenchError;
+
+/// The first byte of every record.
+const RECORD_VERSION: u8 = 1;
+/// Uids from here on: above every account of a machine that this may run on.
+const UID_FIRST: u32 = 2_000_000;
+/// Half a year, the default lifetime of a key.
+const KEY_LIFETIME_S: i64 = 180 * 24 * 3600;
+
+/// One user who is to be there.
+pub(crate) struct Enrolled {
+    pub(crate) username: Username,
+    pub(crate) kid: KeyId,
+    pub(crate) key: VerificationKey,
+}
+
+impl Enrolled {
+    /// A user of this name with this key.
+    pub(crate) fn new(username: &str, kid: &str, spki: &[u8]) -> Result<Self, BenchError> {
+        Ok(Self {
+            username: Username::parse(username).map_err(|_| BenchError::Keys("a username"))?,
+            kid: KeyId::parse(kid).map_err(|_| BenchError::Keys("a key id"))?,
+            key: VerificationKey::from_spki_der(spki, Algorithm::Es256).map_err(|_| BenchError::Keys("a P-256 key"))?,
+        })
+    }
+
+    /// The key as it is written down.
+    pub(crate) fn record(&self, now_s: i64) -> KeyRecord {
+        let now = Timestamp::from_seconds(now_s);
+        let lifetime = (now, now.plus(KEY_LIFETIME_S));
+        KeyRecord::new(self.username.clone(), self.kid, &self.key, Protocol::V2, lifetime, "bench".to_owned())
+    }
+}
+
+/// Makes a store in `directory` with these users, each connected to an account that needs not exist.
+pub(crate) fn store(directory: &Path, users: Vec<Enrolled>, now_s: i64) -> Result<(), BenchError> {
+    let store = SledStore::open(directory).map_err(BenchError::Store)?;
+    for (uid, user) in (UID_FIRST..).zip(users) {
+        write(&store, user, Uid(uid), &format!("bench{uid}"), now_s).map_err(BenchError::Store)?;
+    }
+    Ok(())
+}
+
+/// Makes a store in `directory` with one user, connected to that account.
+pub(crate) fn store_of(
+    directory: &Path,
+    user: Enrolled,
+    uid: Uid,
+    account: &str,
+    now_s: i64,
+) -> Result<(), BenchError> {
+    let store = SledStore::open(directory).map_err(BenchError::Store)?;
+    write(&store, user, uid, account, now_s).map_err(BenchError::Store)
+}
+
+fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64) -> Result<(), StoreFailure> {
+    let record = user.record(now_s);
+    let Enrolled { username, kid, key } = user;
+    let connection = Connection {
+        uid,
+        account: account.to_owned(),
+        since: Timestamp::from_seconds(now_s),
+        // Any key of the right form: no session is opened here.
+        instance_key: STANDARD.encode(key.spki_der()),
+        core_told: true,
+    };
+    let name = username.as_str().as_bytes();
+    let key_of = [name, &[0], kid.as_bytes()].concat();
+    put(store, Table::Keys, &key_of, &record)?;
+    put(store, Table::Uids, &uid.0.to_be_bytes(), &[&username])?;
+    put(store, Table::Users, name, &User { username: username.clone(), connection: Some(connection), kids: vec![kid] })
+}
+
+fn put(store: &SledStore, table: Table, key: &[u8], record: &impl Serialize) -> Result<(), StoreFailure> {
+    let mut value = vec![RECORD_VERSION];
+    serde_json::to_writer(&mut value, record).map_err(|_| StoreFailure::Damaged { table: table.name() })?;
+    store.write_lazily(table, key, value)
+}

@@ -1,0 +1,43 @@
+//! `countersign-bench`: the numbers of design section 9, measured, never remembered.
+//! It runs other people's proxies and ours side by side on this machine's loop-back interface and prints what each cost.
+//! No part of the product; nothing here is linked into `countersign`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod arguments;
+mod client;
+mod compare;
+mod enrolled;
+mod error;
+mod first_request;
+mod judgement;
+mod memory;
+mod process;
+mod proxy;
+mod replay;
+mod report;
+mod signer;
+mod statistics;
+mod upstream;
+mod workload;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Compare(options) => compare::run(&options),
+        Command::Judgement(options) => judgement::run(&options),
+        Command::Memory(options) => memory::run(&options),
+        Command::FirstRequest(options) => first_request::run(&options),
+        Command::Replay(options) => replay::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Gateway and server with many enrolled users: how soon they are ready, and what they hold in memory before and after every single
+//! one of those users has asked for something, each with a key of their own.
+
+use std::time::{Duration, Instant};
+
+use crate::arguments::MemoryOptions;
+use crate::client::{Client, Want, drive};
+use crate::error::BenchError;
+use crate::process;
+use crate::proxy::{Running, Site, countersign};
+use crate::report;
+use crate::upstream::Upstream;
+use crate::workload::{self, Person, USERNAME, Workload, now_s};
+
+/// Connections over which the users' requests go.
+const CONNECTIONS: usize = 32;
+/// Requests signed at a time: all are sent well within an intent's lifetime.
+const BATCH: usize = 5000;
+/// What a permitted request is answered with while its user has no instance.
+const NO_INSTANCE: u16 = 449;
+
+/// What was in memory at one moment.
+pub(crate) struct Moment {
+    pub(crate) when: String,
+    pub(crate) gateway_bytes: u64,
+    pub(crate) server_bytes: u64,
+}
+
+impl Moment {
+    fn of(proxy: &Running, when: String) -> Result<Self, BenchError> {
+        let (mut gateway_bytes, mut server_bytes) = (0, 0);
+        for part in proxy.parts()? {
+            let bytes = process::resident_bytes(&part.processes)?;
+            if part.label == "gateway" { gateway_bytes = bytes } else { server_bytes = bytes }
+        }
+        Ok(Self { when, gateway_bytes, server_bytes })
+    }
+}
+
+pub(crate) fn run(options: &MemoryOptions) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("the load's runtime"))?;
+    let mut moments = Vec::new();
+    let idle = runtime.block_on(measure(options, 1, &mut moments))?;
+    let ready = runtime.block_on(measure(options, options.users, &mut moments))?;
+    report::memory(&moments)?;
+    report::line(&format!(
+        "ready after {} ms with one user, {} ms with {}",
+        idle.as_millis(),
+        ready.as_millis(),
+        options.users
+    ))
+}
+
+/// Adds what was in memory, and says how long the start took until a stranger's request was answered.
+async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment>) -> Result<Duration, BenchError> {
+    let workload = Workload::generate(USERNAME)?;
+    let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001")));
+    let strangers = strangers.collect::<Result<Vec<_>, _>>()?;
+    let upstream = Upstream::start()?;
+    let site = Site::prepare(&workload, upstream.address())?;
+    let client = Client::trusting(site.certificate())?;
+    let enrolled = std::iter::once(&workload.first).chain(&strangers).map(Person::enrolled);
+    let installed = countersign::prepare(&options.countersign, &site, enrolled.collect::<Result<_, _>>()?, now_s())?;
+
+    let begun = Instant::now();
+    let proxy = installed.start()?;
+    let answered = client.connect(&proxy).await?.exchange(&workload::calls()).await?.status;
+    let ready = begun.elapsed();
+    if answered != 200 {
+        return Err(BenchError::Unexpected {
+            proxy: proxy.name(),
+            status: answered,
+            body: "the table of calls".into(),
+        });
+    }
+    moments.push(Moment::of(&proxy, format!("{users} enrolled, none has asked for anything"))?);
+
+    let mut connections = client.connect_all(&proxy, CONNECTIONS).await?;
+    if let Some(connection) = connections.first_mut() {
+        connection.settle(&workload).await?;
+    }
+    let first = Want { status: 200, body: Some(upstream.answer().clone()) };
+    (connections, _) = drive(&proxy, connections, workload.requests(1)?, first).await?;
+    for batch in strangers.chunks(BATCH) {
+        let requests = batch.iter().map(|person| workload.request_of(person)).collect::<Result<_, _>>()?;
+        (connections, _) = drive(&proxy, connections, requests, Want { status: NO_INSTANCE, body: None }).await?;
+    }
+    moments.push(Moment::of(&proxy, format!("{users} enrolled, each has asked once"))?);
+    Ok(ready)
+}

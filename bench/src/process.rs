@@ -1,0 +1,67 @@
+//! What a process and its children cost: CPU time, resident memory; and on which core they may run.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
+use crate::error::BenchError;
+
+/// A process and everything that it started, in no particular order.
+pub(crate) fn tree(root: Pid) -> Result<Vec<Pid>, BenchError> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next = next.saturating_add(1);
+        let tasks = fs::read_dir(format!("/proc/{parent}/task")).map_err(BenchError::io("threads of a proxy"))?;
+        for task in tasks {
+            let task = task.map_err(BenchError::io("threads of a proxy"))?;
+            // A thread that ended meanwhile has no children of its own any more.
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|word| word.parse().ok()).map(Pid::from_raw));
+        }
+    }
+    Ok(found)
+}
+
+/// The words of a process's command line.
+pub(crate) fn arguments(process: Pid) -> Result<Vec<String>, BenchError> {
+    let line = fs::read(format!("/proc/{process}/cmdline")).map_err(BenchError::io("command line of a process"))?;
+    Ok(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+/// User and system time of these processes, all threads and ended threads included, in nanoseconds rather than `/proc`'s hundredths.
+pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
+    let mut total = Duration::ZERO;
+    for process in processes {
+        let clock = clock_getcpuclockid(*process).map_err(BenchError::system("CPU clock of a proxy"))?;
+        let spent = clock.now().map_err(BenchError::system("CPU clock of a proxy"))?;
+        total = total.saturating_add(Duration::from(spent));
+    }
+    Ok(total)
+}
+
+/// What these processes have in memory, in bytes: a page that several share is counted for each.
+pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
+    let mut total: u64 = 0;
+    for process in processes {
+        let status =
+            fs::read_to_string(format!("/proc/{process}/status")).map_err(BenchError::io("memory of a process"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .and_then(|number| number.parse().ok())
+            .ok_or(BenchError::Empty("a process without resident memory"))?;
+        total = total.saturating_add(kib.saturating_mul(1024));
+    }
+    Ok(total)
+}
+
+/// Lets the calling thread, and all that it starts from here on, run on this core alone.
+pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
+    let mut cores = CpuSet::new();
+    cores.set(core).map_err(BenchError::system("naming a core"))?;
+    sched_setaffinity(Pid::from_raw(0), &cores).map_err(BenchError::system("pinning to a core"))
+}

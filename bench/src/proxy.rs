@@ -1,0 +1,192 @@
+//! The proxies that are compared: how each is configured, started and stopped.
+//! All get the same certificate, the same two public keys and the same upstream.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::CertificateDer;
+
+use crate::error::BenchError;
+use crate::process;
+use crate::workload::Workload;
+
+pub(crate) mod countersign;
+pub(crate) mod envoy;
+pub(crate) mod haproxy;
+
+/// Envoy takes about a second on a loaded machine; ten times that is a fault.
+const START_MAX: Duration = Duration::from_secs(10);
+const START_POLL: Duration = Duration::from_millis(5);
+/// A proxy that doesn't stop when asked is killed after this long.
+const STOP_MAX: Duration = Duration::from_secs(3);
+/// How much of a proxy's own words a failed start shows.
+const WORDS_SHOWN: usize = 2000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Countersign,
+    HaProxy,
+    Envoy,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Countersign => "Countersign",
+            Self::HaProxy => "HAProxy",
+            Self::Envoy => "Envoy",
+        })
+    }
+}
+
+/// What all proxies share, as files in one directory that is removed at the end.
+pub(crate) struct Site {
+    directory: tempfile::TempDir,
+    certificate: CertificateDer<'static>,
+    upstream: SocketAddr,
+}
+
+impl Site {
+    pub(crate) fn prepare(workload: &Workload, upstream: SocketAddr) -> Result<Self, BenchError> {
+        let directory = tempfile::Builder::new()
+            .prefix("countersign-bench-")
+            // Nothing in it is a secret but the key of a certificate that nobody trusts.
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()
+            .map_err(BenchError::io("a directory for the run"))?;
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+        let (chain, key) = (cert.pem(), signing_key.serialize_pem());
+        let site = Self { directory, certificate: cert.der().clone(), upstream };
+        site.write("chain.pem", &chain)?;
+        site.write("key.pem", &key)?;
+        site.write("chain-and-key.pem", &format!("{chain}{key}"))?;
+        site.write("core.pem", &workload.core.public_pem()?)?;
+        site.write("user.pem", &workload.first.signer.public_pem()?)?;
+        Ok(site)
+    }
+
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<PathBuf, BenchError> {
+        let path = self.path(file);
+        fs::write(&path, text).map_err(BenchError::io("writing a proxy's files"))?;
+        Ok(path)
+    }
+}
+
+/// A proxy that answers on its port, stopped when dropped.
+pub(crate) struct Running {
+    name: Name,
+    version: String,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts `command` and waits until something listens at `address`.
+    pub(crate) fn start(
+        name: Name,
+        version: String,
+        mut command: Command,
+        address: SocketAddr,
+        log: &Path,
+    ) -> Result<Self, BenchError> {
+        let output = File::create(log).map_err(BenchError::io("a proxy's log"))?;
+        let errors = output.try_clone().map_err(BenchError::io("a proxy's log"))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .map_err(BenchError::io("starting a proxy"))?;
+        let mut running = Self { name, version, child, address };
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = running.child.try_wait().map_err(BenchError::io("waiting for a proxy"))?;
+            if ended.is_some() || begun.elapsed() > START_MAX {
+                let words = fs::read_to_string(log).unwrap_or_default();
+                let shown = words.chars().take(WORDS_SHOWN).collect();
+                return Err(BenchError::NotUp { proxy: name, why: shown });
+            }
+            std::thread::sleep(START_POLL);
+        }
+        Ok(running)
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        self.name
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its processes by what they are called in the report.
+    pub(crate) fn parts(&self) -> Result<Vec<Part>, BenchError> {
+        let processes = self.processes()?;
+        match self.name {
+            Name::Countersign => countersign::parts(processes),
+            Name::HaProxy | Name::Envoy => Ok(vec![Part { label: "all", processes }]),
+        }
+    }
+
+    /// All of its processes.
+    pub(crate) fn processes(&self) -> Result<Vec<Pid>, BenchError> {
+        process::tree(self.pid())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap_or(i32::MAX))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < STOP_MAX {
+            std::thread::sleep(START_POLL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processes of a proxy that are counted together.
+pub(crate) struct Part {
+    pub(crate) label: &'static str,
+    pub(crate) processes: Vec<Pid>,
+}
+
+/// A loop-back address that was free a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(BenchError::io("a free port"))
+}
+
+/// What a program says of its version, without its name.
+fn version(program: &Path, argument: &str) -> Result<String, BenchError> {
+    let output = Command::new(program).arg(argument).output().map_err(BenchError::io("asking a proxy's version"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown version");
+    let said = line.split_once("version").map_or(line, |(_, rest)| rest);
+    Ok(said.trim_start_matches([':', ' ']).trim_end().to_owned())
+}

@@ -1,0 +1,31 @@
+//! HAProxy with one thread, checking the two signatures and nothing else: no claim, no parameter, no replay.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Name, Running, Site, free_address, version};
+use crate::error::BenchError;
+
+pub(crate) fn start(program: &Path, site: &Site) -> Result<Running, BenchError> {
+    let address = free_address()?;
+    let (certificate, core, user) = (site.path("chain-and-key.pem"), site.path("core.pem"), site.path("user.pem"));
+    // `jwt_verify` is told the algorithm, so what the token says of itself doesn't matter; 1 is its word for "verified".
+    let configuration = format!(
+        "global\n    nbthread 1\n    maxconn 1000\n\
+         defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n    timeout connect 5s\n    \
+         timeout client 60s\n    timeout server 60s\n    timeout http-keep-alive 60s\n\
+         frontend provider\n    bind {address} ssl crt {certificate} alpn http/1.1\n    \
+         http-request deny deny_status 401 unless {{ http_auth_bearer,jwt_verify(\"RS256\",\"{core}\") -m int 1 }}\n    \
+         http-request deny deny_status 403 unless {{ req.hdr(ucloud-signed-intent),jwt_verify(\"ES256\",\"{user}\") -m int 1 }}\n    \
+         default_backend instance\n\
+         backend instance\n    server dummy {upstream}\n",
+        certificate = certificate.display(),
+        core = core.display(),
+        user = user.display(),
+        upstream = site.upstream,
+    );
+    let file = site.write("haproxy.cfg", &configuration)?;
+    let mut command = Command::new(program);
+    command.arg("-db").arg("-f").arg(file);
+    Running::start(Name::HaProxy, version(program, "-v")?, command, address, &site.path("haproxy.log"))
+}

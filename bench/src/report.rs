@@ -1,0 +1,135 @@
+//! What the tool prints: of the comparison one table of medians, the ratios to HAProxy round by round, and what they were measured on.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use crate::arguments::CompareOptions;
+use crate::compare::{Series, Turn};
+use crate::error::BenchError;
+use crate::memory::Moment;
+use crate::proxy::Name;
+use crate::replay::Size;
+use crate::statistics::median;
+
+/// The error and everything below it, to standard error.
+pub(crate) fn complain(error: &BenchError) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "countersign-bench: {error}");
+}
+
+pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool) -> Result<(), BenchError> {
+    let mut text = String::new();
+    // Writing to a `String` can't fail.
+    let _ = heading(&mut text, series, options, pinned);
+    let _ = table(&mut text, series);
+    print(&text)
+}
+
+/// Gateway and server, moment by moment.
+pub(crate) fn memory(moments: &[Moment]) -> Result<(), BenchError> {
+    let mut text = format!("{:<44} {:>12} {:>12} {:>10}\n", "RSS in MiB", "gateway", "server", "together");
+    for Moment { when, gateway_bytes, server_bytes } in moments {
+        let (gateway, server) = (mebibytes(*gateway_bytes), mebibytes(*server_bytes));
+        let _ = writeln!(text, "{when:<44} {gateway:>12.1} {server:>12.1} {:>10.1}", gateway + server);
+    }
+    print(&text)
+}
+
+/// One more measurement in words.
+pub(crate) fn line(words: &str) -> Result<(), BenchError> {
+    print(&format!("{words}\n"))
+}
+
+fn print(text: &str) -> Result<(), BenchError> {
+    io::stdout().lock().write_all(text.as_bytes()).map_err(BenchError::io("printing the report"))
+}
+
+/// The replay log, size by size.
+pub(crate) fn replay(sizes: &[Size]) -> Result<(), BenchError> {
+    let mut text = format!("{:>12} {:>14} {:>14} {:>10}\n", "live intents", "first use ns", "second use ns", "RSS MiB");
+    for size in sizes {
+        let (insertion, refusal) = (size.insertion.as_nanos(), size.refusal.as_nanos());
+        let memory = mebibytes(size.resident_bytes);
+        let _ = writeln!(text, "{:>12} {insertion:>14} {refusal:>14} {memory:>10.1}", size.live);
+    }
+    print(&text)
+}
+
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
+    // To the KiB, which is what the kernel counts in.
+    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
+}
+
+fn heading(text: &mut String, series: &[Series], options: &CompareOptions, pinned: bool) -> std::fmt::Result {
+    let (rounds, requests, connections) = (options.rounds, options.requests, options.connections);
+    writeln!(text, "{rounds} rounds of {requests} requests each, {connections} connections; medians of the rounds")?;
+    match pinned {
+        true => writeln!(text, "every proxy's processes on one core, the load and the upstream on another")?,
+        false => writeln!(text, "one core only: the load shares it with the proxies, so latencies say little")?,
+    }
+    for one in series {
+        writeln!(text, "{} {}, {}", one.proxy.name(), one.proxy.version(), one.protection)?;
+    }
+    let given = [
+        (Name::Countersign, options.countersign.is_some()),
+        (Name::HaProxy, options.haproxy.is_some()),
+        (Name::Envoy, options.envoy.is_some()),
+    ];
+    for (name, _) in given.into_iter().filter(|(_, given)| !given) {
+        writeln!(text, "{name}: not run, its program was not given")?;
+    }
+    Ok(())
+}
+
+fn table(text: &mut String, series: &[Series]) -> std::fmt::Result {
+    let base = series.iter().find(|one| one.proxy.name() == Name::HaProxy);
+    writeln!(
+        text,
+        "\n{:<24} {:>10} {:>11} {:>7} {:>7} {:>9}   CPU against HAProxy, median (each round)",
+        "", "CPU µs/req", "requests/s", "p50 ms", "p99 ms", "load busy"
+    )?;
+    for one in series {
+        let middle = |value: fn(&Turn) -> f64| median(one.turns.iter().map(value)).unwrap_or(f64::NAN);
+        write!(
+            text,
+            "{:<24} {:>10.1} {:>11.0} {:>7.2} {:>7.2} {:>8.0}%",
+            one.proxy.name(),
+            middle(cpu_us),
+            middle(|turn| f64::from(count(turn)) / turn.elapsed.as_secs_f64()),
+            middle(|turn| turn.p50.as_secs_f64() * 1e3),
+            middle(|turn| turn.p99.as_secs_f64() * 1e3),
+            middle(|turn| turn.load.as_secs_f64() / turn.elapsed.as_secs_f64() * 100.0),
+        )?;
+        ratios(text, base, one, cpu_us)?;
+        let labels = one.turns.first().map(|turn| turn.cpu.iter().map(|(label, _)| *label)).into_iter().flatten();
+        let labels: Vec<_> = labels.collect();
+        for label in labels.iter().filter(|_| labels.len() > 1) {
+            let part = |turn: &Turn| part_us(turn, label);
+            write!(text, "  of that, {label:<13} {:>10.1}", median(one.turns.iter().map(part)).unwrap_or(f64::NAN))?;
+            write!(text, "{:38}", "")?;
+            ratios(text, base, one, part)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rest of a row: this series' CPU time divided by HAProxy's of the same round.
+fn ratios(text: &mut String, base: Option<&Series>, one: &Series, value: impl Fn(&Turn) -> f64) -> std::fmt::Result {
+    let Some(base) = base else { return writeln!(text) };
+    let ratios: Vec<_> = one.turns.iter().zip(&base.turns).map(|(turn, base)| value(turn) / cpu_us(base)).collect();
+    let each: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    writeln!(text, "   {:.2} ({})", median(ratios).unwrap_or(f64::NAN), each.join(" "))
+}
+
+fn cpu_us(turn: &Turn) -> f64 {
+    turn.cpu.iter().map(|(_, time)| time.as_secs_f64()).sum::<f64>() * 1e6 / f64::from(count(turn))
+}
+
+fn part_us(turn: &Turn, label: &str) -> f64 {
+    let part = turn.cpu.iter().find(|(name, _)| *name == label);
+    part.map_or(f64::NAN, |(_, time)| time.as_secs_f64() * 1e6 / f64::from(count(turn)))
+}
+
+fn count(turn: &Turn) -> u32 {
+    u32::try_from(turn.requests).unwrap_or(u32::MAX)
+}

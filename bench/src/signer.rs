@@ -1,0 +1,151 @@
+//! The bench's own signers: Core's token and the user's intents, after the protocol's text.
+//! Deliberately not the product's code, so that a fault there can't hide behind the same fault here.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::{self, SystemRandom};
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::error::BenchError;
+
+/// Core's access token lives ten minutes; the longest run fits.
+const CORE_TOKEN_LIFETIME_S: i64 = 600;
+/// The longest that a provider with default settings accepts.
+const INTENT_LIFETIME_S: i64 = 60;
+const KEY_ID_BYTES: usize = 16;
+const TOKEN_ID_BYTES: usize = 16;
+const PEM_COLUMNS: usize = 64;
+
+/// The half of Core that signs its access tokens.
+pub(crate) struct CoreSigner {
+    key: RsaKeyPair,
+    random: SystemRandom,
+}
+
+impl CoreSigner {
+    pub(crate) fn generate() -> Result<Self, BenchError> {
+        let key = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| BenchError::Keys("RSA generation"))?;
+        Ok(Self { key, random: SystemRandom::new() })
+    }
+
+    /// An access token as Core2 writes them.
+    pub(crate) fn token(&self, now_s: i64) -> Result<String, BenchError> {
+        let claims = json!({
+            "iss": "cloud.sdu.dk", "sub": "_UCloud", "role": "SERVICE", "principalType": "service",
+            "aud": ["all:write"], "iat": now_s, "exp": now_s.saturating_add(CORE_TOKEN_LIFETIME_S),
+        });
+        let input = signing_input(&json!({"alg": "RS256", "typ": "JWT"}), &claims);
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        self.key
+            .sign(&RSA_PKCS1_SHA256, &self.random, input.as_bytes(), &mut signature)
+            .map_err(|_| BenchError::Keys("RSA signature"))?;
+        Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    pub(crate) fn public_pem(&self) -> Result<String, BenchError> {
+        let der: PublicKeyX509Der<'_> =
+            self.key.public_key().as_der().map_err(|_| BenchError::Keys("RSA public key"))?;
+        Ok(pem(der.as_ref()))
+    }
+
+    pub(crate) fn jwks(&self) -> Value {
+        let public = self.key.public_key();
+        json!({"keys": [{
+            "kty": "RSA", "alg": "RS256", "use": "sig",
+            "n": URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+            "e": URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
+        }]})
+    }
+}
+
+/// A user's signing key, as their browser would hold it.
+pub(crate) struct UserSigner {
+    key: EcdsaKeyPair,
+    key_id: String,
+    random: SystemRandom,
+}
+
+/// What a user asks for.
+pub(crate) struct Wish<'a> {
+    pub(crate) audience: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) call: &'a str,
+    pub(crate) digest: &'a str,
+}
+
+impl UserSigner {
+    pub(crate) fn generate() -> Result<Self, BenchError> {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            .map_err(|_| BenchError::Keys("P-256 generation"))?;
+        Ok(Self { key, key_id: random_text::<KEY_ID_BYTES>()?, random: SystemRandom::new() })
+    }
+
+    /// A version 2 intent that no other equals.
+    pub(crate) fn intent(&self, wish: &Wish<'_>, now_s: i64) -> Result<String, BenchError> {
+        let claims = json!({
+            "aud": wish.audience, "username": wish.username, "project": null, "call": wish.call,
+            "iat": now_s, "exp": now_s.saturating_add(INTENT_LIFETIME_S),
+            "jti": random_text::<TOKEN_ID_BYTES>()?, "params": [wish.digest],
+        });
+        let header = json!({"alg": "ES256", "kid": self.key_id, "typ": "ucloud-intent+jwt"});
+        let input = signing_input(&header, &claims);
+        let signature =
+            self.key.sign(&self.random, input.as_bytes()).map_err(|_| BenchError::Keys("P-256 signature"))?;
+        Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    pub(crate) fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    pub(crate) fn public_spki(&self) -> Result<Vec<u8>, BenchError> {
+        let der: PublicKeyX509Der<'_> =
+            self.key.public_key().as_der().map_err(|_| BenchError::Keys("P-256 public key"))?;
+        Ok(der.as_ref().to_vec())
+    }
+
+    pub(crate) fn public_pem(&self) -> Result<String, BenchError> {
+        Ok(pem(&self.public_spki()?))
+    }
+
+    pub(crate) fn jwks(&self) -> Result<Value, BenchError> {
+        // An uncompressed point: 0x04, then the two coordinates.
+        let point = self.key.public_key().as_ref();
+        let (x, y) = match point.split_first() {
+            Some((4, coordinates)) if coordinates.len() == 64 => coordinates.split_at(32),
+            _ => return Err(BenchError::Keys("P-256 public key")),
+        };
+        Ok(json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": self.key_id,
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        }]}))
+    }
+}
+
+/// The digest of one item's bound parameters, all of whose names and values are plain ASCII without escapes: for those, sorted
+/// and without white space is all that RFC 8785 asks.
+pub(crate) fn digest_of_strings(bound: &BTreeMap<&str, Option<&str>>) -> String {
+    let canonical = json!(bound).to_string();
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes()))
+}
+
+fn signing_input(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+fn random_text<const BYTES: usize>() -> Result<String, BenchError> {
+    let mut bytes = [0; BYTES];
+    rand::fill(&mut bytes).map_err(|_| BenchError::Keys("random bytes"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn pem(spki: &[u8]) -> String {
+    let encoded = STANDARD.encode(spki);
+    let lines: Vec<_> = encoded.as_bytes().chunks(PEM_COLUMNS).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}
