@@ -83,7 +83,7 @@ pub(crate) struct Core {
     pub(crate) public_key: CoreKey,
     /// Where the refresh token is; `None`: Core is not told of approved connections. Only the server reads it.
     pub(crate) refresh_token: Option<SecretFile>,
-    /// Certificate authorities to trust, for calls to Core, beside the system's; empty: none.
+    /// Certificate authorities to trust, for calls to Core, in place of the system's; empty: the system's.
     pub(crate) ca: Vec<CertificateDer<'static>>,
 }
 
