@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use countersign_keys::call::CallTable;
 use countersign_keys::core_token::CoreKey;
+use countersign_keys::freshness::Window;
 use countersign_keys::identity::{CallName, Origin, ProviderId, Uid, Username};
+use countersign_keys::intent::{Terms, Version1};
 use rustls_pki_types::CertificateDer;
 
 pub(crate) use crate::config::problem::ConfigError;
@@ -355,6 +357,16 @@ impl Config {
     /// Reads it for a person's command: by the same rules, whoever the person is.
     pub(crate) fn load_for_command(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Command))
+    }
+
+    /// What an intent has to meet: the same at the gateway and in every instance.
+    pub(crate) fn terms(&self) -> Terms {
+        let Intent { lifetime_max_s, future_skew_s, v1, .. } = self.intent;
+        let version_1 = match v1 {
+            V1::Accepted => Version1::Accepted,
+            V1::Refused => Version1::Refused,
+        };
+        Terms { audience: self.provider.origin.clone(), window: Window { lifetime_max_s, future_skew_s }, version_1 }
     }
 
     /// Reads it in any part.

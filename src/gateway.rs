@@ -36,9 +36,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_keys::core_token::CoreTokens;
-use countersign_keys::freshness::Window;
 use countersign_keys::identity::Uid;
-use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::Policy;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -64,7 +62,7 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use crate::audit::DecisionLog;
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
-use crate::config::{Config, ConfigError, V1};
+use crate::config::{Config, ConfigError};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
@@ -241,12 +239,8 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
 }
 
 fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, GatewayFailure> {
-    let window = Window { lifetime_max_s: config.intent.lifetime_max_s, future_skew_s: config.intent.future_skew_s };
-    let version_1 = match config.intent.v1 {
-        V1::Accepted => Version1::Accepted,
-        V1::Refused => Version1::Refused,
-    };
-    let terms = Terms { audience: config.provider.origin.clone(), window, version_1 };
+    let terms = config.terms();
+    let window = terms.window;
     let clock = Clock::System;
     let replay = private_directory(config.state.replay())?;
     let journal = Journal::open(&replay, window, INTENTS_MAX, clock.now()?)?;

@@ -18,14 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_keys::core_token::CoreTokens;
-use countersign_keys::freshness::Window;
 use countersign_keys::identity::Uid;
-use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::Policy;
 
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, DriveRoot, Launch, V1};
+use crate::config::{Config, ConfigError, DriveRoot, Launch};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::journal::{Journal, JournalFailure};
 use crate::user::account::{AccountFailure, OwnAccount};
@@ -115,12 +113,8 @@ fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
 }
 
 fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
-    let window = Window { lifetime_max_s: config.intent.lifetime_max_s, future_skew_s: config.intent.future_skew_s };
-    let version_1 = match config.intent.v1 {
-        V1::Accepted => Version1::Accepted,
-        V1::Refused => Version1::Refused,
-    };
-    let terms = Terms { audience: config.provider.origin.clone(), window, version_1 };
+    let terms = config.terms();
+    let window = terms.window;
     // A passkey's assertion is checked by the server, which an instance does not believe: it asks for none.
     let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
     let state = account.state_directory();

@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use countersign_keys::enrolment::{Challenge, Code, Ticket};
-use countersign_keys::freshness::Window;
 use countersign_keys::identity::KeyId;
 use countersign_keys::intent::{PresentedIntent, Terms, Version1};
 use countersign_keys::json::Json;
@@ -181,14 +180,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Va
     let TicketState::Approved { kid, .. } = ticket.state else {
         return Err(Refusal::conflict("BAD_REQUEST", "no key was approved for this ticket"));
     };
-    let terms = Terms {
-        audience: server.config.provider.origin.clone(),
-        window: Window {
-            lifetime_max_s: server.config.intent.lifetime_max_s,
-            future_skew_s: server.config.intent.future_skew_s,
-        },
-        version_1: Version1::Refused,
-    };
+    let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
     let record = server.records.key(&ticket.username, &kid)?;
     let keys = record
         .map(|record| EnrolledKey::from_record(&record).map(Arc::new))
