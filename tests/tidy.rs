@@ -162,3 +162,58 @@ fn checklist_tests(text: &str) -> Vec<u32> {
         .flat_map(|name| name.split('_').map_while(number))
         .collect()
 }
+
+/// What a document links to: the text in brackets, and the target.
+fn links(text: &str) -> Vec<(&str, &str)> {
+    let mut links = Vec::new();
+    for (at, _) in text.match_indices("](") {
+        let name = text[..at].rfind('[').map_or("", |open| &text[open + 1..at]);
+        let target = &text[at + 2..];
+        links.push((name, &target[..target.find(')').unwrap_or(0)]));
+    }
+    links
+}
+
+#[test]
+fn every_test_and_file_that_a_document_names_is_there() {
+    let mut found = Vec::new();
+    for document in files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(root().join(&document)).unwrap();
+        for (name, target) in links(&text) {
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let path = root().join(document.parent().unwrap()).join(target.split('#').next().unwrap());
+            let is_test = name.len() > 2 && name.starts_with('`') && !name.contains(['.', '/', ' ']);
+            let is_there = match fs::read_to_string(&path) {
+                Ok(text) if is_test => text.contains(&format!("fn {}(", name.trim_matches('`'))),
+                Ok(_) => true,
+                Err(_) => path.exists() && !is_test,
+            };
+            if !is_there {
+                found.push(format!("{}: {name} in {target}", document.display()));
+            }
+        }
+    }
+    assert_none(&found, "named and not there");
+}
+
+#[test]
+fn every_promise_and_precedent_names_its_test() {
+    let read = |name: &str| fs::read_to_string(root().join("threat-model").join(name)).unwrap();
+    let names_a_test = |text: &str| links(text).iter().any(|(name, _)| name.starts_with('`'));
+    let invariants = read("invariants.md");
+    let chapters: Vec<&str> = invariants.split("\n## ").skip(1).collect();
+    assert_eq!(chapters.len(), 10, "P1 to P10");
+    let untested = chapters.into_iter().filter(|chapter| !names_a_test(chapter)).map(|chapter| chapter[..3].into());
+    assert_none(&untested.collect::<Vec<String>>(), "no test");
+
+    // A precedent without a test says in words why there is none.
+    let precedents = read("precedents.md");
+    let rows = precedents.lines().filter(|line| line.starts_with("| ") && !line.contains("why not here"));
+    let excused = ["not built yet", "not promised", "changes nothing in the browser", "checked by"];
+    let untested = rows
+        .filter(|row| !names_a_test(row) && links(row).is_empty() && !excused.iter().any(|words| row.contains(words)))
+        .map(str::to_owned);
+    assert_none(&untested.collect::<Vec<String>>(), "no test");
+}
