@@ -3,6 +3,7 @@
 //! [`control`] is the private line between the server and the gateway that it started; everything else
 //! asks the server over its Unix socket, where the kernel says who is asking.
 
+pub(crate) mod answers;
 pub(crate) mod control;
 pub(crate) mod http;
 pub(crate) mod messages;

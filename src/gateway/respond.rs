@@ -1,4 +1,4 @@
-//! From what was decided to what the sender hears: the only place that knows status codes (design, section 8).
+//! From what was decided to what the sender hears: rows of the one table of answers, and what goes with them on the wire.
 //!
 //! The sender learns a class and the request's id. The reason is in the audit log, under the same id.
 
@@ -20,6 +20,7 @@ use super::head::HeadRejection;
 use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
 use super::upstream::{UpstreamBody, UpstreamFailure};
+use crate::ipc::answers::Told;
 
 /// Two years: what the preload lists ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
@@ -58,27 +59,20 @@ enum Afterwards {
     Close,
 }
 
-/// What the sender of a refused request is told.
-struct Told {
-    status: StatusCode,
-    error_code: &'static str,
+/// What is answered to a refused request: a row of the table, perhaps with a sentence of its own.
+struct Word {
+    told: Told,
     why: &'static str,
     afterwards: Afterwards,
 }
 
-/// What UCloud calls a bad signature; no name in HTTP.
-fn unsigned() -> StatusCode {
-    StatusCode::from_u16(482).unwrap_or(StatusCode::FORBIDDEN)
-}
+impl Word {
+    const fn row(told: Told) -> Self {
+        Self::own(told, told.why())
+    }
 
-/// "Retry with": UCloud then asks for an instance and repeats the request.
-fn retry_with() -> StatusCode {
-    StatusCode::from_u16(449).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-}
-
-impl Told {
-    const fn new(status: StatusCode, error_code: &'static str, why: &'static str) -> Self {
-        Self { status, error_code, why, afterwards: Afterwards::Keep }
+    const fn own(told: Told, why: &'static str) -> Self {
+        Self { told, why, afterwards: Afterwards::Keep }
     }
 
     const fn and_close(mut self) -> Self {
@@ -92,44 +86,28 @@ impl Told {
             Refusal::Body(rejection) => Self::of_body(*rejection),
             Refusal::Rejection(rejection) => Self::of_class(rejection.class()),
             Refusal::Deposit(DepositRejection::Spent) => Self::of_class(Class::IntentReplayed),
-            Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY", "too many requests; try again in a moment")
-            }
-            Refusal::Deposit(DepositRejection::Full) => Self::unavailable(),
-            Refusal::CrossOrigin(_) => {
-                Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", "not for pages of this origin").and_close()
-            }
+            Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => Self::row(Told::TooMany),
+            Refusal::Deposit(DepositRejection::Full) => Self::row(Told::Unavailable),
+            Refusal::CrossOrigin(_) => Self::own(Told::Forbidden, "not for pages of this origin").and_close(),
             Refusal::ContentType(_) => {
-                Self::malformed("the content type is not the one that is taken here").and_close()
+                Self::own(Told::Malformed, "the content type is not the one that is taken here").and_close()
             }
-            Refusal::NoInstance => Self::new(retry_with(), "NO_INSTANCE", "the user has no running instance"),
+            Refusal::NoInstance => Self::row(Told::NoInstance),
             Refusal::Failure(failure) => Self::of_failure(failure),
         }
     }
 
     fn of_class(class: Class) -> Self {
+        let word = Self::row(Told::from(class));
         match class {
-            Class::Malformed => Self::malformed("the request is malformed").and_close(),
-            Class::HeadTooLong => {
-                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                Self::new(status, "BAD_REQUEST", "a header is too long").and_close()
-            }
-            Class::Unauthorised => {
-                Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a valid token of UCloud is needed").and_close()
-            }
-            Class::NotFound => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such call"),
-            Class::IntentRequired => Self::new(unsigned(), "INTENT_REQUIRED", "the user has to sign this request"),
-            Class::IntentInvalid => {
-                Self::new(unsigned(), "INTENT_INVALID", "the user's signature is not valid for this request")
-            }
-            Class::IntentStale => Self::new(unsigned(), "INTENT_STALE", "the user's signature is too old or too new"),
-            Class::IntentReplayed => {
-                Self::new(unsigned(), "INTENT_REPLAYED", "the user's signature has been used already")
-            }
-            Class::IntentStepUp => {
-                Self::new(unsigned(), "INTENT_STEP_UP", "this request needs the user's passkey as well")
-            }
-            Class::OurFailure => Self::unavailable(),
+            Class::Malformed | Class::HeadTooLong | Class::Unauthorised => word.and_close(),
+            Class::NotFound
+            | Class::IntentRequired
+            | Class::IntentInvalid
+            | Class::IntentStale
+            | Class::IntentReplayed
+            | Class::IntentStepUp
+            | Class::OurFailure => word,
         }
     }
 
@@ -142,27 +120,25 @@ impl Told {
             | HeadRejection::Framing(_)
             | HeadRejection::Expectation
             | HeadRejection::Bytes(_)
-            | HeadRejection::TakenBack(_) => Self::malformed("the request is malformed").and_close(),
+            | HeadRejection::TakenBack(_) => Self::row(Told::Malformed).and_close(),
         }
     }
 
-    fn of_body(rejection: BodyRejection) -> Self {
+    const fn of_body(rejection: BodyRejection) -> Self {
         match rejection {
-            BodyRejection::TooLong(_) => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST", "the body is too long").and_close()
+            BodyRejection::TooLong(_) => Self::row(Told::BodyTooLong).and_close(),
+            BodyRejection::TooSlow => Self::own(Told::Malformed, "the body came too slowly").and_close(),
+            BodyRejection::Broken | BodyRejection::Trailers => {
+                Self::own(Told::Malformed, "the body is malformed").and_close()
             }
-            BodyRejection::TooSlow => Self::malformed("the body came too slowly").and_close(),
-            BodyRejection::Broken | BodyRejection::Trailers => Self::malformed("the body is malformed").and_close(),
-            BodyRejection::NoRoom => Self::unavailable().and_close(),
+            BodyRejection::NoRoom => Self::row(Told::Unavailable).and_close(),
         }
     }
 
-    fn of_failure(failure: &Failure) -> Self {
+    const fn of_failure(failure: &Failure) -> Self {
         match failure {
             Failure::Upstream(UpstreamFailure::Broken(_) | UpstreamFailure::Slow | UpstreamFailure::NoAnswer) => {
-                // It went out: Core must not repeat it, as it would after 503.
-                let why = "the request was passed on, and no answer came back";
-                Self::new(StatusCode::BAD_GATEWAY, "UNAVAILABLE", why)
+                Self::row(Told::NoAnswer)
             }
             Failure::Upstream(
                 UpstreamFailure::Absent
@@ -174,36 +150,22 @@ impl Told {
             | Failure::Unreadable(_)
             | Failure::Clock(_)
             | Failure::Audit(_)
-            | Failure::Unwritable(_) => Self::unavailable(),
+            | Failure::Unwritable(_) => Self::row(Told::Unavailable),
         }
-    }
-
-    const fn malformed(why: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", why)
-    }
-
-    const fn unavailable() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the provider cannot answer at the moment")
-    }
-
-    /// Every text is our own, without a character that JSON would escape.
-    fn body(&self) -> Bytes {
-        let Self { status, error_code, why, .. } = self;
-        Bytes::from(format!(r#"{{"statusCode":{},"why":"{why}","errorCode":"{error_code}"}}"#, status.as_u16()))
     }
 }
 
 /// The answer to a refused request.
 pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
-    let told = Told::of(refusal);
-    let mut answer = json(told.status, told.body());
-    if told.afterwards == Afterwards::Close && version != Version::HTTP_2 {
+    let word = Word::of(refusal);
+    let mut answer = json(word.told.status(), word.told.body(word.why));
+    if word.afterwards == Afterwards::Close && version != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if told.status == StatusCode::TOO_MANY_REQUESTS {
+    if word.told == Told::TooMany {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(COME_BACK_AFTER.as_secs()));
     }
-    if told.status == StatusCode::UNAUTHORIZED {
+    if word.told == Told::Unauthorised {
         answer.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer

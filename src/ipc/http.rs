@@ -19,6 +19,8 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+use super::answers::Told;
+
 /// A reply whose whole body is at hand.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
@@ -75,11 +77,11 @@ where
 
 /// A JSON reply. The type's own failure to serialize is our failure, and so is the status.
 pub(crate) fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply {
-    let (status, body) = match serde_json::to_vec(content) {
-        Ok(body) => (status, body),
+    let body = match serde_json::to_vec(content) {
+        Ok(body) => body,
         Err(error) => {
             tracing::error!(%error, "a reply could not be written as JSON");
-            (StatusCode::SERVICE_UNAVAILABLE, b"{}".to_vec())
+            return Told::Unavailable.reply();
         }
     };
     let mut reply = Response::new(Full::new(Bytes::from(body)));

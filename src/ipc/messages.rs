@@ -58,8 +58,7 @@ pub(crate) struct Refused {
     pub(crate) status_code: u16,
     /// One sentence for the person who asked.
     pub(crate) why: String,
-    /// The kind, for programs: `BAD_REQUEST`, `NOT_FOUND`, `NOT_YOURS`, `ACCOUNT_REFUSED`, `MAPPED_OTHERWISE`,
-    /// `TOO_MANY`, `KEY_REFUSED`, `TICKET_DEAD`, `UNAVAILABLE`.
+    /// The kind, for programs: see [`super::answers::Told`].
     pub(crate) error_code: String,
 }
 

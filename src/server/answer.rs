@@ -10,62 +10,50 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{NoRandomness, UnreadableClock};
+use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Reply, json_reply};
-use crate::ipc::messages::Refused;
 use crate::log::Chain;
 
 /// A request that is not done, and what its sender is told.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{code}: {why}")]
+#[error("{}: {why}", told.code())]
 pub(super) struct Refusal {
-    /// The status.
-    pub(super) status: StatusCode,
-    /// The kind, for programs.
-    pub(super) code: &'static str,
+    /// The row of the table of answers.
+    pub(super) told: Told,
     /// The sentence, for people.
     pub(super) why: String,
 }
 
 impl Refusal {
+    /// With a sentence of its own.
+    pub(super) fn new(told: Told, why: impl Into<String>) -> Self {
+        Self { told, why: why.into() }
+    }
+
     /// Malformed, or not possible for this user.
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "BAD_REQUEST", why: why.into() }
+        Self::new(Told::Malformed, why)
     }
 
     /// No such thing, or none of the sender's.
     pub(super) fn not_found(why: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "NOT_FOUND", why: why.into() }
-    }
-
-    /// There, and not for this uid.
-    pub(super) fn forbidden(code: &'static str, why: impl Into<String>) -> Self {
-        Self { status: StatusCode::FORBIDDEN, code, why: why.into() }
-    }
-
-    /// Not in this state of affairs.
-    pub(super) fn conflict(code: &'static str, why: impl Into<String>) -> Self {
-        Self { status: StatusCode::CONFLICT, code, why: why.into() }
+        Self::new(Told::NotFound, why)
     }
 
     /// Too many of something.
     pub(super) fn too_many(why: impl Into<String>) -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, code: "TOO_MANY", why: why.into() }
+        Self::new(Told::TooMany, why)
     }
 
     /// Our side broke: the cause is logged here and goes no further.
     pub(super) fn failure(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "unavailable");
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "UNAVAILABLE",
-            why: "the provider cannot do this at the moment".to_owned(),
-        }
+        Self::new(Told::Unavailable, Told::Unavailable.why())
     }
 
     /// The answer.
-    pub(super) fn reply(self) -> Reply {
-        let body = Refused { status_code: self.status.as_u16(), why: self.why, error_code: self.code.to_owned() };
-        json_reply(self.status, &body)
+    pub(super) fn reply(&self) -> Reply {
+        self.told.reply_with(&self.why)
     }
 }
 
@@ -89,12 +77,7 @@ impl From<NoRandomness> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge { .. } => {
-                Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: "BAD_REQUEST", why: error.to_string() }
-            }
-            BodyError::Broken | BodyError::Slow => Self::bad_request(error.to_string()),
-        }
+        Self::new(Told::from(&error), error.to_string())
     }
 }
 

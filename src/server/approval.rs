@@ -21,6 +21,7 @@ use super::record::Deed;
 use super::tickets::{begin, page_url, refusal};
 use super::{Server, mapper};
 use crate::config::{Launch, Mapper, V1};
+use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
@@ -189,10 +190,10 @@ pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
     match rejection {
         RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
         RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
-            Refusal::conflict("MAPPED_OTHERWISE", format!("{why}: `countersign connect remove` comes first"))
+            Refusal::new(Told::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
         }
         RegistryRejection::TooManyKeys => Refusal::too_many(why),
-        RegistryRejection::KeyExists => Refusal::conflict("KEY_REFUSED", why),
+        RegistryRejection::KeyExists => Refusal::new(Told::KeyExists, why),
     }
 }
 
@@ -233,7 +234,7 @@ fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusa
 }
 
 fn key_refused(why: impl Into<String>) -> Refusal {
-    Refusal { code: "KEY_REFUSED", ..Refusal::bad_request(why) }
+    Refusal::new(Told::KeyRefused, why)
 }
 
 /// The name of a key, as its owner or browser gave it.
@@ -250,7 +251,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
     let uid_min = server.config.instances.uid_min;
     let is_launched = server.config.instances.launch == Launch::Sudo;
     if is_launched && uid.0 == nix::unistd::geteuid().as_raw() {
-        return Err(Refusal::forbidden("ACCOUNT_REFUSED", "the server's own account has no instance"));
+        return Err(Refusal::new(Told::AccountRefused, "the server's own account has no instance"));
     }
     if !is_launched && uid.0 != 0 {
         let name = apart(move || Ok(Account::name_of(uid))).await?;
@@ -267,7 +268,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
             | AccountRejection::Ambiguous { .. }
             | AccountRejection::Renamed { .. }
             | AccountRejection::Locked { .. }
-            | AccountRejection::Shell { .. } => Refusal::forbidden("ACCOUNT_REFUSED", rejection.to_string()),
+            | AccountRejection::Shell { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
         })
     })
     .await
@@ -296,7 +297,7 @@ async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username)
         return Ok(());
     }
     tracing::warn!(%username, %uid, %mapped, "the user mapper names another account");
-    Err(Refusal::forbidden("MAPPED_OTHERWISE", "this UCloud user belongs to another account at this centre"))
+    Err(Refusal::new(Told::OfAnotherAccount, "this UCloud user belongs to another account at this centre"))
 }
 
 fn offer_message(
@@ -305,7 +306,7 @@ fn offer_message(
     now: Timestamp,
 ) -> Result<Offer, Refusal> {
     let TicketState::Offered { offer } = &ticket.state else {
-        return Err(Refusal::conflict("BAD_REQUEST", "no key was offered for this ticket"));
+        return Err(Refusal::new(Told::Conflict, "no key was offered for this ticket"));
     };
     let key = offer.key.verification_key().map_err(|rejection| Refusal::failure(&rejection))?;
     Ok(Offer {

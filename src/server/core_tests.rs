@@ -173,7 +173,7 @@ async fn cores_calls_need_cores_token_whatever_the_gateway_has_done() {
     assert!(body.starts_with(r#"{"redirectTo":"https://hpc.example.org/ucloud/hpc/connect#"#), "{body}");
     assert_eq!(ask(&house, &with(keys.core1_token(START).unwrap()), content).await.0, 200);
 
-    let unauthorized = r#"{"statusCode":401,"why":"Core's token is missing or not valid","errorCode":"UNAUTHORIZED"}"#;
+    let unauthorized = r#"{"statusCode":401,"why":"a valid token of UCloud is needed","errorCode":"UNAUTHORIZED"}"#;
     let stranger = CoreKeys::generate("hpc").unwrap();
     for head in [
         call.to_owned(),

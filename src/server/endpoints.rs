@@ -10,11 +10,11 @@ use countersign_keys::call::{Lane, Method, PublicCall, Route, ServiceCall};
 use countersign_keys::core_token::Authenticated;
 use countersign_keys::identity::Uid;
 use countersign_keys::request::{INTENT_MAX, Presented};
-use countersign_keys::verify::{Class, Rejection};
+use countersign_keys::verify::Rejection;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
@@ -29,6 +29,7 @@ use super::instances::Phase;
 use super::integration::AboutUser;
 use super::record::Deed;
 use super::{Server, approval, integration, listed, log_failure, page};
+use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty, POLL_MAX_S, Watched};
 use crate::ipc::peer::Peer;
@@ -283,27 +284,8 @@ fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Resu
 /// The class for the sender; the reason for the log.
 fn rejected(rejection: &Rejection) -> Refusal {
     tracing::info!(reason = %rejection, "rejected");
-    match rejection.class() {
-        Class::Unauthorised => Refusal {
-            status: StatusCode::UNAUTHORIZED,
-            code: "UNAUTHORIZED",
-            why: "Core's token is missing or not valid".to_owned(),
-        },
-        Class::NotFound => Refusal::not_found("no such call"),
-        Class::HeadTooLong => Refusal {
-            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            code: "BAD_REQUEST",
-            why: "the request's head is too long".to_owned(),
-        },
-        // No intent is judged in this lane; whatever else is wrong is wrong with the request.
-        Class::Malformed
-        | Class::IntentRequired
-        | Class::IntentInvalid
-        | Class::IntentStale
-        | Class::IntentReplayed
-        | Class::IntentStepUp => Refusal::bad_request("the request is malformed"),
-        Class::OurFailure => Refusal::failure(rejection),
-    }
+    let told = Told::from(rejection.class());
+    Refusal::new(told, told.why())
 }
 
 fn connection_page() -> Reply {

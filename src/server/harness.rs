@@ -126,7 +126,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
 
 pub(super) fn status<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> (u16, &'static str) {
     let refusal = outcome.unwrap_err();
-    (refusal.status.as_u16(), refusal.code)
+    (refusal.told.number(), refusal.told.code())
 }
 
 impl House {

@@ -12,6 +12,7 @@ use super::Server;
 use super::account::Account;
 use super::answer::{Refusal, apart};
 use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use crate::ipc::answers::Told;
 use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
 
@@ -20,7 +21,7 @@ pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Resu
     let now = server.clock.now()?;
     if list.all {
         if !is_administrator(uid) {
-            return Err(Refusal::forbidden("NOT_YOURS", "only an administrator sees everybody's connections"));
+            return Err(Refusal::new(Told::NotYours, "only an administrator sees everybody's connections"));
         }
         return all_connections(server, list, now);
     }

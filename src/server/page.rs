@@ -19,7 +19,6 @@ use countersign_keys::keyring::{EnrolledKey, KeyRecord, KeyRejection, Protocol, 
 use countersign_keys::request::INTENT_MAX;
 use countersign_keys::store::records::{self, Death, Offer, TicketState};
 use countersign_keys::time::Timestamp;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,6 +28,7 @@ use super::record::Deed;
 use super::tickets::refusal;
 use super::{Server, log_failure};
 use crate::clock::random_bytes;
+use crate::ipc::answers::Told;
 use crate::ipc::messages::POLL_MAX_S;
 
 /// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
@@ -39,9 +39,6 @@ const UNNAMED: &str = "browser";
 
 /// The call of the first try: it is in no table, so that its intent can do nothing else.
 const PROBE_CALL: &str = "connect.probe";
-
-/// UCloud's status for whatever is wrong with an intent.
-const INTENT_STATUS: u16 = 482;
 
 /// A ticket in a body: tickets are never in URLs.
 #[derive(Deserialize)]
@@ -171,14 +168,10 @@ pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Va
     let ticket = find(server, &probe.ticket, now)?;
     let invalid = |cause: &(dyn std::error::Error + 'static)| {
         log_failure("a first try of a key failed", cause);
-        Refusal {
-            status: StatusCode::from_u16(INTENT_STATUS).unwrap_or(StatusCode::BAD_REQUEST),
-            code: "INTENT_INVALID",
-            why: "the key's first signature does not verify".to_owned(),
-        }
+        Refusal::new(Told::IntentInvalid, "the key's first signature does not verify")
     };
     let TicketState::Approved { kid, .. } = ticket.state else {
-        return Err(Refusal::conflict("BAD_REQUEST", "no key was approved for this ticket"));
+        return Err(Refusal::new(Told::Conflict, "no key was approved for this ticket"));
     };
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
     let record = server.records.key(&ticket.username, &kid)?;
@@ -239,7 +232,7 @@ fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket
 }
 
 fn key_refused(cause: &(dyn std::error::Error + 'static)) -> Refusal {
-    Refusal { code: "KEY_REFUSED", ..Refusal::bad_request(cause.to_string()) }
+    Refusal::new(Told::KeyRefused, cause.to_string())
 }
 
 fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusal> {

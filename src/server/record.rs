@@ -40,9 +40,9 @@ impl Server {
 
     /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
     pub(super) fn record_refusal(&self, deed: &Deed<'_>, refusal: Refusal) -> Refusal {
-        let verdict = if refusal.status.is_server_error() { Verdict::Fail } else { Verdict::Refuse };
+        let verdict = if refusal.told.is_failure() { Verdict::Fail } else { Verdict::Refuse };
         let reason = refusal.to_string();
-        match self.write(deed, verdict, Some(refusal.status.as_u16()), Some(&reason)) {
+        match self.write(deed, verdict, Some(refusal.told.number()), Some(&reason)) {
             Ok(()) => refusal,
             Err(failure) => failure,
         }

@@ -15,6 +15,7 @@ use super::Server;
 use super::answer::{Refusal, apart};
 use super::record::Deed;
 use crate::clock::random_bytes;
+use crate::ipc::answers::Told;
 
 /// A ticket that was just made: the one time that it is in clear.
 pub(super) struct NewTicket {
@@ -68,9 +69,9 @@ pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let why = rejection.to_string();
     match rejection {
         TicketRejection::Unknown => Refusal::not_found("no such connection has been begun, or it was long ago"),
-        TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::conflict("TICKET_DEAD", why),
-        TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::conflict("BAD_REQUEST", why),
-        TicketRejection::BoundToAnother => Refusal::forbidden("NOT_YOURS", why),
+        TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::new(Told::TicketDead, why),
+        TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::new(Told::Conflict, why),
+        TicketRejection::BoundToAnother => Refusal::new(Told::NotYours, why),
         TicketRejection::TooMany => Refusal::too_many(why),
         TicketRejection::Registry(rejection) => super::approval::registry_refusal(rejection),
     }

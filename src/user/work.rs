@@ -10,16 +10,15 @@ use countersign_keys::bind::{Items, Projection};
 use countersign_keys::json::Json;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
-use countersign_keys::verify::Class;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::audit::{Decision, DecisionLog, Process, Verdict};
 use crate::descriptors::Listener;
-use crate::ipc::http::{BodyError, Limits, Reply, json_reply, read_body, serve_connection};
+use crate::ipc::answers::Told;
+use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
 use crate::ipc::peer::Peer;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
@@ -41,15 +40,6 @@ pub(crate) struct Instance {
     judge: Judge,
     files: Files,
     log: DecisionLog,
-}
-
-/// The body of every answer that is an error (design, section 8).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorBody<'a> {
-    status_code: u16,
-    why: &'a str,
-    error_code: &'a str,
 }
 
 /// Serves the socket until it breaks.
@@ -131,20 +121,15 @@ impl Instance {
         let request_id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("none");
         let body = match read_body(body, BODY_MAX).await {
             Ok(body) => body,
-            Err(BodyError::TooLarge { .. }) => {
-                return error(StatusCode::PAYLOAD_TOO_LARGE, "The request is too long.", "BAD_REQUEST");
-            }
-            Err(BodyError::Broken | BodyError::Slow) => {
-                return error(StatusCode::BAD_REQUEST, "The request broke off.", "BAD_REQUEST");
-            }
+            Err(error) => return Told::from(&error).reply(),
         };
         let mut known = Known::default();
         let outcome = self.judge.judge(&head, &body, &mut known);
-        let (verdict, reply, reason) = match &outcome {
+        let (verdict, told, reason) = match &outcome {
             Ok(_) => (Verdict::Forward, None, None),
             Err(refusal) => {
-                let (verdict, reply) = refused(refusal);
-                (verdict, Some(reply), Some(refusal.to_string()))
+                let (verdict, told) = refused(refusal);
+                (verdict, Some(told), Some(refusal.to_string()))
             }
         };
         let decision = Decision {
@@ -155,31 +140,26 @@ impl Instance {
             call: known.call.as_ref(),
             kid: known.kid,
             decision: verdict,
-            status: reply.as_ref().map(|reply| reply.status().as_u16()),
+            status: told.map(Told::number),
             reason: reason.as_deref(),
         };
         if let Err(failure) = self.log.append(&decision) {
             tracing::error!(%failure, "the decision cannot be logged");
-            return unavailable();
+            return Told::Unavailable.reply();
         }
-        match (reply, outcome) {
-            (Some(reply), _) => reply,
-            (None, Ok(permit)) => self.perform(&permit).await,
-            (None, Err(_)) => unavailable(),
+        match outcome {
+            Ok(permit) => self.perform(&permit).await,
+            Err(_) => told.unwrap_or(Told::Unavailable).reply(),
         }
     }
 
     async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
         let Some(request) = files_request(permit.row().call().as_str(), permit.items()) else {
-            return error(StatusCode::NOT_FOUND, "This provider does not offer this.", "NOT_FOUND");
+            return Told::NotFound.reply_with("this provider does not offer this");
         };
         match self.files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
-            Err(failure) => {
-                let status =
-                    StatusCode::from_u16(failure.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                error(status, &failure.to_string(), failure.class().code())
-            }
+            Err(failure) => failure.told().reply_with(&failure.to_string()),
         }
     }
 }
@@ -240,31 +220,12 @@ fn capitalised(name: &str) -> String {
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-/// Between gateway and instance the same classes are said as between Core and gateway: the gateway has judged alike, so what arrives here
+/// Between gateway and instance the same is said as between Core and gateway: the gateway has judged alike, so what arrives here
 /// and is refused did not come by the front door.
-fn refused(refusal: &Refusal) -> (Verdict, Reply) {
-    let refuse = |status: u16, why: &str, code: &str| {
-        (Verdict::Refuse, error(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), why, code))
+fn refused(refusal: &Refusal) -> (Verdict, Told) {
+    let told = match refusal {
+        Refusal::Rejection(rejection) => Told::from(rejection.class()),
+        Refusal::Pinned(_) | Refusal::Unreadable(_) | Refusal::Clock(_) => Told::Unavailable,
     };
-    let Refusal::Rejection(rejection) = refusal else { return (Verdict::Fail, unavailable()) };
-    match rejection.class() {
-        Class::Malformed => refuse(400, "The request is malformed.", "BAD_REQUEST"),
-        Class::HeadTooLong => refuse(431, "The request is too long.", "BAD_REQUEST"),
-        Class::Unauthorised => refuse(401, "The request is not authenticated.", "UNAUTHORIZED"),
-        Class::NotFound => refuse(404, "There is nothing of this kind.", "NOT_FOUND"),
-        Class::IntentRequired => refuse(482, "The request needs the user's signature.", "INTENT_REQUIRED"),
-        Class::IntentInvalid => refuse(482, "The user's signature does not fit the request.", "INTENT_INVALID"),
-        Class::IntentStale => refuse(482, "The user's signature has expired.", "INTENT_STALE"),
-        Class::IntentReplayed => refuse(482, "The user's signature has been used.", "INTENT_REPLAYED"),
-        Class::IntentStepUp => refuse(482, "The request needs a passkey as well.", "INTENT_STEP_UP"),
-        Class::OurFailure => (Verdict::Fail, unavailable()),
-    }
-}
-
-fn unavailable() -> Reply {
-    error(StatusCode::SERVICE_UNAVAILABLE, "The provider cannot serve this at the moment.", "UNAVAILABLE")
-}
-
-fn error(status: StatusCode, why: &str, error_code: &str) -> Reply {
-    json_reply(status, &ErrorBody { status_code: status.as_u16(), why, error_code })
+    (if told.is_failure() { Verdict::Fail } else { Verdict::Refuse }, told)
 }

@@ -6,54 +6,7 @@
 use nix::errno::Errno;
 
 use super::path::PathError;
-
-/// What kind of answer an error deserves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// The request makes no sense (400).
-    Bad,
-    /// The user may not do that (403).
-    Forbidden,
-    /// There is no such thing (404).
-    NotFound,
-    /// Something stands in the way (409).
-    Conflict,
-    /// It does not fit on the disk or in the quota. 413, because UCloud shows the text of a 4xx to the user
-    /// and hides that of a 507.
-    TooLarge,
-    /// Too much is under way already (429; not 503, which makes UCloud launch the instance again).
-    Busy,
-    /// The disk or the kernel failed (500).
-    Failure,
-}
-
-impl Class {
-    /// The HTTP status.
-    pub(crate) fn status(self) -> u16 {
-        match self {
-            Self::Bad => 400,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::Conflict => 409,
-            Self::TooLarge => 413,
-            Self::Busy => 429,
-            Self::Failure => 500,
-        }
-    }
-
-    /// The `errorCode` of the answer's body.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Bad => "BAD_REQUEST",
-            Self::Forbidden => "FORBIDDEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::Conflict => "CONFLICT",
-            Self::TooLarge => "NO_SPACE",
-            Self::Busy => "BUSY",
-            Self::Failure => "FAILURE",
-        }
-    }
-}
+use crate::ipc::answers::Told;
 
 /// Why one thing could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,8 +102,8 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// What kind of answer it deserves.
-    pub(crate) fn class(&self) -> Class {
+    /// What the sender is told, beside the sentence.
+    pub(crate) fn told(&self) -> Told {
         match self {
             Self::Path(_)
             | Self::Policy
@@ -162,13 +115,13 @@ impl Trouble {
             | Self::InTrash
             | Self::IntoItself
             | Self::Special
-            | Self::TooDeep => Class::Bad,
-            Self::Outside | Self::Denied => Class::Forbidden,
-            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder => Class::NotFound,
-            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice => Class::Conflict,
-            Self::NoSpace => Class::TooLarge,
-            Self::Busy => Class::Busy,
-            Self::Failed(_) | Self::CutShort => Class::Failure,
+            | Self::TooDeep => Told::Malformed,
+            Self::Outside | Self::Denied => Told::Forbidden,
+            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder => Told::NotFound,
+            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice => Told::Conflict,
+            Self::NoSpace => Told::NoSpace,
+            Self::Busy => Told::TooMany,
+            Self::Failed(_) | Self::CutShort => Told::Failed,
         }
     }
 
@@ -260,9 +213,9 @@ impl FilesError {
         Self { at: Some(at), ..Self::single(subject, trouble) }
     }
 
-    /// What kind of answer it deserves.
-    pub(crate) fn class(&self) -> Class {
-        self.trouble.class()
+    /// What the sender is told, beside the sentence.
+    pub(crate) fn told(&self) -> Told {
+        self.trouble.told()
     }
 }
 

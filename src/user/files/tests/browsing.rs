@@ -92,7 +92,7 @@ fn what_is_retrieved() {
     assert_eq!(desk.ask(retrieve("n")).unwrap()["status"]["sizeInBytes"], 2);
     assert_eq!(desk.ask(retrieve("b")), Err(Trouble::NotFound));
     assert_eq!(desk.ask(retrieve("a/b")), Err(Trouble::NotAFolder));
-    assert_eq!(desk.ask(retrieve("f/b")).unwrap_err().class().status(), 404);
+    assert_eq!(desk.ask(retrieve("f/b")).unwrap_err().told().number(), 404);
 }
 
 #[test]

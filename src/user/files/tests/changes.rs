@@ -1,7 +1,8 @@
 //! Creating folders and moving, with every policy and every kind of thing in the way.
 
 use super::*;
-use crate::user::files::error::{Class, ItemAt};
+use crate::ipc::answers::Told;
+use crate::user::files::error::ItemAt;
 use crate::user::files::path::PathError;
 
 #[test]
@@ -148,14 +149,14 @@ fn bulk_requests_are_done_in_order_up_to_the_first_that_fails() {
     // One that cannot be read stops all of them.
     let error = desk.perform(FilesRequest::Move(items(["", "", "?"]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 2, of: 3, done: 0 }));
-    assert_eq!((error.trouble.clone(), error.class()), (Trouble::Policy, Class::Bad));
+    assert_eq!((error.trouble.clone(), error.told()), (Trouble::Policy, Told::Malformed));
     assert_eq!(error.to_string(), "/d/c → /d/cc: there is no such conflict policy (item 3 of 3; 0 of them were done)");
     assert_eq!(desk.tree(), entries("a=1 b=2 c=3"));
 
     std::fs::write(desk.drive().join("bb"), "4").unwrap();
     let error = desk.perform(FilesRequest::Move(items(["REJECT"; 3]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 1, of: 3, done: 1 }));
-    assert_eq!((error.trouble.clone(), error.class().status()), (Trouble::Exists, 409));
+    assert_eq!((error.trouble.clone(), error.told().number()), (Trouble::Exists, 409));
     assert_eq!(desk.tree(), entries("aa=1 b=2 bb=4 c=3"));
 
     let three = FilesRequest::CreateFolder(
@@ -173,7 +174,7 @@ fn what_the_system_denies() {
     let desk = Desk::new("");
     let files = Files::new(Drives::new([("d".to_owned(), PathBuf::from("/sys"))]).unwrap());
     let error = desk.runtime.block_on(files.perform(folder("n", ""))).unwrap_err();
-    assert_eq!((error.trouble.clone(), error.class().status()), (Trouble::Denied, 403));
+    assert_eq!((error.trouble.clone(), error.told().number()), (Trouble::Denied, 403));
 }
 
 /// File systems without `RENAME_NOREPLACE` and `RENAME_EXCHANGE`, like NFS.

@@ -63,7 +63,7 @@ fn too_much_under_way() {
             files.perform(copy("a", "c", "RENAME")).await.unwrap();
         }
         let error = files.perform(copy("a", "c", "RENAME")).await.unwrap_err();
-        assert_eq!((error.class().status(), error.trouble), (429, Trouble::Busy));
+        assert_eq!((error.told().number(), error.trouble), (429, Trouble::Busy));
         assert!(files.perform(FilesRequest::Browse(browse(""))).await.is_ok());
     });
     assert_eq!(desk.tree().len(), 65);

@@ -1,0 +1,209 @@
+//! The table of answers (design, section 8): what the sender of a request that is not done is told, by all three processes.
+//!
+//! One row a kind: status, `errorCode`, and a sentence that says nothing of anybody else (V61). Nothing here knows a reason:
+//! those are in the log.
+
+use bytes::Bytes;
+use countersign_keys::verify::Class;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use http_body_util::Full;
+use serde::Serialize;
+
+use super::http::{BodyError, Reply};
+
+/// What a sender is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Told {
+    /// The request is no sentence, or asks for something impossible.
+    Malformed,
+    /// Its body is longer than is read.
+    BodyTooLong,
+    /// Its head, or one header.
+    HeadTooLong,
+    /// Core's token is missing or bad.
+    Unauthorised,
+    /// There, and not for the sender.
+    Forbidden,
+    /// There, and another user's.
+    NotYours,
+    /// The account can have no instance and no keys.
+    AccountRefused,
+    /// The UCloud user is another account's.
+    OfAnotherAccount,
+    /// In no table, or nothing of the kind.
+    NotFound,
+    /// Not as things stand.
+    Conflict,
+    /// The account or the user is connected to another.
+    MappedOtherwise,
+    /// A key that cannot be used.
+    KeyRefused,
+    /// A key that is there already.
+    KeyExists,
+    /// Nothing can come of the connection that was begun.
+    TicketDead,
+    /// The disk or the quota is full. Not 507, the text of which UCloud hides from the user.
+    NoSpace,
+    /// Too many of something; not 503, after which UCloud launches the instance again.
+    TooMany,
+    /// Permitted, but the user has no instance: UCloud then asks for one and repeats the request.
+    NoInstance,
+    /// A user's call without an intent.
+    IntentRequired,
+    /// Unknown user, unknown key, bad signature, wrong parameters: one answer for all.
+    IntentInvalid,
+    /// Not in its window.
+    IntentStale,
+    /// Used before.
+    IntentReplayed,
+    /// A passkey is needed as well.
+    IntentStepUp,
+    /// The disk or the kernel failed at the user's work.
+    Failed,
+    /// The request went out and no answer came. Not 503: UCloud would repeat what may have been done.
+    NoAnswer,
+    /// Our side broke, and nothing was done.
+    Unavailable,
+}
+
+/// The body of every answer that is an error; `Refused` is how it is read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    status_code: u16,
+    why: &'a str,
+    error_code: &'a str,
+}
+
+impl Told {
+    /// The table.
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (400, "BAD_REQUEST", "the request is malformed"),
+            Self::Unauthorised => (401, "UNAUTHORIZED", "a valid token of UCloud is needed"),
+            Self::Forbidden => (403, "FORBIDDEN", "this is not for you"),
+            Self::NotYours => (403, "NOT_YOURS", "that is not yours"),
+            Self::AccountRefused => (403, "ACCOUNT_REFUSED", "this account cannot be connected"),
+            Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
+            Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
+            Self::Conflict => (409, "CONFLICT", "not as things stand"),
+            Self::MappedOtherwise => (409, "MAPPED_OTHERWISE", "the account or the user is connected to another"),
+            Self::KeyExists => (409, "KEY_REFUSED", "this key is there already"),
+            Self::TicketDead => (409, "TICKET_DEAD", "nothing can come of this connection any more"),
+            Self::KeyRefused => (400, "KEY_REFUSED", "this key cannot be used"),
+            Self::BodyTooLong => (413, "BAD_REQUEST", "the body is too long"),
+            Self::NoSpace => (413, "NO_SPACE", "there is not enough space"),
+            Self::TooMany => (429, "TOO_MANY", "too many requests; try again in a moment"),
+            Self::HeadTooLong => (431, "BAD_REQUEST", "the head is too long"),
+            Self::NoInstance => (449, "NO_INSTANCE", "the user has no running instance"),
+            Self::IntentRequired => (482, "INTENT_REQUIRED", "the user has to sign this request"),
+            Self::IntentInvalid => (482, "INTENT_INVALID", "the user's signature is not valid for this request"),
+            Self::IntentStale => (482, "INTENT_STALE", "the user's signature is too old or too new"),
+            Self::IntentReplayed => (482, "INTENT_REPLAYED", "the user's signature has been used already"),
+            Self::IntentStepUp => (482, "INTENT_STEP_UP", "this request needs the user's passkey as well"),
+            Self::Failed => (500, "FAILURE", "the system failed"),
+            Self::NoAnswer => (502, "UNAVAILABLE", "the request was passed on, and no answer came back"),
+            Self::Unavailable => (503, "UNAVAILABLE", "the provider cannot answer at the moment"),
+        }
+    }
+
+    /// The status, as a number.
+    pub(crate) const fn number(self) -> u16 {
+        self.row().0
+    }
+
+    /// The status. HTTP has no name for 449 and 482, and allows every number of three digits.
+    pub(crate) fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.number()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// The kind, for programs.
+    pub(crate) const fn code(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The sentence, for people, where nothing better is known.
+    pub(crate) const fn why(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Whether it is our failure and not the sender's.
+    pub(crate) const fn is_failure(self) -> bool {
+        self.number() >= 500
+    }
+
+    /// The body of the answer, with a sentence of its own.
+    pub(crate) fn body(self, why: &str) -> Bytes {
+        let (status_code, error_code, _) = self.row();
+        // A struct of a number and two strings is always JSON.
+        serde_json::to_vec(&Body { status_code, why, error_code }).map(Bytes::from).unwrap_or_default()
+    }
+
+    /// The answer, with a sentence of its own.
+    pub(crate) fn reply_with(self, why: &str) -> Reply {
+        let mut reply = Response::new(Full::new(self.body(why)));
+        *reply.status_mut() = self.status();
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        reply
+    }
+
+    /// The answer.
+    pub(crate) fn reply(self) -> Reply {
+        self.reply_with(self.why())
+    }
+}
+
+impl From<Class> for Told {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Malformed => Self::Malformed,
+            Class::HeadTooLong => Self::HeadTooLong,
+            Class::Unauthorised => Self::Unauthorised,
+            Class::NotFound => Self::NotFound,
+            Class::IntentRequired => Self::IntentRequired,
+            Class::IntentInvalid => Self::IntentInvalid,
+            Class::IntentStale => Self::IntentStale,
+            Class::IntentReplayed => Self::IntentReplayed,
+            Class::IntentStepUp => Self::IntentStepUp,
+            Class::OurFailure => Self::Unavailable,
+        }
+    }
+}
+
+impl From<&BodyError> for Told {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::BodyTooLong,
+            BodyError::Broken | BodyError::Slow => Self::Malformed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::ipc::messages::Refused;
+
+    #[test]
+    fn the_body_is_what_every_process_reads_as_a_refusal() {
+        let check = |told: Told, why: &str, want: (u16, &str)| {
+            let refused: Refused = serde_json::from_slice(&told.body(why)).unwrap();
+            assert_eq!((refused.status_code, refused.error_code.as_str(), refused.why.as_str()), (want.0, want.1, why));
+            assert_eq!(told.status().as_u16(), want.0, "{told:?}");
+        };
+        check(Told::NoInstance, "none", (449, "NO_INSTANCE"));
+        check(Told::IntentInvalid, "a \"quoted\"\nword", (482, "INTENT_INVALID"));
+        check(Told::Unavailable, "", (503, "UNAVAILABLE"));
+    }
+
+    #[test]
+    fn v61_what_is_wrong_with_an_intent_is_no_part_of_its_class() {
+        assert_eq!(Told::from(Class::IntentInvalid), Told::IntentInvalid);
+        assert!(!Told::from(Class::IntentInvalid).is_failure());
+        assert!(Told::from(Class::OurFailure).is_failure());
+    }
+}
