@@ -1,0 +1,23 @@
+// What the browser's modules sign, for the crate to verify (keys/tests/browser.rs):
+//
+//     node tests/web/sample.mjs > keys/tests/vectors/browser.json
+
+import "./webcrypto.mjs";
+import { encode } from "../../web/js/base64url.js";
+import { enrolmentProof, makeKeyPair, publicJwk } from "../../web/js/enrolment.js";
+import { signIntent } from "../../web/js/intent.js";
+
+const origin = "https://hpc.example.org";
+const username = "Ælice#1234";
+const now = 1_800_000_000;
+const kid = encode(new TextEncoder().encode("sixteen bytes id"));
+const ticket = encode(new Uint8Array(32).fill(7));
+const nonce = "the provider's nonce";
+const items = [{ id: "/1/Ælice's file.txt" }, { id: "/1/photo\u202egnp.exe" }];
+const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }] };
+
+const { privateKey, publicKey } = await makeKeyPair();
+const intent = await signIntent({ kid, alg: "ES256", privateKey }, { origin, username, project: "3f1d5a0e-Å", row, items, now });
+const proof = await enrolmentProof(privateKey, { origin, ticket, username, nonce });
+const sample = { origin, username, now, kid, ticket, nonce, items, jwk: await publicJwk(publicKey), intent, proof };
+process.stdout.write(`${JSON.stringify(sample, null, 2)}\n`);

@@ -1,0 +1,30 @@
+// The table of calls is read strictly: whatever this code does not know it cannot describe.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { UnreadableTable, readTable } from "../../web/js/table.js";
+
+const row = { call: "files.trash", items: "bulk", class: "danger", bound: [{ name: "id", at: ["/id"], kind: "plain" }] };
+
+test("rows are known by their call", () => {
+  const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
+  assert.deepEqual(table.get("files.trash"), {
+    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }],
+  });
+  assert.equal(table.get("keys.list")?.from, "user");
+  assert.equal(table.get("files.move"), undefined);
+});
+
+test("what is not known is refused", () => {
+  const check = (table) => assert.throws(() => readTable(table), UnreadableTable, JSON.stringify(table));
+  check({});
+  check([null]);
+  check([{ ...row, call: 7 }]);
+  check([row, row]);
+  check([{ ...row, class: "harmless" }]);
+  check([{ ...row, items: "some" }]);
+  check([{ ...row, from: "anybody" }]);
+  check([{ ...row, bound: null }]);
+  check([{ ...row, bound: [{ name: "id", kind: "loose" }] }]);
+  check([{ ...row, bound: [{ kind: "plain" }] }]);
+});

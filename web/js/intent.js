@@ -1,0 +1,74 @@
+// The signed intent, version 2 (protocol, section 2): this call, with these parameters, at this provider, for a minute at most.
+
+import { encode } from "./base64url.js";
+import { BadParameters, digest } from "./digest.js";
+import { sign } from "./jws.js";
+
+/** @typedef {import("./jws.js").SigningKey} SigningKey */
+/** @typedef {import("./table.js").Row} Row */
+
+/** Most items that one intent covers. */
+export const ITEMS_MAX = 1000;
+
+/** Longest intent that fits into a request's header, in characters. A deposit may be longer. */
+export const HEADER_MAX = 16 * 1024;
+
+/** How long an intent lives if nobody has to be asked anything, in seconds: half of what providers allow. */
+export const LIFETIME_S = 30;
+
+/** Random bytes of a `jti`. */
+const JTI_BYTES = 16;
+
+/** Longest project id, in bytes of UTF-8. */
+const PROJECT_MAX = 128;
+
+/**
+ * What one intent says.
+ * @typedef {object} Statement
+ * @property {string} origin the provider's
+ * @property {string} username the key's owner
+ * @property {string | null} project
+ * @property {Row} row
+ * @property {unknown[]} items
+ * @property {number} now seconds since 1970
+ * @property {number} [lifetime] seconds
+ */
+
+/**
+ * The claims, all of them.
+ * @param {Statement} statement
+ */
+export async function claims({ origin, username, project, row, items, now, lifetime = LIFETIME_S }) {
+  if (items.length < 1 || items.length > ITEMS_MAX) throw new BadParameters(`${row.call}: 1 to ${ITEMS_MAX} items`);
+  if (row.items === "whole" && items.length !== 1) throw new BadParameters(`${row.call} has one item`);
+  const iat = Math.floor(now);
+  return {
+    aud: origin,
+    username,
+    project: checkedProject(project),
+    call: row.call,
+    iat,
+    exp: iat + lifetime,
+    jti: encode(crypto.getRandomValues(new Uint8Array(JTI_BYTES))),
+    params: await Promise.all(items.map((item) => digest(row, item))),
+  };
+}
+
+/**
+ * Signs a statement.
+ * @param {SigningKey} key
+ * @param {Statement} statement
+ */
+export async function signIntent(key, statement) {
+  return sign(key.privateKey, { alg: key.alg, kid: key.kid, typ: "ucloud-intent+jwt" }, await claims(statement));
+}
+
+/** @param {unknown} project */
+function checkedProject(project) {
+  if (project === null || project === undefined) return null;
+  const isName = typeof project === "string" && project !== "" && !/[\p{Control}\p{Surrogate}]/u.test(project);
+  if (!isName || new TextEncoder().encode(project).length > PROJECT_MAX) {
+    throw new BadParameters("the project is a short text, or null");
+  }
+  return project;
+}
