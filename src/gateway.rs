@@ -4,6 +4,7 @@
 //! (P3). Without the server it ends: what cannot be revoked must not be served (P6, P8).
 
 mod admit;
+mod assets;
 mod body;
 mod catalogue;
 mod control;
@@ -11,11 +12,13 @@ mod cors;
 mod crowd;
 mod deposits;
 mod directory;
+mod document;
 mod fair;
 mod forward;
 mod head;
 mod ingress;
 mod listen;
+mod pages;
 mod patience;
 mod public;
 mod refusal;
@@ -57,6 +60,7 @@ use self::directory::Directory;
 use self::fair::Fair;
 use self::ingress::Ingress;
 use self::listen::{Door, Places};
+use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
@@ -121,6 +125,9 @@ pub(crate) enum GatewayFailure {
     /// The table of calls cannot be written.
     #[error("the table of calls cannot be written")]
     Catalogue(#[from] serde_json::Error),
+    /// A page cannot be rendered.
+    #[error("a page cannot be rendered")]
+    Page(#[from] askama::Error),
     /// A directory or file of ours.
     #[error("{path} cannot be used")]
     File {
@@ -266,6 +273,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         fair: Fair::default(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls)?,
+        pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
         ids: RequestIds::new()?,
     })
 }

@@ -350,6 +350,10 @@ impl ServiceCall {
 pub enum PublicCall {
     /// The connection page.
     ConnectPage,
+    /// The page that shows a user's keys.
+    KeysPage,
+    /// The signer's window.
+    SignerPage,
     /// What a ticket is for.
     ConnectDescribe,
     /// Offers a key.
@@ -366,8 +370,10 @@ pub enum PublicCall {
 
 impl PublicCall {
     /// Every public call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 7] = [
+    pub const ALL: [(Self, Method, &'static str); 9] = [
         (Self::ConnectPage, Method::Get, "connect"),
+        (Self::KeysPage, Method::Get, "keys"),
+        (Self::SignerPage, Method::Get, "signer"),
         (Self::ConnectDescribe, Method::Post, "connect/describe"),
         (Self::ConnectOffer, Method::Post, "connect/offer"),
         (Self::ConnectStatus, Method::Post, "connect/status"),

@@ -45,6 +45,10 @@ impl Ingress {
         if head.method == http::Method::OPTIONS {
             return self.preflight(head, client, id, known);
         }
+        // The same for everybody: nothing is decided that the log would have to keep.
+        if let Some(asset) = self.pages.asset(&head.method, &head.uri, &head.headers) {
+            return Ok(asset);
+        }
         match self.route(head)? {
             Route::Public(call) => self.public(*call, head, body, client, id, known).await,
             Route::Private(lane) => match self.authenticated(head, lane)? {

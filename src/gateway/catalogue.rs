@@ -2,41 +2,29 @@
 //!
 //! Written once, at start-up, from the very table that judges requests, so that signer and gateway cannot differ.
 
-use bytes::Bytes;
 use countersign_keys::call::CallTable;
-use countersign_keys::jws::sha256;
-use http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_NONE_MATCH};
-use http::{HeaderValue, header};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, HeaderMap};
 
-use super::respond::{self, Answer};
+use super::document::Document;
+use super::respond::Answer;
 
-/// The table and its name for caches.
+/// The table, written.
 #[derive(Clone, Debug)]
-pub(super) struct Catalogue {
-    content: Bytes,
-    tag: HeaderValue,
-}
+pub(super) struct Catalogue(Document);
 
 impl Catalogue {
     /// Writes the table.
     pub(super) fn new(calls: &CallTable) -> Result<Self, serde_json::Error> {
         let rows: Vec<_> = calls.specs().collect();
-        let content = serde_json::to_vec(&rows)?;
-        let digest = sha256(&[&content]);
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let tag = HeaderValue::from_str(&format!("\"{name}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-        Ok(Self { content: Bytes::from(content), tag })
+        Ok(Self(Document::new(serde_json::to_vec(&rows)?, "application/json")))
     }
 
     /// The table, or that the client has it.
-    pub(super) fn answer(&self, headers: &HeaderMap) -> Answer {
-        let known = headers.get(IF_NONE_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
-        let is_known = known.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|tag| tag == self.tag.as_bytes());
-        let mut answer = if is_known { respond::unchanged() } else { respond::document(self.content.clone()) };
-        let headers: &mut header::HeaderMap = answer.headers_mut();
-        headers.insert(ETAG, self.tag.clone());
+    pub(super) fn answer(&self, asked: &HeaderMap) -> Answer {
+        let mut answer = self.0.answer(asked);
         // Asked for anew each time, so that a site's new row is known at once; the answer is mostly "unchanged".
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer
     }
 }
@@ -50,16 +38,11 @@ mod tests {
     use countersign_keys::identity::ProviderId;
 
     #[test]
-    fn the_table_is_written_whole_and_known_by_its_tag() {
+    fn the_table_is_written_whole() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         let catalogue = Catalogue::new(&calls).unwrap();
-        let rows: Vec<RowSpec> = serde_json::from_slice(&catalogue.content).unwrap();
+        let rows: Vec<RowSpec> = serde_json::from_slice(catalogue.0.content()).unwrap();
         assert_eq!(rows.len(), calls.rows().len());
-        let mut headers = HeaderMap::new();
-        assert_eq!(catalogue.answer(&headers).status(), 200);
-        headers.insert(IF_NONE_MATCH, catalogue.tag.clone());
-        assert_eq!(catalogue.answer(&headers).status(), 304);
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"other\""));
-        assert_eq!(catalogue.answer(&headers).status(), 200);
+        assert_eq!(catalogue.answer(&HeaderMap::new()).headers()["cache-control"], "no-cache");
     }
 }

@@ -90,7 +90,7 @@ impl Admitted {
 
 /// Caches between us and the browser must not give one page's answer to another.
 pub(super) fn vary(headers: &mut HeaderMap) {
-    headers.insert(VARY, HeaderValue::from_static("origin"));
+    headers.append(VARY, HeaderValue::from_static("origin"));
 }
 
 #[cfg(test)]

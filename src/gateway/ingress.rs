@@ -24,6 +24,7 @@ use super::crowd::Crowd;
 use super::deposits::Deposits;
 use super::directory::Directory;
 use super::fair::Fair;
+use super::pages::Pages;
 use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
 use super::respond::{self, Answer, Transport};
@@ -55,6 +56,7 @@ pub(super) struct Ingress {
     pub(super) fair: Fair,
     pub(super) cors: Cors,
     pub(super) catalogue: Catalogue,
+    pub(super) pages: Pages,
     pub(super) ids: RequestIds,
 }
 

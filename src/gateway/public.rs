@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
+use super::pages::Page;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
@@ -53,8 +54,10 @@ impl Ingress {
                 let body = self.bodies.read(head, body, DEPOSIT_MAX).await?;
                 self.deposit(&body.bytes, id, known).await
             }
-            PublicCall::ConnectPage
-            | PublicCall::ConnectDescribe
+            PublicCall::ConnectPage => self.page(Page::Connect, head, id, known),
+            PublicCall::KeysPage => self.page(Page::Keys, head, id, known),
+            PublicCall::SignerPage => self.page(Page::Signer, head, id, known),
+            PublicCall::ConnectDescribe
             | PublicCall::ConnectOffer
             | PublicCall::ConnectStatus
             | PublicCall::ConnectProbe => {
@@ -71,6 +74,11 @@ impl Ingress {
                 Ok(respond::forwarded(answer))
             }
         }
+    }
+
+    fn page(&self, page: Page, head: &Parts, id: &RequestId, known: &Known) -> Result<Answer, Refusal> {
+        self.record(Verdict::Forward, id, known)?;
+        Ok(self.pages.page(page, &head.headers))
     }
 
     /// Answers a browser that asks before its page may.

@@ -182,8 +182,10 @@ pub(super) fn empty() -> Answer {
 }
 
 /// A document that the client may keep.
-pub(super) fn document(content: Bytes) -> Answer {
-    json(StatusCode::OK, content)
+pub(super) fn document(content: Bytes, content_type: HeaderValue) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(content));
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
 }
 
 /// The client has the document.

@@ -10,6 +10,7 @@ mod corpus;
 mod deposit;
 mod lanes;
 mod over_tls;
+mod served;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,7 @@ use super::directory::Directory;
 use super::fair::Fair;
 use super::ingress::Ingress;
 use super::listen::{self, Door, Places};
+use super::pages::Pages;
 use super::request_id::RequestIds;
 use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
@@ -185,6 +187,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         fair: Fair::default(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         catalogue: Catalogue::new(&calls).unwrap(),
+        pages: Pages::new(&provider, &Origin::parse(ORIGIN).unwrap(), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         provider,
         calls,

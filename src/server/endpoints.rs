@@ -11,11 +11,8 @@ use countersign_keys::core_token::Authenticated;
 use countersign_keys::identity::Uid;
 use countersign_keys::request::{INTENT_MAX, Presented};
 use countersign_keys::verify::Rejection;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::Full;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,10 +54,6 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// The longest of these that is shown, in bytes: an IPv6 address with its port and zone.
 const SHOWN_MAX: usize = 80;
-
-/// What stands at the connection page's address until there is a page.
-const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Countersign</title><h1>Connecting to this provider</h1>\
-<p>Log in to the computing centre and run <code>countersign connect start USERNAME</code>.</p>";
 
 /// Answers everybody on this machine.
 pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener) {
@@ -224,9 +217,6 @@ async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
 }
 
 async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incoming>) -> Reply {
-    if call == PublicCall::ConnectPage {
-        return connection_page();
-    }
     let address = client_address(request.headers());
     let request_id = shown(request.headers(), REQUEST_ID);
     let place = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
@@ -238,9 +228,11 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
             PublicCall::ConnectStatus => page::status(server, &body).await,
             PublicCall::ConnectProbe => page::probe(server, &body, &deed),
             // The gateway answers these itself.
-            PublicCall::ConnectPage | PublicCall::DepositIntent | PublicCall::Calls => {
-                Err(rejected(&Rejection::NoSuchCall))
-            }
+            PublicCall::ConnectPage
+            | PublicCall::KeysPage
+            | PublicCall::SignerPage
+            | PublicCall::DepositIntent
+            | PublicCall::Calls => Err(rejected(&Rejection::NoSuchCall)),
         },
         Err(error) => Err(error.into()),
     };
@@ -286,22 +278,6 @@ fn rejected(rejection: &Rejection) -> Refusal {
     tracing::info!(reason = %rejection, "rejected");
     let told = Told::from(rejection.class());
     Refusal::new(told, told.why())
-}
-
-fn connection_page() -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from_static(PAGE.as_bytes())));
-    let headers = reply.headers_mut();
-    for (name, value) in [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    reply
 }
 
 /// Where a request came from, as the gateway says.

@@ -1,0 +1,135 @@
+//! The scripts and styles that the pages load, compiled into the program: no file is looked for when one is asked for.
+//!
+//! A file is served if it stands in this list, and a test sees to it that every file of `web/js` and `web/css` does. All of them stand
+//! below one hash of everything, so that modules import each other by relative paths and caches may keep them for good.
+
+use std::collections::HashMap;
+
+use countersign_keys::identity::ProviderId;
+use countersign_keys::jws::sha256;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName};
+use http::{HeaderValue, Method};
+
+use super::document::{Document, name_of};
+use super::respond::Answer;
+
+/// A year, which is as long as caches keep anything. Other content has another address.
+const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// For whoever opens one as a page: it is none.
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// Only pages of our own may load them.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => {
+        [$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $path)).as_slice())),*]
+    };
+}
+
+/// Every file, by its path below `web/`.
+const FILES: &[(&str, &[u8])] = &files!["css/style.css", "js/connect.js", "js/keys.js", "js/signer.js"];
+
+/// What is served, by its whole path.
+#[derive(Clone, Debug)]
+pub(super) struct Assets {
+    folder: String,
+    by_path: HashMap<String, Document>,
+}
+
+impl Assets {
+    /// All files, below the hash of all.
+    pub(super) fn new(provider: &ProviderId) -> Self {
+        let folder = format!("/ucloud/{provider}/web/{}", name_of(&hash_of(FILES)));
+        let documents = FILES
+            .iter()
+            .map(|(path, content)| (format!("{folder}/{path}"), Document::new(content.to_vec(), content_type(path))));
+        Self { by_path: documents.collect(), folder }
+    }
+
+    /// The path in front of `js/…` and `css/…`.
+    pub(super) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The answer to a request for one of them; anything else is not theirs to answer. The path has to be exactly the one that
+    /// stands in a page: nothing is decoded or folded.
+    pub(super) fn answer(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
+        let document = self.by_path.get(target.path()).filter(|_| method == Method::GET && target.query().is_none())?;
+        let mut answer = document.answer(asked);
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, FOR_GOOD);
+        headers.insert(CONTENT_SECURITY_POLICY, NO_PAGE);
+        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+        Some(answer)
+    }
+}
+
+/// Over every path and content, each behind its length.
+fn hash_of(files: &[(&str, &[u8])]) -> [u8; 32] {
+    let digests: Vec<u8> =
+        files.iter().flat_map(|(path, content)| [sha256(&[path.as_bytes()]), sha256(&[content])]).flatten().collect();
+    sha256(&[&digests])
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("woff2") => "font/woff2",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn files_below(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files_below(&path, found);
+            } else {
+                let web = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web"));
+                found.insert(path.strip_prefix(web).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_pages_is_in_the_list() {
+        let mut there = BTreeSet::new();
+        for folder in ["js", "css"] {
+            files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web").join(folder), &mut there);
+        }
+        let listed: BTreeSet<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(listed, there, "left: the list in this file; right: what stands in web/js and web/css");
+        for path in &listed {
+            assert_ne!(content_type(path), "application/octet-stream", "{path}: what is it?");
+            let is_plain =
+                path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.'));
+            assert!(is_plain, "{path}: the gateway takes no such path");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_that_of_every_path_and_content() {
+        let check = |other: &[(&str, &[u8])], is_same: bool| {
+            let one: &[(&str, &[u8])] = &[("js/a.js", b"a"), ("js/b.js", b"b")];
+            assert_eq!(hash_of(one) == hash_of(other), is_same, "{other:?}");
+        };
+        check(&[("js/a.js", b"a"), ("js/b.js", b"b")], true);
+        check(&[("js/a.js", b"a"), ("js/b.js", b"c")], false);
+        check(&[("js/a.js", b"a"), ("js/c.js", b"b")], false);
+        check(&[("js/a.js", b"a")], false);
+        check(&[("js/a.js", b"aj"), ("s/b.js", b"b")], false);
+    }
+}

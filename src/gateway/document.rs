@@ -1,0 +1,175 @@
+//! A document that does not change while the gateway runs: its bytes, its names for caches, and how it is asked for.
+//!
+//! It is compressed once, when it is made. Each form has an entity tag of its own; whoever names it is told that nothing changed.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use countersign_keys::jws::sha256;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, VARY};
+
+use super::respond::{self, Answer};
+
+/// Shorter documents are not compressed, in bytes: they fit one packet as they are.
+const COMPRESSED_MIN: usize = 1_024;
+
+/// A document in its forms.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    content_type: HeaderValue,
+    plain: Form,
+    compressed: Option<Form>,
+}
+
+#[derive(Clone, Debug)]
+struct Form {
+    content: Bytes,
+    tag: HeaderValue,
+}
+
+impl Document {
+    /// Makes the document's forms and names.
+    pub(super) fn new(content: Vec<u8>, content_type: &'static str) -> Self {
+        let compressed =
+            compress(&content).map(|short| Form { tag: tag(&content, "-gzip"), content: Bytes::from(short) });
+        let plain = Form { tag: tag(&content, ""), content: Bytes::from(content) };
+        Self { content_type: HeaderValue::from_static(content_type), plain, compressed }
+    }
+
+    /// The document in the form that the client wants, or that the client has it.
+    pub(super) fn answer(&self, asked: &HeaderMap) -> Answer {
+        let compressed = self.compressed.as_ref().filter(|_| takes_gzip(asked));
+        let form = compressed.unwrap_or(&self.plain);
+        let mut answer = if knows(asked, &form.tag) {
+            respond::unchanged()
+        } else {
+            respond::document(form.content.clone(), self.content_type.clone())
+        };
+        let is_whole = answer.headers().contains_key(CONTENT_TYPE);
+        let headers = answer.headers_mut();
+        headers.insert(ETAG, form.tag.clone());
+        if self.compressed.is_some() {
+            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        if compressed.is_some() && is_whole {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        answer
+    }
+
+    /// Its bytes, uncompressed.
+    #[cfg(test)]
+    pub(super) fn content(&self) -> &[u8] {
+        &self.plain.content
+    }
+}
+
+/// The first half of a digest, in hexadecimal: enough of a name for what we ourselves have written.
+pub(super) fn name_of(digest: &[u8; 32]) -> String {
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tag(content: &[u8], form: &str) -> HeaderValue {
+    let text = format!("\"{}{form}\"", name_of(&sha256(&[content])));
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The document as gzip, if that is worth it.
+fn compress(content: &[u8]) -> Option<Vec<u8>> {
+    if content.len() < COMPRESSED_MIN {
+        return None;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).ok()?;
+    encoder.finish().ok().filter(|short| short.len() < content.len())
+}
+
+/// Whether `Accept-Encoding` has gzip, and not with the weight nought.
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let codings = asked.get_all(ACCEPT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.into_iter().any(|coding| {
+        let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip"));
+        is_gzip && !parts.any(|weight| matches!(weight, b"q=0" | b"q=0." | b"q=0.0" | b"q=0.00" | b"q=0.000"))
+    })
+}
+
+/// Whether `If-None-Match` names it; a proxy may have called the tag weak (RFC 9110 section 13.1.2).
+fn knows(asked: &HeaderMap, tag: &HeaderValue) -> bool {
+    let known = asked.get(IF_NONE_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
+    known.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|known| {
+        let known = known.strip_prefix(b"W/").unwrap_or(known);
+        known == tag.as_bytes() || known == b"*"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::gateway::respond::AnswerBody;
+    use std::io::Read as _;
+
+    fn ask(document: &Document, headers: &[(&'static str, &str)]) -> Answer {
+        let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()));
+        document.answer(&pairs.collect::<HeaderMap>())
+    }
+
+    fn content(answer: Answer) -> Bytes {
+        let AnswerBody::Whole(bytes) = answer.into_body() else { panic!("whole") };
+        bytes
+    }
+
+    #[test]
+    fn a_long_document_has_two_forms_and_two_names() {
+        let text = "let here = \"be text\";\n".repeat(100);
+        let document = Document::new(text.clone().into_bytes(), "text/javascript; charset=utf-8");
+        let plain = ask(&document, &[]);
+        let short = ask(&document, &[("accept-encoding", "br, GZIP;q=0.8")]);
+        for answer in [&plain, &short] {
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
+            assert_eq!(answer.headers()["vary"], "accept-encoding");
+        }
+        assert!(!plain.headers().contains_key("content-encoding"));
+        assert_eq!(short.headers()["content-encoding"], "gzip");
+        assert_ne!(plain.headers()["etag"], short.headers()["etag"]);
+        assert_eq!(content(plain), text);
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(content(short).as_ref()).read_to_string(&mut read).unwrap();
+        assert_eq!(read, text);
+        for refused in ["identity", "gzip;q=0", "br", "x-gzip2", ""] {
+            let answer = ask(&document, &[("accept-encoding", refused)]);
+            assert!(!answer.headers().contains_key("content-encoding"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_it_is_told_so() {
+        let document = Document::new(vec![b'a'; 2_000], "text/css; charset=utf-8");
+        let tag = ask(&document, &[]).headers()["etag"].to_str().unwrap().to_owned();
+        let short = ask(&document, &[("accept-encoding", "gzip")]).headers()["etag"].to_str().unwrap().to_owned();
+        let check = |known: &str, encoding: &str, want: u16| {
+            let answer = ask(&document, &[("if-none-match", known), ("accept-encoding", encoding)]);
+            assert_eq!(answer.status(), want, "{known}");
+            assert!(answer.headers().contains_key("etag"));
+            if want == 304 {
+                assert!(!answer.headers().contains_key("content-encoding"));
+                assert!(content(answer).is_empty());
+            }
+        };
+        check(&tag, "", 304);
+        check(&format!("W/{tag}"), "", 304);
+        check(&format!("\"other\" , {tag}"), "", 304);
+        check("*", "", 304);
+        check(&short, "gzip", 304);
+        check(&short, "", 200);
+        check(&tag, "gzip", 200);
+        check("\"other\"", "", 200);
+        check(tag.trim_matches('"'), "", 200);
+    }
+}

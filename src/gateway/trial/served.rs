@@ -1,0 +1,158 @@
+//! The pages and what they load, over real sockets: who is told what, and what is not found.
+
+use super::*;
+
+const PAGES: [(&str, &str); 3] = [("connect", "same-origin"), ("keys", "same-origin"), ("signer", "unsafe-none")];
+
+async fn get(trial: &Trial, path: &str, headers: &[(&str, &str)]) -> Answer {
+    trial.core.send_http(plain_request("GET", path, headers, "")).await.unwrap()
+}
+
+/// Every value of an attribute `name="…"` in a page.
+fn values<'h>(html: &'h str, name: &str) -> Vec<&'h str> {
+    let begin = format!("{name}=\"");
+    html.split(begin.as_str()).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_page_may_run_our_scripts_and_nothing_else() {
+    let trial = Trial::new().await;
+    for (page, opener_policy) in PAGES {
+        let answer = get(&trial, &format!("/ucloud/hpc/{page}"), &[]).await;
+        assert_eq!(answer.status, 200, "{page}");
+        let check = |name: &str, want: &str| assert_eq!(answer.header(name), want, "{page}: {name}");
+        check("content-type", "text/html; charset=utf-8");
+        check(
+            "content-security-policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+             trusted-types 'none'",
+        );
+        check("cross-origin-opener-policy", opener_policy);
+        check("cross-origin-resource-policy", "same-origin");
+        check("referrer-policy", "no-referrer");
+        check("x-content-type-options", "nosniff");
+        check("x-frame-options", "DENY");
+        check("cache-control", "no-cache");
+        check("access-control-allow-origin", "");
+        check("set-cookie", "");
+        let allowed: Vec<&str> = answer
+            .header("permissions-policy")
+            .split(", ")
+            .filter(|feature| !feature.ends_with("=()"))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|feature| feature.split('=').next().unwrap())
+            .collect();
+        assert_eq!(allowed, ["clipboard-write", "publickey-credentials-create", "publickey-credentials-get"], "{page}");
+    }
+    assert_eq!(trial.upstream_saw(), "", "the gateway serves them itself");
+}
+
+#[tokio::test]
+async fn whatever_a_page_names_is_ours_and_is_there() {
+    let trial = Trial::new().await;
+    for (page, _) in PAGES {
+        let html = String::from_utf8(get(&trial, &format!("/ucloud/hpc/{page}"), &[]).await.bytes.to_vec()).unwrap();
+        let lower = html.to_ascii_lowercase();
+        assert!(lower.starts_with("<!doctype html>"), "{page}");
+        for inline in
+            ["<style", " style=", " onload=", " onclick=", "javascript:", "<base", "<iframe", "<form", "http-equiv"]
+        {
+            assert!(!lower.contains(inline), "{page}: {inline}");
+        }
+        for script in lower.split("<script").skip(1) {
+            let (tag, rest) = script.split_once('>').unwrap();
+            assert!(
+                tag.contains(" src=") && rest.starts_with("</script>"),
+                "{page}: <script{tag}> has text of its own"
+            );
+        }
+        assert_eq!(values(&html, "data-provider"), ["hpc"]);
+        assert_eq!(values(&html, "data-origin"), [ORIGIN]);
+        assert_eq!(values(&html, "data-core-origin"), [CORE_ORIGIN]);
+        let loaded: Vec<&str> = [values(&html, " src"), values(&html, " href")].concat();
+        assert!(loaded.len() >= 2, "{page}: {loaded:?}");
+        for address in loaded.into_iter().filter(|address| !address.starts_with("data:") && !address.starts_with('#')) {
+            assert!(address.starts_with("/ucloud/hpc/"), "{page} names {address}");
+            let answer = get(&trial, address, &[]).await;
+            assert_eq!(answer.status, 200, "{page} names {address}");
+        }
+    }
+}
+
+/// An asset's path as a page has it.
+async fn an_asset(trial: &Trial) -> String {
+    let html = String::from_utf8(get(trial, "/ucloud/hpc/connect", &[]).await.bytes.to_vec()).unwrap();
+    (*values(&html, " src").first().unwrap()).to_owned()
+}
+
+#[tokio::test]
+async fn an_asset_may_be_kept_for_good_and_only_our_pages_load_it() {
+    let trial = Trial::new().await;
+    let path = an_asset(&trial).await;
+    let answer = get(&trial, &path, &[("origin", "https://evil.example")]).await;
+    let check = |name: &str, want: &str| assert_eq!(answer.header(name), want, "{name}");
+    check("content-type", "text/javascript; charset=utf-8");
+    check("cache-control", "public, max-age=31536000, immutable");
+    check("cross-origin-resource-policy", "same-origin");
+    check("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    check("x-content-type-options", "nosniff");
+    check("access-control-allow-origin", "");
+    let style = path.replace("js/connect.js", "css/style.css");
+    assert_eq!(get(&trial, &style, &[]).await.header("content-type"), "text/css; charset=utf-8");
+    let decisions = trial.decisions();
+    get(&trial, &path, &[]).await;
+    assert_eq!(trial.decisions(), decisions, "the same for everybody: no decision");
+}
+
+#[tokio::test]
+async fn whoever_has_a_page_or_asset_is_told_so() {
+    let trial = Trial::new().await;
+    for path in ["/ucloud/hpc/connect".to_owned(), "/ucloud/hpc/intent/calls.json".to_owned(), an_asset(&trial).await] {
+        let first = get(&trial, &path, &[]).await;
+        let again = get(&trial, &path, &[("if-none-match", first.header("etag"))]).await;
+        assert_eq!((again.status, again.bytes.len()), (304, 0), "{path}");
+        for name in ["etag", "cache-control", "content-security-policy"] {
+            assert_eq!(again.header(name), first.header(name), "{path}: {name}");
+        }
+        assert_eq!(get(&trial, &path, &[("if-none-match", "\"other\"")]).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_path_but_an_assets_own_leads_to_one() {
+    let trial = Trial::new().await;
+    let path = an_asset(&trial).await;
+    let folder = path.trim_end_matches("/js/connect.js");
+    let hash = folder.rsplit('/').next().unwrap();
+    assert_eq!(hash.len(), 32, "{folder}");
+    let tricks = [
+        (format!("{folder}/js/absent.js"), 404),
+        (format!("{folder}/js"), 404),
+        (folder.to_owned(), 404),
+        (format!("{folder}/"), 404),
+        (format!("{path}/"), 404),
+        (format!("{path}?v=1"), 404),
+        (path.replace("/js/", "//js/"), 404),
+        (path.replace(hash, &"0".repeat(32)), 404),
+        (path.replace(hash, &hash.to_uppercase()), 404),
+        (path.replace("/hpc/", "/other/"), 404),
+        (format!("{folder}/templates/base.html"), 404),
+        (format!("{folder}/js/../js/connect.js"), 400),
+        (format!("{folder}/js/..%2f..%2fCargo.toml"), 400),
+        (format!("{folder}/js/%63onnect.js"), 400),
+        (format!("{folder}/js/./connect.js"), 400),
+    ];
+    for (trick, want) in tricks {
+        let answer =
+            trial.raw(format!("GET {trick} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {want} ")), "{trick}: {answer}");
+        assert!(answer.contains("cache-control: no-store\r\n"), "{trick}: {answer}");
+    }
+    for method in ["POST", "HEAD", "DELETE", "PUT"] {
+        let answer = trial.core.send_http(plain_request(method, &path, &[], "")).await.unwrap();
+        assert_eq!(answer.status, 404, "{method}");
+    }
+    assert_eq!(trial.upstream_saw(), "");
+}
