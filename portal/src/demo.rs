@@ -2,8 +2,6 @@
 //! neighbour try. Every line is something that happened a moment ago.
 
 mod attacks;
-mod house;
-mod journal;
 mod screen;
 mod story;
 
@@ -11,14 +9,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use countersign_portal::CoreKeys;
 use countersign_portal::core::Control;
+use countersign_portal::site::Site;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::demo::house::House;
 use crate::demo::screen::Screen;
 use crate::demo::story::Story;
+use crate::house::{Accounts, Front, House, Plan};
+use crate::page::Pages;
+use crate::relay::Relay;
 use crate::trouble::{Doing as _, Trouble};
 
 /// How the demo is played.
@@ -35,15 +36,6 @@ pub(crate) struct Options {
     check: bool,
 }
 
-/// Whose account the users' instances run in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Accounts {
-    /// Each in the user's own: inside `tests/support/installation.sh`, as root.
-    Own,
-    /// All in the one account that runs the demo.
-    Shared,
-}
-
 /// Plays it.
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     let mut interrupted = signal(SignalKind::interrupt()).doing("signals")?;
@@ -52,12 +44,16 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
 
     let screen = Screen::new();
     let keys = Arc::new(CoreKeys::generate("hpc")?);
-    let control = Control::start(Arc::clone(&keys)).await?;
-    let mut house = House::build(options.accounts, &options.bin, &keys, &control)?;
+    let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
+    let door = Site::bind().await?;
+    let front = Front::Relay(door.local_addr().doing("a port for browsers")?.port());
+    let plan = Plan { accounts: options.accounts, program: &options.bin, front, step_up: &[] };
+    let house = Arc::new(House::build(&plan, &keys, &control)?);
+    let _relay = Relay::start(door, house.endpoint()?);
     let mut story = Story::new(screen, &keys, &control);
 
     let ended = tokio::select! {
-        told = play(&mut story, &mut house, options.check) => Some(told),
+        told = play(&mut story, &house, options.check) => Some(told),
         _ = interrupted.recv() => None,
         _ = terminated.recv() => None,
         _ = hung_up.recv() => None,
@@ -74,14 +70,15 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     }
 }
 
-async fn play(story: &mut Story<'_>, house: &mut House, check: bool) -> Result<(), Trouble> {
+async fn play(story: &mut Story<'_>, house: &Arc<House>, check: bool) -> Result<(), Trouble> {
     story.open(house).await?;
     story.connect(house).await?;
     story.work(house).await?;
     story.suffer(house).await?;
     story.sum_up();
     if !check {
-        story.keep_serving(house).await;
+        let pages = Pages::open(story.keys, story.control, house).await?;
+        story.keep_serving(house, &pages).await;
     }
     Ok(())
 }

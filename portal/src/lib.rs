@@ -1,6 +1,6 @@
 //! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for `./demo`.
 //!
-//! [`core`] is UCloud's Core, [`signer`] and [`enrol`] are what a user's browser does, [`malicious`] is what a
+//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`] and [`enrol`] are what a user's browser does, [`malicious`] is what a
 //! taken-over Core or a neighbour would try. Nothing here shares code with the product: where both sides must
 //! agree on a byte, two independent readings of the protocol meet, and a test fails if they differ.
 
@@ -12,6 +12,7 @@ pub mod jws;
 pub mod line;
 pub mod malicious;
 pub mod signer;
+pub mod site;
 
 pub use crate::certificate::TestCertificate;
 pub use crate::core::{Core, CoreKeys, Deed, Flavour, IntentForwarding, Request};

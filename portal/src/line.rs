@@ -88,7 +88,11 @@ impl Endpoint {
         Ok(answer)
     }
 
-    async fn open(&self) -> Result<Box<dyn Stream>, Fault> {
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where none comes about.
+    pub async fn open(&self) -> Result<Box<dyn Stream>, Fault> {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
         Ok(match &self.tls {
@@ -98,7 +102,8 @@ impl Endpoint {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Bytes both ways, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// What the provider answered, read to its end.

@@ -1,7 +1,12 @@
-//! The stand-in UCloud as a program: `core` for experiments, `demo` for `./demo`.
+//! The stand-in UCloud as a program: `core` for experiments, `demo` for `./demo`, `stage` for browsers.
 
 mod core_process;
 mod demo;
+mod house;
+mod journal;
+mod page;
+mod relay;
+mod stage;
 mod trouble;
 
 use std::io::Write as _;
@@ -24,6 +29,8 @@ enum Command {
     Core(core_process::Options),
     /// Plays the demo.
     Demo(demo::Options),
+    /// Serves a provider with its Core and its pages, and does what lines of JSON on its input say.
+    Stage(stage::Options),
     /// Tries to open a Unix socket, as whoever runs it, and says how it went: status 0 if it opened.
     Knock {
         /// The socket.
@@ -37,6 +44,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Core(options) => core_process::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::run(options).await,
+        Command::Stage(options) => stage::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Knock { socket } => Ok(knock(&socket)),
     };
     outcome.unwrap_or_else(|trouble| {

@@ -4,11 +4,10 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, jws, now};
 
 /// More than any body that a provider sends here.
@@ -43,7 +43,6 @@ pub enum Outage {
 }
 
 /// Core's control endpoints on a loop-back port; gone when dropped.
-#[derive(Debug)]
 pub struct Control {
     address: SocketAddr,
     refresh_token: String,
@@ -51,14 +50,21 @@ pub struct Control {
     accepting: JoinHandle<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     keys: Arc<CoreKeys>,
     refresh_token: String,
+    /// What else is served here: Core's own pages.
+    pages: OnceLock<Pages>,
     outage: Mutex<Outage>,
     /// Tokens given out; few, and they end with the process.
     tokens: Mutex<Vec<String>>,
     calls: watch::Sender<Vec<ControlCall>>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Control({})", self.address)
+    }
 }
 
 impl Control {
@@ -88,6 +94,7 @@ impl Control {
         let shared = Arc::new(Shared {
             keys,
             refresh_token: refresh_token.clone(),
+            pages: OnceLock::new(),
             outage: Mutex::new(Outage::None),
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
@@ -112,6 +119,11 @@ impl Control {
     #[must_use]
     pub fn refresh_token(&self) -> &str {
         &self.refresh_token
+    }
+
+    /// Serves Core's pages at this origin too: whatever is none of the calls above. Once.
+    pub fn serve(&self, pages: Pages) {
+        let _the_first_ones_stay = self.shared.pages.set(pages);
     }
 
     /// Breaks Core, or mends it.
@@ -164,7 +176,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 impl Shared {
-    async fn answer(&self, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: http::Request<Incoming>) -> Response<Body> {
         if self.is_out() {
             return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
         }
@@ -172,7 +184,8 @@ impl Shared {
         let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
             return reply(StatusCode::BAD_REQUEST, &json!({"why": "Unreadable"}));
         };
-        let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
+        let bytes = body.to_bytes();
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let bearer = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         match (parts.method.as_str(), parts.uri.path()) {
             ("POST", "/auth/providers/refresh") => self.refresh(&body),
@@ -182,7 +195,10 @@ impl Shared {
             ("POST", "/api/providers/integration/control/clearConnection") => {
                 self.control(bearer, &body, ControlCall::Cleared)
             }
-            _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+            _ => match self.pages.get() {
+                Some(pages) => pages(http::Request::from_parts(parts, bytes)).await,
+                None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+            },
         }
     }
 
@@ -202,7 +218,7 @@ impl Shared {
         }
     }
 
-    fn refresh(&self, body: &Value) -> Response<Full<Bytes>> {
+    fn refresh(&self, body: &Value) -> Response<Body> {
         let asked = body.pointer("/items/0/refreshToken").and_then(Value::as_str);
         if asked != Some(self.refresh_token.as_str()) {
             return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
@@ -214,7 +230,7 @@ impl Shared {
         reply(StatusCode::OK, &json!({"responses": [{"accessToken": token, "csrfToken": ""}]}))
     }
 
-    fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Full<Bytes>> {
+    fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Body> {
         let known = |token: &str| {
             let holds = jws::read(token)
                 .ok()
@@ -233,11 +249,4 @@ impl Shared {
             }
         }
     }
-}
-
-fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    response
 }

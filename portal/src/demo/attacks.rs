@@ -9,10 +9,9 @@ use countersign_portal::{
 };
 use serde_json::json;
 
-use crate::demo::Accounts;
-use crate::demo::house::House;
-use crate::demo::journal::Journal;
 use crate::demo::story::{Story, User};
+use crate::house::{Accounts, House};
+use crate::journal::Journal;
 use crate::trouble::Trouble;
 
 /// What Core would like to have: a folder of its own making in somebody's home.
@@ -31,7 +30,7 @@ const NOT_FOUND: Want = (404, "NOT_FOUND");
 
 impl Story<'_> {
     /// Everything that must not work.
-    pub(crate) async fn suffer(&mut self, house: &mut House) -> Result<(), Trouble> {
+    pub(crate) async fn suffer(&mut self, house: &House) -> Result<(), Trouble> {
         self.screen.title("Core has been taken over: it holds its token, sees every intent, and sends what it likes");
         self.suffer_requests(house).await?;
         self.suffer_intents(house).await?;
@@ -107,7 +106,7 @@ impl Story<'_> {
     }
 
     /// Keys that are not the user's, or no longer.
-    async fn suffer_keys(&mut self, house: &mut House) -> Result<(), Trouble> {
+    async fn suffer_keys(&mut self, house: &House) -> Result<(), Trouble> {
         let redirect = self.core()?.connect("alice#1234").await?;
         let page = ConnectionPage::open(&redirect, house.endpoint()?)?;
         let mut cores = BrowserKey::make(Algorithm::Es256)?;

@@ -10,17 +10,14 @@ use countersign_portal::{
 };
 use serde_json::Value;
 
-use crate::demo::Accounts;
-use crate::demo::house::{House, Person};
 use crate::demo::screen::Screen;
+use crate::house::{Accounts, House, Person};
+use crate::page::Pages;
+use crate::stage::{new_core, wait_until_it_serves};
 use crate::trouble::{Doing as _, Trouble};
 
-/// How long the provider may take to serve.
-const START_MAX: Duration = Duration::from_secs(20);
 /// How long Core may wait to be told of a connection.
 const TOLD_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked for.
-const PAUSE: Duration = Duration::from_millis(25);
 
 /// A user with the key in their browser.
 pub(super) struct User {
@@ -31,7 +28,7 @@ pub(super) struct User {
 /// Everything that happens, and how it came out.
 pub(crate) struct Story<'s> {
     pub(super) screen: Screen,
-    pub(super) control: &'s Control,
+    pub(super) control: &'s Arc<Control>,
     pub(super) keys: &'s Arc<CoreKeys>,
     pub(super) core: Option<Core>,
     pub(super) users: Vec<User>,
@@ -42,7 +39,7 @@ pub(crate) struct Story<'s> {
 
 impl<'s> Story<'s> {
     /// Nothing has happened yet.
-    pub(crate) fn new(screen: Screen, keys: &'s Arc<CoreKeys>, control: &'s Control) -> Self {
+    pub(crate) fn new(screen: Screen, keys: &'s Arc<CoreKeys>, control: &'s Arc<Control>) -> Self {
         Self { screen, control, keys, core: None, users: Vec::new(), done: 0, refused: 0, wrong: Vec::new() }
     }
 
@@ -52,7 +49,7 @@ impl<'s> Story<'s> {
     }
 
     /// Starts the provider.
-    pub(crate) async fn open(&mut self, house: &mut House) -> Result<(), Trouble> {
+    pub(crate) async fn open(&mut self, house: &House) -> Result<(), Trouble> {
         self.screen.title("Countersign: a provider that Core cannot speak for");
         self.screen.note(match house.accounts() {
             Accounts::Own => "A real installation: accounts ucloud, alice, bob and mallory, instances started by sudo.",
@@ -60,25 +57,17 @@ impl<'s> Story<'s> {
         });
         self.screen.note(&format!("Files: {}", house.place()));
         self.did("stand-in Core", &self.control.origin(), "");
-        let begun = Instant::now();
         house.start_server()?;
-        let core = Core::new(Arc::clone(self.keys), house.endpoint()?).with_origin(&self.control.origin());
-        while !core.retrieve_manifest().await.is_ok_and(|answer| answer.is_ok()) {
-            if house.has_fallen() {
-                return Err(Trouble::new("the server has ended"));
-            }
-            if begun.elapsed() > START_MAX {
-                return Err(Trouble::new(format!("the gateway does not serve after {START_MAX:?}")));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        self.did("server, and gateway over TLS", &house.origin(), &format!("after {} ms", begun.elapsed().as_millis()));
+        let core = self.new_core(house)?;
+        let took = wait_until_it_serves(house, &core).await?;
+        let gateway = house.endpoint()?.origin();
+        self.did("server, and gateway over TLS", &gateway, &format!("after {} ms", took.as_millis()));
         self.core = Some(core);
         Ok(())
     }
 
     /// Connects Alice and Bob.
-    pub(crate) async fn connect(&mut self, house: &mut House) -> Result<(), Trouble> {
+    pub(crate) async fn connect(&mut self, house: &House) -> Result<(), Trouble> {
         self.screen.title("Both users connect, each with a key made a moment ago");
         for person in house.people().to_vec() {
             let key = self.connect_one(house, &person, Algorithm::Es256).await?;
@@ -90,7 +79,7 @@ impl<'s> Story<'s> {
     /// One connection: Core begins it, the browser offers a key, the user approves it at the centre.
     pub(super) async fn connect_one(
         &mut self,
-        house: &mut House,
+        house: &House,
         person: &Person,
         algorithm: Algorithm,
     ) -> Result<BrowserKey, Trouble> {
@@ -109,9 +98,7 @@ impl<'s> Story<'s> {
             return Err(Trouble::new(format!("connect approve: {said}")));
         }
         self.did(&format!("{}$ countersign connect approve", person.account), "approved", &code);
-        if !self.users.iter().any(|user| user.person.username == username) {
-            house.start_instance(person)?;
-        }
+        house.start_instance(person)?;
         page.status_after("offered").await?;
         expect(page.probe(&key, username).await?, "connect/probe")?;
         let told = ControlCall::Approved(username.to_owned());
@@ -183,10 +170,11 @@ impl<'s> Story<'s> {
     }
 
     /// Waits for ever.
-    pub(crate) async fn keep_serving(&self, house: &House) {
+    pub(crate) async fn keep_serving(&self, house: &House, pages: &Pages) {
         self.screen.title("Still serving; Ctrl-C ends it and leaves nothing behind");
         self.screen.note(&format!("gateway  {}", house.origin()));
         self.screen.note(&format!("Core     {}", self.control.origin()));
+        self.screen.note(&format!("desk     {}", pages.desk_origin()));
         std::future::pending::<()>().await;
     }
 
@@ -197,7 +185,7 @@ impl<'s> Story<'s> {
     }
 
     pub(super) fn new_core(&self, house: &House) -> Result<Core, Trouble> {
-        Ok(Core::new(Arc::clone(self.keys), house.endpoint()?).with_origin(&self.control.origin()))
+        new_core(self.keys, self.control, house)
     }
 
     pub(super) fn pair(&self) -> Result<[&User; 2], Trouble> {

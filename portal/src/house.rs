@@ -1,23 +1,24 @@
-//! The computing centre of the demo: its files, its accounts and its processes.
+//! The computing centre of the demo and of the stage: its files, its accounts and its processes.
 //!
 //! With accounts of their own, this is what `tests/support/installation.sh` has installed in a namespace; with a
 //! shared one, all of it lies in one temporary directory. Either way it is gone afterwards.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use countersign_portal::core::Control;
 use countersign_portal::{CoreKeys, Endpoint, TestCertificate};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, User, chown};
 use tokio::process::{Child, Command};
 
-use crate::demo::Accounts;
-use crate::demo::journal::Journal;
+use crate::journal::Journal;
 use crate::trouble::{Doing as _, Trouble};
 
 /// The name in the provider's certificate.
@@ -28,6 +29,37 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// How much of the server's log is shown when it fails.
 const LAST_LINES: usize = 15;
+
+/// Whose account the users' instances run in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Accounts {
+    /// Each in the user's own: inside `tests/support/installation.sh`, as root.
+    Own,
+    /// All in the one account that runs this program.
+    Shared,
+}
+
+/// How browsers reach the gateway, which speaks TLS alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Front {
+    /// As they would anywhere: over TLS. They have to believe in this run's own authority.
+    Tls,
+    /// In clear text at this loop-back port, where [`crate::relay`] speaks TLS for them: every browser takes that for
+    /// a secure place, without being told of an authority.
+    Relay(u16),
+}
+
+/// What is built.
+pub(crate) struct Plan<'p> {
+    /// Whose accounts.
+    pub(crate) accounts: Accounts,
+    /// The program `countersign`.
+    pub(crate) program: &'p Path,
+    /// How browsers reach it.
+    pub(crate) front: Front,
+    /// Calls that need a passkey as well.
+    pub(crate) step_up: &'p [String],
+}
 
 /// A user of UCloud who has an account here.
 #[derive(Clone, Debug)]
@@ -50,19 +82,18 @@ pub(crate) struct House {
     config: PathBuf,
     state: PathBuf,
     port: u16,
+    front: Front,
+    step_up: Vec<String>,
     certificate: TestCertificate,
     people: Vec<Person>,
-    children: Vec<Child>,
+    /// What was started, in this order, and has not been stopped.
+    children: Mutex<Vec<(String, Child)>>,
 }
 
 impl House {
     /// Writes the configuration and the users' homes; starts nothing.
-    pub(crate) fn build(
-        accounts: Accounts,
-        program: &Path,
-        keys: &CoreKeys,
-        control: &Control,
-    ) -> Result<Self, Trouble> {
+    pub(crate) fn build(plan: &Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, Trouble> {
+        let Plan { accounts, program, front, step_up } = *plan;
         let directory =
             tempfile::Builder::new().prefix("countersign-demo-").tempdir().doing("a temporary directory")?;
         let (config, state) = match accounts {
@@ -95,9 +126,11 @@ impl House {
             config: config.join("config.toml"),
             state,
             port: free_address()?.port(),
+            front,
+            step_up: step_up.to_vec(),
             certificate: TestCertificate::make(HOST)?,
             people,
-            children: Vec::new(),
+            children: Mutex::new(Vec::new()),
             directory,
         };
         house.furnish(keys, control)?;
@@ -112,6 +145,7 @@ impl House {
         let etc = self.config.parent().unwrap_or(Path::new("/"));
         make_directory(etc, 0o755)?;
         make_file(&self.config, &self.config_text(control), 0o644, None)?;
+        make_file(&self.authority(), &self.certificate.authority_pem, 0o644, None)?;
         make_file(&etc.join("core.pem"), &keys.public_base64()?, 0o644, None)?;
         make_file(&etc.join("fullchain.pem"), &self.certificate.certificate_pem, 0o644, None)?;
         make_file(&etc.join("key.pem"), &self.certificate.key_pem, 0o600, service)?;
@@ -153,20 +187,30 @@ impl House {
             "[provider]\nid = \"hpc\"\norigin = \"{}\"\n\n\
              [core]\norigin = \"{}\"\npublic_key = \"core.pem\"\nrefresh_token = \"refresh-token\"\n\n\
              [gateway]\nlisten = [\"127.0.0.1:{}\"]\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
+             [intent]\nstep_up = {}\n\n\
              [instances]\n{instances}\n\n\
              [[drives]]\nid = \"home\"\npath = \"~\"\n\n\
              [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
             self.origin(),
             control.origin(),
             self.port,
+            serde_json::json!(self.step_up),
             self.ipc().display(),
             self.state.display(),
         )
     }
 
-    /// The provider's origin.
+    /// The provider's origin, as browsers see it.
     pub(crate) fn origin(&self) -> String {
-        format!("https://{HOST}:{}", self.port)
+        match self.front {
+            Front::Tls => format!("https://{HOST}:{}", self.port),
+            Front::Relay(port) => format!("http://{HOST}:{port}"),
+        }
+    }
+
+    /// The file with the certificate of the authority that the gateway's chains to.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.path().join("authority.pem")
     }
 
     /// How to reach the gateway.
@@ -204,7 +248,7 @@ impl House {
     }
 
     /// Starts the server, which starts the gateway.
-    pub(crate) fn start_server(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn start_server(&self) -> Result<(), Trouble> {
         let account = match self.accounts {
             Accounts::Own => Some("ucloud"),
             Accounts::Shared => None,
@@ -214,9 +258,9 @@ impl House {
         self.start(command, "server")
     }
 
-    /// Starts a user's instance, where the server does not.
-    pub(crate) fn start_instance(&mut self, person: &Person) -> Result<(), Trouble> {
-        let Some(address) = person.address else {
+    /// Starts a user's instance, where the server does not and nobody has yet.
+    pub(crate) fn start_instance(&self, person: &Person) -> Result<(), Trouble> {
+        let Some(address) = person.address.filter(|_| !self.has_started(person.account)) else {
             return Ok(());
         };
         let mut command = self.countersign(None, Some(person));
@@ -227,13 +271,18 @@ impl House {
 
     /// Runs `countersign` with these arguments as this person would after logging in.
     pub(crate) async fn run_as(&self, person: &Person, arguments: &[&str]) -> Result<Output, Trouble> {
+        finish(self.command_as(person, arguments)).await
+    }
+
+    /// The same, not run yet.
+    pub(crate) fn command_as(&self, person: &Person, arguments: &[&str]) -> Command {
         let account = (self.accounts == Accounts::Own).then_some(person.account);
         let mut command = self.countersign(account, Some(person));
         command.args(arguments).arg("--config").arg(&self.config);
         if self.accounts == Accounts::Shared {
             command.arg("--home").arg(&person.home);
         }
-        finish(command).await
+        command
     }
 
     /// As the local account `mallory`: runs `countersign`, to which she has as much right as anybody.
@@ -262,8 +311,8 @@ impl House {
     }
 
     /// Whether the server has ended by itself.
-    pub(crate) fn has_fallen(&mut self) -> bool {
-        self.children.iter_mut().any(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
+    pub(crate) fn has_fallen(&self) -> bool {
+        self.children().iter_mut().any(|(_, child)| child.try_wait().is_ok_and(|ended| ended.is_some()))
     }
 
     /// The end of the server's own log.
@@ -273,19 +322,32 @@ impl House {
         lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
     }
 
-    /// Ends what was started, newest first, and removes the files.
-    pub(crate) async fn close(mut self) {
-        while let Some(mut child) = self.children.pop() {
-            let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else {
-                continue;
-            };
-            let _ended_already = kill(pid, Signal::SIGTERM);
-            if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
-                let _ended_meanwhile = child.kill().await;
-            }
-            // Each child leads a group of its own: whatever it left behind goes with it.
-            let _nothing_left = killpg(pid, Signal::SIGKILL);
+    /// Ends the process of this name, if it runs.
+    pub(crate) async fn stop(&self, name: &str) {
+        let found = {
+            let mut children = self.children();
+            let at = children.iter().position(|(its, _)| its == name);
+            at.map(|at| children.remove(at))
+        };
+        if let Some((_, child)) = found {
+            end(child).await;
         }
+    }
+
+    /// Ends what was started, newest first. The files go with the value.
+    pub(crate) async fn close(&self) {
+        loop {
+            let Some((_, child)) = self.children().pop() else { return };
+            end(child).await;
+        }
+    }
+
+    fn has_started(&self, name: &str) -> bool {
+        self.children().iter().any(|(its, _)| its == name)
+    }
+
+    fn children(&self) -> std::sync::MutexGuard<'_, Vec<(String, Child)>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -316,8 +378,8 @@ impl House {
         }
     }
 
-    fn start(&mut self, mut command: Command, name: &str) -> Result<(), Trouble> {
-        let log = fs::File::create(self.log(name)).doing("a log file")?;
+    fn start(&self, mut command: Command, name: &str) -> Result<(), Trouble> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(name)).doing("a log file")?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().doing("a log file")?)
@@ -326,9 +388,21 @@ impl House {
             .kill_on_drop(true)
             .spawn()
             .doing(format!("starting {name}"))?;
-        self.children.push(child);
+        self.children().push((name.to_owned(), child));
         Ok(())
     }
+}
+
+async fn end(mut child: Child) {
+    let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else {
+        return;
+    };
+    let _ended_already = kill(pid, Signal::SIGTERM);
+    if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
+        let _ended_meanwhile = child.kill().await;
+    }
+    // Each child leads a group of its own: whatever it left behind goes with it.
+    let _nothing_left = killpg(pid, Signal::SIGKILL);
 }
 
 /// A program run as an account, after giving up root, with the environment of a fresh login.
@@ -357,7 +431,7 @@ async fn finish(mut command: Command) -> Result<Output, Trouble> {
 }
 
 /// A loop-back address that was free a moment ago.
-fn free_address() -> Result<SocketAddr, Trouble> {
+pub(crate) fn free_address() -> Result<SocketAddr, Trouble> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("a free port")?;
     listener.local_addr().doing("a free port")
 }

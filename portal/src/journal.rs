@@ -1,6 +1,7 @@
 //! A log of decisions, read as the provider's operator would: the gateway's, or an instance's own.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +53,16 @@ impl Journal {
         found.await.ok()
     }
 
+    /// Every decision there is.
+    pub(crate) fn decisions(&self) -> Vec<Value> {
+        self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Reads on from the beginning, as decisions are made.
+    pub(crate) fn follow(&self) -> Follower {
+        Follower { file: self.file.clone(), read: 0, half: Vec::new() }
+    }
+
     fn find(&self, mark: Mark, request_id: &str) -> Option<Refusal> {
         let of_request = |decision: &Value| {
             request_id.is_empty() || decision.get("requestId").and_then(Value::as_str) == Some(request_id)
@@ -71,5 +82,32 @@ impl Journal {
     fn lines(&self) -> Vec<String> {
         // Not there yet, or not readable: no lines.
         fs::read_to_string(&self.file).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+}
+
+/// A reader of a journal that grows.
+pub(crate) struct Follower {
+    file: PathBuf,
+    /// Bytes read so far.
+    read: u64,
+    /// A line whose end has not been written yet.
+    half: Vec<u8>,
+}
+
+impl Follower {
+    /// The decisions written since the last call.
+    pub(crate) fn news(&mut self) -> Vec<Value> {
+        // Not there yet, or not readable: no news.
+        let Ok(mut file) = File::open(&self.file) else { return Vec::new() };
+        let mut bytes = std::mem::take(&mut self.half);
+        let was = bytes.len();
+        let read = file.seek(SeekFrom::Start(self.read)).and_then(|_| file.read_to_end(&mut bytes));
+        if read.is_err() {
+            bytes.truncate(was);
+        }
+        self.read = self.read.saturating_add(u64::try_from(bytes.len().saturating_sub(was)).unwrap_or(0));
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end.saturating_add(1));
+        self.half = bytes.split_off(whole);
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }

@@ -1,0 +1,71 @@
+//! What people see of the stand-ins: UCloud's page ([`ucloud`]) at Core's origin, and the centre's desk ([`desk`]) at
+//! an origin of its own, because nothing of UCloud's may reach what stands there.
+
+mod assets;
+mod conduct;
+mod desk;
+mod ucloud;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_portal::CoreKeys;
+use countersign_portal::core::Control;
+use countersign_portal::site::{Body, Site};
+use http::{HeaderValue, Response};
+
+use self::desk::Desk;
+use self::ucloud::Ucloud;
+use crate::house::House;
+use crate::trouble::Trouble;
+
+/// Both pages; the desk's is gone when this is dropped.
+pub(crate) struct Pages {
+    desk: Site,
+}
+
+impl Pages {
+    /// Serves both.
+    pub(crate) async fn open(
+        keys: &Arc<CoreKeys>,
+        control: &Arc<Control>,
+        house: &Arc<House>,
+    ) -> Result<Self, Trouble> {
+        let listener = Site::bind().await?;
+        let address = listener.local_addr().map_err(|why| Trouble::while_doing("the desk's page", &why))?;
+        let desk_origin = format!("http://{address}");
+        let desk = Arc::new(Desk::new(desk_origin.clone(), control.origin(), Arc::clone(house)));
+        let ucloud = Arc::new(Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin)?);
+        control.serve(Arc::new(move |request: http::Request<Bytes>| {
+            let ucloud = Arc::clone(&ucloud);
+            Box::pin(async move { ucloud.answer(request).await })
+        }));
+        let pages = move |request: http::Request<Bytes>| -> countersign_portal::site::Answering {
+            let desk = Arc::clone(&desk);
+            Box::pin(async move { desk.answer(request).await })
+        };
+        Ok(Self { desk: Site::serve(listener, Arc::new(pages))? })
+    }
+
+    /// Where the desk's page is.
+    pub(crate) fn desk_origin(&self) -> String {
+        self.desk.origin()
+    }
+}
+
+/// The same answer with what a page needs to be safe: scripts and styles of its own origin and nothing else.
+fn guarded(mut response: Response<Body>, frames: &str, framed_by: &str) -> Response<Body> {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         frame-src {frames}; form-action 'none'; base-uri 'none'; frame-ancestors {framed_by}; \
+         require-trusted-types-for 'script'; trusted-types 'none'"
+    );
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert("content-security-policy", policy);
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,38 @@
+//! The files of the pages, compiled in.
+
+use countersign_portal::site::{Body, whole};
+use http::{Response, StatusCode};
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
+
+/// The files of UCloud's page.
+const UCLOUD: [(&str, &str, &str); 2] = [
+    ("/page/portal.css", STYLE, include_str!("../../page/portal.css")),
+    ("/favicon.svg", PICTURE, include_str!("../../page/cloud.svg")),
+];
+
+/// The files of the desk's page.
+const DESK: [(&str, &str, &str); 4] = [
+    ("/", HTML, include_str!("../../page/desk.html")),
+    ("/page/desk.js", SCRIPT, include_str!("../../page/desk.js")),
+    ("/page/portal.css", STYLE, include_str!("../../page/portal.css")),
+    ("/favicon.svg", PICTURE, include_str!("../../page/desk.svg")),
+];
+
+/// A file of UCloud's page.
+pub(super) fn of_ucloud(path: &str) -> Option<Response<Body>> {
+    find(&UCLOUD, path)
+}
+
+/// A file of the desk's page.
+pub(super) fn of_desk(path: &str) -> Option<Response<Body>> {
+    find(&DESK, path)
+}
+
+fn find(files: &[(&'static str, &'static str, &'static str)], path: &str) -> Option<Response<Body>> {
+    let (_, kind, text) = files.iter().find(|(name, _, _)| *name == path)?;
+    Some(whole(StatusCode::OK, kind, *text))
+}

@@ -1,0 +1,198 @@
+//! What this Core does with a user's signed request: what it should, or one of the things that it must not get away
+//! with.
+
+use countersign_portal::{
+    Algorithm, Answer, BrowserKey, ConnectionPage, Core, Deed, Fault, Intent, IntentForwarding, malicious, now,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What Core would like to have in place of what the user asked for.
+const TAKEN: &str = "taken-by-core";
+
+/// The switch on the page.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Conduct {
+    /// Passes the signed request on.
+    Honest,
+    /// The same without the signature, which the browser leaves at the provider.
+    Deposits,
+    /// Sends it twice.
+    Replay,
+    /// Sends another path.
+    Path,
+    /// Sends one item more.
+    Item,
+    /// Signs with a key of its own.
+    Key,
+    /// Its page asks the signer for something else than it shows; Core itself passes on what was signed.
+    Disguise,
+}
+
+/// What came of a user's request.
+pub(super) struct Outcome {
+    /// What the user is answered.
+    pub(super) answer: Answer,
+    /// What Core tried beside it, or in its place.
+    pub(super) attempt: Option<Attempt>,
+}
+
+/// Something that Core had no business doing.
+pub(super) struct Attempt {
+    /// What, in a sentence about Core.
+    pub(super) what: String,
+    /// What the provider answered.
+    pub(super) answer: Answer,
+}
+
+impl Attempt {
+    /// As the page gets it.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"what": self.what, "refused": !self.answer.is_ok(), "answer": answer_json(&self.answer)})
+    }
+}
+
+/// An answer of the provider, as the page gets it.
+pub(super) fn answer_json(answer: &Answer) -> Value {
+    json!({"status": answer.status, "requestId": answer.header("x-request-id"), "body": answer.json()})
+}
+
+/// Core's line to the provider, used in the name of one user.
+pub(super) struct Conducted<'c> {
+    pub(super) core: &'c Core,
+    /// The same Core where it drops signatures.
+    pub(super) dropping: &'c Core,
+    pub(super) username: &'c str,
+    pub(super) conduct: Conduct,
+}
+
+impl Conducted<'_> {
+    /// Does a user's deed, or what this Core does instead. Reading stays honest, so that there is something to see.
+    pub(super) async fn perform(&self, deed: &Deed, intent: Option<&str>) -> Result<Outcome, Fault> {
+        let honest = self.core.request(self.username, deed, intent)?;
+        let is_reading = matches!(deed, Deed::Browse(_) | Deed::Retrieve(_));
+        match self.conduct {
+            Conduct::Deposits => {
+                let answer = self.dropping.perform(self.username, deed, None).await?;
+                Ok(Outcome { answer, attempt: None })
+            }
+            Conduct::Replay if !is_reading => {
+                let answer = self.core.invoke(&honest).await?;
+                let attempt = Attempt {
+                    what: "sent your request a second time".to_owned(),
+                    answer: self.core.invoke(&honest).await?,
+                };
+                Ok(Outcome { answer, attempt: Some(attempt) })
+            }
+            Conduct::Path if !is_reading => {
+                let (path, taken) = target(deed);
+                let answer = self.core.invoke(&malicious::another_path(honest, &path, &taken)).await?;
+                let attempt =
+                    Attempt { what: format!("sent {taken} where you had said {path}"), answer: answer.clone() };
+                Ok(Outcome { answer, attempt: Some(attempt) })
+            }
+            Conduct::Item if !is_reading => {
+                let (path, taken) = target(deed);
+                let answer = self.core.invoke(&malicious::item_added(honest, &path, &taken)).await?;
+                let attempt = Attempt { what: format!("added {taken} to your request"), answer: answer.clone() };
+                Ok(Outcome { answer, attempt: Some(attempt) })
+            }
+            Conduct::Key if !is_reading => {
+                let answer = self.core.invoke(&honest).await?;
+                Ok(Outcome { answer, attempt: Some(self.sign_itself(deed).await?) })
+            }
+            Conduct::Honest | Conduct::Disguise | Conduct::Replay | Conduct::Path | Conduct::Item | Conduct::Key => {
+                Ok(Outcome { answer: self.core.invoke(&honest).await?, attempt: None })
+            }
+        }
+    }
+
+    /// Begins a connection, and offers a key of Core's where Core is like that. The address to send the browser to.
+    pub(super) async fn connect(&self) -> Result<(String, Option<Attempt>), Fault> {
+        let redirect = self.core.connect(self.username).await?;
+        if self.conduct != Conduct::Key {
+            return Ok((redirect, None));
+        }
+        let (_, answer) = self.offer_a_key(&redirect).await?;
+        let what = "opened your connection page before you and offered a key of its own there".to_owned();
+        Ok((redirect, Some(Attempt { what, answer })))
+    }
+
+    async fn sign_itself(&self, deed: &Deed) -> Result<Attempt, Fault> {
+        let redirect = self.core.connect(self.username).await?;
+        let (key, _) = self.offer_a_key(&redirect).await?;
+        let (path, taken) = target(deed);
+        let deed = changed(deed, &path, &taken);
+        let intent = Intent::of(&origin_of(&redirect), self.username, &deed, now())?.sign(&key)?;
+        let request = self.core.request(self.username, &deed, Some(&intent))?;
+        let what = format!("signed a request for {taken} in your name, with a key that it had made");
+        Ok(Attempt { what, answer: self.core.invoke(&request).await? })
+    }
+
+    async fn offer_a_key(&self, redirect: &str) -> Result<(BrowserKey, Answer), Fault> {
+        let page = ConnectionPage::open(redirect, self.core.endpoint().clone())?;
+        let mut key = BrowserKey::make(Algorithm::Es256)?;
+        let answer = page.offer(&key).await?;
+        key.set_kid(&answer.text("kid"));
+        Ok((key, answer))
+    }
+}
+
+/// The path that a deed is about, and the one that Core would rather have there.
+fn target(deed: &Deed) -> (String, String) {
+    let path = match deed {
+        Deed::Browse(path) | Deed::Retrieve(path) => Some(path),
+        Deed::CreateFolder(paths) | Deed::Trash(paths) | Deed::EmptyTrash(paths) => paths.first(),
+        Deed::Move(pairs) | Deed::Copy(pairs) => pairs.first().map(|(_, to)| to),
+    };
+    let path = path.cloned().unwrap_or_default();
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let taken = format!("{parent}/{TAKEN}");
+    (path, taken)
+}
+
+fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
+    let change = |path: &String| if path == from { to.to_owned() } else { path.clone() };
+    let all = |paths: &[String]| paths.iter().map(change).collect();
+    let pairs = |pairs: &[(String, String)]| pairs.iter().map(|(old, new)| (old.clone(), change(new))).collect();
+    match deed {
+        Deed::Browse(path) => Deed::Browse(change(path)),
+        Deed::Retrieve(path) => Deed::Retrieve(change(path)),
+        Deed::CreateFolder(paths) => Deed::CreateFolder(all(paths)),
+        Deed::Move(moved) => Deed::Move(pairs(moved)),
+        Deed::Copy(copied) => Deed::Copy(pairs(copied)),
+        Deed::Trash(paths) => Deed::Trash(all(paths)),
+        Deed::EmptyTrash(paths) => Deed::EmptyTrash(all(paths)),
+    }
+}
+
+/// Scheme and authority of an address.
+fn origin_of(address: &str) -> String {
+    let path_at = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
+    address.get(..path_at).unwrap_or_default().to_owned()
+}
+
+/// Core that drops signatures: what a browser deposits comes to the same.
+pub(super) fn dropping(core: Core) -> Core {
+    core.with_forwarding(IntentForwarding::Dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_takes_another_path_beside_the_users() {
+        let moved = Deed::move_("/home/a/x", "/home/a/y");
+        let (path, taken) = target(&moved);
+        assert_eq!((path.as_str(), taken.as_str()), ("/home/a/y", "/home/a/taken-by-core"));
+        assert_eq!(changed(&moved, &path, &taken), Deed::move_("/home/a/x", "/home/a/taken-by-core"));
+    }
+
+    #[test]
+    fn an_origin_ends_before_the_path() {
+        assert_eq!(origin_of("https://localhost:4/ucloud/hpc/connect#t"), "https://localhost:4");
+        assert_eq!(origin_of("https://localhost:4"), "https://localhost:4");
+    }
+}

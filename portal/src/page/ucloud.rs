@@ -1,0 +1,174 @@
+//! UCloud's page: its files, and what its Core does for it. Who is logged in, and how Core behaves, are switches on
+//! the page and come with every request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_portal::core::{Control, ControlCall};
+use countersign_portal::site::{Body, is_own, json as reply};
+use countersign_portal::{Core, CoreKeys, Deed, Fault};
+use http::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::house::House;
+use crate::page::conduct::{Attempt, Conduct, Conducted, answer_json, dropping};
+use crate::page::{assets, guarded};
+use crate::stage::new_core;
+use crate::trouble::Trouble;
+
+/// The page, at Core's origin.
+pub(super) struct Ucloud {
+    origin: String,
+    desk: String,
+    core: Core,
+    dropping: Core,
+    calls: Box<dyn Fn() -> Vec<ControlCall> + Send + Sync>,
+    house: Arc<House>,
+}
+
+/// Who asks, and how Core is.
+#[derive(Deserialize)]
+struct Asked {
+    r#as: String,
+    core: Conduct,
+    #[serde(flatten)]
+    what: What,
+}
+
+/// What a user asks Core for.
+#[derive(Deserialize)]
+#[serde(tag = "call")]
+enum What {
+    /// To be connected to the provider.
+    #[serde(rename = "connect")]
+    Connect,
+    #[serde(rename = "files.browse")]
+    Browse { path: String },
+    #[serde(rename = "files.createFolder")]
+    CreateFolder { items: Vec<Id> },
+    #[serde(rename = "files.move")]
+    Move { items: Vec<Pair> },
+    #[serde(rename = "files.trash")]
+    Trash { items: Vec<Id> },
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pair {
+    old_id: String,
+    new_id: String,
+}
+
+impl What {
+    fn deed(self) -> Option<Deed> {
+        let ids = |items: Vec<Id>| items.into_iter().map(|item| item.id).collect();
+        Some(match self {
+            Self::Connect => return None,
+            Self::Browse { path } => Deed::Browse(path),
+            Self::CreateFolder { items } => Deed::CreateFolder(ids(items)),
+            Self::Move { items } => Deed::Move(items.into_iter().map(|item| (item.old_id, item.new_id)).collect()),
+            Self::Trash { items } => Deed::Trash(ids(items)),
+        })
+    }
+}
+
+impl Ucloud {
+    /// The page of this Core.
+    pub(super) fn new(
+        keys: Arc<CoreKeys>,
+        control: &Arc<Control>,
+        house: Arc<House>,
+        desk: String,
+    ) -> Result<Self, Trouble> {
+        // Weak: the pages belong to the control endpoints, not the reverse.
+        let (told, origin) = (Arc::downgrade(control), control.origin());
+        Ok(Self {
+            origin,
+            desk,
+            core: new_core(&keys, control, &house)?,
+            dropping: dropping(new_core(&keys, control, &house)?),
+            calls: Box::new(move || told.upgrade().map(|control| control.calls()).unwrap_or_default()),
+            house,
+        })
+    }
+
+    /// Answers a browser.
+    pub(super) async fn answer(&self, request: http::Request<Bytes>) -> Response<Body> {
+        if !is_own(&request, &self.origin) {
+            return reply(StatusCode::FORBIDDEN, &json!({"why": "this is for the page at its own origin"}));
+        }
+        let response = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/site.json") => self.site(),
+            (&Method::GET, path) => {
+                assets::of_ucloud(path).unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})))
+            }
+            (&Method::POST, "/call") => self.call(&request).await,
+            _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
+        };
+        guarded(response, &self.desk, "'none'")
+    }
+
+    /// What the page has to know of the provider and of who has connected to it.
+    fn site(&self) -> Response<Body> {
+        let calls = (self.calls)();
+        let is_connected = |username: &str| {
+            let last = calls.iter().rev().find_map(|call| match call {
+                ControlCall::Approved(its) if its == username => Some(true),
+                ControlCall::Cleared(its) if its == username => Some(false),
+                ControlCall::Approved(_) | ControlCall::Cleared(_) => None,
+            });
+            last.unwrap_or(false)
+        };
+        let people = self.house.people().iter();
+        let users = people.map(|person| {
+            json!({
+                "username": person.username, "account": person.account, "connected": is_connected(person.username),
+            })
+        });
+        reply(
+            StatusCode::OK,
+            &json!({
+                "provider": {"id": self.core.provider(), "origin": self.house.origin()},
+                "desk": self.desk,
+                "users": users.collect::<Vec<_>>(),
+            }),
+        )
+    }
+
+    async fn call(&self, request: &http::Request<Bytes>) -> Response<Body> {
+        let asked: Asked = match serde_json::from_slice(request.body()) {
+            Ok(asked) => asked,
+            Err(why) => return reply(StatusCode::BAD_REQUEST, &json!({"why": why.to_string()})),
+        };
+        let intent = request.headers().get("ucloud-signed-intent").and_then(|value| value.to_str().ok());
+        match self.conduct(asked, intent).await {
+            Ok(response) => response,
+            Err(fault) => reply(
+                StatusCode::BAD_GATEWAY,
+                &json!({"why": Trouble::while_doing("the provider does not answer", &fault).to_string()}),
+            ),
+        }
+    }
+
+    async fn conduct(&self, asked: Asked, intent: Option<&str>) -> Result<Response<Body>, Fault> {
+        let conducted =
+            Conducted { core: &self.core, dropping: &self.dropping, username: &asked.r#as, conduct: asked.core };
+        let (answer, attempt) = match asked.what.deed() {
+            None => {
+                let (redirect, attempt) = conducted.connect().await?;
+                (json!({"status": 200, "body": {"redirectTo": redirect}}), attempt)
+            }
+            Some(deed) => {
+                let outcome = conducted.perform(&deed, intent).await?;
+                (answer_json(&outcome.answer), outcome.attempt)
+            }
+        };
+        Ok(reply(StatusCode::OK, &json!({"answer": answer, "attempt": attempt.as_ref().map(Attempt::to_json)})))
+    }
+}

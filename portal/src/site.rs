@@ -1,0 +1,137 @@
+//! Web pages on a loop-back port, for people and browsers that try Countersign.
+//!
+//! A page elsewhere must not work these: a request has to name this very origin as its host, and whatever changes
+//! something has to come from a page of it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http::{Method, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::Fault;
+
+/// More than any body that is sent here.
+const BODY_MAX: usize = 64 * 1024;
+
+/// The body of an answer: whole, or a [`Feed`].
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What answers requests, whose bodies have been read.
+pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> Answering + Send + Sync>;
+
+/// An answer that is being made.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Pages on a port of their own; gone when dropped.
+#[derive(Debug)]
+pub struct Site {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Site {
+    /// A loop-back port of the system's choice, for pages that have to know their origin before they are made.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where it cannot listen.
+    pub async fn bind() -> Result<TcpListener, Fault> {
+        Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?)
+    }
+
+    /// Serves pages there.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where the listener has no address.
+    pub fn serve(listener: TcpListener, pages: Pages) -> Result<Self, Fault> {
+        let address = listener.local_addr()?;
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(converse(stream, Arc::clone(&pages)));
+            }
+        });
+        Ok(Self { address, accepting })
+    }
+
+    /// `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn converse(stream: TcpStream, pages: Pages) {
+    let service = service_fn(move |request| {
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, Infallible>(answer(request, &pages).await) }
+    });
+    let _peer_may_vanish =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(request: http::Request<Incoming>, pages: &Pages) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match Limited::new(body, BODY_MAX).collect().await {
+        Ok(body) => pages(http::Request::from_parts(parts, body.to_bytes())).await,
+        Err(_) => json(StatusCode::BAD_REQUEST, &serde_json::json!({"why": "Unreadable"})),
+    }
+}
+
+/// Whether a request was meant for `origin`, and comes from a page of it if it is to change something.
+#[must_use]
+pub fn is_own(request: &http::Request<Bytes>, origin: &str) -> bool {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let host = origin.split_once("://").map(|(_, host)| host.as_bytes());
+    let is_safe = request.method() == Method::GET;
+    header(HOST) == host && (is_safe || header(ORIGIN) == Some(origin.as_bytes()))
+}
+
+/// An answer in JSON.
+#[must_use]
+pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    whole(status, "application/json", body.to_string())
+}
+
+/// An answer of a type of its own.
+#[must_use]
+pub fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A body that goes on until its sender is dropped: events, one chunk each.
+#[derive(Debug)]
+pub struct Feed(pub mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Feed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
