@@ -2,6 +2,7 @@
 //!
 //! The three processes refuse to run as root before they read anything (P10); what a person runs decides that for itself.
 
+mod accounts;
 mod arguments;
 mod audit;
 mod clock;

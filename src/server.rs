@@ -4,8 +4,7 @@
 //! gateway and the instances, and believes none of them more than it must: the gateway can only ask, an
 //! instance is known by its uid.
 
-pub(crate) mod account;
-mod answer;
+pub(crate) mod answer;
 mod approval;
 mod callers;
 #[cfg(test)]
@@ -49,7 +48,6 @@ use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
-use self::account::Accounts;
 use self::core_calls::{CoreCalls, CoreFailure};
 use self::gateway_process::GatewayProcess;
 use self::instances::Instances;
@@ -57,6 +55,7 @@ use self::launch::Launcher;
 use self::notices::{Notice, Notices};
 use self::oracle::StoreOracle;
 use self::place::{PlaceFailure, StateDirectory};
+use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, InstanceListen, Launch};

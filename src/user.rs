@@ -91,7 +91,7 @@ pub(crate) enum UserFailure {
 pub(crate) fn run(arguments: &UserArguments) -> Result<(), UserFailure> {
     let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
     let config = Config::load_for_instance(&arguments.config)?;
-    account.check_may_have_instance(&config.instances)?;
+    OwnAccount::check_may_have_instance(&config.instances)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;

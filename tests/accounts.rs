@@ -229,20 +229,36 @@ async fn v59_root_system_and_locked_accounts_are_refused() {
 
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
-async fn v59_an_expired_account_or_one_outside_the_group_has_no_instance() {
+async fn v59_an_expired_account_is_told_so_before_anything_is_pinned() {
     let centre = Centre::open().await;
-    for account in ["expired", "mallory"] {
-        // Either it cannot be connected, or, once it is, nothing runs for it.
-        let username = format!("{account}#1");
-        let offered = centre.offer(&username, Algorithm::Es256).await;
-        let approved = centre.run_as(account, &["connect", "approve", &offered.code, "--yes"]).await;
-        let deed = Deed::create_folder("/home/made");
-        let intent = Intent::of(&centre.origin(), &username, &deed, now()).unwrap().sign(&offered.key).unwrap();
-        let request = centre.core.request(&username, &deed, Some(&intent)).unwrap();
-        let answer = centre.core.invoke(&request).await.unwrap();
-        assert!(!answer.is_ok(), "{account}: {}, then {answer:?}", said(&approved));
-        assert!(!centre.home(account).join("made").exists(), "{account}");
+    let offered = centre.offer("expired#1", Algorithm::Es256).await;
+    for (caller, arguments) in [
+        ("expired", &["connect", "approve", &offered.code, "--yes"][..]),
+        ("root", &["connect", "approve", &offered.code, "--yes", "--uid", "1105"]),
+        ("expired", &["connect", "start", "expired#1", "--yes"]),
+    ] {
+        let output = centre.run_as(caller, arguments).await;
+        assert_eq!(output.status.code(), Some(3), "{caller} {arguments:?}: {}", said(&output));
+        assert!(said(&output).contains("the account expired expired on 1970-01-02"), "{}", said(&output));
     }
+    assert_eq!(offered.page.status().await.unwrap().text("state"), "offered");
+    assert!(!centre.home("expired").join(".config").exists(), "something was pinned");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v59_an_account_outside_the_group_has_no_instance() {
+    let centre = Centre::open().await;
+    // Only sudo knows who is in the group: it can be connected, and nothing runs for it.
+    let offered = centre.offer("mallory#1", Algorithm::Es256).await;
+    let approved = centre.run_as("mallory", &["connect", "approve", &offered.code, "--yes"]).await;
+    assert!(approved.status.success(), "{}", said(&approved));
+    let deed = Deed::create_folder("/home/made");
+    let intent = Intent::of(&centre.origin(), "mallory#1", &deed, now()).unwrap().sign(&offered.key).unwrap();
+    let request = centre.core.request("mallory#1", &deed, Some(&intent)).unwrap();
+    let answer = centre.core.invoke(&request).await.unwrap();
+    assert!(!answer.is_ok(), "{answer:?}");
+    assert!(!centre.home("mallory").join("made").exists());
 }
 
 #[test]

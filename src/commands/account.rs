@@ -6,6 +6,7 @@ use countersign_keys::identity::Uid;
 use nix::errno::Errno;
 use nix::unistd::{User, geteuid, getuid};
 
+use crate::accounts::{self, AccountRejection};
 use crate::commands::privilege::{self, PrivilegeFailure};
 use crate::exit::Exit;
 
@@ -27,6 +28,9 @@ pub(crate) enum AccountFailure {
     /// The system would not say.
     #[error("the account cannot be looked up")]
     Unreadable(#[source] Errno),
+    /// The account can never have an instance.
+    #[error(transparent)]
+    Refused(#[from] AccountRejection),
     /// Root is not given up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeFailure),
@@ -36,9 +40,11 @@ impl AccountFailure {
     /// The exit code.
     pub(super) const fn exit(&self) -> Exit {
         match self {
-            Self::RootForNobody(_) | Self::NotRoot(_) | Self::Disguised | Self::Privilege(PrivilegeFailure::IsRoot) => {
-                Exit::Refused
-            }
+            Self::RootForNobody(_)
+            | Self::NotRoot(_)
+            | Self::Disguised
+            | Self::Refused(_)
+            | Self::Privilege(PrivilegeFailure::IsRoot) => Exit::Refused,
             Self::Unknown(_) | Self::Unreadable(_) | Self::Privilege(_) => Exit::Failure,
         }
     }
@@ -67,6 +73,19 @@ pub(super) struct Account {
 impl Account {
     /// The account meant. Where root means another, this process is that account when this returns, and for good.
     pub(super) fn acting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+        Self::named(meant)?.become_it()
+    }
+
+    /// The same, of an account that is to be connected: it must not have expired, since its instance would not start and the server
+    /// cannot know. Root asks while it is root, for what it becomes has given up the right to.
+    pub(super) fn connecting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
+        let account = Self::named(meant)?;
+        accounts::refuse_expired(&account.name)?;
+        account.become_it()
+    }
+
+    /// The account meant, if the caller may act for it.
+    fn named(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         if getuid() != geteuid() {
             return Err(AccountFailure::Disguised);
         }
@@ -77,14 +96,17 @@ impl Account {
             Meant::Uid(uid) => Self::of_uid(uid)?,
             Meant::Name(name) => Self::of_name(name)?,
         };
-        if account.uid == own && own != Uid(0) {
-            return Ok(account);
-        }
-        if own != Uid(0) {
+        if account.uid != own && own != Uid(0) {
             return Err(AccountFailure::NotRoot(account.name));
         }
-        privilege::give_up_root(&account)?;
         Ok(account)
+    }
+
+    fn become_it(self) -> Result<Self, AccountFailure> {
+        if geteuid().is_root() {
+            privilege::give_up_root(&self)?;
+        }
+        Ok(self)
     }
 
     fn of_uid(uid: Uid) -> Result<Self, AccountFailure> {

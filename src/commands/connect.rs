@@ -35,7 +35,7 @@ pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandEr
         Some(uid) => Meant::Uid(countersign_keys::identity::Uid(uid)),
         None => Meant::Own("name the account with --uid, as in: countersign connect approve CODE --uid 1100"),
     };
-    let account = Account::acting(meant)?.at_home(home);
+    let account = Account::connecting(meant)?.at_home(home);
     let code = Code::parse(&code).map_err(CommandError::Code)?;
     let consent = Consent::from_flag(yes);
     consent.require_someone()?;
@@ -50,7 +50,7 @@ pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandEr
 pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError> {
     let Start { username, manner: Manner { yes, home } } = arguments;
     let account =
-        Account::acting(Meant::Own("a connection is begun by its user, logged in as themselves"))?.at_home(home);
+        Account::connecting(Meant::Own("a connection is begun by its user, logged in as themselves"))?.at_home(home);
     let username = Username::parse(&username)?;
     let consent = Consent::from_flag(yes);
     consent.require_someone()?;

@@ -15,11 +15,11 @@ use countersign_keys::store::records::{Begun, TicketState};
 use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
-use super::account::{Account, AccountRejection};
 use super::answer::{Refusal, apart};
 use super::record::Deed;
 use super::tickets::{begin, page_url, refusal};
 use super::{Server, mapper};
+use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
@@ -268,7 +268,8 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
             | AccountRejection::Ambiguous { .. }
             | AccountRejection::Renamed { .. }
             | AccountRejection::Locked { .. }
-            | AccountRejection::Shell { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
+            | AccountRejection::Shell { .. }
+            | AccountRejection::Expired { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
         })
     })
     .await

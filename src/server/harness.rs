@@ -21,13 +21,13 @@ use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::account::{Account, Accounts};
 use super::answer::Refusal;
 use super::instances::Instances;
 use super::launch::Launcher;
 use super::notices::notices;
 use super::record::Deed;
 use super::{Server, approval, integration, page};
+use crate::accounts::{Account, Accounts};
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, Reader, Role};

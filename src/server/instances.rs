@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use countersign_keys::identity::Uid;
 use tokio::sync::{mpsc, watch};
 
-use super::account::Account;
 use super::launch::{LaunchFailure, Launched, Launcher};
+use crate::accounts::Account;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 
 /// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the request anyhow.

@@ -9,9 +9,9 @@ use countersign_keys::store::records::User;
 use countersign_keys::time::Timestamp;
 
 use super::Server;
-use super::account::Account;
 use super::answer::{Refusal, apart};
 use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use crate::accounts::Account;
 use crate::ipc::answers::Told;
 use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};

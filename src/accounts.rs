@@ -1,8 +1,11 @@
 //! Accounts of this machine: which may have an instance, and which never (P10).
 //!
 //! An [`Account`] is a passwd row that was checked. Refused: uid 0, system accounts, nobody, accounts that do not exist, are locked,
-//! or may not log in, and a uid whose name is not the one that was connected. The server cannot read
-//! `/etc/shadow`: an account is to be closed with a shell of `nologin`, or by removing it.
+//! or may not log in, and a uid whose name is not the one that was connected. The server asks before it connects or launches
+//! anybody, and the instance asks again. An account's expiry stands in `/etc/shadow`, so only the account itself can ask for it: its
+//! instance does, and whoever approves a connection does.
+
+use std::process::{Command, Stdio};
 
 use countersign_keys::identity::Uid;
 use nix::unistd::{self, User};
@@ -18,6 +21,9 @@ const CLOSED_SHELLS: [&str; 4] = ["nologin", "false", "sync", "halt"];
 
 /// What counts where there is no `/etc/shells` (getusershell(3)).
 const SHELLS_WITHOUT_FILE: [&str; 2] = ["/bin/sh", "/bin/csh"];
+
+/// Tells an account of its own ageing; part of Debian's and Red Hat's basic systems.
+const CHAGE: &str = "/usr/bin/chage";
 
 /// A passwd row that was checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,6 +87,14 @@ pub(crate) enum AccountRejection {
         /// The shell.
         shell: String,
     },
+    /// It has expired.
+    #[error("the account {name} expired on {date}: it can have no instance (see chage -E)")]
+    Expired {
+        /// The name.
+        name: String,
+        /// The first day that it is closed.
+        date: time::Date,
+    },
 }
 
 /// The parts of a passwd row that are judged.
@@ -143,6 +157,13 @@ impl Account {
         judge(&row, expected, uid_min, std::fs::read_to_string("/etc/shells").ok().as_deref())
     }
 
+    /// The account that this process runs as, which must not have expired either.
+    pub(crate) fn of_this_process(uid_min: Uid) -> Result<Self, AccountRejection> {
+        let account = Self::check(Uid(unistd::getuid().as_raw()), None, uid_min)?;
+        refuse_expired(&account.name)?;
+        Ok(account)
+    }
+
     /// The login name of a uid, if it has one; for display alone.
     pub(crate) fn name_of(uid: Uid) -> Option<String> {
         User::from_uid(unistd::Uid::from_raw(uid.0)).ok().flatten().map(|user| user.name)
@@ -197,6 +218,31 @@ fn lets_in(shell: &str, shells: Option<&str>) -> bool {
         Some(shells) => shell.starts_with('/') && shells.lines().map(str::trim).any(|line| line == shell),
         None => SHELLS_WITHOUT_FILE.contains(&shell),
     }
+}
+
+/// Refuses an expired account; nobody but root and the account itself learns of its expiry. An account that the local database does
+/// not know (from LDAP, say) is for its own directory to end, and sudo asks that.
+pub(crate) fn refuse_expired(name: &str) -> Result<(), AccountRejection> {
+    let mut chage = Command::new(CHAGE);
+    chage
+        .args(["--iso8601", "--list", "--", name])
+        .env_clear()
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(output) = chage.output() else { return Ok(()) };
+    let today = time::OffsetDateTime::now_utc().date();
+    match expiry(&String::from_utf8_lossy(&output.stdout)) {
+        Some(date) if date <= today => Err(AccountRejection::Expired { name: name.to_owned(), date }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The line `Account expires : 1970-01-02`, or `never`.
+fn expiry(text: &str) -> Option<time::Date> {
+    let line = text.lines().find(|line| line.starts_with("Account expires"))?;
+    let (_, date) = line.split_once(':')?;
+    time::Date::parse(date.trim(), time::macros::format_description!("[year]-[month]-[day]")).ok()
 }
 
 #[cfg(test)]
@@ -255,5 +301,15 @@ mod tests {
         check(1, "uid 1 is below instances.uid_min (1000): a system account");
         check(65_534, "uid 65534 is nobody's");
         check(3_999_999_999, "there is no account with uid 3999999999");
+    }
+
+    #[test]
+    fn v59_an_expiry_is_read_as_chage_writes_it() {
+        let check = |text: &str, want: Option<&str>| {
+            assert_eq!(expiry(text).map(|date| date.to_string()).as_deref(), want, "{text}");
+        };
+        check("Last password change\t\t\t: 2026-01-01\nAccount expires\t\t\t\t: 1970-01-02\n", Some("1970-01-02"));
+        check("Account expires\t\t\t\t\t\t: never\n", None);
+        check("", None);
     }
 }
