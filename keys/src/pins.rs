@@ -92,8 +92,7 @@ impl fmt::Display for Pins {
                     let owner = URL_SAFE_NO_PAD.encode(owner.as_str());
                     let (version, created, expires) = (u8::from(*protocol), created.seconds(), expires.seconds());
                     let algorithm = algorithm.as_str();
-                    // A name is free text; a control character in it must not begin a line of its own.
-                    let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                    let name = on_one_line(name);
                     writeln!(
                         f,
                         "{algorithm} {spki} {kid} {owner} v{version} created={created} expires={expires} {name}"
@@ -103,6 +102,11 @@ impl fmt::Display for Pins {
         }
         Ok(())
     }
+}
+
+/// A name is free text; a control character in it must neither begin a line of its own nor reach a terminal.
+fn on_one_line(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn parse_line(line: &str) -> Result<KeyRecord, &'static str> {
@@ -130,7 +134,7 @@ fn parse_line(line: &str) -> Result<KeyRecord, &'static str> {
     };
     let created = seconds("the time created=", "created=")?;
     let expires = seconds("the time expires=", "expires=")?;
-    let name = fields.next().unwrap_or_default().to_owned();
+    let name = on_one_line(fields.next().unwrap_or_default());
     let record = KeyRecord { owner, kid, algorithm, spki, protocol, state: KeyState::Active, created, expires, name };
     record.verification_key().map_err(|_| "the key")?;
     Ok(record)
@@ -177,6 +181,14 @@ mod tests {
         let mut pins = Pins::default();
         pins.add(record(1, "x\nES256 evil"));
         assert_eq!(pins.to_string().lines().count(), 1);
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_no_part_of_a_name_that_is_read() {
+        let mut pins = Pins::default();
+        pins.add(record(1, "laptop"));
+        let pins = Pins::parse(&pins.to_string().replace("laptop", "lap\u{1b}top\u{0}")).unwrap();
+        assert_eq!(pins.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["lap top "]);
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! The head of a request, and the names in it.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use countersign_keys::call::{CallTable, Lane, ServiceCall};
+use countersign_keys::identity::{CallName, KeyId, Origin, ProviderId, Username};
+use countersign_keys::request::{INTENT_MAX, Presented};
+use libfuzzer_sys::fuzz_target;
+use std::sync::{Arc, LazyLock};
+
+static CALLS: LazyLock<CallTable> =
+    LazyLock::new(|| CallTable::new(&ProviderId::parse("hpc").expect("an id"), &[]).expect("the standard table"));
+
+/// Names that decide are frequent, so that the fuzzer need not guess them.
+#[derive(Arbitrary, Debug)]
+enum Name<'a> {
+    Authorization,
+    Username,
+    Intent,
+    Connection,
+    Other(&'a str),
+}
+
+impl Name<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Authorization => "authorization",
+            Self::Username => "ucloud-username",
+            Self::Intent => "ucloud-signed-intent",
+            Self::Connection => "connection",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+fuzz_target!(|head: Vec<(Name<'_>, &[u8])>| {
+    let row = CALLS.row("files.move").expect("a row");
+    for lane in [Lane::User(Arc::clone(row)), Lane::Service(ServiceCall::ALL[0].0)] {
+        let headers = head.iter().map(|(name, value)| (name.text(), *value));
+        let taken = Presented::parse(&lane, headers, INTENT_MAX).is_ok();
+        let times = |wanted: &str| head.iter().filter(|(name, _)| name.text() == wanted).count();
+        assert!(!taken || (times("authorization") == 1 && times("ucloud-signed-intent") <= 1), "V02");
+    }
+    for (_, value) in &head {
+        if let Ok(username) = Username::from_header(value) {
+            assert_eq!(Username::from_header(username.to_header().as_bytes()).expect("it reads back"), username);
+        }
+        let Ok(text) = std::str::from_utf8(value) else { continue };
+        let _ = (Username::from_hint(text), Origin::parse(text), CallName::parse(text), ProviderId::parse(text));
+        if let Ok(kid) = KeyId::parse(text) {
+            assert_eq!(kid.to_string(), text);
+        }
+    }
+});

@@ -1,0 +1,12 @@
+//! A user's file of pinned keys: what is read is written back, and no key is lost, changed or invented.
+#![no_main]
+
+use countersign_keys::pins::Pins;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(pins) = Pins::parse(text) else { return };
+    let written = pins.to_string();
+    let again = Pins::parse(&written).expect("what was written is read");
+    assert!(pins.keys().eq(again.keys()), "{written}");
+});
