@@ -29,7 +29,39 @@ macro_rules! files {
 }
 
 /// Every file, by its path below `web/`.
-const FILES: &[(&str, &[u8])] = &files!["css/style.css", "js/connect.js", "js/keys.js", "js/signer.js"];
+const FILES: &[(&str, &[u8])] = &files![
+    "css/style.css",
+    "js/approval.js",
+    "js/base64url.js",
+    "js/clock.js",
+    "js/connect.js",
+    "js/connection.js",
+    "js/digest.js",
+    "js/dom.js",
+    "js/enrolment.js",
+    "js/intent.js",
+    "js/jcs.js",
+    "js/jws.js",
+    "js/keyname.js",
+    "js/keys.js",
+    "js/messages.js",
+    "js/moments.js",
+    "js/own.js",
+    "js/page.js",
+    "js/passkeys.js",
+    "js/problems.js",
+    "js/provider.js",
+    "js/qr.js",
+    "js/session.js",
+    "js/shown.js",
+    "js/signer.js",
+    "js/signing.js",
+    "js/storage.js",
+    "js/suspicious.js",
+    "js/table.js",
+    "js/webauthn.js",
+    "js/words.js",
+];
 
 /// What is served, by its whole path.
 #[derive(Clone, Debug)]

@@ -1,1 +1,215 @@
-// The page's script.
+// The connection page: makes this browser's key, offers it, and follows what becomes of it.
+
+import { Clock } from "./clock.js";
+import { Connection, Problem } from "./connection.js";
+import { byId, fill, h } from "./dom.js";
+import { isTicket, ticketHash } from "./enrolment.js";
+import { keyName } from "./keyname.js";
+import { duration, onDay } from "./moments.js";
+import { Own } from "./own.js";
+import { WrongAddress, readPage } from "./page.js";
+import { enrolButton } from "./passkeys.js";
+import { toldOf } from "./problems.js";
+import { Provider } from "./provider.js";
+import { isQr, qrCode } from "./qr.js";
+import { lend } from "./session.js";
+import { shownText } from "./shown.js";
+import { NoStorage, SessionStorage, openStorage } from "./storage.js";
+import { hasPasskeys } from "./webauthn.js";
+
+/** @typedef {import("./storage.js").Storage} Storage */
+/** @typedef {import("./connection.js").View} View */
+
+/** Which connection this tab is about, for when it is loaded again: the ticket's hash. */
+const THIS_TAB = "countersign.connection";
+
+const clock = new Clock();
+/** @type {View} */
+const view = {};
+/** What was shown last of each part, so that nothing is built anew under somebody's hand. @type {Map<string, unknown>} */
+const shown = new Map();
+
+/** @param {string} part @param {unknown} what */
+function isNew(part, what) {
+  const is = shown.get(part) !== what;
+  shown.set(part, what);
+  return is;
+}
+
+/** @param {import("./page.js").Page} page */
+async function main(page) {
+  const provider = new Provider(page, clock);
+  const own = new Own({ page, clock, provider });
+  const written = location.hash.slice(1);
+  if (written !== "") history.replaceState(null, "", location.pathname);
+  /** @type {Storage} */
+  let storage;
+  try {
+    storage = await openStorage();
+  } catch (error) {
+    if (!(error instanceof NoStorage)) throw error;
+    if (!isTicket(written)) return showProblem(new Problem("no-ticket"));
+    return showProblem(new Problem("no-storage"), { session: () => connect(new SessionStorage(), written) });
+  }
+  const ticket = written === "" ? await resumed(storage) : written;
+  if (ticket === null) return showProblem(new Problem("no-ticket"));
+  return connect(storage, ticket);
+
+  /** @param {Storage} storage @param {string} ticket */
+  async function connect(storage, ticket) {
+    fill(byId("problem"));
+    byId("connection").hidden = false;
+    const connection = new Connection({ page, clock, provider, storage, show });
+    byId("retry").onclick = () => connection.retryNow();
+    if (isTicket(ticket)) remember(await ticketHash(ticket));
+    try {
+      await connection.run(ticket, keyName(navigator.userAgent));
+    } catch (error) {
+      const problem = error instanceof Problem ? error : new Problem(error instanceof NoStorage ? "no-storage" : "no-key");
+      showProblem(problem, { session: () => connect(new SessionStorage(), ticket) });
+    }
+  }
+
+  /** @param {View} news */
+  function show(news) {
+    Object.assign(view, news);
+    showConnection(view, own);
+  }
+
+  /** A connection of this tab, or the last one that is under way. @param {Storage} storage */
+  async function resumed(storage) {
+    const all = await storage.connections(page.provider, clock.now()).catch(() => []);
+    const ofTab = all.find((one) => one.ticketHash === remembered());
+    const open = all.find((one) => one.state === "open" && clock.now() < one.expiresAt);
+    return (ofTab ?? open)?.ticket ?? null;
+  }
+}
+
+function remembered() {
+  try {
+    return sessionStorage.getItem(THIS_TAB);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} hash */
+function remember(hash) {
+  try {
+    sessionStorage.setItem(THIS_TAB, hash);
+  } catch {
+    // Then a reload finds it among the connections under way.
+  }
+}
+
+/** @param {View} view @param {Own} own */
+function showConnection(view, own) {
+  if (view.username !== undefined && isNew("username", view.username)) fill(byId("username"), shownText(view.username));
+  const { made, offer, approved, told, tested } = view;
+  const steps = { made, offered: offer !== undefined, approved, told, tested };
+  const isDoing = { made: true, offered: made, approved: offer !== undefined, told: approved, tested: approved };
+  for (const [name, isDone] of Object.entries(steps)) {
+    const step = byId(`step-${name}`);
+    const state = isDone ? "done" : isDoing[/** @type {keyof typeof isDoing} */ (name)] ? "doing" : "todo";
+    step.dataset.state = state;
+    const status = step.querySelector(".state");
+    if (status !== null) status.textContent = { done: "done", doing: "under way", todo: "not yet" }[state];
+  }
+  byId("unreachable").hidden = (view.retryAt ?? null) === null;
+  showClock(view);
+  byId("approve").hidden = offer === undefined || approved === true;
+  if (offer !== undefined && isNew("offer", offer.code)) showOffer(offer);
+  byId("second-offer").hidden = view.secondOffer !== true;
+  byId("waiting-for-ucloud").hidden = tested !== true || told === true;
+  byId("finished").hidden = tested !== true;
+  if (tested === true && view.key !== undefined && isNew("key", view.key.kid)) showFinished(view.key, own);
+}
+
+/** @param {View} view */
+function showClock({ window }) {
+  const ahead = -clock.ahead;
+  const isOff = window !== undefined && (ahead > window.futureSkew || -ahead > window.lifetimeMax / 2);
+  byId("clock").hidden = !isOff;
+  if (isOff && isNew("clock", Math.round(ahead / 10))) {
+    fill(byId("clock"), h("strong", {}, `This computer's clock is ${duration(ahead)} ${ahead > 0 ? "ahead" : "behind"}. `),
+      "Signatures carry the time. Let your system set its clock by itself; until then these pages go by the provider's clock.");
+  }
+}
+
+/** @param {import("./storage.js").Offer} offer */
+function showOffer({ command, fingerprint, words, qr }) {
+  fill(byId("command"), command);
+  const button = byId("copy");
+  button.onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      byId("copied").textContent = "Copied.";
+    } catch {
+      getSelection()?.selectAllChildren(byId("command"));
+      byId("copied").textContent = "Selected: copy it with your keyboard.";
+    }
+  };
+  fill(byId("words"), ...(words ?? []).map((word) => h("li", {}, word)));
+  byId("words").hidden = (words ?? []).length === 0;
+  fill(byId("fingerprint"), fingerprint);
+  byId("qr-part").hidden = !isQr(qr);
+  if (isQr(qr)) fill(byId("qr"), /** @type {any} */ (qrCode(qr, "QR code of the command")));
+}
+
+/** @param {import("./storage.js").KeyRecord} key @param {Own} own */
+function showFinished(key, own) {
+  byId("finished-heading").focus();
+  byId("session-only").hidden = !key.sessionOnly;
+  if (key.sessionOnly) {
+    lend(async () => [key]);
+    // The key dies with this tab: the browser asks before it closes it.
+    addEventListener("beforeunload", (event) => event.preventDefault());
+  } else {
+    // Browsers that are short of room spare sites that asked them to.
+    void navigator.storage?.persist?.().catch(() => false);
+    void (async () => {
+      const listed = (await own.keys(key)).find((one) => one.kid === key.kid);
+      if (listed === undefined) return;
+      key.expires = listed.expires;
+      const storage = await openStorage();
+      await storage.putKey(key);
+      fill(byId("expires"), `The key is good until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: "keys" }, "your keys"), ".");
+    })().catch(() => {});
+  }
+  if (!hasPasskeys() || key.sessionOnly) return;
+  byId("passkey").hidden = false;
+  const say = (/** @type {string} */ text) => (byId("passkey-message").textContent = text);
+  fill(byId("passkey-button"), enrolButton(own, key, () => {
+    say("The passkey is added.");
+    fill(byId("passkey-button"));
+  }, say));
+}
+
+/** @param {Problem} problem @param {{session?: () => void}} [actions] */
+function showProblem({ kind, why }, actions = {}) {
+  const told = toldOf(kind);
+  byId("connection").hidden = true;
+  const heading = h("h2", { tabindex: -1 }, told.title);
+  fill(byId("problem"), h("section", { class: "problem", "data-kind": kind },
+    heading,
+    ...told.text.map((text) => h("p", {}, text)),
+    why !== "" && h("p", { class: "quiet" }, `The provider says: ${why}.`),
+    told.again === true && howToBegin(),
+    h("div", { class: "buttons" },
+      told.session === true && actions.session !== undefined
+        && h("button", { onclick: actions.session }, "Go on with a key for this session only"),
+      told.reload === true && h("button", { class: "quiet", onclick: () => location.reload() }, "Try again"))));
+  heading.focus();
+}
+
+function howToBegin() {
+  const template = /** @type {HTMLTemplateElement} */ (byId("how-to-begin"));
+  return template.content.cloneNode(true);
+}
+
+try {
+  await main(readPage());
+} catch (error) {
+  const text = error instanceof WrongAddress ? error.message : "This page could not start.";
+  fill(byId("problem"), h("section", { class: "problem", "data-kind": "address" }, h("h2", {}, "Wrong address"), h("p", {}, `${text}.`)));
+}

@@ -1,1 +1,175 @@
-// The page's script.
+// The page of keys: this browser's, the user's others, and passkeys. Every look and every change is signed by this browser's key.
+
+import { Clock } from "./clock.js";
+import { byId, fill, h } from "./dom.js";
+import { SOON_S, exactly, fromNow, onDay } from "./moments.js";
+import { Own } from "./own.js";
+import { WrongAddress, readPage } from "./page.js";
+import { inWords, passkeyList } from "./passkeys.js";
+import { Provider } from "./provider.js";
+import { borrow } from "./session.js";
+import { shownText } from "./shown.js";
+import { SessionStorage, openStorage } from "./storage.js";
+
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("./storage.js").Storage} Storage */
+/** @typedef {import("./own.js").ListedKey} ListedKey */
+
+const clock = new Clock();
+
+/** Asks in the page's dialog. @param {string} question @param {string} button @returns {Promise<boolean>} */
+function confirm(question, button) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+  byId("confirm-question").textContent = question;
+  byId("confirm-yes").textContent = button;
+  return new Promise((resolve) => {
+    byId("confirm-yes").onclick = () => dialog.close("yes");
+    byId("confirm-no").onclick = () => dialog.close("no");
+    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+    dialog.returnValue = "no";
+    dialog.showModal();
+    byId("confirm-no").focus();
+  });
+}
+
+/** @param {import("./page.js").Page} page */
+async function main(page) {
+  const own = new Own({ page, clock, provider: new Provider(page, clock) });
+  /** @type {Storage} */
+  const storage = await openStorage().catch(() => new SessionStorage());
+  /** @type {KeyRecord[]} */
+  let lent = [];
+  await borrow((keys) => (lent = keys));
+  const place = byId("keys");
+  await show();
+
+  async function show() {
+    const kept = (await storage.keys().catch(() => [])).filter((key) => key.provider === page.provider && key.state === "active");
+    const keys = [...kept, ...lent];
+    const usernames = [...new Set(keys.map((key) => key.username))];
+    place.removeAttribute("aria-busy");
+    if (usernames.length === 0) {
+      const template = /** @type {HTMLTemplateElement} */ (byId("no-keys"));
+      return fill(place, template.content.cloneNode(true));
+    }
+    const sections = usernames.map((username) => userSection(username, keys.filter((key) => key.username === username)));
+    fill(place, ...sections.map(({ section }) => section));
+    await Promise.all(sections.map(({ load }) => load()));
+  }
+
+  /** @param {string} username @param {KeyRecord[]} keys this browser's of that user */
+  function userSection(username, keys) {
+    const message = h("p", { class: "message", role: "status" });
+    const say = (/** @type {string} */ text) => (message.textContent = text);
+    const list = h("ul", { class: "cards" });
+    const [key] = [...keys].sort((a, b) => b.created - a.created);
+    const passkeys = h("div", {});
+    const section = h("section", {}, h("h2", {}, shownText(username)), list, message, h("h3", {}, "Passkeys"),
+      h("p", { class: "quiet" }, "For calls that this centre does not take by signature alone."), passkeys);
+    if (key === undefined) return { section, load: async () => {} };
+    list.append(...keys.map((one) => ownCard(one, null, say, key)));
+
+    const load = async () => {
+      try {
+        const listed = await own.keys(key);
+        const isOurs = (/** @type {ListedKey} */ one) => keys.find((ours) => ours.kid === one.kid);
+        listed.sort((a, b) => Number(isOurs(b) !== undefined) - Number(isOurs(a) !== undefined) || b.created - a.created);
+        list.replaceChildren(...listed.map((one) => {
+          const ours = isOurs(one);
+          return ours === undefined ? otherCard(one, key, say) : ownCard(ours, one, say, key);
+        }));
+        fill(passkeys, passkeyList(own, key, () => clock.now(), confirm));
+      } catch (error) {
+        say(inWords(error));
+        fill(passkeys, h("p", { class: "quiet" }, "Not known at the moment."));
+      }
+    };
+    return { section, load };
+  }
+
+  /** A key of this browser. @param {KeyRecord} key @param {ListedKey | null} listed @param {(text: string) => void} say @param {KeyRecord} signer */
+  function ownCard(key, listed, say, signer) {
+    const expires = listed?.expires ?? key.expires;
+    if (listed !== null && !key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires })).catch(() => {});
+    const isUsable = listed === null || listed.state === "active";
+    const renew = h("button", { onclick: () => act(renew, say, () => renewed(key)) }, "Renew");
+    const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, key, signer, true)) }, "Remove");
+    return card(listed ?? { ...key, lastUsed: key.lastUsed, expires }, "this browser", key.sessionOnly,
+      isUsable && !key.sessionOnly && renew, !key.sessionOnly && remove);
+  }
+
+  /** A key of another browser. @param {ListedKey} listed @param {KeyRecord} signer @param {(text: string) => void} say */
+  function otherCard(listed, signer, say) {
+    const remove = h("button", {
+      class: "quiet", "aria-label": `Remove the key ${listed.name}`, onclick: () => act(remove, say, () => removed(listed.kid, null, signer, false)),
+    }, "Remove");
+    return card(listed, "another browser", false, listed.state === "active" && remove);
+  }
+
+  /** @param {HTMLButtonElement} button @param {(text: string) => void} say @param {() => Promise<void>} work */
+  async function act(button, say, work) {
+    button.disabled = true;
+    say("");
+    try {
+      await work();
+    } catch (error) {
+      say(inWords(error));
+    }
+    button.disabled = false;
+  }
+
+  /** The new key first; the old one goes when the new one has shown that it works. @param {KeyRecord} old */
+  async function renewed(old) {
+    const key = await own.renew(old, storage);
+    await own.removeKey(key, old.kid);
+    await storage.removeKey(old.kid);
+    await show();
+  }
+
+  /** @param {string} kid @param {KeyRecord | null} ours @param {KeyRecord} signer @param {boolean} isThisBrowser */
+  async function removed(kid, ours, signer, isThisBrowser) {
+    const question = isThisBrowser
+      ? "Remove this browser's key? You then have to connect this browser again to use the computing centre from it."
+      : "Remove this key? The browser that has it can no longer sign for you.";
+    if (!(await confirm(question, "Remove"))) return;
+    try {
+      await own.removeKey(signer, kid);
+    } catch (error) {
+      // A key that the provider does not accept can only be forgotten here.
+      if (ours === null || !(await confirm(`${inWords(error)} Forget the key in this browser all the same?`, "Forget"))) throw error;
+    }
+    if (ours !== null) await storage.removeKey(kid);
+    await show();
+  }
+}
+
+/**
+ * @param {{name: string, state: string, created: number, expires: number | null, lastUsed: number | null, words?: string[], fingerprint?: string}} key
+ * @param {string} where
+ * @param {boolean} isSessionOnly
+ * @param {...(HTMLElement | false)} buttons
+ */
+function card({ name, state, created, expires, lastUsed, words, fingerprint }, where, isSessionOnly, ...buttons) {
+  const now = clock.now();
+  const isOver = expires !== null && expires <= now;
+  const isSoon = expires !== null && !isOver && expires - now < SOON_S;
+  const is = state === "active" ? (isOver ? "expired" : "active") : state;
+  return h("li", { class: "card", "data-state": is },
+    h("div", {},
+      h("div", { class: "name" }, h("strong", {}, shownText(name)), " ", h("span", { class: "tag" }, where), " ",
+        is !== "active" && h("span", { class: "tag off" }, is), isSessionOnly && h("span", { class: "tag off" }, "this session only")),
+      h("dl", { class: "facts" },
+        h("dt", {}, "Made"), h("dd", { title: exactly(created) }, `${fromNow(created, now)}`),
+        h("dt", {}, isOver ? "Ended" : "Ends"), h("dd", { class: isSoon || isOver ? "soon" : null },
+          expires === null ? "not known" : `${fromNow(expires, now)}, on ${onDay(expires)}`),
+        h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : fromNow(lastUsed, now)),
+        ...(words === undefined ? [] : [h("dt", {}, "In words"), h("dd", { title: fingerprint }, words.join(" "))])),
+      isSoon && is === "active" && h("p", { class: "notice warning" }, "This key ends soon. Renew it, and nothing else changes.")),
+    h("div", { class: "buttons" }, ...buttons));
+}
+
+try {
+  await main(readPage());
+} catch (error) {
+  fill(byId("keys"), h("p", { class: "notice warning" }, error instanceof WrongAddress ? `${error.message}.` : "This page could not start."));
+}

@@ -1,0 +1,266 @@
+// A connection from ticket to tested key, and every way in which it does not come about. The provider is played; keys and proofs are real.
+
+import "./webcrypto.mjs";
+import assert from "node:assert/strict";
+import { createPublicKey, verify } from "node:crypto";
+import { test } from "node:test";
+import { encode } from "../../web/js/base64url.js";
+import { Clock } from "../../web/js/clock.js";
+import { Connection, Problem } from "../../web/js/connection.js";
+import { toldOf } from "../../web/js/problems.js";
+import { Refused, Unreachable } from "../../web/js/provider.js";
+import { NoStorage, SessionStorage } from "../../web/js/storage.js";
+
+const NOW_S = 1_800_000_000;
+const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: "https://cloud.example.org", base: "/ucloud/hpc" };
+const ticket = encode(new Uint8Array(32).fill(7));
+
+/** A provider that does what src/server/page.rs does, with one ticket. */
+class Played {
+  state = "open";
+  why = null;
+  offers = [];
+  probes = [];
+  coreTold = false;
+  secondOffer = false;
+  /** What happens at each question, in turn, in place of an answer: by path. */
+  trouble = {};
+  /** Called after a status was asked for: what happens meanwhile. */
+  meanwhile = () => {};
+  asked = [];
+
+  async post(path, body) {
+    this.asked.push(path);
+    const trouble = this.trouble[path]?.shift();
+    if (trouble?.before) throw trouble.before;
+    const answer = this[path.split("/")[1]](body);
+    if (trouble?.after) throw trouble.after;
+    return answer;
+  }
+
+  describe() {
+    return {
+      provider: "hpc", username: "alice#1234", nonce: "n", state: this.state, expiresAt: NOW_S + 900, why: this.why, now: NOW_S,
+      window: { lifetimeMax: 45, futureSkew: 5 },
+    };
+  }
+
+  offer(body) {
+    if (this.state !== "open") {
+      if (this.state === "offered") [this.state, this.why] = ["dead", "second_offer"];
+      throw new Refused(409, "TICKET_DEAD", "the ticket is dead");
+    }
+    this.offers.push(body);
+    this.state = "offered";
+    return { code: "c", command: "countersign connect approve c", fingerprint: "SHA256:x", kid: "AAAAAAAAAAAAAAAAAAAAAA" };
+  }
+
+  status() {
+    const { state, why, coreTold, secondOffer } = this;
+    const kid = state === "approved" || state === "connected" ? "AAAAAAAAAAAAAAAAAAAAAA" : undefined;
+    this.meanwhile();
+    return { state, why, coreTold, secondOffer, kid };
+  }
+
+  probe(body) {
+    this.probes.push(body);
+    return {};
+  }
+}
+
+function bench({ provider = new Played(), storage = new SessionStorage() } = {}) {
+  const views = [];
+  const view = {};
+  const show = (news) => {
+    views.push(news);
+    Object.assign(view, news);
+    if (news.retryAt) setImmediate(() => connection.retryNow());
+  };
+  const connection = new Connection({ page, clock: new Clock(() => NOW_S * 1000), provider, storage, show });
+  return { provider, storage, view, views, run: () => connection.run(ticket, "Firefox on Linux") };
+}
+
+const problem = (kind) => (error) => {
+  assert.ok(error instanceof Problem, error);
+  assert.equal(error.kind, kind);
+  assert.ok(toldOf(kind).title && toldOf(kind).text.length > 0);
+  return true;
+};
+
+/** The user approves, and UCloud hears of it, one question later each. */
+const approving = (provider) => () => {
+  if (provider.state === "offered") provider.state = "approved";
+  else if (provider.state === "approved") [provider.state, provider.coreTold] = ["connected", true];
+};
+
+test("from ticket to tested key", async () => {
+  const { provider, storage, view, run } = bench();
+  provider.meanwhile = approving(provider);
+  await run();
+  assert.deepEqual(
+    [view.username, view.made, view.approved, view.told, view.tested, view.offer.command],
+    ["alice#1234", true, true, true, true, "countersign connect approve c"],
+  );
+  const [offer] = provider.offers;
+  assert.deepEqual([offer.ticket, offer.alg, offer.name], [ticket, "ES256", "Firefox on Linux"]);
+  const verifies = (jws) => {
+    const [header, claims, signature] = jws.split(".");
+    const publicKey = createPublicKey({ key: offer.jwk, format: "jwk" });
+    const input = Buffer.from(`${header}.${claims}`);
+    return verify("sha256", input, { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
+  };
+  assert.ok(verifies(offer.proof));
+  assert.equal(provider.probes.length, 1);
+  assert.ok(verifies(provider.probes[0].intent));
+  const claims = JSON.parse(Buffer.from(provider.probes[0].intent.split(".")[1], "base64url"));
+  assert.deepEqual([claims.call, claims.params.length, claims.project], ["connect.probe", 1, null]);
+  const [key] = await storage.keys();
+  assert.deepEqual([key.kid, key.username, key.state, key.lifetimeMax], ["AAAAAAAAAAAAAAAAAAAAAA", "alice#1234", "active", 45]);
+  assert.equal(key.privateKey.extractable, false);
+});
+
+test("a tab that was closed goes on where it was", async () => {
+  const provider = new Played();
+  const storage = new SessionStorage();
+  const first = bench({ provider, storage });
+  provider.trouble["connect/status"] = [{ before: new TypeError("the tab was closed") }];
+  await assert.rejects(first.run(), TypeError);
+  assert.equal(provider.state, "offered");
+  provider.meanwhile = approving(provider);
+  const second = bench({ provider, storage });
+  await second.run();
+  assert.equal(second.view.tested, true);
+  assert.equal(provider.offers.length, 1, "one ticket, one offer");
+  const third = bench({ provider, storage });
+  await third.run();
+  assert.deepEqual([third.view.tested, provider.probes.length], [true, 1]);
+});
+
+test("a key that was made and not offered is offered then", async () => {
+  const provider = new Played();
+  const storage = new SessionStorage();
+  provider.trouble["connect/offer"] = [{ before: new TypeError("the tab was closed") }];
+  await assert.rejects(bench({ provider, storage }).run(), TypeError);
+  provider.meanwhile = approving(provider);
+  await bench({ provider, storage }).run();
+  assert.equal(provider.offers.length, 1);
+});
+
+test("somebody else offered a key before", async () => {
+  const { provider, run, storage } = bench();
+  provider.state = "offered";
+  await assert.rejects(run(), problem("second-offer"));
+  assert.deepEqual([provider.state, provider.why], ["dead", "second_offer"], "and nobody can approve theirs by mistake");
+  assert.deepEqual(await storage.keys(), []);
+});
+
+test("somebody else offers a key after", async () => {
+  const { provider, run } = bench();
+  provider.meanwhile = () => ([provider.state, provider.why] = ["dead", "second_offer"]);
+  await assert.rejects(run(), problem("second-offer"));
+});
+
+test("somebody else tries after the approval", async () => {
+  const { provider, run, view } = bench();
+  provider.meanwhile = () => {
+    approving(provider)();
+    provider.secondOffer = true;
+  };
+  await run();
+  assert.deepEqual([view.tested, view.secondOffer], [true, true]);
+});
+
+test("an offer whose answer is lost is not made twice", async () => {
+  const { provider, run } = bench();
+  provider.trouble["connect/offer"] = [{ after: new Unreachable("gone") }];
+  await assert.rejects(run(), problem("interrupted"));
+  assert.equal(provider.asked.filter((path) => path === "connect/offer").length, 1);
+});
+
+test("an offer that did not arrive is made again", async () => {
+  const { provider, run, view } = bench();
+  provider.trouble["connect/offer"] = [{ before: new Unreachable("gone") }, { before: new Refused(503, "UNAVAILABLE", "later") }];
+  provider.meanwhile = approving(provider);
+  await run();
+  assert.equal(view.tested, true);
+});
+
+test("a provider that does not answer is asked until it does", async () => {
+  const { provider, run, view, views } = bench();
+  const gone = { before: new Unreachable("gone") };
+  provider.trouble = { "connect/describe": [gone, gone, gone], "connect/status": [gone, { before: new Refused(503, "UNAVAILABLE", "") }], "connect/probe": [gone] };
+  provider.meanwhile = approving(provider);
+  await run();
+  assert.equal(view.tested, true);
+  assert.equal(views.filter(({ retryAt }) => typeof retryAt === "number").length, 6);
+  assert.equal(view.retryAt, null);
+});
+
+test("tickets that are no good", async () => {
+  const check = async (change, kind) => {
+    const { provider, run } = bench();
+    Object.assign(provider, change);
+    await assert.rejects(run(), problem(kind));
+    assert.equal(provider.offers.length, 0, kind);
+  };
+  await check({ state: "dead", why: "expired" }, "expired");
+  await check({ state: "dead", why: "withdrawn" }, "withdrawn");
+  await check({ state: "dead", why: "second_offer" }, "second-offer");
+  await check({ state: "approved" }, "used");
+  await check({ state: "connected" }, "used");
+  await check({ trouble: { "connect/describe": [{ before: new Refused(404, "NOT_FOUND", "no such") }] } }, "unknown");
+  await check({ trouble: { "connect/describe": [{ before: new Refused(429, "TOO_MANY", "slow down") }] } }, "busy");
+  await check({ trouble: { "connect/offer": [{ before: new Refused(400, "KEY_REFUSED", "weak") }] } }, "key-refused");
+  await check({ describe: () => ({ provider: "other", username: "x", nonce: "n", state: "open" }) }, "other-provider");
+});
+
+test("what is no ticket is not sent anywhere", async () => {
+  const { provider, storage } = bench();
+  const connection = new Connection({ page, clock: new Clock(), provider, storage, show: () => {} });
+  await assert.rejects(connection.run("no ticket", "x"), problem("no-ticket"));
+  assert.deepEqual(provider.asked, []);
+});
+
+test("a ticket that ends while it waits", async () => {
+  const { provider, run } = bench();
+  provider.meanwhile = () => ([provider.state, provider.why] = ["dead", "expired"]);
+  await assert.rejects(run(), problem("expired"));
+});
+
+test("another key was approved", async () => {
+  const { provider, run, storage } = bench();
+  provider.meanwhile = () => (provider.state = "approved");
+  provider.status = function status() {
+    return { state: "approved", kid: "BBBBBBBBBBBBBBBBBBBBBA", coreTold: false };
+  };
+  await assert.rejects(run(), problem("used"));
+  assert.deepEqual(await storage.keys(), []);
+});
+
+test("a first signature that is refused", async () => {
+  const { provider, run } = bench();
+  provider.meanwhile = approving(provider);
+  provider.trouble["connect/probe"] = [{ before: new Refused(482, "INTENT_INVALID", "no") }];
+  await assert.rejects(run(), problem("test-failed"));
+});
+
+test("a browser that keeps nothing offers no key", async () => {
+  const storages = {
+    "does not write": { putConnection: async () => { throw new NoStorage("full"); } },
+    "forgets": { putConnection: async () => {} },
+    "gives back something else": { connection: (() => { let asked = 0; return async () => ((asked += 1) === 1 ? undefined : { privateKey: { extractable: true } }); })() },
+  };
+  for (const [what, change] of Object.entries(storages)) {
+    const storage = Object.assign(new SessionStorage(), change);
+    const { provider, run } = bench({ storage });
+    await assert.rejects(run(), problem("no-storage"), what);
+    assert.equal(provider.offers.length, 0, what);
+  }
+});
+
+test("a key for this session only is labelled", async () => {
+  const { provider, run, view } = bench();
+  provider.meanwhile = approving(provider);
+  await run();
+  assert.equal(view.key.sessionOnly, true);
+});

@@ -1,0 +1,105 @@
+// Asking a person: what a call will do, in words, with everything that is signed. The button that says yes works only once the window has been seen
+// for a moment, so that no click meant for another window, or for the question before, can say it.
+
+import { fill, h } from "./dom.js";
+import { countHinted, shownItems, shownText } from "./shown.js";
+import { sentence, wordsFor } from "./words.js";
+
+/** @typedef {import("./signing.js").Question} Question */
+/** @typedef {import("./signing.js").Described} Described */
+/** @typedef {import("./words.js").Words} Words */
+
+/** How long the question has to be visible and in focus before it can be approved, in milliseconds. */
+export const SEEN_MS = 500;
+
+/**
+ * Shows the question and waits for the answer.
+ * @param {HTMLElement} place
+ * @param {Question} question
+ * @returns {Promise<boolean>}
+ */
+export function ask(place, question) {
+  const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
+  const dangerous = told.filter(({ request }) => request.row.class === "danger");
+  const button = dangerous.length === 1 ? (dangerous[0]?.words.button ?? "Approve") : "Approve all";
+  const hinted = countHinted(question.requests);
+
+  return new Promise((resolve) => {
+    const yes = h("button", { class: "danger", disabled: true, onclick: () => end(true) }, button);
+    const no = h("button", { class: "quiet", onclick: () => end(false) }, "Refuse");
+    const heading = h("h2", { id: "question", tabindex: -1 }, ...headline(told));
+    const stopWatching = whenSeen(yes);
+    const title = document.title;
+
+    /** @param {boolean} approved */
+    function end(approved) {
+      stopWatching();
+      question.withdrawn.removeEventListener("abort", withdraw);
+      document.title = title;
+      fill(place);
+      resolve(approved);
+    }
+    const withdraw = () => end(false);
+    question.withdrawn.addEventListener("abort", withdraw);
+
+    fill(place,
+      h("section", { class: "question", "aria-labelledby": "question" },
+        heading,
+        h("p", { class: "who" }, "As ", shownText(question.username), ", ", ...inProject(question.requests), ". Asked by ",
+          shownText(question.origin), "."),
+        hinted > 0 && h("p", { class: "notice warning" }, hinted === 1
+          ? "One of the names below needs a closer look."
+          : `${hinted} of the names below need a closer look.`),
+        ...told.map(({ request, words }) => part(request, words, told.length > 1)),
+        h("div", { class: "buttons" }, no, yes)));
+    document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items.length ?? 1)}`;
+    heading.focus();
+  });
+}
+
+/** @param {{request: Described, words: Words}[]} told */
+function headline(told) {
+  const [first] = told;
+  if (told.length === 1 && first !== undefined) return [sentence(first.words, first.request.items.length)];
+  return [`Do these ${told.length} things`];
+}
+
+/** @param {Described} request @param {Words} words @param {boolean} isOneOfMany */
+function part(request, words, isOneOfMany) {
+  return h("div", { class: "part" },
+    isOneOfMany && h("h3", {}, sentence(words, request.items.length)),
+    shownItems(request, words),
+    words.note !== undefined && h("p", { class: "note" }, words.note));
+}
+
+/** @param {Described[]} requests @returns {(Node | string)[]} */
+function inProject(requests) {
+  const projects = [...new Set(requests.map(({ project }) => project))];
+  const shown = projects.map((project) => project === null ? "in your own workspace" : h("span", {}, "in the project ", shownText(project)));
+  return shown.flatMap((one, at) => at === 0 ? [one] : [" and ", one]);
+}
+
+/**
+ * Enables a button once the window has been visible and in focus for a while without a break.
+ * @param {HTMLButtonElement} button
+ * @returns {() => void} stops it
+ */
+function whenSeen(button) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const look = () => {
+    clearTimeout(timer);
+    button.disabled = true;
+    if (document.visibilityState === "visible" && document.hasFocus()) timer = setTimeout(() => (button.disabled = false), SEEN_MS);
+  };
+  look();
+  addEventListener("focus", look);
+  addEventListener("blur", look);
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    clearTimeout(timer);
+    removeEventListener("focus", look);
+    removeEventListener("blur", look);
+    document.removeEventListener("visibilitychange", look);
+  };
+}

@@ -1,0 +1,289 @@
+// How a connection comes to be, from a ticket to a tested key (protocol, section 6). No page in here: what happens goes to `show`, so that it can be
+// tried without a browser. Whatever was done once is kept before the next step, so that closing the tab costs nothing.
+
+import { enrolmentProof, isTicket, publicJwk, ticketHash } from "./enrolment.js";
+import { signIntent } from "./intent.js";
+import { makeTestedKeyPair, testKeyPair } from "./own.js";
+import { Refused, Unreachable } from "./provider.js";
+import { NoStorage } from "./storage.js";
+
+/** @typedef {import("./storage.js").Storage} Storage */
+/** @typedef {import("./storage.js").ConnectionRecord} ConnectionRecord */
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./clock.js").Clock} Clock */
+
+/**
+ * Why it does not go on. Each has words of its own on the page.
+ * @typedef {"no-ticket" | "unknown" | "expired" | "withdrawn" | "second-offer" | "interrupted" | "used" | "no-storage" | "no-key" |
+ *   "key-refused" | "busy" | "test-failed" | "other-provider"} ProblemKind
+ */
+
+/** It does not go on. */
+export class Problem extends Error {
+  name = "Problem";
+
+  /** @param {ProblemKind} kind @param {string} [why] what the provider said */
+  constructor(kind, why = "") {
+    super(why || kind);
+    this.kind = kind;
+    this.why = why;
+  }
+}
+
+/**
+ * What there is to show.
+ * @typedef {object} View
+ * @property {string} [username]
+ * @property {number} [expiresAt] seconds since 1970, by the provider's clock
+ * @property {{lifetimeMax: number, futureSkew: number}} [window]
+ * @property {boolean} [made] the key is made, kept and tested
+ * @property {import("./storage.js").Offer} [offer]
+ * @property {boolean} [approved]
+ * @property {boolean} [told] UCloud has heard of it
+ * @property {boolean} [tested] the provider has verified a first signature
+ * @property {boolean} [secondOffer] somebody offered another key after the approval
+ * @property {KeyRecord} [key] the finished key
+ * @property {number | null} [retryAt] the provider does not answer; when it is asked again, in milliseconds since 1970
+ */
+
+/** Waits between questions that nobody answered, in milliseconds. */
+const RETRIES_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
+
+/** What is assumed where a provider does not say. */
+const WINDOW = { lifetimeMax: 60, futureSkew: 5 };
+
+/** The call of the first signature: it is in no table, so that its intent can do nothing else. */
+const PROBE = /** @type {import("./table.js").Row} */ ({
+  call: "connect.probe", items: "whole", bound: [], class: "read", from: "user",
+});
+
+export class Connection {
+  #page;
+  #clock;
+  #provider;
+  #storage;
+  #show;
+  #wake = () => {};
+
+  /**
+   * @param {object} with
+   * @param {Page} with.page
+   * @param {Clock} with.clock
+   * @param {{post: (path: string, body: object) => Promise<any>}} with.provider
+   * @param {Storage} with.storage
+   * @param {(view: View) => void} with.show
+   */
+  constructor({ page, clock, provider, storage, show }) {
+    this.#page = page;
+    this.#clock = clock;
+    this.#provider = provider;
+    this.#storage = storage;
+    this.#show = show;
+  }
+
+  /** Asks again at once, if it waits for a provider that does not answer. */
+  retryNow() {
+    this.#wake();
+  }
+
+  /**
+   * Goes all the way, or as far as it gets.
+   * @param {string} ticket
+   * @param {string} keyName what the key shall be called
+   * @throws {Problem}
+   */
+  async run(ticket, keyName) {
+    if (!isTicket(ticket)) throw new Problem("no-ticket");
+    const hash = await ticketHash(ticket);
+    const described = await this.#ask("connect/describe", { ticket });
+    if (described.provider !== this.#page.provider) throw new Problem("other-provider");
+    const window = described.window ?? WINDOW;
+    this.#show({ username: described.username, expiresAt: described.expiresAt, window });
+    if (described.state === "dead") throw dead(described.why);
+
+    // Two tabs with one link must not offer two keys: that would look like a thief's.
+    const record = await exclusively(`countersign ${hash}`, () => this.#offered(ticket, hash, described, window, keyName));
+    if (record.offer === null) throw new Problem("interrupted");
+    this.#show({ made: true, offer: record.offer });
+    return this.#followed(record, record.offer.kid, keyName);
+  }
+
+  /**
+   * The connection with its offer made, now or earlier.
+   * @param {string} ticket
+   * @param {string} hash
+   * @param {any} described
+   * @param {{lifetimeMax: number}} window
+   * @param {string} keyName
+   * @returns {Promise<ConnectionRecord>}
+   */
+  async #offered(ticket, hash, described, window, keyName) {
+    const known = await this.#storage.connection(hash);
+    if (known?.offer) return known;
+    if (described.state === "approved" || described.state === "connected") throw new Problem("used");
+    const record = known ?? (await this.#begun(ticket, hash, described, window));
+    this.#show({ made: true });
+    const proof = await enrolmentProof(record.privateKey, {
+      origin: this.#page.origin, ticket, username: described.username, nonce: described.nonce,
+    });
+    // Where a key was offered that is not ours, a second offer is what ends the ticket, so that nobody approves the first by mistake.
+    const body = { ticket, jwk: await publicJwk(record.publicKey), alg: "ES256", proof, name: keyName };
+    const offer = await this.#offer(ticket, body, known !== undefined);
+    const offered = { ...record, offer };
+    await this.#storage.putConnection(offered);
+    return offered;
+  }
+
+  /**
+   * Makes the offer: once. Where no answer came, the provider is asked whether it arrived.
+   * @param {string} ticket
+   * @param {object} body
+   * @param {boolean} mayHaveArrived an earlier attempt of ours ended without an answer
+   * @returns {Promise<import("./storage.js").Offer>}
+   */
+  async #offer(ticket, body, mayHaveArrived) {
+    for (;;) {
+      try {
+        return await this.#provider.post("connect/offer", body);
+      } catch (error) {
+        const isUnanswered = error instanceof Unreachable || (error instanceof Refused && error.status >= 500);
+        if (!isUnanswered && !(error instanceof Refused)) throw error;
+        if (!isUnanswered && error.code !== "TICKET_DEAD") throw refusal(error);
+        mayHaveArrived ||= isUnanswered;
+      }
+      const { state, why } = await this.#ask("connect/describe", { ticket });
+      if (mayHaveArrived && (state === "offered" || why === "second_offer")) throw new Problem("interrupted");
+      if (state !== "open") throw dead(why);
+    }
+  }
+
+  /**
+   * A new key, kept and read back before anybody hears of it.
+   * @param {string} ticket
+   * @param {string} hash
+   * @param {any} described
+   * @param {{lifetimeMax: number}} window
+   * @returns {Promise<ConnectionRecord>}
+   */
+  async #begun(ticket, hash, described, window) {
+    const { privateKey, publicKey } = await makeTestedKeyPair().catch((error) => {
+      throw new Problem("no-key", error.message);
+    });
+    try {
+      await this.#storage.putConnection({
+        ticketHash: hash, ticket, provider: this.#page.provider, username: described.username, privateKey, publicKey,
+        begun: Math.floor(this.#clock.now()), expiresAt: described.expiresAt, lifetimeMax: window.lifetimeMax, offer: null,
+        state: "open",
+      });
+      const kept = await this.#storage.connection(hash);
+      if (kept === undefined) throw new NoStorage("what was kept is not there");
+      await testKeyPair(kept);
+      return kept;
+    } catch {
+      // Whatever the browser does wrong with what it was given: it gives back no key that works.
+      throw new Problem("no-storage");
+    }
+  }
+
+  /** @param {ConnectionRecord} record @param {string} kid @param {string} keyName */
+  async #followed(record, kid, keyName) {
+    /** @type {KeyRecord | null} */
+    let key = null;
+    /** @type {string | undefined} */
+    let after;
+    for (;;) {
+      const question = after === undefined ? { ticket: record.ticket } : { ticket: record.ticket, after };
+      const status = await this.#ask("connect/status", question);
+      after = status.state;
+      if (status.state === "dead") throw dead(status.why);
+      if (status.state === "approved" || status.state === "connected") {
+        if (status.kid !== kid) throw new Problem("used");
+        this.#show({ approved: true, told: status.coreTold === true, secondOffer: status.secondOffer === true });
+        key ??= await this.#tested(record, kid, keyName);
+        this.#show({ tested: true, key });
+        if (status.coreTold === true) return;
+      }
+    }
+  }
+
+  /** The first signature that the provider sees of the key. @param {ConnectionRecord} record @param {string} kid @param {string} keyName */
+  async #tested(record, kid, keyName) {
+    const now = this.#clock.now();
+    /** @type {KeyRecord} */
+    const key = {
+      kid, provider: record.provider, username: record.username, alg: "ES256", privateKey: record.privateKey, state: "active",
+      name: keyName, created: Math.floor(now), expires: null, lastUsed: Math.floor(now), lifetimeMax: record.lifetimeMax,
+      sessionOnly: this.#storage.sessionOnly,
+    };
+    const known = (await this.#storage.keys()).find((one) => one.kid === kid);
+    if (record.state === "done" && known !== undefined) return known;
+    // Kept before it is tried: an approved key that this browser lost could never be removed by it.
+    await this.#storage.putKey(known ?? key);
+    const intent = await signIntent(key, {
+      origin: this.#page.origin, username: key.username, project: null, row: PROBE, items: [{}], now: this.#clock.now(),
+    });
+    try {
+      await this.#ask("connect/probe", { ticket: record.ticket, intent });
+    } catch (error) {
+      if (error instanceof Problem) throw new Problem("test-failed", error.why);
+      throw error;
+    }
+    await this.#storage.putConnection({ ...record, state: "done" });
+    return known ?? key;
+  }
+
+  /**
+   * Asks until somebody answers.
+   * @param {string} path
+   * @param {object} body
+   */
+  async #ask(path, body) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const answer = await this.#provider.post(path, body);
+        if (attempt > 0) this.#show({ retryAt: null });
+        return answer;
+      } catch (error) {
+        if (error instanceof Refused && error.status < 500) throw refusal(error);
+        if (!(error instanceof Unreachable || error instanceof Refused)) throw error;
+      }
+      const wait = RETRIES_MS[Math.min(attempt, RETRIES_MS.length - 1)] ?? 0;
+      this.#show({ retryAt: Date.now() + wait });
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, wait);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve(undefined);
+        };
+      });
+    }
+  }
+}
+
+/** @param {Refused} refused */
+function refusal({ status, code, message: why }) {
+  if (code === "TICKET_DEAD") return new Problem("second-offer");
+  if (code === "KEY_REFUSED") return new Problem("key-refused", why);
+  if (status === 404) return new Problem("unknown");
+  if (status === 429) return new Problem("busy", why);
+  return new Problem("key-refused", why);
+}
+
+/** @param {unknown} why */
+function dead(why) {
+  if (why === "expired") return new Problem("expired");
+  if (why === "withdrawn") return new Problem("withdrawn");
+  return new Problem("second-offer");
+}
+
+/**
+ * One at a time in all tabs; where the browser has no locks, at least in this one.
+ * @template T
+ * @param {string} name
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function exclusively(name, work) {
+  return globalThis.navigator?.locks === undefined ? work() : navigator.locks.request(name, work);
+}

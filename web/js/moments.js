@@ -1,0 +1,42 @@
+// Times in words.
+
+const DAY_S = 24 * 60 * 60;
+
+/** Warn of a key's end from here on, in seconds: two weeks, so that whoever comes back from a holiday still has time. */
+export const SOON_S = 14 * DAY_S;
+
+const date = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
+const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+/** @param {number} seconds since 1970 */
+export function onDay(seconds) {
+  return date.format(seconds * 1000);
+}
+
+/** @param {number} seconds since 1970 */
+export function exactly(seconds) {
+  return moment.format(seconds * 1000);
+}
+
+/** "3 days ago", "in 5 months". @param {number} seconds since 1970 @param {number} now */
+export function fromNow(seconds, now) {
+  const away = seconds - now;
+  const size = Math.abs(away);
+  if (size < 60) return away <= 0 ? "just now" : "in less than a minute";
+  if (size < 60 * 60) return relative.format(Math.round(away / 60), "minute");
+  if (size < DAY_S) return relative.format(Math.round(away / 3600), "hour");
+  if (size < 60 * DAY_S) return relative.format(Math.round(away / DAY_S), "day");
+  return relative.format(Math.round(away / (30.44 * DAY_S)), "month");
+}
+
+/** "4 minutes". @param {number} seconds */
+export function duration(seconds) {
+  const size = Math.round(Math.abs(seconds));
+  /** @type {(count: number, unit: string) => string} */
+  const count = (count, unit) => `${count} ${unit}${count === 1 ? "" : "s"}`;
+  if (size < 90) return count(size, "second");
+  if (size < 90 * 60) return count(Math.round(size / 60), "minute");
+  if (size < 36 * 3600) return count(Math.round(size / 3600), "hour");
+  return count(Math.round(size / DAY_S), "day");
+}

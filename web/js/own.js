@@ -1,0 +1,119 @@
+// The calls that this browser makes itself, without UCloud: a user's keys and passkeys at the provider. The signature on each is all the
+// authority there is.
+
+import { makeKeyPair, publicJwk, renewalProof } from "./enrolment.js";
+import { signIntent } from "./intent.js";
+import { isSignedBy, sign } from "./jws.js";
+import { Refused } from "./provider.js";
+import { createPasskey } from "./webauthn.js";
+
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("./storage.js").Storage} Storage */
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./clock.js").Clock} Clock */
+/** @typedef {import("./provider.js").Provider} Provider */
+/** @typedef {import("./table.js").Table} Table */
+
+/**
+ * A key as the provider lists it; times are seconds since 1970.
+ * @typedef {{kid: string, name: string, algorithm: string, state: string, fingerprint: string, words?: string[], created: number,
+ *   expires: number, lastUsed: number | null}} ListedKey
+ */
+/** @typedef {{id: string, name: string, created: number, lastUsed: number | null}} ListedPasskey */
+
+/** A key that this browser cannot use: its first signature does not verify. */
+export class BrokenKey extends Error {
+  name = "BrokenKey";
+}
+
+/** Makes a key, signs with it and verifies: whatever the browser does wrong shows here. */
+export async function makeTestedKeyPair() {
+  const pair = await makeKeyPair();
+  await testKeyPair(pair);
+  return pair;
+}
+
+/** @param {{privateKey: CryptoKey, publicKey: CryptoKey}} pair */
+export async function testKeyPair({ privateKey, publicKey }) {
+  const jws = await sign(privateKey, { alg: "ES256", typ: "countersign-self-test" }, { test: Math.random() });
+  if (privateKey.extractable || !(await isSignedBy(publicKey, jws))) throw new BrokenKey("the key does not work");
+}
+
+export class Own {
+  #page;
+  #clock;
+  #provider;
+  /** @type {Promise<Table> | null} */
+  #table = null;
+
+  /** @param {{page: Page, clock: Clock, provider: Provider}} with */
+  constructor({ page, clock, provider }) {
+    this.#page = page;
+    this.#clock = clock;
+    this.#provider = provider;
+  }
+
+  /** @param {KeyRecord} key @returns {Promise<ListedKey[]>} */
+  async keys(key) {
+    return (await this.#ask(key, "keys.list", {})).keys;
+  }
+
+  /**
+   * Replaces a key by a new one, for which the old one vouches. The old one stays until it is removed with the new one.
+   * @param {KeyRecord} old
+   * @param {Storage} storage
+   * @returns {Promise<KeyRecord>}
+   */
+  async renew(old, storage) {
+    const pair = await makeTestedKeyPair();
+    const proof = await renewalProof(pair.privateKey, { origin: this.#page.origin, username: old.username, oldKid: old.kid });
+    const parameters = { jwk: await publicJwk(pair.publicKey), alg: old.alg, name: old.name, proof };
+    const { kid, expires } = await this.#ask(old, "keys.renew", parameters);
+    const now = Math.floor(this.#clock.now());
+    /** @type {KeyRecord} */
+    const renewed = { ...old, kid, privateKey: pair.privateKey, created: now, expires, lastUsed: null };
+    await storage.putKey(renewed);
+    return renewed;
+  }
+
+  /** @param {KeyRecord} key @param {string} kid */
+  async removeKey(key, kid) {
+    await this.#ask(key, "keys.remove", { kid });
+  }
+
+  /** @param {KeyRecord} key @returns {Promise<ListedPasskey[]>} */
+  async passkeys(key) {
+    return (await this.#ask(key, "passkeys.list", {})).passkeys;
+  }
+
+  /** Enrols a passkey: the browser asks its user. @param {KeyRecord} key @param {string} name @returns {Promise<string>} its id */
+  async enrolPasskey(key, name) {
+    const { publicKey } = await this.#ask(key, "passkeys.begin", { name });
+    const credential = await createPasskey(publicKey);
+    return (await this.#ask(key, "passkeys.finish", { credential })).id;
+  }
+
+  /** @param {KeyRecord} key @param {string} id */
+  async removePasskey(key, id) {
+    await this.#ask(key, "passkeys.remove", { id });
+  }
+
+  /**
+   * @param {KeyRecord} key
+   * @param {string} call
+   * @param {{[name: string]: unknown}} parameters exactly the call's
+   */
+  async #ask(key, call, parameters) {
+    this.#table ??= this.#provider.table();
+    const table = await this.#table.catch((error) => {
+      this.#table = null;
+      throw error;
+    });
+    const row = table.get(call);
+    if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
+    const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
+    const intent = await signIntent(key, { ...statement, now: this.#clock.now() });
+    // The path of every such call is its name.
+    return this.#provider.post(call.replace(".", "/"), parameters, intent);
+  }
+}

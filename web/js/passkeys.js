@@ -1,0 +1,84 @@
+// The passkeys of a user: what there is, another one, and away with one. Part of the page of keys and of the end of the connection page.
+
+import { h } from "./dom.js";
+import { keyName } from "./keyname.js";
+import { exactly, fromNow } from "./moments.js";
+import { Refused, Unreachable } from "./provider.js";
+import { shownText } from "./shown.js";
+import { Declined, hasPasskeys } from "./webauthn.js";
+
+/** @typedef {import("./own.js").Own} Own */
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+
+/** What went wrong, in a sentence for whoever sits there. @param {unknown} error */
+export function inWords(error) {
+  if (error instanceof Declined) return "No passkey was used: the browser's question was closed, or took too long. You can try again.";
+  if (error instanceof Unreachable) return "The provider does not answer. Try again in a moment.";
+  if (error instanceof Refused && error.code === "INTENT_INVALID") return "The provider does not accept this browser's key: it may have been removed or have expired.";
+  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider finds this signature too old or too new: is this computer's clock right?";
+  if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
+  if (error instanceof Refused && error.status >= 500) return "The provider cannot do it at the moment. Try again in a moment.";
+  if (error instanceof Refused) return `The provider refused: ${error.message}.`;
+  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device has a passkey for you here already.";
+  return "This browser could not do it.";
+}
+
+/** The button that enrols one. @param {Own} own @param {KeyRecord} key @param {() => void} done @param {(text: string) => void} say */
+export function enrolButton(own, key, done, say) {
+  const button = h("button", { onclick: enrol }, "Add a passkey");
+  async function enrol() {
+    button.disabled = true;
+    say("");
+    try {
+      await own.enrolPasskey(key, keyName(navigator.userAgent));
+      done();
+    } catch (error) {
+      say(inWords(error));
+    }
+    button.disabled = false;
+  }
+  return button;
+}
+
+/**
+ * The list, with what can be done.
+ * @param {Own} own
+ * @param {KeyRecord} key
+ * @param {() => number} now
+ * @param {(question: string, button: string) => Promise<boolean>} confirm
+ */
+export function passkeyList(own, key, now, confirm) {
+  const message = h("p", { class: "message", role: "status" });
+  const say = (/** @type {string} */ text) => (message.textContent = text);
+  const list = h("ul", { class: "cards" });
+  const place = h("div", {}, list, message);
+  const load = async () => {
+    try {
+      const passkeys = await own.passkeys(key);
+      list.replaceChildren(...passkeys.map(card));
+      if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, "None yet."));
+    } catch (error) {
+      say(inWords(error));
+    }
+  };
+  /** @param {import("./own.js").ListedPasskey} passkey */
+  const card = (passkey) => h("li", { class: "card" },
+    h("div", {}, h("strong", {}, shownText(passkey.name)),
+      h("div", { class: "quiet", title: exactly(passkey.created) }, `Added ${fromNow(passkey.created, now())}. `,
+        passkey.lastUsed === null ? "Not used yet." : `Last used ${fromNow(passkey.lastUsed, now())}.`)),
+    h("button", { class: "quiet", "aria-label": `Remove the passkey ${passkey.name}`, onclick: () => remove(passkey) }, "Remove"));
+  /** @param {import("./own.js").ListedPasskey} passkey */
+  const remove = async (passkey) => {
+    if (!(await confirm(`Remove the passkey “${passkey.name}”? Calls that want one then need another.`, "Remove"))) return;
+    try {
+      await own.removePasskey(key, passkey.id);
+      await load();
+    } catch (error) {
+      say(inWords(error));
+    }
+  };
+  if (hasPasskeys()) place.append(h("div", { class: "buttons" }, enrolButton(own, key, () => void load(), say)));
+  else say("This browser has no passkeys.");
+  void load();
+  return place;
+}

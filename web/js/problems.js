@@ -1,0 +1,78 @@
+// Every way in which a connection does not come about, in plain words: what happened, and what to do.
+
+/** @typedef {import("./connection.js").ProblemKind} ProblemKind */
+
+/**
+ * @typedef {object} Told
+ * @property {string} title
+ * @property {string[]} text
+ * @property {boolean} [again] whether to begin again is what to do
+ * @property {boolean} [session] whether a key for this session only would do
+ * @property {boolean} [reload] whether to try the same again is what to do
+ */
+
+/** @type {{[kind in ProblemKind]: Told}} */
+const TOLD = {
+  "no-ticket": {
+    title: "Nothing to connect yet",
+    text: ["This page connects a UCloud user to an account at this computing centre, and needs a link that says which."],
+    again: true,
+  },
+  unknown: {
+    title: "This link does not work any more",
+    text: ["It was used, is older than fifteen minutes, or was not copied whole. Nothing has changed."],
+    again: true,
+  },
+  expired: { title: "This link has expired", text: ["A link is good for fifteen minutes. Nothing has changed."], again: true },
+  withdrawn: {
+    title: "A newer link has taken its place",
+    text: ["The connection was begun again after this page was opened, or was ended. Only the newest link works."],
+    again: true,
+  },
+  "second-offer": {
+    title: "Somebody else offered a key with this link",
+    text: [
+      "Two keys were offered for one connection, so neither is taken and the link is dead. Nobody has got access.",
+      "If it was you, in another browser, just begin again. If it was not, somebody else has seen your link: do not approve anything, "
+        + "tell the computing centre, and begin there, where nobody but you sees the link.",
+    ],
+    again: true,
+  },
+  interrupted: {
+    title: "The connection was interrupted",
+    text: ["The key reached the provider, and its answer did not reach this browser. A link takes one key only, so this one is used up."],
+    again: true,
+  },
+  used: {
+    title: "This link has been used",
+    text: ["A key was connected with it, and it is not one of this browser. If that was not you, tell the computing centre."],
+    again: true,
+  },
+  "no-storage": {
+    title: "This browser does not keep keys",
+    text: [
+      "It is in a private window, out of room, or set not to keep what sites store. In an ordinary window you connect once for half a year.",
+      "You can also go on with a key for this session only: it works while this tab is open and is gone when you close it.",
+    ],
+    session: true,
+    reload: true,
+  },
+  "no-key": {
+    title: "This browser cannot make the key",
+    text: ["It lacks the cryptography for it, or has it switched off. A current Firefox, Chrome, Edge or Safari has it."],
+    reload: true,
+  },
+  "key-refused": { title: "The provider did not take the key", text: ["Nothing has changed."], again: true },
+  busy: { title: "Too many attempts", text: ["The provider takes only so many in a minute. Wait a moment, then try again."], reload: true },
+  "test-failed": {
+    title: "The key was approved, and its first signature refused",
+    text: ["Perhaps it was removed in the meantime, or the provider's clock is wrong. Try again; if it stays so, tell the computing centre."],
+    reload: true,
+  },
+  "other-provider": { title: "This link belongs to another provider", text: ["Nothing has changed."], again: true },
+};
+
+/** @param {ProblemKind} kind */
+export function toldOf(kind) {
+  return TOLD[kind];
+}

@@ -1,0 +1,81 @@
+// Asking the provider: one way to send, and two ways to fail. Everything goes to the page's own origin.
+
+import { readTable } from "./table.js";
+
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./clock.js").Clock} Clock */
+
+/** The provider answered, and did not do it. */
+export class Refused extends Error {
+  name = "Refused";
+
+  /** @param {number} status @param {string} code @param {string} why */
+  constructor(status, code, why) {
+    super(why);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** No answer came, or none that is the provider's. */
+export class Unreachable extends Error {
+  name = "Unreachable";
+}
+
+/** How long an answer may take, in milliseconds. The provider holds a question about progress for 25 s. */
+const PATIENCE_MS = 40_000;
+
+export class Provider {
+  #page;
+  #clock;
+
+  /** @param {Page} page @param {Clock} clock */
+  constructor(page, clock) {
+    this.#page = page;
+    this.#clock = clock;
+  }
+
+  /**
+   * Sends JSON, and an intent where the call wants one.
+   * @param {string} path below the provider's
+   * @param {object} body
+   * @param {string} [intent]
+   * @returns {Promise<any>}
+   */
+  async post(path, body, intent) {
+    /** @type {Record<string, string>} */
+    const headers = { "content-type": "application/json" };
+    if (intent !== undefined) headers["ucloud-signed-intent"] = intent;
+    return this.#send(path, { method: "POST", headers, body: JSON.stringify(body) });
+  }
+
+  /** Leaves an intent. @param {string} jws @returns {Promise<any>} */
+  async deposit(jws) {
+    return this.#send("intents", { method: "POST", headers: { "content-type": "application/jwt" }, body: jws });
+  }
+
+  /** The table of calls. */
+  async table() {
+    return readTable(await this.#send("intent/calls.json", { method: "GET", cache: "no-cache" }));
+  }
+
+  /** @param {string} path @param {RequestInit} request */
+  async #send(path, request) {
+    const asked = this.#clock.local();
+    /** @type {Response} */
+    let response;
+    /** @type {any} */
+    let content;
+    try {
+      response = await fetch(`${this.#page.base}/${path}`, {
+        ...request, credentials: "omit", redirect: "error", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      this.#clock.learn(Date.parse(response.headers.get("date") ?? "") / 1000, asked);
+      content = await response.json();
+    } catch (error) {
+      throw new Unreachable("no answer from the provider", { cause: error });
+    }
+    if (response.ok) return content;
+    throw new Refused(response.status, String(content?.errorCode ?? ""), String(content?.why ?? response.statusText));
+  }
+}

@@ -1,0 +1,46 @@
+// Keys for this session only: in the memory of the tab that made them, lent to other pages of this origin while that tab is open. What
+// travels between tabs is a `CryptoKey` that can sign and can't be read.
+
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+
+const CHANNEL = "countersign-session-keys";
+
+/** How long to wait for a tab that lends a key, in milliseconds: it need only be awake. */
+const PATIENCE_MS = 250;
+
+/**
+ * Lends the keys to whoever of this origin asks, until the tab is closed.
+ * @param {() => Promise<KeyRecord[]>} keys
+ */
+export function lend(keys) {
+  const channel = new BroadcastChannel(CHANNEL);
+  const offer = async () => channel.postMessage({ lent: await keys() });
+  channel.onmessage = ({ data }) => {
+    if (data?.wanted === true) void offer();
+  };
+  void offer();
+  return offer;
+}
+
+/**
+ * Takes what other tabs lend, now and later.
+ * @param {(keys: KeyRecord[]) => void} take
+ * @returns {Promise<void>} done when those who are awake have answered
+ */
+export async function borrow(take) {
+  const channel = new BroadcastChannel(CHANNEL);
+  await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
+    channel.onmessage = ({ data }) => {
+      if (!Array.isArray(data?.lent)) return;
+      take(data.lent.filter(isKey));
+      resolve();
+    };
+    channel.postMessage({ wanted: true });
+    setTimeout(resolve, PATIENCE_MS);
+  });
+}
+
+/** @param {any} key @returns {key is KeyRecord} */
+function isKey(key) {
+  return key?.privateKey instanceof CryptoKey && typeof key.kid === "string" && typeof key.username === "string";
+}

@@ -1,0 +1,82 @@
+// Showing what is signed: every path and id in full, with what could fool the eye spelt out, and every other parameter beneath it.
+
+import { h } from "./dom.js";
+import { hints, isPath, pieces } from "./suspicious.js";
+import { labelOf } from "./words.js";
+
+/** @typedef {import("./jcs.js").Json} Json */
+/** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("./signing.js").Described} Described */
+
+/** How many items of a list stand open. The others are counted, and one click away. */
+const OPEN_MAX = 5;
+
+/** A text as it is: what does not show is named, and each part of a path keeps its place whatever direction its letters run in. @param {string} text */
+export function shownText(text) {
+  const parts = text.split(isPath(text) ? /(\/)/ : /(\n)/).filter((part) => part !== "");
+  const shown = parts.map((part) => part === "/" || part === "\n" ? part : h("bdi", {}, ...pieces(part).map(shownPiece)));
+  return h("span", { class: "verbatim", dir: "ltr" }, ...(text === "" ? [h("i", {}, "empty")] : shown));
+}
+
+/** @param {import("./suspicious.js").Piece} piece */
+function shownPiece({ text, marked }) {
+  return marked ? h("span", { class: "marked" }, text) : text;
+}
+
+/** The hints for a text, if there are any. @param {string} text */
+function shownHints(text) {
+  const found = hints(text);
+  return found.length === 0 ? null : h("ul", { class: "hints" }, ...found.map((hint) => h("li", {}, hint)));
+}
+
+/** Any value, whole. @param {Json} value @returns {HTMLElement} */
+export function shownValue(value) {
+  if (typeof value === "string") return h("div", {}, shownText(value), shownHints(value));
+  if (value === null) return h("i", {}, "not given");
+  if (typeof value !== "object") return h("span", { class: "verbatim" }, String(value));
+  if (Array.isArray(value)) {
+    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element))), "entries");
+  }
+  const members = Object.entries(value);
+  if (members.length === 0) return h("i", {}, "none");
+  return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member))]));
+}
+
+/** A request's items: what it is done to first, then everything else that is signed. @param {Described} request @param {Words} words */
+export function shownItems({ items }, words) {
+  return collapsed(items.map((item) => h("li", {}, shownItem(item, words.subjects ?? []))), "items");
+}
+
+/** @param {{[name: string]: Json}} item @param {string[]} subjects */
+function shownItem(item, subjects) {
+  const isAlone = subjects.length === 1;
+  const rest = Object.keys(item).filter((name) => !subjects.includes(name) && item[name] !== null);
+  const named = (/** @type {string} */ name) => [h("dt", {}, labelOf(name)), h("dd", {}, shownValue(item[name] ?? null))];
+  const [only] = subjects;
+  return h("div", { class: "item" },
+    isAlone && only !== undefined ? h("div", { class: "subject" }, shownValue(item[only] ?? null)) : null,
+    h("dl", { class: "members" }, ...(isAlone ? [] : subjects).flatMap(named), ...rest.flatMap(named)));
+}
+
+/** @param {HTMLElement[]} entries @param {string} what they are */
+function collapsed(entries, what) {
+  const list = h("ul", { class: "items" }, ...entries.slice(0, OPEN_MAX));
+  const more = entries.slice(OPEN_MAX);
+  if (more.length === 0) return list;
+  return h("div", {},
+    list,
+    h("details", { class: "more" },
+      h("summary", {}, `and ${more.length} more ${what} (${entries.length} in all)`),
+      h("ul", { class: "items" }, ...more)));
+}
+
+/** How many texts of the requests have a hint: said at the top, since a list may be long. @param {Described[]} requests */
+export function countHinted(requests) {
+  /** @type {(value: Json) => number} */
+  const count = (value) => {
+    if (typeof value === "string") return hints(value).length > 0 ? 1 : 0;
+    if (typeof value !== "object" || value === null) return 0;
+    return Object.entries(value).reduce((sum, [name, member]) => sum + count(member) + (hints(name).length > 0 ? 1 : 0), 0);
+  };
+  return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + count(item), 0), 0);
+}

@@ -1,0 +1,226 @@
+// The signer: whom it answers, what it signs, and whom it asks first. It signs what it has words for, exactly as it shows it, with a key of
+// the user that the page names; a dangerous call only after a person said yes to this very request. No page in here: `ask` shows and asks.
+
+import { BadParameters, projection } from "./digest.js";
+import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
+import { NotSigned, VERSION, readMessage } from "./messages.js";
+import { Refused, Unreachable } from "./provider.js";
+import { wordsFor } from "./words.js";
+
+/** @typedef {import("./messages.js").Asked} Asked */
+/** @typedef {import("./messages.js").Request} Request */
+/** @typedef {import("./storage.js").KeyRecord} KeyRecord */
+/** @typedef {import("./table.js").Row} Row */
+/** @typedef {import("./table.js").Table} Table */
+/** @typedef {import("./jcs.js").Json} Json */
+
+/** A request that was found to be one that can be described: `items` is what is shown and what is signed. */
+/** @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null}} Described */
+
+/**
+ * What a person is asked.
+ * @typedef {object} Question
+ * @property {string} origin of the page that asks
+ * @property {string} username
+ * @property {Described[]} requests all of the message's, the harmless ones too
+ * @property {AbortSignal} withdrawn the page does not want it any more
+ */
+
+/**
+ * What the signer stands on.
+ * @typedef {object} Ground
+ * @property {import("./page.js").Page} page
+ * @property {import("./clock.js").Clock} clock
+ * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path: string, body: object) => Promise<any>}} provider
+ * @property {() => Promise<KeyRecord[]>} keys this browser's
+ * @property {(question: Question) => Promise<boolean>} ask
+ * @property {(options: object) => Promise<object>} usePasskey
+ * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
+ * @property {(origin: string) => void} stranger a page of another origin wanted something
+ */
+
+/** Most questions that wait for an answer at a time. */
+const WAITING_MAX = 20;
+
+export class Signer {
+  #ground;
+  /** @type {Promise<Table> | null} */
+  #table = null;
+  /** Questions are asked one after the other. */
+  #turn = Promise.resolve();
+  /** Requests under way, by page and number. @type {Map<string, AbortController>} */
+  #underWay = new Map();
+  #waiting = 0;
+
+  /** @param {Ground} ground */
+  constructor(ground) {
+    this.#ground = ground;
+  }
+
+  /** Fetches the table, so that the first request need not wait for it. */
+  async prepare() {
+    await this.#calls();
+  }
+
+  /** Whether a page of that origin is answered: UCloud's, and our own. @param {string} origin */
+  admits(origin) {
+    return origin === this.#ground.page.coreOrigin || origin === this.#ground.page.origin;
+  }
+
+  /**
+   * Takes a message of a window.
+   * @param {{origin: string, data: unknown}} event
+   * @param {(answer: object) => void} reply to that window, and for that origin alone
+   */
+  async take({ origin, data }, reply) {
+    if (!this.admits(origin)) {
+      this.#ground.stranger(origin);
+      return;
+    }
+    const { channel, id } = /** @type {any} */ (data ?? {});
+    const say = (/** @type {object} */ answer) => reply({ countersign: VERSION, channel, id, ...answer });
+    try {
+      const message = readMessage(data);
+      if (message === null) return;
+      if (message.type === "close") return;
+      const name = `${origin} ${message.channel} ${message.id}`;
+      if (message.type === "cancel") {
+        this.#underWay.get(name)?.abort();
+        return;
+      }
+      // A page that does not know whether it was heard says it again.
+      if (this.#underWay.has(name)) return;
+      const withdrawn = new AbortController();
+      this.#underWay.set(name, withdrawn);
+      try {
+        const results = await this.#answer(message, origin, withdrawn.signal, () => say({ type: "asking" }));
+        say({ type: "result", results });
+      } finally {
+        this.#underWay.delete(name);
+      }
+    } catch (error) {
+      const told = error instanceof NotSigned ? error : new NotSigned("provider", words(error));
+      say({ type: "error", code: told.code, message: told.message });
+    }
+  }
+
+  /**
+   * @param {Asked} message
+   * @param {string} origin
+   * @param {AbortSignal} withdrawn
+   * @param {() => void} asking says that a person is asked
+   */
+  async #answer(message, origin, withdrawn, asking) {
+    const begun = performance.now();
+    const key = await this.#keyOf(message.username);
+    const table = await this.#calls();
+    const requests = message.requests.map((request) => this.#described(table, request));
+    const isDangerous = requests.some(({ row }) => row.class === "danger");
+    if (isDangerous) await this.#approved({ origin, username: key.username, requests, withdrawn }, asking);
+    const results = [];
+    for (const request of requests) {
+      const jws = await this.#sign(key, request);
+      if (message.type === "sign" && jws.length > HEADER_MAX) {
+        throw new NotSigned("bad_parameters", "too many items for a header: ask for fewer at once, or deposit the intent");
+      }
+      results.push(jws);
+    }
+    if (!isDangerous) measured(begun);
+    // A dangerous call may want a passkey as well, and only the provider knows: it says so when the intent is left there.
+    const deposits = requests.map(({ row }) => message.type === "deposit" || row.class === "danger");
+    for (const [at, jws] of results.entries()) {
+      if (deposits[at]) await this.#deposit(jws);
+    }
+    this.#ground.signed(key, requests, message.type === "deposit");
+    return results.map((jws) => (message.type === "sign" ? { jws } : {}));
+  }
+
+  /** @param {string} username @returns {Promise<KeyRecord>} */
+  async #keyOf(username) {
+    const keys = (await this.#ground.keys()).filter((key) => key.provider === this.#ground.page.provider && key.state === "active");
+    if (keys.length === 0) throw new NotSigned("no_key", "this browser has no key for this provider");
+    const theirs = keys.filter((key) => key.username === username);
+    if (theirs.length === 0) throw new NotSigned("unknown_user", "this browser has no key of that user");
+    const now = this.#ground.clock.now();
+    const live = theirs.filter((key) => key.expires === null || now < key.expires);
+    const [newest] = live.sort((a, b) => b.created - a.created);
+    if (newest === undefined) throw new NotSigned("key_expired", "the key of this browser has expired");
+    return newest;
+  }
+
+  /** @param {Table} table @param {Request} request @returns {Described} */
+  #described(table, { call, items, project }) {
+    const row = table.get(call);
+    // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks.
+    if (row === undefined || row.from !== "core" || wordsFor(call) === undefined) {
+      throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
+    }
+    if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);
+    try {
+      return { row, items: items.map((item) => projection(row, item)), project };
+    } catch (error) {
+      if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
+      throw error;
+    }
+  }
+
+  /** @param {Question} question @param {() => void} asking */
+  async #approved(question, asking) {
+    if (this.#waiting >= WAITING_MAX) throw new NotSigned("refused", "too many requests wait for the user already");
+    this.#waiting += 1;
+    const before = this.#turn;
+    const answer = (async () => {
+      await before;
+      if (question.withdrawn.aborted) return false;
+      asking();
+      return this.#ground.ask(question);
+    })();
+    this.#turn = answer.then(() => {}, () => {});
+    try {
+      if (!(await answer)) throw new NotSigned("refused", "the user said no");
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  /** @param {KeyRecord} key @param {Described} request */
+  async #sign(key, { row, items, project }) {
+    const lifetime = row.class === "danger" ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    const { origin } = this.#ground.page;
+    try {
+      return await signIntent(key, { origin, username: key.username, project, row, items, now: this.#ground.clock.now(), lifetime });
+    } catch (error) {
+      if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
+      throw error;
+    }
+  }
+
+  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws */
+  async #deposit(jws) {
+    const { stepUp } = await this.#ground.provider.deposit(jws);
+    if (stepUp === undefined) return;
+    const credential = await this.#ground.usePasskey(stepUp.publicKey);
+    await this.#ground.provider.post("intents/assertion", { intent: jws, credential });
+  }
+
+  async #calls() {
+    this.#table ??= this.#ground.provider.table();
+    return this.#table.catch((error) => {
+      this.#table = null;
+      throw error;
+    });
+  }
+}
+
+/** @param {unknown} error */
+function words(error) {
+  if (error instanceof Refused) return `the provider refused the intent (${error.code}): ${error.message}`;
+  if (error instanceof Unreachable) return "the provider does not answer";
+  return "the signer could not do it";
+}
+
+/** How long the last signatures took, for whoever looks: `performance.getEntriesByName("countersign.sign")`. @param {number} begun */
+function measured(begun) {
+  if (performance.getEntriesByName("countersign.sign").length >= 200) performance.clearMeasures("countersign.sign");
+  performance.measure("countersign.sign", { start: begun });
+}

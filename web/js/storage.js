@@ -1,0 +1,196 @@
+// What this browser keeps, in IndexedDB of the provider's origin, where no script of UCloud's reaches: keys, which can sign and can't be
+// read, and connections under way. Whatever goes wrong here is one error: this browser does not keep keys.
+
+/**
+ * A key of this browser.
+ * @typedef {object} KeyRecord
+ * @property {string} kid its id; until the provider gave it one, a name of our own
+ * @property {string} provider
+ * @property {string} username whose it is
+ * @property {"ES256"} alg
+ * @property {CryptoKey} privateKey
+ * @property {"offered" | "active"} state
+ * @property {string} name
+ * @property {number} created seconds since 1970
+ * @property {number | null} expires
+ * @property {number | null} lastUsed
+ * @property {number} lifetimeMax how long an intent may live here, in seconds
+ * @property {boolean} sessionOnly it is in a tab's memory and nowhere else
+ */
+
+/**
+ * A connection under way, so that it goes on when its tab was closed.
+ * @typedef {object} ConnectionRecord
+ * @property {string} ticketHash
+ * @property {string} ticket
+ * @property {string} provider
+ * @property {string} username
+ * @property {CryptoKey} privateKey
+ * @property {CryptoKey} publicKey
+ * @property {number} begun seconds since 1970
+ * @property {number} expiresAt
+ * @property {number} lifetimeMax
+ * @property {Offer | null} offer what the provider answered to the offered key
+ * @property {"open" | "done"} state
+ */
+
+/**
+ * The provider's answer to an offered key.
+ * @typedef {object} Offer
+ * @property {string} kid
+ * @property {string} code
+ * @property {string} command
+ * @property {string} fingerprint
+ * @property {string[]} [words]
+ * @property {string[]} [qr]
+ */
+
+/** This browser keeps no keys: no IndexedDB, a private window, no room, or settings against it. */
+export class NoStorage extends Error {
+  name = "NoStorage";
+}
+
+const DATABASE = "countersign";
+const KEYS = "keys";
+const CONNECTIONS = "connections";
+
+/** How long a connection is remembered after it began, in seconds: as long as the provider remembers its ticket. */
+const REMEMBERED_S = 75 * 60;
+
+/** What both ways of keeping things can do. */
+/**
+ * @typedef {object} Storage
+ * @property {boolean} sessionOnly
+ * @property {() => Promise<KeyRecord[]>} keys
+ * @property {(key: KeyRecord) => Promise<void>} putKey
+ * @property {(kid: string) => Promise<void>} removeKey
+ * @property {(ticketHash: string) => Promise<ConnectionRecord | undefined>} connection
+ * @property {(provider: string, now: number) => Promise<ConnectionRecord[]>} connections those not long past, the latest first
+ * @property {(connection: ConnectionRecord) => Promise<void>} putConnection
+ * @property {(ticketHash: string) => Promise<void>} removeConnection
+ */
+
+/** Opens the database. @returns {Promise<Storage>} */
+export async function openStorage() {
+  const database = await new Promise((/** @type {(database: IDBDatabase) => void} */ resolve, reject) => {
+    const opening = indexedDB.open(DATABASE, 1);
+    opening.onupgradeneeded = () => {
+      opening.result.createObjectStore(KEYS, { keyPath: "kid" });
+      opening.result.createObjectStore(CONNECTIONS, { keyPath: "ticketHash" });
+    };
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+    opening.onblocked = () => reject(new Error("the database is held by another tab"));
+  }).catch((error) => {
+    throw new NoStorage("IndexedDB does not open", { cause: error });
+  });
+  // A later version of these pages in another tab must not wait for this one.
+  database.onversionchange = () => database.close();
+  return new Database(database);
+}
+
+/** @implements {Storage} */
+class Database {
+  sessionOnly = false;
+  #database;
+
+  /** @param {IDBDatabase} database */
+  constructor(database) {
+    this.#database = database;
+  }
+
+  keys() {
+    return this.#do(KEYS, "readonly", (store) => store.getAll());
+  }
+
+  async putKey(/** @type {KeyRecord} */ key) {
+    await this.#do(KEYS, "readwrite", (store) => store.put(key));
+  }
+
+  async removeKey(/** @type {string} */ kid) {
+    await this.#do(KEYS, "readwrite", (store) => store.delete(kid));
+  }
+
+  connection(/** @type {string} */ ticketHash) {
+    return this.#do(CONNECTIONS, "readonly", (store) => store.get(ticketHash));
+  }
+
+  async connections(/** @type {string} */ provider, /** @type {number} */ now) {
+    /** @type {ConnectionRecord[]} */
+    const all = await this.#do(CONNECTIONS, "readonly", (store) => store.getAll());
+    return recent(all, provider, now);
+  }
+
+  async putConnection(/** @type {ConnectionRecord} */ connection) {
+    await this.#do(CONNECTIONS, "readwrite", (store) => store.put(connection));
+  }
+
+  async removeConnection(/** @type {string} */ ticketHash) {
+    await this.#do(CONNECTIONS, "readwrite", (store) => store.delete(ticketHash));
+  }
+
+  /**
+   * One request in one transaction; done when the transaction is.
+   * @param {string} name
+   * @param {IDBTransactionMode} mode
+   * @param {(store: IDBObjectStore) => IDBRequest} work
+   * @returns {Promise<any>}
+   */
+  async #do(name, mode, work) {
+    try {
+      const transaction = this.#database.transaction(name, mode);
+      const request = work(transaction.objectStore(name));
+      await new Promise((resolve, reject) => {
+        transaction.oncomplete = resolve;
+        transaction.onabort = () => reject(transaction.error);
+        transaction.onerror = () => reject(transaction.error);
+      });
+      return request.result;
+    } catch (error) {
+      throw new NoStorage("IndexedDB does not keep what it is given", { cause: error });
+    }
+  }
+}
+
+/** Keeps things in this tab's memory: all is gone when it is closed. @implements {Storage} */
+export class SessionStorage {
+  sessionOnly = true;
+  /** @type {Map<string, KeyRecord>} */
+  #keys = new Map();
+  /** @type {Map<string, ConnectionRecord>} */
+  #connections = new Map();
+
+  async keys() {
+    return [...this.#keys.values()];
+  }
+
+  async putKey(/** @type {KeyRecord} */ key) {
+    this.#keys.set(key.kid, { ...key, sessionOnly: true });
+  }
+
+  async removeKey(/** @type {string} */ kid) {
+    this.#keys.delete(kid);
+  }
+
+  async connection(/** @type {string} */ ticketHash) {
+    return this.#connections.get(ticketHash);
+  }
+
+  async connections(/** @type {string} */ provider, /** @type {number} */ now) {
+    return recent([...this.#connections.values()], provider, now);
+  }
+
+  async putConnection(/** @type {ConnectionRecord} */ connection) {
+    this.#connections.set(connection.ticketHash, connection);
+  }
+
+  async removeConnection(/** @type {string} */ ticketHash) {
+    this.#connections.delete(ticketHash);
+  }
+}
+
+/** @param {ConnectionRecord[]} all @param {string} provider @param {number} now */
+function recent(all, provider, now) {
+  const ours = all.filter((one) => one.provider === provider && now - one.begun < REMEMBERED_S);
+  return ours.sort((a, b) => b.begun - a.begun);
+}

@@ -1,0 +1,131 @@
+// What in a text could fool the eye: characters that don't show, that turn the reading direction round, or that look like others. They are
+// shown by name in place of themselves, with a hint beside the text. Nothing is refused: a file may be called whatever it is called.
+
+/**
+ * A piece of a text: as it stands, or the name of a character that is not shown as itself.
+ * @typedef {{text: string, marked: boolean}} Piece
+ */
+
+/** Directions that a text gives for its own display (UAX 9). */
+const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+
+/** Characters without a shape: controls, joiners, fillers, tags, selectors, what no font has. */
+const HIDDEN =
+  /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/u;
+
+/** Spaces other than the one on the keyboard. */
+const SPACE = /(?! )\p{Zs}/u;
+
+/** Characters that look like a slash or a dot, and so like a way through folders. */
+const LIKE_A_SEPARATOR = /[\u2044\u2215\u29f8\u29f5\ufe68\uff0f\uff3c\u2571\u2024\u2025\u2026\ufe52\uff0e\u3002\uff61]/u;
+
+/** A byte that is no UTF-8, as the provider spells it: U+10FE00 and the byte. */
+const BYTE_FIRST = 0x10fe00;
+const BYTE_LAST = 0x10feff;
+
+/** Names for the ones that attackers use; the others are called by their number. */
+const NAMES = new Map([
+  [0x0009, "tab"], [0x000a, "line feed"], [0x000d, "carriage return"], [0x0000, "nul"], [0x001b, "escape"], [0x007f, "delete"],
+  [0x00a0, "no-break space"], [0x00ad, "soft hyphen"], [0x061c, "arabic letter mark"], [0x200b, "zero-width space"],
+  [0x200c, "zero-width non-joiner"], [0x200d, "zero-width joiner"], [0x200e, "left-to-right mark"], [0x200f, "right-to-left mark"],
+  [0x202a, "left-to-right embedding"], [0x202b, "right-to-left embedding"], [0x202c, "end of embedding"],
+  [0x202d, "left-to-right override"], [0x202e, "right-to-left override"], [0x2060, "word joiner"], [0x2066, "left-to-right isolate"],
+  [0x2067, "right-to-left isolate"], [0x2068, "first-strong isolate"], [0x2069, "end of isolate"], [0x2800, "blank braille"],
+  [0x3000, "wide space"], [0x3164, "hangul filler"], [0xfeff, "byte-order mark"], [0x2028, "line separator"],
+  [0x2029, "paragraph separator"],
+]);
+
+/** Scripts whose letters pass for one another. */
+const ALIKE = /** @type {const} */ ([
+  ["Latin", /\p{Script=Latin}/u],
+  ["Cyrillic", /\p{Script=Cyrillic}/u],
+  ["Greek", /\p{Script=Greek}/u],
+  ["Armenian", /\p{Script=Armenian}/u],
+  ["Cherokee", /\p{Script=Cherokee}/u],
+  ["Coptic", /\p{Script=Coptic}/u],
+  ["Lisu", /\p{Script=Lisu}/u],
+]);
+
+/** Letters of other scripts that are drawn as Latin ones. A word of nothing else can pass for a Latin word. */
+const DRAWN_AS_LATIN = /^[\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0405\u0406\u0408\u03bf\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7]+$/u;
+
+/** Letters drawn as Latin ones that are Latin by script: wide, mathematical and the like. */
+const DRESSED_UP = /[\uff21-\uff3a\uff41-\uff5a\uff10-\uff19\u{1d400}-\u{1d7ff}\u2460-\u24ff\ufb00-\ufb06]/u;
+
+/** Whether a text is read as a path, in which a line's end is no more than a trick. @param {string} text */
+export function isPath(text) {
+  return text.startsWith("/");
+}
+
+/** The text in pieces, with what does not show spelt out. @param {string} text @returns {Piece[]} */
+export function pieces(text) {
+  /** @type {Piece[]} */
+  const found = [];
+  let plain = "";
+  const characters = [...text];
+  characters.forEach((character, at) => {
+    const isAtAnEnd = character === " " && (at === 0 || at === characters.length - 1);
+    if (!isAtAnEnd && !isMarked(character)) {
+      plain += character;
+      return;
+    }
+    if (plain !== "") found.push({ text: plain, marked: false });
+    found.push({ text: nameOf(character), marked: true });
+    plain = "";
+  });
+  if (plain !== "") found.push({ text: plain, marked: false });
+  return found;
+}
+
+/** What to look out for, in sentences. @param {string} text @returns {string[]} */
+export function hints(text) {
+  const found = [];
+  const characters = [...text];
+  if (BIDI.test(text)) found.push("Has marks that turn the reading direction round: it is not spelt the way it would look.");
+  // A script has lines and tabs.
+  const isLayout = (/** @type {string} */ character) => !isPath(text) && /[\n\t]/.test(character);
+  const isHidden = (/** @type {string} */ character) =>
+    HIDDEN.test(character) && !BIDI.test(character) && !isByte(character) && !isLayout(character);
+  if (characters.some(isHidden)) found.push("Has characters that do not show.");
+  if (characters.some(isByte)) found.push("Has bytes that are no text.");
+  if (SPACE.test(text)) found.push("Has spaces of an unusual kind.");
+  const names = isPath(text) ? text.split("/") : [text];
+  if (names.some((name) => /^ | $/.test(name) || (isPath(text) && / {2}/.test(name)))) found.push("Has spaces at an end, or several in a row.");
+  if (LIKE_A_SEPARATOR.test(text)) found.push("Has characters that look like a slash or a dot and are none.");
+  const words = text.split(/[^\p{L}\p{M}\p{N}]+/u).filter((word) => word !== "");
+  if (words.some(isMixed)) found.push("Mixes letters of several alphabets that look alike.");
+  else if (words.some((word) => DRAWN_AS_LATIN.test(word))) found.push("Has a word in another alphabet that looks like Latin letters.");
+  if (DRESSED_UP.test(text)) found.push("Has letters or digits of an unusual form.");
+  if (text.normalize("NFC") !== text) found.push("Has letters that are composed in an unusual way: another name can look the same.");
+  return found;
+}
+
+/** @param {string} character */
+function isMarked(character) {
+  return BIDI.test(character) || HIDDEN.test(character) || SPACE.test(character) || LIKE_A_SEPARATOR.test(character);
+}
+
+/** @param {string} character */
+function isByte(character) {
+  const code = character.codePointAt(0) ?? 0;
+  return code >= BYTE_FIRST && code <= BYTE_LAST;
+}
+
+/** @param {string} character */
+function nameOf(character) {
+  const code = character.codePointAt(0) ?? 0;
+  if (isByte(character)) return `byte ${hex(code - BYTE_FIRST, 2)}`;
+  if (character === " ") return "space";
+  const name = NAMES.get(code);
+  return name === undefined ? `U+${hex(code, 4)}` : `U+${hex(code, 4)} ${name}`;
+}
+
+/** @param {number} number @param {number} digits */
+function hex(number, digits) {
+  return number.toString(16).toUpperCase().padStart(digits, "0");
+}
+
+/** @param {string} word */
+function isMixed(word) {
+  return ALIKE.filter(([, script]) => script.test(word)).length > 1;
+}

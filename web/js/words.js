@@ -1,0 +1,173 @@
+// What each call will do, in words of our own: nothing of a sentence comes from the page that asks. A call without words here is one that the signer
+// cannot describe, and does not sign.
+
+/**
+ * How a call is put into words. `{n}` is the number of items.
+ * @typedef {object} Words
+ * @property {string} one the sentence for one item
+ * @property {string} [many] for several
+ * @property {string} [button] what the button of approval says, where a person is asked
+ * @property {string} [note] what it means, where the sentence alone does not say
+ * @property {string[]} [subjects] the bound parameters that say *what* it is done to; all others are shown beneath
+ */
+
+/** @type {{[call: string]: Words}} */
+const FILES = {
+  "files.browse": { one: "Look into a folder", subjects: ["path"] },
+  "files.retrieve": { one: "Look at a file or folder", subjects: ["id"] },
+  "files.streamingSearch": { one: "Search for files", subjects: ["query"] },
+  "files.createFolder": { one: "Make a folder", many: "Make {n} folders", subjects: ["id"] },
+  "files.move": { one: "Move or rename a file or folder", many: "Move or rename {n} files and folders", subjects: ["oldId", "newId"] },
+  "files.copy": { one: "Copy a file or folder", many: "Copy {n} files and folders", subjects: ["oldId", "newId"] },
+  "files.createUpload": { one: "Upload a file", many: "Upload {n} files", subjects: ["id"] },
+  "files.createDownload": { one: "Download a file", many: "Download {n} files", subjects: ["id"] },
+  "files.transfer": { one: "Transfer files between centres", many: "Make {n} transfers between centres", subjects: ["sourcePath", "destinationPath"] },
+  "files.trash": {
+    one: "Move an item to the trash", many: "Move {n} items to the trash", button: "Move to trash", subjects: ["id"],
+    note: "A folder goes with everything in it. What is in the trash can be brought back until the trash is emptied.",
+  },
+  "files.emptyTrash": {
+    one: "Empty the trash", many: "Empty the trash of {n} folders", button: "Delete for good", subjects: ["id"],
+    note: "Everything in it is deleted for good.",
+  },
+  "files.delete": {
+    one: "Delete a file or folder for good", many: "Delete {n} files or folders for good", button: "Delete for good", subjects: ["id"],
+    note: "It does not go to the trash. A folder goes with everything in it.",
+  },
+};
+
+/** @type {{[call: string]: Words}} */
+const DRIVES = {
+  "files.collections.create": { one: "Make a drive", many: "Make {n} drives", subjects: ["specification"] },
+  "files.collections.rename": { one: "Rename a drive", many: "Rename {n} drives", subjects: ["id", "newTitle"] },
+  "files.collections.delete": {
+    one: "Delete a drive with all its files", many: "Delete {n} drives with all their files", button: "Delete for good", subjects: ["id"],
+    note: "Every file on it is deleted for good.",
+  },
+};
+
+/** @type {{[call: string]: Words}} */
+const JOBS = {
+  "jobs.create": {
+    one: "Start a job", many: "Start {n} jobs", button: "Start", subjects: ["specification"],
+    note: "A job runs programs in your name: they can read, change and delete what you can, and use up your allocation.",
+  },
+  "jobs.terminate": {
+    one: "Stop a job", many: "Stop {n} jobs", button: "Stop", subjects: ["id"], note: "What it has not saved is lost.",
+  },
+  "jobs.extend": { one: "Give a job more time", many: "Give {n} jobs more time", subjects: ["jobId"] },
+  "jobs.suspend": { one: "Suspend a job", many: "Suspend {n} jobs", subjects: ["id"] },
+  "jobs.unsuspend": {
+    one: "Let a suspended job go on", many: "Let {n} suspended jobs go on", button: "Let it go on", subjects: ["id"],
+    note: "A job runs programs in your name and uses up your allocation.",
+  },
+  "jobs.openInteractiveSession": {
+    one: "Open a session in a running job", many: "Open {n} sessions in running jobs", button: "Open", subjects: ["id"],
+    note: "Whoever holds the session can type commands in your name.",
+  },
+  "jobs.openTerminalInFolder": {
+    one: "Open a terminal in a folder", many: "Open terminals in {n} folders", button: "Open", subjects: ["folder"],
+    note: "Whoever holds the terminal can type commands in your name.",
+  },
+  "jobs.follow": { one: "Follow a job's output", subjects: ["id"] },
+  "jobs.requestDynamicParameters": { one: "Ask for an application's parameters", subjects: ["name"] },
+  "jobs.attachResource": {
+    one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use it.",
+  },
+  "jobs.detachResource": { one: "Take a resource from a running job", subjects: ["jobId"] },
+};
+
+/** Resources that are alike but for their names: one, and several. @type {[string, string, string][]} */
+const RESOURCES = [
+  ["ingresses", "a public link", "public links"],
+  ["networkips", "a public IP address", "public IP addresses"],
+  ["licenses", "a licence", "licences"],
+  ["private-networks", "a private network", "private networks"],
+  ["shares", "a share", "shares"],
+];
+
+/** What a new resource means. @type {{[path: string]: string}} */
+const CREATED = {
+  ingresses: "Jobs with it can be reached from the whole internet.",
+  networkips: "Jobs with it can be reached from the whole internet.",
+  shares: "Somebody else can then use your files.",
+};
+
+/** What can be shared with others by an access list. @type {[string, string][]} */
+const SHARED = [
+  ["files.collections", "a drive"],
+  ["jobs", "a job"],
+  ["ingresses", "a public link"],
+  ["networkips", "a public IP address"],
+  ["licenses", "a licence"],
+  ["private-networks", "a private network"],
+];
+
+/** @type {{[call: string]: Words}} */
+const OTHERS = {
+  "networkips.updateFirewall": {
+    one: "Change a public IP address's firewall", many: "Change the firewalls of {n} public IP addresses", button: "Change",
+    subjects: ["id"], note: "Open ports can be reached from the whole internet.",
+  },
+  "ssh.keyUploaded": {
+    one: "Replace your SSH keys at the centre", button: "Replace keys", subjects: ["keys"],
+    note: "Whoever has one of these keys can log in as you. Keys that are not listed here lose their access.",
+  },
+  "tasks.pauseOrCancel": { one: "Pause, resume or cancel a background task", subjects: ["id"] },
+  "tokens.create": {
+    one: "Make an access token", button: "Make the token", subjects: ["specification"],
+    note: "Whoever has the token can use the centre in your name.",
+  },
+  "tokens.revoke": { one: "Revoke an access token", subjects: ["id"] },
+  "tokens.retrieveOptions": { one: "Ask what access tokens there can be", subjects: [] },
+  "iapps.syncthing.retrieve": { one: "Look at your Syncthing settings", subjects: ["productId"] },
+  "iapps.syncthing.update": {
+    one: "Change your Syncthing settings", button: "Change", subjects: ["config"],
+    note: "Devices that are listed can read and change the folders that are listed.",
+  },
+  "iapps.syncthing.reset": { one: "Reset Syncthing", button: "Reset", subjects: ["productId"], note: "Its settings and devices are lost." },
+  "iapps.syncthing.restart": { one: "Restart Syncthing", subjects: ["productId"] },
+};
+
+/** @type {Map<string, Words>} */
+const ALL = new Map(Object.entries({ ...FILES, ...DRIVES, ...JOBS, ...OTHERS }));
+for (const [path, one, many] of RESOURCES) {
+  ALL.set(`${path}.create`, {
+    one: `Make ${one}`, many: `Make {n} ${many}`, button: "Make", subjects: ["specification"],
+    ...(CREATED[path] === undefined ? {} : { note: CREATED[path] }),
+  });
+  ALL.set(`${path}.delete`, {
+    one: `Delete ${one}`, many: `Delete {n} ${many}`, button: "Delete", subjects: ["id"], note: "Jobs that use it lose it.",
+  });
+}
+for (const [path, one] of SHARED) {
+  ALL.set(`${path}.updateAcl`, {
+    one: `Change who may use ${one}`, many: `Change who may use {n} of your resources (${one} each)`, button: "Change access",
+    subjects: ["id"], note: "Whoever is added can use it as the permissions say.",
+  });
+  ALL.set(`${path}.updateLabels`, { one: `Change the labels of ${one}`, many: "Change labels of {n} resources", subjects: ["id"] });
+}
+
+/** What parameters are called. Others are shown by their own name. @type {{[parameter: string]: string}} */
+const LABELS = {
+  id: "Which", oldId: "From", newId: "To", path: "Folder", folder: "Folder", jobId: "Job", conflictPolicy: "If the name is taken",
+  newTitle: "New name", sourcePath: "From", destinationPath: "To", query: "Search for", currentFolder: "In", keys: "Keys",
+  specification: "What it is", added: "Who is added", deleted: "Who is removed", labels: "Labels", requestedTime: "Time",
+  sessionType: "Kind", rank: "Node", target: "Target", resource: "Resource", firewall: "Firewall", requestedState: "To be",
+  productId: "Product", config: "Settings", name: "Name", version: "Version", type: "Kind",
+};
+
+/** The words for a call; none means that it cannot be described. @param {string} call */
+export function wordsFor(call) {
+  return ALL.get(call);
+}
+
+/** What is done, in one sentence. @param {Words} words @param {number} count of items */
+export function sentence(words, count) {
+  return count === 1 ? words.one : (words.many ?? `${words.one}, ${count} times`).replace("{n}", String(count));
+}
+
+/** @param {string} parameter */
+export function labelOf(parameter) {
+  return LABELS[parameter] ?? parameter;
+}
