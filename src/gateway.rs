@@ -18,6 +18,7 @@ mod forward;
 mod head;
 mod ingress;
 mod listen;
+mod own;
 mod pages;
 mod patience;
 mod public;

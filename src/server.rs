@@ -25,6 +25,7 @@ mod mapper;
 mod notices;
 mod oracle;
 mod outbox;
+mod own;
 mod page;
 mod place;
 mod products;
@@ -54,6 +55,7 @@ use self::instances::Instances;
 use self::launch::Launcher;
 use self::notices::{Notice, Notices};
 use self::oracle::StoreOracle;
+use self::own::OwnUses;
 use self::place::{PlaceFailure, StateDirectory};
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
@@ -124,6 +126,8 @@ struct Server {
     decisions: DecisionLog,
     /// Core's verified tokens; locked for a lookup and never across a wait.
     core_tokens: Mutex<CoreTokens>,
+    /// Intents that the users' own browsers have used here.
+    own_uses: OwnUses,
     /// Says that Core has something new to hear.
     errands: Arc<Notify>,
     /// Counts the changes of connections, for whoever waits for one.
@@ -173,6 +177,7 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         records,
         instances,
         notices,
+        own_uses: OwnUses::new(&config.terms()),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

@@ -8,6 +8,7 @@ mod account;
 mod activity;
 mod files;
 mod judge;
+mod own;
 mod pinned;
 mod server_line;
 mod work;
@@ -31,6 +32,7 @@ use crate::user::activity::Activity;
 use crate::user::files::Files;
 use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
+use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
 use crate::user::work::Instance;
 
@@ -143,7 +145,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         path: "standard error".into(),
         source,
     })?;
-    Ok(Instance::new(judge, Files::new(Drives::new(drives)?), DecisionLog::to(log.into())))
+    let own = OwnCalls::of(account, config.ipc.socket());
+    Ok(Instance::new(judge, Files::new(Drives::new(drives)?), own, DecisionLog::to(log.into())))
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {

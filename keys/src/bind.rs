@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::call::{Bound as BoundParameter, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
+use crate::core_token::UserRequest;
 use crate::identity::Project;
 use crate::intent::{ITEMS_MAX, Intended, ItemDigest};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
+use crate::request::UserAsked;
 
 /// Why a request is not what was signed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -216,16 +218,16 @@ fn items_of<'v, 'b>(at: ItemsAt, body: &'v Json<'b>) -> Result<&'v [Json<'b>], B
     }
 }
 
-impl<'h> Intended<'h> {
+impl<'h, R: UserAsked> Intended<'h, R> {
     /// Shows that what was signed is what came.
     ///
     /// # Errors
     /// How they differ.
-    pub fn bind<'b>(self, items: Items<'b>) -> Result<Bound<'h, 'b>, BindRejection> {
-        let row = &self.request.row;
+    pub fn bind<'b>(self, items: Items<'b>) -> Result<Bound<'h, 'b, R>, BindRejection> {
+        let row = self.request.row();
         for item in items_of(row.items(), &items.body)? {
             let shown = |pointer: Option<&Pointer>| pointer.and_then(|pointer| pointer.find(item));
-            if shown(row.username()).is_some_and(|shown| shown.as_str() != Some(self.request.username.as_str())) {
+            if shown(row.username()).is_some_and(|shown| shown.as_str() != Some(self.request.username().as_str())) {
                 return Err(BindRejection::Username);
             }
             if shown(row.project()).is_some_and(|shown| !is_project(&shown, self.intent.project.as_ref())) {
@@ -249,7 +251,7 @@ fn is_project(shown: &Json<'_>, signed: Option<&Project>) -> bool {
 
 /// A request whose parameters its user signed. Made by [`Intended::bind`] alone.
 #[derive(Debug)]
-pub struct Bound<'h, 'b> {
-    pub(crate) intended: Intended<'h>,
+pub struct Bound<'h, 'b, R = UserRequest<'h>> {
+    pub(crate) intended: Intended<'h, R>,
     pub(crate) items: Items<'b>,
 }

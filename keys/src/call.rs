@@ -5,289 +5,51 @@
 
 mod allowed;
 mod pointer;
+mod row;
 mod rows;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 pub use crate::call::allowed::{Allowed, UnknownMember};
 pub use crate::call::pointer::{Pointer, PointerRejection};
-use crate::identity::{CallName, ProviderId};
+pub use crate::call::row::{
+    Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,
+};
+use crate::identity::ProviderId;
 
-/// A request's method, of those that UCloud uses.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `POST`
-    Post,
-    /// `DELETE`, with a JSON body.
-    Delete,
-}
-
-impl Method {
-    /// Reads the method of a request line; no other is served.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "GET" => Some(Self::Get),
-            "POST" => Some(Self::Post),
-            "DELETE" => Some(Self::Delete),
-            _ => None,
-        }
-    }
-
-    /// The method as it stands in a request line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// What a call can do, at worst.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Looks.
-    Read,
-    /// Changes something that can be changed back.
-    Write,
-    /// Deletes, opens a shell, installs a key or starts a job.
-    Danger,
-}
-
-/// How the call travels.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// A request and its answer.
-    #[default]
-    Http,
-    /// A message on a WebSocket.
-    WebSocket,
-}
-
-/// Where the items of a request stand.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Items {
-    /// `{"items": [ … ]}`
-    Bulk,
-    /// The body is the one item; an absent body is `{}`.
-    Whole,
-}
-
-/// How a bound parameter's value is taken.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// As it stands.
-    #[default]
-    Plain,
-    /// Without the members, at every depth, that Go writes for "absent".
-    Tree,
-    /// An array of strings whose order means nothing: sorted.
-    Set,
-}
-
-/// One bound parameter of a call.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct BoundSpec {
-    /// Its name in the object that the user signs.
-    pub name: String,
-    /// Where it stands in an item of the provider's request; more than one place for spellings of different Cores.
-    pub at: Vec<String>,
-    /// How its value is taken.
-    #[serde(default)]
-    pub kind: Kind,
-}
-
-/// One row of the table, as it is written: in `calls.json` for the browser's signer, and by sites in `[[calls]]`.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RowSpec {
-    /// The user-side name, which the intent's `call` must equal.
-    pub call: CallName,
-    /// The method at the provider.
-    pub method: Method,
-    /// The path at the provider; `{p}` stands for the provider's id.
-    pub path: String,
-    /// How it travels.
-    #[serde(default)]
-    pub transport: Transport,
-    /// Where the items stand.
-    pub items: Items,
-    /// What the signature binds.
-    pub bound: Vec<BoundSpec>,
-    /// What Core adds to an item: the subtrees beneath these pointers are let through and never trusted.
-    #[serde(default)]
-    pub adds: Vec<String>,
-    /// Where an item shows the project, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
-    /// Where an item repeats the username, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// What it can do, at worst.
-    pub class: Class,
-}
-
-/// Why a row is refused.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RowRejection {
-    /// A pointer of the row is malformed.
-    #[error("call {call}: {pointer:?} is not a JSON pointer: {why}")]
-    Pointer {
-        /// The row's call.
-        call: CallName,
-        /// What was written.
-        pointer: String,
-        /// What is wrong with it.
-        why: PointerRejection,
-    },
-    /// A bound parameter without a place, or two of the same name.
-    #[error("call {call}: the bound parameter {name:?} has no place, or stands twice")]
-    Bound {
-        /// The row's call.
-        call: CallName,
-        /// The parameter.
-        name: String,
-    },
-    /// The path is not below `/ucloud/`.
-    #[error("call {call}: the path must begin with /ucloud/ and have no empty or dotted segments")]
-    Path {
-        /// The row's call.
-        call: CallName,
-    },
-    /// Two rows of the same call, or of the same method and path.
-    #[error("call {call}: another row has the same call, or the same method and path")]
-    Twice {
-        /// The later row's call.
-        call: CallName,
-    },
-}
-
-/// A bound parameter, ready to be looked for.
+/// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by [`CallTable`] alone.
 #[derive(Clone, Debug)]
-pub struct Bound {
-    /// Its name in the object that the user signs.
-    pub name: String,
-    /// Where it may stand.
-    pub at: Vec<Pointer>,
-    /// How its value is taken.
-    pub kind: Kind,
-}
+pub struct CoreRow(Arc<Row>);
 
-/// A row, ready to judge with.
+/// A row of what the user's own browser sends: it takes the user's intent, and Core's token has no place in it. Made by
+/// [`CallTable`] alone.
 #[derive(Clone, Debug)]
-pub struct Row {
-    spec: RowSpec,
-    path: String,
-    bound: Vec<Bound>,
-    allowed: Allowed,
-    project: Option<Pointer>,
-    username: Option<Pointer>,
+pub struct OwnRow {
+    row: Arc<Row>,
+    destination: Destination,
 }
 
-impl Row {
-    fn new(spec: RowSpec, provider: &ProviderId) -> Result<Self, RowRejection> {
-        let call = spec.call.clone();
-        let pointer = |text: &String| {
-            Pointer::parse(text).map_err(|why| RowRejection::Pointer { call: call.clone(), pointer: text.clone(), why })
-        };
-        let path = spec.path.replace("{p}", provider.as_str());
-        if !path.starts_with("/ucloud/") || path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err(RowRejection::Path { call });
-        }
-        let mut bound: Vec<Bound> = Vec::with_capacity(spec.bound.len());
-        for BoundSpec { name, at, kind } in &spec.bound {
-            if at.is_empty() || bound.iter().any(|earlier| earlier.name == *name) {
-                return Err(RowRejection::Bound { call, name: name.clone() });
-            }
-            let at = at.iter().map(pointer).collect::<Result<_, _>>()?;
-            bound.push(Bound { name: name.clone(), at, kind: *kind });
-        }
-        let adds = spec.adds.iter().map(pointer).collect::<Result<Vec<_>, _>>()?;
-        let project = spec.project.as_ref().map(pointer).transpose()?;
-        let username = spec.username.as_ref().map(pointer).transpose()?;
-        let allowed =
-            Allowed::beneath(bound.iter().flat_map(|bound| &bound.at).chain(&adds).chain(&project).chain(&username));
-        Ok(Self { spec, path, bound, allowed, project, username })
+impl CoreRow {
+    /// The row.
+    #[must_use]
+    pub const fn row(&self) -> &Arc<Row> {
+        &self.0
+    }
+}
+
+impl OwnRow {
+    /// The row.
+    #[must_use]
+    pub const fn row(&self) -> &Arc<Row> {
+        &self.row
     }
 
-    /// The user-side name.
+    /// Which process does it.
     #[must_use]
-    pub const fn call(&self) -> &CallName {
-        &self.spec.call
-    }
-
-    /// The method at the provider.
-    #[must_use]
-    pub const fn method(&self) -> Method {
-        self.spec.method
-    }
-
-    /// The path at the provider, in full.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Where the items stand.
-    #[must_use]
-    pub const fn items(&self) -> Items {
-        self.spec.items
-    }
-
-    /// What it can do, at worst.
-    #[must_use]
-    pub const fn class(&self) -> Class {
-        self.spec.class
-    }
-
-    /// How it travels.
-    #[must_use]
-    pub const fn transport(&self) -> Transport {
-        self.spec.transport
-    }
-
-    /// The bound parameters.
-    #[must_use]
-    pub fn bound(&self) -> &[Bound] {
-        &self.bound
-    }
-
-    /// What an item may contain.
-    #[must_use]
-    pub const fn allowed(&self) -> &Allowed {
-        &self.allowed
-    }
-
-    /// Where an item shows the project.
-    #[must_use]
-    pub const fn project(&self) -> Option<&Pointer> {
-        self.project.as_ref()
-    }
-
-    /// Where an item repeats the username.
-    #[must_use]
-    pub const fn username(&self) -> Option<&Pointer> {
-        self.username.as_ref()
-    }
-
-    /// The row as it is written.
-    #[must_use]
-    pub const fn spec(&self) -> &RowSpec {
-        &self.spec
+    pub const fn destination(&self) -> Destination {
+        self.destination
     }
 }
 
@@ -390,6 +152,8 @@ pub enum Route {
     Public(PublicCall),
     /// Core may ask, or a user through Core.
     Private(Lane),
+    /// The user's own browser may ask, without Core.
+    Own(OwnRow),
 }
 
 /// The two lanes behind Core's token.
@@ -398,7 +162,7 @@ pub enum Lane {
     /// Core itself.
     Service(ServiceCall),
     /// A user, by an intent.
-    User(Arc<Row>),
+    User(CoreRow),
 }
 
 /// Every call that is served.
@@ -424,8 +188,11 @@ impl CallTable {
         for spec in rows::standard().into_iter().chain(site_rows.iter().cloned()) {
             let row = Arc::new(Row::new(spec, provider)?);
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
-            let is_added = row.transport() == Transport::WebSocket
-                || table.add(row.method(), row.path(), Route::Private(Lane::User(Arc::clone(&row))));
+            let route = match row.spec().to {
+                None => Route::Private(Lane::User(CoreRow(Arc::clone(&row)))),
+                Some(destination) => Route::Own(OwnRow { row: Arc::clone(&row), destination }),
+            };
+            let is_added = row.transport() == Transport::WebSocket || table.add(row.method(), row.path(), route);
             if is_known || !is_added {
                 return Err(RowRejection::Twice { call: row.call().clone() });
             }
@@ -451,6 +218,12 @@ impl CallTable {
     #[must_use]
     pub fn row(&self, call: &str) -> Option<&Arc<Row>> {
         self.rows.iter().find(|row| row.call().as_str() == call)
+    }
+
+    /// The row of that call, if Core sends it: the way in for messages, which have no path of their own.
+    #[must_use]
+    pub fn core_row(&self, call: &str) -> Option<CoreRow> {
+        self.row(call).filter(|row| row.sender() == Sender::Core).map(|row| CoreRow(Arc::clone(row)))
     }
 
     /// The rows as they are written, for people and for the signer.
@@ -483,6 +256,7 @@ fn fold_slashes(path: &str) -> Cow<'_, str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::identity::CallName;
 
     fn table() -> CallTable {
         CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
@@ -493,8 +267,9 @@ mod tests {
         let table = table();
         let check = |method: Method, path: &str, want: Option<&str>| {
             let got = match table.route(method, path) {
-                Some(Route::Private(Lane::User(row))) => Some(row.call().as_str()),
+                Some(Route::Private(Lane::User(row))) => Some(row.row().call().as_str()),
                 Some(Route::Private(Lane::Service(_))) => Some("service"),
+                Some(Route::Own(_)) => Some("own"),
                 Some(Route::Public(_)) => Some("public"),
                 None => None,
             };
@@ -513,6 +288,8 @@ mod tests {
         check(Method::Post, "/ucloud/hpc/integration/connect", Some("service"));
         check(Method::Get, "/ucloud/hpc/jobs/retrieveProducts", Some("service"));
         check(Method::Post, "/ucloud/hpc/intents", Some("public"));
+        check(Method::Post, "/ucloud/hpc/keys/list", Some("own"));
+        check(Method::Get, "/ucloud/hpc/keys/list", None);
         check(Method::Get, "/", None);
         check(Method::Get, "", None);
     }
@@ -542,6 +319,33 @@ mod tests {
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_ok());
         row.path = "/elsewhere".to_owned();
         assert!(CallTable::new(&provider, std::slice::from_ref(&row)).is_err());
+    }
+
+    #[test]
+    fn a_row_says_of_its_sender_what_there_is_to_say() {
+        let provider = ProviderId::parse("hpc").unwrap();
+        let standard = rows::standard();
+        let own =
+            standard.iter().find(|row| row.from == Sender::User && row.to == Some(Destination::Instance)).unwrap();
+        let check = |alter: &dyn Fn(&mut RowSpec), want: bool| {
+            let mut row = own.clone();
+            row.call = CallName::parse("site.own").unwrap();
+            row.path = "/ucloud/{p}/site/own".to_owned();
+            alter(&mut row);
+            let made = CallTable::new(&provider, std::slice::from_ref(&row));
+            assert_eq!(made.is_ok(), want, "{row:?}");
+        };
+        check(&|_| {}, true);
+        check(&|row| row.to = Some(Destination::Server), true);
+        check(&|row| row.to = None, false);
+        check(&|row| row.from = Sender::Core, false);
+        check(&|row| (row.from, row.to) = (Sender::Core, None), true);
+        check(&|row| row.method = Method::Get, false);
+        check(&|row| row.transport = Transport::WebSocket, false);
+        check(&|row| row.items = Items::Bulk, false);
+        check(&|row| row.adds = vec!["/x".to_owned()], false);
+        check(&|row| row.project = Some("/x".to_owned()), false);
+        check(&|row| row.username = Some("/x".to_owned()), false);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::call::{Row, ServiceCall};
 use crate::identity::Username;
 use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256};
 use crate::keyring::{KeyRejection, VerificationKey, pem_body};
-use crate::request::{BearerToken, Presented, PresentedLane, TOKEN_MAX};
+use crate::request::{BearerToken, Presented, PresentedLane, TOKEN_MAX, UserAsked, sealed};
 use crate::time::Timestamp;
 
 /// How far ahead of us Core's clock may be, in seconds.
@@ -277,5 +277,17 @@ impl<'h> UserRequest<'h> {
     #[must_use]
     pub const fn intent(&self) -> Option<&'h str> {
         self.intent
+    }
+}
+
+impl sealed::Sealed for UserRequest<'_> {}
+
+impl UserAsked for UserRequest<'_> {
+    fn row(&self) -> &Arc<Row> {
+        &self.row
+    }
+
+    fn username(&self) -> &Username {
+        &self.username
     }
 }

@@ -432,14 +432,15 @@ impl<'h> UserRequest<'h> {
     }
 }
 
-/// A request whose user signed an intent for this call. Made by [`UserRequest::intend`] alone.
+/// A request whose user signed an intent for this call. Made by [`UserRequest::intend`] and
+/// [`PresentedOwn::intend`](crate::request::PresentedOwn::intend) alone.
 #[derive(Debug)]
-pub struct Intended<'h> {
-    pub(crate) request: UserRequest<'h>,
+pub struct Intended<'h, R = UserRequest<'h>> {
+    pub(crate) request: R,
     pub(crate) intent: VerifiedIntent<'h>,
 }
 
-impl Intended<'_> {
+impl<R> Intended<'_, R> {
     /// The key that signed.
     #[must_use]
     pub const fn kid(&self) -> KeyId {

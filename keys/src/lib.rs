@@ -5,7 +5,7 @@
 //! `store`, is the one part that touches files.
 //!
 //! Upper modules may use lower ones, never the reverse:
-//! `verify → policy → freshness, replay → bind → intent → core_token → jws, keyring → request, call → identity, time`.
+//! `verify → policy → freshness, replay → bind → own → intent → core_token → jws, keyring → request, call → identity, time`.
 
 pub mod bind;
 pub mod call;
@@ -17,6 +17,7 @@ pub mod intent;
 pub mod json;
 pub mod jws;
 pub mod keyring;
+pub mod own;
 pub mod pins;
 pub mod policy;
 pub mod replay;

@@ -13,7 +13,7 @@ use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Binding, Intended, Terms, VerifiedIntent};
 use crate::replay::{ReplayError, ReplayLog};
-use crate::request::BearerToken;
+use crate::request::{BearerToken, UserAsked};
 use crate::time::Timestamp;
 
 /// The site's own rules.
@@ -41,8 +41,11 @@ impl Policy {
     ///
     /// # Errors
     /// The rule that does not.
-    pub fn authorise<'h, 'b>(&self, bound: Bound<'h, 'b>) -> Result<Authorised<'h, 'b>, PolicyRejection> {
-        let row = &bound.intended.request.row;
+    pub fn authorise<'h, 'b, R: UserAsked>(
+        &self,
+        bound: Bound<'h, 'b, R>,
+    ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
+        let row = bound.intended.request.row();
         if bound.intended.intent.binding == Binding::NameOnly && row.class() == Class::Danger {
             return Err(PolicyRejection::DangerByName);
         }
@@ -55,8 +58,8 @@ impl Policy {
 
 /// A request that may be forwarded once, and has not been. Made by [`Policy::authorise`] alone.
 #[derive(Debug)]
-pub struct Authorised<'h, 'b> {
-    bound: Bound<'h, 'b>,
+pub struct Authorised<'h, 'b, R = UserRequest<'h>> {
+    bound: Bound<'h, 'b, R>,
 }
 
 /// Why the last step fails.
@@ -70,18 +73,18 @@ pub enum SpendError {
     Replay(#[from] ReplayError),
 }
 
-impl<'h, 'b> Authorised<'h, 'b> {
+impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
     /// The user.
     #[must_use]
-    pub const fn username(&self) -> &Username {
-        &self.bound.intended.request.username
+    pub fn username(&self) -> &Username {
+        self.bound.intended.request.username()
     }
 
     /// Uses up the intent, at this moment, and gives the permit: to be done immediately before the first byte goes out.
     ///
     /// # Errors
     /// If the intent has become stale or been used, or its use cannot be written down.
-    pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<Permit<'h, 'b>, SpendError> {
+    pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<Permit<'h, 'b, R>, SpendError> {
         let Bound { intended: Intended { request, intent }, items } = self.bound;
         let used = intent.used;
         policy.terms.window.check(used.iat, used.exp, now)?;
@@ -92,35 +95,37 @@ impl<'h, 'b> Authorised<'h, 'b> {
 
 /// Leave to forward one request, once. Made by [`Authorised::spend`] alone; whoever forwards takes it by value.
 #[derive(Debug)]
-pub struct Permit<'h, 'b> {
-    request: UserRequest<'h>,
+pub struct Permit<'h, 'b, R = UserRequest<'h>> {
+    request: R,
     intent: VerifiedIntent<'h>,
     items: Items<'b>,
 }
 
-impl<'h, 'b> Permit<'h, 'b> {
+impl<'h> Permit<'h, '_, UserRequest<'h>> {
+    /// Core's token as it came, for whoever verifies it again. A request of the user's own browser has none.
+    #[must_use]
+    pub const fn token(&self) -> BearerToken<'h> {
+        self.request.token
+    }
+}
+
+impl<'b, R: UserAsked> Permit<'_, 'b, R> {
     /// The call.
     #[must_use]
-    pub const fn row(&self) -> &Arc<Row> {
-        &self.request.row
+    pub fn row(&self) -> &Arc<Row> {
+        self.request.row()
     }
 
     /// The user.
     #[must_use]
-    pub const fn username(&self) -> &Username {
-        &self.request.username
+    pub fn username(&self) -> &Username {
+        self.request.username()
     }
 
     /// The key that signed.
     #[must_use]
     pub const fn kid(&self) -> KeyId {
         self.intent.kid
-    }
-
-    /// Core's token as it came, for whoever verifies it again.
-    #[must_use]
-    pub const fn token(&self) -> BearerToken<'h> {
-        self.request.token
     }
 
     /// The intent as it came, for whoever verifies it again.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::call::{Lane, Row, ServiceCall};
+use crate::call::{Lane, OwnRow, Row, ServiceCall};
 use crate::identity::{IdentityRejection, Username};
 
 /// Core's token.
@@ -20,6 +20,9 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 
 /// Longest intent taken from a client's header, in bytes (protocol, section 2).
 pub const INTENT_MAX: usize = 16 * 1024;
+
+/// Longest body of a call of the user's own browser, in bytes: a passkey's registration with a chain of certificates has 10 KiB.
+pub const OWN_BODY_MAX: usize = 64 * 1024;
 
 /// Longest intent taken from a deposit, and hence between gateway and instance, in bytes (protocol, section 5).
 pub const DEPOSIT_MAX: usize = 256 * 1024;
@@ -48,6 +51,9 @@ pub enum RequestRejection {
     /// No token of Core's.
     #[error("no bearer token")]
     NoToken,
+    /// A header of Core's in a call of the user's own browser.
+    #[error("the header {0} has no place in a call of the user's own browser")]
+    OutOfPlace(&'static str),
 }
 
 /// Core's token as it came. It prints as `<secret>`: whoever has it is Core for a while.
@@ -66,6 +72,20 @@ impl std::fmt::Debug for BearerToken<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<secret>")
     }
+}
+
+/// A request that a user asked for, whichever way it came: Core's for them ([`crate::core_token::UserRequest`]), or their own
+/// browser's ([`crate::own::OwnRequest`]). The later stages are the same for both, and what comes out of them still says which it was.
+pub trait UserAsked: sealed::Sealed {
+    /// The call.
+    fn row(&self) -> &Arc<Row>;
+    /// The user.
+    fn username(&self) -> &Username;
+}
+
+pub(crate) mod sealed {
+    /// Nobody else says that a user asked.
+    pub trait Sealed {}
 }
 
 /// A request behind Core's token, as presented.
@@ -93,9 +113,62 @@ impl<'h> Presented<'h> {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         intent_max: usize,
     ) -> Result<Self, RequestRejection> {
-        let mut token = None;
-        let mut username = None;
-        let mut intent = None;
+        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        let username =
+            username.map(|value| Username::from_header(value).map_err(RequestRejection::Username)).transpose()?;
+        let intent = intent.map(|value| visible(SIGNED_INTENT, value, intent_max)).transpose()?;
+        let lane = match lane {
+            Lane::Service(call) => PresentedLane::Service(*call),
+            Lane::User(row) => {
+                let username = username.ok_or(RequestRejection::NoUsername)?;
+                PresentedLane::User { row: Arc::clone(row.row()), username, intent }
+            }
+        };
+        let token = bearer(visible(AUTHORIZATION, token.ok_or(RequestRejection::NoToken)?, TOKEN_MAX)?)?;
+        Ok(Self { token, lane })
+    }
+}
+
+/// A call of the user's own browser, as presented: it comes with an intent, and with nothing of Core's.
+#[derive(Debug)]
+pub struct PresentedOwn<'h> {
+    pub(crate) row: Arc<Row>,
+    pub(crate) intent: Option<&'h str>,
+}
+
+impl<'h> PresentedOwn<'h> {
+    /// Reads the head of a request on that row. `headers` are all of them, in any case and order. No deposit serves this lane, so an
+    /// intent has at most [`INTENT_MAX`] everywhere.
+    ///
+    /// # Errors
+    /// The rule that the head breaks. What would have authority in Core's lane is refused, not overlooked: whoever sends it takes
+    /// this for that lane.
+    pub fn parse(
+        row: &OwnRow,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Result<Self, RequestRejection> {
+        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        if token.is_some() {
+            return Err(RequestRejection::OutOfPlace(AUTHORIZATION));
+        }
+        if username.is_some() {
+            return Err(RequestRejection::OutOfPlace(USERNAME));
+        }
+        let intent = intent.map(|value| visible(SIGNED_INTENT, value, INTENT_MAX)).transpose()?;
+        Ok(Self { row: Arc::clone(row.row()), intent })
+    }
+}
+
+/// The headers that decide, each as it stands there once.
+struct Deciding<'h> {
+    token: Option<&'h [u8]>,
+    username: Option<&'h [u8]>,
+    intent: Option<&'h [u8]>,
+}
+
+impl<'h> Deciding<'h> {
+    fn read(headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) -> Result<Self, RequestRejection> {
+        let (mut token, mut username, mut intent) = (None, None, None);
         for (name, value) in headers {
             if let Some((slot, name)) = match () {
                 () if name.eq_ignore_ascii_case(AUTHORIZATION) => Some((&mut token, AUTHORIZATION)),
@@ -110,18 +183,7 @@ impl<'h> Presented<'h> {
                 refuse_taken_back(value)?;
             }
         }
-        let username =
-            username.map(|value| Username::from_header(value).map_err(RequestRejection::Username)).transpose()?;
-        let intent = intent.map(|value| visible(SIGNED_INTENT, value, intent_max)).transpose()?;
-        let lane = match lane {
-            Lane::Service(call) => PresentedLane::Service(*call),
-            Lane::User(row) => {
-                let username = username.ok_or(RequestRejection::NoUsername)?;
-                PresentedLane::User { row: Arc::clone(row), username, intent }
-            }
-        };
-        let token = bearer(visible(AUTHORIZATION, token.ok_or(RequestRejection::NoToken)?, TOKEN_MAX)?)?;
-        Ok(Self { token, lane })
+        Ok(Self { token, username, intent })
     }
 }
 
@@ -169,7 +231,7 @@ mod tests {
         let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         match table.route(method, path).unwrap() {
             Route::Private(lane) => lane.clone(),
-            Route::Public(_) => panic!("{path} is public"),
+            Route::Public(_) | Route::Own(_) => panic!("{path} is not behind Core's token"),
         }
     }
 
@@ -226,6 +288,26 @@ mod tests {
             &[GOOD[0], ("ucloud-username", "dXNlcg")],
             Err(RequestRejection::Username(IdentityRejection::UsernameEncoding)),
         );
+    }
+
+    #[test]
+    fn a_call_of_the_users_own_browser_has_nothing_of_cores() {
+        let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
+        let Some(Route::Own(row)) = table.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
+        let check = |headers: &[(&str, &str)], want: Result<Option<&str>, RequestRejection>| {
+            let bytes = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+            assert_eq!(PresentedOwn::parse(row, bytes).map(|own| own.intent), want, "{headers:?}");
+        };
+        let intent = GOOD[2];
+        check(&[intent, ("origin", "https://hpc.example.org")], Ok(Some("x.y.z")));
+        check(&[], Ok(None));
+        check(&GOOD, Err(RequestRejection::OutOfPlace(AUTHORIZATION)));
+        check(&[intent, GOOD[1]], Err(RequestRejection::OutOfPlace(USERNAME)));
+        check(&[intent, ("authorization", "")], Err(RequestRejection::OutOfPlace(AUTHORIZATION)));
+        check(&[intent, intent], Err(RequestRejection::Repeated(SIGNED_INTENT)));
+        check(&[intent, ("connection", "ucloud-signed-intent")], Err(RequestRejection::TakenBack(SIGNED_INTENT)));
+        check(&[("ucloud-signed-intent", "")], Err(RequestRejection::Malformed(SIGNED_INTENT)));
+        check(&[("ucloud-signed-intent", &"x".repeat(INTENT_MAX + 1))], Err(RequestRejection::TooLong(SIGNED_INTENT)));
     }
 
     #[test]

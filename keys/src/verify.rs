@@ -3,6 +3,9 @@
 //! ```text
 //! Presented ─► Authenticated ─► Intended ─► Bound ─► Authorised ─► Permit
 //! request      core_token       intent      bind     policy        policy
+//!
+//! PresentedOwn ───────────────► Intended ─► …        the user's own browser, without Core
+//! request                       own
 //! ```
 //!
 //! Every arrow consumes the value before it, and only its own module can make the next: a skipped check does not compile.
@@ -81,6 +84,7 @@ impl Rejection {
                 | RequestRejection::TakenBack(_)
                 | RequestRejection::Malformed(_)
                 | RequestRejection::Username(_)
+                | RequestRejection::OutOfPlace(_)
                 | RequestRejection::NoUsername => Class::Malformed,
             },
             Self::CoreToken(_) => Class::Unauthorised,

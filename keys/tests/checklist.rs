@@ -9,6 +9,7 @@ mod judging;
 
 use std::collections::BTreeSet;
 
+use countersign_keys::call::Sender;
 use countersign_keys::identity::CallName;
 use countersign_keys::intent::Version1;
 use countersign_keys::keyring::{Algorithm, KeyRejection, KeyState, VerificationKey};
@@ -51,7 +52,10 @@ fn v01_a_user_call_without_intent_is_refused() {
     let site = Site::new(Algorithm::Es256);
     assert_eq!(site.judge(&deed(), None).unwrap_err().class(), Class::IntentRequired);
     for row in site.calls.rows() {
-        let refused = site.judge_raw(row.call().as_str(), b"{}", None, &site.token(), USER).unwrap_err();
+        let refused = match row.sender() {
+            Sender::Core => site.judge_raw(row.call().as_str(), b"{}", None, &site.token(), USER).unwrap_err(),
+            Sender::User => site.judge_own(row.call().as_str(), b"{}", &[]).unwrap_err(),
+        };
         assert_eq!(refused.class(), Class::IntentRequired, "{}", row.call());
     }
 }

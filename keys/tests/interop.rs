@@ -155,6 +155,8 @@ fn row() -> Arc<Row> {
         call: CallName::parse(CALL).unwrap(),
         method: Method::Post,
         path: "/ucloud/{p}/interop".to_owned(),
+        from: Default::default(),
+        to: None,
         transport: Default::default(),
         items: ItemsAt::Bulk,
         bound: PARAMETERS.into_iter().map(bound).collect(),
@@ -165,7 +167,7 @@ fn row() -> Arc<Row> {
     };
     let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[spec]).unwrap();
     match table.route(Method::Post, "/ucloud/hpc/interop") {
-        Some(Route::Private(Lane::User(row))) => Arc::clone(row),
+        Some(Route::Private(Lane::User(row))) => Arc::clone(row.row()),
         _ => panic!("the row is not in its table"),
     }
 }

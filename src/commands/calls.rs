@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use countersign_keys::call::{CallTable, Class, RowSpec, Transport};
+use countersign_keys::call::{CallTable, Class, RowSpec, Sender, Transport};
 use countersign_keys::identity::ProviderId;
 
 use crate::arguments::Output;
@@ -30,15 +30,19 @@ fn print_table(output: Output, calls: &CallTable) -> Result<(), CommandError> {
     if output.json {
         return show_json(&calls.specs().collect::<Vec<_>>());
     }
-    let rows: Vec<[String; 4]> = calls.specs().map(row).collect();
-    show_table(["CALL", "CLASS", "AT THE PROVIDER", "BINDS"], &rows)
+    let rows: Vec<[String; 5]> = calls.specs().map(row).collect();
+    show_table(["CALL", "CLASS", "FROM", "AT THE PROVIDER", "BINDS"], &rows)
 }
 
-fn row(spec: &RowSpec) -> [String; 4] {
+fn row(spec: &RowSpec) -> [String; 5] {
     let class = match spec.class {
         Class::Read => "read",
         Class::Write => "write",
         Class::Danger => "danger",
+    };
+    let from = match spec.from {
+        Sender::Core => "core",
+        Sender::User => "user",
     };
     let method = match spec.transport {
         Transport::Http => spec.method.as_str(),
@@ -46,5 +50,5 @@ fn row(spec: &RowSpec) -> [String; 4] {
     };
     let bound: Vec<&str> = spec.bound.iter().map(|bound| bound.name.as_str()).collect();
     let bound = if bound.is_empty() { "-".to_owned() } else { bound.join(" ") };
-    [spec.call.to_string(), class.to_owned(), format!("{method} {}", spec.path), bound]
+    [spec.call.to_string(), class.to_owned(), from.to_owned(), format!("{method} {}", spec.path), bound]
 }

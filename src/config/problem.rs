@@ -153,6 +153,9 @@ pub(crate) enum Reason {
     /// A row of `[[calls]]`.
     #[error(transparent)]
     Call(#[from] RowRejection),
+    /// A row of `[[calls]]` that no process has work for.
+    #[error("has to be \"core\": a site adds calls that come through UCloud")]
+    OwnRow,
     /// A key that means nothing beside another's value.
     #[error("means nothing unless {0}")]
     Idle(&'static str),

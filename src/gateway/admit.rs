@@ -55,6 +55,7 @@ impl Ingress {
                 Authenticated::Service(request) => self.service(request, head, body, id, known).await,
                 Authenticated::User(request) => self.user(request, head, body, id, known).await,
             },
+            Route::Own(row) => self.own(row, head, body, client, id, known).await,
         }
     }
 
@@ -152,7 +153,7 @@ impl Ingress {
         })
     }
 
-    async fn check_standing(&self, username: &Username, kid: KeyId, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) async fn check_standing(&self, username: &Username, kid: KeyId, now: Timestamp) -> Result<(), Refusal> {
         if let Some(key) = self.directory.key(username, kid).await? {
             return Ok(key.standing(now).map_err(IntentRejection::from)?);
         }
@@ -161,7 +162,7 @@ impl Ingress {
         Ok(key.standing(now).map_err(IntentRejection::from)?)
     }
 
-    async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
+    pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
         let address = self.directory.instance(username).await?.ok_or(Refusal::NoInstance)?;
         match self.upstreams.connect(&address).await {
             Ok(connection) => Ok(connection),

@@ -39,6 +39,9 @@ const OPEN_MAX: usize = 1_024;
 /// How long a question may stay open. Core gives up on the whole request after 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long starting an instance may take: the server itself waits 2 s for one to be ready, and asks the account database before.
+const LAUNCHED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why the server's word is missing. Nothing is forwarded without it (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum DirectoryFailure {
@@ -68,6 +71,7 @@ enum Sought {
     Key(KeyAt),
     KeysV1(Username),
     Instance(Username),
+    Launch(Username),
 }
 
 /// An answer, made ready.
@@ -172,6 +176,14 @@ impl Directory {
         }
     }
 
+    /// Has the user's instance started if none is up; returns when one is ready, or the server cannot bring one up.
+    pub(super) async fn launch(&self, username: &Username) -> Result<(), DirectoryFailure> {
+        match self.ask_within(LAUNCHED_WITHIN, Sought::Launch(username.clone())).await? {
+            Found::Instance(_) => Ok(()),
+            Found::Key(_) | Found::KeysV1(_) | Found::Failed => Err(DirectoryFailure::Failed),
+        }
+    }
+
     /// Forgets an instance that does not answer at its address.
     pub(super) fn forget_instance(&self, username: &Username) {
         self.memory().instances.pop(username);
@@ -212,7 +224,7 @@ impl Directory {
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => *open == at,
                     Sought::KeysV1(open) => open == username,
-                    Sought::Instance(_) => false,
+                    Sought::Instance(_) | Sought::Launch(_) => false,
                 });
             }
             Ended::User { username } => {
@@ -220,18 +232,24 @@ impl Directory {
                 memory.instances.pop(username);
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => open.username == *username,
-                    Sought::KeysV1(open) | Sought::Instance(open) => open == username,
+                    Sought::KeysV1(open) | Sought::Instance(open) | Sought::Launch(open) => open == username,
                 });
             }
             Ended::Instance { username } => {
                 memory.instances.pop(username);
-                memory.overtake(|sought| matches!(sought, Sought::Instance(open) if open == username));
+                memory.overtake(
+                    |sought| matches!(sought, Sought::Instance(open) | Sought::Launch(open) if open == username),
+                );
             }
         }
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
     async fn ask(&self, sought: Sought) -> Result<Found, DirectoryFailure> {
+        self.ask_within(ANSWER_WITHIN, sought).await
+    }
+
+    async fn ask_within(&self, within: Duration, sought: Sought) -> Result<Found, DirectoryFailure> {
         let (waiting, answer) = oneshot::channel();
         {
             let mut memory = self.memory();
@@ -247,7 +265,7 @@ impl Directory {
                 }
             }
         }
-        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        let answer = tokio::time::timeout(within, answer).await;
         let found = answer.map_err(|_elapsed| DirectoryFailure::Slow)?;
         found.map_err(|_closed| DirectoryFailure::Gone)
     }
@@ -260,6 +278,7 @@ impl Directory {
             Sought::Key(at) => Question::Key { username: at.username.clone(), kid: at.kid },
             Sought::KeysV1(username) => Question::KeysV1 { username: username.clone() },
             Sought::Instance(username) => Question::Instance { username: username.clone() },
+            Sought::Launch(username) => Question::Launch { username: username.clone() },
         };
         if self.line.try_send(FromGateway::Ask { id, question }).is_err() {
             memory.open_by_sought.remove(&open.sought);
@@ -287,11 +306,11 @@ impl Memory {
             (Sought::KeysV1(username), Found::KeysV1(keys)) if !keys.is_empty() => {
                 self.keys_v1.put(username, Arc::clone(keys));
             }
-            (Sought::Instance(username), Found::Instance(Some(instance))) => {
+            (Sought::Instance(username) | Sought::Launch(username), Found::Instance(Some(instance))) => {
                 self.instances.put(username, Arc::clone(instance));
             }
             // No instance is not remembered: Core asks again within half a second, and one may be up then.
-            (Sought::Key(_) | Sought::KeysV1(_) | Sought::Instance(_), _) => {}
+            (Sought::Key(_) | Sought::KeysV1(_) | Sought::Instance(_) | Sought::Launch(_), _) => {}
         }
     }
 
@@ -344,9 +363,11 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
                 Some(_) | None => Found::Failed,
             }
         }
-        (Sought::Instance(_), Answer::Instance { instance }) => Found::Instance(instance.map(Arc::new)),
+        (Sought::Instance(_) | Sought::Launch(_), Answer::Instance { instance }) => {
+            Found::Instance(instance.map(Arc::new))
+        }
         (Sought::Key(_) | Sought::KeysV1(_), Answer::Instance { .. })
-        | (Sought::Instance(_), Answer::Keys { .. })
+        | (Sought::Instance(_) | Sought::Launch(_), Answer::Keys { .. })
         | (_, Answer::Failed) => Found::Failed,
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use countersign_keys::call::{Method, PublicCall, ServiceCall};
 use countersign_keys::core_token::ServiceRequest;
 use countersign_keys::identity::ProviderId;
+use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::{SIGNED_INTENT, USERNAME};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
@@ -35,6 +36,21 @@ pub(super) async fn user(
     let request = begin(row.method(), row.path(), id)
         .header(AUTHORIZATION, sensitive(&format!("Bearer {}", permit.token().expose()))?)
         .header(USERNAME, permit.username().to_header())
+        .header(SIGNED_INTENT, permit.intent())
+        .body(Full::new(body.slice_ref(permit.items().bytes())))?;
+    send(request, upstreams, connection).await
+}
+
+/// Forwards a request of the user's own browser, once, to whoever judges it again. There is no token to pass on.
+pub(super) async fn own(
+    permit: Permit<'_, '_, OwnRequest>,
+    body: &Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let row = permit.row();
+    let request = begin(row.method(), row.path(), id)
         .header(SIGNED_INTENT, permit.intent())
         .body(Full::new(body.slice_ref(permit.items().bytes())))?;
     send(request, upstreams, connection).await

@@ -4,7 +4,7 @@
 
 use std::str;
 
-use countersign_keys::call::{Method, PublicCall, Route};
+use countersign_keys::call::{Method, PublicCall, Route, Sender};
 use countersign_keys::identity::CallName;
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
 use countersign_keys::jws::JwsRejection;
@@ -118,7 +118,8 @@ impl Ingress {
         known.username = Some(claimed);
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());
-        if self.calls.row(intent.call().as_str()).is_none() {
+        // What the user's own browser sends comes with its intent: a deposit of that would wait for nothing.
+        if self.calls.row(intent.call().as_str()).is_none_or(|row| row.sender() == Sender::User) {
             return Err(IntentRejection::Call.into());
         }
         self.deposits.put(intent.into_owned(), now)?;
@@ -128,7 +129,7 @@ impl Ingress {
 }
 
 /// Neither of the types that are expected is one that a page can send across origins without a preflight.
-fn expect_content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Refusal> {
+pub(super) fn expect_content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Refusal> {
     let is_wanted = headers.get(CONTENT_TYPE).is_some_and(|value| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())

@@ -10,6 +10,7 @@ mod corpus;
 mod deposit;
 mod lanes;
 mod over_tls;
+mod own;
 mod served;
 
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ struct Trial {
     seen: Arc<Mutex<Vec<u8>>>,
     /// Whether the server knows of an instance.
     instance_is_up: Arc<AtomicBool>,
+    /// Whether the server can bring one up.
+    launches: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
 }
 
@@ -83,10 +86,13 @@ impl Trial {
             tokio::spawn(serve_upstream(listener, Arc::clone(&seen)));
         }
         let (alice, instance_is_up) = (Arc::new(Mutex::new(Signer::new("alice"))), Arc::new(AtomicBool::new(true)));
+        let launches = Arc::new(AtomicBool::new(true));
         let (say, asked) = mpsc::channel(64);
         let known = Arc::new(Directory::new(say));
         let socket = directory.path().join("instance.sock");
-        tokio::spawn(answer(asked, Arc::clone(&known), Arc::clone(&alice), Arc::clone(&instance_is_up), socket));
+        let neighbours =
+            Neighbours { alice: Arc::clone(&alice), up: Arc::clone(&instance_is_up), launches: Arc::clone(&launches) };
+        tokio::spawn(answer(asked, Arc::clone(&known), neighbours, socket));
         let ingress = Arc::new(ingress(&directory, known));
         let (stop, stopping) = watch::channel(false);
         let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
@@ -94,7 +100,7 @@ impl Trial {
         let address = listener.local_addr().unwrap();
         tokio::spawn(listen::accept(listener, door.clone()));
         let core = core_at(Endpoint::plain(address));
-        Self { directory, core, alice, ingress, door, seen, instance_is_up, stop }
+        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, stop }
     }
 
     /// A Core of today, which drops the intent.
@@ -165,7 +171,7 @@ fn core_at(endpoint: Endpoint) -> Core {
 
 fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
     let provider = ProviderId::parse("hpc").unwrap();
-    let calls = Arc::new(CallTable::new(&provider, &[]).unwrap());
+    let calls = Arc::new(CallTable::new(&provider, &[own::row_to_the_server()]).unwrap());
     Journal::create(directory.path()).unwrap();
     let clock = Clock::System;
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
@@ -194,26 +200,36 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
     }
 }
 
+/// What the server knows.
+struct Neighbours {
+    alice: Arc<Mutex<Signer>>,
+    up: Arc<AtomicBool>,
+    launches: Arc<AtomicBool>,
+}
+
 /// Answers the gateway's questions as the server would.
 async fn answer(
     mut asked: mpsc::Receiver<FromGateway>,
     known: Arc<Directory>,
-    alice: Arc<Mutex<Signer>>,
-    instance_is_up: Arc<AtomicBool>,
+    neighbours: Neighbours,
     socket: PathBuf,
 ) {
+    let Neighbours { alice, up, launches } = neighbours;
     while let Some(message) = asked.recv().await {
         let FromGateway::Ask { id, question } = message else { continue };
+        if matches!(question, Question::Launch { .. }) && launches.load(Ordering::SeqCst) {
+            up.store(true, Ordering::SeqCst);
+        }
         let alice = alice.lock().unwrap().record.clone();
         let answer = match question {
             Question::Key { username, kid } if username == alice.owner && kid == alice.kid => {
                 line::Answer::Keys { keys: vec![alice] }
             }
             Question::Key { .. } | Question::KeysV1 { .. } => line::Answer::Keys { keys: Vec::new() },
-            Question::Instance { .. } => {
+            Question::Instance { .. } | Question::Launch { .. } => {
                 let socket = SocketAddress::Unix(socket.clone());
                 let instance = InstanceAddress { uid: None, socket };
-                line::Answer::Instance { instance: instance_is_up.load(Ordering::SeqCst).then_some(instance) }
+                line::Answer::Instance { instance: up.load(Ordering::SeqCst).then_some(instance) }
             }
         };
         known.hear(id, answer);

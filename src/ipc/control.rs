@@ -1,7 +1,8 @@
 //! The line between the server and its gateway: one JSON message a line over a socket pair.
 //!
-//! The gateway can ask for a key or an instance and nothing more: no message here adds a key, a mapping or an
-//! instance. The server can push what has ended, and the gateway says when it has taken note (P6).
+//! The gateway can ask for a key or an instance and nothing more: no message here adds a key or a mapping, and the one that
+//! starts an instance does what any request of Core's would. The server can push what has ended, and the gateway says when it has
+//! taken note (P6).
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::KeyRecord;
@@ -49,6 +50,12 @@ pub(crate) enum Question {
     },
     /// The instance that serves this user, if one is up.
     Instance {
+        /// The user.
+        username: Username,
+    },
+    /// The same, and it is started first if none is up. Asked where there is no Core that would ask for it with `init`, and after the user's
+    /// signature was verified. The answer comes when the instance is ready or cannot be; others are given meanwhile.
+    Launch {
         /// The user.
         username: Username,
     },

@@ -1,13 +1,16 @@
 //! The server's end of the line to its gateway: answers what it asks, tells it what has ended.
 //!
 //! One task reads the store, answers and tells, in that order and on one stream: an answer read before a key was
-//! revoked cannot arrive after the notice of it. The gateway can change nothing here.
+//! revoked cannot arrive after the notice of it. The gateway can change nothing here; what it can set going is a user's own instance,
+//! whose address it is told by that same task when the instance is ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use countersign_keys::identity::Username;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::notices::{NOTE_MAX, Notice};
@@ -16,6 +19,9 @@ use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question};
 /// Messages read and not yet answered. The gateway waits for its answers, so that there are as many as it has
 /// requests without a remembered key.
 const READ_AHEAD: usize = 64;
+
+/// Instances that the gateway has asked for and that are not ready yet. More is refused: each takes a process.
+const LAUNCHES_MAX: usize = 64;
 
 /// How long the gateway may take to read what we write.
 const WRITE_MAX: Duration = NOTE_MAX;
@@ -44,6 +50,8 @@ pub(super) enum Hangup {
 pub(super) trait Oracle {
     /// The answer, without waiting for anything but the store.
     fn answer(&self, question: &Question) -> Answer;
+    /// Brings a user's instance up, if it can: it is done when that is settled.
+    fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static;
     /// The gateway serves its sockets.
     fn gateway_is_ready(&self);
 }
@@ -63,6 +71,7 @@ where
     let (heard, mut messages) = mpsc::channel(READ_AHEAD);
     let listening = tokio::spawn(listen(reader, heard));
     let mut open = OpenNotices::default();
+    let mut launches = JoinSet::new();
     let hangup = loop {
         let deadline = open.deadline();
         let outcome = tokio::select! {
@@ -76,7 +85,27 @@ where
                 let message = open.number(notice);
                 say(&mut writer, &message).await
             }
+            Some(launched) = launches.join_next() => match launched {
+                // Where the instance is, is looked up now: what has ended meanwhile has been told before.
+                Ok((id, username)) => {
+                    let answer = oracle.answer(&Question::Instance { username });
+                    say(&mut writer, &FromServer::Answer { id, answer }).await
+                }
+                Err(error) => Err(Hangup::Broken(error.into())),
+            },
             message = messages.recv() => match message {
+                Some(Ok(FromGateway::Ask { id, question: Question::Launch { username } })) => {
+                    if launches.len() < LAUNCHES_MAX {
+                        let launch = oracle.launch(&username);
+                        launches.spawn(async move {
+                            launch.await;
+                            (id, username)
+                        });
+                        Ok(())
+                    } else {
+                        say(&mut writer, &FromServer::Answer { id, answer: Answer::Failed }).await
+                    }
+                }
                 Some(Ok(FromGateway::Ask { id, question })) => {
                     let answer = oracle.answer(&question);
                     say(&mut writer, &FromServer::Answer { id, answer }).await
@@ -167,14 +196,36 @@ mod tests {
     use super::super::notices::notices;
     use super::*;
     use crate::ipc::control::Ended;
-    use countersign_keys::identity::{KeyId, Username};
+    use countersign_keys::identity::KeyId;
+    use std::sync::Arc;
     use tokio::net::UnixStream;
+    use tokio::sync::Semaphore;
 
     struct Silent;
 
     impl Oracle for Silent {
         fn answer(&self, _: &Question) -> Answer {
             Answer::Failed
+        }
+        fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {
+            std::future::ready(())
+        }
+        fn gateway_is_ready(&self) {}
+    }
+
+    /// Whose launches are over when there is a permit for each.
+    struct Launching(Arc<Semaphore>);
+
+    impl Oracle for Launching {
+        fn answer(&self, question: &Question) -> Answer {
+            match question {
+                Question::Instance { .. } => Answer::Instance { instance: None },
+                Question::Key { .. } | Question::KeysV1 { .. } | Question::Launch { .. } => Answer::Failed,
+            }
+        }
+        fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {
+            let over = Arc::clone(&self.0);
+            async move { over.acquire_owned().await.unwrap().forget() }
         }
         fn gateway_is_ready(&self) {}
     }
@@ -235,6 +286,40 @@ mod tests {
         told.await.unwrap();
         drop(theirs);
         assert!(matches!(talk.await.unwrap().0, Hangup::Closed | Hangup::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn a_launch_is_answered_when_it_is_over_and_holds_up_nobody() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (line, mut receiver) = notices();
+        let over = Arc::new(Semaphore::new(0));
+        let oracle = Launching(Arc::clone(&over));
+        tokio::spawn(async move { converse(ours, &oracle, &mut receiver, &mut std::future::pending()).await });
+        let mut theirs = BufReader::new(theirs);
+        let launch = |id: u64| FromGateway::Ask { id, question: Question::Launch { username: alice() } };
+        for id in 0..=u64::try_from(LAUNCHES_MAX).unwrap() {
+            gateway_says(&mut theirs, &launch(id)).await;
+        }
+        // The one too many is answered at once, and so is whatever else there is.
+        assert!(matches!(read_line(&mut theirs).await, FromServer::Answer { id: 64, answer: Answer::Failed }));
+        gateway_says(&mut theirs, &FromGateway::Ask { id: 99, question: Question::Instance { username: alice() } })
+            .await;
+        assert!(matches!(read_line(&mut theirs).await, FromServer::Answer { id: 99, .. }));
+        let told = tokio::spawn(async move { line.tell(Ended::Instance { username: alice() }).await });
+        assert!(matches!(read_line(&mut theirs).await, FromServer::Notice { notice: 1, .. }));
+        gateway_says(&mut theirs, &FromGateway::Noted { notice: 1 }).await;
+        told.await.unwrap();
+        over.add_permits(1);
+        let answered = read_line(&mut theirs).await;
+        assert!(
+            matches!(answered, FromServer::Answer { answer: Answer::Instance { instance: None }, .. }),
+            "{answered:?}"
+        );
+        gateway_says(&mut theirs, &launch(100)).await;
+        over.add_permits(LAUNCHES_MAX);
+        for _ in 0..LAUNCHES_MAX {
+            assert!(matches!(read_line(&mut theirs).await, FromServer::Answer { answer: Answer::Instance { .. }, .. }));
+        }
     }
 
     #[tokio::test]

@@ -6,10 +6,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use countersign_keys::call::{Lane, Method, PublicCall, Route, ServiceCall};
+use countersign_keys::call::{Destination, Lane, Method, OwnRow, PublicCall, Route, ServiceCall};
 use countersign_keys::core_token::Authenticated;
 use countersign_keys::identity::Uid;
-use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::request::{INTENT_MAX, OWN_BODY_MAX, Presented};
 use countersign_keys::verify::Rejection;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Request};
@@ -25,7 +25,7 @@ use super::callers::{Caller, Callers};
 use super::instances::Phase;
 use super::integration::AboutUser;
 use super::record::Deed;
-use super::{Server, approval, integration, listed, log_failure, page};
+use super::{Server, approval, integration, listed, log_failure, own, page};
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty, POLL_MAX_S, Watched};
@@ -212,7 +212,8 @@ async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     match route {
         Some(Route::Public(call)) => public(&server, call, request).await,
         Some(Route::Private(Lane::Service(call))) => private(&server, call, request).await,
-        Some(Route::Private(Lane::User(_))) | None => rejected(&Rejection::NoSuchCall).reply(),
+        Some(Route::Own(row)) if row.destination() == Destination::Server => own(&server, &row, request).await,
+        Some(Route::Own(_) | Route::Private(Lane::User(_))) | None => rejected(&Rejection::NoSuchCall).reply(),
     }
 }
 
@@ -259,6 +260,20 @@ async fn private(server: &Arc<Server>, call: ServiceCall, request: Request<Incom
     }))
 }
 
+async fn own(server: &Arc<Server>, row: &OwnRow, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let request_id = shown(&head.headers, REQUEST_ID);
+    let mut reply = match read_body(body, OWN_BODY_MAX).await {
+        Ok(body) => own::answer(server, row, &head.headers, &body, &request_id).await,
+        Err(error) => {
+            let deed = Deed::of(&request_id, row.row().call().as_str());
+            server.record_refusal(&deed, error.into()).reply()
+        }
+    };
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
 /// Core's token, verified here again: the gateway's word is not enough (P3).
 fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Result<(), Refusal> {
     let now = server.clock.now()?;
@@ -274,7 +289,7 @@ fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Resu
 }
 
 /// The class for the sender; the reason for the log.
-fn rejected(rejection: &Rejection) -> Refusal {
+pub(super) fn rejected(rejection: &Rejection) -> Refusal {
     tracing::info!(reason = %rejection, "rejected");
     let told = Told::from(rejection.class());
     Refusal::new(told, told.why())

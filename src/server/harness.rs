@@ -25,6 +25,7 @@ use super::answer::Refusal;
 use super::instances::Instances;
 use super::launch::Launcher;
 use super::notices::notices;
+use super::own::OwnUses;
 use super::record::Deed;
 use super::{Server, approval, integration, page};
 use crate::accounts::{Account, Accounts};
@@ -116,6 +117,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         records: Arc::new(Registry::new(SledStore::open(&config.state.store()).unwrap())),
         instances,
         notices,
+        own_uses: OwnUses::new(&config.terms()),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

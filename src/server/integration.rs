@@ -41,7 +41,7 @@ pub(super) async fn call(
         ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
         ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
-        ServiceCall::Init => init(server, deed, message::<AboutUser>(body)?.username).await,
+        ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
         ServiceCall::Unlinked => unlinked(server, deed, message::<AboutUser>(body)?.username).await,
     }
 }
@@ -65,14 +65,15 @@ async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> R
     Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
 }
 
-async fn init(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+/// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway for the user's own browser.
+pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<(), Refusal> {
     let connection = server.records.user(&username)?.and_then(|user| user.connection);
     let Some(connection) = connection else {
         return Err(Refusal::bad_request("this user is not connected to this provider"));
     };
     server.record(&Deed { username: Some(&username), ..*deed })?;
     if matches!(server.config.instances.launch, Launch::Static(_)) {
-        return Ok(json!({}));
+        return Ok(());
     }
     let uid_min = server.config.instances.uid_min;
     let accounts = server.accounts.clone();
@@ -83,8 +84,7 @@ async fn init(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Resu
         })
     })
     .await?;
-    server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| Refusal::failure(&no_instance))?;
-    Ok(json!({}))
+    server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| Refusal::failure(&no_instance))
 }
 
 /// Ends the connection, as Core says that the user wants. For a user who is not connected there is nothing to end.

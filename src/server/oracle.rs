@@ -1,7 +1,8 @@
 //! Answers the gateway's questions from the store and from the table of running instances.
 //!
 //! A question that cannot be answered is answered with [`Answer::Failed`], and the request is refused as
-//! unavailable (P8). Nothing that is asked changes anything but the time of a key's last use.
+//! unavailable (P8). Nothing that is asked changes anything but the time of a key's last use; a launch starts the user's own
+//! process, as `init` does, and nothing else.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use countersign_keys::store::StoreFailure;
 use super::Server;
 use super::answer::Refusal;
 use super::control_line::Oracle;
+use super::integration;
+use super::record::Deed;
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress};
 
@@ -44,7 +47,10 @@ impl StoreOracle {
                 }
                 Answer::Keys { keys }
             }
-            Question::Instance { username } => Answer::Instance { instance: server.instance_of(username)? },
+            // A launch has been seen to when this is asked.
+            Question::Instance { username } | Question::Launch { username } => {
+                Answer::Instance { instance: server.instance_of(username)? }
+            }
         })
     }
 
@@ -61,6 +67,17 @@ impl StoreOracle {
 impl Oracle for StoreOracle {
     fn answer(&self, question: &Question) -> Answer {
         self.try_answer(question).unwrap_or(Answer::Failed)
+    }
+
+    fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static {
+        let (server, username) = (Arc::clone(&self.server), username.clone());
+        async move {
+            let deed = Deed::of("gateway", "instance.launch");
+            if let Err(refusal) = integration::launch(&server, &deed, username).await {
+                // Already with its cause in the log; the gateway finds that there is no instance.
+                tracing::info!(%refusal, "no instance for the user's own browser");
+            }
+        }
     }
 
     fn gateway_is_ready(&self) {

@@ -4,6 +4,7 @@
 //! refusal is written down with the reason that its sender never learns. Looking at lists is no decision.
 
 use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::verify::Rejection;
 use time::OffsetDateTime;
 
 use super::Server;
@@ -40,9 +41,18 @@ impl Server {
 
     /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
     pub(super) fn record_refusal(&self, deed: &Deed<'_>, refusal: Refusal) -> Refusal {
-        let verdict = if refusal.told.is_failure() { Verdict::Fail } else { Verdict::Refuse };
         let reason = refusal.to_string();
-        match self.write(deed, verdict, Some(refusal.told.number()), Some(&reason)) {
+        self.record_with_reason(deed, refusal, &reason)
+    }
+
+    /// The same for what was judged and rejected: the log has the rule that was broken, its sender the class alone.
+    pub(super) fn record_rejection(&self, deed: &Deed<'_>, rejection: &Rejection, refusal: Refusal) -> Refusal {
+        self.record_with_reason(deed, refusal, &rejection.to_string())
+    }
+
+    fn record_with_reason(&self, deed: &Deed<'_>, refusal: Refusal, reason: &str) -> Refusal {
+        let verdict = if refusal.told.is_failure() { Verdict::Fail } else { Verdict::Refuse };
+        match self.write(deed, verdict, Some(refusal.told.number()), Some(reason)) {
             Ok(()) => refusal,
             Err(failure) => failure,
         }

@@ -1,14 +1,18 @@
 //! The instance's own judgement: all stages once more, on one page, with nothing taken from whoever forwarded the request (P3, V57).
+//!
+//! A request comes through Core, with its token, or from the user's own browser, without: which of the two it was stays in the
+//! type of the permit, so that what only the user may ask is never done for Core.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_keys::bind::Items;
-use countersign_keys::call::{CallTable, Method, Route};
+use countersign_keys::bind::{Bound, Items};
+use countersign_keys::call::{CallTable, Destination, Lane, Method, OwnRow, Route};
 use countersign_keys::core_token::{Authenticated, CoreTokens, UserRequest};
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
+use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy};
-use countersign_keys::request::{DEPOSIT_MAX, Presented};
+use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedOwn, UserAsked};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 
@@ -31,6 +35,15 @@ pub(crate) enum Refusal {
     /// The clock has gone back too far.
     #[error(transparent)]
     Clock(#[from] ClockFailure),
+}
+
+/// A request that may be worked on, once, by the way that it came.
+#[derive(Debug)]
+pub(crate) enum Permitted<'r> {
+    /// Through Core.
+    FromCore(Permit<'r, 'r>),
+    /// From the user's own browser.
+    FromUser(Permit<'r, 'r, OwnRequest>),
 }
 
 /// What is known of a request so far, for the log: filled in as it is found out.
@@ -72,9 +85,26 @@ impl Judge {
         head: &'r http::request::Parts,
         body: &'r [u8],
         known: &mut Known,
+    ) -> Result<Permitted<'r>, Refusal> {
+        let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
+        match self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none()) {
+            Some(Route::Private(lane)) => self.judge_for_core(lane, head, body, known).map(Permitted::FromCore),
+            Some(Route::Own(row)) if row.destination() == Destination::Instance => {
+                self.judge_for_user(row, head, body, known).map(Permitted::FromUser)
+            }
+            Some(Route::Own(_) | Route::Public(_)) | None => Err(Rejection::NoSuchCall.into()),
+        }
+    }
+
+    fn judge_for_core<'r>(
+        &self,
+        lane: &Lane,
+        head: &'r http::request::Parts,
+        body: &'r [u8],
+        known: &mut Known,
     ) -> Result<Permit<'r, 'r>, Refusal> {
         let now = self.journal.now(Clock::System.now()?)?;
-        let presented = self.presented(head)?;
+        let presented = Presented::parse(lane, headers(head), DEPOSIT_MAX).map_err(Rejection::from)?;
         let authenticated = self.core.lock().unwrap_or_else(PoisonError::into_inner).authenticate(presented, now);
         let request = user_request(authenticated.map_err(Rejection::from)?)?;
         known.call = Some(request.row().call().clone());
@@ -88,19 +118,40 @@ impl Judge {
         known.kid = Some(intent.kid());
 
         let items = Items::read(request.row(), body).map_err(Rejection::from)?;
-        let bound = request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?;
+        self.spend(request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+    }
+
+    fn judge_for_user<'r>(
+        &self,
+        row: &OwnRow,
+        head: &'r http::request::Parts,
+        body: &'r [u8],
+        known: &mut Known,
+    ) -> Result<Permit<'r, 'r, OwnRequest>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
+        known.call = Some(row.row().call().clone());
+        let presented = PresentedOwn::parse(row, headers(head)).map_err(Rejection::from)?;
+
+        let intent = presented.intent().map_err(Rejection::from)?;
+        let claimed = intent.claimed_username().map_err(Rejection::from)?;
+        let keys = self.pinned.wanted(&claimed, intent.key_wanted())?;
+        let intent = intent.verify(&claimed, &keys, &self.policy.terms, now).map_err(Rejection::from)?;
+        known.username = Some(intent.username().clone());
+        known.kid = Some(intent.kid());
+
+        let items = Items::read(row.row(), body).map_err(Rejection::from)?;
+        self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+    }
+
+    fn spend<'r, R: UserAsked>(&self, bound: Bound<'r, 'r, R>) -> Result<Permit<'r, 'r, R>, Refusal> {
         let authorised = self.policy.authorise(bound).map_err(Rejection::from)?;
         let now = self.journal.now(Clock::System.now()?)?;
         Ok(authorised.spend(&self.policy, &self.journal, now).map_err(Rejection::from)?)
     }
+}
 
-    fn presented<'r>(&self, head: &'r http::request::Parts) -> Result<Presented<'r>, Rejection> {
-        let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
-        let route = self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none());
-        let Some(Route::Private(lane)) = route else { return Err(Rejection::NoSuchCall) };
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        Ok(Presented::parse(lane, headers, DEPOSIT_MAX)?)
-    }
+fn headers(head: &http::request::Parts) -> impl Iterator<Item = (&str, &[u8])> {
+    head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// An instance serves its user and nobody else, Core's own calls included.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::json::Json;
+use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
 use http::{Request, StatusCode};
@@ -20,10 +21,12 @@ use crate::descriptors::Listener;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
 use crate::ipc::peer::Peer;
+use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
 use crate::user::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
-use crate::user::judge::{Judge, Known, Refusal};
+use crate::user::judge::{Judge, Known, Permitted, Refusal};
+use crate::user::own::OwnCalls;
 
 /// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -39,6 +42,7 @@ const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOC
 pub(crate) struct Instance {
     judge: Judge,
     files: Files,
+    own: OwnCalls,
     log: DecisionLog,
 }
 
@@ -107,8 +111,8 @@ where
 
 impl Instance {
     /// An instance that judges, works and logs with these.
-    pub(crate) const fn new(judge: Judge, files: Files, log: DecisionLog) -> Self {
-        Self { judge, files, log }
+    pub(crate) const fn new(judge: Judge, files: Files, own: OwnCalls, log: DecisionLog) -> Self {
+        Self { judge, files, own, log }
     }
 
     /// How much work goes on that nobody waits for any more.
@@ -148,7 +152,8 @@ impl Instance {
             return Told::Unavailable.reply();
         }
         match outcome {
-            Ok(permit) => self.perform(&permit).await,
+            Ok(Permitted::FromCore(permit)) => self.perform(&permit).await,
+            Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
             Err(_) => told.unwrap_or(Told::Unavailable).reply(),
         }
     }
@@ -160,6 +165,17 @@ impl Instance {
         match self.files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(failure) => failure.told().reply_with(&failure.to_string()),
+        }
+    }
+
+    async fn perform_own(&self, permit: &Permit<'_, '_, OwnRequest>) -> Reply {
+        match self.own.perform(permit).await {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(not_done) => {
+                let (call, cause) = (permit.row().call(), Chain(&not_done).to_string());
+                tracing::warn!(%call, cause, "not done for the user's own browser");
+                not_done.reply()
+            }
         }
     }
 }

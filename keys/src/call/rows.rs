@@ -3,7 +3,7 @@
 //! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets, scripts, parameters,
 //! resources. How a reading is shown (paging, order, what to include) stands among what Core adds.
 
-use crate::call::{BoundSpec, Class, Items, Kind, Method, RowSpec, Transport};
+use crate::call::{BoundSpec, Class, Destination, Items, Kind, Method, RowSpec, Sender, Transport};
 use crate::identity::CallName;
 
 /// What Core repeats of a resource (job, drive, link, …) beside its specification.
@@ -25,6 +25,7 @@ pub(super) fn standard() -> Vec<RowSpec> {
     rows.extend(jobs());
     rows.extend(resources());
     rows.extend(others());
+    rows.extend(own());
     rows
 }
 
@@ -237,6 +238,16 @@ fn others() -> Vec<RowSpec> {
     ]
 }
 
+/// What the user's own browser asks at the provider's origin, without Core.
+fn own() -> Vec<RowSpec> {
+    use Destination::Instance;
+    vec![own_row("keys.list", "keys/list", Class::Read, Instance)]
+}
+
+fn own_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {
+    RowSpec { from: Sender::User, to: Some(to), ..row(call, Method::Post, path, Items::Whole, class) }
+}
+
 fn acl(call: &str, path: &str) -> RowSpec {
     row(call, Method::Post, path, Items::Bulk, Class::Danger)
         .bind("id", "/resource/id")
@@ -274,6 +285,8 @@ fn row(call: &str, method: Method, path: &str, items: Items, class: Class) -> Ro
         call: call_name(call),
         method,
         path: format!("/ucloud/{{p}}/{path}"),
+        from: Sender::Core,
+        to: None,
         transport: Transport::Http,
         items,
         bound: Vec::new(),

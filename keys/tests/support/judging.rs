@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use countersign_keys::bind::Items;
-use countersign_keys::call::{CallTable, Lane};
+use countersign_keys::call::{CallTable, Lane, Route};
 use countersign_keys::core_token::{Authenticated, CoreKey, CoreTokens};
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{KeyId, Origin, ProviderId, Username};
@@ -13,7 +13,7 @@ use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, Term
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::Policy;
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
-use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use countersign_portal::CoreKeys;
@@ -150,7 +150,9 @@ impl Site {
         let mut headers: Vec<(&str, &[u8])> =
             vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
         headers.extend(intent.map(|intent| ("ucloud-signed-intent", intent.as_bytes())));
-        let lane = Lane::User(Arc::clone(self.calls.row(call).ok_or(Rejection::NoSuchCall)?));
+        // Rows that travel over WebSocket have no route of their own: they are judged like any other.
+        let row = self.calls.core_row(call).ok_or(Rejection::NoSuchCall)?;
+        let lane = Lane::User(row);
         let presented = Presented::parse(&lane, headers, INTENT_MAX)?;
         let Authenticated::User(request) = self.tokens.borrow_mut().authenticate(presented, at(first))? else {
             return Err(Rejection::NoSuchCall);
@@ -164,6 +166,24 @@ impl Site {
         let bound = request.intend(intent)?.bind(items)?;
         self.policy.authorise(bound)?.spend(&self.policy, &self.log, at(last))?;
         Ok(())
+    }
+
+    /// The lane of the user's own browser; `headers` are all that there are.
+    pub(crate) fn judge_own(&self, call: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Username, Rejection> {
+        let row = self.calls.row(call).ok_or(Rejection::NoSuchCall)?;
+        let Some(Route::Own(row)) = self.calls.route(row.method(), row.path()) else {
+            return Err(Rejection::NoSuchCall);
+        };
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let presented = PresentedOwn::parse(row, headers)?;
+        let intent = presented.intent()?;
+        let claimed = intent.claimed_username()?;
+        let keys = self.keys(&claimed, intent.key_wanted());
+        let intent = intent.verify(&claimed, &keys, &self.policy.terms, at(NOW))?;
+        let items = Items::read(row.row(), body)?;
+        let bound = presented.intend(intent)?.bind(items)?;
+        let permit = self.policy.authorise(bound)?.spend(&self.policy, &self.log, at(NOW))?;
+        Ok(permit.username().clone())
     }
 
     /// What a store answers.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_keys::call::{CallTable, RowSpec};
+use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
@@ -35,6 +35,10 @@ pub(super) fn calls(
     let provider = provider?;
     let mut good: Vec<RowSpec> = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
+        if row.get_ref().from == Sender::User {
+            findings.add(&format!("calls[{index}].from"), Some(row.span()), Reason::OwnRow);
+            continue;
+        }
         good.push(row.get_ref().clone());
         if let Err(rejection) = CallTable::new(provider, &good) {
             findings.add(&format!("calls[{index}]"), Some(row.span()), rejection);

@@ -1,0 +1,11 @@
+//! Nor a request of the user's own browser: it comes of an intent that was verified.
+//! Refused with E0451.
+use std::sync::Arc;
+
+use countersign_keys::call::Row;
+use countersign_keys::identity::Username;
+use countersign_keys::own::OwnRequest;
+
+pub fn forge(row: Arc<Row>, username: Username) -> OwnRequest {
+    OwnRequest { row, username }
+}

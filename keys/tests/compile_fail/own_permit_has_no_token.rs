@@ -1,0 +1,8 @@
+//! The user's own browser has no token of Core's to pass on.
+//! Refused with E0599.
+use countersign_keys::own::OwnRequest;
+use countersign_keys::policy::Permit;
+
+pub fn cross(permit: Permit<'_, '_, OwnRequest>) -> String {
+    permit.token().expose().to_owned()
+}

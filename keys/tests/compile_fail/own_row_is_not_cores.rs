@@ -1,0 +1,7 @@
+//! What the user's own browser asks is not on a lane behind Core's token.
+//! Refused with E0308.
+use countersign_keys::call::{Lane, OwnRow};
+
+pub fn cross(row: OwnRow) -> Lane {
+    Lane::User(row)
+}

@@ -1,0 +1,79 @@
+//! A call of the user's own browser, from its head to the instance or the server: the same pipeline without Core.
+//!
+//! Nobody has vouched for the sender before the signature is checked, so until then an address may ask so often and no more, and no body is
+//! read. A page may ask only if it is our own (V48). An instance that is not up is started: there is no Core here that would ask for it and repeat.
+
+use countersign_keys::bind::Items;
+use countersign_keys::call::{Destination, OwnRow};
+use countersign_keys::identity::Username;
+use countersign_keys::request::{OWN_BODY_MAX, PresentedOwn};
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::forward;
+use super::ingress::{Client, Ingress, Known};
+use super::public::expect_content_type;
+use super::refusal::Refusal;
+use super::request_id::RequestId;
+use super::respond::{self, Answer};
+use super::upstream::Connection;
+use crate::audit::Verdict;
+
+impl Ingress {
+    /// Judges what a user's own browser asks and forwards it, or says why not.
+    pub(super) async fn own(
+        &self,
+        row: &OwnRow,
+        head: &Parts,
+        body: Incoming,
+        client: Client,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Answer, Refusal> {
+        known.call = Some(row.row().call().clone());
+        if !self.crowd.admits(client.address, Instant::now()) {
+            return Err(Refusal::TooMany);
+        }
+        self.cors.own(&head.headers)?;
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let presented = PresentedOwn::parse(row, headers)?;
+        expect_content_type(&head.headers, "application/json")?;
+
+        let epoch = self.directory.epoch();
+        let intent = presented.intent()?;
+        let claimed = intent.claimed_username()?;
+        let keys = self.keys(&claimed, intent.key_wanted()).await?;
+        let intent = intent.verify(&claimed, keys.as_ref(), &self.policy.terms, self.now()?)?;
+        let (username, kid) = (intent.username().clone(), intent.kid());
+        known.username = Some(username.clone());
+        known.kid = Some(kid);
+
+        let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
+        let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
+        let items = Items::read(row.row(), &body.bytes)?;
+        let authorised = self.policy.authorise(presented.intend(intent)?.bind(items)?)?;
+        let connection = match row.destination() {
+            Destination::Instance => self.connect_to_instance_or_start_it(&username).await?,
+            Destination::Server => self.upstreams.connect(&self.server).await?,
+        };
+        if self.directory.epoch() != epoch {
+            // Something was revoked since the signature was checked: this key, perhaps (P6).
+            self.check_standing(&username, kid, self.now()?).await?;
+        }
+        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        self.record(Verdict::Forward, id, known)?;
+        let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
+        Ok(respond::forwarded(answer))
+    }
+
+    async fn connect_to_instance_or_start_it(&self, username: &Username) -> Result<Connection, Refusal> {
+        match self.connect_to_instance(username).await {
+            Err(Refusal::NoInstance) => {
+                self.directory.launch(username).await?;
+                self.connect_to_instance(username).await
+            }
+            connected => connected,
+        }
+    }
+}

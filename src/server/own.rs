@@ -1,0 +1,218 @@
+//! What a user's own browser asks of the server, in the lane without Core.
+//!
+//! The gateway has judged it; here it is judged again from head to first use, with the keys of the store, and only the permit that
+//! comes out of that reaches whoever does the work (P3).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use countersign_keys::bind::Items;
+use countersign_keys::call::OwnRow;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::intent::{KeyWanted, Terms, Version1};
+use countersign_keys::keyring::EnrolledKey;
+use countersign_keys::own::OwnRequest;
+use countersign_keys::policy::{Permit, Policy};
+use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
+use countersign_keys::request::PresentedOwn;
+use countersign_keys::time::Timestamp;
+use countersign_keys::verify::Rejection;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::Server;
+use super::answer::{Refusal, answer as answer_with};
+use super::endpoints::rejected;
+use super::record::Deed;
+use crate::ipc::http::Reply;
+
+/// Intents of this lane remembered at once. People press buttons; more than this in a minute are refused.
+const USED_MAX: usize = 16_384;
+
+/// The intents that were used here: in memory, since the gateway's journal is what survives. So whoever has taken the gateway over can use one
+/// again only if the server is started anew within the intent's life.
+#[derive(Debug)]
+pub(super) struct OwnUses(Mutex<UsedIntents>);
+
+impl OwnUses {
+    /// None yet.
+    pub(super) fn new(terms: &Terms) -> Self {
+        Self(Mutex::new(UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN))))
+    }
+}
+
+impl ReplayLog for OwnUses {
+    fn check_and_insert(&self, used: Use, now: Timestamp) -> Result<(), ReplayError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(used, now)
+    }
+}
+
+/// Why a request is not done: the sender is wrong, or the server cannot tell.
+enum Denied {
+    Rejected(Rejection),
+    Failed(Refusal),
+}
+
+impl<R: Into<Rejection>> From<R> for Denied {
+    fn from(rejection: R) -> Self {
+        Self::Rejected(rejection.into())
+    }
+}
+
+/// What is known of a request so far, for the log.
+#[derive(Default)]
+struct Known {
+    username: Option<Username>,
+    kid: Option<KeyId>,
+}
+
+/// Judges a request, has it done, and answers.
+pub(super) async fn answer(
+    server: &Arc<Server>,
+    row: &OwnRow,
+    headers: &HeaderMap,
+    body: &Bytes,
+    request_id: &str,
+) -> Reply {
+    let mut known = Known::default();
+    let outcome = judge(server, row, headers, body, &mut known);
+    let deed =
+        Deed { username: known.username.as_ref(), kid: known.kid, ..Deed::of(request_id, row.row().call().as_str()) };
+    let permit = match outcome {
+        Ok(permit) => permit,
+        Err(Denied::Rejected(rejection)) => {
+            return server.record_rejection(&deed, &rejection, rejected(&rejection)).reply();
+        }
+        Err(Denied::Failed(refusal)) => return server.record_refusal(&deed, refusal).reply(),
+    };
+    if let Err(refusal) = server.record(&deed) {
+        return refusal.reply();
+    }
+    answer_with(perform(server, permit, &deed).await.map_err(|refusal| server.record_refusal(&deed, refusal)))
+}
+
+/// The whole judgement, as the gateway and an instance have it.
+fn judge<'r>(
+    server: &Server,
+    row: &OwnRow,
+    headers: &'r HeaderMap,
+    body: &'r Bytes,
+    known: &mut Known,
+) -> Result<Permit<'r, 'r, OwnRequest>, Denied> {
+    let now = server.clock.now().map_err(|failure| Denied::Failed(failure.into()))?;
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let presented = PresentedOwn::parse(row, headers)?;
+    let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
+    let intent = presented.intent()?;
+    let claimed = intent.claimed_username()?;
+    let keys = match intent.key_wanted() {
+        KeyWanted::Id(kid) => key_of(server, &claimed, kid).map_err(Denied::Failed)?,
+        KeyWanted::Version1 => None,
+    };
+    let intent = intent.verify(&claimed, keys.as_slice(), &terms, now)?;
+    known.username = Some(intent.username().clone());
+    known.kid = Some(intent.kid());
+    let items = Items::read(row.row(), body)?;
+    let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
+    let authorised = policy.authorise(presented.intend(intent)?.bind(items)?)?;
+    Ok(authorised.spend(&policy, &server.own_uses, now)?)
+}
+
+fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
+    let record = server.records.key(username, &kid)?;
+    let key = record.map(|record| EnrolledKey::from_record(&record).map(Arc::new)).transpose();
+    key.map_err(|rejection| Refusal::failure(&rejection))
+}
+
+/// Does what was asked: each call of the table whose destination is the server has its line here.
+async fn perform(
+    _server: &Arc<Server>,
+    permit: Permit<'_, '_, OwnRequest>,
+    _deed: &Deed<'_>,
+) -> Result<Value, Refusal> {
+    Err(Refusal::not_found(format!("this provider does not offer {}", permit.row().call())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::super::harness::{ALICE, House, NOW, ORIGIN, house, user};
+    use super::*;
+    use countersign_keys::call::{CallTable, Method, Route, RowSpec};
+    use countersign_keys::store::registry::Authority;
+    use countersign_portal::signer::Projection;
+    use countersign_portal::{Algorithm, BrowserKey, Intent};
+    use serde_json::json;
+    use std::sync::atomic::Ordering;
+
+    /// A row to the server with one bound parameter.
+    fn row(house: &House) -> OwnRow {
+        let spec: RowSpec = serde_json::from_value(json!({
+            "call": "test.own", "method": "POST", "path": "/ucloud/{p}/test/own", "from": "user", "to": "server",
+            "items": "whole", "bound": [{"name": "id", "at": ["/id"]}], "class": "danger",
+        }))
+        .unwrap();
+        let table = CallTable::new(&house.server.config.provider.id, &[spec]).unwrap();
+        match table.route(Method::Post, "/ucloud/hpc/test/own") {
+            Some(Route::Own(row)) => row.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn intent(username: &str, call: &str, id: &str) -> Intent {
+        Intent::new(ORIGIN, username, call, &[Projection::new([("id", json!(id))])], NOW).unwrap()
+    }
+
+    async fn ask(house: &House, headers: &[(&'static str, &str)], body: &str) -> u16 {
+        let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap = pairs.collect();
+        answer(&house.server, &row(house), &headers, &Bytes::from(body.to_owned()), "r1").await.status().as_u16()
+    }
+
+    /// The last line of the log: what was decided of whom, and why.
+    fn logged(house: &House) -> (Value, Value, String) {
+        let log = std::fs::read_to_string(house.directory.path().join("decisions.jsonl")).unwrap();
+        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        (line["decision"].clone(), line["username"].clone(), line["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    #[tokio::test]
+    async fn p3_the_server_judges_again_what_the_gateway_passes_on() {
+        let house = house("");
+        let browser = house.connected().await;
+        let key = &browser.key;
+        let with = async |intent: &str, body: &str| ask(&house, &[("ucloud-signed-intent", intent)], body).await;
+        let body = r#"{"id":"x"}"#;
+
+        assert_eq!(ask(&house, &[], body).await, 482);
+        assert!(logged(&house).2.contains("no intent"));
+        let other_id = intent("alice#1", "test.own", "y").sign(key).unwrap();
+        assert_eq!(with(&other_id, body).await, 482);
+        assert_eq!(logged(&house).1, "alice#1");
+        assert!(logged(&house).2.contains("parameters"));
+        let other_call = intent("alice#1", "keys.list", "x").sign(key).unwrap();
+        assert_eq!(with(&other_call, body).await, 482);
+        let other_user = intent("bob#1", "test.own", "x").sign(key).unwrap();
+        assert_eq!(with(&other_user, body).await, 482);
+        let mut stranger = BrowserKey::make(Algorithm::Es256).unwrap();
+        stranger.set_kid(key.kid());
+        assert_eq!(with(&intent("alice#1", "test.own", "x").sign(&stranger).unwrap(), body).await, 482);
+        let good = intent("alice#1", "test.own", "x").sign(key).unwrap();
+        assert_eq!(with(&good, r#"{"id":"x","more":1}"#).await, 482);
+        for (name, value) in [("authorization", "Bearer a.b.c"), ("ucloud-username", "YWxpY2UjMQ==")] {
+            assert_eq!(ask(&house, &[("ucloud-signed-intent", &good), (name, value)], body).await, 400, "{name}");
+        }
+
+        assert_eq!(with(&good, body).await, 404, "all is in order, and nobody does this");
+        assert_eq!(with(&good, body).await, 482, "once");
+        assert!(logged(&house).2.contains("used"));
+        house.now.store(NOW + 31, Ordering::SeqCst);
+        assert_eq!(with(&intent("alice#1", "test.own", "x").sign(key).unwrap(), body).await, 482, "too late");
+        house.now.store(NOW, Ordering::SeqCst);
+        let kid = KeyId::parse(key.kid()).unwrap();
+        house.server.records.revoke_key(Authority::Account(ALICE), &user("alice#1"), &kid).unwrap();
+        assert_eq!(with(&intent("alice#1", "test.own", "x").sign(key).unwrap(), body).await, 482);
+        assert!(logged(&house).2.contains("revoked"));
+    }
+}
