@@ -15,6 +15,8 @@ mod directory;
 mod document;
 mod fair;
 mod forward;
+mod gate;
+mod grammar;
 mod head;
 mod ingress;
 mod listen;

@@ -1,11 +1,13 @@
 //! What of a request's head must not be, whatever the call: everything that two readers of HTTP could read in two ways.
 //!
-//! `hyper` refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a space before the colon, `Content-Length` that
-//! disagrees); this refuses what keeps to it and is a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
+//! [`super::grammar`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a space before the colon, `Content-Length`
+//! that disagrees); this refuses what keeps to it and is a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
 
 use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderMap, HeaderName, TE};
 use http::request::Parts;
 use http::{HeaderValue, Version};
+
+use super::grammar::{HEAD_MAX, HEADERS_MAX};
 
 /// Longest path and query, in bytes. The longest path of the table has 60.
 const TARGET_MAX: usize = 2_048;
@@ -13,6 +15,12 @@ const TARGET_MAX: usize = 2_048;
 /// Why a head is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum HeadRejection {
+    /// What RFC 9112 does not allow, or more of it than anybody needs.
+    #[error("{0}")]
+    Grammar(&'static str),
+    /// More bytes or lines than there is room for.
+    #[error("the head is too long")]
+    TooLong,
     /// HTTP/1.0 or older: without `Host` and with another idea of connections.
     #[error("HTTP/1.1 or HTTP/2 is needed")]
     Version,
@@ -63,6 +71,11 @@ pub(super) fn check(head: &Parts) -> Result<(), HeadRejection> {
         _ => return Err(HeadRejection::Version),
     }
     check_target(head)?;
+    // HTTP/1.1 has had both looked at before it was parsed; a list of HTTP/2 is as long as its names and values.
+    let length: usize = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
+    if head.headers.len() > HEADERS_MAX || length > HEAD_MAX {
+        return Err(HeadRejection::TooLong);
+    }
     let mut hosts = head.headers.get_all(HOST).iter();
     check_host(head, hosts.next(), hosts.next())?;
     // Values of the same name follow each other in this order.
@@ -203,6 +216,19 @@ mod tests {
         }
         assert_eq!(with("content-length", b"2"), Err(HeadRejection::Repeated(CONTENT_LENGTH)));
         assert_eq!(with("expect", b"200-ok"), Err(HeadRejection::Expectation));
+    }
+
+    #[test]
+    fn v07_there_are_limits_for_http_2_as_well() {
+        let list = |count: usize, length: usize| {
+            let value = "a".repeat(length);
+            let headers: Vec<(&str, &[u8])> = vec![("x-any", value.as_bytes()); count];
+            verdict(Version::HTTP_2, "https://hpc.example.org/", &headers)
+        };
+        assert_eq!(list(HEADERS_MAX, 1), Ok(()));
+        assert_eq!(list(HEADERS_MAX + 1, 1), Err(HeadRejection::TooLong));
+        assert_eq!(list(1, HEAD_MAX - 5), Ok(()));
+        assert_eq!(list(1, HEAD_MAX - 4), Err(HeadRejection::TooLong));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::crowd::Crowd;
 use super::deposits::Deposits;
 use super::directory::Directory;
 use super::fair::Fair;
+use super::head::HeadRejection;
 use super::pages::Pages;
 use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
@@ -91,6 +92,14 @@ impl Ingress {
             page.allow(answer.headers_mut());
             cors::vary(answer.headers_mut());
         }
+        respond::finish(&mut answer, &id, client.transport);
+        answer
+    }
+
+    /// Answers for a request that was refused before it was one.
+    pub(super) fn answer_for(&self, rejection: HeadRejection, client: Client) -> Answer {
+        let id = self.ids.next();
+        let mut answer = self.refuse(&rejection.into(), Version::HTTP_11, &id, &Known::default());
         respond::finish(&mut answer, &id, client.transport);
         answer
     }

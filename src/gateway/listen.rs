@@ -14,11 +14,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::gate::Gate;
+use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
 use super::patience::{PatientStream, Turns};
 use super::respond::Transport;
@@ -33,14 +36,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The part of all connections that one address may have. Core is one address, and so is a flood.
 const EACH_PART: usize = 2;
 
-/// Longest head, in bytes: an intent of 16 KiB, Core's token and their names.
-const HEAD_MAX: usize = 32 * 1024;
-
-/// Header lines at most. Core sends seven.
-const HEADERS_MAX: usize = 64;
-
 /// What is buffered of a connection at most, in bytes: a head, and the part of a body that came with it.
 const BUFFER_MAX: usize = 2 * HEAD_MAX;
+
+/// Longest header list of HTTP/2, as RFC 9113 counts, with 32 bytes for each header. What is longer than a head may be and not longer than
+/// this gets an answer with a body.
+const LIST_MAX: u32 = 64 * 1024;
 
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
@@ -176,37 +177,34 @@ impl Door {
         }
     }
 
-    pub(super) async fn serve_http1<S>(mut self, stream: S, client: Client) -> io::Result<()>
+    pub(super) async fn serve_http1<S>(self, stream: S, client: Client) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = PatientStream::new(stream, Turns::OneByOne);
         let patience = stream.patience();
-        let ingress = &self.ingress;
-        let service = service_fn(|request: Request<Incoming>| {
-            let answering = patience.answering();
+        let stream = Gate::new(stream);
+        let (ingress, refused) = (Arc::clone(&self.ingress), stream.refused());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
+            let rejection = refused.stands_for(request.method());
             async move {
-                let answer = ingress.answer(client, request).await;
+                let answer = match rejection {
+                    None => ingress.answer(client, request).await,
+                    Some(rejection) => ingress.answer_for(rejection, client),
+                };
                 drop(answering);
                 Ok::<_, Infallible>(answer)
             }
         });
         let mut http1 = http1::Builder::new();
-        // Heads have their time from `patience`, which tells an idle connection from a slow head.
+        // Heads have their time from `patience`, which tells an idle connection from a slow head, and their form from the gate: these
+        // limits are the second lock.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
-        let mut connection = std::pin::pin!(http1.serve_connection(TokioIo::new(stream), service));
-        let outcome = tokio::select! {
-            biased;
-            outcome = connection.as_mut() => outcome,
-            () = told(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        outcome.map_err(|error| self.broke(error))
+        self.until_its_end(http1.serve_connection(TokioIo::new(stream), service)).await
     }
 
-    async fn serve_http2<S>(mut self, stream: S, client: Client) -> io::Result<()>
+    async fn serve_http2<S>(self, stream: S, client: Client) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -225,7 +223,7 @@ impl Door {
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+            .max_header_list_size(LIST_MAX)
             .max_pending_accept_reset_streams(RESETS_MAX)
             .max_local_error_reset_streams(RESETS_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -233,7 +231,15 @@ impl Door {
             .max_send_buf_size(BUFFER_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        let mut connection = std::pin::pin!(http2.serve_connection(TokioIo::new(stream), service));
+        self.until_its_end(http2.serve_connection(TokioIo::new(stream), service)).await
+    }
+
+    /// Serves a connection until it ends; told to stop, it finishes what is under way.
+    async fn until_its_end<C>(mut self, connection: C) -> io::Result<()>
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             biased;
             outcome = connection.as_mut() => outcome,
@@ -245,7 +251,7 @@ impl Door {
         outcome.map_err(|error| self.broke(error))
     }
 
-    /// Bytes that are no request leave their record too: hyper has answered them.
+    /// Should hyper find no request in what has passed the gate, that leaves its record too: hyper has answered it.
     fn broke(&self, error: hyper::Error) -> io::Error {
         if error.is_parse() {
             self.ingress.record_no_request(&format!("head: {error}"));

@@ -113,7 +113,9 @@ impl Word {
 
     const fn of_head(rejection: &HeadRejection) -> Self {
         match rejection {
-            HeadRejection::Version
+            HeadRejection::TooLong => Self::row(Told::HeadTooLong).and_close(),
+            HeadRejection::Grammar(_)
+            | HeadRejection::Version
             | HeadRejection::Host
             | HeadRejection::Target
             | HeadRejection::Repeated(_)

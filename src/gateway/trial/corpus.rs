@@ -10,7 +10,6 @@ use super::*;
 struct Trick {
     name: &'static str,
     make: fn(&str, &str) -> Vec<u8>,
-    /// Empty: closed without an answer.
     status: &'static str,
 }
 
@@ -126,9 +125,17 @@ const TRICKS: &[Trick] = &[
     },
     Trick {
         name: "fragment in the target",
-        status: "404",
-        make: |h, b| instead(h, "/trash HTTP/1.1\r\n", "/trashes#/trash HTTP/1.1\r\nConnection: close\r\n", b),
+        status: "400",
+        make: |h, b| instead(h, "/trash HTTP/1.1\r\n", "/trash#x HTTP/1.1\r\n", b),
     },
+    Trick {
+        name: "line feeds alone",
+        status: "400",
+        make: |h, b| format!("{h}\r\n{b}").replace("\r\n", "\n").into_bytes(),
+    },
+    Trick { name: "a line feed alone", status: "400", make: |h, b| instead(h, "HTTP/1.1\r\n", "HTTP/1.1\n", b) },
+    Trick { name: "empty line first", status: "400", make: |h, b| format!("\r\n{h}\r\n{b}").into_bytes() },
+    Trick { name: "the gate's own word", status: "400", make: |h, b| instead(h, "POST /", "REFUSED #/", b) },
     Trick { name: "percent-encoded path", status: "400", make: |h, b| instead(h, "/files/", "/%66iles/", b) },
     Trick { name: "encoded slash", status: "400", make: |h, b| instead(h, "/files/", "/files%2f", b) },
     Trick { name: "dotted path", status: "400", make: |h, b| instead(h, "/files/", "/x/../files/", b) },
@@ -208,7 +215,7 @@ const TRICKS: &[Trick] = &[
     // Something else altogether.
     Trick {
         name: "HTTP/2 without TLS",
-        status: "",
+        status: "400",
         make: |_, _| b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
     },
     Trick {
@@ -227,7 +234,13 @@ async fn v55_no_trick_reaches_the_instance() {
         let decided = trial.decisions_or_none();
         let answer = trial.raw(&make(&head, std::str::from_utf8(&body).unwrap())).await;
         assert_eq!(answer.get(9..12).unwrap_or_default(), *status, "{name}: {answer}");
-        assert!(answer.matches("HTTP/1.").count() <= 1, "{name}: one answer to one request: {answer}");
+        assert_eq!(answer.matches("HTTP/1.").count(), 1, "{name}: one answer to one request: {answer}");
+        let said: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(said["statusCode"].to_string(), *status, "{name}: {answer}");
+        assert!(
+            answer.contains("\r\nx-request-id: ") && answer.contains("\r\nconnection: close\r\n"),
+            "{name}: {answer}"
+        );
         assert_eq!(trial.upstream_saw(), "", "{name}");
         assert_eq!(trial.decisions_or_none(), decided + 1, "{name} leaves its record");
         assert_eq!(trial.last_decision().0, "refuse", "{name}");
