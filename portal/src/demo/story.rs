@@ -171,10 +171,10 @@ impl<'s> Story<'s> {
 
     /// Waits for ever.
     pub(crate) async fn keep_serving(&self, house: &House, pages: &Pages) {
-        self.screen.title("Still serving; Ctrl-C ends it and leaves nothing behind");
-        self.screen.note(&format!("gateway  {}", house.origin()));
-        self.screen.note(&format!("Core     {}", self.control.origin()));
-        self.screen.note(&format!("desk     {}", pages.desk_origin()));
+        self.screen.title("Try it yourself, until Ctrl-C ends it and leaves nothing behind");
+        self.screen.verdict(true, &format!("  Open {} in a browser on this machine.", self.control.origin()));
+        self.screen.note(&format!("It is UCloud's page. The computing centre is at {}", house.origin()));
+        self.screen.note(&format!("and its desk, with a terminal for each user, at {}", pages.desk_origin()));
         std::future::pending::<()>().await;
     }
 

@@ -8,10 +8,15 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// The files of UCloud's page.
-const UCLOUD: [(&str, &str, &str); 2] = [
+/// The files of UCloud's page, and the SDK, which it uses as any frontend would.
+const UCLOUD: [(&str, &str, &str); 7] = [
+    ("/", HTML, include_str!("../../page/index.html")),
+    ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
+    ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
+    ("/page/files.js", SCRIPT, include_str!("../../page/files.js")),
     ("/page/portal.css", STYLE, include_str!("../../page/portal.css")),
     ("/favicon.svg", PICTURE, include_str!("../../page/cloud.svg")),
+    ("/sdk/index.js", SCRIPT, include_str!("../../../web/sdk/index.js")),
 ];
 
 /// The files of the desk's page.

@@ -1,0 +1,64 @@
+// What UCloud's page asks its Core, and what its Core may be made to do.
+
+/** How Core behaves: what the switch is called, what it does, and why the centre does not mind. */
+export const CONDUCTS = [
+  { id: "honest", name: "Is honest", does: "Passes your signed request on." },
+  {
+    id: "deposits",
+    name: "Is honest, and drops signatures",
+    does: "As UCloud does today: your browser leaves the signature at the centre by itself.",
+  },
+  {
+    id: "replay",
+    name: "Replays",
+    does: "Sends your request a second time.",
+    why: "A signature is good for one use, and the centre remembers it.",
+  },
+  {
+    id: "path",
+    name: "Changes the path",
+    does: "Sends a path of its own with your signature.",
+    why: "Your signature covers the path. It does not fit another one.",
+  },
+  {
+    id: "item",
+    name: "Adds an item",
+    does: "Sends one file more than you chose.",
+    why: "Your signature covers every item. One more is one that you did not sign.",
+  },
+  {
+    id: "key",
+    name: "Makes a key of its own",
+    does: "Offers a key in your name, and signs with it. Connecting shows it too.",
+    why: "Nobody approved that key at the centre, so what it signs is worth nothing.",
+  },
+  {
+    id: "disguise",
+    name: "Lies to your signer",
+    does: "When you make a folder, its page asks your signer for a deletion.",
+    why: "The signer says in its own window what it would sign, and UCloud's page cannot write there.",
+  },
+];
+
+/** Who and what is here: provider, desk, users. */
+export async function site() {
+  return answerOf(await fetch("/site.json"));
+}
+
+/**
+ * Asks Core.
+ * @param {{as: string, core: string, call: string}} asked with `items` or `path`
+ * @param {string | null} intent the signature, where Core is given one
+ * @returns {Promise<{answer: object, attempt: object | null}>} what the centre said, and what else Core tried
+ */
+export async function ask(asked, intent = null) {
+  const headers = { "Content-Type": "application/json" };
+  if (intent !== null) headers["UCloud-Signed-Intent"] = intent;
+  return answerOf(await fetch("/call", { method: "POST", headers, body: JSON.stringify(asked) }));
+}
+
+async function answerOf(response) {
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.why ?? `UCloud answered ${response.status}`);
+  return body;
+}

@@ -1,0 +1,259 @@
+// UCloud's page: who is logged in, what Core does, and the user's files. Every call is signed by the centre's signer
+// through the SDK, as in any frontend.
+
+import { connectSigner } from "/sdk/index.js";
+import { ask, CONDUCTS, site } from "/page/core.js";
+import { folderOf, nameOf, show, showNothing } from "/page/files.js";
+
+/** Where users' files begin: the drive of the demo. */
+const HOME = "/home";
+
+/** What a user chooses when a name is taken. */
+const CONFLICT_POLICY = "RENAME";
+
+/** What the signer's errors mean to whoever clicked. */
+const SIGNER_SAYS = {
+  refused: "You said no in the signer's window. Nothing was signed.",
+  unknown_user: "This browser has no key for this user yet. Connect first.",
+  no_key: "This browser has no key for this user yet. Connect first.",
+  key_expired: "This browser's key is too old. Connect again.",
+  unknown_call: "The signer does not know this call, so it does not sign it.",
+  bad_parameters: "The signer does not sign parameters that it cannot describe.",
+  popup_blocked: "The browser blocked the signer's window. Allow pop-ups for this page, then try again.",
+  closed: "The signer's window was closed. Try again, and keep it open.",
+  timeout: "The signer did not answer in time.",
+  provider: "The centre does not answer.",
+};
+
+const at = (id) => document.getElementById(id);
+const here = await site();
+/** The signer of who is logged in, made when first needed. */
+let signer = null;
+let user = here.users[0];
+let folder = null;
+let listed = [];
+
+// --- Who, and how Core is ---------------------------------------------------------------------------------------
+
+const conduct = () => CONDUCTS.find((one) => one.id === document.querySelector("input[name=conduct]:checked").value);
+
+at("users").append(...here.users.map((one, index) => choice("user", one.username, one.username, null, index === 0)));
+at("conduct").append(...CONDUCTS.map((one, index) => choice("conduct", one.id, one.name, one.does, index === 0)));
+at("desk").src = here.desk;
+
+at("users").addEventListener("change", (event) => {
+  user = here.users.find((one) => one.username === event.target.value);
+  signer?.close();
+  signer = folder = null;
+  at("make").disabled = true;
+  showNothing("Not opened yet.");
+  tellConnected();
+});
+
+function choice(group, value, name, does, checked) {
+  const label = document.createElement("label");
+  const radio = document.createElement("input");
+  Object.assign(radio, { type: "radio", name: group, value, checked });
+  const text = document.createElement("span");
+  text.textContent = name;
+  if (does !== null) {
+    const more = document.createElement("small");
+    more.textContent = does;
+    text.append(more);
+  }
+  label.append(radio, text);
+  return label;
+}
+
+// --- Connecting -------------------------------------------------------------------------------------------------
+
+at("connect").addEventListener("click", async () => {
+  // Opened by the click itself, or the browser blocks it; it has nothing to do with this page from then on.
+  const tab = window.open("", "_blank");
+  try {
+    const { answer, attempt } = await ask({ as: user.username, core: conduct().id, call: "connect" });
+    if (tab === null) location.assign(answer.body.redirectTo);
+    else tab.location.replace(answer.body.redirectTo);
+    if (attempt !== null) {
+      tell("bad", "Look at the tab that has opened: it says that somebody else was there.", [
+        ["You", "clicked Connect"],
+        ["UCloud's Core", attempt.what],
+        ["The centre", "took it for an offer, and activates no key that nobody approves here"],
+      ]);
+    }
+  } catch (why) {
+    tab?.close();
+    tell("bad", "That did not work.", [["Why", why.message]]);
+  }
+});
+
+async function tellConnected() {
+  try {
+    here.users = (await site()).users;
+    user = here.users.find((one) => one.username === user.username);
+  } catch {
+    // The demo has ended; whatever is clicked next will say so.
+  }
+  at("connected").textContent = user.connected ? `The centre says that ${user.username} is connected.` : "";
+}
+window.addEventListener("focus", tellConnected);
+
+// --- Files ------------------------------------------------------------------------------------------------------
+
+at("open").addEventListener("click", () => open(HOME));
+at("make").addEventListener("click", async () => {
+  const name = await askName("Make a folder", "");
+  if (name === null) return;
+  if (conduct().id === "disguise") return lie(name);
+  await change(`make the folder ${name}`, "files.createFolder", [
+    { id: `${folder}/${name}`, conflictPolicy: CONFLICT_POLICY },
+  ]);
+});
+
+async function rename(path) {
+  const name = await askName(`Rename ${nameOf(path)}`, nameOf(path));
+  if (name === null || name === nameOf(path)) return;
+  await change(`rename ${nameOf(path)} to ${name}`, "files.move", [
+    { oldId: path, newId: `${folderOf(path)}/${name}`, conflictPolicy: CONFLICT_POLICY },
+  ]);
+}
+
+const trash = (path) => change(`move ${nameOf(path)} to the trash`, "files.trash", [{ id: path }]);
+
+async function open(path) {
+  await trying(`open ${path}`, async () => {
+    const { answer } = await signed("files.browse", { path });
+    if (answer.status !== 200) return tellRefusal(`open ${path}`, answer);
+    folder = path;
+    // Names with a dot in front are hidden, as usual.
+    listed = (answer.body.items ?? []).filter(({ id }) => !nameOf(id).startsWith("."));
+    at("make").disabled = false;
+    show(folder, listed, { open, rename, trash });
+    if (at("result").dataset.of !== "change") tell("good", "Done.", [["You", `opened ${path}`]]);
+    at("result").dataset.of = "";
+  });
+}
+
+async function change(what, call, items) {
+  await trying(what, async () => {
+    const { answer, attempt } = await signed(call, { items });
+    const { name, why } = conduct();
+    if (attempt === null) {
+      if (answer.status !== 200) return tellRefusal(what, answer);
+      tell("good", "Done.", [["You", what]]);
+    } else {
+      tell(attempt.refused ? "good" : "bad", attempt.refused ? "Refused." : "It went through!", [
+        ["You", what],
+        ["UCloud's Core", attempt.what],
+        ["The gateway", verdict(attempt.answer)],
+        ["Why", why ?? name],
+      ]);
+    }
+    at("result").dataset.of = "change";
+    await open(folder);
+  });
+}
+
+/** The page of a taken-over UCloud: the user wants a folder, the signer is asked for a deletion. */
+async function lie(name) {
+  const victim = listed.find((item) => item.status?.type !== "DIRECTORY") ?? { id: `${folder}/${name}` };
+  const told = [
+    ["You", `make the folder ${name}`],
+    ["UCloud's page", `asked your signer to move ${nameOf(victim.id)} to the trash`],
+  ];
+  const { why } = conduct();
+  await trying(`make the folder ${name}`, async () => {
+    try {
+      await signed("files.trash", { items: [{ id: victim.id }] });
+    } catch (error) {
+      if (error.code !== "refused") throw error;
+      return tell("good", "Refused, by you.", [...told, ["The signer", "asked you, and you said no"], ["Why", why]]);
+    }
+    tell("bad", "You approved it.", [...told, ["The signer", "told you so, and you said yes"], ["Why", why]]);
+    at("result").dataset.of = "change";
+    await open(folder);
+  });
+}
+
+/** Signs a call and hands it to Core, with the signature or, where Core drops it, after leaving it at the centre. */
+async function signed(call, parameters) {
+  const asked = { as: user.username, core: conduct().id, call, ...parameters };
+  const toSign = call === "files.browse" ? { call, params: parameters } : { call, ...parameters };
+  signer ??= signerOf(user);
+  if (conduct().id === "deposits") {
+    await signer.deposit({ ...toSign, project: null });
+    return ask(asked);
+  }
+  const { jws } = await signer.sign({ ...toSign, project: null });
+  return ask(asked, jws);
+}
+
+function signerOf({ username }) {
+  const { origin, id } = here.provider;
+  return connectSigner(origin, {
+    provider: id,
+    username,
+    onAsking: () => tell("ask", "The signer asks you something. Look at its window.", []),
+  });
+}
+
+// --- Saying what came of it -------------------------------------------------------------------------------------
+
+async function trying(what, attempt) {
+  try {
+    await attempt();
+  } catch (why) {
+    tell("bad", "That did not work.", [
+      ["You", what],
+      ["Why", SIGNER_SAYS[why.code] ?? why.message],
+    ]);
+  }
+}
+
+const verdict = ({ status, body }) => [status, body?.errorCode, body?.why].filter(Boolean).join(" · ");
+
+function tellRefusal(what, answer) {
+  tell("bad", "The centre refused it.", [
+    ["You", what],
+    ["The gateway", verdict(answer)],
+  ]);
+}
+
+function tell(tone, headline, lines) {
+  const said = document.createElement("p");
+  said.className = `verdict ${tone}`;
+  said.textContent = headline;
+  const list = document.createElement("dl");
+  for (const [who, what] of lines) {
+    const [term, detail] = ["dt", "dd"].map((name) => document.createElement(name));
+    term.textContent = who;
+    detail.textContent = what;
+    list.append(term, detail);
+  }
+  at("result").replaceChildren(said, list);
+}
+
+function askName(title, before) {
+  const [dialog, name] = [at("ask"), at("ask-name")];
+  at("ask-title").textContent = title;
+  name.value = before;
+  dialog.showModal();
+  name.select();
+  return new Promise((resolve) => {
+    const end = (value) => {
+      dialog.close();
+      at("ask-form").onsubmit = at("ask-cancel").onclick = dialog.oncancel = null;
+      resolve(value);
+    };
+    at("ask-form").onsubmit = (event) => {
+      event.preventDefault();
+      // One name, not a path: a slash would be another folder.
+      end(name.value.trim().replaceAll("/", "") || null);
+    };
+    at("ask-cancel").onclick = () => end(null);
+    dialog.oncancel = () => end(null);
+  });
+}
+
+tellConnected();
+document.documentElement.dataset.ready = "";

@@ -1,0 +1,105 @@
+// Chromium, which believes the stage's certificate and nothing else that is wrong, and watches what pages complain of.
+
+import { createHash, X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import tls from "node:tls";
+import { chromium } from "playwright-core";
+
+const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** How long anything on a page may take to come about, in milliseconds. */
+export const PATIENCE_MS = 15_000;
+
+/** What Chromium itself says of an answer that is no success; the tests look at what the page makes of it. */
+const ANSWERS = /^Failed to load resource: the server responded with a status of \d+/;
+
+/** A user's browser: a profile of its own. */
+export class Browser {
+  /** What pages complained of since the last look. */
+  #complaints = [];
+  #profile = mkdtempSync(join(tmpdir(), "countersign-browser-"));
+  #stage;
+  context;
+
+  /** @param {import("./stage.js").Stage | null} stage whose certificate is believed @param {object} [options] of the context */
+  static async open(stage, options = {}) {
+    const browser = new Browser(stage);
+    await browser.#launch(options);
+    return browser;
+  }
+
+  constructor(stage) {
+    this.#stage = stage;
+  }
+
+  async #launch(options) {
+    const trust = this.#stage === null ? [] : [`--ignore-certificate-errors-spki-list=${await keyOf(this.#stage)}`];
+    this.context = await chromium.launchPersistentContext(this.#profile, {
+      executablePath: EXECUTABLE,
+      headless: true,
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        ...trust,
+      ],
+      viewport: { width: 1280, height: 900 },
+      ...options,
+    });
+    this.context.setDefaultTimeout(PATIENCE_MS);
+    await this.context.addInitScript(() => {
+      addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
+        console.error(`CSP: ${violatedDirective} ${blockedURI}`);
+      });
+    });
+    this.context.on("console", (message) => {
+      if (!["error", "warning"].includes(message.type()) || ANSWERS.test(message.text())) return;
+      this.#complaints.push(`${message.page()?.url().split("#")[0]}: ${message.text()}`);
+    });
+    this.context.on("weberror", (error) => this.#complaints.push(`uncaught: ${error.error()?.stack}`));
+  }
+
+  /** Closes it and opens it again with the same profile. */
+  async restart(options = {}) {
+    await this.context.close();
+    await this.#launch(options);
+  }
+
+  /** What pages complained of, and forgets it: a test that expects none compares with []. */
+  complaints(expected = null) {
+    const all = this.#complaints.splice(0);
+    return expected === null ? all : all.filter((complaint) => !expected.test(complaint));
+  }
+
+  /** A new tab at this address. */
+  async tab(address) {
+    const page = await this.context.newPage();
+    if (address) await page.goto(address);
+    return page;
+  }
+
+  async close() {
+    await this.context.close();
+    rmSync(this.#profile, { recursive: true, force: true });
+  }
+}
+
+/** SHA-256 of the public key in the stage's certificate, which its own authority vouches for. */
+async function keyOf(stage) {
+  const { port, hostname } = new URL(stage.provider);
+  const certificate = await new Promise((resolve, reject) => {
+    const socket = tls.connect({ port, host: hostname, servername: hostname, ca: readFileSync(stage.ca) });
+    socket.once("error", reject);
+    socket.once("secureConnect", () => {
+      resolve(new X509Certificate(socket.getPeerCertificate().raw));
+      socket.end();
+    });
+  });
+  return createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" })).digest("base64");
+}

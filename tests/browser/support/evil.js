@@ -1,0 +1,104 @@
+// What a taken-over Core, or any page elsewhere, can send and serve: keys of its own, requests, pages.
+
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import https from "node:https";
+import { webcrypto } from "node:crypto";
+
+const encode = (bytes) => Buffer.from(bytes).toString("base64url");
+const part = (value) => encode(JSON.stringify(value));
+
+/** A key in the attacker's hands. */
+export class EvilKey {
+  static async make() {
+    const key = new EvilKey();
+    key.pair = await webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+    const { kty, crv, x, y } = await webcrypto.subtle.exportKey("jwk", key.pair.publicKey);
+    key.jwk = { kty, crv, x, y };
+    return key;
+  }
+
+  async sign(header, claims) {
+    const input = `${part(header)}.${part(claims)}`;
+    const algorithm = { name: "ECDSA", hash: "SHA-256" };
+    return `${input}.${encode(await webcrypto.subtle.sign(algorithm, this.pair.privateKey, Buffer.from(input)))}`;
+  }
+}
+
+/** The attacker's line to the provider. */
+export class Evil {
+  #agent;
+
+  /** @param {import("./stage.js").Stage} stage */
+  constructor(stage) {
+    this.stage = stage;
+    this.#agent = new https.Agent({ ca: readFileSync(stage.ca) });
+  }
+
+  /** Posts to the provider: `connect/offer`; answers with status, body and headers. */
+  post(path, body, headers = { origin: this.stage.provider, "content-type": "application/json" }) {
+    const sent = typeof body === "string" ? body : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const request = https.request(this.stage.page(path), { method: "POST", agent: this.#agent, headers }, (answer) => {
+        let text = "";
+        answer.on("data", (bytes) => (text += bytes));
+        answer.on("end", () => {
+          let json = null;
+          try {
+            json = JSON.parse(text);
+          } catch {
+            // Not every refusal has a body.
+          }
+          resolve({ status: answer.statusCode, body: json, headers: answer.headers });
+        });
+      });
+      request.on("error", reject);
+      request.end(sent);
+    });
+  }
+
+  /** Offers a key of its own with this ticket, as a browser would; gives the key with its id, and the answer. */
+  async offer(ticket) {
+    const { body: described } = await this.post("connect/describe", { ticket });
+    const key = await EvilKey.make();
+    const hash = encode(await webcrypto.subtle.digest("SHA-256", Buffer.from(ticket, "base64url")));
+    const proof = await key.sign(
+      { alg: "ES256", typ: "ucloud-enrol+jwt" },
+      { aud: this.stage.provider, ticket: hash, username: described.username, nonce: described.nonce },
+    );
+    const answer = await this.post("connect/offer", { ticket, jwk: key.jwk, alg: "ES256", proof, name: "Chrome" });
+    key.kid = answer.body?.kid;
+    return { key, answer };
+  }
+
+  /** What Core tells the centre with a signature of this key's: a listing of `/home` in that user's name. */
+  async intent(key, username) {
+    const now = Math.floor(Date.now() / 1000);
+    const digest = encode(await webcrypto.subtle.digest("SHA-256", Buffer.from('{"path":"/home"}')));
+    return key.sign(
+      { alg: "ES256", kid: key.kid, typ: "ucloud-intent+jwt" },
+      {
+        aud: this.stage.provider, username, project: null, call: "files.browse", iat: now, exp: now + 30,
+        jti: encode(webcrypto.getRandomValues(new Uint8Array(16))), params: [digest],
+      },
+    );
+  }
+
+  /** Lets Core send that listing; gives what the gateway said. */
+  async list(key, username) {
+    const response = await fetch(`${this.stage.portal}/call`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        origin: this.stage.portal,
+        "ucloud-signed-intent": await this.intent(key, username),
+      },
+      body: JSON.stringify({ as: username, core: "honest", call: "files.browse", path: "/home" }),
+    });
+    const { answer } = await response.json();
+    return answer;
+  }
+}
+
+/** The ticket in an address that Core gives a browser. */
+export const ticketIn = (address) => new URL(address).hash.slice(1);

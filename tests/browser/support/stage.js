@@ -1,0 +1,93 @@
+// A provider with its Core and its pages: `countersign-portal stage`, and what can be asked of it.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+/** How long an errand may take, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+export class Stage {
+  #child;
+  #answers = [];
+  #waiting = [];
+  #ended = null;
+
+  /**
+   * Starts one.
+   * @param {{stepUp?: string[]}} [options]
+   */
+  static async start({ stepUp = [] } = {}) {
+    const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin, COUNTERSIGN_ACCOUNTS: accounts } = process.env;
+    if (!portal || !bin || !accounts) throw new Error("start these tests with tests/browser/run");
+    const more = stepUp.flatMap((call) => ["--step-up", call]);
+    const stage = new Stage(spawn(portal, ["stage", "--bin", bin, "--accounts", accounts, ...more]));
+    Object.assign(stage, await stage.#next());
+    return stage;
+  }
+
+  constructor(child) {
+    this.#child = child;
+    let complaints = "";
+    child.stderr.on("data", (bytes) => (complaints += bytes));
+    child.on("exit", (status) => {
+      this.#ended = new Error(`the stage ended with status ${status}: ${complaints}`);
+      for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
+    });
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const answer = JSON.parse(line);
+      const waiting = this.#waiting.shift();
+      if (waiting) waiting.resolve(answer);
+      else this.#answers.push(answer);
+    });
+  }
+
+  /** Runs an errand that must succeed. */
+  async must(errand) {
+    const answer = await this.ask(errand);
+    if (answer.ok !== true) throw new Error(`${JSON.stringify(errand)}: ${JSON.stringify(answer)}`);
+    return answer;
+  }
+
+  /** Runs an errand: see portal/src/stage/errand.rs. */
+  ask(errand) {
+    const answer = this.#next();
+    this.#child.stdin.write(`${JSON.stringify(errand)}\n`);
+    return answer;
+  }
+
+  /** Every decision of the gateway about this call so far. */
+  async decisions(call) {
+    const { decisions } = await this.must({ do: "decisions" });
+    return decisions.filter((decision) => decision.call === call);
+  }
+
+  /** The user with this account. */
+  user(account) {
+    return this.users.find((user) => user.account === account);
+  }
+
+  /** Where a page of the provider is: `connect`, `keys`, `signer`. */
+  page(name) {
+    return `${this.provider}/ucloud/hpc/${name}`;
+  }
+
+  async end() {
+    if (this.#ended) return;
+    const gone = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.stdin.end();
+    await gone;
+  }
+
+  #next() {
+    if (this.#answers.length > 0) return Promise.resolve(this.#answers.shift());
+    if (this.#ended) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no answer from the stage in ${PATIENCE_MS} ms`)), PATIENCE_MS);
+      const settle = (how) => (value) => {
+        clearTimeout(late);
+        how(value);
+      };
+      this.#waiting.push({ resolve: settle(resolve), reject: settle(reject) });
+    });
+  }
+}

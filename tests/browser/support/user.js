@@ -1,0 +1,173 @@
+// A user at a browser: what they click, and what they run at the computing centre.
+
+import { Browser } from "./browser.js";
+
+export class User {
+  /** UCloud's page. */
+  portal;
+  /** The signer's window, once there is one. */
+  signer = null;
+
+  /** A user with an account at the centre, at UCloud's page. @param {import("./stage.js").Stage} stage @param {string} account */
+  static async at(stage, account, options = {}) {
+    const user = new User(stage, account, await Browser.open(stage, options));
+    await user.openPortal();
+    return user;
+  }
+
+  constructor(stage, account, browser) {
+    this.stage = stage;
+    this.account = account;
+    this.username = stage.user(account).username;
+    this.browser = browser;
+  }
+
+  async openPortal() {
+    this.portal = await this.browser.tab(this.stage.portal);
+    await this.portal.locator("html[data-ready]").waitFor({ state: "attached" });
+    await this.portal.getByRole("group", { name: "Logged in as" }).getByLabel(this.username).check();
+  }
+
+  /** UCloud's page in front, as when somebody looks at it: in the background it is drawn seldom. */
+  async lookAtPortal() {
+    await this.portal.bringToFront();
+  }
+
+  /** Clicks Connect, and gives the tab that opens. */
+  async clickConnect() {
+    await this.lookAtPortal();
+    const opening = this.browser.context.waitForEvent("page");
+    await this.portal.getByRole("button", { name: "Connect", exact: true }).click();
+    return opening;
+  }
+
+  /** What the connection page wants to have run at the centre, once it shows it. */
+  async commandOn(page) {
+    const command = page.locator("#command:not(:empty)");
+    await command.waitFor();
+    return command.textContent();
+  }
+
+  /** Runs that command at the centre. */
+  approve(command, account = this.account) {
+    return this.stage.ask({ do: "approve", code: command.split(" ").at(-1), as: account });
+  }
+
+  /** The whole connection; gives its tab. */
+  async connect() {
+    const page = await this.clickConnect();
+    const approved = await this.approve(await this.commandOn(page));
+    if (!approved.ok) throw new Error(JSON.stringify(approved));
+    await finished(page);
+    return page;
+  }
+
+  /** Sets the switch: what Core does. */
+  async letCore(conduct) {
+    await this.lookAtPortal();
+    await this.portal.locator(`input[name=conduct][value=${conduct}]`).check();
+  }
+
+  /** Opens the files, and with them the signer's window if there is none. */
+  async openFiles() {
+    await this.lookAtPortal();
+    const opening = this.signer ? null : this.browser.context.waitForEvent("page");
+    await this.portal.getByRole("button", { name: "Open my files" }).click();
+    this.signer ??= await opening;
+  }
+
+  /** A file in the list. */
+  file(name) {
+    return this.portal.getByRole("button", { name: `Rename ${name}`, exact: true });
+  }
+
+  async makeFolder(name) {
+    await this.lookAtPortal();
+    await this.portal.getByRole("button", { name: "Make folder" }).click();
+    await this.#giveName(name);
+  }
+
+  async rename(from, to) {
+    await this.lookAtPortal();
+    await this.portal.getByRole("button", { name: `Rename ${from}`, exact: true }).click();
+    await this.#giveName(to);
+  }
+
+  async trash(name) {
+    await this.lookAtPortal();
+    await this.portal.getByRole("button", { name: `Move ${name} to trash` }).click();
+  }
+
+  async #giveName(name) {
+    const dialog = this.portal.getByRole("dialog");
+    await dialog.getByLabel("Name").fill(name);
+    await dialog.getByRole("button", { name: "OK" }).click();
+  }
+
+  /** Waits for what the page says of the last thing done, and gives all of it. */
+  async told(headline) {
+    await this.portal.locator("#result .verdict", { hasText: headline }).waitFor();
+    return this.portal.locator("#result").innerText();
+  }
+
+  /** The question in the signer's window. */
+  get question() {
+    return this.signer.locator("section.question");
+  }
+
+  /** Says yes to it, once that is possible. */
+  async sayYes() {
+    await this.signer.bringToFront();
+    await this.question.locator("button.danger").click();
+  }
+
+  async sayNo() {
+    await this.question.getByRole("button", { name: "Refuse" }).click();
+  }
+
+  /** The user's keys in this browser, as a page of the provider's sees them. */
+  async keys() {
+    const page = await this.browser.tab(this.stage.page("keys"));
+    const keys = await page.evaluate(keysOfThisOrigin);
+    await page.close();
+    return keys;
+  }
+
+  async leave() {
+    await this.browser.close();
+  }
+}
+
+/** Waits until a connection page says that all is done. */
+export async function finished(page) {
+  await page.getByRole("heading", { name: "You are connected" }).waitFor();
+}
+
+/** Runs in a page: every key that its origin keeps, and whether it gives up its private half. */
+export async function keysOfThisOrigin() {
+  const database = await new Promise((resolve, reject) => {
+    const opening = indexedDB.open("countersign");
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+  const keys = await new Promise((resolve, reject) => {
+    const asking = database.transaction("keys").objectStore("keys").getAll();
+    asking.onsuccess = () => resolve(asking.result);
+    asking.onerror = () => reject(asking.error);
+  });
+  database.close();
+  const exported = ({ privateKey }) =>
+    Promise.any(["jwk", "pkcs8", "raw"].map((format) => crypto.subtle.exportKey(format, privateKey))).then(
+      () => true,
+      () => false,
+    );
+  return Promise.all(
+    keys.map(async (key) => ({
+      kid: key.kid,
+      username: key.username,
+      extractable: key.privateKey.extractable,
+      usages: key.privateKey.usages,
+      exported: await exported(key),
+    })),
+  );
+}
