@@ -15,7 +15,8 @@ Exit codes:
   2  the command line is wrong
   3  a rule forbids it
   4  the server cannot be reached
-  5  the configuration is wrong";
+  5  the configuration is wrong
+  6  an audit log is not what was signed";
 
 /// A UCloud integration module that verifies by itself that the user made the request.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub(crate) enum Mode {
     /// See and change the keys that speak for you.
     #[command(subcommand)]
     Keys(Keys),
+    /// Check and read the logs of decisions.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print the table of calls: what each is, and what of it a signature binds.
     #[command(after_help = "Example:\n  countersign calls --json | jq '.[].call'")]
     Calls(Output),
@@ -246,6 +250,47 @@ pub(crate) struct KeysRevoke {
     pub(crate) kid: String,
     #[command(flatten)]
     pub(crate) whose: Whose,
+}
+
+/// `countersign audit`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check that no record was changed, removed, put in, moved or cut off.
+    ///
+    /// Needs nothing but the log's directory, or a copy of it. A log that was put back whole to an earlier state, or rewritten by whoever has its
+    /// key, is found only against a checkpoint that was kept elsewhere: --against. Exit code 6 if anything is found.
+    #[command(after_help = "Examples:\n  countersign audit verify\n  \
+        countersign audit verify ./audit/gateway --key 'hpc.example.org/…' --against witness.txt --json")]
+    Verify(AuditVerify),
+    /// Print the public keys of the logs. Keep them elsewhere, for --key.
+    #[command(after_help = "Example:\n  countersign audit key > keys.txt")]
+    Key(AuditKey),
+}
+
+/// `countersign audit verify`
+#[derive(Args, Debug)]
+pub(crate) struct AuditVerify {
+    /// A log's directory, or one with several; those of the configuration otherwise.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// The key that has to have signed, as `audit key` printed it; may be repeated. Otherwise the log itself says which.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// A file of checkpoints that were kept elsewhere, each of which has to fit; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign audit key`
+#[derive(Args, Debug)]
+pub(crate) struct AuditKey {
+    /// A log's directory, or one with several; those of the configuration otherwise.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// `countersign check-config`

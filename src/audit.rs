@@ -1,18 +1,37 @@
-//! What was decided, one structured line a decision: who asked for what, and why it was let through or not.
+//! What was decided, one record a decision: who asked for what, and why it was let through or not. And how it is shown later that nobody
+//! changed, removed, reordered or cut off any of it (P9).
 //!
-//! A request is forwarded only after its line is written (P8): a log that cannot be written refuses everything. The line has the exact reason, which
-//! the sender never learns; the request id joins the two.
+//! A request is forwarded only after its record is written (P8): a log that cannot be written refuses everything. The record has the exact
+//! reason, which the sender never learns; the request id joins the two.
+//!
+//! The process that decides writes a line ([`entries`]). The server reads these lines a moment later, builds a Merkle tree over them and signs
+//! its root ([`notary`]): the gateway never has the key. Anybody can check the result ([`offline`]), with this program or another of the
+//! C2SP formats (tlog-tiles, tlog-checkpoint, signed-note).
 
-use std::fs::{File, OpenOptions};
+mod checkpoint;
+mod entries;
+mod lines;
+mod notary;
+pub(crate) mod note;
+pub(crate) mod offline;
+mod place;
+#[cfg(test)]
+mod tampering;
+mod tree;
+
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use countersign_keys::identity::{CallName, KeyId, Username};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use self::entries::Entries;
+pub(crate) use self::notary::{Notary, NotaryFailure};
+pub(crate) use self::note::{NoKey, SigningKey};
+pub(crate) use self::place::LogPlace;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -71,44 +90,64 @@ fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result
     serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
 }
 
-/// The log's file, appended to line by line.
+/// A file of records is followed by another once it has so many bytes: what is read again when the server starts.
+pub(crate) const SEGMENT_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a record mostly takes, in bytes.
+const LINE_USUAL: usize = 384;
+
+/// Where the decisions of this process go.
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
-    file: Mutex<File>,
+    sink: Mutex<Sink>,
+}
+
+#[derive(Debug)]
+enum Sink {
+    /// The log of a process of the centre.
+    Log(Entries),
+    /// Lines of a file that is open already.
+    Lines(File),
 }
 
 impl DecisionLog {
-    /// Opens the file, or makes it, readable by its owner alone.
+    /// Opens the log in that directory, of which this process becomes the only writer.
     ///
     /// # Errors
-    /// If it cannot be opened for appending.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self::to(file))
+    /// If another process writes it, or it cannot be written.
+    pub(crate) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
+        Ok(Self { sink: Mutex::new(Sink::Log(Entries::open(place, segment_max)?)) })
     }
 
-    /// Writes to a file that is open already, such as standard error.
+    /// Writes lines to a file that is open already, such as an instance's standard error.
     pub(crate) const fn to(file: File) -> Self {
-        Self { file: Mutex::new(file) }
+        Self { sink: Mutex::new(Sink::Lines(file)) }
     }
 
-    /// Writes one line, whole or not at all.
+    /// Writes one record, whole or not at all.
     ///
     /// # Errors
     /// If it could not be written: then nothing may be forwarded.
     pub(crate) fn append(&self, decision: &Decision<'_>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(decision)?;
+        let mut line = Vec::with_capacity(LINE_USUAL);
+        serde_json::to_writer(&mut line, decision)?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.write(&line)?;
-        if written == line.len() {
-            return Ok(());
+        match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            Sink::Log(entries) => entries.append(&line, decision.time.date()),
+            Sink::Lines(file) => append(file, &line),
         }
-        // Half a line would swallow the next one.
-        let whole = file.metadata()?.len().saturating_sub(u64::try_from(written).unwrap_or(0));
-        let _ = file.set_len(whole);
-        Err(io::ErrorKind::WriteZero.into())
     }
+}
+
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let written = file.write(line)?;
+    if written == line.len() {
+        return Ok(());
+    }
+    // Half a line would swallow the next one.
+    let whole = file.metadata()?.len().saturating_sub(u64::try_from(written).unwrap_or(0));
+    let _ = file.set_len(whole);
+    Err(io::ErrorKind::WriteZero.into())
 }
 
 #[cfg(test)]
@@ -116,26 +155,30 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
-    #[test]
-    fn a_decision_is_one_line_whatever_is_in_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("decisions.jsonl");
-        let log = DecisionLog::open(&path).unwrap();
-        let username = Username::parse("a\"b}#1").unwrap();
-        let decision = Decision {
+    fn decision<'d>(username: Option<&'d Username>, reason: Option<&'d str>) -> Decision<'d> {
+        Decision {
             time: OffsetDateTime::UNIX_EPOCH,
             request_id: "r1",
             process: Process::Gateway,
-            username: Some(&username),
+            username,
             call: None,
             kid: Some(KeyId::from_bytes([0; 16])),
             decision: Verdict::Refuse,
             status: Some(482),
-            reason: Some("two\nlines"),
-        };
-        log.append(&decision).unwrap();
-        DecisionLog::open(&path).unwrap().append(&decision).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+            reason,
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_line_whatever_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LogPlace::new(directory.path().to_owned());
+        std::fs::create_dir(place.entries()).unwrap();
+        let username = Username::parse("a\"b}#1").unwrap();
+        let decision = decision(Some(&username), Some("two\nlines"));
+        DecisionLog::open(place.clone(), 1000).unwrap().append(&decision).unwrap();
+        DecisionLog::open(place.clone(), 1000).unwrap().append(&decision).unwrap();
+        let text = std::fs::read_to_string(&place.segments().unwrap()[0].path).unwrap();
         assert_eq!(text.lines().count(), 2);
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(line["time"], "1970-01-01T00:00:00Z");
@@ -147,18 +190,6 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_written_says_so() {
         let Ok(full) = File::options().append(true).open("/dev/full") else { return };
-        let log = DecisionLog { file: Mutex::new(full) };
-        let decision = Decision {
-            time: OffsetDateTime::UNIX_EPOCH,
-            request_id: "r1",
-            process: Process::User,
-            username: None,
-            call: None,
-            kid: None,
-            decision: Verdict::Forward,
-            status: None,
-            reason: None,
-        };
-        assert!(log.append(&decision).is_err());
+        assert!(DecisionLog::to(full).append(&decision(None, None)).is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! What a person runs: `connect`, `keys`, `calls`, `check-config`.
+//! What a person runs: `connect`, `keys`, `audit`, `calls`, `check-config`.
 //!
 //! A command does one thing and says what it did, on standard output; why it did not, on standard error, with an exit code
 //! for each kind of reason. None prints a secret, and none does its work as root (P10).
 
 mod account;
 mod administrator;
+mod audit;
 mod calls;
 mod check_config;
 mod connect;
@@ -22,7 +23,7 @@ mod used_intents;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::{CheckConfig, Connect, Keys, Output};
+use crate::arguments::{Audit, CheckConfig, Connect, Keys, Output};
 use crate::exit::Exit;
 use crate::log::Chain;
 
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Connect(Connect),
     /// `keys`
     Keys(Keys),
+    /// `audit`
+    Audit(Audit),
     /// `calls`
     Calls(Output),
     /// `check-config`
@@ -49,6 +52,8 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Keys(Keys::List(arguments)) => keys::list(arguments, config),
         Command::Keys(Keys::Add(arguments)) => keys::add(arguments, config),
         Command::Keys(Keys::Revoke(arguments)) => keys::revoke(arguments, config),
+        Command::Audit(Audit::Verify(arguments)) => audit::verify(arguments, config),
+        Command::Audit(Audit::Key(arguments)) => audit::key(arguments, config),
         Command::Calls(output) => calls::print(output, config),
         Command::CheckConfig(arguments) => check_config::print(&arguments, config),
     };

@@ -28,9 +28,10 @@ use countersign_keys::identity::{CallName, Origin, ProviderId, Uid, Username};
 use countersign_keys::intent::{Terms, Version1};
 use rustls_pki_types::CertificateDer;
 
+use crate::audit::LogPlace;
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::quantity::show_size;
-pub(crate) use crate::config::secret_file::SecretFile;
+pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
 pub(crate) use crate::config::tls::Tls;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -291,9 +292,19 @@ impl State {
         self.directory.join("replay")
     }
 
-    /// The gateway's decisions, one line each.
-    pub(crate) fn decisions(&self) -> PathBuf {
-        self.directory.join("decisions.jsonl")
+    /// The audit logs and their keys.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.directory.join("audit")
+    }
+
+    /// The gateway's log.
+    pub(crate) fn gateway_log(&self) -> LogPlace {
+        LogPlace::new(self.audit().join("gateway"))
+    }
+
+    /// The server's log.
+    pub(crate) fn server_log(&self) -> LogPlace {
+        LogPlace::new(self.audit().join("server"))
     }
 
     /// The server's service endpoint, where `instances.listen` is `unix`.

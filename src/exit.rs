@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// The configuration is wrong.
     Config,
+    /// An audit log is not what was signed.
+    Tampered,
 }
 
 impl From<Exit> for ExitCode {
@@ -28,6 +30,7 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 3,
             Exit::Unreachable => 4,
             Exit::Config => 5,
+            Exit::Tampered => 6,
         })
     }
 }

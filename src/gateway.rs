@@ -67,7 +67,7 @@ use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
-use crate::audit::DecisionLog;
+use crate::audit::{DecisionLog, SEGMENT_MAX};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
 use crate::config::{Config, ConfigError};
 use crate::descriptors::{self, DescriptorFailure, Listener};
@@ -254,8 +254,9 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
     let clock = Clock::System;
     let replay = private_directory(config.state.replay())?;
     let journal = Journal::open(&replay, window, INTENTS_MAX, clock.now()?)?;
-    let log = config.state.decisions();
-    let audit = DecisionLog::open(&log).map_err(|source| GatewayFailure::File { path: log, source })?;
+    let log = config.state.gateway_log();
+    let path = log.entries();
+    let audit = DecisionLog::open(log, SEGMENT_MAX).map_err(|source| GatewayFailure::File { path, source })?;
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()) };
     Ok(Ingress {
         provider: config.provider.id.clone(),

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Mode::User(User { home, listen }) => processes::user(config, home, listen),
         Mode::Connect(command) => commands::run(Command::Connect(command), &config),
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
+        Mode::Audit(command) => commands::run(Command::Audit(command), &config),
         Mode::Calls(output) => commands::run(Command::Calls(output), &config),
         Mode::CheckConfig(arguments) => commands::run(Command::CheckConfig(arguments), &config),
     }

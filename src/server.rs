@@ -22,6 +22,7 @@ mod integration;
 mod launch;
 mod listed;
 mod mapper;
+mod notaries;
 mod notices;
 mod oracle;
 mod outbox;
@@ -53,12 +54,13 @@ use self::core_calls::{CoreCalls, CoreFailure};
 use self::gateway_process::GatewayProcess;
 use self::instances::Instances;
 use self::launch::Launcher;
+use self::notaries::{AuditFailure, Notaries};
 use self::notices::{Notice, Notices};
 use self::oracle::StoreOracle;
 use self::own::OwnUses;
 use self::place::{PlaceFailure, StateDirectory};
 use crate::accounts::Accounts;
-use crate::audit::DecisionLog;
+use crate::audit::{DecisionLog, SEGMENT_MAX};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, InstanceListen, Launch};
 use crate::ipc::control::Ended;
@@ -109,6 +111,9 @@ pub(crate) enum ServerFailure {
     /// What it takes to call Core.
     #[error("Core cannot be called")]
     Core(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The audit log.
+    #[error("the audit log cannot be kept")]
+    Audit(#[from] AuditFailure),
     /// The system.
     #[error("the system does not let the server start")]
     System(#[from] io::Error),
@@ -169,8 +174,9 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
     let (notices, notice_receiver) = notices::notices();
     let (instances, gone) = Instances::new(launcher);
+    let (notaries, broken) = Notaries::start(&config)?;
     let server = Arc::new(Server {
-        decisions: state.decisions()?,
+        decisions: DecisionLog::open(config.state.server_log(), SEGMENT_MAX)?,
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
@@ -198,13 +204,17 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         }
         None => tracing::warn!("core.refresh_token is not set: Core is not told of connections"),
     }
-    told_to_stop().await?;
+    let end = tokio::select! {
+        told = told_to_stop() => told.map_err(ServerFailure::from),
+        Ok(failure) = broken => Err(failure.into()),
+    };
     tracing::info!("stopping");
     server.stop.send_replace(true);
     server.instances.stop_all();
     let _ = supervised.await;
     tokio::time::sleep(STOP_GRACE).await;
-    Ok(())
+    notaries.finish();
+    end
 }
 
 /// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay log begins empty instead of refusing

@@ -116,6 +116,9 @@ async fn killed(part: Part) {
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     let worked = lines.filter(|line: &Value| line["process"] == "user" && is_forward(line)).count();
     assert!(worked >= made, "{made} folders, {worked} records of the instance");
+    // All of it is in the logs, whoever was killed while writing or signing them.
+    let verified = centre.run_as("ucloud", &["audit", "verify"]).await;
+    assert!(verified.status.success(), "{}", centre::said(&verified));
     #[allow(clippy::print_stdout, reason = "the figure that is quoted elsewhere")]
     {
         println!("{part:?} killed: back after {} ms; {done} requests answered, {cut} cut off", gone.as_millis());

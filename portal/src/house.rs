@@ -231,7 +231,7 @@ impl House {
 
     /// The log of decisions.
     pub(crate) fn journal(&self) -> Journal {
-        Journal::of(self.state.join("decisions.jsonl"))
+        Journal::of(self.state.join("audit/gateway/entries"))
     }
 
     /// What a person's instance, started by the demo, says of its own decisions.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,9 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A file of JSON lines, of which some are decisions.
+/// JSON lines, of which some are decisions: in a file, or in the numbered files of a directory.
 pub(crate) struct Journal {
-    file: PathBuf,
+    place: PathBuf,
 }
 
 /// A place in the journal: what comes after it has happened since.
@@ -30,9 +30,9 @@ pub(crate) struct Refusal {
 }
 
 impl Journal {
-    /// The one in this file.
-    pub(crate) fn of(file: PathBuf) -> Self {
-        Self { file }
+    /// The one in this file or directory.
+    pub(crate) fn of(place: PathBuf) -> Self {
+        Self { place }
     }
 
     /// Its present end.
@@ -60,7 +60,7 @@ impl Journal {
 
     /// Reads on from the beginning, as decisions are made.
     pub(crate) fn follow(&self) -> Follower {
-        Follower { file: self.file.clone(), read: 0, half: Vec::new() }
+        Follower { place: self.place.clone(), file: 0, read: 0, half: Vec::new() }
     }
 
     fn find(&self, mark: Mark, request_id: &str) -> Option<Refusal> {
@@ -81,14 +81,31 @@ impl Journal {
 
     fn lines(&self) -> Vec<String> {
         // Not there yet, or not readable: no lines.
-        fs::read_to_string(&self.file).unwrap_or_default().lines().map(str::to_owned).collect()
+        let texts = files(&self.place).into_iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
+}
+
+/// The files in their order.
+fn files(place: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = match fs::read_dir(place) {
+        Ok(entries) => entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .collect(),
+        Err(_) => vec![place.to_owned()],
+    };
+    files.sort();
+    files
 }
 
 /// A reader of a journal that grows.
 pub(crate) struct Follower {
-    file: PathBuf,
-    /// Bytes read so far.
+    place: PathBuf,
+    /// Which of the files is read.
+    file: usize,
+    /// Bytes read of it so far.
     read: u64,
     /// A line whose end has not been written yet.
     half: Vec<u8>,
@@ -97,8 +114,23 @@ pub(crate) struct Follower {
 impl Follower {
     /// The decisions written since the last call.
     pub(crate) fn news(&mut self) -> Vec<Value> {
+        let files = files(&self.place);
+        let mut news = Vec::new();
+        while let Some(file) = files.get(self.file) {
+            news.append(&mut self.read_on(file));
+            if self.file.saturating_add(1) == files.len() {
+                break;
+            }
+            // Nothing more is written to a file that has a successor.
+            self.file = self.file.saturating_add(1);
+            self.read = 0;
+        }
+        news
+    }
+
+    fn read_on(&mut self, file: &Path) -> Vec<Value> {
         // Not there yet, or not readable: no news.
-        let Ok(mut file) = File::open(&self.file) else { return Vec::new() };
+        let Ok(mut file) = File::open(file) else { return Vec::new() };
         let mut bytes = std::mem::take(&mut self.half);
         let was = bytes.len();
         let read = file.seek(SeekFrom::Start(self.read)).and_then(|_| file.read_to_end(&mut bytes));

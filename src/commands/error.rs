@@ -8,6 +8,7 @@ use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::identity::{IdentityRejection, KeyId};
 use countersign_keys::keyring::KeyRejection;
 
+use crate::audit::NoKey;
 use crate::clock::{NoRandomness, UnreadableClock};
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
@@ -110,6 +111,24 @@ pub(crate) enum CommandError {
         /// The cause.
         source: io::Error,
     },
+    /// There is no log where one was said to be.
+    #[error("there is no audit log in {}", path.display())]
+    NoLog {
+        /// The place.
+        path: PathBuf,
+    },
+    /// What was given as a log's key is none.
+    #[error("a log's key was expected")]
+    AuditKey(#[source] NoKey),
+    /// None of the keys given is this log's.
+    #[error("none of the keys given is for {origin}")]
+    NoAuditKey {
+        /// Whose key is wanted.
+        origin: String,
+    },
+    /// A log is not what was signed; what is wrong has been printed.
+    #[error("an audit log is not what was signed")]
+    Tampered,
     /// No UCloud user is connected to the account.
     #[error(
         "this account is not connected to that UCloud user, or to none: countersign connect start USERNAME begins a connection"
@@ -153,6 +172,8 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::ServerIsRoot { .. } => Exit::Config,
             Self::Incomplete(_) | Self::Identity(_) | Self::Code(_) | Self::NobodyToAsk => Exit::Usage,
+            Self::AuditKey(_) | Self::NoAuditKey { .. } => Exit::Usage,
+            Self::Tampered => Exit::Tampered,
             Self::Account(failure) => failure.exit(),
             Self::Unreachable { .. } | Self::NoServer { .. } => Exit::Unreachable,
             Self::Refused { status: 400..=499, .. } | Self::Lie(_) | Self::KeyFile { .. } | Self::NotConnected => {
@@ -168,6 +189,7 @@ impl CommandError {
             | Self::Key(_)
             | Self::File { .. }
             | Self::NoSuchKey(_)
+            | Self::NoLog { .. }
             | Self::Calls(_)
             | Self::Clock(_)
             | Self::Randomness(_)

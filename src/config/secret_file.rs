@@ -27,7 +27,7 @@ pub(crate) struct SecretFile {
 }
 
 impl SecretFile {
-    pub(super) const fn new(path: PathBuf, reader: Uid) -> Self {
+    pub(crate) const fn new(path: PathBuf, reader: Uid) -> Self {
         Self { path, reader }
     }
 

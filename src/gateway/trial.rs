@@ -13,6 +13,7 @@ mod over_tls;
 mod own;
 mod served;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -186,7 +187,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         deposit_wait: Duration::from_millis(200),
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
         server: Arc::new(service),
-        audit: DecisionLog::open(&directory.path().join("decisions.jsonl")).unwrap(),
+        audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
         body_max: 64 * 1024,
         bodies: BodyRoom::new(),
         crowd: Crowd::new(),

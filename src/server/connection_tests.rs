@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -348,7 +349,8 @@ async fn p8_a_log_that_cannot_be_written_refuses_every_change() {
     let mut house = house("");
     let browser = house.begun_at_core("alice#1").await;
     let code = browser.offer(&house).await.unwrap()["code"].as_str().unwrap().to_owned();
-    Arc::get_mut(&mut house.server).unwrap().decisions = DecisionLog::open("/dev/full".as_ref()).unwrap();
+    Arc::get_mut(&mut house.server).unwrap().decisions =
+        DecisionLog::to(File::options().append(true).open("/dev/full").unwrap());
     assert_eq!(status(house.approve(ALICE, "alice", &code).await), (503, "UNAVAILABLE"));
     assert_eq!(house.server.records.user(&user("alice#1")).unwrap(), None);
     assert_eq!(status(house.core(ServiceCall::Connect, "alice#1").await), (503, "UNAVAILABLE"));

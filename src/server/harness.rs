@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
@@ -108,7 +109,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
     });
     let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
     let (instances, _gone) = Instances::new(Launcher::stub("exit 1", directory.path()));
-    let decisions = DecisionLog::open(&directory.path().join("decisions.jsonl")).unwrap();
+    let decisions = DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap());
     let server = Arc::new(Server {
         decisions,
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use crate::audit::DecisionLog;
 use crate::config::{Ipc, State};
 
 /// Everybody may connect: who they are is read from the kernel.
@@ -66,7 +65,6 @@ pub(crate) struct StateDirectory {
     _lock: Flock<File>,
     instances: PathBuf,
     logs: PathBuf,
-    decisions: PathBuf,
 }
 
 impl StateDirectory {
@@ -78,9 +76,7 @@ impl StateDirectory {
         let lock = lock(&state.directory)?;
         private_directory(&instances)?;
         private_directory(&logs)?;
-        // A file of its own: the gateway mends its last line by cutting it off.
-        let decisions = state.directory.join("server-decisions.jsonl");
-        Ok(Self { _lock: lock, instances, logs, decisions })
+        Ok(Self { _lock: lock, instances, logs })
     }
 
     /// Where instances' sockets are; what an earlier server left there is removed.
@@ -90,12 +86,6 @@ impl StateDirectory {
             std::fs::remove_file(entry.map_err(unusable)?.path()).map_err(unusable)?;
         }
         Ok(&self.instances)
-    }
-
-    /// The server's log of decisions.
-    pub(crate) fn decisions(&self) -> Result<DecisionLog, PlaceFailure> {
-        DecisionLog::open(&self.decisions)
-            .map_err(|source| PlaceFailure::Unusable { path: self.decisions.clone(), source })
     }
 
     /// Where what instances print is kept.

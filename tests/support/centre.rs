@@ -383,7 +383,11 @@ impl Centre {
 
     /// Every decision of the gateway, oldest first.
     pub fn decisions(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.state.join("decisions.jsonl")).unwrap_or_default();
+        let files = fs::read_dir(self.state.join("audit/gateway/entries")).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        files.sort();
+        let text: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
     }
 

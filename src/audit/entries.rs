@@ -1,0 +1,195 @@
+//! Writing records: one line each, in the kernel's hands before anything is forwarded, so that `kill -9` loses none of a forwarded request (P9).
+//!
+//! A file has a number and its date; a full one, or one of an earlier day, is followed by the next. One process writes a log; the tree is made
+//! behind it by another (`notary`), so this is one write for each record and no hashing.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use time::Date;
+
+use super::place::{LogPlace, RECORD_MAX, Segment};
+
+/// What is read at a time in search of a torn line's beginning: no record is longer.
+const TAIL: usize = RECORD_MAX + 2;
+
+/// The newest file of a log's records, and the only process that writes it.
+#[derive(Debug)]
+pub(super) struct Entries {
+    place: LogPlace,
+    /// A file is not begun anew before it has so many bytes, or its day is over.
+    segment_max: u64,
+    _lock: File,
+    current: Option<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: File,
+    number: u64,
+    /// `None` for a file from before this process: its first record begins another.
+    date: Option<Date>,
+    /// Where its last whole line ends.
+    end: u64,
+    is_torn: bool,
+}
+
+impl Entries {
+    /// Takes up the newest file, whose last line is taken off if it was not finished: nothing was forwarded for it.
+    pub(super) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(place.entries().join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process writes this log")),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let current = place.segments()?.pop().map(Current::take_up).transpose()?;
+        Ok(Self { place, segment_max, _lock: lock, current })
+    }
+
+    /// Writes one line, which ends with a newline, whole or not at all.
+    pub(super) fn append(&mut self, line: &[u8], date: Date) -> io::Result<()> {
+        if line.len() > RECORD_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the record is too long"));
+        }
+        let is_over =
+            |current: &Current| current.end >= self.segment_max || current.date.is_some_and(|begun| begun < date);
+        let current = match &mut self.current {
+            Some(current) if !is_over(current) => current,
+            other => {
+                let number = other.as_ref().map_or(1, |last| last.number.saturating_add(1));
+                let segment = self.place.segment(number, date);
+                if let Some(last) = other {
+                    // Whoever reads on from here must find it whole.
+                    last.mend()?;
+                }
+                other.insert(Current::begin(&segment, date)?)
+            }
+        };
+        current.append(line)
+    }
+}
+
+impl Current {
+    fn begin(segment: &Segment, date: Date) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&segment.path)?;
+        Ok(Self { file, number: segment.number, date: Some(date), end: 0, is_torn: false })
+    }
+
+    fn take_up(segment: Segment) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).open(&segment.path)?;
+        let length = file.metadata()?.len();
+        let tail = length.min(u64::try_from(TAIL).unwrap_or(u64::MAX));
+        file.seek(SeekFrom::Start(length.saturating_sub(tail)))?;
+        let mut bytes = Vec::with_capacity(TAIL);
+        file.read_to_end(&mut bytes)?;
+        let torn = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
+        if torn == bytes.len() && length > tail {
+            return Err(io::Error::other("the newest file of records has a line that is none"));
+        }
+        let end = length.saturating_sub(u64::try_from(torn).unwrap_or(u64::MAX));
+        let date = segment.date();
+        let mut current = Self { file, number: segment.number, date, end, is_torn: torn > 0 };
+        current.mend()?;
+        Ok(current)
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.mend()?;
+        let written = match self.file.write(line) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.file.write(line)?,
+            written => written?,
+        };
+        if written < line.len() {
+            // Half a line would swallow the next one.
+            self.is_torn = true;
+            self.mend()?;
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.end = self.end.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    fn mend(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.end)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::fs;
+
+    use time::Month;
+
+    use super::*;
+
+    fn day(day: u8) -> Date {
+        Date::from_calendar_date(2026, Month::November, day).unwrap()
+    }
+
+    fn log() -> (tempfile::TempDir, LogPlace) {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LogPlace::new(directory.path().to_owned());
+        fs::create_dir(place.entries()).unwrap();
+        (directory, place)
+    }
+
+    fn files(place: &LogPlace) -> Vec<(String, String)> {
+        let name = |segment: &Segment| segment.path.file_name().unwrap().to_str().unwrap().to_owned();
+        let segments = place.segments().unwrap();
+        segments.iter().map(|segment| (name(segment), fs::read_to_string(&segment.path).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_day_or_a_full_file_is_followed_by_the_next() {
+        let (_directory, place) = log();
+        let mut entries = Entries::open(place.clone(), 6).unwrap();
+        for (line, of) in [("a\n", 23), ("b\n", 23), ("c\n", 23), ("d\n", 23), ("e\n", 24), ("f\n", 23)] {
+            entries.append(line.as_bytes(), day(of)).unwrap();
+        }
+        drop(entries);
+        Entries::open(place.clone(), 6).unwrap().append(b"g\n", day(24)).unwrap();
+        Entries::open(place.clone(), 6).unwrap().append(b"h\n", day(25)).unwrap();
+        let want = [
+            ("000001-2026-11-23.jsonl", "a\nb\nc\n"),
+            ("000002-2026-11-23.jsonl", "d\n"),
+            ("000003-2026-11-24.jsonl", "e\nf\ng\n"),
+            ("000004-2026-11-25.jsonl", "h\n"),
+        ];
+        assert_eq!(files(&place), want.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn a_torn_line_is_taken_off() {
+        let (_directory, place) = log();
+        Entries::open(place.clone(), 100).unwrap().append(b"a\n", day(23)).unwrap();
+        for torn in ["b", "bb", "{\"half\": \"of a li"] {
+            let path = place.segments().unwrap().pop().unwrap().path;
+            OpenOptions::new().append(true).open(&path).unwrap().write_all(torn.as_bytes()).unwrap();
+            Entries::open(place.clone(), 100).unwrap().append(b"c\n", day(23)).unwrap();
+        }
+        assert_eq!(files(&place)[0].1, "a\nc\nc\nc\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_is_not_written() {
+        let (_directory, place) = log();
+        let mut entries = Entries::open(place.clone(), 100).unwrap();
+        assert!(entries.append(&[b'x'; RECORD_MAX + 1], day(23)).is_err());
+        entries.append(b"a\n", day(23)).unwrap();
+        assert!(Entries::open(place.clone(), 100).is_err(), "one process writes");
+        fs::remove_dir_all(place.entries()).unwrap();
+        assert!(entries.append(b"b\n", day(24)).is_err(), "there is no directory for the next file");
+    }
+}

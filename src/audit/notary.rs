@@ -1,0 +1,281 @@
+//! Behind the records: reads each line once it is written, builds the tree, signs its root.
+//!
+//! The server's work, with a key that no other process reads: a gateway that is taken over can write what it likes from then on, and can take back
+//! nothing that was signed before. A checkpoint covers only what is on the disk, so that a loss of power makes no honest log look like a forged
+//! one. Whatever does not agree with the last checkpoint is refused, when the server starts and while it runs (P8).
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{Checkpoint, CheckpointRejection};
+use super::lines::{Lines, Next};
+use super::note::SigningKey;
+use super::place::{LogPlace, read_if_there, replace_for_good};
+use super::tree::{Hash, Leaf, Tree};
+
+/// Full tiles that wait to be written, at most: 0.5 MiB.
+const PENDING_MAX: usize = 64;
+
+/// Why a log cannot be taken further.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotaryFailure {
+    /// A file. To be tried again.
+    #[error("{path} cannot be used")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The checkpoint is not this key's.
+    #[error("the checkpoint in {directory} is not to be believed: {source}")]
+    Checkpoint {
+        /// The log.
+        directory: PathBuf,
+        /// Why.
+        source: CheckpointRejection,
+    },
+    /// The records are not those that were signed.
+    #[error(
+        "the records in {directory} are not those of its checkpoint: {what}. See countersign audit verify; a new log begins where the directory is moved away"
+    )]
+    Diverged {
+        /// The log.
+        directory: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl NotaryFailure {
+    /// Whether trying again may help.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+}
+
+/// Builds and signs one log.
+#[derive(Debug)]
+pub(crate) struct Notary {
+    place: LogPlace,
+    key: SigningKey,
+    tree: Tree,
+    published: Checkpoint,
+    /// The file that is read; `None` before the first.
+    reading: Option<Reading>,
+    /// Full tiles to be stored before the next checkpoint.
+    pending: Vec<(u8, u64, Vec<Hash>)>,
+    leaf: Leaf,
+}
+
+#[derive(Debug)]
+struct Reading {
+    number: u64,
+    path: PathBuf,
+    lines: Lines,
+}
+
+impl Notary {
+    /// Takes a log up where its checkpoint says that it was, or begins one where there is nothing.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what was signed.
+    pub(crate) fn open(place: LogPlace, key: SigningKey) -> Result<Self, NotaryFailure> {
+        let published = match at(&place.checkpoint(), read_if_there)? {
+            note if note.is_empty() => begin(&place, &key)?,
+            note => Checkpoint::open(&note, key.public())
+                .map_err(|source| NotaryFailure::Checkpoint { directory: place.directory().to_owned(), source })?,
+        };
+        let (tree, pending, leaf) = (Tree::default(), Vec::new(), Leaf::new());
+        let mut notary = Self { place, key, tree, published, reading: None, pending, leaf };
+        notary.catch_up()?;
+        Ok(notary)
+    }
+
+    /// Reads what has been written since, and signs it. `true` if there is a new checkpoint.
+    ///
+    /// # Errors
+    /// If a file cannot be used, or records that were read before are gone.
+    pub(crate) fn step(&mut self) -> Result<bool, NotaryFailure> {
+        let before = self.published.size;
+        loop {
+            self.read_on()?;
+            let Some(next) = self.following()? else { break };
+            // Nothing more is written to a file that has a successor, but something may have been since it was read.
+            self.read_on()?;
+            self.finish_segment()?;
+            self.begin_segment(next)?;
+        }
+        self.publish()?;
+        Ok(self.published.size > before)
+    }
+
+    /// Reads the records of the file in which the checkpoint is, up to it, and sees that they are the ones signed.
+    fn catch_up(&mut self) -> Result<(), NotaryFailure> {
+        let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
+        let size = self.published.size;
+        let Some((number, first)) = list.into_iter().rfind(|(_, first)| *first <= size) else {
+            return if size == 0 { Ok(()) } else { Err(self.diverged("the list of its files is gone")) };
+        };
+        let segments = at(&self.place.entries(), |_| self.place.segments())?;
+        let found = segments.into_iter().find(|segment| segment.number == number);
+        let path = found.ok_or_else(|| self.diverged("the newest file that it covers is gone"))?.path;
+        self.tree = at(self.place.directory(), |_| self.place.tree_at(first))?;
+        let mut lines = at(&path, Lines::open)?;
+        let mut tiles = Vec::new();
+        while self.tree.size() < size {
+            if at(&path, |_| lines.next(&mut self.leaf))? != Next::Record {
+                return Err(self.diverged("the last ones are gone"));
+            }
+            self.tree.push(self.leaf.hash(), |tile| tiles.push((tile.level, tile.index, tile.hashes.to_vec())));
+        }
+        if self.tree.root() != self.published.root {
+            return Err(self.diverged("some were changed, or its tiles were"));
+        }
+        self.reading = Some(Reading { number, path, lines });
+        // Tiles may have been lost with the machine's power; the records were not.
+        for (level, index, hashes) in tiles {
+            if self.place.read_tile(level, index, hashes.len()).ok().as_ref() != Some(&hashes) {
+                self.write_tile(level, index, &hashes)?;
+            }
+        }
+        self.write_edge(0)
+    }
+
+    /// Reads to the end of the file.
+    fn read_on(&mut self) -> Result<(), NotaryFailure> {
+        let Some(mut reading) = self.reading.take() else { return Ok(()) };
+        let outcome = self.read_lines(&mut reading);
+        self.reading = Some(reading);
+        outcome
+    }
+
+    fn read_lines(&mut self, reading: &mut Reading) -> Result<(), NotaryFailure> {
+        let length = at(&reading.path, |_| reading.lines.file().metadata())?.len();
+        if length < reading.lines.offset() {
+            return Err(self.diverged("the last ones were cut off"));
+        }
+        while at(&reading.path, |_| reading.lines.next(&mut self.leaf))? == Next::Record {
+            let pending = &mut self.pending;
+            self.tree.push(self.leaf.hash(), |tile| pending.push((tile.level, tile.index, tile.hashes.to_vec())));
+            if self.pending.len() >= PENDING_MAX {
+                self.write_pending()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file after the one that is read.
+    fn following(&self) -> Result<Option<(u64, PathBuf)>, NotaryFailure> {
+        let segments = at(&self.place.entries(), |_| self.place.segments())?;
+        let wanted = self.reading.as_ref().map_or(1, |reading| reading.number.saturating_add(1));
+        let mut later = segments.into_iter().filter(|segment| segment.number >= wanted);
+        match later.next() {
+            Some(next) if next.number == wanted => Ok(Some((next.number, next.path))),
+            Some(_) => Err(self.diverged("a file of records is gone")),
+            None => Ok(None),
+        }
+    }
+
+    /// Leaves the file with a checkpoint of its own, and everything about it on the disk.
+    fn finish_segment(&mut self) -> Result<(), NotaryFailure> {
+        let Some(mut reading) = self.reading.take() else { return Ok(()) };
+        let rest = at(&reading.path, |_| reading.lines.next(&mut self.leaf));
+        let is_whole = matches!(rest, Ok(Next::End));
+        self.reading = Some(reading);
+        if !is_whole {
+            rest?;
+            return Err(self.diverged("a file ends within a record"));
+        }
+        self.publish()?;
+        let note = self.published.sign(&self.key);
+        extend_for_good(&self.place.checkpoints(), &note)?;
+        let directory = self.place.directory();
+        at(directory, |path| Ok(nix::unistd::syncfs(File::open(path)?)?))
+    }
+
+    fn begin_segment(&mut self, (number, path): (u64, PathBuf)) -> Result<(), NotaryFailure> {
+        let lines = at(&path, Lines::open)?;
+        at(&self.place.entries(), |entries| File::open(entries)?.sync_all())?;
+        extend_for_good(&self.place.segment_list(), &format!("{number} {}\n", self.tree.size()))?;
+        self.reading = Some(Reading { number, path, lines });
+        Ok(())
+    }
+
+    /// Signs what there is, if it is more than what was signed.
+    fn publish(&mut self) -> Result<(), NotaryFailure> {
+        let size = self.tree.size();
+        if size == self.published.size {
+            return Ok(());
+        }
+        if let Some(reading) = &self.reading {
+            at(&reading.path, |_| reading.lines.file().sync_data())?;
+        }
+        self.write_pending()?;
+        self.write_edge(self.published.size)?;
+        let checkpoint = Checkpoint { size, root: self.tree.root() };
+        store_checkpoint(&self.place, checkpoint, &self.key)?;
+        self.published = checkpoint;
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<(), NotaryFailure> {
+        while let Some((level, index, hashes)) = self.pending.first() {
+            self.write_tile(*level, *index, hashes)?;
+            self.pending.remove(0);
+        }
+        Ok(())
+    }
+
+    /// Stores the partial tiles that are not what they were at that size.
+    fn write_edge(&self, since: u64) -> Result<(), NotaryFailure> {
+        let (mut now, mut then) = (self.tree.size(), since);
+        for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
+            let is_changed = now != then;
+            now >>= 8;
+            then >>= 8;
+            if is_changed && !hashes.is_empty() {
+                self.write_tile(level, now, hashes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_tile(&self, level: u8, index: u64, hashes: &[Hash]) -> Result<(), NotaryFailure> {
+        let path = self.place.tile(level, index, hashes.len());
+        at(&path, |_| self.place.write_tile(level, index, hashes))
+    }
+
+    fn diverged(&self, what: &'static str) -> NotaryFailure {
+        NotaryFailure::Diverged { directory: self.place.directory().to_owned(), what }
+    }
+}
+
+/// Begins a log with a checkpoint of nothing, so that one which has none is one whose checkpoint was removed.
+fn begin(place: &LogPlace, key: &SigningKey) -> Result<Checkpoint, NotaryFailure> {
+    let entries = place.entries();
+    at(&entries, |path| std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) }))?;
+    let is_empty = at(&entries, |_| place.segments())?.is_empty();
+    if !is_empty || place.segment_list().exists() {
+        let what = "there are records, and the checkpoint is gone";
+        return Err(NotaryFailure::Diverged { directory: place.directory().to_owned(), what });
+    }
+    at(&place.public_key(), |path| replace_for_good(path, format!("{}\n", key.public()).as_bytes()))?;
+    let nothing = Checkpoint { size: 0, root: Hash::of_nothing() };
+    store_checkpoint(place, nothing, key)?;
+    Ok(nothing)
+}
+
+fn store_checkpoint(place: &LogPlace, checkpoint: Checkpoint, key: &SigningKey) -> Result<(), NotaryFailure> {
+    at(&place.checkpoint(), |path| replace_for_good(path, checkpoint.sign(key).as_bytes()))
+}
+
+fn extend_for_good(path: &Path, line: &str) -> Result<(), NotaryFailure> {
+    at(path, |path| replace_for_good(path, (read_if_there(path)? + line).as_bytes()))
+}
+
+/// Does something with a file; what goes wrong is said with its name.
+fn at<T>(path: &Path, deed: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, NotaryFailure> {
+    deed(path).map_err(|source| NotaryFailure::File { path: path.to_owned(), source })
+}

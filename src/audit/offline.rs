@@ -1,0 +1,517 @@
+//! Checking a log without the centre that wrote it: every record is hashed again and the tree compared with what was signed.
+//!
+//! What is found (P9): any record changed, removed, inserted, moved or cut off that a checkpoint covers. What no look at the log alone can find: a
+//! log that was put back whole to an earlier day, or rewritten and signed again by whoever has its key. Both are found against a checkpoint that
+//! somebody else has kept; those are an argument here. Records newer than the checkpoint are counted and believed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+pub(crate) use super::checkpoint::Checkpoint;
+use super::checkpoint::CheckpointRejection;
+use super::lines::{Lines, Next};
+use super::note::{self, VerifierKey};
+use super::place::{LogPlace, Segment, read_if_there};
+use super::tree::{FullTile, Hash, Leaf, Tree, WIDTH};
+
+/// Findings listed, at most: after the first, most are its consequences.
+const FINDINGS_MAX: usize = 20;
+
+/// What a check has to go on beside the log.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    /// The log's key.
+    pub(crate) key: VerifierKey,
+    /// Checkpoints that were kept elsewhere.
+    pub(crate) remembered: Vec<Checkpoint>,
+}
+
+/// What was checked, and what was found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The first record that there still is.
+    pub(crate) first: u64,
+    /// Records read.
+    pub(crate) records: u64,
+    /// Bytes of them.
+    pub(crate) bytes: u64,
+    /// What is signed; `None` where the checkpoint is not to be believed.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Records that no checkpoint covers yet.
+    pub(crate) unsigned: u64,
+    /// Whether there is half a line at the end: a record that was being written when the writer was killed, or is being written.
+    pub(crate) is_torn: bool,
+    /// Checkpoints kept elsewhere that agree.
+    pub(crate) agreeing: usize,
+    /// Checkpoints kept elsewhere of which the records are no longer there to be hashed.
+    pub(crate) too_old: usize,
+    /// What is wrong; empty for a log as it should be. The first bad record comes first.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What a record that is not the one logged looks like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    /// Another text, and none of its neighbours.
+    Edited,
+    /// The one that belongs here is gone; its successor stands here.
+    Removed,
+    /// One that was never logged stands before the one that belongs here.
+    Inserted,
+    /// One that belongs further on.
+    Moved,
+}
+
+/// Something that is wrong with a log.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// The checkpoint cannot be believed.
+    Checkpoint {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: CheckpointRejection,
+    },
+    /// A record is not the one that was logged, and the tiles prove which one.
+    Record {
+        /// Its index.
+        index: u64,
+        /// The file that it stands in.
+        file: PathBuf,
+        /// The line there, from 1.
+        line: u64,
+        /// What it looks like.
+        change: Change,
+    },
+    /// Some record is not the one that was logged; which, the tiles do not prove.
+    Records {
+        /// The first that may be it.
+        from: u64,
+        /// One more than the last.
+        to: u64,
+        /// The first that differs from the tiles, if one does.
+        suspect: Option<u64>,
+    },
+    /// Records are missing at the end.
+    Missing {
+        /// The first of them.
+        from: u64,
+        /// One more than the last.
+        to: u64,
+    },
+    /// A whole file of records is missing.
+    File {
+        /// Its number.
+        number: u64,
+        /// The record that it begins with.
+        from: u64,
+    },
+    /// Records are missing at the beginning, and nothing signed says that they were deleted.
+    Beginning {
+        /// One more than the last of them.
+        to: u64,
+    },
+    /// Another checkpoint covers more than the latest.
+    RolledBack {
+        /// That one.
+        remembered: Checkpoint,
+    },
+    /// A checkpoint kept elsewhere is of other records.
+    Rewritten {
+        /// What was kept elsewhere.
+        remembered: Checkpoint,
+    },
+    /// A line that is no record.
+    Line {
+        /// Its index.
+        index: u64,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A tile is not the one of these records; they themselves are as they should be.
+    Tile {
+        /// Its level.
+        level: u8,
+        /// Its number there.
+        index: u64,
+    },
+    /// The list of files does not fit the files.
+    List,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint { file, why } => write!(f, "{}: {why}", file.display()),
+            Self::Record { index, file, line, change } => {
+                let what = match change {
+                    Change::Edited => "is not the one that was logged",
+                    Change::Removed => "is not the one that was logged: that one was removed",
+                    Change::Inserted => "was never logged: it was put in",
+                    Change::Moved => "is not the one that was logged: records were put in another order",
+                };
+                write!(f, "record {index} ({}, line {line}) {what}", file.display())
+            }
+            Self::Records { from, to, suspect } => {
+                let last = to.saturating_sub(1);
+                write!(
+                    f,
+                    "a record between {from} and {last} is not the one that was logged, and neither are the tiles"
+                )?;
+                suspect.map_or(Ok(()), |index| write!(f, "; record {index} is the first that differs from them"))
+            }
+            Self::Missing { from, to } => {
+                write!(f, "records {from} to {} are missing: the log was cut off", to.saturating_sub(1))
+            }
+            Self::File { number, from } => {
+                write!(f, "file {number:06} of entries/ is missing, which begins with record {from}")
+            }
+            Self::Beginning { to } => write!(
+                f,
+                "records 0 to {} are missing, and no statement signed by the log says that they were deleted",
+                to.saturating_sub(1)
+            ),
+            Self::RolledBack { remembered } => write!(
+                f,
+                "the log was rolled back: a checkpoint of {} records has been signed, its latest covers fewer",
+                remembered.size
+            ),
+            Self::Rewritten { remembered } => write!(
+                f,
+                "the log was rewritten: its first {} records are not those of a checkpoint kept elsewhere",
+                remembered.size
+            ),
+            Self::Line { index, file } => {
+                write!(f, "record {index} ({}) is longer than any record: this is no line of a log", file.display())
+            }
+            Self::Tile { level, index } => {
+                write!(f, "tile {index} of level {level} is not that of the records, which are as they were signed")
+            }
+            Self::List => f.write_str("the list in the file segments does not fit the files of records"),
+        }
+    }
+}
+
+/// Checks a whole log.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
+    let mut check = Check::begin(place, trust)?;
+    check.read_records()?;
+    check.conclude()?;
+    Ok(check.report)
+}
+
+/// The checkpoint that a log shows, and any earlier ones that it kept.
+fn own_checkpoints(
+    place: &LogPlace,
+    key: &VerifierKey,
+    findings: &mut Vec<Finding>,
+) -> io::Result<(Option<Checkpoint>, Vec<Checkpoint>)> {
+    let mut open = |file: PathBuf, note: &str| {
+        Checkpoint::open(note, key).map_err(|why| findings.push(Finding::Checkpoint { file, why })).ok()
+    };
+    let latest = open(place.checkpoint(), &read_if_there(&place.checkpoint())?);
+    let earlier = read_if_there(&place.checkpoints())?;
+    let earlier = note::split(&earlier).into_iter().filter_map(|note| open(place.checkpoints(), note)).collect();
+    Ok((latest, earlier))
+}
+
+struct Check<'c> {
+    place: &'c LogPlace,
+    tree: Tree,
+    /// Roots to be compared, smallest tree first.
+    targets: Vec<Target>,
+    segments: Vec<Segment>,
+    /// The index that each file of records begins with, as it is read.
+    begun: Vec<u64>,
+    list: Vec<(u64, u64)>,
+    /// The first place where records and tiles differ.
+    first_difference: Option<(u64, Change)>,
+    /// The largest tree of which a signed root was the records'.
+    agreed: u64,
+    /// The smallest of which one was not.
+    disagreed: Option<u64>,
+    /// Whether the records are those of the latest checkpoint.
+    is_as_signed: bool,
+    bad_tiles: Vec<(u8, u64)>,
+    report: Report,
+}
+
+struct Target {
+    checkpoint: Checkpoint,
+    is_remembered: bool,
+}
+
+impl<'c> Check<'c> {
+    fn begin(place: &'c LogPlace, trust: &Trust) -> io::Result<Self> {
+        let mut findings = Vec::new();
+        let (latest, earlier) = own_checkpoints(place, &trust.key, &mut findings)?;
+        let segments = place.segments()?;
+        let list = place.first_records().unwrap_or_else(|_| {
+            findings.push(Finding::List);
+            Vec::new()
+        });
+        let first = match segments.first() {
+            None | Some(Segment { number: 1, .. }) => 0,
+            Some(Segment { number, .. }) => {
+                let listed = list.iter().find(|(listed, _)| listed == number);
+                listed.map_or(0, |(_, first)| *first)
+            }
+        };
+        let is_pruned = first > 0;
+        if is_pruned && pruned_until(place, &trust.key)?.is_none_or(|index| index < first) {
+            findings.push(Finding::Beginning { to: first });
+        }
+        let tree = match place.tree_at(first) {
+            Ok(tree) => tree,
+            Err(_) => {
+                // The records before are not there, and neither are their hashes.
+                findings.push(Finding::Beginning { to: first });
+                Tree::default()
+            }
+        };
+        let mut targets: Vec<Target> = Vec::new();
+        let own = latest.into_iter().chain(earlier).map(|checkpoint| Target { checkpoint, is_remembered: false });
+        let remembered =
+            trust.remembered.iter().map(|checkpoint| Target { checkpoint: *checkpoint, is_remembered: true });
+        targets.extend(own.chain(remembered));
+        let too_old = targets.iter().filter(|target| target.is_remembered && target.checkpoint.size < first).count();
+        for target in &targets {
+            let covers_more = latest.is_some_and(|latest| latest.size < target.checkpoint.size);
+            if covers_more {
+                findings.push(Finding::RolledBack { remembered: target.checkpoint });
+            }
+        }
+        targets.retain(|target| target.checkpoint.size >= first);
+        targets.sort_by_key(|target| std::cmp::Reverse(target.checkpoint.size));
+        let report = Report {
+            first,
+            records: 0,
+            bytes: 0,
+            checkpoint: latest,
+            unsigned: 0,
+            is_torn: false,
+            agreeing: 0,
+            too_old,
+            findings,
+        };
+        let (begun, bad_tiles) = (Vec::new(), Vec::new());
+        let (first_difference, agreed, disagreed, is_as_signed) = (None, first, None, false);
+        Ok(Self {
+            place,
+            tree,
+            targets,
+            segments,
+            begun,
+            list,
+            first_difference,
+            agreed,
+            disagreed,
+            is_as_signed,
+            bad_tiles,
+            report,
+        })
+    }
+
+    fn read_records(&mut self) -> io::Result<()> {
+        let mut leaf = Leaf::new();
+        self.compare_roots();
+        let segments = std::mem::take(&mut self.segments);
+        let numbers = segments.first().map_or(1, |segment| segment.number)..;
+        for (segment, number) in segments.iter().zip(numbers) {
+            if segment.number != number {
+                self.report.findings.push(Finding::File { number, from: self.tree.size() });
+                break;
+            }
+            self.begun.push(self.tree.size());
+            let mut lines = Lines::open(&segment.path)?;
+            loop {
+                match lines.next(&mut leaf)? {
+                    Next::Record => self.take(&leaf),
+                    Next::End => break,
+                    Next::Torn if Some(segment) == segments.last() => {
+                        self.report.is_torn = true;
+                        break;
+                    }
+                    Next::Torn | Next::TooLong => {
+                        let (index, file) = (self.tree.size(), segment.path.clone());
+                        self.report.findings.push(Finding::Line { index, file });
+                        break;
+                    }
+                }
+            }
+            self.report.bytes = self.report.bytes.saturating_add(lines.offset());
+        }
+        self.segments = segments;
+        Ok(())
+    }
+
+    fn take(&mut self, leaf: &Leaf) {
+        let Self { tree, place, first_difference, bad_tiles, report, .. } = self;
+        // What is newer than the checkpoint has no tiles yet, or some of a tree in the making.
+        let signed = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
+        tree.push(leaf.hash(), |tile| {
+            let is_signed = tile.index.saturating_add(1).saturating_mul(span(tile.level)) <= signed;
+            if is_signed && !is_stored(place, &tile) {
+                if bad_tiles.len() < FINDINGS_MAX {
+                    bad_tiles.push((tile.level, tile.index));
+                }
+                if tile.level == 0 && first_difference.is_none() {
+                    *first_difference = difference(place, tile.index, tile.hashes);
+                }
+            }
+        });
+        report.records = report.records.saturating_add(1);
+        if self.targets.last().is_some_and(|target| target.checkpoint.size == self.tree.size()) {
+            self.compare_roots();
+        }
+    }
+
+    /// Compares with every checkpoint of this size.
+    fn compare_roots(&mut self) {
+        let size = self.tree.size();
+        let root = self.tree.root();
+        while let Some(target) = self.targets.pop_if(|target| target.checkpoint.size == size) {
+            let agrees = target.checkpoint.root == root;
+            match (agrees, target.is_remembered) {
+                (true, true) => self.report.agreeing = self.report.agreeing.saturating_add(1),
+                (false, true) => self.report.findings.push(Finding::Rewritten { remembered: target.checkpoint }),
+                (_, false) => {}
+            }
+            if agrees {
+                self.agreed = self.agreed.max(size);
+            } else if self.disagreed.is_none() {
+                self.disagreed = Some(size);
+            }
+            if self.report.checkpoint == Some(target.checkpoint) {
+                self.is_as_signed = agrees;
+                self.compare_edge();
+            }
+        }
+    }
+
+    /// Compares the tiles that the checkpoint's tree has not filled.
+    fn compare_edge(&mut self) {
+        let mut above = self.tree.size();
+        for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
+            above >>= 8;
+            if hashes.is_empty()
+                || self.place.read_tile(level, above, hashes.len()).is_ok_and(|stored| stored == *hashes)
+            {
+                continue;
+            }
+            self.bad_tiles.push((level, above));
+            if level == 0 && self.first_difference.is_none() {
+                self.first_difference = difference(self.place, above, hashes);
+            }
+        }
+    }
+
+    /// Says what the differences mean.
+    fn conclude(&mut self) -> io::Result<()> {
+        let size = self.tree.size();
+        let Some(checkpoint) = self.report.checkpoint else { return Ok(()) };
+        let is_list_right = self.list_fits(checkpoint);
+        let mut found = Vec::new();
+        if size < checkpoint.size {
+            // A tile that was not filled by the records that are left.
+            if self.first_difference.is_none() {
+                self.compare_last_tile();
+            }
+            found.push(Finding::Missing { from: size, to: checkpoint.size });
+        }
+        self.report.unsigned = size.saturating_sub(checkpoint.size);
+        if self.is_as_signed {
+            let tiles = self.bad_tiles.iter().take(FINDINGS_MAX);
+            found.extend(tiles.map(|(level, index)| Finding::Tile { level: *level, index: *index }));
+            if !is_list_right && !self.report.findings.iter().any(|finding| matches!(finding, Finding::List)) {
+                found.push(Finding::List);
+            }
+        } else if self.first_difference.is_some() || size >= checkpoint.size {
+            found.insert(0, self.blame(checkpoint));
+        }
+        found.append(&mut self.report.findings);
+        found.truncate(FINDINGS_MAX);
+        self.report.findings = found;
+        Ok(())
+    }
+
+    fn blame(&self, checkpoint: Checkpoint) -> Finding {
+        let suspect = self.first_difference.map(|(index, _)| index);
+        match self.first_difference {
+            Some((index, change)) if root_of_tiles(self.place, checkpoint.size) == Some(checkpoint.root) => {
+                let place = self.begun.iter().rposition(|begun| *begun <= index).unwrap_or(0);
+                let file = self.segments.get(place).map(|segment| segment.path.clone()).unwrap_or_default();
+                let begun = self.begun.get(place).copied().unwrap_or(0);
+                Finding::Record { index, file, line: index.saturating_sub(begun).saturating_add(1), change }
+            }
+            _ => Finding::Records { from: self.agreed, to: self.disagreed.unwrap_or(checkpoint.size), suspect },
+        }
+    }
+
+    fn compare_last_tile(&mut self) {
+        if let Some(hashes) = self.tree.edge().first() {
+            self.first_difference = difference(self.place, self.tree.size() >> 8, hashes);
+        }
+    }
+
+    fn list_fits(&self, checkpoint: Checkpoint) -> bool {
+        self.segments.iter().zip(&self.begun).all(|(segment, begun)| {
+            let listed = self.list.iter().find(|(number, _)| *number == segment.number);
+            // A file is listed once its first record is signed.
+            listed.map_or(*begun >= checkpoint.size, |(_, first)| first == begun)
+        })
+    }
+}
+
+/// Records under one hash of that level's tiles, times the width: under one tile.
+fn span(level: u8) -> u64 {
+    1_u64.checked_shl(u32::from(level).saturating_add(1).saturating_mul(8)).unwrap_or(u64::MAX)
+}
+
+fn is_stored(place: &LogPlace, tile: &FullTile<'_>) -> bool {
+    place.read_tile(tile.level, tile.index, WIDTH).is_ok_and(|stored| stored == tile.hashes)
+}
+
+/// Where records and a stored tile of level 0 differ first, and how.
+fn difference(place: &LogPlace, tile: u64, found: &[Hash]) -> Option<(u64, Change)> {
+    let stored = (found.len()..=WIDTH).rev().find_map(|width| place.read_tile(0, tile, width).ok())?;
+    let at = found.iter().zip(&stored).position(|(found, stored)| found != stored)?;
+    let (found, stored) = (found.get(at..)?, stored.get(at..)?);
+    let [here, rest @ ..] = found else { return None };
+    let change = match (stored.contains(here), rest.contains(stored.first()?)) {
+        (true, false) => Change::Removed,
+        (false, true) => Change::Inserted,
+        (true, true) => Change::Moved,
+        (false, false) => Change::Edited,
+    };
+    let index = tile.checked_mul(256)?.checked_add(u64::try_from(at).ok()?)?;
+    Some((index, change))
+}
+
+/// The root that the tiles of level 0 have by themselves.
+fn root_of_tiles(place: &LogPlace, size: u64) -> Option<Hash> {
+    let mut tree = Tree::default();
+    let oldest = (0..=size >> 8).find(|index| place.read_tile(0, *index, 1).is_ok())?;
+    if oldest > 0 {
+        tree = place.tree_at(oldest.checked_mul(256)?).ok()?;
+    }
+    for index in oldest..=size >> 8 {
+        let width = usize::try_from(size.checked_sub(index.checked_mul(256)?)?.min(256)).ok()?;
+        if width > 0 {
+            place.read_tile(0, index, width).ok()?.into_iter().for_each(|hash| tree.push(hash, |_| {}));
+        }
+    }
+    Some(tree.root())
+}
+
+/// From which record on there are records, as the log has signed it.
+fn pruned_until(place: &LogPlace, key: &VerifierKey) -> io::Result<Option<u64>> {
+    let note = read_if_there(&place.pruned())?;
+    let prefix = format!("{}\npruned\n", key.name());
+    let index = key.open(&note).ok().and_then(|text| text.strip_prefix(&prefix)?.strip_suffix('\n')?.parse().ok());
+    Ok(index)
+}

@@ -1,0 +1,388 @@
+//! A real log, and everything that somebody with its files could do to it: each is found, and the record named, at random places.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use countersign_keys::secret::Secret;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
+
+use super::checkpoint::Checkpoint;
+use super::note::SigningKey;
+use super::offline::{Finding, Report, Trust, verify};
+use super::place::LogPlace;
+use super::tree::Leaf;
+use super::{Decision, DecisionLog, Notary, NotaryFailure, Process, Verdict};
+
+/// Files of some 130 records, so that a log has several.
+const SEGMENT: u64 = 16 * 1024;
+
+/// Over two tiles of 256, and one of the level above is begun.
+const RECORDS: usize = 700;
+
+/// A log whose records are all signed, and every checkpoint that was.
+struct Sample {
+    directory: TempDir,
+    notes: Vec<String>,
+}
+
+static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let notes = grow(directory.path(), RECORDS, 97);
+    Sample { directory, notes }
+});
+
+fn key() -> SigningKey {
+    SigningKey::from_seed("hpc.example.org/audit", &Secret::new([5; 32])).unwrap()
+}
+
+fn place(directory: &Path) -> LogPlace {
+    LogPlace::new(directory.to_owned())
+}
+
+/// Writes records as a process of the centre does, and has them signed every so often. The checkpoints that were.
+fn grow(directory: &Path, records: usize, every: usize) -> Vec<String> {
+    let mut notary = Notary::open(place(directory), key()).unwrap();
+    let log = DecisionLog::open(place(directory), SEGMENT).unwrap();
+    let mut notes = Vec::new();
+    for number in 1..=records {
+        write(&log, number);
+        if number % every == 0 || number == records {
+            assert!(notary.step().unwrap());
+            notes.push(fs::read_to_string(place(directory).checkpoint()).unwrap());
+        }
+    }
+    notes
+}
+
+fn write(log: &DecisionLog, number: usize) {
+    log.append(&Decision {
+        time: OffsetDateTime::UNIX_EPOCH + Duration::seconds(number as i64),
+        request_id: &format!("r{number}"),
+        process: Process::Gateway,
+        username: None,
+        call: None,
+        kid: None,
+        decision: Verdict::Forward,
+        status: None,
+        reason: None,
+    })
+    .unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A copy of the sample to do things to.
+struct Victim(TempDir);
+
+impl Victim {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(SAMPLE.directory.path(), directory.path());
+        Self(directory)
+    }
+
+    fn place(&self) -> LogPlace {
+        place(self.0.path())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.place().segments().unwrap().into_iter().map(|segment| segment.path).collect()
+    }
+
+    /// Does something to all records, which then stand in the files that their lines stood in, as far as there are so many.
+    fn tamper(&self, deed: impl FnOnce(&mut Vec<String>)) {
+        let texts: Vec<String> = self.files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
+        deed(&mut lines);
+        let mut rest = lines.as_slice();
+        for (number, (file, text)) in (1..).zip(self.files().iter().zip(&texts)) {
+            let count = if number == texts.len() { rest.len() } else { text.lines().count().min(rest.len()) };
+            let (these, others) = rest.split_at(count);
+            rest = others;
+            fs::write(file, these.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        }
+    }
+
+    fn verify(&self) -> Report {
+        self.verify_against(&[])
+    }
+
+    fn verify_against(&self, notes: &[String]) -> Report {
+        let public = key().public().clone();
+        let remembered = notes.iter().map(|note| Checkpoint::open(note, &public).unwrap()).collect();
+        verify(&self.place(), &Trust { key: public, remembered }).unwrap()
+    }
+
+    /// The first finding is a record, and this one.
+    fn assert_record_found(&self, want: usize) {
+        let report = self.verify();
+        match report.findings.first() {
+            Some(Finding::Record { index, file, line, .. }) => {
+                assert_eq!(*index, want as u64, "{:?}", report.findings);
+                let text = fs::read_to_string(file).unwrap();
+                assert!(text.lines().count() >= *line as usize, "{file:?} line {line}");
+            }
+            other => panic!("{other:?} instead of record {want}"),
+        }
+    }
+
+    /// What somebody does who knows the format and has no key: new tiles for the records that there are.
+    fn rebuild_tiles(&self) {
+        let mut tree = super::tree::Tree::default();
+        let place = self.place();
+        fs::remove_dir_all(self.0.path().join("tile")).unwrap();
+        for file in self.files() {
+            for line in fs::read_to_string(file).unwrap().lines() {
+                tree.push(Leaf::hash_of(line.as_bytes()), |tile| {
+                    place.write_tile(tile.level, tile.index, tile.hashes).unwrap();
+                });
+            }
+        }
+        let mut above = tree.size();
+        for (level, hashes) in (0..).zip(tree.edge()) {
+            above >>= 8;
+            if !hashes.is_empty() {
+                place.write_tile(level, above, hashes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_as_it_should_be_is_good() {
+    let victim = Victim::new();
+    assert!(victim.files().len() > 3);
+    let report = victim.verify_against(&SAMPLE.notes);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.first, report.records, report.unsigned, report.is_torn), (0, RECORDS as u64, 0, false));
+    assert_eq!((report.agreeing, report.too_old), (SAMPLE.notes.len(), 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn v60_an_edited_record_is_found(at in 0..RECORDS, byte in 0..100_usize, bit in 0..7_u8) {
+        let victim = Victim::new();
+        victim.tamper(|lines| {
+            let mut bytes = lines[at].clone().into_bytes();
+            let byte = byte % bytes.len();
+            bytes[byte] ^= 1 << bit;
+            if bytes[byte] == b'\n' {
+                bytes[byte] = b'x';
+            }
+            lines[at] = String::from_utf8(bytes).unwrap();
+        });
+        victim.assert_record_found(at);
+    }
+
+    #[test]
+    fn v60_a_removed_record_is_found(at in 0..RECORDS - 1, count in 1..5_usize) {
+        let victim = Victim::new();
+        let until = (at + count).min(RECORDS - 1);
+        victim.tamper(|lines| drop(lines.drain(at..until)));
+        victim.assert_record_found(at);
+    }
+
+    #[test]
+    fn v60_an_inserted_record_is_found(at in 0..RECORDS, from in 0..RECORDS, is_copy: bool) {
+        let victim = Victim::new();
+        victim.tamper(|lines| {
+            let line = if is_copy && from != at { lines[from].clone() } else { "{\"decision\":\"forward\"}".to_owned() };
+            lines.insert(at, line);
+        });
+        victim.assert_record_found(at);
+    }
+
+    #[test]
+    fn v60_reordered_records_are_found(one in 0..RECORDS, other in 0..RECORDS) {
+        prop_assume!(one != other);
+        let victim = Victim::new();
+        victim.tamper(|lines| lines.swap(one, other));
+        victim.assert_record_found(one.min(other));
+    }
+
+    #[test]
+    fn v60_a_truncated_log_is_found(left in 0..RECORDS) {
+        let victim = Victim::new();
+        victim.tamper(|lines| lines.truncate(left));
+        let report = victim.verify();
+        let want = Finding::Missing { from: left as u64, to: RECORDS as u64 };
+        prop_assert_eq!(format!("{:?}", report.findings), format!("[{want:?}]"));
+    }
+
+    #[test]
+    fn v60_a_missing_file_is_found(which: prop::sample::Index) {
+        let victim = Victim::new();
+        let files = victim.files();
+        fs::remove_file(&files[which.index(files.len())]).unwrap();
+        prop_assert!(!victim.verify().findings.is_empty());
+    }
+
+    #[test]
+    fn v60_an_edit_with_tiles_made_for_it_is_found(at in 0..RECORDS) {
+        let victim = Victim::new();
+        victim.tamper(|lines| lines[at] = lines[at].replace("forward", "refuse"));
+        victim.rebuild_tiles();
+        let report = victim.verify();
+        match report.findings.first() {
+            Some(Finding::Records { from, to, .. }) => prop_assert!((*from..*to).contains(&(at as u64)), "{from} to {to}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn v60_a_changed_checkpoint_is_found(at: prop::sample::Index, bit in 0..8_u8) {
+        let victim = Victim::new();
+        let mut note = fs::read(victim.place().checkpoint()).unwrap();
+        let at = at.index(note.len());
+        note[at] ^= 1 << bit;
+        fs::write(victim.place().checkpoint(), &note).unwrap();
+        if String::from_utf8(note).is_ok() {
+            prop_assert!(!victim.verify().findings.is_empty());
+        }
+    }
+}
+
+#[test]
+fn v60_a_log_that_was_rolled_back_is_found_by_whoever_kept_a_checkpoint() {
+    for to in [0, 2, 6] {
+        let earlier = tempfile::tempdir().unwrap();
+        let kept = grow(earlier.path(), 97 * (to + 1), 97);
+        // The same records: whoever restores a backup restores all of it.
+        assert_eq!(kept.last(), SAMPLE.notes.get(to));
+        let victim = Victim(earlier);
+        assert!(victim.verify().findings.is_empty(), "nobody can tell by looking at it alone");
+        let report = victim.verify_against(&SAMPLE.notes);
+        let is_rolled_back = |finding: &Finding| matches!(finding, Finding::RolledBack { .. });
+        assert!(report.findings.iter().any(is_rolled_back), "{:?}", report.findings);
+    }
+}
+
+#[test]
+fn v60_a_log_rewritten_with_its_key_is_found_by_whoever_kept_a_checkpoint() {
+    let victim = Victim::new();
+    victim.tamper(|lines| lines[300] = lines[300].replace("forward", "refuse"));
+    victim.rebuild_tiles();
+    let texts: Vec<String> = victim.files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut tree = super::tree::Tree::default();
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        tree.push(Leaf::hash_of(line.as_bytes()), |_| {});
+    }
+    let forged = Checkpoint { size: tree.size(), root: tree.root() }.sign(&key());
+    fs::write(victim.place().checkpoint(), forged).unwrap();
+    fs::remove_file(victim.place().checkpoints()).unwrap();
+    assert!(victim.verify().findings.is_empty(), "nobody can tell by looking at it alone");
+    let report = victim.verify_against(&SAMPLE.notes);
+    assert!(matches!(report.findings.first(), Some(Finding::Rewritten { .. })), "{:?}", report.findings);
+    assert_eq!(report.agreeing, 3, "the first 291 records are as they were");
+}
+
+#[test]
+fn a_damaged_tile_is_not_taken_for_a_damaged_record() {
+    let victim = Victim::new();
+    let path = victim.place().tile(0, 1, 256);
+    let mut tile = fs::read(&path).unwrap();
+    tile[40] ^= 1;
+    fs::write(&path, tile).unwrap();
+    let report = victim.verify();
+    assert!(matches!(report.findings.as_slice(), [Finding::Tile { level: 0, index: 1 }]), "{:?}", report.findings);
+}
+
+#[test]
+fn what_no_checkpoint_covers_yet_is_counted() {
+    let victim = Victim::new();
+    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    (1..=400).for_each(|number| write(&log, number));
+    let newest = victim.files().pop().unwrap();
+    let text = fs::read_to_string(&newest).unwrap();
+    fs::write(&newest, text.trim_end()).unwrap();
+    let report = victim.verify();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.unsigned, report.is_torn), (399, true));
+}
+
+#[test]
+fn the_wrong_key_is_not_believed() {
+    let victim = Victim::new();
+    let other = SigningKey::from_seed("hpc.example.org/audit", &Secret::new([6; 32])).unwrap();
+    let trust = Trust { key: other.public().clone(), remembered: Vec::new() };
+    let report = verify(&victim.place(), &trust).unwrap();
+    assert!(matches!(report.findings.first(), Some(Finding::Checkpoint { .. })), "{:?}", report.findings);
+    assert!(report.checkpoint.is_none());
+}
+
+// --- The one who signs ----------------------------------------------------------------------------------------------
+
+#[test]
+fn signing_goes_on_where_it_ended_whatever_was_left_undone() {
+    let victim = Victim::new();
+    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    for round in 0..8 {
+        // Ended without a last step; the tiles of the last one lost with the machine's power.
+        (0..150).for_each(|number| write(&log, round * 150 + number));
+        if round % 2 == 0 {
+            let mut notary = Notary::open(victim.place(), key()).unwrap();
+            notary.step().unwrap();
+        }
+        if round == 3 {
+            let size = Checkpoint::open(&fs::read_to_string(victim.place().checkpoint()).unwrap(), key().public())
+                .unwrap()
+                .size;
+            let newest = victim.place().tile(0, size >> 8, (size & 255) as usize);
+            fs::write(newest, "").unwrap();
+        }
+    }
+    Notary::open(victim.place(), key()).unwrap().step().unwrap();
+    let report = victim.verify_against(&SAMPLE.notes);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.records, report.unsigned), (RECORDS as u64 + 1200, 0));
+}
+
+#[test]
+fn a_log_that_is_not_what_was_signed_is_not_signed_again() {
+    let check = |what: &str, deed: &dyn Fn(&Victim)| {
+        let victim = Victim::new();
+        deed(&victim);
+        let opened = Notary::open(victim.place(), key());
+        assert!(opened.as_ref().is_err_and(|failure| !failure.may_pass()), "{what}: {opened:?}");
+    };
+    check("edited", &|victim| victim.tamper(|lines| lines[RECORDS - 1] = "{}".to_owned()));
+    check("truncated", &|victim| victim.tamper(|lines| lines.truncate(RECORDS - 1)));
+    check("newest file gone", &|victim| fs::remove_file(victim.files().pop().unwrap()).unwrap());
+    check("checkpoint gone", &|victim| fs::remove_file(victim.place().checkpoint()).unwrap());
+    check("list gone", &|victim| fs::remove_file(victim.place().segment_list()).unwrap());
+    check("checkpoint rolled back", &|victim| {
+        let note = SAMPLE.notes[1].replace("audit\n194", "audit\n195");
+        fs::write(victim.place().checkpoint(), note).unwrap();
+    });
+}
+
+#[test]
+fn records_that_were_cut_off_while_it_ran_end_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(place(directory.path()), SEGMENT).unwrap();
+    (0..10).for_each(|number| write(&log, number));
+    assert!(notary.step().unwrap());
+    assert!(!notary.step().unwrap(), "nothing is new");
+    let file = place(directory.path()).segments().unwrap().pop().unwrap().path;
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &text[..text.len() / 2]).unwrap();
+    assert!(matches!(notary.step(), Err(NotaryFailure::Diverged { .. })));
+}

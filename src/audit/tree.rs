@@ -1,0 +1,255 @@
+//! The Merkle tree over the records (RFC 6962), kept as its right edge: of every level the hashes that do not fill a tile yet.
+//!
+//! Pure: it hashes and remembers, nothing else. A tile is 256 hashes of one level (C2SP tlog-tiles); the hash of a full tile is one hash of the
+//! level above.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Hashes in a full tile.
+pub(crate) const WIDTH: usize = 256;
+
+/// SHA-256.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) struct Hash(pub(crate) [u8; 32]);
+
+impl Hash {
+    /// Of no records at all.
+    pub(crate) fn of_nothing() -> Self {
+        digest_of(&[])
+    }
+
+    /// Of two neighbours.
+    pub(crate) fn node(left: Self, right: Self) -> Self {
+        let mut bytes = [1; 65];
+        let (_, both) = bytes.split_at_mut(1);
+        for (to, from) in both.chunks_exact_mut(32).zip([left, right]) {
+            to.copy_from_slice(&from.0);
+        }
+        digest_of(&bytes)
+    }
+
+    /// From base64, as checkpoints and proofs have it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(Self(STANDARD.decode(text).ok()?.try_into().ok()?))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    Hash(hash)
+}
+
+/// A record with the zero byte before it that makes it a leaf: one piece, so that hashing copies nothing.
+#[derive(Debug)]
+pub(crate) struct Leaf(Vec<u8>);
+
+impl Leaf {
+    /// Room for records, one after the other.
+    pub(crate) fn new() -> Self {
+        Self(vec![0])
+    }
+
+    /// Where a record is to be put, after what is there.
+    pub(crate) const fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// Forgets the record.
+    pub(crate) fn clear(&mut self) {
+        self.0.truncate(1);
+    }
+
+    /// The record.
+    pub(crate) fn record(&self) -> &[u8] {
+        self.0.get(1..).unwrap_or_default()
+    }
+
+    /// Its hash.
+    pub(crate) fn hash(&self) -> Hash {
+        digest_of(&self.0)
+    }
+
+    /// The hash of one record.
+    #[cfg(test)]
+    pub(crate) fn hash_of(record: &[u8]) -> Hash {
+        digest_of(&[&[0], record].concat())
+    }
+}
+
+/// The right edge of a tree that grows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    size: u64,
+    /// By level, fewer than [`WIDTH`] hashes each.
+    edge: Vec<Vec<Hash>>,
+}
+
+/// A tile that a record has filled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FullTile<'t> {
+    /// Its level; 0 has the records' own hashes.
+    pub(crate) level: u8,
+    /// Its number within the level.
+    pub(crate) index: u64,
+    /// [`WIDTH`] hashes.
+    pub(crate) hashes: &'t [Hash],
+}
+
+impl Tree {
+    /// A tree that somebody has stored: of each level the hashes of its last, unfilled tile. `None` if their number does not fit the size.
+    pub(crate) fn resumed(size: u64, edge: Vec<Vec<Hash>>) -> Option<Self> {
+        let wanted = edge_widths(size);
+        let is_whole = edge.len() == wanted.len() && edge.iter().zip(&wanted).all(|(have, want)| have.len() == *want);
+        is_whole.then_some(Self { size, edge })
+    }
+
+    /// How many records it has.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Of each level, from the bottom, the hashes that fill no tile yet.
+    pub(crate) fn edge(&self) -> &[Vec<Hash>] {
+        &self.edge
+    }
+
+    /// Adds a record's hash. `filled` gets each tile that this completes, lowest level first.
+    pub(crate) fn push(&mut self, leaf: Hash, mut filled: impl FnMut(FullTile<'_>)) {
+        self.size = self.size.saturating_add(1);
+        let mut carried = leaf;
+        let mut index = self.size;
+        for level in 0..=u8::MAX {
+            let place = usize::from(level);
+            if self.edge.len() == place {
+                self.edge.push(Vec::with_capacity(WIDTH));
+            }
+            let Some(hashes) = self.edge.get_mut(place) else { break };
+            hashes.push(carried);
+            if hashes.len() < WIDTH {
+                break;
+            }
+            index >>= 8;
+            filled(FullTile { level, index: index.saturating_sub(1), hashes });
+            carried = perfect(hashes);
+            hashes.clear();
+        }
+    }
+
+    /// The hash of the whole tree.
+    pub(crate) fn root(&self) -> Hash {
+        let mut root = None;
+        for level in &self.edge {
+            let mut rest = level.as_slice();
+            while !rest.is_empty() {
+                let width = 1_usize << rest.len().trailing_zeros();
+                let (before, subtree) = rest.split_at(rest.len().saturating_sub(width));
+                let left = perfect(subtree);
+                root = Some(root.map_or(left, |right| Hash::node(left, right)));
+                rest = before;
+            }
+        }
+        root.unwrap_or_else(Hash::of_nothing)
+    }
+}
+
+/// How many hashes the last, unfilled tile of each level has in a tree of that size.
+pub(crate) fn edge_widths(size: u64) -> Vec<usize> {
+    let mut widths = Vec::new();
+    let mut rest = size;
+    while rest > 0 {
+        widths.push(usize::try_from(rest & 255).unwrap_or(0));
+        rest >>= 8;
+    }
+    widths
+}
+
+/// The hash over a number of hashes that is a power of two.
+pub(crate) fn perfect(hashes: &[Hash]) -> Hash {
+    let mut level = hashes.to_vec();
+    while level.len() > 1 {
+        level = level.as_chunks::<2>().0.iter().map(|[left, right]| Hash::node(*left, *right)).collect();
+    }
+    level.first().copied().unwrap_or_else(Hash::of_nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    /// RFC 6962, section 2.1, as it is written there.
+    fn by_definition(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => Hash::of_nothing(),
+            [leaf] => *leaf,
+            leaves => {
+                let split = leaves.len().next_power_of_two() / 2;
+                Hash::node(by_definition(&leaves[..split]), by_definition(&leaves[split..]))
+            }
+        }
+    }
+
+    fn leaves(count: usize) -> Vec<Hash> {
+        (0..count).map(|number| Leaf::hash_of(number.to_string().as_bytes())).collect()
+    }
+
+    #[test]
+    fn the_root_is_the_definitions() {
+        let leaves = leaves(1100);
+        let mut tree = Tree::default();
+        assert_eq!(tree.root(), by_definition(&[]));
+        for (count, leaf) in (1..).zip(&leaves) {
+            tree.push(*leaf, |_| {});
+            assert_eq!(tree.root(), by_definition(&leaves[..count]), "of {count}");
+        }
+    }
+
+    #[test]
+    fn of_the_empty_tree_and_of_the_empty_record_the_rfc_says_the_hashes() {
+        assert_eq!(Hash::of_nothing().to_string(), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        // CT's test vectors: the first leaf is the empty record.
+        assert_eq!(Leaf::hash_of(b"").to_string(), "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=");
+    }
+
+    #[test]
+    fn a_full_tile_is_handed_out_once_and_carried_upwards() {
+        let leaves = leaves(70_000);
+        let (mut tree, mut tiles) = (Tree::default(), Vec::new());
+        for leaf in &leaves {
+            tree.push(*leaf, |tile| tiles.push((tile.level, tile.index, tile.hashes.to_vec())));
+        }
+        // The example of tlog-tiles: 273 full tiles of level 0 and one of level 1, and partial ones of width 112, 17 and 1.
+        let bottom: Vec<_> = tiles.iter().filter(|(level, ..)| *level == 0).collect();
+        assert_eq!(bottom.len(), 273);
+        assert!(
+            bottom
+                .iter()
+                .zip(leaves.chunks(256))
+                .zip(0..)
+                .all(|((tile, leaves), index)| tile.1 == index && tile.2 == leaves)
+        );
+        assert_eq!(tiles.iter().filter(|(level, ..)| *level == 1).map(|tile| tile.1).collect::<Vec<_>>(), [0]);
+        assert_eq!(tree.edge().iter().map(Vec::len).collect::<Vec<_>>(), [112, 17, 1]);
+        assert_eq!(edge_widths(70_000), [112, 17, 1]);
+        let again = Tree::resumed(70_000, tree.edge().to_vec()).unwrap();
+        assert_eq!(again.root(), tree.root());
+        assert!(Tree::resumed(70_001, tree.edge().to_vec()).is_none());
+    }
+}

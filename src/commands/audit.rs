@@ -1,0 +1,62 @@
+//! `countersign audit`: the logs of decisions, checked and read by whoever is to believe them.
+//!
+//! Nothing here writes, and nothing asks the server: a copy of the directory on another machine is enough.
+
+mod key;
+mod verify;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use countersign_keys::identity::Uid;
+use nix::unistd::geteuid;
+
+pub(super) use self::key::print as key;
+pub(super) use self::verify::print as verify;
+use crate::audit::LogPlace;
+use crate::commands::account::{Account, Meant};
+use crate::commands::error::CommandError;
+use crate::config::Config;
+
+/// A log, and what it is called here: its directory's name.
+#[derive(Debug)]
+struct Log {
+    name: String,
+    place: LogPlace,
+}
+
+/// The logs meant: one in that directory, all in the directories below it, or those of the configuration.
+fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandError> {
+    let directory = match directory {
+        Some(directory) => std::path::absolute(&directory).unwrap_or(directory),
+        None => Config::load_for_command(config)?.state.audit(),
+    };
+    become_owner(&directory)?;
+    let unreadable = |source| CommandError::File { path: directory.clone(), source };
+    let log = |path: PathBuf| {
+        let place = LogPlace::new(path);
+        let name = place.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        place.entries().is_dir().then_some(Log { name, place })
+    };
+    if let Some(log) = log(directory.clone()) {
+        return Ok(vec![log]);
+    }
+    let mut below = Vec::new();
+    for entry in fs::read_dir(&directory).map_err(unreadable)? {
+        below.push(entry.map_err(unreadable)?.path());
+    }
+    below.sort();
+    let logs: Vec<Log> = below.into_iter().filter_map(log).collect();
+    if logs.is_empty() { Err(CommandError::NoLog { path: directory }) } else { Ok(logs) }
+}
+
+/// Root looks at nothing as root (P10), but for what is root's own.
+fn become_owner(directory: &Path) -> Result<(), CommandError> {
+    let metadata =
+        fs::metadata(directory).map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
+    if geteuid().is_root() && metadata.uid() != 0 {
+        Account::acting(Meant::Uid(Uid(metadata.uid())))?;
+    }
+    Ok(())
+}
