@@ -20,8 +20,7 @@ export const SEEN_MS = 500;
  */
 export function ask(place, question) {
   const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
-  const dangerous = told.filter(({ request }) => request.row.class === "danger");
-  const button = dangerous.length === 1 ? (dangerous[0]?.words.button ?? "Approve") : "Approve all";
+  const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
   const hinted = countHinted(question.requests);
 
   return new Promise((resolve) => {

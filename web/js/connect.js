@@ -5,7 +5,7 @@ import { Connection, Problem } from "./connection.js";
 import { byId, fill, h } from "./dom.js";
 import { isTicket, ticketHash } from "./enrolment.js";
 import { keyName } from "./keyname.js";
-import { duration, onDay } from "./moments.js";
+import { atTime, duration, onDay } from "./moments.js";
 import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
@@ -115,6 +115,11 @@ function showConnection(view, own) {
     const status = step.querySelector(".state");
     if (status !== null) status.textContent = { done: "done", doing: "under way", todo: "not yet" }[state];
   }
+  const heard = tested ? "You are connected." : approved ? "Approved." : offer ? "The key is offered. Approve it at the computing centre." : "";
+  if (isNew("heard", heard)) byId("heard").textContent = heard;
+  if (view.expiresAt !== undefined && isNew("until", view.expiresAt)) {
+    byId("good-until").textContent = `The command is good until ${atTime(view.expiresAt - clock.ahead)}.`;
+  }
   byId("unreachable").hidden = (view.retryAt ?? null) === null;
   showClock(view);
   byId("approve").hidden = offer === undefined || approved === true;
@@ -160,6 +165,7 @@ function showOffer({ command, fingerprint, words, qr }) {
 function showFinished(key, own) {
   byId("finished-heading").focus();
   byId("session-only").hidden = !key.sessionOnly;
+  byId("can-close").hidden = key.sessionOnly;
   if (key.sessionOnly) {
     lend(async () => [key]);
     // The key dies with this tab: the browser asks before it closes it.
@@ -206,6 +212,9 @@ function howToBegin() {
   const template = /** @type {HTMLTemplateElement} */ (byId("how-to-begin"));
   return template.content.cloneNode(true);
 }
+
+// Another link in the same tab is no new page to the browser.
+addEventListener("hashchange", () => location.reload());
 
 try {
   await main(readPage());

@@ -193,8 +193,9 @@ export class Connection {
     /** @type {string | undefined} */
     let after;
     for (;;) {
-      const question = after === undefined ? { ticket: record.ticket } : { ticket: record.ticket, after };
-      const status = await this.#ask("connect/status", question);
+      const asIs = { ticket: record.ticket };
+      // A question with `after` is answered when something has changed; after an outage, at once.
+      const status = await this.#ask("connect/status", after === undefined ? asIs : { ...asIs, after }, asIs);
       after = status.state;
       if (status.state === "dead") throw dead(status.why);
       if (status.state === "approved" || status.state === "connected") {
@@ -237,11 +238,12 @@ export class Connection {
    * Asks until somebody answers.
    * @param {string} path
    * @param {object} body
+   * @param {object} again what to ask after no answer came
    */
-  async #ask(path, body) {
+  async #ask(path, body, again = body) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const answer = await this.#provider.post(path, body);
+        const answer = await this.#provider.post(path, attempt === 0 ? body : again);
         if (attempt > 0) this.#show({ retryAt: null });
         return answer;
       } catch (error) {

@@ -7,11 +7,17 @@ export const SOON_S = 14 * DAY_S;
 
 const date = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short" });
+const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 /** @param {number} seconds since 1970 */
 export function onDay(seconds) {
   return date.format(seconds * 1000);
+}
+
+/** "14:05". @param {number} seconds since 1970 */
+export function atTime(seconds) {
+  return time.format(seconds * 1000);
 }
 
 /** @param {number} seconds since 1970 */

@@ -51,16 +51,20 @@ export function passkeyList(own, key, now, confirm) {
   const message = h("p", { class: "message", role: "status" });
   const say = (/** @type {string} */ text) => (message.textContent = text);
   const list = h("ul", { class: "cards" });
-  const place = h("div", {}, list, message);
-  const load = async () => {
+  const buttons = h("div", { class: "buttons", hidden: true }, enrolButton(own, key, () => void load(), say));
+  const place = h("div", {}, list, message, buttons);
+  /** @returns {Promise<void>} */
+  async function load() {
     try {
       const passkeys = await own.passkeys(key);
       list.replaceChildren(...passkeys.map(card));
       if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, "None yet."));
+      buttons.hidden = !hasPasskeys();
+      if (!hasPasskeys()) say("This browser has no passkeys.");
     } catch (error) {
       say(inWords(error));
     }
-  };
+  }
   /** @param {import("./own.js").ListedPasskey} passkey */
   const card = (passkey) => h("li", { class: "card" },
     h("div", {}, h("strong", {}, shownText(passkey.name)),
@@ -77,8 +81,6 @@ export function passkeyList(own, key, now, confirm) {
       say(inWords(error));
     }
   };
-  if (hasPasskeys()) place.append(h("div", { class: "buttons" }, enrolButton(own, key, () => void load(), say)));
-  else say("This browser has no passkeys.");
   void load();
   return place;
 }

@@ -42,9 +42,16 @@ export function shownValue(value) {
   return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member))]));
 }
 
-/** A request's items: what it is done to first, then everything else that is signed. @param {Described} request @param {Words} words */
+/**
+ * A request's items, those that need a closer look first, so that none of them is among the ones that stand closed. Of each: what it is done to,
+ * then everything else that is signed.
+ * @param {Described} request
+ * @param {Words} words
+ */
 export function shownItems({ items }, words) {
-  return collapsed(items.map((item) => h("li", {}, shownItem(item, words.subjects ?? []))), "items");
+  const [hinted, plain] = [items.filter((item) => hintsIn(item) > 0), items.filter((item) => hintsIn(item) === 0)];
+  const shown = [...hinted, ...plain].map((item) => h("li", {}, shownItem(item, words.subjects ?? [])));
+  return collapsed(shown, "items", Math.max(OPEN_MAX, hinted.length));
 }
 
 /** @param {{[name: string]: Json}} item @param {string[]} subjects */
@@ -58,10 +65,10 @@ function shownItem(item, subjects) {
     h("dl", { class: "members" }, ...(isAlone ? [] : subjects).flatMap(named), ...rest.flatMap(named)));
 }
 
-/** @param {HTMLElement[]} entries @param {string} what they are */
-function collapsed(entries, what) {
-  const list = h("ul", { class: "items" }, ...entries.slice(0, OPEN_MAX));
-  const more = entries.slice(OPEN_MAX);
+/** @param {HTMLElement[]} entries @param {string} what they are @param {number} open how many stand open */
+function collapsed(entries, what, open = OPEN_MAX) {
+  const list = h("ul", { class: "items" }, ...entries.slice(0, open));
+  const more = entries.slice(open);
   if (more.length === 0) return list;
   return h("div", {},
     list,
@@ -72,11 +79,12 @@ function collapsed(entries, what) {
 
 /** How many texts of the requests have a hint: said at the top, since a list may be long. @param {Described[]} requests */
 export function countHinted(requests) {
-  /** @type {(value: Json) => number} */
-  const count = (value) => {
-    if (typeof value === "string") return hints(value).length > 0 ? 1 : 0;
-    if (typeof value !== "object" || value === null) return 0;
-    return Object.entries(value).reduce((sum, [name, member]) => sum + count(member) + (hints(name).length > 0 ? 1 : 0), 0);
-  };
-  return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + count(item), 0), 0);
+  return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + hintsIn(item), 0), 0);
+}
+
+/** @param {Json} value @returns {number} */
+function hintsIn(value) {
+  if (typeof value === "string") return hints(value).length > 0 ? 1 : 0;
+  if (typeof value !== "object" || value === null) return 0;
+  return Object.entries(value).reduce((sum, [name, member]) => sum + hintsIn(member) + (hints(name).length > 0 ? 1 : 0), 0);
 }

@@ -4,6 +4,7 @@
 /** @typedef {import("./index.js").Request} Request */
 /** @typedef {import("./index.js").Options} Options */
 /** @typedef {import("./index.js").SignerErrorCode} SignerErrorCode */
+/** @typedef {import("./index.js").Signer} SignerApi */
 
 const VERSION = 1;
 
@@ -46,6 +47,7 @@ export function connectSigner(origin, options) {
  * @property {ReturnType<typeof setTimeout>} timer
  */
 
+/** @implements {SignerApi} */
 class Signer {
   #origin;
   #provider;
@@ -109,10 +111,11 @@ class Signer {
   /** @param {Request} request */
   async sign(request) {
     const [result] = await this.signAll([request]);
+    if (result === undefined) throw new SignerError("provider", "the signer's answer is empty");
     return result;
   }
 
-  /** @param {Request[]} requests */
+  /** @param {readonly Request[]} requests */
   async signAll(requests) {
     return (await this.#ask("sign", requests)).map(({ jws }) => ({ jws }));
   }
@@ -122,12 +125,12 @@ class Signer {
     await this.depositAll([request]);
   }
 
-  /** @param {Request[]} requests */
+  /** @param {readonly Request[]} requests */
   async depositAll(requests) {
     await this.#ask("deposit", requests);
   }
 
-  /** @param {"sign" | "deposit"} type @param {Request[]} requests @returns {Promise<any[]>} */
+  /** @param {"sign" | "deposit"} type @param {readonly Request[]} requests @returns {Promise<any[]>} */
   async #ask(type, requests) {
     if (!this.isOpen) this.open();
     const id = (this.#lastId += 1);
