@@ -37,9 +37,13 @@ fn an_approval_pins_the_key_makes_the_instance_key_and_activates_both() {
     let desk = Desk::with_server(honest(offer));
     let said = desk.run_at_home(&["connect", "approve", &code.to_uppercase(), "--yes"]);
     said.expect(0, "");
-    for want in
-        [ALICE, &key(0).fingerprint(), "1 minute ago) from 192.0.2.7:50000 by \"Firefox on Linux\"", "is connected"]
-    {
+    for want in [
+        ALICE,
+        &key(0).fingerprint(),
+        &key(0).words().join(" "),
+        "1 minute ago) from 192.0.2.7:50000 by \"Firefox on Linux\"",
+        "is connected",
+    ] {
         assert!(said.out.contains(want), "{want:?} in {}", said.out);
     }
     assert!(!said.out.contains("of-the-server-s-making"), "the fingerprint is not the server's to say");

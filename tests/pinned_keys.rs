@@ -43,7 +43,7 @@ fn whoami(usernames: &[&str]) -> Value {
 fn listed(number: u8, state: &str, expires: i64) -> Value {
     json!({
         "username": ALICE, "kid": kid(number), "algorithm": "ES256", "protocol": 2, "state": state,
-        "fingerprint": key(0).fingerprint(), "name": format!("key {number}"), "created": now() - 86_400 * 3 - 60,
+        "fingerprint": key(0).fingerprint(), "words": key(0).words(), "name": format!("key {number}"), "created": now() - 86_400 * 3 - 60,
         "expires": expires, "lastUsed": now() - 7_200,
     })
 }
@@ -75,9 +75,11 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
     let [one, two, three, four] = [1, 2, 3, 4].map(kid);
-    assert_eq!(rows[0], ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED"]);
+    let head = ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED", "IN WORDS"];
+    assert_eq!(rows[0], head);
+    let words = key(0).words().join(" ");
     let row = |kid, name, age, expires, last_used, state, pinned| {
-        vec![kid, ALICE, name, "ES256 v2", age, expires, last_used, state, pinned]
+        vec![kid, ALICE, name, "ES256 v2", age, expires, last_used, state, pinned, words.as_str()]
     };
     assert_eq!(rows[1], row(&one, "key 1", "3 days", "in 10 days", "2 hours ago", "active", "yes"));
     assert_eq!(rows[2], row(&two, "key 2", "3 days", "in 10 days", "2 hours ago", "revoked", "no"));
@@ -114,7 +116,7 @@ fn add(content: &str, more: &[&str]) -> (Desk, Said) {
 fn a_key_is_added_from_a_file_on_both_sides() {
     let (desk, said) = add(JWKS[0], &[]);
     said.expect(0, "");
-    assert!(said.out.contains(&key(0).fingerprint()), "{said:?}");
+    assert!(said.out.contains(&key(0).fingerprint()) && said.out.contains(&key(0).words().join(" ")), "{said:?}");
     let asked = desk.asked("/keys/add");
     let pins = Pins::parse(&desk.pins()).unwrap();
     let record = pins.keys().next().unwrap();

@@ -37,6 +37,12 @@ const KEY_TEXT_MAX: usize = 4096;
 /// Most version 1 keys a user may have: without a key id each may have to be tried.
 pub const KEYS_V1_MAX: usize = 4;
 
+/// Words of a fingerprint: 66 bits, so that another key with the same words takes 2⁶⁶ tries.
+pub const FINGERPRINT_WORDS: usize = 6;
+
+/// Bits that a word of BIP 39's English list stands for.
+const WORD_BITS: usize = 11;
+
 /// What an Ed25519 public key is preceded by in SPKI (RFC 8410 section 4).
 const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
@@ -179,6 +185,19 @@ impl VerificationKey {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(&[&self.spki])))
+    }
+
+    /// The first 66 bits of that digest as words, which people compare more willingly. They confirm; what commits is the code of an approval.
+    #[must_use]
+    pub fn words(&self) -> [&'static str; FINGERPRINT_WORDS] {
+        let digest = sha256(&[&self.spki]);
+        let is_set = |bit: usize| digest.get(bit / 8).is_some_and(|byte| byte >> (7 - bit % 8) & 1 == 1);
+        std::array::from_fn(|nth| {
+            let bits = nth * WORD_BITS..(nth + 1) * WORD_BITS;
+            let at = bits.fold(0, |at, bit| at * 2 + usize::from(is_set(bit)));
+            // Of 2048 words, each 11 bits name one.
+            bip39::Language::English.word_list().get(at).copied().unwrap_or_default()
+        })
     }
 
     /// The key in the form that the signature check wants.
@@ -444,5 +463,20 @@ impl EnrolledKey {
             KeyState::Active if now >= self.expires => Err(KeyStanding::Expired),
             KeyState::Active => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_in_words_is_the_first_66_bits_of_the_digest() {
+        // RFC 7517, appendix A.1; the words were computed by other means from the digest and the published list.
+        let jwk = br#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
+        let key = VerificationKey::from_jwk(jwk, Algorithm::Es256).unwrap();
+        assert_eq!(key.fingerprint(), "SHA256:UblEzfpUTUwyc6pr81BiWn3VO7tqcXIydPU4sZogd2A");
+        assert_eq!(key.words(), ["faculty", "sketch", "cricket", "visa", "dynamic", "plastic"]);
     }
 }

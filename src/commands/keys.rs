@@ -10,7 +10,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, Username};
-use countersign_keys::keyring::{Algorithm, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey};
+use countersign_keys::keyring::{
+    Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey,
+};
 use countersign_keys::time::Timestamp;
 use serde::Serialize;
 
@@ -47,6 +49,7 @@ struct Row {
     algorithm: Algorithm,
     protocol: Protocol,
     fingerprint: String,
+    words: [String; FINGERPRINT_WORDS],
     created: Timestamp,
     expires: Timestamp,
     last_used: Option<Timestamp>,
@@ -106,8 +109,11 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     } else if rows.is_empty() {
         show("There are no keys.")?;
     } else {
-        let cells: Vec<[String; 9]> = rows.iter().map(|row| cells(row, now)).collect();
-        show_table(["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED"], &cells)?;
+        let cells: Vec<[String; 10]> = rows.iter().map(|row| cells(row, now)).collect();
+        show_table(
+            ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED", "IN WORDS"],
+            &cells,
+        )?;
     }
     unasked.map_or(Ok(()), Err)
 }
@@ -125,23 +131,39 @@ fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
 }
 
 fn row_of_listed(key: ListedKey, now: Timestamp) -> Row {
-    let ListedKey { username, kid, algorithm, protocol, state, fingerprint, name, created, expires, last_used } = key;
+    let ListedKey { username, kid, algorithm, protocol, state, fingerprint, words, name, created, expires, last_used } =
+        key;
     let state = match state {
         KeyState::Revoked => Standing::Revoked,
         KeyState::Active if expires <= now => Standing::Expired,
         KeyState::Active => Standing::Active,
     };
-    Row { username, kid, name, algorithm, protocol, fingerprint, created, expires, last_used, state, pinned: false }
+    Row {
+        username,
+        kid,
+        name,
+        algorithm,
+        protocol,
+        fingerprint,
+        words,
+        created,
+        expires,
+        last_used,
+        state,
+        pinned: false,
+    }
 }
 
 fn row_of_pinned(key: &KeyRecord, is_unasked: bool) -> Result<Row, CommandError> {
+    let verification_key = key.verification_key().map_err(CommandError::Key)?;
     Ok(Row {
         username: key.owner.clone(),
         kid: key.kid,
         name: key.name.clone(),
         algorithm: key.algorithm,
         protocol: key.protocol,
-        fingerprint: key.verification_key().map_err(CommandError::Key)?.fingerprint(),
+        fingerprint: verification_key.fingerprint(),
+        words: verification_key.words().map(str::to_owned),
         created: key.created,
         expires: key.expires,
         last_used: None,
@@ -150,7 +172,7 @@ fn row_of_pinned(key: &KeyRecord, is_unasked: bool) -> Result<Row, CommandError>
     })
 }
 
-fn cells(row: &Row, now: Timestamp) -> [String; 9] {
+fn cells(row: &Row, now: Timestamp) -> [String; 10] {
     let expires = match row.expires.since(now) {
         ..=0 => "over".to_owned(),
         seconds => format!("in {}", span(seconds)),
@@ -165,6 +187,7 @@ fn cells(row: &Row, now: Timestamp) -> [String; 9] {
         row.last_used.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now.since(at)))),
         row.state.in_words().to_owned(),
         if row.pinned { "yes" } else { "no" }.to_owned(),
+        plain(&row.words.join(" ")),
     ]
 }
 
@@ -190,9 +213,10 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     let lifetime = (now, now.plus(lifetime_s));
     let record = KeyRecord::new(owner.clone(), kid, &key, protocol, lifetime, short_name(&name));
     show(&format!(
-        "UCloud user   {}\nlocal account {}\nkey           {} ({} v{})\nexpires       {}",
+        "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({} v{})\nexpires       {}",
         plain(owner.as_str()),
         plain(account.name()),
+        key.words().join(" "),
         key.fingerprint(),
         key.algorithm().as_str(),
         u8::from(protocol),

@@ -106,9 +106,10 @@ impl CheckedOffer {
         };
         let ago = span(now.since(*offered));
         format!(
-            "UCloud user   {}\nlocal account {}\nkey           {} ({})\noffered       {} ({ago} ago) from {} by \"{}\"\nbegun         {begun}\nvalid until   {}",
+            "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({})\noffered       {} ({ago} ago) from {} by \"{}\"\nbegun         {begun}\nvalid until   {}",
             plain(username.as_str()),
             plain(account),
+            self.key.words().join(" "),
             self.key.fingerprint(),
             self.key.algorithm().as_str(),
             moment(*offered),

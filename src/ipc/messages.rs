@@ -5,7 +5,7 @@
 //! Refusals have a status code and a [`Refused`] body.
 
 use countersign_keys::identity::{KeyId, Uid, Username};
-use countersign_keys::keyring::{Algorithm, KeyState, Protocol};
+use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyState, Protocol};
 pub(crate) use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -283,6 +283,8 @@ pub(crate) struct ListedKey {
     pub(crate) state: KeyState,
     /// What OpenSSH would print of it.
     pub(crate) fingerprint: String,
+    /// The same in words, for people.
+    pub(crate) words: [String; FINGERPRINT_WORDS],
     /// What its owner calls it.
     pub(crate) name: String,
     /// When it was added.

@@ -32,7 +32,9 @@ use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevo
 async fn a_connection_begun_at_core() {
     let house = house("");
     let mut browser = house.begun_at_core("alice#1").await;
-    assert_eq!(browser.describe(&house).unwrap()["state"], "open");
+    let described = browser.describe(&house).unwrap();
+    assert_eq!((&described["state"], &described["now"]), (&json!("open"), &json!(NOW)));
+    assert_eq!(described["window"], json!({"lifetimeMax": 60, "futureSkew": 5}));
     let offered = browser.offer(&house).await.unwrap();
     let code = offered["code"].as_str().unwrap();
     assert_eq!(offered["command"], format!("countersign connect approve {code}"));
@@ -48,6 +50,13 @@ async fn a_connection_begun_at_core() {
     let hash = TicketHash::try_from(offer.ticket_hash.clone()).unwrap();
     assert_eq!(Code::of(&hash, &offer.username, &key).as_str(), code, "whoever approves can check the code");
     assert_eq!(offer.fingerprint, offered["fingerprint"]);
+    assert_eq!(json!(key.words()), offered["words"]);
+    let qr: Vec<&str> = offered["qr"].as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
+    assert!(qr.iter().all(|row| row.len() == qr.len() && row.bytes().all(|module| matches!(module, b'0' | b'1'))));
+    // The finder pattern of every QR code, in three of its corners.
+    for corner in [&qr[0][..7], &qr[0][qr.len() - 7..], &qr[qr.len() - 1][..7]] {
+        assert_eq!(corner, "1111111");
+    }
 
     let approved = house.approve(ALICE, "alice", code).await.unwrap();
     assert_eq!((approved.uid, approved.kid.to_string().as_str()), (ALICE, kid));

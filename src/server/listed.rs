@@ -105,6 +105,7 @@ fn listed(server: &Server, key: KeyRecord) -> Result<ListedKey, Refusal> {
         protocol: key.protocol,
         state: key.state,
         fingerprint: verification_key.fingerprint(),
+        words: verification_key.words().map(str::to_owned),
         name: key.name,
         created: key.created,
         expires: key.expires,

@@ -19,6 +19,7 @@ use countersign_keys::keyring::{EnrolledKey, KeyRecord, KeyRejection, Protocol, 
 use countersign_keys::request::INTENT_MAX;
 use countersign_keys::store::records::{self, Death, Offer, TicketState};
 use countersign_keys::time::Timestamp;
+use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -83,6 +84,7 @@ pub(super) fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> 
     let now = server.clock.now()?;
     let ticket = find(server, &message::<TicketOnly>(body)?.ticket, now)?;
     let status = status_of(server, &ticket)?;
+    let window = server.config.terms().window;
     Ok(json!({
         "provider": server.config.provider.id.as_str(),
         "username": ticket.username,
@@ -90,6 +92,8 @@ pub(super) fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> 
         "state": status.state,
         "expiresAt": ticket.until,
         "why": status.why,
+        "now": now,
+        "window": { "lifetimeMax": window.lifetime_max_s, "futureSkew": window.future_skew_s },
     }))
 }
 
@@ -131,10 +135,13 @@ pub(super) async fn offer(
         tracing::warn!(username = %ticket.username, %refusal, "an offered key was not taken");
     })?;
     tracing::info!(username = %ticket.username, %kid, fingerprint = key.fingerprint(), "key offered");
+    let command = format!("countersign connect approve {code}");
     Ok(json!({
         "code": code.as_str(),
-        "command": format!("countersign connect approve {code}"),
+        "command": command,
+        "qr": qr_modules(&command),
         "fingerprint": key.fingerprint(),
+        "words": key.words(),
         "kid": kid,
     }))
 }
@@ -229,6 +236,14 @@ fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket
         Ok(ticket) => server.records.ticket(&ticket.hash(), now).map_err(refusal),
         Err(_malformed) => Err(Refusal::not_found("no such connection has been begun, or it was long ago")),
     }
+}
+
+/// A QR code's rows of modules, `1` for dark; without the quiet zone, which is the page's to draw. No row if the text fits in no code.
+fn qr_modules(text: &str) -> Vec<String> {
+    let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::M) else { return Vec::new() };
+    let colours = code.to_colors();
+    let row = |modules: &[Color]| modules.iter().map(|module| module.select('1', '0')).collect();
+    colours.chunks(code.width()).map(row).collect()
 }
 
 fn key_refused(cause: &(dyn std::error::Error + 'static)) -> Refusal {

@@ -1,7 +1,7 @@
 //! The user's keys, as the server and the user's own file have them.
 
 use countersign_keys::identity::KeyId;
-use countersign_keys::keyring::{Algorithm, KeyState};
+use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyState};
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::time::Timestamp;
@@ -29,6 +29,7 @@ struct Shown {
     algorithm: Algorithm,
     state: KeyState,
     fingerprint: String,
+    words: [String; FINGERPRINT_WORDS],
     created: Timestamp,
     expires: Timestamp,
     last_used: Option<Timestamp>,
@@ -52,7 +53,17 @@ impl OwnKeys {
 }
 
 fn shown(key: ListedKey, pinned: &[KeyId]) -> Shown {
-    let ListedKey { username: _, kid, algorithm, protocol: _, state, fingerprint, name, created, expires, last_used } =
-        key;
-    Shown { kid, name, algorithm, state, fingerprint, created, expires, last_used, pinned: pinned.contains(&kid) }
+    let ListedKey { kid, algorithm, state, fingerprint, words, name, created, expires, last_used, .. } = key;
+    Shown {
+        kid,
+        name,
+        algorithm,
+        state,
+        fingerprint,
+        words,
+        created,
+        expires,
+        last_used,
+        pinned: pinned.contains(&kid),
+    }
 }
