@@ -21,16 +21,23 @@ pub(crate) enum Exit {
     Tampered,
 }
 
+impl Exit {
+    /// Its number.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::Unreachable => 4,
+            Self::Config => 5,
+            Self::Tampered => 6,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Refused => 3,
-            Exit::Unreachable => 4,
-            Exit::Config => 5,
-            Exit::Tampered => 6,
-        })
+        Self::from(exit.number())
     }
 }

@@ -18,7 +18,9 @@ pub(crate) fn server(config: &Path) -> ExitCode {
         return refused;
     }
     log::start();
-    finish("server", server::run(config), |failure| matches!(failure, ServerFailure::Config(_)))
+    finish("server", server::run(config), |failure| {
+        if matches!(failure, ServerFailure::Config(_)) { Exit::Config } else { Exit::Failure }
+    })
 }
 
 /// `countersign gateway`
@@ -34,15 +36,19 @@ pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>) -> ExitCode {
         return Exit::Usage.into();
     }
     let outcome = gateway::run(&GatewayArguments { config, listeners });
-    finish("gateway", outcome, |failure| matches!(failure, GatewayFailure::Config(_)))
+    finish(
+        "gateway",
+        outcome,
+        |failure| if matches!(failure, GatewayFailure::Config(_)) { Exit::Config } else { Exit::Failure },
+    )
 }
 
-fn finish<E: std::error::Error>(process: &str, outcome: Result<(), E>, is_config: impl Fn(&E) -> bool) -> ExitCode {
+fn finish<E: std::error::Error>(process: &str, outcome: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
     match outcome {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             tracing::error!("the {process} cannot run: {}", Chain(&failure));
-            if is_config(&failure) { Exit::Config.into() } else { Exit::Failure.into() }
+            exit(&failure).into()
         }
     }
 }
@@ -54,7 +60,15 @@ pub(crate) fn user(config: PathBuf, home: Option<PathBuf>, listen: Option<Socket
     }
     log::start();
     let outcome = user::run(&UserArguments { config, home, listen });
-    finish("instance", outcome, |failure| matches!(failure, UserFailure::Config(_)))
+    finish("instance", outcome, |failure| {
+        if matches!(failure, UserFailure::Config(_)) {
+            Exit::Config
+        } else if matches!(failure, UserFailure::Account(_)) {
+            Exit::Refused // the server reads this one: it launches no other for a while
+        } else {
+            Exit::Failure
+        }
+    })
 }
 
 /// The exit code for root; `None` for everybody else.

@@ -247,6 +247,30 @@ async fn v59_an_expired_account_is_told_so_before_anything_is_pinned() {
 
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
+async fn v59_an_account_that_expires_later_is_answered_clearly_and_has_no_instance() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let chage = |day: &str| {
+        let output = Command::new("chage").args(["-E", day, "alice"]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    chage("1970-01-02");
+    let made = Deed::create_folder("/home/made");
+    let answer = centre.perform(&alice, &made).await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (403, "ACCOUNT_REFUSED"), "{answer:?}");
+    assert!(answer.text("why").contains("the provider's staff can tell why"), "{answer:?}");
+    assert!(!alice.home.join("made").exists());
+    let log = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
+    assert!(log.contains("the account alice expired on 1970-01-02"), "{log}");
+    // Asked again, it is not launched again.
+    assert_eq!(centre.perform(&alice, &made).await.status, 403);
+    let again = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
+    assert_eq!(again.lines().count(), log.lines().count(), "{again}");
+    assert!(centre.pid(Part::Instance("alice")).is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
 async fn v59_an_account_outside_the_group_has_no_instance() {
     let centre = Centre::open().await;
     // Only sudo knows who is in the group: it can be connected, and nothing runs for it.

@@ -19,6 +19,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::directory::Instance;
 use super::forward;
 use super::head;
 use super::ingress::{Client, Ingress, Known};
@@ -163,7 +164,11 @@ impl Ingress {
     }
 
     pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
-        let address = self.directory.instance(username).await?.ok_or(Refusal::NoInstance)?;
+        let address = match self.directory.instance(username).await? {
+            Instance::Up(address) => address,
+            Instance::Down => return Err(Refusal::NoInstance),
+            Instance::Refused => return Err(Refusal::AccountRefused),
+        };
         match self.upstreams.connect(&address).await {
             Ok(connection) => Ok(connection),
             Err(UpstreamFailure::Absent) => {

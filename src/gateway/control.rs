@@ -126,6 +126,7 @@ async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::R
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+    use super::super::directory::Instance;
     use super::*;
     use countersign_keys::identity::Username;
 
@@ -148,11 +149,11 @@ mod tests {
         let said = concat!(
             r#"{"say":"notice","notice":1,"ended":{"ended":"user","username":"bob"}}"#,
             "\n",
-            r#"{"say":"answer","id":1,"answer":{"answer":"instance","instance":null}}"#,
+            r#"{"say":"answer","id":1,"answer":{"answer":"instance","instance":"down"}}"#,
             "\n"
         );
         server.write_all(said.as_bytes()).await.unwrap();
-        assert!(asking.await.unwrap().is_none());
+        assert!(matches!(asking.await.unwrap(), Instance::Down));
         line.clear();
         server.read_line(&mut line).await.unwrap();
         assert_eq!(line, "{\"say\":\"noted\",\"notice\":1}\n");

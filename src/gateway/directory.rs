@@ -15,7 +15,7 @@ use lru::LruCache;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::ipc::control::{Answer, Ended, FromGateway, InstanceAddress, Question};
+use crate::ipc::control::{Answer, Ended, FromGateway, InstanceAddress, Question, Whereabouts};
 
 /// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each, nothing else.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -79,8 +79,19 @@ enum Sought {
 enum Found {
     Key(Option<Arc<EnrolledKey>>),
     KeysV1(Arc<[Arc<EnrolledKey>]>),
-    Instance(Option<Arc<InstanceAddress>>),
+    Instance(Instance),
     Failed,
+}
+
+/// A user's instance.
+#[derive(Clone, Debug)]
+pub(super) enum Instance {
+    /// It is ready.
+    Up(Arc<InstanceAddress>),
+    /// None is up.
+    Down,
+    /// The user's account can have none.
+    Refused,
 }
 
 struct Open {
@@ -165,10 +176,10 @@ impl Directory {
         }
     }
 
-    /// Where the user's instance listens, if one is up.
-    pub(super) async fn instance(&self, username: &Username) -> Result<Option<Arc<InstanceAddress>>, DirectoryFailure> {
+    /// Where the user's instance is.
+    pub(super) async fn instance(&self, username: &Username) -> Result<Instance, DirectoryFailure> {
         if let Some(instance) = self.memory().instances.get(username) {
-            return Ok(Some(Arc::clone(instance)));
+            return Ok(Instance::Up(Arc::clone(instance)));
         }
         match self.ask(Sought::Instance(username.clone())).await? {
             Found::Instance(instance) => Ok(instance),
@@ -306,7 +317,7 @@ impl Memory {
             (Sought::KeysV1(username), Found::KeysV1(keys)) if !keys.is_empty() => {
                 self.keys_v1.put(username, Arc::clone(keys));
             }
-            (Sought::Instance(username) | Sought::Launch(username), Found::Instance(Some(instance))) => {
+            (Sought::Instance(username) | Sought::Launch(username), Found::Instance(Instance::Up(instance))) => {
                 self.instances.put(username, Arc::clone(instance));
             }
             // No instance is not remembered: Core asks again within half a second, and one may be up then.
@@ -363,9 +374,11 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
                 Some(_) | None => Found::Failed,
             }
         }
-        (Sought::Instance(_) | Sought::Launch(_), Answer::Instance { instance }) => {
-            Found::Instance(instance.map(Arc::new))
-        }
+        (Sought::Instance(_) | Sought::Launch(_), Answer::Instance { instance }) => Found::Instance(match instance {
+            Whereabouts::Up(address) => Instance::Up(Arc::new(address)),
+            Whereabouts::Down => Instance::Down,
+            Whereabouts::Refused => Instance::Refused,
+        }),
         (Sought::Key(_) | Sought::KeysV1(_), Answer::Instance { .. })
         | (Sought::Instance(_) | Sought::Launch(_), Answer::Keys { .. })
         | (_, Answer::Failed) => Found::Failed,
@@ -406,7 +419,7 @@ mod tests {
 
     fn instance() -> Answer {
         let socket = SocketAddress::Unix("/run/x.sock".into());
-        Answer::Instance { instance: Some(InstanceAddress { uid: None, socket }) }
+        Answer::Instance { instance: Whereabouts::Up(InstanceAddress { uid: None, socket }) }
     }
 
     struct Line {
@@ -497,8 +510,8 @@ mod tests {
             let lookup = tokio::spawn(async move { directory.instance(&user("a")).await });
             let id = line.next_id().await;
             line.directory.hear(id, instance());
-            assert!(lookup.await.unwrap().unwrap().is_some());
-            assert!(line.directory.instance(&user("a")).await.unwrap().is_some());
+            assert!(matches!(lookup.await.unwrap().unwrap(), Instance::Up(_)));
+            assert!(matches!(line.directory.instance(&user("a")).await.unwrap(), Instance::Up(_)));
             line.directory.forget(&end);
         }
     }

@@ -142,6 +142,7 @@ impl Ingress {
             | Refusal::Deposit(_)
             | Refusal::CrossOrigin(_)
             | Refusal::ContentType(_)
+            | Refusal::AccountRefused
             | Refusal::TooMany => Verdict::Refuse,
         };
         let reason = refusal.to_string();

@@ -44,6 +44,9 @@ pub(super) enum Refusal {
     /// It was permitted, but the user has no instance. Its intent is not used up.
     #[error("permitted, but no instance of the user is up")]
     NoInstance,
+    /// It was permitted, but the user's account can have no instance. Its intent is not used up.
+    #[error("permitted, but the user's account can have no instance")]
+    AccountRefused,
     /// We broke.
     #[error("failure: {0}")]
     Failure(#[from] Failure),

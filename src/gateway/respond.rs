@@ -93,6 +93,7 @@ impl Word {
                 Self::own(Told::Malformed, "the content type is not the one that is taken here").and_close()
             }
             Refusal::NoInstance => Self::row(Told::NoInstance),
+            Refusal::AccountRefused => Self::row(Told::AccountRefused),
             Refusal::Failure(failure) => Self::of_failure(failure),
         }
     }
@@ -298,6 +299,7 @@ mod tests {
         check(DepositRejection::Spent, 482, "INTENT_REPLAYED");
         check(Refusal::TooMany, 429, "TOO_MANY");
         check(Refusal::NoInstance, 449, "NO_INSTANCE");
+        check(Refusal::AccountRefused, 403, "ACCOUNT_REFUSED");
         check(UpstreamFailure::Absent, 503, "UNAVAILABLE");
         check(UpstreamFailure::Slow, 502, "UNAVAILABLE");
     }

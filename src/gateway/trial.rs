@@ -46,7 +46,7 @@ use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress};
+use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts};
 use crate::journal::Journal;
 
 /// What the upstream answers.
@@ -230,7 +230,8 @@ async fn answer(
             Question::Instance { .. } | Question::Launch { .. } => {
                 let socket = SocketAddress::Unix(socket.clone());
                 let instance = InstanceAddress { uid: None, socket };
-                line::Answer::Instance { instance: up.load(Ordering::SeqCst).then_some(instance) }
+                let is_up = up.load(Ordering::SeqCst);
+                line::Answer::Instance { instance: if is_up { Whereabouts::Up(instance) } else { Whereabouts::Down } }
             }
         };
         known.hear(id, answer);

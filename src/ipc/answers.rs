@@ -28,7 +28,7 @@ pub(crate) enum Told {
     Forbidden,
     /// There, and another user's.
     NotYours,
-    /// The account can have no instance and no keys.
+    /// The account can have no keys, or no instance.
     AccountRefused,
     /// The UCloud user is another account's.
     OfAnotherAccount,
@@ -85,7 +85,9 @@ impl Told {
             Self::Unauthorised => (401, "UNAUTHORIZED", "a valid token of UCloud is needed"),
             Self::Forbidden => (403, "FORBIDDEN", "this is not for you"),
             Self::NotYours => (403, "NOT_YOURS", "that is not yours"),
-            Self::AccountRefused => (403, "ACCOUNT_REFUSED", "this account cannot be connected"),
+            Self::AccountRefused => {
+                (403, "ACCOUNT_REFUSED", "this account cannot be used here: the provider's staff can tell why")
+            }
             Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
             Self::Conflict => (409, "CONFLICT", "not as things stand"),

@@ -93,13 +93,25 @@ pub(crate) enum Answer {
         /// In any state: the gateway judges state and expiry itself.
         keys: Vec<KeyRecord>,
     },
-    /// Where the user's instance listens, if one is up and ready.
+    /// The user's instance.
     Instance {
-        /// `None`: no instance is up.
-        instance: Option<InstanceAddress>,
+        /// Where it is.
+        instance: Whereabouts,
     },
     /// The server could not find out.
     Failed,
+}
+
+/// Where an instance is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Whereabouts {
+    /// It is ready, and listens here.
+    Up(InstanceAddress),
+    /// None is up.
+    Down,
+    /// The user's account can have none: nothing comes of asking for one.
+    Refused,
 }
 
 /// Where an instance listens.

@@ -25,7 +25,7 @@ use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house,
 use super::oracle::StoreOracle;
 use super::{approval, integration, listed, page};
 use crate::audit::DecisionLog;
-use crate::ipc::control::{Answer, Ended, Question};
+use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
 use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn the_gateway_is_answered_from_the_store() {
     let last = house.server.records.last_use(&user("alice#1"), &kid).unwrap();
     assert_eq!(last, Some(Timestamp::from_seconds(NOW)));
     let instance = oracle.answer(&Question::Instance { username: user("alice#1") });
-    assert!(matches!(instance, Answer::Instance { instance: None }));
+    assert!(matches!(instance, Answer::Instance { instance: Whereabouts::Down }));
 }
 
 #[tokio::test]

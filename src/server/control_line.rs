@@ -195,7 +195,7 @@ mod tests {
 
     use super::super::notices::notices;
     use super::*;
-    use crate::ipc::control::Ended;
+    use crate::ipc::control::{Ended, Whereabouts};
     use countersign_keys::identity::KeyId;
     use std::sync::Arc;
     use tokio::net::UnixStream;
@@ -219,7 +219,7 @@ mod tests {
     impl Oracle for Launching {
         fn answer(&self, question: &Question) -> Answer {
             match question {
-                Question::Instance { .. } => Answer::Instance { instance: None },
+                Question::Instance { .. } => Answer::Instance { instance: Whereabouts::Down },
                 Question::Key { .. } | Question::KeysV1 { .. } | Question::Launch { .. } => Answer::Failed,
             }
         }
@@ -312,7 +312,7 @@ mod tests {
         over.add_permits(1);
         let answered = read_line(&mut theirs).await;
         assert!(
-            matches!(answered, FromServer::Answer { answer: Answer::Instance { instance: None }, .. }),
+            matches!(answered, FromServer::Answer { answer: Answer::Instance { instance: Whereabouts::Down }, .. }),
             "{answered:?}"
         );
         gateway_says(&mut theirs, &launch(100)).await;

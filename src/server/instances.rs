@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::launch::{LaunchFailure, Launched, Launcher};
 use crate::accounts::Account;
-use crate::ipc::control::{InstanceAddress, SocketAddress};
+use crate::exit::Exit;
+use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
 
 /// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the request anyhow.
 pub(super) const READY_MAX: Duration = Duration::from_secs(2);
@@ -25,6 +26,10 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// The wait after a second failure in a row, doubled for each further one, and the longest. After a first failure the next
 /// `init` launches again at once.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// For how long it is believed that an account can have no instance. Long enough that a user who tries again gets the answer and not
+/// another launch, short enough that nobody waits for long once the staff have put it right.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// An instance that lived this long did not fail to start.
 const LASTED: Duration = Duration::from_secs(10);
@@ -43,6 +48,9 @@ struct Slots {
     by_uid: HashMap<Uid, Slot>,
     /// Instances that failed of late; an entry goes when an instance of that uid has lasted.
     failures: HashMap<Uid, Failures>,
+    /// Accounts that can have no instance, as the server or the instance itself found, and until when that is believed. An entry goes when
+    /// its time has passed and another comes.
+    refused: HashMap<Uid, Instant>,
 }
 
 #[derive(Debug)]
@@ -84,6 +92,9 @@ pub(super) enum NoInstance {
     /// It is not ready yet.
     #[error("the instance of uid {0} is not ready yet")]
     Slow(Uid),
+    /// The account can have none.
+    #[error("the account with uid {0} can have no instance: see its log")]
+    Refused(Uid),
     /// It failed a moment ago.
     #[error("the instance of uid {0} has failed repeatedly: see its log")]
     Failing(Uid),
@@ -96,11 +107,21 @@ impl Instances {
         (Arc::new(Self { launcher, slots: Mutex::default(), gone }), receiver)
     }
 
-    /// Where the instance of a uid listens, if it is ready.
-    pub(super) fn address(&self, uid: Uid) -> Option<InstanceAddress> {
+    /// Where the instance of a uid is.
+    pub(super) fn whereabouts(&self, uid: Uid, now: Instant) -> Whereabouts {
         let slots = self.lock();
-        let slot = slots.by_uid.get(&uid)?;
-        (*slot.phase.borrow() == Phase::Ready).then(|| slot.address.clone())
+        match slots.by_uid.get(&uid) {
+            Some(slot) if *slot.phase.borrow() == Phase::Ready => Whereabouts::Up(slot.address.clone()),
+            None if slots.is_refused(uid, now) => Whereabouts::Refused,
+            Some(_) | None => Whereabouts::Down,
+        }
+    }
+
+    /// The account can have no instance: for a while none is launched for it.
+    pub(super) fn refuse(&self, uid: Uid, now: Instant) {
+        let mut slots = self.lock();
+        slots.refused.retain(|_, until| now < *until);
+        slots.refused.insert(uid, now + REFUSED_FOR);
     }
 
     /// Sees to it that the account's instance runs, and waits until it is ready. Any number may ask at once.
@@ -119,6 +140,7 @@ impl Instances {
         let settled = phase.wait_for(|phase| matches!(phase, Phase::Ready | Phase::Gone));
         match tokio::time::timeout(time_max, settled).await {
             Ok(Ok(phase)) if *phase == Phase::Ready => Ok(()),
+            Ok(Ok(_) | Err(_)) if self.lock().is_refused(uid, now) => Err(NoInstance::Refused(uid)),
             Ok(Ok(_) | Err(_)) => Err(NoInstance::Died(uid)),
             Err(_elapsed) => Err(NoInstance::Slow(uid)),
         }
@@ -129,6 +151,9 @@ impl Instances {
         let mut slots = self.lock();
         if let Some(slot) = slots.by_uid.get(&uid) {
             return Ok(slot.phase.subscribe());
+        }
+        if slots.is_refused(uid, now) {
+            return Err(NoInstance::Refused(uid));
         }
         if slots.failures.get(&uid).is_some_and(|failures| now < failures.not_before) {
             return Err(NoInstance::Failing(uid));
@@ -144,6 +169,10 @@ impl Instances {
         tokio::spawn(async move {
             let outcome = child.wait().await;
             let is_clean = outcome.as_ref().is_ok_and(std::process::ExitStatus::success);
+            // Its own word that its account can have none; sudo, which it took the place of, says 1 for whatever it refuses.
+            if outcome.as_ref().is_ok_and(|status| status.code() == Some(Exit::Refused.number().into())) {
+                instances.refuse(uid, Instant::now());
+            }
             match outcome {
                 Ok(status) if is_clean => tracing::info!(%uid, number, %status, "instance ended"),
                 Ok(status) => tracing::warn!(%uid, number, %status, "instance failed: see its log"),
@@ -239,6 +268,12 @@ impl Instances {
     }
 }
 
+impl Slots {
+    fn is_refused(&self, uid: Uid, now: Instant) -> bool {
+        self.refused.get(&uid).is_some_and(|until| now < *until)
+    }
+}
+
 fn remove_socket(socket: &SocketAddress) {
     match socket {
         SocketAddress::Unix(path) => {
@@ -281,14 +316,14 @@ mod tests {
         while instances.watch(UID).is_none() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(instances.address(UID), None, "launched is not ready");
+        assert_eq!(instances.whereabouts(UID, Instant::now()), Whereabouts::Down, "launched is not ready");
         assert!(!instances.ready(Uid(1101)), "nobody else's word counts");
         assert!(instances.ready(UID));
         assert!(instances.ready(UID));
         for one in asked {
             one.await.unwrap().unwrap();
         }
-        assert!(instances.address(UID).is_some());
+        assert!(matches!(instances.whereabouts(UID, Instant::now()), Whereabouts::Up(_)));
         assert_eq!(instances.lock().launched, 1);
     }
 
@@ -325,6 +360,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn v59_one_that_says_that_its_account_can_have_none_is_believed_for_a_while() {
+        let directory = tempfile::tempdir().unwrap();
+        let (instances, mut gone) = instances("exit 3", &directory);
+        let now = Instant::now();
+        assert!(matches!(instances.ensure(&account(), now).await, Err(NoInstance::Refused(UID))));
+        gone.recv().await.unwrap();
+        assert_eq!(instances.whereabouts(UID, now), Whereabouts::Refused);
+        assert_eq!(instances.whereabouts(Uid(1101), now), Whereabouts::Down, "nobody else is concerned");
+        assert!(matches!(instances.ensure(&account(), now).await, Err(NoInstance::Refused(UID))));
+        assert_eq!(instances.lock().launched, 1);
+        let later = now + REFUSED_FOR * 2;
+        assert_eq!(instances.whereabouts(UID, later), Whereabouts::Down);
+        assert!(instances.ensure(&account(), later).await.is_err());
+        assert_eq!(instances.lock().launched, 2, "it may have been put right");
+    }
+
+    #[tokio::test]
     async fn one_that_is_slow_or_stopping_is_not_ready() {
         let directory = tempfile::tempdir().unwrap();
         let (instances, mut gone) = instances("exec sleep 5", &directory);
@@ -336,6 +388,6 @@ mod tests {
         assert_eq!(gone.recv().await, Some(UID));
         assert_eq!(*phase.borrow_and_update(), Phase::Stopping);
         assert!(!instances.ready(UID), "told to stop is told to stop");
-        assert_eq!(instances.address(UID), None);
+        assert_eq!(instances.whereabouts(UID, Instant::now()), Whereabouts::Down);
     }
 }

@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, apart, message};
 use super::approval::not_changed;
+use super::instances::NoInstance;
 use super::products::retrieve_products;
 use super::record::Deed;
 use super::tickets::{begin, page_url};
 use super::{Server, log_failure};
+use crate::accounts::AccountRejection;
 use crate::config::{Launch, MappingStart};
+use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 
 /// What Core sends with every call about a user. It may add members: they decide nothing.
@@ -77,14 +80,21 @@ pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: User
     }
     let uid_min = server.config.instances.uid_min;
     let accounts = server.accounts.clone();
-    let account = apart(move || {
-        accounts.check(connection.uid, Some(&connection.account), uid_min).map_err(|rejection| {
-            log_failure("an instance is refused", &rejection);
-            Refusal::bad_request("this user's account cannot be used: the provider's staff can tell why")
-        })
+    let checked = apart(move || Ok(accounts.check(connection.uid, Some(&connection.account), uid_min))).await?;
+    let account = checked.map_err(|rejection| {
+        if matches!(rejection, AccountRejection::Database(_)) {
+            return Refusal::failure(&rejection);
+        }
+        log_failure("an instance is refused", &rejection);
+        server.instances.refuse(connection.uid, Instant::now());
+        Refusal::new(Told::AccountRefused, Told::AccountRefused.why())
+    })?;
+    server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| match no_instance {
+        NoInstance::Refused(_) => Refusal::new(Told::AccountRefused, Told::AccountRefused.why()),
+        NoInstance::Launch(_) | NoInstance::Died(_) | NoInstance::Slow(_) | NoInstance::Failing(_) => {
+            Refusal::failure(&no_instance)
+        }
     })
-    .await?;
-    server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| Refusal::failure(&no_instance))
 }
 
 /// Ends the connection, as Core says that the user wants. For a user who is not connected there is nothing to end.

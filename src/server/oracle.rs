@@ -5,6 +5,7 @@
 //! process, as `init` does, and nothing else.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::store::StoreFailure;
@@ -15,7 +16,7 @@ use super::control_line::Oracle;
 use super::integration;
 use super::record::Deed;
 use crate::config::Launch;
-use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress};
+use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, Whereabouts};
 
 /// How exactly the last use of a key is remembered, in seconds: it is for people who ask which key is still needed.
 const USE_GRAIN_S: i64 = 3600;
@@ -86,17 +87,18 @@ impl Oracle for StoreOracle {
 }
 
 impl Server {
-    /// Where a user's instance listens: the configured one, or the ready one of the uid that the user is mapped to at
-    /// this moment (P7).
-    pub(super) fn instance_of(&self, username: &Username) -> Result<Option<InstanceAddress>, StoreFailure> {
+    /// Where a user's instance is: the configured one, or the ready one of the uid that the user is mapped to at this moment (P7).
+    pub(super) fn instance_of(&self, username: &Username) -> Result<Whereabouts, StoreFailure> {
         match &self.config.instances.launch {
             Launch::Static(instances) => {
                 let instance = instances.iter().find(|instance| instance.username == *username);
-                Ok(instance.map(|instance| InstanceAddress { uid: None, socket: SocketAddress::Tcp(instance.address) }))
+                Ok(instance.map_or(Whereabouts::Down, |instance| {
+                    Whereabouts::Up(InstanceAddress { uid: None, socket: SocketAddress::Tcp(instance.address) })
+                }))
             }
             Launch::Sudo => {
                 let connection = self.records.user(username)?.and_then(|user| user.connection);
-                Ok(connection.and_then(|connection| self.instances.address(connection.uid)))
+                Ok(connection.map_or(Whereabouts::Down, |found| self.instances.whereabouts(found.uid, Instant::now())))
             }
         }
     }
