@@ -9,6 +9,7 @@ import { makeKeyPair } from "../../web/js/enrolment.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { Signer } from "../../web/js/signing.js";
 import { readTable } from "../../web/js/table.js";
+import { Declined } from "../../web/js/webauthn.js";
 
 const bound = (...names) => names.map((name) => ({ name, kind: "plain" }));
 const TABLE = readTable([
@@ -29,7 +30,7 @@ const key = {
 
 /** A signer, what it asked and did, and a way to send it messages. */
 function bench(change = {}) {
-  const seen = { asked: [], deposited: [], posted: [], strangers: [], signed: [] };
+  const seen = { asked: [], deposited: [], posted: [], strangers: [], signed: [], failed: [] };
   const ground = {
     page,
     clock: new Clock(() => 1_800_000_000_000),
@@ -42,6 +43,7 @@ function bench(change = {}) {
     ask: async (question) => (seen.asked.push(question), true),
     usePasskey: async () => ({ id: "credential" }),
     signed: (...what) => seen.signed.push(what),
+    failed: (error) => seen.failed.push(error),
     stranger: (origin) => seen.strangers.push(origin),
     ...change,
   };
@@ -240,11 +242,21 @@ test("a passkey's word goes with the very intent", async () => {
   assert.deepEqual(seen.posted, [["intents/assertion", { intent: jws, credential: { id: "credential" } }]]);
 });
 
+test("a passkey that is not used is a no", async () => {
+  const { seen, ask } = bench({
+    usePasskey: async () => { throw new Declined("closed"); },
+    provider: { table: async () => TABLE, deposit: async () => ({ stepUp: { publicKey: {} } }), post: async () => assert.fail("nothing to post") },
+  });
+  assert.equal(last(await ask([trash])).code, "refused");
+  assert.equal(seen.signed.length, 0);
+});
+
 test("a provider that refuses or is gone is said to be that", async () => {
   for (const error of [new Refused(482, "INTENT_INVALID", "no"), new Unreachable("gone"), new TypeError("bug")]) {
-    const { ask } = bench({ provider: { table: async () => TABLE, deposit: async () => { throw error; }, post: async () => ({}) } });
+    const { seen, ask } = bench({ provider: { table: async () => TABLE, deposit: async () => { throw error; }, post: async () => ({}) } });
     const answer = last(await ask([browse], { type: "deposit" }));
     assert.deepEqual([answer.type, answer.code], ["error", "provider"]);
+    assert.deepEqual(seen.failed, [error], "and whoever looks at the window sees it");
   }
 });
 

@@ -3,6 +3,7 @@
 
 import { fill, h } from "./dom.js";
 import { countHinted, shownItems, shownText } from "./shown.js";
+import { Declined } from "./webauthn.js";
 import { sentence, wordsFor } from "./words.js";
 
 /** @typedef {import("./signing.js").Question} Question */
@@ -101,4 +102,36 @@ function whenSeen(button) {
     removeEventListener("blur", look);
     document.removeEventListener("visibilitychange", look);
   };
+}
+
+/**
+ * Says that the browser asks for a passkey, and whether to try again if it was not used. A new click, which some browsers want before they ask.
+ * @param {HTMLElement} place
+ * @param {() => Promise<object>} use
+ * @returns {Promise<object>} the credential
+ * @throws {Declined} if the person gives up
+ */
+export async function askForPasskey(place, use) {
+  const heading = h("h2", { id: "question", tabindex: -1 }, "Confirm with your passkey");
+  const say = (/** @type {(Node | string)[]} */ ...what) => fill(place, h("section", { class: "question", "aria-labelledby": "question" }, heading, ...what));
+  try {
+    for (;;) {
+      say(h("p", {}, "This centre wants your passkey for this as well. Your browser is asking for it."));
+      try {
+        return await use();
+      } catch (error) {
+        if (!(error instanceof Declined)) throw error;
+        const again = await new Promise((/** @type {(again: boolean) => void} */ resolve) => {
+          say(h("p", {}, "The passkey was not used."),
+            h("div", { class: "buttons" },
+              h("button", { class: "quiet", onclick: () => resolve(false) }, "Refuse"),
+              h("button", { onclick: () => resolve(true) }, "Try again")));
+          heading.focus();
+        });
+        if (!again) throw error;
+      }
+    }
+  } finally {
+    fill(place);
+  }
 }

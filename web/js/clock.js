@@ -25,13 +25,13 @@ export class Clock {
   }
 
   /**
-   * Learns from an answer that says the provider's time, in whole seconds.
+   * Learns from an answer that says the provider's time, in whole seconds, as soon as it is there: an answer may have been waited for, and says
+   * when it was sent.
    * @param {number} theirs
-   * @param {number} asked when, by `local()`
    */
-  learn(theirs, asked) {
+  learn(theirs) {
     if (!Number.isFinite(theirs)) return;
-    const ahead = theirs + 0.5 - (asked + this.local()) / 2;
+    const ahead = theirs + 0.5 - this.local();
     this.ahead = Math.abs(ahead) > UNCERTAIN_S ? ahead : 0;
   }
 }

@@ -3,25 +3,12 @@
 import { h } from "./dom.js";
 import { keyName } from "./keyname.js";
 import { exactly, fromNow } from "./moments.js";
-import { Refused, Unreachable } from "./provider.js";
+import { inWords } from "./problems.js";
 import { shownText } from "./shown.js";
-import { Declined, hasPasskeys } from "./webauthn.js";
+import { hasPasskeys } from "./webauthn.js";
 
 /** @typedef {import("./own.js").Own} Own */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
-
-/** What went wrong, in a sentence for whoever sits there. @param {unknown} error */
-export function inWords(error) {
-  if (error instanceof Declined) return "No passkey was used: the browser's question was closed, or took too long. You can try again.";
-  if (error instanceof Unreachable) return "The provider does not answer. Try again in a moment.";
-  if (error instanceof Refused && error.code === "INTENT_INVALID") return "The provider does not accept this browser's key: it may have been removed or have expired.";
-  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider finds this signature too old or too new: is this computer's clock right?";
-  if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
-  if (error instanceof Refused && error.status >= 500) return "The provider cannot do it at the moment. Try again in a moment.";
-  if (error instanceof Refused) return `The provider refused: ${error.message}.`;
-  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device has a passkey for you here already.";
-  return "This browser could not do it.";
-}
 
 /** The button that enrols one. @param {Own} own @param {KeyRecord} key @param {() => void} done @param {(text: string) => void} say */
 export function enrolButton(own, key, done, say) {

@@ -1,4 +1,7 @@
-// Every way in which a connection does not come about, in plain words: what happened, and what to do.
+// Every way in which something does not come about, in plain words: what happened, and what to do.
+
+import { Refused, Unreachable } from "./provider.js";
+import { Declined } from "./webauthn.js";
 
 /** @typedef {import("./connection.js").ProblemKind} ProblemKind */
 
@@ -75,4 +78,19 @@ const TOLD = {
 /** @param {ProblemKind} kind */
 export function toldOf(kind) {
   return TOLD[kind];
+}
+
+/** What went wrong, in a sentence for whoever sits there. @param {unknown} error */
+export function inWords(error) {
+  if (error instanceof Declined) return "No passkey was used: the browser's question was closed, or took too long. You can try again.";
+  if (error instanceof Unreachable) return "The provider does not answer. Try again in a moment.";
+  if (error instanceof Refused && error.code === "INTENT_INVALID") {
+    return "The provider does not accept this browser's key: it may have been removed or have expired.";
+  }
+  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider finds this signature too old or too new: is this computer's clock right?";
+  if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
+  if (error instanceof Refused && error.status >= 500) return "The provider cannot do it at the moment. Try again in a moment.";
+  if (error instanceof Refused) return `The provider refused: ${error.message}.`;
+  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device has a passkey for you here already.";
+  return "This browser could not do it.";
 }

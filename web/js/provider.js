@@ -61,7 +61,6 @@ export class Provider {
 
   /** @param {string} path @param {RequestInit} request */
   async #send(path, request) {
-    const asked = this.#clock.local();
     /** @type {Response} */
     let response;
     /** @type {any} */
@@ -70,7 +69,7 @@ export class Provider {
       response = await fetch(`${this.#page.base}/${path}`, {
         ...request, credentials: "omit", redirect: "error", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(PATIENCE_MS),
       });
-      this.#clock.learn(Date.parse(response.headers.get("date") ?? "") / 1000, asked);
+      this.#clock.learn(Date.parse(response.headers.get("date") ?? "") / 1000);
       content = await response.json();
     } catch (error) {
       throw new Unreachable("no answer from the provider", { cause: error });

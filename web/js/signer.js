@@ -1,17 +1,18 @@
 // The signer's window: opened by UCloud's page, which says what is to be signed. It answers two origins, UCloud's and its own, each by name.
 
-import { ask } from "./approval.js";
+import { ask, askForPasskey } from "./approval.js";
 import { Clock } from "./clock.js";
 import { byId, fill, h } from "./dom.js";
 import { VERSION } from "./messages.js";
 import { SOON_S, fromNow } from "./moments.js";
 import { readPage } from "./page.js";
-import { Provider } from "./provider.js";
+import { inWords } from "./problems.js";
+import { Provider, Refused } from "./provider.js";
 import { borrow } from "./session.js";
 import { shownText } from "./shown.js";
 import { Signer } from "./signing.js";
-import { openStorage } from "./storage.js";
-import { usePasskey } from "./webauthn.js";
+import { onKeysChanged, openStorage } from "./storage.js";
+import { Declined, usePasskey } from "./webauthn.js";
 import { sentence, wordsFor } from "./words.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
@@ -32,7 +33,7 @@ const storage = await openStorage().catch(() => null);
 let lent = [];
 /** Keys of this browser, read again whenever something may have changed. @type {Promise<KeyRecord[]> | null} */
 let kept = null;
-addEventListener("focus", () => (kept = null));
+onKeysChanged(() => (kept = null));
 
 async function keys() {
   kept ??= storage === null ? Promise.resolve([]) : storage.keys();
@@ -45,28 +46,44 @@ async function keys() {
   return [...own, ...lent];
 }
 
-const signer = new Signer({
-  page, clock, provider, keys,
-  ask: async (question) => {
-    byId("idle").hidden = true;
-    const answer = await ask(byId("approval"), question);
+/** Shows something in place of what the window shows when nothing is asked. @template T @param {() => Promise<T>} work */
+async function inFront(work) {
+  byId("idle").hidden = true;
+  try {
+    return await work();
+  } finally {
     byId("idle").hidden = false;
-    return answer;
-  },
-  usePasskey: async (options) => {
-    fill(byId("approval"), h("section", { class: "question" }, h("h2", {}, "Confirm with your passkey"),
-      h("p", {}, "This centre wants your passkey as well. Your browser is asking for it.")));
-    try {
-      return await usePasskey(options);
-    } finally {
-      fill(byId("approval"));
-    }
-  },
-  signed,
-  stranger: (origin) => {
-    fill(byId("stranger"), h("p", { class: "notice warning" }, "A page at ", shownText(origin), " wanted to use this window. It got no answer."));
-  },
+  }
+}
+
+const signer = new Signer({
+  page, clock, provider, keys, signed, failed, stranger,
+  ask: (question) => inFront(() => ask(byId("approval"), question)),
+  usePasskey: (options) => inFront(() => askForPasskey(byId("approval"), () => usePasskey(options))),
 });
+
+/** @param {string} origin */
+function stranger(origin) {
+  notice("stranger", "A page at ", shownText(origin), " wanted to use this window. It got no answer.");
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  if (error instanceof Declined) return;
+  const link = (/** @type {string} */ to, /** @type {string} */ text) => h("a", { href: to, target: "_blank", rel: "noopener" }, text);
+  if (error instanceof Refused && error.code === "INTENT_STEP_UP") {
+    notice("failure", "This centre wants a passkey for that, and has none of yours. ", link("keys", "Add a passkey"), ", then try again.");
+  } else if (error instanceof Refused && error.code === "INTENT_INVALID") {
+    notice("failure", "The provider does not accept this browser's key any more. ", link("keys", "Look at your keys"), ", or connect again from UCloud.");
+  } else {
+    notice("failure", inWords(error));
+  }
+}
+
+/** @param {"stranger" | "failure"} place @param {...(Node | string)} what */
+function notice(place, ...what) {
+  fill(byId(place), h("p", { class: "notice warning" }, ...what));
+}
 
 /** @param {KeyRecord} key @param {Described[]} requests @param {boolean} deposited */
 function signed(key, requests, deposited) {
@@ -81,6 +98,7 @@ function signed(key, requests, deposited) {
   }
   while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();
   byId("nothing-yet").hidden = true;
+  fill(byId("failure"));
   showKey(key);
   const now = Math.floor(clock.now());
   if (storage !== null && !key.sessionOnly && now - (key.lastUsed ?? 0) > NOTED_S) {
@@ -106,8 +124,7 @@ function hello() {
   byId("alone").hidden = isForUs;
   byId("listening").hidden = !isForUs;
   if (from !== "" && !signer.admits(from)) {
-    fill(byId("stranger"), h("p", { class: "notice warning" }, "This window was opened by a page that says it is ", shownText(from),
-      ". It works for ", shownText(page.coreOrigin), " only."));
+    notice("stranger", "This window was opened by a page that says it is ", shownText(from), ". It works for ", shownText(page.coreOrigin), " only.");
   }
   if (isForUs) window.opener.postMessage({ countersign: VERSION, channel: asked.get("channel"), type: "hello" }, from);
 }
@@ -120,8 +137,11 @@ addEventListener("message", (event) => {
 addEventListener("hashchange", hello);
 
 fill(byId("for"), shownText(page.coreOrigin));
-await borrow((keys) => (lent = keys));
+// A table that does not come is asked for again with the first request; a tab that lends no key has nothing to say.
+const prepared = signer.prepare().catch(() => {});
+const borrowed = borrow((keys) => (lent = keys));
+if ((await keys()).length === 0) await borrowed;
+await prepared;
 const [first] = await keys();
 if (first !== undefined) showKey(first);
-await signer.prepare().catch(() => {});
 hello();

@@ -5,6 +5,7 @@ import { BadParameters, projection } from "./digest.js";
 import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
 import { NotSigned, VERSION, readMessage } from "./messages.js";
 import { Refused, Unreachable } from "./provider.js";
+import { Declined } from "./webauthn.js";
 import { wordsFor } from "./words.js";
 
 /** @typedef {import("./messages.js").Asked} Asked */
@@ -36,6 +37,7 @@ import { wordsFor } from "./words.js";
  * @property {(question: Question) => Promise<boolean>} ask
  * @property {(options: object) => Promise<object>} usePasskey
  * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
+ * @property {(error: unknown) => void} failed the provider did not take an intent
  * @property {(origin: string) => void} stranger a page of another origin wanted something
  */
 
@@ -99,7 +101,8 @@ export class Signer {
         this.#underWay.delete(name);
       }
     } catch (error) {
-      const told = error instanceof NotSigned ? error : new NotSigned("provider", words(error));
+      if (!(error instanceof NotSigned)) this.#ground.failed(error);
+      const told = error instanceof NotSigned ? error : new NotSigned(error instanceof Declined ? "refused" : "provider", words(error));
       say({ type: "error", code: told.code, message: told.message });
     }
   }
@@ -216,6 +219,7 @@ export class Signer {
 function words(error) {
   if (error instanceof Refused) return `the provider refused the intent (${error.code}): ${error.message}`;
   if (error instanceof Unreachable) return "the provider does not answer";
+  if (error instanceof Declined) return "the user did not use a passkey";
   return "the signer could not do it";
 }
 

@@ -54,6 +54,9 @@ const DATABASE = "countersign";
 const KEYS = "keys";
 const CONNECTIONS = "connections";
 
+/** Where pages of this origin tell each other that the keys are others now. */
+const CHANGED = "countersign-keys-changed";
+
 /** How long a connection is remembered after it began, in seconds: as long as the provider remembers its ticket. */
 const REMEMBERED_S = 75 * 60;
 
@@ -89,10 +92,16 @@ export async function openStorage() {
   return new Database(database);
 }
 
+/** Calls whenever another page has changed the keys. @param {() => void} tell */
+export function onKeysChanged(tell) {
+  new BroadcastChannel(CHANGED).onmessage = tell;
+}
+
 /** @implements {Storage} */
 class Database {
   sessionOnly = false;
   #database;
+  #changed = new BroadcastChannel(CHANGED);
 
   /** @param {IDBDatabase} database */
   constructor(database) {
@@ -105,10 +114,12 @@ class Database {
 
   async putKey(/** @type {KeyRecord} */ key) {
     await this.#do(KEYS, "readwrite", (store) => store.put(key));
+    this.#changed.postMessage(null);
   }
 
   async removeKey(/** @type {string} */ kid) {
     await this.#do(KEYS, "readwrite", (store) => store.delete(kid));
+    this.#changed.postMessage(null);
   }
 
   connection(/** @type {string} */ ticketHash) {
