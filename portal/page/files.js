@@ -50,7 +50,7 @@ function row({ id, status }, does) {
   size.textContent = is_folder ? "" : `${status?.sizeInBytes ?? "?"} B`;
   actions.append(
     button("Rename", () => does.rename(id), `Rename ${name}`),
-    button("Move to trash", () => does.trash(id), `Move ${name} to trash`),
+    button("Move to trash", () => does.trash(id), `Move to trash: ${name}`),
   );
   tr.append(first, size, actions);
   return tr;

@@ -1,11 +1,14 @@
 //! What this Core does with a user's signed request: what it should, or one of the things that it must not get away
 //! with.
 
+use std::collections::HashMap;
+
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, Deed, Fault, Intent, IntentForwarding, malicious, now,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 /// What Core would like to have in place of what the user asked for.
 const TAKEN: &str = "taken-by-core";
@@ -65,6 +68,10 @@ pub(super) struct Conducted<'c> {
     pub(super) dropping: &'c Core,
     pub(super) username: &'c str,
     pub(super) conduct: Conduct,
+    /// The provider's origin, which every intent is for.
+    pub(super) origin: &'c str,
+    /// The keys that Core has made for itself, one for each user at most.
+    pub(super) keys: &'c Mutex<HashMap<String, BrowserKey>>,
 }
 
 impl Conducted<'_> {
@@ -120,14 +127,25 @@ impl Conducted<'_> {
     }
 
     async fn sign_itself(&self, deed: &Deed) -> Result<Attempt, Fault> {
-        let redirect = self.core.connect(self.username).await?;
-        let (key, _) = self.offer_a_key(&redirect).await?;
+        let key = self.own_key().await?;
         let (path, taken) = target(deed);
         let deed = changed(deed, &path, &taken);
-        let intent = Intent::of(&origin_of(&redirect), self.username, &deed, now())?.sign(&key)?;
+        let intent = Intent::of(self.origin, self.username, &deed, now())?.sign(&key)?;
         let request = self.core.request(self.username, &deed, Some(&intent))?;
         let what = format!("signed a request for {taken} in your name, with a key that it had made");
         Ok(Attempt { what, answer: self.core.invoke(&request).await? })
+    }
+
+    /// Core's key for this user, offered once: only so many connections may be begun and left.
+    async fn own_key(&self) -> Result<BrowserKey, Fault> {
+        let mut keys = self.keys.lock().await;
+        if let Some(key) = keys.get(self.username) {
+            return Ok(key.clone());
+        }
+        let redirect = self.core.connect(self.username).await?;
+        let (key, _) = self.offer_a_key(&redirect).await?;
+        keys.insert(self.username.to_owned(), key.clone());
+        Ok(key)
     }
 
     async fn offer_a_key(&self, redirect: &str) -> Result<(BrowserKey, Answer), Fault> {
@@ -167,12 +185,6 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
     }
 }
 
-/// Scheme and authority of an address.
-fn origin_of(address: &str) -> String {
-    let path_at = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
-    address.get(..path_at).unwrap_or_default().to_owned()
-}
-
 /// Core that drops signatures: what a browser deposits comes to the same.
 pub(super) fn dropping(core: Core) -> Core {
     core.with_forwarding(IntentForwarding::Dropped)
@@ -188,11 +200,5 @@ mod tests {
         let (path, taken) = target(&moved);
         assert_eq!((path.as_str(), taken.as_str()), ("/home/a/y", "/home/a/taken-by-core"));
         assert_eq!(changed(&moved, &path, &taken), Deed::move_("/home/a/x", "/home/a/taken-by-core"));
-    }
-
-    #[test]
-    fn an_origin_ends_before_the_path() {
-        assert_eq!(origin_of("https://localhost:4/ucloud/hpc/connect#t"), "https://localhost:4");
-        assert_eq!(origin_of("https://localhost:4"), "https://localhost:4");
     }
 }

@@ -1,15 +1,17 @@
 //! UCloud's page: its files, and what its Core does for it. Who is logged in, and how Core behaves, are switches on
 //! the page and come with every request.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_portal::core::{Control, ControlCall};
 use countersign_portal::site::{Body, is_own, json as reply};
-use countersign_portal::{Core, CoreKeys, Deed, Fault};
+use countersign_portal::{BrowserKey, Core, CoreKeys, Deed, Fault};
 use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use crate::house::House;
 use crate::page::conduct::{Attempt, Conduct, Conducted, answer_json, dropping};
@@ -25,6 +27,8 @@ pub(super) struct Ucloud {
     dropping: Core,
     calls: Box<dyn Fn() -> Vec<ControlCall> + Send + Sync>,
     house: Arc<House>,
+    /// The keys that Core has made for itself.
+    keys: Mutex<HashMap<String, BrowserKey>>,
 }
 
 /// Who asks, and how Core is.
@@ -95,6 +99,7 @@ impl Ucloud {
             dropping: dropping(new_core(&keys, control, &house)?),
             calls: Box::new(move || told.upgrade().map(|control| control.calls()).unwrap_or_default()),
             house,
+            keys: Mutex::default(),
         })
     }
 
@@ -157,8 +162,14 @@ impl Ucloud {
     }
 
     async fn conduct(&self, asked: Asked, intent: Option<&str>) -> Result<Response<Body>, Fault> {
-        let conducted =
-            Conducted { core: &self.core, dropping: &self.dropping, username: &asked.r#as, conduct: asked.core };
+        let conducted = Conducted {
+            core: &self.core,
+            dropping: &self.dropping,
+            username: &asked.r#as,
+            conduct: asked.core,
+            origin: &self.house.origin(),
+            keys: &self.keys,
+        };
         let (answer, attempt) = match asked.what.deed() {
             None => {
                 let (redirect, attempt) = conducted.connect().await?;

@@ -95,7 +95,7 @@ export class User {
 
   async trash(name) {
     await this.lookAtPortal();
-    await this.portal.getByRole("button", { name: `Move ${name} to trash` }).click();
+    await this.portal.getByRole("button", { name: `Move to trash: ${name}` }).click();
   }
 
   async #giveName(name) {
