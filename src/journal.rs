@@ -1,8 +1,8 @@
 //! The replay log on disk: what survives a crash is enough that no used intent is accepted again (P4).
 //!
 //! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the request goes out, so that it survives
-//! `kill -9`. It may not survive the machine: after another boot, or where a file is missing, everything issued until then is refused. The files
-//! are laid out in full when they are made, so that a user over their quota can still delete.
+//! `kill -9`. It may not survive the machine: after another boot, or where a file is missing, everything issued until then is refused, and the files
+//! say so from then on. They are laid out in full when they are made, so that a user over their quota can still delete.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -22,7 +22,7 @@ const RECORD: usize = 64;
 const RECORDS_LAID_OUT: u64 = 4096;
 
 /// What the files begin with: name and version of the format.
-const MAGIC: [u8; 8] = *b"csused01";
+const MAGIC: [u8; 8] = *b"csused02";
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -57,7 +57,7 @@ struct Inner {
     used: UsedIntents,
     clock: ClockGuard,
     window: Window,
-    boot: [u8; 16],
+    header: Header,
     /// The file being written is the first.
     segments: [Segment; 2],
 }
@@ -72,10 +72,19 @@ struct Segment {
     retained_until: Timestamp,
 }
 
+/// What both files begin with, but for the number of the turn.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    boot: [u8; 16],
+    /// Of what was issued until then, not all that was used is on record. It has to outlive the process that found it out: the files alone
+    /// no longer show that anything is missing.
+    fence: Timestamp,
+}
+
 /// What a file said of itself.
 struct Recovered {
     segment: Segment,
-    boot: Option<[u8; 16]>,
+    header: Option<Header>,
     uses: Vec<(Use, Timestamp)>,
 }
 
@@ -86,13 +95,13 @@ impl Journal {
     /// # Errors
     /// If the files cannot be made, or are there.
     pub(crate) fn create(directory: &Path) -> Result<(), JournalFailure> {
-        let boot = boot_id(directory)?;
+        let header = Header { boot: boot_id(directory)?, fence: Timestamp::from_seconds(i64::MIN) };
         for (path, epoch) in paths(directory).into_iter().zip([1, 0]) {
             let failure = |source| JournalFailure::File { path: path.clone(), source };
             let file =
                 OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failure)?;
             file.write_all_at(&vec![0; usize::try_from(RECORDS_LAID_OUT).unwrap_or(0) * RECORD], 0).map_err(failure)?;
-            file.write_all_at(&header(epoch, &boot), 0).map_err(failure)?;
+            file.write_all_at(&header.to_bytes(epoch), 0).map_err(failure)?;
             file.sync_all().map_err(failure)?;
         }
         Ok(())
@@ -116,9 +125,12 @@ impl Journal {
         recovered.sort_by_key(|file| std::cmp::Reverse(file.segment.epoch));
         let latest = recovered.iter().flat_map(|file| &file.uses).map(|(_, judged_at)| *judged_at).max();
         let latest = latest.map_or(wall, |latest| latest.max(wall));
-        let is_whole = recovered.iter().all(|file| file.boot == Some(boot));
+        let is_whole = recovered.iter().all(|file| file.header.is_some_and(|header| header.boot == boot));
+        let known = recovered.iter().filter_map(|file| file.header).map(|header| header.fence).max();
+        let known = known.unwrap_or(Timestamp::from_seconds(i64::MIN));
         // A lost record's intent was issued no later than skew after the last moment judged by.
-        let fence = if is_whole { Timestamp::from_seconds(i64::MIN) } else { latest.plus(window.future_skew_s) };
+        let fence = if is_whole { known } else { known.max(latest.plus(window.future_skew_s)) };
+        let header = Header { boot, fence };
         let mut used = UsedIntents::new(window, capacity, Timestamp::from_seconds(i64::MIN));
         for (earlier, _) in recovered.iter().flat_map(|file| &file.uses) {
             if window.retain_until(earlier.exp) >= latest {
@@ -141,7 +153,7 @@ impl Journal {
             return Err(JournalFailure::File { path: directory.to_owned(), source });
         };
         let clock = ClockGuard::new(latest, window.retention_max_s());
-        let mut inner = Inner { used, clock, window, boot, segments: [first, second] };
+        let mut inner = Inner { used, clock, window, header, segments: [first, second] };
         let failure = |source| JournalFailure::File { path: directory.to_owned(), source };
         if is_whole {
             inner.segments[0].lay_out().map_err(failure)?;
@@ -178,7 +190,7 @@ impl Inner {
     fn write(&mut self, used: Use, now: Timestamp) -> io::Result<()> {
         let [current, other] = &mut self.segments;
         if current.records.saturating_add(1) >= RECORDS_LAID_OUT && other.retained_until < now {
-            other.begin(current.epoch.saturating_add(1), &self.boot)?;
+            other.begin(current.epoch.saturating_add(1), self.header)?;
             self.segments.swap(0, 1);
         }
         let retained_until = self.window.retain_until(used.exp);
@@ -189,16 +201,16 @@ impl Inner {
     fn rewrite(&mut self) -> io::Result<()> {
         let [current, other] = &mut self.segments;
         let epoch = current.epoch.max(other.epoch);
-        other.begin(epoch.saturating_add(1), &self.boot)?;
-        current.begin(epoch.saturating_add(2), &self.boot)?;
+        other.begin(epoch.saturating_add(1), self.header)?;
+        current.begin(epoch.saturating_add(2), self.header)?;
         current.lay_out()?;
         other.lay_out()
     }
 }
 
 impl Segment {
-    fn begin(&mut self, epoch: u64, boot: &[u8; 16]) -> io::Result<()> {
-        self.file.write_all_at(&header(epoch, boot), 0)?;
+    fn begin(&mut self, epoch: u64, header: Header) -> io::Result<()> {
+        self.file.write_all_at(&header.to_bytes(epoch), 0)?;
         self.epoch = epoch;
         self.records = 0;
         Ok(())
@@ -233,9 +245,23 @@ fn boot_id(directory: &Path) -> Result<[u8; 16], JournalFailure> {
     Ok(id)
 }
 
-fn header(epoch: u64, boot: &[u8; 16]) -> [u8; RECORD] {
-    let body = [&MAGIC[..], &epoch.to_be_bytes(), boot].concat();
-    with_digest(&body, &body)
+impl Header {
+    fn to_bytes(self, epoch: u64) -> [u8; RECORD] {
+        let fence = self.fence.seconds().to_be_bytes();
+        let body = [&MAGIC[..], &epoch.to_be_bytes(), &self.boot, &fence].concat();
+        with_digest(&body, &body)
+    }
+
+    /// The header and the number of the turn.
+    fn read(block: &[u8; RECORD]) -> Option<(Self, u64)> {
+        let (magic, rest) = block.split_first_chunk::<8>()?;
+        let (epoch, rest) = rest.split_first_chunk::<8>()?;
+        let (boot, rest) = rest.split_first_chunk::<16>()?;
+        let fence = rest.first_chunk::<8>()?;
+        let epoch = u64::from_be_bytes(*epoch);
+        let header = Self { boot: *boot, fence: Timestamp::from_seconds(i64::from_be_bytes(*fence)) };
+        (*magic == MAGIC && *block == header.to_bytes(epoch)).then_some((header, epoch))
+    }
 }
 
 fn record(epoch: u64, used: Use, now: Timestamp) -> [u8; RECORD] {
@@ -270,20 +296,13 @@ fn recover(path: &Path) -> Result<Recovered, JournalFailure> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failure)?;
     let mut blocks = bytes.as_chunks::<RECORD>().0.iter();
-    let (epoch, boot) = blocks.next().and_then(read_header).map_or((0, None), |(epoch, boot)| (epoch, Some(boot)));
+    let header = blocks.next().and_then(Header::read);
+    let epoch = header.map_or(0, |(_, epoch)| epoch);
     let uses: Vec<_> =
-        if boot.is_some() { blocks.map_while(|block| read_record(epoch, block)).collect() } else { Vec::new() };
+        if header.is_some() { blocks.map_while(|block| read_record(epoch, block)).collect() } else { Vec::new() };
     let records = u64::try_from(uses.len()).unwrap_or(u64::MAX);
     let segment = Segment { file, epoch, records, retained_until: Timestamp::from_seconds(i64::MIN) };
-    Ok(Recovered { segment, boot, uses })
-}
-
-fn read_header(block: &[u8; RECORD]) -> Option<(u64, [u8; 16])> {
-    let (magic, rest) = block.split_first_chunk::<8>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let boot = rest.first_chunk::<16>()?;
-    let epoch = u64::from_be_bytes(*epoch);
-    (*magic == MAGIC && *block == header(epoch, boot)).then_some((epoch, *boot))
+    Ok(Recovered { segment, header: header.map(|(header, _)| header), uses })
 }
 
 fn read_record(epoch: u64, block: &[u8; RECORD]) -> Option<(Use, Timestamp)> {
@@ -352,16 +371,18 @@ mod tests {
     fn v39_after_another_boot_everything_issued_until_then_is_refused() {
         let directory = made();
         drop(open(directory.path(), 1000));
+        let header = Header { boot: [1; 16], fence: at(0) };
         for path in paths(directory.path()) {
             let file = OpenOptions::new().write(true).open(path).unwrap();
-            file.write_all_at(&header(7, &[1; 16]), 0).unwrap();
+            file.write_all_at(&header.to_bytes(7), 0).unwrap();
         }
         let journal = open(directory.path(), 1000);
         assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
         drop(journal);
-        // The fence is needed once: from here on the files tell.
+        // Files of this boot no longer show that something was lost: the fence itself has to be on record.
         let journal = open(directory.path(), 1001);
-        assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Ok(()));
+        assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
+        assert_eq!(journal.check_and_insert(used(1, 1006), at(1001)), Ok(()));
     }
 
     #[test]

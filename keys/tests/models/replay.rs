@@ -1,0 +1,133 @@
+//! No intent is accepted twice, whatever the clock does and however often the process starts anew (P4, V39, V40).
+//!
+//! A state is its history: the log, the guard and the acceptances are made again from it, by the product's own code.
+
+use countersign_keys::freshness::Window;
+use countersign_keys::replay::{IntentId, Use, UsedIntents};
+use countersign_keys::time::{ClockGuard, Timestamp};
+use stateright::{Checker as _, Model, Property};
+
+/// Small, so that a few steps cross every border.
+const WINDOW: Window = Window { lifetime_max_s: 3, future_skew_s: 1 };
+
+/// How far back a clock is held, as the gateway has it.
+const BEHIND_MAX_S: i64 = WINDOW.lifetime_max_s;
+
+/// The longest history.
+const STEPS_MAX: usize = 7;
+
+/// Intents that the user has signed, by `iat` and `exp`.
+const INTENTS: [(i64, i64); 2] = [(10, 13), (11, 12)];
+
+const START: i64 = 10;
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Step {
+    /// Core presents an intent.
+    Present(usize),
+    /// The clock goes on, or is set.
+    Clock(i64),
+    /// The process is killed, and starts from its journal.
+    Restart,
+    /// The machine fails and the journal is lost; the clock is not behind what was judged by.
+    Loss,
+}
+
+/// What a history leads to.
+struct Outcome {
+    wall: i64,
+    accepted: [usize; INTENTS.len()],
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn outcome(history: &[Step]) -> Outcome {
+    let mut wall = START;
+    let mut accepted = [0; INTENTS.len()];
+    let mut fence = at(0);
+    let mut log = UsedIntents::new(WINDOW, 100, fence);
+    let mut guard = ClockGuard::new(at(wall), BEHIND_MAX_S);
+    let mut journal: Vec<(Use, Timestamp)> = Vec::new();
+    for step in history {
+        match *step {
+            Step::Clock(by) => wall += by,
+            Step::Present(which) => {
+                let (iat, exp) = INTENTS[which];
+                let Ok(now) = guard.judge_by(at(wall)) else { continue };
+                let used = Use { id: IntentId([u8::try_from(which).unwrap(); 32]), iat: at(iat), exp: at(exp) };
+                if WINDOW.check(used.iat, used.exp, now).is_ok() && log.insert(used, now).is_ok() {
+                    accepted[which] += 1;
+                    journal.push((used, now));
+                }
+            }
+            Step::Restart => {
+                let latest = journal.iter().map(|(_, now)| *now).max();
+                log = UsedIntents::new(WINDOW, 100, at(0));
+                for (used, now) in &journal {
+                    log.insert(*used, *now).unwrap();
+                }
+                log.raise_fence(fence);
+                guard = ClockGuard::new(latest.unwrap_or(at(wall)), BEHIND_MAX_S);
+            }
+            Step::Loss => {
+                let latest = journal.iter().map(|(_, now)| now.seconds()).max().unwrap_or(wall);
+                wall = wall.max(latest);
+                journal.clear();
+                fence = fence.max(at(wall + WINDOW.future_skew_s));
+                log = UsedIntents::new(WINDOW, 100, fence);
+                guard = ClockGuard::new(at(wall), BEHIND_MAX_S);
+            }
+        }
+    }
+    Outcome { wall, accepted }
+}
+
+struct Replay;
+
+impl Model for Replay {
+    type State = Vec<Step>;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<Vec<Step>> {
+        vec![Vec::new()]
+    }
+
+    fn actions(&self, history: &Vec<Step>, actions: &mut Vec<Step>) {
+        if history.len() < STEPS_MAX {
+            actions.extend((0..INTENTS.len()).map(Step::Present));
+            actions.extend([Step::Clock(1), Step::Clock(3), Step::Clock(-2), Step::Restart, Step::Loss]);
+        }
+    }
+
+    fn next_state(&self, history: &Vec<Step>, step: Step) -> Option<Vec<Step>> {
+        // Two restarts in a row, or one before anything, are one.
+        if matches!((history.last(), step), (None | Some(Step::Restart | Step::Loss), Step::Restart | Step::Loss)) {
+            return None;
+        }
+        Some(history.iter().copied().chain([step]).collect())
+    }
+
+    fn within_boundary(&self, history: &Vec<Step>) -> bool {
+        (START - 2..START + 8).contains(&outcome(history).wall)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no intent is accepted twice", |_, history: &Vec<Step>| {
+                outcome(history).accepted.iter().all(|times| *times <= 1)
+            }),
+            Property::sometimes("every intent can be accepted", |_, history: &Vec<Step>| {
+                outcome(history).accepted.iter().all(|times| *times == 1)
+            }),
+        ]
+    }
+}
+
+#[test]
+fn p4_no_order_of_clock_restart_and_copies_accepts_an_intent_twice() {
+    let checked = Replay.checker().threads(2).spawn_dfs().join();
+    checked.assert_properties();
+    assert!(checked.state_count() > 100_000, "only {} states", checked.state_count());
+}
