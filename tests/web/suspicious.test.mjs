@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hints, pieces } from "../../web/js/suspicious.js";
+import { hints, pieces, twins } from "../../web/js/suspicious.js";
 
 const shown = (text) => pieces(text).map(({ text, marked }) => (marked ? `[${text}]` : text)).join("");
 
@@ -49,4 +49,16 @@ test("what fools the eye has one", () => {
   check("/1/\ufb01le", /unusual form/);
   check("/1/e\u0301", /composed/);
   check("/1/a\u{10feff}", /no text/);
+});
+
+test("names that can be taken for one another are found", () => {
+  const check = (texts, want) => assert.deepEqual([...twins(texts)], want);
+  check(["/1/a", "/1/b", "/1/a"], []);
+  check(["/1/file1", "/1/fileI", "/1/other"], ["/1/file1", "/1/fileI"]);
+  check(["/1/admin", "/1/\u0430dmin"], ["/1/admin", "/1/\u0430dmin"]);
+  check(["/1/a b", "/1/a\u200bb", "/1/ab"], ["/1/a b", "/1/a\u200bb", "/1/ab"]);
+  check(["/1/e\u0301", "/1/\u00e9"], ["/1/e\u0301", "/1/\u00e9"]);
+  check(["/1/modern", "/1/modem"], ["/1/modern", "/1/modem"]);
+  check(["/1/2024", "/1/2025", "/1/Data", "/1/data"], []);
+  assert.match(hints("/1/file1", twins(["/1/file1", "/1/fileI"])).join(), /another name/);
 });

@@ -2,7 +2,7 @@
 // for a moment, so that no click meant for another window, or for the question before, can say it.
 
 import { fill, h } from "./dom.js";
-import { countHinted, shownItems, shownText } from "./shown.js";
+import { countHinted, shownItems, shownText, twinsIn } from "./shown.js";
 import { Declined } from "./webauthn.js";
 import { sentence, wordsFor } from "./words.js";
 
@@ -22,7 +22,8 @@ export const SEEN_MS = 500;
 export function ask(place, question) {
   const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
   const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
-  const hinted = countHinted(question.requests);
+  const twins = twinsIn(question.requests);
+  const hinted = countHinted(question.requests, twins);
 
   return new Promise((resolve) => {
     const yes = h("button", { class: "danger", disabled: true, onclick: () => end(true) }, button);
@@ -50,7 +51,7 @@ export function ask(place, question) {
         hinted > 0 && h("p", { class: "notice warning" }, hinted === 1
           ? "One of the names below needs a closer look."
           : `${hinted} of the names below need a closer look.`),
-        ...told.map(({ request, words }) => part(request, words, told.length > 1)),
+        ...told.map(({ request, words }) => part(request, words, twins, told.length > 1)),
         h("div", { class: "buttons" }, no, yes)));
     document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items.length ?? 1)}`;
     heading.focus();
@@ -64,11 +65,11 @@ function headline(told) {
   return [`Do these ${told.length} things`];
 }
 
-/** @param {Described} request @param {Words} words @param {boolean} isOneOfMany */
-function part(request, words, isOneOfMany) {
+/** @param {Described} request @param {Words} words @param {Set<string>} twins @param {boolean} isOneOfMany */
+function part(request, words, twins, isOneOfMany) {
   return h("div", { class: "part" },
     isOneOfMany && h("h3", {}, sentence(words, request.items.length)),
-    shownItems(request, words),
+    shownItems(request, words, twins),
     words.note !== undefined && h("p", { class: "note" }, words.note));
 }
 

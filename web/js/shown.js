@@ -1,7 +1,7 @@
 // Showing what is signed: every path and id in full, with what could fool the eye spelt out, and every other parameter beneath it.
 
 import { h } from "./dom.js";
-import { hints, isPath, pieces } from "./suspicious.js";
+import { hints, isPath, pieces, twins } from "./suspicious.js";
 import { labelOf } from "./words.js";
 
 /** @typedef {import("./jcs.js").Json} Json */
@@ -23,23 +23,25 @@ function shownPiece({ text, marked }) {
   return marked ? h("span", { class: "marked" }, text) : text;
 }
 
-/** The hints for a text, if there are any. @param {string} text */
-function shownHints(text) {
-  const found = hints(text);
+/** Texts that can be taken for another one in the same question. @typedef {Set<string>} Twins */
+
+/** The hints for a text, if there are any. @param {string} text @param {Twins} [twins] */
+function shownHints(text, twins) {
+  const found = hints(text, twins);
   return found.length === 0 ? null : h("ul", { class: "hints" }, ...found.map((hint) => h("li", {}, hint)));
 }
 
-/** Any value, whole. @param {Json} value @returns {HTMLElement} */
-export function shownValue(value) {
-  if (typeof value === "string") return h("div", {}, shownText(value), shownHints(value));
+/** Any value, whole. @param {Json} value @param {Twins} twins @returns {HTMLElement} */
+function shownValue(value, twins) {
+  if (typeof value === "string") return h("div", {}, shownText(value), shownHints(value, twins));
   if (value === null) return h("i", {}, "not given");
   if (typeof value !== "object") return h("span", { class: "verbatim" }, String(value));
   if (Array.isArray(value)) {
-    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element))), "entries");
+    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element, twins))), "entries");
   }
   const members = Object.entries(value);
   if (members.length === 0) return h("i", {}, "none");
-  return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member))]));
+  return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member, twins))]));
 }
 
 /**
@@ -47,21 +49,23 @@ export function shownValue(value) {
  * then everything else that is signed.
  * @param {Described} request
  * @param {Words} words
+ * @param {Twins} twins
  */
-export function shownItems({ items }, words) {
-  const [hinted, plain] = [items.filter((item) => hintsIn(item) > 0), items.filter((item) => hintsIn(item) === 0)];
-  const shown = [...hinted, ...plain].map((item) => h("li", {}, shownItem(item, words.subjects ?? [])));
+export function shownItems({ items }, words, twins) {
+  const hinted = items.filter((item) => hintsIn(item, twins) > 0);
+  const plain = items.filter((item) => hintsIn(item, twins) === 0);
+  const shown = [...hinted, ...plain].map((item) => h("li", {}, shownItem(item, words.subjects ?? [], twins)));
   return collapsed(shown, "items", Math.max(OPEN_MAX, hinted.length));
 }
 
-/** @param {{[name: string]: Json}} item @param {string[]} subjects */
-function shownItem(item, subjects) {
+/** @param {{[name: string]: Json}} item @param {string[]} subjects @param {Twins} twins */
+function shownItem(item, subjects, twins) {
   const isAlone = subjects.length === 1;
   const rest = Object.keys(item).filter((name) => !subjects.includes(name) && item[name] !== null);
-  const named = (/** @type {string} */ name) => [h("dt", {}, labelOf(name)), h("dd", {}, shownValue(item[name] ?? null))];
+  const named = (/** @type {string} */ name) => [h("dt", {}, labelOf(name)), h("dd", {}, shownValue(item[name] ?? null, twins))];
   const [only] = subjects;
   return h("div", { class: "item" },
-    isAlone && only !== undefined ? h("div", { class: "subject" }, shownValue(item[only] ?? null)) : null,
+    isAlone && only !== undefined ? h("div", { class: "subject" }, shownValue(item[only] ?? null, twins)) : null,
     h("dl", { class: "members" }, ...(isAlone ? [] : subjects).flatMap(named), ...rest.flatMap(named)));
 }
 
@@ -77,14 +81,24 @@ function collapsed(entries, what, open = OPEN_MAX) {
       h("ul", { class: "items" }, ...more)));
 }
 
-/** How many texts of the requests have a hint: said at the top, since a list may be long. @param {Described[]} requests */
-export function countHinted(requests) {
-  return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + hintsIn(item), 0), 0);
+/** The texts of a question that can be taken for one another. @param {Described[]} requests @returns {Twins} */
+export function twinsIn(requests) {
+  return twins(requests.flatMap(({ items }) => items.flatMap(textsOf)));
 }
 
-/** @param {Json} value @returns {number} */
-function hintsIn(value) {
-  if (typeof value === "string") return hints(value).length > 0 ? 1 : 0;
-  if (typeof value !== "object" || value === null) return 0;
-  return Object.entries(value).reduce((sum, [name, member]) => sum + hintsIn(member) + (hints(name).length > 0 ? 1 : 0), 0);
+/** How many texts of the requests have a hint: said at the top, since a list may be long. @param {Described[]} requests @param {Twins} twins */
+export function countHinted(requests, twins) {
+  return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + hintsIn(item, twins), 0), 0);
+}
+
+/** @param {Json} value @param {Twins} twins */
+function hintsIn(value, twins) {
+  return textsOf(value).filter((text) => hints(text, twins).length > 0).length;
+}
+
+/** Every text in a value, and the names of members that are not ours: those of a call's parameters are. @param {Json} value @returns {string[]} */
+function textsOf(value) {
+  if (typeof value === "string") return [value];
+  if (typeof value !== "object" || value === null) return [];
+  return Array.isArray(value) ? value.flatMap(textsOf) : Object.entries(value).flatMap(([name, member]) => [name, ...textsOf(member)]);
 }

@@ -77,9 +77,26 @@ export function pieces(text) {
   return found;
 }
 
-/** What to look out for, in sentences. @param {string} text @returns {string[]} */
-export function hints(text) {
+/** Those of the texts that can be taken for another of them. @param {string[]} texts @returns {Set<string>} */
+export function twins(texts) {
+  /** @type {Map<string, Set<string>>} */
+  const alike = new Map();
+  for (const text of texts) {
+    const glance = atAGlance(text);
+    alike.set(glance, (alike.get(glance) ?? new Set()).add(text));
+  }
+  return new Set([...alike.values()].filter((same) => same.size > 1).flatMap((same) => [...same]));
+}
+
+/**
+ * What to look out for, in sentences.
+ * @param {string} text
+ * @param {Set<string>} [withTwins] texts that can be taken for another one beside them
+ * @returns {string[]}
+ */
+export function hints(text, withTwins) {
   const found = [];
+  if (withTwins?.has(text)) found.push("Looks like another name in this question.");
   const characters = [...text];
   if (BIDI.test(text)) found.push("Has marks that turn the reading direction round: it is not spelt the way it would look.");
   // A script has lines and tabs.
@@ -98,6 +115,20 @@ export function hints(text) {
   if (DRESSED_UP.test(text)) found.push("Has letters or digits of an unusual form.");
   if (text.normalize("NFC") !== text) found.push("Has letters that are composed in an unusual way: another name can look the same.");
   return found;
+}
+
+/** Characters that are drawn alike; the first stands for all of them. */
+const DRAWN_ALIKE = new Map(
+  ["oO0\u043e\u041e\u03bf\u039f", "lI1|i\u0456\u0406\u04cf\u0399", "a\u0430", "e\u0435", "c\u0441", "p\u0440", "x\u0445", "y\u0443", "s\u0455", "j\u0458", "h\u04bb",
+    "v\u03bd", "A\u0410\u0391", "B\u0412\u0392", "C\u0421", "E\u0415\u0395", "H\u041d\u0397", "K\u041a\u039a", "M\u041c\u039c", "N\u039d", "P\u0420\u03a1",
+    "S\u0405", "T\u0422\u03a4", "X\u0425\u03a7", "Y\u03a5", "Z\u0396", "J\u0408", "-\u2010\u2011\u2012\u2013\u2014\u2212", "/\u2044\u2215", ".\u2024"]
+    .flatMap((alike) => [...alike].map((character) => /** @type {[string, string]} */ ([character, alike[0] ?? character]))),
+);
+
+/** What is left of a text for an eye that does not look closely: two texts with the same can be taken for one another. @param {string} text */
+function atAGlance(text) {
+  const seen = [...text.normalize("NFKD")].filter((character) => !HIDDEN.test(character) && !BIDI.test(character) && !/[\p{M}\s]/u.test(character));
+  return seen.map((character) => DRAWN_ALIKE.get(character) ?? character).join("").replaceAll("rn", "m");
 }
 
 /** @param {string} character */
