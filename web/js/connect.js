@@ -9,7 +9,7 @@ import { atTime, duration, onDay } from "./moments.js";
 import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
-import { toldOf } from "./problems.js";
+import { inWords, toldOf } from "./problems.js";
 import { Provider } from "./provider.js";
 import { isQr, qrCode } from "./qr.js";
 import { lend } from "./session.js";
@@ -167,9 +167,22 @@ function showFinished(key, own) {
   byId("session-only").hidden = !key.sessionOnly;
   byId("can-close").hidden = key.sessionOnly;
   if (key.sessionOnly) {
-    lend(async () => [key]);
+    let isOver = false;
+    const offer = lend(async () => (isOver ? [] : [key]));
     // The key dies with this tab: the browser asks before it closes it.
-    addEventListener("beforeunload", (event) => event.preventDefault());
+    const warn = (/** @type {Event} */ event) => event.preventDefault();
+    addEventListener("beforeunload", warn);
+    byId("end-session").onclick = async () => {
+      try {
+        await own.removeKey(key, key.kid);
+        isOver = true;
+        removeEventListener("beforeunload", warn);
+        void offer();
+        fill(byId("session-only"), "The session is over: the key is gone, here and at the computing centre.");
+      } catch (error) {
+        byId("session-message").textContent = inWords(error);
+      }
+    };
   } else {
     // Browsers that are short of room spare sites that asked them to.
     void navigator.storage?.persist?.().catch(() => false);

@@ -16,6 +16,9 @@ import { SessionStorage, openStorage } from "./storage.js";
 /** @typedef {import("./storage.js").Storage} Storage */
 /** @typedef {import("./own.js").ListedKey} ListedKey */
 
+/** Where a key is that this page can sign with. */
+const HERE = "this browser";
+
 const clock = new Clock();
 
 /** Asks in the page's dialog. @param {string} question @param {string} button @returns {Promise<boolean>} */
@@ -92,11 +95,12 @@ async function main(page) {
   function ownCard(key, listed, say, signer) {
     const expires = listed?.expires ?? key.expires;
     if (listed !== null && !key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires })).catch(() => {});
-    const isUsable = listed === null || listed.state === "active";
+    // An expired key vouches for nobody: its user connects again.
+    const isUsable = (listed === null || listed.state === "active") && (expires === null || expires > clock.now());
     const renew = h("button", { onclick: () => act(renew, say, () => renewed(key)) }, "Renew");
     const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, key, signer, true)) }, "Remove");
-    return card(listed ?? { ...key, lastUsed: key.lastUsed, expires }, "this browser", key.sessionOnly,
-      isUsable && !key.sessionOnly && renew, !key.sessionOnly && remove);
+    return card(listed ?? { ...key, lastUsed: key.lastUsed, expires }, HERE, key.sessionOnly,
+      isUsable && !key.sessionOnly && renew, remove);
   }
 
   /** A key of another browser. @param {ListedKey} listed @param {KeyRecord} signer @param {(text: string) => void} say */
@@ -165,7 +169,7 @@ function card({ name, state, created, expires, lastUsed, words, fingerprint }, w
           expires === null ? "not known" : `${fromNow(expires, now)}, on ${onDay(expires)}`),
         h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : fromNow(lastUsed, now)),
         ...(words === undefined ? [] : [h("dt", {}, "In words"), h("dd", { title: fingerprint }, words.join(" "))])),
-      isSoon && is === "active" && h("p", { class: "notice warning" }, "This key ends soon. Renew it, and nothing else changes.")),
+      isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, "This key ends soon. Renew it, and nothing else changes.")),
     h("div", { class: "buttons" }, ...buttons));
 }
 
