@@ -1,6 +1,11 @@
 //! A certificate for the provider under test, and the authority that it chains to.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
 use crate::Fault;
 
@@ -28,6 +33,22 @@ impl TestCertificate {
     /// [`Fault::Certificate`] for a name that no certificate can have.
     pub fn make(name: &str) -> Result<Self, Fault> {
         Self::build(name).map_err(|why| Fault::Certificate(why.to_string()))
+    }
+
+    /// What serves TLS with it.
+    ///
+    /// # Errors
+    /// [`Fault::Certificate`] or [`Fault::Tls`] where it cannot be used.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, Fault> {
+        let unreadable = |why: rustls_pki_types::pem::Error| Fault::Certificate(why.to_string());
+        let certificate = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).map_err(unreadable)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(unreadable)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     fn build(name: &str) -> Result<Self, rcgen::Error> {

@@ -58,7 +58,12 @@ pub(super) struct HeldBody<'r> {
 impl BodyRoom {
     /// All of it free.
     pub(super) fn new() -> Self {
-        Self(Semaphore::new(HELD_MAX))
+        Self::of(HELD_MAX)
+    }
+
+    /// Room for that many bytes.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(Semaphore::new(bytes))
     }
 
     /// Reads a body of at most `max` bytes.

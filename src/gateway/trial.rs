@@ -5,6 +5,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+mod abuse;
 mod connections;
 mod corpus;
 mod deposit;
@@ -80,6 +81,10 @@ struct Trial {
 
 impl Trial {
     async fn new() -> Self {
+        Self::with_room(BodyRoom::new()).await
+    }
+
+    async fn with_room(bodies: BodyRoom) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         for name in ["instance.sock", "service.sock"] {
@@ -94,7 +99,7 @@ impl Trial {
         let neighbours =
             Neighbours { alice: Arc::clone(&alice), up: Arc::clone(&instance_is_up), launches: Arc::clone(&launches) };
         tokio::spawn(answer(asked, Arc::clone(&known), neighbours, socket));
-        let ingress = Arc::new(ingress(&directory, known));
+        let ingress = Arc::new(Ingress { bodies, ..ingress(&directory, known) });
         let (stop, stopping) = watch::channel(false);
         let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

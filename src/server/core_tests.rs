@@ -4,10 +4,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use countersign_keys::identity::Username;
+use countersign_keys::identity::{Origin, Username};
 use countersign_keys::time::Timestamp;
-use countersign_portal::CoreKeys;
 use countersign_portal::core::{Control, ControlCall, Outage};
+use countersign_portal::{CoreKeys, TestCertificate};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -105,6 +107,43 @@ async fn a_wrong_refresh_token_is_a_failure_for_everybody() {
     assert_eq!(failure.to_string(), "Core answered /auth/providers/refresh with status 401 Unauthorized");
 }
 
+/// A Core over TLS, whose certificate an authority of its own has signed.
+#[tokio::test]
+async fn core_over_tls_is_believed_by_its_authority_alone_and_an_errand_waits_until_it_is() {
+    let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
+    let certificate = TestCertificate::make("localhost").unwrap();
+    let control = Control::start_over_tls(Arc::clone(&keys), &certificate).await.unwrap();
+    let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), "");
+    assert!(house.server.config.core.origin.is_https());
+    house.connected().await;
+    let calls = |authority: Option<&TestCertificate>, origin: &Origin| {
+        let authority =
+            authority.map(|made| CertificateDer::from_pem_slice(made.authority_pem.as_bytes()).unwrap().into_owned());
+        let core = &house.server.config.core;
+        CoreCalls::new(origin.clone(), core.refresh_token.clone().unwrap(), authority.as_slice()).unwrap()
+    };
+    let origin = house.server.config.core.origin.clone();
+    let by_address = Origin::parse(&control.origin().replace("localhost", "127.0.0.1")).unwrap();
+    let plain = Origin::parse(&control.origin().replace("https:", "http:")).unwrap();
+    let stranger = TestCertificate::make("localhost").unwrap();
+    let mut schedule = Schedule::default();
+    let mut seconds = 0;
+    for (what, untold) in [
+        ("another authority", calls(Some(&stranger), &origin)),
+        ("the system's authorities", calls(None, &origin)),
+        ("another name", calls(Some(&certificate), &by_address)),
+        ("no TLS", calls(Some(&certificate), &plain)),
+    ] {
+        let failure = untold.tell(Told::Connected, &user("alice#1"), at(seconds)).await.unwrap_err();
+        assert!(failure.is_general(), "{what}: {failure}");
+        house.round(&untold, &mut schedule, seconds).await;
+        assert_eq!((control.calls(), house.is_core_told(), house.errands()), (vec![], false, 1), "{what}");
+        seconds += 100;
+    }
+    house.round(&calls(Some(&certificate), &origin), &mut schedule, seconds).await;
+    assert_eq!((control.calls(), house.is_core_told(), house.errands()), (vec![cleared(), approved()], true, 0));
+}
+
 /// A Core that refuses some users and notes what it was told.
 #[derive(Default)]
 struct Refusing {
@@ -196,11 +235,9 @@ async fn cores_calls_need_cores_token_whatever_the_gateway_has_done() {
 }
 
 #[tokio::test]
-async fn the_page_and_its_endpoints_are_for_anybody() {
+async fn the_page_s_endpoints_are_for_anybody() {
     let house = house("");
-    let (status, page) = ask(&house, "GET /ucloud/hpc/connect HTTP/1.1", "").await;
-    assert_eq!(status, 200);
-    assert!(page.contains("countersign connect start"), "{page}");
+    assert_eq!(ask(&house, "GET /ucloud/hpc/connect HTTP/1.1", "").await.0, 404, "the page itself is the gateway's");
     let browser = house.begun_at_core("alice#1").await;
     let describe = "POST /ucloud/hpc/connect/describe HTTP/1.1";
     let ticket = json!({ "ticket": browser.ticket }).to_string();

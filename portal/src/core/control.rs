@@ -12,12 +12,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::site::{Body, Pages, json as reply};
-use crate::{CoreKeys, Fault, jws, now};
+use crate::{CoreKeys, Fault, TestCertificate, jws, now};
 
 /// More than any body that a provider sends here.
 const BODY_MAX: usize = 64 * 1024;
@@ -45,6 +47,7 @@ pub enum Outage {
 /// Core's control endpoints on a loop-back port; gone when dropped.
 pub struct Control {
     address: SocketAddr,
+    origin: String,
     refresh_token: String,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
@@ -86,6 +89,27 @@ impl Control {
         refresh_token: Option<String>,
     ) -> Result<Self, Fault> {
         let listener = TcpListener::bind(address).await?;
+        let origin = format!("http://{}", listener.local_addr()?);
+        Self::serve_on(listener, origin, None, keys, refresh_token)
+    }
+
+    /// Starts to listen over TLS, as `localhost`, with a certificate for that name.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where it cannot listen, [`Fault::Tls`] and [`Fault::Certificate`] where the certificate cannot be used.
+    pub async fn start_over_tls(keys: Arc<CoreKeys>, certificate: &TestCertificate) -> Result<Self, Fault> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let origin = format!("https://localhost:{}", listener.local_addr()?.port());
+        Self::serve_on(listener, origin, Some(certificate.acceptor()?), keys, None)
+    }
+
+    fn serve_on(
+        listener: TcpListener,
+        origin: String,
+        tls: Option<TlsAcceptor>,
+        keys: Arc<CoreKeys>,
+        refresh_token: Option<String>,
+    ) -> Result<Self, Fault> {
         let address = listener.local_addr()?;
         let refresh_token = match refresh_token {
             Some(agreed) => agreed,
@@ -99,8 +123,8 @@ impl Control {
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { address, refresh_token, shared, accepting })
+        let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
+        Ok(Self { address, origin, refresh_token, shared, accepting })
     }
 
     /// Where it listens.
@@ -109,10 +133,10 @@ impl Control {
         self.address
     }
 
-    /// `http://127.0.0.1:port`: what the provider's configuration calls `core.origin`.
+    /// `http://127.0.0.1:port`, or `https://localhost:port`: what the provider's configuration calls `core.origin`.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("http://{}", self.address)
+        self.origin.clone()
     }
 
     /// The provider's refresh token.
@@ -157,16 +181,25 @@ fn new_refresh_token() -> Result<String, Fault> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         if *shared.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down {
             continue;
         }
-        tokio::spawn(serve(stream, Arc::clone(&shared)));
+        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            match tls {
+                None => serve(stream, shared).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => serve(stream, shared).await,
+                    Err(_peer_does_not_believe_us) => {}
+                },
+            }
+        });
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.answer(request).await) }

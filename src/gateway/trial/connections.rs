@@ -12,7 +12,7 @@ use crate::gateway::patience::{HEAD, IDLE};
 use crate::gateway::respond::Transport;
 
 /// A connection in memory: with nothing that happens outside, time can be made to pass.
-fn connect(trial: &Trial) -> DuplexStream {
+pub(super) fn connect(trial: &Trial) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let client = Client { address: "127.0.0.1".parse().unwrap(), transport: Transport::LoopBack };
     tokio::spawn(trial.door.clone().serve_http1(ours, client));
@@ -20,7 +20,7 @@ fn connect(trial: &Trial) -> DuplexStream {
 }
 
 /// What comes until the gateway closes, and how long that took, in seconds.
-async fn until_closed(stream: &mut DuplexStream) -> (String, u64) {
+pub(super) async fn until_closed(stream: &mut DuplexStream) -> (String, u64) {
     let began = Instant::now();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;

@@ -14,14 +14,14 @@ use super::*;
 use crate::gateway::tls::{CurrentKey, acceptor};
 
 /// A gateway behind TLS, and a client that trusts it.
-struct Tls {
-    trial: Trial,
-    address: std::net::SocketAddr,
+pub(super) struct Tls {
+    pub(super) trial: Trial,
+    pub(super) address: std::net::SocketAddr,
     certificate: CertificateDer<'static>,
 }
 
 impl Tls {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let trial = Trial::new().await;
         let made = rcgen::generate_simple_self_signed(vec!["hpc.example.org".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -35,7 +35,7 @@ impl Tls {
         Self { trial, address, certificate }
     }
 
-    async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+    pub(super) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -47,7 +47,7 @@ impl Tls {
         connector.connect(ServerName::try_from("hpc.example.org").unwrap(), stream).await.unwrap()
     }
 
-    async fn http2(&self) -> SendRequest<Full<Bytes>> {
+    pub(super) async fn http2(&self) -> SendRequest<Full<Bytes>> {
         let stream = TokioIo::new(self.connect(b"h2").await);
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
@@ -55,14 +55,14 @@ impl Tls {
     }
 
     /// A good request as HTTP/2 has it.
-    fn good(&self, deed: &Deed) -> http::request::Builder {
+    pub(super) fn good(&self, deed: &Deed) -> http::request::Builder {
         http::Request::post(format!("https://hpc.example.org{}", self.trial.core.path(deed.operation())))
             .header("authorization", format!("Bearer {}", self.trial.core.token().unwrap()))
             .header("ucloud-username", "YWxpY2U=")
             .header("ucloud-signed-intent", self.trial.sign(deed))
     }
 
-    fn body(deed: &Deed) -> Full<Bytes> {
+    pub(super) fn body(deed: &Deed) -> Full<Bytes> {
         Full::from(deed.body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap())
     }
 }

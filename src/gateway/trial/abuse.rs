@@ -1,0 +1,182 @@
+//! Floods: of resets, of header frames, of connections that never shake hands, of bodies that never come. Each is ended, and whoever is honest
+//! is served beside it and after it.
+
+use countersign_portal::Deed;
+use tokio::time::Instant;
+
+use super::connections::{connect, until_closed};
+use super::over_tls::Tls;
+use super::*;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Kinds and flags of frames, and the errors of a connection (RFC 9113, sections 6 and 7).
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// `GET` of that path, as HPACK writes it without a table of its own.
+fn get(path: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    [&[0x82, 0x87, 0x04][..], &text(path), &[0x01], &text("hpc.example.org")].concat()
+}
+
+/// The streams that a client may open one behind the other: odd numbers.
+fn streams() -> impl Iterator<Item = u32> {
+    (1..).step_by(2)
+}
+
+/// Sends until the gateway takes no more, and reads what it says meanwhile: how much was sent, and the code that the connection ended with.
+async fn flood(tls: &Tls, chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> (usize, Option<u32>) {
+    let (mut reading, mut writing) = tokio::io::split(tls.connect(b"h2").await);
+    let sending = tokio::spawn(async move {
+        let mut sent = 0;
+        for chunk in std::iter::once([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).chain(chunks) {
+            if writing.write_all(&chunk).await.is_err() {
+                break;
+            }
+            sent += chunk.len();
+        }
+        sent
+    });
+    let mut said = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut said)).await;
+    assert!(ended.is_ok(), "the gateway ends the connection");
+    let mut code = None;
+    let mut rest = said.as_slice();
+    while rest.len() >= 9 {
+        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        if rest[3] == GOAWAY && rest.len() >= 17 {
+            code = Some(u32::from_be_bytes(rest[13..17].try_into().unwrap()));
+        }
+        rest = rest.get(9 + length..).unwrap_or_default();
+    }
+    (sending.await.unwrap(), code)
+}
+
+async fn is_served(tls: &Tls) -> bool {
+    let deed = Deed::trash("/1/a");
+    let request = tls.good(&deed).body(Tls::body(&deed)).unwrap();
+    tls.http2().await.send_request(request).await.is_ok_and(|answer| answer.status() == 200)
+}
+
+/// CVE-2023-44487: streams are opened and reset at once, so that no limit on open streams is ever reached.
+#[tokio::test]
+async fn v55_a_client_that_only_resets_is_sent_away() {
+    let tls = Tls::new().await;
+    let one = |stream: u32| {
+        let open = frame(HEADERS, END_STREAM | END_HEADERS, stream, &get("/ucloud/hpc/connect"));
+        [open, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    let volley = streams().take(20_000).map(one).collect::<Vec<_>>().concat();
+    let (flooding, honest) = tokio::join!(flood(&tls, std::iter::once(volley)), is_served(&tls));
+    assert_eq!(flooding.1, Some(ENHANCE_YOUR_CALM));
+    assert!(honest && is_served(&tls).await);
+}
+
+/// CVE-2024-24549 and its like: a head that goes on in frame after frame and never ends.
+#[tokio::test]
+async fn v07_v55_a_head_of_http2_without_an_end_is_cut_off() {
+    let tls = Tls::new().await;
+    // One header, never indexed, of 16,000 bytes a frame.
+    let length = [0x7f, 0x81, 0x7c]; // 127 + 1 + 124 * 128 = 16,000
+    let padding = [&[0x10, 1, b'x'][..], &length, &[b'a'; 16_000]].concat();
+    let first = frame(HEADERS, END_STREAM, 1, &get("/ucloud/hpc/connect"));
+    let endless = (0..4_000).map(move |_| frame(CONTINUATION, 0, 1, &padding));
+    let (flooding, honest) = tokio::join!(flood(&tls, std::iter::once(first).chain(endless)), is_served(&tls));
+    assert!(flooding.0 < 8 * 1024 * 1024, "{} bytes were taken", flooding.0);
+    assert_eq!(tls.trial.upstream_saw().matches("POST ").count(), 1, "the honest one alone");
+    assert!(honest && is_served(&tls).await);
+}
+
+#[tokio::test]
+async fn v55_who_never_shakes_hands_is_closed() {
+    let tls = Tls::new().await;
+    let mut silent = TcpStream::connect(tls.address).await.unwrap();
+    let mut half = TcpStream::connect(tls.address).await.unwrap();
+    half.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.unwrap();
+    assert!(is_served(&tls).await, "both were accepted before");
+    tokio::time::pause();
+    let began = Instant::now();
+    for stream in [&mut silent, &mut half] {
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said).await;
+        assert_eq!(said, b"");
+    }
+    let seconds = began.elapsed().as_secs();
+    assert!(seconds <= 11, "{seconds}");
+}
+
+/// A good head that promises a body of this length.
+fn promising(trial: &Trial, length: usize) -> String {
+    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
+    let honest = format!("Content-Length: {}\r\n", body.len());
+    assert!(head.contains(&honest));
+    head.replacen(&honest, &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n"), 1)
+}
+
+async fn served_in_memory(trial: &Trial) -> String {
+    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
+    let mut stream = connect(trial);
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    until_closed(&mut stream).await.0
+}
+
+#[tokio::test]
+async fn v55_bodies_that_never_come_take_the_room_for_a_while_only() {
+    const LONG: usize = 50_000;
+    let trial = Trial::with_room(BodyRoom::of(2 * LONG)).await;
+    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "));
+    tokio::time::pause();
+    let mut slow: Vec<_> = std::iter::repeat_with(|| connect(&trial)).take(2).collect();
+    for stream in &mut slow {
+        stream.write_all(promising(&trial, LONG).as_bytes()).await.unwrap();
+    }
+    let upstream = trial.upstream_saw();
+    let refused = served_in_memory(&trial).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains(r#""errorCode":"UNAVAILABLE""#), "{refused}");
+    for stream in &mut slow {
+        let (answer, seconds) = until_closed(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && seconds <= 10, "{seconds}: {answer}");
+    }
+    assert_eq!(trial.upstream_saw(), upstream, "of none of them did the instance hear");
+    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "), "the room is free again");
+}
+
+#[tokio::test]
+async fn v55_one_user_has_so_many_requests_under_way_and_no_more() {
+    let trial = Trial::new().await;
+    tokio::time::pause();
+    let mut slow = Vec::new();
+    loop {
+        assert!(slow.len() <= 100, "a user may have any number");
+        let mut stream = connect(&trial);
+        stream.write_all(promising(&trial, 1_000).as_bytes()).await.unwrap();
+        slow.push(stream);
+        // It is under way when the gateway waits for its body; refused, it was answered.
+        let mut first = [0];
+        let last = slow.last_mut().unwrap();
+        if tokio::time::timeout(Duration::from_millis(1), last.read_exact(&mut first)).await.is_ok() {
+            let answer = until_closed(last).await.0;
+            assert!(answer.starts_with("TTP/1.1 429 ") && answer.contains(r#""errorCode":"TOO_MANY""#), "{answer}");
+            assert!(answer.contains("\r\nretry-after: "), "{answer}");
+            break;
+        }
+    }
+    assert_eq!(slow.len(), 65);
+    for stream in &mut slow[..64] {
+        assert!(until_closed(stream).await.0.starts_with("HTTP/1.1 400 "));
+    }
+    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "));
+}
