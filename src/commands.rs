@@ -13,8 +13,6 @@ mod error;
 mod instance_key;
 mod keys;
 mod offer;
-mod own_directory;
-mod pin_file;
 mod privilege;
 mod server_line;
 mod terminal;

@@ -14,6 +14,8 @@ mod gateway;
 mod ipc;
 mod journal;
 mod log;
+mod own_directory;
+mod pin_file;
 mod processes;
 mod server;
 mod user;

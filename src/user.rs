@@ -145,7 +145,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         path: "standard error".into(),
         source,
     })?;
-    let own = OwnCalls::of(account, config.ipc.socket());
+    let own = OwnCalls::of(account, config);
     Ok(Instance::new(judge, Files::new(Drives::new(drives)?), own, DecisionLog::to(log.into())))
 }
 

@@ -2,11 +2,11 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use countersign_keys::call::{CallTable, Lane, ServiceCall};
+use countersign_keys::call::{CallTable, Lane, Method, Route, ServiceCall};
 use countersign_keys::identity::{CallName, KeyId, Origin, ProviderId, Username};
-use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
 use libfuzzer_sys::fuzz_target;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 static CALLS: LazyLock<CallTable> =
     LazyLock::new(|| CallTable::new(&ProviderId::parse("hpc").expect("an id"), &[]).expect("the standard table"));
@@ -34,11 +34,15 @@ impl Name<'_> {
 }
 
 fuzz_target!(|head: Vec<(Name<'_>, &[u8])>| {
-    let row = CALLS.row("files.move").expect("a row");
-    for lane in [Lane::User(Arc::clone(row)), Lane::Service(ServiceCall::ALL[0].0)] {
+    let times = |wanted: &str| head.iter().filter(|(name, _)| name.text() == wanted).count();
+    let Some(Route::Own(row)) = CALLS.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
+    let own = PresentedOwn::parse(row, head.iter().map(|(name, value)| (name.text(), *value)));
+    let has_cores = times("authorization") + times("ucloud-username") > 0;
+    assert!(own.is_err() || !has_cores && times("ucloud-signed-intent") <= 1, "nothing of Core's");
+    let row = CALLS.core_row("files.move").expect("a row");
+    for lane in [Lane::User(row), Lane::Service(ServiceCall::ALL[0].0)] {
         let headers = head.iter().map(|(name, value)| (name.text(), *value));
         let taken = Presented::parse(&lane, headers, INTENT_MAX).is_ok();
-        let times = |wanted: &str| head.iter().filter(|(name, _)| name.text() == wanted).count();
         assert!(!taken || (times("authorization") == 1 && times("ucloud-signed-intent") <= 1), "V02");
     }
     for (_, value) in &head {

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Origin, Username};
+use crate::identity::{KeyId, Origin, Username};
 use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256, sha256_of_texts};
 use crate::keyring::VerificationKey;
 use crate::secret::Secret;
@@ -224,21 +224,58 @@ impl Challenge<'_> {
     /// # Errors
     /// What is wrong with the proof.
     pub fn verify(&self, proof: &str, key: &VerificationKey) -> Result<(), EnrolmentRejection> {
-        let jws = CompactJws::parse(proof, PROOF_MAX)?;
-        let Header { alg, typ } = jws.header()?;
-        if typ != "ucloud-enrol+jwt" {
-            return Err(JwsRejection::Header.into());
-        }
-        if alg != key.algorithm() || !jws.verify(key.signature_key()) {
-            return Err(EnrolmentRejection::ProofSignature);
-        }
-        let Claims { aud, ticket, username, nonce } = jws.claims()?;
+        let Claims { aud, ticket, username, nonce } = proven(proof, "ucloud-enrol+jwt", key)?.claims()?;
         let is_ours = aud == self.origin.as_str()
             && ticket == String::from(*self.ticket)
             && username == self.username.as_str()
             && nonce == self.nonce;
         if is_ours { Ok(()) } else { Err(EnrolmentRejection::ProofClaims) }
     }
+}
+
+/// What the proof of a renewal has to be about: that a key takes the place of another of the same user.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal<'a> {
+    /// This provider.
+    pub origin: &'a Origin,
+    /// The user whose keys they are.
+    pub username: &'a Username,
+    /// The key that vouches.
+    pub old: KeyId,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenewalClaims {
+    aud: String,
+    username: String,
+    kid: String,
+}
+
+impl Renewal<'_> {
+    /// Shows that whoever has the old key sign also has the private half of the new one. The JWS has `typ` `ucloud-renew+jwt`, so that it
+    /// passes for nothing else (V20). What makes it fresh is the intent that binds it.
+    ///
+    /// # Errors
+    /// What is wrong with the proof.
+    pub fn verify(&self, proof: &str, key: &VerificationKey) -> Result<(), EnrolmentRejection> {
+        let RenewalClaims { aud, username, kid } = proven(proof, "ucloud-renew+jwt", key)?.claims()?;
+        let is_ours = aud == self.origin.as_str() && username == self.username.as_str() && kid == self.old.to_string();
+        if is_ours { Ok(()) } else { Err(EnrolmentRejection::ProofClaims) }
+    }
+}
+
+/// A proof of that type which that very key has signed.
+fn proven<'p>(proof: &'p str, wanted: &str, key: &VerificationKey) -> Result<CompactJws<'p>, EnrolmentRejection> {
+    let jws = CompactJws::parse(proof, PROOF_MAX)?;
+    let Header { alg, typ } = jws.header()?;
+    if typ != wanted {
+        return Err(JwsRejection::Header.into());
+    }
+    if alg != key.algorithm() || !jws.verify(key.signature_key()) {
+        return Err(EnrolmentRejection::ProofSignature);
+    }
+    Ok(jws)
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ impl Algorithm {
             Self::Rs256 => "RS256",
         }
     }
+
+    /// The algorithm of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Es256, Self::EdDsa, Self::Ps256, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
 }
 
 /// Why an envelope is refused.

@@ -112,13 +112,7 @@ fn on_one_line(name: &str) -> String {
 fn parse_line(line: &str) -> Result<KeyRecord, &'static str> {
     let mut fields = line.splitn(8, ' ');
     let mut field = |name: &'static str| fields.next().filter(|text| !text.is_empty()).ok_or(name);
-    let algorithm = match field("the algorithm")? {
-        "ES256" => Algorithm::Es256,
-        "EdDSA" => Algorithm::EdDsa,
-        "PS256" => Algorithm::Ps256,
-        "RS256" => Algorithm::Rs256,
-        _ => return Err("the algorithm"),
-    };
+    let algorithm = Algorithm::parse(field("the algorithm")?).ok_or("the algorithm")?;
     let spki = field("the key")?.to_owned();
     let kid = KeyId::parse(field("the key id")?).map_err(|_| "the key id")?;
     let owner = URL_SAFE_NO_PAD.decode(field("the username")?).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -1,6 +1,6 @@
 //! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for `./demo`.
 //!
-//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`] and [`enrol`] are what a user's browser does, [`malicious`] is what a
+//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`], [`enrol`] and [`own`] are what a user's browser does, [`malicious`] is what a
 //! taken-over Core or a neighbour would try. Nothing here shares code with the product: where both sides must
 //! agree on a byte, two independent readings of the protocol meet, and a test fails if they differ.
 
@@ -11,6 +11,7 @@ pub mod fault;
 pub mod jws;
 pub mod line;
 pub mod malicious;
+pub mod own;
 pub mod signer;
 pub mod site;
 
@@ -19,6 +20,7 @@ pub use crate::core::{Core, CoreKeys, Deed, Flavour, IntentForwarding, Request};
 pub use crate::enrol::ConnectionPage;
 pub use crate::fault::Fault;
 pub use crate::line::{Answer, Endpoint};
+pub use crate::own::OwnPage;
 pub use crate::signer::{Algorithm, BrowserKey, Draft, Intent};
 
 /// Seconds since 1970, as this machine's clock has it.

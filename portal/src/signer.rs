@@ -17,8 +17,8 @@ use aws_lc_rs::signature::{
 use serde_json::{Value, json};
 
 pub use self::intent::{
-    Draft, INTENT_TYP, Intent, LIFETIME_S, PROOF_TYP, Projection, enrolment_proof, intent_version_1, sign_text,
-    ticket_hash, tree,
+    Draft, INTENT_TYP, Intent, LIFETIME_S, PROOF_TYP, Projection, enrolment_proof, intent_version_1, renewal_proof,
+    sign_text, ticket_hash, tree,
 };
 
 use crate::{Fault, jws};

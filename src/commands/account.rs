@@ -9,6 +9,7 @@ use nix::unistd::{User, geteuid, getuid};
 use crate::accounts::{self, AccountRejection};
 use crate::commands::privilege::{self, PrivilegeFailure};
 use crate::exit::Exit;
+use crate::pin_file::PinFile;
 
 /// Why a command has no account to act for.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,11 @@ impl Account {
     /// Its home directory.
     pub(super) fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// The keys that it has pinned.
+    pub(super) fn pins(&self) -> PinFile {
+        PinFile::of(&self.home, self.uid)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::commands::administrator;
 use crate::commands::error::CommandError;
 use crate::commands::instance_key;
 use crate::commands::offer::{CheckedOffer, OfferLie};
-use crate::commands::pin_file::{Before, PinFile};
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, moment, plain, qr, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
@@ -24,6 +23,7 @@ use crate::ipc::messages::{
     self, Approved, Await, Awaited, Connection, Connections, Death, Find, Offer, Remove, Removed, Started,
 };
 use crate::log::Chain;
+use crate::pin_file::Before;
 
 /// The question before anything is done.
 const QUESTION: &str = "Is this the browser that you are sitting at? Let this key act as you?";
@@ -100,7 +100,7 @@ fn approve_offer(
     let now = Clock::System.now()?;
     show(&offer.in_words(account.name(), now))?;
     consent.ask(QUESTION)?;
-    let pins = PinFile::of(account);
+    let pins = account.pins();
     let instance_key = instance_key::public_half(account)?;
     let record = offer.to_record(now, config.intent.key_lifetime_s);
     let (owner, kid) = (record.owner.clone(), record.kid);
@@ -192,12 +192,12 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
         return Ok(());
     }
     let account = Account::acting(Meant::Own(""))?.at_home(home);
-    let count = PinFile::of(&account).remove_where(|key| usernames.contains(&key.owner))?;
+    let count = account.pins().remove_where(|key| usernames.contains(&key.owner))?;
     if count > 0 {
         show(&format!(
             "{count} pinned key{} removed from {}.",
             if count == 1 { "" } else { "s" },
-            PinFile::of(&account).path().display()
+            account.pins().path().display()
         ))?;
     }
     Ok(())

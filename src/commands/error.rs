@@ -13,12 +13,13 @@ use crate::clock::{NoRandomness, UnreadableClock};
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
 use crate::commands::offer::OfferLie;
-use crate::commands::pin_file::PinFailure;
 use crate::commands::terminal::plain;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::ipc::http::AskError;
 use crate::ipc::messages::{Death, Refused};
+use crate::own_directory::WriteFailure;
+use crate::pin_file::PinFailure;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +180,7 @@ impl CommandError {
             Self::Refused { status: 400..=499, .. } | Self::Lie(_) | Self::KeyFile { .. } | Self::NotConnected => {
                 Exit::Refused
             }
-            Self::Pins(failure) => failure.exit(),
+            Self::Pins(failure) => exit_of_pins(failure),
             Self::InstanceKey(failure) => failure.exit(),
             Self::Refused { .. }
             | Self::Declined
@@ -201,6 +202,18 @@ impl CommandError {
     /// Whether the server said that there is no such thing.
     pub(super) const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
+    }
+}
+
+/// A file that others could have written is refused by a rule.
+const fn exit_of_pins(failure: &PinFailure) -> Exit {
+    match failure {
+        PinFailure::Strict(failure) | PinFailure::Write(WriteFailure::Strict(failure)) if failure.is_exposure() => {
+            Exit::Refused
+        }
+        PinFailure::Strict(_) | PinFailure::Write(_) | PinFailure::Text { .. } | PinFailure::Line { .. } => {
+            Exit::Failure
+        }
     }
 }
 

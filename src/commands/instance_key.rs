@@ -10,10 +10,10 @@ use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey 
 
 use crate::clock::{NoRandomness, random_bytes};
 use crate::commands::account::Account;
-use crate::commands::own_directory::{OwnDirectory, WriteFailure};
-use crate::commands::pin_file::DIRECTORY;
 use crate::config::strict_file::StrictFileFailure;
 use crate::exit::Exit;
+use crate::own_directory::{OwnDirectory, WriteFailure};
+use crate::pin_file::DIRECTORY;
 
 /// The key's file, beside the pins.
 const FILE: &str = "instance_key";
@@ -55,7 +55,7 @@ impl InstanceKeyFailure {
 
 /// The public half of the account's instance key, as standard base64 of its SPKI. The key is made where there is none.
 pub(super) fn public_half(account: &Account) -> Result<String, InstanceKeyFailure> {
-    let directory = OwnDirectory::make(account, &DIRECTORY)?;
+    let directory = OwnDirectory::make(account.home(), account.uid(), &DIRECTORY)?;
     let key = match directory.strict().open(FILE) {
         Ok(opened) => {
             let pem = Secret::new(opened.private()?.read(LENGTH_MAX)?);

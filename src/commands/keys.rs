@@ -21,13 +21,13 @@ use crate::clock::{Clock, random_bytes};
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::offer::short_name;
-use crate::commands::pin_file::{Before, PinFile};
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, moment, plain, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
 use crate::config::Config;
 use crate::ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
 use crate::log::Chain;
+use crate::pin_file::{Before, PinFile};
 
 /// The longest key file read, in bytes: an RSA key of 4096 bits with its comments is under 4 KiB.
 const KEY_FILE_MAX: u64 = 64 * 1024;
@@ -90,7 +90,7 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     let account = account_of(arguments.whose)?;
     let config = Config::load_for_command(config)?;
     let now = Clock::System.now()?;
-    let pins = PinFile::of(&account).read()?;
+    let pins = account.pins().read()?;
     let asked = ServerLine::of(&config).and_then(|server| listed(&server));
     let (listed, unasked) = match asked {
         Ok(listed) => (listed, None),
@@ -223,7 +223,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
         moment(record.expires),
     ))?;
     consent.ask("Let this key act as you?")?;
-    let pins = PinFile::of(&account);
+    let pins = account.pins();
     let question = KeyAdd {
         username: Some(owner.clone()),
         kid,
@@ -308,7 +308,7 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
     let account = account_of(arguments.whose)?;
     let kid = KeyId::parse(arguments.kid.trim())?;
     let config = Config::load_for_command(config)?;
-    let pins = PinFile::of(&account);
+    let pins = account.pins();
     // The server first: it has the gateway refuse the key within a second.
     let revoked = ServerLine::of(&config).and_then(|server| revoke_at_server(&server, &pins, kid));
     let unpinned = pins.remove_where(|key| key.kid == kid);
@@ -336,7 +336,7 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
 }
 
 /// Has the server revoke the key; `false` if it knows no such key of this account's.
-fn revoke_at_server(server: &ServerLine, pins: &PinFile<'_>, kid: KeyId) -> Result<bool, CommandError> {
+fn revoke_at_server(server: &ServerLine, pins: &PinFile, kid: KeyId) -> Result<bool, CommandError> {
     let pinned_for =
         pins.read().ok().and_then(|pins| pins.keys().find(|key| key.kid == kid).map(|key| key.owner.clone()));
     let username = match pinned_for {

@@ -12,10 +12,7 @@ use countersign_keys::time::Timestamp;
 
 use crate::commands::terminal::{moment, plain, span};
 use crate::config::Config;
-use crate::ipc::messages::{Begun, Offer};
-
-/// The longest name of a key, in bytes: a line of the pins file stays readable.
-pub(super) const NAME_MAX: usize = 64;
+use crate::ipc::messages::{Begun, KEY_NAME_MAX, Offer};
 
 /// Why an offer is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +128,7 @@ impl CheckedOffer {
 pub(super) fn short_name(name: &str) -> String {
     let mut short = String::new();
     for c in name.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if short.len().saturating_add(c.len_utf8()) > NAME_MAX {
+        if short.len().saturating_add(c.len_utf8()) > KEY_NAME_MAX {
             break;
         }
         short.push(c);

@@ -7,17 +7,17 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use crate::commands::account::Account;
-use crate::commands::own_directory::OwnDirectory;
 use crate::commands::terminal::remark;
 use crate::journal::{Journal, JournalFailure};
 use crate::log::Chain;
+use crate::own_directory::OwnDirectory;
 
 /// Where the instance keeps it, below the home directory.
 const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
 
 /// Lays it out. Without it the first request is refused once: that is worth a remark, not a failure.
 pub(super) fn lay_out(account: &Account) {
-    let made = match OwnDirectory::make(account, &DIRECTORY) {
+    let made = match OwnDirectory::make(account.home(), account.uid(), &DIRECTORY) {
         Ok(directory) => Journal::create(directory.strict().path()),
         Err(failure) => return first_is_refused(&failure),
     };

@@ -45,6 +45,9 @@ pub(crate) const INSTANCE_WATCH: &str = "/instance/watch";
 /// Who the server takes the caller for. [`Empty`] → [`Whoami`].
 pub(crate) const WHOAMI: &str = "/whoami";
 
+/// The longest name of a key, in bytes: a line of the pins file stays readable.
+pub(crate) const KEY_NAME_MAX: usize = 64;
+
 /// `{}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -312,7 +315,7 @@ pub(crate) struct KeyAdd {
     pub(crate) protocol: Protocol,
     /// When it expires; at most the configured lifetime from now.
     pub(crate) expires: Timestamp,
-    /// What its owner calls it: at most 64 bytes, no control characters.
+    /// What its owner calls it: 1 to [`KEY_NAME_MAX`] bytes, no control characters.
     pub(crate) name: String,
 }
 

@@ -24,12 +24,9 @@ use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{
-    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
-    Start, Started,
+    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_MAX, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
+    Remove, Removed, Start, Started,
 };
-
-/// The longest name of a key, in bytes.
-const KEY_NAME_MAX: usize = 64;
 
 /// Describes the offer that a code names, after everything that would keep this uid from approving it.
 pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {

@@ -216,14 +216,10 @@ impl<'j> OfferBody<'j> {
         let text = |name: &str| {
             json.member(name).and_then(Json::as_str).ok_or_else(|| Refusal::bad_request(format!("{name} is missing")))
         };
-        let algorithms = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
-        let alg = text("alg")?;
         Ok(Self {
             ticket: text("ticket")?,
             jwk: json.member("jwk").ok_or_else(|| Refusal::bad_request("jwk is missing"))?,
-            algorithm: algorithms
-                .into_iter()
-                .find(|algorithm| algorithm.as_str() == alg)
+            algorithm: Algorithm::parse(text("alg")?)
                 .ok_or_else(|| Refusal::bad_request("alg is none of ES256, EdDSA, PS256 and RS256"))?,
             proof: text("proof")?,
             name: json.member("name").map(|_| text("name")).transpose()?,

@@ -6,18 +6,20 @@
 mod keys;
 mod server;
 
-use std::path::PathBuf;
-
+use countersign_keys::enrolment::EnrolmentRejection;
+use countersign_keys::keyring::KeyRejection;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use serde_json::Value;
 
+use crate::clock::{NoRandomness, UnreadableClock};
+use crate::config::Config;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Reply, json_reply};
+use crate::pin_file::{PinFailure, PinFile};
 use crate::user::account::OwnAccount;
-use crate::user::own::keys::OwnKeys;
+use crate::user::own::keys::{OwnKeys, Terms};
 use crate::user::own::server::{AskServer, NotAnswered};
-use crate::user::pinned::{PinnedFailure, PinnedKeys};
 
 /// Why what the user asks is not done, though they may ask it.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +27,36 @@ pub(crate) enum NotDone {
     /// The call has no work here.
     #[error("this provider does not offer this")]
     NotOffered,
+    /// A parameter is not there, or no text.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A parameter is not of its form.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The key, or its name, is not one to be taken.
+    #[error("{0}")]
+    KeyRefused(&'static str),
+    /// The key is none.
+    #[error(transparent)]
+    Key(#[from] KeyRejection),
+    /// It is not proven to be in the browser's hands.
+    #[error(transparent)]
+    Proof(#[from] EnrolmentRejection),
     /// The server said no, or nothing.
     #[error(transparent)]
     Server(#[from] NotAnswered),
     /// The user's own file.
     #[error(transparent)]
-    Pinned(#[from] PinnedFailure),
+    Pins(#[from] PinFailure),
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] UnreadableClock),
+    /// Randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The work was ended from outside.
+    #[error("the work was cut short")]
+    CutShort,
     /// The answer cannot be written.
     #[error("the answer cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
@@ -43,15 +69,19 @@ pub(crate) struct OwnCalls {
 }
 
 impl OwnCalls {
-    /// The calls of that account, whose server listens at `socket`.
-    pub(crate) fn of(account: &OwnAccount, socket: PathBuf) -> Self {
-        Self { keys: OwnKeys::new(PinnedKeys::of(account), AskServer::at(socket)) }
+    /// The calls of that account, at a provider of that configuration.
+    pub(crate) fn of(account: &OwnAccount, config: &Config) -> Self {
+        let pins = PinFile::of(account.home(), account.uid());
+        let terms = Terms { audience: config.provider.origin.clone(), lifetime_s: config.intent.key_lifetime_s };
+        Self { keys: OwnKeys::new(pins, AskServer::at(config.ipc.socket()), terms) }
     }
 
     /// Does what is asked.
     pub(crate) async fn perform(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         match permit.row().call().as_str() {
             "keys.list" => self.keys.list(permit).await,
+            "keys.renew" => self.keys.renew(permit).await,
+            "keys.remove" => self.keys.remove(permit).await,
             _ => Err(NotDone::NotOffered),
         }
     }
@@ -62,10 +92,17 @@ impl NotDone {
     pub(crate) fn reply(&self) -> Reply {
         match self {
             Self::NotOffered => Told::NotFound.reply_with(&self.to_string()),
+            Self::Missing(_) | Self::Malformed(_) => Told::Malformed.reply_with(&self.to_string()),
+            Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => Told::KeyRefused.reply_with(&self.to_string()),
             Self::Server(NotAnswered::Refused { status, refused }) if status.is_client_error() => {
                 json_reply(*status, refused)
             }
-            Self::Server(_) | Self::Pinned(_) | Self::Unwritable(_) => Told::Unavailable.reply(),
+            Self::Server(_)
+            | Self::Pins(_)
+            | Self::Clock(_)
+            | Self::Randomness(_)
+            | Self::CutShort
+            | Self::Unwritable(_) => Told::Unavailable.reply(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::Username;
 use countersign_keys::intent::KeyWanted;
 use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
@@ -68,14 +68,6 @@ impl PinnedKeys {
                 }
         };
         Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
-    }
-
-    /// The ids of all keys that are pinned for a user.
-    ///
-    /// # Errors
-    /// If the file cannot be trusted or read.
-    pub(crate) fn ids_of(&self, username: &Username) -> Result<Vec<KeyId>, PinnedFailure> {
-        Ok(self.all()?.iter().filter(|key| key.owner() == username).map(|key| key.kid()).collect())
     }
 
     fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {

@@ -241,7 +241,16 @@ fn others() -> Vec<RowSpec> {
 /// What the user's own browser asks at the provider's origin, without Core.
 fn own() -> Vec<RowSpec> {
     use Destination::Instance;
-    vec![own_row("keys.list", "keys/list", Class::Read, Instance)]
+    vec![
+        own_row("keys.list", "keys/list", Class::Read, Instance),
+        // The key that signs vouches for another, which proves itself in `proof`.
+        own_row("keys.renew", "keys/renew", Class::Danger, Instance)
+            .bind_tree("jwk", "/jwk")
+            .bind("alg", "/alg")
+            .bind("name", "/name")
+            .bind("proof", "/proof"),
+        own_row("keys.remove", "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
+    ]
 }
 
 fn own_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {

@@ -10,6 +10,8 @@ use crate::{Fault, jws};
 pub const INTENT_TYP: &str = "ucloud-intent+jwt";
 /// `typ` of an enrolment proof.
 pub const PROOF_TYP: &str = "ucloud-enrol+jwt";
+/// `typ` of a renewal's proof.
+const RENEWAL_TYP: &str = "ucloud-renew+jwt";
 /// How long the signer lets an intent live: well inside what providers allow (60 s).
 pub const LIFETIME_S: i64 = 30;
 /// Random bytes of a `jti`.
@@ -203,6 +205,15 @@ pub fn enrolment_proof(key: &BrowserKey, aud: &str, ticket: &str, username: &str
     Draft {
         header: json!({"alg": key.algorithm().name(), "typ": PROOF_TYP}),
         claims: json!({"aud": aud, "ticket": ticket_hash(ticket), "username": username, "nonce": nonce}),
+    }
+}
+
+/// The proof that `key`, which is in this browser's hands, takes the place of the user's key `old_kid`.
+#[must_use]
+pub fn renewal_proof(key: &BrowserKey, aud: &str, username: &str, old_kid: &str) -> Draft {
+    Draft {
+        header: json!({"alg": key.algorithm().name(), "typ": RENEWAL_TYP}),
+        claims: json!({"aud": aud, "username": username, "kid": old_kid}),
     }
 }
 

@@ -34,6 +34,13 @@ pub(crate) enum NotAnswered {
     Answer(#[from] serde_json::Error),
 }
 
+impl NotAnswered {
+    /// Whether the server said that there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+}
+
 impl AskServer {
     /// The server that listens there.
     pub(super) const fn at(socket: PathBuf) -> Self {

@@ -6,14 +6,14 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use countersign_keys::identity::Uid;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
-use crate::commands::account::Account;
 use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
 
 /// Why something of the user's own cannot be written.
@@ -36,15 +36,15 @@ pub(crate) enum WriteFailure {
 
 /// An open directory with its lock: no other process of this program writes in it.
 #[derive(Debug)]
-pub(super) struct OwnDirectory {
+pub(crate) struct OwnDirectory {
     directory: StrictDirectory,
     _lock: Flock<OwnedFd>,
 }
 
 impl OwnDirectory {
-    /// Opens the directory of these names below the account's home; makes what is missing, for the account alone.
-    pub(super) fn make(account: &Account, names: &[&str]) -> Result<Self, WriteFailure> {
-        let mut directory = StrictDirectory::home(account.home(), account.uid())?;
+    /// Opens the directory of these names below a home; makes what is missing, for its owner alone.
+    pub(crate) fn make(home: &Path, owner: Uid, names: &[&str]) -> Result<Self, WriteFailure> {
+        let mut directory = StrictDirectory::home(home, owner)?;
         for name in names {
             directory = enter_or_make(&directory, name)?;
         }
@@ -59,12 +59,12 @@ impl OwnDirectory {
     }
 
     /// A file in it, to read.
-    pub(super) const fn strict(&self) -> &StrictDirectory {
+    pub(crate) const fn strict(&self) -> &StrictDirectory {
         &self.directory
     }
 
     /// Writes a file of mode 0600, or replaces it whole. It is on the disk when this returns.
-    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<(), WriteFailure> {
+    pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), WriteFailure> {
         let path = self.directory.path().join(name);
         let unfinished = format!(".{name}.unfinished");
         let at = self.directory.descriptor();

@@ -1,21 +1,20 @@
-//! `~/.config/countersign/authorized_keys`, the keys that the user has pinned, and how commands change it.
+//! `~/.config/countersign/authorized_keys`, the keys that the user has pinned, and how the user's own processes change it: commands, and
+//! the instance when the user's browser asks.
 //!
 //! It is read and written as its user, never as root, and by the rules of [`crate::config::strict_file`]. Lines that are no
 //! keys are kept as they are; a line that cannot be read stops every change, since it may be a key that its owner thinks pinned.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::KeyRecord;
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 
-use crate::commands::account::Account;
-use crate::commands::own_directory::{OwnDirectory, WriteFailure};
 use crate::config::strict_file::{self, StrictFileFailure};
-use crate::exit::Exit;
+use crate::own_directory::{OwnDirectory, WriteFailure};
 
 /// Where pins and instance key are, below the home directory.
-pub(super) const DIRECTORY: [&str; 2] = [".config", "countersign"];
+pub(crate) const DIRECTORY: [&str; 2] = [".config", "countersign"];
 
 /// The pins' file in it.
 const FILE: &str = "authorized_keys";
@@ -45,40 +44,30 @@ pub(crate) enum PinFailure {
     },
 }
 
-impl PinFailure {
-    /// The exit code: a file that others could have written is refused by a rule.
-    pub(super) const fn exit(&self) -> Exit {
-        match self {
-            Self::Strict(failure) | Self::Write(WriteFailure::Strict(failure)) if failure.is_exposure() => {
-                Exit::Refused
-            }
-            Self::Strict(_) | Self::Write(_) | Self::Text { .. } | Self::Line { .. } => Exit::Failure,
-        }
-    }
-}
-
 /// The pinned keys of an account.
-#[derive(Debug)]
-pub(super) struct PinFile<'a> {
-    account: &'a Account,
+#[derive(Clone, Debug)]
+pub(crate) struct PinFile {
+    home: PathBuf,
+    owner: Uid,
 }
 
-impl<'a> PinFile<'a> {
-    pub(super) const fn of(account: &'a Account) -> Self {
-        Self { account }
+impl PinFile {
+    /// Those of the account with that home.
+    pub(crate) fn of(home: &Path, owner: Uid) -> Self {
+        Self { home: home.to_owned(), owner }
     }
 
     /// The file's path, for messages.
-    pub(super) fn path(&self) -> PathBuf {
-        let mut path = self.account.home().to_owned();
+    pub(crate) fn path(&self) -> PathBuf {
+        let mut path = self.home.clone();
         path.extend(DIRECTORY.iter().chain(&[FILE]));
         path
     }
 
     /// Reads the pins. Without a file there are none.
-    pub(super) fn read(&self) -> Result<Pins, PinFailure> {
+    pub(crate) fn read(&self) -> Result<Pins, PinFailure> {
         let beneath: PathBuf = DIRECTORY.iter().chain(&[FILE]).collect();
-        let opened = match strict_file::open(self.account.home(), &beneath, self.account.uid()) {
+        let opened = match strict_file::open(&self.home, &beneath, self.owner) {
             Err(failure) if failure.is_absence() => return Ok(Pins::default()),
             opened => opened?,
         };
@@ -86,7 +75,7 @@ impl<'a> PinFile<'a> {
     }
 
     /// Pins a key, in place of one of the same user and id.
-    pub(super) fn add(&self, record: KeyRecord) -> Result<Before, PinFailure> {
+    pub(crate) fn add(&self, record: KeyRecord) -> Result<Before, PinFailure> {
         let mut before = Before::NoKeys;
         self.change(|pins| {
             if pins.keys().next().is_some() {
@@ -98,13 +87,30 @@ impl<'a> PinFile<'a> {
         Ok(before)
     }
 
+    /// Pins a key, unless the very same key is pinned for its user already: then nothing changes, and that line is what counts.
+    pub(crate) fn add_once(&self, record: KeyRecord) -> Result<Pinned, PinFailure> {
+        let mut pinned = Pinned { record: record.clone(), was_pinned: WasPinned::No };
+        self.change(|pins| {
+            let is_same = |key: &&KeyRecord| {
+                key.owner == record.owner && key.spki == record.spki && key.protocol == record.protocol
+            };
+            if let Some(same) = pins.keys().find(is_same) {
+                pinned = Pinned { record: same.clone(), was_pinned: WasPinned::Yes };
+                return false;
+            }
+            pins.add(record);
+            true
+        })?;
+        Ok(pinned)
+    }
+
     /// Unpins a key; says whether it was pinned.
-    pub(super) fn remove(&self, owner: &Username, kid: KeyId) -> Result<bool, PinFailure> {
+    pub(crate) fn remove(&self, owner: &Username, kid: KeyId) -> Result<bool, PinFailure> {
         self.remove_where(|key| key.owner == *owner && key.kid == kid).map(|count| count > 0)
     }
 
     /// Unpins every key that is meant; says how many.
-    pub(super) fn remove_where(&self, is_meant: impl Fn(&KeyRecord) -> bool) -> Result<usize, PinFailure> {
+    pub(crate) fn remove_where(&self, is_meant: impl Fn(&KeyRecord) -> bool) -> Result<usize, PinFailure> {
         let meant = |pins: &Pins| -> Vec<(Username, KeyId)> {
             pins.keys().filter(|key| is_meant(key)).map(|key| (key.owner.clone(), key.kid)).collect()
         };
@@ -126,7 +132,7 @@ impl<'a> PinFile<'a> {
 
     /// Reads, changes and writes under the directory's lock. Nothing is written unless `change` says so.
     fn change(&self, change: impl FnOnce(&mut Pins) -> bool) -> Result<(), PinFailure> {
-        let directory = OwnDirectory::make(self.account, &DIRECTORY)?;
+        let directory = OwnDirectory::make(&self.home, self.owner, &DIRECTORY)?;
         let mut pins = match directory.strict().open(FILE) {
             Ok(opened) => self.parse(opened.read(PINS_MAX)?)?,
             Err(failure) if failure.is_absence() => Pins::default(),
@@ -146,9 +152,27 @@ impl<'a> PinFile<'a> {
 
 /// Whether anything was pinned before a key was added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Before {
+pub(crate) enum Before {
     /// Nothing: no intent can ever have been used here.
     NoKeys,
     /// At least one key.
     Keys,
+}
+
+/// A key that is pinned now.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    /// Its line.
+    pub(crate) record: KeyRecord,
+    /// Whether it was there before.
+    pub(crate) was_pinned: WasPinned,
+}
+
+/// Whether a key was pinned before somebody asked for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WasPinned {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
 }
