@@ -14,7 +14,7 @@ import { Declined } from "../../web/js/webauthn.js";
 const bound = (...names) => names.map((name) => ({ name, kind: "plain" }));
 const TABLE = readTable([
   { call: "files.browse", items: "whole", class: "read", bound: bound("path") },
-  { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId") },
+  { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId", "conflictPolicy") },
   { call: "files.trash", items: "bulk", class: "danger", bound: bound("id") },
   { call: "acme.rotate", items: "bulk", class: "read", bound: bound("id") },
   { call: "keys.remove", items: "whole", class: "danger", from: "user", bound: bound("kid") },
@@ -96,6 +96,24 @@ test("a dangerous call waits for a person, who sees exactly what is signed", asy
   assert.deepEqual(claims.params, await Promise.all(requests[0].items.map((item) => digest(requests[0].row, item))));
   assert.deepEqual([claims.project, claims.exp - claims.iat], ["p", 60]);
   assert.equal(seen.deposited.length, 1, "the provider may want a passkey");
+});
+
+test("what replaces something waits for a person, whatever its class", async () => {
+  const check = async (conflictPolicy, asked) => {
+    const { seen, ask } = bench();
+    const item = { oldId: "/1/a", newId: "/1/b", ...(conflictPolicy === undefined ? {} : { conflictPolicy }) };
+    assert.equal(last(await ask([{ call: "files.move", items: [{ oldId: "x", newId: "y" }, item], project: null }])).type, "result");
+    assert.equal(seen.asked.length, asked, conflictPolicy);
+  };
+  await check(undefined, 0);
+  await check(null, 0);
+  await check("RENAME", 0);
+  await check("REJECT", 0);
+  await check("MERGE_RENAME", 0);
+  await check("REPLACE", 1);
+  await check("replace", 1);
+  await check("SOMETHING_NEW", 1);
+  await check("", 1);
 });
 
 test("no is no, and signs nothing of the batch", async () => {

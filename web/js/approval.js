@@ -4,7 +4,7 @@
 import { fill, h } from "./dom.js";
 import { countHinted, shownItems, shownText, twinsIn } from "./shown.js";
 import { Declined } from "./webauthn.js";
-import { sentence, wordsFor } from "./words.js";
+import { replaces, sentence, wordsFor } from "./words.js";
 
 /** @typedef {import("./signing.js").Question} Question */
 /** @typedef {import("./signing.js").Described} Described */
@@ -21,7 +21,7 @@ export const SEEN_MS = 500;
  */
 export function ask(place, question) {
   const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
-  const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
+  const button = told.length === 1 ? (told[0]?.words.button ?? "Replace") : "Approve all";
   const twins = twinsIn(question.requests);
   const hinted = countHinted(question.requests, twins);
 
@@ -70,6 +70,7 @@ function part(request, words, twins, isOneOfMany) {
   return h("div", { class: "part" },
     isOneOfMany && h("h3", {}, sentence(words, request.items.length)),
     shownItems(request, words, twins),
+    request.items.some(replaces) && h("p", { class: "note" }, "Whatever has the new name already is replaced, and gone for good."),
     words.note !== undefined && h("p", { class: "note" }, words.note));
 }
 

@@ -68,8 +68,8 @@ async function main(page) {
     const list = h("ul", { class: "cards" });
     const [key] = [...keys].sort((a, b) => b.created - a.created);
     const passkeys = h("div", {});
-    const section = h("section", {}, h("h2", {}, shownText(username)), list, message, h("h3", {}, "Passkeys"),
-      h("p", { class: "quiet" }, "For calls that this centre does not take by signature alone."), passkeys);
+    const gone = h("div", {});
+    const section = h("section", {}, h("h2", {}, shownText(username)), list, message, gone, passkeys);
     if (key === undefined) return { section, load: async () => {} };
     list.append(...keys.map((one) => ownCard(one, null, say, key)));
 
@@ -78,14 +78,19 @@ async function main(page) {
         const listed = await own.keys(key);
         const isOurs = (/** @type {ListedKey} */ one) => keys.find((ours) => ours.kid === one.kid);
         listed.sort((a, b) => Number(isOurs(b) !== undefined) - Number(isOurs(a) !== undefined) || b.created - a.created);
-        list.replaceChildren(...listed.map((one) => {
+        const cardOf = (/** @type {ListedKey} */ one) => {
           const ours = isOurs(one);
           return ours === undefined ? otherCard(one, key, say) : ownCard(ours, one, say, key);
-        }));
-        fill(passkeys, passkeyList(own, key, () => clock.now(), confirm));
+        };
+        const isOver = (/** @type {ListedKey} */ one) => one.state !== "active" && isOurs(one) === undefined;
+        const over = listed.filter(isOver);
+        list.replaceChildren(...listed.filter((one) => !isOver(one)).map(cardOf));
+        fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
+          h("ul", { class: "cards" }, ...over.map(cardOf))));
+        fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For calls that a centre does not take by signature alone."),
+          passkeyList(own, key, () => clock.now(), confirm));
       } catch (error) {
         say(inWords(error));
-        fill(passkeys, h("p", { class: "quiet" }, "Not known at the moment."));
       }
     };
     return { section, load };
@@ -108,7 +113,7 @@ async function main(page) {
     const remove = h("button", {
       class: "quiet", "aria-label": `Remove the key ${listed.name}`, onclick: () => act(remove, say, () => removed(listed.kid, null, signer, false)),
     }, "Remove");
-    return card(listed, "another browser", false, listed.state === "active" && remove);
+    return card(listed, listed.state === "active" ? "another browser" : null, false, listed.state === "active" && remove);
   }
 
   /** @param {HTMLButtonElement} button @param {(text: string) => void} say @param {() => Promise<void>} work */
@@ -150,7 +155,7 @@ async function main(page) {
 
 /**
  * @param {{name: string, state: string, created: number, expires: number | null, lastUsed: number | null, words?: string[], fingerprint?: string}} key
- * @param {string} where
+ * @param {string | null} where
  * @param {boolean} isSessionOnly
  * @param {...(HTMLElement | false)} buttons
  */
@@ -161,7 +166,7 @@ function card({ name, state, created, expires, lastUsed, words, fingerprint }, w
   const is = state === "active" ? (isOver ? "expired" : "active") : state;
   return h("li", { class: "card", "data-state": is },
     h("div", {},
-      h("div", { class: "name" }, h("strong", {}, shownText(name)), " ", h("span", { class: "tag" }, where), " ",
+      h("div", { class: "name" }, h("strong", {}, shownText(name)), " ", where !== null && h("span", { class: "tag" }, where), " ",
         is !== "active" && h("span", { class: "tag off" }, is), isSessionOnly && h("span", { class: "tag off" }, "this session only")),
       h("dl", { class: "facts" },
         h("dt", {}, "Made"), h("dd", { title: exactly(created) }, `${fromNow(created, now)}`),

@@ -19,7 +19,7 @@ import { createPasskey } from "./webauthn.js";
  * @typedef {{kid: string, name: string, algorithm: string, state: string, fingerprint: string, words?: string[], created: number,
  *   expires: number, lastUsed: number | null}} ListedKey
  */
-/** @typedef {{id: string, name: string, created: number, lastUsed: number | null}} ListedPasskey */
+/** @typedef {{id: string, name: string, created: number, lastUsed: number | null, state?: string}} ListedPasskey */
 
 /** A key that this browser cannot use: its first signature does not verify. */
 export class BrokenKey extends Error {

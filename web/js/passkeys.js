@@ -54,10 +54,12 @@ export function passkeyList(own, key, now, confirm) {
   }
   /** @param {import("./own.js").ListedPasskey} passkey */
   const card = (passkey) => h("li", { class: "card" },
-    h("div", {}, h("strong", {}, shownText(passkey.name)),
+    h("div", {}, h("strong", {}, shownText(passkey.name)), " ", isCopied(passkey) && h("span", { class: "tag off" }, "refused"),
       h("div", { class: "quiet", title: exactly(passkey.created) }, `Added ${fromNow(passkey.created, now())}. `,
         passkey.lastUsed === null ? "Not used yet." : `Last used ${fromNow(passkey.lastUsed, now())}.`)),
+    isCopied(passkey) && h("p", { class: "notice warning" }, "There is a copy of it somewhere, so it is not taken any more. Remove it, and look after the device."),
     h("button", { class: "quiet", "aria-label": `Remove the passkey ${passkey.name}`, onclick: () => remove(passkey) }, "Remove"));
+  const isCopied = (/** @type {import("./own.js").ListedPasskey} */ passkey) => passkey.state === "copied";
   /** @param {import("./own.js").ListedPasskey} passkey */
   const remove = async (passkey) => {
     if (!(await confirm(`Remove the passkey “${passkey.name}”? Calls that want one then need another.`, "Remove"))) return;

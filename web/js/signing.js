@@ -1,12 +1,12 @@
 // The signer: whom it answers, what it signs, and whom it asks first. It signs what it has words for, exactly as it shows it, with a key of
-// the user that the page names; a dangerous call only after a person said yes to this very request. No page in here: `ask` shows and asks.
+// the user that the page names; what is dangerous or replaces something only after a person said yes to this very request. No page in here: `ask` shows and asks.
 
 import { BadParameters, projection } from "./digest.js";
 import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
 import { NotSigned, VERSION, readMessage } from "./messages.js";
 import { Refused, Unreachable } from "./provider.js";
 import { Declined } from "./webauthn.js";
-import { wordsFor } from "./words.js";
+import { replaces, wordsFor } from "./words.js";
 
 /** @typedef {import("./messages.js").Asked} Asked */
 /** @typedef {import("./messages.js").Request} Request */
@@ -118,8 +118,8 @@ export class Signer {
     const key = await this.#keyOf(message.username);
     const table = await this.#calls();
     const requests = message.requests.map((request) => this.#described(table, request));
-    const isDangerous = requests.some(({ row }) => row.class === "danger");
-    if (isDangerous) await this.#approved({ origin, username: key.username, requests, withdrawn }, asking);
+    const wantsAPerson = requests.some(needsAPerson);
+    if (wantsAPerson) await this.#approved({ origin, username: key.username, requests, withdrawn }, asking);
     const results = [];
     for (const request of requests) {
       const jws = await this.#sign(key, request);
@@ -128,7 +128,7 @@ export class Signer {
       }
       results.push(jws);
     }
-    if (!isDangerous) measured(begun);
+    if (!wantsAPerson) measured(begun);
     // A dangerous call may want a passkey as well, and only the provider knows: it says so when the intent is left there.
     const deposits = requests.map(({ row }) => message.type === "deposit" || row.class === "danger");
     for (const [at, jws] of results.entries()) {
@@ -187,8 +187,9 @@ export class Signer {
   }
 
   /** @param {KeyRecord} key @param {Described} request */
-  async #sign(key, { row, items, project }) {
-    const lifetime = row.class === "danger" ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+  async #sign(key, request) {
+    const { row, items, project } = request;
+    const lifetime = needsAPerson(request) ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
     const { origin } = this.#ground.page;
     try {
       return await signIntent(key, { origin, username: key.username, project, row, items, now: this.#ground.clock.now(), lifetime });
@@ -213,6 +214,11 @@ export class Signer {
       throw error;
     });
   }
+}
+
+/** Whether a person has to look at it first: what is dangerous, and what does away with something that is there. @param {Described} request */
+function needsAPerson({ row, items }) {
+  return row.class === "danger" || items.some(replaces);
 }
 
 /** @param {unknown} error */

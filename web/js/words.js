@@ -162,6 +162,14 @@ export function wordsFor(call) {
   return ALL.get(call);
 }
 
+/** What a user can choose for a name that is taken without anything being lost. */
+const KEEPS = ["RENAME", "REJECT", "MERGE_RENAME"];
+
+/** Whether an item may do away with what has the name already: such a choice can't be taken back, whatever the class of its call. @param {{[parameter: string]: unknown}} item */
+export function replaces({ conflictPolicy = null }) {
+  return conflictPolicy !== null && !KEEPS.includes(/** @type {string} */ (conflictPolicy));
+}
+
 /** What is done, in one sentence. @param {Words} words @param {number} count of items */
 export function sentence(words, count) {
   return count === 1 ? words.one : (words.many ?? `${words.one}, ${count} times`).replace("{n}", String(count));
