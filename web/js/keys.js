@@ -7,7 +7,7 @@ import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { passkeyList } from "./passkeys.js";
 import { inWords } from "./problems.js";
-import { Provider } from "./provider.js";
+import { Provider, Refused } from "./provider.js";
 import { borrow } from "./session.js";
 import { shownText } from "./shown.js";
 import { SessionStorage, openStorage } from "./storage.js";
@@ -54,7 +54,7 @@ async function main(page) {
     place.removeAttribute("aria-busy");
     if (usernames.length === 0) {
       const template = /** @type {HTMLTemplateElement} */ (byId("no-keys"));
-      return fill(place, template.content.cloneNode(true));
+      return fill(place, h("p", {}, `This browser has no key for ${page.provider}.`), template.content.cloneNode(true));
     }
     const sections = usernames.map((username) => userSection(username, keys.filter((key) => key.username === username)));
     fill(place, ...sections.map(({ section }) => section));
@@ -66,52 +66,72 @@ async function main(page) {
     const message = h("p", { class: "message", role: "status" });
     const say = (/** @type {string} */ text) => (message.textContent = text);
     const list = h("ul", { class: "cards" });
-    const [key] = [...keys].sort((a, b) => b.created - a.created);
     const passkeys = h("div", {});
     const gone = h("div", {});
     const section = h("section", {}, h("h2", {}, shownText(username)), list, message, gone, passkeys);
-    if (key === undefined) return { section, load: async () => {} };
-    list.append(...keys.map((one) => ownCard(one, null, say, key)));
+    const newestFirst = [...keys].sort((a, b) => b.created - a.created);
+    list.append(...newestFirst.map((key) => card(key, HERE, key.sessionOnly)));
 
     const load = async () => {
-      try {
-        const listed = await own.keys(key);
-        const isOurs = (/** @type {ListedKey} */ one) => keys.find((ours) => ours.kid === one.kid);
-        listed.sort((a, b) => Number(isOurs(b) !== undefined) - Number(isOurs(a) !== undefined) || b.created - a.created);
-        const cardOf = (/** @type {ListedKey} */ one) => {
-          const ours = isOurs(one);
-          return ours === undefined ? otherCard(one, key, say) : ownCard(ours, one, say, key);
-        };
-        const isOver = (/** @type {ListedKey} */ one) => one.state !== "active" && isOurs(one) === undefined;
-        const over = listed.filter(isOver);
-        list.replaceChildren(...listed.filter((one) => !isOver(one)).map(cardOf));
-        fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
-          h("ul", { class: "cards" }, ...over.map(cardOf))));
-        fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For calls that a centre does not take by signature alone."),
-          passkeyList(own, key, () => clock.now(), confirm));
-      } catch (error) {
-        say(inWords(error));
+      for (const key of newestFirst) {
+        try {
+          showListed(key, await own.keys(key));
+          return;
+        } catch (error) {
+          if (isNotAccepted(error)) continue;
+          say(inWords(error));
+          return;
+        }
       }
+      list.replaceChildren(...newestFirst.map((key) => card({ ...key, state: "not accepted" }, HERE, key.sessionOnly, forgetButton(key, say))));
+      const template = /** @type {HTMLTemplateElement} */ (byId("no-keys"));
+      fill(gone, h("p", { class: "notice warning" }, "The computing centre does not accept this browser's key: it was removed there, or has expired."),
+        h("p", {}, "To connect this browser again:"), template.content.cloneNode(true));
     };
     return { section, load };
+
+    /** @param {KeyRecord} key with which it was asked @param {ListedKey[]} listed */
+    function showListed(key, listed) {
+      const oursOf = (/** @type {ListedKey} */ one) => keys.find((ours) => ours.kid === one.kid);
+      listed.sort((a, b) => Number(oursOf(b) !== undefined) - Number(oursOf(a) !== undefined) || b.created - a.created);
+      const cardOf = (/** @type {ListedKey} */ one) => {
+        const ours = oursOf(one);
+        return ours === undefined ? otherCard(one, key, say) : ownCard(ours, one, say, key);
+      };
+      const isOver = (/** @type {ListedKey} */ one) => one.state !== "active" && oursOf(one) === undefined;
+      const over = listed.filter(isOver);
+      list.replaceChildren(...listed.filter((one) => !isOver(one)).map(cardOf));
+      fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
+        h("ul", { class: "cards" }, ...over.map(cardOf))));
+      fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For calls that a centre does not take by signature alone."),
+        passkeyList(own, key, () => clock.now(), confirm));
+    }
   }
 
-  /** A key of this browser. @param {KeyRecord} key @param {ListedKey | null} listed @param {(text: string) => void} say @param {KeyRecord} signer */
+  /** A key of this browser. @param {KeyRecord} key @param {ListedKey} listed @param {(text: string) => void} say @param {KeyRecord} signer */
   function ownCard(key, listed, say, signer) {
-    const expires = listed?.expires ?? key.expires;
-    if (listed !== null && !key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires })).catch(() => {});
-    // An expired key vouches for nobody: its user connects again.
-    const isUsable = (listed === null || listed.state === "active") && (expires === null || expires > clock.now());
+    if (!key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires: listed.expires })).catch(() => {});
+    if (listed.state !== "active") return card(listed, HERE, key.sessionOnly, forgetButton(key, say));
     const renew = h("button", { onclick: () => act(renew, say, () => renewed(key)) }, "Renew");
-    const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, key, signer, true)) }, "Remove");
-    return card(listed ?? { ...key, lastUsed: key.lastUsed, expires }, HERE, key.sessionOnly,
-      isUsable && !key.sessionOnly && renew, remove);
+    const question = "Remove this browser's key? You then have to connect this browser again to use the computing centre from it.";
+    const remove = h("button", { class: "quiet", onclick: () => act(remove, say, () => removed(key.kid, signer, question)) }, "Remove");
+    return card(listed, HERE, key.sessionOnly, !key.sessionOnly && renew, remove);
+  }
+
+  /** For a key that the provider does not take: there is nothing to ask it for. @param {KeyRecord} key @param {(text: string) => void} say */
+  function forgetButton(key, say) {
+    const forget = h("button", { class: "quiet", onclick: () => act(forget, say, async () => {
+      await storage.removeKey(key.kid);
+      await show();
+    }) }, "Forget it");
+    return !key.sessionOnly && forget;
   }
 
   /** A key of another browser. @param {ListedKey} listed @param {KeyRecord} signer @param {(text: string) => void} say */
   function otherCard(listed, signer, say) {
+    const question = "Remove this key? The browser that has it can no longer sign for you.";
     const remove = h("button", {
-      class: "quiet", "aria-label": `Remove the key ${listed.name}`, onclick: () => act(remove, say, () => removed(listed.kid, null, signer, false)),
+      class: "quiet", "aria-label": `Remove the key ${listed.name}`, onclick: () => act(remove, say, () => removed(listed.kid, signer, question)),
     }, "Remove");
     return card(listed, listed.state === "active" ? "another browser" : null, false, listed.state === "active" && remove);
   }
@@ -136,21 +156,18 @@ async function main(page) {
     await show();
   }
 
-  /** @param {string} kid @param {KeyRecord | null} ours @param {KeyRecord} signer @param {boolean} isThisBrowser */
-  async function removed(kid, ours, signer, isThisBrowser) {
-    const question = isThisBrowser
-      ? "Remove this browser's key? You then have to connect this browser again to use the computing centre from it."
-      : "Remove this key? The browser that has it can no longer sign for you.";
+  /** @param {string} kid @param {KeyRecord} signer @param {string} question */
+  async function removed(kid, signer, question) {
     if (!(await confirm(question, "Remove"))) return;
-    try {
-      await own.removeKey(signer, kid);
-    } catch (error) {
-      // A key that the provider does not accept can only be forgotten here.
-      if (ours === null || !(await confirm(`${inWords(error)} Forget the key in this browser all the same?`, "Forget"))) throw error;
-    }
-    if (ours !== null) await storage.removeKey(kid);
+    await own.removeKey(signer, kid);
+    await storage.removeKey(kid);
     await show();
   }
+}
+
+/** @param {unknown} error */
+function isNotAccepted(error) {
+  return error instanceof Refused && error.code === "INTENT_INVALID";
 }
 
 /**
