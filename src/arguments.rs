@@ -262,6 +262,14 @@ pub(crate) enum Audit {
     #[command(after_help = "Examples:\n  countersign audit verify\n  \
         countersign audit verify ./audit/gateway --key 'hpc.example.org/…' --against witness.txt --json")]
     Verify(AuditVerify),
+    /// Show decisions: the latest, and with --follow those that are made from now on.
+    #[command(after_help = "Examples:\n  countersign audit show --decision refuse --last 50\n  \
+        countersign audit show --follow --user 'Alice#1234' --call files. --json")]
+    Show(AuditShow),
+    /// Prove that one record is in a log, in a text that `audit verify` checks without the log.
+    #[command(after_help = "Examples:\n  countersign audit prove 7Kq2… > refusal.tlog-proof\n  \
+        countersign audit prove 1234 /var/lib/countersign/audit/gateway")]
+    Prove(AuditProve),
     /// Print the public keys of the logs. Keep them elsewhere, for --key.
     #[command(after_help = "Example:\n  countersign audit key > keys.txt")]
     Key(AuditKey),
@@ -270,7 +278,7 @@ pub(crate) enum Audit {
 /// `countersign audit verify`
 #[derive(Args, Debug)]
 pub(crate) struct AuditVerify {
-    /// A log's directory, or one with several; those of the configuration otherwise.
+    /// A log's directory, or one with several; those of the configuration otherwise. Or a file that `audit prove` made.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     /// The key that has to have signed, as `audit key` printed it; may be repeated. Otherwise the log itself says which.
@@ -279,6 +287,75 @@ pub(crate) struct AuditVerify {
     /// A file of checkpoints that were kept elsewhere, each of which has to fit; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `countersign audit show`
+#[derive(Args, Debug)]
+pub(crate) struct AuditShow {
+    /// A log's directory, or one with several; those of the configuration otherwise.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Go on with what is decided from now on.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only for this UCloud user.
+    #[arg(long, value_name = "USERNAME")]
+    pub(crate) user: Option<String>,
+    /// Only this call, or with a dot at its end those that begin so.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    /// Only what was decided so.
+    #[arg(long, value_enum, value_name = "DECISION")]
+    pub(crate) decision: Option<DecisionWord>,
+    /// Only this request.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// How many of the latest.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) last: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What became of a request, as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DecisionWord {
+    /// It went on.
+    Forward,
+    /// The sender was wrong.
+    Refuse,
+    /// There was no instance.
+    NoInstance,
+    /// We broke.
+    Fail,
+    /// An intent was taken in.
+    Deposit,
+}
+
+impl DecisionWord {
+    /// As it stands in the records.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Refuse => "refuse",
+            Self::NoInstance => "no_instance",
+            Self::Fail => "fail",
+            Self::Deposit => "deposit",
+        }
+    }
+}
+
+/// `countersign audit prove`
+#[derive(Args, Debug)]
+pub(crate) struct AuditProve {
+    /// The record: a request's id, or the number of a record in one log.
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: String,
+    /// A log's directory, or one with several; those of the configuration otherwise.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

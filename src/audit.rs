@@ -15,6 +15,8 @@ mod notary;
 pub(crate) mod note;
 pub(crate) mod offline;
 mod place;
+pub(crate) mod proof;
+mod records;
 #[cfg(test)]
 mod tampering;
 mod tree;
@@ -28,10 +30,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub(crate) use self::checkpoint::CheckpointRejection;
 use self::entries::Entries;
 pub(crate) use self::notary::{Notary, NotaryFailure};
 pub(crate) use self::note::{NoKey, SigningKey};
 pub(crate) use self::place::LogPlace;
+pub(crate) use self::records::Records;
+pub(crate) use self::tree::Leaf;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -51,6 +51,8 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Keys(Keys::Add(arguments)) => keys::add(arguments, config),
         Command::Keys(Keys::Revoke(arguments)) => keys::revoke(arguments, config),
         Command::Audit(Audit::Verify(arguments)) => audit::verify(arguments, config),
+        Command::Audit(Audit::Show(arguments)) => audit::show(arguments, config),
+        Command::Audit(Audit::Prove(arguments)) => audit::prove(arguments, config),
         Command::Audit(Audit::Key(arguments)) => audit::key(arguments, config),
         Command::Calls(output) => calls::print(output, config),
         Command::CheckConfig(arguments) => check_config::print(&arguments, config),

@@ -15,6 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::note::SigningKey;
 use super::offline::{Finding, Report, Trust, verify};
 use super::place::LogPlace;
+use super::proof::{self, ProofRejection};
 use super::tree::Leaf;
 use super::{Decision, DecisionLog, Notary, NotaryFailure, Process, Verdict};
 
@@ -57,6 +58,14 @@ fn grow(directory: &Path, records: usize, every: usize) -> Vec<String> {
         }
     }
     notes
+}
+
+fn sample_lines() -> Vec<String> {
+    let files = place(SAMPLE.directory.path()).segments().unwrap();
+    files
+        .iter()
+        .flat_map(|file| fs::read_to_string(&file.path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 fn write(log: &DecisionLog, number: usize) {
@@ -327,6 +336,50 @@ fn the_wrong_key_is_not_believed() {
     assert!(report.checkpoint.is_none());
 }
 
+// --- Proofs ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_record_of_every_tree_is_proven_by_its_own_path_and_by_no_other() {
+    let log = place(SAMPLE.directory.path());
+    for note in &SAMPLE.notes {
+        let size = Checkpoint::open(note, key().public()).unwrap().size;
+        for (index, line) in (0..size).zip(sample_lines()).filter(|(index, _)| index % 41 == 0 || index + 1 == size) {
+            let path = proof::path(&log, index, size).unwrap();
+            let text = proof::to_text(line.as_bytes(), index, &path, note);
+            let proven = proof::check(&text, key().public()).unwrap();
+            assert_eq!((proven.index, proven.record.as_slice()), (index, line.as_bytes()));
+            let check = |text: &str| assert_eq!(proof::check(text, key().public()).unwrap_err(), ProofRejection::Root);
+            check(&proof::to_text(b"{}", index, &path, note));
+            check(&proof::to_text(line.as_bytes(), index + 1, &path, note));
+            check(&proof::to_text(line.as_bytes(), index, &path[1..], note));
+            check(&proof::to_text(line.as_bytes(), index, &[&path[..], &path[..1]].concat(), note));
+        }
+        assert!(proof::path(&log, size, size).is_err());
+    }
+}
+
+#[test]
+fn what_is_no_proof_is_said_to_be_none() {
+    let log = place(SAMPLE.directory.path());
+    let (note, line) = (&SAMPLE.notes[0], sample_lines()[5].clone());
+    let good = proof::to_text(line.as_bytes(), 5, &proof::path(&log, 5, 97).unwrap(), note);
+    let check = |find: &str, replace: &str| {
+        assert!(good.contains(find), "{find}");
+        assert_eq!(
+            proof::check(&good.replacen(find, replace, 1), key().public()).unwrap_err(),
+            ProofRejection::Malformed
+        );
+    };
+    check("@v1", "@v2");
+    check("extra ", "extra");
+    check("index 5", "index 05");
+    check("index 5", "index -5");
+    check("\n\n", "\n");
+    check("index 5\n", "index 5\nAAAA\n");
+    let other = SigningKey::from_seed("hpc.example.org/audit", &Secret::new([6; 32])).unwrap();
+    assert!(matches!(proof::check(&good, other.public()), Err(ProofRejection::Checkpoint(_))));
+}
+
 // --- The one who signs ----------------------------------------------------------------------------------------------
 
 #[test]
@@ -385,4 +438,46 @@ fn records_that_were_cut_off_while_it_ran_end_it() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert!(matches!(notary.step(), Err(NotaryFailure::Diverged { .. })));
+}
+
+// --- How fast -------------------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "a figure: cargo test --release -p countersign --bin countersign figures_of_a_million -- --ignored --nocapture"]
+#[allow(clippy::print_stdout, reason = "the figures")]
+fn figures_of_a_million_records() {
+    const MILLION: usize = 1_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(place(directory.path()), super::SEGMENT_MAX).unwrap();
+    let username = countersign_keys::identity::Username::parse("alice#1234").unwrap();
+    let call = countersign_keys::identity::CallName::parse("files.browse").unwrap();
+    let figure = |what: &str, deed: &mut dyn FnMut()| {
+        let begun = std::time::Instant::now();
+        deed();
+        println!("{what}: {:.2} s, {:.2} µs each", begun.elapsed().as_secs_f64(), begun.elapsed().as_secs_f64());
+    };
+    figure("a million records written", &mut || {
+        for number in 0..MILLION {
+            log.append(&Decision {
+                time: OffsetDateTime::from_unix_timestamp_nanos(1_795_400_000_123_456_789 + number as i128).unwrap(),
+                request_id: "0123456789abcdef",
+                process: Process::Gateway,
+                username: Some(&username),
+                call: Some(&call),
+                kid: Some(countersign_keys::identity::KeyId::from_bytes([7; 16])),
+                decision: Verdict::Forward,
+                status: None,
+                reason: None,
+            })
+            .unwrap();
+        }
+    });
+    figure("read, hashed, signed, tiles written", &mut || assert!(notary.step().unwrap()));
+    let victim = Victim(directory);
+    figure("verified", &mut || {
+        let report = victim.verify();
+        assert!(report.findings.is_empty() && report.records == MILLION as u64);
+        println!("{} bytes", report.bytes);
+    });
 }

@@ -87,7 +87,6 @@ impl Leaf {
     }
 
     /// The hash of one record.
-    #[cfg(test)]
     pub(crate) fn hash_of(record: &[u8]) -> Hash {
         digest_of(&[&[0], record].concat())
     }

@@ -3,6 +3,8 @@
 //! Nothing here writes, and nothing asks the server: a copy of the directory on another machine is enough.
 
 mod key;
+mod prove;
+mod show;
 mod verify;
 
 use std::fs;
@@ -11,8 +13,11 @@ use std::path::{Path, PathBuf};
 
 use countersign_keys::identity::Uid;
 use nix::unistd::geteuid;
+use serde_json::{Value, json};
 
 pub(super) use self::key::print as key;
+pub(super) use self::prove::print as prove;
+pub(super) use self::show::print as show;
 pub(super) use self::verify::print as verify;
 use crate::audit::LogPlace;
 use crate::commands::account::{Account, Meant};
@@ -49,6 +54,11 @@ fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandEr
     below.sort();
     let logs: Vec<Log> = below.into_iter().filter_map(log).collect();
     if logs.is_empty() { Err(CommandError::NoLog { path: directory }) } else { Ok(logs) }
+}
+
+/// A record for people; a line that is none is shown as it stands.
+fn record_of(line: &[u8]) -> Value {
+    serde_json::from_slice(line).unwrap_or_else(|_| json!({ "reason": String::from_utf8_lossy(line) }))
 }
 
 /// Root looks at nothing as root (P10), but for what is root's own.

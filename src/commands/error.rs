@@ -8,7 +8,8 @@ use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::identity::{IdentityRejection, KeyId};
 use countersign_keys::keyring::KeyRejection;
 
-use crate::audit::NoKey;
+use crate::audit::proof::ProofRejection;
+use crate::audit::{CheckpointRejection, NoKey};
 use crate::clock::{NoRandomness, UnreadableClock};
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
@@ -122,11 +123,26 @@ pub(crate) enum CommandError {
     #[error("a log's key was expected")]
     AuditKey(#[source] NoKey),
     /// None of the keys given is this log's.
-    #[error("none of the keys given is for {origin}")]
+    #[error("no key of {origin} was given: --key, with what countersign audit key prints there")]
     NoAuditKey {
         /// Whose key is wanted.
         origin: String,
     },
+    /// There is no such record.
+    #[error("there is no record {wanted}")]
+    NoRecord {
+        /// What was looked for.
+        wanted: String,
+    },
+    /// A record that no checkpoint covers yet.
+    #[error("this record is not signed yet: the next checkpoint comes within a second while the server runs")]
+    NotSigned,
+    /// A log's checkpoint.
+    #[error("the log's checkpoint is not to be believed")]
+    Checkpoint(#[source] CheckpointRejection),
+    /// A proof that is none.
+    #[error("this proves nothing")]
+    Proof(#[source] ProofRejection),
     /// A log is not what was signed; what is wrong has been printed.
     #[error("an audit log is not what was signed")]
     Tampered,
@@ -174,7 +190,7 @@ impl CommandError {
             Self::Config(_) | Self::ServerIsRoot { .. } => Exit::Config,
             Self::Incomplete(_) | Self::Identity(_) | Self::Code(_) | Self::NobodyToAsk => Exit::Usage,
             Self::AuditKey(_) | Self::NoAuditKey { .. } => Exit::Usage,
-            Self::Tampered => Exit::Tampered,
+            Self::Tampered | Self::Checkpoint(_) | Self::Proof(_) => Exit::Tampered,
             Self::Account(failure) => failure.exit(),
             Self::Unreachable { .. } | Self::NoServer { .. } => Exit::Unreachable,
             Self::Refused { status: 400..=499, .. } | Self::Lie(_) | Self::KeyFile { .. } | Self::NotConnected => {
@@ -191,6 +207,8 @@ impl CommandError {
             | Self::File { .. }
             | Self::NoSuchKey(_)
             | Self::NoLog { .. }
+            | Self::NoRecord { .. }
+            | Self::NotSigned
             | Self::Calls(_)
             | Self::Clock(_)
             | Self::Randomness(_)

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Log, logs};
+use super::{Log, logs, record_of};
 use crate::arguments::AuditVerify;
 use crate::audit::note::{self, VerifierKey};
 use crate::audit::offline::{self, Finding, Report, Trust};
+use crate::audit::proof::{self, Proven};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{plain, show, show_json};
 
@@ -28,6 +29,9 @@ pub(in crate::commands) fn print(arguments: AuditVerify, config: &Path) -> Resul
     let kept = kept.collect::<Result<Vec<_>, CommandError>>()?;
     let keys = arguments.keys.iter().map(|text| VerifierKey::parse(text).map_err(CommandError::AuditKey));
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    if let Some(file) = arguments.directory.as_deref().filter(|path| path.is_file()) {
+        return check_proof(file, &keys, arguments.output.json);
+    }
     let mut checked = Vec::new();
     for log in logs(arguments.directory, config)? {
         let (key, source) = key_of(&log, &keys)?;
@@ -41,6 +45,23 @@ pub(in crate::commands) fn print(arguments: AuditVerify, config: &Path) -> Resul
         checked.iter().try_for_each(Checked::show)?;
     }
     if checked.iter().all(|checked| checked.report.findings.is_empty()) { Ok(()) } else { Err(CommandError::Tampered) }
+}
+
+/// A record's proof, which has to be by a key that is given: there is no log to ask.
+fn check_proof(file: &Path, keys: &[VerifierKey], json: bool) -> Result<(), CommandError> {
+    let text = read(file)?;
+    let origin = text.split_once("\n\n").and_then(|(_, note)| note.lines().next()).unwrap_or_default();
+    let key = keys.iter().find(|key| key.name() == origin);
+    let key = key.ok_or_else(|| CommandError::NoAuditKey { origin: plain(origin) })?;
+    let Proven { index, record, checkpoint } = proof::check(&text, key).map_err(CommandError::Proof)?;
+    if json {
+        let record = record_of(&record);
+        return show_json(
+            &json!({ "origin": key.name(), "index": index, "record": record, "size": checkpoint.size, "good": true }),
+        );
+    }
+    show(&plain(&String::from_utf8_lossy(&record)))?;
+    show(&format!("GOOD: this is record {index} of {}, as signed with {checkpoint}.", plain(key.name())))
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {

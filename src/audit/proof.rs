@@ -1,0 +1,149 @@
+//! That one record is in a log, without the log: its path to the root of a checkpoint (RFC 6962, section 2.1.1), in the form of
+//! c2sp.org/tlog-proof. The record itself goes along as the proof's extra data, which nobody believes before it is hashed.
+
+use std::fmt::Write as _;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::checkpoint::{Checkpoint, CheckpointRejection};
+use super::note::VerifierKey;
+use super::place::{LogPlace, RECORD_MAX};
+use super::tree::{Hash, Leaf, perfect};
+
+/// What such a text begins with.
+pub(crate) const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
+
+/// A path has a hash for each level at most.
+const HASHES_MAX: usize = 64;
+
+/// Why a text proves nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ProofRejection {
+    /// Not in the form of a proof with its record.
+    #[error("it is no proof with a record in it")]
+    Malformed,
+    /// Its checkpoint is not to be believed.
+    #[error("its checkpoint is refused")]
+    Checkpoint(#[from] CheckpointRejection),
+    /// The path does not lead there.
+    #[error("this record is not in that log")]
+    Root,
+}
+
+/// A record that was shown to be in a log.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    /// Its index.
+    pub(crate) index: u64,
+    /// Its text.
+    pub(crate) record: Vec<u8>,
+    /// What signed says so.
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// The hashes beside the path from a record to the root of the tree of that size.
+///
+/// # Errors
+/// If a tile is missing, or the tree has no such record.
+pub(crate) fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Hash>> {
+    if index >= size {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let (mut low, mut high, mut beside) = (0, size, Vec::new());
+    while high.saturating_sub(low) > 1 {
+        let split = low.saturating_add(left_width(high.saturating_sub(low)));
+        if index < split {
+            beside.push(hash_of(place, split, high)?);
+            high = split;
+        } else {
+            beside.push(hash_of(place, low, split)?);
+            low = split;
+        }
+    }
+    beside.reverse();
+    Ok(beside)
+}
+
+/// The text of a proof that the record is in the log that the checkpoint, a signed note, is of.
+pub(crate) fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str) -> String {
+    let mut text = format!("{FIRST_LINE}\nextra {}\nindex {index}\n", STANDARD.encode(record));
+    for hash in path {
+        let _ = writeln!(text, "{hash}");
+    }
+    text.push('\n');
+    text.push_str(checkpoint);
+    text
+}
+
+/// The record that a proof is of, if it proves it.
+///
+/// # Errors
+/// If it does not.
+pub(crate) fn check(text: &str, key: &VerifierKey) -> Result<Proven, ProofRejection> {
+    let (proof, checkpoint) = text.split_once("\n\n").ok_or(ProofRejection::Malformed)?;
+    let (index, record, path) = parse(proof).ok_or(ProofRejection::Malformed)?;
+    let checkpoint = Checkpoint::open(checkpoint, key)?;
+    let root = root_by(index, checkpoint.size, Leaf::hash_of(&record), &path);
+    if root == Some(checkpoint.root) { Ok(Proven { index, record, checkpoint }) } else { Err(ProofRejection::Root) }
+}
+
+fn parse(proof: &str) -> Option<(u64, Vec<u8>, Vec<Hash>)> {
+    let mut lines = proof.split('\n');
+    if lines.next()? != FIRST_LINE {
+        return None;
+    }
+    let record = STANDARD.decode(lines.next()?.strip_prefix("extra ")?).ok()?;
+    let typed = lines.next()?.strip_prefix("index ")?;
+    let index: u64 = typed.parse().ok()?;
+    let path = lines.map(Hash::parse).collect::<Option<Vec<_>>>()?;
+    let is_good = index.to_string() == typed && record.len() <= RECORD_MAX && path.len() <= HASHES_MAX;
+    is_good.then_some((index, record, path))
+}
+
+/// The root that a path leads to (RFC 9162, section 2.1.3.2).
+fn root_by(index: u64, size: u64, leaf: Hash, path: &[Hash]) -> Option<Hash> {
+    if index >= size {
+        return None;
+    }
+    let (mut here, mut last, mut hash) = (index, size.saturating_sub(1), leaf);
+    for beside in path {
+        if last == 0 {
+            return None;
+        }
+        if here & 1 == 1 || here == last {
+            hash = Hash::node(*beside, hash);
+            while here & 1 == 0 && here != 0 {
+                here >>= 1;
+                last >>= 1;
+            }
+        } else {
+            hash = Hash::node(hash, *beside);
+        }
+        here >>= 1;
+        last >>= 1;
+    }
+    (last == 0).then_some(hash)
+}
+
+/// The hash over a part of the tree that its definition has.
+fn hash_of(place: &LogPlace, low: u64, high: u64) -> io::Result<Hash> {
+    let width = high.saturating_sub(low);
+    if !width.is_power_of_two() {
+        let split = low.saturating_add(left_width(width));
+        return Ok(Hash::node(hash_of(place, low, split)?, hash_of(place, split, high)?));
+    }
+    let level = width.trailing_zeros() / 8;
+    let first = low.checked_shr(level.saturating_mul(8)).unwrap_or(0);
+    let count = width.checked_shr(level.saturating_mul(8)).unwrap_or(0);
+    let (tile, start) = (first >> 8, usize::try_from(first & 255).unwrap_or(0));
+    let end = start.saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
+    let hashes = place.read_tile(u8::try_from(level).unwrap_or(u8::MAX), tile, end)?;
+    Ok(perfect(hashes.get(start..end).unwrap_or_default()))
+}
+
+/// The largest power of two that is less than `width`, which is at least 2.
+const fn left_width(width: u64) -> u64 {
+    width.next_power_of_two() / 2
+}

@@ -1,0 +1,69 @@
+//! The records of a log one after the other, over its files, and those that are written while one reads.
+
+use std::io;
+
+use super::lines::{Lines, Next};
+use super::place::{LogPlace, Segment};
+use super::tree::Leaf;
+
+/// A reader of a log's records.
+#[derive(Debug)]
+pub(crate) struct Records {
+    place: LogPlace,
+    /// The file that is read.
+    reading: Option<(u64, Lines)>,
+}
+
+impl Records {
+    /// From the oldest on.
+    pub(crate) const fn from_the_oldest(place: LogPlace) -> Self {
+        Self { place, reading: None }
+    }
+
+    /// From the beginning of that file on.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) fn from(place: LogPlace, segment: &Segment) -> io::Result<Self> {
+        Ok(Self { place, reading: Some((segment.number, Lines::open(&segment.path)?)) })
+    }
+
+    /// Reads the next record into `leaf`. `false` if none is there yet.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or has a line that is none.
+    pub(crate) fn next(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
+        loop {
+            if self.read(leaf)? == Next::Record {
+                return Ok(true);
+            }
+            let Some(next) = self.following()? else { return Ok(false) };
+            // Nothing is written to a file that has a successor, but something may have been since it was read.
+            if self.read(leaf)? == Next::Record {
+                return Ok(true);
+            }
+            self.reading = Some((next.number, Lines::open(&next.path)?));
+        }
+    }
+
+    /// The same, without going on to the following file.
+    ///
+    /// # Errors
+    /// As of [`Self::next`].
+    pub(crate) fn next_here(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
+        Ok(self.read(leaf)? == Next::Record)
+    }
+
+    fn read(&mut self, leaf: &mut Leaf) -> io::Result<Next> {
+        let Some((_, lines)) = &mut self.reading else { return Ok(Next::End) };
+        match lines.next(leaf)? {
+            Next::TooLong => Err(io::Error::other("a line is longer than any record")),
+            next @ (Next::Record | Next::End | Next::Torn) => Ok(next),
+        }
+    }
+
+    fn following(&self) -> io::Result<Option<Segment>> {
+        let number = self.reading.as_ref().map_or(0, |(number, _)| *number);
+        Ok(self.place.segments()?.into_iter().find(|segment| segment.number > number))
+    }
+}

@@ -1,0 +1,78 @@
+//! `countersign audit prove`: that one record is in a log, in a text that can be checked without the log.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Log, logs, record_of};
+use crate::arguments::AuditProve;
+use crate::audit::note::VerifierKey;
+use crate::audit::offline::Checkpoint;
+use crate::audit::{Leaf, Records, proof};
+use crate::commands::error::CommandError;
+use crate::commands::terminal::{plain, remark, show, show_json};
+
+pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result<(), CommandError> {
+    let wanted = arguments.record.as_str();
+    let index: Option<u64> = wanted.parse().ok();
+    let logs = logs(arguments.directory, config)?;
+    if index.is_some() && logs.len() > 1 {
+        return Err(CommandError::Incomplete("say which log: the directory of one, after the record's number"));
+    }
+    for log in logs {
+        let Some((index, record)) = find(&log, wanted, index)? else { continue };
+        let text = prove(&log, index, &record)?;
+        if arguments.output.json {
+            return show_json(&json!({ "log": log.name, "index": index, "record": record_of(&record), "proof": text }));
+        }
+        remark(&format!("record {index} of {}: {}", plain(&log.name), plain(&String::from_utf8_lossy(&record))));
+        return show(text.trim_end());
+    }
+    Err(CommandError::NoRecord { wanted: wanted.to_owned() })
+}
+
+/// The record with that index, or else the first with that request's id.
+fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<u8>)>, CommandError> {
+    let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
+    let segments = log.place.segments().map_err(unreadable)?;
+    let list = log.place.first_records().map_err(unreadable)?;
+    let begins = |number: u64| list.iter().find(|(listed, _)| *listed == number).map(|(_, first)| *first);
+    let oldest = segments.iter().find_map(|segment| Some((segment, begins(segment.number)?)));
+    let in_it = index.and_then(|index| {
+        let mut listed = segments.iter().filter_map(|segment| Some((segment, begins(segment.number)?)));
+        listed.rfind(|(_, first)| *first <= index)
+    });
+    let Some((segment, mut at)) = (if index.is_some() { in_it } else { oldest }) else { return Ok(None) };
+    let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
+    let mut leaf = Leaf::new();
+    while records.next(&mut leaf).map_err(unreadable)? {
+        let is_it = match index {
+            Some(index) => index == at,
+            None => record_of(leaf.record()).get("requestId").is_some_and(|id| id == wanted),
+        };
+        if is_it {
+            return Ok(Some((at, leaf.record().to_vec())));
+        }
+        at = at.saturating_add(1);
+    }
+    Ok(None)
+}
+
+fn prove(log: &Log, index: u64, record: &[u8]) -> Result<String, CommandError> {
+    let read =
+        |path: &Path| fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source });
+    let key = VerifierKey::parse(&read(&log.place.public_key())?).map_err(CommandError::AuditKey)?;
+    let note = read(&log.place.checkpoint())?;
+    let checkpoint = Checkpoint::open(&note, &key).map_err(CommandError::Checkpoint)?;
+    if index >= checkpoint.size {
+        return Err(CommandError::NotSigned);
+    }
+    let directory = log.place.directory();
+    let path = proof::path(&log.place, index, checkpoint.size)
+        .map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
+    let text = proof::to_text(record, index, &path, &note);
+    // Never hand out what would not be accepted.
+    proof::check(&text, &key).map_err(CommandError::Proof)?;
+    Ok(text)
+}

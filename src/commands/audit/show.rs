@@ -1,0 +1,136 @@
+//! `countersign audit show`: decisions as they were made, and as they are made.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use super::{Log, logs, record_of};
+use crate::arguments::{AuditShow, DecisionWord};
+use crate::audit::{Leaf, Records};
+use crate::commands::error::CommandError;
+use crate::commands::terminal::{plain, show};
+
+/// How often is looked for new records.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+
+/// Which records are wanted.
+struct Filter {
+    user: Option<String>,
+    call: Option<String>,
+    decision: Option<&'static str>,
+    request: Option<String>,
+}
+
+impl Filter {
+    fn admits(&self, record: &Value) -> bool {
+        let is = |name: &str, wanted: Option<&str>| {
+            wanted.is_none_or(|wanted| record.get(name).and_then(Value::as_str) == Some(wanted))
+        };
+        // "files." stands for all calls that begin so.
+        let call = self.call.as_deref().is_none_or(|wanted| {
+            let call = record.get("call").and_then(Value::as_str).unwrap_or_default();
+            call == wanted || wanted.ends_with('.') && call.starts_with(wanted)
+        });
+        let user = self.user.as_deref();
+        call && is("username", user) && is("decision", self.decision) && is("requestId", self.request.as_deref())
+    }
+}
+
+pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<(), CommandError> {
+    let AuditShow { directory, follow, user, call, decision, request, last, output } = arguments;
+    let filter = Filter { user, call, decision: decision.map(DecisionWord::as_str), request };
+    let logs = logs(directory, config)?;
+    let mut shown: Vec<(OffsetDateTime, Value)> = Vec::new();
+    let mut followed = Vec::new();
+    for log in &logs {
+        let (records, rest) = latest(log, &filter, last)?;
+        shown.extend(records);
+        followed.push((log, rest));
+    }
+    shown.sort_by_key(|(time, _)| *time);
+    if !output.json {
+        show(&row(["TIME (UTC)", "BY", "DECISION", "STATUS", "USER", "CALL", "REQUEST", "WHY"].map(str::to_owned)))?;
+    }
+    let tell = |record: &Value| show(&if output.json { record.to_string() } else { row(cells(record)) });
+    for (_, record) in shown.iter().skip(shown.len().saturating_sub(last)) {
+        tell(record)?;
+    }
+    if !follow {
+        return Ok(());
+    }
+    let mut leaf = Leaf::new();
+    loop {
+        for (log, records) in &mut followed {
+            let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
+            while records.next(&mut leaf).map_err(unreadable)? {
+                let record = record_of(leaf.record());
+                if filter.admits(&record) {
+                    tell(&record)?;
+                }
+            }
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The latest records wanted, and a reader that stands behind the last there is.
+fn latest(log: &Log, filter: &Filter, last: usize) -> Result<(Vec<(OffsetDateTime, Value)>, Records), CommandError> {
+    let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
+    let segments = log.place.segments().map_err(unreadable)?;
+    let mut found: VecDeque<(OffsetDateTime, Value)> = VecDeque::new();
+    let mut reader = None;
+    let mut leaf = Leaf::new();
+    // From the newest file backwards, each of them forwards.
+    for segment in segments.iter().rev() {
+        let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
+        let mut here = VecDeque::new();
+        while records.next_here(&mut leaf).map_err(unreadable)? {
+            let record = record_of(leaf.record());
+            if last > 0 && filter.admits(&record) {
+                if here.len().saturating_add(found.len()) >= last {
+                    here.pop_front();
+                }
+                here.push_back((time_of(&record), record));
+            }
+        }
+        here.append(&mut found);
+        found = here;
+        reader.get_or_insert(records);
+        if found.len() >= last {
+            break;
+        }
+    }
+    let reader = reader.unwrap_or_else(|| Records::from_the_oldest(log.place.clone()));
+    Ok((found.into(), reader))
+}
+
+fn text<'r>(record: &'r Value, name: &str) -> &'r str {
+    record.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn time_of(record: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(text(record, "time"), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn cells(record: &Value) -> [String; 8] {
+    let status = record.get("status").and_then(Value::as_u64).map(|status| status.to_string()).unwrap_or_default();
+    let of = |name: &str| plain(text(record, name));
+    let time = time_of(record).format(MOMENT).unwrap_or_default();
+    [time, of("process"), of("decision"), status, of("username"), of("call"), of("requestId"), of("reason")]
+}
+
+/// In columns wide enough for what mostly stands there: what comes next is not known yet.
+fn row(cells: [String; 8]) -> String {
+    let [time, by, decision, status, user, call, request, why] = cells;
+    let line =
+        format!("{time:<19}  {by:<7}  {decision:<11}  {status:<6}  {user:<20}  {call:<22}  {request:<16}  {why}");
+    line.trim_end().to_owned()
+}
