@@ -172,7 +172,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "adds = [",
         "add = [",
-        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`",
+        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `from`, `to`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`",
     );
 }
 
@@ -317,6 +317,16 @@ fn drives_products_and_calls_are_named_once() {
     }
     check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {name}"));
     check("class = \"danger\"", "", "calls[0]: missing field `class`");
+    check(
+        "class = \"danger\"",
+        "class = \"danger\"\nfrom = \"user\"\nto = \"instance\"",
+        "calls[0].from: has to be \"core\": a site adds calls that come through UCloud",
+    );
+    check(
+        "class = \"danger\"",
+        "class = \"danger\"\nto = \"server\"",
+        "calls[0]: call site.start: a row from the user has a destination, is a POST with one item, and has nothing that Core adds; one from Core has no destination",
+    );
     check(
         "at = [\"/id\"]",
         "at = []",

@@ -6,9 +6,13 @@
 #[allow(dead_code)]
 mod judging;
 
-use countersign_keys::call::{Destination, Sender};
-use countersign_keys::intent::Version1;
-use countersign_keys::keyring::{Algorithm, KeyState};
+use std::sync::Arc;
+
+use countersign_keys::call::{Destination, Method, Route, Sender};
+use countersign_keys::identity::Username;
+use countersign_keys::intent::{IntentRejection, PresentedIntent, Version1};
+use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyState};
+use countersign_keys::request::{INTENT_MAX, PresentedOwn};
 use countersign_keys::verify::Class;
 use countersign_portal::core::{Deed, username_header};
 use countersign_portal::malicious::{Altered, intents};
@@ -120,8 +124,17 @@ fn an_intent_of_version_1_is_none_here_whatever_a_site_accepts() {
     let mut site = Site::new(Algorithm::Es256);
     let key = site.enrol_version_1();
     site.policy.terms.version_1 = Version1::Accepted;
-    let version_1 = signer::intent_version_1(USER, None, CALL, NOW).sign(&key).unwrap();
-    assert_eq!(class(&site, &version_1), Err(Class::IntentInvalid));
+    let text = signer::intent_version_1(USER, None, CALL, NOW).sign(&key).unwrap();
+    assert_eq!(class(&site, &text), Err(Class::IntentInvalid));
+    // It is not read as one; and were it verified elsewhere, it would join no request.
+    let Some(Route::Own(row)) = site.calls.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
+    let presented = || PresentedOwn::parse(row, [("ucloud-signed-intent", text.as_bytes())]).unwrap();
+    assert_eq!(presented().intent().unwrap_err(), IntentRejection::Version1);
+    let username = Username::parse(USER).unwrap();
+    let keys: Vec<_> = site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();
+    let read = PresentedIntent::parse(&text, INTENT_MAX, Version1::Accepted).unwrap();
+    let verified = read.verify(&username, &keys, &site.policy.terms, judging::at(NOW)).unwrap();
+    assert_eq!(presented().intend(verified).unwrap_err(), IntentRejection::Version1);
 }
 
 #[test]
