@@ -276,7 +276,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         crowd: Crowd::new(),
         fair: Fair::default(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
-        catalogue: Catalogue::new(&config.calls)?,
+        catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
         ids: RequestIds::new()?,
     })

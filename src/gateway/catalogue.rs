@@ -2,9 +2,11 @@
 //!
 //! Written once, at start-up, from the very table that judges requests, so that signer and gateway cannot differ.
 
-use countersign_keys::call::CallTable;
+use countersign_keys::call::{CallTable, RowSpec};
+use countersign_keys::identity::CallName;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderMap};
+use serde::Serialize;
 
 use super::document::Document;
 use super::respond::Answer;
@@ -13,10 +15,20 @@ use super::respond::Answer;
 #[derive(Clone, Debug)]
 pub(super) struct Catalogue(Document);
 
+/// A row, and whether its call needs a passkey as well: the signer then shows a person what it is for, whatever its class.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'t> {
+    #[serde(flatten)]
+    spec: &'t RowSpec,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    step_up: bool,
+}
+
 impl Catalogue {
-    /// Writes the table.
-    pub(super) fn new(calls: &CallTable) -> Result<Self, serde_json::Error> {
-        let rows: Vec<_> = calls.specs().collect();
+    /// Writes the table. `step_up`: the calls that need a passkey as well.
+    pub(super) fn new(calls: &CallTable, step_up: &[CallName]) -> Result<Self, serde_json::Error> {
+        let rows: Vec<_> = calls.specs().map(|spec| Listed { spec, step_up: step_up.contains(&spec.call) }).collect();
         Ok(Self(Document::new(serde_json::to_vec(&rows)?, "application/json")))
     }
 
@@ -34,15 +46,23 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use countersign_keys::call::RowSpec;
     use countersign_keys::identity::ProviderId;
 
     #[test]
     fn the_table_is_written_whole() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
-        let catalogue = Catalogue::new(&calls).unwrap();
+        let catalogue = Catalogue::new(&calls, &[]).unwrap();
         let rows: Vec<RowSpec> = serde_json::from_slice(catalogue.0.content()).unwrap();
         assert_eq!(rows.len(), calls.rows().len());
         assert_eq!(catalogue.answer(&HeaderMap::new()).headers()["cache-control"], "no-cache");
+    }
+
+    #[test]
+    fn a_call_that_needs_a_passkey_says_so() {
+        let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
+        let catalogue = Catalogue::new(&calls, &[CallName::parse("files.move").unwrap()]).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(catalogue.0.content()).unwrap();
+        let marked: Vec<_> = rows.iter().filter(|row| row["stepUp"] == true).map(|row| &row["call"]).collect();
+        assert_eq!(marked, ["files.move"]);
     }
 }

@@ -198,7 +198,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         crowd: Crowd::new(),
         fair: Fair::default(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        catalogue: Catalogue::new(&calls).unwrap(),
+        catalogue: Catalogue::new(&calls, &[]).unwrap(),
         pages: Pages::new(&provider, &Origin::parse(ORIGIN).unwrap(), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         provider,

@@ -260,6 +260,16 @@ test("a passkey's word goes with the very intent", async () => {
   assert.deepEqual(seen.posted, [["intents/assertion", { intent: jws, credential: { id: "credential" } }]]);
 });
 
+test("what wants a passkey waits for a person too, and is left at the provider", async () => {
+  const table = readTable([{ call: "files.browse", items: "whole", class: "read", bound: bound("path"), stepUp: true }]);
+  const deposited = [];
+  const { seen, ask } = bench({
+    provider: { table: async () => table, deposit: async (jws) => (deposited.push(jws), {}), post: async () => ({}) },
+  });
+  const answer = last(await ask([browse]));
+  assert.deepEqual([seen.asked.length, deposited], [1, [answer.results[0].jws]]);
+});
+
 test("a passkey that is not used is a no", async () => {
   const { seen, ask } = bench({
     usePasskey: async () => { throw new Declined("closed"); },

@@ -9,8 +9,9 @@ const row = { call: "files.trash", items: "bulk", class: "danger", bound: [{ nam
 test("rows are known by their call", () => {
   const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
   assert.deepEqual(table.get("files.trash"), {
-    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }],
+    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }], stepUp: false,
   });
+  assert.equal(readTable([{ ...row, stepUp: true }]).get("files.trash").stepUp, true);
   assert.equal(table.get("keys.list")?.from, "user");
   assert.equal(table.get("files.move"), undefined);
 });

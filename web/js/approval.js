@@ -21,7 +21,7 @@ export const SEEN_MS = 500;
  */
 export function ask(place, question) {
   const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
-  const button = told.length === 1 ? (told[0]?.words.button ?? "Replace") : "Approve all";
+  const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
   const twins = twinsIn(question.requests);
   const hinted = countHinted(question.requests, twins);
 
@@ -107,15 +107,18 @@ function whenSeen(button) {
 }
 
 /**
- * Says that the browser asks for a passkey, and whether to try again if it was not used. A new click, which some browsers want before they ask.
+ * Says what the browser asks for a passkey for, and whether to try again if it was not used: a new click, which some browsers want before they ask.
  * @param {HTMLElement} place
+ * @param {Described} request
  * @param {() => Promise<object>} use
  * @returns {Promise<object>} the credential
  * @throws {Declined} if the person gives up
  */
-export async function askForPasskey(place, use) {
+export async function askForPasskey(place, request, use) {
+  const words = wordsFor(request.row.call) ?? { one: request.row.call };
   const heading = h("h2", { id: "question", tabindex: -1 }, "Confirm with your passkey");
-  const say = (/** @type {(Node | string)[]} */ ...what) => fill(place, h("section", { class: "question", "aria-labelledby": "question" }, heading, ...what));
+  const say = (/** @type {Node} */ what, /** @type {Node | null} */ buttons = null) => fill(place,
+    h("section", { class: "question", "aria-labelledby": "question" }, heading, what, part(request, words, twinsIn([request]), true), buttons));
   try {
     for (;;) {
       say(h("p", {}, "This centre wants your passkey for this as well. Your browser is asking for it."));

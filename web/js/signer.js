@@ -59,7 +59,7 @@ async function inFront(work) {
 const signer = new Signer({
   page, clock, provider, keys, signed, failed, stranger,
   ask: (question) => inFront(() => ask(byId("approval"), question)),
-  usePasskey: (options) => inFront(() => askForPasskey(byId("approval"), () => usePasskey(options))),
+  usePasskey: (options, request) => inFront(() => askForPasskey(byId("approval"), request, () => usePasskey(options))),
 });
 
 /** @param {string} origin */

@@ -35,7 +35,7 @@ import { replaces, wordsFor } from "./words.js";
  * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path: string, body: object) => Promise<any>}} provider
  * @property {() => Promise<KeyRecord[]>} keys this browser's
  * @property {(question: Question) => Promise<boolean>} ask
- * @property {(options: object) => Promise<object>} usePasskey
+ * @property {(options: object, request: Described) => Promise<object>} usePasskey for that request
  * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
  * @property {(error: unknown) => void} failed the provider did not take an intent
  * @property {(origin: string) => void} stranger a page of another origin wanted something
@@ -129,10 +129,11 @@ export class Signer {
       results.push(jws);
     }
     if (!wantsAPerson) measured(begun);
-    // A dangerous call may want a passkey as well, and only the provider knows: it says so when the intent is left there.
-    const deposits = requests.map(({ row }) => message.type === "deposit" || row.class === "danger");
+    // What may want a passkey as well is left there even if it is handed back: the provider then says so, also if that is new since the table came.
+    const deposits = requests.map(({ row }) => message.type === "deposit" || row.class === "danger" || row.stepUp);
     for (const [at, jws] of results.entries()) {
-      if (deposits[at]) await this.#deposit(jws);
+      const request = requests[at];
+      if (deposits[at] && request !== undefined) await this.#deposit(jws, request);
     }
     this.#ground.signed(key, requests, message.type === "deposit");
     return results.map((jws) => (message.type === "sign" ? { jws } : {}));
@@ -199,11 +200,11 @@ export class Signer {
     }
   }
 
-  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws */
-  async #deposit(jws) {
+  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws @param {Described} request */
+  async #deposit(jws, request) {
     const { stepUp } = await this.#ground.provider.deposit(jws);
     if (stepUp === undefined) return;
-    const credential = await this.#ground.usePasskey(stepUp.publicKey);
+    const credential = await this.#ground.usePasskey(stepUp.publicKey, request);
     await this.#ground.provider.post("intents/assertion", { intent: jws, credential });
   }
 
@@ -216,9 +217,9 @@ export class Signer {
   }
 }
 
-/** Whether a person has to look at it first: what is dangerous, and what does away with something that is there. @param {Described} request */
+/** Whether a person has to look at it first: what is dangerous, wants a passkey, or does away with something that is there. @param {Described} request */
 function needsAPerson({ row, items }) {
-  return row.class === "danger" || items.some(replaces);
+  return row.class === "danger" || row.stepUp || items.some(replaces);
 }
 
 /** @param {unknown} error */
