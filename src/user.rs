@@ -140,18 +140,21 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         };
         (drive.id.clone(), root)
     });
+    let drives = Drives::new(drives)?.with_notes_in(state.join("unfinished"));
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",
         path: "standard error".into(),
         source,
     })?;
     let own = OwnCalls::of(account, config);
-    Ok(Instance::new(judge, Files::new(Drives::new(drives)?), own, DecisionLog::to(log.into())))
+    Ok(Instance::new(judge, Files::new(drives), own, DecisionLog::to(log.into())))
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {
     let activity = Arc::new(Activity::new());
     let instance = Arc::new(instance);
+    let cleaning = Arc::clone(&instance);
+    tokio::spawn(async move { cleaning.clean_up().await });
     let serving = work::accept(listener, Arc::clone(&instance), Arc::clone(&activity));
     let stop = async {
         match config.instances.launch {

@@ -59,6 +59,38 @@ async fn v39_the_instance_is_killed() {
     killed(Part::Instance("alice")).await;
 }
 
+/// In the middle of a copy: what it had made is gone again soon after, and what only looks like it is not touched.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn an_instance_that_is_killed_while_it_copies_leaves_nothing_half_done() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let script = "mkdir from to; cd from; for i in $(seq 400); do mkdir $i; \
+                  for j in $(seq 50); do echo $i > $i/$j; done; done; cd ..; echo mine > to/.countersign-copy-mine.part";
+    let made = centre.shell_as("alice", &format!("cd {}; {script}", alice.home.display())).await;
+    assert!(made.status.success(), "{}", centre::said(&made));
+    let parts = || {
+        let entries = fs::read_dir(alice.home.join("to")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".countersign-")).collect::<Vec<_>>()
+    };
+    let mine = [".countersign-copy-mine.part"];
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    let copy = centre.signed(&alice, &Deed::copy("/home/from", "/home/to/copy"));
+    let copying = centre.core.send(&copy);
+    let killing = async {
+        centre.until("a copy is under way", async || parts().len() > 1).await;
+        centre.kill(Part::Instance("alice"));
+    };
+    let (_cut, ()) = tokio::join!(copying, killing);
+    assert_eq!(parts().len(), 2, "it was killed in the middle");
+    centre.until("users are served", async || is_served(&centre, &alice).await).await;
+    let notes = || fs::read_dir(alice.home.join(".local/state/countersign/unfinished")).unwrap().count();
+    centre.until("it is gone, and its note", async || parts() == mine && notes() == 0).await;
+    assert!(!alice.home.join("to/copy").exists());
+    assert_eq!(fs::read(alice.home.join("to").join(mine[0])).unwrap(), b"mine\n");
+}
+
 async fn killed(part: Part) {
     let centre = Arc::new(Centre::open().await);
     let alice = Arc::new(centre.connect("alice").await);

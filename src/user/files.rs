@@ -22,6 +22,7 @@ pub(crate) mod request;
 mod stage;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unfinished;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +91,14 @@ impl Files {
             under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
         };
         Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER }
+    }
+
+    /// Removes what a killed instance left of its copies, in the lane of what takes long.
+    pub(crate) async fn clean_up(&self) {
+        let drives = Arc::clone(&self.drives);
+        if let Err(trouble) = in_lane(&self.lanes.long, move || drives.unfinished().clean()).await {
+            tracing::warn!(%trouble, "what was left of unfinished copies has not been looked for");
+        }
     }
 
     /// How many changes are under way, answered or not. An instance with any is not idle.

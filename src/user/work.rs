@@ -115,6 +115,11 @@ impl Instance {
         Self { judge, files, own, log }
     }
 
+    /// Removes what an instance that was killed left unfinished.
+    pub(crate) async fn clean_up(&self) {
+        self.files.clean_up().await;
+    }
+
     /// How much work goes on that nobody waits for any more.
     pub(crate) fn under_way(&self) -> usize {
         self.files.under_way()

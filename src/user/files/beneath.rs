@@ -4,20 +4,26 @@
 //! of `/proc`, is refused by `openat2` itself, so nothing lies between a check and its use. What changes
 //! something works on a [`Slot`]: a folder that is already open, and a name in it that is never followed.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{sync, syncfs};
 
+use super::error::Trouble;
 use super::path::{self, Name};
+use super::unfinished::{Note, Unfinished};
 
-/// How often a resolution is repeated that the kernel gave up because somebody renamed a folder meanwhile.
+/// How often a resolution is repeated at once that the kernel gave up because somebody renamed something meanwhile, anywhere on the machine:
+/// so it does with `..`, which stands in links. Then it is repeated with pauses, since whoever renames without pause is in step with us.
 const RESOLVE_TRIES_MAX: u32 = 64;
+const PATIENT_TRIES_MAX: u32 = 200;
+const PAUSE: Duration = Duration::from_micros(500);
 /// How many folders one may climb to find out whether one lies in another: as many as a longest path has.
 const CLIMB_MAX: usize = path::PATH_BYTES_MAX;
 
@@ -78,15 +84,17 @@ pub(crate) enum Mounts {
 pub(crate) struct Root {
     folder: Arc<OwnedFd>,
     identity: Identity,
+    unfinished: Arc<Unfinished>,
 }
 
 impl Root {
-    /// Opens the folder that the configuration names, following links in that path: it is the provider's own.
-    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+    /// Opens the folder that the configuration names, following links in that path: it is the provider's own. Copies in it are noted
+    /// while they are made.
+    pub(crate) fn open(path: &Path, unfinished: Arc<Unfinished>) -> Result<Self, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty())?;
         let identity = Identity::of(&fstat(&folder)?);
-        Ok(Self { folder: Arc::new(folder), identity })
+        Ok(Self { folder: Arc::new(folder), identity, unfinished })
     }
 
     /// Opens what a path names, following links as long as they stay in the drive.
@@ -100,7 +108,8 @@ impl Root {
             return Ok(None);
         };
         let folder = self.resolve(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        Ok(Some(Slot { root: self.identity, folder: Arc::new(folder), name: name.clone() }))
+        let unfinished = Arc::clone(&self.unfinished);
+        Ok(Some(Slot { root: self.identity, folder: Arc::new(folder), name: name.clone(), unfinished }))
     }
 }
 
@@ -110,9 +119,29 @@ pub(crate) struct Slot {
     root: Identity,
     folder: Arc<OwnedFd>,
     name: Name,
+    unfinished: Arc<Unfinished>,
 }
 
 impl Slot {
+    /// A name in a folder that this process knew by this path, which has no link in it.
+    pub(crate) fn at(folder: &Path, name: Name) -> Result<Self, Errno> {
+        let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = openat2(AT_FDCWD, folder, OpenHow::new().flags(flags).resolve(resolve))?;
+        let root = Identity::of(&fstat(&folder)?);
+        Ok(Self { root, folder: Arc::new(folder), name, unfinished: Arc::new(Unfinished::unnoted()) })
+    }
+
+    /// Where the open folder is at this moment.
+    pub(crate) fn folder_path(&self) -> std::io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.folder.as_raw_fd()))
+    }
+
+    /// A scratch name beside this one for a copy, which is noted while the note lives.
+    pub(crate) fn unfinished(&self) -> Result<(Self, Note), Trouble> {
+        self.unfinished.begin(self)
+    }
+
     /// The open folder.
     pub(crate) fn folder(&self) -> &OwnedFd {
         &self.folder
@@ -130,7 +159,7 @@ impl Slot {
 
     /// Another name in the same folder.
     pub(crate) fn beside(&self, name: Name) -> Self {
-        Self { root: self.root, folder: Arc::clone(&self.folder), name }
+        Self { name, ..self.clone() }
     }
 
     /// `name(1).ext` beside `name.ext`.
@@ -140,7 +169,7 @@ impl Slot {
 
     /// A name within the folder that has this slot's name and is open already.
     pub(crate) fn within(&self, folder: &Arc<OwnedFd>, name: Name) -> Self {
-        Self { root: self.root, folder: Arc::clone(folder), name }
+        Self { folder: Arc::clone(folder), name, ..self.clone() }
     }
 
     /// What is there: the link itself if it is one.
@@ -255,9 +284,10 @@ fn beneath<P: ?Sized + nix::NixPath>(
 ) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | further;
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-    for _ in 1..RESOLVE_TRIES_MAX {
+    for tries in 1..RESOLVE_TRIES_MAX.saturating_add(PATIENT_TRIES_MAX) {
         match openat2(folder.as_fd(), path, how) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) if tries < RESOLVE_TRIES_MAX => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => std::thread::sleep(PAUSE),
             outcome => return outcome,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -9,6 +10,7 @@ use super::beneath::Root;
 use super::change::Place;
 use super::error::Trouble;
 use super::path::{NAME_BYTES_MAX, UcloudPath};
+use super::unfinished::Unfinished;
 
 /// Why a table of drives is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +27,11 @@ pub(crate) enum DrivesError {
 }
 
 /// Drive ids and the folders that they mean.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Drives(BTreeMap<String, PathBuf>);
+#[derive(Debug, Clone)]
+pub(crate) struct Drives {
+    folders: BTreeMap<String, PathBuf>,
+    unfinished: Arc<Unfinished>,
+}
 
 impl Drives {
     /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist shows when
@@ -46,19 +51,29 @@ impl Drives {
             }
             table.insert(id, path);
         }
-        Ok(Self(table))
+        Ok(Self { folders: table, unfinished: Arc::new(Unfinished::unnoted()) })
+    }
+
+    /// The same, with notes of copies under way in this directory.
+    pub(crate) fn with_notes_in(self, directory: PathBuf) -> Self {
+        Self { unfinished: Arc::new(Unfinished::noted_in(directory)), ..self }
+    }
+
+    /// The notes of copies under way.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.unfinished
     }
 
     /// Reads a path, and refuses one whose drive is not in the table.
     pub(crate) fn parse(&self, text: &str) -> Result<UcloudPath, Trouble> {
         let path = UcloudPath::parse(text)?;
-        if self.0.contains_key(path.drive()) { Ok(path) } else { Err(Trouble::NoDrive) }
+        if self.folders.contains_key(path.drive()) { Ok(path) } else { Err(Trouble::NoDrive) }
     }
 
     /// Opens the drive of a path.
     pub(crate) fn open(&self, path: &UcloudPath) -> Result<Place, Trouble> {
-        let folder = self.0.get(path.drive()).ok_or(Trouble::NoDrive)?;
-        let root = Root::open(folder).map_err(|errno| {
+        let folder = self.folders.get(path.drive()).ok_or(Trouble::NoDrive)?;
+        let root = Root::open(folder, Arc::clone(&self.unfinished)).map_err(|errno| {
             if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { Trouble::DriveMissing } else { Trouble::from(errno) }
         })?;
         Ok(Place { root, path: path.clone() })

@@ -16,7 +16,7 @@ use nix::unistd::{Whence, lseek, symlinkat};
 use super::beneath::{Identity, Kind, Mounts, Names, Slot};
 use super::error::Trouble;
 use super::remove::remove;
-use super::rename::scratch;
+use super::unfinished::Note;
 
 /// How deeply folders may be nested to be copied: each level holds three descriptors, and a process has some
 /// 1024 of them for two copies at a time.
@@ -27,15 +27,19 @@ const PERMISSIONS: u32 = 0o777;
 
 /// A complete copy under a scratch name. It is removed again unless it is given a real one.
 #[derive(Debug)]
-pub(crate) struct Staged(Option<Slot>);
+pub(crate) struct Staged {
+    slot: Option<Slot>,
+    note: Option<Note>,
+}
 
 impl Staged {
     /// Copies something into the folder of a slot.
     pub(crate) fn copy(from: &Slot, beside: &Slot, mounts: Mounts) -> Result<Self, Trouble> {
         let stat = from.look()?;
         let make = Make::of(from, &stat)?;
-        let (slot, made) = scratch(beside, |slot| make.at(slot))?;
-        let staged = Self(Some(slot.clone()));
+        let (slot, note) = beside.unfinished()?;
+        let made = make.at(&slot)?;
+        let staged = Self { slot: Some(slot.clone()), note: Some(note) };
         let walk = Walk { mounts, avoid: Identity::of(&slot.look()?) };
         walk.fill(made, from, &slot, &stat, 0)?;
         Ok(staged)
@@ -43,13 +47,15 @@ impl Staged {
 
     /// Gives the copy its name, with a step that may fail.
     pub(crate) fn place(mut self, step: impl FnOnce(&Slot) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        let Some(slot) = &self.0 else {
+        let Some(slot) = &self.slot else {
             return Ok(());
         };
+        // From here on the scratch name may come to stand for what the user had: nothing is removed by a note of it.
+        drop(self.note.take());
         let outcome = step(slot);
         // What an incomplete removal left under the scratch name belonged to the user: it is named, not lost.
         if matches!(outcome, Ok(()) | Err(Trouble::Remains { .. })) {
-            self.0 = None;
+            self.slot = None;
         }
         outcome
     }
@@ -57,7 +63,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.take()
+        if let Some(slot) = self.slot.take()
             && let Err(trouble) = remove(&slot)
         {
             tracing::warn!(scratch = slot.text(), %trouble, "an unfinished copy could not be removed");

@@ -212,3 +212,31 @@ fn races_within_a_walk() {
     desk.assert_outside_untouched();
     assert!(!desk.tree().iter().any(|line| line.contains("safe")));
 }
+
+/// While anybody on the machine renames, the kernel gives up a path with `..` again and again: it is resolved all the same.
+#[test]
+fn dots_resolve_while_others_rename_without_pause() {
+    let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);
+    const ROUNDS: usize = 500;
+    // Long ways, so that somebody renames before the end of them is reached.
+    let way = "a/b/../../".repeat(300);
+    let spec = format!("a/b/c/deep=x x=1 y=2 in->{way}a/b/c/deep out->{way}../outside/secret");
+    let desk = Desk::in_folder(in_memory(), &spec);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let (x, y) = (desk.drive().join("x"), desk.drive().join("y"));
+                while !stop.load(Ordering::Relaxed) {
+                    renameat2(AT_FDCWD, &x, AT_FDCWD, &y, RenameFlags::RENAME_EXCHANGE).unwrap();
+                }
+            });
+        }
+        let asked: Vec<_> =
+            (0..ROUNDS).map(|_| (desk.ask(retrieve("in")).map(drop), desk.ask(retrieve("out")))).collect();
+        stop.store(true, Ordering::Relaxed);
+        for (inside, outside) in asked {
+            assert_eq!((inside, outside), (Ok(()), Err(Trouble::Outside)));
+        }
+    });
+}

@@ -1,9 +1,12 @@
 //! Creating folders and moving, with every policy and every kind of thing in the way.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::ipc::answers::Told;
 use crate::user::files::error::ItemAt;
 use crate::user::files::path::PathError;
+use crate::user::files::unfinished::Unfinished;
 
 #[test]
 fn create_folder() {
@@ -188,7 +191,7 @@ fn renaming_where_the_kernel_cannot() {
 
     fn with(before: &str, step: impl Fn(&Slot, &Slot) -> Result<(), Trouble>, want: Result<&str, Trouble>) {
         let desk = Desk::new(before);
-        let root = Root::open(&desk.drive()).unwrap();
+        let root = Root::open(&desk.drive(), Arc::new(Unfinished::unnoted())).unwrap();
         let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap().unwrap();
         let after = want.clone().unwrap_or(before);
         assert_eq!(step(&slot("a"), &slot("b")), want.map(drop), "{before:?}");
@@ -225,7 +228,7 @@ fn renaming_where_the_kernel_cannot() {
 
     let desk = Desk::new("a=1");
     std::fs::hard_link(desk.drive().join("a"), desk.drive().join("b")).unwrap();
-    let root = Root::open(&desk.drive()).unwrap();
+    let root = Root::open(&desk.drive(), Arc::new(Unfinished::unnoted())).unwrap();
     let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap().unwrap();
     set_aside_and_rename(&slot("a"), &slot("b")).unwrap();
     assert_eq!(desk.tree(), entries("b=1"));

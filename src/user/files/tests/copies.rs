@@ -173,3 +173,44 @@ fn a_move_between_file_systems_that_fails_last() {
     assert_eq!(near.tree(), entries("a/x=1"));
     assert_eq!(far.tree(), before);
 }
+
+/// What `kill -9` leaves in the middle of a copy: the next instance removes it, and nothing that only looks like it.
+#[test]
+fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
+    let desk =
+        Desk::new("from/a=1 from/b/c=2 to/.countersign-copy-mine.part=user to/.countersign-1-1.part=user moved/");
+    let notes = desk.whole.path().join("notes");
+    let drives = Drives::new([("d".to_owned(), desk.drive())]).unwrap().with_notes_in(notes.clone());
+    let before = desk.tree();
+    let slot = |path: &str| {
+        let place = drives.open(&drives.parse(&format!("/d/{path}")).unwrap()).unwrap();
+        place.root.slot(place.path.inside()).unwrap().unwrap()
+    };
+    let count = || std::fs::read_dir(&notes).unwrap().count();
+    let leave = |beside: &str| {
+        let (copy, note) = slot(beside).unfinished().unwrap();
+        let at = desk.drive().join(beside).with_file_name(copy.text());
+        build(&at, "half/done=x", &desk.outside());
+        (at, note)
+    };
+    std::fs::create_dir(desk.drive().join("gone")).unwrap();
+    let (killed, under_way, lost) = (leave("to/x"), leave("to/y"), leave("gone/z"));
+    assert_eq!(count(), 3);
+    // The kernel takes the locks of a killed process away, and leaves its notes.
+    for copy in [&killed.0, &lost.0] {
+        let path = notes.join(copy.file_name().unwrap());
+        let text = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    // Since then the user has moved one of the folders, and has put a note of their own among ours.
+    std::fs::rename(desk.drive().join("gone"), desk.drive().join("moved/gone")).unwrap();
+    std::fs::write(notes.join("from"), desk.drive().as_os_str().as_encoded_bytes()).unwrap();
+    drives.unfinished().clean();
+    assert!(!killed.0.exists() && under_way.0.exists());
+    assert!(desk.drive().join("moved/gone").join(lost.0.file_name().unwrap()).exists(), "where it went is not known");
+    assert_eq!(count(), 1, "the note of the copy under way");
+    std::fs::remove_dir_all(&under_way.0).unwrap();
+    std::fs::remove_dir_all(desk.drive().join("moved/gone")).unwrap();
+    assert_eq!(desk.tree(), before);
+}
