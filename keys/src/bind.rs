@@ -8,12 +8,16 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::call::{Bound as BoundParameter, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
+use crate::canonical::{self, Fraction};
 use crate::core_token::UserRequest;
 use crate::identity::Project;
 use crate::intent::{ITEMS_MAX, Intended, ItemDigest};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
 use crate::request::UserAsked;
+
+/// Room for the canonical form of an ordinary item, in bytes: a few paths.
+const CANONICAL_USUAL: usize = 256;
 
 /// Why a request is not what was signed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -63,8 +67,13 @@ impl<'b> Projection<'b> {
     /// The canonical form (RFC 8785).
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        // Writing to memory, of a value without floats, cannot fail; an empty text would equal no signed digest.
-        serde_json_canonicalizer::to_vec(self).unwrap_or_default()
+        let mut text = Vec::with_capacity(CANONICAL_USUAL);
+        let members = self.0.iter().map(|(name, value)| (name.as_str(), value));
+        // A fraction was refused when the value was taken; an empty text equals no signed digest.
+        match canonical::write_object(members, &mut text) {
+            Ok(()) => text,
+            Err(Fraction) => Vec::new(),
+        }
     }
 
     /// What the user signs for this item.

@@ -80,10 +80,13 @@ impl<'a> CompactJws<'a> {
         if text.len() > length_max {
             return Err(JwsRejection::TooLong);
         }
-        let mut dots = text.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
-        let (Some(header_end), Some(payload_end), None) = (dots.next(), dots.next(), dots.next()) else {
+        let (header, rest) = text.split_once('.').ok_or(JwsRejection::Form)?;
+        let (payload, signature) = rest.split_once('.').ok_or(JwsRejection::Form)?;
+        if signature.contains('.') {
             return Err(JwsRejection::Form);
-        };
+        }
+        let header_end = header.len();
+        let payload_end = header_end.saturating_add(1).saturating_add(payload.len());
         let jws = Self { text, header_end, payload_end };
         if [jws.header_b64(), jws.payload_b64(), jws.signature_b64()].iter().any(|part| part.is_empty()) {
             return Err(JwsRejection::Form);

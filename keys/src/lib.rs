@@ -9,6 +9,7 @@
 
 pub mod bind;
 pub mod call;
+mod canonical;
 pub mod core_token;
 pub mod enrolment;
 pub mod freshness;

@@ -1,0 +1,146 @@
+//! The canonical form of JSON (RFC 8785), of values without fractions: those are refused before, since two ends may read them differently.
+//!
+//! One pass into one buffer. Checked against other people's implementations in `tests/`.
+
+use std::cmp::Ordering;
+
+use crate::json::Json;
+
+/// A number that is no integer has no canonical form here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Fraction;
+
+/// Writes an object of these members.
+pub(crate) fn write_object<'m, 'a: 'm>(
+    members: impl Iterator<Item = (&'m str, &'m Json<'a>)>,
+    text: &mut Vec<u8>,
+) -> Result<(), Fraction> {
+    let mut members: Vec<_> = members.collect();
+    members.sort_by(|(one, _), (other, _)| in_order_of_utf16(one, other));
+    text.push(b'{');
+    for (index, (name, value)) in members.into_iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        write_string(name, text);
+        text.push(b':');
+        write(value, text)?;
+    }
+    text.push(b'}');
+    Ok(())
+}
+
+fn write(value: &Json<'_>, text: &mut Vec<u8>) -> Result<(), Fraction> {
+    match value {
+        Json::Null => text.extend_from_slice(b"null"),
+        Json::Bool(true) => text.extend_from_slice(b"true"),
+        Json::Bool(false) => text.extend_from_slice(b"false"),
+        Json::Integer(number) => text.extend_from_slice(number.to_string().as_bytes()),
+        Json::Float(_) => return Err(Fraction),
+        Json::String(string) => write_string(string, text),
+        Json::Array(elements) => {
+            text.push(b'[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                write(element, text)?;
+            }
+            text.push(b']');
+        }
+        Json::Object(members) => write_object(members.iter().map(|(name, value)| (name.as_ref(), value)), text)?,
+    }
+    Ok(())
+}
+
+/// RFC 8785 section 3.2.2.2: what must be escaped is, in the shortest way; nothing else.
+fn write_string(string: &str, text: &mut Vec<u8>) {
+    text.push(b'"');
+    for byte in string.bytes() {
+        match byte {
+            b'"' => text.extend_from_slice(b"\\\""),
+            b'\\' => text.extend_from_slice(b"\\\\"),
+            0x08 => text.extend_from_slice(b"\\b"),
+            b'\t' => text.extend_from_slice(b"\\t"),
+            b'\n' => text.extend_from_slice(b"\\n"),
+            0x0c => text.extend_from_slice(b"\\f"),
+            b'\r' => text.extend_from_slice(b"\\r"),
+            0x00..=0x1f => text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => text.push(byte),
+        }
+    }
+    text.push(b'"');
+}
+
+/// RFC 8785 section 3.2.3: by code units of UTF-16. Bytes of UTF-8 have the same order but for characters beyond the first plane.
+fn in_order_of_utf16(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() || other.is_ascii() {
+        return one.as_bytes().cmp(other.as_bytes());
+    }
+    one.encode_utf16().cmp(other.encode_utf16())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(value: &Json<'_>) -> String {
+        let mut text = Vec::new();
+        write(value, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn check(text: &str, want: &str) {
+        assert_eq!(canonical(&Json::parse(text.as_bytes(), 8).unwrap()), want);
+    }
+
+    #[test]
+    fn the_examples_of_rfc_8785() {
+        check(
+            r#"{"string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}"#,
+            "{\"literals\":[null,true,false],\"string\":\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}",
+        );
+        check(
+            r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#,
+            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}",
+        );
+    }
+
+    #[test]
+    fn a_fraction_has_none() {
+        let value = Json::parse(b"{\"a\":[1.5]}", 8).unwrap();
+        assert_eq!(write(&value, &mut Vec::new()), Err(Fraction));
+    }
+
+    /// Any value without fractions, names and strings with what is hard about them.
+    fn values() -> impl Strategy<Value = Json<'static>> {
+        let text = || "[\\x00-\\x1f\"\\\\/a-c\u{7f}é€\u{fb33}\u{ffff}😀\u{10ffff}]{0,6}";
+        let integer = -crate::json::INTEGER_MAX..=crate::json::INTEGER_MAX;
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            integer.prop_map(Json::Integer),
+            text().prop_map(|text| Json::String(Cow::Owned(text))),
+        ];
+        leaf.prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Json::Array),
+                prop::collection::btree_map(text(), inner, 0..6).prop_map(|members| {
+                    Json::Object(members.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn another_implementation_writes_the_same(value in values()) {
+            prop_assert_eq!(canonical(&value), serde_json_canonicalizer::to_string(&value).unwrap());
+        }
+    }
+}
