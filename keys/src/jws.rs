@@ -1,9 +1,11 @@
 //! Compact JWS (RFC 7515), and the only place that knows the `jsonwebtoken` crate.
 //!
 //! Of that crate only the signature check itself is used: its `Validation` reads the clock, forgives 60 s and passes
-//! absent claims. Taking the envelope apart is done here, in the one spelling that RFC 7515 section 2 gives it.
+//! absent claims. Taking the envelope apart is done here, in the one spelling that RFC 7515 section 2 gives it. ES256, which is what every
+//! browser signs with, goes to aws-lc directly: that crate would read the key anew for each signature.
 
 use aws_lc_rs::digest;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -45,6 +47,9 @@ impl Algorithm {
         [Self::Es256, Self::EdDsa, Self::Ps256, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 }
+
+/// Length of an ES256 signature: r and s (RFC 7518 section 3.4), in bytes.
+const ES256_SIGNATURE: usize = 64;
 
 /// Why an envelope is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -154,33 +159,45 @@ fn decode(part: &str) -> Result<Vec<u8>, JwsRejection> {
 /// Made by [`crate::keyring`] alone, after its checks on strength and form.
 #[derive(Clone)]
 pub struct SignatureKey {
-    key: DecodingKey,
+    key: Key,
     algorithm: Algorithm,
     signature_length: usize,
 }
 
+/// A key in the hands of whoever checks with it.
+#[derive(Clone)]
+enum Key {
+    /// Read once, for every signature to come.
+    Es256(ParsedPublicKey),
+    /// Read anew for each.
+    Other(DecodingKey, jsonwebtoken::Algorithm),
+}
+
+/// Not a point on P-256.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct OffCurve;
+
 impl SignatureKey {
     /// An uncompressed point on P-256.
-    pub(crate) fn es256(point: &[u8; 65]) -> Self {
-        Self { key: DecodingKey::from_ec_der(point), algorithm: Algorithm::Es256, signature_length: 64 }
+    pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, OffCurve> {
+        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| OffCurve)?;
+        Ok(Self { key: Key::Es256(key), algorithm: Algorithm::Es256, signature_length: ES256_SIGNATURE })
     }
 
     /// An Ed25519 public key.
     pub(crate) fn ed25519(bytes: &[u8; 32]) -> Self {
-        Self { key: DecodingKey::from_ed_der(bytes), algorithm: Algorithm::EdDsa, signature_length: 64 }
+        let key = Key::Other(DecodingKey::from_ed_der(bytes), jsonwebtoken::Algorithm::EdDSA);
+        Self { key, algorithm: Algorithm::EdDsa, signature_length: 64 }
     }
 
     /// An RSA modulus and exponent, big-endian without leading zeros.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8], padding: RsaPadding) -> Self {
-        let algorithm = match padding {
-            RsaPadding::Pss => Algorithm::Ps256,
-            RsaPadding::Pkcs1 => Algorithm::Rs256,
+        let (algorithm, theirs) = match padding {
+            RsaPadding::Pss => (Algorithm::Ps256, jsonwebtoken::Algorithm::PS256),
+            RsaPadding::Pkcs1 => (Algorithm::Rs256, jsonwebtoken::Algorithm::RS256),
         };
-        Self {
-            key: DecodingKey::from_rsa_raw_components(modulus, exponent),
-            algorithm,
-            signature_length: modulus.len(),
-        }
+        let key = Key::Other(DecodingKey::from_rsa_raw_components(modulus, exponent), theirs);
+        Self { key, algorithm, signature_length: modulus.len() }
     }
 
     /// The one algorithm that this key verifies.
@@ -196,13 +213,16 @@ impl SignatureKey {
         if signature_b64.len() != encoded_length(self.signature_length) {
             return false;
         }
-        let algorithm = match self.algorithm {
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        };
-        jsonwebtoken::crypto::verify(signature_b64, signing_input, &self.key, algorithm).unwrap_or(false)
+        match &self.key {
+            Key::Es256(key) => {
+                let mut signature = [0; ES256_SIGNATURE];
+                URL_SAFE_NO_PAD.decode_slice(signature_b64, &mut signature) == Ok(ES256_SIGNATURE)
+                    && key.verify_sig(signing_input, &signature).is_ok()
+            }
+            Key::Other(key, algorithm) => {
+                jsonwebtoken::crypto::verify(signature_b64, signing_input, key, *algorithm).unwrap_or(false)
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{KeyId, Username};
 use crate::json::Json;
 pub use crate::jws::Algorithm;
-use crate::jws::{RsaPadding, SignatureKey, sha256};
+use crate::jws::{OffCurve, RsaPadding, SignatureKey, sha256};
 use crate::time::Timestamp;
 
 /// Smallest RSA modulus, in bits (RFC 7518 section 3.3).
@@ -211,7 +211,8 @@ impl VerificationKey {
         let point: &[u8; 65] = point.try_into().map_err(|_| KeyRejection::Form)?;
         let key = p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyRejection::Point)?;
         let spki = key.to_public_key_der().map_err(|_| KeyRejection::Form)?;
-        Ok(Self { spki: spki.as_bytes().to_vec(), key: SignatureKey::es256(point) })
+        let key = SignatureKey::es256(point).map_err(|OffCurve| KeyRejection::Point)?;
+        Ok(Self { spki: spki.as_bytes().to_vec(), key })
     }
 
     fn ed25519(bytes: &[u8]) -> Result<Self, KeyRejection> {
