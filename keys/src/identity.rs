@@ -3,10 +3,11 @@
 //! A value of one of these types is well-formed; that it is also *true* is for later stages to show.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest UCloud username taken, in bytes. UCloud's own are under 100; the limit keeps a key of the store, a log
 /// line and a header small.
@@ -43,13 +44,14 @@ pub enum IdentityRejection {
     CallName,
 }
 
-/// Makes a string newtype: `parse` is the only way in, serde goes through it.
+/// Makes a string newtype: `parse` is the only way in, serde goes through it. The text is shared: one request hands its user's name to
+/// many.
 macro_rules! checked_string {
     ($(#[$meta:meta])* $name:ident, $rejection:expr, $check:expr) => {
         $(#[$meta])*
-        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks and takes the text.
@@ -58,7 +60,7 @@ macro_rules! checked_string {
             /// The rule that the text breaks.
             pub fn parse(text: &str) -> Result<Self, IdentityRejection> {
                 let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err($rejection) }
+                if check(text) { Ok(Self(Arc::from(text))) } else { Err($rejection) }
             }
 
             /// The text.
@@ -78,7 +80,13 @@ macro_rules! checked_string {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
