@@ -12,17 +12,15 @@ use countersign_keys::core_token::ServiceRequest;
 use countersign_keys::identity::ProviderId;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
-use countersign_keys::request::{SIGNED_INTENT, USERNAME};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
-use http::{HeaderValue, Request, Response, request};
-use http_body_util::Full;
+use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
+use http::Response;
 
 use super::refusal::Failure;
 use super::request_id::RequestId;
-use super::upstream::{Connection, UpstreamBody, Upstreams};
+use super::upstream::{Connection, Outgoing, OutgoingHead, UpstreamBody, Upstreams};
 
 /// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
-const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-client-address");
+const CLIENT_ADDRESS: &str = "x-client-address";
 
 /// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to judge them again.
 pub(super) async fn user(
@@ -34,10 +32,10 @@ pub(super) async fn user(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let row = permit.row();
     let request = begin(row.method(), row.path(), id)
-        .header(AUTHORIZATION, sensitive(&format!("Bearer {}", permit.token().expose()))?)
-        .header(USERNAME, permit.username().to_header())
-        .header(SIGNED_INTENT, permit.intent())
-        .body(Full::new(body.slice_ref(permit.items().bytes())))?;
+        .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
+        .header(USERNAME, [&permit.username().to_header()])
+        .header(SIGNED_INTENT, [permit.intent()])
+        .body(body.slice_ref(permit.items().bytes()))?;
     send(request, upstreams, connection).await
 }
 
@@ -51,8 +49,8 @@ pub(super) async fn own(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let row = permit.row();
     let request = begin(row.method(), row.path(), id)
-        .header(SIGNED_INTENT, permit.intent())
-        .body(Full::new(body.slice_ref(permit.items().bytes())))?;
+        .header(SIGNED_INTENT, [permit.intent()])
+        .body(body.slice_ref(permit.items().bytes()))?;
     send(request, upstreams, connection).await
 }
 
@@ -67,8 +65,8 @@ pub(super) async fn service(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let (method, below) = place_of_service(proven.call());
     let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
-        .header(AUTHORIZATION, sensitive(&format!("Bearer {}", proven.token().expose()))?)
-        .body(Full::new(body))?;
+        .header(AUTHORIZATION, ["Bearer ", proven.token().expose()])
+        .body(body)?;
     send(request, upstreams, connection).await
 }
 
@@ -84,8 +82,8 @@ pub(super) async fn public(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let (method, below) = place_of_public(call);
     let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
-        .header(CLIENT_ADDRESS, from.to_canonical().to_string())
-        .body(Full::new(body))?;
+        .header(CLIENT_ADDRESS, [&from.to_canonical().to_string()])
+        .body(body)?;
     send(request, upstreams, connection).await
 }
 
@@ -101,25 +99,13 @@ pub(super) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
     found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
 }
 
-fn begin(method: Method, path: &str, id: &RequestId) -> request::Builder {
-    Request::builder()
-        .method(method.as_str())
-        .uri(path)
-        .header(HOST, HeaderValue::from_static("instance"))
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .header(HeaderName::from_static("x-request-id"), id.to_header())
-}
-
-/// Core's token: hyper keeps it out of what it logs.
-fn sensitive(value: &str) -> Result<HeaderValue, http::Error> {
-    let mut value = HeaderValue::from_str(value)?;
-    value.set_sensitive(true);
-    Ok(value)
+fn begin(method: Method, path: &str, id: &RequestId) -> OutgoingHead {
+    Outgoing::begin(method, path).header("content-type", ["application/json"]).header("x-request-id", [id.as_str()])
 }
 
 /// A connection that was kept may have been closed at this very moment: if not a byte went out, one more is tried.
 async fn send(
-    request: Request<Full<Bytes>>,
+    request: Outgoing,
     upstreams: &Arc<Upstreams>,
     connection: Connection,
 ) -> Result<Response<UpstreamBody>, Failure> {

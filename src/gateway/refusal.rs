@@ -14,7 +14,7 @@ use super::body::BodyRejection;
 use super::deposits::DepositRejection;
 use super::directory::DirectoryFailure;
 use super::head::HeadRejection;
-use super::upstream::UpstreamFailure;
+use super::upstream::{Unwritable, UpstreamFailure};
 use crate::clock::UnreadableClock;
 
 /// Why a request ends here.
@@ -72,7 +72,7 @@ pub(super) enum Failure {
     Upstream(#[from] UpstreamFailure),
     /// What is to be forwarded cannot be written as HTTP.
     #[error("the request cannot be written for the upstream")]
-    Unwritable(#[from] http::Error),
+    Unwritable(#[from] Unwritable),
 }
 
 /// Where `keys` has a stage, its rejection is one of [`Rejection`].
@@ -99,7 +99,7 @@ macro_rules! broken {
     };
 }
 
-broken!(DirectoryFailure, UnreadableClock, ClockFailure, http::Error);
+broken!(DirectoryFailure, UnreadableClock, ClockFailure, Unwritable);
 
 impl From<UpstreamFailure> for Refusal {
     fn from(failure: UpstreamFailure) -> Self {

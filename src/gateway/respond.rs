@@ -2,6 +2,7 @@
 //!
 //! The sender learns a class and the request's id. The reason is in the audit log, under the same id.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +11,7 @@ use countersign_keys::verify::Class;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::BodyRejection;
@@ -24,21 +25,6 @@ use crate::ipc::answers::Told;
 
 /// Two years: what the preload lists ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
-
-/// What of an upstream's answer is passed on. All of it says how the body is to be shown or kept; the rest of an answer's head
-/// speaks about the connection that it came on.
-const PASSED_ON: [HeaderName; 10] = [
-    CONTENT_TYPE,
-    CACHE_CONTROL,
-    RETRY_AFTER,
-    http::header::CONTENT_DISPOSITION,
-    http::header::CONTENT_SECURITY_POLICY,
-    http::header::REFERRER_POLICY,
-    http::header::X_FRAME_OPTIONS,
-    HeaderName::from_static("cross-origin-opener-policy"),
-    HeaderName::from_static("cross-origin-resource-policy"),
-    HeaderName::from_static("permissions-policy"),
-];
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
@@ -204,16 +190,7 @@ pub(super) fn forwarded(upstream: Response<UpstreamBody>) -> Answer {
     if head.status.is_success() && body.is_end_stream() {
         return empty();
     }
-    let mut headers = HeaderMap::with_capacity(8);
-    for (name, value) in &head.headers {
-        if PASSED_ON.contains(name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    let mut answer = Response::new(AnswerBody::Upstream(Box::new(body)));
-    *answer.status_mut() = head.status;
-    *answer.headers_mut() = headers;
-    answer
+    Response::from_parts(head, AnswerBody::Upstream(Box::new(body)))
 }
 
 /// What every answer has.
@@ -247,9 +224,9 @@ fn json(status: StatusCode, body: Bytes) -> Answer {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),

@@ -3,24 +3,23 @@
 //! At the other end of a Unix socket must be our own account, which made it (P7, V56). Whoever polls a request polls its connection too:
 //! there is no task for it, and it ends with whoever holds it.
 
+mod answer;
+mod exchange;
+mod outgoing;
+mod stream;
+
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use countersign_keys::identity::Uid;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+pub(super) use self::exchange::{Connection, UpstreamBody};
+pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
+use self::stream::Stream;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 
@@ -36,12 +35,6 @@ const IDLE_FOR: Duration = Duration::from_secs(60);
 /// How long connecting may take, on one machine.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-
-/// Longest head of an answer, in bytes.
-const HEAD_MAX: usize = 64 * 1024;
-
 /// Why there is no connection, or no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamFailure {
@@ -56,30 +49,16 @@ pub(super) enum UpstreamFailure {
     Stranger(Uid),
     /// The connection broke before any byte of the request went out.
     #[error("the request could not be sent")]
-    NotSent(#[source] hyper::Error),
+    NotSent(#[source] io::Error),
     /// The connection broke after that: what became of the request is unknown.
     #[error("the connection broke before the answer")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] io::Error),
     /// No answer in time.
     #[error("no answer in time")]
     Slow,
-    /// It wants to speak something else than HTTP with whoever asked.
+    /// It says what is no answer in HTTP/1.1, or one whose end nobody could find.
     #[error("the answer is no answer to the request")]
     NoAnswer,
-}
-
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
-
-/// An open connection on which nothing is under way.
-pub(super) struct Connection {
-    address: Arc<InstanceAddress>,
-    sender: SendRequest<Full<Bytes>>,
-    driver: Driver,
-    /// The driver has ended, and must not be polled again.
-    is_over: bool,
-    /// Armed anew only when it fires, so that an answer in time costs no timer.
-    timer: Pin<Box<Sleep>>,
-    idle_since: Instant,
 }
 
 /// The connections kept. Bounded by the constants above; age evicts.
@@ -103,8 +82,8 @@ impl Upstreams {
 
     /// A connection to that address: one that was kept, or another.
     pub(super) async fn connect(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
-        while let Some(mut kept) = self.pop(address) {
-            if kept.idle_since.elapsed() < IDLE_FOR && kept.is_usable() {
+        while let Some(kept) = self.pop(address) {
+            if kept.idle_since().elapsed() < IDLE_FOR && kept.is_usable() {
                 return Ok(kept);
             }
         }
@@ -122,36 +101,29 @@ impl Upstreams {
     pub(super) fn sweep(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_address.retain(|_, kept| {
-            kept.retain(|connection| connection.idle_since.elapsed() < IDLE_FOR);
+            kept.retain(|connection| connection.idle_since().elapsed() < IDLE_FOR);
             !kept.is_empty()
         });
         idle.count = idle.by_address.values().map(Vec::len).sum();
     }
 
     async fn open(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
-        let (sender, driver) = match &address.socket {
+        let stream = match &address.socket {
             SocketAddress::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(absent_or)?;
                 let peer = Peer::of(&stream).map_err(|error| UpstreamFailure::Connect(io::Error::other(error)))?;
                 if peer.uid != self.own_uid {
                     return Err(UpstreamFailure::Stranger(peer.uid));
                 }
-                begin(stream).await?
+                Stream::Unix(stream)
             }
             SocketAddress::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(absent_or)?;
                 stream.set_nodelay(true).map_err(UpstreamFailure::Connect)?;
-                begin(stream).await?
+                Stream::Tcp(stream)
             }
         };
-        Ok(Connection {
-            address: Arc::clone(address),
-            sender,
-            driver,
-            is_over: false,
-            timer: Box::pin(tokio::time::sleep(ANSWER_WITHIN)),
-            idle_since: Instant::now(),
-        })
+        Ok(Connection::new(Arc::clone(address), stream))
     }
 
     fn pop(&self, address: &Arc<InstanceAddress>) -> Option<Connection> {
@@ -162,12 +134,12 @@ impl Upstreams {
     }
 
     fn keep(&self, mut connection: Connection) {
-        connection.idle_since = Instant::now();
+        connection.rest(Instant::now());
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.count >= IDLE_MAX {
             return;
         }
-        let kept = idle.by_address.entry(place_of(&connection.address)).or_default();
+        let kept = idle.by_address.entry(place_of(connection.address())).or_default();
         if kept.len() < IDLE_EACH_MAX {
             kept.push(connection);
             idle.count = idle.count.saturating_add(1);
@@ -179,140 +151,9 @@ fn place_of(address: &Arc<InstanceAddress>) -> usize {
     Arc::as_ptr(address).addr()
 }
 
-async fn begin<S>(stream: S) -> Result<(SendRequest<Full<Bytes>>, Driver), UpstreamFailure>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let handshake = http1::Builder::new().max_buf_size(HEAD_MAX).max_headers(64).handshake(TokioIo::new(stream));
-    let (sender, driver) = handshake.await.map_err(UpstreamFailure::NotSent)?;
-    Ok((sender, Box::pin(driver)))
-}
-
 fn absent_or(error: io::Error) -> UpstreamFailure {
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
     if is_absent { UpstreamFailure::Absent } else { UpstreamFailure::Connect(error) }
-}
-
-impl Connection {
-    /// Where it leads.
-    pub(super) fn address(&self) -> &Arc<InstanceAddress> {
-        &self.address
-    }
-
-    /// Sends a request and waits for the head of its answer. A failure to send gives the request back.
-    pub(super) async fn send(
-        mut self,
-        upstreams: &Arc<Upstreams>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<UpstreamBody>, (UpstreamFailure, Option<Request<Full<Bytes>>>)> {
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        let answer = {
-            let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-            let exchange = std::future::poll_fn(|cx| {
-                // The answer first, then what brings it on, then the answer that this has brought.
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Some(answer));
-                }
-                if !self.is_over {
-                    self.is_over = self.driver.as_mut().poll(cx).is_ready();
-                }
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Some(answer));
-                }
-                while self.timer.as_mut().poll(cx).is_ready() {
-                    if deadline <= Instant::now() {
-                        return Poll::Ready(None);
-                    }
-                    self.timer.as_mut().reset(deadline);
-                }
-                Poll::Pending
-            });
-            exchange.await
-        };
-        match answer {
-            None => Err((UpstreamFailure::Slow, None)),
-            Some(Err(mut unsent)) => match unsent.take_message() {
-                Some(request) => Err((UpstreamFailure::NotSent(unsent.into_error()), Some(request))),
-                None => Err((UpstreamFailure::Broken(unsent.into_error()), None)),
-            },
-            Some(Ok(answer)) if answer.status().is_informational() => Err((UpstreamFailure::NoAnswer, None)),
-            Some(Ok(answer)) => {
-                let upstreams = Arc::clone(upstreams);
-                Ok(answer.map(|incoming| UpstreamBody { incoming, rest: Some((self, upstreams)) }))
-            }
-        }
-    }
-
-    fn poll_over(&mut self, cx: &mut Context<'_>) {
-        if !self.is_over {
-            self.is_over = self.driver.as_mut().poll(cx).is_ready();
-        }
-    }
-
-    /// Whether the next request may go out on it: the other end has not closed it, and has not said anything unasked.
-    fn is_usable(&mut self) -> bool {
-        self.poll_over(&mut Context::from_waker(Waker::noop()));
-        !self.is_over && self.sender.is_ready()
-    }
-}
-
-/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the next request.
-pub(super) struct UpstreamBody {
-    incoming: Incoming,
-    rest: Option<(Connection, Arc<Upstreams>)>,
-}
-
-impl UpstreamBody {
-    fn finish(&mut self) {
-        if let Some((mut connection, upstreams)) = self.rest.take()
-            && connection.is_usable()
-        {
-            upstreams.keep(connection);
-        }
-    }
-}
-
-impl hyper::body::Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if frame.is_pending()
-            && let Some((connection, _)) = &mut self.rest
-        {
-            connection.poll_over(cx);
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                if self.incoming.is_end_stream() {
-                    self.finish();
-                }
-            }
-            Poll::Ready(Some(Ok(_))) => return Poll::Ready(None), // trailers are not passed on
-            Poll::Ready(Some(Err(_))) => self.rest = None,
-            Poll::Ready(None) => self.finish(),
-            Poll::Pending => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.finish(); // an answer without a body is never polled
-        }
-    }
 }
 
 #[cfg(test)]
@@ -320,6 +161,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
+    use bytes::Bytes;
+    use countersign_keys::call::Method;
     use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixListener;
@@ -348,10 +191,13 @@ mod tests {
 
         /// Sends a request over `connection` and reads the whole answer.
         async fn exchange(&self, connection: Connection) -> Bytes {
-            let request = Request::post("/x").header("host", "instance").body(Full::from("hello")).unwrap();
-            let answer = connection.send(&self.upstreams, request).await.map_err(|(failure, _)| failure).unwrap();
+            let answer = connection.send(&self.upstreams, hello()).await.map_err(|(failure, _)| failure).unwrap();
             answer.into_body().collect().await.unwrap().to_bytes()
         }
+    }
+
+    fn hello() -> Outgoing {
+        Outgoing::begin(Method::Post, "/x").body(Bytes::from_static(b"hello")).unwrap()
     }
 
     /// Answers that many requests on one connection with what is given, then closes.
@@ -415,9 +261,78 @@ mod tests {
             let (stream, _) = upstream.listener.accept().await.unwrap();
             answer(stream, &[""]).await;
         };
-        let request = Request::post("/x").header("host", "instance").body(Full::from("hello")).unwrap();
-        let (_, outcome) = tokio::join!(serving, connection.send(&upstream.upstreams, request));
+        let (_, outcome) = tokio::join!(serving, connection.send(&upstream.upstreams, hello()));
         let Err((UpstreamFailure::Broken(_), None)) = outcome else { panic!("broken, and not given back") };
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_before_the_request_gives_it_back() {
+        let upstream = Upstream::new(own_uid());
+        let connection = upstream.upstreams.connect(&upstream.address()).await.unwrap();
+        drop(upstream.listener.accept().await.unwrap());
+        let outcome = connection.send(&upstream.upstreams, hello()).await;
+        let Err((UpstreamFailure::NotSent(_), Some(request))) = outcome else { panic!("not sent, and given back") };
+        assert_eq!(request.body, "hello");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_is_an_error() {
+        let upstream = Upstream::new(own_uid());
+        let connection = upstream.upstreams.connect(&upstream.address()).await.unwrap();
+        let serving = async {
+            let (stream, _) = upstream.listener.accept().await.unwrap();
+            answer(stream, &["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}"]).await;
+        };
+        let asking = async {
+            let answer = connection.send(&upstream.upstreams, hello()).await.map_err(|(failure, _)| failure).unwrap();
+            answer.into_body().collect().await.map(|_| ()).unwrap_err().kind()
+        };
+        assert_eq!(tokio::join!(serving, asking).1, io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_follows_an_answer_is_not_taken_for_the_next_one() {
+        let upstream = Upstream::new(own_uid());
+        let stuffed = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+        let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+        let serving = async {
+            let mut open = Vec::new();
+            for said in [stuffed, closing, OK] {
+                let (mut stream, _) = upstream.listener.accept().await.unwrap();
+                stream.read_exact(&mut [0; 20]).await.unwrap();
+                stream.write_all(said.as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+        };
+        let address = upstream.address();
+        let asking = async {
+            for _ in 0..3 {
+                let connection = upstream.upstreams.connect(&address).await.unwrap();
+                assert_eq!(upstream.exchange(connection).await, "{}");
+            }
+        };
+        // Were a connection used twice, nobody would answer on it.
+        tokio::join!(serving, asking);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_before_the_whole_request_was_taken() {
+        let upstream = Upstream::new(own_uid());
+        let address = upstream.address();
+        let connection = upstream.upstreams.connect(&address).await.unwrap();
+        let request = Outgoing::begin(Method::Post, "/x").body(Bytes::from(vec![b'x'; 8 << 20])).unwrap();
+        let serving = async {
+            let (mut stream, _) = upstream.listener.accept().await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            stream
+        };
+        let asking = async {
+            let answer = connection.send(&upstream.upstreams, request).await.map_err(|(failure, _)| failure).unwrap();
+            answer.into_body().collect().await.unwrap().to_bytes()
+        };
+        let (_open, body) = tokio::join!(serving, asking);
+        assert_eq!(body, "{}");
+        assert!(upstream.upstreams.pop(&address).is_none(), "nobody knows where the rest of the request went");
     }
 
     #[tokio::test]
@@ -428,9 +343,8 @@ mod tests {
             let (stream, _) = upstream.listener.accept().await.unwrap();
             answer(stream, &["HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"]).await;
         };
-        let request = Request::post("/x").header("host", "instance").body(Full::from("hello")).unwrap();
-        let (_, outcome) = tokio::join!(serving, connection.send(&upstream.upstreams, request));
-        assert!(matches!(outcome, Err((UpstreamFailure::NoAnswer | UpstreamFailure::Broken(_), None))));
+        let (_, outcome) = tokio::join!(serving, connection.send(&upstream.upstreams, hello()));
+        assert!(matches!(outcome, Err((UpstreamFailure::NoAnswer, None))));
     }
 
     #[tokio::test]

@@ -1,0 +1,297 @@
+//! What an upstream says, taken apart: the head, and where its body ends. Bytes in, values out; no socket.
+//!
+//! An instance is its user's and not trusted to frame well: HTTP/1.1 alone, one `Content-Length` or `chunked` and never both, limits on
+//! all of it. Whatever else it says is no answer, and its connection is not used again.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, X_FRAME_OPTIONS,
+};
+use http::{Response, StatusCode};
+
+/// Longest head of an answer, in bytes. It is read again with each piece that comes, so that a long one in small pieces would take our time.
+pub(super) const HEAD_MAX: usize = 16 * 1024;
+
+/// Header lines of an answer at most.
+const HEADERS_MAX: usize = 64;
+
+/// Longest line that says how long a chunk is, in bytes.
+const CHUNK_LINE_MAX: usize = 256;
+
+/// What of an upstream's answer is passed on. All of it says how the body is to be shown or kept; the rest of an answer's head
+/// speaks about the connection that it came on.
+const PASSED_ON: [HeaderName; 10] = [
+    CONTENT_TYPE,
+    CACHE_CONTROL,
+    RETRY_AFTER,
+    CONTENT_DISPOSITION,
+    CONTENT_SECURITY_POLICY,
+    REFERRER_POLICY,
+    X_FRAME_OPTIONS,
+    HeaderName::from_static("cross-origin-opener-policy"),
+    HeaderName::from_static("cross-origin-resource-policy"),
+    HeaderName::from_static("permissions-policy"),
+];
+
+/// Room for what is passed on and what every answer gets.
+const HEADERS_USUAL: usize = 8;
+
+/// What came is no answer to a request of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct NoAnswer;
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Status and what is passed on of the headers.
+    pub(super) response: Response<()>,
+    /// Where the body ends.
+    pub(super) framing: Framing,
+    /// The other end keeps the connection open.
+    pub(super) stays_open: bool,
+}
+
+/// What is still to come of a body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Framing {
+    /// That many bytes. Nothing at 0.
+    Length(u64),
+    /// The line that says how long the next chunk is.
+    ChunkLine,
+    /// The rest of a chunk, and the end of its line.
+    Chunk(u64),
+    /// The empty line after the last chunk.
+    LastLine,
+}
+
+impl Head {
+    /// Takes a head off the buffer once all of it is there.
+    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, NoAnswer> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut headers);
+        let length = match answer.parse(buffer) {
+            Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+            Ok(httparse::Status::Partial) if buffer.len() < HEAD_MAX => return Ok(None),
+            Ok(_) | Err(_) => return Err(NoAnswer),
+        };
+        let head = Self::of(&answer)?;
+        buffer.advance(length);
+        Ok(Some(head))
+    }
+
+    fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, NoAnswer> {
+        let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(NoAnswer) };
+        let status = StatusCode::from_u16(status).map_err(|_out_of_range| NoAnswer)?;
+        if status.is_informational() {
+            return Err(NoAnswer); // nothing was asked that one could announce, least of all another protocol
+        }
+        let (mut length, mut is_chunked, mut stays_open) = (None, false, true);
+        let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+        for httparse::Header { name, value } in answer.headers.iter() {
+            if name.eq_ignore_ascii_case("content-length") {
+                if length.replace(content_length(value)?).is_some() {
+                    return Err(NoAnswer);
+                }
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(NoAnswer);
+                }
+                is_chunked = true;
+            } else if name.eq_ignore_ascii_case("connection") {
+                stays_open = value.eq_ignore_ascii_case(b"keep-alive");
+            } else if let Some(name) = PASSED_ON.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())) {
+                headers.insert(name, HeaderValue::from_bytes(value).map_err(|_bytes| NoAnswer)?);
+            }
+        }
+        let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let framing = match (length, is_chunked) {
+            (Some(_), true) => return Err(NoAnswer),
+            (_, _) if has_none => Framing::Length(0),
+            (Some(length), false) => Framing::Length(length),
+            (None, true) => Framing::ChunkLine,
+            // Until it closes: then nobody can tell a whole answer from half of one.
+            (None, false) => return Err(NoAnswer),
+        };
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(Self { response, framing, stays_open })
+    }
+}
+
+/// Digits alone: no sign, no list, no white space.
+fn content_length(value: &[u8]) -> Result<u64, NoAnswer> {
+    let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or(NoAnswer)
+}
+
+impl Framing {
+    /// Whether nothing more is to come.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// How much is to come, where that is known.
+    pub(super) const fn exact(self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(left),
+            Self::ChunkLine | Self::Chunk(_) | Self::LastLine => None,
+        }
+    }
+
+    /// Takes the next piece of the body off the buffer. `None` says that more has to come first, or that it is over.
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, NoAnswer> {
+        loop {
+            match *self {
+                Self::Length(left) => return Ok(self.piece(left, buffer, Self::Length)),
+                Self::Chunk(0) => match end_of_line(buffer)? {
+                    true => *self = Self::ChunkLine,
+                    false => return Ok(None),
+                },
+                Self::Chunk(left) => return Ok(self.piece(left, buffer, Self::Chunk)),
+                Self::ChunkLine => match httparse::parse_chunk_size(buffer) {
+                    Ok(httparse::Status::Complete((line, size))) if line <= CHUNK_LINE_MAX => {
+                        buffer.advance(line);
+                        *self = if size == 0 { Self::LastLine } else { Self::Chunk(size) };
+                    }
+                    Ok(httparse::Status::Partial) if buffer.len() < CHUNK_LINE_MAX => return Ok(None),
+                    Ok(_) | Err(_) => return Err(NoAnswer),
+                },
+                // Trailers are not passed on, and so they are not read either.
+                Self::LastLine => match end_of_line(buffer)? {
+                    true => *self = Self::Length(0),
+                    false => return Ok(None),
+                },
+            }
+        }
+    }
+
+    fn piece(&mut self, left: u64, buffer: &mut BytesMut, rest: fn(u64) -> Self) -> Option<Bytes> {
+        let there = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if there == 0 {
+            return None;
+        }
+        *self = rest(left.saturating_sub(u64::try_from(there).unwrap_or(u64::MAX)));
+        Some(buffer.split_to(there).freeze())
+    }
+}
+
+fn end_of_line(buffer: &mut BytesMut) -> Result<bool, NoAnswer> {
+    match buffer.as_ref() {
+        [] | [b'\r'] => Ok(false),
+        [b'\r', b'\n', ..] => {
+            buffer.advance(2);
+            Ok(true)
+        }
+        _ => Err(NoAnswer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    /// Reads an answer that comes byte by byte: its status, its body and what is left over.
+    fn read(text: &str) -> Result<(u16, String, String), NoAnswer> {
+        let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
+        for byte in text.bytes() {
+            buffer.extend_from_slice(&[byte]);
+            if head.is_none() {
+                head = Head::take(&mut buffer)?;
+            }
+            while let Some(Head { framing, .. }) = &mut head
+                && let Some(piece) = framing.take(&mut buffer)?
+            {
+                body.extend_from_slice(&piece);
+            }
+        }
+        let head = head.filter(|head| head.framing.is_over()).ok_or(NoAnswer)?;
+        let left = String::from_utf8(buffer.to_vec()).unwrap();
+        Ok((head.response.status().as_u16(), String::from_utf8(body).unwrap(), left))
+    }
+
+    fn check(headers: &str, body: &str, want: Result<&str, NoAnswer>) {
+        let outcome = read(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}"));
+        assert_eq!(outcome, want.map(|body| (200, body.to_owned(), String::new())), "{headers:?} {body:?}");
+    }
+
+    #[test]
+    fn one_way_to_say_where_a_body_ends() {
+        check("content-length: 2\r\n", "{}", Ok("{}"));
+        check("Content-Length: 0\r\n", "", Ok(""));
+        check("transfer-encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n", Ok("{}"));
+        check("Transfer-Encoding: Chunked\r\n", "1;a=b\r\n{\r\n1\r\n}\r\n0\r\n\r\n", Ok("{}"));
+        for headers in [
+            "",
+            "content-length: 2\r\ncontent-length: 2\r\n",
+            "content-length: 2, 2\r\n",
+            "content-length: +2\r\n",
+            "content-length: -2\r\n",
+            "content-length: 0x2\r\n",
+            "content-length:\r\n",
+            "content-length: 99999999999999999999\r\n",
+            "content-length: 2\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 2\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: identity\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        ] {
+            check(headers, "2\r\n{}\r\n0\r\n\r\n", Err(NoAnswer));
+        }
+    }
+
+    #[test]
+    fn chunks_are_whole_lines() {
+        for body in [
+            "2\r\n{}0\r\n\r\n",
+            "2\r\n{}\n0\r\n\r\n",
+            "\r\n{}\r\n0\r\n\r\n",
+            "-2\r\n{}\r\n0\r\n\r\n",
+            "fffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+            "2\r\n{}\r\n0\r\ntrailer: x\r\n\r\n",
+            "2\r\n{}\r\n",
+        ] {
+            check("transfer-encoding: chunked\r\n", body, Err(NoAnswer));
+        }
+        let long = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(CHUNK_LINE_MAX));
+        check("transfer-encoding: chunked\r\n", &long, Err(NoAnswer));
+    }
+
+    #[test]
+    fn what_comes_after_an_answer_is_none_of_it() {
+        let (_, body, left) = read("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK").unwrap();
+        assert_eq!((body.as_str(), left.as_str()), ("{}", "HTTP/1.1 200 OK"));
+        assert_eq!(read("HTTP/1.1 204 No Content\r\n\r\nx"), Ok((204, String::new(), "x".to_owned())));
+    }
+
+    #[test]
+    fn only_final_answers_of_http_1_1() {
+        for text in [
+            "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+            "HTTP/1.1 099 X\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n folded\r\n\r\n",
+            "hello\r\n\r\n",
+        ] {
+            assert_eq!(read(text), Err(NoAnswer), "{text:?}");
+        }
+        let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(HEAD_MAX));
+        assert_eq!(Head::take(&mut BytesMut::from(long.as_bytes())).unwrap_err(), NoAnswer);
+        let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "a: b\r\n".repeat(HEADERS_MAX));
+        assert_eq!(read(&many), Err(NoAnswer));
+    }
+
+    #[test]
+    fn of_the_headers_what_is_named_is_passed_on() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nset-cookie: a=b\r\nserver: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let head = Head::take(&mut BytesMut::from(text.as_bytes())).unwrap().unwrap();
+        assert!(!head.stays_open);
+        let headers: Vec<_> = head.response.headers().iter().collect();
+        assert_eq!(headers, [(&CONTENT_TYPE, &HeaderValue::from_static("text/plain"))]);
+    }
+}

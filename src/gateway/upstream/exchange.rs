@@ -1,0 +1,244 @@
+//! One request and its answer over one connection (HTTP/1.1, RFC 9112), as little of it as the gateway needs.
+//!
+//! Head and body go out in one write where the kernel takes them. The answer's body is handed on as it comes; only one that was read to its end
+//! leaves its connection for the next request.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::time::{Instant, Sleep};
+
+use super::answer::{Framing, Head, NoAnswer};
+use super::outgoing::Outgoing;
+use super::stream::Stream;
+use super::{UpstreamFailure, Upstreams};
+use crate::ipc::control::InstanceAddress;
+
+/// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Read at a time, in bytes: most answers whole. A kept connection holds one such buffer.
+const READ: usize = 8 * 1024;
+
+/// Read at a time of a body that is known to be longer.
+const READ_LONG: usize = 64 * 1024;
+
+/// An open connection on which nothing is under way.
+pub(crate) struct Connection {
+    address: Arc<InstanceAddress>,
+    stream: Stream,
+    /// What came and was not taken yet.
+    buffer: BytesMut,
+    /// Armed anew only when it fires, so that an answer in time costs no timer.
+    timer: Pin<Box<Sleep>>,
+    idle_since: Instant,
+}
+
+impl Connection {
+    /// A connection on which nothing was sent yet.
+    pub(super) fn new(address: Arc<InstanceAddress>, stream: Stream) -> Self {
+        let timer = Box::pin(tokio::time::sleep(ANSWER_WITHIN));
+        Self { address, stream, buffer: BytesMut::new(), timer, idle_since: Instant::now() }
+    }
+
+    /// Where it leads.
+    pub(crate) const fn address(&self) -> &Arc<InstanceAddress> {
+        &self.address
+    }
+
+    /// Since when nothing has been under way.
+    pub(super) const fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
+    /// Nothing is under way from here on.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.idle_since = now;
+        if self.buffer.capacity() > READ {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Whether the next request may go out on it: the other end has not closed it, and has not said anything unasked.
+    pub(super) fn is_usable(&self) -> bool {
+        self.buffer.is_empty() && self.stream.is_silent()
+    }
+
+    /// Sends a request and waits for the head of its answer. A failure to send gives the request back.
+    pub(crate) async fn send(
+        mut self,
+        upstreams: &Arc<Upstreams>,
+        request: Outgoing,
+    ) -> Result<Response<UpstreamBody>, (UpstreamFailure, Option<Outgoing>)> {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut sending = Sending { sent: 0, error: None };
+        let outcome = std::future::poll_fn(|cx| {
+            let outcome = self.poll_head(&request, &mut sending, cx);
+            if outcome.is_pending() && self.poll_late(deadline, cx) {
+                return Poll::Ready(Err(UpstreamFailure::Slow));
+            }
+            outcome
+        });
+        match outcome.await {
+            Ok(Head { response, framing, stays_open }) => {
+                let is_whole = sending.sent == request.length();
+                let body = UpstreamBody::new(self, framing, (stays_open && is_whole).then(|| Arc::clone(upstreams)));
+                Ok(response.map(|()| body))
+            }
+            Err(failure @ UpstreamFailure::NotSent(_)) => Err((failure, Some(request))),
+            Err(failure) => Err((failure, None)),
+        }
+    }
+
+    /// Brings on the request and then the answer's head. An upstream may answer before it has the whole request, or instead of taking it.
+    fn poll_head(
+        &mut self,
+        request: &Outgoing,
+        sending: &mut Sending,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, UpstreamFailure>> {
+        while sending.error.is_none() && sending.sent < request.length() {
+            let slices = request.left(sending.sent).map(io::IoSlice::new);
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
+                Poll::Ready(Ok(0)) => sending.error = Some(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => sending.sent = sending.sent.saturating_add(written),
+                Poll::Ready(Err(error)) if sending.sent == 0 => {
+                    return Poll::Ready(Err(UpstreamFailure::NotSent(error)));
+                }
+                Poll::Ready(Err(error)) => sending.error = Some(error),
+                Poll::Pending => break,
+            }
+        }
+        loop {
+            if let Some(head) = Head::take(&mut self.buffer).map_err(|NoAnswer| UpstreamFailure::NoAnswer)? {
+                return Poll::Ready(Ok(head));
+            }
+            match self.poll_read(READ, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(UpstreamFailure::Broken(sending.error.take().unwrap_or(error))));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads something into the buffer. The end of the stream is an error: nothing that is read here may end with it.
+    fn poll_read(&mut self, at_most: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.buffer.reserve(at_most);
+        let mut reading = std::pin::pin!(self.stream.read_buf(&mut self.buffer));
+        reading.as_mut().poll(cx).map(|read| match read {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Whether that moment has passed. Otherwise the task is woken when it may have.
+    fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if deadline <= Instant::now() {
+                return true;
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        false
+    }
+}
+
+/// How far a request is sent.
+struct Sending {
+    sent: usize,
+    /// Why no more of it can be. What was taken may be answered all the same.
+    error: Option<io::Error>,
+}
+
+impl Outgoing {
+    fn length(&self) -> usize {
+        self.head.len().saturating_add(self.body.len())
+    }
+
+    /// What is left of head and body after so many bytes.
+    fn left(&self, sent: usize) -> [&[u8]; 2] {
+        let head = self.head.get(sent..).unwrap_or_default();
+        let body = self.body.get(sent.saturating_sub(self.head.len())..).unwrap_or_default();
+        [head, body]
+    }
+}
+
+/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the next request.
+pub(crate) struct UpstreamBody {
+    framing: Framing,
+    connection: Option<Connection>,
+    /// Who keeps the connection afterwards; nobody, where it cannot be used again.
+    keeper: Option<Arc<Upstreams>>,
+}
+
+impl UpstreamBody {
+    fn new(connection: Connection, framing: Framing, keeper: Option<Arc<Upstreams>>) -> Self {
+        let mut body = Self { framing, connection: Some(connection), keeper };
+        if body.framing.is_over() {
+            body.finish(); // an answer without a body is never polled
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        if let (Some(connection), Some(keeper)) = (self.connection.take(), self.keeper.take())
+            && connection.buffer.is_empty()
+        {
+            keeper.keep(connection);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        while let Some(connection) = &mut self.connection {
+            let piece = self.framing.take(&mut connection.buffer).map_err(|NoAnswer| io::ErrorKind::InvalidData)?;
+            if self.framing.is_over() {
+                self.finish();
+            }
+            if let Some(piece) = piece {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if let Some(connection) = &mut self.connection {
+                let is_long =
+                    self.framing.exact().is_some_and(|left| usize::try_from(left).is_ok_and(|left| left > READ));
+                match connection.poll_read(if is_long { READ_LONG } else { READ }, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl hyper::body::Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = self.poll_piece(cx);
+        if let Poll::Ready(Some(Err(_))) = piece {
+            self.connection = None;
+        }
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.framing.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.framing.exact().map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,95 @@
+//! A request to an upstream, written out once: a head that says in one way where its body ends, and the body.
+//!
+//! No header can end early or begin another: what is not plain text is refused (V31).
+
+use bytes::Bytes;
+use countersign_keys::call::Method;
+
+/// A head as large as an ordinary one: Core's token, an intent, their names.
+const HEAD_USUAL: usize = 2_048;
+
+/// A value that cannot stand in a head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the request has bytes outside visible ASCII where its upstream's head would have them")]
+pub(crate) struct Unwritable;
+
+/// A request, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(super) head: Vec<u8>,
+    pub(super) body: Bytes,
+}
+
+/// A head that is being written.
+#[derive(Clone, Debug)]
+pub(crate) struct OutgoingHead {
+    head: Vec<u8>,
+    is_plain: bool,
+}
+
+impl Outgoing {
+    /// Begins a request to the one host that there is behind a connection.
+    pub(crate) fn begin(method: Method, path: &str) -> OutgoingHead {
+        let mut head = OutgoingHead { head: Vec::with_capacity(HEAD_USUAL), is_plain: true };
+        head.is_plain = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        for part in [method.as_str(), " ", path, " HTTP/1.1\r\nhost: instance\r\n"] {
+            head.head.extend_from_slice(part.as_bytes());
+        }
+        head
+    }
+}
+
+impl OutgoingHead {
+    /// Adds a header. The value is written in parts, so that nobody has to put it together first.
+    pub(crate) fn header<const N: usize>(mut self, name: &'static str, value: [&str; N]) -> Self {
+        self.head.extend_from_slice(name.as_bytes());
+        self.head.extend_from_slice(b": ");
+        for part in value {
+            // Without a way out in the middle, so that many bytes are looked at in one step: this is most of the head.
+            let is_plain = |is_plain, byte| is_plain & matches!(byte, b'\t' | b' '..=b'~');
+            self.is_plain = part.bytes().fold(self.is_plain, is_plain);
+            self.head.extend_from_slice(part.as_bytes());
+        }
+        self.head.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Ends the head with the body's length.
+    ///
+    /// # Errors
+    /// If a path or value was not plain.
+    pub(crate) fn body(self, body: Bytes) -> Result<Outgoing, Unwritable> {
+        let length = body.len().to_string();
+        let Self { mut head, is_plain } = self.header("content-length", [&length]);
+        head.extend_from_slice(b"\r\n");
+        if is_plain { Ok(Outgoing { head, body }) } else { Err(Unwritable) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_written_in_one_way() {
+        let request = Outgoing::begin(Method::Post, "/ucloud/hpc/files/move").header("authorization", ["Bearer ", "t"]);
+        let request = request.body(Bytes::from_static(b"{}")).unwrap();
+        let want = "POST /ucloud/hpc/files/move HTTP/1.1\r\nhost: instance\r\nauthorization: Bearer t\r\ncontent-length: 2\r\n\r\n";
+        assert_eq!(String::from_utf8(request.head).unwrap(), want);
+        assert_eq!(request.body, "{}");
+    }
+
+    #[test]
+    fn v31_no_value_ends_its_line() {
+        let with = |value: &str| Outgoing::begin(Method::Get, "/x").header("a", ["b", value]).body(Bytes::new());
+        assert!(with("c").is_ok());
+        for trick in ["\r\nx: y", "\n", "\r", "\0", "\u{7f}", "é"] {
+            assert_eq!(with(trick).map(|_| ()), Err(Unwritable), "{trick:?}");
+        }
+        for path in ["/a b", "/a\r\n", "", "x", "/é"] {
+            assert_eq!(Outgoing::begin(Method::Get, path).body(Bytes::new()).map(|_| ()), Err(Unwritable), "{path:?}");
+        }
+    }
+}
