@@ -1,0 +1,69 @@
+//! What the service manager says to the processes: `SIGTERM` finishes what is under way, `SIGHUP` ends nothing.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+
+use centre::{Centre, Part, said};
+use countersign_portal::Deed;
+use nix::sys::signal::{Signal, kill};
+
+fn tell(centre: &Centre, part: Part, signal: Signal) {
+    kill(centre.pid(part).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn told_to_stop_they_finish_what_is_under_way_and_end() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    let script =
+        "mkdir from to; cd from; for i in $(seq 200); do mkdir $i; for j in $(seq 50); do : > $i/$j; done; done";
+    let made = centre.shell_as("alice", &format!("cd {}; {script}", alice.home.display())).await;
+    assert!(made.status.success(), "{}", said(&made));
+    let to = alice.home.join("to");
+    let under_way = || fs::read_dir(&to).unwrap().count() > 0;
+    let before = [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part).unwrap());
+
+    let request = centre.signed(&alice, &Deed::copy("/home/from", "/home/to/copy"));
+    let copying = centre.core.send(&request);
+    let stopping = async {
+        centre.until("the copy is under way", async || under_way()).await;
+        assert!(!to.join("copy").exists());
+        tell(&centre, Part::Server, Signal::SIGTERM);
+    };
+    let (answer, ()) = tokio::join!(copying, stopping);
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", centre.last_words());
+    centre.until("the copy is complete", async || to.join("copy/200/50").exists() || to.join("copy").exists()).await;
+    assert_eq!(fs::read_dir(to.join("copy")).unwrap().count(), 200);
+    let is_gone = |pid| kill(pid, None).is_err();
+    centre.until("all of them have ended", async || before.into_iter().all(is_gone)).await;
+    centre.until("the service manager has started another", async || centre.serves().await).await;
+    assert_eq!(centre.starts(), 2);
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    assert_eq!(centre.core.send(&request).await.unwrap().error_code(), "INTENT_REPLAYED");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn told_to_read_again_they_go_on() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    let pids = || [Part::Server, Part::Gateway].map(|part| centre.pid(part));
+    let before = pids();
+    for part in [Part::Server, Part::Gateway, Part::Server] {
+        tell(&centre, part, Signal::SIGHUP);
+        for _ in 0..5 {
+            assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+        }
+    }
+    assert_eq!(pids(), before);
+    assert_eq!(centre.starts(), 1);
+}
