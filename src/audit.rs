@@ -10,12 +10,14 @@
 
 mod checkpoint;
 mod entries;
+pub(crate) mod kept;
 mod lines;
 mod notary;
 pub(crate) mod note;
 pub(crate) mod offline;
 mod place;
 pub(crate) mod proof;
+mod pseudonym;
 mod records;
 #[cfg(test)]
 mod tampering;
@@ -35,6 +37,7 @@ use self::entries::Entries;
 pub(crate) use self::notary::{Notary, NotaryFailure};
 pub(crate) use self::note::{NoKey, SigningKey};
 pub(crate) use self::place::LogPlace;
+pub(crate) use self::pseudonym::Pseudonyms;
 pub(crate) use self::records::Records;
 pub(crate) use self::tree::Leaf;
 
@@ -95,9 +98,6 @@ fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result
     serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
 }
 
-/// A file of records is followed by another once it has so many bytes: what is read again when the server starts.
-pub(crate) const SEGMENT_MAX: u64 = 64 * 1024 * 1024;
-
 /// What a record mostly takes, in bytes.
 const LINE_USUAL: usize = 384;
 
@@ -105,6 +105,8 @@ const LINE_USUAL: usize = 384;
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
     sink: Mutex<Sink>,
+    /// Without, users stand in it by name.
+    pseudonyms: Option<Pseudonyms>,
 }
 
 #[derive(Debug)]
@@ -121,12 +123,17 @@ impl DecisionLog {
     /// # Errors
     /// If another process writes it, or it cannot be written.
     pub(crate) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
-        Ok(Self { sink: Mutex::new(Sink::Log(Entries::open(place, segment_max)?)) })
+        Ok(Self { sink: Mutex::new(Sink::Log(Entries::open(place, segment_max)?)), pseudonyms: None })
+    }
+
+    /// With pseudonyms for users, if there are any to be had.
+    pub(crate) fn under(self, pseudonyms: Option<Pseudonyms>) -> Self {
+        Self { pseudonyms, ..self }
     }
 
     /// Writes lines to a file that is open already, such as an instance's standard error.
     pub(crate) const fn to(file: File) -> Self {
-        Self { sink: Mutex::new(Sink::Lines(file)) }
+        Self { sink: Mutex::new(Sink::Lines(file)), pseudonyms: None }
     }
 
     /// Writes one record, whole or not at all.
@@ -135,7 +142,13 @@ impl DecisionLog {
     /// If it could not be written: then nothing may be forwarded.
     pub(crate) fn append(&self, decision: &Decision<'_>) -> io::Result<()> {
         let mut line = Vec::with_capacity(LINE_USUAL);
-        serde_json::to_writer(&mut line, decision)?;
+        match (&self.pseudonyms, decision.username) {
+            (Some(pseudonyms), Some(username)) => {
+                let pseudonym = pseudonyms.of(username).ok_or(io::ErrorKind::InvalidData)?;
+                serde_json::to_writer(&mut line, &Decision { username: Some(&pseudonym), ..decision.clone() })?;
+            }
+            _ => serde_json::to_writer(&mut line, decision)?,
+        }
         line.push(b'\n');
         match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::Log(entries) => entries.append(&line, decision.time.date()),
@@ -190,6 +203,23 @@ mod tests {
         assert_eq!(line["username"], "a\"b}#1");
         assert_eq!(line["decision"], "refuse");
         assert_eq!(line["reason"], "two\nlines");
+    }
+
+    #[test]
+    fn with_a_key_users_stand_in_it_by_pseudonyms() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LogPlace::new(directory.path().to_owned());
+        std::fs::create_dir(place.entries()).unwrap();
+        let pseudonyms = || Pseudonyms::new(&countersign_keys::secret::Secret::new("key".to_owned()));
+        let alice = Username::parse("alice#1234").unwrap();
+        let log = DecisionLog::open(place.clone(), 1000).unwrap().under(Some(pseudonyms()));
+        log.append(&decision(Some(&alice), None)).unwrap();
+        log.append(&decision(None, None)).unwrap();
+        let text = std::fs::read_to_string(&place.segments().unwrap()[0].path).unwrap();
+        assert!(!text.contains("alice"), "{text}");
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["username"], pseudonyms().of(&alice).unwrap().as_str());
+        assert!(lines[1]["username"].is_null());
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub(crate) use crate::config::tls::Tls;
 /// Where the configuration is unless `--config` says otherwise.
 pub(crate) const DEFAULT_FILE: &str = "/etc/countersign/config.toml";
 
+/// The name of the file with the key of the records' pseudonyms, beside the logs.
+pub(crate) const PSEUDONYM_KEY: &str = "pseudonym.key";
+
 /// A configuration in which every value has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -66,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) ipc: Ipc,
     /// What the server keeps.
     pub(crate) state: State,
+    /// How the audit logs are kept.
+    pub(crate) audit: Audit,
 }
 
 /// `[provider]`.
@@ -274,6 +279,43 @@ impl Ipc {
     }
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit {
+    /// A file of records is followed by another once it has so many bytes.
+    pub(crate) segment_max: u64,
+    /// How many days records are kept; `None`: for ever.
+    pub(crate) keep_days: Option<i64>,
+    /// How many bytes of records are kept of each log; `None`: all.
+    pub(crate) keep_bytes: Option<u64>,
+    /// How users stand in the records.
+    pub(crate) names: Names,
+    /// Where copies of checkpoints go.
+    pub(crate) witness: Witness,
+}
+
+/// How users stand in the records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Names {
+    /// By their usernames.
+    Plain,
+    /// By pseudonyms.
+    Pseudonyms,
+}
+
+/// Where copies of checkpoints go.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    /// Appended to this file.
+    pub(crate) file: Option<PathBuf>,
+    /// To the system's log.
+    pub(crate) syslog: bool,
+    /// Posted there.
+    pub(crate) url: Option<String>,
+    /// How often, at most.
+    pub(crate) every: Duration,
+}
+
 /// `[state]`: the layout of the state directory, said once.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -295,6 +337,11 @@ impl State {
     /// The audit logs and their keys.
     pub(crate) fn audit(&self) -> PathBuf {
         self.directory.join("audit")
+    }
+
+    /// The key of the pseudonyms.
+    pub(crate) fn pseudonym_key(&self) -> PathBuf {
+        self.audit().join(PSEUDONYM_KEY)
     }
 
     /// The gateway's log.

@@ -67,9 +67,9 @@ use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
-use crate::audit::{DecisionLog, SEGMENT_MAX};
+use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Names, SecretFile};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
@@ -110,6 +110,9 @@ pub(crate) enum GatewayFailure {
     /// Certificate and key.
     #[error("certificate and key cannot be used")]
     Key(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The key of the records' pseudonyms.
+    #[error("the key of the records' pseudonyms cannot be used")]
+    Pseudonyms(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// TLS itself.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
@@ -256,7 +259,9 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
     let journal = Journal::open(&replay, window, INTENTS_MAX, clock.now()?)?;
     let log = config.state.gateway_log();
     let path = log.entries();
-    let audit = DecisionLog::open(log, SEGMENT_MAX).map_err(|source| GatewayFailure::File { path, source })?;
+    let audit = DecisionLog::open(log, config.audit.segment_max)
+        .map_err(|source| GatewayFailure::File { path, source })?
+        .under(pseudonyms(config)?);
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()) };
     Ok(Ingress {
         provider: config.provider.id.clone(),
@@ -280,6 +285,18 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
         ids: RequestIds::new()?,
     })
+}
+
+/// Where the records are to have pseudonyms, the key that the server made for them.
+fn pseudonyms(config: &Config) -> Result<Option<Pseudonyms>, GatewayFailure> {
+    match config.audit.names {
+        Names::Plain => Ok(None),
+        Names::Pseudonyms => {
+            let own = Uid(nix::unistd::geteuid().as_raw());
+            let key = SecretFile::new(config.state.pseudonym_key(), own).read();
+            Ok(Some(Pseudonyms::new(&key.map_err(|error| GatewayFailure::Pseudonyms(error.into()))?)))
+        }
+    }
 }
 
 fn private_directory(path: PathBuf) -> Result<PathBuf, GatewayFailure> {

@@ -32,6 +32,7 @@ mod place;
 mod products;
 mod record;
 mod tickets;
+mod witness;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -60,7 +61,7 @@ use self::oracle::StoreOracle;
 use self::own::OwnUses;
 use self::place::{PlaceFailure, StateDirectory};
 use crate::accounts::Accounts;
-use crate::audit::{DecisionLog, SEGMENT_MAX};
+use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, InstanceListen, Launch};
 use crate::ipc::control::Ended;
@@ -175,8 +176,9 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
     let (notices, notice_receiver) = notices::notices();
     let (instances, gone) = Instances::new(launcher);
     let (notaries, broken) = Notaries::start(&config)?;
+    let pseudonyms = notaries::pseudonyms(&config)?;
     let server = Arc::new(Server {
-        decisions: DecisionLog::open(config.state.server_log(), SEGMENT_MAX)?,
+        decisions: DecisionLog::open(config.state.server_log(), config.audit.segment_max)?.under(pseudonyms),
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,

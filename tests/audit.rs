@@ -7,6 +7,7 @@
 mod centre;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -58,7 +59,12 @@ fn checked_by_another(log: &Path, proof: &Path) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn v60_another_implementation_agrees_about_a_real_log() {
-    let centre = Centre::open().await;
+    let witness = tempfile::tempdir().unwrap();
+    fs::set_permissions(witness.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let kept = witness.path().join("checkpoints");
+    // Several files, each with its own checkpoint, and copies of checkpoints elsewhere.
+    let audit = format!("[audit]\nsegment_max = \"16 KiB\"\nwitness_every_s = 1\nwitness_file = {kept:?}\n");
+    let centre = Centre::open_with(&audit).await;
     let alice = centre.connect("alice").await;
     for number in 0..REQUESTS {
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{number}: {}", centre.last_words());
@@ -98,13 +104,22 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
     let said_by_another = checked_by_another(&centre.state.join("audit/gateway"), &file);
     assert!(said_by_another.starts_with(&format!("{} records", centre.decisions().len())), "{said_by_another}");
 
+    assert!(!said_by_another.contains(" 0 earlier"), "{said_by_another}");
+    let with_copies = ["audit", "verify", "--against", kept.to_str().unwrap(), "--key", &keys[0], "--key", &keys[1]];
+    let against = ours(&centre, &with_copies).await;
+    assert!(
+        against.status.success() && said(&against).contains("checkpoints kept elsewhere agree"),
+        "{}",
+        said(&against)
+    );
+
     // Nobody else may read it, and nobody's program says that a changed one is good.
     let denied = centre.run_as("bob", &["audit", "verify"]).await;
     assert_eq!(denied.status.code(), Some(1), "{}", said(&denied));
     let entries = fs::read_dir(centre.state.join("audit/gateway/entries")).unwrap().flatten();
-    let newest = entries.map(|entry| entry.path()).find(|path| path.extension().is_some()).unwrap();
+    let newest = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some()).max().unwrap();
     let text = fs::read_to_string(&newest).unwrap();
-    fs::write(&newest, text.replacen("\"refuse\"", "\"forward\"", 1)).unwrap();
+    fs::write(&newest, text.replacen("\"gateway\"", "\"server\"", 1)).unwrap();
     let tampered = ours(&centre, &["audit", "verify"]).await;
     assert_eq!(tampered.status.code(), Some(6), "{}", said(&tampered));
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop-audit");

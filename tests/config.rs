@@ -133,6 +133,38 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn the_audit_log_is_kept_as_it_says() {
+    let audit = |keys: &str| format!("[audit]\n{keys}\n\n[state]");
+    let says = |keys: &str, want: &str| {
+        let site = Site::new();
+        site.flip("[state]", &audit(keys));
+        let output = site.check_config(&[]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains(want), "{want:?} in\n{said}");
+    };
+    says("", "audit log    names users, is kept 365 days; no copy of its checkpoints is kept elsewhere");
+    says(
+        "keep_days = 0\nkeep_gib = 5\npseudonyms = true\nwitness_syslog = true\nwitness_url = \"https://w.example.org/a?b\"",
+        "audit log    has pseudonyms for users, is kept for ever, at most 5 GiB each; every 60 s a checkpoint goes to the system's log and https://w.example.org/a?b",
+    );
+    check("[state]", &audit("keep_days = -1"), "audit.keep_days: is not between 0 and 36500");
+    check("[state]", &audit("segment_max = \"1 GiB\""), "audit.segment_max: is not between 1 KiB and 64 MiB");
+    check("[state]", &audit("witness_every_s = 0"), "audit.witness_every_s: is not between 1 and 86400");
+    let origin = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
+                  (http only for a loop-back address)";
+    let url = "has to be an origin and a path, in printable ASCII, without a fragment";
+    for (bad, want) in [
+        ("http://w.example.org/", origin),
+        ("w.example.org", origin),
+        ("https://w.example.org/a b", url),
+        ("https://w.example.org/#a", url),
+    ] {
+        check("[state]", &audit(&format!("witness_url = \"{bad}\"")), &format!("audit.witness_url: {want}"));
+    }
+}
+
+#[test]
 fn text_that_is_not_toml_is_refused_with_its_place() {
     check("[provider]", "[provider", "unclosed table, expected `]`");
     check("threads = 3", "threads = 3\nthreads = 4", "duplicate key");
@@ -162,7 +194,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `calls`, `ipc`, `state`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",

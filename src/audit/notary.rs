@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use time::Date;
+
 use super::checkpoint::{Checkpoint, CheckpointRejection};
 use super::lines::{Lines, Next};
 use super::note::SigningKey;
@@ -109,6 +111,47 @@ impl Notary {
         }
         self.publish()?;
         Ok(self.published.size > before)
+    }
+
+    /// The latest checkpoint, signed.
+    pub(crate) fn note(&self) -> String {
+        self.published.sign(&self.key)
+    }
+
+    /// Deletes the oldest files of records: those of days before `since`, and those without which `bytes_max` bytes are left. The newest always
+    /// stays. What was deleted is said in a signed statement first; of the tree stays what later proofs need.
+    ///
+    /// # Errors
+    /// If a file cannot be written or deleted.
+    pub(crate) fn prune(&self, since: Option<Date>, bytes_max: Option<u64>) -> Result<(), NotaryFailure> {
+        let Some(reading) = &self.reading else { return Ok(()) };
+        let mut segments = at(&self.place.entries(), |_| self.place.segments())?;
+        segments.retain(|segment| segment.number <= reading.number);
+        let mut bytes = 0_u64;
+        let mut kept = reading.number;
+        for segment in segments.iter().rev() {
+            let length = at(&segment.path, |path| std::fs::metadata(path))?.len();
+            bytes = bytes.saturating_add(length);
+            let is_old = since.zip(segment.date()).is_some_and(|(since, date)| date < since);
+            let is_too_much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
+            if (is_old || is_too_much) && segment.number < reading.number {
+                break;
+            }
+            kept = segment.number;
+        }
+        let deleted: Vec<_> = segments.iter().filter(|segment| segment.number < kept).collect();
+        let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
+        let begins = |number: u64| list.iter().find(|(listed, _)| *listed == number).map(|(_, first)| *first);
+        let (Some(oldest), Some(first)) = (deleted.first(), begins(kept)) else { return Ok(()) };
+        let statement = self.key.sign(&format!("{}\npruned\n{first}\n", self.key.public().name()));
+        at(&self.place.pruned(), |path| replace_for_good(path, statement.as_bytes()))?;
+        let before = begins(oldest.number).unwrap_or(0);
+        for segment in deleted {
+            at(&segment.path, |path| std::fs::remove_file(path))?;
+        }
+        at(self.place.directory(), |_| self.place.remove_tiles(before, first))?;
+        tracing::info!(log = self.key.public().name(), records = first, "records were deleted, the first that many");
+        Ok(())
     }
 
     /// Reads the records of the file in which the checkpoint is, up to it, and sees that they are the ones signed.

@@ -198,6 +198,25 @@ impl LogPlace {
         Ok(())
     }
 
+    /// Deletes the tiles that are needed for no record from `first` on, nor for any tree with them; those before `before` are gone.
+    ///
+    /// # Errors
+    /// If one cannot be deleted.
+    pub(crate) fn remove_tiles(&self, before: u64, first: u64) -> io::Result<()> {
+        let (mut from, mut until) = (before, first);
+        for level in 0..8 {
+            from >>= 8;
+            until >>= 8;
+            for index in from..until {
+                match fs::remove_file(self.full_tile(level, index)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The tree as it was at that size, from the tiles.
     ///
     /// # Errors

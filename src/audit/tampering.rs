@@ -336,6 +336,72 @@ fn the_wrong_key_is_not_believed() {
     assert!(report.checkpoint.is_none());
 }
 
+// --- Deleting what is old -------------------------------------------------------------------------------------------
+
+#[test]
+fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
+    let victim = Victim::new();
+    let mut notary = Notary::open(victim.place(), key()).unwrap();
+    notary.prune(None, None).unwrap();
+    let all = victim.files();
+    notary.prune(None, Some(SEGMENT * 3)).unwrap();
+    let left = victim.files();
+    assert!(left.len() < all.len() && left.len() >= 2, "{left:?}");
+    let report = victim.verify_against(&SAMPLE.notes);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(report.first > 256 && !victim.place().tile(0, 0, 256).exists(), "a tile that nobody needs is gone");
+    assert_eq!(report.records + report.first, RECORDS as u64);
+    assert!(report.agreeing > 0 && report.too_old > 0);
+    assert_eq!(report.agreeing + report.too_old, SAMPLE.notes.len());
+
+    // It goes on, over a new start too, and what is left is proven as before.
+    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    (0..300).for_each(|number| write(&log, number));
+    assert!(notary.step().unwrap());
+    drop(notary);
+    let notary = Notary::open(victim.place(), key()).unwrap();
+    assert!(victim.verify().findings.is_empty());
+    let note = notary.note();
+    let (index, line) = (report.first, fs::read_to_string(&left[0]).unwrap().lines().next().unwrap().to_owned());
+    let path = proof::path(&victim.place(), index, RECORDS as u64 + 300).unwrap();
+    assert!(proof::check(&proof::to_text(line.as_bytes(), index, &path, &note), key().public()).is_ok());
+
+    // An edit is found as before; and nobody without the key can say that more was deleted.
+    let text = fs::read_to_string(&left[1]).unwrap();
+    fs::write(&left[1], text.replacen("forward", "refuse", 1)).unwrap();
+    assert!(matches!(victim.verify().findings.first(), Some(Finding::Record { .. })), "{:?}", victim.verify().findings);
+    fs::write(&left[1], text).unwrap();
+    fs::remove_file(&left[0]).unwrap();
+    assert!(
+        matches!(victim.verify().findings.as_slice(), [Finding::Beginning { .. }]),
+        "{:?}",
+        victim.verify().findings
+    );
+}
+
+#[test]
+fn days_that_are_over_are_deleted_and_the_newest_file_never_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(place(directory.path()), SEGMENT).unwrap();
+    let day = 24 * 60 * 60;
+    (0..5).for_each(|number| write(&log, number * day));
+    notary.step().unwrap();
+    let since = |days: i64| (OffsetDateTime::UNIX_EPOCH + Duration::days(days)).date();
+    let files = || place(directory.path()).segments().unwrap().len();
+    assert_eq!(files(), 5);
+    notary.prune(Some(since(0)), None).unwrap();
+    assert_eq!(files(), 5);
+    notary.prune(Some(since(3)), None).unwrap();
+    assert_eq!(files(), 2);
+    notary.prune(Some(since(30)), None).unwrap();
+    assert_eq!(files(), 1);
+    let trust = Trust { key: key().public().clone(), remembered: Vec::new() };
+    let report = verify(&place(directory.path()), &trust).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.first, report.records), (4, 1));
+}
+
 // --- Proofs ---------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -449,15 +515,16 @@ fn figures_of_a_million_records() {
     const MILLION: usize = 1_000_000;
     let directory = tempfile::tempdir().unwrap();
     let mut notary = Notary::open(place(directory.path()), key()).unwrap();
-    let log = DecisionLog::open(place(directory.path()), super::SEGMENT_MAX).unwrap();
+    let log = DecisionLog::open(place(directory.path()), 64 * 1024 * 1024).unwrap();
     let username = countersign_keys::identity::Username::parse("alice#1234").unwrap();
     let call = countersign_keys::identity::CallName::parse("files.browse").unwrap();
+    let lines = DecisionLog::to(fs::File::create(directory.path().join("lines")).unwrap());
     let figure = |what: &str, deed: &mut dyn FnMut()| {
         let begun = std::time::Instant::now();
         deed();
         println!("{what}: {:.2} s, {:.2} µs each", begun.elapsed().as_secs_f64(), begun.elapsed().as_secs_f64());
     };
-    figure("a million records written", &mut || {
+    let fill = |log: &DecisionLog| {
         for number in 0..MILLION {
             log.append(&Decision {
                 time: OffsetDateTime::from_unix_timestamp_nanos(1_795_400_000_123_456_789 + number as i128).unwrap(),
@@ -472,7 +539,11 @@ fn figures_of_a_million_records() {
             })
             .unwrap();
         }
-    });
+    };
+    for _ in 0..3 {
+        figure("a million plain lines written", &mut || fill(&lines));
+    }
+    figure("a million records written", &mut || fill(&log));
     figure("read, hashed, signed, tiles written", &mut || assert!(notary.step().unwrap()));
     let victim = Victim(directory);
     figure("verified", &mut || {

@@ -10,11 +10,15 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, ProductKind, SessionProof, V1, show_size,
+    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SessionProof, V1,
+    show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
 const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];
+
+/// Bytes of a GiB.
+const GIB: u64 = 1024 * 1024 * 1024;
 
 /// One line of the account.
 #[derive(Debug, Serialize)]
@@ -57,6 +61,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         calls,
         ipc,
         state,
+        audit,
         ..
     } = config;
     let line = |subject, says| Line { subject, says };
@@ -159,7 +164,30 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines.push(line("calls", calls_in_words(calls)));
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));
+    lines.push(line("audit log", audit_in_words(audit)));
     lines
+}
+
+fn audit_in_words(audit: &Audit) -> String {
+    let Audit { keep_days, keep_bytes, names, witness, .. } = audit;
+    let names = match names {
+        Names::Plain => "names users",
+        Names::Pseudonyms => "has pseudonyms for users",
+    };
+    let days = keep_days.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"));
+    let size = keep_bytes.map(|bytes| format!(", at most {} GiB each", bytes / GIB)).unwrap_or_default();
+    let file = witness.file.as_ref().map(|file| file.display().to_string());
+    let places: Vec<String> = file
+        .into_iter()
+        .chain(witness.syslog.then(|| "the system's log".to_owned()))
+        .chain(witness.url.clone())
+        .collect();
+    let witness = if places.is_empty() {
+        "no copy of its checkpoints is kept elsewhere".to_owned()
+    } else {
+        format!("every {} s a checkpoint goes to {}", witness.every.as_secs(), places.join(" and "))
+    };
+    format!("{names}, is kept {days}{size}; {witness}")
 }
 
 fn launch_in_words(config: &Config) -> String {

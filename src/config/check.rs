@@ -2,6 +2,7 @@
 //!
 //! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if nothing was reported.
 
+mod audit;
 mod outside;
 mod served;
 mod users;
@@ -88,6 +89,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     }
     let ipc = served::ipc(file.ipc, site, findings);
     let state = served::state(file.state, site, findings);
+    let audit = audit::audit(file.audit, site, findings);
     Some(Config {
         file: path.to_owned(),
         provider: provider?,
@@ -102,6 +104,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         calls: calls?,
         ipc: ipc?,
         state: state?,
+        audit: audit?,
     })
 }
 

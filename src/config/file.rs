@@ -39,6 +39,7 @@ table! {
         calls: Vec<Spanned<RowSpec>>,
         ipc: DirectoryTable,
         state: DirectoryTable,
+        audit: AuditTable,
     }
 }
 
@@ -151,6 +152,20 @@ table! {
     /// `[ipc]` and `[state]`
     DirectoryTable {
         directory: Typed<String>,
+    }
+}
+
+table! {
+    /// `[audit]`
+    AuditTable {
+        segment_max: Typed<String>,
+        keep_days: Typed<i64>,
+        keep_gib: Typed<i64>,
+        pseudonyms: Typed<bool>,
+        witness_file: Typed<String>,
+        witness_syslog: Typed<bool>,
+        witness_url: Typed<String>,
+        witness_every_s: Typed<i64>,
     }
 }
 

@@ -168,6 +168,9 @@ pub(crate) enum Reason {
     /// A drive's or product's id.
     #[error("is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit")]
     Name,
+    /// An address with what no address has.
+    #[error("has to be an origin and a path, in printable ASCII, without a fragment")]
+    Url,
     /// A drive's path.
     #[error("has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"")]
     DrivePath,

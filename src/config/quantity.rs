@@ -35,6 +35,18 @@ pub(super) const UID_MIN: Range = Range { min: 1, max: 4_294_967_293, default: 1
 /// Below 10 s an instance would stop between two requests of one page; a week is as good as never.
 pub(super) const IDLE_STOP_S: Range = Range { min: 10, max: 604_800, default: 1_800 };
 
+/// Records are kept for a year unless the site says otherwise; 0 is for ever.
+pub(super) const KEEP_DAYS: Range = Range { min: 0, max: 36_500, default: 365 };
+
+/// No limit but the time unless the site says otherwise: 0.
+pub(super) const KEEP_GIB: Range = Range { min: 0, max: 1_000_000, default: 0 };
+
+/// Whoever keeps checkpoints wants some a day, not one a second.
+pub(super) const WITNESS_EVERY_S: Range = Range { min: 1, max: 86_400, default: 60 };
+
+/// A file of records: what is read again when the server starts, some 0.2 s.
+pub(super) const SEGMENT_DEFAULT: u64 = 64 * 1024 * 1024;
+
 /// Bodies are held in memory until their intent has been judged: `connections_max` times this is the worst case.
 pub(super) const BODY_MIN: u64 = 1024;
 /// See [`BODY_MIN`]. Core itself sends at most a few MiB.

@@ -9,20 +9,27 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::identity::Uid;
 use countersign_keys::secret::Secret;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::log_failure;
 use super::place::{self, PlaceFailure};
-use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, SigningKey};
-use crate::clock::{NoRandomness, random_bytes};
-use crate::config::{Config, SecretFile, SecretFileError};
+use super::witness::Witnesses;
+use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
+use crate::clock::{Clock, NoRandomness, random_bytes};
+use crate::config::{Audit, Config, Names, SecretFile, SecretFileError};
 
 /// How often is looked for new records. A checkpoint is signed at least every second while there are any: this, and the time of a write to disk.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// How often is looked for records that are old enough to be deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +86,18 @@ impl Notaries {
     /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What is received in the end is why that stopped.
     pub(super) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
         place::private_directory(&config.state.audit())?;
-        let gateway = open(config, config.state.gateway_log(), "gateway")?;
-        let server = open(config, config.state.server_log(), "server")?;
+        make_pseudonym_key(config)?;
+        let logs = [(config.state.gateway_log(), "gateway"), (config.state.server_log(), "server")];
+        let mut kept = Vec::with_capacity(logs.len());
+        for (log, name) in logs {
+            let witnesses = Witnesses::new(&config.audit.witness);
+            kept.push(Kept { notary: open(config, log, name)?, witnesses });
+        }
+        let audit = config.audit.clone();
         let (stop, stopped) = mpsc::sync_channel(1);
         let (broken, is_broken) = oneshot::channel();
         let work = move || {
-            if let Err(failure) = sign([gateway, server], &stopped) {
+            if let Err(failure) = sign(kept, &audit, &stopped) {
                 let _ = broken.send(failure.into()); // nobody waits for it where the server stops anyway
             }
         };
@@ -102,14 +115,20 @@ impl Notaries {
 }
 
 /// Signs until told to stop, and then once more.
-fn sign(mut notaries: [Notary; 2], stopped: &mpsc::Receiver<()>) -> Result<(), NotaryFailure> {
-    let mut is_failing = false;
+fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Result<(), NotaryFailure> {
+    let (mut is_failing, mut pruned) = (false, None);
     loop {
         let is_last = stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout);
         let mut failed = false;
-        for notary in &mut notaries {
-            match notary.step() {
-                Ok(_) => {}
+        let is_pruning = pruned.is_none_or(|when: Instant| when.elapsed() >= PRUNE_EVERY);
+        if is_pruning {
+            pruned = Some(Instant::now());
+        }
+        for Kept { notary, witnesses } in &mut logs {
+            let stepped = notary.step().and_then(|_| if is_pruning { prune(notary, audit) } else { Ok(()) });
+            witnesses.tell(&notary.note(), is_last);
+            match stepped {
+                Ok(()) => {}
                 Err(failure) if failure.may_pass() => {
                     if !is_failing {
                         log_failure("the audit log is not signed", &failure);
@@ -130,6 +149,37 @@ fn sign(mut notaries: [Notary; 2], stopped: &mpsc::Receiver<()>) -> Result<(), N
             return Ok(());
         }
     }
+}
+
+/// A log, and who hears of it.
+#[derive(Debug)]
+struct Kept {
+    notary: Notary,
+    witnesses: Witnesses,
+}
+
+fn prune(notary: &Notary, audit: &Audit) -> Result<(), NotaryFailure> {
+    // With a clock that cannot be read, nothing is old.
+    let now = Clock::System.now().ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now.seconds()).ok());
+    let since = now.zip(audit.keep_days).and_then(|(now, days)| now.date().checked_sub(time::Duration::days(days)));
+    notary.prune(since, audit.keep_bytes)
+}
+
+/// What the pseudonyms of the records are made with, where there are to be any.
+pub(super) fn pseudonyms(config: &Config) -> Result<Option<Pseudonyms>, AuditFailure> {
+    match config.audit.names {
+        Names::Plain => Ok(None),
+        Names::Pseudonyms => Ok(Some(Pseudonyms::new(&secret(&config.state.pseudonym_key())?))),
+    }
+}
+
+fn make_pseudonym_key(config: &Config) -> Result<(), AuditFailure> {
+    let path = config.state.pseudonym_key();
+    if config.audit.names == Names::Plain || path.exists() {
+        return Ok(());
+    }
+    let key = Secret::new(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
+    write_key(&path, &key)
 }
 
 fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailure> {
@@ -155,16 +205,24 @@ fn origin(config: &Config, name: &str) -> String {
 }
 
 fn read_key(path: &Path) -> Result<SigningKey, AuditFailure> {
-    let text = SecretFile::new(path.to_owned(), Uid(nix::unistd::geteuid().as_raw())).read()?;
-    SigningKey::parse(&text).map_err(|source| AuditFailure::Key { path: path.to_owned(), source })
+    SigningKey::parse(&secret(path)?).map_err(|source| AuditFailure::Key { path: path.to_owned(), source })
+}
+
+fn secret(path: &Path) -> Result<Secret<String>, SecretFileError> {
+    SecretFile::new(path.to_owned(), Uid(nix::unistd::geteuid().as_raw())).read()
+}
+
+fn write_key(path: &Path, key: &Secret<String>) -> Result<(), AuditFailure> {
+    let failed = |source| AuditFailure::MakeKey { path: path.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(key.expose().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 fn make_key(origin: &str, path: &Path) -> Result<SigningKey, AuditFailure> {
     let failed = |source| AuditFailure::MakeKey { path: path.to_owned(), source };
     let seed = Secret::new(random_bytes::<32>()?);
     let key = SigningKey::from_seed(origin, &seed).map_err(|no_key| failed(io::Error::other(no_key)))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(key.text(&seed).expose().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    write_key(path, &key.text(&seed))?;
     tracing::info!(key = %key.public(), "a key was made for an audit log: keep this public half elsewhere");
     Ok(key)
 }

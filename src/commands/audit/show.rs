@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
+use countersign_keys::identity::{Uid, Username};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
@@ -12,9 +13,10 @@ use time::macros::format_description;
 
 use super::{Log, logs, record_of};
 use crate::arguments::{AuditShow, DecisionWord};
-use crate::audit::{Leaf, Records};
+use crate::audit::{Leaf, Pseudonyms, Records};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{plain, show};
+use crate::config::{PSEUDONYM_KEY, SecretFile};
 
 /// How often is looked for new records.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -23,7 +25,8 @@ const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day
 
 /// Which records are wanted.
 struct Filter {
-    user: Option<String>,
+    /// The user's name, and their pseudonym where its key can be read; nobody in particular if empty.
+    users: Vec<String>,
     call: Option<String>,
     decision: Option<&'static str>,
     request: Option<String>,
@@ -39,15 +42,17 @@ impl Filter {
             let call = record.get("call").and_then(Value::as_str).unwrap_or_default();
             call == wanted || wanted.ends_with('.') && call.starts_with(wanted)
         });
-        let user = self.user.as_deref();
-        call && is("username", user) && is("decision", self.decision) && is("requestId", self.request.as_deref())
+        let user = record.get("username").and_then(Value::as_str).unwrap_or_default();
+        let user = self.users.is_empty() || self.users.iter().any(|wanted| wanted == user);
+        call && user && is("decision", self.decision) && is("requestId", self.request.as_deref())
     }
 }
 
 pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<(), CommandError> {
     let AuditShow { directory, follow, user, call, decision, request, last, output } = arguments;
-    let filter = Filter { user, call, decision: decision.map(DecisionWord::as_str), request };
     let logs = logs(directory, config)?;
+    let users = user.map(|user| known_as(user, &logs)).unwrap_or_default();
+    let filter = Filter { users, call, decision: decision.map(DecisionWord::as_str), request };
     let mut shown: Vec<(OffsetDateTime, Value)> = Vec::new();
     let mut followed = Vec::new();
     for log in &logs {
@@ -79,6 +84,16 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// A user's name, and their pseudonym if the key is where the logs are.
+fn known_as(user: String, logs: &[Log]) -> Vec<String> {
+    let own = Uid(nix::unistd::geteuid().as_raw());
+    let beside = |log: &Log| log.place.directory().parent().map(|directory| directory.join(PSEUDONYM_KEY));
+    let key = logs.iter().find_map(beside).and_then(|path| SecretFile::new(path, own).read().ok());
+    let username = Username::parse(&user).ok();
+    let pseudonym = key.zip(username).and_then(|(key, username)| Pseudonyms::new(&key).of(&username));
+    std::iter::once(user).chain(pseudonym.map(|pseudonym| pseudonym.as_str().to_owned())).collect()
 }
 
 /// The latest records wanted, and a reader that stands behind the last there is.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Log, logs, record_of};
 use crate::arguments::AuditVerify;
-use crate::audit::note::{self, VerifierKey};
+use crate::audit::kept;
+use crate::audit::note::VerifierKey;
 use crate::audit::offline::{self, Finding, Report, Trust};
 use crate::audit::proof::{self, Proven};
 use crate::commands::error::CommandError;
@@ -85,12 +86,12 @@ fn key_of(log: &Log, given: &[VerifierKey]) -> Result<(VerifierKey, Source), Com
     }
 }
 
-fn check(log: &Log, key: VerifierKey, kept: &[(PathBuf, String)]) -> Result<Report, CommandError> {
+fn check(log: &Log, key: VerifierKey, copies: &[(PathBuf, String)]) -> Result<Report, CommandError> {
     let (mut remembered, mut bad) = (Vec::new(), Vec::new());
-    for (file, text) in kept {
-        let of_this_log = note::split(text).into_iter().filter(|note| note.lines().next() == Some(key.name()));
+    for (file, text) in copies {
+        let of_this_log = kept::notes(text).into_iter().filter(|note| note.lines().next() == Some(key.name()));
         for note in of_this_log {
-            match offline::Checkpoint::open(note, &key) {
+            match offline::Checkpoint::open(&note, &key) {
                 Ok(checkpoint) => remembered.push(checkpoint),
                 Err(why) => bad.push(Finding::Checkpoint { file: file.clone(), why }),
             }
