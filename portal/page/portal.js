@@ -11,7 +11,7 @@ const HOME = "/home";
 /** What a user chooses when a name is taken. */
 const CONFLICT_POLICY = "RENAME";
 
-/** What the signer's errors mean to whoever clicked. */
+/** What the signer's errors mean to whoever clicked; of a refusal by the centre it says itself why. */
 const SIGNER_SAYS = {
   refused: "You said no in the signer's window. Nothing was signed.",
   unknown_user: "This browser has no key for this user yet. Connect first.",
@@ -22,7 +22,6 @@ const SIGNER_SAYS = {
   popup_blocked: "The browser blocked the signer's window. Allow pop-ups for this page, then try again.",
   closed: "The signer's window was closed. Try again, and keep it open.",
   timeout: "The signer did not answer in time.",
-  provider: "The centre does not answer.",
 };
 
 const at = (id) => document.getElementById(id);
