@@ -270,3 +270,36 @@ async fn one_address_asks_so_often_and_no_more() {
     assert!(refused > 0);
     assert_eq!(trial.core.retrieve_manifest().await.unwrap().status, 200, "Core's own calls are not counted");
 }
+
+/// Signatures of RFC 9421 are not offered: whole, halved or odd, they stand for no intent, and beside one they go no further.
+#[tokio::test]
+async fn v03_v08_signatures_of_another_kind_are_no_intent() {
+    let trial = Trial::new().await;
+    let deed = Deed::trash("/1/a");
+    let input = "sig1=(\"@method\" \"@path\" \"content-digest\");created=1;keyid=\"a\";alg=\"ed25519\"";
+    let (signature, digest) = ("sig1=:AAAA:", "sha-256=:AAAA:, sha-256=:BBBB:");
+    let cases: &[&[(&str, &str)]] = &[
+        &[("Signature", signature)],
+        &[("Signature-Input", input)],
+        &[("Signature-Input", input), ("Signature", signature)],
+        &[("Signature-Input", "sig1=(\"@path\");keyid=a"), ("Signature", signature)],
+        &[("Signature-Input", input), ("Signature-Input", input), ("Signature", signature)],
+        &[("Signature-Input", input), ("Signature", signature), ("Content-Digest", digest)],
+    ];
+    for headers in cases {
+        let with = |mut request: countersign_portal::Request| {
+            for (name, value) in *headers {
+                request = request.with_header(name, value);
+            }
+            request
+        };
+        let refused = with(trial.core.request("alice", &deed, None).unwrap());
+        let answer = trial.core.send(&refused).await.unwrap();
+        assert_eq!(verdict(&answer), (482, "INTENT_REQUIRED".to_owned()), "{headers:?}");
+        assert_eq!(trial.upstream_saw(), "", "{headers:?}");
+    }
+    let both = trial.core.request("alice", &deed, Some(&trial.sign(&deed))).unwrap();
+    let both = both.with_header("Signature-Input", input).with_header("Signature", signature);
+    assert_eq!(trial.core.send(&both).await.unwrap().status, 200);
+    assert!(!trial.upstream_saw().to_lowercase().contains("\r\nsignature"), "{}", trial.upstream_saw());
+}

@@ -48,6 +48,14 @@ impl Tls {
     }
 
     pub(super) async fn http2(&self) -> SendRequest<Full<Bytes>> {
+        self.http2_with().await
+    }
+
+    /// A connection for bodies of another kind.
+    async fn http2_with<B>(&self) -> SendRequest<B>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+    {
         let stream = TokioIo::new(self.connect(b"h2").await);
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
@@ -132,6 +140,30 @@ async fn v55_no_trick_of_http2_reaches_the_instance() {
     }
     let good = tls.good(&deed).body(Tls::body(&deed)).unwrap();
     assert_eq!(tls.http2().await.send_request(good).await.unwrap().status(), 200);
+}
+
+/// Over HTTP/1.1 they would need chunks, which are refused altogether (see the corpus).
+#[tokio::test]
+async fn v30_fields_after_a_body_override_nothing() {
+    let tls = Tls::new().await;
+    let deed = Deed::trash("/1/a");
+    let with = |trailers: &[(&'static str, &'static str)]| {
+        let trailers: http::HeaderMap =
+            trailers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Box::pin(Tls::body(&deed).with_trailers(async move { Some(Ok(trailers)) }))
+    };
+    for trailers in [
+        &[("ucloud-username", "Ym9i")][..],
+        &[("ucloud-signed-intent", "a.b.c")],
+        &[("content-encoding", "gzip")],
+        &[("x-any", "1")],
+    ] {
+        let request = tls.good(&deed).body(with(trailers)).unwrap();
+        let answer = tls.http2_with().await.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 400, "{trailers:?}");
+        assert_eq!(tls.trial.last_decision(), ("refuse".to_owned(), "body: trailers after the body".to_owned()));
+        assert_eq!(tls.trial.upstream_saw(), "", "{trailers:?}");
+    }
 }
 
 #[tokio::test]
