@@ -26,6 +26,7 @@ use countersign_keys::core_token::CoreKey;
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{CallName, Origin, ProviderId, Uid, Username};
 use countersign_keys::intent::{Terms, Version1};
+use countersign_keys::policy::Policy;
 use rustls_pki_types::CertificateDer;
 
 use crate::audit::LogPlace;
@@ -425,6 +426,11 @@ impl Config {
             V1::Refused => Version1::Refused,
         };
         Terms { audience: self.provider.origin.clone(), window: Window { lifetime_max_s, future_skew_s }, version_1 }
+    }
+
+    /// The site's rules: the same at the gateway and at the server, whose passkeys serve them.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { terms: self.terms(), step_up: self.intent.step_up.iter().cloned().collect() }
     }
 
     /// Reads it in any part.

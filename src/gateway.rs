@@ -43,7 +43,6 @@ use std::time::Duration;
 
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
-use countersign_keys::policy::Policy;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -267,7 +266,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         provider: config.provider.id.clone(),
         calls: Arc::clone(&config.calls),
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
-        policy: Policy { terms, step_up: config.intent.step_up.iter().cloned().collect() },
+        policy: config.policy(),
         directory,
         journal,
         clock,

@@ -28,6 +28,9 @@ mod oracle;
 mod outbox;
 mod own;
 mod page;
+#[cfg(test)]
+mod passkey_tests;
+mod passkeys;
 mod place;
 mod products;
 mod record;
@@ -59,6 +62,7 @@ use self::notaries::{AuditFailure, Notaries};
 use self::notices::{Notice, Notices};
 use self::oracle::StoreOracle;
 use self::own::OwnUses;
+use self::passkeys::PasskeyDesk;
 use self::place::{PlaceFailure, StateDirectory};
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
@@ -128,6 +132,7 @@ struct Server {
     records: Arc<Records>,
     instances: Arc<Instances>,
     notices: Notices,
+    passkeys: PasskeyDesk,
     /// What was decided (P9).
     decisions: DecisionLog,
     /// Core's verified tokens; locked for a lookup and never across a wait.
@@ -186,6 +191,7 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         instances,
         notices,
         own_uses: OwnUses::new(&config.terms()),
+        passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

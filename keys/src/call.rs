@@ -126,13 +126,15 @@ pub enum PublicCall {
     ConnectProbe,
     /// Leaves an intent for a request that will come through Core.
     DepositIntent,
+    /// Hands in what a passkey asserted for a deposited intent.
+    AssertIntent,
     /// This table, for the signer.
     Calls,
 }
 
 impl PublicCall {
     /// Every public call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 9] = [
+    pub const ALL: [(Self, Method, &'static str); 10] = [
         (Self::ConnectPage, Method::Get, "connect"),
         (Self::KeysPage, Method::Get, "keys"),
         (Self::SignerPage, Method::Get, "signer"),
@@ -141,6 +143,7 @@ impl PublicCall {
         (Self::ConnectStatus, Method::Post, "connect/status"),
         (Self::ConnectProbe, Method::Post, "connect/probe"),
         (Self::DepositIntent, Method::Post, "intents"),
+        (Self::AssertIntent, Method::Post, "intents/assertion"),
         (Self::Calls, Method::Get, "intent/calls.json"),
     ];
 }

@@ -8,12 +8,12 @@ use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::core_token::UserRequest;
 use crate::freshness::{FreshnessRejection, Window};
 use crate::identity::{CallName, KeyId, Origin, Project, Username};
-use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
+use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256, sha256_of_texts};
 use crate::keyring::{EnrolledKey, KEYS_V1_MAX, KeyStanding, Protocol, VerificationKey};
 use crate::replay::{IntentId, Use};
 use crate::time::Timestamp;
@@ -23,6 +23,26 @@ pub const ITEMS_MAX: usize = 1000;
 
 /// Longest lifetime of a version 1 intent, in seconds: what UCloud's frontend wrote.
 const LIFETIME_MAX_V1_S: i64 = 30;
+
+/// Names one signed intent to the last byte: what a passkey's assertion is tied to. Another JWS with the same token id is
+/// another intent here, though both together can be used only once.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint([u8; 32]);
+
+impl TryFrom<String> for Fingerprint {
+    type Error = IntentRejection;
+
+    fn try_from(text: String) -> Result<Self, IntentRejection> {
+        item_digest(&text).map(Self).ok_or(IntentRejection::Claim("fingerprint"))
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        URL_SAFE_NO_PAD.encode(fingerprint.0)
+    }
+}
 
 /// Digest of one item's bound parameters.
 pub type ItemDigest = [u8; 32];
@@ -377,6 +397,12 @@ impl VerifiedIntent<'_> {
     #[must_use]
     pub const fn id(&self) -> IntentId {
         self.used.id
+    }
+
+    /// Names this very JWS.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(sha256(&[self.text.as_bytes()]))
     }
 
     /// Length of the JWS, in bytes.

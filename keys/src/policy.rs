@@ -11,7 +11,7 @@ use crate::call::{Class, Row};
 use crate::core_token::UserRequest;
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
-use crate::intent::{Binding, Intended, Terms, VerifiedIntent};
+use crate::intent::{Binding, Fingerprint, Intended, Terms, VerifiedIntent};
 use crate::replay::{ReplayError, ReplayLog};
 use crate::request::{BearerToken, UserAsked};
 use crate::time::Timestamp;
@@ -23,6 +23,40 @@ pub struct Policy {
     pub terms: Terms,
     /// Calls that need a passkey as well.
     pub step_up: BTreeSet<CallName>,
+}
+
+/// How the calls about passkeys themselves begin. No list of the site's rules them: nobody could enrol a first one.
+const ABOUT_PASSKEYS: &str = "passkeys.";
+
+/// Those that change which there are. Where passkeys are asked for at all, whoever has one has to use it for these: the signing key
+/// alone could put another in its place otherwise.
+const CHANGE_PASSKEYS: [&str; 2] = ["passkeys.begin", "passkeys.remove"];
+
+/// Whether a call needs a passkey as well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StepUpNeed {
+    /// The signature is enough.
+    Never,
+    /// The call is refused without.
+    Always,
+    /// A user who has a passkey has to use it; the server, which knows, sees to that.
+    WhereThereIsOne,
+}
+
+/// Evidence that a passkey of the user asserted one very intent, with the user verified. It is good for that intent and no
+/// other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SteppedUp {
+    intent: Fingerprint,
+}
+
+impl SteppedUp {
+    /// The evidence, from whoever checked the assertion. This crate checks none: to be called in one place, where the word of the
+    /// process that does is heard.
+    #[must_use]
+    pub const fn dangerous_on_the_word_of_the_server(intent: Fingerprint) -> Self {
+        Self { intent }
+    }
 }
 
 /// Why a request that its user signed is refused all the same.
@@ -37,7 +71,25 @@ pub enum PolicyRejection {
 }
 
 impl Policy {
-    /// Looks whether the site's rules allow what the user signed.
+    /// Whether a call needs a passkey as well.
+    #[must_use]
+    pub fn needs_step_up(&self, call: &CallName) -> bool {
+        self.step_up.contains(call) && !call.as_str().starts_with(ABOUT_PASSKEYS)
+    }
+
+    /// Whether a call needs a passkey as well, calls about passkeys included.
+    #[must_use]
+    pub fn step_up_of(&self, call: &CallName) -> StepUpNeed {
+        if self.needs_step_up(call) {
+            StepUpNeed::Always
+        } else if !self.step_up.is_empty() && CHANGE_PASSKEYS.contains(&call.as_str()) {
+            StepUpNeed::WhereThereIsOne
+        } else {
+            StepUpNeed::Never
+        }
+    }
+
+    /// Looks whether the site's rules allow what the user signed, on the signature alone.
     ///
     /// # Errors
     /// The rule that does not.
@@ -45,18 +97,40 @@ impl Policy {
         &self,
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
+        if self.needs_step_up(bound.intended.request.row().call()) {
+            return Err(PolicyRejection::StepUp);
+        }
+        Self::authorise_signed(bound)
+    }
+
+    /// The same, where a passkey asserted an intent as well: it has to be this one.
+    ///
+    /// # Errors
+    /// The rule that does not.
+    pub fn authorise_stepped_up<'h, 'b, R: UserAsked>(
+        &self,
+        bound: Bound<'h, 'b, R>,
+        evidence: SteppedUp,
+    ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
+        if evidence.intent != bound.intended.intent.fingerprint() {
+            return Err(PolicyRejection::StepUp);
+        }
+        Self::authorise_signed(bound)
+    }
+
+    fn authorise_signed<'h, 'b, R: UserAsked>(
+        bound: Bound<'h, 'b, R>,
+    ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
         let row = bound.intended.request.row();
         if bound.intended.intent.binding == Binding::NameOnly && row.class() == Class::Danger {
             return Err(PolicyRejection::DangerByName);
-        }
-        if self.step_up.contains(row.call()) {
-            return Err(PolicyRejection::StepUp);
         }
         Ok(Authorised { bound })
     }
 }
 
-/// A request that may be forwarded once, and has not been. Made by [`Policy::authorise`] alone.
+/// A request that may be forwarded once, and has not been. Made by [`Policy::authorise`] and
+/// [`Policy::authorise_stepped_up`] alone.
 #[derive(Debug)]
 pub struct Authorised<'h, 'b, R = UserRequest<'h>> {
     bound: Bound<'h, 'b, R>,
@@ -132,6 +206,12 @@ impl<'b, R: UserAsked> Permit<'_, 'b, R> {
     #[must_use]
     pub fn intent(&self) -> &str {
         &self.intent.text
+    }
+
+    /// Names that very intent.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.intent.fingerprint()
     }
 
     /// The items, with their bound parameters.

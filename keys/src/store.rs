@@ -4,6 +4,7 @@
 //! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
 //! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
 
+pub mod passkeys;
 pub mod records;
 pub mod registry;
 #[cfg(feature = "store")]
@@ -35,12 +36,26 @@ pub enum Table {
     Errands,
     /// By name: a number that only grows.
     Counters,
+    /// By username: [`passkeys::Passkeys`].
+    Passkeys,
+    /// By the digest of a passkey's credential id: whose it is.
+    PasskeyIds,
 }
 
 impl Table {
     /// All of them; an implementation keeps each apart from the others.
-    pub const ALL: [Self; 8] =
-        [Self::Users, Self::Uids, Self::Keys, Self::Uses, Self::Tickets, Self::Codes, Self::Errands, Self::Counters];
+    pub const ALL: [Self; 10] = [
+        Self::Users,
+        Self::Uids,
+        Self::Keys,
+        Self::Uses,
+        Self::Tickets,
+        Self::Codes,
+        Self::Errands,
+        Self::Counters,
+        Self::Passkeys,
+        Self::PasskeyIds,
+    ];
 
     /// Its name in the database.
     #[must_use]
@@ -54,6 +69,8 @@ impl Table {
             Self::Codes => "codes",
             Self::Errands => "errands",
             Self::Counters => "counters",
+            Self::Passkeys => "passkeys",
+            Self::PasskeyIds => "passkey_ids",
         }
     }
 }

@@ -9,10 +9,13 @@ mod judging;
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::call::Sender;
 use countersign_keys::identity::CallName;
-use countersign_keys::intent::Version1;
+use countersign_keys::intent::{Fingerprint, Version1};
 use countersign_keys::keyring::{Algorithm, KeyRejection, KeyState, VerificationKey};
+use countersign_keys::policy::StepUpNeed;
 use countersign_keys::verify::Class;
 use countersign_portal::core::Deed;
 use countersign_portal::malicious::{Altered, intents, offers, tokens};
@@ -437,6 +440,47 @@ fn a_call_that_needs_a_passkey_is_refused_without() {
     };
     assert_eq!(check(&Deed::trash("/home/a")), Err(Class::IntentStepUp));
     assert_eq!(check(&deed()), Ok(()));
+}
+
+#[test]
+fn v44_a_passkeys_assertion_serves_its_own_intent_and_no_other() {
+    let mut site = Site::new(Algorithm::Es256);
+    site.policy.step_up = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
+    let deed = Deed::trash("/home/a");
+    let sign = |site: &Site| Intent::of(AUDIENCE, USER, &deed, NOW).unwrap().sign(&site.key).unwrap();
+    let fingerprint = |jws: &str| {
+        let digest = URL_SAFE_NO_PAD.encode(countersign_keys::jws::sha256(&[jws.as_bytes()]));
+        Some(Fingerprint::try_from(digest).unwrap())
+    };
+    let (asserted, other) = (sign(&site), sign(&site));
+    let class = |site: &Site, jws: &str| site.judge(&deed, Some(jws)).map_err(|rejection| rejection.class());
+    site.asserted = fingerprint(&asserted);
+    assert_eq!(class(&site, &other), Err(Class::IntentStepUp), "another intent for the very same thing");
+    assert_eq!(class(&site, &asserted), Ok(()));
+    assert_eq!(class(&site, &asserted), Err(Class::IntentReplayed), "an assertion is no second use");
+    for text in ["", "A", "AAAA", &"A".repeat(44)] {
+        assert!(Fingerprint::try_from(text.to_owned()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_passkeys_there_are_is_changed_with_a_passkey_where_calls_need_one() {
+    let mut site = Site::new(Algorithm::Es256);
+    let need = |site: &Site, call: &str| site.policy.step_up_of(&CallName::parse(call).unwrap());
+    assert_eq!(need(&site, "passkeys.begin"), StepUpNeed::Never);
+    site.policy.step_up = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
+    for (call, want) in [
+        ("files.trash", StepUpNeed::Always),
+        ("files.browse", StepUpNeed::Never),
+        ("passkeys.begin", StepUpNeed::WhereThereIsOne),
+        ("passkeys.remove", StepUpNeed::WhereThereIsOne),
+        ("passkeys.finish", StepUpNeed::Never),
+        ("passkeys.list", StepUpNeed::Never),
+    ] {
+        assert_eq!(need(&site, call), want, "{call}");
+    }
+    site.policy.step_up.insert(CallName::parse("passkeys.begin").unwrap());
+    assert_eq!(need(&site, "passkeys.begin"), StepUpNeed::WhereThereIsOne, "or nobody could have a first one");
 }
 
 #[test]

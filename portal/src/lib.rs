@@ -4,6 +4,7 @@
 //! taken-over Core or a neighbour would try. Nothing here shares code with the product: where both sides must
 //! agree on a byte, two independent readings of the protocol meet, and a test fails if they differ.
 
+pub mod authenticator;
 pub mod certificate;
 pub mod core;
 pub mod enrol;
@@ -15,6 +16,7 @@ pub mod own;
 pub mod signer;
 pub mod site;
 
+pub use crate::authenticator::Authenticator;
 pub use crate::certificate::TestCertificate;
 pub use crate::core::{Core, CoreKeys, Deed, Flavour, IntentForwarding, Request};
 pub use crate::enrol::ConnectionPage;

@@ -6,19 +6,21 @@
 
 use std::sync::Arc;
 
-use countersign_keys::bind::Items;
-use countersign_keys::call::{Lane, Method, Route};
+use countersign_keys::bind::{Bound, Items};
+use countersign_keys::call::{Lane, Method, Route, Row};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, KeyId, Username};
-use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
+use countersign_keys::intent::{IntentRejection, ItemDigest, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::request::{INTENT_MAX, Presented};
+use countersign_keys::policy::{Authorised, PolicyRejection};
+use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::Instance;
 use super::forward;
 use super::head;
@@ -111,20 +113,16 @@ impl Ingress {
         };
         let body = self.bodies.read(head, body, self.body_max).await?;
         let items = Items::read(request.row(), &body.bytes)?;
-        let (intent, deposit) = match from_header {
-            Some(intent) => (intent, None),
-            None => {
-                let deadline = Instant::now() + self.deposit_wait;
-                let call = request.row().call();
-                let taken = self.deposits.take(&username, call, items.digests(), self.now()?, deadline).await;
-                let taken = taken.ok_or(IntentRejection::Missing)?;
-                (taken.intent.clone(), Some(taken))
-            }
+        let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), items.digests()).await?;
+        let intent = match (from_header, &deposit) {
+            (Some(intent), _) => intent,
+            (None, Some(deposit)) => deposit.intent.clone(),
+            (None, None) => return Err(IntentRejection::Missing.into()),
         };
         let kid = intent.kid();
         known.kid = Some(kid);
 
-        let authorised = self.policy.authorise(request.intend(intent)?.bind(items)?)?;
+        let authorised = self.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = self.connect_to_instance(&username).await?;
         if deposit.is_some() || self.directory.epoch() != epoch {
             // Something was revoked since the signature was checked: this key, perhaps (P6).
@@ -137,6 +135,42 @@ impl Ingress {
         self.record(Verdict::Forward, id, known)?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
         Ok(respond::forwarded(answer))
+    }
+
+    /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a passkey, the deposit
+    /// of the very intent that came, which the passkey has asserted.
+    pub(super) async fn deposit_for<'d>(
+        &'d self,
+        row: &Row,
+        username: &'d Username,
+        from_header: Option<&VerifiedIntent<'_>>,
+        items: &[ItemDigest],
+    ) -> Result<Option<Taken<'d>>, Refusal> {
+        let wanted = match from_header {
+            Some(intent) if self.policy.needs_step_up(row.call()) => Wanted::Asserted(intent.fingerprint()),
+            Some(_) => return Ok(None),
+            None => Wanted::Covering(row.call(), items),
+        };
+        let deadline = Instant::now() + self.deposit_wait;
+        match (self.deposits.take(username, wanted, self.now()?, deadline).await, wanted) {
+            (Ok(taken), _) => Ok(Some(taken)),
+            (Err(NotTaken::NotSteppedUp), _) | (Err(NotTaken::Absent), Wanted::Asserted(_)) => {
+                Err(PolicyRejection::StepUp.into())
+            }
+            (Err(NotTaken::Absent), Wanted::Covering(..)) => Err(IntentRejection::Missing.into()),
+        }
+    }
+
+    /// The site's rules, with what a passkey asserted.
+    pub(super) fn authorise<'h, 'b, R: UserAsked>(
+        &self,
+        bound: Bound<'h, 'b, R>,
+        deposit: Option<&Taken<'_>>,
+    ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
+        match deposit.and_then(Taken::stepped_up) {
+            Some(evidence) => self.policy.authorise_stepped_up(bound, evidence),
+            None => self.policy.authorise(bound),
+        }
     }
 
     /// Shows that this user's key signed the intent, whatever the request is.

@@ -1,13 +1,15 @@
 //! Intents that came by themselves and wait for their request (protocol, section 5).
 //!
-//! A deposit is taken by one request at a time, goes back if that request comes to nothing (449), and is spent with it. No
-//! deposit ever pushes out another: who has too many is refused, and so is everybody when all is full (P8).
+//! A deposit is taken by one request at a time, goes back if that request comes to nothing (449), and is spent with it. One
+//! that a passkey has to assert is taken only after it did. No deposit ever pushes out another: who has too many is refused, and so
+//! is everybody when all is full (P8).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_keys::identity::{CallName, Username};
-use countersign_keys::intent::{ItemDigest, VerifiedIntent};
+use countersign_keys::intent::{Fingerprint, ItemDigest, VerifiedIntent};
+use countersign_keys::policy::SteppedUp;
 use countersign_keys::replay::IntentId;
 use countersign_keys::time::Timestamp;
 use tokio::sync::oneshot;
@@ -68,7 +70,38 @@ struct OfUser {
 struct Kept {
     number: u64,
     id: IntentId,
+    fingerprint: Fingerprint,
+    standing: Standing,
     state: State,
+}
+
+/// What a deposit has to show for itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// Its signature, which is enough for its call.
+    Signed,
+    /// Its signature, and a passkey was asked to assert it.
+    Challenged,
+    /// A passkey asserted it too.
+    SteppedUp(SteppedUp),
+}
+
+/// What a request looks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'w> {
+    /// Any deposit of that call that covers the items.
+    Covering(&'w CallName, &'w [ItemDigest]),
+    /// The deposit of the very intent that came with the request, asserted by a passkey.
+    Asserted(Fingerprint),
+}
+
+/// Why a request finds none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotTaken {
+    /// There is none.
+    Absent,
+    /// There is one, and no passkey has asserted it.
+    NotSteppedUp,
 }
 
 #[derive(Debug)]
@@ -88,6 +121,7 @@ pub(super) struct Taken<'d> {
     number: u64,
     /// The intent.
     pub(super) intent: VerifiedIntent<'static>,
+    standing: Standing,
 }
 
 /// A request that waits; dropped, it waits no more.
@@ -98,18 +132,30 @@ struct Waiting<'d> {
 }
 
 impl Deposits {
-    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again changes nothing.
-    pub(super) fn put(&self, intent: VerifiedIntent<'static>, now: Timestamp) -> Result<(), DepositRejection> {
+    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again changes nothing, unless it comes back
+    /// with a passkey's word.
+    pub(super) fn put(
+        &self,
+        intent: VerifiedIntent<'static>,
+        standing: Standing,
+        now: Timestamp,
+    ) -> Result<(), DepositRejection> {
         let mut all = self.all();
         all.forget_expired(now);
         let (length, id, expires, owner) = (intent.length(), intent.id(), intent.expires(), intent.username().clone());
+        let fingerprint = intent.fingerprint();
         let is_full = all.bytes.saturating_add(length) > BYTES_MAX;
         let number = all.last_number.wrapping_add(1);
-        if let Some(of_user) = all.by_user.get(&owner) {
-            match of_user.kept.iter().find(|kept| kept.id == id).map(|kept| &kept.state) {
-                Some(State::Spent) => return Err(DepositRejection::Spent),
-                Some(State::Free(_) | State::InHand(_)) => return Ok(()),
-                None => {}
+        if let Some(of_user) = all.by_user.get_mut(&owner) {
+            if let Some(kept) = of_user.kept.iter_mut().find(|kept| kept.id == id) {
+                if matches!(kept.state, State::Spent) {
+                    return Err(DepositRejection::Spent);
+                }
+                if kept.fingerprint == fingerprint && matches!(standing, Standing::SteppedUp(_)) {
+                    kept.standing = standing;
+                    of_user.wake();
+                }
+                return Ok(());
             }
             if of_user.unspent() >= EACH_MAX || of_user.bytes.saturating_add(length) > EACH_BYTES_MAX {
                 return Err(DepositRejection::TooMany);
@@ -120,7 +166,7 @@ impl Deposits {
         }
         let of_user = all.by_user.entry(owner.clone()).or_default();
         of_user.bytes = of_user.bytes.saturating_add(length);
-        of_user.kept.push(Kept { number, id, state: State::Free(intent) });
+        of_user.kept.push(Kept { number, id, fingerprint, standing, state: State::Free(intent) });
         of_user.wake();
         all.bytes = all.bytes.saturating_add(length);
         all.last_number = number;
@@ -128,30 +174,50 @@ impl Deposits {
         Ok(())
     }
 
-    /// Takes a deposit of that user and call that covers the items, waiting for one until `deadline`.
+    /// Whether a passkey has asserted that deposit already.
+    pub(super) fn is_stepped_up(&self, intent: &VerifiedIntent<'_>) -> bool {
+        let (all, fingerprint) = (self.all(), intent.fingerprint());
+        let kept = all.by_user.get(intent.username()).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
+        kept.iter().any(|kept| kept.fingerprint == fingerprint && matches!(kept.standing, Standing::SteppedUp(_)))
+    }
+
+    /// Takes a deposit of that user, waiting for one until `deadline`.
     pub(super) async fn take<'d>(
         &'d self,
         username: &'d Username,
-        call: &CallName,
-        items: &[ItemDigest],
+        wanted: Wanted<'_>,
         now: Timestamp,
         deadline: Instant,
-    ) -> Option<Taken<'d>> {
+    ) -> Result<Taken<'d>, NotTaken> {
         loop {
             let mut waiting = {
                 let mut all = self.all();
                 all.forget_expired(now);
                 let of_user = all.by_user.entry(username.clone()).or_default();
-                if let Some((number, intent)) = of_user.take(call, items) {
-                    return Some(Taken { deposits: self, number, intent });
+                if let Some((number, intent, standing)) = of_user.take(wanted) {
+                    return Ok(Taken { deposits: self, number, intent, standing });
                 }
-                let woken = of_user.wait()?;
+                let woken = of_user.wait().ok_or(NotTaken::Absent)?;
                 Waiting { deposits: self, username, woken }
             };
             if tokio::time::timeout_at(deadline, &mut waiting.woken).await.is_err() {
-                return None;
+                return Err(self.why_not(username, wanted));
             }
         }
+    }
+
+    fn why_not(&self, username: &Username, wanted: Wanted<'_>) -> NotTaken {
+        let all = self.all();
+        let kept = all.by_user.get(username).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
+        let is_challenged =
+            kept.iter().any(|kept| kept.standing == Standing::Challenged && kept.fits(wanted).is_some());
+        if is_challenged { NotTaken::NotSteppedUp } else { NotTaken::Absent }
+    }
+
+    /// Requests of that user that wait at this moment.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, username: &Username) -> usize {
+        self.all().by_user.get(username).map_or(0, |of_user| of_user.waiting.len())
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
@@ -160,6 +226,14 @@ impl Deposits {
 }
 
 impl Taken<'_> {
+    /// A passkey's word for it, if there is one.
+    pub(super) const fn stepped_up(&self) -> Option<SteppedUp> {
+        match self.standing {
+            Standing::SteppedUp(evidence) => Some(evidence),
+            Standing::Signed | Standing::Challenged => None,
+        }
+    }
+
     /// The intent has been used: nobody gets it again.
     pub(super) fn spend(self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
@@ -229,6 +303,23 @@ impl All {
 }
 
 impl Kept {
+    /// When it ends, if it is free and what is wanted.
+    fn fits(&self, wanted: Wanted<'_>) -> Option<Timestamp> {
+        let State::Free(intent) = &self.state else { return None };
+        let fits = match wanted {
+            Wanted::Covering(call, items) => intent.call() == call && intent.covers(items),
+            Wanted::Asserted(fingerprint) => self.fingerprint == fingerprint,
+        };
+        fits.then(|| intent.expires())
+    }
+
+    fn may_be_taken(&self, wanted: Wanted<'_>) -> bool {
+        match (wanted, self.standing) {
+            (_, Standing::Challenged) | (Wanted::Asserted(_), Standing::Signed) => false,
+            (Wanted::Covering(..), Standing::Signed) | (_, Standing::SteppedUp(_)) => true,
+        }
+    }
+
     fn length(&self) -> usize {
         match &self.state {
             State::Free(intent) | State::InHand(intent) => intent.length(),
@@ -243,15 +334,13 @@ impl OfUser {
     }
 
     /// The one that ends first, so that what is left lasts longest.
-    fn take(&mut self, call: &CallName, items: &[ItemDigest]) -> Option<(u64, VerifiedIntent<'static>)> {
-        let fitting = self.kept.iter_mut().filter_map(|kept| match &kept.state {
-            State::Free(intent) if intent.call() == call && intent.covers(items) => Some((intent.expires(), kept)),
-            State::Free(_) | State::InHand(_) | State::Spent => None,
-        });
+    fn take(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, Standing)> {
+        let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_taken(wanted));
+        let fitting = fitting.filter_map(|kept| Some((kept.fits(wanted)?, kept)));
         let (_, kept) = fitting.min_by_key(|(expires, _)| *expires)?;
         let State::Free(intent) = std::mem::replace(&mut kept.state, State::Spent) else { return None };
         kept.state = State::InHand(intent.clone());
-        Some((kept.number, intent))
+        Some((kept.number, intent, kept.standing))
     }
 
     fn wait(&mut self) -> Option<oneshot::Receiver<()>> {
@@ -291,13 +380,13 @@ mod tests {
     }
 
     async fn take<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Taken<'d>> {
-        deposits.take(username, &call(), &[digest(item)], at(NOW), Instant::now()).await
+        deposits.take(username, Wanted::Covering(&call(), &[digest(item)]), at(NOW), Instant::now()).await.ok()
     }
 
     #[tokio::test]
     async fn a_deposit_is_taken_by_a_request_that_it_covers_and_spent_once() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
-        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
         assert!(take(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
         assert!(take(&deposits, &alice, "b").await.is_none());
         let taken = take(&deposits, &alice, "a").await.unwrap();
@@ -306,7 +395,7 @@ mod tests {
         let taken = take(&deposits, &alice, "a").await.expect("it went back, as after 449");
         taken.spend();
         assert!(take(&deposits, &alice, "a").await.is_none());
-        let again = deposits.put(intent(&alice_signs, "a", 1), at(NOW));
+        let again = deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW));
         assert_eq!(again, Err(DepositRejection::Spent));
         assert_eq!(deposits.all().bytes, 0);
     }
@@ -317,16 +406,16 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let items = [digest("a")];
         let (call, mut put) = (call(), false);
-        let waiting = deposits.take(&alice, &call, &items, at(NOW), deadline);
+        let waiting = deposits.take(&alice, Wanted::Covering(&call, &items), at(NOW), deadline);
         let putting = std::future::poll_fn(|_| {
             // Polled after the request: one that does not fit, then the one that does.
             assert!(!std::mem::replace(&mut put, true));
-            deposits.put(intent(&alice_signs, "other", 1), at(NOW)).unwrap();
-            deposits.put(intent(&alice_signs, "a", 2), at(NOW)).unwrap();
+            deposits.put(intent(&alice_signs, "other", 1), Standing::Signed, at(NOW)).unwrap();
+            deposits.put(intent(&alice_signs, "a", 2), Standing::Signed, at(NOW)).unwrap();
             std::task::Poll::Ready(())
         });
         let (taken, ()) = tokio::join!(biased; waiting, putting);
-        assert!(taken.is_some());
+        assert!(taken.is_ok());
     }
 
     #[tokio::test]
@@ -340,24 +429,56 @@ mod tests {
     async fn a_flood_pushes_nobody_out() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         let bob_signs = Signer::new("bob");
-        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
         for token_id in 0..64 {
-            deposits.put(intent(&bob_signs, "a", token_id), at(NOW)).unwrap();
+            deposits.put(intent(&bob_signs, "a", token_id), Standing::Signed, at(NOW)).unwrap();
         }
-        assert_eq!(deposits.put(intent(&bob_signs, "a", 64), at(NOW)), Err(DepositRejection::TooMany));
-        assert_eq!(deposits.put(intent(&bob_signs, "a", 63), at(NOW)), Ok(()), "there already");
+        assert_eq!(
+            deposits.put(intent(&bob_signs, "a", 64), Standing::Signed, at(NOW)),
+            Err(DepositRejection::TooMany)
+        );
+        assert_eq!(deposits.put(intent(&bob_signs, "a", 63), Standing::Signed, at(NOW)), Ok(()), "there already");
         assert!(take(&deposits, &alice, "a").await.is_some());
     }
 
     #[tokio::test]
     async fn what_expires_is_forgotten() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
-        deposits.put(intent(&alice_signs, "a", 1), at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
         take(&deposits, &alice, "a").await.unwrap().spend();
-        deposits.put(intent(&alice_signs, "b", 2), at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "b", 2), Standing::Signed, at(NOW)).unwrap();
         deposits.all().forget_expired(at(NOW + 1_000));
         assert!(deposits.all().by_user.is_empty());
         assert!(deposits.all().by_expiry.is_empty());
         assert_eq!(deposits.all().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_deposit_that_a_passkey_has_to_assert_is_taken_after_it_did() {
+        let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
+        let signed = intent(&alice_signs, "a", 1);
+        let one = || signed.clone();
+        let evidence = SteppedUp::dangerous_on_the_word_of_the_server;
+        deposits.put(one(), Standing::Challenged, at(NOW)).unwrap();
+        let (call, items) = (call(), [digest("a")]);
+        let covering = Wanted::Covering(&call, &items);
+        let look = async |wanted| deposits.take(&alice, wanted, at(NOW), Instant::now()).await;
+        assert_eq!(look(covering).await.unwrap_err(), NotTaken::NotSteppedUp);
+        assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotTaken::NotSteppedUp);
+        deposits.put(one(), Standing::Signed, at(NOW)).unwrap();
+        assert!(look(covering).await.is_err(), "leaving it once more is no assertion");
+        assert!(!deposits.is_stepped_up(&one()));
+        let stepped_up = Standing::SteppedUp(evidence(one().fingerprint()));
+        let other = intent(&alice_signs, "b", 2);
+        deposits.put(other.clone(), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(one(), stepped_up, at(NOW)).unwrap();
+        assert!(deposits.is_stepped_up(&one()));
+        assert!(look(Wanted::Asserted(other.fingerprint())).await.is_err(), "another's assertion");
+        let taken = look(covering).await.unwrap();
+        assert_eq!(taken.stepped_up(), Some(evidence(one().fingerprint())));
+        drop(taken);
+        look(Wanted::Asserted(one().fingerprint())).await.unwrap().spend();
+        assert!(look(Wanted::Asserted(one().fingerprint())).await.is_err(), "once");
+        assert_eq!(deposits.put(one(), stepped_up, at(NOW)), Err(DepositRejection::Spent));
     }
 }

@@ -9,13 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::intent::{Fingerprint, VerifiedIntent};
 use countersign_keys::keyring::{EnrolledKey, KeyRecord, Protocol};
+use countersign_keys::policy::SteppedUp;
+use countersign_keys::time::Timestamp;
 use lru::LruCache;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::ipc::control::{Answer, Ended, FromGateway, InstanceAddress, Question, Whereabouts};
+use crate::ipc::control::{
+    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, StepUp, Whereabouts,
+};
 
 /// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each, nothing else.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -59,6 +64,11 @@ pub(super) enum DirectoryFailure {
     Gone,
 }
 
+/// A passkey did not assert an intent; the reason is for the log.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotAsserted(String);
+
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct KeyAt {
     username: Username,
@@ -72,6 +82,8 @@ enum Sought {
     KeysV1(Username),
     Instance(Username),
     Launch(Username),
+    StepUp { username: Username, call: CallName, intent: Fingerprint, until: Timestamp },
+    Assertion { username: Username, intent: Fingerprint, credential: String },
 }
 
 /// An answer, made ready.
@@ -80,6 +92,8 @@ enum Found {
     Key(Option<Arc<EnrolledKey>>),
     KeysV1(Arc<[Arc<EnrolledKey>]>),
     Instance(Instance),
+    StepUp(StepUp),
+    Assertion(AssertionOutcome),
     Failed,
 }
 
@@ -159,10 +173,8 @@ impl Directory {
                 return Ok(None);
             }
         }
-        match self.ask(Sought::Key(at)).await? {
-            Found::Key(key) => Ok(key),
-            Found::KeysV1(_) | Found::Instance(_) | Found::Failed => Err(DirectoryFailure::Failed),
-        }
+        let Found::Key(key) = self.ask(Sought::Key(at)).await? else { return Err(DirectoryFailure::Failed) };
+        Ok(key)
     }
 
     /// The user's version 1 keys, in whatever state.
@@ -170,10 +182,10 @@ impl Directory {
         if let Some(keys) = self.memory().keys_v1.get(username) {
             return Ok(Arc::clone(keys));
         }
-        match self.ask(Sought::KeysV1(username.clone())).await? {
-            Found::KeysV1(keys) => Ok(keys),
-            Found::Key(_) | Found::Instance(_) | Found::Failed => Err(DirectoryFailure::Failed),
-        }
+        let Found::KeysV1(keys) = self.ask(Sought::KeysV1(username.clone())).await? else {
+            return Err(DirectoryFailure::Failed);
+        };
+        Ok(keys)
     }
 
     /// Where the user's instance is.
@@ -181,18 +193,41 @@ impl Directory {
         if let Some(instance) = self.memory().instances.get(username) {
             return Ok(Instance::Up(Arc::clone(instance)));
         }
-        match self.ask(Sought::Instance(username.clone())).await? {
-            Found::Instance(instance) => Ok(instance),
-            Found::Key(_) | Found::KeysV1(_) | Found::Failed => Err(DirectoryFailure::Failed),
-        }
+        let Found::Instance(instance) = self.ask(Sought::Instance(username.clone())).await? else {
+            return Err(DirectoryFailure::Failed);
+        };
+        Ok(instance)
+    }
+
+    /// Whether an intent needs a passkey's assertion, and the challenge for it.
+    pub(super) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, DirectoryFailure> {
+        let (username, call) = (intent.username().clone(), intent.call().clone());
+        let sought = Sought::StepUp { username, call, intent: intent.fingerprint(), until: intent.expires() };
+        let Found::StepUp(need) = self.ask(sought).await? else { return Err(DirectoryFailure::Failed) };
+        Ok(need)
+    }
+
+    /// Has the server judge what a passkey asserted for an intent: the only place where evidence of it comes from.
+    pub(super) async fn assertion(
+        &self,
+        intent: &VerifiedIntent<'_>,
+        credential: String,
+    ) -> Result<Result<SteppedUp, NotAsserted>, DirectoryFailure> {
+        let fingerprint = intent.fingerprint();
+        let sought = Sought::Assertion { username: intent.username().clone(), intent: fingerprint, credential };
+        let Found::Assertion(outcome) = self.ask(sought).await? else { return Err(DirectoryFailure::Failed) };
+        Ok(match outcome {
+            AssertionOutcome::Good => Ok(SteppedUp::dangerous_on_the_word_of_the_server(fingerprint)),
+            AssertionOutcome::Refused { why } => Err(NotAsserted(why)),
+        })
     }
 
     /// Has the user's instance started if none is up; returns when one is ready, or the server cannot bring one up.
     pub(super) async fn launch(&self, username: &Username) -> Result<(), DirectoryFailure> {
-        match self.ask_within(LAUNCHED_WITHIN, Sought::Launch(username.clone())).await? {
-            Found::Instance(_) => Ok(()),
-            Found::Key(_) | Found::KeysV1(_) | Found::Failed => Err(DirectoryFailure::Failed),
-        }
+        let Found::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Sought::Launch(username.clone())).await? else {
+            return Err(DirectoryFailure::Failed);
+        };
+        Ok(())
     }
 
     /// Forgets an instance that does not answer at its address.
@@ -235,7 +270,7 @@ impl Directory {
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => *open == at,
                     Sought::KeysV1(open) => open == username,
-                    Sought::Instance(_) | Sought::Launch(_) => false,
+                    Sought::Instance(_) | Sought::Launch(_) | Sought::StepUp { .. } | Sought::Assertion { .. } => false,
                 });
             }
             Ended::User { username } => {
@@ -244,6 +279,8 @@ impl Directory {
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => open.username == *username,
                     Sought::KeysV1(open) | Sought::Instance(open) | Sought::Launch(open) => open == username,
+                    // Nothing of these is remembered, and the server answers them once.
+                    Sought::StepUp { .. } | Sought::Assertion { .. } => false,
                 });
             }
             Ended::Instance { username } => {
@@ -290,6 +327,14 @@ impl Directory {
             Sought::KeysV1(username) => Question::KeysV1 { username: username.clone() },
             Sought::Instance(username) => Question::Instance { username: username.clone() },
             Sought::Launch(username) => Question::Launch { username: username.clone() },
+            Sought::StepUp { username, call, intent, until } => {
+                let (username, call) = (username.clone(), call.clone());
+                Question::StepUp { username, call, intent: *intent, until: *until }
+            }
+            Sought::Assertion { username, intent, credential } => {
+                let (username, credential) = (username.clone(), credential.clone());
+                Question::Assertion { username, intent: *intent, credential }
+            }
         };
         if self.line.try_send(FromGateway::Ask { id, question }).is_err() {
             memory.open_by_sought.remove(&open.sought);
@@ -321,7 +366,15 @@ impl Memory {
                 self.instances.put(username, Arc::clone(instance));
             }
             // No instance is not remembered: Core asks again within half a second, and one may be up then.
-            (Sought::Key(_) | Sought::KeysV1(_) | Sought::Instance(_) | Sought::Launch(_), _) => {}
+            (
+                Sought::Key(_)
+                | Sought::KeysV1(_)
+                | Sought::Instance(_)
+                | Sought::Launch(_)
+                | Sought::StepUp { .. }
+                | Sought::Assertion { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -379,9 +432,22 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
             Whereabouts::Down => Instance::Down,
             Whereabouts::Refused => Instance::Refused,
         }),
-        (Sought::Key(_) | Sought::KeysV1(_), Answer::Instance { .. })
-        | (Sought::Instance(_) | Sought::Launch(_), Answer::Keys { .. })
-        | (_, Answer::Failed) => Found::Failed,
+        (Sought::StepUp { .. }, Answer::StepUp { need }) => Found::StepUp(need),
+        (Sought::Assertion { .. }, Answer::Assertion { outcome }) => Found::Assertion(outcome),
+        // An answer to another question than was asked is none.
+        (
+            Sought::Key(_)
+            | Sought::KeysV1(_)
+            | Sought::Instance(_)
+            | Sought::Launch(_)
+            | Sought::StepUp { .. }
+            | Sought::Assertion { .. },
+            Answer::Keys { .. }
+            | Answer::Instance { .. }
+            | Answer::StepUp { .. }
+            | Answer::Assertion { .. }
+            | Answer::Failed,
+        ) => Found::Failed,
     }
 }
 

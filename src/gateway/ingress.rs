@@ -76,6 +76,8 @@ pub(super) struct Known {
     pub(super) kid: Option<KeyId>,
     /// A web page asks, and may read the answer.
     pub(super) page: Option<Admitted>,
+    /// Whether a page may read the answer depends on its origin.
+    pub(super) varies: bool,
 }
 
 impl Ingress {
@@ -90,6 +92,8 @@ impl Ingress {
         };
         if let Some(page) = &known.page {
             page.allow(answer.headers_mut());
+        }
+        if known.varies {
             cors::vary(answer.headers_mut());
         }
         respond::finish(&mut answer, &id, client.transport);
@@ -140,6 +144,7 @@ impl Ingress {
             | Refusal::Body(_)
             | Refusal::Rejection(_)
             | Refusal::Deposit(_)
+            | Refusal::StepUp(_)
             | Refusal::CrossOrigin(_)
             | Refusal::ContentType(_)
             | Refusal::AccountRefused

@@ -52,16 +52,20 @@ impl Ingress {
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
-        let authorised = self.policy.authorise(presented.intend(intent)?.bind(items)?)?;
+        let asserted = self.deposit_for(row.row(), &username, Some(&intent), items.digests()).await?;
+        let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let connection = match row.destination() {
             Destination::Instance => self.connect_to_instance_or_start_it(&username).await?,
             Destination::Server => self.upstreams.connect(&self.server).await?,
         };
-        if self.directory.epoch() != epoch {
+        if asserted.is_some() || self.directory.epoch() != epoch {
             // Something was revoked since the signature was checked: this key, perhaps (P6).
             self.check_standing(&username, kid, self.now()?).await?;
         }
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        if let Some(asserted) = asserted {
+            asserted.spend();
+        }
         self.record(Verdict::Forward, id, known)?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
         Ok(respond::forwarded(answer))

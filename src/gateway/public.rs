@@ -2,27 +2,36 @@
 //!
 //! Each address may ask so often and no more; a web page may ask only where it belongs.
 
+use std::borrow::Cow;
 use std::str;
+use std::sync::Arc;
 
-use countersign_keys::call::{Method, PublicCall, Route, Sender};
+use countersign_keys::call::{Class, Method, PublicCall, Route, Row, Sender};
 use countersign_keys::identity::CallName;
-use countersign_keys::intent::{IntentRejection, PresentedIntent};
+use countersign_keys::intent::{IntentRejection, PresentedIntent, VerifiedIntent};
 use countersign_keys::jws::JwsRejection;
+use countersign_keys::policy::StepUpNeed;
 use countersign_keys::request::DEPOSIT_MAX;
 use countersign_keys::verify::Rejection;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use hyper::body::Incoming;
+use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::deposits::Standing;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
 use super::pages::Page;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, StepUpRejection};
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use crate::audit::Verdict;
+use crate::ipc::control::StepUp;
+
+/// Longest assertion of a passkey, in bytes: they have 1 KiB.
+const CREDENTIAL_MAX: usize = 8 * 1024;
 
 /// Longest body of a public call, in bytes: a key offered with its proof has 2 KiB.
 const PUBLIC_BODY_MAX: usize = 16 * 1024;
@@ -44,15 +53,23 @@ impl Ingress {
         }
         match call {
             PublicCall::Calls => {
+                known.varies = true;
                 known.page = self.cors.admitted(&head.headers)?;
                 self.record(Verdict::Forward, id, known)?;
                 Ok(self.catalogue.answer(&head.headers))
             }
             PublicCall::DepositIntent => {
+                known.varies = true;
                 known.page = self.cors.admitted(&head.headers)?;
                 expect_content_type(&head.headers, "application/jwt")?;
                 let body = self.bodies.read(head, body, DEPOSIT_MAX).await?;
                 self.deposit(&body.bytes, id, known).await
+            }
+            PublicCall::AssertIntent => {
+                self.cors.own(&head.headers)?;
+                expect_content_type(&head.headers, "application/json")?;
+                let body = self.bodies.read(head, body, DEPOSIT_MAX.saturating_add(PUBLIC_BODY_MAX)).await?;
+                self.assertion(&body.bytes, id, known).await
             }
             PublicCall::ConnectPage => self.page(Page::Connect, head, id, known),
             PublicCall::KeysPage => self.page(Page::Keys, head, id, known),
@@ -99,6 +116,7 @@ impl Ingress {
             }
         });
         let call = routed.ok_or(Rejection::NoSuchCall)?;
+        known.varies = true;
         let admitted = self.cors.preflight(call, &head.headers)?;
         self.record(Verdict::Forward, id, known)?;
         let mut answer = respond::empty();
@@ -107,25 +125,79 @@ impl Ingress {
         Ok(answer)
     }
 
-    /// Verifies an intent as far as that is possible without its request, and keeps it for that.
+    /// Verifies an intent as far as that is possible without its request, and keeps it for that. Where its call needs a passkey, the
+    /// answer is the challenge.
     async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
+        let intent = self.verify_alone(text, known).await?;
+        let (standing, answer) = match self.policy.step_up_of(intent.call()) {
+            StepUpNeed::Never => (Standing::Signed, respond::deposited()),
+            StepUpNeed::Always | StepUpNeed::WhereThereIsOne if self.deposits.is_stepped_up(&intent) => {
+                (Standing::Challenged, respond::deposited())
+            }
+            StepUpNeed::Always | StepUpNeed::WhereThereIsOne => match self.directory.step_up(&intent).await? {
+                StepUp::NotNeeded => (Standing::Signed, respond::deposited()),
+                StepUp::NoPasskey => return Err(StepUpRejection::NoPasskey.into()),
+                StepUp::TooMany => return Err(Refusal::TooMany),
+                StepUp::Challenge { options } => (Standing::Challenged, respond::challenged(&options)),
+            },
+        };
+        self.keep(intent, standing)?;
+        self.record(Verdict::Deposit, id, known)?;
+        Ok(answer)
+    }
+
+    /// Has the server judge what a passkey asserted for an intent, and keeps the intent with that.
+    async fn assertion(&self, body: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
+        let Assertion { intent, credential } = serde_json::from_slice(body).map_err(|_error| StepUpRejection::Form)?;
+        let credential = credential.to_string();
+        if credential.len() > CREDENTIAL_MAX {
+            return Err(StepUpRejection::Form.into());
+        }
+        let intent = self.verify_alone(&intent, known).await?;
+        let evidence = self.directory.assertion(&intent, credential).await?.map_err(StepUpRejection::from)?;
+        self.keep(intent, Standing::SteppedUp(evidence))?;
+        self.record(Verdict::Deposit, id, known)?;
+        Ok(respond::deposited())
+    }
+
+    /// An intent that came without its request: everything about it that needs none.
+    async fn verify_alone(&self, text: &str, known: &mut Known) -> Result<VerifiedIntent<'static>, Refusal> {
         let presented = PresentedIntent::parse(text, DEPOSIT_MAX, self.policy.terms.version_1)?;
         let claimed = presented.claimed_username()?;
         let keys = self.keys(&claimed, presented.key_wanted()).await?;
-        let now = self.now()?;
-        let intent = presented.verify(&claimed, keys.as_ref(), &self.policy.terms, now)?;
+        let intent = presented.verify(&claimed, keys.as_ref(), &self.policy.terms, self.now()?)?;
         known.username = Some(claimed);
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());
         // What the user's own browser sends comes with its intent: a deposit of that would wait for nothing.
-        if self.calls.row(intent.call().as_str()).is_none_or(|row| row.sender() == Sender::User) {
+        // Of the browser's own calls, a dangerous one is left to find out whether it needs a passkey.
+        let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || row.class() == Class::Danger;
+        if !self.calls.row(intent.call().as_str()).is_some_and(may_be_left) {
             return Err(IntentRejection::Call.into());
         }
-        self.deposits.put(intent.into_owned(), now)?;
-        self.record(Verdict::Deposit, id, known)?;
-        Ok(respond::deposited())
+        Ok(intent.into_owned())
     }
+
+    /// The browser's own calls bring their intent with them: what is kept of one is that it was asserted. Which of those about
+    /// passkeys were, the server knows itself.
+    fn keep(&self, intent: VerifiedIntent<'static>, standing: Standing) -> Result<(), Refusal> {
+        let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
+        if is_cores || self.policy.needs_step_up(intent.call()) {
+            self.deposits.put(intent, standing, self.now()?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The body of [`PublicCall::AssertIntent`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assertion<'b> {
+    #[serde(borrow)]
+    intent: Cow<'b, str>,
+    /// `AuthenticationResponseJSON`, as the browser wrote it.
+    credential: serde_json::Value,
 }
 
 /// Neither of the types that are expected is one that a page can send across origins without a preflight.

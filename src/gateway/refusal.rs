@@ -12,7 +12,7 @@ use countersign_keys::verify::Rejection;
 
 use super::body::BodyRejection;
 use super::deposits::DepositRejection;
-use super::directory::DirectoryFailure;
+use super::directory::{DirectoryFailure, NotAsserted};
 use super::head::HeadRejection;
 use super::upstream::{Unwritable, UpstreamFailure};
 use crate::clock::UnreadableClock;
@@ -32,6 +32,9 @@ pub(super) enum Refusal {
     /// A deposit.
     #[error(transparent)]
     Deposit(#[from] DepositRejection),
+    /// What a passkey has to do with it.
+    #[error("step-up: {0}")]
+    StepUp(#[from] StepUpRejection),
     /// A page of another origin, or a browser that asks for more than there is.
     #[error("cross-origin: {0}")]
     CrossOrigin(&'static str),
@@ -50,6 +53,20 @@ pub(super) enum Refusal {
     /// We broke.
     #[error("failure: {0}")]
     Failure(#[from] Failure),
+}
+
+/// What is wrong about the passkey that an intent needs.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum StepUpRejection {
+    /// The user has none.
+    #[error("the call needs a passkey, and the user has none")]
+    NoPasskey,
+    /// What was handed in is not an intent and an assertion.
+    #[error("what was handed in is not an intent and an assertion")]
+    Form,
+    /// It is not asserted.
+    #[error(transparent)]
+    NotAsserted(#[from] NotAsserted),
 }
 
 /// How we broke. Nothing was forwarded, except where it says so.

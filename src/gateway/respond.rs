@@ -18,7 +18,7 @@ use super::body::BodyRejection;
 use super::crowd::COME_BACK_AFTER;
 use super::deposits::DepositRejection;
 use super::head::HeadRejection;
-use super::refusal::{Failure, Refusal};
+use super::refusal::{Failure, Refusal, StepUpRejection};
 use super::request_id::RequestId;
 use super::upstream::{UpstreamBody, UpstreamFailure};
 use crate::ipc::answers::Told;
@@ -74,6 +74,11 @@ impl Word {
             Refusal::Deposit(DepositRejection::Spent) => Self::of_class(Class::IntentReplayed),
             Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => Self::row(Told::TooMany),
             Refusal::Deposit(DepositRejection::Full) => Self::row(Told::Unavailable),
+            Refusal::StepUp(StepUpRejection::NoPasskey) => Self::own(Told::IntentStepUp, "enrol a passkey first"),
+            Refusal::StepUp(StepUpRejection::Form) => Self::row(Told::Malformed).and_close(),
+            Refusal::StepUp(StepUpRejection::NotAsserted(_)) => {
+                Self::own(Told::IntentStepUp, "the passkey's answer is not valid for this request")
+            }
             Refusal::CrossOrigin(_) => Self::own(Told::Forbidden, "not for pages of this origin").and_close(),
             Refusal::ContentType(_) => {
                 Self::own(Told::Malformed, "the content type is not the one that is taken here").and_close()
@@ -163,6 +168,12 @@ pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
 /// The deposit is kept.
 pub(super) fn deposited() -> Answer {
     json(StatusCode::ACCEPTED, Bytes::from_static(b"{}"))
+}
+
+/// The deposit is kept, and waits for a passkey to assert it.
+pub(super) fn challenged(options: &serde_json::Value) -> Answer {
+    let body = serde_json::json!({ "stepUp": { "publicKey": options } });
+    json(StatusCode::ACCEPTED, Bytes::from(body.to_string()))
 }
 
 /// Nothing but headers to say.

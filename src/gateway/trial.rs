@@ -13,6 +13,7 @@ mod lanes;
 mod over_tls;
 mod own;
 mod served;
+mod step_up;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use countersign_keys::call::CallTable;
 use countersign_keys::core_token::{CoreKey, CoreTokens};
-use countersign_keys::identity::{Origin, ProviderId, Uid};
+use countersign_keys::identity::{CallName, Origin, ProviderId, Uid};
 use countersign_keys::keyring::KeyState;
 use countersign_keys::policy::Policy;
 use countersign_portal::{Answer, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding};
@@ -76,15 +77,32 @@ struct Trial {
     instance_is_up: Arc<AtomicBool>,
     /// Whether the server can bring one up.
     launches: Arc<AtomicBool>,
+    /// What the server has of passkeys.
+    passkeys: Arc<Mutex<step_up::Played>>,
     stop: watch::Sender<bool>,
 }
 
 impl Trial {
     async fn new() -> Self {
-        Self::with_room(BodyRoom::new()).await
+        Self::changed(|_| {}).await
     }
 
+    /// With that room for bodies.
     async fn with_room(bodies: BodyRoom) -> Self {
+        Self::changed(|ingress| ingress.bodies = bodies).await
+    }
+
+    /// Where these calls need a passkey, and requests wait so long for what they need.
+    async fn with_step_up(step_up: &[&str], deposit_wait: Duration) -> Self {
+        let step_up = step_up.iter().map(|call| CallName::parse(call).unwrap()).collect();
+        Self::changed(|ingress| {
+            ingress.policy.step_up = step_up;
+            ingress.deposit_wait = deposit_wait;
+        })
+        .await
+    }
+
+    async fn changed(change: impl FnOnce(&mut Ingress)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         for name in ["instance.sock", "service.sock"] {
@@ -96,17 +114,24 @@ impl Trial {
         let (say, asked) = mpsc::channel(64);
         let known = Arc::new(Directory::new(say));
         let socket = directory.path().join("instance.sock");
-        let neighbours =
-            Neighbours { alice: Arc::clone(&alice), up: Arc::clone(&instance_is_up), launches: Arc::clone(&launches) };
+        let passkeys = Arc::default();
+        let neighbours = Neighbours {
+            alice: Arc::clone(&alice),
+            up: Arc::clone(&instance_is_up),
+            launches: Arc::clone(&launches),
+            passkeys: Arc::clone(&passkeys),
+        };
         tokio::spawn(answer(asked, Arc::clone(&known), neighbours, socket));
-        let ingress = Arc::new(Ingress { bodies, ..ingress(&directory, known) });
+        let mut ingress = ingress(&directory, known);
+        change(&mut ingress);
+        let ingress = Arc::new(ingress);
         let (stop, stopping) = watch::channel(false);
         let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(listen::accept(listener, door.clone()));
         let core = core_at(Endpoint::plain(address));
-        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, stop }
+        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, passkeys, stop }
     }
 
     /// A Core of today, which drops the intent.
@@ -211,6 +236,7 @@ struct Neighbours {
     alice: Arc<Mutex<Signer>>,
     up: Arc<AtomicBool>,
     launches: Arc<AtomicBool>,
+    passkeys: Arc<Mutex<step_up::Played>>,
 }
 
 /// Answers the gateway's questions as the server would.
@@ -220,7 +246,7 @@ async fn answer(
     neighbours: Neighbours,
     socket: PathBuf,
 ) {
-    let Neighbours { alice, up, launches } = neighbours;
+    let Neighbours { alice, up, launches, passkeys } = neighbours;
     while let Some(message) = asked.recv().await {
         let FromGateway::Ask { id, question } = message else { continue };
         if matches!(question, Question::Launch { .. }) && launches.load(Ordering::SeqCst) {
@@ -237,6 +263,12 @@ async fn answer(
                 let instance = InstanceAddress { uid: None, socket };
                 let is_up = up.load(Ordering::SeqCst);
                 line::Answer::Instance { instance: if is_up { Whereabouts::Up(instance) } else { Whereabouts::Down } }
+            }
+            Question::StepUp { intent, .. } => {
+                line::Answer::StepUp { need: passkeys.lock().unwrap().challenge(intent) }
+            }
+            Question::Assertion { intent, credential, .. } => {
+                line::Answer::Assertion { outcome: passkeys.lock().unwrap().judge(intent, &credential) }
             }
         };
         known.hear(id, answer);

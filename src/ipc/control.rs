@@ -4,8 +4,10 @@
 //! starts an instance does what any request of Core's would. The server can push what has ended, and the gateway says when it has
 //! taken note (P6).
 
-use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::identity::{CallName, KeyId, Uid, Username};
+use countersign_keys::intent::Fingerprint;
 use countersign_keys::keyring::KeyRecord;
+use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of them
@@ -59,6 +61,56 @@ pub(crate) enum Question {
         /// The user.
         username: Username,
     },
+    /// Whether an intent needs a passkey's assertion, and the challenge for it.
+    StepUp {
+        /// Whose intent.
+        username: Username,
+        /// For which call.
+        call: CallName,
+        /// The intent, to the last byte.
+        intent: Fingerprint,
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// What a passkey asserted for an intent.
+    Assertion {
+        /// Whose intent.
+        username: Username,
+        /// The intent, to the last byte.
+        intent: Fingerprint,
+        /// `AuthenticationResponseJSON`, as the browser wrote it.
+        credential: String,
+    },
+}
+
+/// Whether an intent needs a passkey's assertion.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "step_up", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum StepUp {
+    /// The signature is enough.
+    NotNeeded,
+    /// It does, and the user has none.
+    NoPasskey,
+    /// Too many challenges of the user are open.
+    TooMany,
+    /// It does.
+    Challenge {
+        /// `PublicKeyCredentialRequestOptionsJSON`.
+        options: serde_json::Value,
+    },
+}
+
+/// What an assertion is worth.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum AssertionOutcome {
+    /// The intent is asserted.
+    Good,
+    /// It is not.
+    Refused {
+        /// The reason, for the log.
+        why: String,
+    },
 }
 
 /// What the server says to the gateway.
@@ -97,6 +149,16 @@ pub(crate) enum Answer {
     Instance {
         /// Where it is.
         instance: Whereabouts,
+    },
+    /// Whether an intent needs a passkey.
+    StepUp {
+        /// The answer.
+        need: StepUp,
+    },
+    /// What an assertion is worth.
+    Assertion {
+        /// The answer.
+        outcome: AssertionOutcome,
     },
     /// The server could not find out.
     Failed,

@@ -319,7 +319,7 @@ async fn the_gateway_is_answered_from_the_store() {
     let kid = KeyId::parse(browser.key.kid()).unwrap();
     let keys = |name: &str, kid| match oracle.answer(&Question::Key { username: user(name), kid }) {
         Answer::Keys { keys } => keys.len(),
-        Answer::Instance { .. } | Answer::Failed => panic!(),
+        Answer::Instance { .. } | Answer::StepUp { .. } | Answer::Assertion { .. } | Answer::Failed => panic!(),
     };
     assert_eq!(keys("alice#1", kid), 1);
     assert_eq!(keys("bob#1", kid), 0, "V17");

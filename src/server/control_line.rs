@@ -220,7 +220,11 @@ mod tests {
         fn answer(&self, question: &Question) -> Answer {
             match question {
                 Question::Instance { .. } => Answer::Instance { instance: Whereabouts::Down },
-                Question::Key { .. } | Question::KeysV1 { .. } | Question::Launch { .. } => Answer::Failed,
+                Question::Key { .. }
+                | Question::KeysV1 { .. }
+                | Question::Launch { .. }
+                | Question::StepUp { .. }
+                | Question::Assertion { .. } => Answer::Failed,
             }
         }
         fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {

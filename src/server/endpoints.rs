@@ -233,6 +233,7 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
             | PublicCall::KeysPage
             | PublicCall::SignerPage
             | PublicCall::DepositIntent
+            | PublicCall::AssertIntent
             | PublicCall::Calls => Err(rejected(&Rejection::NoSuchCall)),
         },
         Err(error) => Err(error.into()),

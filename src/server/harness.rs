@@ -27,6 +27,7 @@ use super::instances::Instances;
 use super::launch::Launcher;
 use super::notices::notices;
 use super::own::OwnUses;
+use super::passkeys::PasskeyDesk;
 use super::record::Deed;
 use super::{Server, approval, integration, page};
 use crate::accounts::{Account, Accounts};
@@ -119,6 +120,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         instances,
         notices,
         own_uses: OwnUses::new(&config.terms()),
+        passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

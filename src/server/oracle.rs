@@ -1,7 +1,7 @@
 //! Answers the gateway's questions from the store and from the table of running instances.
 //!
 //! A question that cannot be answered is answered with [`Answer::Failed`], and the request is refused as
-//! unavailable (P8). Nothing that is asked changes anything but the time of a key's last use; a launch starts the user's own
+//! unavailable (P8). Nothing that is asked changes anything but times of last use and a passkey's counter; a launch starts the user's own
 //! process, as `init` does, and nothing else.
 
 use std::sync::Arc;
@@ -10,11 +10,10 @@ use std::time::Instant;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::store::StoreFailure;
 
-use super::Server;
 use super::answer::Refusal;
 use super::control_line::Oracle;
-use super::integration;
 use super::record::Deed;
+use super::{Server, integration, passkeys};
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, Whereabouts};
 
@@ -51,6 +50,12 @@ impl StoreOracle {
             // A launch has been seen to when this is asked.
             Question::Instance { username } | Question::Launch { username } => {
                 Answer::Instance { instance: server.instance_of(username)? }
+            }
+            Question::StepUp { username, call, intent, until } => {
+                Answer::StepUp { need: passkeys::challenge(server, username, call, *intent, *until)? }
+            }
+            Question::Assertion { username, intent, credential } => {
+                Answer::Assertion { outcome: passkeys::assert(server, username, *intent, credential)? }
             }
         })
     }

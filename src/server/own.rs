@@ -9,7 +9,7 @@ use bytes::Bytes;
 use countersign_keys::bind::Items;
 use countersign_keys::call::OwnRow;
 use countersign_keys::identity::{KeyId, Username};
-use countersign_keys::intent::{KeyWanted, Terms, Version1};
+use countersign_keys::intent::{Fingerprint, KeyWanted, Terms, Version1};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy};
@@ -18,13 +18,16 @@ use countersign_keys::request::PresentedOwn;
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use http::HeaderMap;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Server;
-use super::answer::{Refusal, answer as answer_with};
+use super::answer::{Refusal, answer as answer_with, apart, message};
 use super::endpoints::rejected;
 use super::record::Deed;
+use super::{Server, passkeys};
 use crate::ipc::http::Reply;
+use crate::ipc::messages::Empty;
 
 /// Intents of this lane remembered at once. People press buttons; more than this in a minute are refused.
 const USED_MAX: usize = 16_384;
@@ -88,7 +91,7 @@ pub(super) async fn answer(
     if let Err(refusal) = server.record(&deed) {
         return refusal.reply();
     }
-    answer_with(perform(server, permit, &deed).await.map_err(|refusal| server.record_refusal(&deed, refusal)))
+    answer_with(perform(server, permit).await.map_err(|refusal| server.record_refusal(&deed, refusal)))
 }
 
 /// The whole judgement, as the gateway and an instance have it.
@@ -125,12 +128,75 @@ fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc
 }
 
 /// Does what was asked: each call of the table whose destination is the server has its line here.
-async fn perform(
-    _server: &Arc<Server>,
-    permit: Permit<'_, '_, OwnRequest>,
-    _deed: &Deed<'_>,
-) -> Result<Value, Refusal> {
-    Err(Refusal::not_found(format!("this provider does not offer {}", permit.row().call())))
+async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, OwnRequest>) -> Result<Value, Refusal> {
+    let asked = Asked {
+        server: Arc::clone(server),
+        username: permit.username().clone(),
+        intent: permit.fingerprint(),
+        body: Bytes::copy_from_slice(permit.items().bytes()),
+    };
+    match permit.row().call().as_str() {
+        "passkeys.list" => asked.apart(|asked, _: Empty| passkeys::list(&asked.server, &asked.username)).await,
+        "passkeys.begin" => {
+            asked
+                .apart(|asked, begin: Begin| passkeys::begin(&asked.server, &asked.username, &begin.name, asked.intent))
+                .await
+        }
+        "passkeys.finish" => {
+            asked
+                .apart(|asked, finish: Finish| passkeys::finish(&asked.server, &asked.username, &finish.credential))
+                .await
+        }
+        "passkeys.remove" => {
+            asked
+                .apart(|asked, remove: Remove| {
+                    passkeys::remove(&asked.server, &asked.username, &remove.id, asked.intent)
+                })
+                .await
+        }
+        call => Err(Refusal::not_found(format!("this provider does not offer {call}"))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Finish {
+    credential: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    id: String,
+}
+
+/// What a permit was for, on its own feet.
+struct Asked {
+    server: Arc<Server>,
+    username: Username,
+    intent: Fingerprint,
+    body: Bytes,
+}
+
+impl Asked {
+    /// Does it where waiting for the disk holds up nobody. The body has one member of each name: the judgement saw to that.
+    async fn apart<Q: DeserializeOwned>(
+        self,
+        work: impl FnOnce(&Self, Q) -> Result<Value, Refusal> + Send + 'static,
+    ) -> Result<Value, Refusal> {
+        apart(move || {
+            let nothing = Bytes::from_static(b"{}");
+            let question = message(if self.body.is_empty() { &nothing } else { &self.body })?;
+            work(&self, question)
+        })
+        .await
+    }
 }
 
 #[cfg(test)]

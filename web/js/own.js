@@ -5,7 +5,7 @@ import { makeKeyPair, publicJwk, renewalProof } from "./enrolment.js";
 import { signIntent } from "./intent.js";
 import { isSignedBy, sign } from "./jws.js";
 import { Refused } from "./provider.js";
-import { createPasskey } from "./webauthn.js";
+import { createPasskey, usePasskey } from "./webauthn.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("./storage.js").Storage} Storage */
@@ -99,6 +99,17 @@ export class Own {
   }
 
   /**
+   * The provider says whether the call needs a passkey as well: a site may want that, and where any call does, a passkey that is there
+   * has to vouch for the next one and for its own end.
+   * @param {string} intent
+   */
+  async #vouch(intent) {
+    const { stepUp } = await this.#provider.deposit(intent);
+    if (stepUp === undefined) return;
+    await this.#provider.post("intents/assertion", { intent, credential: await usePasskey(stepUp.publicKey) });
+  }
+
+  /**
    * @param {KeyRecord} key
    * @param {string} call
    * @param {{[name: string]: unknown}} parameters exactly the call's
@@ -113,6 +124,7 @@ export class Own {
     if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
     const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
     const intent = await signIntent(key, { ...statement, now: this.#clock.now() });
+    if (row.class === "danger") await this.#vouch(intent);
     // The path of every such call is its name.
     return this.#provider.post(call.replace(".", "/"), parameters, intent);
   }

@@ -240,7 +240,7 @@ fn others() -> Vec<RowSpec> {
 
 /// What the user's own browser asks at the provider's origin, without Core.
 fn own() -> Vec<RowSpec> {
-    use Destination::Instance;
+    use Destination::{Instance, Server};
     vec![
         own_row("keys.list", "keys/list", Class::Read, Instance),
         // The key that signs vouches for another, which proves itself in `proof`.
@@ -250,6 +250,10 @@ fn own() -> Vec<RowSpec> {
             .bind("name", "/name")
             .bind("proof", "/proof"),
         own_row("keys.remove", "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
+        own_row("passkeys.list", "passkeys/list", Class::Read, Server),
+        own_row("passkeys.begin", "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
+        own_row("passkeys.finish", "passkeys/finish", Class::Danger, Server).bind_tree("credential", "/credential"),
+        own_row("passkeys.remove", "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
     ]
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use super::passkeys::forget_passkeys;
 use super::records::{Connection, Errand, Tell, User};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
 use crate::identity::{KeyId, Uid, Username};
@@ -238,7 +239,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Ends a user's connection: the mapping is removed, every key revoked, and an errand to Core noted.
+    /// Ends a user's connection: the mapping and the passkeys are removed, every key revoked, and an errand to Core noted.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -268,6 +269,7 @@ impl<S: Store> Registry<S> {
                 }
             }
             put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
+            forget_passkeys(transaction, username)?;
             let mut usernames: Vec<Username> =
                 fetch(transaction, Table::Uids, &connection.uid.0.to_be_bytes())?.unwrap_or_default();
             usernames.retain(|other| other != username);
@@ -434,7 +436,7 @@ fn note_errand(transaction: &dyn Transaction, username: &Username, wanted: Tell)
     put(transaction, Table::Errands, name, &Errand { username: username.clone(), tell, number })
 }
 
-fn read_user(transaction: &dyn Transaction, username: &Username) -> Result<Option<User>, Interrupted> {
+pub(super) fn read_user(transaction: &dyn Transaction, username: &Username) -> Result<Option<User>, Interrupted> {
     fetch(transaction, Table::Users, username.as_str().as_bytes())
 }
 

@@ -9,9 +9,9 @@ use countersign_keys::call::{CallTable, Lane, Route};
 use countersign_keys::core_token::{Authenticated, CoreKey, CoreTokens};
 use countersign_keys::freshness::Window;
 use countersign_keys::identity::{KeyId, Origin, ProviderId, Username};
-use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, Terms, Version1};
+use countersign_keys::intent::{Fingerprint, IntentRejection, KeyWanted, PresentedIntent, Terms, Version1};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
-use countersign_keys::policy::Policy;
+use countersign_keys::policy::{Policy, SteppedUp};
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
 use countersign_keys::time::Timestamp;
@@ -63,6 +63,8 @@ pub(crate) struct Site {
     pub(crate) key: BrowserKey,
     pub(crate) records: Vec<KeyRecord>,
     pub(crate) policy: Policy,
+    /// The intent that a passkey asserted.
+    pub(crate) asserted: Option<Fingerprint>,
     pub(crate) log: MemoryLog,
     tokens: RefCell<CoreTokens>,
 }
@@ -81,6 +83,7 @@ impl Site {
             core,
             records: Vec::new(),
             policy: Policy { terms, step_up: BTreeSet::new() },
+            asserted: None,
             log,
             tokens: RefCell::new(tokens),
             key: key.clone(),
@@ -164,7 +167,13 @@ impl Site {
         let intent = intent.verify(request.username(), &keys, terms, at(first))?;
         let items = Items::read(request.row(), body)?;
         let bound = request.intend(intent)?.bind(items)?;
-        self.policy.authorise(bound)?.spend(&self.policy, &self.log, at(last))?;
+        let authorised = match self.asserted {
+            Some(intent) => {
+                self.policy.authorise_stepped_up(bound, SteppedUp::dangerous_on_the_word_of_the_server(intent))?
+            }
+            None => self.policy.authorise(bound)?,
+        };
+        authorised.spend(&self.policy, &self.log, at(last))?;
         Ok(())
     }
 

@@ -71,7 +71,14 @@ async fn whatever_a_page_names_is_ours_and_is_there() {
         assert_eq!(values(&html, "data-provider"), ["hpc"]);
         assert_eq!(values(&html, "data-origin"), [ORIGIN]);
         assert_eq!(values(&html, "data-core-origin"), [CORE_ORIGIN]);
-        let loaded: Vec<&str> = [values(&html, " src"), values(&html, " href")].concat();
+        let links: Vec<&str> =
+            html.split("<a ").skip(1).flat_map(|link| values(link.split('>').next().unwrap(), "href")).collect();
+        assert!(
+            links.iter().all(|link| *link == CORE_ORIGIN || !link.contains(':') && !link.starts_with("//")),
+            "{page} leads to {links:?}"
+        );
+        let mut loaded: Vec<&str> = [values(&html, " src"), values(&html, " href")].concat();
+        loaded.retain(|address| !links.contains(address));
         assert!(loaded.len() >= 2, "{page}: {loaded:?}");
         for address in loaded.into_iter().filter(|address| !address.starts_with("data:") && !address.starts_with('#')) {
             assert!(address.starts_with("/ucloud/hpc/"), "{page} names {address}");

@@ -1,0 +1,224 @@
+//! Passkeys: a user's few, the rules of their number and of their counters, each change in one transaction.
+//!
+//! What a passkey *is* stays closed here: the server's WebAuthn library writes and reads the credential. A user's passkeys
+//! end with the connection. A counter that does not grow means a copy, and the passkey is refused from then on.
+
+use serde::{Deserialize, Serialize};
+
+use super::registry::{NotChanged, Registry, fetch, put, read_user};
+use super::{Interrupted, Store, StoreFailure, Table, Transaction};
+use crate::identity::Username;
+use crate::jws::sha256;
+use crate::time::Timestamp;
+
+/// Most passkeys of a user: a phone, a computer or two, keys for the pocket and the drawer.
+pub const PASSKEYS_MAX: usize = 8;
+
+/// Longest credential id, in base64url characters: WebAuthn allows 1023 bytes.
+const ID_MAX: usize = 1_364;
+
+/// A user's passkeys.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passkeys {
+    /// Random, and the same for all of the user's passkeys: authenticators know the user by it, and it says nothing of them.
+    pub handle: [u8; 16],
+    /// The oldest first.
+    pub passkeys: Vec<Passkey>,
+}
+
+/// One passkey.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passkey {
+    /// The credential id, base64url.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// What the WebAuthn library keeps of it: the public key, above all.
+    pub credential: serde_json::Value,
+    /// The signature counter of its last use; 0 for one that counts nothing.
+    pub counter: u32,
+    /// When it was enrolled.
+    pub created: Timestamp,
+    /// When it last asserted an intent.
+    pub last_used: Option<Timestamp>,
+    /// Whether its assertions count.
+    pub state: PasskeyState,
+}
+
+/// Whether a passkey's assertions count.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PasskeyState {
+    /// They do.
+    Active,
+    /// Its counter went back: there is a copy of it, and no telling which is the user's.
+    Copied,
+}
+
+/// A change that the rules do not allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PasskeyRejection {
+    /// The user is not connected.
+    #[error("this UCloud user is not connected")]
+    NotConnected,
+    /// The user has as many as there may be.
+    #[error("this user has {PASSKEYS_MAX} passkeys: remove one first")]
+    TooMany,
+    /// A passkey of this id is somebody's already.
+    #[error("this passkey is enrolled already")]
+    Exists,
+    /// No passkey of this id, or not this user's.
+    #[error("this user has no such passkey")]
+    NoSuchPasskey,
+    /// It is refused since its counter went back.
+    #[error("this passkey was copied, and is refused")]
+    Copied,
+}
+
+/// What an assertion changes.
+#[derive(Clone, Debug)]
+pub struct Asserted {
+    /// The passkey's credential id, base64url.
+    pub id: String,
+    /// The counter that came with the assertion.
+    pub counter: u32,
+    /// The credential as it is to be kept, if the WebAuthn library changed it.
+    pub credential: Option<serde_json::Value>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl<S: Store> Registry<S> {
+    /// A user's passkeys; `None` if there never was one.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn passkeys(&self, username: &Username) -> Result<Option<Passkeys>, StoreFailure> {
+        let value = self.store().read(Table::Passkeys, username.as_str().as_bytes())?;
+        value.map(|value| super::decode(Table::Passkeys, &value)).transpose()
+    }
+
+    /// Adds a passkey to a connected user's. `handle` is the one that it was enrolled under.
+    ///
+    /// # Errors
+    /// The rules do not allow it, or the store failed.
+    pub fn add_passkey(
+        &self,
+        username: &Username,
+        handle: [u8; 16],
+        passkey: &Passkey,
+    ) -> Result<(), NotChanged<PasskeyRejection>> {
+        let owned_at = digest(&passkey.id);
+        self.change(|transaction| {
+            if read_user(transaction, username)?.is_none_or(|user| user.connection.is_none()) {
+                return Ok(Err(PasskeyRejection::NotConnected));
+            }
+            let mut theirs = read(transaction, username)?.unwrap_or(Passkeys { handle, passkeys: Vec::new() });
+            if passkey.id.len() > ID_MAX || fetch::<Username>(transaction, Table::PasskeyIds, &owned_at)?.is_some() {
+                return Ok(Err(PasskeyRejection::Exists));
+            }
+            if theirs.passkeys.len() >= PASSKEYS_MAX {
+                return Ok(Err(PasskeyRejection::TooMany));
+            }
+            theirs.passkeys.push(passkey.clone());
+            put(transaction, Table::PasskeyIds, &owned_at, username)?;
+            write(transaction, username, &theirs)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Notes an assertion, whose signature was verified. If its counter has not grown, the passkey counts as copied from here on; one that
+    /// has never counted need not begin.
+    ///
+    /// # Errors
+    /// The passkey is gone or copied, or the store failed.
+    pub fn use_passkey(&self, username: &Username, used: &Asserted) -> Result<(), NotChanged<PasskeyRejection>> {
+        let is_good = self.change(|transaction| {
+            let Some(mut theirs) = read(transaction, username)? else {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            };
+            let Some(passkey) = theirs.passkeys.iter_mut().find(|passkey| passkey.id == used.id) else {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            };
+            if passkey.state == PasskeyState::Copied {
+                return Ok(Err(PasskeyRejection::Copied));
+            }
+            let counts = used.counter > 0 || passkey.counter > 0;
+            let has_grown = used.counter > passkey.counter;
+            if counts && !has_grown {
+                passkey.state = PasskeyState::Copied;
+            } else {
+                passkey.counter = used.counter;
+                passkey.last_used = Some(used.at);
+                if let Some(credential) = &used.credential {
+                    passkey.credential.clone_from(credential);
+                }
+            }
+            let is_good = passkey.state == PasskeyState::Active;
+            write(transaction, username, &theirs)?;
+            Ok(Ok(is_good))
+        })?;
+        if is_good { Ok(()) } else { Err(NotChanged::Rejected(PasskeyRejection::Copied)) }
+    }
+
+    /// Notes that the WebAuthn library itself found a counter that had not grown.
+    ///
+    /// # Errors
+    /// The passkey is gone, or the store failed.
+    pub fn mark_passkey_copied(&self, username: &Username, id: &str) -> Result<(), NotChanged<PasskeyRejection>> {
+        self.change(|transaction| {
+            let Some(mut theirs) = read(transaction, username)? else {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            };
+            let Some(passkey) = theirs.passkeys.iter_mut().find(|passkey| passkey.id == id) else {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            };
+            passkey.state = PasskeyState::Copied;
+            write(transaction, username, &theirs)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Removes a passkey of a user's.
+    ///
+    /// # Errors
+    /// There is none of that id, or the store failed.
+    pub fn remove_passkey(&self, username: &Username, id: &str) -> Result<(), NotChanged<PasskeyRejection>> {
+        self.change(|transaction| {
+            let Some(mut theirs) = read(transaction, username)? else {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            };
+            let before = theirs.passkeys.len();
+            theirs.passkeys.retain(|passkey| passkey.id != id);
+            if theirs.passkeys.len() == before {
+                return Ok(Err(PasskeyRejection::NoSuchPasskey));
+            }
+            transaction.remove(Table::PasskeyIds, &digest(id))?;
+            write(transaction, username, &theirs)?;
+            Ok(Ok(()))
+        })
+    }
+}
+
+/// Removes all of a user's passkeys; part of a disconnection.
+pub(super) fn forget_passkeys(transaction: &dyn Transaction, username: &Username) -> Result<(), Interrupted> {
+    let Some(theirs) = read(transaction, username)? else { return Ok(()) };
+    for passkey in &theirs.passkeys {
+        transaction.remove(Table::PasskeyIds, &digest(&passkey.id))?;
+    }
+    transaction.remove(Table::Passkeys, username.as_str().as_bytes())
+}
+
+fn read(transaction: &dyn Transaction, username: &Username) -> Result<Option<Passkeys>, Interrupted> {
+    fetch(transaction, Table::Passkeys, username.as_str().as_bytes())
+}
+
+fn write(transaction: &dyn Transaction, username: &Username, theirs: &Passkeys) -> Result<(), Interrupted> {
+    put(transaction, Table::Passkeys, username.as_str().as_bytes(), theirs)
+}
+
+fn digest(id: &str) -> [u8; 32] {
+    sha256(&[id.as_bytes()])
+}

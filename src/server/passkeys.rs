@@ -1,0 +1,333 @@
+//! Passkeys: enrolling them, and what they assert (protocol, section 6). The relying party is the provider's host; the user is
+//! verified by the authenticator every time.
+//!
+//! A challenge for a step-up is tied to one intent, to the last byte, and is good once and no longer than that intent. What is under way is
+//! kept here and nowhere else: a server that was restarted begins again. Signatures are judged by webauthn-rs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
+use countersign_keys::intent::Fingerprint;
+use countersign_keys::policy::StepUpNeed;
+use countersign_keys::store::passkeys::{Asserted, PASSKEYS_MAX, Passkey, PasskeyRejection, PasskeyState, Passkeys};
+use countersign_keys::store::registry::NotChanged;
+use countersign_keys::time::Timestamp;
+use serde_json::{Value, json};
+use webauthn_rs::prelude::{
+    Passkey as Credential, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential,
+    RegisterPublicKeyCredential, Url, Uuid, WebauthnError,
+};
+use webauthn_rs::{Webauthn, WebauthnBuilder};
+
+use super::Server;
+use super::answer::Refusal;
+use super::approval::key_name;
+use crate::clock::random_bytes;
+use crate::ipc::answers::Told;
+use crate::ipc::control::{AssertionOutcome, StepUp};
+
+/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people minutes (WebAuthn level 3, section 15.1).
+const ENROLMENT_S: i64 = 300;
+
+/// Enrolments under way, one a user.
+const ENROLMENTS_MAX: usize = 1_024;
+
+/// Step-ups under way of one user: more windows than anybody looks at.
+const STEP_UPS_EACH_MAX: usize = 16;
+
+/// Step-ups under way in all. Each holds copies of the user's passkeys, 10 KiB at most.
+const STEP_UPS_MAX: usize = 2_048;
+
+/// What is under way, and the relying party.
+pub(super) struct PasskeyDesk {
+    /// `None` where the provider's origin is an address: a passkey belongs to a name.
+    relying_party: Option<Webauthn>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// Bounded by the constants above; use and expiry remove an entry.
+#[derive(Default)]
+struct UnderWay {
+    enrolments: HashMap<Username, Enrolment>,
+    step_ups: HashMap<Fingerprint, Challenged>,
+    /// Intents for the calls about passkeys themselves that were asserted, until they expire.
+    asserted: HashMap<Fingerprint, (Username, Timestamp)>,
+}
+
+struct Enrolment {
+    state: PasskeyRegistration,
+    handle: [u8; 16],
+    name: String,
+    until: Timestamp,
+}
+
+struct Challenged {
+    username: Username,
+    state: PasskeyAuthentication,
+    options: Value,
+    need: StepUpNeed,
+    until: Timestamp,
+}
+
+impl PasskeyDesk {
+    /// The relying party of that origin.
+    pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
+        let relying_party = relying_party(origin, provider);
+        if let Err(error) = &relying_party {
+            tracing::warn!(%error, "there can be no passkeys at this origin");
+        }
+        Self { relying_party: relying_party.ok(), under_way: Mutex::default() }
+    }
+
+    fn relying_party(&self) -> Result<&Webauthn, Refusal> {
+        let absent = || Refusal::bad_request("there are no passkeys at this provider, whose origin is an address");
+        self.relying_party.as_ref().ok_or_else(absent)
+    }
+
+    fn under_way(&self, now: Timestamp) -> MutexGuard<'_, UnderWay> {
+        // Every change is a whole one: nothing is half done after a panic.
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.enrolments.retain(|_, enrolment| now < enrolment.until);
+        under_way.step_ups.retain(|_, challenged| now <= challenged.until);
+        under_way.asserted.retain(|_, (_, until)| now <= *until);
+        under_way
+    }
+}
+
+fn relying_party(origin: &Origin, provider: &ProviderId) -> Result<Webauthn, WebauthnError> {
+    let url = Url::parse(origin.as_str()).map_err(|_malformed| WebauthnError::Configuration)?;
+    let host = url.domain().ok_or(WebauthnError::Configuration)?.to_owned();
+    WebauthnBuilder::new(&host, &url)?.rp_name(provider.as_str()).allow_subdomains(false).allow_any_port(false).build()
+}
+
+/// A user's passkeys, as they see them.
+pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {
+    let theirs = server.records.passkeys(username)?.map(|theirs| theirs.passkeys).unwrap_or_default();
+    let shown = |passkey: &Passkey| {
+        json!({
+            "id": passkey.id,
+            "name": passkey.name,
+            "created": passkey.created,
+            "lastUsed": passkey.last_used,
+            "state": passkey.state,
+        })
+    };
+    Ok(json!({ "passkeys": theirs.iter().map(shown).collect::<Vec<_>>() }))
+}
+
+/// Begins to enrol a passkey. `intent` is the one that asks for it.
+pub(super) fn begin(server: &Server, username: &Username, name: &str, intent: Fingerprint) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let relying_party = server.passkeys.relying_party()?;
+    let name = key_name(name)?;
+    let theirs = server.records.passkeys(username)?;
+    vouched(server, username, theirs.as_ref(), intent, now)?;
+    let handle = match &theirs {
+        Some(theirs) => theirs.handle,
+        None => random_bytes()?,
+    };
+    let passkeys = theirs.map(|theirs| theirs.passkeys).unwrap_or_default();
+    if passkeys.len() >= PASSKEYS_MAX {
+        return Err(refused(&PasskeyRejection::TooMany));
+    }
+    let known = passkeys.iter().map(|passkey| credential(passkey).map(|known| known.cred_id().clone()));
+    let known = known.collect::<Result<Vec<_>, _>>()?;
+    let (options, state) = relying_party
+        .start_passkey_registration(Uuid::from_bytes(handle), username.as_str(), username.as_str(), Some(known))
+        .map_err(|error| Refusal::failure(&error))?;
+    let options = serde_json::to_value(&options.public_key).map_err(|error| Refusal::failure(&error))?;
+    let mut under_way = server.passkeys.under_way(now);
+    if under_way.enrolments.len() >= ENROLMENTS_MAX && !under_way.enrolments.contains_key(username) {
+        return Err(Refusal::too_many("too many passkeys are being enrolled; try again in a moment"));
+    }
+    let enrolment = Enrolment { state, handle, name, until: now.plus(ENROLMENT_S) };
+    under_way.enrolments.insert(username.clone(), enrolment);
+    Ok(json!({ "publicKey": options }))
+}
+
+/// Takes the passkey that an authenticator made.
+pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let relying_party = server.passkeys.relying_party()?;
+    let enrolment = server.passkeys.under_way(now).enrolments.remove(username);
+    let enrolment =
+        enrolment.ok_or_else(|| Refusal::new(Told::Conflict, "no passkey is being enrolled, or it took too long"))?;
+    let unusable = |cause: &(dyn std::error::Error + 'static)| {
+        tracing::warn!(%username, %cause, "a passkey was not taken");
+        Refusal::new(Told::KeyRefused, "this passkey cannot be used")
+    };
+    let answer: RegisterPublicKeyCredential =
+        serde_json::from_value(credential.clone()).map_err(|error| unusable(&error))?;
+    let made =
+        relying_party.finish_passkey_registration(&answer, &enrolment.state).map_err(|error| unusable(&error))?;
+    let passkey = Passkey {
+        id: URL_SAFE_NO_PAD.encode(made.cred_id()),
+        name: enrolment.name,
+        credential: serde_json::to_value(&made).map_err(|error| Refusal::failure(&error))?,
+        counter: 0,
+        created: now,
+        last_used: None,
+        state: PasskeyState::Active,
+    };
+    server.records.add_passkey(username, enrolment.handle, &passkey).map_err(not_changed)?;
+    tracing::info!(%username, passkey = passkey.id, "passkey enrolled");
+    Ok(json!({ "id": passkey.id }))
+}
+
+/// Removes a passkey. `intent` is the one that asks for it.
+pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fingerprint) -> Result<Value, Refusal> {
+    let theirs = server.records.passkeys(username)?;
+    vouched(server, username, theirs.as_ref(), intent, server.clock.now()?)?;
+    server.records.remove_passkey(username, id).map_err(not_changed)?;
+    tracing::info!(%username, passkey = id, "passkey removed");
+    Ok(json!({}))
+}
+
+/// Where calls need a passkey, so does changing what passkeys there are: whoever merely has the signing key could enrol one of
+/// their own otherwise. The first one is taken on the signature.
+fn vouched(
+    server: &Server,
+    username: &Username,
+    theirs: Option<&Passkeys>,
+    intent: Fingerprint,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if server.config.intent.step_up.is_empty() || !theirs.is_some_and(has_active) {
+        return Ok(());
+    }
+    match server.passkeys.under_way(now).asserted.remove(&intent) {
+        Some((owner, _)) if owner == *username => Ok(()),
+        Some(_) | None => Err(Refusal::new(Told::IntentStepUp, "one of your passkeys has to assert this first")),
+    }
+}
+
+/// Whether an intent needs a passkey's assertion, and if so the challenge for it: the same one as long as it is open.
+pub(super) fn challenge(
+    server: &Server,
+    username: &Username,
+    call: &CallName,
+    intent: Fingerprint,
+    until: Timestamp,
+) -> Result<StepUp, Refusal> {
+    let need = server.config.policy().step_up_of(call);
+    let now = server.clock.now()?;
+    let theirs = server.records.passkeys(username)?;
+    let active = theirs.as_ref().map(|theirs| theirs.passkeys.as_slice()).unwrap_or_default();
+    let active = active.iter().filter(|passkey| passkey.state == PasskeyState::Active);
+    let credentials = active.map(credential).collect::<Result<Vec<_>, _>>()?;
+    match need {
+        StepUpNeed::Never => return Ok(StepUp::NotNeeded),
+        StepUpNeed::WhereThereIsOne if credentials.is_empty() => return Ok(StepUp::NotNeeded),
+        StepUpNeed::Always if credentials.is_empty() => return Ok(StepUp::NoPasskey),
+        StepUpNeed::WhereThereIsOne | StepUpNeed::Always => {}
+    }
+    let relying_party = server.passkeys.relying_party()?;
+    let mut under_way = server.passkeys.under_way(now);
+    if let Some(open) = under_way.step_ups.get(&intent).filter(|open| open.username == *username) {
+        return Ok(StepUp::Challenge { options: open.options.clone() });
+    }
+    let of_user = under_way.step_ups.values().filter(|open| open.username == *username).count();
+    if of_user >= STEP_UPS_EACH_MAX || under_way.step_ups.len() >= STEP_UPS_MAX {
+        return Ok(StepUp::TooMany);
+    }
+    let (options, state) =
+        relying_party.start_passkey_authentication(&credentials).map_err(|error| Refusal::failure(&error))?;
+    let options = serde_json::to_value(&options.public_key).map_err(|error| Refusal::failure(&error))?;
+    let challenged = Challenged { username: username.clone(), state, options: options.clone(), need, until };
+    under_way.step_ups.insert(intent, challenged);
+    Ok(StepUp::Challenge { options })
+}
+
+/// Judges what a passkey asserted for an intent. The challenge is gone afterwards, whatever comes out.
+pub(super) fn assert(
+    server: &Server,
+    username: &Username,
+    intent: Fingerprint,
+    credential: &str,
+) -> Result<AssertionOutcome, Refusal> {
+    let now = server.clock.now()?;
+    let relying_party = server.passkeys.relying_party()?;
+    let refused = |why: &str| AssertionOutcome::Refused { why: why.to_owned() };
+    let challenged = {
+        let mut under_way = server.passkeys.under_way(now);
+        match under_way.step_ups.remove(&intent) {
+            Some(challenged) if challenged.username == *username => challenged,
+            Some(_) | None => return Ok(refused("no challenge is open for this intent")),
+        }
+    };
+    let Ok(presented) = serde_json::from_str::<PublicKeyCredential>(credential) else {
+        return Ok(refused("what came is no assertion"));
+    };
+    let id = URL_SAFE_NO_PAD.encode(presented.get_credential_id());
+    let result = match relying_party.finish_passkey_authentication(&presented, &challenged.state) {
+        Ok(result) => result,
+        Err(WebauthnError::CredentialPossibleCompromise) => {
+            alarm(username, &id);
+            server.records.mark_passkey_copied(username, &id).map_err(not_changed)?;
+            return Ok(refused("the passkey's counter went back"));
+        }
+        Err(error) => return Ok(refused(&format!("the assertion is not valid: {error:?}"))),
+    };
+    if !result.user_verified() {
+        return Ok(refused("the authenticator did not verify the user"));
+    }
+    let theirs = server.records.passkeys(username)?.map(|theirs| theirs.passkeys).unwrap_or_default();
+    let Some(passkey) = theirs.iter().find(|passkey| passkey.id == id) else {
+        return Ok(refused("the passkey was removed meanwhile"));
+    };
+    let mut kept = self::credential(passkey)?;
+    let changed = match kept.update_credential(&result) {
+        Some(true) => Some(serde_json::to_value(&kept).map_err(|error| Refusal::failure(&error))?),
+        Some(false) | None => None,
+    };
+    let used = Asserted { id, counter: result.counter(), credential: changed, at: now };
+    match server.records.use_passkey(username, &used) {
+        Ok(()) => {}
+        Err(NotChanged::Rejected(rejection)) => {
+            if rejection == PasskeyRejection::Copied {
+                alarm(username, &used.id);
+            }
+            return Ok(refused(&rejection.to_string()));
+        }
+        Err(NotChanged::Failed(failure)) => return Err(failure.into()),
+    }
+    if challenged.need == StepUpNeed::WhereThereIsOne {
+        // We ourselves are asked for that call next, and want to know.
+        let asserted = (username.clone(), challenged.until);
+        server.passkeys.under_way(now).asserted.insert(intent, asserted);
+    }
+    Ok(AssertionOutcome::Good)
+}
+
+fn alarm(username: &Username, id: &str) {
+    tracing::error!(%username, passkey = id, "ALARM: a passkey's counter went back: there is a copy of it, and it is refused now");
+}
+
+fn has_active(theirs: &Passkeys) -> bool {
+    theirs.passkeys.iter().any(|passkey| passkey.state == PasskeyState::Active)
+}
+
+/// The credential as webauthn-rs wrote it. One that it cannot read is a damaged record, never an absent one.
+fn credential(passkey: &Passkey) -> Result<Credential, Refusal> {
+    serde_json::from_value(passkey.credential.clone()).map_err(|error| Refusal::failure(&error))
+}
+
+fn refused(rejection: &PasskeyRejection) -> Refusal {
+    let told = match rejection {
+        PasskeyRejection::NotConnected | PasskeyRejection::NoSuchPasskey => Told::NotFound,
+        PasskeyRejection::TooMany => Told::TooMany,
+        PasskeyRejection::Exists => Told::KeyExists,
+        PasskeyRejection::Copied => Told::KeyRefused,
+    };
+    Refusal::new(told, rejection.to_string())
+}
+
+fn not_changed(cause: NotChanged<PasskeyRejection>) -> Refusal {
+    match cause {
+        NotChanged::Rejected(rejection) => refused(&rejection),
+        NotChanged::Failed(failure) => failure.into(),
+    }
+}
