@@ -158,11 +158,14 @@ fn checklist_tests(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// What a document links to: the text in brackets, and the target.
+/// What a document links to: the text in brackets, or the name in quotes as in `"name" in [file](…)`; and the target.
 fn links(text: &str) -> Vec<(&str, &str)> {
     let mut links = Vec::new();
     for (at, _) in text.match_indices("](") {
-        let name = text[..at].rfind('[').map_or("", |open| &text[open + 1..at]);
+        let open = text[..at].rfind('[').unwrap_or(0);
+        let quoted =
+            text[..open].strip_suffix("\" in ").map(|before| &text[before.rfind('"').unwrap_or(0)..=before.len()]);
+        let name = quoted.unwrap_or(&text[open + 1..at]);
         let target = &text[at + 2..];
         links.push((name, &target[..target.find(')').unwrap_or(0)]));
     }
@@ -182,6 +185,7 @@ fn every_test_and_file_that_a_document_names_is_there() {
             let is_test = name.len() > 2 && name.starts_with('`') && !name.contains(['.', '/', ' ']);
             let is_there = match fs::read_to_string(&path) {
                 Ok(text) if is_test => text.contains(&format!("fn {}(", name.trim_matches('`'))),
+                Ok(text) if name.starts_with('"') => text.contains(name),
                 Ok(_) => true,
                 Err(_) => path.exists() && !is_test,
             };
