@@ -1,4 +1,5 @@
-// A passkey's device, as Chromium's debugger lends one to a page: it says yes, or no, in its user's place.
+// A passkey's device, as Chromium's debugger lends one to a page: it says yes, or no, in its user's place. It is gone
+// when any session of the debugger with that page ends, and so does one of axe's (`axe.js`): look for faults before.
 
 export class Authenticator {
   #session;
