@@ -12,7 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use countersign_portal::core::username_header;
-use countersign_portal::{Algorithm, Answer, BrowserKey, Deed, OwnPage};
+use countersign_portal::signer::tree;
+use countersign_portal::{Algorithm, Answer, Authenticator, BrowserKey, Deed, Intent, OwnPage};
 use serde_json::{Value, json};
 
 fn page(centre: &Centre, person: &Person) -> OwnPage {
@@ -201,4 +202,59 @@ async fn p3_whoever_has_the_gateways_account_renews_no_key() {
     assert_eq!(listed(&centre, &alice).await.len(), 1);
     let pins = fs::read_to_string(alice.home.join(".config/countersign/authorized_keys")).unwrap();
     assert_eq!(pins.lines().count(), 1, "{pins}");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v44_a_call_that_needs_a_passkey_is_done_with_one_and_not_without() {
+    let centre = Centre::open_with_a_name("[intent]\nstep_up = [\"files.trash\"]\n").await;
+    let alice = centre.connect("alice").await;
+    let (page, mut phone) = (page(&centre, &alice), Authenticator::new(&centre.origin()).unwrap());
+    let step_up = (482, "INTENT_STEP_UP".to_owned());
+    assert!(centre.perform(&alice, &Deed::create_folder("/home/a")).await.is_ok());
+    let trash = || Deed::trash("/home/a");
+    let sign = || {
+        Intent::of(&page.origin, &alice.username, &trash(), countersign_portal::now())
+            .unwrap()
+            .sign(&alice.key)
+            .unwrap()
+    };
+    let send = async |intent: &str| {
+        let request = centre.core.request(&alice.username, &trash(), Some(intent)).unwrap();
+        centre.core.invoke(&request).await.unwrap()
+    };
+    // Without one.
+    assert_eq!(verdict(&send(&sign()).await), step_up);
+    let refused = centre.core.deposit(&sign()).await.unwrap();
+    assert_eq!((verdict(&refused), refused.text("why")), (step_up.clone(), "enrol a passkey first".to_owned()));
+
+    let begun = page.ask(&alice.key, "passkeys.begin", &json!({ "name": "phone" })).await.unwrap();
+    assert!(begun.is_ok(), "{begun:?}\n{}", centre.last_words());
+    let made = phone.register(&begun.json()["publicKey"]);
+    let signed =
+        page.intent("passkeys.finish", &json!({ "credential": tree(made.clone()) })).unwrap().sign(&alice.key).unwrap();
+    let headers = [("ucloud-signed-intent", &*signed)];
+    let finished = page.ask_raw("passkeys.finish", &headers, &json!({ "credential": made })).await.unwrap();
+    assert_eq!(finished.text("id"), phone.id(), "{finished:?}\n{}", centre.last_words());
+    let listed = page.ask(&alice.key, "passkeys.list", &json!({})).await.unwrap();
+    assert_eq!(listed.json()["passkeys"][0]["name"], "phone");
+    assert_eq!(verdict(&page.ask(&alice.key, "passkeys.begin", &json!({ "name": "mine" })).await.unwrap()), step_up);
+
+    // With it; the server was started anew in between.
+    let starts = centre.starts();
+    centre.kill(Part::Server);
+    centre.until("another server serves", async || centre.starts() > starts && centre.serves().await).await;
+    let intent = sign();
+    let challenged = centre.core.deposit(&intent).await.unwrap();
+    assert_eq!(challenged.status, 202, "{challenged:?}\n{}", centre.last_words());
+    assert_eq!(verdict(&send(&intent).await), step_up, "before the assertion");
+    assert!(alice.home.join("a").exists());
+    let credential = phone.assert(&challenged.json()["stepUp"]["publicKey"]).unwrap();
+    let body = json!({ "intent": intent, "credential": credential });
+    let origin = page.origin.clone();
+    let asserted = page.ask_raw("intents.assertion", &[("origin", &origin)], &body).await.unwrap();
+    assert_eq!((asserted.status, asserted.json()), (202, json!({})), "{}", centre.last_words());
+    let done = send(&intent).await;
+    assert!(done.is_ok(), "{done:?}\n{}", centre.last_words());
+    assert!(!alice.home.join("a").exists());
 }

@@ -43,7 +43,7 @@ impl Authenticator {
     /// # Errors
     /// [`Fault::Key`] where no key can be made.
     pub fn new(origin: &str) -> Result<Self, Fault> {
-        let host = origin.trim_start_matches("https://").split(':').next().unwrap_or_default();
+        let host = origin.split("://").last().unwrap_or_default().split(':').next().unwrap_or_default();
         Ok(Self {
             key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?,
             id: jws::random(ID_BYTES)?,

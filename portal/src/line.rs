@@ -42,6 +42,12 @@ impl Endpoint {
         Self { address, authority: address.to_string(), tls: None }
     }
 
+    /// The same, known by a name and not by its address.
+    #[must_use]
+    pub fn plain_at(address: SocketAddr, name: &str) -> Self {
+        Self { authority: format!("{name}:{}", address.port()), ..Self::plain(address) }
+    }
+
     /// TLS to `address`, whose certificate must be `name`'s and chain to `authority_pem`.
     ///
     /// # Errors

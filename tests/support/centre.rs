@@ -124,7 +124,16 @@ impl Centre {
 
     /// The same with more TOML: whole tables, or keys of a table that [`Centre`] itself leaves out.
     pub async fn open_with(more: &str) -> Self {
-        let centre = Self::furnish(more).await;
+        Self::furnish(more).await.opened().await
+    }
+
+    /// The same, where the provider's origin is a name: passkeys belong to one.
+    pub async fn open_with_a_name(more: &str) -> Self {
+        Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), more).await.opened().await
+    }
+
+    async fn opened(self) -> Self {
+        let centre = self;
         centre.supervise();
         centre.until("the gateway serves", async || centre.serves().await).await;
         centre
@@ -132,6 +141,10 @@ impl Centre {
 
     /// Writes the configuration; starts nothing.
     pub async fn furnish(more: &str) -> Self {
+        Self::furnish_at(Endpoint::plain, more).await
+    }
+
+    async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, more: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("countersign-test-").tempdir().unwrap();
         // What belongs to a service account must be reachable for it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -139,7 +152,7 @@ impl Centre {
         let keys = Arc::new(CoreKeys::generate(PROVIDER).unwrap());
         let control = Control::start(Arc::clone(&keys)).await.unwrap();
         let address = free_address();
-        let core = Core::new(Arc::clone(&keys), Endpoint::plain(address))
+        let core = Core::new(Arc::clone(&keys), endpoint(address))
             .with_origin(&control.origin())
             .with_retry_pause(RETRY_PAUSE);
         let (etc, state, ipc, program) = match accounts {
