@@ -2,7 +2,7 @@
 // authority there is.
 
 import { makeKeyPair, publicJwk, renewalProof } from "./enrolment.js";
-import { signIntent } from "./intent.js";
+import { LIFETIME_S, signIntent } from "./intent.js";
 import { isSignedBy, sign } from "./jws.js";
 import { Refused } from "./provider.js";
 import { createPasskey, usePasskey } from "./webauthn.js";
@@ -123,7 +123,9 @@ export class Own {
     const row = table.get(call);
     if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
     const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
-    const intent = await signIntent(key, { ...statement, now: this.#clock.now() });
+    // Where a passkey may be wanted, somebody may be looking for a security key.
+    const lifetime = row.class === "danger" ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    const intent = await signIntent(key, { ...statement, now: this.#clock.now(), lifetime });
     if (row.class === "danger") await this.#vouch(intent);
     // The path of every such call is its name.
     return this.#provider.post(call.replace(".", "/"), parameters, intent);

@@ -62,6 +62,7 @@ export function passkeyList(own, key, now, confirm) {
   const isCopied = (/** @type {import("./own.js").ListedPasskey} */ passkey) => passkey.state === "copied";
   /** @param {import("./own.js").ListedPasskey} passkey */
   const remove = async (passkey) => {
+    say("");
     if (!(await confirm(`Remove the passkey “${passkey.name}”? Calls that want one then need another.`, "Remove"))) return;
     try {
       await own.removePasskey(key, passkey.id);

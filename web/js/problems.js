@@ -88,6 +88,7 @@ export function inWords(error) {
     return "The provider does not accept this browser's key: it may have been removed or have expired.";
   }
   if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider finds this signature too old or too new: is this computer's clock right?";
+  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "One of your passkeys has to confirm this, and did not.";
   if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
   if (error instanceof Refused && error.status >= 500) return "The provider cannot do it at the moment. Try again in a moment.";
   if (error instanceof Refused) return `The provider refused: ${error.message}.`;
