@@ -213,8 +213,9 @@ fn own_checkpoints(
     let mut open = |file: PathBuf, note: &str| {
         Checkpoint::open(note, key).map_err(|why| findings.push(Finding::Checkpoint { file, why })).ok()
     };
-    let latest = open(place.checkpoint(), &read_if_there(&place.checkpoint())?);
+    // The latest last: of a log that grows meanwhile, none of the earlier may cover more.
     let earlier = read_if_there(&place.checkpoints())?;
+    let latest = open(place.checkpoint(), &read_if_there(&place.checkpoint())?);
     let earlier = note::split(&earlier).into_iter().filter_map(|note| open(place.checkpoints(), note)).collect();
     Ok((latest, earlier))
 }
