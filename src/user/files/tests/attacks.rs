@@ -213,7 +213,8 @@ fn races_within_a_walk() {
     assert!(!desk.tree().iter().any(|line| line.contains("safe")));
 }
 
-/// While anybody on the machine renames, the kernel gives up a path with `..` again and again: it is resolved all the same.
+/// While anybody on the machine renames, the kernel gives up a path with `..` again and again. It is resolved all the same, or said to be
+/// in use where the renaming leaves no gap, which is for the scheduler to say; it never leads anywhere else.
 #[test]
 fn dots_resolve_while_others_rename_without_pause() {
     let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);
@@ -235,8 +236,12 @@ fn dots_resolve_while_others_rename_without_pause() {
         let asked: Vec<_> =
             (0..ROUNDS).map(|_| (desk.ask(retrieve("in")).map(drop), desk.ask(retrieve("out")))).collect();
         stop.store(true, Ordering::Relaxed);
+        let mut resolved = 0;
         for (inside, outside) in asked {
-            assert_eq!((inside, outside), (Ok(()), Err(Trouble::Outside)));
+            assert!(matches!(inside, Ok(()) | Err(Trouble::InUse)), "{inside:?}");
+            assert!(matches!(outside, Err(Trouble::Outside | Trouble::InUse)), "{outside:?}");
+            resolved += usize::from(inside.is_ok() && outside == Err(Trouble::Outside));
         }
+        assert!(resolved > ROUNDS / 2, "{resolved} of {ROUNDS}");
     });
 }
