@@ -49,9 +49,10 @@ impl Edit {
         let place = |at: u16| usize::from(at) % (text.len() + 1);
         match self {
             Self::Flip(bit) => {
-                let mut text = text.to_vec();
-                let byte = usize::from(*bit) / 8 % text.len();
-                text[byte] ^= 1 << (bit % 8);
+                let (mut text, byte) = (text.to_vec(), usize::from(*bit) / 8 % text.len().max(1));
+                if let Some(byte) = text.get_mut(byte) {
+                    *byte ^= 1 << (bit % 8);
+                }
                 text
             }
             Self::Splice { at, remove, insert } => {
