@@ -14,6 +14,8 @@ mod change;
 pub(crate) mod drives;
 mod entry;
 pub(crate) mod error;
+#[cfg_attr(not(test), expect(dead_code, reason = "uploads come next"))]
+pub(crate) mod incoming;
 pub(crate) mod path;
 mod relocate;
 mod remove;

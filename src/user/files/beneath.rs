@@ -13,7 +13,7 @@ use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{sync, syncfs};
+use nix::unistd::{fsync, sync, syncfs};
 
 use super::error::Trouble;
 use super::path::{self, Name};
@@ -212,6 +212,16 @@ impl Slot {
                 sync();
                 Ok(())
             }
+        }
+    }
+
+    /// Waits until the names in the folder are safe on its disk.
+    pub(crate) fn sync_folder(&self) -> Result<(), Errno> {
+        match beneath(&self.folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, ResolveFlag::empty()) {
+            Ok(readable) => fsync(&readable),
+            // A folder that may be entered and written to but not read.
+            Err(Errno::EACCES) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 

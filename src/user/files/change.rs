@@ -32,7 +32,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn slot(&self) -> Result<Slot, Trouble> {
+    /// Its folder, open, and its last name.
+    pub(super) fn slot(&self) -> Result<Slot, Trouble> {
         let slot = self.root.slot(self.path.inside()).map_err(Trouble::resolving)?;
         slot.ok_or(Trouble::WholeDrive)
     }

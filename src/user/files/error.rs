@@ -84,6 +84,9 @@ pub(crate) enum Trouble {
     /// A walk that must not enter other file systems met one.
     #[error("another file system is mounted inside it")]
     Mounted,
+    /// A piece of a file whose beginning has not come.
+    #[error("a part of the file before this one is missing")]
+    Gap,
     /// Disk or quota full.
     #[error("there is not enough space")]
     NoSpace,
@@ -118,7 +121,9 @@ impl Trouble {
             | Self::TooDeep => Told::Malformed,
             Self::Outside | Self::Denied => Told::Forbidden,
             Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder => Told::NotFound,
-            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice => Told::Conflict,
+            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice | Self::Gap => {
+                Told::Conflict
+            }
             Self::NoSpace => Told::NoSpace,
             Self::Busy => Told::TooMany,
             Self::Failed(_) | Self::CutShort => Told::Failed,

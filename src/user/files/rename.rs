@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::beneath::{Identity, Kind, Slot};
 use super::error::Trouble;
@@ -47,6 +47,26 @@ pub(crate) fn rename_new(from: &Slot, to: &Slot) -> Result<(), Errno> {
     match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
         Err(errno) if is_unsupported(errno) => claim_and_rename(from, to),
         outcome => outcome,
+    }
+}
+
+/// Gives a complete file its name; `EEXIST` if that is taken. Where the kernel cannot refuse to replace, the file has both names for a moment:
+/// at none is there anything else than the whole file under the new one.
+pub(crate) fn link_new(from: &Slot, to: &Slot) -> Result<(), Errno> {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
+        Err(errno) if is_unsupported(errno) => link_and_unlink(from, to),
+        outcome => outcome,
+    }
+}
+
+/// [`link_new`] where the kernel cannot. Who has no links either claims the name first.
+pub(super) fn link_and_unlink(from: &Slot, to: &Slot) -> Result<(), Errno> {
+    match linkat(from.folder(), from.name(), to.folder(), to.name(), AtFlags::empty()) {
+        // The name that is left is one that whoever made it removes again.
+        Ok(()) => unlinkat(from.folder(), from.name(), UnlinkatFlags::NoRemoveDir).or(Ok(())),
+        Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EMLINK) => claim_and_rename(from, to),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -7,6 +7,7 @@ mod attacks;
 mod browsing;
 mod changes;
 mod copies;
+mod incoming;
 mod lanes;
 mod mounts;
 mod trashing;

@@ -4,6 +4,9 @@
 
 use std::process::Command;
 
+use crate::user::files::incoming::Incoming;
+use crate::user::files::request::ConflictPolicy;
+
 use super::*;
 
 const WHY: &str = "mounts file systems: run it in a mount namespace";
@@ -28,6 +31,24 @@ fn unmount(desk: Desk) {
 fn unmount_at(at: &Path) {
     let status = Command::new("umount").args(["-l", at.to_str().unwrap()]).status().unwrap();
     assert!(status.success());
+}
+
+#[test]
+#[ignore = "mounts file systems: run it in a mount namespace"]
+fn mounts_that_are_too_small_for_what_comes_in() {
+    let desk = small("a=old");
+    let place = {
+        let drives = Drives::new([("d".to_owned(), desk.drive())]).unwrap();
+        drives.open(&drives.parse("/d/a").unwrap()).unwrap()
+    };
+    let mut incoming = Incoming::begin(&place, ConflictPolicy::Replace).unwrap();
+    incoming.write_at(0, &[7; 700_000]).unwrap();
+    assert_eq!(incoming.write_at(700_000, &[7; 700_000]), Err(Trouble::NoSpace));
+    // Once there is room again, it can go on from where it is.
+    assert_eq!(incoming.written(), 700_000);
+    drop(incoming);
+    assert_eq!(desk.tree(), entries("a=old"));
+    unmount(desk);
 }
 
 #[test]

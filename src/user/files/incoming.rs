@@ -1,0 +1,184 @@
+//! A file on its way in: written under a scratch name beside its target, which gets its real name only when it is complete.
+//!
+//! Whatever happens before that, what was there under the real name stays as it was: a file that is given up, or whose instance is killed, is
+//! removed, at once or by the next instance. It is written from its beginning to its end without gaps, so what says that it is complete is its length.
+//! All of this waits for the disk: it belongs on a thread of its own.
+
+use std::fs::{File, FileTimes, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::{Identity, Kind, Slot};
+use super::change::Place;
+use super::error::Trouble;
+use super::relocate::RENAMES_MAX;
+use super::rename::link_new;
+use super::request::ConflictPolicy;
+use super::unfinished::Note;
+
+/// The permissions of a file that comes in, before the user's umask: what UCloud's own module gives.
+const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP).union(Mode::S_IWGRP);
+/// The permissions that a file inherits from the one whose place it takes. Set-user-id and its like are not among them.
+const PERMISSIONS: u32 = 0o777;
+
+/// A file that is not complete yet. Dropped, it is gone without a trace.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    target: Slot,
+    policy: ConflictPolicy,
+    scratch: Slot,
+    file: File,
+    /// How many bytes there are from the beginning on, without a gap.
+    written: u64,
+    is_placed: bool,
+    /// Gone after the scratch name, so that there is no moment at which neither stands for the other.
+    _note: Note,
+}
+
+impl Incoming {
+    /// Begins a file for a place, under a scratch name.
+    ///
+    /// # Errors
+    /// If the policy does not let it take the place: it would be refused at the end, and nothing needs to be sent. If the folder cannot be written to.
+    pub(crate) fn begin(place: &Place, policy: ConflictPolicy) -> Result<Self, Trouble> {
+        Self::begin_at(place.slot()?, policy)
+    }
+
+    /// The same, for a name in an open folder.
+    ///
+    /// # Errors
+    /// As of [`Self::begin`].
+    pub(crate) fn begin_at(target: Slot, policy: ConflictPolicy) -> Result<Self, Trouble> {
+        if let Some(there) = target.look_if_any()? {
+            refuse(&there, policy)?;
+        }
+        let (scratch, note) = target.unfinished()?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = File::from(openat(scratch.folder(), scratch.name(), flags, MODE)?);
+        Ok(Self { target, policy, scratch, file, written: 0, is_placed: false, _note: note })
+    }
+
+    /// Writes some of it, over what is there or right behind.
+    ///
+    /// # Errors
+    /// If a part before it is missing; if the disk is full or fails. What was written before stays.
+    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        if offset > self.written {
+            return Err(Trouble::Gap);
+        }
+        let length = u64::try_from(bytes.len()).map_err(|_| Trouble::NoSpace)?;
+        let end = offset.checked_add(length).ok_or(Trouble::NoSpace)?;
+        self.file.write_all_at(bytes, offset)?;
+        self.written = self.written.max(end);
+        Ok(())
+    }
+
+    /// How many bytes there are, from the beginning on.
+    pub(crate) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes back what is behind `length`, so that it can be written anew.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(crate) fn truncate(&mut self, length: u64) -> Result<(), Trouble> {
+        if length < self.written {
+            // Less is promised than there may be, even if the disk fails.
+            self.written = length;
+            self.file.set_len(length)?;
+        }
+        Ok(())
+    }
+
+    /// Gives it its name, once all of it is safe on the disk; tells which name it has got.
+    ///
+    /// # Errors
+    /// If something has taken the name meanwhile and the policy lets it; if the disk is full or fails. Then nothing has changed.
+    pub(crate) fn commit(mut self, modified: Option<SystemTime>) -> Result<Slot, Trouble> {
+        if let Some(modified) = modified {
+            tolerate(self.file.set_times(FileTimes::new().set_modified(modified)))?;
+        }
+        self.file.sync_all()?;
+        // Somebody who may write to the folder as well could have put another file under the scratch name.
+        if Identity::of(&self.scratch.look()?) != Identity::of(&fstat(&self.file)?) {
+            return Err(Trouble::InUse);
+        }
+        let placed = self.place()?;
+        self.is_placed = true;
+        // Before this, a power cut could take the name away again. The file is there: whether the disk says so is for the log.
+        if let Err(error) = placed.sync_folder() {
+            tracing::warn!(%error, "a folder could not be synchronised after a file came in");
+        }
+        Ok(placed)
+    }
+
+    fn place(&self) -> Result<Slot, Trouble> {
+        match link_new(&self.scratch, &self.target) {
+            Ok(()) => return Ok(self.target.clone()),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match self.policy {
+            ConflictPolicy::Reject => Err(Trouble::Exists),
+            ConflictPolicy::Replace => self.replace(),
+            ConflictPolicy::Rename | ConflictPolicy::MergeRename => {
+                for number in 1..=RENAMES_MAX {
+                    let numbered = self.target.numbered(number);
+                    match link_new(&self.scratch, &numbered) {
+                        Err(Errno::EEXIST) => {}
+                        outcome => return Ok(outcome.map(|()| numbered)?),
+                    }
+                }
+                Err(Trouble::Exists)
+            }
+        }
+    }
+
+    /// Takes the place of what is there in one step. Who could read the old file can read the new one, and nobody else.
+    fn replace(&self) -> Result<Slot, Trouble> {
+        if let Some(there) = self.target.look_if_any()? {
+            refuse(&there, self.policy)?;
+            if Kind::of(&there) == Kind::File {
+                tolerate(self.file.set_permissions(Permissions::from_mode(there.st_mode & PERMISSIONS)))?;
+            }
+        }
+        let (scratch, target) = (&self.scratch, &self.target);
+        renameat(scratch.folder(), scratch.name(), target.folder(), target.name())?;
+        Ok(target.clone())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.is_placed {
+            return;
+        }
+        match unlinkat(self.scratch.folder(), self.scratch.name(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => tracing::warn!(scratch = self.scratch.text(), %errno, "an unfinished file cannot be removed"),
+        }
+    }
+}
+
+/// What a file may never replace: a folder, with all that it holds, for one thing.
+fn refuse(there: &FileStat, policy: ConflictPolicy) -> Result<(), Trouble> {
+    match policy {
+        ConflictPolicy::Reject => Err(Trouble::Exists),
+        ConflictPolicy::Replace if Kind::of(there) == Kind::Folder => Err(Trouble::Exists),
+        ConflictPolicy::Replace | ConflictPolicy::Rename | ConflictPolicy::MergeRename => Ok(()),
+    }
+}
+
+/// Some file systems have no permissions or times of their own; the content is what counts.
+fn tolerate(outcome: std::io::Result<()>) -> Result<(), Trouble> {
+    match outcome.map_err(Trouble::from) {
+        Err(Trouble::Denied | Trouble::Failed(Errno::EOPNOTSUPP | Errno::ENOSYS)) => Ok(()),
+        outcome => outcome,
+    }
+}
