@@ -7,6 +7,7 @@
 
 mod check;
 mod file;
+mod kept;
 mod places;
 mod problem;
 mod quantity;
@@ -29,7 +30,7 @@ use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::Policy;
 use rustls_pki_types::CertificateDer;
 
-use crate::audit::LogPlace;
+pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
@@ -37,9 +38,6 @@ pub(crate) use crate::config::tls::Tls;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub(crate) const DEFAULT_FILE: &str = "/etc/countersign/config.toml";
-
-/// The name of the file with the key of the records' pseudonyms, beside the logs.
-pub(crate) const PSEUDONYM_KEY: &str = "pseudonym.key";
 
 /// A configuration in which every value has been checked.
 #[derive(Clone, Debug)]
@@ -64,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) drives: Vec<Drive>,
     /// `[[products]]`.
     pub(crate) products: Vec<Product>,
+    /// Keys for logging in.
+    pub(crate) ssh: Ssh,
     /// The table of calls: the standard rows and those of `[[calls]]`.
     pub(crate) calls: Arc<CallTable>,
     /// Where local processes ask the server.
@@ -266,104 +266,20 @@ pub(crate) enum ProductKind {
     Compute,
 }
 
-/// `[ipc]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Ipc {
-    /// The directory of the socket, absolute; nobody but root and the server's account may write to it.
-    pub(crate) directory: PathBuf,
+/// `[ssh]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ssh {
+    /// Whose keys are installed.
+    pub(crate) keys: SshKeysOf,
 }
 
-impl Ipc {
-    /// The socket at which the server is asked.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.join("ucloud.sock")
-    }
-}
-
-/// `[audit]`.
-#[derive(Clone, Debug)]
-pub(crate) struct Audit {
-    /// A file of records is followed by another once it has so many bytes.
-    pub(crate) segment_max: u64,
-    /// How many days records are kept; `None`: for ever.
-    pub(crate) keep_days: Option<i64>,
-    /// How many bytes of records are kept of each log; `None`: all.
-    pub(crate) keep_bytes: Option<u64>,
-    /// How users stand in the records.
-    pub(crate) names: Names,
-    /// Where copies of checkpoints go.
-    pub(crate) witness: Witness,
-}
-
-/// How users stand in the records.
+/// Whose SSH keys their instances write into `~/.ssh/authorized_keys` when UCloud says that they have changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Names {
-    /// By their usernames.
-    Plain,
-    /// By pseudonyms.
-    Pseudonyms,
-}
-
-/// Where copies of checkpoints go.
-#[derive(Clone, Debug)]
-pub(crate) struct Witness {
-    /// Appended to this file.
-    pub(crate) file: Option<PathBuf>,
-    /// To the system's log.
-    pub(crate) syslog: bool,
-    /// Posted there.
-    pub(crate) url: Option<String>,
-    /// How often, at most.
-    pub(crate) every: Duration,
-}
-
-/// `[state]`: the layout of the state directory, said once.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    /// Absolute, mode 0700, the server's own.
-    pub(crate) directory: PathBuf,
-}
-
-impl State {
-    /// The server's sled store.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.directory.join("store")
-    }
-
-    /// The gateway's replay log.
-    pub(crate) fn replay(&self) -> PathBuf {
-        self.directory.join("replay")
-    }
-
-    /// The audit logs and their keys.
-    pub(crate) fn audit(&self) -> PathBuf {
-        self.directory.join("audit")
-    }
-
-    /// The key of the pseudonyms.
-    pub(crate) fn pseudonym_key(&self) -> PathBuf {
-        self.audit().join(PSEUDONYM_KEY)
-    }
-
-    /// The gateway's log.
-    pub(crate) fn gateway_log(&self) -> LogPlace {
-        LogPlace::new(self.audit().join("gateway"))
-    }
-
-    /// The server's log.
-    pub(crate) fn server_log(&self) -> LogPlace {
-        LogPlace::new(self.audit().join("server"))
-    }
-
-    /// The server's service endpoint, where `instances.listen` is `unix`.
-    pub(crate) fn service_socket(&self) -> PathBuf {
-        self.directory.join("service.sock")
-    }
-
-    /// The directory of the instances' sockets, `<uid>-<n>.sock`.
-    pub(crate) fn instances(&self) -> PathBuf {
-        self.directory.join("instances")
-    }
+pub(crate) enum SshKeysOf {
+    /// Nobody's: the call is not offered.
+    NoOne,
+    /// Everybody's who signs for it.
+    Everybody,
 }
 
 /// Which process reads, and so which of the files that the configuration names are looked at.

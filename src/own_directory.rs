@@ -34,6 +34,19 @@ pub(crate) enum WriteFailure {
     },
 }
 
+impl WriteFailure {
+    /// Whether there is no room, on the disk or within the quota.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Strict(_) => false,
+            Self::Step { source, .. } => source
+                .raw_os_error()
+                .map(Errno::from_raw)
+                .is_some_and(|errno| matches!(errno, Errno::ENOSPC | Errno::EDQUOT)),
+        }
+    }
+}
+
 /// An open directory with its lock: no other process of this program writes in it.
 #[derive(Debug)]
 pub(crate) struct OwnDirectory {

@@ -11,6 +11,7 @@ mod judge;
 mod own;
 mod pinned;
 mod server_line;
+mod ssh_keys;
 mod work;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
+use crate::user::ssh_keys::SshKeys;
 use crate::user::work::Instance;
 
 /// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at most.
@@ -147,7 +149,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         source,
     })?;
     let own = OwnCalls::of(account, config);
-    Ok(Instance::new(judge, Files::new(drives), own, DecisionLog::to(log.into())))
+    let ssh_keys = SshKeys::of(account, config.ssh.keys);
+    Ok(Instance::new(judge, Files::new(drives), own, ssh_keys, DecisionLog::to(log.into())))
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {

@@ -54,6 +54,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "drive        home is the user's home",
         "drive        scratch is /scratch",
         "product      disk of storage (storage)",
+        "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "- port 443 needs CAP_NET_BIND_SERVICE",
         "- intent.accept_v1:",
         "- sessions.proof is off",
@@ -194,7 +195,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",

@@ -10,8 +10,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SessionProof, V1,
-    show_size,
+    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SessionProof,
+    SshKeysOf, V1, show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -58,6 +58,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         mapping,
         drives,
         products,
+        ssh,
         calls,
         ipc,
         state,
@@ -161,6 +162,11 @@ fn account_of(config: &Config) -> Vec<Line> {
         };
         line("product", format!("{} of {} ({kind})", product.name, product.category))
     }));
+    let ssh_keys = match ssh.keys {
+        SshKeysOf::NoOne => "that users give UCloud are not installed",
+        SshKeysOf::Everybody => "that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
+    };
+    lines.push(line("SSH keys", ssh_keys.to_owned()));
     lines.push(line("calls", calls_in_words(calls)));
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));

@@ -84,6 +84,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let mapping = users::mapping(file.mapping, site, findings);
     let drives = served::drives(file.drives, findings);
     let products = served::products(file.products, findings);
+    let ssh = served::ssh(&file.ssh);
     if reader.role == Role::Instance {
         refuse_secrets_within_reach(core.as_ref(), gateway.as_ref(), instances.as_ref(), findings);
     }
@@ -101,6 +102,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         mapping: mapping?,
         drives,
         products,
+        ssh,
         calls: calls?,
         ipc: ipc?,
         state: state?,

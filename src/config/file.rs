@@ -36,6 +36,7 @@ table! {
         mapping: MappingTable,
         drives: Vec<Spanned<DriveTable>>,
         products: Vec<Spanned<ProductTable>>,
+        ssh: SshTable,
         calls: Vec<Spanned<RowSpec>>,
         ipc: DirectoryTable,
         state: DirectoryTable,
@@ -145,6 +146,13 @@ table! {
         category: Typed<String>,
         #[serde(rename = "type")]
         kind: Typed<ProductWord>,
+    }
+}
+
+table! {
+    /// `[ssh]`
+    SshTable {
+        keys: Typed<bool>,
     }
 }
 

@@ -157,6 +157,11 @@ impl Opened {
         }
     }
 
+    /// Whose it is: the account's or root's.
+    pub(crate) const fn owner(&self) -> Uid {
+        Uid(self.stat.st_uid)
+    }
+
     /// Goes on only if its owner alone can read it: for secrets.
     ///
     /// # Errors

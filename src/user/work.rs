@@ -27,6 +27,7 @@ use crate::user::files::Files;
 use crate::user::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 use crate::user::judge::{Judge, Known, Permitted, Refusal};
 use crate::user::own::OwnCalls;
+use crate::user::ssh_keys::SshKeys;
 
 /// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -43,6 +44,7 @@ pub(crate) struct Instance {
     judge: Judge,
     files: Files,
     own: OwnCalls,
+    ssh_keys: SshKeys,
     log: DecisionLog,
 }
 
@@ -111,8 +113,8 @@ where
 
 impl Instance {
     /// An instance that judges, works and logs with these.
-    pub(crate) const fn new(judge: Judge, files: Files, own: OwnCalls, log: DecisionLog) -> Self {
-        Self { judge, files, own, log }
+    pub(crate) const fn new(judge: Judge, files: Files, own: OwnCalls, ssh_keys: SshKeys, log: DecisionLog) -> Self {
+        Self { judge, files, own, ssh_keys, log }
     }
 
     /// Removes what an instance that was killed left unfinished.
@@ -164,12 +166,25 @@ impl Instance {
     }
 
     async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
+        if permit.row().call().as_str() == "ssh.keyUploaded" {
+            return self.install_ssh_keys(permit).await;
+        }
         let Some(request) = files_request(permit.row().call().as_str(), permit.items()) else {
             return Told::NotFound.reply_with("this provider does not offer this");
         };
         match self.files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(failure) => failure.told().reply_with(&failure.to_string()),
+        }
+    }
+
+    async fn install_ssh_keys(&self, permit: &Permit<'_, '_>) -> Reply {
+        match self.ssh_keys.install_signed(permit.items()).await {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(not_installed) => {
+                tracing::warn!(cause = %Chain(&not_installed), "SSH keys");
+                not_installed.told().reply_with(&not_installed.to_string())
+            }
         }
     }
 

@@ -68,6 +68,9 @@ name = "disk"
 category = "storage"
 type = "storage"
 
+[ssh]
+keys = true
+
 [[calls]]
 call = "site.start"
 method = "POST"

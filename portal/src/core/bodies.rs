@@ -248,6 +248,46 @@ pub struct Retrieve {
     pub id: String,
 }
 
+/// A user's SSH keys after one was added or removed: all that there are, and null where there is none.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyUpload {
+    username: String,
+    all_keys: Option<Vec<SshKey>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SshKey {
+    id: String,
+    owner: String,
+    created_at: i64,
+    fingerprint: String,
+    specification: SshKeySpecification,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SshKeySpecification {
+    title: String,
+    key: String,
+}
+
+impl KeyUpload {
+    /// The user's keys, in this order.
+    #[must_use]
+    pub fn of(username: &str, keys: &[String]) -> Self {
+        let key = |(number, key): (usize, &String)| SshKey {
+            id: number.to_string(),
+            owner: username.to_owned(),
+            created_at: 1_700_000_000_000,
+            fingerprint: "SHA256:unchecked".to_owned(),
+            specification: SshKeySpecification { title: format!("key {number}"), key: key.clone() },
+        };
+        let keys: Vec<SshKey> = keys.iter().enumerate().map(key).collect();
+        Self { username: username.to_owned(), all_keys: (!keys.is_empty()).then_some(keys) }
+    }
+}
+
 /// A drive as the Kotlin Core wrote it: every default spelt out, no Go zero values.
 #[must_use]
 pub fn kotlin_drive(path: &str, username: &str, provider: &str) -> Value {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::Fault;
 use crate::core::Flavour;
 use crate::core::bodies::{
-    Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, MoveItem, PathItem, Retrieve, RetrieveRequest,
-    kotlin_browse, kotlin_drive,
+    Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, KeyUpload, MoveItem, PathItem, Retrieve,
+    RetrieveRequest, kotlin_browse, kotlin_drive,
 };
 use crate::signer::Projection;
 
@@ -30,6 +30,8 @@ pub enum Deed {
     Trash(Vec<String>),
     /// Empties a trash folder.
     EmptyTrash(Vec<String>),
+    /// Changes the SSH keys that UCloud knows of: all that there are afterwards.
+    UploadKeys(Vec<String>),
 }
 
 /// What the portal page chooses when a name is taken.
@@ -83,10 +85,11 @@ impl Deed {
             Self::Copy(_) => "files.copy",
             Self::Trash(_) => "files.trash",
             Self::EmptyTrash(_) => "files.emptyTrash",
+            Self::UploadKeys(_) => "ssh.keyUploaded",
         }
     }
 
-    /// The last part of the provider's path: `files/…`.
+    /// The last part of the provider's path: `files/…`, say.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match self {
@@ -97,6 +100,7 @@ impl Deed {
             Self::Copy(_) => "files/copy",
             Self::Trash(_) => "files/trash",
             Self::EmptyTrash(_) => "files/emptyTrash",
+            Self::UploadKeys(_) => "ssh/keyUploaded",
         }
     }
 
@@ -122,6 +126,12 @@ impl Deed {
                 .collect(),
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 paths.iter().map(|path| Projection::new([("id", json!(path))])).collect()
+            }
+            // A set: in the one order that both sides put it in.
+            Self::UploadKeys(keys) => {
+                let mut keys = keys.clone();
+                keys.sort_by_key(|key| key.encode_utf16().collect::<Vec<_>>());
+                vec![Projection::new([("keys", json!(keys))])]
             }
         }
     }
@@ -177,6 +187,7 @@ impl Deed {
                     .map(|path| PathItem { id: path.clone(), resolved_collection: drive(path) })
                     .collect(),
             }),
+            Self::UploadKeys(keys) => serde_json::to_vec(&KeyUpload::of(username, keys)),
         }?)
     }
 
@@ -211,6 +222,7 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
+            Self::UploadKeys(keys) => json!(KeyUpload::of(username, keys)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[[calls]]`, `[ipc]`, `[state]`.
+//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[ssh]`, `[[calls]]`, `[ipc]`, `[state]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
-use crate::config::check::{Findings, Site};
-use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, Typed};
+use crate::config::check::{Findings, Site, word};
+use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, Typed};
 use crate::config::problem::Reason;
-use crate::config::{Drive, DriveRoot, Ipc, Product, ProductKind, Role, State, trusted_file};
+use crate::config::{Drive, DriveRoot, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, trusted_file};
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
 const SOCKET_PATH_MAX: usize = 107;
@@ -105,6 +105,10 @@ pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findin
         }
     }
     products
+}
+
+pub(super) fn ssh(table: &SshTable) -> Ssh {
+    Ssh { keys: if word(table.keys.as_ref(), false) { SshKeysOf::Everybody } else { SshKeysOf::NoOne } }
 }
 
 /// A name that has to be there, in a path and a JSON text without quoting, and not taken.
