@@ -4,6 +4,7 @@
 //! A call that is in no table is refused: nothing passes by omission (V01). The standard rows are in `rows`.
 
 mod allowed;
+mod fixed;
 mod pointer;
 mod row;
 mod rows;
@@ -13,11 +14,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use crate::call::allowed::{Allowed, UnknownMember};
+pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{
     Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,
 };
 use crate::identity::ProviderId;
+use crate::session;
 
 /// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by [`CallTable`] alone.
 #[derive(Clone, Debug)]
@@ -53,101 +56,6 @@ impl OwnRow {
     }
 }
 
-/// What Core asks on its own account, with its token alone.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ServiceCall {
-    /// A user wants to connect.
-    Connect,
-    /// Starts a user's instance and does nothing else.
-    Init,
-    /// What the provider supports.
-    RetrieveManifest,
-    /// A user has disconnected.
-    Unlinked,
-    /// What products there are: one path for each kind of resource.
-    RetrieveProducts(ResourceKind),
-}
-
-/// The kinds of resource that have products.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ResourceKind {
-    /// Drives.
-    FileCollections,
-    /// Files, which share the drives' products.
-    Files,
-    /// Jobs.
-    Jobs,
-    /// Public links.
-    Ingresses,
-    /// Public addresses.
-    NetworkIps,
-    /// Licences.
-    Licenses,
-    /// Private networks.
-    PrivateNetworks,
-    /// Shares.
-    Shares,
-}
-
-impl ServiceCall {
-    /// Every service call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 12] = [
-        (Self::Connect, Method::Post, "integration/connect"),
-        (Self::Init, Method::Post, "integration/init"),
-        (Self::RetrieveManifest, Method::Get, "integration/retrieveManifest"),
-        (Self::Unlinked, Method::Post, "integration/unlinked"),
-        (Self::RetrieveProducts(ResourceKind::FileCollections), Method::Get, "files/collections/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::Files), Method::Get, "files/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::Jobs), Method::Get, "jobs/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::Ingresses), Method::Get, "ingresses/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::NetworkIps), Method::Get, "networkips/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::Licenses), Method::Get, "licenses/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::PrivateNetworks), Method::Get, "private-networks/retrieveProducts"),
-        (Self::RetrieveProducts(ResourceKind::Shares), Method::Get, "shares/retrieveProducts"),
-    ];
-}
-
-/// What anybody may ask: the connection page, its endpoints, and what the signer needs.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum PublicCall {
-    /// The connection page.
-    ConnectPage,
-    /// The page that shows a user's keys.
-    KeysPage,
-    /// The signer's window.
-    SignerPage,
-    /// What a ticket is for.
-    ConnectDescribe,
-    /// Offers a key.
-    ConnectOffer,
-    /// How far a connection has come.
-    ConnectStatus,
-    /// Tries a new key.
-    ConnectProbe,
-    /// Leaves an intent for a request that will come through Core.
-    DepositIntent,
-    /// Hands in what a passkey asserted for a deposited intent.
-    AssertIntent,
-    /// This table, for the signer.
-    Calls,
-}
-
-impl PublicCall {
-    /// Every public call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 10] = [
-        (Self::ConnectPage, Method::Get, "connect"),
-        (Self::KeysPage, Method::Get, "keys"),
-        (Self::SignerPage, Method::Get, "signer"),
-        (Self::ConnectDescribe, Method::Post, "connect/describe"),
-        (Self::ConnectOffer, Method::Post, "connect/offer"),
-        (Self::ConnectStatus, Method::Post, "connect/status"),
-        (Self::ConnectProbe, Method::Post, "connect/probe"),
-        (Self::DepositIntent, Method::Post, "intents"),
-        (Self::AssertIntent, Method::Post, "intents/assertion"),
-        (Self::Calls, Method::Get, "intent/calls.json"),
-    ];
-}
-
 /// Where a request belongs.
 #[derive(Clone, Debug)]
 pub enum Route {
@@ -157,6 +65,10 @@ pub enum Route {
     Private(Lane),
     /// The user's own browser may ask, without Core.
     Own(OwnRow),
+    /// Whoever has a one-time token of the user's own instance, and the user's proof, may ask.
+    Session(SessionEndpoint),
+    /// A WebSocket, each of whose messages is a call for itself: see [`CallTable::socket_row`].
+    Socket,
 }
 
 /// The two lanes behind Core's token.
@@ -173,6 +85,7 @@ pub enum Lane {
 pub struct CallTable {
     routes: HashMap<Method, HashMap<Box<str>, Route>>,
     rows: Vec<Arc<Row>>,
+    provider: ProviderId,
 }
 
 impl CallTable {
@@ -181,7 +94,10 @@ impl CallTable {
     /// # Errors
     /// If a row is malformed, or says again what another says.
     pub fn new(provider: &ProviderId, site_rows: &[RowSpec]) -> Result<Self, RowRejection> {
-        let mut table = Self { routes: HashMap::new(), rows: Vec::new() };
+        let mut table = Self { routes: HashMap::new(), rows: Vec::new(), provider: provider.clone() };
+        for (endpoint, method, path) in SessionEndpoint::ALL {
+            table.add(method, &format!("/ucloud/{provider}/{path}"), Route::Session(endpoint));
+        }
         for (call, method, path) in PublicCall::ALL {
             table.add(method, &format!("/ucloud/{provider}/{path}"), Route::Public(call));
         }
@@ -191,11 +107,17 @@ impl CallTable {
         for spec in rows::standard().into_iter().chain(site_rows.iter().cloned()) {
             let row = Arc::new(Row::new(spec, provider)?);
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
-            let route = match row.spec().to {
-                None => Route::Private(Lane::User(CoreRow(Arc::clone(&row)))),
-                Some(destination) => Route::Own(OwnRow { row: Arc::clone(&row), destination }),
+            let is_added = match (row.transport(), row.spec().to) {
+                // What a proof is of has no place of its own: it comes with a token, to the token's endpoint.
+                (Transport::Http, Some(Destination::Session)) => session::is_ours(row.call()),
+                (Transport::Http, None) => {
+                    table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
+                }
+                (Transport::Http, Some(destination)) => {
+                    table.add(row.method(), row.path(), Route::Own(OwnRow { row: Arc::clone(&row), destination }))
+                }
+                (Transport::WebSocket, _) => table.add_socket(&row),
             };
-            let is_added = row.transport() == Transport::WebSocket || table.add(row.method(), row.path(), route);
             if is_known || !is_added {
                 return Err(RowRejection::Twice { call: row.call().clone() });
             }
@@ -229,9 +151,41 @@ impl CallTable {
         self.row(call).filter(|row| row.sender() == Sender::Core).map(|row| CoreRow(Arc::clone(row)))
     }
 
+    /// The row of a message on the WebSocket at that path, by the name that the wire gives its call:
+    /// `files.provider.{p}.streamingSearch` is `files.streamingSearch`.
+    #[must_use]
+    pub fn socket_row(&self, path: &str, wire_call: &str) -> Option<CoreRow> {
+        let path = fold_slashes(path);
+        let is_meant = |row: &&Arc<Row>| {
+            row.transport() == Transport::WebSocket
+                && row.path() == path
+                && row.call().as_str().rsplit_once('.').is_some_and(|(prefix, last)| {
+                    wire_call.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(".provider.")).is_some_and(
+                        |rest| {
+                            rest.strip_prefix(self.provider.as_str()).and_then(|rest| rest.strip_prefix('.'))
+                                == Some(last)
+                        },
+                    )
+                })
+        };
+        self.rows.iter().find(is_meant).map(|row| CoreRow(Arc::clone(row)))
+    }
+
+    /// The row of what a proof is of: a session's first request, or a later one.
+    #[must_use]
+    pub(crate) fn session_row(&self, call: &str) -> Option<&Arc<Row>> {
+        self.row(call).filter(|row| row.spec().to == Some(Destination::Session))
+    }
+
     /// The rows as they are written, for people and for the signer.
     pub fn specs(&self) -> impl Iterator<Item = &RowSpec> {
         self.rows.iter().map(|row| row.spec())
+    }
+
+    /// Several calls may share a socket, and no request its path.
+    fn add_socket(&mut self, row: &Row) -> bool {
+        let of_method = self.routes.entry(row.method()).or_default();
+        matches!(of_method.entry(row.path().into()).or_insert(Route::Socket), Route::Socket)
     }
 
     fn add(&mut self, method: Method, path: &str, route: Route) -> bool {
@@ -274,6 +228,8 @@ mod tests {
                 Some(Route::Private(Lane::Service(_))) => Some("service"),
                 Some(Route::Own(_)) => Some("own"),
                 Some(Route::Public(_)) => Some("public"),
+                Some(Route::Session(_)) => Some("session"),
+                Some(Route::Socket) => Some("socket"),
                 None => None,
             };
             assert_eq!(got, want, "{method:?} {path}");
@@ -293,8 +249,33 @@ mod tests {
         check(Method::Post, "/ucloud/hpc/intents", Some("public"));
         check(Method::Post, "/ucloud/hpc/keys/list", Some("own"));
         check(Method::Get, "/ucloud/hpc/keys/list", None);
+        check(Method::Get, "/ucloud/hpc/download", Some("session"));
+        check(Method::Post, "/ucloud/hpc/chunked/upload", Some("session"));
+        check(Method::Post, "/ucloud/hpc/download", None);
+        check(Method::Get, "/ucloud/hpc/files", Some("socket"));
+        check(Method::Get, "/ucloud/jobs.provider.hpc/websocket", Some("socket"));
+        check(Method::Post, "/ucloud/hpc/session/open", None);
         check(Method::Get, "/", None);
         check(Method::Get, "", None);
+    }
+
+    #[test]
+    fn a_message_is_a_call_by_its_name_on_the_wire_and_at_its_own_socket() {
+        let table = table();
+        let check = |path: &str, wire: &str, want: Option<&str>| {
+            let row = table.socket_row(path, wire);
+            assert_eq!(row.as_ref().map(|row| row.row().call().as_str()), want, "{path} {wire}");
+        };
+        let (files, jobs) = ("/ucloud/hpc/files", "/ucloud/jobs.provider.hpc/websocket");
+        check(files, "files.provider.hpc.streamingSearch", Some("files.streamingSearch"));
+        check(jobs, "jobs.provider.hpc.follow", Some("jobs.follow"));
+        check("/ucloud//hpc/files/", "files.provider.hpc.streamingSearch", Some("files.streamingSearch"));
+        check(jobs, "files.provider.hpc.streamingSearch", None);
+        check(files, "files.provider.other.streamingSearch", None);
+        check(files, "files.provider.hpc.browse", None);
+        check(files, "files.streamingSearch", None);
+        check(files, "files.provider.hpc.xstreamingSearch", None);
+        check(files, "", None);
     }
 
     #[test]
@@ -340,6 +321,7 @@ mod tests {
         };
         check(&|_| {}, true);
         check(&|row| row.to = Some(Destination::Server), true);
+        check(&|row| row.to = Some(Destination::Session), false);
         check(&|row| row.to = None, false);
         check(&|row| row.from = Sender::Core, false);
         check(&|row| (row.from, row.to) = (Sender::Core, None), true);

@@ -5,7 +5,7 @@
 //! `store`, is the one part that touches files.
 //!
 //! Upper modules may use lower ones, never the reverse:
-//! `verify → policy → freshness, replay → bind → own → intent → core_token → jws, keyring → request, call → identity, time`.
+//! `verify → session → policy → freshness, replay → bind → own → intent → core_token → jws, keyring → request, call → identity, time`.
 
 pub mod bind;
 pub mod call;
@@ -24,6 +24,7 @@ pub mod policy;
 pub mod replay;
 pub mod request;
 pub mod secret;
+pub mod session;
 pub mod store;
 pub mod time;
 pub mod verify;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::call::{Lane, OwnRow, Row, ServiceCall};
+use crate::call::{CoreRow, Lane, OwnRow, Row, ServiceCall};
 use crate::identity::{IdentityRejection, Username};
 
 /// Core's token.
@@ -51,9 +51,12 @@ pub enum RequestRejection {
     /// No token of Core's.
     #[error("no bearer token")]
     NoToken,
-    /// A header of Core's in a call of the user's own browser.
-    #[error("the header {0} has no place in a call of the user's own browser")]
+    /// A header that decides elsewhere, where it decides nothing.
+    #[error("the header {0} has no place in this request")]
     OutOfPlace(&'static str),
+    /// The header names one user, and `usernameHint` another.
+    #[error("ucloud-username and usernameHint name two users")]
+    TwoUsers,
 }
 
 /// Core's token as it came. It prints as `<secret>`: whoever has it is Core for a while.
@@ -159,6 +162,71 @@ impl<'h> PresentedOwn<'h> {
     }
 }
 
+impl<'h> PresentedOwn<'h> {
+    /// What a session's request says of itself: the proof that came with the token.
+    pub(crate) fn of_session(row: &Arc<Row>, intent: &'h str) -> Result<Self, RequestRejection> {
+        let intent = visible(SIGNED_INTENT, intent.as_bytes(), INTENT_MAX)?;
+        Ok(Self { row: Arc::clone(row), intent: Some(intent) })
+    }
+}
+
+impl<'h> Presented<'h> {
+    /// What a message on a WebSocket says of itself, in the places where a request has headers: Core's token, of the message or of the
+    /// socket's own head, and the user's intent.
+    ///
+    /// # Errors
+    /// If one is too long or has bytes that it cannot have.
+    pub fn of_message(
+        row: &CoreRow,
+        token: &'h str,
+        username: Username,
+        intent: Option<&'h str>,
+        intent_max: usize,
+    ) -> Result<Self, RequestRejection> {
+        let token = visible(AUTHORIZATION, token.as_bytes(), TOKEN_MAX)?;
+        if token.contains(' ') {
+            return Err(RequestRejection::NoToken);
+        }
+        let intent = intent.map(|text| visible(SIGNED_INTENT, text.as_bytes(), intent_max)).transpose()?;
+        let lane = PresentedLane::User { row: Arc::clone(row.row()), username, intent };
+        Ok(Self { token: BearerToken(token), lane })
+    }
+}
+
+/// The head of a request to open a WebSocket, as presented: what it says of Core and of the user holds for every message that brings
+/// nothing else.
+#[derive(Debug)]
+pub struct PresentedSocket<'h> {
+    /// Core's token, if it is in the head.
+    pub token: Option<BearerToken<'h>>,
+    /// The user, by header or by hint.
+    pub username: Option<Username>,
+}
+
+impl<'h> PresentedSocket<'h> {
+    /// Reads the head. `headers` are all of them; `hint` is the `usernameHint` of the query.
+    ///
+    /// # Errors
+    /// The rule that the head breaks; an intent has no place in it, and header and hint name one user.
+    pub fn parse(
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        hint: Option<&str>,
+    ) -> Result<Self, RequestRejection> {
+        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        if intent.is_some() {
+            return Err(RequestRejection::OutOfPlace(SIGNED_INTENT));
+        }
+        let named = username.map(Username::from_header).transpose().map_err(RequestRejection::Username)?;
+        let hinted = hint.map(Username::from_hint).transpose().map_err(RequestRejection::Username)?;
+        let username = match (named, hinted) {
+            (Some(named), Some(hinted)) if named != hinted => return Err(RequestRejection::TwoUsers),
+            (named, hinted) => named.or(hinted),
+        };
+        let token = token.map(|token| bearer(visible(AUTHORIZATION, token, TOKEN_MAX)?)).transpose()?;
+        Ok(Self { token, username })
+    }
+}
+
 /// The headers that decide, each as it stands there once.
 struct Deciding<'h> {
     token: Option<&'h [u8]>,
@@ -233,7 +301,9 @@ mod tests {
         let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         match table.route(method, path).unwrap() {
             Route::Private(lane) => lane.clone(),
-            Route::Public(_) | Route::Own(_) => panic!("{path} is not behind Core's token"),
+            Route::Public(_) | Route::Own(_) | Route::Session(_) | Route::Socket => {
+                panic!("{path} is not behind Core's token")
+            }
         }
     }
 

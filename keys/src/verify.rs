@@ -19,6 +19,7 @@ use crate::json::JsonRejection;
 use crate::policy::{PolicyRejection, SpendError};
 use crate::replay::ReplayError;
 use crate::request::RequestRejection;
+use crate::session::SessionRejection;
 
 /// Why a request is refused, by the stage that refused it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum Rejection {
     /// The site's rules.
     #[error(transparent)]
     Policy(#[from] PolicyRejection),
+    /// A session's token, or the proof that belongs to it.
+    #[error(transparent)]
+    Session(#[from] SessionRejection),
     /// Its second use, or its lateness at the last step. Failures of our own are in here too: see [`Class::OurFailure`].
     #[error(transparent)]
     Spend(#[from] SpendError),
@@ -85,18 +89,19 @@ impl Rejection {
                 | RequestRejection::Malformed(_)
                 | RequestRejection::Username(_)
                 | RequestRejection::OutOfPlace(_)
+                | RequestRejection::TwoUsers
                 | RequestRejection::NoUsername => Class::Malformed,
             },
             Self::CoreToken(_) => Class::Unauthorised,
             Self::Intent(IntentRejection::Missing) => Class::IntentRequired,
-            Self::Intent(IntentRejection::Times(rejection)) | Self::Spend(SpendError::Stale(rejection)) => {
-                match rejection {
-                    FreshnessRejection::Lifetime => Class::IntentInvalid,
-                    FreshnessRejection::Expired | FreshnessRejection::FromTheFuture | FreshnessRejection::TooOld => {
-                        Class::IntentStale
-                    }
+            Self::Intent(IntentRejection::Times(rejection))
+            | Self::Spend(SpendError::Stale(rejection))
+            | Self::Session(SessionRejection::Times(rejection)) => match rejection {
+                FreshnessRejection::Lifetime => Class::IntentInvalid,
+                FreshnessRejection::Expired | FreshnessRejection::FromTheFuture | FreshnessRejection::TooOld => {
+                    Class::IntentStale
                 }
-            }
+            },
             Self::Intent(
                 IntentRejection::Form(_)
                 | IntentRejection::Version1
@@ -124,11 +129,22 @@ impl Rejection {
             },
             Self::Policy(PolicyRejection::DangerByName) => Class::IntentInvalid,
             Self::Policy(PolicyRejection::StepUp) => Class::IntentStepUp,
-            Self::Spend(SpendError::Replay(error)) => match error {
+            Self::Spend(SpendError::Replay(error)) | Self::Session(SessionRejection::Replay(error)) => match error {
                 ReplayError::Used => Class::IntentReplayed,
                 ReplayError::BeforeFence => Class::IntentStale,
                 ReplayError::Full | ReplayError::Unwritable => Class::OurFailure,
             },
+            Self::Session(SessionRejection::Form(_) | SessionRejection::Claim(_) | SessionRejection::Piece(_)) => {
+                Class::Malformed
+            }
+            Self::Session(
+                SessionRejection::NoToken
+                | SessionRejection::Signature
+                | SessionRejection::Audience
+                | SessionRejection::Endpoint,
+            ) => Class::Unauthorised,
+            Self::Session(SessionRejection::NoProof) => Class::IntentRequired,
+            Self::Session(SessionRejection::Proof) => Class::IntentInvalid,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Ingress {
                 Authenticated::User(request) => self.user(request, head, body, id, known).await,
             },
             Route::Own(row) => self.own(row, head, body, client, id, known).await,
+            Route::Session(_) | Route::Socket => Err(Rejection::NoSuchCall.into()),
         }
     }
 

@@ -7,6 +7,7 @@ use countersign_keys::bind::Items;
 use countersign_keys::call::{Destination, OwnRow};
 use countersign_keys::identity::Username;
 use countersign_keys::request::{OWN_BODY_MAX, PresentedOwn};
+use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -57,6 +58,7 @@ impl Ingress {
         let connection = match row.destination() {
             Destination::Instance => self.connect_to_instance_or_start_it(&username).await?,
             Destination::Server => self.upstreams.connect(&self.server).await?,
+            Destination::Session => return Err(Rejection::NoSuchCall.into()),
         };
         if asserted.is_some() || self.directory.epoch() != epoch {
             // Something was revoked since the signature was checked: this key, perhaps (P6).

@@ -213,7 +213,9 @@ async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
         Some(Route::Public(call)) => public(&server, call, request).await,
         Some(Route::Private(Lane::Service(call))) => private(&server, call, request).await,
         Some(Route::Own(row)) if row.destination() == Destination::Server => own(&server, &row, request).await,
-        Some(Route::Own(_) | Route::Private(Lane::User(_))) | None => rejected(&Rejection::NoSuchCall).reply(),
+        Some(Route::Own(_) | Route::Private(Lane::User(_)) | Route::Session(_) | Route::Socket) | None => {
+            rejected(&Rejection::NoSuchCall).reply()
+        }
     }
 }
 

@@ -92,7 +92,9 @@ impl Judge {
             Some(Route::Own(row)) if row.destination() == Destination::Instance => {
                 self.judge_for_user(row, head, body, known).map(Permitted::FromUser)
             }
-            Some(Route::Own(_) | Route::Public(_)) | None => Err(Rejection::NoSuchCall.into()),
+            Some(Route::Own(_) | Route::Public(_) | Route::Session(_) | Route::Socket) | None => {
+                Err(Rejection::NoSuchCall.into())
+            }
         }
     }
 

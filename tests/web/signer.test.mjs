@@ -19,6 +19,7 @@ const TABLE = readTable([
   { call: "acme.rotate", items: "bulk", class: "read", bound: bound("id") },
   { call: "keys.remove", items: "whole", class: "danger", from: "user", bound: bound("kid") },
   { call: "keys.list", items: "whole", class: "read", from: "user", bound: [] },
+  { call: "session.open", items: "whole", class: "write", from: "user", to: "session", bound: bound("token") },
 ]);
 const CORE = "https://cloud.example.org";
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: CORE, base: "/ucloud/hpc" };
@@ -216,6 +217,13 @@ test("what it cannot describe, and what is the browser's own, it does not sign",
   await check("no.such", {});
   await check("toString", {});
   assert.equal(seen.asked.length + seen.signed.length, 0);
+});
+
+test("the use of a one-time token is signed for the page that has it, and nobody is asked", async () => {
+  const { seen, ask } = bench();
+  const answer = last(await ask([{ call: "session.open", items: [{ token: "x" }], project: null }]));
+  assert.equal(answer.type, "result");
+  assert.deepEqual([seen.asked.length, seen.signed.length], [0, 1]);
 });
 
 test("parameters are exactly the call's", async () => {

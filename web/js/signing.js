@@ -155,8 +155,8 @@ export class Signer {
   /** @param {Table} table @param {Request} request @returns {Described} */
   #described(table, { call, items, project }) {
     const row = table.get(call);
-    // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks.
-    if (row === undefined || row.from !== "core" || wordsFor(call) === undefined) {
+    // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks; but the use of a one-time token.
+    if (row === undefined || (row.from !== "core" && !row.isProof) || wordsFor(call) === undefined) {
       throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
     }
     if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);

@@ -10,6 +10,7 @@
  * @property {Bound[]} bound what the signature binds
  * @property {"read" | "write" | "danger"} class what it can do, at worst
  * @property {"core" | "user"} from who sends it: UCloud, or the user's own browser
+ * @property {boolean} isProof whether it proves the use of a one-time token, and is no request of its own
  * @property {boolean} stepUp whether it needs a passkey as well
  */
 /** @typedef {Map<string, Row>} Table */
@@ -59,6 +60,7 @@ function readRow(row) {
     bound,
     class: oneOf("the class", row.class, CLASSES),
     from: oneOf("the sender", row.from ?? "core", SENDERS),
+    isProof: row.to === "session",
     stepUp: row.stepUp === true,
   });
 }

@@ -69,6 +69,8 @@ const JOBS = {
     one: "Open a terminal in a folder", many: "Open terminals in {n} folders", button: "Open", subjects: ["folder"],
     note: "Whoever holds the terminal can type commands in your name.",
   },
+  "session.open": { one: "Begin the transfer or terminal that was asked for", subjects: ["token"] },
+  "session.continue": { one: "Go on with a transfer", subjects: ["token", "offset"] },
   "jobs.follow": { one: "Follow a job's output", subjects: ["id"] },
   "jobs.requestDynamicParameters": { one: "Ask for an application's parameters", subjects: ["name"] },
   "jobs.attachResource": {

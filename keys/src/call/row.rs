@@ -105,6 +105,8 @@ pub enum Destination {
     Instance,
     /// The server, which judges again with the keys of its store.
     Server,
+    /// No request of its own: the user signs it as the proof that comes with a one-time token (protocol, section 7).
+    Session,
 }
 
 /// One bound parameter of a call.

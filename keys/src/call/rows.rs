@@ -254,7 +254,20 @@ fn own() -> Vec<RowSpec> {
         own_row("passkeys.begin", "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
         own_row("passkeys.finish", "passkeys/finish", Class::Danger, Server).bind_tree("credential", "/credential"),
         own_row("passkeys.remove", "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
+        proof_row("session.open", "session/open"),
+        proof_row("session.continue", "session/continue"),
     ]
+}
+
+/// What comes with a one-time token. What may be done with the token was signed before the token was made; this says that it is the user who
+/// redeems it, and for which bytes.
+fn proof_row(call: &str, path: &str) -> RowSpec {
+    own_row(call, path, Class::Write, Destination::Session)
+        .bind("token", "/token")
+        .bind("offset", "/offset")
+        .bind("size", "/size")
+        .bind("total", "/total")
+        .bind("digest", "/digest")
 }
 
 fn own_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {

@@ -1,0 +1,291 @@
+//! One-time tokens and the proof that the user redeems them: with one alteration each, so that only the rule in question can refuse it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "support/judging.rs"]
+#[allow(dead_code)]
+mod judging;
+
+use std::sync::Arc;
+
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::identity::{CallName, Origin, Username};
+use countersign_keys::keyring::{Algorithm, EnrolledKey, VerificationKey};
+use countersign_keys::session::{
+    CONTINUE, ContentDigest, Grant, OPEN, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SessionRejection,
+    TokenHash, Turn,
+};
+use countersign_keys::verify::{Class, Rejection};
+use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
+use judging::{AUDIENCE, NOW, Site, USER, at};
+use serde_json::{Value, json};
+
+const ITEM: [u8; 32] = [7; 32];
+
+/// A user's instance: it makes tokens with a key of its own.
+struct Instance {
+    key: BrowserKey,
+}
+
+impl Instance {
+    fn new() -> Self {
+        Self { key: BrowserKey::make(signer::Algorithm::Es256).unwrap() }
+    }
+
+    fn public_half(&self) -> VerificationKey {
+        VerificationKey::from_jwk(self.key.public_jwk().to_string().as_bytes(), Algorithm::Es256).unwrap()
+    }
+
+    fn token_for(&self, audience: &str, username: &str, call: &str, made: i64) -> String {
+        let (audience, username) = (Origin::parse(audience).unwrap(), Username::parse(username).unwrap());
+        let call = CallName::parse(call).unwrap();
+        let (now, item) = (at(made), ITEM);
+        let grant = Grant { audience: &audience, username: &username, call: &call, item, now, lifetime_s: 60 };
+        self.sign(&grant.signing_input([3; 16]).unwrap())
+    }
+
+    fn token(&self) -> String {
+        self.token_for(AUDIENCE, USER, "files.createDownload", NOW)
+    }
+
+    fn sign(&self, input: &str) -> String {
+        format!("{input}.{}", countersign_portal::jws::base64url(&self.key.sign(input.as_bytes()).unwrap()))
+    }
+}
+
+/// What the user's browser signs of a token and of the bytes that come with it.
+fn projection(token: &str, piece: &Piece) -> Projection {
+    let digest = piece.digest.map(|digest| countersign_portal::jws::base64url(&digest.0));
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
+    Projection::new([
+        ("token", json!(TokenHash::of(token).to_base64url())),
+        ("offset", number(piece.offset)),
+        ("size", number(piece.size)),
+        ("total", number(piece.total)),
+        ("digest", json!(digest)),
+    ])
+}
+
+fn proof_at(site: &Site, call: &str, token: &str, piece: &Piece, now: i64) -> String {
+    Intent::new(AUDIENCE, USER, call, &[projection(token, piece)], now).unwrap().sign(&site.key).unwrap()
+}
+
+fn proof(site: &Site, call: &str, token: &str) -> String {
+    proof_at(site, call, token, &Piece::default(), NOW)
+}
+
+struct Asked<'a> {
+    endpoint: SessionEndpoint,
+    token: &'a str,
+    proof: Option<&'a str>,
+    piece: Piece,
+    need: ProofNeed,
+    now: i64,
+}
+
+impl<'a> Asked<'a> {
+    fn download(token: &'a str, proof: &'a str) -> Self {
+        let (endpoint, need) = (SessionEndpoint::Download, ProofNeed::Required);
+        Self { endpoint, token, proof: Some(proof), piece: Piece::default(), need, now: NOW }
+    }
+
+    fn judge(&self, site: &Site, instance: &Instance) -> Result<Turn, Rejection> {
+        let presented = PresentedSession::parse(self.endpoint, self.token, self.proof, self.piece.clone())?;
+        let keys: Vec<_> =
+            site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();
+        let now = at(self.now);
+        let verified = presented.verify(Some(&instance.public_half()), &keys, &site.policy.terms, now)?;
+        let authorised = verified.authorise(&site.calls, self.need, &site.policy)?;
+        let permit = authorised.spend(&site.policy, &site.log, now)?;
+        assert_eq!((permit.token(), permit.proof()), (self.token, self.proof));
+        assert_eq!(permit.session().item(), &ITEM);
+        Ok(permit.turn())
+    }
+
+    fn class(&self, site: &Site, instance: &Instance) -> Result<Turn, Class> {
+        self.judge(site, instance).map_err(|rejection| rejection.class())
+    }
+}
+
+#[test]
+fn v52_a_token_opens_one_session_for_its_user_who_signs_it() {
+    let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let token = instance.token();
+    let [first, second] = [proof(&site, OPEN, &token), proof(&site, OPEN, &token)];
+    assert_eq!(Asked::download(&token, &first).class(&site, &instance), Ok(Turn::Open));
+    assert_eq!(Asked::download(&token, &first).class(&site, &instance), Err(Class::IntentReplayed));
+    let again = Asked::download(&token, &second).judge(&site, &instance).unwrap_err();
+    assert!(matches!(again, Rejection::Session(SessionRejection::Replay(_))), "{again:?}");
+    let later = proof(&site, CONTINUE, &token);
+    assert_eq!(Asked::download(&token, &later).class(&site, &instance), Ok(Turn::Continue));
+}
+
+#[test]
+fn v52_a_token_that_core_saw_opens_nothing_without_the_users_proof() {
+    let (mut site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let token = instance.token();
+    let other = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW - 1);
+    let thief = BrowserKey::make(signer::Algorithm::Es256).unwrap();
+    let check = |site: &Site, proof: Option<&str>, want: Class| {
+        let asked = Asked { proof, ..Asked::download(&token, "") };
+        assert_eq!(asked.class(site, &instance), Err(want), "{proof:?}");
+    };
+    check(&site, None, Class::IntentRequired);
+    check(&site, Some(&proof(&site, OPEN, &other)), Class::IntentInvalid);
+    check(&site, Some(&proof(&site, "keys.list", &token)), Class::IntentInvalid);
+    check(&site, Some(&proof(&site, "files.createDownload", &token)), Class::IntentInvalid);
+    let stolen = Intent::new(AUDIENCE, USER, OPEN, &[projection(&token, &Piece::default())], NOW).unwrap();
+    check(&site, Some(&stolen.sign(&thief).unwrap()), Class::IntentInvalid);
+    check(&site, Some(&proof_at(&site, OPEN, &token, &Piece::default(), NOW - 61)), Class::IntentStale);
+    check(&site, Some("x.y.z"), Class::IntentInvalid);
+    let stepped = CallName::parse(OPEN).unwrap();
+    site.policy.step_up.insert(stepped.clone());
+    check(&site, Some(&proof(&site, OPEN, &token)), Class::IntentStepUp);
+    site.policy.step_up.remove(&stepped);
+    assert_eq!(Asked::download(&token, &proof(&site, OPEN, &token)).class(&site, &instance), Ok(Turn::Open));
+}
+
+#[test]
+fn v52_another_users_proof_opens_nothing() {
+    let (mut site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let token = instance.token_for(AUDIENCE, "bob#1", "files.createDownload", NOW);
+    // The proof is good, and its signer's own; but the token is bob's.
+    let proof = proof(&site, OPEN, &token);
+    assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(Class::IntentInvalid));
+    // Even where the key under that id is bob's, its claim says who signed.
+    site.records[0].owner = Username::parse("bob#1").unwrap();
+    assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(Class::IntentInvalid));
+}
+
+#[test]
+fn v52_only_the_users_own_instance_makes_tokens_for_this_provider_and_this_endpoint() {
+    let (site, instance, stranger) = (Site::new(Algorithm::Es256), Instance::new(), Instance::new());
+    let check = |token: &str, want: Result<Turn, Class>| {
+        let proof = proof(&site, OPEN, token);
+        assert_eq!(Asked::download(token, &proof).class(&site, &instance), want, "{token}");
+    };
+    check(&stranger.token(), Err(Class::Unauthorised));
+    check(
+        &instance.token_for("https://other.example.org", USER, "files.createDownload", NOW),
+        Err(Class::Unauthorised),
+    );
+    check(&instance.token_for(AUDIENCE, USER, "files.createUpload", NOW), Err(Class::Unauthorised));
+    check(&instance.token_for(AUDIENCE, USER, "files.browse", NOW), Err(Class::Unauthorised));
+    let mut altered = instance.token();
+    altered.replace_range(altered.len() - 4..altered.len() - 3, "-");
+    check(&altered, Err(Class::Unauthorised));
+    check(&format!("{}=", instance.token()), Err(Class::Unauthorised));
+    check(&format!(" {}", instance.token()), Err(Class::Malformed));
+    check(&instance.token(), Ok(Turn::Open));
+    // And none where nothing is known of an instance.
+    let token = instance.token();
+    let presented = PresentedSession::parse(SessionEndpoint::Download, &token, None, Piece::default()).unwrap();
+    assert!(presented.verify(None, &[], &site.policy.terms, at(NOW)).is_err());
+}
+
+#[test]
+fn v20_no_other_jws_passes_for_a_token() {
+    let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let (header, claims) = countersign_portal::jws::read(&instance.token()).unwrap();
+    let check = |header: &Value, claims: &Value, want: Class| {
+        let sign = |input: &[u8]| instance.key.sign(input);
+        let token =
+            countersign_portal::jws::compact(header.to_string().as_bytes(), claims.to_string().as_bytes(), sign);
+        let token = token.unwrap();
+        let proof = proof(&site, OPEN, &token);
+        assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(want), "{header} {claims}");
+    };
+    let with = |object: &Value, name: &str, value: Value| {
+        let mut object = object.clone();
+        object[name] = value;
+        object
+    };
+    check(&with(&header, "typ", json!("ucloud-intent+jwt")), &claims, Class::Malformed);
+    check(&with(&header, "alg", json!("none")), &claims, Class::Malformed);
+    check(&with(&header, "alg", json!("EdDSA")), &claims, Class::Malformed);
+    check(&with(&header, "kid", json!("x")), &claims, Class::Malformed);
+    check(&header, &with(&claims, "more", json!(1)), Class::Malformed);
+    check(&header, &with(&claims, "params", json!("short")), Class::Malformed);
+    check(&header, &with(&claims, "jti", json!("short")), Class::Malformed);
+    check(&header, &with(&claims, "exp", json!(NOW + 61)), Class::IntentInvalid);
+    check(&header, &with(&claims, "iat", json!(NOW + 6)), Class::IntentStale);
+    for claim in ["aud", "username", "call", "params", "jti", "iat", "exp"] {
+        let mut claims = claims.clone();
+        claims.as_object_mut().unwrap().remove(claim);
+        check(&header, &claims, Class::Malformed);
+    }
+}
+
+#[test]
+fn v34_a_token_is_redeemed_within_a_minute() {
+    let (mut site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    site.records[0].expires = at(NOW + 2 * SESSION_MAX_S);
+    let token = instance.token();
+    let late = |now: i64, call: &str| {
+        let proof = proof_at(&site, call, &token, &Piece::default(), now);
+        Asked { now, ..Asked::download(&token, &proof) }.class(&site, &instance)
+    };
+    assert_eq!(late(NOW + 61, OPEN), Err(Class::IntentStale));
+    assert_eq!(late(NOW + 60, OPEN), Ok(Turn::Open));
+    assert_eq!(late(NOW + SESSION_MAX_S, CONTINUE), Ok(Turn::Continue));
+    assert_eq!(late(NOW + SESSION_MAX_S + 1, CONTINUE), Err(Class::IntentStale));
+}
+
+#[test]
+fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are() {
+    let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let token = instance.token_for(AUDIENCE, USER, "files.createUpload", NOW);
+    let signed = Piece { offset: Some(0), size: Some(5), total: Some(10), digest: Some(ContentDigest([1; 32])) };
+    let check = |piece: Piece, want: Result<Turn, Class>| {
+        let proof = proof_at(&site, CONTINUE, &token, &signed, NOW);
+        let endpoint = SessionEndpoint::ChunkedUpload;
+        let asked = Asked { endpoint, piece: piece.clone(), ..Asked::download(&token, &proof) };
+        assert_eq!(asked.class(&site, &instance), want, "{piece:?}");
+    };
+    check(Piece { offset: Some(5), ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece { size: Some(6), ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece { total: Some(5), ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece { digest: Some(ContentDigest([2; 32])), ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece { digest: None, ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece::default(), Err(Class::IntentInvalid));
+    check(signed.clone(), Ok(Turn::Continue));
+}
+
+#[test]
+fn without_proof_a_token_opens_once_and_only_an_upload_goes_on() {
+    let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let ask = |endpoint: SessionEndpoint, token: &str, now: i64| {
+        let piece = Piece::default();
+        Asked { endpoint, token, proof: None, piece, need: ProofNeed::Off, now }.class(&site, &instance)
+    };
+    let (download, upload) = (instance.token(), instance.token_for(AUDIENCE, USER, "files.createUpload", NOW));
+    assert_eq!(ask(SessionEndpoint::Download, &download, NOW), Ok(Turn::Open));
+    assert_eq!(ask(SessionEndpoint::Download, &download, NOW), Err(Class::IntentReplayed));
+    assert_eq!(ask(SessionEndpoint::ChunkedUpload, &upload, NOW), Ok(Turn::Open));
+    assert_eq!(ask(SessionEndpoint::ChunkedUpload, &upload, NOW), Ok(Turn::Continue));
+    assert_eq!(ask(SessionEndpoint::ChunkedUpload, &upload, NOW + 61), Ok(Turn::Continue));
+    assert_eq!(ask(SessionEndpoint::UploadSocket, &upload, NOW), Err(Class::IntentReplayed));
+    // Whatever is asked for, a proof that comes has to be good.
+    let fresh = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW - 1);
+    let other = proof(&site, OPEN, &download);
+    let asked = Asked { need: ProofNeed::Off, ..Asked::download(&fresh, &other) };
+    assert_eq!(asked.class(&site, &instance), Err(Class::IntentInvalid));
+}
+
+#[test]
+fn v29_a_content_digest_has_one_spelling() {
+    let digest = ContentDigest([0xfb; 32]);
+    let header = digest.to_header();
+    assert_eq!(ContentDigest::parse(&header), Ok(digest));
+    for wrong in [
+        "",
+        "sha-256=::",
+        &header.replace("sha-256", "sha-512"),
+        &header.replace("sha-256", "SHA-256"),
+        &format!("{header}, sha-512=:AAAA:"),
+        &header.replace('=', ""),
+        &header.replace('+', "-"),
+        &format!(" {header}"),
+    ] {
+        assert_eq!(ContentDigest::parse(wrong), Err(SessionRejection::Piece("content-digest")), "{wrong}");
+    }
+}
