@@ -28,6 +28,7 @@ use countersign_keys::freshness::Window;
 use countersign_keys::identity::{CallName, Origin, ProviderId, Uid, Username};
 use countersign_keys::intent::{Terms, Version1};
 use countersign_keys::policy::Policy;
+use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
 pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
@@ -141,16 +142,7 @@ pub(crate) enum V1 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sessions {
     /// What it takes to redeem a one-time token.
-    pub(crate) proof: SessionProof,
-}
-
-/// What it takes to redeem a one-time token (protocol, section 7).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SessionProof {
-    /// An intent beside the token, since Core has seen the token.
-    Required,
-    /// The token alone: for older frontends.
-    Off,
+    pub(crate) proof: ProofNeed,
 }
 
 /// `[instances]`.

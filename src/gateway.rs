@@ -28,6 +28,7 @@ mod refusal;
 mod request_id;
 mod respond;
 mod scene;
+mod session;
 mod tls;
 mod trial;
 mod upstream;
@@ -267,6 +268,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         calls: Arc::clone(&config.calls),
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         policy: config.policy(),
+        proof: config.sessions.proof,
         directory,
         journal,
         clock,

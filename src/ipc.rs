@@ -8,3 +8,4 @@ pub(crate) mod control;
 pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod peer;
+pub(crate) mod sessions;

@@ -13,6 +13,7 @@ pub mod jws;
 pub mod line;
 pub mod malicious;
 pub mod own;
+pub mod session;
 pub mod signer;
 pub mod site;
 

@@ -5,13 +5,15 @@ use std::path::Path;
 use countersign_keys::call::{CallTable, Class};
 use serde::Serialize;
 
+use countersign_keys::session::ProofNeed;
+
 use crate::arguments::CheckConfig;
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SessionProof,
-    SshKeysOf, V1, show_size,
+    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SshKeysOf, V1,
+    show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -121,8 +123,8 @@ fn account_of(config: &Config) -> Vec<Line> {
         line(
             "sessions",
             match sessions.proof {
-                SessionProof::Required => "are opened with the token and an intent",
-                SessionProof::Off => "are opened with the token alone",
+                ProofNeed::Required => "are opened with the token and an intent",
+                ProofNeed::Off => "are opened with the token alone",
             }
             .to_owned(),
         ),
@@ -259,7 +261,7 @@ fn remarks(config: &Config) -> Vec<String> {
     if intent.v1 == V1::Accepted {
         remarks.push("intent.accept_v1: such an intent says which call, not with which parameters".to_owned());
     }
-    if sessions.proof == SessionProof::Off {
+    if sessions.proof == ProofNeed::Off {
         remarks.push("sessions.proof is off: Core sees the tokens of sessions, and could open them".to_owned());
     }
     if drives.is_empty() {

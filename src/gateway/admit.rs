@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use countersign_keys::bind::{Bound, Items};
-use countersign_keys::call::{Lane, Method, Route, Row};
+use countersign_keys::call::{Lane, Method, Route, Row, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, ItemDigest, KeyWanted, PresentedIntent, VerifiedIntent};
@@ -59,14 +59,27 @@ impl Ingress {
                 Authenticated::User(request) => self.user(request, head, body, id, known).await,
             },
             Route::Own(row) => self.own(row, head, body, client, id, known).await,
+            Route::Session(endpoint @ (SessionEndpoint::Download | SessionEndpoint::ChunkedUpload)) => {
+                self.session(*endpoint, head, body, client, id, known).await
+            }
             Route::Session(_) | Route::Socket => Err(Rejection::NoSuchCall.into()),
         }
     }
 
     /// What is in no table is refused (V01), and so is a query, which no signature would cover.
     fn route(&self, head: &Parts) -> Result<&Route, Rejection> {
+        if head.method == http::Method::HEAD {
+            let route = self.calls.route(Method::Get, head.uri.path());
+            return route
+                .filter(|route| matches!(route, Route::Session(SessionEndpoint::Download)))
+                .ok_or(Rejection::NoSuchCall);
+        }
         let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
-        let route = self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none());
+        let route = self.calls.route(method, head.uri.path()).filter(|route| match route {
+            // Their queries hold what is judged, and nothing else.
+            Route::Session(_) | Route::Socket => true,
+            Route::Public(_) | Route::Private(_) | Route::Own(_) => head.uri.query().is_none(),
+        });
         route.ok_or(Rejection::NoSuchCall)
     }
 

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 /// What all bodies that are held at one time may take together, in bytes: four times what one user may hold at the
 /// default `gateway.body_max`.
@@ -86,6 +87,46 @@ impl BodyRoom {
         match tokio::time::timeout(ROOM_WITHIN, self.0.acquire_many(length)).await {
             Ok(Ok(room)) => Ok(room),
             Ok(Err(_)) | Err(_) => Err(BodyRejection::NoRoom),
+        }
+    }
+}
+
+/// A body that is not held: whoever reads it passes each piece on before the next comes.
+#[derive(Debug)]
+pub(super) struct StreamedBody {
+    body: Incoming,
+    length: Option<u64>,
+    until: Instant,
+}
+
+impl StreamedBody {
+    /// A body whose head promises that many bytes; `None` where none may come.
+    ///
+    /// # Errors
+    /// If a body comes where none may, or one of another length.
+    pub(super) fn new(body: Incoming, length: Option<u64>) -> Result<Self, BodyRejection> {
+        match (length, body.size_hint().exact()) {
+            (None, Some(0)) | (None, None) if body.is_end_stream() => {}
+            (None, _) => return Err(BodyRejection::TooLong(0)),
+            (Some(promised), Some(length)) if promised == length => {}
+            (Some(_), _) => return Err(BodyRejection::Broken),
+        }
+        let within = GRACE.saturating_add(Duration::from_secs(length.unwrap_or(0) / RATE_MIN));
+        Ok(Self { body, length, until: Instant::now() + within })
+    }
+
+    /// How long it is; `None`: there is none.
+    pub(super) const fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The next piece; `None` at the end, when all of it has come.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyRejection> {
+        let frame = tokio::time::timeout_at(self.until, self.body.frame()).await;
+        match frame.map_err(|_elapsed| BodyRejection::TooSlow)? {
+            None => Ok(None),
+            Some(Err(_)) => Err(BodyRejection::Broken),
+            Some(Ok(frame)) => frame.into_data().map(Some).map_err(|_trailers| BodyRejection::Trailers),
         }
     }
 }

@@ -1,20 +1,73 @@
 //! Which web pages may ask the gateway from a browser: Core's and our own, and nobody's with credentials (V48).
 //!
-//! Two resources are for pages: leaving an intent, and the table of calls. A preflight gets exactly what they need.
+//! Four resources are for pages: leaving an intent, the table of calls, a download and a piece of a file. A preflight gets exactly what
+//! they need.
 
-use countersign_keys::call::PublicCall;
+use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use countersign_keys::identity::Origin;
+use http::HeaderValue;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN, VARY,
 };
-use http::{HeaderValue, Method};
 
 use super::refusal::Refusal;
 
 /// How long a browser may remember a preflight, in seconds.
 const REMEMBERED_S: u64 = 600;
+
+/// What pages may ask for, across origins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ForPages {
+    /// Leaving an intent.
+    Deposit,
+    /// The table of calls.
+    Calls,
+    /// A file.
+    Download,
+    /// A piece of a file.
+    Chunk,
+}
+
+impl ForPages {
+    /// What of that route is for pages.
+    pub(super) const fn of(route: &Route) -> Option<Self> {
+        match route {
+            Route::Public(PublicCall::DepositIntent) => Some(Self::Deposit),
+            Route::Public(PublicCall::Calls) => Some(Self::Calls),
+            Route::Session(SessionEndpoint::Download) => Some(Self::Download),
+            Route::Session(SessionEndpoint::ChunkedUpload) => Some(Self::Chunk),
+            // A WebSocket needs no preflight: its own judgement looks at the origin.
+            Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) | Route::Socket => None,
+            Route::Public(_) | Route::Private(_) | Route::Own(_) => None,
+        }
+    }
+
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Deposit | Self::Chunk => "POST",
+            Self::Calls => "GET",
+            Self::Download => "GET, HEAD",
+        }
+    }
+
+    const fn headers(self) -> &'static str {
+        match self {
+            Self::Deposit => "content-type",
+            Self::Calls => "if-none-match",
+            Self::Download => "range, if-range, ucloud-signed-intent",
+            Self::Chunk => {
+                "content-type, content-digest, chunked-upload-token, chunked-upload-offset, chunked-upload-total-size, \
+                 ucloud-username, ucloud-signed-intent"
+            }
+        }
+    }
+}
+
+/// What a page may read of an answer's head.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("x-request-id, etag, content-disposition, content-range, accept-ranges, last-modified");
 
 /// The origins of the pages that may ask.
 #[derive(Clone, Debug)]
@@ -44,17 +97,18 @@ impl Cors {
     }
 
     /// Whether a page may go on to ask for that.
-    pub(super) fn preflight(&self, call: PublicCall, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+    pub(super) fn preflight(&self, wanted: ForPages, headers: &HeaderMap) -> Result<Admitted, Refusal> {
         let admitted = self.admitted(headers)?.ok_or(Refusal::CrossOrigin("a preflight without an origin"))?;
-        let method = if call == PublicCall::DepositIntent { Method::POST } else { Method::GET };
-        if headers.get(ACCESS_CONTROL_REQUEST_METHOD).is_none_or(|asked| asked.as_bytes() != method.as_str().as_bytes())
-        {
+        let is_method =
+            |asked: &HeaderValue| wanted.methods().split(", ").any(|known| asked.as_bytes() == known.as_bytes());
+        if !headers.get(ACCESS_CONTROL_REQUEST_METHOD).is_some_and(is_method) {
             return Err(Refusal::CrossOrigin("another method than the call's"));
         }
         let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).map_or(&b""[..], HeaderValue::as_bytes);
         let mut asked = asked.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-        if !asked.all(|name| name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"if-none-match"))
-        {
+        let is_known =
+            |name: &[u8]| wanted.headers().split(", ").any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        if !asked.all(is_known) {
             return Err(Refusal::CrossOrigin("a header that no call needs"));
         }
         Ok(admitted)
@@ -75,15 +129,13 @@ impl Admitted {
     /// Lets the page read the answer.
     pub(super) fn allow(&self, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, etag"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 
     /// Lets the page go on after a preflight.
-    pub(super) fn allow_to_go_on(&self, call: PublicCall, headers: &mut HeaderMap) {
-        let is_deposit = call == PublicCall::DepositIntent;
-        let (method, header) = if is_deposit { ("POST", "content-type") } else { ("GET", "if-none-match") };
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(header));
+    pub(super) fn allow_to_go_on(wanted: ForPages, headers: &mut HeaderMap) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(wanted.methods()));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(wanted.headers()));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(REMEMBERED_S));
     }
 }
@@ -135,15 +187,19 @@ mod tests {
         let origin = ("origin", "https://cloud.sdu.dk");
         let method = ("access-control-request-method", "POST");
         let asks = |value| ("access-control-request-headers", value);
-        check(PublicCall::DepositIntent, &[origin, method], true);
-        check(PublicCall::DepositIntent, &[origin, method, asks("content-type")], true);
-        check(PublicCall::DepositIntent, &[origin, method, asks("content-type,authorization")], false);
-        check(PublicCall::DepositIntent, &[origin, method, asks("ucloud-username")], false);
-        check(PublicCall::DepositIntent, &[origin, ("access-control-request-method", "PUT")], false);
-        check(PublicCall::DepositIntent, &[origin], false);
-        check(PublicCall::DepositIntent, &[method], false);
-        check(PublicCall::DepositIntent, &[("origin", "https://evil.example"), method], false);
-        check(PublicCall::Calls, &[origin, ("access-control-request-method", "GET")], true);
-        check(PublicCall::Calls, &[origin, method], false);
+        check(ForPages::Deposit, &[origin, method], true);
+        check(ForPages::Deposit, &[origin, method, asks("content-type")], true);
+        check(ForPages::Deposit, &[origin, method, asks("content-type,authorization")], false);
+        check(ForPages::Deposit, &[origin, method, asks("ucloud-username")], false);
+        check(ForPages::Deposit, &[origin, ("access-control-request-method", "PUT")], false);
+        check(ForPages::Deposit, &[origin], false);
+        check(ForPages::Deposit, &[method], false);
+        check(ForPages::Deposit, &[("origin", "https://evil.example"), method], false);
+        check(ForPages::Calls, &[origin, ("access-control-request-method", "GET")], true);
+        check(ForPages::Calls, &[origin, method], false);
+        check(ForPages::Download, &[origin, ("access-control-request-method", "HEAD"), asks("Range")], true);
+        check(ForPages::Download, &[origin, method], false);
+        check(ForPages::Chunk, &[origin, method, asks("chunked-upload-token, content-digest")], true);
+        check(ForPages::Chunk, &[origin, method, asks("authorization")], false);
     }
 }

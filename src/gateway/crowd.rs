@@ -56,6 +56,14 @@ impl Crowd {
             None => false,
         }
     }
+
+    /// Takes back that an address has asked: whoever it was is no stranger.
+    pub(super) fn forgive(&self, address: IpAddr) {
+        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = crowd.get_mut(&network_of(address)) {
+            bucket.left = bucket.left.saturating_add(WHOLE).min(BURST * WHOLE);
+        }
+    }
 }
 
 /// The address, or the /64 that it is in.

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{Fingerprint, VerifiedIntent};
-use countersign_keys::keyring::{EnrolledKey, KeyRecord, Protocol};
+use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::time::Timestamp;
 use lru::LruCache;
@@ -82,6 +84,7 @@ enum Sought {
     KeysV1(Username),
     Instance(Username),
     Launch(Username),
+    InstanceKey(Username),
     StepUp { username: Username, call: CallName, intent: Fingerprint, until: Timestamp },
     Assertion { username: Username, intent: Fingerprint, credential: String },
 }
@@ -92,6 +95,7 @@ enum Found {
     Key(Option<Arc<EnrolledKey>>),
     KeysV1(Arc<[Arc<EnrolledKey>]>),
     Instance(Instance),
+    InstanceKey(Option<Arc<VerificationKey>>),
     StepUp(StepUp),
     Assertion(AssertionOutcome),
     Failed,
@@ -120,6 +124,7 @@ struct Memory {
     keys: LruCache<KeyAt, Arc<EnrolledKey>>,
     keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
     instances: LruCache<Username, Arc<InstanceAddress>>,
+    instance_keys: LruCache<Username, Arc<VerificationKey>>,
     strangers: LruCache<KeyAt, Instant>,
     open: HashMap<u64, Open>,
     open_by_sought: HashMap<Sought, u64>,
@@ -142,6 +147,7 @@ impl Directory {
                 keys: LruCache::new(KEYS_MAX),
                 keys_v1: LruCache::new(KEYS_V1_MAX),
                 instances: LruCache::new(INSTANCES_MAX),
+                instance_keys: LruCache::new(INSTANCES_MAX),
                 strangers: LruCache::new(STRANGERS_MAX),
                 open: HashMap::new(),
                 open_by_sought: HashMap::new(),
@@ -197,6 +203,20 @@ impl Directory {
             return Err(DirectoryFailure::Failed);
         };
         Ok(instance)
+    }
+
+    /// The key with which the user's instance signs one-time tokens; `None` if the user is not connected.
+    pub(super) async fn instance_key(
+        &self,
+        username: &Username,
+    ) -> Result<Option<Arc<VerificationKey>>, DirectoryFailure> {
+        if let Some(key) = self.memory().instance_keys.get(username) {
+            return Ok(Some(Arc::clone(key)));
+        }
+        let Found::InstanceKey(key) = self.ask(Sought::InstanceKey(username.clone())).await? else {
+            return Err(DirectoryFailure::Failed);
+        };
+        Ok(key)
     }
 
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
@@ -267,18 +287,25 @@ impl Directory {
                 memory.keys.pop(&at);
                 memory.strangers.pop(&at);
                 memory.keys_v1.pop(username);
+                memory.instance_keys.pop(username);
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => *open == at,
                     Sought::KeysV1(open) => open == username,
+                    // Whatever changes a user's connection changes a key of theirs.
+                    Sought::InstanceKey(open) => open == username,
                     Sought::Instance(_) | Sought::Launch(_) | Sought::StepUp { .. } | Sought::Assertion { .. } => false,
                 });
             }
             Ended::User { username } => {
                 memory.forget_keys_of(username);
                 memory.instances.pop(username);
+                memory.instance_keys.pop(username);
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => open.username == *username,
-                    Sought::KeysV1(open) | Sought::Instance(open) | Sought::Launch(open) => open == username,
+                    Sought::KeysV1(open)
+                    | Sought::Instance(open)
+                    | Sought::Launch(open)
+                    | Sought::InstanceKey(open) => open == username,
                     // Nothing of these is remembered, and the server answers them once.
                     Sought::StepUp { .. } | Sought::Assertion { .. } => false,
                 });
@@ -327,6 +354,7 @@ impl Directory {
             Sought::KeysV1(username) => Question::KeysV1 { username: username.clone() },
             Sought::Instance(username) => Question::Instance { username: username.clone() },
             Sought::Launch(username) => Question::Launch { username: username.clone() },
+            Sought::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
             Sought::StepUp { username, call, intent, until } => {
                 let (username, call) = (username.clone(), call.clone());
                 Question::StepUp { username, call, intent: *intent, until: *until }
@@ -365,12 +393,16 @@ impl Memory {
             (Sought::Instance(username) | Sought::Launch(username), Found::Instance(Instance::Up(instance))) => {
                 self.instances.put(username, Arc::clone(instance));
             }
+            (Sought::InstanceKey(username), Found::InstanceKey(Some(key))) => {
+                self.instance_keys.put(username, Arc::clone(key));
+            }
             // No instance is not remembered: Core asks again within half a second, and one may be up then.
             (
                 Sought::Key(_)
                 | Sought::KeysV1(_)
                 | Sought::Instance(_)
                 | Sought::Launch(_)
+                | Sought::InstanceKey(_)
                 | Sought::StepUp { .. }
                 | Sought::Assertion { .. },
                 _,
@@ -434,16 +466,24 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
         }),
         (Sought::StepUp { .. }, Answer::StepUp { need }) => Found::StepUp(need),
         (Sought::Assertion { .. }, Answer::Assertion { outcome }) => Found::Assertion(outcome),
+        (Sought::InstanceKey(_), Answer::InstanceKey { spki: None }) => Found::InstanceKey(None),
+        (Sought::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
+            let der = STANDARD.decode(spki).ok();
+            let key = der.and_then(|der| VerificationKey::from_spki_der(&der, Algorithm::Es256).ok());
+            key.map_or(Found::Failed, |key| Found::InstanceKey(Some(Arc::new(key))))
+        }
         // An answer to another question than was asked is none.
         (
             Sought::Key(_)
             | Sought::KeysV1(_)
             | Sought::Instance(_)
             | Sought::Launch(_)
+            | Sought::InstanceKey(_)
             | Sought::StepUp { .. }
             | Sought::Assertion { .. },
             Answer::Keys { .. }
             | Answer::Instance { .. }
+            | Answer::InstanceKey { .. }
             | Answer::StepUp { .. }
             | Answer::Assertion { .. }
             | Answer::Failed,
@@ -462,123 +502,4 @@ fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-    use super::*;
-    use crate::ipc::control::SocketAddress;
-    use countersign_keys::keyring::{Algorithm, VerificationKey};
-    use countersign_keys::time::Timestamp;
-    use p256::pkcs8::EncodePublicKey;
-
-    fn user(name: &str) -> Username {
-        Username::parse(name).unwrap()
-    }
-
-    fn record(owner: &str, kid: u8) -> KeyRecord {
-        let secret = p256::SecretKey::from_slice(&[9; 32]).unwrap();
-        let der = secret.public_key().to_public_key_der().unwrap();
-        let key = VerificationKey::from_spki_der(der.as_bytes(), Algorithm::Es256).unwrap();
-        let lifetime = (Timestamp::from_seconds(0), Timestamp::from_seconds(1_000));
-        KeyRecord::new(user(owner), KeyId::from_bytes([kid; 16]), &key, Protocol::V2, lifetime, String::new())
-    }
-
-    fn instance() -> Answer {
-        let socket = SocketAddress::Unix("/run/x.sock".into());
-        Answer::Instance { instance: Whereabouts::Up(InstanceAddress { uid: None, socket }) }
-    }
-
-    struct Line {
-        directory: Arc<Directory>,
-        asked: mpsc::Receiver<FromGateway>,
-    }
-
-    impl Line {
-        fn new() -> Self {
-            let (line, asked) = mpsc::channel(8);
-            Self { directory: Arc::new(Directory::new(line)), asked }
-        }
-
-        async fn next_id(&mut self) -> u64 {
-            match self.asked.recv().await.unwrap() {
-                FromGateway::Ask { id, .. } => id,
-                other @ (FromGateway::Noted { .. } | FromGateway::Ready) => panic!("{other:?}"),
-            }
-        }
-
-        fn lookup(&self) -> tokio::task::JoinHandle<Result<Option<Arc<EnrolledKey>>, DirectoryFailure>> {
-            let directory = Arc::clone(&self.directory);
-            tokio::spawn(async move { directory.key(&user("a"), KeyId::from_bytes([1; 16])).await })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_key_is_asked_for_once_and_remembered_until_it_ends() {
-        let mut line = Line::new();
-        let (first, second) = (line.lookup(), line.lookup());
-        let id = line.next_id().await;
-        tokio::task::yield_now().await;
-        line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
-        assert!(first.await.unwrap().unwrap().is_some());
-        assert!(second.await.unwrap().unwrap().is_some());
-        assert!(line.lookup().await.unwrap().unwrap().is_some());
-        assert!(line.asked.try_recv().is_err(), "asked once");
-
-        let before = line.directory.epoch();
-        line.directory.forget(&Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) });
-        assert_ne!(line.directory.epoch(), before);
-        let again = line.lookup();
-        let id = line.next_id().await;
-        line.directory.hear(id, Answer::Keys { keys: vec![] });
-        assert!(again.await.unwrap().unwrap().is_none());
-        assert!(line.lookup().await.unwrap().unwrap().is_none());
-        assert!(line.asked.try_recv().is_err(), "absence is remembered for a moment");
-    }
-
-    #[tokio::test]
-    async fn v18_an_answer_that_a_notice_overtook_is_asked_for_again() {
-        let mut line = Line::new();
-        let lookup = line.lookup();
-        let id = line.next_id().await;
-        line.directory.forget(&Ended::User { username: user("a") });
-        line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
-        let id = line.next_id().await;
-        line.directory.hear(id, Answer::Keys { keys: vec![] });
-        assert!(lookup.await.unwrap().unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn v17_another_users_key_is_no_answer() {
-        for keys in [vec![record("b", 1)], vec![record("a", 2)], vec![record("a", 1), record("a", 1)]] {
-            let mut line = Line::new();
-            let lookup = line.lookup();
-            let id = line.next_id().await;
-            line.directory.hear(id, Answer::Keys { keys });
-            assert_eq!(lookup.await.unwrap().unwrap_err(), DirectoryFailure::Failed);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_line_that_takes_nothing_is_a_failure() {
-        let (full, asked) = mpsc::channel(1);
-        full.try_send(FromGateway::Ready).unwrap();
-        let directory = Directory::new(full);
-        assert_eq!(directory.instance(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
-        drop(asked);
-        assert_eq!(directory.keys_v1(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
-    }
-
-    #[tokio::test]
-    async fn an_instance_is_remembered_until_it_is_gone() {
-        let mut line = Line::new();
-        for end in [Ended::Instance { username: user("a") }, Ended::User { username: user("a") }] {
-            let directory = Arc::clone(&line.directory);
-            let lookup = tokio::spawn(async move { directory.instance(&user("a")).await });
-            let id = line.next_id().await;
-            line.directory.hear(id, instance());
-            assert!(matches!(lookup.await.unwrap().unwrap(), Instance::Up(_)));
-            assert!(matches!(line.directory.instance(&user("a")).await.unwrap(), Instance::Up(_)));
-            line.directory.forget(&end);
-        }
-    }
-}
+mod tests;

@@ -13,11 +13,18 @@ use countersign_keys::identity::ProviderId;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
+use countersign_keys::session::SessionPermit;
 use http::Response;
+use http::request::Parts;
 
-use super::refusal::Failure;
+use super::body::StreamedBody;
+use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
 use super::upstream::{Connection, Outgoing, OutgoingHead, UpstreamBody, Upstreams};
+use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
+
+/// What of the head of a session's request is passed on: each says something about the bytes, and stands there once.
+const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
 
 /// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
 const CLIENT_ADDRESS: &str = "x-client-address";
@@ -52,6 +59,44 @@ pub(super) async fn own(
         .header(SIGNED_INTENT, [permit.intent()])
         .body(body.slice_ref(permit.items().bytes()))?;
     send(request, upstreams, connection).await
+}
+
+/// Passes on one request of a session, once: the token and the proof, and what the endpoint takes beside them. A body is passed on as it comes.
+pub(super) async fn session(
+    permit: SessionPermit<'_>,
+    provider: &ProviderId,
+    head: &Parts,
+    mut body: StreamedBody,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Response<UpstreamBody>, Refusal> {
+    let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
+    let outgoing = match head.method {
+        http::Method::HEAD => Outgoing::begin_head(&path),
+        http::Method::POST => Outgoing::begin(Method::Post, &path),
+        _ => Outgoing::begin(Method::Get, &path),
+    };
+    let mut outgoing = outgoing.header("x-request-id", [id.as_str()]).header(SESSION_TOKEN, [permit.token()]);
+    if let Some(proof) = permit.proof() {
+        outgoing = outgoing.header(SIGNED_INTENT, [proof]);
+    }
+    for name in TAKEN_FROM_A_SESSIONS_HEAD {
+        if let Some(value) = head.headers.get(name).and_then(|value| value.to_str().ok()) {
+            outgoing = outgoing.header(name, [value]);
+        }
+    }
+    let Some(length) = body.length() else {
+        return Ok(send(outgoing.body(Bytes::new())?, upstreams, connection).await?);
+    };
+    let outgoing = outgoing.body_to_come(length)?;
+    let mut sent = connection.begin(&outgoing).await?;
+    while let Some(piece) = body.next().await? {
+        if !sent.write(&piece).await {
+            break;
+        }
+    }
+    Ok(sent.answer(upstreams).await?)
 }
 
 /// Forwards one of Core's own requests to the server, which verifies its token again.

@@ -9,8 +9,9 @@ use http::{HeaderValue, Version};
 
 use super::grammar::{HEAD_MAX, HEADERS_MAX};
 
-/// Longest path and query, in bytes. The longest path of the table has 60.
-const TARGET_MAX: usize = 2_048;
+/// Longest path and query, in bytes. The longest path of the table has 60; what opens a download or a socket has a token and its
+/// user's proof in the query, 1.5 KiB with the longest signature.
+const TARGET_MAX: usize = 4_096;
 
 /// Why a head is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -27,7 +28,7 @@ pub(super) enum HeadRejection {
     /// Not one `Host`, or not the authority of the target.
     #[error("not exactly one Host, or one that is no host")]
     Host,
-    /// The target is not a path and query, or longer than 2 KiB.
+    /// The target is not a path and query, or longer than 4 KiB.
     #[error("the target is not a plain path")]
     Target,
     /// Of a header that there may be one of there are more.
@@ -103,7 +104,10 @@ pub(super) fn check(head: &Parts) -> Result<(), HeadRejection> {
 fn kind(name: &HeaderName) -> Kind {
     match name.as_str() {
         "transfer-encoding" | "trailer" | "upgrade" | "content-encoding" | "http2-settings" => Kind::Framing,
-        "content-length" | "content-type" | "expect" | "origin" => Kind::Single,
+        "content-length" | "content-type" | "expect" | "origin" | "range" | "if-range" | "content-digest" => {
+            Kind::Single
+        }
+        "chunked-upload-token" | "chunked-upload-offset" | "chunked-upload-total-size" => Kind::Single,
         "connection" => Kind::Connection,
         _ => Kind::Any,
     }

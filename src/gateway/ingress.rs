@@ -12,6 +12,7 @@ use countersign_keys::core_token::{Authenticated, CoreTokenRejection, CoreTokens
 use countersign_keys::identity::{CallName, KeyId, ProviderId, Username};
 use countersign_keys::policy::Policy;
 use countersign_keys::request::Presented;
+use countersign_keys::session::ProofNeed;
 use countersign_keys::time::Timestamp;
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -42,6 +43,8 @@ pub(super) struct Ingress {
     /// Core's key and the tokens that it has verified; locked for a lookup and never across a wait.
     pub(super) core: Mutex<CoreTokens>,
     pub(super) policy: Policy,
+    /// Whether the use of a one-time token has to be signed.
+    pub(super) proof: ProofNeed,
     pub(super) directory: Arc<Directory>,
     pub(super) journal: Journal,
     pub(super) clock: Clock,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::str;
 use std::sync::Arc;
 
-use countersign_keys::call::{Class, Method, PublicCall, Route, Row, Sender};
+use countersign_keys::call::{Class, Method, PublicCall, Row, Sender};
 use countersign_keys::identity::CallName;
 use countersign_keys::intent::{IntentRejection, PresentedIntent, VerifiedIntent};
 use countersign_keys::jws::JwsRejection;
@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::cors::{Admitted, ForPages};
 use super::deposits::Standing;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
@@ -109,18 +110,15 @@ impl Ingress {
         if !self.crowd.admits(client.address, Instant::now()) {
             return Err(Refusal::TooMany);
         }
-        let routed = [Method::Post, Method::Get].into_iter().find_map(|method| {
-            match self.calls.route(method, head.uri.path()) {
-                Some(Route::Public(call @ (PublicCall::DepositIntent | PublicCall::Calls))) => Some(*call),
-                Some(_) | None => None,
-            }
-        });
-        let call = routed.ok_or(Rejection::NoSuchCall)?;
+        let routed = [Method::Post, Method::Get]
+            .into_iter()
+            .find_map(|method| self.calls.route(method, head.uri.path()).and_then(ForPages::of));
+        let wanted = routed.ok_or(Rejection::NoSuchCall)?;
         known.varies = true;
-        let admitted = self.cors.preflight(call, &head.headers)?;
+        let admitted = self.cors.preflight(wanted, &head.headers)?;
         self.record(Verdict::Forward, id, known)?;
         let mut answer = respond::empty();
-        admitted.allow_to_go_on(call, answer.headers_mut());
+        Admitted::allow_to_go_on(wanted, answer.headers_mut());
         known.page = Some(admitted);
         Ok(answer)
     }

@@ -7,6 +7,7 @@ use countersign_keys::core_token::CoreTokenRejection;
 use countersign_keys::intent::IntentRejection;
 use countersign_keys::policy::{PolicyRejection, SpendError};
 use countersign_keys::request::RequestRejection;
+use countersign_keys::session::SessionRejection;
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 
@@ -103,7 +104,15 @@ macro_rules! stage {
     };
 }
 
-stage!(RequestRejection, CoreTokenRejection, IntentRejection, BindRejection, PolicyRejection, SpendError);
+stage!(
+    RequestRejection,
+    CoreTokenRejection,
+    IntentRejection,
+    BindRejection,
+    PolicyRejection,
+    SessionRejection,
+    SpendError
+);
 
 /// And where there is a failure of ours, it is one of [`Failure`].
 macro_rules! broken {

@@ -204,6 +204,11 @@ pub(super) fn forwarded(upstream: Response<UpstreamBody>) -> Answer {
     Response::from_parts(head, AnswerBody::Upstream(Box::new(body)))
 }
 
+/// A file, or what an instance says of one: as it comes.
+pub(super) fn passed_on(upstream: Response<UpstreamBody>) -> Answer {
+    upstream.map(|body| AnswerBody::Upstream(Box::new(body)))
+}
+
 /// What every answer has.
 pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
     let headers = answer.headers_mut();

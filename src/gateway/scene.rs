@@ -16,6 +16,7 @@ use countersign_keys::jws::sha256;
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::request::DEPOSIT_MAX;
 use countersign_keys::time::Timestamp;
+use countersign_portal::session::InstanceKey;
 use countersign_portal::{BrowserKey, Intent};
 
 /// The moment of tests that bring their own.
@@ -46,6 +47,8 @@ pub(super) struct Signer {
     pub(super) username: Username,
     pub(super) key: BrowserKey,
     pub(super) record: KeyRecord,
+    /// Of the user's instance.
+    pub(super) instance_key: InstanceKey,
 }
 
 impl Signer {
@@ -56,7 +59,7 @@ impl Signer {
         let lifetime = (at(0), at(i64::MAX));
         let kid = KeyId::parse(key.kid()).unwrap();
         let record = KeyRecord::new(username.clone(), kid, &spki, Protocol::V2, lifetime, String::new());
-        Self { username, key, record }
+        Self { username, key, record, instance_key: InstanceKey::make().unwrap() }
     }
 
     /// A signed intent, verified at [`NOW`]. The token id is made of one byte.

@@ -13,6 +13,7 @@ mod lanes;
 mod over_tls;
 mod own;
 mod served;
+mod sessions;
 mod step_up;
 
 use std::fs::File;
@@ -26,6 +27,7 @@ use countersign_keys::core_token::{CoreKey, CoreTokens};
 use countersign_keys::identity::{CallName, Origin, ProviderId, Uid};
 use countersign_keys::keyring::KeyState;
 use countersign_keys::policy::Policy;
+use countersign_keys::session::ProofNeed;
 use countersign_portal::{Answer, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -210,6 +212,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
     Ingress {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
         policy: Policy { terms: terms(), step_up: std::collections::BTreeSet::new() },
+        proof: ProofNeed::Required,
         directory: known,
         journal,
         clock,
@@ -252,7 +255,10 @@ async fn answer(
         if matches!(question, Question::Launch { .. }) && launches.load(Ordering::SeqCst) {
             up.store(true, Ordering::SeqCst);
         }
-        let alice = alice.lock().unwrap().record.clone();
+        let (alice, instance_key) = {
+            let alice = alice.lock().unwrap();
+            (alice.record.clone(), alice.instance_key.public_spki().unwrap())
+        };
         let answer = match question {
             Question::Key { username, kid } if username == alice.owner && kid == alice.kid => {
                 line::Answer::Keys { keys: vec![alice] }
@@ -263,6 +269,9 @@ async fn answer(
                 let instance = InstanceAddress { uid: None, socket };
                 let is_up = up.load(Ordering::SeqCst);
                 line::Answer::Instance { instance: if is_up { Whereabouts::Up(instance) } else { Whereabouts::Down } }
+            }
+            Question::InstanceKey { username } => {
+                line::Answer::InstanceKey { spki: (username == alice.owner).then_some(instance_key) }
             }
             Question::StepUp { intent, .. } => {
                 line::Answer::StepUp { need: passkeys.lock().unwrap().challenge(intent) }

@@ -61,6 +61,11 @@ pub(crate) enum Question {
         /// The user.
         username: Username,
     },
+    /// The public half of the key with which this user's instance signs one-time tokens.
+    InstanceKey {
+        /// The user.
+        username: Username,
+    },
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     StepUp {
         /// Whose intent.
@@ -149,6 +154,11 @@ pub(crate) enum Answer {
     Instance {
         /// Where it is.
         instance: Whereabouts,
+    },
+    /// The key of the user's instance.
+    InstanceKey {
+        /// SubjectPublicKeyInfo of a P-256 key, DER, standard base64; `None`: the user is not connected.
+        spki: Option<String>,
     },
     /// Whether an intent needs a passkey.
     StepUp {

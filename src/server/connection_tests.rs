@@ -317,15 +317,22 @@ async fn the_gateway_is_answered_from_the_store() {
     let browser = house.connected().await;
     let oracle = StoreOracle::new(Arc::clone(&house.server));
     let kid = KeyId::parse(browser.key.kid()).unwrap();
-    let keys = |name: &str, kid| match oracle.answer(&Question::Key { username: user(name), kid }) {
-        Answer::Keys { keys } => keys.len(),
-        Answer::Instance { .. } | Answer::StepUp { .. } | Answer::Assertion { .. } | Answer::Failed => panic!(),
+    let keys = |name: &str, kid| {
+        let Answer::Keys { keys } = oracle.answer(&Question::Key { username: user(name), kid }) else { panic!("keys") };
+        keys.len()
     };
     assert_eq!(keys("alice#1", kid), 1);
     assert_eq!(keys("bob#1", kid), 0, "V17");
     assert_eq!(keys("alice#1", KeyId::from_bytes([0; 16])), 0);
     let last = house.server.records.last_use(&user("alice#1"), &kid).unwrap();
     assert_eq!(last, Some(Timestamp::from_seconds(NOW)));
+    let instance_key = |name: &str| {
+        let answer = oracle.answer(&Question::InstanceKey { username: user(name) });
+        let Answer::InstanceKey { spki } = answer else { panic!("an instance key") };
+        spki
+    };
+    assert!(instance_key("alice#1").is_some());
+    assert_eq!(instance_key("bob#1"), None);
     let instance = oracle.answer(&Question::Instance { username: user("alice#1") });
     assert!(matches!(instance, Answer::Instance { instance: Whereabouts::Down }));
 }

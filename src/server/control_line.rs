@@ -223,6 +223,7 @@ mod tests {
                 Question::Key { .. }
                 | Question::KeysV1 { .. }
                 | Question::Launch { .. }
+                | Question::InstanceKey { .. }
                 | Question::StepUp { .. }
                 | Question::Assertion { .. } => Answer::Failed,
             }

@@ -51,6 +51,10 @@ impl StoreOracle {
             Question::Instance { username } | Question::Launch { username } => {
                 Answer::Instance { instance: server.instance_of(username)? }
             }
+            Question::InstanceKey { username } => {
+                let connection = server.records.user(username)?.and_then(|user| user.connection);
+                Answer::InstanceKey { spki: connection.map(|found| found.instance_key) }
+            }
             Question::StepUp { username, call, intent, until } => {
                 Answer::StepUp { need: passkeys::challenge(server, username, call, *intent, *until)? }
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use countersign_keys::call::CallTable;
 use countersign_keys::identity::{CallName, Uid, Username};
 
+use countersign_keys::session::ProofNeed;
+
 use crate::config::check::{Findings, Site, word};
 use crate::config::file::{
     InstancesTable, IntentTable, LaunchWord, ListenWord, MapperWord, MappingTable, ProofWord, SessionsTable, StartWord,
@@ -15,8 +17,8 @@ use crate::config::file::{
 use crate::config::problem::Reason;
 use crate::config::quantity;
 use crate::config::{
-    Gateway, InstanceListen, Instances, Intent, Launch, Mapper, Mapping, MappingStart, Role, SessionProof, Sessions,
-    StaticInstance, V1, trusted_file,
+    Gateway, InstanceListen, Instances, Intent, Launch, Mapper, Mapping, MappingStart, Role, Sessions, StaticInstance,
+    V1, trusted_file,
 };
 
 /// Seconds of a day: key lifetimes are typed in days and meant in seconds.
@@ -57,8 +59,8 @@ fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut F
 
 pub(super) fn sessions(table: &SessionsTable) -> Sessions {
     let proof = match word(table.proof.as_ref(), ProofWord::Required) {
-        ProofWord::Required => SessionProof::Required,
-        ProofWord::Off => SessionProof::Off,
+        ProofWord::Required => ProofNeed::Required,
+        ProofWord::Off => ProofNeed::Off,
     };
     Sessions { proof }
 }

@@ -201,7 +201,7 @@ const TRICKS: &[Trick] = &[
     Trick {
         name: "long target",
         status: "400",
-        make: |h, b| instead(h, "/files/", &format!("/{}/files/", "a".repeat(2_048)), b),
+        make: |h, b| instead(h, "/files/", &format!("/{}/files/", "a".repeat(4_096)), b),
     },
     Trick {
         name: "v05 duplicate member",

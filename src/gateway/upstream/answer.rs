@@ -5,8 +5,9 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    REFERRER_POLICY, RETRY_AFTER, X_FRAME_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, REFERRER_POLICY, RETRY_AFTER,
+    X_FRAME_OPTIONS,
 };
 use http::{Response, StatusCode};
 
@@ -21,11 +22,15 @@ const CHUNK_LINE_MAX: usize = 256;
 
 /// What of an upstream's answer is passed on. All of it says how the body is to be shown or kept; the rest of an answer's head
 /// speaks about the connection that it came on.
-const PASSED_ON: [HeaderName; 10] = [
+const PASSED_ON: [HeaderName; 14] = [
     CONTENT_TYPE,
     CACHE_CONTROL,
     RETRY_AFTER,
     CONTENT_DISPOSITION,
+    CONTENT_RANGE,
+    ACCEPT_RANGES,
+    ETAG,
+    LAST_MODIFIED,
     CONTENT_SECURITY_POLICY,
     REFERRER_POLICY,
     X_FRAME_OPTIONS,
@@ -124,6 +129,17 @@ impl Head {
 fn content_length(value: &[u8]) -> Result<u64, NoAnswer> {
     let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok()).ok_or(NoAnswer)
+}
+
+impl Head {
+    /// The same, to a request with `HEAD`: the length is said of a body that does not come (RFC 9110 section 9.3.2).
+    pub(super) fn without_body(mut self) -> Self {
+        if let Framing::Length(length) = self.framing {
+            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        self.framing = Framing::Length(0);
+        self
+    }
 }
 
 impl Framing {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{Framing, Head, NoAnswer};
@@ -24,6 +24,9 @@ use crate::ipc::control::InstanceAddress;
 
 /// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long an upstream may take no piece of a body: it writes to a disk.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Read at a time, in bytes: most answers whole. A kept connection holds one such buffer.
 const READ: usize = 8 * 1024;
@@ -88,14 +91,31 @@ impl Connection {
             outcome
         });
         match outcome.await {
-            Ok(Head { response, framing, stays_open }) => {
+            Ok(head) => {
                 let is_whole = sending.sent == request.length();
-                let body = UpstreamBody::new(self, framing, (stays_open && is_whole).then(|| Arc::clone(upstreams)));
-                Ok(response.map(|()| body))
+                Ok(self.answered(if request.is_head { head.without_body() } else { head }, is_whole, upstreams))
             }
             Err(failure @ UpstreamFailure::NotSent(_)) => Err((failure, Some(request))),
             Err(failure) => Err((failure, None)),
         }
+    }
+
+    /// Sends the head of a request whose body comes by and by.
+    ///
+    /// # Errors
+    /// If the head cannot be sent.
+    pub(crate) async fn begin(mut self, request: &Outgoing) -> Result<Body, UpstreamFailure> {
+        match tokio::time::timeout(TAKEN_WITHIN, self.stream.write_all(&request.head)).await {
+            Ok(Ok(())) => Ok(Body { connection: self, sending: Sending { sent: 0, error: None } }),
+            Ok(Err(error)) => Err(UpstreamFailure::NotSent(error)),
+            Err(_elapsed) => Err(UpstreamFailure::Slow),
+        }
+    }
+
+    fn answered(self, head: Head, is_whole: bool, upstreams: &Arc<Upstreams>) -> Response<UpstreamBody> {
+        let Head { response, framing, stays_open } = head;
+        let body = UpstreamBody::new(self, framing, (stays_open && is_whole).then(|| Arc::clone(upstreams)));
+        response.map(|()| body)
     }
 
     /// Brings on the request and then the answer's head. An upstream may answer before it has the whole request, or instead of taking it.
@@ -151,6 +171,42 @@ impl Connection {
             self.timer.as_mut().reset(deadline);
         }
         false
+    }
+}
+
+/// The body of a request on its way out, piece by piece; no more of it is held here than the piece.
+pub(crate) struct Body {
+    connection: Connection,
+    sending: Sending,
+}
+
+impl Body {
+    /// Sends a piece; whether more is wanted. An upstream that takes no more has answered, or is gone.
+    pub(crate) async fn write(&mut self, piece: &[u8]) -> bool {
+        let error = match tokio::time::timeout(TAKEN_WITHIN, self.connection.stream.write_all(piece)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed.into(),
+        };
+        self.sending.error = Some(error);
+        false
+    }
+
+    /// Waits for the head of the answer.
+    pub(crate) async fn answer(self, upstreams: &Arc<Upstreams>) -> Result<Response<UpstreamBody>, UpstreamFailure> {
+        let Self { mut connection, mut sending } = self;
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let is_whole = sending.error.is_none();
+        let nothing = Outgoing { head: Vec::new(), body: Bytes::new(), is_head: false };
+        let head = std::future::poll_fn(|cx| {
+            let outcome = connection.poll_head(&nothing, &mut sending, cx);
+            if outcome.is_pending() && connection.poll_late(deadline, cx) {
+                return Poll::Ready(Err(UpstreamFailure::Slow));
+            }
+            outcome
+        });
+        let head = head.await?;
+        Ok(connection.answered(head, is_whole, upstreams))
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Unwritable;
 pub(crate) struct Outgoing {
     pub(super) head: Vec<u8>,
     pub(super) body: Bytes,
+    /// The answer has no body, whatever its head says.
+    pub(super) is_head: bool,
 }
 
 /// A head that is being written.
@@ -25,14 +27,24 @@ pub(crate) struct Outgoing {
 pub(crate) struct OutgoingHead {
     head: Vec<u8>,
     is_plain: bool,
+    is_head: bool,
 }
 
 impl Outgoing {
     /// Begins a request to the one host that there is behind a connection.
     pub(crate) fn begin(method: Method, path: &str) -> OutgoingHead {
-        let mut head = OutgoingHead { head: Vec::with_capacity(HEAD_USUAL), is_plain: true };
+        Self::begin_with(method.as_str(), path)
+    }
+
+    /// Begins a request for the head of what `GET` would answer.
+    pub(crate) fn begin_head(path: &str) -> OutgoingHead {
+        OutgoingHead { is_head: true, ..Self::begin_with("HEAD", path) }
+    }
+
+    fn begin_with(method: &str, path: &str) -> OutgoingHead {
+        let mut head = OutgoingHead { head: Vec::with_capacity(HEAD_USUAL), is_plain: true, is_head: false };
         head.is_plain = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
-        for part in [method.as_str(), " ", path, " HTTP/1.1\r\nhost: instance\r\n"] {
+        for part in [method, " ", path, " HTTP/1.1\r\nhost: instance\r\n"] {
             head.head.extend_from_slice(part.as_bytes());
         }
         head
@@ -59,10 +71,18 @@ impl OutgoingHead {
     /// # Errors
     /// If a path or value was not plain.
     pub(crate) fn body(self, body: Bytes) -> Result<Outgoing, Unwritable> {
-        let length = body.len().to_string();
-        let Self { mut head, is_plain } = self.header("content-length", [&length]);
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        Ok(Outgoing { body, ..self.body_to_come(length)? })
+    }
+
+    /// Ends the head with the length of a body that comes by and by: see [`super::Connection::begin`].
+    ///
+    /// # Errors
+    /// If a path or value was not plain.
+    pub(crate) fn body_to_come(self, length: u64) -> Result<Outgoing, Unwritable> {
+        let Self { mut head, is_plain, is_head } = self.header("content-length", [&length.to_string()]);
         head.extend_from_slice(b"\r\n");
-        if is_plain { Ok(Outgoing { head, body }) } else { Err(Unwritable) }
+        if is_plain { Ok(Outgoing { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
     }
 }
 

@@ -1,0 +1,106 @@
+//! One-time tokens as an instance makes them, and the proof with which a browser redeems one (protocol, section 7).
+
+use serde_json::{Value, json};
+
+use crate::signer::{Algorithm, BrowserKey, Intent, Projection};
+use crate::{Fault, jws};
+
+/// `typ` of a token.
+pub const TOKEN_TYP: &str = "ucloud-session+jwt";
+/// How long a token can be opened, in seconds.
+pub const TOKEN_LIFETIME_S: i64 = 60;
+/// The call of a proof that opens a session.
+pub const OPEN: &str = "session.open";
+/// The call of a proof that goes on with one.
+pub const CONTINUE: &str = "session.continue";
+
+/// The key with which a user's instance signs tokens.
+#[derive(Clone, Debug)]
+pub struct InstanceKey(BrowserKey);
+
+impl InstanceKey {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where none can be made.
+    pub fn make() -> Result<Self, Fault> {
+        BrowserKey::make(Algorithm::Es256).map(Self)
+    }
+
+    /// Its public half, as SubjectPublicKeyInfo in standard base64.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where the pair has none.
+    pub fn public_spki(&self) -> Result<String, Fault> {
+        self.0.public_spki().map(|spki| jws::base64(&spki))
+    }
+
+    /// A token, good or altered: `alter` sees header and claims before they are signed.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] where signing fails.
+    pub fn token(
+        &self,
+        aud: &str,
+        username: &str,
+        call: &str,
+        now: i64,
+        alter: impl FnOnce(&mut Value, &mut Value),
+    ) -> Result<String, Fault> {
+        let mut header = json!({"alg": "ES256", "typ": TOKEN_TYP});
+        let mut claims = json!({
+            "aud": aud, "username": username, "call": call, "params": jws::base64url(&jws::sha256(b"an item")),
+            "jti": jws::random(16)?, "iat": now, "exp": now.saturating_add(TOKEN_LIFETIME_S),
+        });
+        alter(&mut header, &mut claims);
+        jws::compact(header.to_string().as_bytes(), claims.to_string().as_bytes(), |input| self.0.sign(input))
+    }
+}
+
+/// A piece of a file as its request announces it.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Where it belongs.
+    pub offset: i64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// How long the whole file is.
+    pub total: i64,
+}
+
+impl Piece<'_> {
+    /// The value of `Content-Digest`.
+    #[must_use]
+    pub fn content_digest(&self) -> String {
+        format!("sha-256=:{}:", jws::base64(&jws::sha256(self.bytes)))
+    }
+}
+
+/// What a proof's one item is made of.
+#[must_use]
+pub fn projection(token: &str, piece: Option<&Piece<'_>>) -> Projection {
+    let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
+    let size = piece.and_then(|piece| i64::try_from(piece.bytes.len()).ok());
+    Projection::new([
+        ("token", json!(jws::base64url(&jws::sha256(token.as_bytes())))),
+        ("offset", number(piece.map(|piece| piece.offset))),
+        ("size", number(size)),
+        ("total", number(piece.map(|piece| piece.total))),
+        ("digest", json!(piece.map(|piece| jws::base64url(&jws::sha256(piece.bytes))))),
+    ])
+}
+
+/// What the user's browser signs to redeem a token.
+///
+/// # Errors
+/// [`Fault::Json`] or [`Fault::Key`] where it cannot be made.
+pub fn proof(
+    aud: &str,
+    username: &str,
+    call: &str,
+    token: &str,
+    piece: Option<&Piece<'_>>,
+    now: i64,
+) -> Result<Intent, Fault> {
+    Intent::new(aud, username, call, &[projection(token, piece)], now)
+}

@@ -1,0 +1,117 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use super::*;
+use crate::ipc::control::SocketAddress;
+use countersign_keys::time::Timestamp;
+use p256::pkcs8::EncodePublicKey;
+
+fn user(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}
+
+fn record(owner: &str, kid: u8) -> KeyRecord {
+    let secret = p256::SecretKey::from_slice(&[9; 32]).unwrap();
+    let der = secret.public_key().to_public_key_der().unwrap();
+    let key = VerificationKey::from_spki_der(der.as_bytes(), Algorithm::Es256).unwrap();
+    let lifetime = (Timestamp::from_seconds(0), Timestamp::from_seconds(1_000));
+    KeyRecord::new(user(owner), KeyId::from_bytes([kid; 16]), &key, Protocol::V2, lifetime, String::new())
+}
+
+fn instance() -> Answer {
+    let socket = SocketAddress::Unix("/run/x.sock".into());
+    Answer::Instance { instance: Whereabouts::Up(InstanceAddress { uid: None, socket }) }
+}
+
+struct Line {
+    directory: Arc<Directory>,
+    asked: mpsc::Receiver<FromGateway>,
+}
+
+impl Line {
+    fn new() -> Self {
+        let (line, asked) = mpsc::channel(8);
+        Self { directory: Arc::new(Directory::new(line)), asked }
+    }
+
+    async fn next_id(&mut self) -> u64 {
+        match self.asked.recv().await.unwrap() {
+            FromGateway::Ask { id, .. } => id,
+            other @ (FromGateway::Noted { .. } | FromGateway::Ready) => panic!("{other:?}"),
+        }
+    }
+
+    fn lookup(&self) -> tokio::task::JoinHandle<Result<Option<Arc<EnrolledKey>>, DirectoryFailure>> {
+        let directory = Arc::clone(&self.directory);
+        tokio::spawn(async move { directory.key(&user("a"), KeyId::from_bytes([1; 16])).await })
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_once_and_remembered_until_it_ends() {
+    let mut line = Line::new();
+    let (first, second) = (line.lookup(), line.lookup());
+    let id = line.next_id().await;
+    tokio::task::yield_now().await;
+    line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+    assert!(first.await.unwrap().unwrap().is_some());
+    assert!(second.await.unwrap().unwrap().is_some());
+    assert!(line.lookup().await.unwrap().unwrap().is_some());
+    assert!(line.asked.try_recv().is_err(), "asked once");
+
+    let before = line.directory.epoch();
+    line.directory.forget(&Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) });
+    assert_ne!(line.directory.epoch(), before);
+    let again = line.lookup();
+    let id = line.next_id().await;
+    line.directory.hear(id, Answer::Keys { keys: vec![] });
+    assert!(again.await.unwrap().unwrap().is_none());
+    assert!(line.lookup().await.unwrap().unwrap().is_none());
+    assert!(line.asked.try_recv().is_err(), "absence is remembered for a moment");
+}
+
+#[tokio::test]
+async fn v18_an_answer_that_a_notice_overtook_is_asked_for_again() {
+    let mut line = Line::new();
+    let lookup = line.lookup();
+    let id = line.next_id().await;
+    line.directory.forget(&Ended::User { username: user("a") });
+    line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+    let id = line.next_id().await;
+    line.directory.hear(id, Answer::Keys { keys: vec![] });
+    assert!(lookup.await.unwrap().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn v17_another_users_key_is_no_answer() {
+    for keys in [vec![record("b", 1)], vec![record("a", 2)], vec![record("a", 1), record("a", 1)]] {
+        let mut line = Line::new();
+        let lookup = line.lookup();
+        let id = line.next_id().await;
+        line.directory.hear(id, Answer::Keys { keys });
+        assert_eq!(lookup.await.unwrap().unwrap_err(), DirectoryFailure::Failed);
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_takes_nothing_is_a_failure() {
+    let (full, asked) = mpsc::channel(1);
+    full.try_send(FromGateway::Ready).unwrap();
+    let directory = Directory::new(full);
+    assert_eq!(directory.instance(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+    drop(asked);
+    assert_eq!(directory.keys_v1(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+}
+
+#[tokio::test]
+async fn an_instance_is_remembered_until_it_is_gone() {
+    let mut line = Line::new();
+    for end in [Ended::Instance { username: user("a") }, Ended::User { username: user("a") }] {
+        let directory = Arc::clone(&line.directory);
+        let lookup = tokio::spawn(async move { directory.instance(&user("a")).await });
+        let id = line.next_id().await;
+        line.directory.hear(id, instance());
+        assert!(matches!(lookup.await.unwrap().unwrap(), Instance::Up(_)));
+        assert!(matches!(line.directory.instance(&user("a")).await.unwrap(), Instance::Up(_)));
+        line.directory.forget(&end);
+    }
+}

@@ -1,0 +1,180 @@
+//! One-time tokens, redeemed by the user's own browser or tool, without Core (protocol, section 7).
+//!
+//! The token says what may be done, and the user's own instance signed it; the proof says that its user redeems it, and for which bytes. Both
+//! are judged before the instance sees a byte, and used up immediately before the first one goes out.
+
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::identity::CallName;
+use countersign_keys::session::{
+    AuthorisedSession, CONTINUE, ContentDigest, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn,
+};
+use http::header::HeaderMap;
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::StreamedBody;
+use super::forward;
+use super::ingress::{Client, Ingress, Known};
+use super::refusal::Refusal;
+use super::request_id::RequestId;
+use super::respond::{self, Answer};
+use super::upstream::Connection;
+use crate::audit::Verdict;
+use crate::ipc::sessions::{CHUNK_MAX, CONTENT_DIGEST, OFFSET, PROOF, TOKEN, TOTAL};
+
+impl Ingress {
+    /// Answers a session's request that is no WebSocket.
+    pub(super) async fn session(
+        &self,
+        endpoint: SessionEndpoint,
+        head: &Parts,
+        body: Incoming,
+        client: Client,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Answer, Refusal> {
+        known.varies = true;
+        known.page = self.cors.admitted(&head.headers)?;
+        let asked = Asked::of(endpoint, head)?;
+        let length = asked.piece.size.and_then(|size| u64::try_from(size).ok());
+        let body = StreamedBody::new(body, length)?;
+        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
+        let _under_way = self.fair.begin(presented.claimed_username()).ok_or(Refusal::TooMany)?;
+        let authorised = self.judge_session(presented, client, known).await?;
+        let (permit, connection) = self.pass(authorised, id, known).await?;
+        let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
+        Ok(respond::passed_on(answer))
+    }
+
+    /// Whether the user's own instance made the token, and the user signed this use of it.
+    pub(super) async fn judge_session<'h>(
+        &self,
+        presented: PresentedSession<'h>,
+        client: Client,
+        known: &mut Known,
+    ) -> Result<AuthorisedSession<'h>, Refusal> {
+        // A stranger may ask so often and no more; whose token is good is none.
+        if !self.crowd.admits(client.address, Instant::now()) {
+            return Err(Refusal::TooMany);
+        }
+        let username = presented.claimed_username().clone();
+        let instance_key = self.directory.instance_key(&username).await?;
+        let keys = match presented.key_wanted() {
+            Some(wanted) => Some(self.keys(&username, wanted).await?),
+            None => None,
+        };
+        let keys = keys.as_ref().map(AsRef::as_ref).unwrap_or_default();
+        let verified = presented.verify(instance_key.as_deref(), keys, &self.policy.terms, self.now()?)?;
+        self.crowd.forgive(client.address);
+        known.username = Some(username);
+        known.call = Some(verified.session().call().clone());
+        Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
+    }
+
+    /// Uses up what lets the request through, and writes down that it is. The session lives in the instance that made the token: where none is
+    /// up, there is none.
+    pub(super) async fn pass<'h>(
+        &self,
+        authorised: AuthorisedSession<'h>,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<(SessionPermit<'h>, Connection), Refusal> {
+        let username = authorised.session().username().clone();
+        let connection = self.connect_to_instance(&username).await?;
+        known.kid = authorised.kid();
+        if let Some(kid) = authorised.kid() {
+            // Asked of what is remembered, unless something was revoked meanwhile (P6).
+            self.check_standing(&username, kid, self.now()?).await?;
+        }
+        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        let call = if permit.turn() == Turn::Open { OPEN } else { CONTINUE };
+        known.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
+        self.record(Verdict::Forward, id, known)?;
+        Ok((permit, connection))
+    }
+}
+
+/// What a request to a session's endpoint brings, by the places where that endpoint has it.
+pub(super) struct Asked<'h> {
+    pub(super) token: &'h str,
+    pub(super) proof: Option<&'h str>,
+    pub(super) piece: Piece,
+}
+
+impl<'h> Asked<'h> {
+    pub(super) fn of(endpoint: SessionEndpoint, head: &'h Parts) -> Result<Self, Refusal> {
+        let query = Query::read(head.uri.query().unwrap_or_default())?;
+        let (from_query, piece) = match endpoint {
+            SessionEndpoint::ChunkedUpload => (None, piece(&head.headers)?),
+            SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::default()),
+            SessionEndpoint::ShellSocket => (query.session, Piece::default()),
+        };
+        let is_chunk = endpoint == SessionEndpoint::ChunkedUpload;
+        if is_chunk && head.uri.query().is_some() {
+            return Err(SessionRejection::Piece("the query").into());
+        }
+        let from_head = text(&head.headers, TOKEN)?.filter(|_| is_chunk);
+        let proof = match (query.intent, text(&head.headers, PROOF)?) {
+            (Some(_), Some(_)) => return Err(SessionRejection::Piece("intent").into()),
+            (from_query, from_head) => from_query.or(from_head),
+        };
+        let token = from_query.or(from_head).ok_or(SessionRejection::NoToken)?;
+        Ok(Self { token, proof, piece })
+    }
+}
+
+/// The members of a query. Tokens and proofs have no character that would have to be escaped.
+#[derive(Default)]
+struct Query<'h> {
+    token: Option<&'h str>,
+    session: Option<&'h str>,
+    intent: Option<&'h str>,
+}
+
+impl<'h> Query<'h> {
+    fn read(query: &'h str) -> Result<Self, SessionRejection> {
+        let mut read = Self::default();
+        let mut hint = None;
+        for member in query.split('&').filter(|member| !member.is_empty()) {
+            let (name, value) = member.split_once('=').ok_or(SessionRejection::Piece("the query"))?;
+            let slot = match name {
+                "token" => &mut read.token,
+                "session" => &mut read.session,
+                "intent" => &mut read.intent,
+                // Says where to, and has no authority: the token names its user.
+                "usernameHint" => &mut hint,
+                _ => return Err(SessionRejection::Piece("the query")),
+            };
+            if slot.replace(value).is_some() {
+                return Err(SessionRejection::Piece("the query"));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// The head of a piece of a file says all that there is to say of it.
+fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
+    let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
+        let written = text(headers, name)?;
+        written.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
+    };
+    let size = number("content-length")?.filter(|size| (0..=CHUNK_MAX).contains(size));
+    let offset = number(OFFSET)?.filter(|offset| *offset >= -1);
+    let total = number(TOTAL)?.filter(|total| *total >= 0);
+    let digest = text(headers, CONTENT_DIGEST)?.map(ContentDigest::parse).transpose()?;
+    Ok(Piece {
+        offset: Some(offset.ok_or(SessionRejection::Piece(OFFSET))?),
+        size: Some(size.ok_or(SessionRejection::Piece("content-length"))?),
+        total: Some(total.ok_or(SessionRejection::Piece(TOTAL))?),
+        digest,
+    })
+}
+
+/// A header that stands once, in visible ASCII.
+fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
+    let mut all = headers.get_all(name).iter();
+    let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
+    if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
+}
