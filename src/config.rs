@@ -8,6 +8,7 @@
 mod check;
 mod file;
 mod kept;
+mod maintenance;
 mod places;
 mod problem;
 mod quantity;
@@ -32,6 +33,7 @@ use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
 pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
+pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
@@ -65,6 +67,10 @@ pub(crate) struct Config {
     pub(crate) products: Vec<Product>,
     /// Keys for logging in.
     pub(crate) ssh: Ssh,
+    /// How long connections last.
+    pub(crate) connection: Connection,
+    /// Whether users are served, as it stood when the file was read: see [`CurrentMaintenance`].
+    pub(crate) maintenance: Maintenance,
     /// The table of calls: the standard rows and those of `[[calls]]`.
     pub(crate) calls: Arc<CallTable>,
     /// Where local processes ask the server.
@@ -272,6 +278,13 @@ pub(crate) enum SshKeysOf {
     NoOne,
     /// Everybody's who signs for it.
     Everybody,
+}
+
+/// `[connection]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    /// How long a connection lasts from its approval, in seconds; `None`: until somebody ends it.
+    pub(crate) expires_after_s: Option<i64>,
 }
 
 /// Which process reads, and so which of the files that the configuration names are looked at.

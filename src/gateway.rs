@@ -69,7 +69,7 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
-use crate::config::{Config, ConfigError, Names, SecretFile};
+use crate::config::{Config, ConfigError, CurrentMaintenance, Names, Role, SecretFile};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
@@ -170,7 +170,7 @@ pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
         let key = config.gateway.tls.as_ref().map(|tls| tls.load().map(CurrentKey::new)).transpose();
         let key = key.map_err(|error| GatewayFailure::Key(error.into()))?;
         let tls = key.clone().map(tls::acceptor).transpose()?;
-        tokio::spawn(reload(config.clone(), key));
+        tokio::spawn(reload(config.clone(), key, Arc::clone(&ingress.maintenance)));
         tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
         serve(line, directory, ingress, listeners, tls, config.gateway.connections_max).await
     })
@@ -285,6 +285,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
         ids: RequestIds::new()?,
+        maintenance: Arc::new(CurrentMaintenance::new(config.maintenance.clone())),
     })
 }
 
@@ -315,10 +316,13 @@ async fn sweep(upstreams: Arc<Upstreams>) {
     }
 }
 
-/// On `SIGHUP`, takes up a certificate that was renewed. One that cannot be used changes nothing.
-async fn reload(config: Config, current: Option<Arc<CurrentKey>>) {
+/// On `SIGHUP`, reads whom the site serves, and takes up a certificate that was renewed. What cannot be used changes nothing.
+async fn reload(config: Config, current: Option<Arc<CurrentKey>>, maintenance: Arc<CurrentMaintenance>) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
     while hang_up.recv().await.is_some() {
+        if let Err(error) = maintenance.reload(&config.file, Role::Gateway) {
+            tracing::error!(%error, "the configuration cannot be used; what was in force stays");
+        }
         let (Some(tls), Some(current)) = (&config.gateway.tls, &current) else { continue };
         match tls.load() {
             Ok(key) => {

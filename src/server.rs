@@ -14,6 +14,9 @@ mod core_calls;
 #[cfg(test)]
 mod core_tests;
 mod endpoints;
+mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 mod gateway_process;
 #[cfg(test)]
 mod harness;
@@ -67,7 +70,7 @@ use self::place::{PlaceFailure, StateDirectory};
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, InstanceListen, Launch};
+use crate::config::{Config, ConfigError, CurrentMaintenance, InstanceListen, Launch, Role};
 use crate::ipc::control::Ended;
 use crate::journal::Journal;
 use crate::log::Chain;
@@ -137,6 +140,8 @@ struct Server {
     decisions: DecisionLog,
     /// Core's verified tokens; locked for a lookup and never across a wait.
     core_tokens: Mutex<CoreTokens>,
+    /// Which users are served.
+    maintenance: CurrentMaintenance,
     /// Intents that the users' own browsers have used here.
     own_uses: OwnUses,
     /// Says that Core has something new to hear.
@@ -195,6 +200,7 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),
+        maintenance: CurrentMaintenance::new(config.maintenance.clone()),
         config,
     });
     let gateway = GatewayProcess { program, config: server.config.file.clone(), listeners };
@@ -206,6 +212,8 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
     }
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
     tokio::spawn(sweep(Arc::clone(&server)));
+    tokio::spawn(expiry::keep_ending(Arc::clone(&server)));
+    tokio::spawn(read_again(Arc::clone(&server)));
     match core {
         Some(core) => {
             tokio::spawn(tell_core(Arc::clone(&server), core));
@@ -324,6 +332,18 @@ async fn sweep(server: Arc<Server>) {
         let swept = answer::apart(move || Ok(records.forget_tickets(now?)?)).await;
         if let Ok(forgotten @ 1..) = swept {
             tracing::debug!(forgotten, "tickets forgotten");
+        }
+    }
+}
+
+/// On `SIGHUP`, reads whom the site serves. The gateway gets the same signal and reads it for itself.
+async fn read_again(server: Arc<Server>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hang_up.recv().await.is_some() {
+        if let Err(failure) = server.maintenance.reload(&server.config.file, Role::Server) {
+            log_failure("the configuration cannot be used; what was in force stays", &failure);
         }
     }
 }

@@ -297,11 +297,18 @@ fn connections_are_listed_for_people_and_programs() {
     said.expect(0, "");
     assert_eq!(
         said.out,
-        "USERNAME    UID   ACCOUNT  SINCE        KEYS  UCLOUD\nalice#1234  1100  alice    2 hours ago  2     not told yet\n"
+        "USERNAME    UID   ACCOUNT  SINCE        ENDS   KEYS  UCLOUD\nalice#1234  1100  alice    2 hours ago  never  2     not told yet\n"
     );
     assert_eq!(desk.asked("/connect/list"), json!({ "all": false }));
     let said = desk.run(&["connect", "list", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), connections);
+    for (ends, want) in [(now() + 90_000, "  in 1 day  "), (now() - 1, "  over  ")] {
+        let mut connections = connections.clone();
+        connections[0]["ends"] = ends.into();
+        let desk = Desk::with_server(move |_, _| (200, json!({ "connections": connections, "more": false })));
+        let said = desk.run(&["connect", "list"]);
+        assert!(said.out.contains(want), "{said:?}");
+    }
 }
 
 #[test]

@@ -48,9 +48,11 @@ fn a_good_configuration_says_what_it_would_do() {
         "keys         live 90 days",
         "sessions     are opened with the token alone",
         "connections  begin only here, with countersign connect start",
+        "their time   ends 30 days after their approval, which may be repeated",
         "users        become the account that /usr/bin/true says",
         "instances    are started with sudo for accounts from uid 2000 upward, on loop-back ports from 42000 upward",
         "idle         instances stop after 10 minutes",
+        "maintenance  is under way: only alice#1234, bob#5678 are served",
         "drive        home is the user's home",
         "drive        scratch is /scratch",
         "product      disk of storage (storage)",
@@ -58,6 +60,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "- port 443 needs CAP_NET_BIND_SERVICE",
         "- intent.accept_v1:",
         "- sessions.proof is off",
+        "- maintenance.enabled",
     ] {
         assert!(said.contains(want), "{want:?} in\n{said}");
     }
@@ -195,7 +198,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",

@@ -78,6 +78,8 @@ fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64)
         // Any key of the right form: no session is opened here.
         instance_key: STANDARD.encode(key.spki_der()),
         core_told: true,
+        renewed: None,
+        over: None,
     };
     let name = username.as_str().as_bytes();
     let key_of = [name, &[0], kid.as_bytes()].concat();

@@ -4,6 +4,7 @@
 //! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
 //! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
 
+mod expiry;
 pub mod passkeys;
 pub mod records;
 pub mod registry;

@@ -52,6 +52,8 @@ fn fill(directory: &std::path::Path) {
                         since: now,
                         instance_key: "A".repeat(124),
                         core_told: true,
+                        renewed: None,
+                        over: None,
                     };
                     let user = User { username: username.clone(), connection: Some(connection), kids: vec![kid(n)] };
                     let key = KeyRecord {

@@ -10,7 +10,7 @@ use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol, VerificationKey};
 use countersign_keys::store::records::{Begun, Death, Errand, Offer, Tell, Ticket, TicketState};
 use countersign_keys::store::registry::{
-    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Sharing,
+    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Renewal, Sharing,
 };
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::tickets::TicketRejection;
@@ -86,6 +86,7 @@ fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
         account: format!("account{uid}"),
         instance_key: "AAAA".to_owned(),
         sharing: Sharing::OneUser,
+        renewal: Renewal::Unheard,
     }
 }
 
@@ -420,4 +421,68 @@ fn the_last_use_of_a_key_is_remembered() {
     assert_eq!(fixture.registry.last_use(&user("alice"), &kid).unwrap(), None);
     fixture.registry.note_use(&user("alice"), &kid, NOW).unwrap();
     assert_eq!(fixture.registry.last_use(&user("alice"), &kid).unwrap(), Some(NOW));
+}
+
+#[test]
+fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
+    const LASTS_S: i64 = 3600;
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    let tell = || fixture.registry.errands_after(None, 9).unwrap().first().map(|errand| errand.tell);
+    let done = || {
+        let errand = fixture.registry.errands_after(None, 9).unwrap().remove(0);
+        fixture.registry.finish_errand(&errand).unwrap();
+    };
+    let alice = || fixture.registry.user(&user("alice")).unwrap().unwrap().connection.unwrap();
+    done();
+    assert_eq!((alice().end(None), alice().end(Some(LASTS_S))), (None, Some(NOW.plus(LASTS_S))));
+
+    let over = NOW.plus(LASTS_S);
+    let note = |username: &str, approved| fixture.registry.note_over(&user(username), approved, over).unwrap();
+    assert_eq!(note("bob", NOW), None, "who is not connected");
+    assert_eq!(note("alice", NOW.plus(-1)), None, "who was approved since");
+    assert_eq!(tell(), None);
+    assert_eq!(note("alice", NOW), Some(ALICE_UID));
+    assert_eq!((tell(), alice().core_told), (Some(Tell::Clear), false));
+    assert_eq!(note("alice", NOW), None, "once");
+    assert_eq!(alice().end(None), Some(over), "it stays over if connections last for ever from now on");
+    assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")], "nobody else takes its place");
+    assert_eq!(
+        rejected(fixture.connect(2, "alice", 2, BOB_UID)),
+        TicketRejection::Registry(RegistryRejection::UserMappedOtherwise)
+    );
+
+    done();
+    fixture.open(&ticket(3, "alice", Begun::AtCore, None));
+    let second = offer(3, "alice", 3);
+    fixture.registry.offer(&hash(3), &second, NOW).unwrap();
+    let later = over.plus(5);
+    let new = connection("alice", 3, ALICE_UID);
+    let new = NewConnection { key: KeyRecord { created: later, ..new.key.clone() }, ..new };
+    fixture.registry.approve(&second.code, &new, NOW).unwrap();
+    assert_eq!((alice().since, alice().end(Some(LASTS_S))), (NOW, Some(later.plus(LASTS_S))));
+    assert_eq!((alice().end(None), tell()), (None, Some(Tell::ClearThenApprove)));
+    done();
+    assert!(alice().core_told);
+    for n in [1, 3] {
+        let state =
+            fixture.registry.key(&user("alice"), &record("alice", n, NOW, Protocol::V2).kid).unwrap().unwrap().state;
+        assert_eq!(state, KeyState::Active, "key {n}");
+    }
+}
+
+#[test]
+fn core_hears_of_another_approval_only_where_it_counts_the_time() {
+    for (n, renewal, want) in [(2, Renewal::Unheard, None), (3, Renewal::Told, Some(Tell::ClearThenApprove))] {
+        let fixture = fixture();
+        fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+        fixture.registry.finish_errand(&fixture.registry.errands_after(None, 9).unwrap()[0]).unwrap();
+        fixture.open(&ticket(n, "alice", Begun::AtCore, None));
+        let again = offer(n, "alice", n);
+        fixture.registry.offer(&hash(n), &again, NOW).unwrap();
+        let new = NewConnection { renewal, ..connection("alice", n, ALICE_UID) };
+        fixture.registry.approve(&again.code, &new, NOW).unwrap();
+        let told = fixture.registry.errands_after(None, 9).unwrap();
+        assert_eq!(told.first().map(|errand| errand.tell), want);
+    }
 }

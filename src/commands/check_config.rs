@@ -12,8 +12,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, InstanceListen, Launch, Mapper, MappingStart, Names, ProductKind, SshKeysOf, V1,
-    show_size,
+    Audit, Config, DriveRoot, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names, ProductKind, SshKeysOf,
+    V1, show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -61,6 +61,8 @@ fn account_of(config: &Config) -> Vec<Line> {
         drives,
         products,
         ssh,
+        connection,
+        maintenance,
         calls,
         ipc,
         state,
@@ -137,6 +139,13 @@ fn account_of(config: &Config) -> Vec<Line> {
             .to_owned(),
         ),
         line(
+            "their time",
+            connection.expires_after_s.map_or_else(
+                || "does not end by itself".to_owned(),
+                |seconds| format!("ends {} after their approval, which may be repeated", span(seconds)),
+            ),
+        ),
+        line(
             "users",
             match &mapping.by {
                 Mapper::Ticket => "become the local account that approves their code".to_owned(),
@@ -149,6 +158,7 @@ fn account_of(config: &Config) -> Vec<Line> {
             format!("instances stop after {}", span(i64::try_from(instances.idle_stop.as_secs()).unwrap_or(i64::MAX))),
         ),
     ];
+    lines.push(line("maintenance", maintenance_in_words(maintenance)));
     lines.extend(drives.iter().map(|drive| {
         let root = match &drive.root {
             DriveRoot::Home(below) if below.as_os_str().is_empty() => "the user's home".to_owned(),
@@ -174,6 +184,17 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines.push(line("state", format!("in {}", state.directory.display())));
     lines.push(line("audit log", audit_in_words(audit)));
     lines
+}
+
+fn maintenance_in_words(maintenance: &Maintenance) -> String {
+    match maintenance {
+        Maintenance::None => "is not under way".to_owned(),
+        Maintenance::ForAllBut(allowed) if allowed.is_empty() => "is under way: no user is served".to_owned(),
+        Maintenance::ForAllBut(allowed) => {
+            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            format!("is under way: only {} are served", allowed.join(", "))
+        }
+    }
 }
 
 fn audit_in_words(audit: &Audit) -> String {
@@ -229,7 +250,7 @@ fn calls_in_words(calls: &CallTable) -> String {
 /// What is allowed and may not be meant.
 fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
-    let Config { provider, core, gateway, intent, sessions, drives, products, .. } = config;
+    let Config { provider, core, gateway, intent, sessions, drives, products, connection, maintenance, .. } = config;
     if ALWAYS_CONNECTED.contains(&provider.id.as_str()) {
         remarks.push(format!(
             "UCloud treats a provider called {:?} as connected for everybody, and never asks it",
@@ -263,6 +284,12 @@ fn remarks(config: &Config) -> Vec<String> {
     }
     if sessions.proof == ProofNeed::Off {
         remarks.push("sessions.proof is off: Core sees the tokens of sessions, and could open them".to_owned());
+    }
+    if connection.expires_after_s.is_some_and(|seconds| seconds < 3600) {
+        remarks.push("connection.expires_after is less than an hour: good for trying it out".to_owned());
+    }
+    if *maintenance != Maintenance::None {
+        remarks.push("maintenance.enabled: users other than those in maintenance.allow are turned away".to_owned());
     }
     if drives.is_empty() {
         remarks.push("there are no drives, so there are no files to serve".to_owned());

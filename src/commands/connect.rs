@@ -151,17 +151,23 @@ pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), Command
         return show(if all { "Nobody is connected." } else { "You are not connected." });
     }
     let now = Clock::System.now()?;
-    let rows: Vec<[String; 6]> = connections.iter().map(|connection| row(connection, now)).collect();
-    show_table(["USERNAME", "UID", "ACCOUNT", "SINCE", "KEYS", "UCLOUD"], &rows)
+    let rows: Vec<[String; 7]> = connections.iter().map(|connection| row(connection, now)).collect();
+    show_table(["USERNAME", "UID", "ACCOUNT", "SINCE", "ENDS", "KEYS", "UCLOUD"], &rows)
 }
 
-fn row(connection: &Connection, now: Timestamp) -> [String; 6] {
-    let Connection { username, uid, account, since, active_keys, core_told } = connection;
+fn row(connection: &Connection, now: Timestamp) -> [String; 7] {
+    let Connection { username, uid, account, since, active_keys, core_told, ends } = connection;
+    let ends = match ends.map(|end| end.since(now)) {
+        None => "never".to_owned(),
+        Some(left @ 1..) => format!("in {}", span(left)),
+        Some(_) => "over".to_owned(),
+    };
     [
         plain(username.as_str()),
         uid.to_string(),
         plain(account),
         format!("{} ago", span(now.since(*since))),
+        ends,
         active_keys.to_string(),
         if *core_told { "told" } else { "not told yet" }.to_owned(),
     ]

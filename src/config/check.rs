@@ -85,6 +85,8 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let drives = served::drives(file.drives, findings);
     let products = served::products(file.products, findings);
     let ssh = served::ssh(&file.ssh);
+    let connection = users::connection(file.connection, findings);
+    let maintenance = users::maintenance(file.maintenance, findings);
     if reader.role == Role::Instance {
         refuse_secrets_within_reach(core.as_ref(), gateway.as_ref(), instances.as_ref(), findings);
     }
@@ -103,6 +105,8 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         drives,
         products,
         ssh,
+        connection: connection?,
+        maintenance,
         calls: calls?,
         ipc: ipc?,
         state: state?,

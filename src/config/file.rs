@@ -37,6 +37,8 @@ table! {
         drives: Vec<Spanned<DriveTable>>,
         products: Vec<Spanned<ProductTable>>,
         ssh: SshTable,
+        connection: ConnectionTable,
+        maintenance: MaintenanceTable,
         calls: Vec<Spanned<RowSpec>>,
         ipc: DirectoryTable,
         state: DirectoryTable,
@@ -153,6 +155,21 @@ table! {
     /// `[ssh]`
     SshTable {
         keys: Typed<bool>,
+    }
+}
+
+table! {
+    /// `[connection]`
+    ConnectionTable {
+        expires_after: Typed<String>,
+    }
+}
+
+table! {
+    /// `[maintenance]`
+    MaintenanceTable {
+        enabled: Typed<bool>,
+        allow: TypedList<String>,
     }
 }
 

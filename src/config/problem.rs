@@ -147,6 +147,12 @@ pub(crate) enum Reason {
     /// A size out of range.
     #[error("is not between 1 KiB and 64 MiB")]
     SizeOutOfRange,
+    /// Not a time.
+    #[error("is not a time such as \"90 days\" (s, minutes, hours, days)")]
+    Time,
+    /// A time out of range.
+    #[error("is not between 1 s and 3650 days")]
+    TimeOutOfRange,
     /// Not a call of the table.
     #[error("is no call of the table: see countersign calls")]
     UnknownCall,

@@ -70,6 +70,23 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// From a second, which is for trying it out, to ten years: who wants no end leaves it out.
+pub(super) const EXPIRES_AFTER_S: std::ops::RangeInclusive<i64> = 1..=3_650 * 86_400;
+
+/// Reads a time: a whole number and its unit, such as `90 days`; in seconds.
+pub(super) fn parse_time(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_once(' ')?;
+    let factor = match unit {
+        "s" => 1,
+        "minute" | "minutes" => 60,
+        "hour" | "hours" => 3_600,
+        "day" | "days" => 86_400,
+        _ => return None,
+    };
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    number.parse::<i64>().ok().filter(|_| is_number)?.checked_mul(factor)
+}
+
 /// A size in the largest unit that says it exactly.
 pub(crate) fn show_size(bytes: usize) -> String {
     let mib = 1024 * 1024;

@@ -118,6 +118,8 @@ impl Ingress {
         let username = request.username().clone();
         known.username = Some(username.clone());
         known.call = Some(request.row().call().clone());
+        // Before anything is asked of the user: a signature would not help them.
+        self.check_maintenance(&username)?;
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let epoch = self.directory.epoch();
@@ -211,7 +213,14 @@ impl Ingress {
         Ok(key.standing(now).map_err(IntentRejection::from)?)
     }
 
+    /// Whether this user is served at this moment.
+    pub(super) fn check_maintenance(&self, username: &Username) -> Result<(), Refusal> {
+        if self.maintenance.admits(username) { Ok(()) } else { Err(Refusal::Maintenance) }
+    }
+
+    /// The way to the user's instance, which every lane takes: none leads there past the maintenance.
     pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
+        self.check_maintenance(username)?;
         let address = match self.directory.instance(username).await? {
             Instance::Up(address) => address,
             Instance::Down => return Err(Refusal::NoInstance),

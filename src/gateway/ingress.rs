@@ -33,6 +33,7 @@ use super::respond::{self, Answer, Transport};
 use super::upstream::Upstreams;
 use crate::audit::{Decision, DecisionLog, Process, Verdict};
 use crate::clock::Clock;
+use crate::config::CurrentMaintenance;
 use crate::ipc::control::InstanceAddress;
 use crate::journal::Journal;
 
@@ -62,6 +63,8 @@ pub(super) struct Ingress {
     pub(super) catalogue: Catalogue,
     pub(super) pages: Pages,
     pub(super) ids: RequestIds,
+    /// Which users are served.
+    pub(super) maintenance: Arc<CurrentMaintenance>,
 }
 
 /// Who is at the other end of a connection, and how they came.
@@ -151,6 +154,7 @@ impl Ingress {
             | Refusal::CrossOrigin(_)
             | Refusal::ContentType(_)
             | Refusal::AccountRefused
+            | Refusal::Maintenance
             | Refusal::TooMany => Verdict::Refuse,
         };
         let reason = refusal.to_string();

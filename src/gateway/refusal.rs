@@ -51,6 +51,9 @@ pub(super) enum Refusal {
     /// It was permitted, but the user's account can have no instance. Its intent is not used up.
     #[error("permitted, but the user's account can have no instance")]
     AccountRefused,
+    /// The site serves no users, or not this one.
+    #[error("maintenance: the user is not among those who are served")]
+    Maintenance,
     /// We broke.
     #[error("failure: {0}")]
     Failure(#[from] Failure),

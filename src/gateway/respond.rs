@@ -85,6 +85,7 @@ impl Word {
             }
             Refusal::NoInstance => Self::row(Told::NoInstance),
             Refusal::AccountRefused => Self::row(Told::AccountRefused),
+            Refusal::Maintenance => Self::row(Told::Maintenance),
             Refusal::Failure(failure) => Self::of_failure(failure),
         }
     }
@@ -293,6 +294,7 @@ mod tests {
         check(Refusal::TooMany, 429, "TOO_MANY");
         check(Refusal::NoInstance, 449, "NO_INSTANCE");
         check(Refusal::AccountRefused, 403, "ACCOUNT_REFUSED");
+        check(Refusal::Maintenance, 404, "MAINTENANCE");
         check(UpstreamFailure::Absent, 503, "UNAVAILABLE");
         check(UpstreamFailure::Slow, 502, "UNAVAILABLE");
     }

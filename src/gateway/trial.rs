@@ -10,6 +10,7 @@ mod connections;
 mod corpus;
 mod deposit;
 mod lanes;
+mod maintenance;
 mod over_tls;
 mod own;
 mod served;
@@ -50,6 +51,7 @@ use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
+use crate::config::{CurrentMaintenance, Maintenance};
 use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts};
 use crate::journal::Journal;
 
@@ -229,6 +231,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         catalogue: Catalogue::new(&calls, &[]).unwrap(),
         pages: Pages::new(&provider, &Origin::parse(ORIGIN).unwrap(), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
+        maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),
         provider,
         calls,
     }

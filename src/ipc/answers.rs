@@ -34,6 +34,8 @@ pub(crate) enum Told {
     OfAnotherAccount,
     /// In no table, or nothing of the kind.
     NotFound,
+    /// Users are not served. Not a 5xx, the text of which UCloud hides from the user, and not 449 or 503, after which it repeats the request.
+    Maintenance,
     /// Not as things stand.
     Conflict,
     /// The account or the user is connected to another.
@@ -90,6 +92,9 @@ impl Told {
             }
             Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
+            Self::Maintenance => {
+                (404, "MAINTENANCE", "the provider is undergoing maintenance and serves no users at the moment")
+            }
             Self::Conflict => (409, "CONFLICT", "not as things stand"),
             Self::MappedOtherwise => (409, "MAPPED_OTHERWISE", "the account or the user is connected to another"),
             Self::KeyExists => (409, "KEY_REFUSED", "this key is there already"),

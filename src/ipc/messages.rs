@@ -234,6 +234,9 @@ pub(crate) struct Connection {
     pub(crate) active_keys: u32,
     /// Whether Core has heard of it.
     pub(crate) core_told: bool,
+    /// When it ends, or ended, by itself; `None`: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ends: Option<Timestamp>,
 }
 
 /// Ends connections.

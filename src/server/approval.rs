@@ -12,7 +12,7 @@ use countersign_keys::enrolment::{Code, Ticket};
 use countersign_keys::identity::{Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::store::records::{Begun, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Sharing};
+use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Renewal, Sharing};
 use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
@@ -56,6 +56,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         account: account.name,
         instance_key: approve.instance_key,
         sharing: server.sharing(),
+        renewal: if server.config.connection.expires_after_s.is_some() { Renewal::Told } else { Renewal::Unheard },
     };
     let (username, kid) = (new.key.owner.clone(), new.key.kid);
     let note = format!("account {}", new.account);
@@ -68,8 +69,8 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     let records = Arc::clone(&server.records);
     apart(move || records.approve(&code, &new, now).map_err(refusal)).await?;
     tracing::info!(%username, %uid, %kid, "connection approved");
-    // A gateway may remember that there was no such key.
-    server.notices.tell(Ended::Key { username: username.clone(), kid }).await;
+    // A gateway may remember that there was no such key, and an earlier end of all others.
+    server.notices.tell(Ended::User { username: username.clone() }).await;
     server.errands.notify_one();
     server.changed();
     Ok(Approved { username, kid, uid, key_expires: expires })

@@ -103,7 +103,7 @@ pub(super) async fn supervise(
     passing_on.abort();
 }
 
-/// `SIGHUP` is for whoever has files to read again: the gateway its certificate. Its id is known only while it has not
+/// `SIGHUP` is for whoever has files to read again: the gateway its certificate, and whom the site serves. Its id is known only while it has not
 /// been waited for, so that no other process can have it.
 async fn pass_on_hang_ups(running: Arc<Mutex<Option<u32>>>) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
@@ -114,7 +114,7 @@ async fn pass_on_hang_ups(running: Arc<Mutex<Option<u32>>>) {
         if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
             && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGHUP)
         {
-            tracing::warn!(%error, "the gateway cannot be told to read its certificate again");
+            tracing::warn!(%error, "the gateway cannot be told to read its files again");
         }
     }
 }

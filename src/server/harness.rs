@@ -33,7 +33,7 @@ use super::{Server, approval, integration, page};
 use crate::accounts::{Account, Accounts};
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, Reader, Role};
+use crate::config::{Config, CurrentMaintenance, Reader, Role};
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{Approve, Approved, Find, Offer};
 
@@ -124,6 +124,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),
+        maintenance: CurrentMaintenance::new(config.maintenance.clone()),
         config,
     });
     House { server, now, told, directory }

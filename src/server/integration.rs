@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, apart, message};
 use super::approval::not_changed;
+use super::expiry::Standing;
 use super::instances::NoInstance;
 use super::products::retrieve_products;
 use super::record::Deed;
@@ -41,7 +42,7 @@ pub(super) async fn call(
     deed: &Deed<'_>,
 ) -> Result<Value, Refusal> {
     match call {
-        ServiceCall::RetrieveManifest => Ok(manifest()),
+        ServiceCall::RetrieveManifest => Ok(manifest(server.config.connection.expires_after_s)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
         ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
         ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
@@ -49,11 +50,12 @@ pub(super) async fn call(
     }
 }
 
-/// The older Core reads the last two: `requiresMessageSigning` would make it ask for a key that *it* enrols.
-fn manifest() -> Value {
+/// Core counts the time of a connection as well, from when it hears of it. The older Core reads the last two: `requiresMessageSigning` would
+/// make it ask for a key that *it* enrols.
+fn manifest(expires_after_s: Option<i64>) -> Value {
     json!({
         "enabled": true,
-        "expireAfterMs": null,
+        "expireAfterMs": expires_after_s.map(|seconds| seconds.saturating_mul(1000)),
         "requiresMessageSigning": false,
         "unmanagedConnections": false,
     })
@@ -70,10 +72,18 @@ async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> R
 
 /// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway for the user's own browser.
 pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<(), Refusal> {
-    let connection = server.records.user(&username)?.and_then(|user| user.connection);
-    let Some(connection) = connection else {
-        return Err(Refusal::bad_request("this user is not connected to this provider"));
+    let connection = match server.standing(&username, server.clock.now()?)? {
+        Standing::InForce(connection) => connection,
+        Standing::None => return Err(Refusal::bad_request("this user is not connected to this provider")),
+        Standing::Over(_) => {
+            return Err(Refusal::bad_request(
+                "your connection to this provider is over, as it is from time to time: connect to it again at UCloud",
+            ));
+        }
     };
+    if !server.maintenance.admits(&username) {
+        return Err(Refusal::new(Told::Maintenance, Told::Maintenance.why()));
+    }
     server.record(&Deed { username: Some(&username), ..*deed })?;
     if matches!(server.config.instances.launch, Launch::Static(_)) {
         return Ok(());

@@ -84,7 +84,9 @@ fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Con
         return Ok(None);
     };
     let keys = server.records.keys(user)?;
-    let active = keys.iter().filter(|key| key.state == KeyState::Active && now < key.expires).count();
+    let ends = server.end_of(connection);
+    let is_over = ends.is_some_and(|end| now >= end);
+    let active = keys.iter().filter(|key| !is_over && key.state == KeyState::Active && now < key.expires).count();
     Ok(Some(Connection {
         username: user.username.clone(),
         uid: connection.uid,
@@ -92,6 +94,7 @@ fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Con
         since: connection.since,
         active_keys: u32::try_from(active).unwrap_or(u32::MAX),
         core_told: connection.core_told,
+        ends,
     }))
 }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_keys::identity::{KeyId, Username};
-use countersign_keys::store::StoreFailure;
 
 use super::answer::Refusal;
 use super::control_line::Oracle;
+use super::expiry::Standing;
 use super::record::Deed;
 use super::{Server, integration, passkeys};
 use crate::config::Launch;
@@ -34,14 +34,14 @@ impl StoreOracle {
         let server = &self.server;
         Ok(match question {
             Question::Key { username, kid } => {
-                let key = server.records.key(username, kid)?;
+                let key = server.key(username, kid)?;
                 if key.is_some() {
                     self.note_use(username, kid)?;
                 }
                 Answer::Keys { keys: key.into_iter().collect() }
             }
             Question::KeysV1 { username } => {
-                let keys = server.records.keys_v1(username, server.clock.now()?)?;
+                let keys = server.keys_v1(username, server.clock.now()?)?;
                 for key in &keys {
                     self.note_use(username, &key.kid)?;
                 }
@@ -51,10 +51,12 @@ impl StoreOracle {
             Question::Instance { username } | Question::Launch { username } => {
                 Answer::Instance { instance: server.instance_of(username)? }
             }
-            Question::InstanceKey { username } => {
-                let connection = server.records.user(username)?.and_then(|user| user.connection);
-                Answer::InstanceKey { spki: connection.map(|found| found.instance_key) }
-            }
+            Question::InstanceKey { username } => Answer::InstanceKey {
+                spki: match server.standing(username, server.clock.now()?)? {
+                    Standing::InForce(connection) => Some(connection.instance_key),
+                    Standing::None | Standing::Over(_) => None,
+                },
+            },
             Question::StepUp { username, call, intent, until } => {
                 Answer::StepUp { need: passkeys::challenge(server, username, call, *intent, *until)? }
             }
@@ -97,7 +99,7 @@ impl Oracle for StoreOracle {
 
 impl Server {
     /// Where a user's instance is: the configured one, or the ready one of the uid that the user is mapped to at this moment (P7).
-    pub(super) fn instance_of(&self, username: &Username) -> Result<Whereabouts, StoreFailure> {
+    pub(super) fn instance_of(&self, username: &Username) -> Result<Whereabouts, Refusal> {
         match &self.config.instances.launch {
             Launch::Static(instances) => {
                 let instance = instances.iter().find(|instance| instance.username == *username);
@@ -105,10 +107,10 @@ impl Server {
                     Whereabouts::Up(InstanceAddress { uid: None, socket: SocketAddress::Tcp(instance.address) })
                 }))
             }
-            Launch::Sudo => {
-                let connection = self.records.user(username)?.and_then(|user| user.connection);
-                Ok(connection.map_or(Whereabouts::Down, |found| self.instances.whereabouts(found.uid, Instant::now())))
-            }
+            Launch::Sudo => Ok(match self.standing(username, self.clock.now()?)? {
+                Standing::InForce(connection) => self.instances.whereabouts(connection.uid, Instant::now()),
+                Standing::None | Standing::Over(_) => Whereabouts::Down,
+            }),
         }
     }
 }

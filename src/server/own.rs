@@ -122,7 +122,7 @@ fn judge<'r>(
 }
 
 fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
-    let record = server.records.key(username, &kid)?;
+    let record = server.key(username, &kid)?;
     let key = record.map(|record| EnrolledKey::from_record(&record).map(Arc::new)).transpose();
     key.map_err(|rejection| Refusal::failure(&rejection))
 }

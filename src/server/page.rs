@@ -181,7 +181,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Va
         return Err(Refusal::new(Told::Conflict, "no key was approved for this ticket"));
     };
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
-    let record = server.records.key(&ticket.username, &kid)?;
+    let record = server.key(&ticket.username, &kid)?;
     let keys = record
         .map(|record| EnrolledKey::from_record(&record).map(Arc::new))
         .transpose()

@@ -71,6 +71,13 @@ type = "storage"
 [ssh]
 keys = true
 
+[connection]
+expires_after = "30 days"
+
+[maintenance]
+enabled = true
+allow = ["alice#1234", "bob#5678"]
+
 [[calls]]
 call = "site.start"
 method = "POST"

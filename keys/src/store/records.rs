@@ -35,6 +35,27 @@ pub struct Connection {
     pub instance_key: String,
     /// Whether Core has heard of it.
     pub core_told: bool,
+    /// When it was last approved, if that was not the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed: Option<Timestamp>,
+    /// When its time was over, once that has been noted: it stands for nothing until it is approved anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Timestamp>,
+}
+
+impl Connection {
+    /// When it was last approved: its time counts from then.
+    #[must_use]
+    pub fn approved(&self) -> Timestamp {
+        self.renewed.unwrap_or(self.since)
+    }
+
+    /// The first second at which it stands for nothing, where a connection lasts so many seconds from its approval; `None`: it does not end by
+    /// itself. Once it was over it stays so, whatever the configuration says later.
+    #[must_use]
+    pub fn end(&self, lasts_s: Option<i64>) -> Option<Timestamp> {
+        self.over.or_else(|| lasts_s.map(|lasts_s| self.approved().plus(lasts_s)))
+    }
 }
 
 /// A ticket, known by its hash alone.

@@ -89,6 +89,17 @@ pub struct NewConnection {
     pub instance_key: String,
     /// How accounts may be shared.
     pub sharing: Sharing,
+    /// What Core hears if the connection is there already.
+    pub renewal: Renewal,
+}
+
+/// What Core hears of another approval of a connection that it knows of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Renewal {
+    /// Nothing: for Core it is the same connection.
+    Unheard,
+    /// That it is approved anew: Core counts the time of it as well.
+    Told,
 }
 
 /// A connection that was ended.
@@ -366,6 +377,11 @@ pub(super) fn connect(
         Some(connection) => {
             connection.account.clone_from(&new.account);
             connection.instance_key.clone_from(&new.instance_key);
+            connection.renewed = Some(new.key.created);
+            if connection.over.take().is_some() || new.renewal == Renewal::Told {
+                connection.core_told = false;
+                note_errand(transaction, username, Tell::ClearThenApprove)?;
+            }
         }
         None if usernames.len() >= shared_max => return Ok(Err(RegistryRejection::AccountMappedOtherwise)),
         None => {
@@ -375,6 +391,8 @@ pub(super) fn connect(
                 since: new.key.created,
                 instance_key: new.instance_key.clone(),
                 core_told: false,
+                renewed: None,
+                over: None,
             });
             usernames.push(username.clone());
             put(transaction, Table::Uids, &new.uid.0.to_be_bytes(), &usernames)?;
@@ -424,7 +442,7 @@ fn insert_key(
 }
 
 /// Notes what Core has to be told, given what it has not been told yet.
-fn note_errand(transaction: &dyn Transaction, username: &Username, wanted: Tell) -> Result<(), Interrupted> {
+pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, wanted: Tell) -> Result<(), Interrupted> {
     let name = username.as_str().as_bytes();
     let waiting: Option<Errand> = fetch(transaction, Table::Errands, name)?;
     let tell = match (waiting.map(|errand| errand.tell), wanted) {

@@ -1,5 +1,6 @@
-//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`.
+//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`, `[connection]`, `[maintenance]`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,15 +12,18 @@ use countersign_keys::session::ProofNeed;
 
 use crate::config::check::{Findings, Site, word};
 use crate::config::file::{
-    InstancesTable, IntentTable, LaunchWord, ListenWord, MapperWord, MappingTable, ProofWord, SessionsTable, StartWord,
-    StaticTable, TypedList,
+    ConnectionTable, InstancesTable, IntentTable, LaunchWord, ListenWord, MaintenanceTable, MapperWord, MappingTable,
+    ProofWord, SessionsTable, StartWord, StaticTable, TypedList,
 };
 use crate::config::problem::Reason;
 use crate::config::quantity;
 use crate::config::{
-    Gateway, InstanceListen, Instances, Intent, Launch, Mapper, Mapping, MappingStart, Role, Sessions, StaticInstance,
-    V1, trusted_file,
+    Connection, Gateway, InstanceListen, Instances, Intent, Launch, Maintenance, Mapper, Mapping, MappingStart, Role,
+    Sessions, StaticInstance, V1, trusted_file,
 };
+
+/// The most users who are served during maintenance: staff, and whoever tries things out for them.
+const ALLOWED_MAX: usize = 1_000;
 
 /// Seconds of a day: key lifetimes are typed in days and meant in seconds.
 const DAY_S: i64 = 24 * 60 * 60;
@@ -63,6 +67,33 @@ pub(super) fn sessions(table: &SessionsTable) -> Sessions {
         ProofWord::Off => ProofNeed::Off,
     };
     Sessions { proof }
+}
+
+pub(super) fn connection(table: ConnectionTable, findings: &mut Findings<'_>) -> Option<Connection> {
+    let Some(typed) = table.expires_after else {
+        return Some(Connection { expires_after_s: None });
+    };
+    let seconds = match quantity::parse_time(typed.get_ref()) {
+        None => Err(Reason::Time),
+        Some(seconds) if quantity::EXPIRES_AFTER_S.contains(&seconds) => Ok(seconds),
+        Some(_) => Err(Reason::TimeOutOfRange),
+    };
+    let expires_after_s = findings.accept("connection.expires_after", &typed.span(), seconds)?;
+    Some(Connection { expires_after_s: Some(expires_after_s) })
+}
+
+pub(super) fn maintenance(table: MaintenanceTable, findings: &mut Findings<'_>) -> Maintenance {
+    let mut allow = BTreeSet::new();
+    for (index, entry) in table.allow.into_iter().flat_map(|list| list.into_inner()).enumerate() {
+        let name = match Username::parse(entry.get_ref()) {
+            Err(rejection) => Err(rejection.into()),
+            Ok(_) if index >= ALLOWED_MAX => Err(Reason::TooMany(ALLOWED_MAX)),
+            Ok(name) if allow.contains(&name) => Err(Reason::Twice),
+            Ok(name) => Ok(name),
+        };
+        allow.extend(findings.accept(&format!("maintenance.allow[{index}]"), &entry.span(), name));
+    }
+    if word(table.enabled.as_ref(), false) { Maintenance::ForAllBut(allow) } else { Maintenance::None }
 }
 
 pub(super) fn instances(

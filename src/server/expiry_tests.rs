@@ -1,0 +1,190 @@
+//! Connections whose time is over, against the server's own functions: the second before, the second itself, and what a fresh approval revives.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::sync::atomic::Ordering;
+
+use countersign_keys::call::ServiceCall;
+use countersign_keys::identity::KeyId;
+use countersign_keys::keyring::{EnrolledKey, KeyState};
+use countersign_keys::store::records::Tell;
+use countersign_keys::time::Timestamp;
+use serde_json::json;
+
+use super::control_line::Oracle as _;
+use super::harness::{ALICE, BOB, Browser, House, NOW, house, status, user};
+use super::listed;
+use super::oracle::StoreOracle;
+use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
+use crate::ipc::messages::ConnectList;
+
+const LASTS_S: i64 = 3600;
+const EXPIRING: &str = "[connection]\nexpires_after = \"1 hour\"\n";
+
+impl House {
+    fn at(&self, seconds: i64) -> Timestamp {
+        self.now.store(seconds, Ordering::SeqCst);
+        Timestamp::from_seconds(seconds)
+    }
+
+    /// What the server does from time to time.
+    async fn look(&self, seconds: i64) -> Option<i64> {
+        let now = self.at(seconds);
+        self.server.end_what_is_over(LASTS_S, now).await.unwrap().map(Timestamp::seconds)
+    }
+
+    /// The key as the gateway gets it, and whether it would take it at that moment.
+    fn key_speaks(&self, browser: &Browser, seconds: i64) -> bool {
+        let kid = KeyId::parse(browser.key.kid()).unwrap();
+        let oracle = StoreOracle::new(std::sync::Arc::clone(&self.server));
+        let Answer::Keys { keys } = oracle.answer(&Question::Key { username: user("alice#1"), kid }) else { panic!() };
+        EnrolledKey::from_record(&keys[0]).unwrap().standing(Timestamp::from_seconds(seconds)).is_ok()
+    }
+
+    fn errand(&self) -> Option<Tell> {
+        self.server.records.errands_after(None, 9).unwrap().first().map(|errand| errand.tell)
+    }
+
+    fn core_has_heard(&self) {
+        let errand = self.server.records.errands_after(None, 9).unwrap().remove(0);
+        self.server.records.finish_errand(&errand).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_a_time_connections_last() {
+    let house = house("");
+    assert_eq!(house.core(ServiceCall::RetrieveManifest, "").await.unwrap()["expireAfterMs"], json!(null));
+    let browser = house.connected().await;
+    assert!(house.key_speaks(&browser, NOW + 100 * 86_400));
+}
+
+#[tokio::test]
+async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
+    let house = house(EXPIRING);
+    assert_eq!(house.core(ServiceCall::RetrieveManifest, "").await.unwrap()["expireAfterMs"], json!(3_600_000));
+    let browser = house.connected().await;
+    let end = NOW + LASTS_S;
+    // Whether or not anybody has looked.
+    assert!(house.key_speaks(&browser, end - 1));
+    assert!(!house.key_speaks(&browser, end));
+    house.at(end);
+    let probe = browser.probe(&house, "connect.probe", end);
+    assert_eq!(status(probe), (482, "INTENT_INVALID"), "nor is it taken here");
+    let again = house.core(ServiceCall::Init, "alice#1").await.unwrap_err();
+    assert!(again.to_string().contains("connect to it again"), "{again}");
+    assert_eq!(again.told.number(), 400);
+    assert_eq!(house.server.instance_of(&user("alice#1")).unwrap(), Whereabouts::Down);
+    let oracle = StoreOracle::new(std::sync::Arc::clone(&house.server));
+    let instance_key = || match oracle.answer(&Question::InstanceKey { username: user("alice#1") }) {
+        Answer::InstanceKey { spki } => spki,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(instance_key(), None, "no one-time token is redeemed");
+    house.at(end - 1);
+    assert!(instance_key().is_some());
+    house.at(end);
+    let list = listed::connections(&house.server, ALICE, &ConnectList::default()).unwrap();
+    assert_eq!((list.connections[0].active_keys, list.connections[0].ends.unwrap().seconds()), (0, end));
+}
+
+#[tokio::test]
+async fn what_is_over_is_told_to_gateway_and_core_once() {
+    let house = house(EXPIRING);
+    house.connected().await;
+    house.core_has_heard();
+    house.told.lock().unwrap().clear();
+    let end = NOW + LASTS_S;
+    assert_eq!(house.look(end - 1).await, Some(end), "when to look again");
+    assert_eq!((house.errand(), house.told.lock().unwrap().len()), (None, 0));
+    assert_eq!(house.look(end).await, None);
+    assert_eq!(house.errand(), Some(Tell::Clear));
+    assert_eq!(*house.told.lock().unwrap(), [Ended::User { username: user("alice#1") }]);
+    house.core_has_heard();
+    house.look(end + 60).await;
+    assert_eq!((house.errand(), house.told.lock().unwrap().len()), (None, 1));
+    let log = std::fs::read_to_string(house.directory.path().join("decisions.jsonl")).unwrap();
+    assert_eq!(log.matches("\"connection.over\"").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_fresh_approval_revives_every_key_and_core_hears_of_it() {
+    let house = house(EXPIRING);
+    let first = house.connected().await;
+    let end = NOW + LASTS_S;
+    house.look(end + 10).await;
+    house.core_has_heard();
+    let mut second = house.begun_at_core("alice#1").await;
+    let offered = second.offer(&house).await.unwrap();
+    let code = offered["code"].as_str().unwrap();
+    assert_eq!(
+        status(house.approve(BOB, "bob", code).await),
+        (409, "MAPPED_OTHERWISE"),
+        "the account is kept for its user"
+    );
+    house.approve(ALICE, "alice", code).await.unwrap();
+    second.key.set_kid(offered["kid"].as_str().unwrap());
+    assert_eq!(house.errand(), Some(Tell::ClearThenApprove));
+    for browser in [&first, &second] {
+        assert!(house.key_speaks(browser, end + 11));
+        assert!(!house.key_speaks(browser, end + 10 + LASTS_S));
+    }
+    assert_eq!(house.look(end + 20).await, Some(end + 10 + LASTS_S));
+    second.probe(&house, "connect.probe", end + 20).unwrap();
+    assert_ne!(status(house.core(ServiceCall::Init, "alice#1").await).0, 400);
+}
+
+#[tokio::test]
+async fn an_approval_before_the_end_moves_it() {
+    let house = house(EXPIRING);
+    let first = house.connected().await;
+    house.core_has_heard();
+    house.at(NOW + LASTS_S - 1);
+    house.told.lock().unwrap().clear();
+    house.connected().await;
+    assert_eq!(house.errand(), Some(Tell::ClearThenApprove), "Core counts anew, too");
+    assert_eq!(
+        *house.told.lock().unwrap(),
+        [Ended::User { username: user("alice#1") }],
+        "a gateway remembers the old end"
+    );
+    assert_eq!(house.look(NOW + LASTS_S).await, Some(NOW + 2 * LASTS_S - 1));
+    assert!(house.key_speaks(&first, NOW + LASTS_S));
+}
+
+#[tokio::test]
+async fn what_core_unlinks_is_gone_whether_or_not_it_was_over() {
+    let house = house(EXPIRING);
+    for over in [false, true] {
+        let browser = house.connected().await;
+        if over {
+            house.look(house.now.load(Ordering::SeqCst) + LASTS_S).await;
+        }
+        house.core(ServiceCall::Unlinked, "alice#1").await.unwrap();
+        assert_eq!(house.errand(), None, "Core need not be told what it said");
+        assert_eq!(house.key_state("alice#1", browser.key.kid()), Some(KeyState::Revoked));
+        assert_eq!(status(house.core(ServiceCall::Init, "alice#1").await).0, 400);
+        assert_eq!(house.server.records.usernames(ALICE).unwrap(), []);
+        house.core(ServiceCall::Unlinked, "alice#1").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn during_maintenance_nobody_s_instance_is_launched_but_those_on_the_list() {
+    let house = house("[maintenance]\nenabled = true\nallow = [\"bob#2\"]\n");
+    let browser = house.connected().await;
+    let refused = house.core(ServiceCall::Init, "alice#1").await.unwrap_err();
+    assert_eq!((refused.told.number(), refused.told.code()), (404, "MAINTENANCE"));
+    browser.probe(&house, "connect.probe", NOW).unwrap();
+    house.core(ServiceCall::RetrieveManifest, "").await.unwrap();
+    let file = house.directory.path().join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let reload = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        house.server.maintenance.reload(&file, crate::config::Role::Server)
+    };
+    assert!(reload(&text.replace("bob#2", "")).is_err(), "a broken file changes nothing");
+    assert_eq!(status(house.core(ServiceCall::Init, "alice#1").await).1, "MAINTENANCE");
+    reload(&text.replace("bob#2", "alice#1")).unwrap();
+    assert_ne!(status(house.core(ServiceCall::Init, "alice#1").await).1, "MAINTENANCE");
+}

@@ -1,0 +1,82 @@
+//! In a real installation: connections that end by themselves and are approved anew, and maintenance, begun and ended while everything runs.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+
+use centre::{Centre, Part, Person};
+use countersign_portal::core::{ControlCall, Outage};
+use countersign_portal::{Answer, Deed};
+use nix::sys::signal::{Signal, kill};
+
+/// What Core gets for one try, without `init`.
+async fn once(centre: &Centre, person: &Person) -> (u16, String) {
+    let answer: Answer = centre.core.send(&centre.signed(person, &Deed::browse("/home"))).await.unwrap();
+    (answer.status, answer.error_code())
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew() {
+    let centre = Centre::open_with("[connection]\nexpires_after = \"6 s\"\n").await;
+    assert_eq!(centre.core.retrieve_manifest().await.unwrap().json()["expireAfterMs"], 6000);
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    centre.control.wait_for(&ControlCall::Approved("alice#1234".to_owned())).await;
+    assert!(centre.pid(Part::Instance("alice")).is_some());
+
+    // The server dies before the time is over, and Core is away when it is.
+    centre.control.set_outage(Outage::Down);
+    centre.kill(Part::Server);
+    centre.until("the server is back", async || centre.serves().await).await;
+    let refused = (482, "INTENT_INVALID".to_owned());
+    centre.until("the key is over", async || once(&centre, &alice).await == refused).await;
+    centre.until("the instance has stopped", async || centre.pid(Part::Instance("alice")).is_none()).await;
+    let init = centre.core.init("alice#1234").await.unwrap();
+    assert_eq!(init.status, 400);
+    assert!(init.text("why").contains("connect to it again"), "{init:?}");
+    assert_eq!(centre.pid(Part::Instance("alice")), None);
+    assert!(!centre.control.calls().contains(&ControlCall::Cleared("alice#1234".to_owned())));
+    centre.control.set_outage(Outage::None);
+    centre.control.wait_for(&ControlCall::Cleared("alice#1234".to_owned())).await;
+
+    // Another browser, approved at the centre: the first one's key speaks again as well.
+    let again = centre.connect("alice").await;
+    assert!(centre.browse(&again, "/home").await.is_ok(), "{}", centre.last_words());
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn maintenance_begins_and_ends_while_everything_runs() {
+    let centre = Centre::open_with("[maintenance]\nenabled = false\nallow = [\"bob#5678\"]\n").await;
+    let alice = centre.connect("alice").await;
+    let bob = centre.connect("bob").await;
+    for person in [&alice, &bob] {
+        assert!(centre.browse(person, "/home").await.is_ok());
+    }
+    let text = fs::read_to_string(&centre.config).unwrap();
+    let put = |text: &str| {
+        fs::write(&centre.config, text).unwrap();
+        kill(centre.pid(Part::Server).unwrap(), Signal::SIGHUP).unwrap();
+    };
+    let pids = || [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part));
+    let before = pids();
+    put(&text.replace("enabled = false", "enabled = true"));
+    let turned_away = (404, "MAINTENANCE".to_owned());
+    centre.until("alice is turned away", async || once(&centre, &alice).await == turned_away).await;
+    assert!(centre.browse(&bob, "/home").await.is_ok());
+    assert!(centre.serves().await, "Core's own calls go on");
+    assert_eq!(pids(), before, "nothing was ended");
+    let init = async || centre.core.init("alice#1234").await.unwrap().error_code();
+    centre.until("her instance is not launched", async || init().await == "MAINTENANCE").await;
+
+    put("[provider]\n");
+    put(&text);
+    centre.until("alice is served again", async || once(&centre, &alice).await.0 == 200).await;
+    assert_eq!(pids(), before);
+}
