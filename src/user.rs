@@ -7,11 +7,15 @@
 mod account;
 mod activity;
 mod files;
+mod grants;
 mod judge;
 mod own;
 mod pinned;
 mod server_line;
+mod sessions;
+mod signed;
 mod ssh_keys;
+mod transfer;
 mod work;
 
 use std::net::SocketAddr;
@@ -35,6 +39,7 @@ use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
+use crate::user::sessions::Sessions;
 use crate::user::ssh_keys::SshKeys;
 use crate::user::work::Instance;
 
@@ -150,7 +155,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     })?;
     let own = OwnCalls::of(account, config);
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
-    Ok(Instance::new(judge, Files::new(drives), own, ssh_keys, DecisionLog::to(log.into())))
+    let sessions = Sessions::of(account, config);
+    Ok(Instance::new(judge, Files::new(drives), own, ssh_keys, sessions, DecisionLog::to(log.into())))
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {
@@ -165,7 +171,8 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
             Launch::Sudo => server_line::until_told_to_stop(&config.ipc.socket()).await,
         }
     };
-    let idle = activity.idle_for(config.instances.idle_stop, || instance.under_way() > 0);
+    let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
+    let idle = activity.idle_for(config.instances.idle_stop, is_busy);
     let reason = tokio::select! {
         () = serving => "the socket broke",
         () = stop => "the server said so, or is gone",

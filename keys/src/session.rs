@@ -292,6 +292,10 @@ impl<'h> VerifiedSession<'h> {
                 ProofNeed::Off => Ok(AuthorisedSession { session, token, piece, proof: None, proof_text: None }),
             };
         };
+        if piece.size.is_some_and(|size| size > 0) && piece.digest.is_none() {
+            // A proof that says how many bytes come, and not which, lets whoever passes them on choose (V29).
+            return Err(SessionRejection::Piece("content-digest").into());
+        }
         let row = calls.session_row(proof.call().as_str()).ok_or(SessionRejection::Proof)?;
         if policy.needs_step_up(row.call()) {
             return Err(PolicyRejection::StepUp.into());

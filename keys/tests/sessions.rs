@@ -245,7 +245,7 @@ fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are()
     check(Piece { size: Some(6), ..signed.clone() }, Err(Class::IntentInvalid));
     check(Piece { total: Some(5), ..signed.clone() }, Err(Class::IntentInvalid));
     check(Piece { digest: Some(ContentDigest([2; 32])), ..signed.clone() }, Err(Class::IntentInvalid));
-    check(Piece { digest: None, ..signed.clone() }, Err(Class::IntentInvalid));
+    check(Piece { digest: None, ..signed.clone() }, Err(Class::Malformed));
     check(Piece::default(), Err(Class::IntentInvalid));
     check(signed.clone(), Ok(Turn::Continue));
 }

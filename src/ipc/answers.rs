@@ -48,6 +48,8 @@ pub(crate) enum Told {
     TicketDead,
     /// The disk or the quota is full. Not 507, the text of which UCloud hides from the user.
     NoSpace,
+    /// Parts of a file that it does not have.
+    RangeNotSatisfiable,
     /// Too many of something; not 503, after which UCloud launches the instance again.
     TooMany,
     /// Permitted, but the user has no instance: UCloud then asks for one and repeats the request.
@@ -102,6 +104,7 @@ impl Told {
             Self::KeyRefused => (400, "KEY_REFUSED", "this key cannot be used"),
             Self::BodyTooLong => (413, "BAD_REQUEST", "the body is too long"),
             Self::NoSpace => (413, "NO_SPACE", "there is not enough space"),
+            Self::RangeNotSatisfiable => (416, "BAD_REQUEST", "the file has no such part"),
             Self::TooMany => (429, "TOO_MANY", "too many requests; try again in a moment"),
             Self::HeadTooLong => (431, "BAD_REQUEST", "the head is too long"),
             Self::NoInstance => (449, "NO_INSTANCE", "the user has no running instance"),

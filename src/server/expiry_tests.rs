@@ -76,9 +76,10 @@ async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
     assert_eq!(again.told.number(), 400);
     assert_eq!(house.server.instance_of(&user("alice#1")).unwrap(), Whereabouts::Down);
     let oracle = StoreOracle::new(std::sync::Arc::clone(&house.server));
-    let instance_key = || match oracle.answer(&Question::InstanceKey { username: user("alice#1") }) {
-        Answer::InstanceKey { spki } => spki,
-        other => panic!("{other:?}"),
+    let instance_key = || {
+        let answer = oracle.answer(&Question::InstanceKey { username: user("alice#1") });
+        let Answer::InstanceKey { spki } = answer else { panic!("an instance key") };
+        spki
     };
     assert_eq!(instance_key(), None, "no one-time token is redeemed");
     house.at(end - 1);

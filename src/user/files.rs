@@ -10,12 +10,12 @@
 pub(crate) mod beneath;
 mod browse;
 mod bulk;
-mod change;
+pub(crate) mod change;
 pub(crate) mod drives;
 mod entry;
 pub(crate) mod error;
-#[cfg_attr(not(test), expect(dead_code, reason = "uploads come next"))]
 pub(crate) mod incoming;
+pub(crate) mod outgoing;
 pub(crate) mod path;
 mod relocate;
 mod remove;
@@ -29,6 +29,7 @@ pub(crate) mod unfinished;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -37,9 +38,11 @@ use bulk::{Bulk, Pace, Stop};
 use drives::Drives;
 use entry::ProviderFile;
 use error::{FilesError, Trouble};
+use incoming::Incoming;
+use outgoing::Outgoing;
 use path::UcloudPath;
 use relocate::Crossing;
-use request::{Browse, FilesRequest, Retrieve};
+use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
 /// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
 const ANSWER_AFTER: Duration = Duration::from_millis(3500);
@@ -145,6 +148,44 @@ impl Files {
     ) -> Result<T, Trouble> {
         let drives = Arc::clone(&self.drives);
         in_lane(&self.lanes.quick, move || look(&drives.open(&path)?)).await?
+    }
+
+    /// Opens a file to be sent.
+    pub(crate) async fn outgoing(&self, id: &str) -> Result<Outgoing, FilesError> {
+        let error = |trouble| FilesError::single(id, trouble);
+        let path = self.drives.parse(id).map_err(error)?;
+        self.look(path, Outgoing::open).await.map_err(error)
+    }
+
+    /// Whether a file or folder could come to a place, as far as that can be told before it does.
+    pub(crate) async fn can_come(&self, id: &str, policy: &str) -> Result<(), FilesError> {
+        let error = |trouble| FilesError::single(id, trouble);
+        let policy = ConflictPolicy::parse(policy).map_err(error)?;
+        let path = self.drives.parse(id).map_err(error)?;
+        let looked = self.look(path, move |place| match place.slot()?.look_if_any()? {
+            Some(_) if policy == ConflictPolicy::Reject => Err(Trouble::Exists),
+            Some(_) | None => Ok(()),
+        });
+        looked.await.map_err(error)
+    }
+
+    /// Whether that is a folder.
+    pub(crate) async fn is_folder(&self, id: &str) -> Result<(), FilesError> {
+        let error = |trouble| FilesError::single(id, trouble);
+        let path = self.drives.parse(id).map_err(error)?;
+        let open = |place: &change::Place| {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            place.root.resolve(place.path.inside(), flags).map(drop).map_err(Trouble::resolving)
+        };
+        self.look(path, open).await.map_err(error)
+    }
+
+    /// Begins a file that is to come.
+    pub(crate) async fn incoming(&self, id: &str, policy: &str) -> Result<Incoming, FilesError> {
+        let error = |trouble| FilesError::single(id, trouble);
+        let policy = ConflictPolicy::parse(policy).map_err(error)?;
+        let path = self.drives.parse(id).map_err(error)?;
+        self.look(path, move |place| Incoming::begin(place, policy)).await.map_err(error)
     }
 
     async fn change(&self, bulk: Bulk) -> Result<Answer, FilesError> {

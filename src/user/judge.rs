@@ -6,13 +6,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_keys::bind::{Bound, Items};
-use countersign_keys::call::{CallTable, Destination, Lane, Method, OwnRow, Route};
+use countersign_keys::call::{CallTable, Destination, Lane, Method, OwnRow, Route, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, CoreTokens, UserRequest};
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
+use countersign_keys::keyring::VerificationKey;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy};
 use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedOwn, UserAsked};
+use countersign_keys::session::{PresentedSession, ProofNeed, SessionPermit};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 
@@ -143,6 +145,38 @@ impl Judge {
 
         let items = Items::read(row.row(), body).map_err(Rejection::from)?;
         self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+    }
+
+    /// Permits a request with a one-time token, once, or says why not. `instance_key` is this instance's own: no other's tokens are good here.
+    pub(crate) fn judge_session<'r>(
+        &self,
+        presented: PresentedSession<'r>,
+        instance_key: Option<&VerificationKey>,
+        proof: ProofNeed,
+        known: &mut Known,
+    ) -> Result<SessionPermit<'r>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
+        let username = presented.claimed_username().clone();
+        let keys = match presented.key_wanted() {
+            Some(wanted) => self.pinned.wanted(&username, wanted)?,
+            None => Vec::new(),
+        };
+        let verified = presented.verify(instance_key, &keys, &self.policy.terms, now)?;
+        known.username = Some(username);
+        known.call = Some(verified.session().call().clone());
+        let authorised = verified.authorise(&self.calls, proof, &self.policy)?;
+        known.kid = authorised.kid();
+        let now = self.journal.now(Clock::System.now()?)?;
+        Ok(authorised.spend(&self.policy, &self.journal, now)?)
+    }
+
+    /// The endpoint that a request is for, if one-time tokens are redeemed there.
+    pub(crate) fn session_endpoint(&self, head: &http::request::Parts) -> Option<SessionEndpoint> {
+        let method = if head.method == http::Method::HEAD { Method::Get } else { Method::parse(head.method.as_str())? };
+        match self.calls.route(method, head.uri.path()) {
+            Some(Route::Session(endpoint)) => Some(*endpoint),
+            Some(_) | None => None,
+        }
     }
 
     fn spend<'r, R: UserAsked>(&self, bound: Bound<'r, 'r, R>) -> Result<Permit<'r, 'r, R>, Refusal> {

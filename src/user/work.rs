@@ -6,11 +6,13 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_keys::bind::{Items, Projection};
-use countersign_keys::json::Json;
+use countersign_keys::call::SessionEndpoint;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
+use countersign_keys::session::{ContentDigest, Piece, PresentedSession, SessionRejection};
+use countersign_keys::verify::Rejection;
+use http::request::Parts;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
@@ -20,14 +22,19 @@ use crate::audit::{Decision, DecisionLog, Process, Verdict};
 use crate::descriptors::Listener;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
+use crate::ipc::messages::Empty;
 use crate::ipc::peer::Peer;
+use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, PROOF, SESSION_TOKEN, TOTAL};
 use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
-use crate::user::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 use crate::user::judge::{Judge, Known, Permitted, Refusal};
 use crate::user::own::OwnCalls;
+use crate::user::sessions::{Granted, Sessions};
 use crate::user::ssh_keys::SshKeys;
+use crate::user::transfer::body::{Answer, whole};
+use crate::user::transfer::download;
+use crate::user::{grants, signed};
 
 /// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
 const BODY_MAX: usize = 16 * 1024 * 1024;
@@ -45,6 +52,7 @@ pub(crate) struct Instance {
     files: Files,
     own: OwnCalls,
     ssh_keys: SshKeys,
+    sessions: Sessions,
     log: DecisionLog,
 }
 
@@ -113,8 +121,15 @@ where
 
 impl Instance {
     /// An instance that judges, works and logs with these.
-    pub(crate) const fn new(judge: Judge, files: Files, own: OwnCalls, ssh_keys: SshKeys, log: DecisionLog) -> Self {
-        Self { judge, files, own, ssh_keys, log }
+    pub(crate) const fn new(
+        judge: Judge,
+        files: Files,
+        own: OwnCalls,
+        ssh_keys: SshKeys,
+        sessions: Sessions,
+        log: DecisionLog,
+    ) -> Self {
+        Self { judge, files, own, ssh_keys, sessions, log }
     }
 
     /// Removes what an instance that was killed left unfinished.
@@ -127,15 +142,60 @@ impl Instance {
         self.files.under_way()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
+    /// How many transfers and terminals are open.
+    pub(crate) fn open_sessions(&self) -> usize {
+        self.sessions.count_open()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let request_id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("none");
+        match self.judge.session_endpoint(&head) {
+            Some(endpoint) => self.answer_session(endpoint, &head, body).await,
+            None => whole(self.answer_call(&head, body).await),
+        }
+    }
+
+    async fn answer_call(&self, head: &Parts, body: Incoming) -> Reply {
         let body = match read_body(body, BODY_MAX).await {
             Ok(body) => body,
             Err(error) => return Told::from(&error).reply(),
         };
         let mut known = Known::default();
-        let outcome = self.judge.judge(&head, &body, &mut known);
+        let outcome = self.judge.judge(head, &body, &mut known);
+        match self.decided(head, &known, outcome) {
+            Ok(Permitted::FromCore(permit)) => self.perform(&permit).await,
+            Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
+            Err(told) => told.reply(),
+        }
+    }
+
+    /// A session's request: what it may do was granted before.
+    async fn answer_session(&self, endpoint: SessionEndpoint, head: &Parts, body: Incoming) -> Answer {
+        let mut known = Known::default();
+        let outcome = asked(endpoint, head).map_err(Refusal::from).and_then(|presented| {
+            let (key, proof) = (self.sessions.public_key(), self.sessions.proof());
+            self.judge.judge_session(presented, key, proof, &mut known)
+        });
+        let permit = match self.decided(head, &known, outcome) {
+            Ok(permit) => permit,
+            Err(told) => return whole(told.reply()),
+        };
+        match self.sessions.open(&permit) {
+            Ok(Granted::Download { id }) => match self.files.outgoing(&id).await {
+                Ok(file) => download(file, &head.headers),
+                Err(failure) => whole(failure.told().reply_with(&failure.to_string())),
+            },
+            Ok(Granted::Upload(upload)) => match upload.take(self.files.clone(), permit.piece().clone(), body).await {
+                Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
+                Err(not_taken) => whole(not_taken.reply()),
+            },
+            Ok(Granted::Shell { .. }) => whole(Told::NotFound.reply_with("a terminal comes over a WebSocket")),
+            Err(not_open) => whole(Told::NotFound.reply_with(&not_open.to_string())),
+        }
+    }
+
+    /// Writes a decision down, and gives back what was permitted, or what the sender is told.
+    fn decided<T>(&self, head: &Parts, known: &Known, outcome: Result<T, Refusal>) -> Result<T, Told> {
         let (verdict, told, reason) = match &outcome {
             Ok(_) => (Verdict::Forward, None, None),
             Err(refusal) => {
@@ -145,7 +205,7 @@ impl Instance {
         };
         let decision = Decision {
             time: OffsetDateTime::now_utc(),
-            request_id,
+            request_id: head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("none"),
             process: Process::User,
             username: known.username.as_ref(),
             call: known.call.as_ref(),
@@ -156,20 +216,19 @@ impl Instance {
         };
         if let Err(failure) = self.log.append(&decision) {
             tracing::error!(%failure, "the decision cannot be logged");
-            return Told::Unavailable.reply();
+            return Err(Told::Unavailable);
         }
-        match outcome {
-            Ok(Permitted::FromCore(permit)) => self.perform(&permit).await,
-            Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
-            Err(_) => told.unwrap_or(Told::Unavailable).reply(),
-        }
+        outcome.map_err(|_refusal| told.unwrap_or(Told::Unavailable))
     }
 
     async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
         if permit.row().call().as_str() == "ssh.keyUploaded" {
             return self.install_ssh_keys(permit).await;
         }
-        let Some(request) = files_request(permit.row().call().as_str(), permit.items()) else {
+        if let Some(reply) = grants::grant(permit, &self.files, &self.sessions).await {
+            return reply;
+        }
+        let Some(request) = signed::files_request(permit.row().call().as_str(), permit.items()) else {
             return Told::NotFound.reply_with("this provider does not offer this");
         };
         match self.files.perform(request).await {
@@ -200,60 +259,27 @@ impl Instance {
     }
 }
 
-/// What is asked of the files, if the call is one of theirs.
-fn files_request(call: &str, items: &Items<'_>) -> Option<FilesRequest> {
-    let each = items.projections();
-    let shown = |name: &str| items.body().member(name).or_else(|| items.body().member(&capitalised(name)));
-    Some(match call {
-        "files.browse" => FilesRequest::Browse(browse(each.first()?, shown("browse")?)),
-        "files.retrieve" => FilesRequest::Retrieve(Retrieve { id: text(each.first()?, "id") }),
-        "files.createFolder" => FilesRequest::CreateFolder(
-            each.iter()
-                .map(|item| CreateFolder { id: text(item, "id"), conflict_policy: text(item, "conflictPolicy") })
-                .collect(),
-        ),
-        "files.move" => FilesRequest::Move(each.iter().map(move_or_copy).collect()),
-        "files.copy" => FilesRequest::Copy(each.iter().map(move_or_copy).collect()),
-        "files.trash" => FilesRequest::Trash(each.iter().map(|item| Trash { id: text(item, "id") }).collect()),
-        "files.emptyTrash" => {
-            FilesRequest::EmptyTrash(each.iter().map(|item| Trash { id: text(item, "id") }).collect())
-        }
-        _ => return None,
-    })
-}
-
-/// Where to look is bound; how the listing is paged, sorted and filtered is not, and only shows.
-fn browse(item: &Projection<'_>, shown: &Json<'_>) -> Browse {
-    let string = |value: Option<&Json<'_>>| value.and_then(Json::as_str).map(str::to_owned);
-    let flags = shown.member("flags");
-    let flag = |name: &str| flags.and_then(|flags| flags.member(name));
-    Browse {
-        path: text(item, "path"),
-        items_per_page: shown.member("itemsPerPage").and_then(Json::as_integer).unwrap_or(0),
-        next: string(shown.member("next")),
-        sort_by: string(shown.member("sortBy")).unwrap_or_default(),
-        sort_direction: string(shown.member("sortDirection")).unwrap_or_default(),
-        filter_hidden_files: flag("filterHiddenFiles").and_then(Json::as_bool).unwrap_or(false),
-        filter_by_file_extension: string(flag("filterByFileExtension")),
-    }
-}
-
-fn move_or_copy(item: &Projection<'_>) -> MoveOrCopy {
-    MoveOrCopy {
-        old_id: text(item, "oldId"),
-        new_id: text(item, "newId"),
-        conflict_policy: text(item, "conflictPolicy"),
-    }
-}
-
-/// A bound parameter's text. One that is no string names no file, and no file is called nothing.
-fn text(item: &Projection<'_>, name: &str) -> String {
-    item.parameter(name).as_str().unwrap_or_default().to_owned()
-}
-
-fn capitalised(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+/// What a session's request brings, as the gateway wrote it.
+fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
+    let text = |name: &'static str| -> Result<Option<&str>, SessionRejection> {
+        let mut all = head.headers.get_all(name).iter();
+        let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
+        if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
+    };
+    let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
+        text(name)?.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
+    };
+    let piece = match endpoint {
+        SessionEndpoint::ChunkedUpload => Piece {
+            offset: number(OFFSET)?,
+            size: number("content-length")?,
+            total: number(TOTAL)?,
+            digest: text(CONTENT_DIGEST)?.map(ContentDigest::parse).transpose()?,
+        },
+        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
+    };
+    let token = text(SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
+    PresentedSession::parse(endpoint, token, text(PROOF)?, piece)
 }
 
 /// Between gateway and instance the same is said as between Core and gateway: the gateway has judged alike, so what arrives here

@@ -369,6 +369,16 @@ impl Centre {
         }
     }
 
+    /// Writes a file in the person's home, as theirs.
+    pub fn write(&self, person: &Person, name: &str, content: &[u8]) {
+        let path = person.home.join(name);
+        fs::write(&path, content).unwrap();
+        if self.accounts == Accounts::Own {
+            let user = User::from_name(person.account).unwrap().expect("such an account");
+            chown(&path, Some(user.uid), Some(user.gid)).unwrap();
+        }
+    }
+
     /// The process, if it runs.
     pub fn pid(&self, part: Part) -> Option<Pid> {
         let server = self.server.pid.load(Ordering::SeqCst);

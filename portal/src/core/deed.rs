@@ -30,9 +30,36 @@ pub enum Deed {
     Trash(Vec<String>),
     /// Empties a trash folder.
     EmptyTrash(Vec<String>),
+    /// Asks for a file's content.
+    Download(String),
+    /// Brings a file, or a folder's files: where to, and what happens if there is something of that name.
+    Upload(String, Brings, String),
+    /// Opens a terminal in a folder.
+    Terminal(String),
     /// Changes the SSH keys that UCloud knows of: all that there are afterwards.
     UploadKeys(Vec<String>),
 }
+
+/// What an upload brings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Brings {
+    /// One file.
+    File,
+    /// Files of a folder.
+    Folder,
+}
+
+impl Brings {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "FILE",
+            Self::Folder => "FOLDER",
+        }
+    }
+}
+
+/// What the frontend of today says that it speaks.
+const PROTOCOLS: [&str; 2] = ["CHUNKED", "WEBSOCKET"];
 
 /// What the portal page chooses when a name is taken.
 const CONFLICT_POLICY: &str = "RENAME";
@@ -74,6 +101,12 @@ impl Deed {
         Self::Trash(vec![path.to_owned()])
     }
 
+    /// [`Deed::Upload`] of a file.
+    #[must_use]
+    pub fn upload(path: &str, policy: &str) -> Self {
+        Self::Upload(path.to_owned(), Brings::File, policy.to_owned())
+    }
+
     /// The call's name on the user's side, as it is signed.
     #[must_use]
     pub fn call(&self) -> &'static str {
@@ -85,6 +118,9 @@ impl Deed {
             Self::Copy(_) => "files.copy",
             Self::Trash(_) => "files.trash",
             Self::EmptyTrash(_) => "files.emptyTrash",
+            Self::Download(_) => "files.createDownload",
+            Self::Upload(..) => "files.createUpload",
+            Self::Terminal(_) => "jobs.openTerminalInFolder",
             Self::UploadKeys(_) => "ssh.keyUploaded",
         }
     }
@@ -100,6 +136,9 @@ impl Deed {
             Self::Copy(_) => "files/copy",
             Self::Trash(_) => "files/trash",
             Self::EmptyTrash(_) => "files/emptyTrash",
+            Self::Download(_) => "files/download",
+            Self::Upload(..) => "files/upload",
+            Self::Terminal(_) => "jobs/openTerminalInFolder",
             Self::UploadKeys(_) => "ssh/keyUploaded",
         }
     }
@@ -127,6 +166,13 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 paths.iter().map(|path| Projection::new([("id", json!(path))])).collect()
             }
+            Self::Download(path) => vec![Projection::new([("id", json!(path))])],
+            Self::Upload(path, brings, policy) => vec![Projection::new([
+                ("id", json!(path)),
+                ("type", json!(brings.as_str())),
+                ("conflictPolicy", json!(policy)),
+            ])],
+            Self::Terminal(folder) => vec![Projection::new([("folder", json!(folder))])],
             // A set: in the one order that both sides put it in.
             Self::UploadKeys(keys) => {
                 let mut keys = keys.clone();
@@ -188,6 +234,10 @@ impl Deed {
                     .collect(),
             }),
             Self::UploadKeys(keys) => serde_json::to_vec(&KeyUpload::of(username, keys)),
+            Self::Download(path) => serde_json::to_vec(&Bulk {
+                items: vec![PathItem { id: path.clone(), resolved_collection: drive(path) }],
+            }),
+            Self::Upload(..) | Self::Terminal(_) => serde_json::to_vec(&self.kotlin_body(username, provider)),
         }?)
     }
 
@@ -222,6 +272,12 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
+            Self::Download(path) => bulk(vec![json!({"resolvedCollection": drive(path), "id": path})]),
+            Self::Upload(path, brings, policy) => bulk(vec![json!({
+                "id": path, "type": brings.as_str(), "supportedProtocols": PROTOCOLS, "conflictPolicy": policy,
+                "resolvedCollection": drive(path),
+            })]),
+            Self::Terminal(folder) => bulk(vec![json!({"folder": folder})]),
             Self::UploadKeys(keys) => json!(KeyUpload::of(username, keys)),
         }
     }

@@ -164,7 +164,7 @@ fn target(deed: &Deed) -> (String, String) {
         Deed::CreateFolder(paths) | Deed::Trash(paths) | Deed::EmptyTrash(paths) => paths.first(),
         Deed::Move(pairs) | Deed::Copy(pairs) => pairs.first().map(|(_, to)| to),
         // The page has no such button.
-        Deed::UploadKeys(_) => None,
+        Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_) | Deed::UploadKeys(_) => None,
     };
     let path = path.cloned().unwrap_or_default();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -184,7 +184,7 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         Deed::Copy(copied) => Deed::Copy(pairs(copied)),
         Deed::Trash(paths) => Deed::Trash(all(paths)),
         Deed::EmptyTrash(paths) => Deed::EmptyTrash(all(paths)),
-        Deed::UploadKeys(keys) => Deed::UploadKeys(keys.clone()),
+        Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_) | Deed::UploadKeys(_) => deed.clone(),
     }
 }
 

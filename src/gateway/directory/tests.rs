@@ -1,3 +1,5 @@
+//! The directory: what is remembered of the server's word, and what is forgotten.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use super::*;

@@ -62,6 +62,9 @@ pub(crate) enum Trouble {
     /// Nothing there.
     #[error("there is no such file or folder")]
     NotFound,
+    /// A folder, or nothing that can be read through, where a file was needed.
+    #[error("that is not a file")]
+    NotAFile,
     /// Not a folder, where one was needed.
     #[error("that is not a folder")]
     NotAFolder,
@@ -120,7 +123,7 @@ impl Trouble {
             | Self::Special
             | Self::TooDeep => Told::Malformed,
             Self::Outside | Self::Denied => Told::Forbidden,
-            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder => Told::NotFound,
+            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
             Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice | Self::Gap => {
                 Told::Conflict
             }

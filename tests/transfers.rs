@@ -1,0 +1,235 @@
+//! Uploads and downloads at a real installation: every byte arrives, nobody but the user redeems a token, and whatever fails leaves what was
+//! there.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use bytes::Bytes;
+use centre::{Centre, PROVIDER, Part, Person};
+use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
+use countersign_portal::{Answer, Deed};
+use http_body_util::Full;
+
+/// The token in an answer to a signed call, which Core has seen.
+fn token(answer: &Answer) -> String {
+    assert!(answer.is_ok(), "{answer:?}");
+    let response = &answer.json()["responses"][0];
+    let endpoint = response["endpoint"].as_str().unwrap();
+    let of_endpoint = endpoint.split_once("?token=").map(|(_, token)| token.to_owned());
+    response["token"].as_str().map(str::to_owned).or(of_endpoint).unwrap()
+}
+
+fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
+    let now = countersign_portal::now();
+    session::proof(&centre.origin(), &person.username, call, token, piece, now).unwrap().sign(&person.key).unwrap()
+}
+
+fn verdict(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.error_code())
+}
+
+async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = http::Request::builder().method("GET").uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    centre.core.send_http(request.body(Full::default()).unwrap()).await.unwrap()
+}
+
+/// A download's target, with the user's proof.
+fn target(token: &str, proof: &str) -> String {
+    format!("/ucloud/{PROVIDER}/download?token={token}&intent={proof}")
+}
+
+async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let token = token(&centre.perform(person, &Deed::Download(path.to_owned())).await);
+    get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
+}
+
+/// Sends a piece, announced as `piece` says and in truth `body`.
+async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
+    let request = http::Request::builder()
+        .method("POST")
+        .uri(format!("/ucloud/{PROVIDER}/chunked/upload"))
+        .header("chunked-upload-token", token)
+        .header("chunked-upload-offset", piece.offset)
+        .header("chunked-upload-total-size", piece.total)
+        .header("content-digest", piece.content_digest())
+        .header("ucloud-signed-intent", proof)
+        .body(Full::from(Bytes::from(body.to_vec())));
+    centre.core.send_http(request.unwrap()).await.unwrap()
+}
+
+async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
+    let proof = proof(centre, person, call, token, Some(piece));
+    send_as(centre, token, &proof, piece, piece.bytes).await
+}
+
+/// Sends a file in pieces of that length.
+async fn upload(centre: &Centre, person: &Person, path: &str, policy: &str, content: &[u8], piece: usize) -> Answer {
+    let token = token(&centre.perform(person, &Deed::upload(path, policy)).await);
+    let total = i64::try_from(content.len()).unwrap();
+    let mut offset = 0;
+    loop {
+        let bytes = &content[offset..content.len().min(offset + piece)];
+        let call = if offset == 0 { OPEN } else { CONTINUE };
+        let piece = Piece { offset: i64::try_from(offset).unwrap(), bytes, total };
+        let answer = send(centre, person, call, &token, &piece).await;
+        offset += bytes.len();
+        if !answer.is_ok() || offset == content.len() {
+            return answer;
+        }
+    }
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn what_is_sent_is_what_comes_back() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let content = content(3_000_000);
+    let answer = upload(&centre, &alice, "/home/f.bin", "RENAME", &content, 700_000).await;
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({})), "{}", centre.last_words());
+    let path = alice.home.join("f.bin");
+    assert!(fs::read(&path).unwrap() == content);
+    assert_eq!(fs::metadata(&path).unwrap().uid(), fs::metadata(&alice.home).unwrap().uid(), "it is the user's");
+
+    let answer = download(&centre, &alice, "/home/f.bin", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.bytes == content);
+    assert_eq!(answer.header("content-disposition"), "attachment; filename=\"f.bin\"; filename*=UTF-8''f.bin");
+    assert_eq!(answer.header("accept-ranges"), "bytes");
+    let tag = answer.header("etag").to_owned();
+    let rest = download(&centre, &alice, "/home/f.bin", &[("range", "bytes=2999990-"), ("if-range", &tag)]).await;
+    assert_eq!((rest.status, rest.header("content-range")), (206, "bytes 2999990-2999999/3000000"));
+    assert!(rest.bytes == content[2_999_990..]);
+
+    let answer = upload(&centre, &alice, "/home/empty", "RENAME", b"", 1).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(fs::read(alice.home.join("empty")).unwrap(), b"");
+    assert!(download(&centre, &alice, "/home/empty", &[]).await.bytes.is_empty());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v52_a_token_that_core_saw_is_of_no_use_to_it() {
+    let centre = Centre::open().await;
+    let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
+    centre.write(&alice, "secret", b"of alice");
+    let answer = centre.perform(&alice, &Deed::Download("/home/secret".to_owned())).await;
+    let seen = token(&answer);
+    let check = async |target: &str, want: (u16, &str), reason: &str| {
+        let answer = get(&centre, target, &[]).await;
+        assert_eq!(verdict(&answer), (want.0, want.1.to_owned()), "{target}");
+        let why = centre.reason(answer.header("x-request-id")).unwrap();
+        assert!(why.contains(reason), "in the log: {why}");
+    };
+    let alone = format!("/ucloud/{PROVIDER}/download?token={seen}");
+    check(&alone, (482, "INTENT_REQUIRED"), "without the user's proof").await;
+    let by_bob = session::proof(&centre.origin(), &bob.username, OPEN, &seen, None, countersign_portal::now());
+    let by_bob = by_bob.unwrap().sign(&bob.key).unwrap();
+    check(&target(&seen, &by_bob), (482, "INTENT_INVALID"), "no such key of this user").await;
+    let other = token(&centre.perform(&alice, &Deed::Download("/home/secret".to_owned())).await);
+    let of_other = proof(&centre, &alice, OPEN, &other, None);
+    check(&target(&seen, &of_other), (482, "INTENT_INVALID"), "parameters").await;
+    let good = target(&seen, &proof(&centre, &alice, OPEN, &seen, None));
+    assert_eq!(get(&centre, &good, &[]).await.bytes, "of alice");
+    check(&good, (482, "INTENT_REPLAYED"), "used").await;
+    let again = target(&seen, &proof(&centre, &alice, OPEN, &seen, None));
+    check(&again, (482, "INTENT_REPLAYED"), "session token").await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v54_a_piece_counts_only_when_all_of_it_came() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    centre.write(&alice, "f", b"the old content");
+    let whole = content(2_000_000);
+    let token = token(&centre.perform(&alice, &Deed::upload("/home/f", "REPLACE")).await);
+    let total = 2_000_000;
+    let first = Piece { offset: 0, bytes: &whole[..1_500_000], total };
+    assert!(send(&centre, &alice, OPEN, &token, &first).await.is_ok());
+    let is_old = || assert_eq!(fs::read(alice.home.join("f")).unwrap(), b"the old content");
+    is_old();
+
+    // Other bytes than were signed: a taken-over gateway could send them.
+    let last = Piece { offset: 1_500_000, bytes: &whole[1_500_000..], total };
+    let signed = proof(&centre, &alice, CONTINUE, &token, Some(&last));
+    let answer = send_as(&centre, &token, &signed, &last, &vec![b'x'; 500_000]).await;
+    assert_eq!(verdict(&answer), (400, "BAD_REQUEST".to_owned()));
+    assert_eq!(answer.text("why"), "the bytes are not those of the digest");
+    is_old();
+
+    // A gap, and more than there is.
+    let gap = Piece { offset: 1_600_000, bytes: &whole[1_600_000..], total };
+    assert_eq!(verdict(&send(&centre, &alice, CONTINUE, &token, &gap).await), (409, "CONFLICT".to_owned()));
+    let beyond = Piece { offset: 1_500_000, bytes: &whole[..600_000], total };
+    assert_eq!(send(&centre, &alice, CONTINUE, &token, &beyond).await.status, 400);
+    let other_total = Piece { total: total + 1, ..last };
+    assert_eq!(send(&centre, &alice, CONTINUE, &token, &other_total).await.status, 400);
+    is_old();
+
+    // From before the end of what came, and then to the end.
+    let again = Piece { offset: 1_000_000, bytes: &whole[1_000_000..1_400_000], total };
+    assert!(send(&centre, &alice, CONTINUE, &token, &again).await.is_ok());
+    let rest = Piece { offset: 1_400_000, bytes: &whole[1_400_000..], total };
+    assert!(send(&centre, &alice, CONTINUE, &token, &rest).await.is_ok());
+    assert!(fs::read(alice.home.join("f")).unwrap() == whole);
+    assert!(send(&centre, &alice, CONTINUE, &token, &rest).await.is_ok(), "whoever did not hear it says it again");
+    assert_eq!(send(&centre, &alice, CONTINUE, &token, &again).await.status, 400);
+    assert_eq!(fs::read_dir(&alice.home).unwrap().filter(is_scratch).count(), 0);
+}
+
+fn is_scratch(entry: &std::io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".countersign-")
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn what_is_there_stays_where_the_user_said_so() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    centre.write(&alice, "f", b"old");
+    let refused = centre.perform(&alice, &Deed::upload("/home/f", "REJECT")).await;
+    assert_eq!(verdict(&refused), (409, "CONFLICT".to_owned()));
+    assert!(upload(&centre, &alice, "/home/f", "RENAME", b"new", 10).await.is_ok());
+    assert_eq!(fs::read(alice.home.join("f")).unwrap(), b"old");
+    assert_eq!(fs::read(alice.home.join("f(1)")).unwrap(), b"new");
+    assert!(upload(&centre, &alice, "/home/f", "REPLACE", b"newer", 10).await.is_ok());
+    assert_eq!(fs::read(alice.home.join("f")).unwrap(), b"newer");
+    for path in ["/home/none/f", "/none/f", "/home/../f"] {
+        let answer = centre.perform(&alice, &Deed::upload(path, "RENAME")).await;
+        assert!(!answer.is_ok() && answer.status < 500, "{path}: {answer:?}");
+        let answer = centre.perform(&alice, &Deed::Download(path.to_owned())).await;
+        assert!(!answer.is_ok() && answer.status < 500, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_session_does_not_outlive_its_instance() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let token = token(&centre.perform(&alice, &Deed::upload("/home/f", "RENAME")).await);
+    let first = Piece { offset: 0, bytes: b"first", total: 10 };
+    assert!(send(&centre, &alice, OPEN, &token, &first).await.is_ok());
+    centre.kill(Part::Instance("alice"));
+    centre.until("an instance is there again", async || centre.browse(&alice, "/home").await.is_ok()).await;
+    let second = Piece { offset: 5, bytes: b"secon", total: 10 };
+    assert_eq!(verdict(&send(&centre, &alice, CONTINUE, &token, &second).await), (404, "NOT_FOUND".to_owned()));
+    assert!(!alice.home.join("f").exists());
+    centre
+        .until("what was left is gone", async || !fs::read_dir(&alice.home).unwrap().any(|entry| is_scratch(&entry)))
+        .await;
+}
