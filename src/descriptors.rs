@@ -70,6 +70,19 @@ pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, Descript
     }
 }
 
+/// Keeps whatever this process inherited beside its standard streams from the programs that it starts: whoever started it may have
+/// left anything open.
+///
+/// # Errors
+/// If the kernel cannot (before Linux 5.11).
+pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
+    let flags = nix::libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors so that `exec` closes them. std has no
+    // such call, and one descriptor after the other would need as many unsafe borrows of numbers.
+    let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, flags) };
+    nix::errno::Errno::result(outcome).map(drop)
+}
+
 fn take_stream_socket(
     descriptor: RawFd,
     wanted: &'static str,

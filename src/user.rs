@@ -14,6 +14,10 @@ mod pinned;
 mod server_line;
 mod sessions;
 mod signed;
+#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
+mod shell;
+#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
+mod socket;
 mod ssh_keys;
 mod transfer;
 mod work;
@@ -75,6 +79,9 @@ pub(crate) enum UserFailure {
     /// What stands on descriptor 0 is no listening socket.
     #[error("standard input is not the listening socket that the server hands over (use --listen in development): {0}")]
     Socket(#[from] DescriptorFailure),
+    /// What was inherited cannot be kept from the programs that users run.
+    #[error("inherited descriptors cannot be kept from terminals (Linux 5.11 can): {0}")]
+    Descriptors(nix::Error),
     /// A directory or socket of ours.
     #[error("{what} {path}: {source}")]
     File {
@@ -101,6 +108,7 @@ pub(crate) fn run(arguments: &UserArguments) -> Result<(), UserFailure> {
     let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
     let config = Config::load_for_instance(&arguments.config)?;
     OwnAccount::check_may_have_instance(&config.instances)?;
+    descriptors::keep_inherited_from_children().map_err(UserFailure::Descriptors)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;

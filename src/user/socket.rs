@@ -1,0 +1,3 @@
+//! WebSockets: what all sockets of an instance share.
+
+pub(crate) mod frames;

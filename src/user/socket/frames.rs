@@ -1,0 +1,110 @@
+//! UCloud's messages on a WebSocket: one JSON object a text frame, streams told apart by an id that whoever asks has chosen.
+//!
+//! What cannot be read as a message is passed over, as UCloud's own modules do.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// The longest stream id that is answered, in bytes: both Cores and UCloud's page number theirs.
+const STREAM_ID_MAX: usize = 128;
+/// What a socket reads and writes at once, in bytes. A socket has both for as long as it is open, so they are small.
+const BUFFER: usize = 8 * 1024;
+
+/// A message that asks for something.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Asked<P> {
+    /// What is called.
+    pub(crate) call: String,
+    /// The stream that answers come on.
+    #[serde(rename = "streamId")]
+    pub(crate) stream_id: String,
+    /// The parameters.
+    pub(crate) payload: P,
+}
+
+impl<P: DeserializeOwned> Asked<P> {
+    /// Reads a message of this call; nothing if it is none.
+    pub(crate) fn of(call: &str, text: &str) -> Option<Self> {
+        let asked: Self = serde_json::from_str(text).ok()?;
+        (asked.call == call && asked.stream_id.len() <= STREAM_ID_MAX).then_some(asked)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Answer<'a, P> {
+    #[serde(rename_all = "camelCase")]
+    Message { stream_id: &'a str, payload: &'a P },
+    #[serde(rename_all = "camelCase")]
+    Response { stream_id: &'a str, status: u16, payload: &'a P },
+}
+
+/// One of several answers on a stream.
+pub(crate) fn message<P: Serialize>(stream_id: &str, payload: &P) -> Message {
+    write(&Answer::Message { stream_id, payload })
+}
+
+/// The last answer on a stream.
+pub(crate) fn response<P: Serialize>(stream_id: &str, status: u16, payload: &P) -> Message {
+    write(&Answer::Response { stream_id, status, payload })
+}
+
+fn write<P: Serialize>(answer: &Answer<'_, P>) -> Message {
+    // Only what has no form in JSON fails here, and nothing that is sent has none. An empty object says nothing, which is passed over.
+    Message::text(serde_json::to_string(answer).unwrap_or_else(|_| "{}".to_owned()))
+}
+
+/// How a socket is read: no message is longer than `message_max` bytes.
+pub(crate) fn reading(message_max: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(message_max.saturating_mul(4).max(1024 * 1024))
+        .max_message_size(Some(message_max))
+        .max_frame_size(Some(message_max))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let check = |text: &str, want: Option<(&str, Value)>| {
+            let got = Asked::<Value>::of("a.b", text);
+            assert_eq!(
+                got.map(|asked| (asked.stream_id, asked.payload)),
+                want.map(|(id, p)| (id.to_owned(), p)),
+                "{text}"
+            );
+        };
+        check(r#"{"call":"a.b","streamId":"0","payload":{"x":1}}"#, Some(("0", json!({"x": 1}))));
+        let whole = r#"{"call":"a.b","streamId":"7","payload":{},"bearer":null,"causedBy":null,"project":null,"signedIntent":"x"}"#;
+        check(whole, Some(("7", json!({}))));
+        check(r#"{"call":"a.c","streamId":"0","payload":{}}"#, None);
+        check(r#"{"call":"a.b","payload":{}}"#, None);
+        check(r#"{"ping":"pong"}"#, None);
+        check("[", None);
+        let long = "x".repeat(STREAM_ID_MAX + 1);
+        check(&format!(r#"{{"call":"a.b","streamId":"{long}","payload":{{}}}}"#), None);
+    }
+
+    #[test]
+    fn answers_are_ucloud_s() {
+        let payload = json!({"type": "ack"});
+        assert_eq!(
+            message("3", &payload),
+            Message::text(r#"{"type":"message","streamId":"3","payload":{"type":"ack"}}"#)
+        );
+        assert_eq!(
+            response("\"", 404, &json!({})),
+            Message::text(r#"{"type":"response","streamId":"\"","status":404,"payload":{}}"#)
+        );
+    }
+}
