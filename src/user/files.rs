@@ -12,7 +12,7 @@ mod browse;
 mod bulk;
 pub(crate) mod change;
 pub(crate) mod drives;
-mod entry;
+pub(crate) mod entry;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;

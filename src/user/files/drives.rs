@@ -70,6 +70,11 @@ impl Drives {
         if self.folders.contains_key(path.drive()) { Ok(path) } else { Err(Trouble::NoDrive) }
     }
 
+    /// The drives themselves.
+    pub(crate) fn all(&self) -> Vec<UcloudPath> {
+        self.folders.keys().filter_map(|id| UcloudPath::parse(&format!("/{id}")).ok()).collect()
+    }
+
     /// Opens the drive of a path.
     pub(crate) fn open(&self, path: &UcloudPath) -> Result<Place, Trouble> {
         let folder = self.folders.get(path.drive()).ok_or(Trouble::NoDrive)?;

@@ -23,6 +23,9 @@ pub(crate) enum Trouble {
     /// A `next` that this browse did not give.
     #[error("the page to go on from is not one of this listing's")]
     Cursor,
+    /// Nothing to look for, or more than any name can be.
+    #[error("a search needs some letters of a name")]
+    Query,
     /// More items than one request may have.
     #[error("a request may have {most} items at most")]
     TooManyItems {
@@ -94,7 +97,7 @@ pub(crate) enum Trouble {
     #[error("there is not enough space")]
     NoSpace,
     /// Too many long works under way.
-    #[error("too many of your copies are under way already")]
+    #[error("too much of this is under way already")]
     Busy,
     /// It lies on another file system, so moving it means copying it.
     #[error("it lies on another file system")]
@@ -115,6 +118,7 @@ impl Trouble {
             | Self::Policy
             | Self::Sort
             | Self::Cursor
+            | Self::Query
             | Self::TooManyItems { .. }
             | Self::WholeDrive
             | Self::NotTrash
