@@ -15,13 +15,15 @@ mod pinned;
 mod search;
 mod server_line;
 mod sessions;
-mod signed;
 #[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod shell;
+mod signed;
 #[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod socket;
 mod ssh_keys;
 mod transfer;
+#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
+mod upload_v2;
 mod work;
 
 use std::net::SocketAddr;

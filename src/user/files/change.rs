@@ -91,9 +91,13 @@ fn trash_slot(root: &Root) -> Result<Slot, Trouble> {
 /// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as it is: what it
 /// holds was never the request's to remove; a file in its place goes.
 pub(crate) fn create_folder(place: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
+    in_new_folders(place, || make_folder(&place.slot()?, policy))
+}
+
+/// Makes the folders above a place that do not exist, and does something there; if it fails, they are gone again.
+pub(super) fn in_new_folders<T>(place: &Place, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     let mut made = Vec::new();
-    let outcome =
-        make_parents(place, &mut made).and_then(|()| place.slot()).and_then(|slot| make_folder(&slot, policy));
+    let outcome = make_parents(place, &mut made).and_then(|()| work());
     if outcome.is_err() {
         for slot in made.iter().rev() {
             // Whatever is not empty any more is somebody's.

@@ -78,7 +78,7 @@ impl ProviderFile {
 }
 
 /// Milliseconds since 1970, rounded down.
-fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
+pub(super) fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
 }
 

@@ -14,7 +14,8 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::beneath::{Identity, Kind, Slot};
-use super::change::Place;
+use super::change::{Place, in_new_folders};
+use super::entry::milliseconds;
 use super::error::Trouble;
 use super::relocate::RENAMES_MAX;
 use super::rename::link_new;
@@ -49,11 +50,15 @@ impl Incoming {
         Self::begin_at(place.slot()?, policy)
     }
 
-    /// The same, for a name in an open folder.
+    /// The same, making the folders above it that do not exist.
     ///
     /// # Errors
-    /// As of [`Self::begin`].
-    pub(crate) fn begin_at(target: Slot, policy: ConflictPolicy) -> Result<Self, Trouble> {
+    /// As of [`Self::begin`]; then no folder is left that was made for it.
+    pub(crate) fn begin_in_new_folders(place: &Place, policy: ConflictPolicy) -> Result<Self, Trouble> {
+        in_new_folders(place, || Self::begin(place, policy))
+    }
+
+    fn begin_at(target: Slot, policy: ConflictPolicy) -> Result<Self, Trouble> {
         if let Some(there) = target.look_if_any()? {
             refuse(&there, policy)?;
         }
@@ -164,6 +169,23 @@ impl Drop for Incoming {
             Err(errno) => tracing::warn!(scratch = self.scratch.text(), %errno, "an unfinished file cannot be removed"),
         }
     }
+}
+
+/// Whether a file is at that place already that is of this size and was last changed then, in milliseconds since 1970.
+///
+/// # Errors
+/// If the path leads out of the drive, or cannot be looked at.
+pub(crate) fn is_there(place: &Place, size: u64, modified_ms: i64) -> Result<bool, Trouble> {
+    let slot = match place.slot() {
+        Err(Trouble::NotFound) => return Ok(false),
+        slot => slot?,
+    };
+    let is_same = |stat: FileStat| {
+        Kind::of(&stat) == Kind::File
+            && u64::try_from(stat.st_size) == Ok(size)
+            && milliseconds(stat.st_mtime, stat.st_mtime_nsec) == modified_ms
+    };
+    Ok(slot.look_if_any()?.is_some_and(is_same))
 }
 
 /// What a file may never replace: a folder, with all that it holds, for one thing.

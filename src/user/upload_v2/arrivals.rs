@@ -1,0 +1,317 @@
+//! The files of one upload: listed, let in a few at a time, written, and given their names.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::Target;
+use super::wire::{Listed, NotProtocol, Replies};
+use crate::user::files::change::Place;
+use crate::user::files::drives::Drives;
+use crate::user::files::error::Trouble;
+use crate::user::files::incoming::{Incoming, is_there};
+use crate::user::files::path::{Name, UcloudPath};
+use crate::user::files::request::ConflictPolicy;
+
+/// How many files are open at once: what UCloud's own module does. Each holds three descriptors.
+const OPEN_MAX: usize = 64;
+/// How many files are given their names at once: each waits for the disk.
+const PLACING_MAX: usize = 8;
+/// How many files may be listed that are not let in yet, and how much text their paths may have, in bytes. UCloud's page lists a folder
+/// bit by bit.
+const WAITING_MAX: usize = 100_000;
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How deep beneath its folder a file may come: as deep as a copy goes.
+const DEPTH_MAX: usize = 100;
+/// Times later than this are no file's: the year 10000, in milliseconds since 1970.
+const MODIFIED_MS_MAX: u64 = 253_402_300_800_000;
+
+/// Why an upload cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// The client does not speak the protocol.
+    #[error(transparent)]
+    Protocol(#[from] NotProtocol),
+    /// It lists more than is waited for.
+    #[error("too many files were listed at once")]
+    TooMany,
+    /// A single file is not the only one.
+    #[error("one file was to be sent")]
+    NotOne,
+    /// The drive, or the system.
+    #[error(transparent)]
+    Whole(#[from] Trouble),
+    /// A file.
+    #[error("{trouble}: {path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        trouble: Trouble,
+    },
+}
+
+impl Failure {
+    pub(super) fn of(path: &str, trouble: Trouble) -> Self {
+        Self::File { path: path.to_owned(), trouble }
+    }
+
+    /// How the socket is closed.
+    pub(super) const fn code(&self) -> CloseCode {
+        match self {
+            Self::Protocol(_) => CloseCode::Protocol,
+            Self::TooMany => CloseCode::Size,
+            Self::NotOne => CloseCode::Policy,
+            Self::Whole(_) | Self::File { .. } => CloseCode::Error,
+        }
+    }
+}
+
+/// A file that is coming in.
+#[derive(Debug)]
+struct Coming {
+    incoming: Incoming,
+    listed: Listed,
+}
+
+/// What becomes of a listed file.
+enum Admitted {
+    /// It is there already, or something else is that may not be replaced.
+    Skip,
+    Begin(Box<Incoming>),
+}
+
+/// A file that has its name, or cannot have it: its path, its id and what came of it.
+#[derive(Debug)]
+pub(super) struct Placed(String, Option<i32>, Result<(), Trouble>);
+
+/// The files of one upload.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    place: Place,
+    is_folder: bool,
+    policy: ConflictPolicy,
+    /// All that is not done.
+    known: HashSet<i32>,
+    waiting: VecDeque<Listed>,
+    waiting_bytes: usize,
+    coming: HashMap<i32, Coming>,
+    placing: JoinSet<(Listed, Result<(), Trouble>)>,
+    replies: Replies,
+    listed: usize,
+    done: i32,
+    told: i32,
+}
+
+impl Arrivals {
+    /// Opens the drive.
+    pub(super) async fn open(drives: Arc<Drives>, target: Target, policy: ConflictPolicy) -> Result<Self, Failure> {
+        let (path, is_folder) = match target {
+            Target::File(path) => (path, false),
+            Target::Folder(path) => (path, true),
+        };
+        let place = spawn_blocking(move || drives.open(&path)).await.unwrap_or(Err(Trouble::CutShort))?;
+        Ok(Self {
+            place,
+            is_folder,
+            policy,
+            known: HashSet::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            coming: HashMap::new(),
+            placing: JoinSet::new(),
+            replies: Replies::default(),
+            listed: 0,
+            done: 0,
+            told: 0,
+        })
+    }
+
+    /// How many files are done.
+    pub(super) const fn done(&self) -> i32 {
+        self.done
+    }
+
+    /// Whether anything that is listed is not done.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether there is something to tell the client.
+    pub(super) fn has_news(&self) -> bool {
+        !self.replies.is_empty() || self.told != self.done
+    }
+
+    /// What there is to tell.
+    pub(super) fn news(&mut self) -> Bytes {
+        if self.told != self.done {
+            self.told = self.done;
+            self.replies.completed(self.done);
+        }
+        self.replies.take()
+    }
+
+    /// Takes note of a file that the client has.
+    pub(super) fn list(&mut self, listed: Listed) -> Result<(), Failure> {
+        self.listed = self.listed.saturating_add(1);
+        if !self.is_folder && self.listed > 1 {
+            return Err(Failure::NotOne);
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(listed.path.len());
+        if self.waiting.len() >= WAITING_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
+            return Err(Failure::TooMany);
+        }
+        if !self.known.insert(listed.id) {
+            return Err(NotProtocol::Twice.into());
+        }
+        self.waiting.push_back(listed);
+        Ok(())
+    }
+
+    /// Lets in as many files as there is room for.
+    pub(super) async fn admit(&mut self) -> Result<(), Failure> {
+        loop {
+            let room = OPEN_MAX.saturating_sub(self.coming.len().saturating_add(self.placing.len()));
+            let mut next: Vec<Listed> = self.waiting.drain(..room.min(self.waiting.len())).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            let drained: usize = next.iter().map(|listed| listed.path.len()).sum();
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(drained);
+            next.retain(|listed| self.known.contains(&listed.id));
+            let (place, policy, is_folder) = (self.place.clone(), self.policy, self.is_folder);
+            let admitting = spawn_blocking(move || {
+                let admit = |listed: Listed| {
+                    let admitted = admit(&place, is_folder, policy, &listed);
+                    admitted.map_err(|trouble| Failure::of(&listed.path, trouble)).map(|admitted| (listed, admitted))
+                };
+                next.into_iter().map(admit).collect::<Result<Vec<_>, _>>()
+            });
+            let admitted = admitting.await.unwrap_or_else(|_| Err(Trouble::CutShort.into()))?;
+            for (listed, admitted) in admitted {
+                match admitted {
+                    Admitted::Skip => {
+                        self.replies.skip(listed.id);
+                        self.finished(listed.id);
+                    }
+                    Admitted::Begin(incoming) => {
+                        self.replies.ok(listed.id);
+                        self.coming.insert(listed.id, Coming { incoming: *incoming, listed });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the next bytes of a file. Of one that was skipped they may still come.
+    pub(super) async fn write(&mut self, id: i32, bytes: Bytes) -> Result<(), Failure> {
+        let Some(mut file) = self.coming.remove(&id) else { return Ok(()) };
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if file.incoming.written().saturating_add(length) > file.listed.size {
+            return Err(NotProtocol::TooLong.into());
+        }
+        let (file, outcome) = spawn_blocking(move || {
+            let outcome = file.incoming.write_at(file.incoming.written(), &bytes);
+            (file, outcome)
+        })
+        .await
+        .map_err(|_| Failure::from(Trouble::CutShort))?;
+        outcome.map_err(|trouble| Failure::of(&file.listed.path, trouble))?;
+        if file.incoming.written() < file.listed.size {
+            self.coming.insert(id, file);
+            return Ok(());
+        }
+        while self.placing.len() >= PLACING_MAX {
+            let placed = self.next_placed().await;
+            self.settle(placed).await?;
+        }
+        self.placing.spawn_blocking(move || {
+            let modified = modified(file.listed.modified_ms);
+            let outcome = file.incoming.commit(modified).map(drop);
+            (file.listed, outcome)
+        });
+        Ok(())
+    }
+
+    /// The client does not send a file. If it waits to be let in, it is passed over then.
+    pub(super) fn skip(&mut self, id: i32) {
+        self.coming.remove(&id);
+        self.finished(id);
+    }
+
+    /// Waits until a file has its name, or cannot have it; for ever if there is none that is to have one. Nothing is lost if nobody waits to the end.
+    pub(super) async fn next_placed(&mut self) -> Placed {
+        match self.placing.join_next().await {
+            Some(Ok(placed)) => Placed(placed.0.path, Some(placed.0.id), placed.1),
+            Some(Err(_)) => Placed(String::new(), None, Err(Trouble::CutShort)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of it, and lets others in.
+    pub(super) async fn settle(&mut self, placed: Placed) -> Result<(), Failure> {
+        let Placed(path, id, outcome) = placed;
+        match (outcome, id) {
+            (Ok(()), Some(id)) => self.finished(id),
+            // Somebody has made it while it came in, and it is not to be replaced.
+            (Err(Trouble::Exists), Some(id)) if self.is_folder => {
+                self.replies.skip(id);
+                self.finished(id);
+            }
+            (Ok(()), None) => {}
+            (Err(trouble), _) => return Err(Failure::of(&path, trouble)),
+        }
+        self.admit().await
+    }
+
+    /// Waits until all files that are complete have their names.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        self.waiting.clear();
+        while !self.placing.is_empty() {
+            let placed = self.next_placed().await;
+            self.settle(placed).await?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, id: i32) {
+        if self.known.remove(&id) {
+            self.done = self.done.saturating_add(1);
+        }
+    }
+}
+
+/// Begins a file, unless it is there.
+fn admit(place: &Place, is_folder: bool, policy: ConflictPolicy, listed: &Listed) -> Result<Admitted, Trouble> {
+    let place =
+        if is_folder { Place { path: beneath(&place.path, &listed.path)?, ..place.clone() } } else { place.clone() };
+    if is_there(&place, listed.size, listed.modified_ms)? {
+        return Ok(Admitted::Skip);
+    }
+    let begun =
+        if is_folder { Incoming::begin_in_new_folders(&place, policy) } else { Incoming::begin(&place, policy) };
+    match begun {
+        Ok(incoming) => Ok(Admitted::Begin(Box::new(incoming))),
+        // Of a folder's files those that are new are wanted all the same.
+        Err(Trouble::Exists) if is_folder && policy == ConflictPolicy::Reject => Ok(Admitted::Skip),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The path of a listed file. It has a name, and none that leads upwards or to the root.
+fn beneath(folder: &UcloudPath, path: &str) -> Result<UcloudPath, Trouble> {
+    let names = path.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
+    if names.len() > DEPTH_MAX {
+        return Err(Trouble::TooDeep);
+    }
+    Ok(names.into_iter().fold(folder.clone(), |path, name| path.child(name)))
+}
+
+fn modified(milliseconds: i64) -> Option<SystemTime> {
+    let milliseconds = u64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds < MODIFIED_MS_MAX)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+}
