@@ -7,8 +7,12 @@
 
 use std::process::{Command, Stdio};
 
+use crate::config::{Drive, GroupName};
 use countersign_keys::identity::Uid;
 use nix::unistd::{self, User};
+
+/// The most groups of an account that are looked at.
+const GROUPS_MAX: usize = 1_024;
 
 /// The uid that network file systems map strangers to; it is nobody's, however large.
 const NOBODY: u32 = 65_534;
@@ -243,6 +247,19 @@ fn expiry(text: &str) -> Option<time::Date> {
     let line = text.lines().find(|line| line.starts_with("Account expires"))?;
     let (_, date) = line.split_once(':')?;
     time::Date::parse(date.trim(), time::macros::format_description!("[year]-[month]-[day]")).ok()
+}
+
+/// The groups of this process that can have drives, by name; without a drive of groups nobody asks the database.
+pub(crate) fn own_groups(drives: &[Drive]) -> Vec<GroupName> {
+    if !drives.iter().any(Drive::is_of_groups) {
+        return Vec::new();
+    }
+    let mut gids = nix::unistd::getgroups().unwrap_or_default();
+    gids.push(nix::unistd::getegid());
+    gids.sort_unstable_by_key(|gid| gid.as_raw());
+    gids.dedup();
+    let name = |gid| nix::unistd::Group::from_gid(gid).ok().flatten().and_then(|group| GroupName::parse(&group.name));
+    gids.into_iter().take(GROUPS_MAX).filter_map(name).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! it through [`SecretFile`].
 
 mod check;
+mod drives;
 mod file;
 mod kept;
 mod maintenance;
@@ -32,6 +33,7 @@ use countersign_keys::policy::Policy;
 use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
+pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, GroupName, UserDrive};
 pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
@@ -61,7 +63,7 @@ pub(crate) struct Config {
     pub(crate) instances: Instances,
     /// How UCloud users become local ones.
     pub(crate) mapping: Mapping,
-    /// `[[drives]]`, by id.
+    /// `[[drives]]`, in their order.
     pub(crate) drives: Vec<Drive>,
     /// `[[products]]`.
     pub(crate) products: Vec<Product>,
@@ -224,24 +226,6 @@ pub(crate) enum Mapper {
         /// What follows it.
         arguments: Vec<String>,
     },
-}
-
-/// One of `[[drives]]`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Drive {
-    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`.
-    pub(crate) id: String,
-    /// Where it is.
-    pub(crate) root: DriveRoot,
-}
-
-/// Where a drive is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum DriveRoot {
-    /// Below the user's home directory; empty for the home itself. Relative, without `..`.
-    Home(PathBuf),
-    /// The same place for every user. Absolute, without `..`.
-    Fixed(PathBuf),
 }
 
 /// One of `[[products]]`.

@@ -13,6 +13,7 @@ mod control_line;
 mod core_calls;
 #[cfg(test)]
 mod core_tests;
+mod drives;
 mod endpoints;
 mod expiry;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod passkeys;
 mod place;
 mod products;
 mod record;
+mod registrar;
 mod tickets;
 mod witness;
 
@@ -304,8 +306,7 @@ async fn supervise(server: Arc<Server>, gateway: GatewayProcess, notices: mpsc::
 }
 
 async fn tell_core(server: Arc<Server>, core: CoreCalls) {
-    let (records, wake) = (Arc::clone(&server.records), Arc::clone(&server.errands));
-    outbox::run(records, core, server.clock.clone(), wake, || server.changed()).await;
+    outbox::run(server, core).await;
 }
 
 /// The gateway forgets where an instance was as soon as it is gone.

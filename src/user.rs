@@ -6,6 +6,7 @@
 
 mod account;
 mod activity;
+mod drive_numbers;
 mod files;
 mod grants;
 mod judge;
@@ -35,13 +36,15 @@ use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
 use countersign_keys::policy::Policy;
 
+use crate::accounts::own_groups;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, DriveRoot, Launch};
+use crate::config::{Config, ConfigError, Drive, Launch};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::journal::{Journal, JournalFailure};
 use crate::user::account::{AccountFailure, OwnAccount};
 use crate::user::activity::Activity;
+use crate::user::drive_numbers::DriveNumbers;
 use crate::user::files::Files;
 use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
@@ -152,14 +155,10 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         policy,
         Arc::clone(&config.calls),
     );
-    let drives = config.drives.iter().map(|drive| {
-        let root = match &drive.root {
-            DriveRoot::Home(below) => account.home().join(below),
-            DriveRoot::Fixed(path) => path.clone(),
-        };
-        (drive.id.clone(), root)
-    });
-    let drives = Drives::new(drives)?.with_notes_in(state.join("unfinished"));
+    let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
+    let numbers = Arc::new(DriveNumbers::of(account, drives.clone(), config.ipc.socket()));
+    let drives = drives.into_iter().map(|drive| (drive.id, drive.path));
+    let drives = Drives::new(drives)?.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",
         path: "standard error".into(),
@@ -175,7 +174,7 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
     let activity = Arc::new(Activity::new());
     let instance = Arc::new(instance);
     let cleaning = Arc::clone(&instance);
-    tokio::spawn(async move { cleaning.clean_up().await });
+    tokio::spawn(async move { cleaning.begin().await });
     let serving = work::accept(listener, Arc::clone(&instance), Arc::clone(&activity));
     let stop = async {
         match config.instances.launch {

@@ -131,8 +131,44 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
             "config.toml:4:1: provider.colour: unknown key, expected `id` or `origin`",
             "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
             "config.toml:49:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
-            "config.toml:50:1: drives[1].quota: unknown key, expected `id` or `path`",
+            "config.toml:50:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
         ]
+    );
+}
+
+#[test]
+fn drives_of_groups_have_the_group_in_both() {
+    let scratch = "id = \"scratch\"\npath = \"/scratch\"";
+    check(
+        scratch,
+        "id = \"work-{group}\"\npath = \"/work\"",
+        "drives[1].path: has to have {group} in it if the drive's id has, and only then",
+    );
+    check(
+        scratch,
+        "id = \"work\"\npath = \"/work/{group}\"",
+        "drives[1].path: has to have {group} in it if the drive's id has, and only then",
+    );
+    let name = "drives[1].id: is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
+    for id in ["{group}-{group}", "a/{group}", "-{group}", "{groups}"] {
+        check(scratch, &format!("id = \"{id}\"\npath = \"/work/{{group}}\""), name);
+    }
+    let site = Site::new();
+    site.flip(
+        scratch,
+        "id = \"work-{group}\"\npath = \"/work/{group}/x\"\ntitle = \"Work: {group}\"\nproduct = \"disk\"",
+    );
+    let said = String::from_utf8(site.check_config(&[]).stdout).unwrap();
+    assert!(said.contains("drive        work-{group} is /work/{group}/x, for each group that a user is in"), "{said}");
+    check(
+        scratch,
+        &format!("{scratch}\nproduct = \"tape\""),
+        "drives[1].product: is none of the products of type \"storage\"",
+    );
+    check(
+        scratch,
+        &format!("{scratch}\ntitle = \"\""),
+        "drives[1].title: is not 1 to 128 bytes without control characters",
     );
 }
 

@@ -64,6 +64,11 @@ impl<'b> Projection<'b> {
         self.0.iter().find(|(parameter, _)| parameter == name).map_or(&Json::Null, |(_, value)| value)
     }
 
+    /// All bound parameters, with their names.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Json<'b>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// The canonical form (RFC 8785).
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
 //! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
 
+pub mod drives;
 mod expiry;
 pub mod passkeys;
 pub mod records;
@@ -41,11 +42,15 @@ pub enum Table {
     Passkeys,
     /// By the digest of a passkey's credential id: whose it is.
     PasskeyIds,
+    /// By username, a zero byte and the provider's id of the drive: [`drives::Drive`].
+    Drives,
+    /// By the same, while Core has not registered the drive: the same.
+    DriveErrands,
 }
 
 impl Table {
     /// All of them; an implementation keeps each apart from the others.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -56,6 +61,8 @@ impl Table {
         Self::Counters,
         Self::Passkeys,
         Self::PasskeyIds,
+        Self::Drives,
+        Self::DriveErrands,
     ];
 
     /// Its name in the database.
@@ -72,6 +79,8 @@ impl Table {
             Self::Counters => "counters",
             Self::Passkeys => "passkeys",
             Self::PasskeyIds => "passkey_ids",
+            Self::Drives => "drives",
+            Self::DriveErrands => "drive_errands",
         }
     }
 }

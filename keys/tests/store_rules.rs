@@ -8,6 +8,7 @@ use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol, VerificationKey};
+use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX, DriveRejection};
 use countersign_keys::store::records::{Begun, Death, Errand, Offer, Tell, Ticket, TicketState};
 use countersign_keys::store::registry::{
     Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Renewal, Sharing,
@@ -485,4 +486,46 @@ fn core_hears_of_another_approval_only_where_it_counts_the_time() {
         let told = fixture.registry.errands_after(None, 9).unwrap();
         assert_eq!(told.first().map(|errand| errand.tell), want);
     }
+}
+
+#[test]
+fn a_drive_s_number_at_core_never_changes_its_meaning() {
+    let fixture = fixture();
+    let registry = &fixture.registry;
+    let (alice, bob) = (user("alice"), user("alice2"));
+    let number = |text: &str| CoreDriveId::parse(text).unwrap();
+    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(registry.add_drives(&alice, &ids(&["home", "work-bio"])).unwrap(), 2);
+    assert_eq!(registry.add_drives(&alice, &ids(&["home", "work-bio"])).unwrap(), 0);
+    assert_eq!(registry.add_drives(&bob, &ids(&["home"])).unwrap(), 1);
+    let waiting = || registry.drives_to_register(None, 9).unwrap().len();
+    assert_eq!(waiting(), 3);
+    registry.note_asked(&alice, "home").unwrap();
+    assert!(registry.drives_to_register(None, 1).unwrap()[0].asked);
+    registry.note_registered(&alice, "home", &number("17")).unwrap();
+    assert_eq!(waiting(), 2);
+    registry.note_registered(&alice, "home", &number("17")).unwrap();
+    assert_eq!(rejected(registry.note_registered(&alice, "home", &number("18"))), DriveRejection::Renumbered);
+    assert_eq!(rejected(registry.note_registered(&alice, "work-bio", &number("17"))), DriveRejection::NumberTaken);
+    assert_eq!(rejected(registry.note_registered(&alice, "other", &number("19"))), DriveRejection::Unknown);
+    assert_eq!(rejected(registry.note_asked(&bob, "work-bio")), DriveRejection::Unknown);
+    let of = |username| {
+        registry.drives(username).unwrap().into_iter().map(|drive| (drive.id, drive.core_id)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&alice), [("home".to_owned(), Some(number("17"))), ("work-bio".to_owned(), None)]);
+    assert_eq!(of(&bob), [("home".to_owned(), None)], "one user's drives are not another's");
+    let first = registry.drives_to_register(None, 1).unwrap().remove(0);
+    assert_eq!(registry.drives_to_register(Some(&first), 9).unwrap().len(), 1);
+    for none in ["", "0", "01", "-1", "1a", " 1", "123456789012345678901"] {
+        assert!(CoreDriveId::parse(none).is_err(), "{none:?}");
+    }
+}
+
+#[test]
+fn a_user_has_a_limited_number_of_drives() {
+    let fixture = fixture();
+    let many: Vec<String> = (0..DRIVES_MAX + 9).map(|n| format!("work-{n:03}")).collect();
+    assert_eq!(fixture.registry.add_drives(&user("alice"), &many).unwrap(), DRIVES_MAX);
+    assert_eq!(fixture.registry.add_drives(&user("alice"), &many).unwrap(), 0);
+    assert_eq!(fixture.registry.drives(&user("alice")).unwrap().len(), DRIVES_MAX);
 }

@@ -6,6 +6,7 @@
 pub mod bodies;
 pub mod control;
 mod deed;
+mod drives;
 mod keys;
 mod request;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use self::control::{Control, ControlCall, Outage};
 pub use self::deed::Deed;
+pub use self::drives::RegisteredDrive;
 pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,

@@ -165,7 +165,8 @@ fn account_of(config: &Config) -> Vec<Line> {
             DriveRoot::Home(below) => format!("{} in the user's home", below.display()),
             DriveRoot::Fixed(path) => path.display().to_string(),
         };
-        line("drive", format!("{} is {root}", drive.id))
+        let each = if drive.is_of_groups() { ", for each group that a user is in" } else { "" };
+        line("drive", format!("{} is {root}{each}", drive.id))
     }));
     lines.extend(products.iter().map(|product| {
         let kind = match product.kind {

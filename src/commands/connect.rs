@@ -8,6 +8,7 @@ use countersign_keys::time::Timestamp;
 
 use nix::unistd::getuid;
 
+use crate::accounts::own_groups;
 use crate::arguments::{Approve, ConnectList, ConnectRemove, Manner, Start};
 use crate::clock::Clock;
 use crate::commands::account::{Account, Meant};
@@ -18,9 +19,10 @@ use crate::commands::offer::{CheckedOffer, OfferLie};
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, moment, plain, qr, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
-use crate::config::Config;
+use crate::config::{Config, Drive, UserDrive};
 use crate::ipc::messages::{
-    self, Approved, Await, Awaited, Connection, Connections, Death, Find, Offer, Remove, Removed, Started,
+    self, Approved, Await, Awaited, Connection, Connections, Death, DriveTable, DrivesReport, Find, Offer, Remove,
+    Removed, Started,
 };
 use crate::log::Chain;
 use crate::pin_file::Before;
@@ -114,17 +116,32 @@ fn approve_offer(
         if approved.username == owner && approved.kid == kid { Ok(approved) } else { Err(OfferLie::Code.into()) }
     });
     match activated {
-        Ok(approved) => show(&format!(
-            "\n{} is connected. The key {kid} may act until {}; see it with: countersign keys list",
-            plain(offer.username().as_str()),
-            moment(approved.key_expires),
-        )),
+        Ok(approved) => {
+            report_drives(account, config, server);
+            show(&format!(
+                "\n{} is connected. The key {kid} may act until {}; see it with: countersign keys list",
+                plain(offer.username().as_str()),
+                moment(approved.key_expires),
+            ))
+        }
         Err(error) => {
             if !is_pinned_already && let Err(failure) = pins.remove(&owner, kid) {
                 remark(&format!("The key is still pinned in {}: {}", pins.path().display(), Chain(&failure)));
             }
             Err(error)
         }
+    }
+}
+
+/// Says which drives the account has, so that UCloud can show them before anything was asked of an instance. What is not said here, the first
+/// instance says.
+fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
+    let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
+    let report = DrivesReport { ids: UserDrive::there(&drives) };
+    if !report.ids.is_empty()
+        && let Err(error) = server.ask::<_, DriveTable>(messages::DRIVES_REPORT, &report)
+    {
+        remark(&format!("UCloud does not know of your drives yet: {}", Chain(&error)));
     }
 }
 

@@ -82,8 +82,8 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let sessions = users::sessions(&file.sessions);
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
-    let drives = served::drives(file.drives, findings);
     let products = served::products(file.products, findings);
+    let drives = served::drives(file.drives, &products, findings);
     let ssh = served::ssh(&file.ssh);
     let connection = users::connection(file.connection, findings);
     let maintenance = users::maintenance(file.maintenance, findings);

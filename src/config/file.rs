@@ -138,6 +138,8 @@ table! {
     DriveTable {
         id: Typed<String>,
         path: Typed<String>,
+        title: Typed<String>,
+        product: Typed<String>,
     }
 }
 

@@ -180,6 +180,15 @@ pub(crate) enum Reason {
     /// A drive's path.
     #[error("has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"")]
     DrivePath,
+    /// A group's place in one and not in the other.
+    #[error("has to have {{group}} in it if the drive's id has, and only then")]
+    DriveGroup,
+    /// A title.
+    #[error("is not 1 to 128 bytes without control characters")]
+    Title,
+    /// Not a product for storage.
+    #[error("is none of the products of type \"storage\"")]
+    NoSuchProduct,
     /// Too long for a Unix socket's name.
     #[error("is longer than {0} bytes, so that the sockets in it would have no valid name")]
     SocketPath(usize),

@@ -6,6 +6,7 @@
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyState, Protocol};
+use countersign_keys::store::drives::CoreDriveId;
 pub(crate) use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub(crate) const KEYS_REVOKE: &str = "/keys/revoke";
 pub(crate) const INSTANCE_READY: &str = "/instance/ready";
 /// An instance asks whether to go on, up to [`POLL_MAX_S`] at a time; if the line breaks it exits. [`Empty`] → [`Watched`].
 pub(crate) const INSTANCE_WATCH: &str = "/instance/watch";
+/// Says which of the configured drives an account has; answers with what UCloud calls them. [`DrivesReport`] → [`DriveTable`].
+pub(crate) const DRIVES_REPORT: &str = "/drives/report";
 /// Who the server takes the caller for. [`Empty`] → [`Whoami`].
 pub(crate) const WHOAMI: &str = "/whoami";
 
@@ -359,4 +362,30 @@ pub(crate) struct Whoami {
     pub(crate) key_lifetime_s: u64,
     /// Whether the caller may list and remove for others.
     pub(crate) administrator: bool,
+}
+
+/// The drives that the account of the uid that asks has, by the ids of the configuration. An empty list asks what is known.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DrivesReport {
+    /// At most [`countersign_keys::store::drives::DRIVES_MAX`].
+    pub(crate) ids: Vec<String>,
+}
+
+/// What UCloud calls an account's drives; those that it has not registered yet are left out.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DriveTable {
+    /// The drives.
+    pub(crate) drives: Vec<NumberedDrive>,
+}
+
+/// A drive that UCloud has registered.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NumberedDrive {
+    /// UCloud's number of it, with which users' paths begin.
+    pub(crate) number: CoreDriveId,
+    /// The id of the configuration.
+    pub(crate) id: String,
 }

@@ -1,6 +1,6 @@
 //! Calls to Core: refresh token → access token → `control/approveConnection` and `control/clearConnection`.
 //!
-//! Core is told who is connected and nothing else: no key, no uid, no account name. It is called over TLS, or
+//! Core is told who is connected, and ids and titles of their drives: no key, no uid, no account name, no path. It is called over TLS, or
 //! over plain HTTP on this machine (an [`Origin`] is nothing else); redirects are not followed.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use countersign_keys::identity::{Origin, Username};
 use countersign_keys::secret::Secret;
 use countersign_keys::time::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -71,6 +71,12 @@ pub(super) enum CoreFailure {
     /// Core's answer cannot be read.
     #[error("Core's answer broke off or is too long")]
     Answer(#[from] BodyError),
+    /// Core's answer is not what the call is answered with.
+    #[error("Core's answer to {call} is not of its form")]
+    Form {
+        /// The call's path.
+        call: &'static str,
+    },
     /// Core's answer has no access token.
     #[error("Core's answer to {REFRESH} has no access token")]
     NoToken,
@@ -82,7 +88,7 @@ impl CoreFailure {
         match self {
             Self::RefreshToken(_) | Self::AccessToken | Self::Unreachable(_) | Self::Slow | Self::NoToken => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 401 | 403 | 429),
-            Self::Request(_) | Self::Answer(_) => false,
+            Self::Request(_) | Self::Answer(_) | Self::Form { .. } => false,
         }
     }
 }
@@ -137,6 +143,41 @@ struct ByUser<'r> {
     username: &'r Username,
 }
 
+/// One call to Core.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    name: &'static str,
+    query: String,
+    /// `None`: a `GET`.
+    body: Option<Bytes>,
+}
+
+impl Call {
+    /// A `POST` with that content.
+    pub(super) fn post(name: &'static str, content: &impl Serialize) -> Result<Self, CoreFailure> {
+        let body = serde_json::to_vec(content).map_err(|error| CoreFailure::Request(error.into()))?;
+        Ok(Self { name, query: String::new(), body: Some(body.into()) })
+    }
+
+    /// A `GET` with these parameters.
+    pub(super) fn get(name: &'static str, parameters: &[(&str, &str)]) -> Self {
+        let mut query = String::new();
+        for (index, (parameter, value)) in parameters.iter().enumerate() {
+            query.push(if index == 0 { '?' } else { '&' });
+            query.push_str(parameter);
+            query.push('=');
+            for byte in value.bytes() {
+                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                    query.push(char::from(byte));
+                } else {
+                    query.push_str(&format!("%{byte:02X}"));
+                }
+            }
+        }
+        Self { name, query, body: None }
+    }
+}
+
 impl CoreCalls {
     /// Core at its origin, trusted by the system's certificate authorities, or, if there are any in `authorities`, by
     /// those alone.
@@ -177,17 +218,19 @@ impl CoreCalls {
             Told::Connected => APPROVE,
             Told::Disconnected => CLEAR,
         };
-        let first = self.call(call, username, now).await;
+        self.ask(&Call::post(call, &ByUser { username })?, now).await.map(|_body| ())
+    }
+
+    /// Asks Core. A token that it no longer takes is renewed once.
+    pub(super) async fn ask(&self, call: &Call, now: Timestamp) -> Result<Bytes, CoreFailure> {
+        let bearer = self.bearer(now).await?;
+        let first = self.send(call, Some(bearer)).await;
         if !matches!(first, Err(CoreFailure::Status { status: StatusCode::UNAUTHORIZED, .. })) {
             return first;
         }
         *self.access.lock().await = None;
-        self.call(call, username, now).await
-    }
-
-    async fn call(&self, call: &'static str, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
         let bearer = self.bearer(now).await?;
-        self.post(call, Some(bearer), &ByUser { username }).await.map(|_body| ())
+        self.send(call, Some(bearer)).await
     }
 
     /// The header for a call: the remembered access token, or a new one.
@@ -205,23 +248,22 @@ impl CoreCalls {
     async fn refreshed(&self, now: Timestamp) -> Result<AccessToken, CoreFailure> {
         let refresh_token = self.refresh_token.read().map_err(|error| CoreFailure::RefreshToken(error.into()))?;
         let request = RefreshRequest { items: [RefreshItem { refresh_token: refresh_token.expose() }] };
-        let body = self.post(REFRESH, None, &request).await?;
+        let body = self.send(&Call::post(REFRESH, &request)?, None).await?;
         let answer: RefreshAnswer = serde_json::from_slice(&body).map_err(|_error| CoreFailure::NoToken)?;
         let token = answer.responses.into_iter().next().ok_or(CoreFailure::NoToken)?.access_token;
         let until = expiry(&token).unwrap_or(now.plus(LIFETIME_UNKNOWN_S)).plus(-RENEW_BEFORE_S);
         Ok(AccessToken { token: Secret::new(token), until })
     }
 
-    async fn post<T: Serialize>(
-        &self,
-        call: &'static str,
-        bearer: Option<HeaderValue>,
-        content: &T,
-    ) -> Result<Bytes, CoreFailure> {
-        let body = serde_json::to_vec(content).map_err(|error| CoreFailure::Request(error.into()))?;
-        let mut request = Request::post(format!("{}{call}", self.origin.as_str()))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
+    async fn send(&self, call: &Call, bearer: Option<HeaderValue>) -> Result<Bytes, CoreFailure> {
+        let Call { name, query, body } = call;
+        let mut request = Request::builder().uri(format!("{}{name}{query}", self.origin.as_str()));
+        request = match body {
+            Some(_) => request.method(Method::POST).header(CONTENT_TYPE, "application/json"),
+            None => request.method(Method::GET),
+        };
+        let mut request = request
+            .body(Full::new(body.clone().unwrap_or_default()))
             .map_err(|error| CoreFailure::Request(error.into()))?;
         if let Some(bearer) = bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -230,7 +272,7 @@ impl CoreCalls {
             let answer = self.client.request(request).await?;
             let status = answer.status();
             let body = read_body(answer.into_body(), ANSWER_MAX).await?;
-            if status.is_success() { Ok(body) } else { Err(CoreFailure::Status { call, status }) }
+            if status.is_success() { Ok(body) } else { Err(CoreFailure::Status { call: name, status }) }
         };
         tokio::time::timeout(CALL_MAX, answered).await.map_err(|_elapsed| CoreFailure::Slow)?
     }

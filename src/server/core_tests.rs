@@ -16,8 +16,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::endpoints::serve_gateway;
-use super::harness::{ALICE, House, TEST, house, house_at, user};
+use super::harness::{ALICE, BOB, House, TEST, house, house_at, user};
 use super::outbox::{Schedule, Teller, round};
+use super::{drives, registrar};
+use crate::ipc::messages::DrivesReport;
 use countersign_keys::store::registry::Authority;
 
 const START: i64 = 1_800_000_000;
@@ -252,4 +254,84 @@ async fn the_page_s_endpoints_are_for_anybody() {
     assert_eq!(offer.address, "192.0.2.9:1");
     assert_eq!(ask(&house, describe, &json!({ "ticket": "A".repeat(43) }).to_string()).await.0, 404);
     assert_eq!(ask(&house, "POST /ucloud/hpc/intents HTTP/1.1", "").await.0, 404, "the gateway's own");
+}
+
+const WITH_DRIVES: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
+                           [[drives]]\nid = \"home\"\npath = \"~\"\ntitle = \"Home\"\n\
+                           [[drives]]\nid = \"work-{group}\"\npath = \"/work/{group}\"\ntitle = \"Work of {group}\"\n";
+
+/// A connected user of whom Core has heard, and whose account has reported these drives.
+async fn house_with_drives(more: &str, ids: &[&str]) -> (House, Control, CoreCalls, Schedule) {
+    let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
+    let control = Control::start(Arc::clone(&keys)).await.unwrap();
+    let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), more);
+    let core = &house.server.config.core;
+    let calls = CoreCalls::new(core.origin.clone(), core.refresh_token.clone().unwrap(), &core.ca).unwrap();
+    house.connected().await;
+    house.report(ids).await;
+    let mut drives = Schedule::default();
+    registrar::round(&house.server, &calls, &mut drives, at(0)).await.unwrap();
+    assert_eq!(control.drives(), [], "nobody has drives at Core who is not connected there");
+    house.round(&calls, &mut Schedule::default(), 0).await;
+    (house, control, calls, drives)
+}
+
+impl House {
+    /// What the account's process says, and hears.
+    async fn report(&self, ids: &[&str]) -> Vec<(String, String)> {
+        let ids = ids.iter().map(|&id| id.to_owned()).collect();
+        let table = drives::report(&self.server, ALICE, DrivesReport { ids }).await.unwrap();
+        table.drives.into_iter().map(|drive| (drive.number.as_str().to_owned(), drive.id)).collect()
+    }
+}
+
+#[tokio::test]
+async fn drives_are_registered_once_core_knows_the_user_and_numbered_for_the_account() {
+    let reported = ["home", "work-bio", "other", "work-../..", "work-"];
+    let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &reported).await;
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    let at_core: Vec<_> = control
+        .drives()
+        .into_iter()
+        .map(|drive| (drive.provider_generated_id, drive.title, drive.created_by, drive.product))
+        .collect();
+    let want = [("home", "Home"), ("work-bio", "Work of bio")]
+        .map(|(id, title)| (id.to_owned(), title.to_owned(), "alice#1".to_owned(), "disk".to_owned()));
+    assert_eq!(at_core, want, "what the configuration has not is not registered");
+    let numbered = [("4711", "home"), ("4712", "work-bio")].map(|(number, id)| (number.to_owned(), id.to_owned()));
+    assert_eq!(house.report(&reported).await, numbered);
+    assert_eq!(house.report(&[]).await, numbered);
+    let nobody_s = drives::report(&house.server, BOB, DrivesReport { ids: vec!["home".to_owned()] }).await.unwrap();
+    assert_eq!(nobody_s.drives, [], "an account has drives for its own users alone");
+    registrar::round(&house.server, &calls, &mut schedule, at(60)).await.unwrap();
+    assert_eq!(control.drives().len(), 2, "once");
+}
+
+#[tokio::test]
+async fn a_drive_whose_registration_was_not_heard_of_is_looked_for_first() {
+    let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
+    control.set_outage(Outage::Mute(1));
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    assert_eq!((control.drives().len(), house.report(&[]).await.len()), (1, 0));
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    assert_eq!(house.report(&[]).await.len(), 0, "not before the wait is over");
+    // Whoever tries again has forgotten everything but what is in the store.
+    registrar::round(&house.server, &calls, &mut Schedule::default(), at(1)).await.unwrap();
+    assert_eq!(house.report(&[]).await, [("4711".to_owned(), "home".to_owned())]);
+    assert_eq!(control.drives().len(), 1);
+}
+
+#[tokio::test]
+async fn drives_wait_for_a_core_that_is_away_and_need_a_product() {
+    let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
+    control.set_outage(Outage::Down);
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    control.set_outage(Outage::None);
+    registrar::round(&house.server, &calls, &mut schedule, at(1)).await.unwrap();
+    assert_eq!(control.drives().len(), 1);
+
+    let without = WITH_DRIVES.replace("type = \"storage\"", "type = \"compute\"");
+    let (house, control, calls, mut schedule) = house_with_drives(&without, &["home"]).await;
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    assert_eq!(control.drives(), []);
 }

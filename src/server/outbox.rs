@@ -4,17 +4,16 @@
 //! tried until the common wait is over.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::identity::Username;
 use countersign_keys::store::records::{Errand, Tell};
 use countersign_keys::time::Timestamp;
-use tokio::sync::Notify;
 
 use super::core_calls::{CoreCalls, CoreFailure, Told};
-use super::{Records, log_failure};
-use crate::clock::Clock;
+use super::{Records, Server, log_failure, registrar};
 
 /// The shortest wait after a failure, in seconds; doubled for each further one.
 const WAIT_MIN_S: i64 = 1;
@@ -70,16 +69,21 @@ impl Wait {
     }
 }
 
-/// Runs errands until the server ends. `wake` says that there is a new one.
-pub(super) async fn run(records: Arc<Records>, core: CoreCalls, clock: Clock, wake: Arc<Notify>, told: impl Fn()) {
-    let mut schedule = Schedule::default();
+/// Runs errands until the server ends; whoever has a new one says so with `errands`. First who is connected, then which drives they have.
+pub(super) async fn run(server: Arc<Server>, core: CoreCalls) {
+    let wake = Arc::clone(&server.errands);
+    let (mut schedule, mut drives) = (Schedule::default(), Schedule::default());
     loop {
-        match clock.now() {
+        match server.clock.now() {
             Ok(now) => {
-                if let Err(failure) = round(&records, &core, &mut schedule, now, &told).await {
+                if let Err(failure) = round(&server.records, &core, &mut schedule, now, &|| server.changed()).await {
                     log_failure("errands cannot be read", &failure);
                 }
-                let pause = schedule.next(now).map_or(IDLE_LOOK, |wait_s| Duration::from_secs(wait_s.unsigned_abs()));
+                if let Err(failure) = registrar::round(&server, &core, &mut drives, now).await {
+                    log_failure("drives cannot be registered", &failure);
+                }
+                let next = [schedule.next(now), drives.next(now)].into_iter().flatten().min();
+                let pause = next.map_or(IDLE_LOOK, |wait_s| Duration::from_secs(wait_s.unsigned_abs()));
                 tokio::select! {
                     () = wake.notified() => {}
                     () = tokio::time::sleep(pause.min(IDLE_LOOK)) => {}
@@ -94,6 +98,32 @@ pub(super) async fn run(records: Arc<Records>, core: CoreCalls, clock: Clock, wa
 }
 
 impl Schedule {
+    /// Whether Core may be asked anything.
+    pub(super) fn everybody_may(&self, now: Timestamp) -> bool {
+        self.everybody.is_over(now)
+    }
+
+    /// Whether something of this user may be tried.
+    pub(super) fn may(&self, username: &Username, now: Timestamp) -> bool {
+        self.failed.get(username).is_none_or(|wait| wait.is_over(now))
+    }
+
+    /// Something of this user was done.
+    pub(super) fn succeeded(&mut self, username: &Username) {
+        self.failed.remove(username);
+        self.everybody = Wait::default();
+    }
+
+    /// Something of this user was not done: breaks off if nobody's would be.
+    pub(super) fn failed(&mut self, username: &Username, failure: &CoreFailure, now: Timestamp) -> ControlFlow<()> {
+        self.failed.entry(username.clone()).or_default().longer(now);
+        if failure.is_general() {
+            self.everybody.longer(now);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Seconds until the next errand may be tried, if one has failed.
     fn next(&self, now: Timestamp) -> Option<i64> {
         let waits = self.failed.values().chain([&self.everybody]);

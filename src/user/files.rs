@@ -44,6 +44,8 @@ use path::UcloudPath;
 use relocate::Crossing;
 use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
+use crate::user::drive_numbers::DriveNumbers;
+
 /// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
 const ANSWER_AFTER: Duration = Duration::from_millis(3500);
 /// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
@@ -104,6 +106,11 @@ impl Files {
         if let Err(trouble) = in_lane(&self.lanes.long, move || drives.unfinished().clean()).await {
             tracing::warn!(%trouble, "what was left of unfinished copies has not been looked for");
         }
+    }
+
+    /// UCloud's numbers of the drives.
+    pub(crate) fn drive_numbers(&self) -> &DriveNumbers {
+        self.drives.numbers()
     }
 
     /// How many changes are under way, answered or not. An instance with any is not idle.

@@ -132,8 +132,9 @@ impl Instance {
         Self { judge, files, own, ssh_keys, sessions, log }
     }
 
-    /// Removes what an instance that was killed left unfinished.
-    pub(crate) async fn clean_up(&self) {
+    /// Tells the server which drives there are, and removes what an instance that was killed left unfinished.
+    pub(crate) async fn begin(&self) {
+        self.files.drive_numbers().report().await;
         self.files.clean_up().await;
     }
 
@@ -222,6 +223,7 @@ impl Instance {
     }
 
     async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
+        self.files.drive_numbers().learn_for(permit.items()).await;
         if permit.row().call().as_str() == "ssh.keyUploaded" {
             return self.install_ssh_keys(permit).await;
         }

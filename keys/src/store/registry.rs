@@ -336,7 +336,11 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    fn record<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreFailure> {
+    pub(super) fn record<T: serde::de::DeserializeOwned>(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreFailure> {
         self.store.read(table, key)?.map(|value| decode(table, &value)).transpose()
     }
 

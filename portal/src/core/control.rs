@@ -18,11 +18,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use super::drives::{Drives, RegisteredDrive};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
 
 /// More than any body that a provider sends here.
 const BODY_MAX: usize = 64 * 1024;
+
+/// Where a provider gets its token.
+const REFRESH: &str = "/auth/providers/refresh";
 
 /// A call by the provider that was admitted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +35,8 @@ pub enum ControlCall {
     Approved(String),
     /// It says that this user's connection is no more.
     Cleared(String),
+    /// It has a drive registered for this user.
+    Registered(String),
 }
 
 /// What is wrong with Core.
@@ -40,6 +46,8 @@ pub enum Outage {
     None,
     /// The next so many requests are answered 502.
     Fails(u32),
+    /// The next so many requests, those for a token aside, are done and answered 502 all the same.
+    Mute(u32),
     /// Connections are closed as soon as they are made.
     Down,
 }
@@ -62,6 +70,7 @@ struct Shared {
     /// Tokens given out; few, and they end with the process.
     tokens: Mutex<Vec<String>>,
     calls: watch::Sender<Vec<ControlCall>>,
+    drives: Drives,
 }
 
 impl std::fmt::Debug for Control {
@@ -122,6 +131,7 @@ impl Control {
             outage: Mutex::new(Outage::None),
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
+            drives: Drives::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
         Ok(Self { address, origin, refresh_token, shared, accepting })
@@ -159,6 +169,12 @@ impl Control {
     #[must_use]
     pub fn calls(&self) -> Vec<ControlCall> {
         self.shared.calls.borrow().clone()
+    }
+
+    /// The drives that were registered.
+    #[must_use]
+    pub fn drives(&self) -> Vec<RegisteredDrive> {
+        self.shared.drives.all()
     }
 
     /// Waits until this call has been made.
@@ -210,6 +226,31 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
 
 impl Shared {
     async fn answer(&self, request: http::Request<Incoming>) -> Response<Body> {
+        // A provider has its token all the same.
+        if request.uri().path() != REFRESH && self.is_mute() {
+            let _done_and_not_said = self.work(request).await;
+            return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
+        }
+        self.work(request).await
+    }
+
+    /// Whether this request's answer is left unsaid.
+    fn is_mute(&self) -> bool {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match *outage {
+            Outage::Mute(0) => {
+                *outage = Outage::None;
+                false
+            }
+            Outage::Mute(left) => {
+                *outage = Outage::Mute(left.saturating_sub(1));
+                true
+            }
+            Outage::None | Outage::Fails(_) | Outage::Down => false,
+        }
+    }
+
+    async fn work(&self, request: http::Request<Incoming>) -> Response<Body> {
         if self.is_out() {
             return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
         }
@@ -221,12 +262,16 @@ impl Shared {
         let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let bearer = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         match (parts.method.as_str(), parts.uri.path()) {
-            ("POST", "/auth/providers/refresh") => self.refresh(&body),
+            ("POST", REFRESH) => self.refresh(&body),
             ("POST", "/api/providers/integration/control/approveConnection") => {
                 self.control(bearer, &body, ControlCall::Approved)
             }
             ("POST", "/api/providers/integration/control/clearConnection") => {
                 self.control(bearer, &body, ControlCall::Cleared)
+            }
+            ("POST", "/api/files/collections/control/register") => self.register(bearer, &body),
+            ("GET", "/api/files/collections/control/browse") if self.is_known(bearer) => {
+                reply(StatusCode::OK, &self.drives.browse(parts.uri.query().unwrap_or_default()))
             }
             _ => match self.pages.get() {
                 Some(pages) => pages(http::Request::from_parts(parts, bytes)).await,
@@ -238,7 +283,7 @@ impl Shared {
     fn is_out(&self) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         match *outage {
-            Outage::None => false,
+            Outage::None | Outage::Mute(_) => false,
             Outage::Fails(0) => {
                 *outage = Outage::None;
                 false
@@ -263,7 +308,22 @@ impl Shared {
         reply(StatusCode::OK, &json!({"responses": [{"accessToken": token, "csrfToken": ""}]}))
     }
 
-    fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Body> {
+    fn register(&self, bearer: &str, body: &Value) -> Response<Body> {
+        if !self.is_known(bearer) {
+            return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
+        }
+        match self.drives.register(body) {
+            None => reply(StatusCode::BAD_REQUEST, &json!({"why": "Something is missing"})),
+            Some(answer) => {
+                let username = body.pointer("/items/0/createdBy").and_then(Value::as_str).unwrap_or_default();
+                self.calls.send_modify(|calls| calls.push(ControlCall::Registered(username.to_owned())));
+                reply(StatusCode::OK, &answer)
+            }
+        }
+    }
+
+    /// Whether that is a token of ours, and its time is not over.
+    fn is_known(&self, bearer: &str) -> bool {
         let known = |token: &str| {
             let holds = jws::read(token)
                 .ok()
@@ -271,7 +331,11 @@ impl Shared {
                 .is_some_and(|end| end > now());
             holds && self.tokens.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given == token)
         };
-        if !bearer.strip_prefix("Bearer ").is_some_and(known) {
+        bearer.strip_prefix("Bearer ").is_some_and(known)
+    }
+
+    fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Body> {
+        if !self.is_known(bearer) {
             return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
         }
         match body.get("username").and_then(Value::as_str) {

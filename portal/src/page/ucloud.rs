@@ -126,7 +126,7 @@ impl Ucloud {
             let last = calls.iter().rev().find_map(|call| match call {
                 ControlCall::Approved(its) if its == username => Some(true),
                 ControlCall::Cleared(its) if its == username => Some(false),
-                ControlCall::Approved(_) | ControlCall::Cleared(_) => None,
+                ControlCall::Approved(_) | ControlCall::Cleared(_) | ControlCall::Registered(_) => None,
             });
             last.unwrap_or(false)
         };

@@ -123,7 +123,7 @@ impl Errands {
                 let calls = self.control.calls();
                 let approved = calls.iter().filter_map(|call| match call {
                     ControlCall::Approved(username) => Some(username.as_str()),
-                    ControlCall::Cleared(_) => None,
+                    ControlCall::Cleared(_) | ControlCall::Registered(_) => None,
                 });
                 Ok(json!({"ok": true, "approved": approved.collect::<Vec<_>>()}))
             }

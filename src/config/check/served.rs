@@ -8,9 +8,10 @@ use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
 use crate::config::check::{Findings, Site, word};
+use crate::config::drives::is_name;
 use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, Typed};
 use crate::config::problem::Reason;
-use crate::config::{Drive, DriveRoot, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, trusted_file};
+use crate::config::{Drive, DriveRoot, GROUP, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, trusted_file};
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
 const SOCKET_PATH_MAX: usize = 107;
@@ -20,6 +21,9 @@ const STATE_SOCKET_LENGTH: usize = "/instances/4294967295-9999999999.sock".len()
 
 /// The name of the socket in `ipc.directory`.
 const IPC_SOCKET_LENGTH: usize = "/ucloud.sock".len();
+
+/// The longest title of a drive, in bytes.
+const TITLE_MAX: usize = 128;
 
 /// The seed's and every installation's place for the socket.
 const IPC_DIRECTORY: &str = "/var/run/ucloud";
@@ -48,25 +52,67 @@ pub(super) fn calls(
     CallTable::new(provider, &good).map(Arc::new).map_err(|rejection| findings.add("calls", None, rejection)).ok()
 }
 
-pub(super) fn drives(tables: Vec<Spanned<DriveTable>>, findings: &mut Findings<'_>) -> Vec<Drive> {
+pub(super) fn drives(
+    tables: Vec<Spanned<DriveTable>>,
+    products: &[Product],
+    findings: &mut Findings<'_>,
+) -> Vec<Drive> {
     let mut drives: Vec<Drive> = Vec::with_capacity(tables.len());
     for (index, table) in tables.into_iter().enumerate() {
         let key = format!("drives[{index}]");
-        let DriveTable { id, path } = table.into_inner();
-        let id = name(&format!("{key}.id"), id, "UCloud's providerGeneratedId of the drive", findings, |id| {
-            drives.iter().any(|other| other.id == id)
-        });
+        let DriveTable { id, path, title, product } = table.into_inner();
+        let id = drive_id(&format!("{key}.id"), id, &drives, findings);
         let root = findings
             .required(&format!("{key}.path"), path, "where the drive is, such as \"~\" or \"/project\"")
             .and_then(|typed| {
-                let root = parse_root(typed.get_ref()).ok_or(Reason::DrivePath);
+                let is_of_groups = id.as_ref().is_some_and(|id| id.contains(GROUP));
+                let root = match parse_root(typed.get_ref()) {
+                    None => Err(Reason::DrivePath),
+                    Some(_) if id.is_some() && typed.get_ref().contains(GROUP) != is_of_groups => {
+                        Err(Reason::DriveGroup)
+                    }
+                    Some(root) => Ok(root),
+                };
                 findings.accept(&format!("{key}.path"), &typed.span(), root)
             });
+        let title = title.map(|typed| {
+            let title = drive_title(typed.get_ref()).ok_or(Reason::Title);
+            findings.accept(&format!("{key}.title"), &typed.span(), title)
+        });
+        let product = product.map(|typed| {
+            let is_there =
+                |product: &&Product| product.kind == ProductKind::Storage && product.name == *typed.get_ref();
+            let name = products.iter().find(is_there).map(|product| product.name.clone()).ok_or(Reason::NoSuchProduct);
+            findings.accept(&format!("{key}.product"), &typed.span(), name)
+        });
         if let (Some(id), Some(root)) = (id, root) {
-            drives.push(Drive { id, root });
+            let title = title.flatten().unwrap_or_else(|| id.clone());
+            drives.push(Drive { id, root, title, product: product.flatten() });
         }
     }
     drives
+}
+
+/// A name, or one in which a group's name has its place.
+fn drive_id(key: &str, typed: Typed<String>, others: &[Drive], findings: &mut Findings<'_>) -> Option<String> {
+    let what = "UCloud's providerGeneratedId of the drive";
+    match typed {
+        Some(typed) if typed.get_ref().contains(GROUP) => {
+            let text = typed.get_ref();
+            let id = match text.replacen(GROUP, "g", 1) {
+                filled if !is_name(&filled) => Err(Reason::Name),
+                _ if others.iter().any(|other| other.id == *text) => Err(Reason::Twice),
+                _ => Ok(text.clone()),
+            };
+            findings.accept(key, &typed.span(), id)
+        }
+        typed => name(key, typed, what, findings, |id| others.iter().any(|other| other.id == id)),
+    }
+}
+
+fn drive_title(text: &str) -> Option<String> {
+    let is_title = (1..=TITLE_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_title.then(|| text.to_owned())
 }
 
 fn parse_root(text: &str) -> Option<DriveRoot> {
@@ -121,11 +167,8 @@ fn name(
 ) -> Option<String> {
     let typed = findings.required(key, typed, what)?;
     let text = typed.get_ref();
-    let is_name = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        && text.starts_with(|first: char| first.is_ascii_alphanumeric());
     let name = match text {
-        _ if !is_name => Err(Reason::Name),
+        _ if !is_name(text) => Err(Reason::Name),
         text if is_taken(text) => Err(Reason::Twice),
         text => Ok(text.clone()),
     };

@@ -11,6 +11,7 @@ use super::change::Place;
 use super::error::Trouble;
 use super::path::{NAME_BYTES_MAX, UcloudPath};
 use super::unfinished::Unfinished;
+use crate::user::drive_numbers::DriveNumbers;
 
 /// Why a table of drives is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,8 @@ pub(crate) enum DrivesError {
 #[derive(Debug, Clone)]
 pub(crate) struct Drives {
     folders: BTreeMap<String, PathBuf>,
+    /// UCloud's numbers of them.
+    numbers: Arc<DriveNumbers>,
     unfinished: Arc<Unfinished>,
 }
 
@@ -51,12 +54,22 @@ impl Drives {
             }
             table.insert(id, path);
         }
-        Ok(Self { folders: table, unfinished: Arc::new(Unfinished::unnoted()) })
+        Ok(Self { folders: table, numbers: Arc::default(), unfinished: Arc::new(Unfinished::unnoted()) })
+    }
+
+    /// The same, where UCloud's numbers of drives mean what is pinned there.
+    pub(crate) fn with_numbers(self, numbers: Arc<DriveNumbers>) -> Self {
+        Self { numbers, ..self }
     }
 
     /// The same, with notes of copies under way in this directory.
     pub(crate) fn with_notes_in(self, directory: PathBuf) -> Self {
         Self { unfinished: Arc::new(Unfinished::noted_in(directory)), ..self }
+    }
+
+    /// UCloud's numbers of drives.
+    pub(crate) fn numbers(&self) -> &DriveNumbers {
+        &self.numbers
     }
 
     /// The notes of copies under way.
@@ -67,7 +80,13 @@ impl Drives {
     /// Reads a path, and refuses one whose drive is not in the table.
     pub(crate) fn parse(&self, text: &str) -> Result<UcloudPath, Trouble> {
         let path = UcloudPath::parse(text)?;
-        if self.folders.contains_key(path.drive()) { Ok(path) } else { Err(Trouble::NoDrive) }
+        self.folder(&path).map(|_known| path.clone())
+    }
+
+    /// The folder of a path's drive: by its own id, or by the number that UCloud gave it. An id of the configuration is never a number.
+    fn folder(&self, path: &UcloudPath) -> Result<&PathBuf, Trouble> {
+        let by_number = || self.folders.get(&self.numbers.meaning(path.drive())?);
+        self.folders.get(path.drive()).or_else(by_number).ok_or(Trouble::NoDrive)
     }
 
     /// The drives themselves.
@@ -77,7 +96,7 @@ impl Drives {
 
     /// Opens the drive of a path.
     pub(crate) fn open(&self, path: &UcloudPath) -> Result<Place, Trouble> {
-        let folder = self.folders.get(path.drive()).ok_or(Trouble::NoDrive)?;
+        let folder = self.folder(path)?;
         let root = Root::open(folder, Arc::clone(&self.unfinished)).map_err(|errno| {
             if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { Trouble::DriveMissing } else { Trouble::from(errno) }
         })?;

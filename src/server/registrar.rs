@@ -1,0 +1,211 @@
+//! Has Core register users' drives, until it has: one at a time, and after an answer that was not heard only what Core does not have already.
+
+use std::sync::Arc;
+
+use countersign_keys::identity::Username;
+use countersign_keys::store::drives::{CoreDriveId, Drive};
+use countersign_keys::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Refusal, apart};
+use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::outbox::Schedule;
+use super::{Server, drives, log_failure};
+use crate::config::{Product, ProductKind};
+
+const REGISTER: &str = "/api/files/collections/control/register";
+const BROWSE: &str = "/api/files/collections/control/browse";
+
+/// Drives read from the store at a time.
+const PAGE: usize = 100;
+
+#[derive(Serialize)]
+struct Registration<'r> {
+    items: [Item<'r>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'r> {
+    spec: Specification<'r>,
+    provider_generated_id: &'r str,
+    created_by: &'r Username,
+    project: Option<&'r str>,
+    project_all_read: bool,
+    project_all_write: bool,
+}
+
+#[derive(Serialize)]
+struct Specification<'r> {
+    title: &'r str,
+    product: ProductReference<'r>,
+    labels: Option<()>,
+}
+
+#[derive(Serialize)]
+struct ProductReference<'r> {
+    id: &'r str,
+    category: &'r str,
+    provider: &'r str,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    responses: Vec<Identified>,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    id: CoreDriveId,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    items: Option<Vec<ListedDrive>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedDrive {
+    id: CoreDriveId,
+    #[serde(default)]
+    provider_generated_id: Option<String>,
+    #[serde(default)]
+    owner: Option<Owner>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    #[serde(default)]
+    created_by: Option<String>,
+}
+
+/// Tries every drive that is due.
+pub(super) async fn round(
+    server: &Arc<Server>,
+    core: &CoreCalls,
+    schedule: &mut Schedule,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let mut after: Option<Drive> = None;
+    while schedule.everybody_may(now) {
+        let page = server.records.drives_to_register(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.clone());
+        for drive in page {
+            if !schedule.may(&drive.username, now) || !is_connected_at_core(server, &drive.username)? {
+                continue;
+            }
+            let Some((drive_of, title)) = drives::configured(&server.config, &drive.id) else { continue };
+            let Some(product) = product(&server.config.products, drive_of.product.as_deref()) else {
+                tracing::warn!(drive = drive.id, "no product of type storage: drives are not registered at Core");
+                return Ok(());
+            };
+            let product = ProductReference {
+                id: &product.name,
+                category: &product.category,
+                provider: server.config.provider.id.as_str(),
+            };
+            match register(server, core, &drive, &title, product, now).await? {
+                Ok(number) => {
+                    tracing::info!(username = %drive.username, drive = drive.id, number = number.as_str(), "drive registered");
+                    schedule.succeeded(&drive.username);
+                    server.changed();
+                }
+                Err(failure) => {
+                    log_failure("a drive is not registered at Core", &failure);
+                    if schedule.failed(&drive.username, &failure, now).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A drive of somebody who is not connected at Core has no place there.
+fn is_connected_at_core(server: &Server, username: &Username) -> Result<bool, Refusal> {
+    let connection = server.records.user(username)?.and_then(|user| user.connection);
+    Ok(connection.is_some_and(|connection| connection.core_told && connection.over.is_none()))
+}
+
+fn product<'p>(products: &'p [Product], name: Option<&str>) -> Option<&'p Product> {
+    products.iter().find(|product| product.kind == ProductKind::Storage && name.is_none_or(|name| product.name == name))
+}
+
+async fn register(
+    server: &Arc<Server>,
+    core: &CoreCalls,
+    drive: &Drive,
+    title: &str,
+    product: ProductReference<'_>,
+    now: Timestamp,
+) -> Result<Result<CoreDriveId, CoreFailure>, Refusal> {
+    let there = if drive.asked { find(core, drive, now).await } else { Ok(None) };
+    let number = match there {
+        Ok(Some(number)) => number,
+        Err(failure) => return Ok(Err(failure)),
+        Ok(None) => {
+            let (records, noted) = (Arc::clone(&server.records), drive.clone());
+            apart(move || records.note_asked(&noted.username, &noted.id).map_err(|error| Refusal::failure(&error)))
+                .await?;
+            match ask(core, drive, title, product, now).await {
+                Ok(number) => number,
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+    };
+    let (records, noted, core_id) = (Arc::clone(&server.records), drive.clone(), number.clone());
+    let noted = apart(move || Ok(records.note_registered(&noted.username, &noted.id, &core_id))).await?;
+    match noted {
+        Ok(()) => Ok(Ok(number)),
+        // Core has said what cannot be: the drive stays without a number.
+        Err(error) => {
+            log_failure("Core's number of a drive is not taken", &error);
+            Ok(Err(CoreFailure::Form { call: REGISTER }))
+        }
+    }
+}
+
+async fn ask(
+    core: &CoreCalls,
+    drive: &Drive,
+    title: &str,
+    product: ProductReference<'_>,
+    now: Timestamp,
+) -> Result<CoreDriveId, CoreFailure> {
+    let item = Item {
+        spec: Specification { title, product, labels: None },
+        provider_generated_id: &drive.id,
+        created_by: &drive.username,
+        project: None,
+        project_all_read: false,
+        project_all_write: false,
+    };
+    let answer = core.ask(&Call::post(REGISTER, &Registration { items: [item] })?, now).await?;
+    let form = CoreFailure::Form { call: REGISTER };
+    let registered: Registered =
+        serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: REGISTER })?;
+    registered.responses.into_iter().next().map(|registered| registered.id).ok_or(form)
+}
+
+/// The drive, if Core has it already.
+async fn find(core: &CoreCalls, drive: &Drive, now: Timestamp) -> Result<Option<CoreDriveId>, CoreFailure> {
+    let parameters = [
+        ("itemsPerPage", "250"),
+        ("filterCreatedBy", drive.username.as_str()),
+        ("filterProviderIds", drive.id.as_str()),
+    ];
+    let answer = core.ask(&Call::get(BROWSE, &parameters), now).await?;
+    let listed: Listed = serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: BROWSE })?;
+    let is_it = |found: &ListedDrive| {
+        let created_by = found.owner.as_ref().and_then(|owner| owner.created_by.as_deref());
+        found.provider_generated_id.as_deref() == Some(drive.id.as_str()) && created_by == Some(drive.username.as_str())
+    };
+    Ok(listed.items.unwrap_or_default().into_iter().find(is_it).map(|found| found.id))
+}

@@ -1,0 +1,377 @@
+//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first heard of, and never changed.
+//!
+//! A user's paths begin with such a number, and the number alone is signed. The server says which of the configured drives it
+//! stands for; if it says otherwise later, it is not believed (P3). Which folder a drive is says the configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use countersign_keys::bind::Items;
+use countersign_keys::identity::Uid;
+use countersign_keys::store::drives::CoreDriveId;
+use http::{Method, StatusCode};
+
+use crate::config::UserDrive;
+use crate::config::strict_file::StrictFileFailure;
+use crate::ipc::http::request;
+use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
+use crate::own_directory::{OwnDirectory, WriteFailure};
+use crate::user::account::OwnAccount;
+
+/// Where the pins are, below the home directory.
+const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
+
+/// Their file: a number and the id of a drive a line.
+const FILE: &str = "drives";
+
+/// Numbers that are pinned at most: those of every drive, several times over.
+const PINS_MAX: usize = 512;
+
+/// The longest file, in bytes.
+const FILE_MAX: usize = PINS_MAX * 96;
+
+/// The server is not asked more often for a number that it does not know.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why numbers of drives cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PinFailure {
+    /// The directory or file, or writing it.
+    #[error(transparent)]
+    Write(#[from] WriteFailure),
+    /// The file cannot be trusted or read.
+    #[error(transparent)]
+    Strict(#[from] StrictFileFailure),
+    /// A line of it is none.
+    #[error("line {0} of ~/.local/state/countersign/{FILE} is no number and drive: mend or remove the file")]
+    Line(usize),
+}
+
+/// The numbers that are known.
+#[derive(Debug, Default)]
+pub(crate) struct DriveNumbers {
+    /// Where they are kept, and whom to ask; `None`: there are none.
+    keeping: Option<Keeping>,
+    /// Bounded by [`PINS_MAX`]; nothing is ever taken out.
+    pins: Mutex<Pins>,
+    /// When the server was asked last.
+    asked: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Keeping {
+    home: PathBuf,
+    owner: Uid,
+    drives: Vec<UserDrive>,
+    socket: PathBuf,
+}
+
+/// Numbers and the ids that they mean.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Pins(BTreeMap<CoreDriveId, String>);
+
+impl DriveNumbers {
+    /// Those of the account, whose drives are these; the server is asked at that socket. Pins that cannot be read are none, and none is made:
+    /// drives then go by the ids of the configuration alone.
+    pub(crate) fn of(account: &OwnAccount, drives: Vec<UserDrive>, socket: PathBuf) -> Self {
+        let keeping = Keeping { home: account.home().to_owned(), owner: account.uid(), drives, socket };
+        match keeping.read() {
+            Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
+            Err(failure) => {
+                tracing::error!(%failure, "UCloud's numbers of drives mean nothing here");
+                Self::default()
+            }
+        }
+    }
+
+    /// The id of the drive that a number means.
+    pub(crate) fn meaning(&self, number: &str) -> Option<String> {
+        let number = CoreDriveId::parse(number).ok()?;
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).0.get(&number).cloned()
+    }
+
+    /// Tells the server which drives there are, and learns their numbers.
+    pub(crate) async fn report(&self) {
+        let Some(keeping) = &self.keeping else { return };
+        let drives = keeping.drives.clone();
+        let ids = tokio::task::spawn_blocking(move || UserDrive::there(&drives)).await.unwrap_or_default();
+        self.ask(keeping, DrivesReport { ids }).await;
+    }
+
+    /// Asks the server about numbers in a request's paths that mean nothing yet.
+    pub(crate) async fn learn_for(&self, items: &Items<'_>) {
+        let Some(keeping) = &self.keeping else { return };
+        let mut numbers = BTreeSet::new();
+        for item in items.projections() {
+            for (_, value) in item.parameters() {
+                numbers.extend(value.as_str().and_then(number_of));
+            }
+        }
+        let is_known = |number: &CoreDriveId| self.meaning(number.as_str()).is_some() || keeping.has(number.as_str());
+        if numbers.iter().all(is_known) || !self.may_ask(Instant::now()) {
+            return;
+        }
+        self.ask(keeping, DrivesReport::default()).await;
+    }
+
+    fn may_ask(&self, now: Instant) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_EVERY) {
+            return false;
+        }
+        *asked = Some(now);
+        true
+    }
+
+    async fn ask(&self, keeping: &Keeping, report: DrivesReport) {
+        let answer = match request(&keeping.socket, Method::POST, DRIVES_REPORT, &report).await {
+            Ok((StatusCode::OK, body)) => serde_json::from_slice::<DriveTable>(&body).ok(),
+            Ok(_) | Err(_) => None,
+        };
+        match answer {
+            None => tracing::warn!("the server does not say what UCloud calls the drives"),
+            Some(table) => {
+                if let Err(failure) = self.learn(keeping, table.drives) {
+                    tracing::error!(%failure, "UCloud's numbers of drives cannot be kept, so they mean nothing");
+                }
+            }
+        }
+    }
+
+    /// Takes the server's word for numbers that it has said nothing of before; they are on the disk before they mean anything.
+    fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
+        let news = |pins: &Pins| -> Vec<NumberedDrive> {
+            let mut room = PINS_MAX.saturating_sub(pins.0.len());
+            let is_new = |drive: &NumberedDrive| keeping.takes(pins, drive);
+            let mut news: Vec<NumberedDrive> = said.iter().filter(|drive| is_new(drive)).cloned().collect();
+            news.truncate(room);
+            room = room.saturating_sub(news.len());
+            tracing::debug!(new = news.len(), room, "numbers of drives");
+            news
+        };
+        if news(&self.pins.lock().unwrap_or_else(PoisonError::into_inner)).is_empty() {
+            return Ok(());
+        }
+        // Under the directory's lock: another instance of this account may have pinned meanwhile.
+        let directory = OwnDirectory::make(&keeping.home, keeping.owner, &DIRECTORY)?;
+        let mut pins = keeping.read_in(&directory)?;
+        for drive in news(&pins) {
+            pins.0.insert(drive.number, drive.id);
+        }
+        directory.replace(FILE, pins.to_string().as_bytes())?;
+        *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = pins;
+        Ok(())
+    }
+}
+
+impl Keeping {
+    fn has(&self, id: &str) -> bool {
+        self.drives.iter().any(|drive| drive.id == id)
+    }
+
+    /// Whether the server's word is about a number that means nothing yet, and a drive of this account.
+    fn takes(&self, pins: &Pins, said: &NumberedDrive) -> bool {
+        let NumberedDrive { number, id } = said;
+        if !self.has(id) {
+            return false;
+        }
+        if self.has(number.as_str()) {
+            tracing::warn!(
+                number = number.as_str(),
+                "UCloud's number of a drive is the id of another: it stays that one's"
+            );
+            return false;
+        }
+        match pins.0.get(number) {
+            None => true,
+            Some(known) if known == id => false,
+            Some(known) => {
+                tracing::error!(
+                    number = number.as_str(),
+                    known,
+                    said = id,
+                    "ALARM: the server says that UCloud's number of a drive means another drive now; it stays what it was"
+                );
+                false
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Pins, PinFailure> {
+        let beneath: PathBuf = DIRECTORY.iter().chain(&[FILE]).collect();
+        match crate::config::strict_file::open(&self.home, &beneath, self.owner) {
+            Ok(opened) => Pins::parse(&opened.read(FILE_MAX)?),
+            Err(failure) if failure.is_absence() => Ok(Pins::default()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn read_in(&self, directory: &OwnDirectory) -> Result<Pins, PinFailure> {
+        match directory.strict().open(FILE) {
+            Ok(opened) => Pins::parse(&opened.read(FILE_MAX)?),
+            Err(failure) if failure.is_absence() => Ok(Pins::default()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl Pins {
+    fn parse(bytes: &[u8]) -> Result<Self, PinFailure> {
+        let mut pins = BTreeMap::new();
+        for (index, line) in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
+            let bad = || PinFailure::Line(index.saturating_add(1));
+            let line = std::str::from_utf8(line).map_err(|_error| bad())?;
+            let (number, id) = line.split_once(' ').ok_or_else(bad)?;
+            let number = CoreDriveId::parse(number).map_err(|_error| bad())?;
+            if pins.insert(number, id.to_owned()).is_some() {
+                return Err(bad());
+            }
+        }
+        Ok(Self(pins))
+    }
+}
+
+impl std::fmt::Display for Pins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|(number, id)| writeln!(f, "{} {id}", number.as_str()))
+    }
+}
+
+/// The number that a path begins with, if it does with one.
+fn number_of(path: &str) -> Option<CoreDriveId> {
+    CoreDriveId::parse(path.strip_prefix('/')?.split('/').next()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    struct Home(tempfile::TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+            Self(home)
+        }
+
+        fn keeping(&self) -> Keeping {
+            let drive = |id: &str| UserDrive { id: id.to_owned(), path: self.0.path().to_owned() };
+            Keeping {
+                home: self.0.path().to_owned(),
+                owner: Uid(nix::unistd::geteuid().as_raw()),
+                drives: ["home", "work-bio", "12"].map(drive).to_vec(),
+                socket: self.0.path().join("nobody"),
+            }
+        }
+
+        /// An instance that starts.
+        fn numbers(&self) -> DriveNumbers {
+            let keeping = self.keeping();
+            let pins = Mutex::new(keeping.read().unwrap());
+            DriveNumbers { keeping: Some(keeping), pins, asked: Mutex::default() }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.path().join(".local/state/countersign/drives")
+        }
+    }
+
+    fn said(pairs: &[(&str, &str)]) -> Vec<NumberedDrive> {
+        let said = |(number, id): &(&str, &str)| NumberedDrive {
+            number: CoreDriveId::parse(number).unwrap(),
+            id: (*id).to_owned(),
+        };
+        pairs.iter().map(said).collect()
+    }
+
+    fn learn(numbers: &DriveNumbers, pairs: &[(&str, &str)]) {
+        numbers.learn(numbers.keeping.as_ref().unwrap(), said(pairs)).unwrap();
+    }
+
+    #[test]
+    fn p3_a_number_means_what_it_meant_first_whatever_the_server_says_later() {
+        let home = Home::new();
+        let numbers = home.numbers();
+        assert_eq!(numbers.meaning("4711"), None);
+        learn(&numbers, &[("4711", "home"), ("4712", "work-bio")]);
+        learn(&numbers, &[("4711", "work-bio"), ("4713", "home")]);
+        let check = |numbers: &DriveNumbers| {
+            assert_eq!(numbers.meaning("4711").unwrap(), "home");
+            assert_eq!(numbers.meaning("4712").unwrap(), "work-bio");
+            assert_eq!(numbers.meaning("4713").unwrap(), "home", "two numbers of one drive harm nobody");
+        };
+        check(&numbers);
+        // The next instance, and whatever the server tells that one.
+        let next = home.numbers();
+        check(&next);
+        learn(&next, &[("4712", "home")]);
+        check(&next);
+        assert_eq!(std::fs::read_to_string(home.file()).unwrap(), "4711 home\n4712 work-bio\n4713 home\n");
+        assert_eq!(std::fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_drives_of_the_configuration_have_numbers_and_its_ids_are_none() {
+        let home = Home::new();
+        let numbers = home.numbers();
+        learn(&numbers, &[("1", "elsewhere"), ("2", "../etc"), ("12", "home"), ("3", "")]);
+        for number in ["1", "2", "3", "12", "home", "", "04711"] {
+            assert_eq!(numbers.meaning(number), None, "{number}");
+        }
+        assert!(!home.file().exists(), "nothing is written for nothing");
+    }
+
+    #[test]
+    fn what_another_instance_pinned_meanwhile_stands() {
+        let home = Home::new();
+        let (one, two) = (home.numbers(), home.numbers());
+        learn(&one, &[("4711", "home")]);
+        learn(&two, &[("4711", "work-bio")]);
+        assert_eq!(two.meaning("4711").unwrap(), "home");
+    }
+
+    #[test]
+    fn pins_that_cannot_be_read_or_trusted_are_not_pins() {
+        let home = Home::new();
+        learn(&home.numbers(), &[("4711", "home")]);
+        let check = |text: &str| {
+            std::fs::write(home.file(), text).unwrap();
+            assert!(matches!(home.keeping().read(), Err(PinFailure::Line(2))), "{text:?}");
+        };
+        check("1 home\n1 work-bio\n");
+        check("1 home\nhome\n");
+        check("1 home\nx home\n");
+        std::fs::write(home.file(), "1 home\n").unwrap();
+        std::fs::set_permissions(home.file(), std::fs::Permissions::from_mode(0o622)).unwrap();
+        assert!(matches!(home.keeping().read(), Err(PinFailure::Strict(_))));
+    }
+
+    #[test]
+    fn the_first_word_of_a_path_may_be_a_number() {
+        let check = |path: &str, want: Option<&str>| {
+            assert_eq!(number_of(path).as_ref().map(CoreDriveId::as_str), want, "{path}");
+        };
+        check("/4711/a", Some("4711"));
+        check("/4711", Some("4711"));
+        check("4711/a", None);
+        check("/home/4711", None);
+        check("//4711", None);
+        check("", None);
+    }
+
+    #[test]
+    fn the_server_is_asked_seldom() {
+        let numbers = Home::new().numbers();
+        let now = Instant::now();
+        assert!(numbers.may_ask(now));
+        assert!(!numbers.may_ask(now + ASK_EVERY / 2));
+        assert!(numbers.may_ask(now + ASK_EVERY));
+    }
+}
