@@ -29,8 +29,10 @@ mod request_id;
 mod respond;
 mod scene;
 mod session;
+mod socket;
 mod tls;
 mod trial;
+mod upgrade;
 mod upstream;
 
 use std::fs::DirBuilder;
@@ -281,6 +283,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         bodies: BodyRoom::new(),
         crowd: Crowd::new(),
         fair: Fair::default(),
+        sockets: Fair::default(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,

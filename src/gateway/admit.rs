@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::Instance;
 use super::forward;
-use super::head;
+use super::head::{self, Purpose};
 use super::ingress::{Client, Ingress, Known};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
@@ -44,7 +44,7 @@ impl Ingress {
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
-        head::check(head)?;
+        head::check(head, Purpose::Request)?;
         if head.method == http::Method::OPTIONS {
             return self.preflight(head, client, id, known);
         }
@@ -190,7 +190,7 @@ impl Ingress {
     }
 
     /// Shows that this user's key signed the intent, whatever the request is.
-    async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
+    pub(super) async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
         let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
         let keys = self.keys(username, presented.key_wanted()).await?;
         Ok(presented.verify(username, keys.as_ref(), &self.policy.terms, self.now()?)?)
@@ -218,15 +218,24 @@ impl Ingress {
         if self.maintenance.admits(username) { Ok(()) } else { Err(Refusal::Maintenance) }
     }
 
-    /// The way to the user's instance, which every lane takes: none leads there past the maintenance.
+    /// The way to the user's instance for a request and its answer.
     pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
+        self.connect_by(Way::Kept, username).await
+    }
+
+    /// The way to the user's instance, which every lane takes: none leads there past the maintenance.
+    pub(super) async fn connect_by(&self, way: Way, username: &Username) -> Result<Connection, Refusal> {
         self.check_maintenance(username)?;
         let address = match self.directory.instance(username).await? {
             Instance::Up(address) => address,
             Instance::Down => return Err(Refusal::NoInstance),
             Instance::Refused => return Err(Refusal::AccountRefused),
         };
-        match self.upstreams.connect(&address).await {
+        let connected = match way {
+            Way::Kept => self.upstreams.connect(&address).await,
+            Way::Anew => self.upstreams.connect_anew(&address).await,
+        };
+        match connected {
             Ok(connection) => Ok(connection),
             Err(UpstreamFailure::Absent) => {
                 self.directory.forget_instance(username);
@@ -235,6 +244,15 @@ impl Ingress {
             Err(failure) => Err(failure.into()),
         }
     }
+}
+
+/// Which connection to an instance will do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// One that was kept, for a request and its answer.
+    Kept,
+    /// One on which nothing was sent yet, for a socket that keeps it to itself.
+    Anew,
 }
 
 /// Keys as the directory has them.

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, Ver
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::time::Timestamp;
 use lru::LruCache;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::ipc::control::{
@@ -134,8 +133,8 @@ struct Memory {
 /// The keys and instances that the server has told of.
 pub(super) struct Directory {
     memory: Mutex<Memory>,
-    /// Counts what has ended: a request that finds it changed looks its key up again.
-    epoch: AtomicU64,
+    /// Counts what has ended: a request that finds it changed looks its key up again, and so does a socket as soon as it changes.
+    epoch: watch::Sender<u64>,
     line: mpsc::Sender<FromGateway>,
 }
 
@@ -153,14 +152,19 @@ impl Directory {
                 open_by_sought: HashMap::new(),
                 last_id: 0,
             }),
-            epoch: AtomicU64::new(0),
+            epoch: watch::Sender::new(0),
             line,
         }
     }
 
     /// A number that changes whenever something has ended.
     pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        *self.epoch.borrow()
+    }
+
+    /// Changes whenever something has ended.
+    pub(super) fn endings(&self) -> watch::Receiver<u64> {
+        self.epoch.subscribe()
     }
 
     /// The user's key of that id, in whatever state.
@@ -317,7 +321,7 @@ impl Directory {
                 );
             }
         }
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
 
     async fn ask(&self, sought: Sought) -> Result<Found, DirectoryFailure> {

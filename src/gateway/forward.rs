@@ -1,10 +1,12 @@
 //! The only place that makes requests to instances and to the server's service endpoint.
 //!
 //! A user's request goes out for a `Permit`, taken by value (P1, P5); one of Core's own for the proof that it is Core's. Each is
-//! built anew from what was judged: nothing of the client's head is passed on that is not named here.
+//! built anew from what was judged: nothing of the client's head is passed on that is not named here. So is each message of a socket.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_keys::call::{Method, PublicCall, ServiceCall};
@@ -14,17 +16,31 @@ use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
 use countersign_keys::session::SessionPermit;
+use futures_util::SinkExt as _;
+use futures_util::stream::SplitSink;
 use http::Response;
 use http::request::Parts;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::body::StreamedBody;
 use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
-use super::upstream::{Connection, Outgoing, OutgoingHead, UpstreamBody, Upstreams};
+use super::socket::message::{self, Cancel, Written};
+use super::upgrade::Key;
+use super::upstream::{
+    Connection, Outgoing, OutgoingHead, Stream, Switching, UpstreamBody, UpstreamFailure, Upstreams,
+};
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 
 /// What of the head of a session's request is passed on: each says something about the bytes, and stands there once.
 const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
+
+/// The way to an instance on an open socket.
+pub(super) type ToInstance = SplitSink<WebSocketStream<Stream>, Message>;
+
+/// How long an instance may take to take a message.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
 const CLIENT_ADDRESS: &str = "x-client-address";
@@ -99,6 +115,44 @@ pub(super) async fn session(
     Ok(sent.answer(upstreams).await?)
 }
 
+/// Opens a socket at the user's instance for the first message that it may have.
+pub(super) async fn socket(
+    permit: &Permit<'_, '_>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Switching, Failure> {
+    let key = Key::new()?;
+    let request = begin_socket(permit.row().path(), &key, id)
+        .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
+        .header(USERNAME, [&permit.username().to_header()])
+        .without_body()?;
+    Ok(connection.switch(&request, &key.accept()).await?)
+}
+
+/// Forwards a user's message, once, on a socket to their instance.
+pub(super) async fn message(
+    permit: Permit<'_, '_>,
+    written: &Written<'_>,
+    instance: &mut ToInstance,
+) -> Result<(), Failure> {
+    say(message::permitted(&permit, written)?, instance).await
+}
+
+/// Tells the instance that a stream of this very socket is to end.
+pub(super) async fn cancel(
+    cancel: &Cancel<'_>,
+    written: &Written<'_>,
+    instance: &mut ToInstance,
+) -> Result<(), Failure> {
+    say(message::cancelled(cancel, written)?, instance).await
+}
+
+async fn say(text: String, instance: &mut ToInstance) -> Result<(), Failure> {
+    let taken = tokio::time::timeout(TAKEN_WITHIN, instance.send(Message::Text(text.into()))).await;
+    let taken = taken.map_err(|_elapsed| UpstreamFailure::Slow)?;
+    Ok(taken.map_err(|error| UpstreamFailure::Broken(io::Error::other(error)))?)
+}
+
 /// Forwards one of Core's own requests to the server, which verifies its token again.
 pub(super) async fn service(
     proven: ServiceRequest<'_>,
@@ -142,6 +196,15 @@ pub(super) fn place_of_service(call: ServiceCall) -> (Method, &'static str) {
 pub(super) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
     let found = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
     found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
+}
+
+fn begin_socket(path: &str, key: &Key, id: &RequestId) -> OutgoingHead {
+    Outgoing::begin(Method::Get, path)
+        .header("upgrade", ["websocket"])
+        .header("connection", ["Upgrade"])
+        .header("sec-websocket-version", ["13"])
+        .header("sec-websocket-key", [key.as_str()])
+        .header("x-request-id", [id.as_str()])
 }
 
 fn begin(method: Method, path: &str, id: &RequestId) -> OutgoingHead {

@@ -3,9 +3,13 @@
 //! [`Gate`] lets whole messages pass, one behind the other, as [`super::grammar`] measures them. In the place of the first that is refused
 //! `hyper` reads a request that says so and nothing after it, so that a refusal for its form is answered, logged and counted like any
 //! other, behind the answers to what came before. That request is one that could never be served: whoever sends it is refused too.
+//!
+//! Behind an upgrade there are no more messages. The gate stops looking when whoever answered it says so ([`Passage::open`]), which is after
+//! our own 101; what came before that was looked at as a message, and ends the connection instead of being taken for something else.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -35,11 +39,46 @@ impl Refused {
     }
 }
 
+/// Bytes came behind an upgrade before its answer was out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("bytes came behind an upgrade before its answer")]
+pub(super) struct Early;
+
+/// How a connection's messages come to their end, for whoever answers an upgrade on it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passage(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Messages that were let through, or are being.
+    begun: AtomicU64,
+    /// Something was read that was not let through.
+    holds: AtomicBool,
+    /// No message follows.
+    is_open: AtomicBool,
+}
+
+impl Passage {
+    /// Whether nothing has come behind the connection's message of that number, the first being 1.
+    pub(super) fn check_last(&self, number: u64) -> Result<(), Early> {
+        let is_last = self.0.begun.load(Ordering::Acquire) == number && !self.0.holds.load(Ordering::Acquire);
+        if is_last { Ok(()) } else { Err(Early) }
+    }
+
+    /// What comes from here on is no message: to be said once the answer to message `number`, an upgrade, is out.
+    pub(super) fn open(&self, number: u64) -> Result<(), Early> {
+        self.check_last(number)?;
+        self.0.is_open.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
 /// A stream of which only well-formed messages are read.
 #[derive(Debug)]
 pub(super) struct Gate<S> {
     stream: S,
     refused: Refused,
+    passage: Passage,
     /// Read from the stream and not let through: part of a head, or what came behind a message. Its head at most, and what one read brings.
     held: Vec<u8>,
     /// How much of `held` holds no end of a head.
@@ -61,8 +100,17 @@ enum Linger {
 impl<S> Gate<S> {
     /// Around a stream that begins with a head.
     pub(super) fn new(stream: S) -> Self {
-        let refused = Refused::default();
-        Self { stream, refused, held: Vec::new(), looked_at: 0, to_pass: 0, stood_in: 0, linger: Linger::NotYet }
+        let (refused, passage) = (Refused::default(), Passage::default());
+        Self {
+            stream,
+            refused,
+            passage,
+            held: Vec::new(),
+            looked_at: 0,
+            to_pass: 0,
+            stood_in: 0,
+            linger: Linger::NotYet,
+        }
     }
 
     /// For whoever answers requests.
@@ -70,11 +118,19 @@ impl<S> Gate<S> {
         self.refused.clone()
     }
 
+    /// For whoever answers upgrades.
+    pub(super) fn passage(&self) -> Passage {
+        self.passage.clone()
+    }
+
     /// How many of these bytes, which are the next of the connection, may pass now. None: their head is not whole, or is refused.
     fn may_pass(&mut self, bytes: &[u8]) -> usize {
         if self.to_pass == 0 {
             match grammar::measure(bytes, self.looked_at) {
-                Ok(Some(message)) => (self.to_pass, self.looked_at) = (message, 0),
+                Ok(Some(message)) => {
+                    (self.to_pass, self.looked_at) = (message, 0);
+                    self.passage.0.begun.fetch_add(1, Ordering::AcqRel);
+                }
                 Ok(None) => self.looked_at = bytes.len(),
                 Err(rejection) => {
                     let _first = self.refused.0.set(rejection);
@@ -98,6 +154,7 @@ impl<S> Gate<S> {
             held.drain(..count);
             self.held = held;
         }
+        self.passage.0.holds.store(!self.held.is_empty(), Ordering::Release);
         count > 0
     }
 
@@ -106,6 +163,7 @@ impl<S> Gate<S> {
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         let count = self.may_pass(fresh);
         self.held.extend_from_slice(fresh.get(count..).unwrap_or_default());
+        self.passage.0.holds.store(!self.held.is_empty(), Ordering::Release);
         self.passed(count);
         buffer.set_filled(before.saturating_add(count));
         count > 0
@@ -122,6 +180,13 @@ impl<S> Gate<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
+        if gate.passage.0.is_open.load(Ordering::Acquire) {
+            return if gate.held.is_empty() && gate.to_pass == 0 {
+                Pin::new(&mut gate.stream).poll_read(cx, buffer)
+            } else {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Early)))
+            };
+        }
         if buffer.remaining() == 0 || (!gate.held.is_empty() && gate.looked_at == 0 && gate.pass_held(buffer)) {
             return Poll::Ready(Ok(()));
         }
@@ -213,86 +278,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-    use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    const FIRST: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 30\r\n\r\nGET /in-the-body HTTP/1.1\n\n\n\n\n";
-    const SECOND: &[u8] = b"GET /b HTTP/1.1\r\n\r\n";
-    const BAD: &[u8] = b"GET /c HTTP/1.1\n\n";
-
-    /// What comes through a gate that gets these bytes in pieces of `piece`, and is read in pieces of `room`; and the gate.
-    async fn through(bytes: &[u8], piece: usize, room: usize) -> (Vec<u8>, Gate<tokio::io::DuplexStream>) {
-        let (ours, mut theirs) = tokio::io::duplex(piece);
-        let mut gate = Gate::new(ours);
-        let reading = async {
-            let (mut got, mut buffer) = (Vec::new(), vec![0; room]);
-            while gate.refused.0.get().is_none() || gate.stood_in < STAND_IN.len() {
-                match gate.read(&mut buffer).await.unwrap() {
-                    0 => break,
-                    count => got.extend_from_slice(&buffer[..count]),
-                }
-            }
-            got
-        };
-        let writing = async {
-            // A gate that has refused reads no further.
-            let _ = tokio::time::timeout(Duration::from_secs(1), theirs.write_all(bytes)).await;
-            drop(theirs);
-        };
-        let (got, ()) = tokio::join!(reading, writing);
-        (got, gate)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whole_messages_pass_unchanged_however_they_are_cut() {
-        let bytes = [FIRST, SECOND, FIRST, FIRST, SECOND].concat();
-        for (piece, room) in [(1, 1), (1, 100), (7, 3), (1000, 1), (1000, 7), (1000, 1000)] {
-            let (got, gate) = through(&bytes, piece, room).await;
-            assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&bytes), "{piece} {room}");
-            assert_eq!(gate.refused.stands_for(&Method::GET), None);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn in_the_place_of_a_bad_head_stands_what_is_refused_and_nothing_follows() {
-        let bytes = [FIRST, SECOND, BAD, SECOND].concat();
-        for (piece, room) in [(1, 1), (1, 100), (7, 3), (1000, 1), (1000, 1000)] {
-            let (got, mut gate) = through(&bytes, piece, room).await;
-            let want = [FIRST, SECOND, STAND_IN].concat();
-            assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&want), "{piece} {room}");
-            let more = tokio::time::timeout(Duration::from_secs(60), gate.read_u8()).await;
-            assert!(more.is_err(), "{piece} {room}: {more:?}");
-            let stands_for = |method: &[u8]| gate.refused.stands_for(&Method::from_bytes(method).unwrap());
-            assert!(matches!(stands_for(b"REFUSED"), Some(HeadRejection::Grammar(_))));
-            assert_eq!(stands_for(b"GET"), None, "what came before is judged by itself");
-        }
-    }
-
-    #[tokio::test]
-    async fn of_a_head_that_never_ends_nothing_passes() {
-        assert_eq!(through(b"GET /a HTTP/1.1\r\nHost: a\r\n", 1000, 1000).await.0, b"");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_refused_client_still_sends_is_thrown_away_for_a_while() {
-        let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut gate = Gate::new(ours);
-        theirs.write_all(BAD).await.unwrap();
-        let mut buffer = vec![0; STAND_IN.len()];
-        gate.read_exact(&mut buffer).await.unwrap();
-        let began = tokio::time::Instant::now();
-        let sending = async { while theirs.write_all(&[b'x'; 64]).await.is_ok() && began.elapsed() < LINGER * 3 {} };
-        let closing = async {
-            gate.shutdown().await.unwrap();
-            drop(gate);
-        };
-        tokio::join!(sending, closing);
-        assert!(began.elapsed() <= LINGER + Duration::from_millis(100), "{:?}", began.elapsed());
-        let mut rest = Vec::new();
-        theirs.read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest, b"");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! [`super::grammar`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a space before the colon, `Content-Length`
 //! that disagrees); this refuses what keeps to it and is a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
 
-use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderMap, HeaderName, TE};
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderMap, HeaderName, TE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Version};
 
@@ -49,8 +49,17 @@ pub(super) enum HeadRejection {
 }
 
 /// What `Connection` may name beside its own options. It takes back nothing else, so that nothing that was judged can vanish (V31).
-const MAY_BE_TAKEN_BACK: [HeaderName; 4] =
-    [TE, ACCEPT_ENCODING, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+const MAY_BE_TAKEN_BACK: [HeaderName; 5] =
+    [TE, ACCEPT_ENCODING, UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+
+/// What a head is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// A request and its answer, after which comes the next.
+    Request,
+    /// Another protocol on the same connection.
+    Upgrade,
+}
 
 /// What a header's name alone says of it.
 enum Kind {
@@ -66,7 +75,7 @@ enum Kind {
 }
 
 /// Refuses a head with a trick in it.
-pub(super) fn check(head: &Parts) -> Result<(), HeadRejection> {
+pub(super) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
     match head.version {
         Version::HTTP_11 | Version::HTTP_2 => {}
         _ => return Err(HeadRejection::Version),
@@ -88,6 +97,7 @@ pub(super) fn check(head: &Parts) -> Result<(), HeadRejection> {
             return Err(HeadRejection::Bytes(name.clone()));
         }
         match kind(name) {
+            Kind::Framing if name == UPGRADE && purpose == Purpose::Upgrade => {} // [`super::upgrade`] judges it
             Kind::Framing => return Err(HeadRejection::Framing(name.clone())),
             Kind::Single if before == Some(name) => return Err(HeadRejection::Repeated(name.clone())),
             Kind::Single if name == EXPECT && !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
@@ -164,7 +174,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        check(&request.body(()).unwrap().into_parts().0)
+        check(&request.body(()).unwrap().into_parts().0, Purpose::Request)
     }
 
     const HOST_OK: (&str, &[u8]) = ("host", b"hpc.example.org");

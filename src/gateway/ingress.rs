@@ -59,6 +59,8 @@ pub(super) struct Ingress {
     pub(super) bodies: BodyRoom,
     pub(super) crowd: Crowd,
     pub(super) fair: Fair,
+    /// Sockets of each user.
+    pub(super) sockets: Fair,
     pub(super) cors: Cors,
     pub(super) catalogue: Catalogue,
     pub(super) pages: Pages,
@@ -141,8 +143,15 @@ impl Ingress {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, version: Version, id: &RequestId, known: &Known) -> Answer {
+    /// The answer to a refused request, of which the record is written.
+    pub(super) fn refuse(&self, refusal: &Refusal, version: Version, id: &RequestId, known: &Known) -> Answer {
         let answer = respond::refused(refusal, version);
+        self.record_refusal(refusal, Some(answer.status().as_u16()), id, known);
+        answer
+    }
+
+    /// Writes down why something is refused, and with what status it was answered, if it was.
+    pub(super) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &Known) {
         let verdict = match refusal {
             Refusal::NoInstance => Verdict::NoInstance,
             Refusal::Failure(_) => Verdict::Fail,
@@ -153,6 +162,7 @@ impl Ingress {
             | Refusal::StepUp(_)
             | Refusal::CrossOrigin(_)
             | Refusal::ContentType(_)
+            | Refusal::Socket(_)
             | Refusal::AccountRefused
             | Refusal::Maintenance
             | Refusal::TooMany => Verdict::Refuse,
@@ -162,10 +172,9 @@ impl Ingress {
             let cause = std::error::Error::source(refusal).map(ToString::to_string);
             tracing::error!(request = id.as_str(), reason, cause, "a request failed on our side");
         }
-        if let Err(error) = self.write(verdict, Some(answer.status().as_u16()), Some(&reason), id, known) {
+        if let Err(error) = self.write(verdict, status, Some(&reason), id, known) {
             tracing::error!(%error, request = id.as_str(), reason, "the audit log cannot be written");
         }
-        answer
     }
 
     fn write(

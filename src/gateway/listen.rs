@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,7 +26,9 @@ use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
 use super::patience::{PatientStream, Turns};
 use super::respond::Transport;
+use super::socket::Spot;
 use super::tls::H2;
+use super::upgrade;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -65,9 +68,9 @@ pub(super) struct Places {
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One connection's place.
+/// One connection's place: free again when the last that holds it lets go, be it the connection or a socket that it became.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     places: Arc<Places>,
     address: IpAddr,
     _permit: OwnedSemaphorePermit,
@@ -86,7 +89,8 @@ impl Places {
         let _ = self.all.acquire_many(all).await; // an error would mean that the semaphore was closed, which nobody does
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A place for a connection from that address, if there is one.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = by_address.entry(address).or_default();
@@ -94,7 +98,7 @@ impl Places {
             return None;
         }
         *taken = taken.saturating_add(1);
-        Some(Place { places: Arc::clone(self), address, _permit: permit })
+        Some(Arc::new(Place { places: Arc::clone(self), address, _permit: permit }))
     }
 }
 
@@ -142,7 +146,7 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
 }
 
 /// Returns when told to stop, or when whoever could say so is gone.
-async fn told(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
@@ -155,43 +159,61 @@ impl Door {
         };
         let door = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = door.serve(stream, from).await {
+            if let Err(error) = door.serve(stream, from, place).await {
                 tracing::debug!(%from, %error, "a connection ended");
             }
-            drop(place);
         });
     }
 
-    async fn serve(self, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+    async fn serve(self, stream: TcpStream, from: SocketAddr, place: Arc<Place>) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let address = from.ip();
         match self.tls.clone() {
-            None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }).await,
+            None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }, place).await,
             Some(tls) => {
                 let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await;
                 let stream = handshake.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
                 let client = Client { address, transport: Transport::Tls };
-                if is_h2 { self.serve_http2(stream, client).await } else { self.serve_http1(stream, client).await }
+                if !is_h2 {
+                    return self.serve_http1(stream, client, place).await;
+                }
+                let served = self.serve_http2(stream, client).await;
+                drop(place);
+                served
             }
         }
     }
 
-    pub(super) async fn serve_http1<S>(self, stream: S, client: Client) -> io::Result<()>
+    /// `place` is let go when the connection ends, or the socket that it has become.
+    pub(super) async fn serve_http1<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = PatientStream::new(stream, Turns::OneByOne);
         let patience = stream.patience();
         let stream = Gate::new(stream);
-        let (ingress, refused) = (Arc::clone(&self.ingress), stream.refused());
+        let (ingress, refused, passage) = (Arc::clone(&self.ingress), stream.refused(), stream.passage());
+        let stop = self.stop.clone();
+        let served = AtomicU64::new(0);
         let service = service_fn(move |request: Request<Incoming>| {
             let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
             let rejection = refused.stands_for(request.method());
+            let number = served.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            let spot = upgrade::is_asked(request.headers()).then(|| Spot {
+                passage: passage.clone(),
+                number,
+                stop: stop.clone(),
+                place: Arc::clone(&place),
+            });
             async move {
-                let answer = match rejection {
-                    None => ingress.answer(client, request).await,
-                    Some(rejection) => ingress.answer_for(rejection, client),
+                let answer = match (rejection, spot) {
+                    (Some(rejection), _) => ingress.answer_for(rejection, client),
+                    (None, None) => ingress.answer(client, request).await,
+                    // Whatever has become of the connection, it is we who say how long it may be silent.
+                    (None, Some(spot)) => {
+                        return Ok(Arc::clone(&ingress).upgrade(client, request, spot, answering).await);
+                    }
                 };
                 drop(answering);
                 Ok::<_, Infallible>(answer)
@@ -201,7 +223,8 @@ impl Door {
         // Heads have their time from `patience`, which tells an idle connection from a slow head, and their form from the gate: these
         // limits are the second lock.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
-        self.until_its_end(http1.serve_connection(TokioIo::new(stream), service)).await
+        let connection = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        self.until_its_end(connection, http1::UpgradeableConnection::graceful_shutdown).await
     }
 
     async fn serve_http2<S>(self, stream: S, client: Client) -> io::Result<()>
@@ -231,20 +254,21 @@ impl Door {
             .max_send_buf_size(BUFFER_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        self.until_its_end(http2.serve_connection(TokioIo::new(stream), service)).await
+        let connection = http2.serve_connection(TokioIo::new(stream), service);
+        self.until_its_end(connection, http2::Connection::graceful_shutdown).await
     }
 
-    /// Serves a connection until it ends; told to stop, it finishes what is under way.
-    async fn until_its_end<C>(mut self, connection: C) -> io::Result<()>
+    /// Serves a connection until it ends; told to stop, it finishes what is under way, as `finish` has it.
+    async fn until_its_end<C>(mut self, connection: C, finish: impl FnOnce(Pin<&mut C>)) -> io::Result<()>
     where
-        C: GracefulConnection<Error = hyper::Error>,
+        C: Future<Output = hyper::Result<()>>,
     {
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             biased;
             outcome = connection.as_mut() => outcome,
             () = told(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
+                finish(connection.as_mut());
                 connection.await
             }
         };

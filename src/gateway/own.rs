@@ -12,6 +12,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::admit::Way;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
 use super::public::expect_content_type;
@@ -56,7 +57,7 @@ impl Ingress {
         let asserted = self.deposit_for(row.row(), &username, Some(&intent), items.digests()).await?;
         let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let connection = match row.destination() {
-            Destination::Instance => self.connect_to_instance_or_start_it(&username).await?,
+            Destination::Instance => self.connect_or_start(Way::Kept, &username).await?,
             Destination::Server => self.upstreams.connect(&self.server).await?,
             Destination::Session => return Err(Rejection::NoSuchCall.into()),
         };
@@ -73,11 +74,12 @@ impl Ingress {
         Ok(respond::forwarded(answer))
     }
 
-    async fn connect_to_instance_or_start_it(&self, username: &Username) -> Result<Connection, Refusal> {
-        match self.connect_to_instance(username).await {
+    /// Where there is no Core that would ask for an instance and repeat its request.
+    pub(super) async fn connect_or_start(&self, way: Way, username: &Username) -> Result<Connection, Refusal> {
+        match self.connect_by(way, username).await {
             Err(Refusal::NoInstance) => {
                 self.directory.launch(username).await?;
-                self.connect_to_instance(username).await
+                self.connect_by(way, username).await
             }
             connected => connected,
         }

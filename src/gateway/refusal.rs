@@ -14,9 +14,11 @@ use countersign_keys::verify::Rejection;
 use super::body::BodyRejection;
 use super::deposits::DepositRejection;
 use super::directory::{DirectoryFailure, NotAsserted};
+use super::gate::Early;
 use super::head::HeadRejection;
+use super::upgrade::UpgradeRejection;
 use super::upstream::{Unwritable, UpstreamFailure};
-use crate::clock::UnreadableClock;
+use crate::clock::{NoRandomness, UnreadableClock};
 
 /// Why a request ends here.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +56,32 @@ pub(super) enum Refusal {
     /// The site serves no users, or not this one.
     #[error("maintenance: the user is not among those who are served")]
     Maintenance,
+    /// Not the way to a WebSocket, or not the way to use one.
+    #[error("socket: {0}")]
+    Socket(#[from] SocketRejection),
     /// We broke.
     #[error("failure: {0}")]
     Failure(#[from] Failure),
+}
+
+/// What is wrong about a WebSocket, or about a message on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum SocketRejection {
+    /// Its opening handshake.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeRejection),
+    /// Bytes behind its opening handshake.
+    #[error(transparent)]
+    Early(#[from] Early),
+    /// A message that is no call.
+    #[error("a message that is no call: {0}")]
+    Message(&'static str),
+    /// More messages than anybody needs.
+    #[error("too many messages on one socket")]
+    TooFast,
+    /// No call was made on it.
+    #[error("no call in time")]
+    Silent,
 }
 
 /// What is wrong about the passkey that an intent needs.
@@ -94,6 +119,12 @@ pub(super) enum Failure {
     /// What is to be forwarded cannot be written as HTTP.
     #[error("the request cannot be written for the upstream")]
     Unwritable(#[from] Unwritable),
+    /// What is to be forwarded cannot be written as JSON.
+    #[error("the message cannot be written for the instance")]
+    Unwritten(#[from] serde_json::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
 }
 
 /// Where `keys` has a stage, its rejection is one of [`Rejection`].
@@ -129,6 +160,18 @@ macro_rules! broken {
 }
 
 broken!(DirectoryFailure, UnreadableClock, ClockFailure, Unwritable);
+
+impl From<Early> for Refusal {
+    fn from(early: Early) -> Self {
+        Self::Socket(early.into())
+    }
+}
+
+impl From<UpgradeRejection> for Refusal {
+    fn from(rejection: UpgradeRejection) -> Self {
+        Self::Socket(rejection.into())
+    }
+}
 
 impl From<UpstreamFailure> for Refusal {
     fn from(failure: UpstreamFailure) -> Self {

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use countersign_keys::verify::Class;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION,
+    STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::{Body, Frame, SizeHint};
@@ -18,8 +19,9 @@ use super::body::BodyRejection;
 use super::crowd::COME_BACK_AFTER;
 use super::deposits::DepositRejection;
 use super::head::HeadRejection;
-use super::refusal::{Failure, Refusal, StepUpRejection};
+use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
+use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
 use crate::ipc::answers::Told;
 
@@ -39,7 +41,8 @@ pub(super) type Answer = Response<AnswerBody>;
 
 /// Whether the connection can be used for another request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Afterwards {
+pub(super) enum Afterwards {
+    /// It can.
     Keep,
     /// Where the message ends is in doubt, or it will not be read to its end.
     Close,
@@ -86,7 +89,19 @@ impl Word {
             Refusal::NoInstance => Self::row(Told::NoInstance),
             Refusal::AccountRefused => Self::row(Told::AccountRefused),
             Refusal::Maintenance => Self::row(Told::Maintenance),
+            Refusal::Socket(rejection) => Self::of_socket(*rejection),
             Refusal::Failure(failure) => Self::of_failure(failure),
+        }
+    }
+
+    const fn of_socket(rejection: SocketRejection) -> Self {
+        match rejection {
+            SocketRejection::Upgrade(UpgradeRejection::Version) => Self::row(Told::UpgradeRequired),
+            SocketRejection::Upgrade(UpgradeRejection::Form(_))
+            | SocketRejection::Early(_)
+            | SocketRejection::Message(_)
+            | SocketRejection::Silent => Self::row(Told::Malformed).and_close(),
+            SocketRejection::TooFast => Self::row(Told::TooMany).and_close(),
         }
     }
 
@@ -145,7 +160,9 @@ impl Word {
             | Failure::Unreadable(_)
             | Failure::Clock(_)
             | Failure::Audit(_)
-            | Failure::Unwritable(_) => Self::row(Told::Unavailable),
+            | Failure::Unwritable(_)
+            | Failure::Unwritten(_)
+            | Failure::Randomness(_) => Self::row(Told::Unavailable),
         }
     }
 }
@@ -160,8 +177,38 @@ pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
     if word.told == Told::TooMany {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(COME_BACK_AFTER.as_secs()));
     }
+    if word.told == Told::UpgradeRequired {
+        answer.headers_mut().insert(UPGRADE, WEBSOCKET);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     if word.told == Told::Unauthorised {
         answer.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}
+
+/// What is said on a socket about a refused message, in UCloud's own form, and with what status; whether the socket can be used for another.
+pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
+    let word = Word::of(refusal);
+    let status = word.told.number();
+    (response_message(status, &word.told.body(word.why), stream_id), status, word.afterwards)
+}
+
+/// What is said on a socket where an answer to a request has a status and a body. A body that is no JSON says nothing.
+pub(super) fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
+    let payload: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
+}
+
+/// The connection is a WebSocket from here on.
+pub(super) fn switching(key: &Key) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer.headers_mut().insert(UPGRADE, WEBSOCKET);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&key.accept()) {
+        answer.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     answer
 }

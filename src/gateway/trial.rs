@@ -15,6 +15,7 @@ mod over_tls;
 mod own;
 mod served;
 mod sessions;
+mod sockets;
 mod step_up;
 
 use std::fs::File;
@@ -83,6 +84,8 @@ struct Trial {
     launches: Arc<AtomicBool>,
     /// What the server has of passkeys.
     passkeys: Arc<Mutex<step_up::Played>>,
+    /// What the instance's sockets do and have heard.
+    sockets: Arc<sockets::Played>,
     stop: watch::Sender<bool>,
 }
 
@@ -109,9 +112,10 @@ impl Trial {
     async fn changed(change: impl FnOnce(&mut Ingress)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let sockets: Arc<sockets::Played> = Arc::default();
         for name in ["instance.sock", "service.sock"] {
             let listener = UnixListener::bind(directory.path().join(name)).unwrap();
-            tokio::spawn(serve_upstream(listener, Arc::clone(&seen)));
+            tokio::spawn(serve_upstream(listener, Arc::clone(&seen), Arc::clone(&sockets)));
         }
         let (alice, instance_is_up) = (Arc::new(Mutex::new(Signer::new("alice"))), Arc::new(AtomicBool::new(true)));
         let launches = Arc::new(AtomicBool::new(true));
@@ -135,7 +139,7 @@ impl Trial {
         let address = listener.local_addr().unwrap();
         tokio::spawn(listen::accept(listener, door.clone()));
         let core = core_at(Endpoint::plain(address));
-        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, passkeys, stop }
+        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, passkeys, sockets, stop }
     }
 
     /// A Core of today, which drops the intent.
@@ -227,6 +231,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         bodies: BodyRoom::new(),
         crowd: Crowd::new(),
         fair: Fair::default(),
+        sockets: Fair::default(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         catalogue: Catalogue::new(&calls, &[]).unwrap(),
         pages: Pages::new(&provider, &Origin::parse(ORIGIN).unwrap(), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
@@ -288,13 +293,16 @@ async fn answer(
 }
 
 /// Writes down what comes, and answers every request the same.
-async fn serve_upstream(listener: UnixListener, seen: Arc<Mutex<Vec<u8>>>) {
+async fn serve_upstream(listener: UnixListener, seen: Arc<Mutex<Vec<u8>>>, sockets: Arc<sockets::Played>) {
     while let Ok((mut stream, _)) = listener.accept().await {
-        let seen = Arc::clone(&seen);
+        let (seen, sockets) = (Arc::clone(&seen), Arc::clone(&sockets));
         tokio::spawn(async move {
             let mut buffer = vec![0; 512 * 1024];
             while let Ok(length @ 1..) = stream.read(&mut buffer).await {
                 seen.lock().unwrap().extend_from_slice(&buffer[..length]);
+                if sockets.is_asked(&buffer[..length]) {
+                    return sockets.play(stream, &buffer[..length]).await;
+                }
                 let _ = stream.write_all(UPSTREAM_ANSWER.as_bytes()).await;
             }
         });

@@ -7,6 +7,7 @@ mod answer;
 mod exchange;
 mod outgoing;
 mod stream;
+mod switch;
 
 use std::collections::HashMap;
 use std::io;
@@ -19,7 +20,8 @@ use tokio::time::Instant;
 
 pub(super) use self::exchange::{Connection, UpstreamBody};
 pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
-use self::stream::Stream;
+pub(super) use self::stream::Stream;
+pub(super) use self::switch::Switching;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 

@@ -46,6 +46,8 @@ pub(crate) enum Told {
     KeyExists,
     /// Nothing can come of the connection that was begun.
     TicketDead,
+    /// A WebSocket of another version than ours.
+    UpgradeRequired,
     /// The disk or the quota is full. Not 507, the text of which UCloud hides from the user.
     NoSpace,
     /// Parts of a file that it does not have.
@@ -105,6 +107,7 @@ impl Told {
             Self::BodyTooLong => (413, "BAD_REQUEST", "the body is too long"),
             Self::NoSpace => (413, "NO_SPACE", "there is not enough space"),
             Self::RangeNotSatisfiable => (416, "BAD_REQUEST", "the file has no such part"),
+            Self::UpgradeRequired => (426, "UPGRADE_REQUIRED", "WebSocket version 13 is needed"),
             Self::TooMany => (429, "TOO_MANY", "too many requests; try again in a moment"),
             Self::HeadTooLong => (431, "BAD_REQUEST", "the head is too long"),
             Self::NoInstance => (449, "NO_INSTANCE", "the user has no running instance"),

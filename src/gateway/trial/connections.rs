@@ -15,7 +15,8 @@ use crate::gateway::respond::Transport;
 pub(super) fn connect(trial: &Trial) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let client = Client { address: "127.0.0.1".parse().unwrap(), transport: Transport::LoopBack };
-    tokio::spawn(trial.door.clone().serve_http1(ours, client));
+    let place = Places::new(2).take(client.address).unwrap();
+    tokio::spawn(trial.door.clone().serve_http1(ours, client, place));
     theirs
 }
 

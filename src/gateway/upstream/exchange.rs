@@ -37,9 +37,9 @@ const READ_LONG: usize = 64 * 1024;
 /// An open connection on which nothing is under way.
 pub(crate) struct Connection {
     address: Arc<InstanceAddress>,
-    stream: Stream,
+    pub(super) stream: Stream,
     /// What came and was not taken yet.
-    buffer: BytesMut,
+    pub(super) buffer: BytesMut,
     /// Armed anew only when it fires, so that an answer in time costs no timer.
     timer: Pin<Box<Sleep>>,
     idle_since: Instant,
@@ -239,7 +239,7 @@ pub(crate) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    fn new(connection: Connection, framing: Framing, keeper: Option<Arc<Upstreams>>) -> Self {
+    pub(super) fn new(connection: Connection, framing: Framing, keeper: Option<Arc<Upstreams>>) -> Self {
         let mut body = Self { framing, connection: Some(connection), keeper };
         if body.framing.is_over() {
             body.finish(); // an answer without a body is never polled

@@ -66,6 +66,16 @@ impl OutgoingHead {
         self
     }
 
+    /// Ends the head of a request that has no body and says so by saying nothing: one to switch protocols.
+    ///
+    /// # Errors
+    /// If a path or value was not plain.
+    pub(crate) fn without_body(self) -> Result<Outgoing, Unwritable> {
+        let Self { mut head, is_plain, is_head } = self;
+        head.extend_from_slice(b"\r\n");
+        if is_plain { Ok(Outgoing { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
+    }
+
     /// Ends the head with the body's length.
     ///
     /// # Errors

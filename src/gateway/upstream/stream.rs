@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// Of an instance on this machine, or of the server.
     Unix(UnixStream),
     /// Where the configuration names a port.

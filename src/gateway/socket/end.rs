@@ -1,0 +1,138 @@
+//! How a socket ends, and what its two ends are told of it.
+
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::super::refusal::Refusal;
+
+/// How long an end may take to take leave. A revoked key's sockets are gone within a second, this included.
+const LEAVE_WITHIN: Duration = Duration::from_millis(300);
+
+/// What is read of a client that is being left, in bytes: closed with bytes unread, it might never see why.
+const SCRAP_MAX: usize = 64 * 1024;
+
+/// Why a socket ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The gateway stops.
+    Stop,
+    /// The client has closed it, or is gone.
+    Gone,
+    /// The client does not keep to the protocol.
+    Protocol(CloseCode),
+    /// The client does what is not allowed here.
+    Policy,
+    /// The instance has closed it.
+    Closed(Option<CloseFrame>),
+    /// The instance is gone, or says what it cannot.
+    Broken,
+    /// The user's key does not speak for them any more, or nobody can say whether it does.
+    Standing(Refusal),
+}
+
+impl End {
+    /// What an error of the client's side means.
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
+                Self::Protocol(CloseCode::Size)
+            }
+            Error::Utf8(_) => Self::Protocol(CloseCode::Invalid),
+            // It is gone without a word.
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
+            Error::Protocol(_) => Self::Protocol(CloseCode::Protocol),
+            Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Io(_)
+            | Error::Tls(_)
+            | Error::WriteBufferFull(_)
+            | Error::AttackAttempt
+            | Error::Url(_)
+            | Error::Http(_)
+            | Error::HttpFormat(_) => Self::Gone,
+        }
+    }
+
+    /// What is said in leaving.
+    fn frame(&self) -> CloseFrame {
+        let (code, reason) = match self {
+            Self::Stop => (CloseCode::Away, "the provider restarts"),
+            Self::Gone => (CloseCode::Normal, ""),
+            Self::Protocol(code) => (*code, ""),
+            Self::Policy => (CloseCode::Policy, "not allowed here"),
+            Self::Closed(None) => (CloseCode::Normal, ""),
+            Self::Closed(Some(frame)) => return frame.clone(),
+            Self::Broken => (CloseCode::Error, "the instance is gone"),
+            Self::Standing(_) => (CloseCode::Policy, "the key does not speak for its user any more"),
+        };
+        CloseFrame { code, reason: reason.into() }
+    }
+
+    /// Whether what was said before has yet to reach the client.
+    const fn is_orderly(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Policy)
+    }
+}
+
+/// Tells the client, after what it has yet to hear, and hangs up.
+pub(super) async fn leave<S>(
+    end: &End,
+    mut sink: SplitSink<WebSocketStream<S>, Message>,
+    mut source: SplitStream<WebSocketStream<S>>,
+    in_hand: Option<Message>,
+    mut unsaid: mpsc::Receiver<Message>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let leaving = async {
+        if end.is_orderly() {
+            let mut next = in_hand.or_else(|| unsaid.try_recv().ok());
+            while let Some(message) = next {
+                sink.send(message).await?;
+                next = unsaid.try_recv().ok();
+            }
+        }
+        if !matches!(end, End::Gone) {
+            sink.send(Message::Close(Some(end.frame()))).await?;
+        }
+        // Until the other side has closed too; an answer of ours to its own close goes out on the way.
+        while source.next().await.is_some_and(|message| message.is_ok()) {}
+        sink.flush().await
+    };
+    let _ = tokio::time::timeout(LEAVE_WITHIN, leaving).await; // whoever does not listen need not be told
+    let Ok(socket) = sink.reunite(source) else { return };
+    let mut stream = socket.into_inner();
+    let hanging_up = async {
+        stream.shutdown().await?;
+        let mut scrap = [0; 4096];
+        let mut thrown_away = 0_usize;
+        while thrown_away < SCRAP_MAX {
+            match stream.read(&mut scrap).await? {
+                0 => break,
+                count => thrown_away = thrown_away.saturating_add(count),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(LEAVE_WITHIN, hanging_up).await;
+}
+
+/// Tells the instance, and lets it go: whatever it does of its own belongs to nobody any more.
+pub(super) async fn dismiss<S>(end: &End, mut instance: SplitSink<WebSocketStream<S>, Message>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if !matches!(end, End::Closed(_) | End::Broken) {
+        let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
+        let _ = tokio::time::timeout(LEAVE_WITHIN, instance.send(Message::Close(Some(frame)))).await;
+    }
+}

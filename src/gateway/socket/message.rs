@@ -1,0 +1,271 @@
+//! A message of UCloud's RPC protocol (`ucloud-wire.md` section 4) as it comes, and as it goes on.
+//!
+//! What goes on is written anew from what was judged. Members that nobody knows are refused, and so is one that stands twice.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use countersign_keys::policy::Permit;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::super::refusal::{Refusal, SocketRejection};
+
+/// Longest name of a stream, in bytes. Clients count.
+const STREAM_ID_MAX: usize = 128;
+
+/// Streams of one socket at a time.
+const STREAMS_MAX: usize = 64;
+
+/// A message of a client.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::gateway) struct Written<'m> {
+    /// The call, by the name that it has on the wire.
+    #[serde(borrow)]
+    pub(in crate::gateway) call: Cow<'m, str>,
+    /// The client's name for what belongs to this message.
+    #[serde(borrow)]
+    pub(in crate::gateway) stream_id: Cow<'m, str>,
+    /// The request.
+    #[serde(borrow)]
+    payload: &'m RawValue,
+    /// Core's token, where the socket's own head has none or an older one.
+    #[serde(default)]
+    bearer: Option<String>,
+    /// The user's intent.
+    #[serde(default)]
+    signed_intent: Option<String>,
+    /// Core's own account of its doings.
+    #[serde(default, rename = "causedBy")]
+    _caused_by: Option<IgnoredAny>,
+    /// The project, as Core says. What counts is the one in the intent, and in the payload where it shows one.
+    #[serde(default, rename = "project")]
+    _project: Option<IgnoredAny>,
+}
+
+/// What ends a stream instead of beginning one.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::gateway) struct Cancel<'m> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'m, str>,
+    /// The stream.
+    #[serde(borrow)]
+    pub(in crate::gateway) stream_id: Cow<'m, str>,
+}
+
+impl<'m> Written<'m> {
+    /// Reads a message. `Ok(None)`: one that says that its sender is there, and nothing else.
+    pub(in crate::gateway) fn read(text: &'m str) -> Result<Option<Self>, Refusal> {
+        if text == r#"{"ping":"pong"}"# {
+            return Ok(None);
+        }
+        let written: Self = serde_json::from_str(text).map_err(|_error| SocketRejection::Message("not of the form"))?;
+        if written.stream_id.len() > STREAM_ID_MAX {
+            return Err(SocketRejection::Message("the name of its stream is too long").into());
+        }
+        Ok(Some(written))
+    }
+
+    /// The request's bytes.
+    pub(in crate::gateway) fn payload(&self) -> &'m [u8] {
+        self.payload.get().as_bytes()
+    }
+
+    /// Core's token, if the message brings one.
+    pub(in crate::gateway) fn bearer(&self) -> Option<&str> {
+        self.bearer.as_deref().filter(|bearer| !bearer.is_empty())
+    }
+
+    /// The user's intent, if the message brings one.
+    pub(in crate::gateway) fn intent(&self) -> Option<&str> {
+        self.signed_intent.as_deref().filter(|intent| !intent.is_empty())
+    }
+
+    /// The stream that it ends, if that is all that it does.
+    pub(in crate::gateway) fn cancels(&self) -> Option<Cancel<'m>> {
+        let cancel: Cancel<'m> = serde_json::from_str(self.payload.get()).ok()?;
+        (cancel.kind == "cancel").then_some(cancel)
+    }
+}
+
+/// A message as an instance gets it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rewritten<'p> {
+    call: &'p str,
+    stream_id: &'p str,
+    payload: &'p RawValue,
+    bearer: &'p str,
+    signed_intent: Option<&'p str>,
+    project: Option<&'p str>,
+}
+
+/// A permitted message, written anew: the bytes that were judged, with what judges them again.
+pub(in crate::gateway) fn permitted(permit: &Permit<'_, '_>, written: &Written<'_>) -> serde_json::Result<String> {
+    serde_json::to_string(&Rewritten {
+        call: &written.call,
+        stream_id: &written.stream_id,
+        payload: serde_json::from_slice(permit.items().bytes())?,
+        bearer: permit.token().expose(),
+        signed_intent: Some(permit.intent()),
+        project: None,
+    })
+}
+
+/// The end of a stream, written anew: it needs no intent, since the stream is of this very socket.
+pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) -> serde_json::Result<String> {
+    let payload = serde_json::value::to_raw_value(cancel)?;
+    serde_json::to_string(&Rewritten {
+        call: &written.call,
+        stream_id: &written.stream_id,
+        payload: &payload,
+        bearer: "",
+        signed_intent: None,
+        project: None,
+    })
+}
+
+/// The streams of a socket that have begun and not ended.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Streams(Mutex<HashSet<String>>);
+
+impl Streams {
+    /// One begins, if nothing keeps it from beginning. A client may use a name again, and today's Core has one name for all.
+    pub(in crate::gateway) fn begin(&self, stream_id: &str) -> Result<Beginning<'_>, Refusal> {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.len() >= STREAMS_MAX && !streams.contains(stream_id) {
+            return Err(Refusal::TooMany);
+        }
+        let is_new = streams.insert(stream_id.to_owned());
+        Ok(Beginning { streams: self, new: is_new.then(|| stream_id.to_owned()) })
+    }
+
+    /// Whether there is one of that name.
+    pub(in crate::gateway) fn has(&self, stream_id: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(stream_id)
+    }
+
+    /// It ends.
+    pub(in crate::gateway) fn end(&self, stream_id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stream_id);
+    }
+
+    /// Notes what an instance says: a response is the last of its stream.
+    pub(in crate::gateway) fn hear(&self, text: &str) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Said<'s> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'s, str>,
+            #[serde(borrow)]
+            stream_id: Cow<'s, str>,
+        }
+        if let Ok(said) = serde_json::from_str::<Said<'_>>(text)
+            && said.kind == "response"
+        {
+            self.end(&said.stream_id);
+        }
+    }
+}
+
+/// A stream whose first message has yet to reach the instance. Dropped, it has not begun.
+#[derive(Debug)]
+pub(in crate::gateway) struct Beginning<'s> {
+    streams: &'s Streams,
+    new: Option<String>,
+}
+
+impl Beginning<'_> {
+    /// It has begun.
+    pub(in crate::gateway) fn done(mut self) {
+        self.new = None;
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        if let Some(stream_id) = &self.new {
+            self.streams.end(stream_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    fn check(text: &str, want: bool) {
+        assert_eq!(Written::read(text).is_ok_and(|written| written.is_some()), want, "{text}");
+    }
+
+    #[test]
+    fn both_cores_write_messages() {
+        let core_2 = r#"{"call":"files.provider.hpc.streamingSearch","streamId":"ignored","payload":{"query":"x"},"bearer":"","project":null}"#;
+        let written = Written::read(core_2).unwrap().unwrap();
+        assert_eq!(
+            (written.call.as_ref(), written.stream_id.as_ref()),
+            ("files.provider.hpc.streamingSearch", "ignored")
+        );
+        assert_eq!((written.payload(), written.bearer(), written.intent()), (&br#"{"query":"x"}"#[..], None, None));
+        let core_1 = r#"{"call":"c","streamId":"0","payload":{"a": [1]},"bearer":"a.b.c","causedBy":"x","project":"p","signedIntent":"d.e.f"}"#;
+        let written = Written::read(core_1).unwrap().unwrap();
+        assert_eq!(
+            (written.payload(), written.bearer(), written.intent()),
+            (&br#"{"a": [1]}"#[..], Some("a.b.c"), Some("d.e.f"))
+        );
+        assert!(written.cancels().is_none());
+    }
+
+    #[test]
+    fn v53_what_two_readers_might_read_otherwise_is_refused() {
+        check(r#"{"call":"c","streamId":"0","payload":{}}"#, true);
+        check(r#"{"call":"c","streamId":"0","payload":{},"payload":{}}"#, false);
+        check(r#"{"call":"c","streamId":"0","payload":{},"pay\u006coad":{}}"#, false);
+        check(r#"{"call":"c","streamId":"0","payload":{},"signedIntent":"a","signedIntent":"b"}"#, false);
+        check(r#"{"call":"c","streamId":"0","payload":{},"Call":"d"}"#, false);
+        check(r#"{"call":"c","streamId":"0","payload":{},"type":"x"}"#, false);
+        check(r#"{"call":"c","streamId":0,"payload":{}}"#, false);
+        check(r#"{"call":"c","payload":{}}"#, false);
+        check(r#"{"call":"c","streamId":"0","payload":{}} {}"#, false);
+        check(r#"[{"call":"c","streamId":"0","payload":{}}]"#, false);
+        check("", false);
+        check("null", false);
+        check(&format!(r#"{{"call":"c","streamId":"{}","payload":{{}}}}"#, "x".repeat(129)), false);
+        assert!(Written::read(r#"{"ping":"pong"}"#).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_stream_is_cancelled_by_its_name_alone() {
+        let cancels = |payload: &str| {
+            let text = format!(r#"{{"call":"c","streamId":"1","payload":{payload}}}"#);
+            Written::read(&text).unwrap().unwrap().cancels().map(|cancel| cancel.stream_id.into_owned())
+        };
+        assert_eq!(cancels(r#"{"type":"cancel","streamId":"0"}"#), Some("0".to_owned()));
+        assert_eq!(cancels(r#"{"type":"init","streamId":"0"}"#), None);
+        assert_eq!(cancels(r#"{"type":"cancel"}"#), None);
+        assert_eq!(cancels(r#"{"type":"cancel","streamId":"0","job":{}}"#), None);
+    }
+
+    #[test]
+    fn streams_are_counted_until_they_end() {
+        let streams = Streams::default();
+        for number in 0..STREAMS_MAX {
+            streams.begin(&number.to_string()).unwrap().done();
+        }
+        assert!(streams.begin("one more").is_err());
+        assert!(streams.begin("0").is_ok(), "it is there already");
+        streams.hear(r#"{"type":"message","streamId":"0","payload":{}}"#);
+        assert!(streams.begin("one more").is_err());
+        streams.hear(r#"{"type":"response","streamId":"0","status":200,"payload":{}}"#);
+        drop(streams.begin("one more").unwrap());
+        streams.begin("another").unwrap().done();
+        assert!(streams.begin("one more").is_err());
+        streams.hear("no JSON at all");
+    }
+}

@@ -1,0 +1,305 @@
+//! A socket for Core's calls on a user's behalf: each message is judged like a request, whole, before anything of it goes on (V53).
+//!
+//! The WebSocket ends here on both sides. The one to the instance is opened for the first message that was permitted, and not before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::bind::Items;
+use countersign_keys::core_token::Authenticated;
+use countersign_keys::identity::Username;
+use countersign_keys::intent::IntentRejection;
+use countersign_keys::request::{INTENT_MAX, Presented, RequestRejection};
+use countersign_keys::secret::Secret;
+use countersign_keys::verify::Rejection;
+use futures_util::StreamExt as _;
+use futures_util::stream::SplitStream;
+use http::Response;
+use http_body_util::{BodyExt as _, Limited};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::super::admit::Way;
+use super::super::fair::UnderWay;
+use super::super::forward::{self, ToInstance};
+use super::super::gate::Early;
+use super::super::ingress::{Ingress, Known};
+use super::super::listen::told;
+use super::super::refusal::{Refusal, SocketRejection};
+use super::super::request_id::RequestId;
+use super::super::respond::{self, Afterwards};
+use super::super::upstream::{Stream, Switching, UpstreamBody, UpstreamFailure};
+use super::end::{End, dismiss, leave};
+use super::hands::{Heard, Pace, UNSAID_MAX, limits, write};
+use super::message::{Streams, Written};
+use super::standing::Standing;
+use crate::audit::Verdict;
+
+/// How long a socket may be open before its first call was permitted.
+pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest refusal of an instance, in bytes: a sentence in JSON.
+const REFUSAL_MAX: usize = 16 * 1024;
+
+/// What says what the instance says.
+type FromInstance = SplitStream<WebSocketStream<Stream>>;
+
+/// A socket that was opened for a user, whom it says itself: each message shows whether they are.
+pub(super) struct Rpc {
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) path: String,
+    pub(super) username: Username,
+    /// Core's token as the socket's own head has it.
+    pub(super) token: Option<Secret<String>>,
+}
+
+/// What one socket works with.
+struct Work<'w> {
+    rpc: &'w Rpc,
+    streams: &'w Streams,
+    standing: &'w Standing<'w>,
+    /// What is to be said to the client.
+    say: mpsc::Sender<Message>,
+    /// Where the instance's side goes when it is open.
+    opened: Option<oneshot::Sender<FromInstance>>,
+    /// What the socket counts as among its user's, once it is one.
+    counted: Option<UnderWay<'w>>,
+}
+
+/// What became of a permitted message.
+enum Sent {
+    /// It went to the instance.
+    On,
+    /// The instance would open no socket, and said why.
+    Answered(Box<Response<UpstreamBody>>),
+}
+
+impl Rpc {
+    /// Writes down that bytes came before the socket was one.
+    pub(super) fn refused_early(&self, early: Early) {
+        let known = Known { username: Some(self.username.clone()), ..Known::default() };
+        self.ingress.record_refusal(&early.into(), None, &self.ingress.ids.next(), &known);
+    }
+
+    /// Serves the socket until it ends.
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
+        let (mut sink, mut source) = socket.split();
+        let (say, mut unsaid) = mpsc::channel(UNSAID_MAX);
+        let (opened, open) = oneshot::channel();
+        let (streams, heard) = (Streams::default(), Heard::new());
+        let standing = Standing::new(&self.ingress, &self.username);
+        let (mut instance, mut in_hand) = (None, None);
+        let mut work = Work {
+            rpc: &self,
+            streams: &streams,
+            standing: &standing,
+            say: say.clone(),
+            opened: Some(opened),
+            counted: None,
+        };
+        let end = tokio::select! {
+            biased;
+            () = told(&mut stop) => End::Stop,
+            end = standing.ends() => end,
+            end = relay(open, &say, &streams) => end,
+            end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,
+            end = work.listen(&mut source, &mut instance, &heard) => end,
+        };
+        if let End::Standing(refusal) = &end {
+            let known = Known { username: Some(self.username.clone()), ..Known::default() };
+            self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
+        }
+        drop((work, say));
+        if let Some(instance) = instance {
+            dismiss(&end, instance).await;
+        }
+        leave(&end, sink, source, in_hand, unsaid).await;
+    }
+}
+
+/// Passes on what the instance says, as it says it, once it is open.
+async fn relay(open: oneshot::Receiver<FromInstance>, say: &mpsc::Sender<Message>, streams: &Streams) -> End {
+    let Ok(mut instance) = open.await else { return std::future::pending().await };
+    loop {
+        match instance.next().await {
+            Some(Ok(Message::Text(text))) => {
+                streams.hear(&text);
+                if say.send(Message::Text(text)).await.is_err() {
+                    return std::future::pending().await; // whoever says it knows why it cannot
+                }
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(frame))) => return End::Closed(frame),
+            Some(Ok(Message::Binary(_)) | Err(_)) | None => return End::Broken,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Hears the client until it is gone, or has done what it may not.
+    async fn listen<S>(
+        &mut self,
+        source: &mut SplitStream<WebSocketStream<S>>,
+        instance: &mut Option<ToInstance>,
+        heard: &Heard,
+    ) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let first_by = Instant::now() + FIRST_WITHIN;
+        let mut pace = Pace::new(Instant::now());
+        loop {
+            let message = match instance {
+                Some(_) => source.next().await,
+                None => match tokio::time::timeout_at(first_by, source.next()).await {
+                    Ok(message) => message,
+                    Err(_elapsed) => return self.ended(SocketRejection::Silent, None).await,
+                },
+            };
+            heard.again();
+            match message {
+                Some(Ok(Message::Text(_))) if !pace.admits(Instant::now()) => {
+                    return self.ended(SocketRejection::TooFast, None).await;
+                }
+                Some(Ok(Message::Text(text))) => {
+                    if let Err(end) = self.hear(&text, instance).await {
+                        return end;
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Binary(_))) => return End::Protocol(CloseCode::Unsupported),
+                Some(Ok(Message::Close(_))) | None => return End::Gone,
+                Some(Err(error)) => return End::of(&error),
+            }
+        }
+    }
+
+    /// Judges a message and sends it on, or says why not.
+    async fn hear(&mut self, text: &str, instance: &mut Option<ToInstance>) -> Result<(), End> {
+        let written = match Written::read(text) {
+            Ok(Some(written)) => written,
+            Ok(None) => return Ok(()),
+            Err(refusal) => return Err(self.ended(refusal, None).await),
+        };
+        let id = self.rpc.ingress.ids.next();
+        let mut known = Known { username: Some(self.rpc.username.clone()), ..Known::default() };
+        match self.admit(&written, instance, &id, &mut known).await {
+            Ok(Sent::On) => Ok(()),
+            Ok(Sent::Answered(answer)) => {
+                let status = answer.status().as_u16();
+                let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
+                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+                self.say(respond::response_message(status, &body, &written.stream_id)).await;
+                Ok(())
+            }
+            Err(refusal) => {
+                let (said, status, afterwards) = respond::refused_message(&refusal, &written.stream_id);
+                self.rpc.ingress.record_refusal(&refusal, Some(status), &id, &known);
+                self.say(said).await;
+                match afterwards {
+                    Afterwards::Keep => Ok(()),
+                    Afterwards::Close => Err(End::Policy),
+                }
+            }
+        }
+    }
+
+    /// The pipeline of a request (`super::super::admit`), for a message.
+    async fn admit(
+        &mut self,
+        written: &Written<'_>,
+        instance: &mut Option<ToInstance>,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Sent, Refusal> {
+        let (ingress, username) = (&self.rpc.ingress, &self.rpc.username);
+        let row = ingress.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
+        known.call = Some(row.row().call().clone());
+        if let (Some(cancel), Some(instance)) = (written.cancels(), &mut *instance)
+            && self.streams.has(&cancel.stream_id)
+        {
+            ingress.record(Verdict::Forward, id, known)?;
+            forward::cancel(&cancel, written, instance).await?;
+            return Ok(Sent::On);
+        }
+        let token = written.bearer().or(self.rpc.token.as_ref().map(|token| token.expose().as_str()));
+        let token = token.ok_or(RequestRejection::NoToken)?;
+        let presented = Presented::of_message(&row, token, username.clone(), written.intent(), INTENT_MAX)?;
+        let Authenticated::User(request) = ingress.authenticate(presented, ingress.now()?)? else {
+            return Err(Rejection::NoSuchCall.into());
+        };
+
+        let _under_way = ingress.fair.begin(username).ok_or(Refusal::TooMany)?;
+        let epoch = ingress.directory.epoch();
+        let from_message = match request.intent() {
+            Some(text) => Some(ingress.verify(username, text).await?),
+            None => None,
+        };
+        let items = Items::read(request.row(), written.payload())?;
+        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), items.digests()).await?;
+        let intent = match (from_message, &deposit) {
+            (Some(intent), _) => intent,
+            (None, Some(deposit)) => deposit.intent.clone(),
+            (None, None) => return Err(IntentRejection::Missing.into()),
+        };
+        let kid = intent.kid();
+        known.kid = Some(kid);
+
+        let authorised = ingress.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
+        let connection = match instance {
+            Some(_) => None,
+            None => Some(ingress.connect_or_start(Way::Anew, username).await?),
+        };
+        // From here on the socket ends with this key, whenever that is; what has ended before is looked up.
+        self.standing.add(kid)?;
+        let stream = self.streams.begin(&written.stream_id)?;
+        if self.counted.is_none() {
+            self.counted = Some(ingress.sockets.begin(username).ok_or(Refusal::TooMany)?);
+        }
+        if deposit.is_some() || ingress.directory.epoch() != epoch {
+            ingress.check_standing(username, kid, ingress.now()?).await?;
+        }
+        let permit = authorised.spend(&ingress.policy, &ingress.journal, ingress.now()?)?;
+        if let Some(deposit) = deposit {
+            deposit.spend();
+        }
+        ingress.record(Verdict::Forward, id, known)?;
+        if let Some(connection) = connection {
+            match forward::socket(&permit, connection, id).await? {
+                Switching::Switched(switched) => {
+                    let (sink, source) = switched.into_socket(limits()).await.split();
+                    *instance = Some(sink);
+                    let _ = self.opened.take().map(|opened| opened.send(source)); // whoever relays lives as long as this
+                }
+                Switching::Answered(answer) => return Ok(Sent::Answered(answer)),
+            }
+        }
+        let instance = instance.as_mut().ok_or(UpstreamFailure::Absent)?;
+        forward::message(permit, written, instance).await?;
+        stream.done();
+        Ok(Sent::On)
+    }
+
+    /// The socket ends for what its client did.
+    async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
+        let refusal = refusal.into();
+        let known = Known { username: Some(self.rpc.username.clone()), ..Known::default() };
+        let (said, status, _) = respond::refused_message(&refusal, stream_id.unwrap_or_default());
+        self.rpc.ingress.record_refusal(&refusal, Some(status), &self.rpc.ingress.ids.next(), &known);
+        self.say(said).await;
+        End::Policy
+    }
+
+    async fn say(&self, text: String) {
+        let _ = self.say.send(Message::Text(text.into())).await; // nobody hears: then the writing side has ended
+    }
+}

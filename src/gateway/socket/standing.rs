@@ -1,0 +1,69 @@
+//! Whether the keys that a socket lives on still speak for their user (P6): looked at as soon as anything has ended, and often enough to see
+//! one expire.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use countersign_keys::identity::{KeyId, Username};
+
+use super::super::directory::DirectoryFailure;
+use super::super::ingress::Ingress;
+use super::super::refusal::{Failure, Refusal};
+use super::end::End;
+
+/// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings as many as the user has browsers.
+const KEYS_MAX: usize = 16;
+
+/// How often keys are looked at for their expiry. Their times are whole seconds, and a socket may outlive one by a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the server may take to say how a key stands. Whatever it would say later would be too late.
+const SAID_WITHIN: Duration = Duration::from_millis(500);
+
+/// The keys that a socket lives on.
+pub(super) struct Standing<'i> {
+    ingress: &'i Ingress,
+    username: &'i Username,
+    keys: Mutex<Vec<KeyId>>,
+}
+
+impl<'i> Standing<'i> {
+    /// None yet.
+    pub(super) const fn new(ingress: &'i Ingress, username: &'i Username) -> Self {
+        Self { ingress, username, keys: Mutex::new(Vec::new()) }
+    }
+
+    /// The socket lives on this one too.
+    pub(super) fn add(&self, kid: KeyId) -> Result<(), Refusal> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.contains(&kid) {
+            return Ok(());
+        }
+        if keys.len() >= KEYS_MAX {
+            return Err(Refusal::TooMany);
+        }
+        keys.push(kid);
+        Ok(())
+    }
+
+    /// Returns when one of them does not speak for the user any more, or nobody can say so.
+    pub(super) async fn ends(&self) -> End {
+        let mut endings = self.ingress.directory.endings();
+        loop {
+            // Whether something ended or only time has passed, the question is the same.
+            let _ = tokio::time::timeout(LOOK_EVERY, endings.changed()).await;
+            let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for kid in keys {
+                if let Err(refusal) = self.look(kid).await {
+                    return End::Standing(refusal);
+                }
+            }
+        }
+    }
+
+    async fn look(&self, kid: KeyId) -> Result<(), Refusal> {
+        let now = self.ingress.now()?;
+        let said = tokio::time::timeout(SAID_WITHIN, self.ingress.check_standing(self.username, kid, now)).await;
+        said.map_err(|_elapsed| Failure::Directory(DirectoryFailure::Slow))?
+    }
+}

@@ -1,0 +1,49 @@
+//! What a socket may be used for at most.
+
+use super::*;
+
+#[tokio::test]
+async fn v55_a_message_has_a_mebibyte_and_is_text() {
+    let trial = Trial::new().await;
+    let mut socket = trial.search().await;
+    let long = Message::Text("x".repeat(1024 * 1024 + 1).into());
+    let _ = socket.0.send(long).await; // it may be refused before it is sent
+    assert!(matches!(socket.end().await.0, Some(CloseCode::Size) | None));
+    let mut socket = trial.search().await;
+    socket.0.send(Message::Binary(vec![1, 2, 3].into())).await.unwrap();
+    assert_eq!(socket.end().await.0, Some(CloseCode::Unsupported));
+    assert_eq!(trial.upstream_saw(), "");
+}
+
+#[tokio::test]
+async fn v55_so_many_messages_and_no_more() {
+    let trial = Trial::new().await;
+    let mut socket = trial.search().await;
+    for _ in 0..200 {
+        let unsigned = message("x", Some("a.b.c"));
+        let _ = socket.0.send(Message::Text(unsigned.to_string().into())).await;
+    }
+    let (code, answers) = socket.end().await;
+    assert_eq!(code, Some(CloseCode::Policy));
+    assert_eq!(answers.last().unwrap()["status"], 429);
+    assert!((60..100).contains(&answers.len()), "{}", answers.len());
+}
+
+#[tokio::test]
+async fn v55_so_many_streams_of_one_socket_and_so_many_sockets_of_one_user() {
+    let trial = Trial::new().await;
+    let mut socket = trial.search().await;
+    let begin = |stream: usize, query: &str| {
+        let mut message = message(query, Some(&trial.sign_search(query)));
+        message["streamId"] = json!(stream.to_string());
+        message
+    };
+    for stream in 0..64 {
+        assert_eq!(socket.verdict(&begin(stream, "x")).await.0, 200, "{stream}");
+        tokio::time::sleep(Duration::from_millis(10)).await; // as fast as it may go
+    }
+    assert_eq!(socket.verdict(&begin(64, "x")).await, (429, "TOO_MANY".to_owned()));
+    assert_eq!(socket.verdict(&begin(0, "end")).await.0, 200, "the same name again");
+    assert_eq!(socket.hear().await["type"], "response", "and it ends");
+    assert_eq!(socket.verdict(&begin(64, "x")).await.0, 200);
+}

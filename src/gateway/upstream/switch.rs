@@ -1,0 +1,158 @@
+//! From HTTP to a WebSocket on a connection to an instance: asked for, and believed only if the answer says exactly that (RFC 6455 section 4.1).
+//!
+//! An instance that answers anything else has refused, and what it says is an answer like any other.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use http::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::UpstreamFailure;
+use super::answer::{HEAD_MAX, Head, NoAnswer};
+use super::exchange::{Connection, UpstreamBody};
+use super::outgoing::Outgoing;
+use super::stream::Stream;
+
+/// How long an instance may take to say whether it switches. It has to judge a head, nothing more.
+const SWITCH_WITHIN: Duration = Duration::from_secs(10);
+
+/// Header lines of such an answer at most.
+const HEADERS_MAX: usize = 64;
+
+/// A connection that speaks WebSocket from here on.
+#[derive(Debug)]
+pub(crate) struct Switched {
+    /// The connection.
+    pub(crate) stream: Stream,
+    /// What has come behind the answer: the beginning of what the instance says.
+    pub(crate) begun: BytesMut,
+}
+
+impl Switched {
+    /// The WebSocket that it is.
+    pub(crate) async fn into_socket(self, limits: WebSocketConfig) -> WebSocketStream<Stream> {
+        WebSocketStream::from_partially_read(self.stream, self.begun.into(), Role::Client, Some(limits)).await
+    }
+}
+
+/// What an instance makes of it.
+pub(crate) enum Switching {
+    /// It switches.
+    Switched(Switched),
+    /// It does not, and says why.
+    Answered(Box<Response<UpstreamBody>>),
+}
+
+impl Connection {
+    /// Sends a request to switch and waits for the answer, which has to say `accept`.
+    pub(crate) async fn switch(self, request: &Outgoing, accept: &str) -> Result<Switching, UpstreamFailure> {
+        let outcome = tokio::time::timeout(SWITCH_WITHIN, self.ask_to_switch(request, accept)).await;
+        outcome.map_err(|_elapsed| UpstreamFailure::Slow)?
+    }
+
+    async fn ask_to_switch(mut self, request: &Outgoing, accept: &str) -> Result<Switching, UpstreamFailure> {
+        self.stream.write_all(&request.head).await.map_err(UpstreamFailure::NotSent)?;
+        loop {
+            match take(&mut self.buffer, accept).map_err(|NoAnswer| UpstreamFailure::NoAnswer)? {
+                Some(Taken::Switches) => {
+                    return Ok(Switching::Switched(Switched { stream: self.stream, begun: self.buffer }));
+                }
+                Some(Taken::Head(Head { response, framing, .. })) => {
+                    let body = UpstreamBody::new(self, framing, None);
+                    return Ok(Switching::Answered(Box::new(response.map(|()| body))));
+                }
+                None => {}
+            }
+            match self.stream.read_buf(&mut self.buffer).await {
+                Ok(0) => return Err(UpstreamFailure::Broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(UpstreamFailure::Broken(error)),
+            }
+        }
+    }
+}
+
+enum Taken {
+    Switches,
+    Head(Head),
+}
+
+/// Takes the answer's head off the buffer once all of it is there.
+fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, NoAnswer> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut headers);
+    let length = match answer.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+        Ok(httparse::Status::Partial) if buffer.len() < HEAD_MAX => return Ok(None),
+        Ok(_) | Err(_) => return Err(NoAnswer),
+    };
+    if answer.code != Some(101) {
+        return Ok(Head::take(buffer)?.map(Taken::Head));
+    }
+    let said = |name: &str| {
+        let mut values = answer.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        values.next().map(|header| header.value).filter(|_| values.next().is_none())
+    };
+    let is_ours = said("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+        && said("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"upgrade"))
+        && said("sec-websocket-accept") == Some(accept.as_bytes());
+    // None was offered, so none can have been chosen.
+    let chooses = |name: &str| answer.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+    if answer.version != Some(1) || !is_ours || chooses("sec-websocket-extensions") || chooses("sec-websocket-protocol")
+    {
+        return Err(NoAnswer);
+    }
+    buffer.advance(length);
+    Ok(Some(Taken::Switches))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: yes=\r\n\r\n";
+
+    /// What becomes of an answer, and what is left behind it.
+    fn check(answer: &str, want: Result<Option<&str>, NoAnswer>) {
+        let mut buffer = BytesMut::from(answer);
+        let got = take(&mut buffer, "yes=").map(|taken| {
+            taken.map(|taken| match taken {
+                Taken::Switches => format!("switches {}", String::from_utf8_lossy(&buffer)),
+                Taken::Head(head) => {
+                    format!("{} {}", head.response.status().as_u16(), String::from_utf8_lossy(&buffer))
+                }
+            })
+        });
+        assert_eq!(got, want.map(|want| want.map(ToOwned::to_owned)), "{answer:?}");
+    }
+
+    #[test]
+    fn only_an_instance_that_says_so_switches() {
+        check(GOOD, Ok(Some("switches ")));
+        check(&format!("{GOOD}\u{1}x"), Ok(Some("switches \u{1}x")));
+        for cut in 0..GOOD.len() {
+            check(&GOOD[..cut], Ok(None));
+        }
+        check("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}", Ok(Some("404 {}")));
+        for (from, to) in [
+            ("HTTP/1.1 101", "HTTP/1.0 101"),
+            ("HTTP/1.1 101", "HTTP/1.1 100"),
+            ("upgrade: websocket", "upgrade: h2c"),
+            ("upgrade: websocket", "x: websocket"),
+            ("connection: Upgrade", "connection: close"),
+            ("yes=", "no"),
+            ("sec-websocket-accept: yes=", "x: yes="),
+            ("sec-websocket-accept: yes=", "sec-websocket-accept: yes=\r\nsec-websocket-accept: yes="),
+            ("\r\n\r\n", "\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"),
+            ("\r\n\r\n", "\r\nsec-websocket-protocol: x\r\n\r\n"),
+        ] {
+            check(&GOOD.replacen(from, to, 1), Err(NoAnswer));
+        }
+    }
+}
