@@ -147,8 +147,33 @@ pub(super) async fn cancel(
     say(message::cancelled(cancel, written)?, instance).await
 }
 
+/// Opens a session's socket at the instance that made its token, with the token and the proof.
+pub(super) async fn session_socket(
+    permit: SessionPermit<'_>,
+    provider: &ProviderId,
+    key: &Key,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Switching, Failure> {
+    let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
+    let mut request = begin_socket(&path, key, id).header(SESSION_TOKEN, [permit.token()]);
+    if let Some(proof) = permit.proof() {
+        request = request.header(SIGNED_INTENT, [proof]);
+    }
+    Ok(connection.switch(&request.without_body()?, &key.accept()).await?)
+}
+
+/// Passes on a message of a session that is open.
+pub(super) async fn of_session(message: Message, instance: &mut ToInstance) -> Result<(), Failure> {
+    send_message(message, instance).await
+}
+
 async fn say(text: String, instance: &mut ToInstance) -> Result<(), Failure> {
-    let taken = tokio::time::timeout(TAKEN_WITHIN, instance.send(Message::Text(text.into()))).await;
+    send_message(Message::Text(text.into()), instance).await
+}
+
+async fn send_message(message: Message, instance: &mut ToInstance) -> Result<(), Failure> {
+    let taken = tokio::time::timeout(TAKEN_WITHIN, instance.send(message)).await;
     let taken = taken.map_err(|_elapsed| UpstreamFailure::Slow)?;
     Ok(taken.map_err(|error| UpstreamFailure::Broken(io::Error::other(error)))?)
 }

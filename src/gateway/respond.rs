@@ -13,6 +13,7 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::BodyRejection;
@@ -24,6 +25,9 @@ use super::request_id::RequestId;
 use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
 use crate::ipc::answers::Told;
+
+/// Longest refusal of an instance that is said on a socket, in bytes: a sentence in JSON.
+const REFUSAL_MAX: usize = 16 * 1024;
 
 /// Two years: what the preload lists ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
@@ -196,9 +200,16 @@ pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u1
 }
 
 /// What is said on a socket where an answer to a request has a status and a body. A body that is no JSON says nothing.
-pub(super) fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
+fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
     let payload: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
+}
+
+/// The same of an answer, whoever gave it.
+pub(super) async fn message_of(answer: Answer, stream_id: &str) -> String {
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
+    response_message(status, &body.map(Collected::to_bytes).unwrap_or_default(), stream_id)
 }
 
 /// The connection is a WebSocket from here on.

@@ -7,12 +7,14 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::identity::CallName;
 use countersign_keys::session::{
     AuthorisedSession, CONTINUE, ContentDigest, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn,
+    VerifiedSession,
 };
 use http::header::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::admit::Way;
 use super::body::StreamedBody;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
@@ -42,7 +44,7 @@ impl Ingress {
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
         let _under_way = self.fair.begin(presented.claimed_username()).ok_or(Refusal::TooMany)?;
         let authorised = self.judge_session(presented, client, known).await?;
-        let (permit, connection) = self.pass(authorised, id, known).await?;
+        let (permit, connection) = self.pass(authorised, Way::Kept, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
         Ok(respond::passed_on(answer))
     }
@@ -54,6 +56,26 @@ impl Ingress {
         client: Client,
         known: &mut Known,
     ) -> Result<AuthorisedSession<'h>, Refusal> {
+        let verified = self.verify_session(presented, client, known).await?;
+        Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
+    }
+
+    /// Whether the user's own instance made the token, before anybody has signed its use: that opens nothing.
+    pub(super) async fn judge_token(
+        &self,
+        presented: PresentedSession<'_>,
+        client: Client,
+        known: &mut Known,
+    ) -> Result<(), Refusal> {
+        self.verify_session(presented, client, known).await.map(drop)
+    }
+
+    async fn verify_session<'h>(
+        &self,
+        presented: PresentedSession<'h>,
+        client: Client,
+        known: &mut Known,
+    ) -> Result<VerifiedSession<'h>, Refusal> {
         // A stranger may ask so often and no more; whose token is good is none.
         if !self.crowd.admits(client.address, Instant::now()) {
             return Err(Refusal::TooMany);
@@ -69,7 +91,7 @@ impl Ingress {
         self.crowd.forgive(client.address);
         known.username = Some(username);
         known.call = Some(verified.session().call().clone());
-        Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
+        Ok(verified)
     }
 
     /// Uses up what lets the request through, and writes down that it is. The session lives in the instance that made the token: where none is
@@ -77,11 +99,12 @@ impl Ingress {
     pub(super) async fn pass<'h>(
         &self,
         authorised: AuthorisedSession<'h>,
+        way: Way,
         id: &RequestId,
         known: &mut Known,
     ) -> Result<(SessionPermit<'h>, Connection), Refusal> {
         let username = authorised.session().username().clone();
-        let connection = self.connect_to_instance(&username).await?;
+        let connection = self.connect_by(way, &username).await?;
         known.kid = authorised.kid();
         if let Some(kid) = authorised.kid() {
             // Asked of what is remembered, unless something was revoked meanwhile (P6).

@@ -7,11 +7,14 @@ mod end;
 mod hands;
 pub(super) mod message;
 mod rpc;
+mod session;
+mod shell;
 mod standing;
+mod tunnel;
 
 use std::sync::Arc;
 
-use countersign_keys::call::{Method, Route, Transport};
+use countersign_keys::call::{Method, Route, SessionEndpoint, Transport};
 use countersign_keys::identity::Username;
 use countersign_keys::request::{INTENT_MAX, Presented, PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
@@ -26,12 +29,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::rpc::Rpc;
-use super::gate::Passage;
+use self::shell::Shell;
+use self::tunnel::Tunnel;
+use super::gate::{Early, Passage};
 use super::head::{self, HeadRejection, Purpose};
 use super::ingress::{Client, Ingress, Known};
 use super::listen::Place;
 use super::patience::Answering;
 use super::refusal::Refusal;
+use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::upgrade;
 
@@ -53,6 +59,16 @@ pub(super) struct Spot {
 /// A socket that may be opened.
 enum Admitted {
     Rpc(Rpc),
+    Shell(Shell),
+    Tunnel(Tunnel),
+}
+
+/// What becomes of an upgrade that is not refused here.
+enum Outcome {
+    /// A socket.
+    Admitted(Admitted),
+    /// The instance has another opinion, and said so.
+    Answered(Answer),
 }
 
 impl Ingress {
@@ -68,8 +84,9 @@ impl Ingress {
         let upgrading = hyper::upgrade::on(&mut request);
         let (head, _body) = request.into_parts();
         let mut known = Known::default();
-        let mut answer = match self.admit_socket(&head, client, &spot, &mut known) {
-            Ok((key, socket)) => {
+        let mut answer = match self.admit_socket(&head, client, &spot, &id, &mut known).await {
+            Ok((_, Outcome::Answered(answer))) => answer,
+            Ok((key, Outcome::Admitted(socket))) => {
                 tokio::spawn(async move {
                     if let Ok(upgraded) = upgrading.await {
                         socket.run(upgraded, spot).await;
@@ -84,25 +101,33 @@ impl Ingress {
         answer
     }
 
-    fn admit_socket(
+    async fn admit_socket(
         self: &Arc<Self>,
         head: &Parts,
         client: Client,
         spot: &Spot,
+        id: &RequestId,
         known: &mut Known,
-    ) -> Result<(upgrade::Key, Admitted), Refusal> {
+    ) -> Result<(upgrade::Key, Outcome), Refusal> {
         head::check(head, Purpose::Upgrade)?;
         let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
         let socket = match route {
             Some(Route::Socket) => {
                 let key = upgrade::read(head)?;
                 self.cors.admitted(&head.headers)?;
-                (key, Admitted::Rpc(self.admit_rpc(head, client, known)?))
+                (key, Outcome::Admitted(Admitted::Rpc(self.admit_rpc(head, client, known)?)))
+            }
+            Some(Route::Session(endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket))) => {
+                let key = upgrade::read(head)?;
+                self.cors.admitted(&head.headers)?;
+                spot.passage.check_last(spot.number)?; // before anything is used up
+                let outcome = self.admit_session_socket(*endpoint, head, &key, client, id, known).await?;
+                (key, outcome)
             }
             Some(Route::Public(_) | Route::Private(_) | Route::Own(_)) => {
                 return Err(HeadRejection::Framing(UPGRADE).into());
             }
-            Some(Route::Session(_)) | None => return Err(Rejection::NoSuchCall.into()),
+            None | Some(Route::Session(_)) => return Err(Rejection::NoSuchCall.into()),
         };
         spot.passage.check_last(spot.number)?;
         Ok(socket)
@@ -139,13 +164,27 @@ impl Ingress {
 impl Admitted {
     async fn run(self, upgraded: Upgraded, spot: Spot) {
         let Spot { passage, number, stop, place } = spot;
+        if let Err(early) = passage.open(number) {
+            return self.ended_early(early);
+        }
+        let stream = TokioIo::new(upgraded);
         match self {
-            Self::Rpc(rpc) => match passage.open(number) {
-                Ok(()) => rpc.run(TokioIo::new(upgraded), stop).await,
-                Err(early) => rpc.refused_early(early),
-            },
+            Self::Rpc(rpc) => rpc.run(stream, stop).await,
+            Self::Shell(shell) => shell.run(stream, stop).await,
+            Self::Tunnel(tunnel) => tunnel.run(stream, stop).await,
         }
         drop(place);
+    }
+
+    /// Writes down that bytes came before the socket was one.
+    fn ended_early(self, early: Early) {
+        let (ingress, username) = match self {
+            Self::Rpc(rpc) => (rpc.ingress, rpc.username),
+            Self::Shell(shell) => (shell.ingress, shell.username),
+            Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
+        };
+        let known = Known { username: Some(username), ..Known::default() };
+        ingress.record_refusal(&early.into(), None, &ingress.ids.next(), &known);
     }
 }
 

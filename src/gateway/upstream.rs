@@ -21,7 +21,7 @@ use tokio::time::Instant;
 pub(super) use self::exchange::{Connection, UpstreamBody};
 pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
 pub(super) use self::stream::Stream;
-pub(super) use self::switch::Switching;
+pub(super) use self::switch::{Switched, Switching};
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 

@@ -61,6 +61,13 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// Returns when nothing was heard for so long.
+    pub(super) async fn nothing_for(&self, span: Duration) {
+        while let Some(left) = span.checked_sub(self.silence()).filter(|left| !left.is_zero()) {
+            tokio::time::sleep(left).await;
+        }
+    }
+
     fn silence(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }

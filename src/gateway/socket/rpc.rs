@@ -15,7 +15,6 @@ use countersign_keys::verify::Rejection;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use http::Response;
-use http_body_util::{BodyExt as _, Limited};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -27,7 +26,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::super::admit::Way;
 use super::super::fair::UnderWay;
 use super::super::forward::{self, ToInstance};
-use super::super::gate::Early;
 use super::super::ingress::{Ingress, Known};
 use super::super::listen::told;
 use super::super::refusal::{Refusal, SocketRejection};
@@ -42,9 +40,6 @@ use crate::audit::Verdict;
 
 /// How long a socket may be open before its first call was permitted.
 pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);
-
-/// Longest refusal of an instance, in bytes: a sentence in JSON.
-const REFUSAL_MAX: usize = 16 * 1024;
 
 /// What says what the instance says.
 type FromInstance = SplitStream<WebSocketStream<Stream>>;
@@ -80,12 +75,6 @@ enum Sent {
 }
 
 impl Rpc {
-    /// Writes down that bytes came before the socket was one.
-    pub(super) fn refused_early(&self, early: Early) {
-        let known = Known { username: Some(self.username.clone()), ..Known::default() };
-        self.ingress.record_refusal(&early.into(), None, &self.ingress.ids.next(), &known);
-    }
-
     /// Serves the socket until it ends.
     pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
     where
@@ -195,10 +184,7 @@ impl Work<'_> {
         match self.admit(&written, instance, &id, &mut known).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
-                let status = answer.status().as_u16();
-                let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
-                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-                self.say(respond::response_message(status, &body, &written.stream_id)).await;
+                self.say(respond::message_of(respond::passed_on(*answer), &written.stream_id).await).await;
                 Ok(())
             }
             Err(refusal) => {
@@ -224,6 +210,7 @@ impl Work<'_> {
         let (ingress, username) = (&self.rpc.ingress, &self.rpc.username);
         let row = ingress.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
         known.call = Some(row.row().call().clone());
+        ingress.check_maintenance(username)?;
         if let (Some(cancel), Some(instance)) = (written.cancels(), &mut *instance)
             && self.streams.has(&cancel.stream_id)
         {

@@ -9,7 +9,7 @@ const DOWNLOAD: &str = "/ucloud/hpc/download";
 const CHUNK: &str = "/ucloud/hpc/chunked/upload";
 
 impl Trial {
-    fn token(&self, call: &str) -> String {
+    pub(super) fn token(&self, call: &str) -> String {
         self.token_altered(call, |_, _| {})
     }
 
@@ -18,7 +18,7 @@ impl Trial {
         alice.instance_key.token(ORIGIN, "alice", call, countersign_portal::now(), alter).unwrap()
     }
 
-    fn proof(&self, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
+    pub(super) fn proof(&self, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
         let proof = session::proof(ORIGIN, "alice", call, token, piece, countersign_portal::now()).unwrap();
         proof.sign(&self.alice.lock().unwrap().key).unwrap()
     }

@@ -5,6 +5,7 @@
 mod ends;
 mod limits;
 mod messages;
+mod sessions;
 mod upgrades;
 
 use std::sync::atomic::AtomicUsize;
@@ -48,7 +49,7 @@ impl Played {
         String::from_utf8_lossy(head).contains("\r\nupgrade: websocket\r\n")
     }
 
-    /// Answers an upgrade and then each message with one, and a query for `"end"` with the last; one for `"close"` ends the socket.
+    /// Answers an upgrade and then each message with itself on a session's socket. On others it answers with a result, and a query for `"end"` with the last; one for `"close"` ends the socket.
     pub(super) async fn play(&self, mut stream: UnixStream, head: &[u8]) {
         if self.refuses.load(Ordering::SeqCst) {
             let said = r#"{"statusCode":482,"why":"no","errorCode":"INTENT_INVALID"}"#;
@@ -65,7 +66,13 @@ impl Played {
         stream.write_all(answer.as_bytes()).await.unwrap();
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         self.open.fetch_add(1, Ordering::SeqCst);
+        let is_session = head.contains("\r\nucloud-session-token: ");
         while let Some(Ok(message)) = socket.next().await {
+            if is_session && (message.is_text() || message.is_binary()) {
+                self.heard.lock().unwrap().push(json!(String::from_utf8_lossy(&message.clone().into_data())));
+                let _ = socket.send(message).await;
+                continue;
+            }
             let Message::Text(text) = message else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
             self.heard.lock().unwrap().push(message.clone());

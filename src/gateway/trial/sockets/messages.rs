@@ -226,3 +226,13 @@ async fn v60_what_cannot_be_written_down_is_not_forwarded() {
     assert_eq!(socket.verdict(&message).await, (503, "UNAVAILABLE".to_owned()));
     assert_eq!((trial.upstream_saw(), trial.sockets.heard()), (String::new(), Vec::new()));
 }
+
+#[tokio::test]
+async fn a_message_in_maintenance_is_refused_on_a_socket_that_is_open() {
+    let trial = Trial::new().await;
+    let mut socket = trial.search().await;
+    assert_eq!(socket.verdict(&message("x", Some(&trial.sign_search("x")))).await.0, 200);
+    trial.ingress.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    assert_eq!(socket.verdict(&message("y", Some(&trial.sign_search("y")))).await, (404, "MAINTENANCE".to_owned()));
+    assert_eq!(trial.sockets.heard().len(), 1);
+}

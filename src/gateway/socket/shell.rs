@@ -1,0 +1,255 @@
+//! A shell's socket: messages both ways between the user and their own instance, once token and proof were judged.
+//!
+//! UCloud's page has no place for a proof but its first message. Until that was judged the instance knows of nothing.
+
+use std::sync::Arc;
+
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::secret::Secret;
+use countersign_keys::session::{Piece, PresentedSession, SessionRejection};
+use futures_util::stream::SplitStream;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::super::forward::{self, ToInstance};
+use super::super::ingress::{Client, Ingress, Known};
+use super::super::listen::told;
+use super::super::refusal::{Refusal, SocketRejection};
+use super::super::respond::{self, Afterwards};
+use super::super::upgrade::Key;
+use super::end::{End, dismiss, leave};
+use super::hands::{Heard, UNSAID_MAX, limits, write};
+use super::message::Written;
+use super::rpc::FIRST_WITHIN;
+use super::session::Opened;
+use super::standing::Standing;
+
+/// A shell's socket.
+pub(super) struct Shell {
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) client: Client,
+    pub(super) username: Username,
+    pub(super) stage: Stage,
+}
+
+/// How far a shell is.
+pub(super) enum Stage {
+    /// The token was judged, and says nothing alone.
+    AwaitsProof(Secret<String>),
+    /// The instance has its end.
+    Open(Opened),
+}
+
+/// What a shell's first message says of the token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialise {
+    session_identifier: Option<String>,
+}
+
+impl Shell {
+    /// Serves the socket until it ends.
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { ingress, client, username, stage } = self;
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
+        let (opened, first) = match stage {
+            Stage::Open(opened) => (Ok(opened), None),
+            Stage::AwaitsProof(token) => {
+                let waiting = Waiting { ingress: &ingress, client, username: &username, token: &token };
+                let opening = tokio::time::timeout(FIRST_WITHIN, waiting.open(&mut socket));
+                let opened = tokio::select! {
+                    biased;
+                    () = told(&mut stop) => Err(End::Stop),
+                    opened = opening => match opened {
+                        Ok(opened) => opened,
+                        Err(_elapsed) => Err(waiting.silent()),
+                    },
+                };
+                match opened {
+                    Ok((opened, first)) => (Ok(opened), Some(first)),
+                    Err(end) => (Err(end), None),
+                }
+            }
+        };
+        let (say, unsaid) = mpsc::channel(UNSAID_MAX);
+        match opened {
+            Err(end) => {
+                let (sink, source) = socket.split();
+                leave(&end, sink, source, None, unsaid).await;
+            }
+            Ok(opened) => relay(&ingress, opened, first, socket, (say, unsaid), stop).await,
+        }
+    }
+}
+
+/// A shell that has not been proved to be its user's.
+struct Waiting<'w> {
+    ingress: &'w Ingress,
+    client: Client,
+    username: &'w Username,
+    token: &'w Secret<String>,
+}
+
+impl Waiting<'_> {
+    /// Hears the client until a message has proved it; that message is the first that goes on.
+    async fn open<S>(&self, socket: &mut WebSocketStream<S>) -> Result<(Opened, Utf8Bytes), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(opened) = self.hear(&text, socket).await? {
+                        return Ok((opened, text));
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Binary(_))) => return Err(End::Protocol(CloseCode::Unsupported)),
+                Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+                Some(Err(error)) => return Err(End::of(&error)),
+            }
+        }
+    }
+
+    async fn hear<S>(&self, text: &str, socket: &mut WebSocketStream<S>) -> Result<Option<Opened>, End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let id = self.ingress.ids.next();
+        let mut known = Known { username: Some(self.username.clone()), ..Known::default() };
+        let read = Written::read(text);
+        let stream_id = read.as_ref().ok().and_then(Option::as_ref).map(|written| written.stream_id.clone());
+        let opening = async {
+            let Some(written) = read? else { return Ok(None) };
+            let token = self.token.expose();
+            let initialise: Initialise =
+                serde_json::from_slice(written.payload()).map_err(|_| SocketRejection::Message("no payload"))?;
+            if initialise.session_identifier.is_some_and(|named| named != *token) {
+                return Err(Refusal::from(SocketRejection::Message("of another session")));
+            }
+            let proof = written.intent().ok_or(SessionRejection::NoProof)?;
+            let piece = Piece::default();
+            let presented = PresentedSession::parse(SessionEndpoint::ShellSocket, token, Some(proof), piece)?;
+            let key = Key::new().map_err(super::super::refusal::Failure::from)?;
+            self.ingress.open_session_socket(presented, &key, self.client, &id, &mut known).await.map(Some)
+        };
+        let (said, end) = match opening.await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(opened))) => return Ok(Some(opened)),
+            Ok(Some(Err(answer))) => {
+                (respond::message_of(answer, stream_id.as_deref().unwrap_or_default()).await, Some(End::Policy))
+            }
+            Err(refusal) => {
+                let stream_id = stream_id.as_deref().unwrap_or_default();
+                let (said, status, afterwards) = respond::refused_message(&refusal, stream_id);
+                self.ingress.record_refusal(&refusal, Some(status), &id, &known);
+                (said, (afterwards == Afterwards::Close).then_some(End::Policy))
+            }
+        };
+        socket.send(Message::Text(said.into())).await.map_err(|error| End::of(&error))?;
+        end.map_or(Ok(None), Err)
+    }
+
+    fn silent(&self) -> End {
+        let known = Known { username: Some(self.username.clone()), ..Known::default() };
+        self.ingress.record_refusal(&SocketRejection::Silent.into(), None, &self.ingress.ids.next(), &known);
+        End::Policy
+    }
+}
+
+/// Passes messages on both ways until one side has enough, or the user's key ends.
+async fn relay<S>(
+    ingress: &Ingress,
+    opened: Opened,
+    first: Option<Utf8Bytes>,
+    socket: WebSocketStream<S>,
+    (say, mut unsaid): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Opened { username, kid, instance } = opened;
+    let (mut instance, from_instance) = instance.into_socket(limits()).await.split();
+    let (mut sink, mut source) = socket.split();
+    let standing = Standing::new(ingress, &username);
+    let (heard, mut in_hand) = (Heard::new(), None);
+    let end = match (ingress.sockets.begin(&username), is_counted(&standing, kid)) {
+        (Some(_counted), true) => tokio::select! {
+            biased;
+            () = told(&mut stop) => End::Stop,
+            end = standing.ends() => end,
+            end = from(from_instance, &say) => end,
+            end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,
+            end = to(first, &mut source, &mut instance, &heard) => end,
+        },
+        (None, _) | (_, false) => End::Policy,
+    };
+    if let End::Standing(refusal) = &end {
+        let known = Known { username: Some(username.clone()), kid, ..Known::default() };
+        ingress.record_refusal(refusal, None, &ingress.ids.next(), &known);
+    }
+    drop(say);
+    dismiss(&end, instance).await;
+    leave(&end, sink, source, in_hand, unsaid).await;
+}
+
+fn is_counted(standing: &Standing<'_>, kid: Option<KeyId>) -> bool {
+    kid.is_none_or(|kid| standing.add(kid).is_ok())
+}
+
+async fn from(
+    mut instance: SplitStream<WebSocketStream<super::super::upstream::Stream>>,
+    say: &mpsc::Sender<Message>,
+) -> End {
+    loop {
+        match instance.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                if say.send(message).await.is_err() {
+                    return std::future::pending().await; // whoever says it knows why it cannot
+                }
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(frame))) => return End::Closed(frame),
+            Some(Err(_)) | None => return End::Broken,
+        }
+    }
+}
+
+async fn to<S>(
+    first: Option<Utf8Bytes>,
+    source: &mut SplitStream<WebSocketStream<S>>,
+    instance: &mut ToInstance,
+    heard: &Heard,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut next = first.map(Message::Text);
+    loop {
+        let message = match next.take() {
+            Some(first) => Some(Ok(first)),
+            None => source.next().await,
+        };
+        heard.again();
+        match message {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                if forward::of_session(message, instance).await.is_err() {
+                    return End::Broken;
+                }
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(_))) | None => return End::Gone,
+            Some(Err(error)) => return End::of(&error),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! An upload's socket: bytes both ways, as they come, between the user and their own instance, which has judged token and proof as well.
+//!
+//! Nothing is read of them here, so nothing can be said either: what has to end is cut.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::watch;
+
+use super::super::ingress::{Ingress, Known};
+use super::super::listen::told;
+use super::end::End;
+use super::hands::Heard;
+use super::session::Opened;
+use super::standing::Standing;
+
+/// How long nothing may pass either way. An instance pings every 30 s, and a client that is there answers.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// Read and written at a time, in bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// An upload's socket, of which the instance has its end.
+pub(super) struct Tunnel {
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) opened: Opened,
+}
+
+impl Tunnel {
+    /// Lets bytes through until one end has enough, or has to.
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Opened { username, kid, instance } = self.opened;
+        let Some(_counted) = self.ingress.sockets.begin(&username) else { return };
+        let standing = Standing::new(&self.ingress, &username);
+        if let Some(kid) = kid
+            && standing.add(kid).is_err()
+        {
+            return;
+        }
+        let heard = Heard::new();
+        let mut client = Watched { stream, heard: &heard };
+        let mut instance_end = instance.stream;
+        let passing = async {
+            client.write_all(&instance.begun).await?;
+            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut instance_end, BUFFER, BUFFER).await
+        };
+        let end = tokio::select! {
+            biased;
+            () = told(&mut stop) => End::Stop,
+            end = standing.ends() => end,
+            () = heard.nothing_for(IDLE) => End::Gone,
+            _ = passing => End::Gone,
+        };
+        if let End::Standing(refusal) = &end {
+            let known = Known { username: Some(username.clone()), kid, ..Known::default() };
+            self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
+        }
+    }
+}
+
+/// A stream of which every byte, in or out, says that somebody is there.
+struct Watched<'h, S> {
+    stream: S,
+    heard: &'h Heard,
+}
+
+impl<S> Watched<'_, S> {
+    fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(outcome, Poll::Ready(Ok(_))) {
+            self.heard.again();
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.note(outcome)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
