@@ -5,6 +5,7 @@
 mod ends;
 mod limits;
 mod messages;
+mod others;
 mod sessions;
 mod upgrades;
 
