@@ -12,18 +12,14 @@ mod grants;
 mod judge;
 mod own;
 mod pinned;
-#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod search;
 mod server_line;
 mod sessions;
-#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod shell;
 mod signed;
-#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod socket;
 mod ssh_keys;
 mod transfer;
-#[cfg_attr(not(test), expect(dead_code, reason = "sockets come next"))]
 mod upload_v2;
 mod work;
 
@@ -50,8 +46,12 @@ use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
+use crate::user::search::Searches;
 use crate::user::sessions::Sessions;
+use crate::user::shell::Shells;
+use crate::user::socket::Sockets;
 use crate::user::ssh_keys::SshKeys;
+use crate::user::upload_v2::Uploads;
 use crate::user::work::Instance;
 
 /// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at most.
@@ -167,7 +167,13 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let own = OwnCalls::of(account, config);
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
     let sessions = Sessions::of(account, config);
-    Ok(Instance::new(judge, Files::new(drives), own, ssh_keys, sessions, DecisionLog::to(log.into())))
+    let files = Files::new(drives);
+    let sockets = Sockets::of(
+        Shells::of(account.login(), config.provider.id.as_str()),
+        Uploads::to(Arc::clone(files.drives())),
+        Searches::of(Arc::clone(files.drives())),
+    );
+    Ok(Instance::new(judge, files, own, ssh_keys, sessions, sockets, DecisionLog::to(log.into())))
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {
@@ -191,6 +197,7 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
         () = terminated() => "terminated",
     };
     tracing::info!(reason, "finishing");
+    instance.sockets().stop();
     activity.finish(|| instance.under_way() > 0).await;
 }
 

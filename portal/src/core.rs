@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use self::control::{Control, ControlCall, Outage};
-pub use self::deed::Deed;
+pub use self::deed::{Brings, Deed};
 pub use self::drives::RegisteredDrive;
 pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,

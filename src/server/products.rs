@@ -54,9 +54,9 @@ fn storage_support(product: &Value) -> Value {
             "trashSupported": true,
             "isReadOnly": false,
             "searchSupported": false,
-            "streamingSearchSupported": false,
+            "streamingSearchSupported": true,
             "sharesSupported": false,
-            "openInTerminal": false,
+            "openInTerminal": true,
         },
     })
 }

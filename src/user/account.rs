@@ -9,6 +9,7 @@ use nix::unistd::{User, geteuid, getuid};
 
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Instances, Launch};
+use crate::user::shell::Login;
 
 /// Why an account cannot have an instance.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,8 @@ pub(crate) enum AccountFailure {
 pub(crate) struct OwnAccount {
     uid: Uid,
     home: PathBuf,
+    name: String,
+    shell: PathBuf,
 }
 
 impl OwnAccount {
@@ -53,7 +56,7 @@ impl OwnAccount {
         let user = User::from_uid(getuid()).map_err(AccountFailure::Unreadable)?;
         let user = user.ok_or(AccountFailure::Unknown(uid))?;
         let home = home.map_or(user.dir, Path::to_owned);
-        Ok(Self { uid, home })
+        Ok(Self { uid, home, name: user.name, shell: user.shell })
     }
 
     /// Whether the rules let it have an instance.
@@ -75,6 +78,11 @@ impl OwnAccount {
     /// Its home directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// Who logs in to a terminal of it.
+    pub(crate) fn login(&self) -> Login {
+        Login { name: self.name.clone(), home: self.home.clone(), shell: self.shell.clone() }
     }
 
     /// Where the instance keeps what it has to remember.

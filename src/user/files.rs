@@ -26,6 +26,7 @@ mod stage;
 mod tests;
 pub(crate) mod unfinished;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,22 @@ impl Files {
             under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
         };
         Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER }
+    }
+
+    /// The drives.
+    pub(crate) const fn drives(&self) -> &Arc<Drives> {
+        &self.drives
+    }
+
+    /// Opens a folder that somebody is to work in.
+    pub(crate) async fn open_folder(&self, id: &str) -> Result<OwnedFd, FilesError> {
+        let error = |trouble| FilesError::single(id, trouble);
+        let path = self.drives.parse(id).map_err(error)?;
+        let open = |place: &change::Place| {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            place.root.resolve(place.path.inside(), flags).map_err(Trouble::resolving)
+        };
+        self.look(path, open).await.map_err(error)
     }
 
     /// Removes what a killed instance left of its copies, in the lane of what takes long.

@@ -107,8 +107,47 @@ impl Judge {
         body: &'r [u8],
         known: &mut Known,
     ) -> Result<Permit<'r, 'r>, Refusal> {
-        let now = self.journal.now(Clock::System.now()?)?;
         let presented = Presented::parse(lane, headers(head), DEPOSIT_MAX).map_err(Rejection::from)?;
+        self.judge_presented(presented, body, known)
+    }
+
+    /// Permits what a message on a socket asks, once, or says why not. `named` is the socket's path and the call's name on the wire.
+    pub(crate) fn judge_message<'r>(
+        &self,
+        named: (&str, &str),
+        token: &'r str,
+        username: &Username,
+        intent: Option<&'r str>,
+        payload: &'r [u8],
+        known: &mut Known,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let row = self.calls.socket_row(named.0, named.1).ok_or(Rejection::NoSuchCall)?;
+        let presented = Presented::of_message(&row, token, username.clone(), intent, DEPOSIT_MAX);
+        self.judge_presented(presented.map_err(Rejection::from)?, payload, known)
+    }
+
+    /// Whether a request is for a socket whose messages are calls.
+    pub(crate) fn is_socket(&self, head: &http::request::Parts) -> bool {
+        let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
+        matches!(route, Some(Route::Socket)) && head.uri.query().is_none()
+    }
+
+    /// Whether a key is pinned and its time is not over. What cannot be told is not so.
+    pub(crate) fn stands(&self, username: &Username, kid: KeyId) -> bool {
+        let now = Clock::System.now().ok().and_then(|now| self.journal.now(now).ok());
+        match (self.pinned.key(username, kid), now) {
+            (Ok(Some(key)), Some(now)) => key.standing(now).is_ok(),
+            (Ok(_) | Err(_), _) => false,
+        }
+    }
+
+    fn judge_presented<'r>(
+        &self,
+        presented: Presented<'r>,
+        body: &'r [u8],
+        known: &mut Known,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
         let authenticated = self.core.lock().unwrap_or_else(PoisonError::into_inner).authenticate(presented, now);
         let request = user_request(authenticated.map_err(Rejection::from)?)?;
         known.call = Some(request.row().call().clone());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_keys::identity::Username;
+use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::intent::KeyWanted;
 use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
@@ -68,6 +68,15 @@ impl PinnedKeys {
                 }
         };
         Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
+    }
+
+    /// The key of that id, if it is pinned and that user's.
+    ///
+    /// # Errors
+    /// If the file cannot be trusted or read.
+    pub(crate) fn key(&self, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, PinnedFailure> {
+        let keys = self.all()?;
+        Ok(keys.iter().find(|key| key.owner() == username && key.kid() == kid).cloned())
     }
 
     fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {

@@ -77,7 +77,6 @@ pub(crate) enum Granted {
     /// A shell.
     Shell {
         /// The folder, as the user signed it.
-        #[expect(dead_code, reason = "terminals come next")]
         folder: String,
     },
 }
@@ -169,6 +168,11 @@ impl Sessions {
         entry.is_open = true;
         entry.until = Instant::now() + IDLE_MAX;
         Ok(entry.granted.clone())
+    }
+
+    /// Ends a session: its token opens nothing any more.
+    pub(crate) fn close(&self, hash: TokenHash) {
+        self.entries().remove(&hash);
     }
 
     /// How many are open. What is waiting to be opened keeps nobody.

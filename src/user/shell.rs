@@ -111,7 +111,8 @@ impl Shells {
     }
 
     /// How many are open.
-    pub(crate) fn open(&self) -> usize {
+    #[cfg(test)]
+    fn open(&self) -> usize {
         SHELLS_MAX.saturating_sub(self.places.available_permits())
     }
 

@@ -10,7 +10,7 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
-use countersign_keys::session::{ContentDigest, Piece, PresentedSession, SessionRejection};
+use countersign_keys::session::{ContentDigest, Piece, PresentedSession, SessionPermit, SessionRejection};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -31,6 +31,7 @@ use crate::user::files::Files;
 use crate::user::judge::{Judge, Known, Permitted, Refusal};
 use crate::user::own::OwnCalls;
 use crate::user::sessions::{Granted, Sessions};
+use crate::user::socket::{self, Sockets};
 use crate::user::ssh_keys::SshKeys;
 use crate::user::transfer::body::{Answer, whole};
 use crate::user::transfer::download;
@@ -53,6 +54,7 @@ pub(crate) struct Instance {
     own: OwnCalls,
     ssh_keys: SshKeys,
     sessions: Sessions,
+    sockets: Sockets,
     log: DecisionLog,
 }
 
@@ -111,6 +113,9 @@ where
     tokio::spawn(async move {
         let answer = |request| async {
             let _under_way = activity.begin();
+            if socket::is_asked(&request) {
+                return whole(socket::upgrade(&instance, &activity, request).await);
+            }
             instance.answer(request).await
         };
         if let Err(error) = serve_connection(stream, answer, &LIMITS).await {
@@ -127,9 +132,30 @@ impl Instance {
         own: OwnCalls,
         ssh_keys: SshKeys,
         sessions: Sessions,
+        sockets: Sockets,
         log: DecisionLog,
     ) -> Self {
-        Self { judge, files, own, ssh_keys, sessions, log }
+        Self { judge, files, own, ssh_keys, sessions, sockets, log }
+    }
+
+    /// Who judges.
+    pub(super) const fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The user's files.
+    pub(super) const fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// What was granted with tokens.
+    pub(super) const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// What sockets are for.
+    pub(crate) const fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
     /// Tells the server which drives there are, and removes what an instance that was killed left unfinished.
@@ -173,10 +199,9 @@ impl Instance {
     /// A session's request: what it may do was granted before.
     async fn answer_session(&self, endpoint: SessionEndpoint, head: &Parts, body: Incoming) -> Answer {
         let mut known = Known::default();
-        let outcome = asked(endpoint, head).map_err(Refusal::from).and_then(|presented| {
-            let (key, proof) = (self.sessions.public_key(), self.sessions.proof());
-            self.judge.judge_session(presented, key, proof, &mut known)
-        });
+        let outcome = asked(endpoint, head)
+            .map_err(Refusal::from)
+            .and_then(|presented| self.judge_session(presented, &mut known));
         let permit = match self.decided(head, &known, outcome) {
             Ok(permit) => permit,
             Err(told) => return whole(told.reply()),
@@ -195,8 +220,17 @@ impl Instance {
         }
     }
 
+    /// Permits the use of a token of this instance's own.
+    pub(super) fn judge_session<'r>(
+        &self,
+        presented: PresentedSession<'r>,
+        known: &mut Known,
+    ) -> Result<SessionPermit<'r>, Refusal> {
+        self.judge.judge_session(presented, self.sessions.public_key(), self.sessions.proof(), known)
+    }
+
     /// Writes a decision down, and gives back what was permitted, or what the sender is told.
-    fn decided<T>(&self, head: &Parts, known: &Known, outcome: Result<T, Refusal>) -> Result<T, Told> {
+    pub(super) fn decided<T>(&self, head: &Parts, known: &Known, outcome: Result<T, Refusal>) -> Result<T, Told> {
         let (verdict, told, reason) = match &outcome {
             Ok(_) => (Verdict::Forward, None, None),
             Err(refusal) => {
@@ -262,7 +296,7 @@ impl Instance {
 }
 
 /// What a session's request brings, as the gateway wrote it.
-fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
+pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
     let text = |name: &'static str| -> Result<Option<&str>, SessionRejection> {
         let mut all = head.headers.get_all(name).iter();
         let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;

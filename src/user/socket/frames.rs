@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// The longest stream id that is answered, in bytes: both Cores and UCloud's page number theirs.
-const STREAM_ID_MAX: usize = 128;
+pub(super) const STREAM_ID_MAX: usize = 128;
 /// What a socket reads and writes at once, in bytes. A socket has both for as long as it is open, so they are small.
 const BUFFER: usize = 8 * 1024;
 
