@@ -53,6 +53,19 @@ async fn v53_a_socket_ends_when_its_key_expires() {
 }
 
 #[tokio::test]
+async fn v53_a_socket_ends_when_its_user_is_removed() {
+    let trial = Trial::new().await;
+    let mut socket = searching(&trial).await;
+    let username = {
+        // The server has nobody of that name any more.
+        let mut alice = trial.alice.lock().unwrap();
+        std::mem::replace(&mut alice.record.owner, countersign_keys::identity::Username::parse("gone").unwrap())
+    };
+    trial.ingress.directory.forget(&Ended::User { username });
+    assert_eq!(socket.end().await.0, Some(CloseCode::Policy));
+}
+
+#[tokio::test]
 async fn somebody_elses_revocation_ends_no_socket() {
     let trial = Trial::new().await;
     let mut socket = searching(&trial).await;

@@ -30,7 +30,7 @@ async fn v55_so_many_messages_and_no_more() {
 }
 
 #[tokio::test]
-async fn v55_so_many_streams_of_one_socket_and_so_many_sockets_of_one_user() {
+async fn v55_so_many_streams_of_one_socket_and_no_more() {
     let trial = Trial::new().await;
     let mut socket = trial.search().await;
     let begin = |stream: usize, query: &str| {
@@ -46,4 +46,24 @@ async fn v55_so_many_streams_of_one_socket_and_so_many_sockets_of_one_user() {
     assert_eq!(socket.verdict(&begin(0, "end")).await.0, 200, "the same name again");
     assert_eq!(socket.hear().await["type"], "response", "and it ends");
     assert_eq!(socket.verdict(&begin(64, "x")).await.0, 200);
+}
+
+#[tokio::test]
+async fn v55_so_many_sockets_of_one_user_and_no_more() {
+    let trial = Trial::new().await;
+    let alice = trial.alice.lock().unwrap().username.clone();
+    let mut others: Vec<_> = std::iter::from_fn(|| trial.ingress.sockets.begin(&alice)).collect();
+    assert_eq!(others.len(), 64);
+    let mut socket = trial.search().await;
+    let good = message("x", Some(&trial.sign_search("x")));
+    assert_eq!(socket.verdict(&good).await, (429, "TOO_MANY".to_owned()));
+    assert_eq!(trial.upstream_saw(), "");
+    others.pop();
+    assert_eq!(socket.verdict(&good).await.0, 200, "the intent was not used up");
+    assert!(trial.ingress.sockets.begin(&alice).is_none(), "it counts");
+    socket.0.close(None).await.unwrap();
+    trial.sockets.until_open(0).await;
+    while trial.ingress.sockets.begin(&alice).is_none() {
+        tokio::task::yield_now().await; // until it has ended
+    }
 }

@@ -236,3 +236,20 @@ async fn a_message_in_maintenance_is_refused_on_a_socket_that_is_open() {
     assert_eq!(socket.verdict(&message("y", Some(&trial.sign_search("y")))).await, (404, "MAINTENANCE".to_owned()));
     assert_eq!(trial.sockets.heard().len(), 1);
 }
+
+#[tokio::test]
+async fn v44_a_message_that_needs_a_passkey_is_not_forwarded_without() {
+    let trial = Trial::with_step_up(&["files.streamingSearch"], Duration::from_millis(50)).await;
+    let mut socket = trial.search().await;
+    let intent = trial.sign_search("x");
+    let step_up = (482, "INTENT_STEP_UP".to_owned());
+    assert_eq!(socket.verdict(&message("x", Some(&intent))).await, step_up);
+    assert_eq!(trial.core.deposit(&intent).await.unwrap().status, 202);
+    assert_eq!(socket.verdict(&message("x", Some(&intent))).await, step_up, "deposited, and asserted by nobody");
+    assert_eq!(trial.upstream_saw(), "");
+    let body = json!({ "intent": intent, "credential": "touched" }).to_string();
+    let headers = [("content-type", "application/json"), ("origin", ORIGIN)];
+    let assertion = plain_request("POST", "/ucloud/hpc/intents/assertion", &headers, &body);
+    assert!(trial.core.send_http(assertion).await.unwrap().status < 300);
+    assert_eq!(socket.verdict(&message("x", Some(&intent))).await.0, 200);
+}
