@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use centre::{Accounts, Centre, PROVIDER, Person};
+use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use countersign_portal::core::Brings;
 use countersign_portal::session::{self, OPEN};
 use countersign_portal::signer::Projection;
@@ -166,26 +166,38 @@ async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
     centre.until("the shell ends", async || !is_alive(&pid)).await;
 }
 
-#[tokio::test]
-#[ignore = "needs an installation: run by ./test"]
-async fn a_folder_comes_over_a_socket_as_the_user() {
-    let centre = Centre::open().await;
-    let alice = centre.connect("alice").await;
-    let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
-    let (token, proof) = granted(&centre, &alice, &deed).await;
-    let target = format!("/ucloud/{PROVIDER}/upload?token={token}&intent={proof}");
-    let mut browser =
-        open(&centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()));
-    let content = vec![7; 3_000_000];
+/// Files as a client lists them: id, size and path.
+fn listing(files: &[(i32, i64, &str)]) -> Message {
     let mut listing = vec![4];
-    for (id, size, path) in [(1_i32, 3_000_000_i64, "a/large"), (2, 0, "empty")] {
+    for (id, size, path) in files {
         listing.extend(id.to_be_bytes());
         listing.extend(size.to_be_bytes());
         listing.extend(1_700_000_000_000_i64.to_be_bytes());
         listing.extend((path.len() as u32).to_be_bytes());
         listing.extend(path.as_bytes());
     }
-    browser.say(Message::binary(listing)).await;
+    Message::binary(listing)
+}
+
+fn chunk(id: i32, bytes: &[u8]) -> Message {
+    Message::binary([&[2], id.to_be_bytes().as_slice(), bytes].concat())
+}
+
+async fn uploading(centre: &Centre, person: &Person, deed: &Deed) -> Browser {
+    let (token, proof) = granted(centre, person, deed).await;
+    let target = format!("/ucloud/{PROVIDER}/upload?token={token}&intent={proof}");
+    open(centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()))
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_folder_comes_over_a_socket_as_the_user() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
+    let mut browser = uploading(&centre, &alice, &deed).await;
+    let content = vec![7; 3_000_000];
+    browser.say(listing(&[(1, 3_000_000, "a/large"), (2, 0, "empty")])).await;
     assert_eq!(browser.hear().await.unwrap().into_data(), b"\0\0\0\0\x01\0\0\0\0\x02".as_slice());
     for piece in content.chunks(1_000_000) {
         browser.say(Message::binary([b"\x02\0\0\0\x01", piece].concat())).await;
@@ -269,4 +281,183 @@ async fn there_is_no_job_to_follow() {
     assert_eq!((&refused["type"], &refused["status"]), (&json!("response"), &json!(404)), "{refused}");
     assert_eq!(refused["payload"]["errorCode"], "NOT_FOUND");
     assert_eq!(socket.hear().await, None, "and closes");
+}
+
+/// `kill -9` among 200 files that replace others (the server starts an instance that often fails ever later, so not oftener): every file is the old one or the whole new one, and what was half done goes.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_new() {
+    const FILES: i32 = 50;
+    const ROUNDS: usize = 4;
+    const PIECE: usize = 10_000;
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let folder = alice.home.join("folder");
+    let names: Vec<String> = (0..FILES).map(|id| format!("f{id}")).collect();
+    let content = |round: usize, id: i32| format!("{round} {id} ").repeat(5_000 + round).into_bytes();
+    let is_whole = |round: usize, id: i32| fs::read(folder.join(&names[id as usize])).unwrap() == content(round, id);
+    let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
+    let mut now_there = [0; FILES as usize];
+    let mut renewed = 0;
+    for round in 0..=ROUNDS {
+        let mut browser = uploading(&centre, &alice, &deed).await;
+        let files: Vec<(i32, i64, &str)> =
+            (0..FILES).map(|id| (id, content(round, id).len() as i64, names[id as usize].as_str())).collect();
+        browser.say(listing(&files)).await;
+        browser.hear().await.unwrap();
+        let all: Vec<Vec<u8>> = (0..FILES).map(|id| content(round, id)).collect();
+        let pieces = (0..FILES).flat_map(|id| all[id as usize].chunks(PIECE).map(move |piece| chunk(id, piece)));
+        if round == 0 {
+            for piece in pieces {
+                browser.say(piece).await;
+            }
+            browser.say(Message::binary(vec![6])).await;
+            while browser.hear().await.is_some() {}
+            continue;
+        }
+        let killing = pieces.clone().count() * round / (ROUNDS + 1);
+        for piece in pieces.take(killing) {
+            browser.say(piece).await;
+        }
+        // As soon as half of them have their names: others are being given theirs at this moment.
+        let half = i32::try_from(FILES as usize * round / (ROUNDS + 1) / 2).unwrap();
+        let mut done = 0;
+        while done < half {
+            let heard = browser.hear().await.unwrap().into_data();
+            done = i32::from_be_bytes(heard[heard.len() - 4..].try_into().unwrap());
+        }
+        centre.kill(Part::Instance("alice"));
+        while browser.hear().await.is_some() {}
+        for id in 0..FILES {
+            let there = &mut now_there[id as usize];
+            if is_whole(round, id) {
+                *there = round;
+                renewed += 1;
+            }
+            assert!(is_whole(*there, id), "file {id} is neither that of round {there} nor that of {round}");
+        }
+        centre.until("users are served", async || centre.browse(&alice, "/home").await.is_ok()).await;
+    }
+    assert!((40..160).contains(&renewed), "{renewed} of them were complete");
+    centre.until("what was half done is gone", async || fs::read_dir(&folder).unwrap().count() == FILES as usize).await;
+}
+
+/// What a process has had in memory at most, in KiB.
+fn peak_kib(centre: &Centre, part: Part) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", centre.pid(part).unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn an_upload_takes_the_memory_of_one_message_however_long_it_is() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let deed = Deed::Upload("/home/long".to_owned(), Brings::Folder, "REPLACE".to_owned());
+    let mut browser = uploading(&centre, &alice, &deed).await;
+    browser.say(listing(&[(1, 200_000_000, "f")])).await;
+    browser.hear().await.unwrap();
+    let before = (peak_kib(&centre, Part::Instance("alice")), peak_kib(&centre, Part::Gateway));
+    let piece = vec![7; 1_000_000];
+    for _ in 0..200 {
+        browser.say(chunk(1, &piece)).await;
+    }
+    assert_eq!(browser.hear().await.unwrap().into_data(), b"\x05\0\0\0\x01".as_slice());
+    let after = (peak_kib(&centre, Part::Instance("alice")), peak_kib(&centre, Part::Gateway));
+    assert!(after.0 - before.0 < 8 * 1024, "the instance: {before:?} {after:?}");
+    assert!(after.1 - before.1 < 8 * 1024, "the gateway: {before:?} {after:?}");
+    assert_eq!(fs::metadata(alice.home.join("long/f")).unwrap().len(), 200_000_000);
+}
+
+/// Speaks to an instance's socket as whoever has the gateway's account would, and prints every answer.
+const SPEAK: &str = r#"python3 -c '
+import os, socket, struct, sys
+line = socket.socket(socket.AF_UNIX)
+line.settimeout(10)
+line.connect(sys.argv[1])
+line.sendall(open(sys.argv[2], "rb").read())
+print(line.recv(65536))
+for path in sys.argv[3:]:
+    said = open(path, "rb").read()
+    line.sendall(b"\x81\xfe" + struct.pack(">H", len(said)) + b"\0\0\0\0" + said)
+heard = b""
+while len(sys.argv) > 3:
+    more = line.recv(65536)
+    if not more:
+        break
+    heard += more
+print(heard)
+'"#;
+
+/// P3 for sockets: the gateway is taken over, and speaks to alice's instance as it likes.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v57_an_instance_judges_messages_and_tokens_itself() {
+    let centre = Centre::open().await;
+    let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
+    centre.write(&alice, "needle", b"");
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    let instances = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
+    let socket = instances.into_iter().find(|path| path.to_str().unwrap().contains("/1101-")).unwrap();
+    let speak = async |path: &str, headers: &str, messages: &[String]| {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: instance\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        let mut script = format!("{SPEAK} {}", socket.display());
+        for (number, text) in [&head].into_iter().chain(messages).enumerate() {
+            let file = directory.path().join(number.to_string());
+            fs::write(&file, text).unwrap();
+            script += &format!(" {}", file.display());
+        }
+        said(&centre.shell_as("ucloud", &script).await)
+    };
+
+    let item = Projection::new([("query", json!("needle")), ("currentFolder", json!("/home"))]);
+    let payload = json!({"query": "needle", "currentFolder": "/home"});
+    let name = format!("files.provider.{PROVIDER}.streamingSearch");
+    let token = centre.keys.core2_token(now()).unwrap();
+    let path = format!("/ucloud/{PROVIDER}/files");
+    let username = countersign_portal::core::username_header(&alice.username);
+    let headers = format!("authorization: Bearer {token}\r\nucloud-username: {username}\r\n");
+    let say = |person: &Person, payload: &Value| {
+        let intent =
+            Intent::new(&centre.origin(), &alice.username, "files.streamingSearch", std::slice::from_ref(&item), now());
+        let intent = intent.unwrap().sign(&person.key).unwrap();
+        json!({"call": name, "streamId": "1", "payload": payload, "bearer": token, "signedIntent": intent}).to_string()
+    };
+    let check = async |what: &str, headers: &str, message: String, want: &str| {
+        let heard = speak(&path, headers, &[message]).await;
+        assert!(heard.contains("101") && heard.contains(want), "{what}: {heard}");
+        assert_eq!(heard.contains("/home/needle"), want == "end_of_results", "{what}: {heard}");
+    };
+    let unsigned = json!({"call": name, "streamId": "1", "payload": payload, "bearer": token}).to_string();
+    check("no intent", &headers, unsigned, "INTENT_REQUIRED").await;
+    check("another user's", &headers, say(&bob, &payload), "INTENT_INVALID").await;
+    let elsewhere = json!({"query": "needle", "currentFolder": "/home/x"});
+    check("for another folder", &headers, say(&alice, &elsewhere), "INTENT_INVALID").await;
+    let by_name = format!("ucloud-username: {username}\r\n");
+    let tokenless = say(&alice, &payload).replace(&token, "");
+    check("without Core's token", &by_name, tokenless, "UNAUTHORIZED").await;
+    let hers = say(&alice, &payload);
+    check("what alice signed", &headers, hers.clone(), "end_of_results").await;
+    check("the same again", &headers, hers, "INTENT_REPLAYED").await;
+    assert!(speak(&format!("/ucloud/{PROVIDER}/websocket"), &headers, &[]).await.contains("HTTP/1.1 4"), "no token");
+
+    // What alice asked for is granted her alone: the token alone opens nothing, nor does it with another's proof.
+    let (token, proof) = granted(&centre, &alice, &Deed::Terminal("/home".to_owned())).await;
+    let by_bob = session::proof(&centre.origin(), &bob.username, OPEN, &token, None, now()).unwrap();
+    let terminal = format!("/ucloud/{PROVIDER}/websocket");
+    let with = |proof: &str| format!("ucloud-session-token: {token}\r\n{proof}");
+    let alone = speak(&terminal, &with(""), &[]).await;
+    assert!(alone.contains("HTTP/1.1 482"), "{alone}");
+    let others = format!("ucloud-signed-intent: {}\r\n", by_bob.sign(&bob.key).unwrap());
+    let heard = speak(&terminal, &with(&others), &[]).await;
+    assert!(heard.contains("HTTP/1.1 482"), "{heard}");
+    let upload =
+        speak(&format!("/ucloud/{PROVIDER}/upload"), &with(&format!("ucloud-signed-intent: {proof}\r\n")), &[]).await;
+    assert!(upload.contains("HTTP/1.1 4"), "a terminal's token is not an upload's: {upload}");
 }
