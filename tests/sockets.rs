@@ -1,0 +1,211 @@
+//! WebSockets at a real installation, as the gateway sees them: whose message it is, and when a socket has to end.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use centre::{Centre, PROVIDER, Part, Person, said};
+use countersign_portal::core::{Brings, username_header};
+use countersign_portal::session::{self, OPEN};
+use countersign_portal::signer::Projection;
+use countersign_portal::{Deed, Intent, now};
+use futures_util::{SinkExt as _, StreamExt as _};
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Socket = WebSocketStream<TcpStream>;
+
+struct Open {
+    centre: Centre,
+    alice: Person,
+}
+
+impl Open {
+    async fn new() -> Self {
+        let centre = Centre::open().await;
+        let alice = centre.connect("alice").await;
+        assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+        Self { centre, alice }
+    }
+
+    /// A socket at that target, or the status of its refusal.
+    async fn socket(&self, target: &str, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
+        let address = self.centre.origin().replace("http://", "");
+        let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(&address).await.unwrap();
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}\n{}", self.centre.last_words()),
+        }
+    }
+
+    /// A socket for searches, as Core opens it.
+    async fn search(&self) -> Socket {
+        let bearer = format!("Bearer {}", self.centre.core.token().unwrap());
+        let name = username_header(&self.alice.username);
+        let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name)];
+        self.socket(&format!("/ucloud/{PROVIDER}/files"), &headers).await.unwrap()
+    }
+
+    /// The socket of a session: its call, signed, and then its token, redeemed.
+    async fn session(&self, deed: &Deed, place: &str, member: &str) -> Socket {
+        let answer = self.centre.perform(&self.alice, deed).await;
+        assert!(answer.is_ok(), "{answer:?}\n{}", self.centre.last_words());
+        let response = &answer.json()["responses"][0];
+        let token = response["sessionIdentifier"].as_str().or(response["token"].as_str()).unwrap();
+        let proof = session::proof(&self.centre.origin(), &self.alice.username, OPEN, token, None, now()).unwrap();
+        let proof = proof.sign(&self.alice.key).unwrap();
+        let target = format!("/ucloud/{PROVIDER}/{place}?{member}={token}&intent={proof}");
+        self.socket(&target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", self.centre.last_words()))
+    }
+
+    async fn terminal(&self) -> Socket {
+        self.session(&Deed::Terminal("/home".to_owned()), "websocket", "session").await
+    }
+
+    async fn upload(&self) -> Socket {
+        let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
+        self.session(&deed, "upload", "token").await
+    }
+
+    fn sign(&self, query: &str) -> String {
+        let item = Projection::new([("query", json!(query)), ("currentFolder", json!("/home"))]);
+        let (origin, username) = (self.centre.origin(), &self.alice.username);
+        let intent = Intent::new(&origin, username, "files.streamingSearch", &[item], now()).unwrap();
+        intent.sign(&self.alice.key).unwrap()
+    }
+
+    fn message(&self, query: &str, intent: Option<&str>) -> Message {
+        let message = json!({
+            "call": format!("files.provider.{PROVIDER}.streamingSearch"), "streamId": "ignored", "bearer": "", "signedIntent": intent,
+            "payload": {
+                "query": query, "owner": {"createdBy": self.alice.username, "project": null}, "flags": {},
+                "category": {"name": "storage", "provider": PROVIDER}, "currentFolder": "/home",
+            },
+        });
+        Message::text(message.to_string())
+    }
+
+    /// How many requests alice's instance has judged.
+    fn judged(&self) -> usize {
+        let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
+        log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
+    }
+}
+
+/// The next message that says something.
+async fn hear(socket: &mut Socket) -> Value {
+    loop {
+        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an answer in time") {
+            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            other => panic!("no message but {other:?}"),
+        }
+    }
+}
+
+/// The code that a socket is closed with; none if it is cut.
+async fn end(socket: &mut Socket) -> Option<CloseCode> {
+    loop {
+        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end in time") {
+            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return None,
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v53_each_message_is_signed_and_works_once() {
+    let open = Open::new().await;
+    open.centre.write(&open.alice, "needle", b"");
+    let judged = open.judged();
+    let mut socket = open.search().await;
+    let good = open.sign("needle");
+    for (query, intent, class) in [
+        ("needle", None, "INTENT_REQUIRED"),
+        ("need", Some(good.as_str()), "INTENT_INVALID"),
+        ("needle", Some(&good[1..]), "INTENT_INVALID"),
+    ] {
+        socket.send(open.message(query, intent)).await.unwrap();
+        assert_eq!(hear(&mut socket).await["payload"]["errorCode"], class, "{query} {intent:?}");
+    }
+    assert_eq!(open.judged(), judged, "the instance has heard of none of them");
+    socket.send(open.message("needle", Some(&good))).await.unwrap();
+    let found = hear(&mut socket).await;
+    assert_eq!(found["payload"]["batch"][0]["id"], "/home/needle", "{found}\n{}", open.centre.last_words());
+    assert_eq!(open.judged(), judged + 1);
+    assert_eq!(hear(&mut socket).await["type"], "response");
+    assert_eq!(end(&mut socket).await, Some(CloseCode::Normal), "Core of today waits for that");
+
+    let mut again = open.search().await;
+    again.send(open.message("needle", Some(&good))).await.unwrap();
+    assert_eq!(hear(&mut again).await["payload"]["errorCode"], "INTENT_REPLAYED");
+    let intent = open.sign("needle");
+    assert_eq!(open.centre.core.deposit(&intent).await.unwrap().status, 202);
+    again.send(open.message("needle", None)).await.unwrap();
+    assert_eq!(hear(&mut again).await["payload"]["batch"][0]["id"], "/home/needle", "a deposit serves a message");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p6_a_key_that_its_user_revokes_takes_its_sockets_along() {
+    let open = Open::new().await;
+    let (mut terminal, mut upload) = (open.terminal().await, open.upload().await);
+    let revoked = open.centre.run_as("alice", &["keys", "revoke", open.alice.key.kid()]).await;
+    let since = Instant::now();
+    assert!(revoked.status.success(), "{}", said(&revoked));
+    assert_eq!(end(&mut upload).await, None, "of an upload the gateway reads nothing, and so it says nothing");
+    let code = end(&mut terminal).await;
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert_eq!(code, Some(CloseCode::Policy), "{}", open.centre.last_words());
+    let ended = |decision: &Value| decision["reason"].as_str().is_some_and(|reason| reason.contains("revoked"));
+    assert_eq!(open.centre.decisions().iter().filter(|decision| ended(decision)).count(), 2, "and the log says so");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn sockets_are_told_when_the_gateway_stops() {
+    let open = Open::new().await;
+    let mut terminal = open.terminal().await;
+    let mut search = open.search().await;
+    kill(open.centre.pid(Part::Server).unwrap(), Signal::SIGTERM).unwrap();
+    assert_eq!(end(&mut terminal).await, Some(CloseCode::Away));
+    assert_eq!(end(&mut search).await, Some(CloseCode::Away));
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v52_a_page_of_another_site_opens_none() {
+    let open = Open::new().await;
+    let bearer = format!("Bearer {}", open.centre.core.token().unwrap());
+    let name = username_header(&open.alice.username);
+    let target = format!("/ucloud/{PROVIDER}/files");
+    for (origin, want) in [
+        ("https://evil.example".to_owned(), Some(403)),
+        ("null".to_owned(), Some(403)),
+        (open.centre.origin(), None),
+        (open.centre.control.origin(), None),
+    ] {
+        let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name), ("origin", &origin)];
+        assert_eq!(open.socket(&target, &headers).await.err(), want, "{origin}");
+    }
+}
