@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use bytes::Bytes;
-use centre::{Centre, PROVIDER, Part, Person};
+use centre::{Accounts, Centre, PROVIDER, Part, Person};
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
 use countersign_portal::{Answer, Deed};
 use http_body_util::Full;
@@ -52,8 +52,8 @@ async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str
     get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
 }
 
-/// Sends a piece, announced as `piece` says and in truth `body`.
-async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
+/// A piece of a file, announced as `piece` says and in truth `body`.
+fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::Request<Full<Bytes>> {
     let request = http::Request::builder()
         .method("POST")
         .uri(format!("/ucloud/{PROVIDER}/chunked/upload"))
@@ -61,9 +61,12 @@ async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, b
         .header("chunked-upload-offset", piece.offset)
         .header("chunked-upload-total-size", piece.total)
         .header("content-digest", piece.content_digest())
-        .header("ucloud-signed-intent", proof)
-        .body(Full::from(Bytes::from(body.to_vec())));
-    centre.core.send_http(request.unwrap()).await.unwrap()
+        .header("ucloud-signed-intent", proof);
+    request.body(Full::from(Bytes::from(body.to_vec()))).unwrap()
+}
+
+async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
+    centre.core.send_http(chunk(token, proof, piece, body)).await.unwrap()
 }
 
 async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
@@ -232,4 +235,91 @@ async fn a_session_does_not_outlive_its_instance() {
     centre
         .until("what was left is gone", async || !fs::read_dir(&alice.home).unwrap().any(|entry| is_scratch(&entry)))
         .await;
+}
+
+/// Which of the two the file is, if it is whole.
+fn is_old_or_new(path: &std::path::Path, old: &[u8], new: &[u8]) -> bool {
+    let now = fs::read(path).unwrap();
+    now == old || now == new
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
+    let centre = Centre::open_with_static_instances().await;
+    let alice = centre.connect("alice").await;
+    let (old, new) = (content(300_000), vec![b'n'; 250_000]);
+    let path = alice.home.join("f");
+    let (mut cut_short, mut replaced) = (0, 0);
+    let begun = std::time::Instant::now();
+    centre.write(&alice, "f", &old);
+    assert!(upload(&centre, &alice, "/home/f", "REPLACE", &new, 100_000).await.is_ok());
+    let usual = begun.elapsed();
+    for round in 0..200_u32 {
+        centre.write(&alice, "f", &old);
+        centre.start_static_instance(&alice).await;
+        // From before the first byte to after the last, in no order.
+        let moment = usual * (round * 79 % 200) / 133;
+        let killing = async {
+            tokio::time::sleep(moment).await;
+            centre.kill_static_instances().await;
+        };
+        let uploading = try_upload(&centre, &alice, "/home/f", &new);
+        let ((), is_done) = tokio::join!(killing, uploading);
+        assert!(is_old_or_new(&path, &old, &new), "round {round}: half a file");
+        let is_new = fs::read(&path).unwrap() == new;
+        assert!(is_new || !is_done, "round {round}: an upload that was answered is not there");
+        if is_new {
+            replaced += 1
+        } else {
+            cut_short += 1
+        };
+    }
+    assert!(cut_short >= 20 && replaced >= 20, "the moments are not spread: {cut_short} cut short, {replaced} done");
+    println!("{cut_short} cut short, {replaced} done");
+    centre.start_static_instance(&alice).await;
+    let is_clean = async || !fs::read_dir(&alice.home).unwrap().any(|entry| is_scratch(&entry));
+    centre.until("what was left is gone", is_clean).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_full_disk_leaves_what_was_there() {
+    let centre = Centre::open_with("[[drives]]\nid = \"small\"\npath = \"/mnt/small\"\n").await;
+    if centre.accounts != Accounts::Own {
+        return; // mounting takes root; ./test says so
+    }
+    let alice = centre.connect("alice").await;
+    let owner = fs::metadata(&alice.home).unwrap();
+    fs::create_dir_all("/mnt/small").unwrap();
+    let options = format!("size=1m,mode=0700,uid={},gid={}", owner.uid(), owner.gid());
+    let mounting =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none", "/mnt/small"]).status();
+    assert!(mounting.unwrap().success());
+    let old = content(300_000);
+    assert!(upload(&centre, &alice, "/small/f", "REPLACE", &old, 100_000).await.is_ok(), "{}", centre.last_words());
+    let answer = upload(&centre, &alice, "/small/f", "REPLACE", &content(2_000_000), 400_000).await;
+    assert_eq!(verdict(&answer), (413, "NO_SPACE".to_owned()), "{answer:?}");
+    assert!(fs::read("/mnt/small/f").unwrap() == old);
+    let answer = upload(&centre, &alice, "/small/f", "REPLACE", &content(200_000), 100_000).await;
+    assert!(answer.is_ok(), "and it goes on: {answer:?}");
+}
+
+/// Sends a file to an instance that may be killed meanwhile; whether all of it was taken.
+async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8]) -> bool {
+    let made = centre.core.send(&centre.signed(person, &Deed::upload(path, "REPLACE"))).await;
+    let Ok(made) = made else { return false };
+    if !made.is_ok() {
+        return false;
+    }
+    let (token, total) = (token(&made), i64::try_from(content.len()).unwrap());
+    for (at, bytes) in content.chunks(100_000).enumerate() {
+        let piece = Piece { offset: i64::try_from(at * 100_000).unwrap(), bytes, total };
+        let proof = proof(centre, person, if at == 0 { OPEN } else { CONTINUE }, &token, Some(&piece));
+        let answer = centre.core.send_http(chunk(&token, &proof, &piece, bytes)).await;
+        if !answer.is_ok_and(|answer| answer.is_ok()) {
+            return false;
+        }
+    }
+    true
 }

@@ -132,6 +132,15 @@ impl Centre {
         Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), more).await.opened().await
     }
 
+    /// The same, where the test starts and kills instances and the server has no say in it: it would not start one again and again that
+    /// dies young.
+    pub async fn open_with_static_instances() -> Self {
+        let mut centre = Self::furnish("").await;
+        centre.static_addresses = USERS.iter().map(|(account, _)| (*account, free_address())).collect();
+        fs::write(&centre.config, centre.config_text("")).unwrap();
+        centre.opened().await
+    }
+
     async fn opened(self) -> Self {
         let centre = self;
         centre.supervise();
@@ -212,15 +221,13 @@ impl Centre {
     }
 
     fn config_text(&self, more: &str) -> String {
-        let launch = match self.accounts {
-            Accounts::Own => "launch = \"sudo\"".to_owned(),
-            Accounts::Shared => {
-                let entry = |(account, address): &(&str, SocketAddr)| {
-                    format!("{{ username = \"{}\", address = \"{address}\" }}", username_of(account))
-                };
-                let entries: Vec<String> = self.static_addresses.iter().map(entry).collect();
-                format!("launch = \"static\"\nstatic = [{}]", entries.join(", "))
-            }
+        let entry = |(account, address): &(&str, SocketAddr)| {
+            format!("{{ username = \"{}\", address = \"{address}\" }}", username_of(account))
+        };
+        let entries: Vec<String> = self.static_addresses.iter().map(entry).collect();
+        let launch = match entries.as_slice() {
+            [] => "launch = \"sudo\"".to_owned(),
+            entries => format!("launch = \"static\"\nstatic = [{}]", entries.join(", ")),
         };
         format!(
             "[provider]\nid = \"{PROVIDER}\"\norigin = \"{}\"\n[core]\norigin = \"{}\"\npublic_key = \"core.pem\"\n\
@@ -338,8 +345,15 @@ impl Centre {
         });
     }
 
+    /// `kill -9` of every instance that the test has started.
+    pub async fn kill_static_instances(&self) {
+        for mut child in self.instances.lock().await.drain(..) {
+            child.kill().await.unwrap();
+        }
+    }
+
     /// Where instances are not the server's business: starts the person's, once.
-    async fn start_static_instance(&self, person: &Person) {
+    pub async fn start_static_instance(&self, person: &Person) {
         let Some((_, address)) = self.static_addresses.iter().find(|(account, _)| *account == person.account) else {
             return;
         };

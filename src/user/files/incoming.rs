@@ -78,7 +78,11 @@ impl Incoming {
         }
         let length = u64::try_from(bytes.len()).map_err(|_| Trouble::NoSpace)?;
         let end = offset.checked_add(length).ok_or(Trouble::NoSpace)?;
-        self.file.write_all_at(bytes, offset)?;
+        if let Err(error) = self.file.write_all_at(bytes, offset) {
+            // A disk that became full may have taken some of it: what does not count takes no room.
+            tolerate(self.file.set_len(self.written))?;
+            return Err(error.into());
+        }
         self.written = self.written.max(end);
         Ok(())
     }
