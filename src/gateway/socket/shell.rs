@@ -13,6 +13,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -25,7 +26,7 @@ use super::super::refusal::{Refusal, SocketRejection};
 use super::super::respond::{self, Afterwards};
 use super::super::upgrade::Key;
 use super::end::{End, dismiss, leave};
-use super::hands::{Heard, UNSAID_MAX, limits, write};
+use super::hands::{Heard, Pace, UNSAID_MAX, limits, write};
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
@@ -72,7 +73,7 @@ impl Shell {
                     () = told(&mut stop) => Err(End::Stop),
                     opened = opening => match opened {
                         Ok(opened) => opened,
-                        Err(_elapsed) => Err(waiting.silent()),
+                        Err(_elapsed) => Err(waiting.ended(SocketRejection::Silent)),
                     },
                 };
                 match opened {
@@ -106,8 +107,12 @@ impl Waiting<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut pace = Pace::new(Instant::now());
         loop {
             match socket.next().await {
+                Some(Ok(Message::Text(_))) if !pace.admits(Instant::now()) => {
+                    return Err(self.ended(SocketRejection::TooFast));
+                }
                 Some(Ok(Message::Text(text))) => {
                     if let Some(opened) = self.hear(&text, socket).await? {
                         return Ok((opened, text));
@@ -160,9 +165,10 @@ impl Waiting<'_> {
         end.map_or(Ok(None), Err)
     }
 
-    fn silent(&self) -> End {
+    /// The socket ends for what its client did, or did not do.
+    fn ended(&self, rejection: SocketRejection) -> End {
         let known = Known { username: Some(self.username.clone()), ..Known::default() };
-        self.ingress.record_refusal(&SocketRejection::Silent.into(), None, &self.ingress.ids.next(), &known);
+        self.ingress.record_refusal(&rejection.into(), None, &self.ingress.ids.next(), &known);
         End::Policy
     }
 }

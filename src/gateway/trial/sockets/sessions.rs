@@ -172,3 +172,27 @@ async fn a_sessions_sockets_end_when_the_gateway_stops() {
     drop((waiting, open, upload));
     tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left(PLACES)).await.expect("no place is held");
 }
+
+#[tokio::test]
+async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
+    let trial = Trial::new().await;
+    let token = trial.token(SHELL_CALL);
+    let mut socket = trial.open(&shell(&token), &[]).await.unwrap();
+    for _ in 0..200 {
+        let _ = socket.0.send(Message::Text(initialise(&token, Some("a.b.c")).to_string().into())).await;
+    }
+    let (code, answers) = socket.end().await;
+    assert_eq!(code, Some(CloseCode::Policy));
+    assert!((60..100).contains(&answers.len()) && trial.decisions() < 102, "{} {}", answers.len(), trial.decisions());
+
+    let (ours, request) = {
+        let request = format!("ws://hpc.example.org{}", shell(&trial.token(SHELL_CALL)));
+        (crate::gateway::trial::connections::connect(&trial), request.into_client_request().unwrap())
+    };
+    let (mut silent, _) = tokio_tungstenite::client_async(request, ours).await.unwrap();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    while silent.next().await.is_some_and(|said| said.is_ok()) {}
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert_eq!(trial.upstream_saw(), "");
+}
