@@ -33,6 +33,12 @@ export const CONDUCTS = [
     why: "Nobody approved that key at the centre, so what it signs is worth nothing.",
   },
   {
+    id: "token",
+    name: "Uses your tokens",
+    does: "Redeems the token of your upload, download or terminal before you can.",
+    why: "The token came through Core, and is worth nothing without your signature for its use.",
+  },
+  {
     id: "disguise",
     name: "Lies to your signer",
     does: "When you make a folder, its page asks your signer for a deletion.",

@@ -4,6 +4,8 @@
 import { connectSigner } from "/sdk/index.js";
 import { ask, CONDUCTS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
+import { showTerminal } from "/page/terminal.js";
+import { Stopped, chooseFile, chooseFolder, download, sendFile, sendFolder } from "/page/transfers.js";
 
 /** Where users' files begin: the drive of the demo. */
 const HOME = "/home";
@@ -44,7 +46,7 @@ at("users").addEventListener("change", (event) => {
   user = here.users.find((one) => one.username === event.target.value);
   signer?.close();
   signer = folder = null;
-  at("make").disabled = true;
+  allow(false);
   showNothing("Not opened yet.");
   tellConnected();
 });
@@ -126,30 +128,74 @@ async function open(path) {
     folder = path;
     // Names with a dot in front are hidden, as usual.
     listed = (answer.body.items ?? []).filter(({ id }) => !nameOf(id).startsWith("."));
-    at("make").disabled = false;
-    show(folder, listed, { open, rename, trash });
+    allow(true);
+    show(folder, listed, { open, rename, trash, download: (path) => bring(path) });
     if (at("result").dataset.of !== "change") tell("good", "Done.", [["You", `opened ${path}`]]);
     at("result").dataset.of = "";
   });
 }
 
+/** What can be done in a folder that is open. */
+function allow(is_open) {
+  for (const id of ["make", "upload-file", "upload-folder"]) at(id).disabled = !is_open;
+  at("open-shell").disabled = !is_open || !here.hasEmulator;
+}
+
 async function change(what, call, items) {
   await trying(what, async () => {
     const { answer, attempt } = await signed(call, { items });
-    const { name, why } = conduct();
     if (attempt === null) {
       if (answer.status !== 200) return tellRefusal(what, answer);
       tell("good", "Done.", [["You", what]]);
     } else {
-      tell(attempt.refused ? "good" : "bad", attempt.refused ? "Refused." : "It went through!", [
-        ["You", what],
-        ["UCloud's Core", attempt.what],
-        ["The gateway", verdict(attempt.answer)],
-        ["Why", why ?? name],
-      ]);
+      tellAttempt(what, attempt);
     }
     at("result").dataset.of = "change";
     await open(folder);
+  });
+}
+
+// --- Transfers and terminals ------------------------------------------------------------------------------------
+
+at("upload-file").addEventListener("click", async () => {
+  const file = await chooseFile();
+  if (file === null) return;
+  const items = [{ id: `${folder}/${file.name}`, type: "FILE", conflictPolicy: CONFLICT_POLICY }];
+  await withToken(`upload ${file.name}`, "files.createUpload", items, (response) => sendFile(signer, response, file));
+});
+
+at("upload-folder").addEventListener("click", async () => {
+  const chosen = await chooseFolder();
+  if (chosen === null) return;
+  const items = [{ id: `${folder}/${chosen.name}`, type: "FOLDER", conflictPolicy: CONFLICT_POLICY }];
+  await withToken(`upload the folder ${chosen.name}`, "files.createUpload", items, async (response) => {
+    const { sent, skipped, unreadable } = await sendFolder(signer, response, chosen);
+    return `${sent} files sent, ${skipped.length} were there already, ${unreadable.length} could not be read`;
+  });
+});
+
+const bring = (path) =>
+  withToken(`download ${nameOf(path)}`, "files.createDownload", [{ id: path }], (response) => download(signer, response));
+
+at("open-shell").addEventListener("click", () => {
+  const where = folder;
+  return withToken(`open a terminal in ${where}`, "jobs.openTerminalInFolder", [{ folder: where }], (session) =>
+    showTerminal(signer, session, where));
+});
+
+/** Asks for a token, lets Core have its way with it, and does with it what the user wanted. */
+async function withToken(what, call, items, use) {
+  await trying(what, async () => {
+    const { answer, attempt } = await signed(call, { items });
+    if (answer.status !== 200 && attempt === null) return tellRefusal(what, answer);
+    if (attempt !== null) tellAttempt(what, attempt);
+    at("result").dataset.of = "change";
+    if (answer.status !== 200) return;
+    const outcome = await use(answer.body.responses[0]);
+    const lines = outcome ? [["The centre", outcome]] : [];
+    if (attempt === null) tell("good", "Done.", [["You", what], ...lines]);
+    else at("result").querySelector("dl").append(...line("And then", `yours went through all the same: ${what}`));
+    if (call === "files.createUpload") await open(folder);
   });
 }
 
@@ -202,9 +248,11 @@ async function trying(what, attempt) {
   try {
     await attempt();
   } catch (why) {
+    if (why instanceof Stopped) return tell("ask", "Stopped.", [["You", `stopped: ${what}`]]);
+    const said = why.name === "SignerError" ? SIGNER_SAYS[why.code] : null;
     tell("bad", "That did not work.", [
       ["You", what],
-      ["Why", SIGNER_SAYS[why.code] ?? why.message],
+      ["Why", said ?? why.message],
     ]);
   }
 }
@@ -218,18 +266,30 @@ function tellRefusal(what, answer) {
   ]);
 }
 
+function tellAttempt(what, { refused, what: tried, answer }) {
+  const { name, why } = conduct();
+  tell(refused ? "good" : "bad", refused ? "Refused." : "It went through!", [
+    ["You", what],
+    ["UCloud's Core", tried],
+    ["The gateway", verdict(answer)],
+    ["Why", why ?? name],
+  ]);
+}
+
 function tell(tone, headline, lines) {
   const said = document.createElement("p");
   said.className = `verdict ${tone}`;
   said.textContent = headline;
   const list = document.createElement("dl");
-  for (const [who, what] of lines) {
-    const [term, detail] = ["dt", "dd"].map((name) => document.createElement(name));
-    term.textContent = who;
-    detail.textContent = what;
-    list.append(term, detail);
-  }
+  list.append(...lines.flatMap(([who, what]) => line(who, what)));
   at("result").replaceChildren(said, list);
+}
+
+function line(who, what) {
+  const [term, detail] = ["dt", "dd"].map((name) => document.createElement(name));
+  term.textContent = who;
+  detail.textContent = what;
+  return [term, detail];
 }
 
 function askName(title, before) {

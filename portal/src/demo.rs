@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::demo::screen::Screen;
 use crate::demo::story::Story;
 use crate::house::{Accounts, Front, House, Plan};
-use crate::page::Pages;
+use crate::page::{Emulator, Pages};
 use crate::relay::Relay;
 use crate::trouble::{Doing as _, Trouble};
 
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// End after the last line, with status 0 only if everything came out as it must.
     #[arg(long)]
     check: bool,
+    /// Where npm has put `@xterm/xterm`; without it the page offers no terminal.
+    #[arg(long)]
+    xterm: Option<PathBuf>,
 }
 
 /// Plays it.
@@ -53,7 +56,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     let mut story = Story::new(screen, &keys, &control);
 
     let ended = tokio::select! {
-        told = play(&mut story, &house, options.check) => Some(told),
+        told = play(&mut story, &house, &options) => Some(told),
         _ = interrupted.recv() => None,
         _ = terminated.recv() => None,
         _ = hung_up.recv() => None,
@@ -70,14 +73,15 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     }
 }
 
-async fn play(story: &mut Story<'_>, house: &Arc<House>, check: bool) -> Result<(), Trouble> {
+async fn play(story: &mut Story<'_>, house: &Arc<House>, options: &Options) -> Result<(), Trouble> {
     story.open(house).await?;
     story.connect(house).await?;
     story.work(house).await?;
     story.suffer(house).await?;
     story.sum_up();
-    if !check {
-        let pages = Pages::open(story.keys, story.control, house).await?;
+    if !options.check {
+        let emulator = options.xterm.as_deref().map(Emulator::read).transpose()?;
+        let pages = Pages::open(story.keys, story.control, house, emulator).await?;
         story.keep_serving(house, &pages).await;
     }
     Ok(())

@@ -14,6 +14,7 @@ use countersign_portal::core::Control;
 use countersign_portal::site::{Body, Site};
 use http::{HeaderValue, Response};
 
+pub(crate) use self::assets::Emulator;
 use self::desk::Desk;
 use self::ucloud::Ucloud;
 use crate::house::House;
@@ -30,12 +31,14 @@ impl Pages {
         keys: &Arc<CoreKeys>,
         control: &Arc<Control>,
         house: &Arc<House>,
+        emulator: Option<Emulator>,
     ) -> Result<Self, Trouble> {
         let listener = Site::bind().await?;
         let address = listener.local_addr().map_err(|why| Trouble::while_doing("the desk's page", &why))?;
         let desk_origin = format!("http://{address}");
         let desk = Arc::new(Desk::new(desk_origin.clone(), control.origin(), Arc::clone(house)));
-        let ucloud = Arc::new(Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin)?);
+        let ucloud = Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin, emulator)?;
+        let ucloud = Arc::new(ucloud);
         control.serve(Arc::new(move |request: http::Request<Bytes>| {
             let ucloud = Arc::clone(&ucloud);
             Box::pin(async move { ucloud.answer(request).await })
@@ -53,10 +56,23 @@ impl Pages {
     }
 }
 
+/// Whom a page may have to do with, beside its own origin.
+struct Acquaintances<'a> {
+    /// Whom it may ask.
+    asks: &'a str,
+    /// Whom it may show in a frame.
+    frames: &'a str,
+    /// Who may show it in a frame.
+    framed_by: &'a str,
+    /// Where styles may come from.
+    styles: &'static str,
+}
+
 /// The same answer with what a page needs to be safe: scripts and styles of its own origin and nothing else.
-fn guarded(mut response: Response<Body>, frames: &str, framed_by: &str) -> Response<Body> {
+fn guarded(mut response: Response<Body>, knows: &Acquaintances<'_>) -> Response<Body> {
+    let Acquaintances { asks, frames, framed_by, styles } = knows;
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+        "default-src 'none'; script-src 'self'; style-src {styles}; img-src 'self' data:; connect-src 'self' {asks}; \
          frame-src {frames}; form-action 'none'; base-uri 'none'; frame-ancestors {framed_by}; \
          require-trusted-types-for 'script'; trusted-types 'none'"
     );

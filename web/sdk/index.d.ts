@@ -61,6 +61,10 @@ export class SignerError extends Error {
 }
 
 export interface Signer {
+  /** The provider's origin. */
+  readonly origin: string;
+  /** The provider's id. */
+  readonly provider: string;
   /** Done when the window is open and listens. After it was closed this is another promise. */
   readonly ready: Promise<void>;
   readonly isOpen: boolean;
@@ -80,3 +84,118 @@ export interface Signer {
 
 /** Connects a page to a provider's signer. Nothing opens yet. @param origin the provider's, such as `https://hpc.example.org` */
 export function connectSigner(origin: string, options: Options): Signer;
+
+/** Why a transfer or a terminal did not come about, or ended. */
+export type TransferErrorCode =
+  /** The provider said no; the message says why. */
+  | "refused"
+  /** Something of that name is there, or two requests crossed. */
+  | "conflict"
+  /** The session is over, or its token was never good here: ask UCloud for another. */
+  | "over"
+  /** The provider cannot do it now. */
+  | "unavailable"
+  /** Nobody answers, or the connection broke off. */
+  | "unreachable"
+  /** UCloud named another place than the signer's provider, or another protocol than the one that is spoken here. Nothing was sent. */
+  | "elsewhere";
+
+export class TransferError extends Error {
+  constructor(code: TransferErrorCode, message: string, answer?: { status?: number; errorCode?: string });
+  readonly code: TransferErrorCode;
+  /** The provider's answer, if there was one. */
+  readonly status: number | null;
+  /** Its `errorCode`, such as `INTENT_REPLAYED`. */
+  readonly errorCode: string | null;
+}
+
+/** One of UCloud's `responses` to `files.createDownload`. */
+export interface DownloadResponse {
+  readonly endpoint: string;
+}
+
+/** One of UCloud's `responses` to `files.createUpload`. */
+export interface UploadResponse {
+  readonly endpoint: string;
+  readonly protocol: string;
+  readonly token: string;
+}
+
+/** A `session` of UCloud's answer to `jobs.openTerminalInFolder`. */
+export interface ShellSession {
+  readonly sessionIdentifier: string;
+  readonly domainOverride: string;
+}
+
+export interface SessionOptions {
+  /** The project that the user acts in; null or left out for none. */
+  readonly project?: string | null;
+}
+
+export interface UploadOptions extends SessionOptions {
+  /** How long a piece is, in bytes: 8 MiB if left out, 32,000,000 at most. */
+  readonly chunk?: number;
+  /** Told after each piece that is written, in bytes. */
+  readonly onProgress?: (progress: { readonly sent: number; readonly total: number }) => void;
+  /** Ends the upload; it is then rejected with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A file of a folder. */
+export interface FolderFile {
+  /** Beneath the folder, with `/` between names. */
+  readonly path: string;
+  readonly blob: Blob;
+  /** When it last changed, in milliseconds since 1970; the provider keeps it, and passes over what it has already. */
+  readonly modifiedAt?: number;
+}
+
+export interface FolderOptions extends SessionOptions {
+  /** Told as bytes leave, and as files are done at the provider. */
+  readonly onProgress?: (progress: { readonly sent: number; readonly total: number; readonly done: number; readonly files: number }) => void;
+  /** Ends the upload; it is then rejected with the signal's reason. Files that are complete stay. */
+  readonly signal?: AbortSignal;
+}
+
+/** What became of a folder's files. */
+export interface FolderOutcome {
+  /** How many were sent. */
+  readonly sent: number;
+  /** Those that the provider has already, or may not replace. */
+  readonly skipped: readonly string[];
+  /** Those that could not be read. */
+  readonly unreadable: readonly string[];
+}
+
+export interface TerminalOptions extends SessionOptions {
+  /** The terminal's size, in characters. */
+  readonly cols: number;
+  readonly rows: number;
+  /** What the terminal shows, control sequences and all. */
+  readonly onData: (text: string) => void;
+}
+
+export interface Terminal {
+  /** Done when the terminal is over, with the reason if there is one. */
+  readonly closed: Promise<string>;
+  /** Types. */
+  write(text: string): void;
+  resize(cols: number, rows: number): void;
+  /** Hangs up. */
+  close(): void;
+}
+
+/** An address from which the browser can download the file at once, once: within half a minute. @throws {TransferError | SignerError} */
+export function openDownload(signer: Signer, response: DownloadResponse, options?: SessionOptions): Promise<string>;
+
+/** Sends a file in pieces; what is lost on the way is sent again. @throws {TransferError | SignerError} */
+export function uploadFile(signer: Signer, response: UploadResponse, file: Blob, options?: UploadOptions): Promise<void>;
+
+/** Sends a folder's files over a WebSocket. @throws {TransferError | SignerError} */
+export function uploadFolder(signer: Signer, response: UploadResponse, files: readonly FolderFile[], options?: FolderOptions): Promise<FolderOutcome>;
+
+/** The files of a folder that a person chose with `<input type="file" webkitdirectory>`, and the folder's name. */
+export function folderOf(chosen: Iterable<File>): { name: string; files: FolderFile[] };
+
+/** Opens a terminal; done when the shell runs. @throws {TransferError | SignerError} */
+export function openTerminal(signer: Signer, session: ShellSession, options: TerminalOptions): Promise<Terminal>;

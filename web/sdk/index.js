@@ -1,6 +1,11 @@
 // The page's side of the signer: opens the provider's window, says what is to be signed, and waits for the answer. It holds no key and makes no
 // signature; what it is told comes from the provider's origin and is believed from nowhere else. Types are in index.d.ts.
 
+export { folderOf, uploadFolder } from "./folder.js";
+export { uploadFile } from "./pieces.js";
+export { TransferError, openDownload } from "./sessions.js";
+export { openTerminal } from "./terminal.js";
+
 /** @typedef {import("./index.js").Request} Request */
 /** @typedef {import("./index.js").Options} Options */
 /** @typedef {import("./index.js").SignerErrorCode} SignerErrorCode */
@@ -77,6 +82,14 @@ class Signer {
     this.#username = username;
     this.#timeout = timeout;
     this.#onAsking = onAsking;
+  }
+
+  get origin() {
+    return this.#origin;
+  }
+
+  get provider() {
+    return this.#provider;
   }
 
   get ready() {

@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 
+use countersign_portal::core::Brings;
+use countersign_portal::session::{self, OPEN, Piece};
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, Deed, Fault, Intent, IntentForwarding, malicious, now,
 };
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -29,6 +32,8 @@ pub(super) enum Conduct {
     Item,
     /// Signs with a key of its own.
     Key,
+    /// Redeems one-time tokens itself.
+    Token,
     /// Its page asks the signer for something else than it shows; Core itself passes on what was signed.
     Disguise,
 }
@@ -109,9 +114,21 @@ impl Conducted<'_> {
                 let answer = self.core.invoke(&honest).await?;
                 Ok(Outcome { answer, attempt: Some(self.sign_itself(deed).await?) })
             }
-            Conduct::Honest | Conduct::Disguise | Conduct::Replay | Conduct::Path | Conduct::Item | Conduct::Key => {
-                Ok(Outcome { answer: self.core.invoke(&honest).await?, attempt: None })
+            Conduct::Token if makes_a_token(deed) => {
+                let answer = self.core.invoke(&honest).await?;
+                let attempt = match token_in(&answer) {
+                    Some(token) => Some(self.redeem(deed, &token).await?),
+                    None => None,
+                };
+                Ok(Outcome { answer, attempt })
             }
+            Conduct::Honest
+            | Conduct::Disguise
+            | Conduct::Replay
+            | Conduct::Path
+            | Conduct::Item
+            | Conduct::Key
+            | Conduct::Token => Ok(Outcome { answer: self.core.invoke(&honest).await?, attempt: None }),
         }
     }
 
@@ -136,6 +153,41 @@ impl Conducted<'_> {
         Ok(Attempt { what, answer: self.core.invoke(&request).await? })
     }
 
+    /// Uses a token that came through Core, with a proof by a key of Core's: before the user does, since the answer with it is still here.
+    async fn redeem(&self, deed: &Deed, token: &str) -> Result<Attempt, Fault> {
+        let key = self.own_key().await?;
+        let piece = Piece { offset: 0, bytes: b"What Core likes.\n", total: 17 };
+        let (is_file, is_terminal) =
+            (matches!(deed, Deed::Upload(_, Brings::File, _)), matches!(deed, Deed::Terminal(_)));
+        let proof = session::proof(self.origin, self.username, OPEN, token, is_file.then_some(&piece), now())?;
+        let proof = proof.sign(&key)?;
+        let (what, request) = if is_file {
+            let request = http::Request::post(self.core.path("chunked/upload"))
+                .header("chunked-upload-token", token)
+                .header("chunked-upload-offset", piece.offset)
+                .header("chunked-upload-total-size", piece.total)
+                .header("content-digest", piece.content_digest())
+                .header("ucloud-signed-intent", proof)
+                .body(Full::from(piece.bytes));
+            ("sent a file of its own with the token for yours", request)
+        } else if matches!(deed, Deed::Download(_)) {
+            let target = format!("{}?token={token}&intent={proof}", self.core.path("download"));
+            ("opened your download with the token for it", http::Request::get(target).body(Full::default()))
+        } else {
+            let (below, name) = if is_terminal { ("websocket", "session") } else { ("upload", "token") };
+            let target = format!("{}?{name}={token}&intent={proof}", self.core.path(below));
+            let request = http::Request::get(target)
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-version", "13")
+                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+                .body(Full::default());
+            ("opened the connection itself, with the token for it", request)
+        };
+        let what = format!("{what}, and a proof by a key that it had made");
+        Ok(Attempt { what, answer: self.core.send_http(request?).await? })
+    }
+
     /// Core's key for this user, offered once: only so many connections may be begun and left.
     async fn own_key(&self) -> Result<BrowserKey, Fault> {
         let mut keys = self.keys.lock().await;
@@ -157,14 +209,29 @@ impl Conducted<'_> {
     }
 }
 
+/// Whether the provider answers a deed with a one-time token.
+const fn makes_a_token(deed: &Deed) -> bool {
+    matches!(deed, Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_))
+}
+
+/// The token in an answer, wherever it stands there.
+fn token_in(answer: &Answer) -> Option<String> {
+    let body = answer.json();
+    let response = body.pointer("/responses/0")?;
+    let text = |name: &str| response.get(name)?.as_str().map(str::to_owned);
+    let in_endpoint = || Some(text("endpoint")?.split_once("token=")?.1.to_owned());
+    text("token").or_else(|| text("sessionIdentifier")).or_else(in_endpoint)
+}
+
 /// The path that a deed is about, and the one that Core would rather have there.
 fn target(deed: &Deed) -> (String, String) {
     let path = match deed {
         Deed::Browse(path) | Deed::Retrieve(path) => Some(path),
         Deed::CreateFolder(paths) | Deed::Trash(paths) | Deed::EmptyTrash(paths) => paths.first(),
         Deed::Move(pairs) | Deed::Copy(pairs) => pairs.first().map(|(_, to)| to),
+        Deed::Download(path) | Deed::Upload(path, ..) | Deed::Terminal(path) => Some(path),
         // The page has no such button.
-        Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_) | Deed::UploadKeys(_) => None,
+        Deed::UploadKeys(_) => None,
     };
     let path = path.cloned().unwrap_or_default();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -184,7 +251,10 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         Deed::Copy(copied) => Deed::Copy(pairs(copied)),
         Deed::Trash(paths) => Deed::Trash(all(paths)),
         Deed::EmptyTrash(paths) => Deed::EmptyTrash(all(paths)),
-        Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_) | Deed::UploadKeys(_) => deed.clone(),
+        Deed::Download(path) => Deed::Download(change(path)),
+        Deed::Upload(path, brings, policy) => Deed::Upload(change(path), *brings, policy.clone()),
+        Deed::Terminal(folder) => Deed::Terminal(change(folder)),
+        Deed::UploadKeys(_) => deed.clone(),
     }
 }
 

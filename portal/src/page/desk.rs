@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::house::House;
 use crate::journal::Follower;
-use crate::page::{assets, guarded};
+use crate::page::{Acquaintances, assets, guarded};
 use crate::trouble::Trouble;
 
 /// How often the log is looked at.
@@ -60,7 +60,7 @@ impl Desk {
             (&Method::POST, "/run") => self.run(request.body()).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
-        guarded(response, "'none'", &self.portal)
+        guarded(response, &Acquaintances { asks: "", frames: "'none'", framed_by: &self.portal, styles: "'self'" })
     }
 
     /// Every decision so far and from now on, as server-sent events.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_portal::core::{Control, ControlCall};
+use countersign_portal::core::{Brings, Control, ControlCall};
 use countersign_portal::site::{Body, is_own, json as reply};
 use countersign_portal::{BrowserKey, Core, CoreKeys, Deed, Fault};
 use http::{Method, Response, StatusCode};
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::house::House;
 use crate::page::conduct::{Attempt, Conduct, Conducted, answer_json, dropping};
-use crate::page::{assets, guarded};
+use crate::page::{Acquaintances, Emulator, assets, guarded};
 use crate::stage::new_core;
 use crate::trouble::Trouble;
 
@@ -27,6 +27,8 @@ pub(super) struct Ucloud {
     dropping: Core,
     calls: Box<dyn Fn() -> Vec<ControlCall> + Send + Sync>,
     house: Arc<House>,
+    /// What draws terminals, if it is installed.
+    emulator: Option<Emulator>,
     /// The keys that Core has made for itself.
     keys: Mutex<HashMap<String, BrowserKey>>,
 }
@@ -53,8 +55,36 @@ enum What {
     CreateFolder { items: Vec<Id> },
     #[serde(rename = "files.move")]
     Move { items: Vec<Pair> },
+    #[serde(rename = "files.copy")]
+    Copy { items: Vec<Pair> },
     #[serde(rename = "files.trash")]
     Trash { items: Vec<Id> },
+    #[serde(rename = "files.createDownload")]
+    Download { items: [Id; 1] },
+    #[serde(rename = "files.createUpload")]
+    Upload { items: [Arrival; 1] },
+    #[serde(rename = "jobs.openTerminalInFolder")]
+    Terminal { items: [Folder; 1] },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arrival {
+    id: String,
+    r#type: Kind,
+    conflict_policy: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Kind {
+    File,
+    Folder,
+}
+
+#[derive(Deserialize)]
+struct Folder {
+    folder: String,
 }
 
 #[derive(Deserialize)]
@@ -72,12 +102,23 @@ struct Pair {
 impl What {
     fn deed(self) -> Option<Deed> {
         let ids = |items: Vec<Id>| items.into_iter().map(|item| item.id).collect();
+        let pairs = |items: Vec<Pair>| items.into_iter().map(|item| (item.old_id, item.new_id)).collect();
         Some(match self {
             Self::Connect => return None,
             Self::Browse { path } => Deed::Browse(path),
             Self::CreateFolder { items } => Deed::CreateFolder(ids(items)),
-            Self::Move { items } => Deed::Move(items.into_iter().map(|item| (item.old_id, item.new_id)).collect()),
+            Self::Move { items } => Deed::Move(pairs(items)),
+            Self::Copy { items } => Deed::Copy(pairs(items)),
             Self::Trash { items } => Deed::Trash(ids(items)),
+            Self::Download { items: [Id { id }] } => Deed::Download(id),
+            Self::Upload { items: [Arrival { id, r#type, conflict_policy }] } => {
+                let brings = match r#type {
+                    Kind::File => Brings::File,
+                    Kind::Folder => Brings::Folder,
+                };
+                Deed::Upload(id, brings, conflict_policy)
+            }
+            Self::Terminal { items: [Folder { folder }] } => Deed::Terminal(folder),
         })
     }
 }
@@ -89,6 +130,7 @@ impl Ucloud {
         control: &Arc<Control>,
         house: Arc<House>,
         desk: String,
+        emulator: Option<Emulator>,
     ) -> Result<Self, Trouble> {
         // Weak: the pages belong to the control endpoints, not the reverse.
         let (told, origin) = (Arc::downgrade(control), control.origin());
@@ -99,6 +141,7 @@ impl Ucloud {
             dropping: dropping(new_core(&keys, control, &house)?),
             calls: Box::new(move || told.upgrade().map(|control| control.calls()).unwrap_or_default()),
             house,
+            emulator,
             keys: Mutex::default(),
         })
     }
@@ -110,13 +153,24 @@ impl Ucloud {
         }
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/site.json") => self.site(),
-            (&Method::GET, path) => {
-                assets::of_ucloud(path).unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})))
-            }
+            (&Method::GET, path) => assets::of_ucloud(path)
+                .or_else(|| self.emulator.as_ref()?.file(path))
+                .unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"}))),
             (&Method::POST, "/call") => self.call(&request).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
-        guarded(response, &self.desk, "'none'")
+        // The page has transfers with the provider, whose answer to a download is shown in a frame where it is a refusal.
+        let provider = self.house.origin();
+        guarded(
+            response,
+            &Acquaintances {
+                asks: &format!("{provider} {}", provider.replacen("http", "ws", 1)),
+                frames: &format!("{} {provider}", self.desk),
+                framed_by: "'none'",
+                // The terminal emulator makes styles of its own.
+                styles: "'self' 'unsafe-inline'",
+            },
+        )
     }
 
     /// What the page has to know of the provider and of who has connected to it.
@@ -141,6 +195,7 @@ impl Ucloud {
             &json!({
                 "provider": {"id": self.core.provider(), "origin": self.house.origin()},
                 "desk": self.desk,
+                "hasEmulator": self.emulator.is_some(),
                 "users": users.collect::<Vec<_>>(),
             }),
         )

@@ -1,5 +1,6 @@
 // A user at a browser: what they click, and what they run at the computing centre.
 
+import { readFileSync } from "node:fs";
 import { Browser } from "./browser.js";
 
 export class User {
@@ -96,6 +97,69 @@ export class User {
   async trash(name) {
     await this.lookAtPortal();
     await this.portal.getByRole("button", { name: `Move to trash: ${name}` }).click();
+  }
+
+  /** Goes into a folder of the list. */
+  async enter(name) {
+    await this.lookAtPortal();
+    await this.portal.getByRole("button", { name: `${name}/`, exact: true }).click();
+    await this.portal.locator("#place [aria-current]", { hasText: name }).waitFor();
+  }
+
+  /** Uploads a file of this machine to the folder that is open. */
+  upload(path) {
+    return this.#choose("Upload file", path);
+  }
+
+  /** Uploads a folder of this machine. */
+  uploadFolder(path) {
+    return this.#choose("Upload folder", path);
+  }
+
+  async #choose(button, path) {
+    await this.lookAtPortal();
+    // What it said of the last one must not be taken for what it says of this one.
+    await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
+    const choosing = this.portal.waitForEvent("filechooser");
+    await this.portal.getByRole("button", { name: button }).click();
+    await (await choosing).setFiles(path);
+  }
+
+  /** Downloads a file: what came, under which name, and from where. */
+  async download(name) {
+    await this.lookAtPortal();
+    await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
+    const downloading = this.portal.waitForEvent("download");
+    await this.portal.getByRole("button", { name: `Download ${name}`, exact: true }).click();
+    const download = await downloading;
+    return { content: readFileSync(await download.path()), name: download.suggestedFilename(), address: download.url() };
+  }
+
+  async openTerminal() {
+    await this.lookAtPortal();
+    await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
+    await this.portal.getByRole("button", { name: "Open terminal here" }).click();
+  }
+
+  /** Types a line into the terminal. What no key of an English keyboard writes is pasted. */
+  async type(line) {
+    await this.lookAtPortal();
+    const input = this.portal.getByRole("textbox", { name: "Terminal input" });
+    await input.focus();
+    for (const part of line.split(/([^\x20-\x7e]+)/)) {
+      if (/^[\x20-\x7e]*$/.test(part)) await this.portal.keyboard.type(part);
+      else await input.evaluate((element, text) => {
+        const clipboardData = new DataTransfer();
+        clipboardData.setData("text/plain", text);
+        element.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+      }, part);
+    }
+    await this.portal.keyboard.press("Enter");
+  }
+
+  /** Waits until the terminal shows this. */
+  async shows(text) {
+    await this.portal.locator(".xterm-rows", { hasText: text }).waitFor();
   }
 
   async #giveName(name) {

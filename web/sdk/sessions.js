@@ -1,0 +1,120 @@
+// One-time tokens on their user's side: a token came through UCloud, which has seen it; what makes it worth something is the proof, an intent of
+// the user's that binds the token and the bytes. Of what UCloud passes on, the token alone is used: where to is the signer's own provider.
+
+/** @typedef {import("./index.js").Signer} Signer */
+/** @typedef {import("./index.js").TransferErrorCode} TransferErrorCode */
+
+/** The call of the proof that opens a session, and of a later one. */
+export const OPEN = "session.open";
+export const CONTINUE = "session.continue";
+
+/** What a token is made of: a JWS in compact form. */
+const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+
+export class TransferError extends Error {
+  name = "TransferError";
+
+  /** @param {TransferErrorCode} code @param {string} message @param {{status?: number, errorCode?: string}} [answer] the provider's */
+  constructor(code, message, { status, errorCode } = {}) {
+    super(message);
+    this.code = code;
+    this.status = status ?? null;
+    this.errorCode = errorCode ?? null;
+  }
+}
+
+/**
+ * A piece of a file.
+ * @typedef {{offset: number, bytes: Uint8Array<ArrayBuffer>, total: number, digest: Uint8Array<ArrayBuffer>}} Piece
+ */
+
+/**
+ * Has the use of a token signed: silently, since what it is for was shown when it was asked for.
+ * @param {Signer} signer
+ * @param {string} call
+ * @param {string} token
+ * @param {string | null} project
+ * @param {Piece | null} piece where bytes come with it
+ */
+export async function prove(signer, call, token, project, piece = null) {
+  const params = {
+    token: base64url(await sha256(new TextEncoder().encode(token))),
+    offset: piece?.offset ?? null,
+    size: piece?.bytes.length ?? null,
+    total: piece?.total ?? null,
+    digest: piece === null ? null : base64url(piece.digest),
+  };
+  const { jws } = await signer.sign({ call, params, project });
+  return jws;
+}
+
+/**
+ * The address of a session at the signer's provider. UCloud says an address too; if it says another one, nothing is sent to either.
+ * @param {Signer} signer
+ * @param {string} below such as `download`
+ * @param {string} said what UCloud passed on
+ */
+export function addressOf(signer, below, said) {
+  const isSocket = below === "upload" || below === "websocket";
+  const address = new URL(`${signer.origin}/ucloud/${signer.provider}/${below}`);
+  if (isSocket) address.protocol = address.protocol.replace("http", "ws");
+  const named = URL.canParse(said) ? new URL(said) : null;
+  if (named === null || named.origin !== address.origin || (below !== "websocket" && named.pathname !== address.pathname)) {
+    throw new TransferError("elsewhere", `this is no address of ${signer.origin} for it: ${said}`);
+  }
+  return address;
+}
+
+/** A token that can stand in an address as it is. @param {unknown} token */
+export function tokenOf(token) {
+  if (typeof token === "string" && TOKEN.test(token)) return token;
+  throw new TransferError("elsewhere", "there is no token of the provider's in this answer");
+}
+
+/** The token in an address. @param {string} address */
+export function tokenIn(address) {
+  return tokenOf(URL.canParse(address) ? new URL(address).searchParams.get("token") : null);
+}
+
+/**
+ * The address of a download that its user has just signed for: to be opened at once, it is good for half a minute and for one use.
+ * @param {Signer} signer
+ * @param {import("./index.js").DownloadResponse} response
+ * @param {{project?: string | null}} [options]
+ */
+export async function openDownload(signer, { endpoint }, { project = null } = {}) {
+  const address = addressOf(signer, "download", endpoint);
+  const token = tokenIn(endpoint);
+  address.searchParams.set("token", token);
+  address.searchParams.set("intent", await prove(signer, OPEN, token, project));
+  return address.href;
+}
+
+/** What the provider says of a request that it did not do. @param {Response} answer */
+export async function refusalOf(answer) {
+  const { why, errorCode } = await answer.json().catch(() => ({}));
+  const message = typeof why === "string" && why !== "" ? why : `the provider answered ${answer.status}`;
+  return new TransferError(codeOf(answer.status), message, { status: answer.status, errorCode: String(errorCode ?? "") });
+}
+
+/** @param {number} status @returns {TransferErrorCode} */
+function codeOf(status) {
+  if (status === 404 || status === 449) return "over";
+  if (status === 409) return "conflict";
+  return status >= 500 ? "unavailable" : "refused";
+}
+
+/** @param {Uint8Array<ArrayBuffer>} bytes */
+export async function sha256(bytes) {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+/** @param {Uint8Array} bytes */
+export function base64(bytes) {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+/** @param {Uint8Array} bytes */
+function base64url(bytes) {
+  return base64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
