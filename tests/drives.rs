@@ -13,7 +13,7 @@ use centre::{Centre, Part, Person};
 use countersign_portal::Deed;
 
 const MORE: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
-                    [[drives]]\nid = \"work-{group}\"\npath = \"/run/work/{group}\"\ntitle = \"Work of {group}\"\n";
+                    [[drives]]\nid = \"work-{group}\"\npath = \"/run/projects/{group}\"\ntitle = \"Work of {group}\"\n";
 
 /// Core's number of a person's drive, once it has one.
 async fn number(centre: &Centre, person: &Person, id: &str) -> String {
@@ -30,9 +30,9 @@ async fn number(centre: &Centre, person: &Person, id: &str) -> String {
 async fn drives_are_registered_and_opened_by_their_numbers() {
     // Alice is in both groups; one has no folder, and nobody is in the third.
     for group in ["ucloud_users", "daemonish"] {
-        fs::create_dir_all(format!("/run/work/{group}")).unwrap();
+        fs::create_dir_all(format!("/run/projects/{group}")).unwrap();
     }
-    std::os::unix::fs::chown("/run/work/ucloud_users", Some(1101), None).unwrap();
+    std::os::unix::fs::chown("/run/projects/ucloud_users", Some(1101), None).unwrap();
     let centre = Centre::open_with(MORE).await;
     let alice = centre.connect("alice").await;
     let home = number(&centre, &alice, "home").await;
@@ -42,7 +42,7 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
 
     let made = centre.perform(&alice, &Deed::create_folder(&format!("/{work}/made"))).await;
     assert!(made.is_ok(), "{made:?}\n{}", centre.last_words());
-    assert_eq!(fs::metadata("/run/work/ucloud_users/made").unwrap().uid(), 1101);
+    assert_eq!(fs::metadata("/run/projects/ucloud_users/made").unwrap().uid(), 1101);
     let copied = centre.perform(&alice, &Deed::copy(&format!("/{work}/made"), &format!("/{home}/made"))).await;
     assert!(copied.is_ok(), "{copied:?}");
     assert!(alice.home.join("made").exists());

@@ -134,7 +134,7 @@ mod tests {
     fn each_group_has_its_drive_and_each_id_one_meaning() {
         let drives = [
             drive("home", DriveRoot::Home("".into())),
-            drive("work-{group}", DriveRoot::Fixed("/work/{group}/data".into())),
+            drive("work-{group}", DriveRoot::Fixed("/projects/{group}/data".into())),
             drive("work-{group}-x", DriveRoot::Fixed("/x/{group}".into())),
             drive("own-{group}", DriveRoot::Home("shared/{group}".into())),
         ];
@@ -145,8 +145,8 @@ mod tests {
             all,
             [
                 ("home", "/home/alice/"),
-                ("work-bio", "/work/bio/data"),
-                ("work-bio-x", "/work/bio-x/data"),
+                ("work-bio", "/projects/bio/data"),
+                ("work-bio-x", "/projects/bio-x/data"),
                 ("work-bio-x-x", "/x/bio-x"),
                 ("own-bio", "/home/alice/shared/bio"),
                 ("own-bio-x", "/home/alice/shared/bio-x"),
@@ -160,7 +160,7 @@ mod tests {
         for name in ["..", ".", "", "a/b", "a b", "{group}", "-x", ".x", "æ", &"x".repeat(65)] {
             assert_eq!(GroupName::parse(name), None, "{name:?}");
         }
-        let long = drive("work-{group}", DriveRoot::Fixed("/work/{group}".into()));
+        let long = drive("work-{group}", DriveRoot::Fixed("/projects/{group}".into()));
         assert!(Drive::all_of(&[long], Path::new("/h"), &groups(&[&"x".repeat(60)])).is_empty(), "too long an id");
     }
 

@@ -258,7 +258,7 @@ async fn the_page_s_endpoints_are_for_anybody() {
 
 const WITH_DRIVES: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
                            [[drives]]\nid = \"home\"\npath = \"~\"\ntitle = \"Home\"\n\
-                           [[drives]]\nid = \"work-{group}\"\npath = \"/work/{group}\"\ntitle = \"Work of {group}\"\n";
+                           [[drives]]\nid = \"work-{group}\"\npath = \"/projects/{group}\"\ntitle = \"Work of {group}\"\n";
 
 /// A connected user of whom Core has heard, and whose account has reported these drives.
 async fn house_with_drives(more: &str, ids: &[&str]) -> (House, Control, CoreCalls, Schedule) {
