@@ -125,6 +125,49 @@ test("a folder goes up with all that is beneath it, and the second time nothing 
   assert.match(await alice.told("Done."), /0 files sent, 5 were there already/);
 });
 
+test("the folder comes down again as it went up, file by file", async () => {
+  await bringDown("thesis", join(desktop, "again"));
+  execFileSync("diff", ["--recursive", join(desktop, "thesis"), join(desktop, "again")]);
+  await alice.openFiles();
+  await alice.file("notes.txt").waitFor();
+});
+
+/** Downloads what is in a folder of the list, and in its folders. */
+async function bringDown(name, to) {
+  mkdirSync(to, { recursive: true });
+  await alice.enter(name);
+  const [folders, files] = [alice.portal.locator("#files td:first-child button"), alice.portal.locator("#files td:first-child:not(:has(button))")];
+  for (const file of await files.allInnerTexts()) writeFileSync(join(to, file), (await alice.download(file)).content);
+  for (const folder of await folders.allInnerTexts()) {
+    await bringDown(folder.slice(0, -1), join(to, folder));
+    await alice.leaveFolder();
+  }
+}
+
+test("an upload that its user stops leaves nothing", async () => {
+  const before = filesIn(home);
+  const address = `${stage.provider}/ucloud/hpc/chunked/upload`;
+  let seen = 0;
+  let held;
+  // The second piece waits, so that there is time for a click.
+  const waits = new Promise((resolve) => (held = resolve));
+  await alice.browser.context.route(address, async (route) => {
+    seen += route.request().method() === "POST" ? 1 : 0;
+    if (seen < 2) return route.continue();
+    held();
+  });
+  await alice.upload(write("unwanted.bin", randomBytes(3_000_000)));
+  await waits;
+  const progress = alice.portal.getByRole("progressbar", { name: "Uploading unwanted.bin" });
+  assert.equal(await progress.getAttribute("value"), "1048576");
+  assert.equal(await alice.portal.locator("#transfer-figures").innerText(), "1.0 MB of 3.0 MB");
+  await alice.portal.getByRole("button", { name: "Stop" }).click();
+  await alice.told("Stopped.");
+  await alice.browser.context.unroute(address);
+  assert.equal(await progress.count(), 0);
+  assert.deepEqual(filesIn(home).filter((path) => !/\.countersign-/.test(path)), before);
+});
+
 test("Core uses the tokens: refused, the page says so, and the user's transfers go through", async () => {
   const before = (await stage.must({ do: "decisions" })).decisions.length;
   await alice.letCore("token");
@@ -206,4 +249,16 @@ test("Core opens the terminal itself: refused, and the user's opens", async () =
   await alice.shows("still=42=");
   await alice.portal.getByRole("button", { name: "Close terminal" }).click();
   await alice.letCore("honest");
+});
+
+test("a terminal ends with its key", async () => {
+  const [{ kid }] = await alice.keys();
+  await alice.openTerminal();
+  await alice.question.waitFor();
+  await alice.sayYes();
+  await alice.told("Done.");
+  await alice.type("echo open");
+  await alice.shows("open");
+  await stage.must({ do: "revoke", kid, as: "alice" });
+  await alice.shows("[the key does not speak for its user any more]");
 });

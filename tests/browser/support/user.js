@@ -103,7 +103,15 @@ export class User {
   async enter(name) {
     await this.lookAtPortal();
     await this.portal.getByRole("button", { name: `${name}/`, exact: true }).click();
-    await this.portal.locator("#place [aria-current]", { hasText: name }).waitFor();
+    await this.portal.locator("#place [aria-current]").getByText(name, { exact: true }).waitFor();
+  }
+
+  /** Goes back to the folder that this one is in. */
+  async leaveFolder() {
+    const crumbs = this.portal.locator("#place button");
+    const name = await crumbs.nth(-2).innerText();
+    await crumbs.nth(-2).click();
+    await this.portal.locator("#place [aria-current]").getByText(name, { exact: true }).waitFor();
   }
 
   /** Uploads a file of this machine to the folder that is open. */
