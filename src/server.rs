@@ -39,6 +39,9 @@ mod place;
 mod products;
 mod record;
 mod registrar;
+#[cfg(test)]
+mod task_tests;
+mod tasks;
 mod tickets;
 mod witness;
 
@@ -69,6 +72,7 @@ use self::oracle::StoreOracle;
 use self::own::OwnUses;
 use self::passkeys::PasskeyDesk;
 use self::place::{PlaceFailure, StateDirectory};
+use self::tasks::TaskDesk;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -144,6 +148,8 @@ struct Server {
     core_tokens: Mutex<CoreTokens>,
     /// Which users are served.
     maintenance: CurrentMaintenance,
+    /// Long pieces of work of the instances.
+    tasks: TaskDesk,
     /// Intents that the users' own browsers have used here.
     own_uses: OwnUses,
     /// Says that Core has something new to hear.
@@ -194,6 +200,7 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
+        tasks: TaskDesk::left_behind(&records, Clock::System.now().map_err(io::Error::other)?)?,
         records,
         instances,
         notices,
@@ -306,7 +313,8 @@ async fn supervise(server: Arc<Server>, gateway: GatewayProcess, notices: mpsc::
 }
 
 async fn tell_core(server: Arc<Server>, core: CoreCalls) {
-    outbox::run(server, core).await;
+    let core = Arc::new(core);
+    tokio::join!(outbox::run(Arc::clone(&server), Arc::clone(&core)), tasks::run(server, core));
 }
 
 /// The gateway forgets where an instance was as soon as it is gone.
@@ -315,6 +323,10 @@ async fn tell_of_gone_instances(
     mut gone: mpsc::UnboundedReceiver<countersign_keys::identity::Uid>,
 ) {
     while let Some(uid) = gone.recv().await {
+        // One that was told to stop may be finishing.
+        if server.instances.watch(uid).is_none() {
+            server.tasks.instance_gone(uid);
+        }
         match server.records.usernames(uid) {
             Ok(usernames) => {
                 for username in usernames {

@@ -19,6 +19,7 @@ mod shell;
 mod signed;
 mod socket;
 mod ssh_keys;
+mod tasks;
 mod transfer;
 mod upload_v2;
 mod work;
@@ -167,7 +168,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let own = OwnCalls::of(account, config);
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
     let sessions = Sessions::of(account, config);
-    let files = Files::new(drives);
+    let files = Files::new(drives).told_at(config.ipc.socket());
     let sockets = Sockets::of(
         Shells::of(account.login(), config.provider.id.as_str()),
         Uploads::to(Arc::clone(files.drives())),

@@ -11,6 +11,7 @@ pub mod records;
 pub mod registry;
 #[cfg(feature = "store")]
 pub mod sled_store;
+pub mod tasks;
 pub mod tickets;
 
 use serde::Serialize;
@@ -46,11 +47,13 @@ pub enum Table {
     Drives,
     /// By the same, while Core has not registered the drive: the same.
     DriveErrands,
+    /// By its number, big-endian: [`tasks::Task`].
+    Tasks,
 }
 
 impl Table {
     /// All of them; an implementation keeps each apart from the others.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
@@ -63,6 +66,7 @@ impl Table {
         Self::PasskeyIds,
         Self::Drives,
         Self::DriveErrands,
+        Self::Tasks,
     ];
 
     /// Its name in the database.
@@ -81,6 +85,7 @@ impl Table {
             Self::PasskeyIds => "passkey_ids",
             Self::Drives => "drives",
             Self::DriveErrands => "drive_errands",
+            Self::Tasks => "tasks",
         }
     }
 }

@@ -9,6 +9,7 @@ mod deed;
 mod drives;
 mod keys;
 mod request;
+mod tasks;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use self::keys::{
     token_header,
 };
 pub use self::request::{Bearer, Request, username_header};
+pub use self::tasks::ShownTask;
 
 use crate::line::Line;
 use crate::{Answer, Endpoint, Fault, now};

@@ -25,7 +25,7 @@ use super::callers::{Caller, Callers};
 use super::instances::Phase;
 use super::integration::AboutUser;
 use super::record::Deed;
-use super::{Server, approval, drives, integration, listed, log_failure, own, page};
+use super::{Server, approval, drives, integration, listed, log_failure, own, page, tasks};
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty, POLL_MAX_S, Watched};
@@ -154,6 +154,8 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, peer: Peer, request
         ipc::INSTANCE_READY => within.ask(|_: Empty| async { instance_ready(server, peer) }).await,
         ipc::INSTANCE_WATCH => within.ask(|_: Empty| instance_watch(server, uid)).await,
         ipc::DRIVES_REPORT => within.ask(|report| drives::report(server, uid, report)).await,
+        ipc::TASKS_BEGIN => within.ask(|begun| tasks::begin(server, uid, begun)).await,
+        ipc::TASKS_TELL => within.ask(|told| async move { tasks::tell(server, uid, told) }).await,
         ipc::WHOAMI => within.ask(|_: Empty| listed::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }

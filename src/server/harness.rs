@@ -29,6 +29,7 @@ use super::notices::notices;
 use super::own::OwnUses;
 use super::passkeys::PasskeyDesk;
 use super::record::Deed;
+use super::tasks::TaskDesk;
 use super::{Server, approval, integration, page};
 use crate::accounts::{Account, Accounts};
 use crate::audit::DecisionLog;
@@ -125,6 +126,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),
         maintenance: CurrentMaintenance::new(config.maintenance.clone()),
+        tasks: TaskDesk::default(),
         config,
     });
     House { server, now, told, directory }

@@ -70,13 +70,13 @@ impl Wait {
 }
 
 /// Runs errands until the server ends; whoever has a new one says so with `errands`. First who is connected, then which drives they have.
-pub(super) async fn run(server: Arc<Server>, core: CoreCalls) {
+pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let wake = Arc::clone(&server.errands);
     let (mut schedule, mut drives) = (Schedule::default(), Schedule::default());
     loop {
         match server.clock.now() {
             Ok(now) => {
-                if let Err(failure) = round(&server.records, &core, &mut schedule, now, &|| server.changed()).await {
+                if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &|| server.changed()).await {
                     log_failure("errands cannot be read", &failure);
                 }
                 if let Err(failure) = registrar::round(&server, &core, &mut drives, now).await {

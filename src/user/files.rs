@@ -5,7 +5,8 @@
 //!
 //! Copies, emptying the trash and moves between file systems may take long. They have a lane of their own, so
 //! that they never keep a browse waiting; and after [`ANSWER_AFTER`] the request is answered while they go on,
-//! because Core gives up after 5 s. If such work then fails, what it began is undone and the log says why.
+//! because Core gives up after 5 s. Whoever asked then sees it at UCloud as a task, and may have it rest or stop (see
+//! [`crate::user::tasks`]); if it fails, or is stopped, what it began is undone.
 
 pub(crate) mod beneath;
 mod browse;
@@ -14,6 +15,7 @@ pub(crate) mod change;
 pub(crate) mod drives;
 pub(crate) mod entry;
 pub(crate) mod error;
+pub(crate) mod headway;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod path;
@@ -27,8 +29,11 @@ mod tests;
 pub(crate) mod unfinished;
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use countersign_keys::identity::Username;
 
 use nix::fcntl::OFlag;
 use serde::Serialize;
@@ -39,6 +44,7 @@ use bulk::{Bulk, Pace, Stop};
 use drives::Drives;
 use entry::ProviderFile;
 use error::{FilesError, Trouble};
+use headway::Headway;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use path::UcloudPath;
@@ -46,6 +52,7 @@ use relocate::Crossing;
 use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
 use crate::user::drive_numbers::DriveNumbers;
+use crate::user::tasks::{self, Tasks};
 
 /// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
 const ANSWER_AFTER: Duration = Duration::from_millis(3500);
@@ -81,6 +88,9 @@ pub(crate) struct Files {
     drives: Arc<Drives>,
     lanes: Lanes,
     answer_after: Duration,
+    tasks: Arc<Tasks>,
+    /// Who asks, if anybody is told of what takes long.
+    asker: Option<Username>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +108,22 @@ impl Files {
             long: Arc::new(Semaphore::new(LONG_MAX)),
             under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
         };
-        Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER }
+        Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER, tasks: Arc::default(), asker: None }
+    }
+
+    /// The same, with what takes long told to the server at that socket.
+    pub(crate) fn told_at(self, socket: PathBuf) -> Self {
+        Self { tasks: Arc::new(Tasks::told_at(socket)), ..self }
+    }
+
+    /// The same, as that user asks.
+    pub(crate) fn asked_by(&self, username: &Username) -> Self {
+        Self { asker: Some(username.clone()), ..self.clone() }
+    }
+
+    /// What goes on after its request was answered.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// The drives.
@@ -132,7 +157,7 @@ impl Files {
 
     /// How many changes are under way, answered or not. An instance with any is not idle.
     pub(crate) fn under_way(&self) -> usize {
-        UNDER_WAY_MAX.saturating_sub(self.lanes.under_way.available_permits())
+        UNDER_WAY_MAX.saturating_sub(self.lanes.under_way.available_permits()).max(self.tasks.open())
     }
 
     /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any more.
@@ -217,44 +242,83 @@ impl Files {
         let under_way = Arc::clone(&self.lanes.under_way).try_acquire_owned().map_err(busy)?;
         let responses = vec![Done {}; bulk.len()];
         let (answer, outcome) = oneshot::channel();
-        let lanes = self.lanes.clone();
+        let (lanes, bulk, headway) = (self.lanes.clone(), Arc::new(bulk), Arc::new(Headway::default()));
+        let (work, progress) = (Arc::clone(&bulk), Arc::clone(&headway));
         tokio::spawn(async move {
-            let outcome = lanes.run(bulk).await;
+            let outcome = lanes.run(work, progress).await;
             drop(under_way);
-            if let Err(Err(error)) = answer.send(outcome) {
-                tracing::warn!(%error, "files work failed after it was answered");
-            }
+            // Whoever watches it may be gone.
+            let _ = answer.send(outcome);
         });
-        match tokio::time::timeout(self.answer_after, outcome).await {
+        let mut outcome = outcome;
+        match tokio::time::timeout(self.answer_after, &mut outcome).await {
             Ok(Ok(outcome)) => outcome.map(|()| Answer::Bulk { responses }),
             Ok(Err(_)) => Err(FilesError::whole(Trouble::CutShort)),
-            Err(_) => Ok(Answer::Bulk { responses }),
+            Err(_) => {
+                self.watch(bulk, headway, outcome);
+                Ok(Answer::Bulk { responses })
+            }
         }
+    }
+}
+
+impl Files {
+    /// Sees to it that work of which the request was answered is told of.
+    fn watch(&self, bulk: Arc<Bulk>, headway: Arc<Headway>, outcome: tasks::Outcome) {
+        let (tasks, asker) = (Arc::clone(&self.tasks), self.asker.clone());
+        let (measured, counting) = (Arc::clone(&bulk), Arc::clone(&headway));
+        let measure = move || counting.measured(measured.measure());
+        tokio::spawn(async move {
+            match asker {
+                Some(username) => {
+                    tokio::task::spawn_blocking(measure);
+                    tasks.follow(username, bulk.title(), headway, outcome).await;
+                }
+                None => {
+                    if let Ok(Err(error)) = outcome.await {
+                        tracing::warn!(%error, "files work failed after it was answered");
+                    }
+                }
+            }
+        });
     }
 }
 
 impl Lanes {
     /// Does the items: quickly as far as they go, and the rest in the long lane.
-    async fn run(&self, bulk: Bulk) -> Result<(), FilesError> {
-        let bulk = Arc::new(bulk);
+    async fn run(&self, bulk: Arc<Bulk>, headway: Arc<Headway>) -> Result<(), FilesError> {
         let (lane, crossing) = match bulk.pace() {
             Pace::Quick => (&self.quick, Crossing::Refuse),
             Pace::Long => (&self.long, Crossing::Copy),
         };
-        let mut outcome = run_in(lane, &bulk, 0, crossing).await;
+        let mut outcome = run_in(lane, &bulk, 0, crossing, &headway).await;
         if crossing == Crossing::Refuse
             && let Err(Stop { item, trouble: Trouble::OtherDevice }) = outcome
         {
-            outcome = run_in(&self.long, &bulk, item, Crossing::Copy).await;
+            outcome = run_in(&self.long, &bulk, item, Crossing::Copy, &headway).await;
         }
         outcome.map_err(|stop| bulk.error(stop))
     }
 }
 
-async fn run_in(lane: &Arc<Semaphore>, bulk: &Arc<Bulk>, start: usize, crossing: Crossing) -> Result<(), Stop> {
-    let bulk = Arc::clone(bulk);
-    let outcome = in_lane(lane, move || bulk.run(start, crossing)).await;
-    outcome.unwrap_or_else(|trouble| Err(Stop { item: start, trouble }))
+/// Does the items from one on when the lane has room. The place belongs to the work, which gives it up while it rests.
+async fn run_in(
+    lane: &Arc<Semaphore>,
+    bulk: &Arc<Bulk>,
+    start: usize,
+    crossing: Crossing,
+    headway: &Arc<Headway>,
+) -> Result<(), Stop> {
+    let cut_short = |_| Stop { item: start, trouble: Trouble::CutShort };
+    let Ok(permit) = Arc::clone(lane).acquire_owned().await else {
+        return Err(Stop { item: start, trouble: Trouble::CutShort });
+    };
+    headway.take_place(Arc::clone(lane), permit);
+    let (bulk, working) = (Arc::clone(bulk), Arc::clone(headway));
+    let work = tokio::task::spawn_blocking(move || bulk.run(start, crossing, &working));
+    let outcome = work.await.map_err(cut_short);
+    headway.leave();
+    outcome?
 }
 
 /// Does blocking work on a thread of its own when the lane has room.

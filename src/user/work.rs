@@ -261,13 +261,19 @@ impl Instance {
         if permit.row().call().as_str() == "ssh.keyUploaded" {
             return self.install_ssh_keys(permit).await;
         }
+        if permit.row().call().as_str() == "tasks.pauseOrCancel" {
+            return match self.files.tasks().pause_or_cancel(permit.username(), permit.items()) {
+                Ok(answer) => json_reply(StatusCode::OK, &answer),
+                Err(not_heard) => not_heard.told().reply_with(&not_heard.to_string()),
+            };
+        }
         if let Some(reply) = grants::grant(permit, &self.files, &self.sessions).await {
             return reply;
         }
         let Some(request) = signed::files_request(permit.row().call().as_str(), permit.items()) else {
             return Told::NotFound.reply_with("this provider does not offer this");
         };
-        match self.files.perform(request).await {
+        match self.files.asked_by(permit.username()).perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(failure) => failure.told().reply_with(&failure.to_string()),
         }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::drives::{Drives, RegisteredDrive};
+use super::tasks::{ShownTask, Tasks};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
 
@@ -71,6 +72,7 @@ struct Shared {
     tokens: Mutex<Vec<String>>,
     calls: watch::Sender<Vec<ControlCall>>,
     drives: Drives,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Control {
@@ -132,6 +134,7 @@ impl Control {
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
             drives: Drives::default(),
+            tasks: Tasks::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
         Ok(Self { address, origin, refresh_token, shared, accepting })
@@ -175,6 +178,12 @@ impl Control {
     #[must_use]
     pub fn drives(&self) -> Vec<RegisteredDrive> {
         self.shared.drives.all()
+    }
+
+    /// The tasks, as their users see them.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<ShownTask> {
+        self.shared.tasks.all()
     }
 
     /// Waits until this call has been made.
@@ -273,6 +282,9 @@ impl Shared {
             ("GET", "/api/files/collections/control/browse") if self.is_known(bearer) => {
                 reply(StatusCode::OK, &self.drives.browse(parts.uri.query().unwrap_or_default()))
             }
+            ("POST", "/api/tasks") => self.task(bearer, self.tasks.create(&body)),
+            ("POST", "/api/tasks/postStatus") => self.task(bearer, self.tasks.post_status(&body)),
+            ("POST", "/api/tasks/markAsComplete") => self.task(bearer, self.tasks.mark_as_complete(&body)),
             _ => match self.pages.get() {
                 Some(pages) => pages(http::Request::from_parts(parts, bytes)).await,
                 None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
@@ -319,6 +331,13 @@ impl Shared {
                 self.calls.send_modify(|calls| calls.push(ControlCall::Registered(username.to_owned())));
                 reply(StatusCode::OK, &answer)
             }
+        }
+    }
+
+    fn task(&self, bearer: &str, answer: Option<Value>) -> Response<Body> {
+        match answer.filter(|_| self.is_known(bearer)) {
+            Some(answer) => reply(StatusCode::OK, &answer),
+            None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         }
     }
 

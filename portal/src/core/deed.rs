@@ -38,6 +38,8 @@ pub enum Deed {
     Terminal(String),
     /// Changes the SSH keys that UCloud knows of: all that there are afterwards.
     UploadKeys(Vec<String>),
+    /// Says to a task what it is to do: `CANCELLED`, `SUSPENDED` or `RUNNING`.
+    PauseOrCancel(i64, String),
 }
 
 /// What an upload brings.
@@ -122,6 +124,7 @@ impl Deed {
             Self::Upload(..) => "files.createUpload",
             Self::Terminal(_) => "jobs.openTerminalInFolder",
             Self::UploadKeys(_) => "ssh.keyUploaded",
+            Self::PauseOrCancel(..) => "tasks.pauseOrCancel",
         }
     }
 
@@ -140,6 +143,7 @@ impl Deed {
             Self::Upload(..) => "files/upload",
             Self::Terminal(_) => "jobs/openTerminalInFolder",
             Self::UploadKeys(_) => "ssh/keyUploaded",
+            Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
     }
 
@@ -173,6 +177,9 @@ impl Deed {
                 ("conflictPolicy", json!(policy)),
             ])],
             Self::Terminal(folder) => vec![Projection::new([("folder", json!(folder))])],
+            Self::PauseOrCancel(id, state) => {
+                vec![Projection::new([("id", json!(id)), ("requestedState", json!(state))])]
+            }
             // A set: in the one order that both sides put it in.
             Self::UploadKeys(keys) => {
                 let mut keys = keys.clone();
@@ -234,6 +241,7 @@ impl Deed {
                     .collect(),
             }),
             Self::UploadKeys(keys) => serde_json::to_vec(&KeyUpload::of(username, keys)),
+            Self::PauseOrCancel(id, state) => serde_json::to_vec(&json!({"id": id, "requestedState": state})),
             Self::Download(path) => serde_json::to_vec(&Bulk {
                 items: vec![PathItem { id: path.clone(), resolved_collection: drive(path) }],
             }),
@@ -279,6 +287,7 @@ impl Deed {
             })]),
             Self::Terminal(folder) => bulk(vec![json!({"folder": folder})]),
             Self::UploadKeys(keys) => json!(KeyUpload::of(username, keys)),
+            Self::PauseOrCancel(id, state) => json!({"id": id, "requestedState": state}),
         }
     }
 }

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use super::beneath::{Kind, Mounts, Names, Slot};
 use super::change::{copy_to, create_folder, empty_trash, move_to, trash};
 use super::drives::Drives;
 use super::error::{FilesError, ItemAt, Trouble};
+use super::headway::{Amount, Headway};
 use super::path::UcloudPath;
 use super::relocate::Crossing;
 use super::request::{ConflictPolicy, CreateFolder, ITEMS_MAX, MoveOrCopy, Trash};
+use super::stage::DEPTH_MAX;
+
+/// How much of the first item a person is shown of a task, in characters.
+const SUBJECT_MAX: usize = 300;
 
 /// Whether something may take long, and so must not stand in the way of a browse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,24 +105,64 @@ impl Bulk {
     }
 
     /// Does the items from `start` on, in order, up to the first that fails.
-    pub(crate) fn run(&self, start: usize, crossing: Crossing) -> Result<(), Stop> {
-        (start..self.len()).try_for_each(|item| self.item(item, crossing).map_err(|trouble| Stop { item, trouble }))
+    pub(crate) fn run(&self, start: usize, crossing: Crossing, headway: &Headway) -> Result<(), Stop> {
+        (start..self.len())
+            .try_for_each(|item| self.item(item, crossing, headway).map_err(|trouble| Stop { item, trouble }))
     }
 
-    fn item(&self, item: usize, crossing: Crossing) -> Result<(), Trouble> {
+    /// Counts what there is to do, as far as it can be seen; what cannot be is not counted.
+    pub(crate) fn measure(&self) -> Amount {
+        let places: Vec<&UcloudPath> = match &self.work {
+            Work::CreateFolder(_) => Vec::new(),
+            Work::Move(items) | Work::Copy(items) => items.iter().map(|transfer| &transfer.from).collect(),
+            Work::Trash(items) | Work::EmptyTrash(items) => items.iter().collect(),
+        };
+        let mut all = Amount::default();
+        for path in places {
+            if let Ok(slot) = self.drives.open(path).and_then(|place| place.slot()) {
+                measure(&slot, 0, &mut all);
+            }
+        }
+        // Of a trash the folder stays, and bytes are not read.
+        match &self.work {
+            Work::EmptyTrash(items) => {
+                let folders = u64::try_from(items.len()).unwrap_or(u64::MAX);
+                Amount { files: all.files.saturating_sub(folders), bytes: 0 }
+            }
+            Work::CreateFolder(_) | Work::Move(_) | Work::Copy(_) | Work::Trash(_) => all,
+        }
+    }
+
+    /// What a person sees of it: what is done, and with what.
+    pub(crate) fn title(&self) -> (&'static str, String) {
+        let what = match &self.work {
+            Work::CreateFolder(_) => "Making folders",
+            Work::Move(_) => "Moving files",
+            Work::Copy(_) => "Copying files",
+            Work::Trash(_) => "Moving files to the trash",
+            Work::EmptyTrash(_) => "Emptying the trash",
+        };
+        let first: String = self.subject(0).unwrap_or_default().chars().take(SUBJECT_MAX).collect();
+        match self.len() {
+            0 | 1 => (what, first),
+            items => (what, format!("{first}, and {} more", items.saturating_sub(1))),
+        }
+    }
+
+    fn item(&self, item: usize, crossing: Crossing, headway: &Headway) -> Result<(), Trouble> {
         let open = |path: &UcloudPath| self.drives.open(path);
         match &self.work {
             Work::CreateFolder(items) => {
                 items.get(item).map_or(Ok(()), |(path, policy)| create_folder(&open(path)?, *policy))
             }
             Work::Move(items) => items.get(item).map_or(Ok(()), |transfer| {
-                move_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, crossing)
+                move_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, crossing, headway)
             }),
-            Work::Copy(items) => items
-                .get(item)
-                .map_or(Ok(()), |transfer| copy_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy)),
-            Work::Trash(items) => items.get(item).map_or(Ok(()), |path| trash(&open(path)?, crossing)),
-            Work::EmptyTrash(items) => items.get(item).map_or(Ok(()), |path| empty_trash(&open(path)?)),
+            Work::Copy(items) => items.get(item).map_or(Ok(()), |transfer| {
+                copy_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, headway)
+            }),
+            Work::Trash(items) => items.get(item).map_or(Ok(()), |path| trash(&open(path)?, crossing, headway)),
+            Work::EmptyTrash(items) => items.get(item).map_or(Ok(()), |path| empty_trash(&open(path)?, headway)),
         }
     }
 
@@ -132,6 +178,23 @@ impl Bulk {
             Work::Move(items) | Work::Copy(items) => items.get(item).map(|transfer| both(&transfer.from, &transfer.to)),
             Work::Trash(items) | Work::EmptyTrash(items) => items.get(item).map(UcloudPath::to_string),
         }
+    }
+}
+
+/// Adds up a file, or all that a folder holds on its file system.
+fn measure(slot: &Slot, depth: usize, all: &mut Amount) {
+    let Ok(stat) = slot.look() else { return };
+    all.files = all.files.saturating_add(1);
+    match Kind::of(&stat) {
+        Kind::File => all.bytes = all.bytes.saturating_add(stat.st_size.unsigned_abs()),
+        Kind::Folder if depth < DEPTH_MAX => {
+            let Ok(folder) = slot.open_folder(Mounts::Enter) else { return };
+            let Ok(names) = Names::of(&folder) else { return };
+            for name in names.flatten() {
+                measure(&slot.within(&folder, name), depth.saturating_add(1), all);
+            }
+        }
+        Kind::Folder | Kind::Link | Kind::Special => {}
     }
 }
 

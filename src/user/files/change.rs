@@ -8,6 +8,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::beneath::{Kind, Mounts, Root, Slot};
 use super::error::Trouble;
+use super::headway::Headway;
 use super::path::{Name, UcloudPath};
 use super::relocate::{Crossing, RENAMES_MAX, duplicate, relocate};
 use super::remove;
@@ -44,17 +45,23 @@ impl Place {
 }
 
 /// Moves a file or folder.
-pub(crate) fn move_to(from: &Place, to: &Place, policy: ConflictPolicy, crossing: Crossing) -> Result<(), Trouble> {
-    relocate(&from.slot()?, &to.slot()?, policy, crossing)
+pub(crate) fn move_to(
+    from: &Place,
+    to: &Place,
+    policy: ConflictPolicy,
+    crossing: Crossing,
+    headway: &Headway,
+) -> Result<(), Trouble> {
+    relocate(&from.slot()?, &to.slot()?, policy, crossing, headway)
 }
 
 /// Copies a file or folder.
-pub(crate) fn copy_to(from: &Place, to: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
-    duplicate(&from.slot()?, &to.slot()?, policy)
+pub(crate) fn copy_to(from: &Place, to: &Place, policy: ConflictPolicy, headway: &Headway) -> Result<(), Trouble> {
+    duplicate(&from.slot()?, &to.slot()?, policy, headway)
 }
 
 /// Moves a file or folder into its drive's trash, which is made if there is none.
-pub(crate) fn trash(place: &Place, crossing: Crossing) -> Result<(), Trouble> {
+pub(crate) fn trash(place: &Place, crossing: Crossing, headway: &Headway) -> Result<(), Trouble> {
     if place.is_in_trash() {
         return Err(Trouble::InTrash);
     }
@@ -70,17 +77,17 @@ pub(crate) fn trash(place: &Place, crossing: Crossing) -> Result<(), Trouble> {
     let folder = trash.open(flags, Mounts::Enter).map_err(Trouble::resolving)?;
     let name = Name::from_bytes(from.name().to_vec())?;
     let to = trash.within(&folder.into(), name);
-    relocate(&from, &to, ConflictPolicy::Rename, crossing)
+    relocate(&from, &to, ConflictPolicy::Rename, crossing, headway)
 }
 
 /// Removes all that a drive's trash holds, for good.
-pub(crate) fn empty_trash(place: &Place) -> Result<(), Trouble> {
+pub(crate) fn empty_trash(place: &Place, headway: &Headway) -> Result<(), Trouble> {
     if !place.is_in_trash() || place.path.inside().len() != 1 {
         return Err(Trouble::NotTrash);
     }
     let trash = trash_slot(&place.root)?;
     let folder = trash.open_folder(Mounts::Stay).map_err(Trouble::resolving)?;
-    remove::empty(&folder)
+    remove::empty(&folder, headway)
 }
 
 fn trash_slot(root: &Root) -> Result<Slot, Trouble> {

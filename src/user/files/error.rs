@@ -11,6 +11,9 @@ use crate::ipc::answers::Told;
 /// Why one thing could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
+    /// Its user stopped it.
+    #[error("it was cancelled")]
+    Cancelled,
     /// Not a path.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -128,9 +131,13 @@ impl Trouble {
             | Self::TooDeep => Told::Malformed,
             Self::Outside | Self::Denied => Told::Forbidden,
             Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
-            Self::Exists | Self::InUse | Self::Remains { .. } | Self::Mounted | Self::OtherDevice | Self::Gap => {
-                Told::Conflict
-            }
+            Self::Exists
+            | Self::InUse
+            | Self::Remains { .. }
+            | Self::Mounted
+            | Self::OtherDevice
+            | Self::Gap
+            | Self::Cancelled => Told::Conflict,
             Self::NoSpace => Told::NoSpace,
             Self::Busy => Told::TooMany,
             Self::Failed(_) | Self::CutShort => Told::Failed,

@@ -9,6 +9,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::beneath::{Identity, Kind, Mounts, Names, Slot};
 use super::error::Trouble;
+use super::headway::Headway;
 use super::remove::remove;
 use super::rename::{rename_new, rename_over, scratch};
 use super::request::ConflictPolicy;
@@ -29,7 +30,13 @@ pub(crate) enum Crossing {
 }
 
 /// Moves `from` to `to`.
-pub(crate) fn relocate(from: &Slot, to: &Slot, policy: ConflictPolicy, crossing: Crossing) -> Result<(), Trouble> {
+pub(crate) fn relocate(
+    from: &Slot,
+    to: &Slot,
+    policy: ConflictPolicy,
+    crossing: Crossing,
+    headway: &Headway,
+) -> Result<(), Trouble> {
     let stat = from.look()?;
     if let Some(target) = to.look_if_any()?
         && is_same_entry(&stat, &target, from, to)
@@ -40,18 +47,18 @@ pub(crate) fn relocate(from: &Slot, to: &Slot, policy: ConflictPolicy, crossing:
         };
     }
     refuse_entangled(&stat, from, to, policy)?;
-    Step { policy, crossing }.take(from, to, 0)
+    Step { policy, crossing, headway }.take(from, to, 0)
 }
 
 /// Copies `from` to `to`.
-pub(crate) fn duplicate(from: &Slot, to: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
+pub(crate) fn duplicate(from: &Slot, to: &Slot, policy: ConflictPolicy, headway: &Headway) -> Result<(), Trouble> {
     let stat = from.look()?;
     if policy == ConflictPolicy::Reject && to.look_if_any()?.is_some() {
         return Err(Trouble::Exists);
     }
     refuse_entangled(&stat, from, to, policy)?;
-    let step = Step { policy, crossing: Crossing::Refuse };
-    Staged::copy(from, to, Mounts::Enter)?.place(|copy| step.take(copy, to, 0))
+    let step = Step { policy, crossing: Crossing::Refuse, headway };
+    Staged::copy(from, to, Mounts::Enter, headway)?.place(|copy| step.take(copy, to, 0))
 }
 
 /// Whether two slots are one, perhaps in two spellings of a file system that ignores case.
@@ -79,12 +86,13 @@ fn refuse_entangled(stat: &FileStat, from: &Slot, to: &Slot, policy: ConflictPol
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct Step<'h> {
     policy: ConflictPolicy,
     crossing: Crossing,
+    headway: &'h Headway,
 }
 
-impl Step {
+impl Step<'_> {
     fn take(self, from: &Slot, to: &Slot, depth: usize) -> Result<(), Trouble> {
         match rename_new(from, to) {
             Err(Errno::EEXIST) => self.settle(from, to, depth),
@@ -158,7 +166,7 @@ impl Step {
             return Err(Trouble::Exists);
         }
         let seen = Identity::of(&from.look()?);
-        let staged = Staged::copy(from, to, Mounts::Stay)?;
+        let staged = Staged::copy(from, to, Mounts::Stay, self.headway)?;
         // The source loses its name first: whoever may not remove it learns so while nothing has changed.
         let (aside, ()) = scratch(from, |aside| rename_new(from, aside))?;
         let placed = match aside.look() {

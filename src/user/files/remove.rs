@@ -10,6 +10,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::beneath::{Identity, Mounts, Names, Slot, child};
 use super::error::Trouble;
+use super::headway::{Amount, Headway};
 use super::rename::{rename_new, scratch, scratch_name};
 
 /// How deep a removal goes before it lifts what is deeper to the top and begins again: each level holds a
@@ -39,7 +40,7 @@ pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
         Unlinked::Gone => Ok(()),
         Unlinked::IsFolder => {
             let folder = slot.open_folder(Mounts::Stay).map_err(Trouble::walking)?;
-            empty(&folder)?;
+            empty(&folder, &Headway::default())?;
             match unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir) {
                 Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
                 outcome => Ok(outcome?),
@@ -49,10 +50,10 @@ pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
 }
 
 /// Removes all that a folder holds. It is open for reading, and stays.
-pub(crate) fn empty(folder: &OwnedFd) -> Result<(), Trouble> {
+pub(crate) fn empty(folder: &OwnedFd, headway: &Headway) -> Result<(), Trouble> {
     let mut refills = 0;
     loop {
-        let lifted = empty_level(folder, folder, 0)?;
+        let lifted = empty_level(folder, folder, 0, headway)?;
         if Names::of(folder)?.next().is_none() {
             return Ok(());
         }
@@ -72,13 +73,14 @@ enum Lifted {
 }
 
 /// Empties a folder. Folders that are too deep go up to `top`.
-fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize) -> Result<Lifted, Trouble> {
+fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize, headway: &Headway) -> Result<Lifted, Trouble> {
     make_writable(folder);
     let mut lifted = Lifted::No;
     loop {
         let names = Names::of(folder)?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
         let whole = names.len() < NAMES_MAX;
         for name in names {
+            headway.advance(Amount::file(0))?;
             let name = name.as_bytes();
             if unlink(folder, name)? == Unlinked::Gone {
                 continue;
@@ -93,7 +95,7 @@ fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize) -> Result<Lifted, 
                 lifted = Lifted::Some;
                 continue;
             }
-            if empty_level(&inner, top, depth + 1)? == Lifted::Some {
+            if empty_level(&inner, top, depth + 1, headway)? == Lifted::Some {
                 lifted = Lifted::Some;
             }
             match unlinkat(folder, name, UnlinkatFlags::RemoveDir) {

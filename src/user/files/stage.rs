@@ -15,6 +15,7 @@ use nix::unistd::{Whence, lseek, symlinkat};
 
 use super::beneath::{Identity, Kind, Mounts, Names, Slot};
 use super::error::Trouble;
+use super::headway::{Amount, Headway, PIECE};
 use super::remove::remove;
 use super::unfinished::Note;
 
@@ -34,13 +35,13 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Copies something into the folder of a slot.
-    pub(crate) fn copy(from: &Slot, beside: &Slot, mounts: Mounts) -> Result<Self, Trouble> {
+    pub(crate) fn copy(from: &Slot, beside: &Slot, mounts: Mounts, headway: &Headway) -> Result<Self, Trouble> {
         let stat = from.look()?;
         let make = Make::of(from, &stat)?;
         let (slot, note) = beside.unfinished()?;
         let made = make.at(&slot)?;
         let staged = Self { slot: Some(slot.clone()), note: Some(note) };
-        let walk = Walk { mounts, avoid: Identity::of(&slot.look()?) };
+        let walk = Walk { mounts, avoid: Identity::of(&slot.look()?), headway };
         walk.fill(made, from, &slot, &stat, 0)?;
         Ok(staged)
     }
@@ -108,18 +109,20 @@ impl Make {
     }
 }
 
-struct Walk {
+struct Walk<'h> {
     mounts: Mounts,
     /// The copy itself, which must not be met on the way.
     avoid: Identity,
+    headway: &'h Headway,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn fill(&self, made: Made, from: &Slot, to: &Slot, stat: &FileStat, depth: usize) -> Result<(), Trouble> {
         match made {
             Made::File(target) => self.fill_file(from, target, stat),
             Made::Folder => self.fill_folder(from, to, depth),
             Made::Link => {
+                self.headway.advance(Amount::file(0))?;
                 let (accessed, modified) = times(stat);
                 tolerate(utimensat(to.folder(), to.name(), &accessed, &modified, UtimensatFlags::NoFollowSymlink))
             }
@@ -136,6 +139,7 @@ impl Walk {
         if Identity::of(&stat) == self.avoid {
             return Err(Trouble::IntoItself);
         }
+        self.headway.advance(Amount::file(0))?;
         for name in Names::of(&source)? {
             let name = name?;
             let (from, to) = (from.within(&source, name.clone()), to.within(&target, name));
@@ -155,13 +159,14 @@ impl Walk {
             return Err(Trouble::InUse);
         }
         let target = File::from(target);
-        copy_data(&source, &target)?;
+        copy_data(&source, &target, self.headway)?;
+        self.headway.advance(Amount::file(0))?;
         finish(&target, &stat)
     }
 }
 
 /// Copies what is written in a file, and leaves out its holes. The kernel copies from file to file.
-fn copy_data(source: &File, target: &File) -> Result<(), Trouble> {
+fn copy_data(source: &File, target: &File, headway: &Headway) -> Result<(), Trouble> {
     let mut at = 0;
     let mut reached = 0;
     loop {
@@ -176,8 +181,16 @@ fn copy_data(source: &File, target: &File) -> Result<(), Trouble> {
         let (mut source, mut target) = (source, target);
         source.seek(SeekFrom::Start(begin))?;
         target.seek(SeekFrom::Start(begin))?;
-        let copied = std::io::copy(&mut source.take(end.saturating_sub(begin)), &mut target)?;
-        reached = begin.saturating_add(copied);
+        reached = begin;
+        while reached < end {
+            let piece = PIECE.min(end.saturating_sub(reached));
+            let copied = std::io::copy(&mut source.take(piece), &mut target)?;
+            reached = reached.saturating_add(copied);
+            headway.advance(Amount::piece(copied))?;
+            if copied < piece {
+                break;
+            }
+        }
         if reached < end {
             break;
         }

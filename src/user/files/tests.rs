@@ -10,6 +10,7 @@ mod copies;
 mod incoming;
 mod lanes;
 mod mounts;
+mod stopping;
 mod trashing;
 
 use std::collections::BTreeSet;

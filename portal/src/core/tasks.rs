@@ -1,0 +1,85 @@
+//! Core's tasks: what providers say of long pieces of work.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+/// The number of the first task.
+const FIRST: i64 = 31;
+
+/// A task as its user would see it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ShownTask {
+    /// Its number.
+    pub id: i64,
+    /// Whose it is.
+    pub user: String,
+    /// What is done.
+    pub title: String,
+    /// With what.
+    pub body: String,
+    /// Every state that it has had, without repetitions.
+    pub states: Vec<String>,
+    /// The latest progress.
+    pub progress: String,
+    /// The same of a hundred.
+    pub percentage: Option<i64>,
+    /// Whether it was marked as complete.
+    pub is_complete: bool,
+}
+
+/// All of them; as many as a test makes.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Mutex<Vec<ShownTask>>);
+
+impl Tasks {
+    pub(super) fn all(&self) -> Vec<ShownTask> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a task; `None` where something is missing.
+    pub(super) fn create(&self, body: &Value) -> Option<Value> {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |name: &str| body.get(name)?.as_str().map(str::to_owned);
+        body.get("canPause")?.as_bool()?;
+        body.get("canCancel")?.as_bool()?;
+        let id = i64::try_from(tasks.len()).ok()?.checked_add(FIRST)?;
+        tasks.push(ShownTask {
+            id,
+            user: text("user")?,
+            title: text("title")?,
+            body: text("body")?,
+            states: vec!["IN_QUEUE".to_owned()],
+            progress: String::new(),
+            percentage: None,
+            is_complete: false,
+        });
+        Some(json!({ "taskId": id, "createdAt": 1_700_000_000_000_i64, "status": {"state": "IN_QUEUE"} }))
+    }
+
+    /// Takes note of a status; `None` where something is missing, or there is no such task.
+    pub(super) fn post_status(&self, body: &Value) -> Option<Value> {
+        let update = body.get("update")?;
+        let status = update.get("newStatus")?;
+        update.get("modifiedAt")?.as_i64()?;
+        let state = status.get("state")?.as_str()?;
+        self.change(update.get("taskId")?.as_i64()?, |task| {
+            if task.states.last().is_none_or(|last| last != state) {
+                task.states.push(state.to_owned());
+            }
+            task.progress = status.get("progress").and_then(Value::as_str).unwrap_or_default().to_owned();
+            task.percentage = status.get("progressPercentage").and_then(Value::as_i64);
+        })
+    }
+
+    /// Marks a task as complete.
+    pub(super) fn mark_as_complete(&self, body: &Value) -> Option<Value> {
+        self.change(body.get("id")?.as_i64()?, |task| task.is_complete = true)
+    }
+
+    fn change(&self, id: i64, change: impl FnOnce(&mut ShownTask)) -> Option<Value> {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(tasks.iter_mut().find(|task| task.id == id)?);
+        Some(json!({}))
+    }
+}

@@ -1,0 +1,330 @@
+//! Long pieces of work of users' instances, as Core shows them: begun, on their way, over.
+//!
+//! An instance tells for its own account (`SO_PEERCRED`); what it says is shown to that account's users and to nobody else. Core hears the latest of
+//! each, no more than once a second, and of every end, whenever it is back. A task whose instance is gone has failed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_keys::identity::{Uid, Username};
+use countersign_keys::store::StoreFailure;
+use countersign_keys::store::tasks::{TASKS_MAX, Task};
+use countersign_keys::time::Timestamp;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::answer::{Refusal, apart};
+use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::{Server, log_failure};
+use crate::clock::random_bytes;
+use crate::ipc::messages::{
+    TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
+};
+
+const CREATE: &str = "/api/tasks";
+const POST_STATUS: &str = "/api/tasks/postStatus";
+const MARK_AS_COMPLETE: &str = "/api/tasks/markAsComplete";
+
+/// Most tasks of one account at a time, ended ones of which Core has not heard among them.
+const EACH_MAX: usize = 64;
+
+/// The shortest time between two rounds.
+const ROUND_MIN: Duration = Duration::from_secs(1);
+
+/// The longest: tasks that have fallen silent are looked for.
+const ROUND_MAX: Duration = Duration::from_secs(15);
+
+/// The longest wait for a Core that cannot be reached.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How often Core is asked about one task that it refuses, before it is given up.
+const REFUSALS_MAX: u32 = 5;
+
+/// The tasks under way. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one goes when Core has heard of its end.
+#[derive(Debug, Default)]
+pub(super) struct TaskDesk {
+    tasks: Mutex<BTreeMap<u64, Open>>,
+    news: Notify,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    task: Task,
+    /// `None`: of an instance of before this server was started.
+    uid: Option<Uid>,
+    status: TaskStatus,
+    heard: Timestamp,
+    /// What Core was told last.
+    told: Option<TaskStatus>,
+    refusals: u32,
+}
+
+/// Takes note of a task.
+pub(super) async fn begin(server: &Arc<Server>, uid: Uid, begun: TaskBegun) -> Result<TaskNumber, Refusal> {
+    let TaskBegun { username, title, body } = begun;
+    if !server.records.usernames(uid)?.contains(&username) {
+        return Err(Refusal::not_found("this account is not connected to that UCloud user"));
+    }
+    let now = server.clock.now()?;
+    // No more bits than every reader of JSON takes exactly.
+    let number = u64::from_be_bytes(random_bytes()?) >> 11;
+    let task = Task { number, username, title: cut(&title), body: cut(&body), core_id: None };
+    server.tasks.open(uid, task.clone(), now)?;
+    let records = Arc::clone(&server.records);
+    if let Err(failure) = apart(move || Ok(records.note_task(&task)?)).await {
+        server.tasks.lock().remove(&number);
+        return Err(failure);
+    }
+    server.tasks.news.notify_one();
+    Ok(TaskNumber { number })
+}
+
+/// Takes note of how far a task is. What is over stays so.
+pub(super) fn tell(server: &Server, uid: Uid, told: TaskTold) -> Result<TaskKnown, Refusal> {
+    let TaskTold { number, status } = told;
+    let now = server.clock.now()?;
+    let mut tasks = server.tasks.lock();
+    let Some(open) = tasks.get_mut(&number).filter(|open| open.uid == Some(uid)) else {
+        return Err(Refusal::not_found("no such task is under way"));
+    };
+    open.heard = now;
+    if !open.status.state.is_last() {
+        let percentage = status.percentage.map(|percentage| percentage.min(100));
+        open.status = TaskStatus { state: status.state, progress: cut(&status.progress), percentage };
+    }
+    let core_id = open.task.core_id;
+    drop(tasks);
+    server.tasks.news.notify_one();
+    Ok(TaskKnown { core_id })
+}
+
+/// Printable, and not too long.
+fn cut(text: &str) -> String {
+    let mut cut = String::new();
+    for letter in text.chars().filter(|letter| !letter.is_control()) {
+        if cut.len().saturating_add(letter.len_utf8()) > TASK_TEXT_MAX {
+            break;
+        }
+        cut.push(letter);
+    }
+    cut
+}
+
+fn failure(why: &str) -> TaskStatus {
+    TaskStatus { state: TaskState::Failure, progress: why.to_owned(), percentage: None }
+}
+
+impl TaskDesk {
+    /// What is in the store when the server starts. Whoever did that work ended with the server that was before: it has failed.
+    pub(super) fn left_behind(records: &super::Records, now: Timestamp) -> Result<Self, StoreFailure> {
+        let left = |task: Task| {
+            let status = failure("the provider was started anew");
+            (task.number, Open { task, uid: None, status, heard: now, told: None, refusals: 0 })
+        };
+        let tasks = records.tasks()?.into_iter().map(left).collect();
+        Ok(Self { tasks: Mutex::new(tasks), news: Notify::new() })
+    }
+
+    fn open(&self, uid: Uid, task: Task, now: Timestamp) -> Result<(), Refusal> {
+        let mut tasks = self.lock();
+        let own = tasks.values().filter(|open| open.uid == Some(uid)).count();
+        if own >= EACH_MAX || tasks.len() >= TASKS_MAX {
+            return Err(Refusal::too_many("too many tasks are under way"));
+        }
+        let status = TaskStatus { state: TaskState::Running, progress: String::new(), percentage: None };
+        tasks.insert(task.number, Open { task, uid: Some(uid), status, heard: now, told: None, refusals: 0 });
+        Ok(())
+    }
+
+    /// The account's instance is gone, and what it did with it.
+    pub(super) fn instance_gone(&self, uid: Uid) {
+        self.fail_where(|open| open.uid == Some(uid));
+    }
+
+    /// Whatever has not been heard of for long has failed.
+    pub(super) fn fail_silent(&self, now: Timestamp) {
+        self.fail_where(|open| now.since(open.heard) > TASK_SILENCE_MAX_S);
+    }
+
+    fn fail_where(&self, is_meant: impl Fn(&Open) -> bool) {
+        let mut any = false;
+        for open in self.lock().values_mut() {
+            if !open.status.state.is_last() && is_meant(open) {
+                open.status = failure("it was broken off");
+                any = true;
+            }
+        }
+        if any {
+            self.news.notify_one();
+        }
+    }
+
+    /// Those of which Core has not heard the latest.
+    fn due(&self) -> Vec<Open> {
+        let is_due = |open: &&Open| open.told.as_ref() != Some(&open.status);
+        self.lock().values().filter(is_due).cloned().collect()
+    }
+
+    /// Core has heard that much of a task; whether that was all.
+    fn has_heard(&self, number: u64, told: &TaskStatus) -> bool {
+        let mut tasks = self.lock();
+        let Some(open) = tasks.get_mut(&number) else { return false };
+        open.told = Some(told.clone());
+        open.refusals = 0;
+        if told.state.is_last() {
+            tasks.remove(&number);
+        }
+        told.state.is_last()
+    }
+
+    /// Core refuses a task; whether it is given up.
+    fn is_refused(&self, number: u64, failure: &CoreFailure) -> bool {
+        let mut tasks = self.lock();
+        let Some(open) = tasks.get_mut(&number) else { return false };
+        open.refusals = open.refusals.saturating_add(1);
+        let is_unknown = matches!(failure, CoreFailure::Status { status: StatusCode::NOT_FOUND, .. });
+        let is_hopeless = is_unknown || open.refusals >= REFUSALS_MAX;
+        if is_hopeless {
+            tasks.remove(&number);
+        }
+        is_hopeless
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Open>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells Core until the server ends.
+pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
+    let mut wait = ROUND_MIN;
+    loop {
+        let is_reached = match server.clock.now() {
+            Ok(now) => {
+                server.tasks.fail_silent(now);
+                round(&server, &core, now).await
+            }
+            Err(failure) => {
+                log_failure("tasks wait", &failure);
+                true
+            }
+        };
+        wait = if is_reached { ROUND_MIN } else { (wait * 2).min(WAIT_MAX) };
+        tokio::time::sleep(wait).await;
+        if is_reached {
+            let _news = tokio::time::timeout(ROUND_MAX, server.tasks.news.notified()).await;
+        }
+    }
+}
+
+/// Tells Core the latest of every task; whether Core could be reached.
+pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp) -> bool {
+    for open in server.tasks.due() {
+        let number = open.task.number;
+        let is_over = match tell_core(server, core, &open, now).await {
+            Ok(()) => server.tasks.has_heard(number, &open.status),
+            Err(failure) => {
+                log_failure("Core has not been told of a task", &failure);
+                if failure.is_general() {
+                    return false;
+                }
+                server.tasks.is_refused(number, &failure)
+            }
+        };
+        if is_over {
+            let records = Arc::clone(&server.records);
+            // With its cause in the log. After the next start Core hears once more that it is over.
+            let _failure = apart(move || Ok(records.forget_task(number)?)).await;
+        }
+    }
+    true
+}
+
+async fn tell_core(server: &Arc<Server>, core: &CoreCalls, open: &Open, now: Timestamp) -> Result<(), CoreFailure> {
+    let core_id = match open.task.core_id {
+        Some(core_id) => core_id,
+        None => create(server, core, &open.task, now).await?,
+    };
+    let Task { title, body, .. } = &open.task;
+    let TaskStatus { state, progress, percentage } = &open.status;
+    let update = Update {
+        task_id: core_id,
+        modified_at: now.seconds().saturating_mul(1000),
+        new_status: NewStatus { state: *state, title, body, progress, progress_percentage: *percentage },
+    };
+    core.ask(&Call::post(POST_STATUS, &PostStatus { update })?, now).await?;
+    if *state == TaskState::Success {
+        core.ask(&Call::post(MARK_AS_COMPLETE, &Complete { id: core_id })?, now).await?;
+    }
+    Ok(())
+}
+
+/// Has Core make the task. If its answer is not heard it is asked again, and shows for some minutes one that stands still.
+async fn create(server: &Arc<Server>, core: &CoreCalls, task: &Task, now: Timestamp) -> Result<i64, CoreFailure> {
+    let create = Create {
+        user: &task.username,
+        title: &task.title,
+        body: &task.body,
+        progress: None,
+        can_pause: true,
+        can_cancel: true,
+        icon: None,
+    };
+    let answer = core.ask(&Call::post(CREATE, &create)?, now).await?;
+    let created: Created = serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: CREATE })?;
+    if let Some(open) = server.tasks.lock().get_mut(&task.number) {
+        open.task.core_id = Some(created.task_id);
+    }
+    let (records, noted) = (Arc::clone(&server.records), Task { core_id: Some(created.task_id), ..task.clone() });
+    // With its cause in the log. What is lost is that Core hears of the end after another start.
+    let _failure = apart(move || Ok(records.note_task(&noted)?)).await;
+    Ok(created.task_id)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Create<'r> {
+    user: &'r Username,
+    title: &'r str,
+    body: &'r str,
+    progress: Option<&'r str>,
+    can_pause: bool,
+    can_cancel: bool,
+    icon: Option<&'r str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    task_id: i64,
+}
+
+#[derive(Serialize)]
+struct PostStatus<'r> {
+    update: Update<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Update<'r> {
+    task_id: i64,
+    modified_at: i64,
+    new_status: NewStatus<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewStatus<'r> {
+    state: TaskState,
+    title: &'r str,
+    body: &'r str,
+    progress: &'r str,
+    progress_percentage: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Complete {
+    id: i64,
+}

@@ -1,0 +1,109 @@
+//! Tasks in a real installation: a long copy as its user sees it at UCloud, rests, goes on, is stopped, and ends with its instance.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::fs;
+
+use centre::{Centre, Part, Person};
+use countersign_portal::Deed;
+use countersign_portal::core::ShownTask;
+
+/// Copies that one request asks for.
+const COPIES: usize = 60;
+
+/// So many files that the system calls alone take long; they hold next to nothing.
+const FILES: &str =
+    "mkdir -p from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
+
+async fn scene() -> (Centre, Person) {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let made = centre.shell_as("alice", &format!("cd {}; {FILES}", alice.home.display())).await;
+    assert!(made.status.success(), "{}", centre::said(&made));
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    (centre, alice)
+}
+
+/// Begins copies that take so long that Core's request is answered before they are done.
+async fn begin_copy(centre: &Centre, alice: &Person) -> ShownTask {
+    let copies: Vec<(String, String)> =
+        (0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
+    let answer = centre.perform(alice, &Deed::Copy(copies)).await;
+    assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
+    centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
+    centre.control.tasks().remove(0)
+}
+
+fn state(centre: &Centre) -> String {
+    centre.control.tasks().first().and_then(|task| task.states.last().cloned()).unwrap_or_default()
+}
+
+async fn say(centre: &Centre, alice: &Person, id: i64, state: &str) -> u16 {
+    centre.perform(alice, &Deed::PauseOrCancel(id, state.to_owned())).await.status
+}
+
+/// Names of copies; a scratch name is no copy.
+fn copies(alice: &Person) -> (usize, usize) {
+    let names = fs::read_dir(&alice.home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let (scratch, names): (Vec<String>, Vec<String>) = names.partition(|name| name.starts_with(".countersign-"));
+    (names.iter().filter(|name| name.starts_with("copy")).count(), scratch.len())
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_long_copy_is_shown_rests_goes_on_and_is_stopped() {
+    let (centre, alice) = scene().await;
+    let task = begin_copy(&centre, &alice).await;
+    assert_eq!((task.user.as_str(), task.title.as_str()), ("alice#1234", "Copying files"));
+    assert_eq!(task.body, "/home/from → /home/copy0, and 59 more");
+    centre.until("it has a whole", async || centre.control.tasks()[0].percentage.is_some()).await;
+
+    // Until the instance has heard of Core's number.
+    centre.until("it rests", async || say(&centre, &alice, task.id, "SUSPENDED").await == 200).await;
+    centre.until("Core shows that it rests", async || state(&centre) == "SUSPENDED").await;
+    let bob = centre.connect("bob").await;
+    assert_eq!(say(&centre, &bob, task.id, "RUNNING").await, 404, "another's task is none");
+    assert_eq!(say(&centre, &alice, task.id + 1, "RUNNING").await, 404);
+    assert_eq!(say(&centre, &alice, task.id, "SUCCESS").await, 400);
+    let before = copies(&alice);
+    assert_eq!(say(&centre, &alice, task.id, "RUNNING").await, 200);
+    centre.until("it goes on", async || copies(&alice).0 > before.0).await;
+
+    assert_eq!(say(&centre, &alice, task.id, "CANCELLED").await, 200);
+    centre.until("Core shows that it was stopped", async || state(&centre) == "CANCELLED").await;
+    let (whole, scratch) = copies(&alice);
+    assert!(whole < COPIES && scratch == 0, "{whole} {scratch}");
+    for n in 0..whole {
+        let copy = alice.home.join(format!("copy{n}"));
+        assert_eq!(fs::read_dir(&copy).unwrap().count(), 100, "a copy that has its name is whole");
+        assert_eq!(fs::read_dir(copy.join("100")).unwrap().count(), 100);
+    }
+    assert_eq!(say(&centre, &alice, task.id, "RUNNING").await, 404, "over is over");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_task_fails_with_its_instance_and_with_its_server() {
+    for part in [Part::Instance("alice"), Part::Server] {
+        let (centre, alice) = scene().await;
+        begin_copy(&centre, &alice).await;
+        centre.until("it is under way", async || state(&centre) == "RUNNING").await;
+        centre.kill(part);
+        centre.until("Core shows that it failed", async || state(&centre) == "FAILURE").await;
+        assert!(!centre.control.tasks()[0].is_complete);
+        drop(centre);
+        fs::remove_dir_all(alice.home.join("from")).unwrap();
+        return_home(&alice);
+    }
+}
+
+/// What a test before left in the home directory.
+fn return_home(alice: &Person) {
+    for n in 0..12 {
+        let _none = fs::remove_dir_all(alice.home.join(format!("copy{n}")));
+    }
+}
