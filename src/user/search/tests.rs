@@ -92,6 +92,10 @@ async fn links_are_found_and_never_followed() {
     desk.check("needle", Some("/d"), Ok(&["/d/folder/needle", "/d/needle link"])).await;
     desk.check("needle", Some("/d/out"), Err(Trouble::Outside)).await;
     desk.check("needle", Some("/d/out too"), Err(Trouble::Outside)).await;
+    // Of what a link leads to nothing is told.
+    let mut found = desk.searches.begin("needle link", Some("/d")).await.unwrap();
+    let link = serde_json::to_value(&found.next().await.unwrap()[0]).unwrap();
+    assert_eq!((&link["status"]["type"], &link["status"]["sizeInBytes"]), (&"FILE".into(), &6.into()));
     // A link within the drive that the user names is followed as when browsing.
     desk.check("needle", Some("/d/needle link"), Ok(&["/d/needle link/needle"])).await;
 }

@@ -83,14 +83,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // Nothing is left to hang up once the shell's end is known, and its number may be another's.
+        // The terminal closes with this value: the kernel then sends SIGHUP to the shell and to the foreground, and lets go on what is stopped.
+        // Nothing is left to wait for once the shell's end is known, and its number may be another's.
         let Some(shell) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else { return };
         let foreground = tcgetpgrp(&self.pty).ok().filter(|group| group.as_raw() > 1);
-        for group in foreground.into_iter().chain([shell]) {
-            // Whoever is stopped has to go on to hear of it. A group that is gone already is no error.
-            let _ = killpg(group, Signal::SIGHUP);
-            let _ = killpg(group, Signal::SIGCONT);
-        }
         let end = async move {
             if tokio::time::timeout(HANG_UP_MAX, child.wait()).await.is_err() {
                 let _ = killpg(shell, Signal::SIGKILL);

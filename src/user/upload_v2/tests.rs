@@ -232,6 +232,17 @@ async fn policies() {
     check(Reject, &[1], &[("f/a", "old"), ("f/b", "b"), ("f/c", "c")]).await;
 }
 
+/// As long as the old one, and another: only what has the same time as well is taken for the same.
+#[tokio::test]
+async fn a_file_of_the_same_length() {
+    let desk = Desk::new(&[("a", "old")]);
+    let mut client = desk.folder("/d", Replace).await;
+    client.say(listing(&[(1, "a", 3)])).await;
+    assert_eq!(client.serve(1, |_| b"new".to_vec()).await, Vec::<i32>::new());
+    client.close().await;
+    desk.assert_files(&[("a", "new")]);
+}
+
 #[tokio::test]
 async fn a_single_file() {
     for name in ["", "a", "whatever the client calls it", "../../x"] {

@@ -92,6 +92,15 @@ fn a_name_that_is_taken_at_the_last_moment() {
 }
 
 #[test]
+fn what_will_not_have_its_name_is_refused_before_it_is_sent() {
+    let desk = Desk::new("file=1 folder/");
+    let begin = |path: &str, policy| Incoming::begin(&place(&desk, path), policy).map(drop);
+    assert_eq!(begin("file", ConflictPolicy::Reject), Err(Trouble::Exists));
+    assert_eq!(begin("folder", ConflictPolicy::Replace), Err(Trouble::Exists));
+    assert_eq!(begin("folder", ConflictPolicy::Rename), Ok(()));
+}
+
+#[test]
 fn it_is_written_without_gaps() {
     let desk = Desk::new("");
     let mut incoming = Incoming::begin(&place(&desk, "a"), ConflictPolicy::Reject).unwrap();
