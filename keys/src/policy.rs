@@ -154,6 +154,12 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
         self.bound.intended.request.username()
     }
 
+    /// The key that signed.
+    #[must_use]
+    pub const fn kid(&self) -> KeyId {
+        self.bound.intended.kid()
+    }
+
     /// Uses up the intent, at this moment, and gives the permit: to be done immediately before the first byte goes out.
     ///
     /// # Errors

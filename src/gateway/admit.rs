@@ -12,7 +12,7 @@ use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, ItemDigest, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::policy::{Authorised, PolicyRejection};
+use countersign_keys::policy::{Authorised, Permit, PolicyRejection};
 use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
@@ -135,20 +135,11 @@ impl Ingress {
             (None, Some(deposit)) => deposit.intent.clone(),
             (None, None) => return Err(IntentRejection::Missing.into()),
         };
-        let kid = intent.kid();
-        known.kid = Some(kid);
+        known.kid = Some(intent.kid());
 
         let authorised = self.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = self.connect_to_instance(&username).await?;
-        if deposit.is_some() || self.directory.epoch() != epoch {
-            // Something was revoked since the signature was checked: this key, perhaps (P6).
-            self.check_standing(&username, kid, self.now()?).await?;
-        }
-        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
-        if let Some(deposit) = deposit {
-            deposit.spend();
-        }
-        self.record(Verdict::Forward, id, known)?;
+        let permit = self.spend(authorised, deposit, epoch, id, known).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
         Ok(respond::forwarded(answer))
     }
@@ -187,6 +178,28 @@ impl Ingress {
             Some(evidence) => self.policy.authorise_stepped_up(bound, evidence),
             None => self.policy.authorise(bound),
         }
+    }
+
+    /// The last step before the first byte goes out: what was signed is used up, once, if its key still speaks for its user, and that it goes out
+    /// is written down. `epoch` is the directory's from before the signature was checked.
+    pub(super) async fn spend<'h, 'b, R: UserAsked>(
+        &self,
+        authorised: Authorised<'h, 'b, R>,
+        deposit: Option<Taken<'_>>,
+        epoch: u64,
+        id: &RequestId,
+        known: &Known,
+    ) -> Result<Permit<'h, 'b, R>, Refusal> {
+        if deposit.is_some() || self.directory.epoch() != epoch {
+            // Something was revoked since the signature was checked: this key, perhaps (P6).
+            self.check_standing(authorised.username(), authorised.kid(), self.now()?).await?;
+        }
+        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        if let Some(deposit) = deposit {
+            deposit.spend();
+        }
+        self.record(Verdict::Forward, id, known)?;
+        Ok(permit)
     }
 
     /// Shows that this user's key signed the intent, whatever the request is.

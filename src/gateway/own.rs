@@ -20,7 +20,6 @@ use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::upstream::Connection;
-use crate::audit::Verdict;
 
 impl Ingress {
     /// Judges what a user's own browser asks and forwards it, or says why not.
@@ -47,9 +46,9 @@ impl Ingress {
         let claimed = intent.claimed_username()?;
         let keys = self.keys(&claimed, intent.key_wanted()).await?;
         let intent = intent.verify(&claimed, keys.as_ref(), &self.policy.terms, self.now()?)?;
-        let (username, kid) = (intent.username().clone(), intent.kid());
+        let username = intent.username().clone();
         known.username = Some(username.clone());
-        known.kid = Some(kid);
+        known.kid = Some(intent.kid());
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
@@ -61,15 +60,7 @@ impl Ingress {
             Destination::Server => self.upstreams.connect(&self.server).await?,
             Destination::Session => return Err(Rejection::NoSuchCall.into()),
         };
-        if asserted.is_some() || self.directory.epoch() != epoch {
-            // Something was revoked since the signature was checked: this key, perhaps (P6).
-            self.check_standing(&username, kid, self.now()?).await?;
-        }
-        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
-        if let Some(asserted) = asserted {
-            asserted.spend();
-        }
-        self.record(Verdict::Forward, id, known)?;
+        let permit = self.spend(authorised, asserted, epoch, id, known).await?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
         Ok(respond::forwarded(answer))
     }

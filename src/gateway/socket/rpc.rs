@@ -252,14 +252,7 @@ impl Work<'_> {
         if self.counted.is_none() {
             self.counted = Some(ingress.sockets.begin(username).ok_or(Refusal::TooMany)?);
         }
-        if deposit.is_some() || ingress.directory.epoch() != epoch {
-            ingress.check_standing(username, kid, ingress.now()?).await?;
-        }
-        let permit = authorised.spend(&ingress.policy, &ingress.journal, ingress.now()?)?;
-        if let Some(deposit) = deposit {
-            deposit.spend();
-        }
-        ingress.record(Verdict::Forward, id, known)?;
+        let permit = ingress.spend(authorised, deposit, epoch, id, known).await?;
         if let Some(connection) = connection {
             match forward::socket(&permit, connection, id).await? {
                 Switching::Switched(switched) => {
