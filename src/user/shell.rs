@@ -34,8 +34,8 @@ use super::socket::frames::{Asked, message, response};
 const SHELLS_MAX: usize = 16;
 /// How long a socket may be open before it says what it is for.
 const INITIALIZE_MAX: Duration = Duration::from_secs(10);
-/// How long nothing may be typed or shown.
-const IDLE_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long nothing may be typed or shown: a program that works in silence has an afternoon.
+const IDLE_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// How long a session may last: a working day and a night's run.
 const SESSION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long what an ended shell has written is still passed on; a program that it left in the background may hold the terminal for ever.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -28,6 +29,10 @@ use super::files::request::ConflictPolicy;
 
 /// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened with this.
 pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;
+/// How many uploads go on at once: more than UCloud's page begins.
+const UPLOADS_MAX: usize = 8;
+/// How many files all of them have open, beside those that each may have.
+const SHARED_MAX: usize = 128;
 /// How long replies are gathered: what UCloud's own module does.
 const REPLY_AFTER: Duration = Duration::from_millis(50);
 /// How long a client that has nothing more to send is waited for: what UCloud's own module does.
@@ -68,17 +73,24 @@ struct Times {
     silent: Duration,
 }
 
-/// The uploads of one user.
+/// The uploads of one user. Clones count together.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     drives: Arc<Drives>,
+    places: Arc<Semaphore>,
+    open_files: Arc<Semaphore>,
     times: Times,
 }
 
 impl Uploads {
     /// Uploads to these drives.
-    pub(crate) const fn to(drives: Arc<Drives>) -> Self {
-        Self { drives, times: Times { done: DONE_MAX, silent: SILENT_MAX } }
+    pub(crate) fn to(drives: Arc<Drives>) -> Self {
+        Self {
+            drives,
+            places: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            open_files: Arc::new(Semaphore::new(SHARED_MAX)),
+            times: Times { done: DONE_MAX, silent: SILENT_MAX },
+        }
     }
 
     /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing else.
@@ -86,7 +98,11 @@ impl Uploads {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let arrivals = Arrivals::open(Arc::clone(&self.drives), target, policy).await;
+        let place = self.places.try_acquire();
+        let arrivals = match &place {
+            Ok(_) => Arrivals::open(Arc::clone(&self.drives), target, policy, Arc::clone(&self.open_files)).await,
+            Err(_) => Err(Failure::Uploads),
+        };
         let end = match arrivals {
             Ok(mut arrivals) => {
                 let end = self.receive(&mut socket, &mut arrivals).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -17,8 +18,10 @@ use crate::user::files::incoming::{Incoming, is_there};
 use crate::user::files::path::{Name, UcloudPath};
 use crate::user::files::request::ConflictPolicy;
 
-/// How many files are open at once: what UCloud's own module does. Each holds three descriptors.
+/// How many files of an upload are open at once: what UCloud's own module does.
 const OPEN_MAX: usize = 64;
+/// How many each upload may have open whatever the others have. A file holds three descriptors, and a process has some 1024 of them.
+const OPEN_MIN: usize = 8;
 /// How many files are given their names at once: each waits for the disk.
 const PLACING_MAX: usize = 8;
 /// How many files may be listed that are not let in yet, and how much text their paths may have, in bytes. UCloud's page lists a folder
@@ -36,6 +39,9 @@ pub(super) enum Failure {
     /// The client does not speak the protocol.
     #[error(transparent)]
     Protocol(#[from] NotProtocol),
+    /// There are others already.
+    #[error("too many of your uploads are under way already")]
+    Uploads,
     /// It lists more than is waited for.
     #[error("too many files were listed at once")]
     TooMany,
@@ -64,6 +70,7 @@ impl Failure {
     pub(super) const fn code(&self) -> CloseCode {
         match self {
             Self::Protocol(_) => CloseCode::Protocol,
+            Self::Uploads => CloseCode::Again,
             Self::TooMany => CloseCode::Size,
             Self::NotOne => CloseCode::Policy,
             Self::Whole(_) | Self::File { .. } => CloseCode::Error,
@@ -76,6 +83,7 @@ impl Failure {
 struct Coming {
     incoming: Incoming,
     listed: Listed,
+    lease: OwnedSemaphorePermit,
 }
 
 /// What becomes of a listed file.
@@ -95,6 +103,8 @@ pub(super) struct Arrivals {
     place: Place,
     is_folder: bool,
     policy: ConflictPolicy,
+    /// Open files of this upload's own, and those that all uploads share.
+    room: [Arc<Semaphore>; 2],
     /// All that is not done.
     known: HashSet<i32>,
     waiting: VecDeque<Listed>,
@@ -109,7 +119,12 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Opens the drive.
-    pub(super) async fn open(drives: Arc<Drives>, target: Target, policy: ConflictPolicy) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        drives: Arc<Drives>,
+        target: Target,
+        policy: ConflictPolicy,
+        shared: Arc<Semaphore>,
+    ) -> Result<Self, Failure> {
         let (path, is_folder) = match target {
             Target::File(path) => (path, false),
             Target::Folder(path) => (path, true),
@@ -119,6 +134,7 @@ impl Arrivals {
             place,
             is_folder,
             policy,
+            room: [Arc::new(Semaphore::new(OPEN_MIN)), shared],
             known: HashSet::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -175,24 +191,21 @@ impl Arrivals {
     /// Lets in as many files as there is room for.
     pub(super) async fn admit(&mut self) -> Result<(), Failure> {
         loop {
-            let room = OPEN_MAX.saturating_sub(self.coming.len().saturating_add(self.placing.len()));
-            let mut next: Vec<Listed> = self.waiting.drain(..room.min(self.waiting.len())).collect();
+            let next = self.next();
             if next.is_empty() {
                 return Ok(());
             }
-            let drained: usize = next.iter().map(|listed| listed.path.len()).sum();
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(drained);
-            next.retain(|listed| self.known.contains(&listed.id));
             let (place, policy, is_folder) = (self.place.clone(), self.policy, self.is_folder);
             let admitting = spawn_blocking(move || {
-                let admit = |listed: Listed| {
+                let admit = |(listed, lease): (Listed, OwnedSemaphorePermit)| {
                     let admitted = admit(&place, is_folder, policy, &listed);
-                    admitted.map_err(|trouble| Failure::of(&listed.path, trouble)).map(|admitted| (listed, admitted))
+                    let admitted = admitted.map_err(|trouble| Failure::of(&listed.path, trouble))?;
+                    Ok::<_, Failure>((listed, lease, admitted))
                 };
                 next.into_iter().map(admit).collect::<Result<Vec<_>, _>>()
             });
             let admitted = admitting.await.unwrap_or_else(|_| Err(Trouble::CutShort.into()))?;
-            for (listed, admitted) in admitted {
+            for (listed, lease, admitted) in admitted {
                 match admitted {
                     Admitted::Skip => {
                         self.replies.skip(listed.id);
@@ -200,11 +213,28 @@ impl Arrivals {
                     }
                     Admitted::Begin(incoming) => {
                         self.replies.ok(listed.id);
-                        self.coming.insert(listed.id, Coming { incoming: *incoming, listed });
+                        self.coming.insert(listed.id, Coming { incoming: *incoming, listed, lease });
                     }
                 }
             }
         }
+    }
+
+    /// The next files that there is room for.
+    fn next(&mut self) -> Vec<(Listed, OwnedSemaphorePermit)> {
+        let mut next = Vec::new();
+        let open = self.coming.len().saturating_add(self.placing.len());
+        while open.saturating_add(next.len()) < OPEN_MAX {
+            let [own, shared] = &self.room;
+            let lease = Arc::clone(own).try_acquire_owned().or_else(|_| Arc::clone(shared).try_acquire_owned());
+            let Ok(lease) = lease else { break };
+            let Some(listed) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(listed.path.len());
+            if self.known.contains(&listed.id) {
+                next.push((listed, lease));
+            }
+        }
+        next
     }
 
     /// Writes the next bytes of a file. Of one that was skipped they may still come.
@@ -232,6 +262,7 @@ impl Arrivals {
         self.placing.spawn_blocking(move || {
             let modified = modified(file.listed.modified_ms);
             let outcome = file.incoming.commit(modified).map(drop);
+            drop(file.lease);
             (file.listed, outcome)
         });
         Ok(())

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -365,58 +367,4 @@ async fn who_breaks_the_protocol_is_told_so() {
     check(&[listing(&[(1, "a", 1)]), chunk(1, b"xx")], "a file is longer than was said").await;
     check(&[listing(&[(1, "a", 1)]), listing(&[(1, "a", 1)])], "two files have one id").await;
     check(&[listing(&[(1, "a", usize::MAX)])], "the size of a file is negative").await;
-}
-
-#[tokio::test]
-async fn limits() {
-    let mut desk = Desk::new(&[]);
-    let many: Vec<(i32, &str, usize)> = (0..100_001).map(|id| (id, "x", 1)).collect();
-    let mut client = desk.folder("/d", Rename).await;
-    client.say(listing(&many)).await;
-    assert_eq!(client.closed().await, (CloseCode::Size, "too many files were listed at once".to_owned()));
-    let long = "x".repeat(10_000);
-    let long: Vec<(i32, &str, usize)> = (0..1000).map(|id| (id, long.as_str(), 1)).collect();
-    let mut client = desk.folder("/d", Rename).await;
-    client.say(listing(&long)).await;
-    assert_eq!(client.closed().await.0, CloseCode::Size);
-
-    // Only as many are open as may be, whoever does not send them.
-    let mut client = desk.folder("/d", Rename).await;
-    client.say(listing(&many[..1000])).await;
-    assert_eq!(client.hear().await.len(), 64);
-    assert_eq!(std::fs::read_dir(desk.drive()).unwrap().count(), 64 + 1);
-    client.close().await;
-
-    let brief = Duration::from_millis(20);
-    desk.uploads.times = Times { done: brief, silent: PATIENCE };
-    let mut client = desk.folder("/d", Rename).await;
-    assert_eq!(client.closed().await, (CloseCode::Normal, "nothing has come for long".to_owned()));
-    desk.uploads.times = Times { done: PATIENCE, silent: brief };
-    let mut client = desk.folder("/d", Rename).await;
-    client.say(listing(&many[..1])).await;
-    assert_eq!(client.closed().await.1, "nothing has come for long");
-    client.served.await.unwrap();
-    desk.assert_files(&[]);
-}
-
-/// `unshare --user --map-root-user --mount cargo test -p countersign mounts -- --ignored`
-#[tokio::test]
-#[ignore = "mounts file systems: run it in a mount namespace"]
-async fn mounts_that_are_full() {
-    let whole = TempDir::new().unwrap();
-    let mount = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1M,nr_inodes=50", "none"])
-        .arg(whole.path())
-        .status();
-    assert!(mount.unwrap().success());
-    let desk = Desk::in_folder(whole, &[("a", "old")]);
-    let mut client = desk.folder("/d", Replace).await;
-    client.say(listing(&[(1, "a", 2_000_000), (2, "b", 10)])).await;
-    assert_eq!(client.hear().await, [Heard::Ok(1), Heard::Ok(2)]);
-    client.say(chunk(2, b"0123456789")).await;
-    client.say(chunk(1, &[7; 1_500_000])).await;
-    let (code, reason) = client.closed().await;
-    assert_eq!((code, reason.as_str()), (CloseCode::Error, "there is not enough space: a"));
-    client.served.await.unwrap();
-    assert_eq!(desk.files()["a"], "old");
 }
