@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use countersign_keys::bind::Items;
+use countersign_keys::bind::{Items, Projection};
 use countersign_keys::identity::Uid;
 use countersign_keys::store::drives::CoreDriveId;
 use http::{Method, StatusCode};
@@ -100,15 +100,22 @@ impl DriveNumbers {
         self.ask(keeping, DrivesReport { ids }).await;
     }
 
+    /// A number that means this drive, if there is one: the same each time that it is asked for.
+    pub(crate) fn number_of(&self, id: &str) -> Option<String> {
+        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.0.iter().find(|(_, meaning)| *meaning == id).map(|(number, _)| number.as_str().to_owned())
+    }
+
     /// Asks the server about numbers in a request's paths that mean nothing yet.
     pub(crate) async fn learn_for(&self, items: &Items<'_>) {
+        let parameters = items.projections().iter().flat_map(Projection::parameters);
+        self.learn_of(parameters.filter_map(|(_, value)| value.as_str())).await;
+    }
+
+    /// The same for these paths.
+    pub(crate) async fn learn_of<'p>(&self, paths: impl Iterator<Item = &'p str>) {
         let Some(keeping) = &self.keeping else { return };
-        let mut numbers = BTreeSet::new();
-        for item in items.projections() {
-            for (_, value) in item.parameters() {
-                numbers.extend(value.as_str().and_then(number_of));
-            }
-        }
+        let numbers: BTreeSet<CoreDriveId> = paths.filter_map(number_of).collect();
         let is_known = |number: &CoreDriveId| self.meaning(number.as_str()).is_some() || keeping.has(number.as_str());
         if numbers.iter().all(is_known) || !self.may_ask(Instant::now()) {
             return;
@@ -251,6 +258,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::user::files::drives::Drives;
 
     struct Home(tempfile::TempDir);
 
@@ -306,6 +314,7 @@ mod tests {
             assert_eq!(numbers.meaning("4711").unwrap(), "home");
             assert_eq!(numbers.meaning("4712").unwrap(), "work-bio");
             assert_eq!(numbers.meaning("4713").unwrap(), "home", "two numbers of one drive harm nobody");
+            assert_eq!((numbers.number_of("home").unwrap(), numbers.number_of("12")), ("4711".to_owned(), None));
         };
         check(&numbers);
         // The next instance, and whatever the server tells that one.
@@ -326,6 +335,19 @@ mod tests {
             assert_eq!(numbers.meaning(number), None, "{number}");
         }
         assert!(!home.file().exists(), "nothing is written for nothing");
+    }
+
+    #[test]
+    fn what_is_found_in_all_drives_has_the_number_that_ucloud_knows() {
+        let home = Home::new();
+        let numbers = home.numbers();
+        learn(&numbers, &[("4711", "home")]);
+        let drives = ["home", "work-bio"].map(|id| (id.to_owned(), home.0.path().to_owned()));
+        let drives = Drives::new(drives).unwrap().with_numbers(std::sync::Arc::new(numbers));
+        let all: Vec<String> = drives.all().iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["/4711", "/work-bio"]);
+        assert!(drives.open(&drives.parse("/4711").unwrap()).is_ok());
+        assert!(drives.parse("/4712").is_err());
     }
 
     #[test]

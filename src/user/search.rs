@@ -90,6 +90,7 @@ impl Searches {
         if query.is_empty() || query.len() > NAME_BYTES_MAX {
             return Err(Trouble::Query);
         }
+        self.drives.numbers().learn_of(folder.into_iter()).await;
         let starts = match folder {
             Some(folder) => vec![self.drives.parse(folder)?],
             None => self.drives.all(),

@@ -89,9 +89,10 @@ impl Drives {
         self.folders.get(path.drive()).or_else(by_number).ok_or(Trouble::NoDrive)
     }
 
-    /// The drives themselves.
+    /// The drives themselves, by UCloud's numbers of them where they are known.
     pub(crate) fn all(&self) -> Vec<UcloudPath> {
-        self.folders.keys().filter_map(|id| UcloudPath::parse(&format!("/{id}")).ok()).collect()
+        let path = |id: &String| UcloudPath::parse(&format!("/{}", self.numbers.number_of(id).as_ref().unwrap_or(id)));
+        self.folders.keys().filter_map(|id| path(id).ok()).collect()
     }
 
     /// Opens the drive of a path.
