@@ -12,10 +12,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use centre::{Accounts, Centre, PROVIDER, Person, said};
+use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use countersign_portal::session::{self, OPEN};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use stream::{Browser, granted, open};
 use tokio_tungstenite::tungstenite::Message;
@@ -110,6 +111,23 @@ async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
     while terminal.browser.hear().await.is_some() {}
     assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
     centre.until("the shell ends", async || !is_alive(&pid)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_terminal_ends_with_its_instance() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut terminal = Terminal::open(&centre, &alice).await;
+        let pid = terminal.run("echo $$").await.trim().to_owned();
+        let told = Instant::now();
+        kill(centre.pid(Part::Instance("alice")).unwrap(), signal).unwrap();
+        while terminal.browser.hear().await.is_some() {}
+        assert!(told.elapsed() < Duration::from_secs(2), "{signal}: {:?}", told.elapsed());
+        centre.until("the shell ends", async || !is_alive(&pid)).await;
+        centre.until("users are served", async || centre.browse(&alice, "/home").await.is_ok()).await;
+    }
 }
 
 /// A signed message of Core's.
