@@ -51,9 +51,14 @@ export async function site() {
   return answerOf(await fetch("/site.json"));
 }
 
+/** What UCloud knows of a user's work at the centre. */
+export async function tasksOf(username) {
+  return answerOf(await fetch(`/tasks.json?${new URLSearchParams({ as: username })}`));
+}
+
 /**
  * Asks Core.
- * @param {{as: string, core: string, call: string}} asked with `items` or `path`
+ * @param {{as: string, core: string, call: string}} asked with the call's parameters
  * @param {string | null} intent the signature, where Core is given one
  * @returns {Promise<{answer: object, attempt: object | null}>} what the centre said, and what else Core tried
  */

@@ -12,7 +12,7 @@ export const folderOf = (path) => path.slice(0, path.lastIndexOf("/"));
  * Shows a folder.
  * @param {string} folder its path
  * @param {{id: string, status: {type: string, sizeInBytes: number}}[]} items as the provider lists them
- * @param {{open(path: string): void, rename(path: string): void, download(path: string): void, trash(path: string): void}} does what buttons do
+ * @param {{open(path: string): void, rename(path: string): void, copy(path: string): void, download(path: string): void, trash(path: string): void}} does what buttons do
  */
 export function show(folder, items, does) {
   place.replaceChildren(...crumbs(folder, does.open));
@@ -51,6 +51,7 @@ function row({ id, status }, does) {
   if (!is_folder) actions.append(button("Download", () => does.download(id), `Download ${name}`));
   actions.append(
     button("Rename", () => does.rename(id), `Rename ${name}`),
+    button("Copy", () => does.copy(id), `Copy ${name}`),
     button("Move to trash", () => does.trash(id), `Move to trash: ${name}`),
   );
   tr.append(first, size, actions);

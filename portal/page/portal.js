@@ -4,6 +4,7 @@
 import { connectSigner } from "/sdk/index.js";
 import { ask, CONDUCTS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
+import { forgetTasks, watchTasks } from "/page/tasks.js";
 import { showTerminal } from "/page/terminal.js";
 import { Stopped, chooseFile, chooseFolder, download, sendFile, sendFolder } from "/page/transfers.js";
 
@@ -47,6 +48,7 @@ at("users").addEventListener("change", (event) => {
   signer?.close();
   signer = folder = null;
   allow(false);
+  forgetTasks();
   showNothing("Not opened yet.");
   tellConnected();
 });
@@ -119,6 +121,26 @@ async function rename(path) {
   ]);
 }
 
+async function copy(path) {
+  const name = await askName(`Copy ${nameOf(path)}`, `Copy of ${nameOf(path)}`);
+  if (name === null) return;
+  watchTasks(user.username, wish);
+  await change(`copy ${nameOf(path)} to ${name}`, "files.copy", [
+    { oldId: path, newId: `${folderOf(path)}/${name}`, conflictPolicy: CONFLICT_POLICY },
+  ]);
+}
+
+/** What the user says to a task, signed like everything. */
+async function wish({ id, title }, requestedState) {
+  const what = `${title}: ${requestedState.toLowerCase()}`;
+  await trying(what, async () => {
+    const { answer, attempt } = await signed("tasks.pauseOrCancel", { id, requestedState });
+    if (answer.status !== 200) return tellRefusal(what, answer);
+    if (attempt !== null) tellAttempt(what, attempt);
+    watchTasks(user.username, wish);
+  });
+}
+
 const trash = (path) => change(`move ${nameOf(path)} to the trash`, "files.trash", [{ id: path }]);
 
 async function open(path) {
@@ -129,7 +151,7 @@ async function open(path) {
     // Names with a dot in front are hidden, as usual.
     listed = (answer.body.items ?? []).filter(({ id }) => !nameOf(id).startsWith("."));
     allow(true);
-    show(folder, listed, { open, rename, trash, download: (path) => bring(path) });
+    show(folder, listed, { open, rename, copy, trash, download: (path) => bring(path) });
     if (at("result").dataset.of !== "change") tell("good", "Done.", [["You", `opened ${path}`]]);
     at("result").dataset.of = "";
   });
@@ -146,7 +168,8 @@ async function change(what, call, items) {
     const { answer, attempt } = await signed(call, { items });
     if (attempt === null) {
       if (answer.status !== 200) return tellRefusal(what, answer);
-      tell("good", "Done.", [["You", what]]);
+      // A copy that takes long goes on after it was answered.
+      tell("good", call === "files.copy" ? "Taken." : "Done.", [["You", what]]);
     } else {
       tellAttempt(what, attempt);
     }
@@ -223,7 +246,7 @@ async function lie(name) {
 /** Signs a call and hands it to Core, with the signature or, where Core drops it, after leaving it at the centre. */
 async function signed(call, parameters) {
   const asked = { as: user.username, core: conduct().id, call, ...parameters };
-  const toSign = call === "files.browse" ? { call, params: parameters } : { call, ...parameters };
+  const toSign = parameters.items === undefined ? { call, params: parameters } : { call, ...parameters };
   signer ??= signerOf(user);
   if (conduct().id === "deposits") {
     await signer.deposit({ ...toSign, project: null });

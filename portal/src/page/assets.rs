@@ -15,11 +15,12 @@ const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
 /// The files of UCloud's page, and the SDK, which it uses as any frontend would.
-const UCLOUD: [(&str, &str, &str); 13] = [
+const UCLOUD: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),
     ("/page/core.js", SCRIPT, include_str!("../../page/core.js")),
     ("/page/files.js", SCRIPT, include_str!("../../page/files.js")),
+    ("/page/tasks.js", SCRIPT, include_str!("../../page/tasks.js")),
     ("/page/terminal.js", SCRIPT, include_str!("../../page/terminal.js")),
     ("/page/transfers.js", SCRIPT, include_str!("../../page/transfers.js")),
     ("/page/portal.css", STYLE, include_str!("../../page/portal.css")),

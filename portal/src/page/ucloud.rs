@@ -2,7 +2,7 @@
 //! the page and come with every request.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use countersign_portal::core::{Brings, Control, ControlCall};
@@ -25,7 +25,8 @@ pub(super) struct Ucloud {
     desk: String,
     core: Core,
     dropping: Core,
-    calls: Box<dyn Fn() -> Vec<ControlCall> + Send + Sync>,
+    /// Weak: the pages belong to the control endpoints, not the reverse.
+    control: Weak<Control>,
     house: Arc<House>,
     /// What draws terminals, if it is installed.
     emulator: Option<Emulator>,
@@ -65,6 +66,8 @@ enum What {
     Upload { items: [Arrival; 1] },
     #[serde(rename = "jobs.openTerminalInFolder")]
     Terminal { items: [Folder; 1] },
+    #[serde(rename = "tasks.pauseOrCancel", rename_all = "camelCase")]
+    PauseOrCancel { id: i64, requested_state: String },
 }
 
 #[derive(Deserialize)]
@@ -119,6 +122,7 @@ impl What {
                 Deed::Upload(id, brings, conflict_policy)
             }
             Self::Terminal { items: [Folder { folder }] } => Deed::Terminal(folder),
+            Self::PauseOrCancel { id, requested_state } => Deed::PauseOrCancel(id, requested_state),
         })
     }
 }
@@ -132,14 +136,12 @@ impl Ucloud {
         desk: String,
         emulator: Option<Emulator>,
     ) -> Result<Self, Trouble> {
-        // Weak: the pages belong to the control endpoints, not the reverse.
-        let (told, origin) = (Arc::downgrade(control), control.origin());
         Ok(Self {
-            origin,
+            origin: control.origin(),
             desk,
             core: new_core(&keys, control, &house)?,
             dropping: dropping(new_core(&keys, control, &house)?),
-            calls: Box::new(move || told.upgrade().map(|control| control.calls()).unwrap_or_default()),
+            control: Arc::downgrade(control),
             house,
             emulator,
             keys: Mutex::default(),
@@ -153,6 +155,7 @@ impl Ucloud {
         }
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/site.json") => self.site(),
+            (&Method::GET, "/tasks.json") => self.tasks(request.uri().query().unwrap_or_default()),
             (&Method::GET, path) => assets::of_ucloud(path)
                 .or_else(|| self.emulator.as_ref()?.file(path))
                 .unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"}))),
@@ -175,7 +178,7 @@ impl Ucloud {
 
     /// What the page has to know of the provider and of who has connected to it.
     fn site(&self) -> Response<Body> {
-        let calls = (self.calls)();
+        let calls = self.control.upgrade().map(|control| control.calls()).unwrap_or_default();
         let is_connected = |username: &str| {
             let last = calls.iter().rev().find_map(|call| match call {
                 ControlCall::Approved(its) if its == username => Some(true),
@@ -199,6 +202,19 @@ impl Ucloud {
                 "users": users.collect::<Vec<_>>(),
             }),
         )
+    }
+
+    /// What this Core knows of a user's tasks; there is nobody to hide it from.
+    fn tasks(&self, query: &str) -> Response<Body> {
+        let tasks = self.control.upgrade().map(|control| control.tasks()).unwrap_or_default();
+        let is_theirs = |user: &str| query.strip_prefix("as=").is_some_and(|asked| asked.replace("%23", "#") == user);
+        let theirs = tasks.iter().filter(|task| is_theirs(&task.user)).map(|task| {
+            json!({
+                "id": task.id, "title": task.title, "body": task.body, "state": task.states.last(),
+                "progress": task.progress, "percentage": task.percentage, "isComplete": task.is_complete,
+            })
+        });
+        reply(StatusCode::OK, &json!(theirs.collect::<Vec<_>>()))
     }
 
     async fn call(&self, request: &http::Request<Bytes>) -> Response<Body> {

@@ -94,6 +94,12 @@ export class User {
     await this.#giveName(to);
   }
 
+  async copy(from, to) {
+    await this.lookAtPortal();
+    await this.portal.getByRole("button", { name: `Copy ${from}`, exact: true }).click();
+    await this.#giveName(to);
+  }
+
   async trash(name) {
     await this.lookAtPortal();
     await this.portal.getByRole("button", { name: `Move to trash: ${name}` }).click();
