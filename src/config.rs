@@ -69,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) products: Vec<Product>,
     /// Keys for logging in.
     pub(crate) ssh: Ssh,
+    /// Whether users have terminals in the browser.
+    pub(crate) terminals: Terminals,
     /// How long connections last.
     pub(crate) connection: Connection,
     /// Whether users are served, as it stood when the file was read: see [`CurrentMaintenance`].
@@ -262,6 +264,15 @@ pub(crate) enum SshKeysOf {
     NoOne,
     /// Everybody's who signs for it.
     Everybody,
+}
+
+/// `[terminals]`: whether users have them in the browser.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Terminals {
+    /// They sign for each, and get one.
+    Offered,
+    /// Nobody does: they log in otherwise.
+    NotOffered,
 }
 
 /// `[connection]`.

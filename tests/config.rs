@@ -51,6 +51,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "drive        scratch is /scratch",
         "product      disk of storage (storage)",
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
+        "terminals    are not offered",
         "- port 443 needs CAP_NET_BIND_SERVICE",
         "- intent.accept_v1:",
         "- sessions.proof is off",
@@ -231,7 +232,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "[sessions]",
         "[session]",
-        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
+        "session: unknown key, expected one of `provider`, `core`, `gateway`, `intent`, `sessions`, `instances`, `mapping`, `drives`, `products`, `ssh`, `terminals`, `connection`, `maintenance`, `calls`, `ipc`, `state`, `audit`",
     );
     check(
         "key = \"key.pem\"",

@@ -115,6 +115,15 @@ async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
 
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
+async fn a_site_may_offer_no_terminals() {
+    let centre = Centre::open_with("[terminals]\noffered = false\n").await;
+    let alice = centre.connect("alice").await;
+    let answer = centre.perform(&alice, &Deed::Terminal("/home".to_owned())).await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (404, "NOT_FOUND"), "{answer:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
 async fn a_terminal_ends_with_its_instance() {
     let centre = Centre::open().await;
     let alice = centre.connect("alice").await;

@@ -13,7 +13,7 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
     Audit, Config, DriveRoot, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names, ProductKind, SshKeysOf,
-    V1, show_size,
+    Terminals, V1, show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -61,6 +61,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         drives,
         products,
         ssh,
+        terminals,
         connection,
         maintenance,
         calls,
@@ -180,6 +181,11 @@ fn account_of(config: &Config) -> Vec<Line> {
         SshKeysOf::Everybody => "that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
     };
     lines.push(line("SSH keys", ssh_keys.to_owned()));
+    let terminals = match terminals {
+        Terminals::Offered => "in the browser: a shell as the account, for whoever signs for it",
+        Terminals::NotOffered => "are not offered",
+    };
+    lines.push(line("terminals", terminals.to_owned()));
     lines.push(line("calls", calls_in_words(calls)));
     lines.push(line("local socket", ipc.socket().display().to_string()));
     lines.push(line("state", format!("in {}", state.directory.display())));

@@ -85,6 +85,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let products = served::products(file.products, findings);
     let drives = served::drives(file.drives, &products, findings);
     let ssh = served::ssh(&file.ssh);
+    let terminals = served::terminals(&file.terminals);
     let connection = users::connection(file.connection, findings);
     let maintenance = users::maintenance(file.maintenance, findings);
     if reader.role == Role::Instance {
@@ -105,6 +106,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
         drives,
         products,
         ssh,
+        terminals,
         connection: connection?,
         maintenance,
         calls: calls?,

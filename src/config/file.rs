@@ -37,6 +37,7 @@ table! {
         drives: Vec<Spanned<DriveTable>>,
         products: Vec<Spanned<ProductTable>>,
         ssh: SshTable,
+        terminals: TerminalsTable,
         connection: ConnectionTable,
         maintenance: MaintenanceTable,
         calls: Vec<Spanned<RowSpec>>,
@@ -157,6 +158,13 @@ table! {
     /// `[ssh]`
     SshTable {
         keys: Typed<bool>,
+    }
+}
+
+table! {
+    /// `[terminals]`
+    TerminalsTable {
+        offered: Typed<bool>,
     }
 }
 

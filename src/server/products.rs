@@ -6,11 +6,11 @@ use countersign_keys::call::ResourceKind;
 use serde_json::{Value, json};
 
 use super::Server;
-use crate::config::{Product, ProductKind};
+use crate::config::{Product, ProductKind, Terminals};
 
 /// Every product of a kind of resource, with its support.
 pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
-    let (wanted, support): (_, fn(&Value) -> Value) = match kind {
+    let (wanted, support): (_, fn(&Value, Terminals) -> Value) = match kind {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
         // There are no products of these kinds: no public links, addresses, licences, private networks or shares.
@@ -21,7 +21,8 @@ pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
         | ResourceKind::Shares => return json!({ "responses": [] }),
     };
     let products = server.config.products.iter().filter(|product| product.kind == wanted);
-    let responses: Vec<Value> = products.map(|product| support(&reference(server, product))).collect();
+    let responses: Vec<Value> =
+        products.map(|product| support(&reference(server, product), server.config.terminals)).collect();
     json!({ "responses": responses })
 }
 
@@ -29,7 +30,7 @@ fn reference(server: &Server, product: &Product) -> Value {
     json!({ "id": product.name, "category": product.category, "provider": server.config.provider.id.as_str() })
 }
 
-fn storage_support(product: &Value) -> Value {
+fn storage_support(product: &Value, terminals: Terminals) -> Value {
     json!({
         "product": product,
         "stats": {
@@ -56,12 +57,12 @@ fn storage_support(product: &Value) -> Value {
             "searchSupported": false,
             "streamingSearchSupported": true,
             "sharesSupported": false,
-            "openInTerminal": true,
+            "openInTerminal": terminals == Terminals::Offered,
         },
     })
 }
 
-fn compute_support(product: &Value) -> Value {
+fn compute_support(product: &Value, _terminals: Terminals) -> Value {
     json!({
         "product": product,
         "docker": backend(),

@@ -9,6 +9,7 @@ use countersign_keys::policy::Permit;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::config::Terminals;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Reply, json_reply};
 use crate::user::files::Files;
@@ -48,7 +49,7 @@ pub(super) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Ses
     let responses = match permit.row().call().as_str() {
         "files.createDownload" => grant.downloads().await,
         "files.createUpload" => grant.uploads().await,
-        "jobs.openTerminalInFolder" => grant.shells().await,
+        "jobs.openTerminalInFolder" if sessions.terminals() == Terminals::Offered => grant.shells().await,
         _ => return None,
     };
     Some(match responses {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::key::InstanceKey;
 use crate::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
-use crate::config::Config;
+use crate::config::{Config, Terminals};
 use crate::user::account::OwnAccount;
 use crate::user::transfer::upload::Upload;
 
@@ -95,6 +95,7 @@ pub(crate) struct Sessions {
     audience: Origin,
     provider: ProviderId,
     proof: ProofNeed,
+    terminals: Terminals,
     lifetime_s: i64,
     entries: Mutex<HashMap<TokenHash, Entry>>,
 }
@@ -107,6 +108,7 @@ impl Sessions {
             audience: config.provider.origin.clone(),
             provider: config.provider.id.clone(),
             proof: config.sessions.proof,
+            terminals: config.terminals,
             lifetime_s: TOKEN_LIFETIME_S.min(config.intent.lifetime_max_s),
             entries: Mutex::default(),
         }
@@ -115,6 +117,11 @@ impl Sessions {
     /// What the use of a token takes.
     pub(crate) const fn proof(&self) -> ProofNeed {
         self.proof
+    }
+
+    /// Whether terminals are offered.
+    pub(crate) const fn terminals(&self) -> Terminals {
+        self.terminals
     }
 
     /// The public half of this instance's key.

@@ -71,6 +71,9 @@ type = "storage"
 [ssh]
 keys = true
 
+[terminals]
+offered = false
+
 [connection]
 expires_after = "30 days"
 

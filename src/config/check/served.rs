@@ -1,4 +1,4 @@
-//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[ssh]`, `[[calls]]`, `[ipc]`, `[state]`.
+//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`, `[state]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use toml::Spanned;
 
 use crate::config::check::{Findings, Site, word};
 use crate::config::drives::is_name;
-use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, Typed};
+use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;
-use crate::config::{Drive, DriveRoot, GROUP, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, trusted_file};
+use crate::config::{
+    Drive, DriveRoot, GROUP, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, Terminals, trusted_file,
+};
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
 const SOCKET_PATH_MAX: usize = 107;
@@ -151,6 +153,10 @@ pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findin
         }
     }
     products
+}
+
+pub(super) fn terminals(table: &TerminalsTable) -> Terminals {
+    if word(table.offered.as_ref(), true) { Terminals::Offered } else { Terminals::NotOffered }
 }
 
 pub(super) fn ssh(table: &SshTable) -> Ssh {
