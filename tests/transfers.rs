@@ -276,7 +276,6 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
         };
     }
     assert!(cut_short >= 20 && replaced >= 20, "the moments are not spread: {cut_short} cut short, {replaced} done");
-    println!("{cut_short} cut short, {replaced} done");
     centre.start_static_instance(&alice).await;
     let is_clean = async || !fs::read_dir(&alice.home).unwrap().any(|entry| is_scratch(&entry));
     centre.until("what was left is gone", is_clean).await;

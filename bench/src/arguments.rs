@@ -23,6 +23,9 @@ pub(crate) enum Command {
     FirstRequest(FirstRequestOptions),
     /// Memory and time of the replay log as live intents pile up
     Replay(ReplayOptions),
+    /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first page; runs inside
+    /// tests/support/installation.sh alone
+    Transfer(TransferOptions),
 }
 
 /// A proxy whose program is not named is not run, and the report says so.
@@ -70,6 +73,22 @@ pub(crate) struct FirstRequestOptions {
     /// How often the instance is ended and waited for again
     #[arg(long, default_value_t = 11)]
     pub(crate) rounds: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TransferOptions {
+    /// The program `nginx`
+    #[arg(long)]
+    pub(crate) nginx: PathBuf,
+    /// Length of the files that are sent, in MiB
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) size: u64,
+    /// Rounds; in each, both get their turn in both directions
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Length of the one transfer during which memory is watched, in MiB
+    #[arg(long, default_value_t = 10_240)]
+    pub(crate) long: u64,
 }
 
 #[derive(Debug, Args)]

@@ -27,6 +27,8 @@ pub(crate) struct Enrolled {
     pub(crate) username: Username,
     pub(crate) kid: KeyId,
     pub(crate) key: VerificationKey,
+    /// SubjectPublicKeyInfo of what the user's instance signs with. Any key of the right form will do where no session is opened.
+    pub(crate) instance_key: Vec<u8>,
 }
 
 impl Enrolled {
@@ -36,6 +38,7 @@ impl Enrolled {
             username: Username::parse(username).map_err(|_| BenchError::Keys("a username"))?,
             kid: KeyId::parse(kid).map_err(|_| BenchError::Keys("a key id"))?,
             key: VerificationKey::from_spki_der(spki, Algorithm::Es256).map_err(|_| BenchError::Keys("a P-256 key"))?,
+            instance_key: spki.to_vec(),
         })
     }
 
@@ -70,13 +73,12 @@ pub(crate) fn store_of(
 
 fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64) -> Result<(), StoreFailure> {
     let record = user.record(now_s);
-    let Enrolled { username, kid, key } = user;
+    let Enrolled { username, kid, key: _, instance_key } = user;
     let connection = Connection {
         uid,
         account: account.to_owned(),
         since: Timestamp::from_seconds(now_s),
-        // Any key of the right form: no session is opened here.
-        instance_key: STANDARD.encode(key.spki_der()),
+        instance_key: STANDARD.encode(instance_key),
         core_told: true,
         renewed: None,
         over: None,

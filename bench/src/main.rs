@@ -12,6 +12,7 @@ mod compare;
 mod enrolled;
 mod error;
 mod first_request;
+mod installed;
 mod judgement;
 mod memory;
 mod process;
@@ -20,6 +21,7 @@ mod replay;
 mod report;
 mod signer;
 mod statistics;
+mod transfer;
 mod upstream;
 mod workload;
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Memory(options) => memory::run(&options),
         Command::FirstRequest(options) => first_request::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Transfer(options) => transfer::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

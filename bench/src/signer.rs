@@ -130,8 +130,17 @@ impl UserSigner {
 /// The digest of one item's bound parameters, all of whose names and values are plain ASCII without escapes: for those, sorted
 /// and without white space is all that RFC 8785 asks.
 pub(crate) fn digest_of_strings(bound: &BTreeMap<&str, Option<&str>>) -> String {
-    let canonical = json!(bound).to_string();
-    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes()))
+    digest_of(&json!(bound))
+}
+
+/// The same for a whole object, whose members `serde_json` keeps sorted; its numbers are integers.
+pub(crate) fn digest_of(bound: &Value) -> String {
+    sha256(bound.to_string().as_bytes(), &URL_SAFE_NO_PAD)
+}
+
+/// SHA-256 in that base64.
+pub(crate) fn sha256(bytes: &[u8], encoding: &impl Engine) -> String {
+    encoding.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }
 
 fn signing_input(header: &Value, claims: &Value) -> String {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::enrolled::Enrolled;
 use crate::error::BenchError;
-use crate::signer::{CoreSigner, UserSigner, Wish, digest_of_strings};
+use crate::signer::{CoreSigner, UserSigner, Wish, digest_of, digest_of_strings};
 
 pub(crate) const PROVIDER: &str = "hpc";
 pub(crate) const ORIGIN: &str = "https://hpc.example.org";
@@ -108,6 +108,25 @@ impl Workload {
     pub(crate) fn init(&self) -> Vec<u8> {
         let body = json!({"username": self.first.username}).to_string();
         render("POST", "integration/init", &self.first.username, Some(&self.token), None, &body)
+    }
+
+    /// A request of the first user's for one item: what they sign, and what Core makes of it.
+    pub(crate) fn request_for(
+        &self,
+        call: &str,
+        path: &str,
+        bound: &Value,
+        item: &Value,
+    ) -> Result<Vec<u8>, BenchError> {
+        let intent = self.sign(call, bound)?;
+        let body = json!({"items": [item]}).to_string();
+        Ok(render("POST", path, &self.first.username, Some(&self.token), Some(&intent), &body))
+    }
+
+    /// What the first user signs for one item of these bound parameters, now.
+    pub(crate) fn sign(&self, call: &str, bound: &Value) -> Result<String, BenchError> {
+        let (username, digest) = (&self.first.username, digest_of(bound));
+        self.first.signer.intent(&Wish { audience: ORIGIN, username, call, digest: &digest }, now_s())
     }
 
     /// Core's token.

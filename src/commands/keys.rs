@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::keyring::{
     Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey,
@@ -224,15 +222,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     ))?;
     consent.ask("Let this key act as you?")?;
     let pins = account.pins();
-    let question = KeyAdd {
-        username: Some(owner.clone()),
-        kid,
-        spki: STANDARD.encode(key.spki_der()),
-        algorithm: key.algorithm(),
-        protocol,
-        expires: record.expires,
-        name: record.name.clone(),
-    };
+    let question = KeyAdd::of(&record);
     if pins.add(record)? == Before::NoKeys {
         used_intents::lay_out(&account);
     }

@@ -5,7 +5,7 @@
 //! Refusals have a status code and a [`Refused`] body.
 
 use countersign_keys::identity::{KeyId, Uid, Username};
-use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyState, Protocol};
+use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
 use countersign_keys::store::drives::CoreDriveId;
 pub(crate) use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
@@ -60,6 +60,14 @@ pub(crate) const TASK_TEXT_MAX: usize = 1_024;
 
 /// The longest name of a key, in bytes: a line of the pins file stays readable.
 pub(crate) const KEY_NAME_MAX: usize = 64;
+
+/// What is said of a name that is none.
+pub(crate) const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control characters";
+
+/// Whether a key may be called that, by its owner or their browser: it is shown in terminals and stands in a line of its own.
+pub(crate) fn is_key_name(name: &str) -> bool {
+    (1..=KEY_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}
 
 /// `{}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -333,6 +341,21 @@ pub(crate) struct KeyAdd {
     pub(crate) expires: Timestamp,
     /// What its owner calls it: 1 to [`KEY_NAME_MAX`] bytes, no control characters.
     pub(crate) name: String,
+}
+
+impl KeyAdd {
+    /// The key of a record, as it was pinned.
+    pub(crate) fn of(record: &KeyRecord) -> Self {
+        Self {
+            username: Some(record.owner.clone()),
+            kid: record.kid,
+            spki: record.spki.clone(),
+            algorithm: record.algorithm,
+            protocol: record.protocol,
+            expires: record.expires,
+            name: record.name.clone(),
+        }
+    }
 }
 
 /// Revokes a key.

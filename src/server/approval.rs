@@ -24,8 +24,8 @@ use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{
-    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_MAX, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
-    Remove, Removed, Start, Started,
+    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_RULE, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
+    Remove, Removed, Start, Started, is_key_name,
 };
 
 /// Describes the offer that a code names, after everything that would keep this uid from approving it.
@@ -237,10 +237,7 @@ fn key_refused(why: impl Into<String>) -> Refusal {
 
 /// The name of a key, as its owner or browser gave it.
 pub(super) fn key_name(name: &str) -> Result<String, Refusal> {
-    if name.is_empty() || name.len() > KEY_NAME_MAX || name.chars().any(char::is_control) {
-        return Err(key_refused(format!("a key's name has 1 to {KEY_NAME_MAX} bytes and no control characters")));
-    }
-    Ok(name.to_owned())
+    if is_key_name(name) { Ok(name.to_owned()) } else { Err(key_refused(KEY_NAME_RULE)) }
 }
 
 /// The caller's account, checked. Where instances are launched, the server's own account has none: whoever took

@@ -121,7 +121,7 @@ fn judge<'r>(
     Ok(authorised.spend(&policy, &server.own_uses, now)?)
 }
 
-fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
+pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
     let record = server.key(username, &kid)?;
     let key = record.map(|record| EnrolledKey::from_record(&record).map(Arc::new)).transpose();
     key.map_err(|rejection| Refusal::failure(&rejection))

@@ -15,7 +15,7 @@ use countersign_keys::identity::KeyId;
 use countersign_keys::intent::{PresentedIntent, Terms, Version1};
 use countersign_keys::json::Json;
 use countersign_keys::jws::{Algorithm, sha256};
-use countersign_keys::keyring::{EnrolledKey, KeyRecord, KeyRejection, Protocol, VerificationKey};
+use countersign_keys::keyring::{KeyRecord, KeyRejection, Protocol, VerificationKey};
 use countersign_keys::request::INTENT_MAX;
 use countersign_keys::store::records::{self, Death, Offer, TicketState};
 use countersign_keys::time::Timestamp;
@@ -27,7 +27,7 @@ use super::answer::{Refusal, apart, message};
 use super::approval::key_name;
 use super::record::Deed;
 use super::tickets::refusal;
-use super::{Server, log_failure};
+use super::{Server, log_failure, own};
 use crate::clock::random_bytes;
 use crate::ipc::answers::Told;
 use crate::ipc::messages::POLL_MAX_S;
@@ -181,11 +181,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Va
         return Err(Refusal::new(Told::Conflict, "no key was approved for this ticket"));
     };
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
-    let record = server.key(&ticket.username, &kid)?;
-    let keys = record
-        .map(|record| EnrolledKey::from_record(&record).map(Arc::new))
-        .transpose()
-        .map_err(|rejection| Refusal::failure(&rejection))?;
+    let keys = own::key_of(server, &ticket.username, kid)?;
     let intent = PresentedIntent::parse(&probe.intent, INTENT_MAX, Version1::Refused)
         .and_then(|intent| intent.verify(&ticket.username, keys.as_slice(), &terms, now))
         .map_err(|rejection| invalid(&rejection))?;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::clock::{Clock, random_bytes};
 use crate::ipc::messages::{
-    Empty, KEY_NAME_MAX, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey,
+    Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
 };
 use crate::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
 use crate::user::own::NotDone;
@@ -131,8 +131,8 @@ impl OwnKeys {
         let algorithm = Algorithm::parse(text(permit, "alg")?)
             .ok_or(NotDone::Malformed("alg is none of ES256, EdDSA, PS256 and RS256"))?;
         let name = text(permit, "name")?;
-        if name.is_empty() || name.len() > KEY_NAME_MAX || name.chars().any(char::is_control) {
-            return Err(NotDone::KeyRefused("a key's name has 1 to 64 bytes and no control characters"));
+        if !is_key_name(name) {
+            return Err(NotDone::KeyRefused(KEY_NAME_RULE));
         }
         let key =
             VerificationKey::from_jwk_value(item(permit)?.parameter("jwk"), algorithm).inspect_err(|rejection| {
@@ -146,16 +146,7 @@ impl OwnKeys {
     }
 
     async fn activate(&self, record: &KeyRecord) -> Result<(), NotDone> {
-        let question = KeyAdd {
-            username: Some(record.owner.clone()),
-            kid: record.kid,
-            spki: record.spki.clone(),
-            algorithm: record.algorithm,
-            protocol: record.protocol,
-            expires: record.expires,
-            name: record.name.clone(),
-        };
-        let Empty {} = self.server.ask(KEYS_ADD, &question).await?;
+        let Empty {} = self.server.ask(KEYS_ADD, &KeyAdd::of(record)).await?;
         Ok(())
     }
 

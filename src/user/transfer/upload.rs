@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use countersign_keys::session::{ContentDigest, Piece};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
@@ -187,7 +187,7 @@ async fn write(
     // Over what came of it before: until it has all come again, the file is that much shorter.
     let begun = if start < file.written() { file.truncate(start) } else { Ok(()) };
     let mut writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
-    let mut gathered = BytesMut::new();
+    let (mut gathered, mut length) = (Vec::new(), 0_usize);
     let mut broken = false;
     while writing.outcome.is_ok() {
         let frame = match body.frame().await {
@@ -199,15 +199,17 @@ async fn write(
             broken = true;
             break;
         };
-        gathered.extend_from_slice(&bytes);
-        if gathered.len() >= GATHERED {
-            writing = match writing.write(gathered.split().freeze()).await {
+        length = length.saturating_add(bytes.len());
+        gathered.push(bytes);
+        if length >= GATHERED {
+            writing = match writing.write(std::mem::take(&mut gathered)).await {
                 Some(writing) => writing,
                 None => return (None, Err(NotTaken::Lost)),
             };
+            length = 0;
         }
     }
-    let Some(writing) = writing.write(gathered.freeze()).await else { return (None, Err(NotTaken::Lost)) };
+    let Some(writing) = writing.write(gathered).await else { return (None, Err(NotTaken::Lost)) };
     let Writing { mut file, at, digest, outcome } = writing;
     let outcome = match outcome {
         Err(trouble) => Err(FilesError::whole(trouble).into()),
@@ -234,14 +236,18 @@ struct Writing {
 
 impl Writing {
     /// Writes on, on a thread that may wait for the disk.
-    async fn write(mut self, bytes: Bytes) -> Option<Self> {
-        if bytes.is_empty() || self.outcome.is_err() {
+    async fn write(mut self, gathered: Vec<Bytes>) -> Option<Self> {
+        if gathered.is_empty() {
             return Some(self);
         }
         let writing = tokio::task::spawn_blocking(move || {
-            self.digest.update(&bytes);
-            self.outcome = self.file.write_at(self.at, &bytes);
-            self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            for bytes in gathered {
+                if self.outcome.is_ok() {
+                    self.digest.update(&bytes);
+                    self.outcome = self.file.write_at(self.at, &bytes);
+                    self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                }
+            }
             self
         });
         writing.await.ok()

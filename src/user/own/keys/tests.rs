@@ -132,15 +132,7 @@ impl Scene {
         let uid = Uid(nix::unistd::geteuid().as_raw());
         let pins = PinFile::of(home.path(), uid);
         let record = record(&old);
-        let at_server = KeyAdd {
-            username: Some(record.owner.clone()),
-            kid: record.kid,
-            spki: record.spki.clone(),
-            algorithm: record.algorithm,
-            protocol: record.protocol,
-            expires: record.expires,
-            name: record.name.clone(),
-        };
+        let at_server = KeyAdd::of(&record);
         pins.add(record).unwrap();
         let store =
             Store { keys: vec![at_server], revoked: Vec::new(), adding: Adding::Done, lists: true, asked: Vec::new() };
