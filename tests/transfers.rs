@@ -322,3 +322,27 @@ async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8]
     }
     true
 }
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn curl_goes_on_where_a_download_broke_off() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let content = content(1_000_000);
+    centre.write(&alice, "f", &content);
+    let directory = tempfile::tempdir().unwrap();
+    let target_file = directory.path().join("f");
+    fs::write(&target_file, &content[..400_000]).unwrap();
+    let token = token(&centre.perform(&alice, &Deed::Download("/home/f".to_owned())).await);
+    let url = format!("{}{}", centre.origin(), target(&token, &proof(&centre, &alice, OPEN, &token, None)));
+    let curl = |arguments: &[&str]| {
+        let output = std::process::Command::new("curl").args(["--silent", "--show-error"]).args(arguments).output();
+        output.expect("curl, which ./test installs")
+    };
+    let file = target_file.to_str().unwrap();
+    let output = curl(&["--fail", "--continue-at", "-", "--output", file, &url]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(fs::read(&target_file).unwrap() == content);
+    let again = curl(&["--write-out", "%{http_code}", "--output", "/dev/null", &url]);
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "482", "V52");
+}
