@@ -2,6 +2,7 @@
 //! here holds a key; and what is read has one spelling.
 #![no_main]
 
+use countersign_keys::call::SessionEndpoint;
 use countersign_keys::core_token::{CoreKey, CoreTokens};
 use countersign_keys::enrolment::{Challenge, Code, Ticket};
 use countersign_keys::freshness::Window;
@@ -10,6 +11,7 @@ use countersign_keys::intent::{PresentedIntent, Terms, Version1};
 use countersign_keys::jws::{Algorithm, CompactJws};
 use countersign_keys::keyring::VerificationKey;
 use countersign_keys::request::DEPOSIT_MAX;
+use countersign_keys::session::{ContentDigest, Piece, PresentedSession};
 use countersign_keys::time::Timestamp;
 use countersign_portal::CoreKeys;
 use libfuzzer_sys::fuzz_target;
@@ -56,6 +58,15 @@ fuzz_target!(|text: &str| {
     let challenge =
         Challenge { origin: &site.terms.audience, ticket: &ticket, username: &site.username, nonce: "nonce" };
     assert!(challenge.verify(text, &site.key).is_err());
+    for (endpoint, _, _) in SessionEndpoint::ALL {
+        if let Ok(presented) = PresentedSession::parse(endpoint, text, Some(text), Piece::default()) {
+            let now = Timestamp::from_seconds(1_800_000_000);
+            assert!(presented.verify(Some(&site.key), &[], &site.terms, now).is_err(), "a token that nobody made");
+        }
+    }
+    if let Ok(digest) = ContentDigest::parse(text) {
+        assert_eq!(digest.to_header(), text);
+    }
     if let Ok(code) = Code::parse(text) {
         assert_eq!(Code::parse(code.as_str()).expect("it reads back"), code);
     }
