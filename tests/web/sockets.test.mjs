@@ -177,6 +177,7 @@ test("a terminal's proof is in its first message; what comes is shown, what is t
   say(at, { type: "message", streamId: "0", payload: { type: "initialize" } });
   const terminal = await opening;
   say(at, { type: "message", streamId: "0", payload: { type: "data", data: "æ$ " } });
+  say(at, { type: "message", streamId: "7", payload: { type: "data", data: "of another stream" } });
   terminal.write("ls\n");
   terminal.resize(80, 24);
   assert.deepEqual(at.said.slice(1), [

@@ -60,7 +60,7 @@ try {
   await alice.makeFolder("thesis");
   await alice.told("Refused.");
   await desk.locator("li.bad").first().waitFor();
-  await take(alice.portal, "ucloud", { width: 1200, height: 1090 });
+  await take(alice.portal, "ucloud", { width: 1200, height: 1330 });
 
   const keys = await alice.browser.tab(stage.page("keys"));
   await keys.getByText("In words").first().waitFor();
