@@ -71,6 +71,9 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
                 up.push((ours_up, theirs_up));
             }
         }
+        drop(nginx);
+        fs::remove_dir_all(&beside).map_err(BenchError::io("nginx's folder"))?;
+        fs::remove_file(folder.join("source")).map_err(BenchError::io("the file that was sent"))?;
         print("download", options.size, &mut down)?;
         print("upload", options.size, &mut up)?;
         desk.long(&folder, options.long).await?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use countersign_keys::session::{ContentDigest, Piece};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::ipc::answers::Told;
 use crate::ipc::http::Reply;
@@ -18,8 +18,11 @@ use crate::user::files::Files;
 use crate::user::files::error::{FilesError, Trouble};
 use crate::user::files::incoming::Incoming;
 
-/// Gathered before it is written, in bytes: a thread is asked once for so many.
-const GATHERED: usize = 1024 * 1024;
+/// Gathered before it is handed to the thread that writes, in bytes.
+const GATHERED: usize = 256 * 1024;
+
+/// How much of that may be on its way to the thread: while it digests and writes, the next comes.
+const AHEAD: usize = 4;
 
 /// Why a piece is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -186,10 +189,12 @@ async fn write(
     }
     // Over what came of it before: until it has all come again, the file is that much shorter.
     let begun = if start < file.written() { file.truncate(start) } else { Ok(()) };
-    let mut writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
+    let (pieces, to_write) = mpsc::channel(AHEAD);
+    let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
+    let writing = tokio::task::spawn_blocking(move || writing.write(to_write));
     let (mut gathered, mut length) = (Vec::new(), 0_usize);
     let mut broken = false;
-    while writing.outcome.is_ok() {
+    loop {
         let frame = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().map_err(|_trailers| ()),
             Some(Err(_)) => Err(()),
@@ -202,14 +207,17 @@ async fn write(
         length = length.saturating_add(bytes.len());
         gathered.push(bytes);
         if length >= GATHERED {
-            writing = match writing.write(std::mem::take(&mut gathered)).await {
-                Some(writing) => writing,
-                None => return (None, Err(NotTaken::Lost)),
-            };
+            if pieces.send(std::mem::take(&mut gathered)).await.is_err() {
+                break; // the disk takes no more, and says why
+            }
             length = 0;
         }
     }
-    let Some(writing) = writing.write(gathered).await else { return (None, Err(NotTaken::Lost)) };
+    if !gathered.is_empty() {
+        let _ = pieces.send(gathered).await; // likewise
+    }
+    drop(pieces);
+    let Ok(writing) = writing.await else { return (None, Err(NotTaken::Lost)) };
     let Writing { mut file, at, digest, outcome } = writing;
     let outcome = match outcome {
         Err(trouble) => Err(FilesError::whole(trouble).into()),
@@ -235,21 +243,18 @@ struct Writing {
 }
 
 impl Writing {
-    /// Writes on, on a thread that may wait for the disk.
-    async fn write(mut self, gathered: Vec<Bytes>) -> Option<Self> {
-        if gathered.is_empty() {
-            return Some(self);
-        }
-        let writing = tokio::task::spawn_blocking(move || {
+    /// Writes what comes, on a thread that may wait for the disk, until nothing more does or it cannot.
+    fn write(mut self, mut pieces: mpsc::Receiver<Vec<Bytes>>) -> Self {
+        while let Some(gathered) = pieces.blocking_recv() {
             for bytes in gathered {
-                if self.outcome.is_ok() {
-                    self.digest.update(&bytes);
-                    self.outcome = self.file.write_at(self.at, &bytes);
-                    self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                if self.outcome.is_err() {
+                    return self;
                 }
+                self.digest.update(&bytes);
+                self.outcome = self.file.write_at(self.at, &bytes);
+                self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             }
-            self
-        });
-        writing.await.ok()
+        }
+        self
     }
 }
