@@ -29,11 +29,11 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
         .enable_all()
         .build()
         .map_err(BenchError::io("the load's runtime"))?;
-    let (mut waits, resident_bytes) = runtime.block_on(async {
+    let (mut waits, resident_bytes, own_bytes) = runtime.block_on(async {
         let client = Client::trusting(site.certificate())?;
         let mut connection = client.connect(&proxy).await?;
         let mut waits = Vec::new();
-        let mut resident_bytes = 0;
+        let (mut resident_bytes, mut own_bytes) = (0, 0);
         // The first round is not measured: in it the gateway's replay log and the instance's settle.
         for round in 0..=options.rounds {
             await_status(&mut connection, &workload, 449).await?;
@@ -48,21 +48,23 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
             }
             let instance = instance(&proxy)?;
             resident_bytes = process::resident_bytes(&[instance])?;
+            own_bytes = process::own_bytes(instance)?;
             kill(instance, Signal::SIGTERM).map_err(BenchError::system("ending an instance"))?;
             tokio::time::sleep(ENDING).await;
         }
-        Ok::<_, BenchError>((waits, resident_bytes))
+        Ok::<_, BenchError>((waits, resident_bytes, own_bytes))
     })?;
     let nothing = || BenchError::Empty("--rounds must be at least 1");
     let median = percentile(&mut waits, 50).ok_or_else(nothing)?;
     let longest = percentile(&mut waits, 100).ok_or_else(nothing)?;
     report::line(&format!(
         "from init to the first answer of a new instance: median {:.0} ms, longest {:.0} ms of {}\n\
-         an instance that has served one request: RSS {:.1} MiB",
+         an instance that has served one request: RSS {:.1} MiB, {:.1} MiB of it its own and the rest pages of files",
         median.as_secs_f64() * 1e3,
         longest.as_secs_f64() * 1e3,
         waits.len(),
         report::mebibytes(resident_bytes),
+        report::mebibytes(own_bytes),
     ))
 }
 

@@ -59,6 +59,15 @@ pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     Ok(total)
 }
 
+/// What a process has in memory that it shares with no other file or process: what each further one of its kind costs, in bytes.
+pub(crate) fn own_bytes(process: Pid) -> Result<u64, BenchError> {
+    let rollup =
+        fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(BenchError::io("memory of a process"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
+    kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without memory of its own"))
+}
+
 /// Lets the calling thread, and all that it starts from here on, run on this core alone.
 pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
     let mut cores = CpuSet::new();

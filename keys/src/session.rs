@@ -24,14 +24,12 @@ use crate::bind::Items;
 use crate::call::{CallTable, SessionEndpoint};
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
-use crate::intent::{
-    Intended, IntentRejection, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1,
-};
+use crate::intent::{Intended, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1};
 use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
 use crate::keyring::{EnrolledKey, VerificationKey};
 use crate::policy::{Policy, PolicyRejection, SpendError};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
-use crate::request::{INTENT_MAX, PresentedOwn, UserAsked as _};
+use crate::request::{INTENT_MAX, PresentedOwn};
 pub use crate::session::piece::{ContentDigest, Piece};
 use crate::session::token::{Claims, Header, TYPE};
 pub use crate::session::token::{Grant, TokenHash};
@@ -304,10 +302,8 @@ impl<'h> VerifiedSession<'h> {
         let proven = serde_json::to_vec(&proven).map_err(|_| SessionRejection::Proof)?;
         let items = Items::read(row, &proven)?;
         let intended = PresentedOwn::of_session(row, text)?.intend(proof)?;
-        let Intended { request, intent } = intended.bind(items)?.intended;
-        if *request.username() != session.username {
-            return Err(IntentRejection::Username.into());
-        }
+        // Its signer is the session's user: with that name it was verified.
+        let Intended { intent, .. } = intended.bind(items)?.intended;
         Ok(AuthorisedSession { session, token, piece, proof: Some(intent), proof_text: Some(text) })
     }
 }

@@ -117,6 +117,7 @@ fn v52_a_token_opens_one_session_for_its_user_who_signs_it() {
     assert!(matches!(again, Rejection::Session(SessionRejection::Replay(_))), "{again:?}");
     let later = proof(&site, CONTINUE, &token);
     assert_eq!(Asked::download(&token, &later).class(&site, &instance), Ok(Turn::Continue));
+    assert_eq!(Asked::download(&token, &later).class(&site, &instance), Err(Class::IntentReplayed), "once, too");
 }
 
 #[test]

@@ -42,8 +42,9 @@ impl Ingress {
         let length = asked.piece.size.and_then(|size| u64::try_from(size).ok());
         let body = StreamedBody::new(body, length)?;
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
-        let _under_way = self.fair.begin(presented.claimed_username()).ok_or(Refusal::TooMany)?;
         let authorised = self.judge_session(presented, client, known).await?;
+        // Not before: whoever only names a user would take that user's room.
+        let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
         let (permit, connection) = self.pass(authorised, Way::Kept, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
         Ok(respond::passed_on(answer))

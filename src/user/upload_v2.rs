@@ -2,7 +2,7 @@
 //!
 //! The client lists what it has, is told which of them to send and how many are done. Files are written one frame at a time: the next is
 //! read when the one before is written, so a disk that is slow slows the client, and memory holds one frame. A file has its real name when
-//! all of it is there (see [`Incoming`]); whatever goes wrong ends the upload with a reason, and leaves no half file.
+//! all of it is there (see [`crate::user::files::incoming`]); whatever goes wrong ends the upload with a reason, and leaves no half file.
 
 mod arrivals;
 #[cfg(test)]
