@@ -6,10 +6,8 @@
 use countersign_keys::call::SessionEndpoint;
 use countersign_keys::identity::CallName;
 use countersign_keys::session::{
-    AuthorisedSession, CONTINUE, ContentDigest, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn,
-    VerifiedSession,
+    AuthorisedSession, CONTINUE, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,
 };
-use http::header::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -23,7 +21,7 @@ use super::request_id::RequestId;
 use super::respond::{self, Answer};
 use super::upstream::Connection;
 use crate::audit::Verdict;
-use crate::ipc::sessions::{CHUNK_MAX, CONTENT_DIGEST, OFFSET, PROOF, TOKEN, TOTAL};
+use crate::ipc::sessions::{self, PROOF, TOKEN};
 
 impl Ingress {
     /// Answers a session's request that is no WebSocket.
@@ -130,7 +128,7 @@ impl<'h> Asked<'h> {
     pub(super) fn of(endpoint: SessionEndpoint, head: &'h Parts) -> Result<Self, Refusal> {
         let query = Query::read(head.uri.query().unwrap_or_default())?;
         let (from_query, piece) = match endpoint {
-            SessionEndpoint::ChunkedUpload => (None, piece(&head.headers)?),
+            SessionEndpoint::ChunkedUpload => (None, sessions::piece(&head.headers)?),
             SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::default()),
             SessionEndpoint::ShellSocket => (query.session, Piece::default()),
         };
@@ -138,8 +136,8 @@ impl<'h> Asked<'h> {
         if is_chunk && head.uri.query().is_some() {
             return Err(SessionRejection::Piece("the query").into());
         }
-        let from_head = text(&head.headers, TOKEN)?.filter(|_| is_chunk);
-        let proof = match (query.intent, text(&head.headers, PROOF)?) {
+        let from_head = sessions::header(&head.headers, TOKEN)?.filter(|_| is_chunk);
+        let proof = match (query.intent, sessions::header(&head.headers, PROOF)?) {
             (Some(_), Some(_)) => return Err(SessionRejection::Piece("intent").into()),
             (from_query, from_head) => from_query.or(from_head),
         };
@@ -176,30 +174,4 @@ impl<'h> Query<'h> {
         }
         Ok(read)
     }
-}
-
-/// The head of a piece of a file says all that there is to say of it.
-fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
-    let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
-        let written = text(headers, name)?;
-        written.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
-    };
-    // Without a length there is no body: what says otherwise does not get this far.
-    let size = Some(number("content-length")?.unwrap_or(0)).filter(|size| (0..=CHUNK_MAX).contains(size));
-    let offset = number(OFFSET)?.filter(|offset| *offset >= -1);
-    let total = number(TOTAL)?.filter(|total| *total >= 0);
-    let digest = text(headers, CONTENT_DIGEST)?.map(ContentDigest::parse).transpose()?;
-    Ok(Piece {
-        offset: Some(offset.ok_or(SessionRejection::Piece(OFFSET))?),
-        size: Some(size.ok_or(SessionRejection::Piece("content-length"))?),
-        total: Some(total.ok_or(SessionRejection::Piece(TOTAL))?),
-        digest,
-    })
-}
-
-/// A header that stands once, in visible ASCII.
-fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
-    let mut all = headers.get_all(name).iter();
-    let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
-    if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
 }

@@ -1,6 +1,8 @@
-//! What a session's request is called on its way from a browser to the gateway, and from the gateway to the instance.
+//! How a session's request is written on its way from a browser to the gateway, and from the gateway to the instance: both read it alike.
 
 use countersign_keys::request::SIGNED_INTENT;
+use countersign_keys::session::{ContentDigest, Piece, SessionRejection};
+use http::HeaderMap;
 
 /// The token, in the request of a piece of a file.
 pub(crate) const TOKEN: &str = "chunked-upload-token";
@@ -21,4 +23,30 @@ pub(crate) const PROOF: &str = SIGNED_INTENT;
 pub(crate) const SESSION_TOKEN: &str = "ucloud-session-token";
 
 /// Longest piece of a file, in bytes: what UCloud's own frontend sends at most.
-pub(crate) const CHUNK_MAX: i64 = 32_000_000;
+const CHUNK_MAX: i64 = 32_000_000;
+
+/// The head of a piece of a file says all that there is to say of it.
+pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
+    let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
+        let written = header(headers, name)?;
+        written.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
+    };
+    // Without a length there is no body: what says otherwise does not get this far.
+    let size = Some(number("content-length")?.unwrap_or(0)).filter(|size| (0..=CHUNK_MAX).contains(size));
+    let offset = number(OFFSET)?.filter(|offset| *offset >= -1);
+    let total = number(TOTAL)?.filter(|total| *total >= 0);
+    let digest = header(headers, CONTENT_DIGEST)?.map(ContentDigest::parse).transpose()?;
+    Ok(Piece {
+        offset: Some(offset.ok_or(SessionRejection::Piece(OFFSET))?),
+        size: Some(size.ok_or(SessionRejection::Piece("content-length"))?),
+        total: Some(total.ok_or(SessionRejection::Piece(TOTAL))?),
+        digest,
+    })
+}
+
+/// A header that stands once, in visible ASCII.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
+    let mut all = headers.get_all(name).iter();
+    let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
+    if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
+}

@@ -10,7 +10,7 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
-use countersign_keys::session::{ContentDigest, Piece, PresentedSession, SessionPermit, SessionRejection};
+use countersign_keys::session::{Piece, PresentedSession, SessionPermit, SessionRejection};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -24,7 +24,7 @@ use crate::ipc::answers::Told;
 use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
 use crate::ipc::messages::Empty;
 use crate::ipc::peer::Peer;
-use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, PROOF, SESSION_TOKEN, TOTAL};
+use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
@@ -303,25 +303,13 @@ impl Instance {
 
 /// What a session's request brings, as the gateway wrote it.
 pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
-    let text = |name: &'static str| -> Result<Option<&str>, SessionRejection> {
-        let mut all = head.headers.get_all(name).iter();
-        let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
-        if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
-    };
-    let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
-        text(name)?.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
-    };
+    let headers = &head.headers;
     let piece = match endpoint {
-        SessionEndpoint::ChunkedUpload => Piece {
-            offset: number(OFFSET)?,
-            size: number("content-length")?,
-            total: number(TOTAL)?,
-            digest: text(CONTENT_DIGEST)?.map(ContentDigest::parse).transpose()?,
-        },
+        SessionEndpoint::ChunkedUpload => sessions::piece(headers)?,
         SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
     };
-    let token = text(SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
-    PresentedSession::parse(endpoint, token, text(PROOF)?, piece)
+    let token = sessions::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
+    PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
 }
 
 /// Between gateway and instance the same is said as between Core and gateway: the gateway has judged alike, so what arrives here
