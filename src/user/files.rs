@@ -218,17 +218,6 @@ impl Files {
         looked.await.map_err(error)
     }
 
-    /// Whether that is a folder.
-    pub(crate) async fn is_folder(&self, id: &str) -> Result<(), FilesError> {
-        let error = |trouble| FilesError::single(id, trouble);
-        let path = self.drives.parse(id).map_err(error)?;
-        let open = |place: &change::Place| {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            place.root.resolve(place.path.inside(), flags).map(drop).map_err(Trouble::resolving)
-        };
-        self.look(path, open).await.map_err(error)
-    }
-
     /// Begins a file that is to come.
     pub(crate) async fn incoming(&self, id: &str, policy: &str) -> Result<Incoming, FilesError> {
         let error = |trouble| FilesError::single(id, trouble);

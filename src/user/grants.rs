@@ -99,7 +99,7 @@ impl<'p> Grant<'p, '_> {
         let mut responses = Vec::new();
         for (item, digest) in self.items() {
             let folder = text(item, "folder");
-            self.files.is_folder(&folder).await?;
+            self.files.open_folder(&folder).await?;
             let token = self.token(digest, Granted::Shell { folder: folder.clone() })?;
             responses.push(json!({
                 "type": "shell", "jobId": folder, "rank": 0, "sessionIdentifier": token,
