@@ -11,6 +11,7 @@ mod config;
 mod descriptors;
 mod exit;
 mod gateway;
+mod instance_key;
 mod ipc;
 mod journal;
 mod log;

@@ -6,20 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::secret::Secret;
 use p256::SecretKey;
-use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
+use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 
 use crate::clock::{NoRandomness, random_bytes};
 use crate::commands::account::Account;
 use crate::config::strict_file::StrictFileFailure;
 use crate::exit::Exit;
+use crate::instance_key::{self, FILE, LENGTH_MAX};
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::pin_file::DIRECTORY;
-
-/// The key's file, beside the pins.
-const FILE: &str = "instance_key";
-
-/// The longest such file, in bytes: a P-256 key in PEM has about 240.
-const LENGTH_MAX: usize = 4096;
 
 /// How often random bytes are drawn until they are a key. One draw in 2³² is not.
 const DRAWS_MAX: usize = 8;
@@ -59,8 +54,7 @@ pub(super) fn public_half(account: &Account) -> Result<String, InstanceKeyFailur
     let key = match directory.strict().open(FILE) {
         Ok(opened) => {
             let pem = Secret::new(opened.private()?.read(LENGTH_MAX)?);
-            let text = std::str::from_utf8(pem.expose()).map_err(|_| InstanceKeyFailure::Form)?;
-            SecretKey::from_pkcs8_pem(text).map_err(|_| InstanceKeyFailure::Form)?
+            instance_key::parse(&pem).ok_or(InstanceKeyFailure::Form)?
         }
         Err(failure) if failure.is_absence() => {
             let key = draw()?;

@@ -3,20 +3,14 @@
 use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::VerificationKey;
 use countersign_keys::secret::Secret;
-use p256::SecretKey;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
+use p256::pkcs8::EncodePublicKey as _;
 
 use crate::config::strict_file;
+use crate::instance_key::{self, FILE, LENGTH_MAX};
 use crate::pin_file::DIRECTORY;
 use crate::user::account::OwnAccount;
-
-/// The key's file, beside the pins.
-const FILE: &str = "instance_key";
-
-/// The longest such file, in bytes: a P-256 key in PEM has about 240.
-const LENGTH_MAX: usize = 4096;
 
 /// Both halves of it. Its `Debug` form leaves the private one out.
 pub(super) struct InstanceKey {
@@ -54,7 +48,7 @@ impl InstanceKey {
     }
 
     fn parse(pem: &Secret<Vec<u8>>) -> Option<Self> {
-        let secret = SecretKey::from_pkcs8_pem(std::str::from_utf8(pem.expose()).ok()?).ok()?;
+        let secret = instance_key::parse(pem)?;
         let spki = secret.public_key().to_public_key_der().ok()?;
         let public = VerificationKey::from_spki_der(spki.as_bytes(), Algorithm::Es256).ok()?;
         Some(Self { signing: SigningKey::from(secret), public })
