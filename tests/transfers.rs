@@ -145,6 +145,8 @@ async fn v52_a_token_that_core_saw_is_of_no_use_to_it() {
     let other = token(&centre.perform(&alice, &Deed::Download("/home/secret".to_owned())).await);
     let of_other = proof(&centre, &alice, OPEN, &other, None);
     check(&target(&seen, &of_other), (482, "INTENT_INVALID"), "parameters").await;
+    let not_open = get(&centre, &target(&seen, &proof(&centre, &alice, CONTINUE, &seen, None)), &[]).await;
+    assert_eq!(verdict(&not_open), (404, "NOT_FOUND".to_owned()), "nothing goes on that was not opened");
     let good = target(&seen, &proof(&centre, &alice, OPEN, &seen, None));
     assert_eq!(get(&centre, &good, &[]).await.bytes, "of alice");
     check(&good, (482, "INTENT_REPLAYED"), "used").await;
