@@ -234,9 +234,10 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         Ok(failure) = broken => Err(failure.into()),
     };
     tracing::info!("stopping");
+    // The gateway first: what is under way ends by its word, not because an instance is gone.
     server.stop.send_replace(true);
-    server.instances.stop_all();
     let _ = supervised.await;
+    server.instances.stop_all();
     tokio::time::sleep(STOP_GRACE).await;
     notaries.finish();
     end
