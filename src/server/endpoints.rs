@@ -195,7 +195,6 @@ fn instance_ready(server: &Server, peer: Peer) -> Result<Empty, Refusal> {
 /// Holds the line of an instance, up to [`POLL_MAX_S`]. An instance that the server did not launch has nothing to
 /// go on for, unless instances are none of the server's business.
 async fn instance_watch(server: &Server, uid: Uid) -> Result<Watched, Refusal> {
-    let mut stop = server.stop.subscribe();
     let Some(mut phase) = server.instances.watch(uid) else {
         let is_static = matches!(server.config.instances.launch, crate::config::Launch::Static(_));
         return Ok(Watched { stop: !is_static });
@@ -203,7 +202,6 @@ async fn instance_watch(server: &Server, uid: Uid) -> Result<Watched, Refusal> {
     let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone));
     tokio::select! {
         _ = told => Ok(Watched { stop: true }),
-        _ = stop.wait_for(|stop| *stop) => Ok(Watched { stop: true }),
         () = tokio::time::sleep(std::time::Duration::from_secs(POLL_MAX_S)) => Ok(Watched { stop: false }),
     }
 }
