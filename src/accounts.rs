@@ -7,7 +7,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::config::{Drive, GroupName};
+use crate::config::{Drive, PlainName};
 use countersign_keys::identity::Uid;
 use nix::unistd::{self, User};
 
@@ -250,7 +250,7 @@ fn expiry(text: &str) -> Option<time::Date> {
 }
 
 /// The groups of this process that can have drives, by name; without a drive of groups nobody asks the database.
-pub(crate) fn own_groups(drives: &[Drive]) -> Vec<GroupName> {
+pub(crate) fn own_groups(drives: &[Drive]) -> Vec<PlainName> {
     if !drives.iter().any(Drive::is_of_groups) {
         return Vec::new();
     }
@@ -258,7 +258,7 @@ pub(crate) fn own_groups(drives: &[Drive]) -> Vec<GroupName> {
     gids.push(nix::unistd::getegid());
     gids.sort_unstable_by_key(|gid| gid.as_raw());
     gids.dedup();
-    let name = |gid| nix::unistd::Group::from_gid(gid).ok().flatten().and_then(|group| GroupName::parse(&group.name));
+    let name = |gid| nix::unistd::Group::from_gid(gid).ok().flatten().and_then(|group| PlainName::parse(&group.name));
     gids.into_iter().take(GROUPS_MAX).filter_map(name).collect()
 }
 

@@ -33,7 +33,7 @@ use countersign_keys::policy::Policy;
 use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
-pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, GroupName, UserDrive};
+pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
 pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;

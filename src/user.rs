@@ -10,6 +10,7 @@ mod drive_numbers;
 mod files;
 mod grants;
 mod judge;
+mod made_drives;
 mod own;
 mod pinned;
 mod search;
@@ -45,6 +46,7 @@ use crate::user::drive_numbers::DriveNumbers;
 use crate::user::files::Files;
 use crate::user::files::drives::{Drives, DrivesError};
 use crate::user::judge::Judge;
+use crate::user::made_drives::DriveMaker;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
 use crate::user::search::Searches;
@@ -158,7 +160,6 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     );
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
     let numbers = Arc::new(DriveNumbers::of(account, drives.clone(), config.ipc.socket()));
-    let drives = drives.into_iter().map(|drive| (drive.id, drive.path));
     let drives = Drives::new(drives)?.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",
@@ -174,7 +175,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         Uploads::to(Arc::clone(files.drives())),
         Searches::of(Arc::clone(files.drives())),
     );
-    Ok(Instance::new(judge, files, own, ssh_keys, sessions, sockets, DecisionLog::to(log.into())))
+    let drive_maker = DriveMaker::of(&files, config);
+    Ok(Instance { judge, files, drive_maker, own, ssh_keys, sessions, sockets, log: DecisionLog::to(log.into()) })
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {

@@ -148,6 +148,15 @@ fn drives_of_groups_have_the_group_in_both() {
     for id in ["{group}-{group}", "a/{group}", "-{group}", "{groups}"] {
         check(scratch, &format!("id = \"{id}\"\npath = \"/projects/{{group}}\""), name);
     }
+    let made =
+        "drives[1].path: has to be \"~/FOLDER/{name}\" if the drive's id has {name} in it, and has no {name} otherwise";
+    for path in ["~/Drives", "~/{name}", "~/{name}/{name}", "~/Drives/{name}/x", "~/Drives/x{name}", "/drives/{name}"] {
+        check(scratch, &format!("id = \"own-{{name}}\"\npath = \"{path}\""), made);
+    }
+    check(scratch, "id = \"own\"\npath = \"~/Drives/{name}\"", made);
+    check(scratch, "id = \"{group}-{name}\"\npath = \"~/Drives/{name}\"", name);
+    let twice = "id = \"a-{name}\"\npath = \"~/A/{name}\"\n[[drives]]\nid = \"b-{name}\"\npath = \"~/B/{name}\"";
+    check(scratch, twice, "drives[2].id: stands here twice");
     let site = Site::new();
     site.flip(
         scratch,

@@ -9,7 +9,7 @@ mod centre;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use centre::{Centre, Part, Person};
+use centre::{Centre, PROVIDER, Part, Person};
 use countersign_portal::Deed;
 
 const MORE: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
@@ -66,4 +66,93 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
     centre.until("the server is back", async || centre.serves().await).await;
     assert!(centre.browse(&alice, &format!("/{home}/made")).await.is_ok());
     assert_eq!(centre.control.drives().len(), 4);
+}
+
+const MADE: &str = "[[products]]\nname = \"own\"\ncategory = \"own\"\ntype = \"storage\"\n\
+                    [[drives]]\nid = \"own-{name}\"\npath = \"~/Drives/{name}\"\ntitle = \"{name}\"\nproduct = \"own\"\n";
+
+fn make(title: &str, number: &str) -> Deed {
+    let (product, provider) = ("own".to_owned(), PROVIDER.to_owned());
+    Deed::CreateDrive { title: title.to_owned(), product, provider, number: number.to_owned() }
+}
+
+fn delete(numbers: &[&str]) -> Deed {
+    Deed::DeleteDrives(numbers.iter().map(|&number| number.to_owned()).collect())
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn users_make_rename_and_remove_drives_of_their_own() {
+    let centre = Centre::open_with(&format!("{MORE}{MADE}")).await;
+    let products = centre.core.call("GET", "files/collections/retrieveProducts", None, None, None).await.unwrap();
+    let offers = |index: usize, what: &str| products.json()["responses"][index]["collection"][what].clone();
+    for what in ["usersCanCreate", "usersCanDelete", "usersCanRename"] {
+        assert_eq!((offers(0, what), offers(1, what)), (false.into(), true.into()), "{what}");
+    }
+    let alice = centre.connect("alice").await;
+    let home = number(&centre, &alice, "home").await;
+    let ask = async |deed: &Deed| {
+        let answer = centre.perform(&alice, deed).await;
+        (answer.status, answer.json())
+    };
+    let drives = alice.home.join("Drives");
+
+    let (status, made) = ask(&make("My photos", "9001")).await;
+    assert_eq!((status, &made["responses"][0]["id"]), (200, &"own-My-photos".into()), "{}", centre.last_words());
+    let folder = fs::metadata(drives.join("My-photos")).unwrap();
+    assert_eq!((folder.uid(), folder.mode() & 0o777), (1101, 0o700));
+    assert_eq!(ask(&Deed::create_folder("/9001/album")).await.0, 200);
+    assert!(drives.join("My-photos/album").is_dir(), "it is opened by UCloud's number at once");
+    assert_eq!(ask(&make("My photos", "9002")).await.1["responses"][0]["id"], "own-My-photos-2");
+    assert_eq!(ask(&Deed::RenameDrive("9001".into(), "Ours".into())).await.0, 200);
+    assert!(drives.join("My-photos/album").is_dir(), "the title is UCloud's alone");
+
+    // A number that means a drive already, and what no user may make or remove.
+    for (deed, want) in [
+        (make("Another", "9001"), 409),
+        (make("Another", &home), 409),
+        (make("Another", "home"), 400),
+        (make(" ", "9003"), 400),
+        (delete(&[home.as_str()]), 403),
+        (delete(&["9001"]), 409),
+        (delete(&["9002", "9001"]), 409),
+        (delete(&["77"]), 404),
+        (Deed::RenameDrive("77".into(), "x".into()), 404),
+    ] {
+        assert_eq!(ask(&deed).await.0, want, "{deed:?}");
+    }
+    assert_eq!(fs::read_dir(&drives).unwrap().count(), 2);
+    assert!(drives.join("My-photos/album").is_dir(), "nothing is lost");
+    let bob = centre.connect("bob").await;
+    assert_eq!(centre.perform(&bob, &delete(&["9002"])).await.status, 404, "another user's");
+
+    assert_eq!(ask(&Deed::trash("/9001/album")).await.0, 200);
+    assert_eq!(ask(&delete(&["9001"])).await.0, 409, "what is in the trash counts");
+    assert_eq!(ask(&Deed::EmptyTrash(vec!["/9001/Trash".into()])).await.0, 200);
+    assert_eq!(ask(&delete(&["9001"])).await.0, 200);
+    assert_eq!(ask(&Deed::browse("/9001")).await.0, 404);
+    assert_eq!(ask(&delete(&["9001"])).await.0, 200, "UCloud may not have heard of it");
+    assert_eq!(ask(&make("My photos", "9004")).await.1["responses"][0]["id"], "own-My-photos-3", "no id is used again");
+
+    // The next instance finds them, and one made by hand is registered; no other is.
+    assert!(centre.shell_as("alice", "mkdir ~/Drives/by-hand ~/Drives/.no ~/Drives/'no drive'").await.status.success());
+    centre.kill(Part::Instance("alice"));
+    centre.until("there is another instance", async || ask(&Deed::browse("/9004")).await.0 == 200).await;
+    let by_hand = number(&centre, &alice, "own-by-hand").await;
+    assert_eq!(ask(&Deed::browse(&format!("/{by_hand}"))).await.0, 200);
+    let registered: Vec<(String, String)> =
+        centre.control.drives().into_iter().map(|drive| (drive.provider_generated_id, drive.product)).collect();
+    let own = registered.iter().filter(|(id, _)| id.starts_with("own-")).collect::<Vec<_>>();
+    assert_eq!(own, [&("own-by-hand".to_owned(), "own".to_owned())]);
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn where_it_is_not_offered_nobody_makes_drives() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    for deed in [make("x", "9001"), delete(&["home"]), Deed::RenameDrive("home".into(), "x".into())] {
+        assert_eq!(centre.perform(&alice, &deed).await.status, 404, "{deed:?}");
+    }
+    assert!(!alice.home.join("Drives").exists());
 }

@@ -205,7 +205,7 @@ impl Core {
     /// [`Fault::Json`] where the body cannot be written.
     pub fn request(&self, username: &str, deed: &Deed, intent: Option<&str>) -> Result<Request, Fault> {
         let body = deed.body(username, self.provider(), self.flavour)?;
-        let mut request = Request::new("POST", &self.path(deed.operation()), Some(body));
+        let mut request = Request::new(deed.method(), &self.path(deed.operation()), Some(body));
         request.username = Some(username.to_owned());
         request.intent = intent.map(str::to_owned);
         Ok(request)

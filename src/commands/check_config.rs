@@ -166,7 +166,11 @@ fn account_of(config: &Config) -> Vec<Line> {
             DriveRoot::Home(below) => format!("{} in the user's home", below.display()),
             DriveRoot::Fixed(path) => path.display().to_string(),
         };
-        let each = if drive.is_of_groups() { ", for each group that a user is in" } else { "" };
+        let each = match drive {
+            of_groups if of_groups.is_of_groups() => ", for each group that a user is in",
+            made if made.is_made() => ", for each that a user makes",
+            _ => "",
+        };
         line("drive", format!("{} is {root}{each}", drive.id))
     }));
     lines.extend(products.iter().map(|product| {

@@ -19,7 +19,7 @@ use crate::commands::offer::{CheckedOffer, OfferLie};
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, moment, plain, qr, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
-use crate::config::{Config, Drive, UserDrive};
+use crate::config::{Config, Drive};
 use crate::ipc::messages::{
     self, Approved, Await, Awaited, Connection, Connections, Death, DriveTable, DrivesReport, Find, Offer, Remove,
     Removed, Started,
@@ -137,7 +137,7 @@ fn approve_offer(
 /// instance says.
 fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
-    let report = DrivesReport { ids: UserDrive::there(&drives) };
+    let report = DrivesReport { ids: drives.there() };
     if !report.ids.is_empty()
         && let Err(error) = server.ask::<_, DriveTable>(messages::DRIVES_REPORT, &report)
     {

@@ -1,20 +1,26 @@
-//! `[[drives]]`: which folders users see, one for each user or one for each group that a user is in.
+//! `[[drives]]`: which folders users see, one for each user, one for each group that a user is in, or those that users make for themselves.
 //!
 //! What an id means comes from here and from nowhere else. The server reads from an id which drive it is; the user's own process
 //! alone makes a path of it.
 
 use std::path::{Path, PathBuf};
 
+use super::{Product, ProductKind};
+
 /// What stands for a group's name, in a drive's id, path and title.
 pub(crate) const GROUP: &str = "{group}";
 
-/// The longest id of a drive, in bytes, and the longest name of a group that can stand in one.
+/// What stands for the name of a drive that a user made, in such drives' id, path and title.
+pub(crate) const NAME: &str = "{name}";
+
+/// The longest id of a drive, in bytes, and the longest name that can stand in one.
 const NAME_MAX: usize = 64;
 
 /// One of `[[drives]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Drive {
-    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`; with [`GROUP`] in it once, a drive for each group.
+    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`; with [`GROUP`] in it once, a drive for each group, with
+    /// [`NAME`] those that users make.
     pub(crate) id: String,
     /// Where it is.
     pub(crate) root: DriveRoot,
@@ -24,7 +30,7 @@ pub(crate) struct Drive {
     pub(crate) product: Option<String>,
 }
 
-/// Where a drive is. [`GROUP`] stands in it where it stands in the drive's id.
+/// Where a drive is. [`GROUP`] stands in it where it stands in the drive's id; [`NAME`] is its last part.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum DriveRoot {
     /// Below the user's home directory; empty for the home itself. Relative, without `..`.
@@ -33,9 +39,10 @@ pub(crate) enum DriveRoot {
     Fixed(PathBuf),
 }
 
-/// The name of a group as it may stand in ids and paths: a name by the rule of ids, and none that a folder means something by.
+/// The name of a group, or of a drive that a user made, as it may stand in ids and paths: a name by the rule of ids, and none that a
+/// folder means something by.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct GroupName(String);
+pub(crate) struct PlainName(String);
 
 /// One drive of a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,15 +53,109 @@ pub(crate) struct UserDrive {
     pub(crate) path: PathBuf,
 }
 
-impl UserDrive {
+/// All drives of a user: those of the configuration, and those that the user made.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct UserDrives {
+    configured: Vec<UserDrive>,
+    made: Option<MadeDrives>,
+}
+
+/// Where a user makes drives: each is a folder directly below one that is for nothing else. Which there are says that folder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct MadeDrives {
+    /// What stands in their ids before and after their names.
+    around: (String, String),
+    /// The folder that they are in.
+    pub(crate) parent: PathBuf,
+}
+
+impl UserDrives {
+    /// The folder that an id means, if it means one; whether that is there is not looked at.
+    pub(crate) fn folder(&self, id: &str) -> Option<PathBuf> {
+        let configured = self.configured.iter().find(|drive| drive.id == id).map(|drive| drive.path.clone());
+        configured.or_else(|| self.made_as(id).map(|(made, name)| made.folder(&name)))
+    }
+
+    /// Whether an id means a drive.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.folder(id).is_some()
+    }
+
+    /// The drives that the user makes, and the name in this id, if it is of one of them.
+    pub(crate) fn made_as(&self, id: &str) -> Option<(&MadeDrives, PlainName)> {
+        if self.configured.iter().any(|drive| drive.id == id) {
+            return None;
+        }
+        let made = self.made.as_ref()?;
+        Some((made, name_in(id, (&made.around.0, &made.around.1))?))
+    }
+
+    /// Those of the configuration.
+    pub(crate) fn configured(&self) -> &[UserDrive] {
+        &self.configured
+    }
+
+    /// The drives that the user makes, where that is offered.
+    pub(crate) const fn made(&self) -> Option<&MadeDrives> {
+        self.made.as_ref()
+    }
+
     /// The ids of the drives whose folders are there, as this account sees it.
-    pub(crate) fn there(drives: &[Self]) -> Vec<String> {
-        drives.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone()).collect()
+    pub(crate) fn there(&self) -> Vec<String> {
+        let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
+        let made = self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id));
+        configured.chain(made).collect()
+    }
+
+    /// The ids of the configuration, and those of the user's own making that are there.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let made = self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id));
+        self.configured.iter().map(|drive| drive.id.clone()).chain(made).collect()
+    }
+
+    fn is_configured(&self, id: &str) -> bool {
+        self.configured.iter().any(|drive| drive.id == id)
     }
 }
 
-impl GroupName {
-    /// Reads one; groups with other names have no drives.
+impl<I: IntoIterator<Item = (String, PathBuf)>> From<I> for UserDrives {
+    /// Drives of a configuration alone, by id and folder.
+    fn from(drives: I) -> Self {
+        Self { configured: drives.into_iter().map(|(id, path)| UserDrive { id, path }).collect(), made: None }
+    }
+}
+
+impl MadeDrives {
+    /// The id of the drive with this name, if it has room for it.
+    pub(crate) fn id(&self, name: &PlainName) -> Option<String> {
+        let id = format!("{}{}{}", self.around.0, name.0, self.around.1);
+        is_name(&id).then_some(id)
+    }
+
+    /// The folder of the drive with this name.
+    pub(crate) fn folder(&self, name: &PlainName) -> PathBuf {
+        self.parent.join(&name.0)
+    }
+
+    /// The ids of those that are there. A link to a folder is none.
+    fn there(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(&self.parent).into_iter().flatten().filter_map(Result::ok);
+        let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let id = |entry: std::fs::DirEntry| self.id(&PlainName::parse(entry.file_name().to_str()?)?);
+        let mut ids: Vec<String> = folders.filter_map(id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// The name in an id that has this before and after it.
+fn name_in(id: &str, (before, after): (&str, &str)) -> Option<PlainName> {
+    let name = PlainName::parse(id.strip_prefix(before)?.strip_suffix(after)?)?;
+    is_name(id).then_some(name)
+}
+
+impl PlainName {
+    /// Reads one; groups and folders with other names are no drives.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         is_name(name).then(|| Self(name.to_owned()))
     }
@@ -73,22 +174,38 @@ impl Drive {
         self.id.contains(GROUP)
     }
 
+    /// Whether these are the drives that users make.
+    pub(crate) fn is_made(&self) -> bool {
+        self.id.contains(NAME)
+    }
+
+    /// The product that it is made of, if the site has one for storage.
+    pub(crate) fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
+        let is_it = |product: &&Product| self.product.as_ref().is_none_or(|name| product.name == *name);
+        products.iter().filter(|product| product.kind == ProductKind::Storage).find(is_it)
+    }
+
     /// The title of the drive with that id, if that is one of these.
     pub(crate) fn title_of(&self, id: &str) -> Option<String> {
-        match self.id.split_once(GROUP) {
-            None => (self.id == id).then(|| self.title.clone()),
-            Some((before, after)) => {
-                let group = GroupName::parse(id.strip_prefix(before)?.strip_suffix(after)?)?;
-                is_name(id).then(|| self.title.replace(GROUP, &group.0))
+        for placeholder in [GROUP, NAME] {
+            if let Some(around) = self.id.split_once(placeholder) {
+                return name_in(id, around).map(|name| self.title.replace(placeholder, &name.0));
             }
         }
+        (self.id == id).then(|| self.title.clone())
     }
 
     /// The drives of a user with that home, in those groups. Whether the folders are there is not looked at.
-    pub(crate) fn all_of(drives: &[Self], home: &Path, groups: &[GroupName]) -> Vec<UserDrive> {
-        let mut all: Vec<UserDrive> = Vec::new();
+    pub(crate) fn all_of(drives: &[Self], home: &Path, groups: &[PlainName]) -> UserDrives {
+        let mut all = UserDrives::default();
         for drive in drives {
-            let of = |group: Option<&GroupName>| drive.of(home, group);
+            if let Some((before, after)) = drive.id.split_once(NAME) {
+                let around = (before.to_owned(), after.to_owned());
+                let parent = drive.root.of(home, None).and_then(|folder| Some(folder.parent()?.to_owned()));
+                all.made = all.made.or_else(|| parent.map(|parent| MadeDrives { around, parent }));
+                continue;
+            }
+            let of = |group: Option<&PlainName>| drive.of(home, group);
             let some: Vec<UserDrive> = if drive.is_of_groups() {
                 groups.iter().filter_map(|group| of(Some(group))).collect()
             } else {
@@ -96,23 +213,31 @@ impl Drive {
             };
             for drive in some {
                 // Two patterns can make one id: the first in the configuration has it.
-                if !all.iter().any(|other| other.id == drive.id) {
-                    all.push(drive);
+                if !all.is_configured(&drive.id) {
+                    all.configured.push(drive);
                 }
             }
         }
         all
     }
 
-    fn of(&self, home: &Path, group: Option<&GroupName>) -> Option<UserDrive> {
-        let filled = |text: &str| group.map_or_else(|| text.to_owned(), |group| text.replace(GROUP, &group.0));
-        let filled_path = |path: &Path| path.to_str().map(|path| PathBuf::from(filled(path)));
-        let id = filled(&self.id);
-        let path = match &self.root {
-            DriveRoot::Home(below) => home.join(filled_path(below)?),
-            DriveRoot::Fixed(path) => filled_path(path)?,
-        };
+    fn of(&self, home: &Path, group: Option<&PlainName>) -> Option<UserDrive> {
+        let id = group.map_or_else(|| self.id.clone(), |group| self.id.replace(GROUP, &group.0));
+        let path = self.root.of(home, group)?;
         is_name(&id).then_some(UserDrive { id, path })
+    }
+}
+
+impl DriveRoot {
+    fn of(&self, home: &Path, group: Option<&PlainName>) -> Option<PathBuf> {
+        let filled = |path: &Path| {
+            let text = path.to_str()?;
+            Some(PathBuf::from(group.map_or_else(|| text.to_owned(), |group| text.replace(GROUP, &group.0))))
+        };
+        Some(match self {
+            Self::Home(below) => home.join(filled(below)?),
+            Self::Fixed(path) => filled(path)?,
+        })
     }
 }
 
@@ -126,8 +251,8 @@ mod tests {
         Drive { id: id.to_owned(), root, title: format!("Drive {id}"), product: None }
     }
 
-    fn groups(names: &[&str]) -> Vec<GroupName> {
-        names.iter().filter_map(|name| GroupName::parse(name)).collect()
+    fn groups(names: &[&str]) -> Vec<PlainName> {
+        names.iter().filter_map(|name| PlainName::parse(name)).collect()
     }
 
     #[test]
@@ -140,7 +265,7 @@ mod tests {
         ];
         let all = Drive::all_of(&drives, Path::new("/home/alice"), &groups(&["bio", "bio-x"]));
         let all: Vec<(&str, &str)> =
-            all.iter().map(|drive| (drive.id.as_str(), drive.path.to_str().unwrap())).collect();
+            all.configured.iter().map(|drive| (drive.id.as_str(), drive.path.to_str().unwrap())).collect();
         assert_eq!(
             all,
             [
@@ -152,16 +277,20 @@ mod tests {
                 ("own-bio-x", "/home/alice/shared/bio-x"),
             ]
         );
-        assert_eq!(Drive::all_of(&drives, Path::new("/h"), &[]).len(), 1);
+        assert_eq!(Drive::all_of(&drives, Path::new("/h"), &[]).configured.len(), 1);
     }
 
     #[test]
     fn a_group_whose_name_means_something_else_has_none() {
         for name in ["..", ".", "", "a/b", "a b", "{group}", "-x", ".x", "æ", &"x".repeat(65)] {
-            assert_eq!(GroupName::parse(name), None, "{name:?}");
+            assert_eq!(PlainName::parse(name), None, "{name:?}");
         }
         let long = drive("work-{group}", DriveRoot::Fixed("/projects/{group}".into()));
-        assert!(Drive::all_of(&[long], Path::new("/h"), &groups(&[&"x".repeat(60)])).is_empty(), "too long an id");
+        assert_eq!(
+            Drive::all_of(&[long], Path::new("/h"), &groups(&[&"x".repeat(60)])),
+            UserDrives::default(),
+            "too long an id"
+        );
     }
 
     #[test]
@@ -176,5 +305,32 @@ mod tests {
         for none in ["work--x", "work-x", "work-../..-x", "work-a/b-x", "work-{group}-x", "home"] {
             assert_eq!(title(&work, none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_drive_of_the_users_making_is_a_folder_below_one() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["Drives/photos", "Drives/home", "Drives/two words", "Drives/photos/inner", "elsewhere"] {
+            std::fs::create_dir_all(home.path().join(name)).unwrap();
+        }
+        std::fs::write(home.path().join("Drives/file"), b"").unwrap();
+        std::os::unix::fs::symlink("/", home.path().join("Drives/link")).unwrap();
+        let configured = [
+            drive("home", DriveRoot::Home("".into())),
+            drive("own-photos", DriveRoot::Home("elsewhere".into())),
+            Drive { title: "{name}".into(), ..drive("own-{name}", DriveRoot::Home("Drives/{name}".into())) },
+        ];
+        let all = Drive::all_of(&configured, home.path(), &[]);
+        assert_eq!(all.there(), ["home", "own-photos", "own-home"], "the configuration's own id stands");
+        assert_eq!(all.folder("own-photos").unwrap(), home.path().join("elsewhere"));
+        assert_eq!(all.folder("own-x").unwrap(), home.path().join("Drives/x"), "there or not");
+        assert!(all.made_as("own-x").is_some() && all.made_as("own-photos").is_none() && all.made_as("home").is_none());
+        for none in ["own-", "own-..", "own-a/b", "own-two words", "Own-x", "x", &format!("own-{}", "x".repeat(61))] {
+            assert!(!all.has(none), "{none}");
+        }
+        assert_eq!(configured[2].title_of("own-x").unwrap(), "x");
+        assert_eq!(configured[2].title_of("own-.."), None);
+        let nowhere = Drive::all_of(&configured, Path::new("/nowhere"), &[]);
+        assert_eq!(nowhere.there(), Vec::<String>::new());
     }
 }

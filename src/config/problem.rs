@@ -183,6 +183,9 @@ pub(crate) enum Reason {
     /// A group's place in one and not in the other.
     #[error("has to have {{group}} in it if the drive's id has, and only then")]
     DriveGroup,
+    /// The place of drives that users make.
+    #[error("has to be \"~/FOLDER/{{name}}\" if the drive's id has {{name}} in it, and has no {{name}} otherwise")]
+    DriveMade,
     /// A title.
     #[error("is not 1 to 128 bytes without control characters")]
     Title,

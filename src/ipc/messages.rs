@@ -13,8 +13,9 @@ use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::instances::{
-    DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive, TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TASKS_BEGIN, TASKS_TELL,
-    TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
+    DRIVES_MAKE, DRIVES_REMOVE, DRIVES_REPORT, DriveTable, DrivesReport, MadeDrive, Making, MakingAnswer,
+    NumberedDrive, RemovedDrive, TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown,
+    TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 
 /// The longest request or answer body. A list of every key of one user (16 of at most 1 KiB) is 16 KiB;

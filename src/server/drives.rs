@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use countersign_keys::identity::Uid;
-use countersign_keys::store::drives::DRIVES_MAX;
+use countersign_keys::identity::{Uid, Username};
+use countersign_keys::store::drives::{DRIVES_MAX, DriveRejection};
+use countersign_keys::store::registry::NotChanged;
 
 use super::Server;
 use super::answer::{Refusal, apart};
 use crate::config::{Config, Drive};
-use crate::ipc::messages::{DriveTable, DrivesReport, NumberedDrive};
+use crate::ipc::messages::{
+    DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
+};
 
 /// Takes an account's word for which drives it has, and tells what Core calls them.
 pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport) -> Result<DriveTable, Refusal> {
@@ -37,6 +40,44 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     }
     let numbered = drives.into_iter().filter_map(|drive| Some(NumberedDrive { number: drive.core_id?, id: drive.id }));
     Ok(DriveTable { drives: numbered.collect() })
+}
+
+/// Takes note of a drive that one of the account's users makes: UCloud has asked for it, so it is not registered there again.
+pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Result<MakingAnswer, Refusal> {
+    let MadeDrive { username, number, id } = made;
+    may_make(server, uid, &username, &id)?;
+    let records = Arc::clone(&server.records);
+    let outcome = apart(move || match records.add_made_drive(&username, &id, &number) {
+        Ok(()) => Ok(Making::Noted),
+        Err(NotChanged::Rejected(DriveRejection::NumberTaken | DriveRejection::Renumbered)) => Ok(Making::NumberTaken),
+        Err(NotChanged::Rejected(DriveRejection::TooMany)) => Ok(Making::TooMany),
+        Err(NotChanged::Rejected(DriveRejection::Exists | DriveRejection::Unknown)) => Ok(Making::IdTaken),
+        Err(NotChanged::Failed(failure)) => Err(failure.into()),
+    })
+    .await?;
+    tracing::info!(%uid, ?outcome, "a user makes a drive");
+    Ok(MakingAnswer { outcome })
+}
+
+/// Forgets a drive that one of the account's users made and has removed.
+pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive) -> Result<Empty, Refusal> {
+    let RemovedDrive { username, id } = removed;
+    may_make(server, uid, &username, &id)?;
+    let records = Arc::clone(&server.records);
+    apart(move || Ok(records.forget_drive(&username, &id)?)).await?;
+    tracing::info!(%uid, "a user has removed a drive");
+    Ok(Empty {})
+}
+
+/// An account speaks for its own users, and of such drives only as users make.
+fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<(), Refusal> {
+    if !configured(&server.config, id).is_some_and(|(drive, _)| drive.is_made()) {
+        return Err(Refusal::bad_request("no drive of this id can be made"));
+    }
+    if !server.records.usernames(uid)?.contains(username) {
+        return Err(Refusal::not_found("this account is not connected to that UCloud user"));
+    }
+    Ok(())
 }
 
 /// The drive of the configuration that an id is of, and the title of that one.

@@ -154,6 +154,8 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, peer: Peer, request
         ipc::INSTANCE_READY => within.ask(|_: Empty| async { instance_ready(server, peer) }).await,
         ipc::INSTANCE_WATCH => within.ask(|_: Empty| instance_watch(server, uid)).await,
         ipc::DRIVES_REPORT => within.ask(|report| drives::report(server, uid, report)).await,
+        ipc::DRIVES_MAKE => within.ask(|made| drives::make(server, uid, made)).await,
+        ipc::DRIVES_REMOVE => within.ask(|removed| drives::remove(server, uid, removed)).await,
         ipc::TASKS_BEGIN => within.ask(|begun| tasks::begin(server, uid, begun)).await,
         ipc::TASKS_TELL => within.ask(|told| async move { tasks::tell(server, uid, told) }).await,
         ipc::WHOAMI => within.ask(|_: Empty| listed::whoami(server, uid)).await,

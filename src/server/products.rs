@@ -10,7 +10,7 @@ use crate::config::{Product, ProductKind, Terminals};
 
 /// Every product of a kind of resource, with its support.
 pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
-    let (wanted, support): (_, fn(&Value, Terminals) -> Value) = match kind {
+    let (wanted, support): (_, fn(&Value, Offered) -> Value) = match kind {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
         // There are no products of these kinds: no public links, addresses, licences, private networks or shares.
@@ -20,17 +20,31 @@ pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
         | ResourceKind::PrivateNetworks
         | ResourceKind::Shares => return json!({ "responses": [] }),
     };
-    let products = server.config.products.iter().filter(|product| product.kind == wanted);
+    let config = &server.config;
+    let made = config.drives.iter().find(|drive| drive.is_made());
+    let made = made.and_then(|drive| drive.product_among(&config.products));
+    let offered = |product: &Product| Offered {
+        terminals: config.terminals,
+        drives_can_be_made: made.is_some_and(|made| made.name == product.name),
+    };
+    let products = config.products.iter().filter(|product| product.kind == wanted);
     let responses: Vec<Value> =
-        products.map(|product| support(&reference(server, product), server.config.terminals)).collect();
+        products.map(|product| support(&reference(server, product), offered(product))).collect();
     json!({ "responses": responses })
+}
+
+/// What a site may offer with a product, or not.
+#[derive(Clone, Copy)]
+struct Offered {
+    terminals: Terminals,
+    drives_can_be_made: bool,
 }
 
 fn reference(server: &Server, product: &Product) -> Value {
     json!({ "id": product.name, "category": product.category, "provider": server.config.provider.id.as_str() })
 }
 
-fn storage_support(product: &Value, terminals: Terminals) -> Value {
+fn storage_support(product: &Value, offered: Offered) -> Value {
     json!({
         "product": product,
         "stats": {
@@ -46,9 +60,9 @@ fn storage_support(product: &Value, terminals: Terminals) -> Value {
         },
         "collection": {
             "aclModifiable": false,
-            "usersCanCreate": false,
-            "usersCanDelete": false,
-            "usersCanRename": false,
+            "usersCanCreate": offered.drives_can_be_made,
+            "usersCanDelete": offered.drives_can_be_made,
+            "usersCanRename": offered.drives_can_be_made,
         },
         "files": {
             "aclModifiable": false,
@@ -57,12 +71,12 @@ fn storage_support(product: &Value, terminals: Terminals) -> Value {
             "searchSupported": false,
             "streamingSearchSupported": true,
             "sharesSupported": false,
-            "openInTerminal": terminals == Terminals::Offered,
+            "openInTerminal": offered.terminals == Terminals::Offered,
         },
     })
 }
 
-fn compute_support(product: &Value, _terminals: Terminals) -> Value {
+fn compute_support(product: &Value, _offered: Offered) -> Value {
     json!({
         "product": product,
         "docker": backend(),

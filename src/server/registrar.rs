@@ -11,7 +11,6 @@ use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::outbox::Schedule;
 use super::{Server, drives, log_failure};
-use crate::config::{Product, ProductKind};
 
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";
@@ -101,7 +100,7 @@ pub(super) async fn round(
                 continue;
             }
             let Some((drive_of, title)) = drives::configured(&server.config, &drive.id) else { continue };
-            let Some(product) = product(&server.config.products, drive_of.product.as_deref()) else {
+            let Some(product) = drive_of.product_among(&server.config.products) else {
                 tracing::warn!(drive = drive.id, "no product of type storage: drives are not registered at Core");
                 return Ok(());
             };
@@ -132,10 +131,6 @@ pub(super) async fn round(
 fn is_connected_at_core(server: &Server, username: &Username) -> Result<bool, Refusal> {
     let connection = server.records.user(username)?.and_then(|user| user.connection);
     Ok(connection.is_some_and(|connection| connection.core_told && connection.over.is_none()))
-}
-
-fn product<'p>(products: &'p [Product], name: Option<&str>) -> Option<&'p Product> {
-    products.iter().find(|product| product.kind == ProductKind::Storage && name.is_none_or(|name| product.name == name))
 }
 
 async fn register(

@@ -13,7 +13,7 @@ use countersign_keys::identity::Uid;
 use countersign_keys::store::drives::CoreDriveId;
 use http::{Method, StatusCode};
 
-use crate::config::UserDrive;
+use crate::config::UserDrives;
 use crate::config::strict_file::StrictFileFailure;
 use crate::ipc::http::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
@@ -47,6 +47,12 @@ pub(crate) enum PinFailure {
     /// A line of it is none.
     #[error("line {0} of ~/.local/state/countersign/{FILE} is no number and drive: mend or remove the file")]
     Line(usize),
+    /// The file cannot be read, so none is pinned.
+    #[error("UCloud's numbers of drives mean nothing here")]
+    Unkept,
+    /// The number means another drive, or there are too many.
+    #[error("the number means another drive, or {PINS_MAX} numbers are known, which is as many as there can be")]
+    NotTaken,
 }
 
 /// The numbers that are known.
@@ -64,7 +70,7 @@ pub(crate) struct DriveNumbers {
 struct Keeping {
     home: PathBuf,
     owner: Uid,
-    drives: Vec<UserDrive>,
+    drives: UserDrives,
     socket: PathBuf,
 }
 
@@ -75,7 +81,7 @@ struct Pins(BTreeMap<CoreDriveId, String>);
 impl DriveNumbers {
     /// Those of the account, whose drives are these; the server is asked at that socket. Pins that cannot be read are none, and none is made:
     /// drives then go by the ids of the configuration alone.
-    pub(crate) fn of(account: &OwnAccount, drives: Vec<UserDrive>, socket: PathBuf) -> Self {
+    pub(crate) fn of(account: &OwnAccount, drives: UserDrives, socket: PathBuf) -> Self {
         let keeping = Keeping { home: account.home().to_owned(), owner: account.uid(), drives, socket };
         match keeping.read() {
             Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
@@ -96,7 +102,7 @@ impl DriveNumbers {
     pub(crate) async fn report(&self) {
         let Some(keeping) = &self.keeping else { return };
         let drives = keeping.drives.clone();
-        let ids = tokio::task::spawn_blocking(move || UserDrive::there(&drives)).await.unwrap_or_default();
+        let ids = tokio::task::spawn_blocking(move || drives.there()).await.unwrap_or_default();
         self.ask(keeping, DrivesReport { ids }).await;
     }
 
@@ -161,12 +167,35 @@ impl DriveNumbers {
         if news(&self.pins.lock().unwrap_or_else(PoisonError::into_inner)).is_empty() {
             return Ok(());
         }
-        // Under the directory's lock: another instance of this account may have pinned meanwhile.
+        self.change(keeping, |pins| {
+            for drive in news(pins) {
+                pins.0.insert(drive.number, drive.id);
+            }
+            Ok(())
+        })
+    }
+
+    /// Pins the number of a drive that the user makes.
+    pub(crate) fn pin(&self, drive: NumberedDrive) -> Result<(), PinFailure> {
+        let keeping = self.keeping.as_ref().ok_or(PinFailure::Unkept)?;
+        self.change(keeping, |pins| {
+            if pins.0.len() >= PINS_MAX || !keeping.takes(pins, &drive) {
+                return Err(PinFailure::NotTaken);
+            }
+            pins.0.insert(drive.number, drive.id);
+            Ok(())
+        })
+    }
+
+    /// Under the directory's lock: another instance of this account may have pinned meanwhile.
+    fn change(
+        &self,
+        keeping: &Keeping,
+        change: impl FnOnce(&mut Pins) -> Result<(), PinFailure>,
+    ) -> Result<(), PinFailure> {
         let directory = OwnDirectory::make(&keeping.home, keeping.owner, &DIRECTORY)?;
         let mut pins = keeping.read_in(&directory)?;
-        for drive in news(&pins) {
-            pins.0.insert(drive.number, drive.id);
-        }
+        change(&mut pins)?;
         directory.replace(FILE, pins.to_string().as_bytes())?;
         *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = pins;
         Ok(())
@@ -175,7 +204,7 @@ impl DriveNumbers {
 
 impl Keeping {
     fn has(&self, id: &str) -> bool {
-        self.drives.iter().any(|drive| drive.id == id)
+        self.drives.has(id)
     }
 
     /// Whether the server's word is about a number that means nothing yet, and a drive of this account.
@@ -270,11 +299,11 @@ mod tests {
         }
 
         fn keeping(&self) -> Keeping {
-            let drive = |id: &str| UserDrive { id: id.to_owned(), path: self.0.path().to_owned() };
+            let drive = |id: &str| (id.to_owned(), self.0.path().to_owned());
             Keeping {
                 home: self.0.path().to_owned(),
                 owner: Uid(nix::unistd::geteuid().as_raw()),
-                drives: ["home", "work-bio", "12"].map(drive).to_vec(),
+                drives: ["home", "work-bio", "12"].map(drive).into(),
                 socket: self.0.path().join("nobody"),
             }
         }

@@ -29,6 +29,7 @@ use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
 use crate::user::judge::{Judge, Known, Permitted, Refusal};
+use crate::user::made_drives::{self, DriveMaker};
 use crate::user::own::OwnCalls;
 use crate::user::sessions::{Granted, Sessions};
 use crate::user::socket::{self, Sockets};
@@ -46,16 +47,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection from the gateway: deposited intents of many items need a long head.
 const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
 
-/// One user's instance.
+/// One user's instance: who judges, who works, and where it is written down.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    judge: Judge,
-    files: Files,
-    own: OwnCalls,
-    ssh_keys: SshKeys,
-    sessions: Sessions,
-    sockets: Sockets,
-    log: DecisionLog,
+    pub(super) judge: Judge,
+    pub(super) files: Files,
+    /// Whoever makes drives, where users may.
+    pub(super) drive_maker: Option<DriveMaker>,
+    pub(super) own: OwnCalls,
+    pub(super) ssh_keys: SshKeys,
+    pub(super) sessions: Sessions,
+    pub(super) sockets: Sockets,
+    pub(super) log: DecisionLog,
 }
 
 /// Serves the socket until it breaks.
@@ -125,19 +128,6 @@ where
 }
 
 impl Instance {
-    /// An instance that judges, works and logs with these.
-    pub(crate) const fn new(
-        judge: Judge,
-        files: Files,
-        own: OwnCalls,
-        ssh_keys: SshKeys,
-        sessions: Sessions,
-        sockets: Sockets,
-        log: DecisionLog,
-    ) -> Self {
-        Self { judge, files, own, ssh_keys, sessions, sockets, log }
-    }
-
     /// Who judges.
     pub(super) const fn judge(&self) -> &Judge {
         &self.judge
@@ -266,6 +256,9 @@ impl Instance {
                 Ok(answer) => json_reply(StatusCode::OK, &answer),
                 Err(not_heard) => not_heard.told().reply_with(&not_heard.to_string()),
             };
+        }
+        if let Some(reply) = made_drives::answer(permit, &self.files, self.drive_maker.as_ref()).await {
+            return reply;
         }
         if let Some(reply) = grants::grant(permit, &self.files, &self.sessions).await {
             return reply;

@@ -84,6 +84,12 @@ pub enum DriveRejection {
     /// Core gave this number to another of the user's drives.
     #[error("Core has given this number to another drive of this user")]
     NumberTaken,
+    /// The user has a drive of this id already.
+    #[error("this user has a drive of this id already")]
+    Exists,
+    /// The user has as many as there can be.
+    #[error("this user has {DRIVES_MAX} drives, as many as there can be")]
+    TooMany,
 }
 
 impl<S: Store> Registry<S> {
@@ -129,6 +135,53 @@ impl<S: Store> Registry<S> {
         });
         match noted {
             Ok(()) => Ok(added.len()),
+            Err(NotChanged::Failed(failure)) => Err(failure),
+            Err(NotChanged::Rejected(never)) => match never {},
+        }
+    }
+
+    /// Notes a drive that its user makes at Core, which has given it a number already.
+    ///
+    /// # Errors
+    /// There is one of that id or number, there are too many, or the store failed.
+    pub fn add_made_drive(
+        &self,
+        username: &Username,
+        id: &str,
+        core_id: &CoreDriveId,
+    ) -> Result<(), NotChanged<DriveRejection>> {
+        let key = key_of(username, id);
+        let known = self.drives(username)?;
+        self.change(|transaction| {
+            if transaction.read(Table::Drives, &key)?.is_some() {
+                return Ok(Err(DriveRejection::Exists));
+            }
+            if known.iter().any(|other| other.core_id.as_ref() == Some(core_id)) {
+                return Ok(Err(DriveRejection::NumberTaken));
+            }
+            if known.len() >= DRIVES_MAX {
+                return Ok(Err(DriveRejection::TooMany));
+            }
+            let core_id = Some(core_id.clone());
+            let drive = Drive { username: username.clone(), id: id.to_owned(), core_id, asked: true };
+            put(transaction, Table::Drives, &key, &drive)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Forgets a drive, which its user has removed. One that is not known is forgotten.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn forget_drive(&self, username: &Username, id: &str) -> Result<(), StoreFailure> {
+        let key = key_of(username, id);
+        let forgotten = self.change(|transaction| {
+            transaction.remove(Table::Drives, &key)?;
+            transaction.remove(Table::DriveErrands, &key)?;
+            Ok(Ok::<(), std::convert::Infallible>(()))
+        });
+        match forgotten {
+            Ok(()) => Ok(()),
             Err(NotChanged::Failed(failure)) => Err(failure),
             Err(NotChanged::Rejected(never)) => match never {},
         }

@@ -77,6 +77,17 @@ impl Drive {
         }
     }
 
+    /// A drive that its user makes: Core has its number, and no word of the provider yet.
+    #[must_use]
+    pub fn made(number: &str, title: &str, product: &str, username: &str, provider: &str) -> Self {
+        let product = Product { id: product.to_owned(), category: product.to_owned(), provider: provider.to_owned() };
+        Self {
+            provider_generated_id: String::new(),
+            specification: DriveSpecification { title: title.to_owned(), product, labels: None },
+            ..Self::of(number, username, provider)
+        }
+    }
+
     /// The drive that `path` lies in, as Core would have resolved it for `username`.
     #[must_use]
     pub fn of(path: &str, username: &str, provider: &str) -> Self {

@@ -30,6 +30,21 @@ pub enum Deed {
     Trash(Vec<String>),
     /// Empties a trash folder.
     EmptyTrash(Vec<String>),
+    /// Makes a drive with this title, of that product; Core has given it this number.
+    CreateDrive {
+        /// The title.
+        title: String,
+        /// The product's name, which is its category's too.
+        product: String,
+        /// The provider.
+        provider: String,
+        /// Core's number of it.
+        number: String,
+    },
+    /// Removes drives, by their numbers.
+    DeleteDrives(Vec<String>),
+    /// Gives a drive another title: its number, and the title.
+    RenameDrive(String, String),
     /// Asks for a file's content.
     Download(String),
     /// Brings a file, or a folder's files: where to, and what happens if there is something of that name.
@@ -120,6 +135,9 @@ impl Deed {
             Self::Copy(_) => "files.copy",
             Self::Trash(_) => "files.trash",
             Self::EmptyTrash(_) => "files.emptyTrash",
+            Self::CreateDrive { .. } => "files.collections.create",
+            Self::DeleteDrives(_) => "files.collections.delete",
+            Self::RenameDrive(..) => "files.collections.rename",
             Self::Download(_) => "files.createDownload",
             Self::Upload(..) => "files.createUpload",
             Self::Terminal(_) => "jobs.openTerminalInFolder",
@@ -139,12 +157,20 @@ impl Deed {
             Self::Copy(_) => "files/copy",
             Self::Trash(_) => "files/trash",
             Self::EmptyTrash(_) => "files/emptyTrash",
+            Self::CreateDrive { .. } | Self::DeleteDrives(_) => "files/collections",
+            Self::RenameDrive(..) => "files/collections/rename",
             Self::Download(_) => "files/download",
             Self::Upload(..) => "files/upload",
             Self::Terminal(_) => "jobs/openTerminalInFolder",
             Self::UploadKeys(_) => "ssh/keyUploaded",
             Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
+    }
+
+    /// The method with which Core tells the provider.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        if matches!(self, Self::DeleteDrives(_)) { "DELETE" } else { "POST" }
     }
 
     /// The bound parameters of every item, as the user's browser takes them from what the user does.
@@ -169,6 +195,17 @@ impl Deed {
                 .collect(),
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 paths.iter().map(|path| Projection::new([("id", json!(path))])).collect()
+            }
+            Self::CreateDrive { title, product, provider, .. } => {
+                // What the page leaves out is dropped from the tree, as Go's zero values are.
+                let product = json!({"id": product, "category": product, "provider": provider});
+                vec![Projection::new([("specification", json!({"title": title, "product": product}))])]
+            }
+            Self::DeleteDrives(numbers) => {
+                numbers.iter().map(|number| Projection::new([("id", json!(number))])).collect()
+            }
+            Self::RenameDrive(number, title) => {
+                vec![Projection::new([("id", json!(number)), ("newTitle", json!(title))])]
             }
             Self::Download(path) => vec![Projection::new([("id", json!(path))])],
             Self::Upload(path, brings, policy) => vec![Projection::new([
@@ -242,10 +279,18 @@ impl Deed {
             }),
             Self::UploadKeys(keys) => serde_json::to_vec(&KeyUpload::of(username, keys)),
             Self::PauseOrCancel(id, state) => serde_json::to_vec(&json!({"id": id, "requestedState": state})),
+            Self::CreateDrive { title, product, number, .. } => {
+                serde_json::to_vec(&Bulk { items: vec![Drive::made(number, title, product, username, provider)] })
+            }
+            Self::DeleteDrives(numbers) => {
+                serde_json::to_vec(&Bulk { items: numbers.iter().map(|number| drive(number)).collect() })
+            }
             Self::Download(path) => serde_json::to_vec(&Bulk {
                 items: vec![PathItem { id: path.clone(), resolved_collection: drive(path) }],
             }),
-            Self::Upload(..) | Self::Terminal(_) => serde_json::to_vec(&self.kotlin_body(username, provider)),
+            Self::Upload(..) | Self::Terminal(_) | Self::RenameDrive(..) => {
+                serde_json::to_vec(&self.kotlin_body(username, provider))
+            }
         }?)
     }
 
@@ -280,6 +325,11 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
+            Self::CreateDrive { title, product, number, .. } => {
+                bulk(vec![json!(Drive::made(number, title, product, username, provider))])
+            }
+            Self::DeleteDrives(numbers) => bulk(numbers.iter().map(|number| json!(drive(number))).collect()),
+            Self::RenameDrive(number, title) => bulk(vec![json!({"id": number, "newTitle": title})]),
             Self::Download(path) => bulk(vec![json!({"resolvedCollection": drive(path), "id": path})]),
             Self::Upload(path, brings, policy) => bulk(vec![json!({
                 "id": path, "type": brings.as_str(), "supportedProtocols": PROTOCOLS, "conflictPolicy": policy,

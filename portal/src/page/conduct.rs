@@ -231,7 +231,11 @@ fn target(deed: &Deed) -> (String, String) {
         Deed::Move(pairs) | Deed::Copy(pairs) => pairs.first().map(|(_, to)| to),
         Deed::Download(path) | Deed::Upload(path, ..) | Deed::Terminal(path) => Some(path),
         // The page has no such button.
-        Deed::UploadKeys(_) | Deed::PauseOrCancel(..) => None,
+        Deed::CreateDrive { .. }
+        | Deed::DeleteDrives(_)
+        | Deed::RenameDrive(..)
+        | Deed::UploadKeys(_)
+        | Deed::PauseOrCancel(..) => None,
     };
     let path = path.cloned().unwrap_or_default();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -254,7 +258,11 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         Deed::Download(path) => Deed::Download(change(path)),
         Deed::Upload(path, brings, policy) => Deed::Upload(change(path), *brings, policy.clone()),
         Deed::Terminal(folder) => Deed::Terminal(change(folder)),
-        Deed::UploadKeys(_) | Deed::PauseOrCancel(..) => deed.clone(),
+        Deed::CreateDrive { .. }
+        | Deed::DeleteDrives(_)
+        | Deed::RenameDrive(..)
+        | Deed::UploadKeys(_)
+        | Deed::PauseOrCancel(..) => deed.clone(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::config::drives::is_name;
 use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::{
-    Drive, DriveRoot, GROUP, Ipc, Product, ProductKind, Role, Ssh, SshKeysOf, State, Terminals, trusted_file,
+    Drive, DriveRoot, GROUP, Ipc, NAME, Product, ProductKind, Role, Ssh, SshKeysOf, State, Terminals, trusted_file,
 };
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
@@ -67,12 +67,13 @@ pub(super) fn drives(
         let root = findings
             .required(&format!("{key}.path"), path, "where the drive is, such as \"~\" or \"/project\"")
             .and_then(|typed| {
-                let is_of_groups = id.as_ref().is_some_and(|id| id.contains(GROUP));
+                let in_id = |placeholder| id.as_ref().is_none_or(|id| id.contains(placeholder));
+                let in_path = |placeholder| typed.get_ref().contains(placeholder);
                 let root = match parse_root(typed.get_ref()) {
                     None => Err(Reason::DrivePath),
-                    Some(_) if id.is_some() && typed.get_ref().contains(GROUP) != is_of_groups => {
-                        Err(Reason::DriveGroup)
-                    }
+                    Some(_) if id.is_some() && in_path(GROUP) != in_id(GROUP) => Err(Reason::DriveGroup),
+                    Some(root) if id.is_some() && in_id(NAME) && !is_parent_of_made(&root) => Err(Reason::DriveMade),
+                    Some(_) if in_path(NAME) && !in_id(NAME) => Err(Reason::DriveMade),
                     Some(root) => Ok(root),
                 };
                 findings.accept(&format!("{key}.path"), &typed.span(), root)
@@ -95,15 +96,24 @@ pub(super) fn drives(
     drives
 }
 
-/// A name, or one in which a group's name has its place.
+/// Drives that users make have a folder of the home to themselves: what else is in it would be taken for drives.
+fn is_parent_of_made(root: &DriveRoot) -> bool {
+    let DriveRoot::Home(below) = root else { return false };
+    let parent = below.parent().and_then(Path::to_str).unwrap_or_default();
+    below.ends_with(NAME) && !parent.is_empty() && !parent.contains(NAME)
+}
+
+/// A name, or one in which the name of a group or of a drive that a user makes has its place.
 fn drive_id(key: &str, typed: Typed<String>, others: &[Drive], findings: &mut Findings<'_>) -> Option<String> {
     let what = "UCloud's providerGeneratedId of the drive";
+    let placeholder = |text: &str| [GROUP, NAME].into_iter().find(|placeholder| text.contains(placeholder));
     match typed {
-        Some(typed) if typed.get_ref().contains(GROUP) => {
+        Some(typed) if let Some(placeholder) = placeholder(typed.get_ref()) => {
             let text = typed.get_ref();
-            let id = match text.replacen(GROUP, "g", 1) {
+            let is_taken = |other: &Drive| other.id == *text || (placeholder == NAME && other.is_made());
+            let id = match text.replacen(placeholder, "g", 1) {
                 filled if !is_name(&filled) => Err(Reason::Name),
-                _ if others.iter().any(|other| other.id == *text) => Err(Reason::Twice),
+                _ if others.iter().any(is_taken) => Err(Reason::Twice),
                 _ => Ok(text.clone()),
             };
             findings.accept(key, &typed.span(), id)

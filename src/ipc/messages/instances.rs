@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Says which of the configured drives an account has; answers with what UCloud calls them. [`DrivesReport`] → [`DriveTable`].
 pub(crate) const DRIVES_REPORT: &str = "/drives/report";
+/// A user makes a drive, which has a number at UCloud already. [`MadeDrive`] → [`MakingAnswer`].
+pub(crate) const DRIVES_MAKE: &str = "/drives/make";
+/// A user has removed a drive of their making. [`RemovedDrive`] → `{}`.
+pub(crate) const DRIVES_REMOVE: &str = "/drives/remove";
 /// An account has a long piece of work under way, which UCloud shows to its user. [`TaskBegun`] → [`TaskNumber`].
 pub(crate) const TASKS_BEGIN: &str = "/tasks/begin";
 /// How far it is; to be said again well within [`TASK_SILENCE_MAX_S`] until it is over. [`TaskTold`] → [`TaskKnown`].
@@ -38,6 +42,50 @@ pub(crate) struct NumberedDrive {
     /// UCloud's number of it, with which users' paths begin.
     pub(crate) number: CoreDriveId,
     /// The id of the configuration.
+    pub(crate) id: String,
+}
+
+/// A drive that one of the account's users makes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MadeDrive {
+    /// Whose it is.
+    pub(crate) username: Username,
+    /// UCloud's number of it.
+    pub(crate) number: CoreDriveId,
+    /// The id that it gets.
+    pub(crate) id: String,
+}
+
+/// Whether there can be such a drive.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MakingAnswer {
+    /// What came of it.
+    pub(crate) outcome: Making,
+}
+
+/// What came of a drive that a user makes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Making {
+    /// It is known now, under this number.
+    Noted,
+    /// There is one of this id: another may do.
+    IdTaken,
+    /// The number is another drive's.
+    NumberTaken,
+    /// The user has as many drives as there can be.
+    TooMany,
+}
+
+/// A drive that one of the account's users made and has removed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RemovedDrive {
+    /// Whose it was.
+    pub(crate) username: Username,
+    /// Its id.
     pub(crate) id: String,
 }
 

@@ -16,7 +16,7 @@ use super::rename::{rename_over, scratch};
 use super::request::ConflictPolicy;
 
 /// The name of a drive's trash folder, directly beneath its root.
-const TRASH: &[u8] = b"Trash";
+pub(crate) const TRASH: &[u8] = b"Trash";
 
 /// The permissions of a new folder, before the user's umask: what UCloud's own module gives.
 fn folder_mode() -> Mode {

@@ -1,6 +1,6 @@
-//! The drives of the configuration: the only table that says which folder a drive id means.
+//! The drives of the configuration, and those that the user made: the only table that says which folder a drive id means.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::change::Place;
 use super::error::Trouble;
 use super::path::{NAME_BYTES_MAX, UcloudPath};
 use super::unfinished::Unfinished;
+use crate::config::UserDrives;
 use crate::user::drive_numbers::DriveNumbers;
 
 /// Why a table of drives is none.
@@ -30,7 +31,7 @@ pub(crate) enum DrivesError {
 /// Drive ids and the folders that they mean.
 #[derive(Debug, Clone)]
 pub(crate) struct Drives {
-    folders: BTreeMap<String, PathBuf>,
+    drives: UserDrives,
     /// UCloud's numbers of them.
     numbers: Arc<DriveNumbers>,
     unfinished: Arc<Unfinished>,
@@ -39,22 +40,24 @@ pub(crate) struct Drives {
 impl Drives {
     /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist shows when
     /// they are used: one may be mounted later.
-    pub(crate) fn new(drives: impl IntoIterator<Item = (String, PathBuf)>) -> Result<Self, DrivesError> {
-        let mut table = BTreeMap::new();
-        for (id, path) in drives {
+    pub(crate) fn new(drives: impl Into<UserDrives>) -> Result<Self, DrivesError> {
+        let drives = drives.into();
+        let mut ids = BTreeSet::new();
+        for drive in drives.configured() {
+            let id = &drive.id;
             let is_id = matches!(UcloudPath::parse(&format!("/{id}")), Ok(path) if path.drive() == id);
             if id.len() > NAME_BYTES_MAX || !is_id {
-                return Err(DrivesError::Id(id));
+                return Err(DrivesError::Id(id.clone()));
             }
-            if !path.is_absolute() {
-                return Err(DrivesError::Relative(id));
+            if !drive.path.is_absolute() {
+                return Err(DrivesError::Relative(id.clone()));
             }
-            if table.contains_key(&id) {
-                return Err(DrivesError::Twice(id));
+            if !ids.insert(id) {
+                return Err(DrivesError::Twice(id.clone()));
             }
-            table.insert(id, path);
         }
-        Ok(Self { folders: table, numbers: Arc::default(), unfinished: Arc::new(Unfinished::unnoted()) })
+        drop(ids);
+        Ok(Self { drives, numbers: Arc::default(), unfinished: Arc::new(Unfinished::unnoted()) })
     }
 
     /// The same, where UCloud's numbers of drives mean what is pinned there.
@@ -83,22 +86,35 @@ impl Drives {
         self.folder(&path).map(|_known| path.clone())
     }
 
-    /// The folder of a path's drive: by its own id, or by the number that UCloud gave it. An id of the configuration is never a number.
-    fn folder(&self, path: &UcloudPath) -> Result<&PathBuf, Trouble> {
-        let by_number = || self.folders.get(&self.numbers.meaning(path.drive())?);
-        self.folders.get(path.drive()).or_else(by_number).ok_or(Trouble::NoDrive)
+    /// The folder of a path's drive.
+    fn folder(&self, path: &UcloudPath) -> Result<PathBuf, Trouble> {
+        let id = self.id(path.drive()).ok_or(Trouble::NoDrive)?;
+        self.drives.folder(&id).ok_or(Trouble::NoDrive)
+    }
+
+    /// The id of a drive that is named by it, or by the number that UCloud gave it. An id of a drive is never a number.
+    pub(crate) fn id(&self, named: &str) -> Option<String> {
+        if self.drives.has(named) {
+            return Some(named.to_owned());
+        }
+        self.numbers.meaning(named).filter(|id| self.drives.has(id))
+    }
+
+    /// The table.
+    pub(crate) const fn table(&self) -> &UserDrives {
+        &self.drives
     }
 
     /// The drives themselves, by UCloud's numbers of them where they are known.
     pub(crate) fn all(&self) -> Vec<UcloudPath> {
         let path = |id: &String| UcloudPath::parse(&format!("/{}", self.numbers.number_of(id).as_ref().unwrap_or(id)));
-        self.folders.keys().filter_map(|id| path(id).ok()).collect()
+        self.drives.ids().iter().filter_map(|id| path(id).ok()).collect()
     }
 
     /// Opens the drive of a path.
     pub(crate) fn open(&self, path: &UcloudPath) -> Result<Place, Trouble> {
         let folder = self.folder(path)?;
-        let root = Root::open(folder, Arc::clone(&self.unfinished)).map_err(|errno| {
+        let root = Root::open(&folder, Arc::clone(&self.unfinished)).map_err(|errno| {
             if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { Trouble::DriveMissing } else { Trouble::from(errno) }
         })?;
         Ok(Place { root, path: path.clone() })

@@ -1,0 +1,66 @@
+//! Names for titles, what is signed of a drive, and which folders are empty. The rest needs a server: `tests/drives.rs`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use countersign_keys::call::CallTable;
+use countersign_keys::identity::ProviderId;
+
+use super::*;
+
+#[test]
+fn a_title_makes_a_folders_name() {
+    let check = |title: &str, try_: u32, want: &str| {
+        assert_eq!(name_for(title, try_), PlainName::parse(want), "{title:?}");
+        assert!(PlainName::parse(want).is_some());
+    };
+    check("Photos", 1, "Photos");
+    check("Photos", 2, "Photos-2");
+    check("  My data, part 2 ", 1, "My-data-part-2");
+    check("../../etc", 1, "etc");
+    check("..", 1, "drive");
+    check("/", 3, "drive-3");
+    check(".hidden", 1, "hidden");
+    check("æøå 1.0_x", 1, "1.0_x");
+    check("\u{202e}abc\n", 1, "abc");
+    check(&"x".repeat(500), 1, &"x".repeat(40));
+}
+
+#[test]
+fn what_is_made_is_what_was_signed() {
+    let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
+    let row = table.row("files.collections.create").unwrap();
+    let ask = |body: &str| wanted(&Items::read(row, body.as_bytes()).unwrap(), "own");
+    let good = r#"{"items":[{"id":"4713","owner":{"createdBy":"a","project":null},"specification":{"title":"T","product":{"id":"own","category":"own","provider":"hpc"},"labels":null}}]}"#;
+    let made = ask(good).unwrap();
+    assert_eq!((made.len(), made[0].title.as_str(), made[0].number.as_str()), (1, "T", "4713"));
+    let refused = |from: &str, to: &str| ask(&good.replacen(from, to, 1)).unwrap_err();
+    assert!(matches!(refused(r#""T""#, r#"" ""#), NotDone::NoTitle));
+    assert!(matches!(refused(r#""id":"own""#, r#""id":"disk""#), NotDone::Product(_)));
+    assert!(matches!(refused(r#""project":null"#, r#""project":"p1""#), NotDone::OfProject));
+    for number in [r#""""#, r#""0""#, r#""x""#, r#""home""#, "4713", "null"] {
+        assert!(matches!(refused(r#""4713""#, number), NotDone::NoNumber), "{number}");
+    }
+}
+
+#[test]
+fn a_drive_is_made_once_and_removed_only_when_nothing_is_in_it() {
+    let whole = tempfile::tempdir().unwrap();
+    let parent = whole.path().join("a/Drives");
+    let folder = parent.join("photos");
+    assert!(make_folder(&parent, &folder).unwrap());
+    assert!(!make_folder(&parent, &folder).unwrap(), "it is there");
+    std::fs::create_dir_all(folder.join("Trash/x")).unwrap();
+    assert!(matches!(check_empty(&folder), Err(NotDone::NotEmpty)));
+    assert!(matches!(remove_folder(&folder), Err(NotDone::NotEmpty)));
+    assert!(folder.join("Trash/x").exists(), "nothing is lost");
+    std::fs::remove_dir(folder.join("Trash/x")).unwrap();
+    check_empty(&folder).unwrap();
+    std::fs::write(folder.join("file"), b"").unwrap();
+    assert!(matches!(check_empty(&folder), Err(NotDone::NotEmpty)));
+    std::fs::remove_file(folder.join("file")).unwrap();
+    remove_folder(&folder).unwrap();
+    assert!(!folder.exists());
+    check_empty(&folder).unwrap();
+    remove_folder(&folder).unwrap();
+    std::fs::write(&folder, b"").unwrap();
+    assert!(matches!(make_folder(&folder, &folder.join("x")), Err(NotDone::Files(_))));
+}
