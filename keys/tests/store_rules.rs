@@ -529,3 +529,28 @@ fn a_user_has_a_limited_number_of_drives() {
     assert_eq!(fixture.registry.add_drives(&user("alice"), &many).unwrap(), 0);
     assert_eq!(fixture.registry.drives(&user("alice")).unwrap().len(), DRIVES_MAX);
 }
+
+#[test]
+fn a_drive_that_its_user_makes_is_known_once_and_never_registered() {
+    let fixture = fixture();
+    let registry = &fixture.registry;
+    let (alice, bob) = (user("alice"), user("bob"));
+    let number = |text: &str| CoreDriveId::parse(text).unwrap();
+    registry.add_made_drive(&alice, "own-a", &number("9001")).unwrap();
+    assert_eq!(registry.drives_to_register(None, 9).unwrap(), [], "Core has it already");
+    assert_eq!(registry.add_drives(&alice, &["own-a".to_owned()]).unwrap(), 0, "found again on the disk");
+    let refused = |id: &str, text: &str| rejected(registry.add_made_drive(&alice, id, &number(text)));
+    assert_eq!(refused("own-a", "9002"), DriveRejection::Exists);
+    assert_eq!(refused("own-b", "9001"), DriveRejection::NumberTaken);
+    registry.forget_drive(&bob, "own-a").unwrap();
+    assert_eq!(registry.drives(&alice).unwrap().len(), 1, "another user's word");
+    registry.forget_drive(&alice, "own-a").unwrap();
+    registry.forget_drive(&alice, "own-a").unwrap();
+    assert_eq!(registry.drives(&alice).unwrap(), []);
+    let many: Vec<String> = (0..DRIVES_MAX).map(|number| format!("d{number}")).collect();
+    registry.add_drives(&alice, &many).unwrap();
+    assert_eq!(refused("own-c", "9003"), DriveRejection::TooMany);
+    registry.forget_drive(&alice, "d7").unwrap();
+    registry.add_made_drive(&alice, "own-c", &number("9003")).unwrap();
+    assert!(!registry.drives_to_register(None, 99).unwrap().iter().any(|drive| drive.id == "d7"));
+}
