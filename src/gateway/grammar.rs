@@ -4,7 +4,7 @@
 //! which only one is sure. Lines end with CRLF; a target is a path, and has no fragment, which `http` would drop in silence; a body has
 //! one length. It understands no header but that one: what they mean is for [`super::head`] and `keys` to judge.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use memchr::memchr_iter;
 
 use super::head::HeadRejection;
@@ -35,6 +35,9 @@ pub(super) fn measure(bytes: &[u8], looked_at: usize) -> Result<Option<u64>, Hea
             return Err(HeadRejection::TooLong);
         }
         let (name, value) = check_field(line)?;
+        if let Some(framing) = framing_in_disguise(name) {
+            return Err(HeadRejection::Framing(framing));
+        }
         if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
             if body.replace(length(value)?).is_some() {
                 return Err(HeadRejection::Repeated(CONTENT_LENGTH));
@@ -137,6 +140,17 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadRejection> {
     Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
 }
 
+/// What a reader that takes `_` for `-`, as those with CGI behind them do, would cut a message by.
+fn framing_in_disguise(name: &[u8]) -> Option<HeaderName> {
+    let has_underscore = memchr::memchr(b'_', name).is_some();
+    let reads_as = |known: &HeaderName| {
+        let known = known.as_str().as_bytes();
+        let is_same = |(byte, known): (&u8, &u8)| byte.eq_ignore_ascii_case(known) || (*byte == b'_' && *known == b'-');
+        name.len() == known.len() && name.iter().zip(known).all(is_same)
+    };
+    [CONTENT_LENGTH, TRANSFER_ENCODING].into_iter().find(|known| has_underscore && reads_as(known))
+}
+
 /// RFC 9110 section 5.6.2.
 fn is_token(word: &[u8]) -> bool {
     let is_of_token = |byte: &u8| matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'^'..=b'z' | b'|' | b'~');
@@ -213,6 +227,8 @@ mod tests {
         let twice = field("Content-Length: 1\r\ncontent-length: 1");
         assert_eq!(refused(twice), HeadRejection::Repeated(CONTENT_LENGTH));
         assert_eq!(refused(field("transfer-Encoding: x")), HeadRejection::Framing(TRANSFER_ENCODING));
+        assert_eq!(refused(field("Transfer_encoding: x")), HeadRejection::Framing(TRANSFER_ENCODING));
+        assert_eq!(refused(field("Content-Length: 1\r\nContent_Length: 1")), HeadRejection::Framing(CONTENT_LENGTH));
     }
 
     #[test]

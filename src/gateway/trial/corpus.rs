@@ -35,6 +35,8 @@ const TRICKS: &[Trick] = &[
         make: |h, b| instead(h, "Content-Length", "Transfer-Encoding: chunked\r\nContent-Length", b),
     },
     Trick { name: "TE obfuscated by a tab", status: "400", make: |h, b| more(h, "Transfer-Encoding:\tchunked", b) },
+    Trick { name: "TE with an underscore", status: "400", make: |h, b| more(h, "Transfer_Encoding: chunked", b) },
+    Trick { name: "CL with an underscore", status: "400", make: |h, b| more(h, "Content_Length: 1", b) },
     Trick { name: "TE of another coding", status: "400", make: |h, b| more(h, "Transfer-Encoding: xchunked", b) },
     Trick {
         name: "TE twice",
