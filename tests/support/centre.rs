@@ -102,7 +102,10 @@ pub struct Centre {
     pub ipc: PathBuf,
     directory: tempfile::TempDir,
     program: PathBuf,
-    address: SocketAddr,
+    /// Where the gateway listens; whatever stands before it is somewhere else.
+    pub address: SocketAddr,
+    /// Further keys of `[gateway]`.
+    gateway: String,
     static_addresses: Vec<(&'static str, SocketAddr)>,
     instances: tokio::sync::Mutex<Vec<Child>>,
     server: Arc<ServerSlot>,
@@ -129,7 +132,7 @@ impl Centre {
 
     /// The same, where the provider's origin is a name: passkeys belong to one.
     pub async fn open_with_a_name(more: &str) -> Self {
-        Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), more).await.opened().await
+        Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), "", more).await.opened().await
     }
 
     /// The same, where the test starts and kills instances and the server has no say in it: it would not start one again and again that
@@ -141,7 +144,8 @@ impl Centre {
         centre.opened().await
     }
 
-    async fn opened(self) -> Self {
+    /// Starts everything and waits until it serves.
+    pub async fn opened(self) -> Self {
         let centre = self;
         centre.supervise();
         centre.until("the gateway serves", async || centre.serves().await).await;
@@ -150,10 +154,11 @@ impl Centre {
 
     /// Writes the configuration; starts nothing.
     pub async fn furnish(more: &str) -> Self {
-        Self::furnish_at(Endpoint::plain, more).await
+        Self::furnish_at(Endpoint::plain, "", more).await
     }
 
-    async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, more: &str) -> Self {
+    /// The same, where Core and browsers reach the gateway in another way than at its own address; `gateway` is TOML for its table.
+    pub async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, gateway: &str, more: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("countersign-test-").tempdir().unwrap();
         // What belongs to a service account must be reachable for it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -197,6 +202,7 @@ impl Centre {
             directory,
             program,
             address,
+            gateway: gateway.to_owned(),
             static_addresses,
             instances: tokio::sync::Mutex::default(),
             server: Arc::default(),
@@ -231,11 +237,12 @@ impl Centre {
         };
         format!(
             "[provider]\nid = \"{PROVIDER}\"\norigin = \"{}\"\n[core]\norigin = \"{}\"\npublic_key = \"core.pem\"\n\
-             refresh_token = \"refresh-token\"\n[gateway]\nlisten = [\"{}\"]\n[instances]\n{launch}\n\
+             refresh_token = \"refresh-token\"\n[gateway]\nlisten = [\"{}\"]\n{}\n[instances]\n{launch}\n\
              [ipc]\ndirectory = \"{}\"\n[state]\ndirectory = \"{}\"\n{more}\n[[drives]]\nid = \"home\"\npath = \"~\"\n",
             self.origin(),
             self.control.origin(),
             self.address,
+            self.gateway,
             self.ipc.display(),
             self.state.display(),
         )
@@ -519,7 +526,7 @@ async fn finish(mut command: Command) -> Output {
 }
 
 /// A loop-back address that was free a moment ago.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
@@ -528,7 +535,8 @@ fn make_directory(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn write_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) {
+/// Writes a file with that mode, for that account.
+pub fn write_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     if let Some(owner) = owner {

@@ -1,0 +1,21 @@
+//! A real installation under attack from the network: what two readers of HTTP read differently, clients that are slow or far too many, frames
+//! of HTTP/2 that only cost, and TLS as other people's tools judge it. During each of them an honest user is served.
+//!
+//! Each test runs alone in `tests/support/installation.sh`: see `./test`. Longer runs: `tests/hostile/run`, and the README beside it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    unreachable_pub
+)]
+
+#[path = "../support/centre.rs"]
+mod centre;
+mod corpus;
+mod honest;
+mod proxy;
+mod script;
+mod smuggling;
