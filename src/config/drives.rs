@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_keys::store::drives::DRIVES_MAX;
+
 use super::{Product, ProductKind};
 
 /// What stands for a group's name, in a drive's id, path and title.
@@ -100,11 +102,11 @@ impl UserDrives {
         self.made.as_ref()
     }
 
-    /// The ids of the drives whose folders are there, as this account sees it.
+    /// The ids of the drives whose folders are there, as this account sees it; no more than a user can have.
     pub(crate) fn there(&self) -> Vec<String> {
         let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
         let made = self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id));
-        configured.chain(made).collect()
+        configured.chain(made).take(DRIVES_MAX).collect()
     }
 
     /// The ids of the configuration, and those of the user's own making that are there.
@@ -330,6 +332,10 @@ mod tests {
         }
         assert_eq!(configured[2].title_of("own-x").unwrap(), "x");
         assert_eq!(configured[2].title_of("own-.."), None);
+        for number in 0..DRIVES_MAX {
+            std::fs::create_dir(home.path().join(format!("Drives/x{number}"))).unwrap();
+        }
+        assert_eq!(all.there().len(), DRIVES_MAX, "the server takes no longer list");
         let nowhere = Drive::all_of(&configured, Path::new("/nowhere"), &[]);
         assert_eq!(nowhere.there(), Vec::<String>::new());
     }
