@@ -8,12 +8,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use countersign_keys::freshness::Window;
 use countersign_keys::jws::sha256;
 use countersign_keys::replay::{IntentId, ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::time::{ClockFailure, ClockGuard, Timestamp};
+
+use crate::locks::Mutex;
 
 /// What both a header and a record take, in bytes.
 const RECORD: usize = 64;
@@ -312,6 +314,9 @@ fn read_record(epoch: u64, block: &[u8; RECORD]) -> Option<(Use, Timestamp)> {
     let now = times.next()?;
     (*block == record(epoch, used, now)).then_some((used, now))
 }
+
+#[cfg(test)]
+mod schedules;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ mod gateway;
 mod instance_key;
 mod ipc;
 mod journal;
+mod locks;
 mod log;
 mod own_directory;
 mod pin_file;

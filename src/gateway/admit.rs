@@ -9,19 +9,18 @@ use std::sync::Arc;
 use countersign_keys::bind::{Bound, Items};
 use countersign_keys::call::{Lane, Method, Route, Row, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
-use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{IntentRejection, ItemDigest, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::policy::{Authorised, Permit, PolicyRejection};
 use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
-use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::deposits::{NotTaken, Taken, Wanted};
-use super::directory::Instance;
+use super::directory::{Instance, LookedUp};
 use super::forward;
 use super::head::{self, Purpose};
 use super::ingress::{Client, Ingress, Known};
@@ -190,10 +189,9 @@ impl Ingress {
         id: &RequestId,
         known: &Known,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
-        if deposit.is_some() || self.directory.epoch() != epoch {
-            // Something was revoked since the signature was checked: this key, perhaps (P6).
-            self.check_standing(authorised.username(), authorised.kid(), self.now()?).await?;
-        }
+        // Something may have been revoked since the signature was checked: this key, perhaps (P6).
+        let looked_up = if deposit.is_some() { LookedUp::Earlier } else { LookedUp::At(epoch) };
+        self.directory.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
         if let Some(deposit) = deposit {
             deposit.spend();
@@ -215,15 +213,6 @@ impl Ingress {
             KeyWanted::Id(kid) => Keys::One(self.directory.key(username, kid).await?),
             KeyWanted::Version1 => Keys::Several(self.directory.keys_v1(username).await?),
         })
-    }
-
-    pub(super) async fn check_standing(&self, username: &Username, kid: KeyId, now: Timestamp) -> Result<(), Refusal> {
-        if let Some(key) = self.directory.key(username, kid).await? {
-            return Ok(key.standing(now).map_err(IntentRejection::from)?);
-        }
-        let keys = self.directory.keys_v1(username).await?;
-        let key = keys.iter().find(|key| key.kid() == kid).ok_or(IntentRejection::UnknownKey)?;
-        Ok(key.standing(now).map_err(IntentRejection::from)?)
     }
 
     /// Whether this user is served at this moment.

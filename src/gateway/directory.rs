@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{CallName, KeyId, Username};
-use countersign_keys::intent::{Fingerprint, VerifiedIntent};
+use countersign_keys::intent::{Fingerprint, IntentRejection, VerifiedIntent};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::time::Timestamp;
@@ -19,9 +19,11 @@ use lru::LruCache;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::refusal::Refusal;
 use crate::ipc::control::{
     Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, StepUp, Whereabouts,
 };
+use crate::locks::Mutex;
 
 /// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each, nothing else.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -98,6 +100,15 @@ enum Found {
     StepUp(StepUp),
     Assertion(AssertionOutcome),
     Failed,
+}
+
+/// When a key was looked up that a request is judged by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LookedUp {
+    /// At some time before.
+    Earlier,
+    /// When, or after, [`Directory::epoch`] was this.
+    At(u64),
 }
 
 /// A user's instance.
@@ -185,6 +196,33 @@ impl Directory {
         }
         let Found::Key(key) = self.ask(Sought::Key(at)).await? else { return Err(DirectoryFailure::Failed) };
         Ok(key)
+    }
+
+    /// Shows that a key speaks for its user, by an answer that nothing has overtaken: whatever ends while it is looked up has it
+    /// looked up again (P6).
+    pub(super) async fn check_standing(
+        &self,
+        username: &Username,
+        kid: KeyId,
+        looked_up: LookedUp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let mut looked_up = looked_up;
+        loop {
+            let epoch = self.epoch();
+            if looked_up == LookedUp::At(epoch) {
+                return Ok(());
+            }
+            let key = match self.key(username, kid).await? {
+                Some(key) => key,
+                None => {
+                    let keys = self.keys_v1(username).await?;
+                    keys.iter().find(|key| key.kid() == kid).map(Arc::clone).ok_or(IntentRejection::UnknownKey)?
+                }
+            };
+            key.standing(now).map_err(IntentRejection::from)?;
+            looked_up = LookedUp::At(epoch);
+        }
     }
 
     /// The user's version 1 keys, in whatever state.
@@ -505,5 +543,7 @@ fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
     }
 }
 
+#[cfg(test)]
+mod schedules;
 #[cfg(test)]
 mod tests;

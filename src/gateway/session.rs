@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::admit::Way;
 use super::body::StreamedBody;
+use super::directory::LookedUp;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
 use super::refusal::Refusal;
@@ -107,7 +108,7 @@ impl Ingress {
         known.kid = authorised.kid();
         if let Some(kid) = authorised.kid() {
             // Asked of what is remembered, unless something was revoked meanwhile (P6).
-            self.check_standing(&username, kid, self.now()?).await?;
+            self.directory.check_standing(&username, kid, LookedUp::Earlier, self.now()?).await?;
         }
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
         let call = if permit.turn() == Turn::Open { OPEN } else { CONTINUE };

@@ -7,11 +7,11 @@ use crate::ipc::control::SocketAddress;
 use countersign_keys::time::Timestamp;
 use p256::pkcs8::EncodePublicKey;
 
-fn user(name: &str) -> Username {
+pub(super) fn user(name: &str) -> Username {
     Username::parse(name).unwrap()
 }
 
-fn record(owner: &str, kid: u8) -> KeyRecord {
+pub(super) fn record(owner: &str, kid: u8) -> KeyRecord {
     let secret = p256::SecretKey::from_slice(&[9; 32]).unwrap();
     let der = secret.public_key().to_public_key_der().unwrap();
     let key = VerificationKey::from_spki_der(der.as_bytes(), Algorithm::Es256).unwrap();

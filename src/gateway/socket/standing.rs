@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
 
-use super::super::directory::DirectoryFailure;
+use super::super::directory::{DirectoryFailure, LookedUp};
 use super::super::ingress::Ingress;
 use super::super::refusal::{Failure, Refusal};
 use super::end::End;
@@ -63,7 +63,8 @@ impl<'i> Standing<'i> {
 
     async fn look(&self, kid: KeyId) -> Result<(), Refusal> {
         let now = self.ingress.now()?;
-        let said = tokio::time::timeout(SAID_WITHIN, self.ingress.check_standing(self.username, kid, now)).await;
+        let standing = self.ingress.directory.check_standing(self.username, kid, LookedUp::Earlier, now);
+        let said = tokio::time::timeout(SAID_WITHIN, standing).await;
         said.map_err(|_elapsed| Failure::Directory(DirectoryFailure::Slow))?
     }
 }

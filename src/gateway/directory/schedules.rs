@@ -1,0 +1,125 @@
+//! A revocation that was acknowledged is never followed by an acceptance (P6), in whatever order requests, answers and notices meet.
+//!
+//! The server is what it is to the gateway: one line. Between its look at a key and its answer on the line anything may happen, the key's
+//! revocation and the notice of it included.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use countersign_keys::keyring::KeyState;
+use shuttle::future::{block_on, spawn, yield_now};
+use shuttle::rand::Rng as _;
+
+use super::tests::{record, user};
+use super::*;
+use crate::locks::scheduled::in_orders;
+
+const NOW: Timestamp = Timestamp::from_seconds(500);
+
+/// Orders tried: a second or two. Without one of the steps that this is about, one of the first hundreds shows it.
+const ORDERS: usize = 2_000;
+
+/// About as many steps as a request takes, so that what is revoked is so before, amid and after it.
+const STEPS: u32 = 12;
+
+enum OnTheLine {
+    Answer(u64, Answer),
+    Ended(Ended),
+    End,
+}
+
+fn revocation() -> Ended {
+    Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) }
+}
+
+/// A request's way past the directory, as a gateway's is: the key, whatever takes time, and the last look at how the key stands.
+async fn is_accepted(directory: &Directory) -> bool {
+    let (alice, kid) = (user("a"), KeyId::from_bytes([1; 16]));
+    let epoch = directory.epoch();
+    let Ok(Some(key)) = directory.key(&alice, kid).await else { return false };
+    if key.standing(NOW).is_err() {
+        return false;
+    }
+    yield_now().await;
+    directory.check_standing(&alice, kid, LookedUp::At(epoch), NOW).await.is_ok()
+}
+
+#[test]
+fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() {
+    // Time stands still: nothing here may depend on how long it takes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _entered = runtime.enter();
+    let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted_accepted, counted_refused) = (Arc::clone(&accepted), Arc::clone(&refused));
+    let key = record("a", 1);
+    in_orders(ORDERS, move || {
+        let key = key.clone();
+        let (asking, mut asked) = mpsc::channel(8);
+        let (saying, mut said) = mpsc::unbounded_channel();
+        let directory = Arc::new(Directory::new(asking));
+        let is_revoked = Arc::new(AtomicBool::new(false));
+        let is_acknowledged = Arc::new(AtomicBool::new(false));
+
+        let (line, revoked) = (saying.clone(), Arc::clone(&is_revoked));
+        let answering = spawn(async move {
+            while let Some(question) = asked.recv().await {
+                let FromGateway::Ask { id, .. } = question else { continue };
+                let state = if revoked.load(Ordering::SeqCst) { KeyState::Revoked } else { KeyState::Active };
+                yield_now().await;
+                let keys = vec![KeyRecord { state, ..key.clone() }];
+                let _ = line.send(OnTheLine::Answer(id, Answer::Keys { keys }));
+            }
+        });
+        let (line, revoked) = (saying.clone(), is_revoked);
+        // First something else about the user changes, so that the key is asked for once more; then it is revoked.
+        let revoking = spawn(async move {
+            for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
+                yield_now().await;
+            }
+            let _ = line.send(OnTheLine::Ended(Ended::User { username: user("a") }));
+            for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
+                yield_now().await;
+            }
+            revoked.store(true, Ordering::SeqCst);
+            let _ = line.send(OnTheLine::Ended(revocation()));
+        });
+        let (heard, acknowledged) = (Arc::clone(&directory), Arc::clone(&is_acknowledged));
+        let hearing = spawn(async move {
+            while let Some(message) = said.recv().await {
+                match message {
+                    OnTheLine::Answer(id, answer) => heard.hear(id, answer),
+                    OnTheLine::Ended(ended) => {
+                        heard.forget(&ended);
+                        acknowledged.fetch_or(ended == revocation(), Ordering::SeqCst);
+                    }
+                    OnTheLine::End => return,
+                }
+            }
+        });
+        let requests = [(); 2].map(|()| {
+            let (directory, acknowledged) = (Arc::clone(&directory), Arc::clone(&is_acknowledged));
+            let (accepted, refused) = (Arc::clone(&counted_accepted), Arc::clone(&counted_refused));
+            spawn(async move {
+                if is_accepted(&directory).await {
+                    assert!(!acknowledged.load(Ordering::SeqCst), "accepted after the acknowledgement");
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        });
+        block_on(async {
+            for request in requests {
+                request.await.unwrap();
+            }
+            revoking.await.unwrap();
+            let _ = saying.send(OnTheLine::End);
+            hearing.await.unwrap();
+            drop(directory);
+            answering.await.unwrap();
+        });
+    });
+    let (accepted, refused) = (accepted.load(Ordering::SeqCst), refused.load(Ordering::SeqCst));
+    assert!(accepted > ORDERS / 10 && refused > ORDERS / 10, "{accepted} accepted and {refused} refused");
+}
