@@ -35,7 +35,7 @@ impl Honest {
             (0..FOLDERS).map(|number| format!("mkdir h-{number}; touch h-{number}/{}", marker(number))).collect();
         let made = centre.shell_as("alice", &format!("cd \"$HOME\"; {}", mkdir.join("; "))).await;
         assert!(made.status.success(), "{made:?}");
-        let core = Core::new(Arc::clone(&centre.keys), centre.core.endpoint().clone()).with_patience(PATIENCE);
+        let core = core(&centre);
         assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
         Self { centre, alice, core, served: AtomicUsize::new(0), asked: AtomicUsize::new(0) }
     }
@@ -46,14 +46,20 @@ impl Honest {
 
     /// One signed request by way of UCloud, which must be answered, and with its own answer. How long that took.
     pub async fn asks(&self, meanwhile: &str) -> Duration {
+        self.asks_by(&self.core, meanwhile).await
+    }
+
+    /// The same on a new connection.
+    pub async fn asks_anew(&self, meanwhile: &str) -> Duration {
+        self.asks_by(&core(&self.centre), meanwhile).await
+    }
+
+    async fn asks_by(&self, core: &Core, meanwhile: &str) -> Duration {
         let number = self.next();
         let began = Instant::now();
         let request = self.centre.signed(&self.alice, &Deed::browse(&format!("/home/h-{number}")));
-        let answer = self
-            .core
-            .send(&request)
-            .await
-            .unwrap_or_else(|why| panic!("{meanwhile}: {why}\n{}", self.centre.last_words()));
+        let answer =
+            core.send(&request).await.unwrap_or_else(|why| panic!("{meanwhile}: {why}\n{}", self.centre.last_words()));
         let text = String::from_utf8_lossy(&answer.bytes);
         assert_eq!(answer.status, 200, "{meanwhile}: {text}");
         assert!(
@@ -112,6 +118,11 @@ impl Honest {
         };
         self.centre.decisions().iter().filter(|decision| is_one(decision)).count()
     }
+}
+
+/// Core, with connections of its own.
+fn core(centre: &Centre) -> Core {
+    Core::new(Arc::clone(&centre.keys), centre.core.endpoint().clone()).with_patience(PATIENCE)
 }
 
 fn marker(number: usize) -> String {

@@ -15,6 +15,7 @@
 #[path = "../support/centre.rs"]
 mod centre;
 mod corpus;
+mod floods;
 mod honest;
 mod proxy;
 mod script;

@@ -1,0 +1,215 @@
+//! Who is slow, or far too much, is ended or waited for; whoever is honest is served meanwhile, and memory stays within its bound.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::centre::Part;
+use crate::honest::Honest;
+use crate::proxy::{self, Front};
+use crate::script::Script;
+
+/// Connections in these tests: half of them are one address's.
+const CONNECTIONS_MAX: usize = 512;
+
+/// What the gateway may have in memory, in MiB, whatever comes: it has some 40 in a debug build, and what 512 connections may hold of heads, of
+/// bodies that anybody may send, and of TLS is 150 more.
+const MEMORY_MAX_MIB: u64 = 320;
+
+/// Where floods come from: addresses of the same network interface, and not the honest user's.
+const FLOODER: &str = "127.0.0.2";
+
+/// How long each flood lasts: `tests/hostile/run` says how long.
+fn seconds(at_least: f64) -> f64 {
+    let asked = std::env::var("COUNTERSIGN_HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok());
+    f64::max(asked.unwrap_or(0.0), at_least)
+}
+
+/// What an honest user saw of an attack.
+struct Meanwhile {
+    asked: usize,
+    slowest: Duration,
+    memory_mib: u64,
+}
+
+impl Honest {
+    fn gateway(&self) -> Pid {
+        self.centre.pid(Part::Gateway).expect("a gateway")
+    }
+
+    /// Asks and asks until the attack has ended, on the old connection and on new ones.
+    async fn during<T>(&self, what: &str, attack: impl Future<Output = T>) -> (T, Meanwhile) {
+        let gateway = self.gateway();
+        let mut meanwhile = Meanwhile { asked: 0, slowest: Duration::ZERO, memory_mib: 0 };
+        let began = Instant::now();
+        let mut attack = std::pin::pin!(attack);
+        let ended = loop {
+            let ask = async {
+                let (kept, anew) = (self.asks(what).await, self.asks_anew(what).await);
+                tokio::time::sleep(Duration::from_millis(20)).await; // or the honest user would be the flood
+                kept.max(anew)
+            };
+            let mut ask = std::pin::pin!(ask);
+            let (ended, took) = tokio::select! {
+                ended = attack.as_mut() => (Some(ended), ask.await),
+                took = ask.as_mut() => (None, took),
+            };
+            meanwhile.asked += 2;
+            meanwhile.slowest = meanwhile.slowest.max(took);
+            meanwhile.memory_mib = meanwhile.memory_mib.max(memory_mib(gateway));
+            if let Some(ended) = ended {
+                break ended;
+            }
+        };
+        let Meanwhile { asked, slowest, memory_mib } = meanwhile;
+        println!(
+            "{what}: {:.1} s, {asked} honest requests answered, the slowest in {} ms; the gateway had {memory_mib} MiB at most",
+            began.elapsed().as_secs_f64(),
+            slowest.as_millis(),
+        );
+        assert!(asked >= 4, "{what}: only {asked} honest requests");
+        assert!(memory_mib <= MEMORY_MAX_MIB, "{what}: the gateway has {memory_mib} MiB");
+        assert_eq!(self.gateway(), gateway, "{what}: the gateway is another");
+        (ended, meanwhile)
+    }
+
+    /// One flood of `flood.py`, and what it has to say.
+    async fn begin(&self, attack: &str, for_s: f64, connections: usize) -> Value {
+        let mut script = Script::start("flood.py");
+        let address = self.centre.address;
+        let told = json!({
+            "attack": attack, "host": address.ip(), "port": address.port(), "source": FLOODER, "seconds": for_s,
+            "connections": connections,
+        });
+        script.say(&told).await;
+        script.hear().await
+    }
+
+    /// The same while the honest user asks.
+    async fn flooded(&self, attack: &str, for_s: f64, connections: usize) -> Value {
+        let (report, _) = self.during(attack, self.begin(attack, for_s, connections)).await;
+        println!("    {report}");
+        report
+    }
+}
+
+/// The most that a process ever had in memory, in MiB.
+fn memory_mib(process: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+async fn open() -> Honest {
+    let (centre, _) = proxy::open(Front::Tls, &format!("connections_max = {CONNECTIONS_MAX}\n")).await;
+    Honest::at(centre).await
+}
+
+/// How many connections ended like this.
+fn ended(report: &Value, how: &str) -> u64 {
+    report["ends"][how].as_u64().unwrap_or(0)
+}
+
+/// RFC 9113 section 7: errors that a connection is ended with.
+const PROTOCOL: &str = "goaway 1";
+const FLOW_CONTROL: &str = "goaway 3";
+const CALM: &str = "goaway 11";
+
+/// Floods of frames, and what a connection that carries one is ended with. Those without an end are slowed down: what they are owed is not
+/// written any faster than they read, and nothing of theirs is read meanwhile.
+const FRAMES: [(&str, Option<&str>); 13] = [
+    ("rapid reset", Some(CALM)),
+    ("made you reset", Some(PROTOCOL)),
+    ("continuation", Some(CALM)),
+    ("empty continuation", Some(CALM)),
+    ("empty data", Some(CALM)),
+    ("hpack bomb", Some(CALM)),
+    ("no window", Some(CALM)),
+    ("window overflow", Some(FLOW_CONTROL)),
+    ("small windows", None),
+    ("settings", None),
+    ("settings, unread", None),
+    ("pings", None),
+    ("pings, unread", None),
+];
+
+/// Bytes of a flood that one connection may bring before it is ended: a head without an end is read to its end, up to a limit of frames.
+const TAKEN_MAX: u64 = 16 * 1024 * 1024;
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v55_floods_of_frames_are_ended_or_slowed_down() {
+    let honest = open().await;
+    for (attack, end) in FRAMES {
+        let report = honest.flooded(attack, seconds(1.0), 0).await;
+        let Some(end) = end else { continue };
+        assert!(ended(&report, end) > 0 && ended(&report, "open") <= 1, "{attack}: {report}");
+        assert!(report["largest"].as_u64().unwrap() <= TAKEN_MAX, "{attack}: {report}");
+    }
+    honest.asks("afterwards").await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v55_floods_of_connections_leave_room_for_others() {
+    let honest = open().await;
+    // More from one address than one address may have: as many as it may, and no more.
+    let each_max = u64::try_from(CONNECTIONS_MAX / 2).unwrap();
+    let report = honest.flooded("silent connections", seconds(1.0), CONNECTIONS_MAX).await;
+    assert_eq!((ended(&report, "open"), ended(&report, "closed")), (each_max, each_max), "{report}");
+    for attack in ["half handshakes", "long heads", "long bodies"] {
+        let report = honest.flooded(attack, seconds(1.0), CONNECTIONS_MAX).await;
+        assert!(ended(&report, "opened") >= each_max, "the attack was made: {report}");
+    }
+    let report = honest.flooded("handshakes", seconds(1.0), 0).await;
+    assert!(ended(&report, "done") > 0, "{report}");
+    let report = honest.flooded("head bombs", seconds(1.0), 0).await;
+    assert!(ended(&report, "ended") > 0, "{report}");
+    honest.asks("afterwards").await;
+}
+
+/// Connections of each mode of `slowhttptest`: all of them come from the honest user's own address, and leave it room.
+const SLOW: usize = 50;
+
+/// Debian's `slowhttptest` in one of its modes: whether all of its connections were closed before its time was over.
+async fn slow(honest: &Honest, mode: &str, path: &str, more: &[&str], for_s: f64) -> bool {
+    let (count, length) = (SLOW.to_string(), format!("{for_s:.0}"));
+    let url = format!("https://{}{path}", honest.centre.address);
+    let mut command = Command::new("slowhttptest");
+    command.args([mode, "-c", &count, "-r", &count, "-i", "1", "-p", "30", "-l", &length, "-u", &url]).args(more);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let began = Instant::now();
+    let output = command.output().await.expect("slowhttptest is not installed: see ./test");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let is_over = said.contains("No open connections left");
+    assert!(is_over || said.contains("Hit test time limit"), "{said}");
+    println!("slowhttptest {mode}: {:.1} s, all were closed: {is_over}", began.elapsed().as_secs_f64());
+    is_over
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v55_slow_clients_are_ended_and_hold_nobody_up() {
+    let honest = open().await;
+    let (page, deposits) = ("/ucloud/hpc/intent/calls.json", "/ucloud/hpc/intents");
+    // A head has 10 s, such a body 5.5 s. These end when the last connection is closed, so that a long time for it costs none.
+    let long_s = seconds(40.0);
+    // An answer may be left unread for 30 s, which is longer than this lasts in ./test.
+    let reads_s = seconds(10.0);
+    let all = async {
+        tokio::join!(
+            slow(&honest, "-H", page, &[], long_s),
+            slow(&honest, "-B", deposits, &["-f", "application/jwt", "-s", "8192"], long_s),
+            slow(&honest, "-R", page, &[], long_s),
+            slow(&honest, "-X", page, &["-k", "3", "-w", "1", "-y", "64", "-n", "5", "-z", "1"], reads_s),
+            honest.begin("half handshakes", long_s, SLOW),
+        )
+    };
+    let ((heads, bodies, ranges, reads, half), _) = honest.during("slow clients", all).await;
+    assert!(heads && bodies && ranges && (reads || reads_s < 40.0), "{:?}", (heads, bodies, ranges, reads));
+    assert_eq!(ended(&half, "closed"), u64::try_from(SLOW).unwrap(), "{half}");
+}
