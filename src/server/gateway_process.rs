@@ -39,6 +39,10 @@ const LASTED: Duration = Duration::from_secs(5);
 /// How long a gateway may take to finish what is under way after [`Hangup::Stopped`].
 const STOP_MAX: Duration = Duration::from_secs(3);
 
+/// How long one that has closed the line may take to say why and exit. With what it has for a notice this is less than the second after which a
+/// revoked key is refused (P6).
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
+
 /// What it keeps of the environment: what decides how logs look.
 const ENVIRONMENT: [&str; 2] = ["COUNTERSIGN_LOG", "NO_COLOR"];
 
@@ -136,11 +140,21 @@ fn next_back_off(last: Duration, lived: Duration) -> Duration {
 
 /// Sees to it that the gateway is gone: nothing that it remembers must be acted on any more.
 async fn end(mut child: Child, hangup: &Hangup) {
-    if matches!(hangup, Hangup::Stopped)
-        && let Ok(Ok(status)) = tokio::time::timeout(STOP_MAX, child.wait()).await
-    {
-        tracing::info!(%status, "the gateway has stopped");
-        return;
+    let by_itself = match hangup {
+        Hangup::Stopped => STOP_MAX,
+        Hangup::Closed => LAST_WORDS_MAX,
+        Hangup::Gibberish | Hangup::Broken(_) | Hangup::Deaf => Duration::ZERO,
+    };
+    match tokio::time::timeout(by_itself, child.wait()).await {
+        Ok(Ok(status)) if matches!(hangup, Hangup::Stopped) => {
+            tracing::info!(%status, "the gateway has stopped");
+            return;
+        }
+        Ok(Ok(status)) => {
+            tracing::warn!(%status, reason = %hangup, "the gateway has ended");
+            return;
+        }
+        Ok(Err(_)) | Err(_) => {}
     }
     if let Err(error) = child.kill().await {
         tracing::error!(%error, "the gateway cannot be killed");
