@@ -39,7 +39,10 @@ pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
-pub(crate) use crate::config::tls::Tls;
+pub(crate) use crate::config::tls::{Tls, TlsFiles};
+
+/// Loop-back ports tried for an instance: more than a machine has users at a time.
+pub(crate) const INSTANCE_PORTS_MAX: u16 = 8_000;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub(crate) const DEFAULT_FILE: &str = "/etc/countersign/config.toml";
@@ -120,6 +123,21 @@ pub(crate) struct Gateway {
     pub(crate) threads: NonZeroUsize,
     /// How many connections may be open at a time.
     pub(crate) connections_max: usize,
+    /// What becomes of the gateway where the kernel cannot shut it in.
+    pub(crate) sandbox: Sandbox,
+}
+
+/// How the gateway is shut in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sandbox {
+    /// Completely, or it does not start.
+    Required,
+    /// As far as the kernel can: for containers that have no Landlock.
+    Available,
+    /// For development: system calls that are not on the list go on and are logged by the kernel.
+    Log,
+    /// Not at all.
+    Off,
 }
 
 /// `[intent]`.
@@ -196,6 +214,21 @@ pub(crate) enum InstanceListen {
         /// The first.
         first_port: u16,
     },
+}
+
+impl Instances {
+    /// The loop-back ports at which there may be an instance, or the server's own endpoint.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let started = match self.listen {
+            InstanceListen::Unix => None,
+            InstanceListen::Tcp { first_port } => Some(first_port..=first_port.saturating_add(INSTANCE_PORTS_MAX)),
+        };
+        let fixed: &[StaticInstance] = match &self.launch {
+            Launch::Sudo => &[],
+            Launch::Static(instances) => instances,
+        };
+        started.into_iter().flatten().chain(fixed.iter().map(|instance| instance.address.port())).collect()
+    }
 }
 
 /// `[mapping]`.

@@ -1,6 +1,6 @@
 //! File descriptors that the parent process left open for us: listening sockets and the control line.
 //!
-//! The only file of this crate with `unsafe`. It takes nothing that this process opened itself, and nothing that is
+//! The only file of this crate with `unsafe` in builds for use. It takes nothing that this process opened itself, and nothing that is
 //! not the kind of socket asked for (P7: what an instance serves is the socket that the server made).
 
 #![allow(unsafe_code)]
@@ -81,6 +81,28 @@ pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
     // such call, and one descriptor after the other would need as many unsafe borrows of numbers.
     let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, flags) };
     nix::errno::Errno::result(outcome).map(drop)
+}
+
+/// Closes whatever this process inherited beside its standard streams and these: whoever started it may have left anything open. To be called
+/// before anything else was opened.
+///
+/// # Errors
+/// If the kernel cannot (before Linux 5.9).
+pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|descriptor| u32::try_from(*descriptor).ok()).collect();
+    kept.sort_unstable();
+    let mut from = 3;
+    for next in kept.into_iter().filter(|next| *next >= 3).chain([u32::MAX]) {
+        if from < next {
+            let to = if next == u32::MAX { next } else { next.saturating_sub(1) };
+            // SAFETY: the call reads no memory. What it closes came through exec: std has opened nothing that it owns at this point, and what
+            // was taken of the inherited is left out. There is no safe way to close what nobody owns.
+            let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, from, to, 0) };
+            nix::errno::Errno::result(outcome)?;
+        }
+        from = next.saturating_add(1);
+    }
+    Ok(())
 }
 
 fn take_stream_socket(

@@ -1,7 +1,7 @@
 //! The L7 ingress: TLS and HTTP towards UCloud and browsers, the judgement of every request, and the way to the instance.
 //!
 //! It can ask the server for keys and instances and can change neither. What it lets through is judged again by the instance
-//! (P3). Without the server it ends: what cannot be revoked must not be served (P6, P8).
+//! (P3). It opens what it needs, shuts itself in ([`crate::sandbox`]), and only then hears the first stranger. Without the server it ends: what cannot be revoked must not be served (P6, P8).
 
 mod admit;
 mod assets;
@@ -57,7 +57,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::body::BodyRoom;
 use self::catalogue::Catalogue;
-use self::control::{ControlLine, LineEnd};
+use self::control::{ControlLine, LineEnd, Renewable};
 use self::cors::Cors;
 use self::crowd::Crowd;
 use self::deposits::Deposits;
@@ -71,10 +71,11 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
-use crate::config::{Config, ConfigError, CurrentMaintenance, Names, Role, SecretFile};
+use crate::config::{Config, ConfigError, CurrentMaintenance, Names, SecretFile};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
+use crate::sandbox::{self, Permitted, SandboxFailure};
 
 /// Where the server puts the control line.
 const CONTROL_DESCRIPTOR: RawFd = 0;
@@ -121,6 +122,9 @@ pub(crate) enum GatewayFailure {
     /// A listening socket that is no TCP socket, or bare and not on the loop-back interface.
     #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
     Bare,
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxFailure),
     /// The replay log.
     #[error(transparent)]
     Journal(#[from] JournalFailure),
@@ -161,26 +165,74 @@ pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     let control = descriptors::take_unix_stream(CONTROL_DESCRIPTOR)?;
     let listeners = arguments.listeners.iter().map(|descriptor| descriptors::take_listener(*descriptor));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    descriptors::close_others(&arguments.listeners).map_err(io::Error::from)?;
     give_up_what_is_not_needed()?;
     let config = Config::load_for_gateway(&arguments.config)?;
     let listeners = checked(listeners, &config)?;
+    let opened = Opened::by(&config)?;
+    #[cfg(debug_assertions)]
+    let misbehaviour = sandbox::misbehaviour::planned(&config.state.directory);
+    sandbox::enter(config.gateway.sandbox, &permitted(&config))?;
+    // From here on no file can be opened, and what is begun below begins inside.
     let runtime = runtime(&config)?;
     runtime.block_on(async {
         let line = ControlLine::new(UnixStream::from_std(control)?);
         let directory = Arc::new(Directory::new(line.say()));
-        let ingress = Arc::new(ingress(&config, Arc::clone(&directory))?);
-        let key = config.gateway.tls.as_ref().map(|tls| tls.load().map(CurrentKey::new)).transpose();
-        let key = key.map_err(|error| GatewayFailure::Key(error.into()))?;
+        let Opened { journal, audit, ids, key } = opened;
+        let ingress = Arc::new(ingress(&config, Arc::clone(&directory), journal, audit, ids)?);
         let tls = key.clone().map(tls::acceptor).transpose()?;
-        tokio::spawn(reload(config.clone(), key, Arc::clone(&ingress.maintenance)));
+        let renewable =
+            Renewable { maintenance: Arc::clone(&ingress.maintenance), tls: config.gateway.tls.clone().zip(key) };
+        // Whoever signals a whole group of processes means the server by this; it says what there is to say.
+        let _ignored_from_here_on = signal(SignalKind::hangup())?;
         tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
-        serve(line, directory, ingress, listeners, tls, config.gateway.connections_max).await
+        #[cfg(debug_assertions)]
+        if let Some(plan) = misbehaviour {
+            plan.begin();
+        }
+        let line = Line { line, directory, renewable };
+        serve(line, ingress, listeners, tls, config.gateway.connections_max).await
     })
 }
 
-async fn serve(
+/// What is opened before nothing can be opened any more.
+struct Opened {
+    journal: Journal,
+    audit: DecisionLog,
+    /// Made of random bytes: their source looks at the system when it is first asked.
+    ids: RequestIds,
+    key: Option<Arc<CurrentKey>>,
+}
+
+impl Opened {
+    fn by(config: &Config) -> Result<Self, GatewayFailure> {
+        let key = config.gateway.tls.as_ref().map(|tls| tls.load().map(CurrentKey::new)).transpose();
+        let key = key.map_err(|error| GatewayFailure::Key(error.into()))?;
+        let replay = private_directory(config.state.replay())?;
+        let journal = Journal::open(&replay, config.terms().window, INTENTS_MAX, Clock::System.now()?)?;
+        let log = config.state.gateway_log();
+        let path = log.entries();
+        let audit = DecisionLog::open(log, config.audit.segment_max)
+            .map_err(|source| GatewayFailure::File { path, source })?
+            .under(pseudonyms(config)?);
+        Ok(Self { journal, audit, ids: RequestIds::new()?, key })
+    }
+}
+
+/// What the gateway still needs of the system: the next file of its own log, and the ports of instances that have some.
+fn permitted(config: &Config) -> Permitted {
+    Permitted { new_files_in: config.state.gateway_log().entries(), ports: config.instances.ports() }
+}
+
+/// The line to the server, and what it changes here.
+struct Line {
     line: ControlLine,
     directory: Arc<Directory>,
+    renewable: Renewable,
+}
+
+async fn serve(
+    Line { line, directory, renewable }: Line,
     ingress: Arc<Ingress>,
     listeners: Vec<std::net::TcpListener>,
     tls: Option<TlsAcceptor>,
@@ -194,7 +246,7 @@ async fn serve(
     }
     let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
     let end = tokio::select! {
-        end = line.run(directory) => end,
+        end = line.run(directory, renewable) => end,
         terminated = terminated() => terminated.map(|()| LineEnd::Stop)?,
     };
     stopping.send_replace(true);
@@ -253,17 +305,13 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
     }
 }
 
-fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, GatewayFailure> {
-    let terms = config.terms();
-    let window = terms.window;
-    let clock = Clock::System;
-    let replay = private_directory(config.state.replay())?;
-    let journal = Journal::open(&replay, window, INTENTS_MAX, clock.now()?)?;
-    let log = config.state.gateway_log();
-    let path = log.entries();
-    let audit = DecisionLog::open(log, config.audit.segment_max)
-        .map_err(|source| GatewayFailure::File { path, source })?
-        .under(pseudonyms(config)?);
+fn ingress(
+    config: &Config,
+    directory: Arc<Directory>,
+    journal: Journal,
+    audit: DecisionLog,
+    ids: RequestIds,
+) -> Result<Ingress, GatewayFailure> {
     let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()) };
     Ok(Ingress {
         provider: config.provider.id.clone(),
@@ -273,7 +321,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         proof: config.sessions.proof,
         directory,
         journal,
-        clock,
+        clock: Clock::System,
         deposits: Deposits::default(),
         deposit_wait: config.intent.deposit_wait,
         upstreams: Arc::new(Upstreams::new(Uid(nix::unistd::geteuid().as_raw()))),
@@ -287,7 +335,7 @@ fn ingress(config: &Config, directory: Arc<Directory>) -> Result<Ingress, Gatewa
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
-        ids: RequestIds::new()?,
+        ids,
         maintenance: Arc::new(CurrentMaintenance::new(config.maintenance.clone())),
     })
 }
@@ -316,24 +364,6 @@ async fn sweep(upstreams: Arc<Upstreams>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         upstreams.sweep();
-    }
-}
-
-/// On `SIGHUP`, reads whom the site serves, and takes up a certificate that was renewed. What cannot be used changes nothing.
-async fn reload(config: Config, current: Option<Arc<CurrentKey>>, maintenance: Arc<CurrentMaintenance>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
-    while hang_up.recv().await.is_some() {
-        if let Err(error) = maintenance.reload(&config.file, Role::Gateway) {
-            tracing::error!(%error, "the configuration cannot be used; what was in force stays");
-        }
-        let (Some(tls), Some(current)) = (&config.gateway.tls, &current) else { continue };
-        match tls.load() {
-            Ok(key) => {
-                current.set(key);
-                tracing::info!(certificate = %tls.certificate.display(), "certificate taken up");
-            }
-            Err(error) => tracing::error!(%error, "the certificate cannot be used; the one in use stays"),
-        }
     }
 }
 

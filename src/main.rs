@@ -19,6 +19,7 @@ mod log;
 mod own_directory;
 mod pin_file;
 mod processes;
+mod sandbox;
 mod server;
 mod user;
 

@@ -350,7 +350,8 @@ async fn sweep(server: Arc<Server>) {
     }
 }
 
-/// On `SIGHUP`, reads whom the site serves. The gateway gets the same signal and reads it for itself.
+/// On `SIGHUP`, reads whom the site serves, and a certificate that was renewed, and tells the gateway, which cannot open files any more. What
+/// cannot be used changes nothing.
 async fn read_again(server: Arc<Server>) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
         return;
@@ -359,6 +360,14 @@ async fn read_again(server: Arc<Server>) {
         if let Err(failure) = server.maintenance.reload(&server.config.file, Role::Server) {
             log_failure("the configuration cannot be used; what was in force stays", &failure);
         }
+        let tls = server.config.gateway.tls.as_ref().and_then(|tls| match tls.load_for_handing_over() {
+            Ok(files) => Some(files),
+            Err(failure) => {
+                log_failure("the certificate cannot be used; the one in use stays", &failure);
+                None
+            }
+        });
+        server.notices.tell(Ended::Files { maintenance: server.maintenance.current(), tls }).await;
     }
 }
 

@@ -36,6 +36,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "Core's key   SHA256:",
         "listens      on 0.0.0.0:443 and [::1]:8889, with the certificate ",
         "limits       bodies of 512 KiB, 100 connections, 3 threads",
+        "sandbox      of the gateway: what this kernel can do of it",
         "intents      live at most 30 s, may be 2 s ahead of our clock; a request waits 500 ms for a deposited one",
         "version 1    is accepted from keys added for it; it binds no parameters",
         "passkeys     are asked for by files.trash",
@@ -53,6 +54,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "terminals    are not offered",
         "- port 443 needs CAP_NET_BIND_SERVICE",
+        "- gateway.sandbox is not \"required\"",
         "- intent.accept_v1:",
         "- sessions.proof is off",
         "- maintenance.enabled",
@@ -125,8 +127,8 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
             "config.toml:3:6: provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'",
             "config.toml:4:1: provider.colour: unknown key, expected `id` or `origin`",
             "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
-            "config.toml:49:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
-            "config.toml:50:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
+            "config.toml:50:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
+            "config.toml:51:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
         ]
     );
 }
@@ -236,7 +238,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "threads = 3",
         "thread = 3",
-        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`",
+        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`, `sandbox`",
     );
     check(
         "[sessions]",
@@ -278,6 +280,11 @@ fn values_of_the_wrong_kind_are_refused() {
         "type = \"storage\"",
         "type = \"gpu\"",
         "products[0].type: unknown word `gpu`, expected `storage` or `compute`",
+    );
+    check(
+        "sandbox = \"available\"",
+        "sandbox = \"on\"",
+        "gateway.sandbox: unknown word `on`, expected one of `required`, `available`, `log`, `off`",
     );
     check("directory = \"run\"", "directory = 3", "ipc.directory: invalid type: integer `3`, expected a string");
 }

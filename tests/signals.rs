@@ -7,10 +7,12 @@
 mod centre;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
-use centre::{Centre, Part, said};
-use countersign_portal::Deed;
+use centre::{Centre, PROVIDER, Part, said};
+use countersign_portal::{Deed, Endpoint, TestCertificate};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::{User, chown};
 
 fn tell(centre: &Centre, part: Part, signal: Signal) {
     kill(centre.pid(part).unwrap(), signal).unwrap();
@@ -66,4 +68,54 @@ async fn told_to_read_again_they_go_on() {
     }
     assert_eq!(pids(), before);
     assert_eq!(centre.starts(), 1);
+}
+
+/// Puts the files in place of those that are there, as what renews certificates does.
+fn put_certificate(centre: &Centre, name: &str) -> String {
+    let TestCertificate { authority_pem, certificate_pem, key_pem } = TestCertificate::make("localhost").unwrap();
+    let etc = centre.config.parent().unwrap();
+    let ucloud = User::from_name("ucloud").unwrap().unwrap();
+    for (file, text, mode) in [("fullchain.pem", certificate_pem, 0o644), ("key.pem", key_pem, 0o600)] {
+        let aside = etc.join("aside");
+        fs::write(&aside, text).unwrap();
+        fs::set_permissions(&aside, fs::Permissions::from_mode(mode)).unwrap();
+        chown(&aside, Some(ucloud.uid), Some(ucloud.gid)).unwrap();
+        fs::rename(aside, etc.join(file)).unwrap();
+    }
+    let authority = format!("/run/tmp/{name}.pem");
+    fs::write(&authority, authority_pem).unwrap();
+    authority
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_certificate_that_was_renewed_is_taken_up() {
+    let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
+    let centre = Centre::furnish_at(Endpoint::plain, tls, "").await;
+    let first = put_certificate(&centre, "first");
+    centre.supervise();
+    let address = centre.origin().replace("http://127.0.0.1", "https://localhost");
+    let is_believed = async |authority: &str| {
+        let page = format!("{address}/ucloud/{PROVIDER}/connect");
+        let script = format!("curl --silent --show-error --output /dev/null --cacert {authority} {page}");
+        centre.shell_as("root", &script).await.status.success()
+    };
+    centre.until("the gateway serves", async || is_believed(&first).await).await;
+    let gateway = centre.pid(Part::Gateway);
+
+    let second = put_certificate(&centre, "second");
+    assert!(!is_believed(&second).await, "nobody has told it");
+    tell(&centre, Part::Server, Signal::SIGHUP);
+    centre.until("the second certificate is in use", async || is_believed(&second).await).await;
+    assert!(!is_believed(&first).await);
+
+    // One that does not belong to its key changes nothing.
+    let keeps = fs::read(centre.config.with_file_name("key.pem")).unwrap();
+    put_certificate(&centre, "third");
+    fs::write(centre.config.with_file_name("key.pem"), keeps).unwrap();
+    tell(&centre, Part::Server, Signal::SIGHUP);
+    let refusal = "the certificate cannot be used; the one in use stays";
+    centre.until("the third is refused", async || centre.last_words().contains(refusal)).await;
+    assert!(is_believed(&second).await);
+    assert_eq!(centre.pid(Part::Gateway), gateway);
 }

@@ -51,7 +51,7 @@ pub(crate) fn install(workload: &Workload, site: &Site) -> Result<Running, Bench
     let text = format!(
         "[provider]\nid = \"{PROVIDER}\"\norigin = \"{ORIGIN}\"\n\
          [core]\norigin = \"https://cloud.example.org\"\npublic_key = \"core.pem\"\n\
-         [gateway]\nlisten = [\"{address}\"]\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\
+         [gateway]\nlisten = [\"{address}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\
          [[drives]]\nid = \"home\"\npath = \"~\"\n"
     );
     fs::write(configuration.join("config.toml"), text).map_err(io())?;

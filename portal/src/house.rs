@@ -186,7 +186,7 @@ impl House {
         format!(
             "[provider]\nid = \"hpc\"\norigin = \"{}\"\n\n\
              [core]\norigin = \"{}\"\npublic_key = \"core.pem\"\nrefresh_token = \"refresh-token\"\n\n\
-             [gateway]\nlisten = [\"127.0.0.1:{}\"]\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
+             [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
              [intent]\nstep_up = {}\n\n\
              [instances]\n{instances}\n\n\
              [[drives]]\nid = \"home\"\npath = \"~\"\n\n\

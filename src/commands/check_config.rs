@@ -12,8 +12,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names, ProductKind, SshKeysOf,
-    Terminals, V1, show_size,
+    Audit, Config, DriveRoot, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names, ProductKind, Sandbox,
+    SshKeysOf, Terminals, V1, show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -97,6 +97,7 @@ fn account_of(config: &Config) -> Vec<Line> {
                 gateway.threads
             ),
         ),
+        line("sandbox", sandbox_in_words(gateway.sandbox).to_owned()),
         line(
             "intents",
             format!(
@@ -197,6 +198,15 @@ fn account_of(config: &Config) -> Vec<Line> {
     lines
 }
 
+const fn sandbox_in_words(sandbox: Sandbox) -> &'static str {
+    match sandbox {
+        Sandbox::Required => "of the gateway: it does not start without it",
+        Sandbox::Available => "of the gateway: what this kernel can do of it",
+        Sandbox::Log => "of the gateway: system calls that are not on the list go on and are logged",
+        Sandbox::Off => "of the gateway: none",
+    }
+}
+
 fn maintenance_in_words(maintenance: &Maintenance) -> String {
     match maintenance {
         Maintenance::None => "is not under way".to_owned(),
@@ -289,6 +299,12 @@ fn remarks(config: &Config) -> Vec<String> {
     if core.refresh_token.is_none() {
         remarks
             .push("without core.refresh_token users seem unconnected at UCloud after they have connected".to_owned());
+    }
+    if gateway.sandbox != Sandbox::Required {
+        remarks.push(
+            "gateway.sandbox is not \"required\": whoever takes the gateway over may have its account with it"
+                .to_owned(),
+        );
     }
     if intent.v1 == V1::Accepted {
         remarks.push("intent.accept_v1: such an intent says which call, not with which parameters".to_owned());

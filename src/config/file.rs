@@ -73,6 +73,7 @@ table! {
         body_max: Typed<String>,
         threads: Typed<i64>,
         connections_max: Typed<i64>,
+        sandbox: Typed<SandboxWord>,
     }
 }
 
@@ -214,6 +215,10 @@ macro_rules! words {
     };
 }
 
+words! {
+    /// `gateway.sandbox`
+    SandboxWord { Required, Available, Log, Off }
+}
 words! {
     /// `sessions.proof`
     ProofWord { Required, Off }

@@ -1,4 +1,4 @@
-//! `[maintenance]`: whether users are served. Read again on `SIGHUP`, by the gateway and by the server, each for itself.
+//! `[maintenance]`: whether users are served. Read again by the server on `SIGHUP`, which tells the gateway.
 //!
 //! What is under way goes on; Core's own calls, connections and pages are served as ever.
 
@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use countersign_keys::identity::Username;
+use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, Reader, Role};
 
 /// Who is served.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Maintenance {
     /// Everybody.
     None,
@@ -42,6 +44,11 @@ impl CurrentMaintenance {
     /// Whether this user is served.
     pub(crate) fn admits(&self, username: &Username) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).admits(username)
+    }
+
+    /// What is in force.
+    pub(crate) fn current(&self) -> Maintenance {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts another in force.

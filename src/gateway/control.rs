@@ -9,9 +9,13 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use zeroize::Zeroize as _;
 
 use super::directory::Directory;
-use crate::ipc::control::{FromGateway, FromServer, LINE_MAX};
+use super::tls::CurrentKey;
+use crate::config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
+use crate::ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
+use crate::log::Chain;
 
 /// Lines that wait to be written. Each is a question of a request that waits for its answer.
 const UNSENT_MAX: usize = 2_048;
@@ -39,6 +43,31 @@ pub(crate) enum LineEnd {
     TooLong,
 }
 
+/// What stood in files and changes while the gateway runs.
+#[derive(Debug)]
+pub(super) struct Renewable {
+    /// Who is served.
+    pub(super) maintenance: Arc<CurrentMaintenance>,
+    /// Certificate and key, and where the configuration says that they are.
+    pub(super) tls: Option<(Tls, Arc<CurrentKey>)>,
+}
+
+impl Renewable {
+    fn renew(&self, maintenance: Maintenance, files: Option<&TlsFiles>) {
+        let is_on = maintenance != Maintenance::None;
+        self.maintenance.set(maintenance);
+        tracing::info!(maintenance = is_on, "configuration taken up");
+        let (Some(files), Some((tls, current))) = (files, &self.tls) else { return };
+        match tls.certified(files) {
+            Ok(key) => {
+                current.set(key);
+                tracing::info!(certificate = %tls.certificate.display(), "certificate taken up");
+            }
+            Err(error) => tracing::error!("the certificate cannot be used; the one in use stays: {}", Chain(&error)),
+        }
+    }
+}
+
 /// The line and where to put what is to be said on it.
 pub(super) struct ControlLine {
     reader: BufReader<OwnedReadHalf>,
@@ -61,9 +90,9 @@ impl ControlLine {
     }
 
     /// Runs the line until it ends.
-    pub(super) async fn run(mut self, directory: Arc<Directory>) -> LineEnd {
+    pub(super) async fn run(mut self, directory: Arc<Directory>, renewable: Renewable) -> LineEnd {
         let writing = write_lines(&mut self.writer, &mut self.unsent);
-        let reading = read_lines(&mut self.reader, &directory, &self.say);
+        let reading = read_lines(&mut self.reader, &directory, &renewable, &self.say);
         tokio::select! {
             end = writing => end,
             end = reading => end,
@@ -74,6 +103,7 @@ impl ControlLine {
 async fn read_lines<R: AsyncBufRead + Unpin>(
     reader: &mut R,
     directory: &Directory,
+    renewable: &Renewable,
     say: &mpsc::Sender<FromGateway>,
 ) -> LineEnd {
     let mut line = Vec::new();
@@ -90,7 +120,15 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
         match serde_json::from_slice(&line) {
             Ok(FromServer::Answer { id, answer }) => directory.hear(id, answer),
             Ok(FromServer::Notice { notice, ended }) => {
-                directory.forget(&ended);
+                match ended {
+                    Ended::Files { maintenance, tls } => {
+                        renewable.renew(maintenance, tls.as_ref());
+                        line.zeroize();
+                    }
+                    ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. }) => {
+                        directory.forget(&ended)
+                    }
+                }
                 if say.send(FromGateway::Noted { notice }).await.is_err() {
                     return LineEnd::Closed;
                 }
@@ -135,7 +173,9 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let line = ControlLine::new(ours);
         let directory = Arc::new(Directory::new(line.say()));
-        let running = tokio::spawn(line.run(Arc::clone(&directory)));
+        let maintenance = Arc::new(CurrentMaintenance::new(Maintenance::None));
+        let renewable = Renewable { maintenance, tls: None };
+        let running = tokio::spawn(line.run(Arc::clone(&directory), renewable));
         (BufReader::new(theirs), running, directory)
     }
 

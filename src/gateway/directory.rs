@@ -358,6 +358,8 @@ impl Directory {
                     |sought| matches!(sought, Sought::Instance(open) | Sought::Launch(open) if open == username),
                 );
             }
+            // Nothing of users is in them.
+            Ended::Files { .. } => return,
         }
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }

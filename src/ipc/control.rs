@@ -2,13 +2,15 @@
 //!
 //! The gateway can ask for a key or an instance and nothing more: no message here adds a key or a mapping, and the one that
 //! starts an instance does what any request of Core's would. The server can push what has ended, and the gateway says when it has
-//! taken note (P6).
+//! taken note (P6). The gateway opens no file once it serves: what was renewed in one comes this way too.
 
 use countersign_keys::identity::{CallName, KeyId, Uid, Username};
 use countersign_keys::intent::Fingerprint;
 use countersign_keys::keyring::KeyRecord;
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::config::{Maintenance, TlsFiles};
 
 /// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of them
 /// (version 1) with their frame are under 10 KiB.
@@ -226,5 +228,12 @@ pub(crate) enum Ended {
     Instance {
         /// The user.
         username: Username,
+    },
+    /// What stood in the files when the gateway began; it cannot open them again, so here is what stands there.
+    Files {
+        /// Who is served.
+        maintenance: Maintenance,
+        /// The certificate and its key, which fit each other; `None`: those in use stay.
+        tls: Option<TlsFiles>,
     },
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::notices::{NOTE_MAX, Notice};
 use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question};
@@ -158,7 +159,8 @@ impl OpenNotices {
 }
 
 async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &FromServer) -> Result<(), Hangup> {
-    let mut line = serde_json::to_vec(message).map_err(|error| Hangup::Broken(error.into()))?;
+    // A TLS key may be in it.
+    let mut line = Zeroizing::new(serde_json::to_vec(message).map_err(|error| Hangup::Broken(error.into()))?);
     line.push(b'\n');
     match tokio::time::timeout(WRITE_MAX, writer.write_all(&line)).await {
         Ok(Ok(())) => Ok(()),

@@ -8,15 +8,11 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping, FdMappingCollision};
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -76,8 +72,6 @@ pub(super) async fn supervise(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut back_off = Duration::ZERO;
-    let running = Arc::new(Mutex::new(None));
-    let passing_on = tokio::spawn(pass_on_hang_ups(Arc::clone(&running)));
     let mut stopping = Box::pin(async move {
         // An error means that whoever could say so is gone: the same.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -86,9 +80,7 @@ pub(super) async fn supervise(
         let started = Instant::now();
         match gateway.start() {
             Ok((child, line)) => {
-                set(&running, child.id());
                 let (hangup, unnoted) = converse(line, &oracle, &mut notices, &mut stopping).await;
-                set(&running, None);
                 end(child, &hangup).await;
                 drop(unnoted);
                 if matches!(hangup, Hangup::Stopped) {
@@ -104,27 +96,6 @@ pub(super) async fn supervise(
             () = tokio::time::sleep(back_off) => {}
         }
     }
-    passing_on.abort();
-}
-
-/// `SIGHUP` is for whoever has files to read again: the gateway its certificate, and whom the site serves. Its id is known only while it has not
-/// been waited for, so that no other process can have it.
-async fn pass_on_hang_ups(running: Arc<Mutex<Option<u32>>>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    while hang_up.recv().await.is_some() {
-        let pid = running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
-            && let Err(error) = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGHUP)
-        {
-            tracing::warn!(%error, "the gateway cannot be told to read its files again");
-        }
-    }
-}
-
-fn set(running: &Mutex<Option<u32>>, pid: Option<u32>) {
-    *running.lock().unwrap_or_else(PoisonError::into_inner) = pid;
 }
 
 /// While no gateway runs, whatever ended has ended. Returns when nobody can tell anything any more.

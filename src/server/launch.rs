@@ -20,7 +20,7 @@ use nix::fcntl::OFlag;
 use tokio::process::{Child, Command};
 
 use super::place::listen_privately;
-use crate::config::{DEFAULT_FILE, InstanceListen};
+use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 
 /// Where sudo looks for nothing: it is named in full, and sets the instance's own environment.
@@ -31,9 +31,6 @@ const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LANG", "C.U
 
 /// The size from which on an instance's log is set aside (one earlier one is kept), in bytes.
 const LOG_MAX: u64 = 8 * 1024 * 1024;
-
-/// Loop-back ports tried for an instance: more than a machine has users at a time.
-const PORTS_MAX: u16 = 8_000;
 
 /// What is launched, and where instances listen and log.
 #[derive(Debug)]
@@ -48,7 +45,7 @@ pub(super) struct Launcher {
     logs: PathBuf,
     listen: InstanceListen,
     /// The port of every uid that has had an instance, listened on until the server ends: between two instances nobody else
-    /// can take it, and who connects then waits for the next (P7). Bounded by [`PORTS_MAX`].
+    /// can take it, and who connects then waits for the next (P7). Bounded by [`INSTANCE_PORTS_MAX`].
     ports: Mutex<HashMap<Uid, TcpListener>>,
 }
 
@@ -150,7 +147,7 @@ impl Launcher {
         let listener = match ports.entry(uid) {
             Entry::Occupied(kept) => kept.into_mut(),
             Entry::Vacant(none) => {
-                let free = (1..=PORTS_MAX)
+                let free = (1..=INSTANCE_PORTS_MAX)
                     .filter_map(|offset| first_port.checked_add(offset))
                     .find_map(|port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok())
                     .ok_or(LaunchFailure::Ports { first: first_port.saturating_add(1) })?;

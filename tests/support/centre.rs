@@ -144,6 +144,13 @@ impl Centre {
         centre.opened().await
     }
 
+    /// The same with these keys of `[gateway]`, after `prepare` has seen the installation.
+    pub async fn open_with_gateway(gateway: &str, prepare: impl FnOnce(&Self)) -> Self {
+        let centre = Self::furnish_at(Endpoint::plain, gateway, "").await;
+        prepare(&centre);
+        centre.opened().await
+    }
+
     /// Starts everything and waits until it serves.
     pub async fn opened(self) -> Self {
         let centre = self;
@@ -202,7 +209,11 @@ impl Centre {
             directory,
             program,
             address,
-            gateway: gateway.to_owned(),
+            gateway: match accounts {
+                Accounts::Own => gateway.to_owned(),
+                // Where tests are run as an ordinary user there may be no Landlock.
+                Accounts::Shared => format!("{gateway}\nsandbox = \"available\""),
+            },
             static_addresses,
             instances: tokio::sync::Mutex::default(),
             server: Arc::default(),
@@ -334,7 +345,7 @@ impl Centre {
     }
 
     /// Keeps a server running, as the service manager does with deploy/systemd/countersign.service.
-    fn supervise(&self) {
+    pub fn supervise(&self) {
         let log = fs::File::create(self.directory.path().join("server.log")).unwrap();
         let mut command = self.command_as("ucloud", &self.program);
         command.arg("server").arg("--config").arg(&self.config).env("RUST_LOG", "debug");

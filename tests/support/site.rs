@@ -31,6 +31,7 @@ tls = { certificate = "fullchain.pem", key = "key.pem" }
 body_max = "512 KiB"
 threads = 3
 connections_max = 100
+sandbox = "available"
 
 [intent]
 lifetime_max_s = 30

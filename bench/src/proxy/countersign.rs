@@ -35,7 +35,7 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     let configuration = format!(
         "[provider]\nid = \"{PROVIDER}\"\norigin = \"{ORIGIN}\"\n\
          [core]\norigin = \"https://cloud.example.org\"\npublic_key = \"../core.pem\"\n\
-         [gateway]\nlisten = [\"{address}\"]\nthreads = 1\n\
+         [gateway]\nlisten = [\"{address}\"]\nthreads = 1\nsandbox = \"available\"\n\
          tls = {{ certificate = \"../chain.pem\", key = \"key.pem\" }}\n\
          [instances]\nlaunch = \"static\"\nstatic = [ {{ username = \"{USERNAME}\", address = \"{upstream}\" }} ]\n\
          [ipc]\ndirectory = \"ipc\"\n[state]\ndirectory = \"state\"\n",

@@ -8,12 +8,12 @@ use countersign_keys::core_token::CoreKey;
 use countersign_keys::identity::{Origin, ProviderId};
 use toml::Spanned;
 
-use crate::config::check::{Findings, Site};
-use crate::config::file::{CoreTable, GatewayTable, ProviderTable, TlsTable, Typed, TypedList};
+use crate::config::check::{Findings, Site, word};
+use crate::config::file::{CoreTable, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList};
 use crate::config::problem::Reason;
 use crate::config::secret_file::SecretFile;
 use crate::config::tls::{self, Tls};
-use crate::config::{Core, Gateway, Provider, Role, quantity, trusted_file};
+use crate::config::{Core, Gateway, Provider, Role, Sandbox, quantity, trusted_file};
 
 /// More than any machine has reason to listen on.
 const LISTEN_MAX: usize = 16;
@@ -106,6 +106,12 @@ pub(super) fn gateway(table: GatewayTable, site: Site<'_>, findings: &mut Findin
         body_max: usize::try_from(body_max?).ok()?,
         threads: usize::try_from(threads?).ok().and_then(NonZeroUsize::new)?,
         connections_max: usize::try_from(connections_max?).ok()?,
+        sandbox: match word(table.sandbox.as_ref(), SandboxWord::Required) {
+            SandboxWord::Required => Sandbox::Required,
+            SandboxWord::Available => Sandbox::Available,
+            SandboxWord::Log => Sandbox::Log,
+            SandboxWord::Off => Sandbox::Off,
+        },
     })
 }
 
@@ -152,9 +158,10 @@ fn tls(table: TlsTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<T
                 tls::TlsError::Certificate(_) | tls::TlsError::NoCertificate { .. } => {
                     ("gateway.tls.certificate", certificate.span())
                 }
-                tls::TlsError::Key(_) | tls::TlsError::NoKey { .. } | tls::TlsError::Mismatch(_) => {
-                    ("gateway.tls.key", key.span())
-                }
+                tls::TlsError::Key(_)
+                | tls::TlsError::NoKey { .. }
+                | tls::TlsError::Mismatch(_)
+                | tls::TlsError::TooLong => ("gateway.tls.key", key.span()),
             };
             findings.add(at, Some(span), error);
             None

@@ -1,0 +1,86 @@
+//! What the gateway shuts itself into, once it has what it needs and before it hears the first stranger: whoever takes it over gets the requests
+//! that pass through it, and next to nothing of the machine (P3).
+//!
+//! Three locks, each for itself: no new privileges, so that no program gives it any; Landlock, which opens one directory and no port but those of
+//! instances ([`files`]); and an allow-list of system calls ([`calls`]). They hold for all threads, since they are put on before there is a
+//! second one, and nothing can take them off.
+
+mod calls;
+mod files;
+mod filter;
+#[cfg(debug_assertions)]
+pub(crate) mod misbehaviour;
+
+use std::path::PathBuf;
+
+use crate::config::Sandbox;
+use crate::log::Chain;
+
+pub(crate) use self::files::NoLandlock;
+pub(crate) use self::filter::NoFilter;
+
+/// What is still permitted inside.
+#[derive(Clone, Debug)]
+pub(crate) struct Permitted {
+    /// The directory in which new files may be made, and written. No file that is there already can be opened.
+    pub(crate) new_files_in: PathBuf,
+    /// The TCP ports that may be connected to. Without any there is no TCP socket but those that were inherited or accepted.
+    pub(crate) ports: Vec<u16>,
+}
+
+/// Why the gateway is not shut in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxFailure {
+    /// Landlock.
+    #[error(
+        "the gateway cannot be kept from files by Landlock; gateway.sandbox = \"available\" does without what this kernel has not"
+    )]
+    Landlock(#[from] NoLandlock),
+    /// The allow-list.
+    #[error(
+        "the gateway's system calls cannot be filtered; gateway.sandbox = \"available\" does without what this kernel has not"
+    )]
+    Filter(#[from] NoFilter),
+    /// A thread that would stay outside.
+    #[error("the gateway has other threads already, which would stay outside the sandbox")]
+    Threads,
+}
+
+/// Shuts this process in. What is in force is logged.
+///
+/// # Errors
+/// What cannot be put in force and is required.
+pub(crate) fn enter(sandbox: Sandbox, permitted: &Permitted) -> Result<(), SandboxFailure> {
+    let (is_required, filter) = match sandbox {
+        Sandbox::Off => {
+            tracing::warn!("gateway.sandbox is off: whoever takes the gateway over has all that its account has");
+            return Ok(());
+        }
+        Sandbox::Required => (true, filter::Otherwise::Refuse),
+        Sandbox::Available => (false, filter::Otherwise::Refuse),
+        Sandbox::Log => (true, filter::Otherwise::Log),
+    };
+    // Where /proc is not there to say so, nothing else of this program would work.
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return Err(SandboxFailure::Threads);
+    }
+    let landlock = match files::restrict(permitted, is_required) {
+        Ok(landlock) => landlock.to_string(),
+        Err(failure) if is_required => return Err(failure.into()),
+        Err(failure) => missing("Landlock", &failure),
+    };
+    let calls = match filter::install(!permitted.ports.is_empty(), filter) {
+        Ok(()) if filter == filter::Otherwise::Log => missing("the refusal of system calls", &filter::OnlyLogged),
+        Ok(()) => "those on the list".to_owned(),
+        Err(failure) if is_required => return Err(failure.into()),
+        Err(failure) => missing("the filter of system calls", &failure),
+    };
+    tracing::info!(landlock, system_calls = calls, "the gateway is shut in");
+    Ok(())
+}
+
+fn missing(what: &str, why: &(dyn std::error::Error + 'static)) -> String {
+    tracing::warn!("the gateway runs without {what}: {}", Chain(why));
+    "not in force".to_owned()
+}

@@ -1,0 +1,319 @@
+//! A gateway that somebody has taken over: what it tries, and what the sandbox leaves of it.
+//!
+//! The gateway of a debug build does what a file in the state directory says, inside the sandbox, and writes down what came of it. Every test has its
+//! contrast: what is refused in one is done in another. Each runs alone in `tests/support/installation.sh`: see `./test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+#[path = "support/centre.rs"]
+mod centre;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use centre::{Centre, Part};
+use countersign_portal::Endpoint;
+use nix::libc;
+use nix::unistd::{User, chown};
+
+/// A deed, and its error where the sandbox is whole, where Landlock alone is in force, and where there is none.
+type Row = (String, &'static str, &'static str, &'static str);
+
+/// What can be got hold of from the gateway's account, so that only the sandbox is in the way.
+struct Surroundings {
+    /// A process of the same account that lets itself be traced.
+    sibling: Child,
+    /// Somebody's TCP port.
+    port: TcpListener,
+    _abstract: UnixListener,
+}
+
+const ABSTRACT: &str = "countersign-test-of-the-sandbox";
+
+impl Surroundings {
+    fn make(centre: &Centre) -> Self {
+        let ucloud = User::from_name("ucloud").unwrap().unwrap();
+        for name in ["victim-1", "victim-2", "victim-3", "audit/gateway/victim"] {
+            let path = centre.state.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "something").unwrap();
+            chown(&path, Some(ucloud.uid), Some(ucloud.gid)).unwrap();
+        }
+        for directory in ["audit", "audit/gateway"] {
+            let path = centre.state.join(directory);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+            chown(&path, Some(ucloud.uid), Some(ucloud.gid)).unwrap();
+        }
+        let alices = Path::new("/run/tmp/of-alice");
+        let alice = User::from_name("alice").unwrap().unwrap();
+        fs::write(alices, "for everybody").unwrap();
+        chown(alices, Some(alice.uid), Some(alice.gid)).unwrap();
+        let traceable = "import ctypes; ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(-1), 0, 0, 0); print(1, flush=True); input()";
+        let mut sibling = Command::new("setpriv")
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .args(["--reuid", "ucloud", "--regid", "ucloud", "--clear-groups", "python3", "-c", traceable])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut word = String::new();
+        BufReader::new(sibling.stdout.as_mut().unwrap()).read_line(&mut word).unwrap();
+        assert_eq!(word, "1\n", "the process to be traced");
+        let name = SocketAddr::from_abstract_name(ABSTRACT).unwrap();
+        Self {
+            sibling,
+            port: TcpListener::bind("127.0.0.1:0").unwrap(),
+            _abstract: UnixListener::bind_addr(&name).unwrap(),
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let pid = self.sibling.id();
+        let port = self.port.local_addr().unwrap();
+        let me = std::process::id();
+        let mut rows = Vec::new();
+        let mut row = |deed: String, whole, landlock, none| rows.push((deed, whole, landlock, none));
+        // Files: none that is there is opened, and none is made but in the one place.
+        for path in
+            ["/etc/passwd", "/etc/countersign/config.toml", "/etc/countersign/refresh-token", "/run/tmp/of-alice"]
+        {
+            row(format!("read {path}"), "EPERM", "EACCES", "done");
+        }
+        row(format!("read /proc/{pid}/mem"), "EPERM", "EACCES", "done");
+        row(format!("read /proc/{pid}/environ"), "EPERM", "EACCES", "done");
+        let state = "/var/lib/countersign";
+        row(format!("write {state}/victim-1"), "EPERM", "EACCES", "done");
+        row(format!("write {state}/replay/used-intents.a"), "EPERM", "EACCES", "done");
+        row(format!("write {state}/audit/gateway/entries/lock"), "EPERM", "done", "done");
+        row(format!("read {state}/audit/gateway/entries/lock"), "EPERM", "EACCES", "done");
+        row(format!("make {state}/made"), "EACCES", "EACCES", "done");
+        row(format!("make {state}/audit/gateway/made"), "EACCES", "EACCES", "done");
+        row("make /run/tmp/made".to_owned(), "EACCES", "EACCES", "done");
+        // What the next file of its log is made with.
+        row(format!("make {state}/audit/gateway/entries/made"), "done", "done", "done");
+        row(format!("remove {state}/audit/gateway/entries/made"), "EPERM", "EACCES", "done");
+        row(format!("list {state}"), "EPERM", "EACCES", "done");
+        row("look /etc/passwd".to_owned(), "EPERM", "done", "done");
+        row(format!("remove {state}/victim-1"), "EPERM", "EACCES", "done");
+        row(format!("rename {state}/victim-2"), "EPERM", "EACCES", "done");
+        row(format!("mode {state}/victim-3"), "EPERM", "done", "done");
+        row(format!("truncate {state}/victim-3"), "EPERM", "EACCES", "done");
+        row(format!("directory {state}/made-directory"), "EPERM", "EACCES", "done");
+        row(format!("socket {state}/made-socket"), "EPERM", "EACCES", "done");
+        // The network.
+        row("tcp".to_owned(), "EPERM", "done", "done");
+        row(format!("connect {port}"), "EPERM", "EACCES", "done");
+        row("listen 127.0.0.1:0".to_owned(), "EPERM", "EACCES", "done");
+        row("datagram 127.0.0.1:0".to_owned(), "EPERM", "done", "done");
+        row(format!("abstract {ABSTRACT}"), "EPERM", "EPERM", "done");
+        // Programs and processes.
+        row("exec /no/such/program".to_owned(), "EPERM", "done", "done");
+        row("spawn /bin/true".to_owned(), "EPERM", "EACCES", "done");
+        row("fork".to_owned(), "EPERM", "done", "done");
+        row(format!("attach {pid}"), "EPERM", "EPERM", "done");
+        row(format!("peek {pid}"), "EPERM", "EPERM", "done");
+        row(format!("signal {pid}"), "EPERM", "EPERM", "done");
+        row(format!("thread-signal {pid}"), "EPERM", "EPERM", "done");
+        row(format!("owner-signal {me}"), "EPERM", "done", "done");
+        // Memory.
+        row("map".to_owned(), "EPERM", "done", "done");
+        row("protect".to_owned(), "EPERM", "done", "done");
+        // Whatever else the kernel offers: here it is enough that it would have been let in.
+        for number in CALLS {
+            row(format!("call {number}"), "EPERM", "done", "done");
+        }
+        rows
+    }
+}
+
+/// Calls that the kernel answers to every account, if only with what is wrong with the arguments.
+const CALLS: [i64; 17] = [
+    libc::SYS_mount,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_perf_event_open,
+    libc::SYS_memfd_create,
+    libc::SYS_pidfd_open,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_execve,
+    libc::SYS_sendmsg,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_inotify_init1,
+    libc::SYS_shmget,
+    libc::SYS_seccomp,
+    libc::SYS_personality,
+    libc::SYS_pkey_mprotect,
+];
+
+/// Has the gateway do these, at its next start.
+fn plan(centre: &Centre, deeds: impl IntoIterator<Item = String>) {
+    let deeds: Vec<String> = deeds.into_iter().collect();
+    fs::write(centre.state.join("misbehave"), deeds.join("\n")).unwrap();
+    fs::set_permissions(centre.state.join("misbehave"), fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+/// What came of it.
+async fn outcome(centre: &Centre) -> BTreeMap<String, String> {
+    let report = || fs::read_to_string(centre.state.join("misbehaved")).unwrap_or_default();
+    centre.until("the gateway has done its worst", async || report().ends_with("end\n")).await;
+    let lines = report();
+    lines
+        .lines()
+        .filter_map(|line| line.rsplit_once(": "))
+        .map(|(deed, outcome)| (deed.into(), outcome.into()))
+        .collect()
+}
+
+fn compare(rows: &[Row], found: &BTreeMap<String, String>, want: impl Fn(&Row) -> &'static str) {
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter(|row| found.get(&row.0).map(String::as_str) != Some(want(row)))
+        .map(|row| format!("{}: {:?}, not {}", row.0, found.get(&row.0), want(row)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn is_of_use(centre: &Centre) {
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+}
+
+async fn misbehave(gateway: &str) -> (Centre, Vec<Row>, BTreeMap<String, String>, Surroundings) {
+    let mut surroundings = None;
+    let centre = Centre::open_with_gateway(gateway, |centre| {
+        let made = Surroundings::make(centre);
+        plan(centre, made.rows().into_iter().map(|(deed, ..)| deed));
+        surroundings = Some(made);
+    })
+    .await;
+    let mut surroundings = surroundings.unwrap();
+    let found = outcome(&centre).await;
+    surroundings.sibling.kill().unwrap();
+    surroundings.sibling.wait().unwrap();
+    let rows = surroundings.rows();
+    (centre, rows, found, surroundings)
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p3_a_gateway_that_was_taken_over_gets_at_nothing() {
+    let (centre, rows, found, _surroundings) = misbehave("").await;
+    compare(&rows, &found, |row| row.1);
+    assert_eq!(found.len(), rows.len());
+    is_of_use(&centre).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn without_the_sandbox_it_gets_at_all_of_it() {
+    let (centre, rows, found, _surroundings) = misbehave("sandbox = \"off\"").await;
+    compare(&rows, &found, |row| row.3);
+    is_of_use(&centre).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p3_landlock_alone_keeps_it_from_files_ports_and_processes() {
+    let (centre, rows, found, _surroundings) = misbehave("sandbox = \"log\"").await;
+    compare(&rows, &found, |row| row.2);
+    is_of_use(&centre).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p3_no_system_call_but_those_on_the_list_goes_through() {
+    let centre = Centre::open_with_gateway("", |centre| plan(centre, ["sweep".to_owned()])).await;
+    assert_eq!(outcome(&centre).await["sweep"], "done");
+    is_of_use(&centre).await;
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p3_an_inherited_socket_leads_nowhere_else() {
+    assert_eq!(reconnecting("").await, "EACCES");
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn without_the_sandbox_an_inherited_socket_leads_anywhere() {
+    assert_eq!(reconnecting("sandbox = \"off\"").await, "done");
+}
+
+/// What comes of it if the gateway makes a connection of its own out of the socket that it accepts on.
+async fn reconnecting(gateway: &str) -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let deed = format!("reconnect {}", port.local_addr().unwrap());
+    let centre = Centre::furnish_at(Endpoint::plain, gateway, "").await;
+    plan(&centre, [deed.clone()]);
+    centre.supervise();
+    outcome(&centre).await.remove(&deed).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p3_where_instances_have_ports_no_others_are_connected_to() {
+    let (own, inside) = std::iter::from_fn(|| TcpListener::bind("127.0.0.1:0").ok())
+        .find_map(|own| {
+            let port = own.local_addr().unwrap().port();
+            let inside = (100..200).find_map(|more| TcpListener::bind(("127.0.0.1", port.checked_add(more)?)).ok());
+            Some((port, inside?))
+        })
+        .unwrap();
+    let outside = (1..1000).find_map(|less| TcpListener::bind(("127.0.0.1", own - less)).ok()).unwrap();
+    let inside = inside.local_addr().unwrap();
+    let outside = outside.local_addr().unwrap();
+    let deeds = [format!("connect {inside}"), format!("connect {outside}"), "listen 127.0.0.1:0".to_owned()];
+    let centre = Centre::open_with_gateway("", |centre| {
+        let text = fs::read_to_string(&centre.config).unwrap();
+        let tcp = format!("launch = \"sudo\"\nlisten = \"tcp\"\nfirst_port = {own}\n");
+        fs::write(&centre.config, text.replace("launch = \"sudo\"\n", &tcp)).unwrap();
+        plan(centre, deeds.clone());
+    })
+    .await;
+    let found = outcome(&centre).await;
+    assert_eq!(deeds.map(|deed| found[&deed].clone()), ["done", "EACCES", "EPERM"]);
+    is_of_use(&centre).await;
+}
+
+/// As on a kernel that has none.
+fn forget_landlock() {
+    let rules = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
+    let absent = seccompiler::SeccompAction::Errno(libc::ENOSYS as u32);
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = seccompiler::SeccompFilter::new(rules, seccompiler::SeccompAction::Allow, absent, architecture);
+    let filter: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&filter).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn p8_without_landlock_there_is_no_gateway() {
+    forget_landlock();
+    let centre = Centre::furnish("").await;
+    centre.supervise();
+    let words = "the gateway cannot be kept from files by Landlock; gateway.sandbox = ";
+    centre.until("the gateway says why it does not start", async || centre.last_words().contains(words)).await;
+    assert!(!centre.serves().await);
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn without_landlock_a_site_may_do_with_the_rest() {
+    forget_landlock();
+    let centre = Centre::open_with_gateway("sandbox = \"available\"", |centre| {
+        plan(centre, ["read /etc/passwd".to_owned(), "make /run/tmp/made".to_owned()]);
+    })
+    .await;
+    let found = outcome(&centre).await;
+    assert_eq!((found["read /etc/passwd"].as_str(), found["make /run/tmp/made"].as_str()), ("EPERM", "done"));
+    assert!(centre.last_words().contains("the gateway runs without Landlock"));
+    assert!(centre.pid(Part::Gateway).is_some());
+}
