@@ -56,6 +56,7 @@ use countersign_keys::core_token::CoreTokens;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::registry::{Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::Backlog;
 use nix::sys::stat::{Mode, umask};
@@ -77,6 +78,7 @@ use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, CurrentMaintenance, InstanceListen, Launch, Role};
+use crate::descriptors;
 use crate::ipc::control::Ended;
 use crate::journal::Journal;
 use crate::log::Chain;
@@ -166,6 +168,9 @@ struct Server {
 /// What keeps it from running.
 pub(crate) fn run(config_file: &Path) -> Result<(), ServerFailure> {
     refuse_root()?;
+    descriptors::close_others(&[]).map_err(io::Error::from)?;
+    // What is traced or dumped gives its secrets away, and sudo's rights with them. Programs that are started are not bound by it.
+    prctl::set_dumpable(false).map_err(io::Error::from)?;
     umask(Mode::from_bits_truncate(0o077));
     let config = Config::load(config_file)?;
     let state = StateDirectory::claim(&config.state)?;

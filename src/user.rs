@@ -92,6 +92,9 @@ pub(crate) enum UserFailure {
     /// What was inherited cannot be kept from the programs that users run.
     #[error("inherited descriptors cannot be kept from terminals (Linux 5.11 can): {0}")]
     Descriptors(nix::Error),
+    /// It cannot be closed to other programs.
+    #[error("this process cannot be closed to others: {0}")]
+    Dumpable(nix::Error),
     /// A directory or socket of ours.
     #[error("{what} {path}: {source}")]
     File {
@@ -122,6 +125,8 @@ pub(crate) fn run(arguments: &UserArguments) -> Result<(), UserFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;
+    // What speaks for the user here is not for other programs of theirs to trace, nor for a core file. What they start is not bound by it.
+    nix::sys::prctl::set_dumpable(false).map_err(UserFailure::Dumpable)?;
     let instance = instance(&account, &config)?;
     runtime.block_on(serve(listener, instance, &config));
     Ok(())
