@@ -155,6 +155,31 @@ async fn v55_bodies_that_never_come_take_the_room_for_a_while_only() {
 }
 
 #[tokio::test]
+async fn v55_a_body_takes_its_room_until_its_request_is_answered() {
+    let length = Deed::trash("/1/a").body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap().len();
+    let trial = Trial::changed(|ingress| {
+        ingress.bodies = BodyRoom::of(length + length / 2);
+        ingress.deposit_wait = Duration::from_secs(60);
+    })
+    .await;
+    tokio::time::pause();
+    let (head, body) = trial.good_head(&Deed::trash("/1/a"));
+    let unsigned: String =
+        head.split_inclusive("\r\n").filter(|line| !line.starts_with("UCloud-Signed-Intent")).collect();
+    let mut waits = connect(&trial);
+    waits.write_all(format!("{unsigned}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    waits.write_all(&body).await.unwrap();
+    let refused = served_in_memory(&trial).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 503 "),
+        "one waits for its deposit, and there is no room beside it: {refused}"
+    );
+    let answer = until_closed(&mut waits).await.0;
+    assert!(answer.starts_with("HTTP/1.1 482 "), "{answer}");
+    assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "), "the room is free again");
+}
+
+#[tokio::test]
 async fn v55_one_user_has_so_many_requests_under_way_and_no_more() {
     let trial = Trial::new().await;
     tokio::time::pause();
