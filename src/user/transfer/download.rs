@@ -74,11 +74,19 @@ fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
     }
     let ranges = parse_range_header_with_max_ranges(wanted, RANGES_MAX);
     match ranges.and_then(|ranges| ranges.validate(file.length)) {
-        Ok(ranges) if ranges.is_empty() => Asked::Whole,
+        // Sixteen times the whole file is nothing that anybody needs (RFC 9110 section 14.2).
+        Ok(ranges) if ranges.is_empty() || overlap(&ranges) => Asked::Whole,
         Ok(ranges) => Asked::Some(ranges),
         Err(RangeUnsatisfiableError::Unsatisfiable | RangeUnsatisfiableError::Rejected(_)) => Asked::Nothing,
         Err(_) => Asked::Whole,
     }
+}
+
+/// Whether some byte is in two of them.
+fn overlap(ranges: &[RangeInclusive<u64>]) -> bool {
+    let mut sorted: Vec<_> = ranges.iter().map(|range| (*range.start(), *range.end())).collect();
+    sorted.sort_unstable();
+    sorted.array_windows().any(|[(_, end), (start, _)]| start <= end)
 }
 
 /// Whether a condition is of this content: by a strong tag, or by a date that is one (RFC 9110 section 13.1.5).
