@@ -27,9 +27,11 @@ const CHUNK_MAX: i64 = 32_000_000;
 
 /// The head of a piece of a file says all that there is to say of it.
 pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
+    // In the one spelling that each number has, so that nobody reads another.
     let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
-        let written = header(headers, name)?;
-        written.map(|number| number.parse().map_err(|_| SessionRejection::Piece(name))).transpose()
+        let Some(written) = header(headers, name)? else { return Ok(None) };
+        let read = written.parse().ok().filter(|number: &i64| number.to_string() == written);
+        read.map(Some).ok_or(SessionRejection::Piece(name))
     };
     // Without a length there is no body: what says otherwise does not get this far.
     let size = Some(number("content-length")?.unwrap_or(0)).filter(|size| (0..=CHUNK_MAX).contains(size));
@@ -49,4 +51,37 @@ pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<O
     let mut all = headers.get_all(name).iter();
     let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
     if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(name: &'static str, value: &str, want: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(OFFSET, "5"), (TOTAL, "7"), ("content-length", "2")] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        assert_eq!(piece(&headers).is_ok(), want, "{name}: {value:?}");
+    }
+
+    #[test]
+    fn a_number_in_the_head_of_a_piece_has_one_spelling() {
+        for name in [OFFSET, TOTAL, "content-length"] {
+            check(name, "12", true);
+            check(name, "0", true);
+            for other in ["+12", "012", "-0", " 12", "", "0x1", "99999999999999999999"] {
+                check(name, other, false);
+            }
+        }
+        check(OFFSET, "-1", true);
+        check(OFFSET, "-2", false);
+        check(TOTAL, "-1", false);
+        check("content-length", "32000001", false);
+    }
 }
