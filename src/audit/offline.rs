@@ -250,11 +250,12 @@ impl<'c> Check<'c> {
     fn begin(place: &'c LogPlace, trust: &Trust) -> io::Result<Self> {
         let mut findings = Vec::new();
         let (latest, earlier) = own_checkpoints(place, &trust.key, &mut findings)?;
-        let segments = place.segments()?;
+        // Of a log that grows meanwhile, the list has no file that was not there.
         let list = place.first_records().unwrap_or_else(|_| {
             findings.push(Finding::List);
             Vec::new()
         });
+        let segments = place.segments()?;
         let first = match segments.first() {
             None | Some(Segment { number: 1, .. }) => 0,
             Some(Segment { number, .. }) => {
@@ -460,6 +461,10 @@ impl<'c> Check<'c> {
     }
 
     fn list_fits(&self, checkpoint: Checkpoint) -> bool {
+        let newest = self.segments.last().map_or(0, |segment| segment.number);
+        if self.list.last().is_some_and(|(number, _)| *number > newest) {
+            return false;
+        }
         self.segments.iter().zip(&self.begun).all(|(segment, begun)| {
             let listed = self.list.iter().find(|(number, _)| *number == segment.number);
             // A file is listed once its first record is signed.

@@ -123,9 +123,12 @@ impl LogPlace {
             let (number, first) = line.split_once(' ')?;
             Some((number.parse().ok()?, first.parse().ok()?))
         });
-        lines
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| io::Error::other("the list of segments has a line that is none"))
+        let list: Option<Vec<(u64, u64)>> = lines.collect();
+        let list = list.ok_or_else(|| io::Error::other("the list of segments has a line that is none"))?;
+        // It is said in one way: as it was written, file after file.
+        let written: String = list.iter().map(|(number, first)| format!("{number} {first}\n")).collect();
+        let is_in_order = list.iter().zip(1..).all(|((number, _), place)| *number == place) && list.is_sorted();
+        if written == text && is_in_order { Ok(list) } else { Err(io::Error::other("the list of segments is none")) }
     }
 
     /// A tile's file; `width` is that of a partial one.
@@ -154,6 +157,11 @@ impl LogPlace {
     /// If there is none.
     pub(crate) fn read_tile(&self, level: u8, index: u64, width: usize) -> io::Result<Vec<Hash>> {
         let full = self.full_tile(level, index);
+        // A file that is not as long as its name says is no tile.
+        let read = |path: &Path, width: usize| -> io::Result<Vec<u8>> {
+            let bytes = fs::read(path)?;
+            if bytes.len() == width.saturating_mul(32) { Ok(bytes) } else { Err(io::ErrorKind::InvalidData.into()) }
+        };
         let wider = || {
             let mut widths: Vec<usize> = fs::read_dir(partials(&full))?
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -161,10 +169,10 @@ impl LogPlace {
                 .collect();
             widths.sort_unstable();
             let found = widths.first().ok_or(io::ErrorKind::NotFound)?;
-            fs::read(partials(&full).join(found.to_string()))
+            read(&partials(&full).join(found.to_string()), *found)
         };
-        let bytes = match fs::read(self.tile(level, index, width)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read(&full) {
+        let bytes = match read(&self.tile(level, index, width), width) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match read(&full, WIDTH) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => wider()?,
                 read => read?,
             },

@@ -314,6 +314,39 @@ fn a_damaged_tile_is_not_taken_for_a_damaged_record() {
 }
 
 #[test]
+fn v60_a_tile_that_has_more_in_it_is_found() {
+    for (level, index, width) in [(0, 1, 256), (0, 2, RECORDS % 256), (1, 0, 2)] {
+        let victim = Victim::new();
+        let path = victim.place().tile(level, index, width);
+        let tile = fs::read(&path).unwrap();
+        fs::write(&path, [tile.as_slice(), &[7; 32]].concat()).unwrap();
+        let found = victim.verify().findings;
+        assert!(matches!(found.as_slice(), [Finding::Tile { .. }]), "{level} {index}: {found:?}");
+    }
+}
+
+#[test]
+fn v60_a_list_of_files_that_says_it_otherwise_is_found() {
+    let list = fs::read_to_string(place(SAMPLE.directory.path()).segment_list()).unwrap();
+    let otherwise = [
+        list.replace("1 0\n", "01 0\n"),
+        list.replace("1 0\n", "1 +0\n"),
+        list.replace("1 0\n", "1 0\r\n"),
+        list.replace("1 0\n", "1 0\n1 0\n"),
+        list.trim_end().to_owned(),
+        format!("0 0\n{list}"),
+        format!("{list}99 5000\n"),
+    ];
+    for text in otherwise {
+        assert_ne!(text, list);
+        let victim = Victim::new();
+        fs::write(victim.place().segment_list(), &text).unwrap();
+        let found = victim.verify().findings;
+        assert!(matches!(found.as_slice(), [Finding::List]), "{text:?}: {found:?}");
+    }
+}
+
+#[test]
 fn what_no_checkpoint_covers_yet_is_counted() {
     let victim = Victim::new();
     let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
