@@ -10,6 +10,8 @@
 
 mod checkpoint;
 mod entries;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod kept;
 mod lines;
 mod notary;

@@ -8,6 +8,8 @@
 mod check;
 mod drives;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod kept;
 mod maintenance;
 mod places;

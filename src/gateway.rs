@@ -15,6 +15,8 @@ mod directory;
 mod document;
 mod fair;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod grammar;
 mod head;

@@ -5,6 +5,8 @@
 
 pub(crate) mod answers;
 pub(crate) mod control;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod peer;

@@ -8,6 +8,8 @@ mod account;
 mod activity;
 mod drive_numbers;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grants;
 mod judge;
 mod made_drives;

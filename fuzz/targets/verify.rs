@@ -7,10 +7,14 @@
 #[allow(dead_code)]
 mod judging;
 
+#[path = "edit.rs"]
+mod edit;
+
 use arbitrary::Arbitrary;
 use countersign_keys::keyring::Algorithm;
 use countersign_portal::core::{Deed, Flavour};
 use countersign_portal::signer::{BrowserKey, Intent};
+use edit::Edit;
 use judging::{AUDIENCE, NOW, Site, USER};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -29,44 +33,6 @@ enum Change {
     Late(u8),
     /// The same request once more.
     Again,
-}
-
-#[derive(Arbitrary, Debug)]
-enum Edit {
-    Flip(u16),
-    Splice {
-        at: u16,
-        remove: u8,
-        insert: Vec<u8>,
-    },
-    Cut(u16),
-    /// The text between the two places a second time.
-    Repeat(u16, u16),
-}
-
-impl Edit {
-    fn apply(&self, text: &[u8]) -> Vec<u8> {
-        let place = |at: u16| usize::from(at) % (text.len() + 1);
-        match self {
-            Self::Flip(bit) => {
-                let (mut text, byte) = (text.to_vec(), usize::from(*bit) / 8 % text.len().max(1));
-                if let Some(byte) = text.get_mut(byte) {
-                    *byte ^= 1 << (bit % 8);
-                }
-                text
-            }
-            Self::Splice { at, remove, insert } => {
-                let start = place(*at);
-                let end = (start + usize::from(*remove)).min(text.len());
-                [&text[..start], insert, &text[end..]].concat()
-            }
-            Self::Cut(at) => text[..place(*at)].to_vec(),
-            Self::Repeat(from, to) => {
-                let (from, to) = (place(*from).min(place(*to)), place(*from).max(place(*to)));
-                [&text[..to], &text[from..to], &text[to..]].concat()
-            }
-        }
-    }
 }
 
 const CALLS: [&str; 6] =

@@ -542,7 +542,7 @@ fn records_that_were_cut_off_while_it_ran_end_it() {
 // --- How fast -------------------------------------------------------------------------------------------------------
 
 #[test]
-#[ignore = "a figure: cargo test --release -p countersign --bin countersign figures_of_a_million -- --ignored --nocapture"]
+#[ignore = "a figure: cargo test --release -p countersign --lib figures_of_a_million -- --ignored --nocapture"]
 #[allow(clippy::print_stdout, reason = "the figures")]
 fn figures_of_a_million_records() {
     const MILLION: usize = 1_000_000;

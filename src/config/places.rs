@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 /// A place in the file, both counted from 1.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
-    line: usize,
+    pub(super) line: usize,
     column: usize,
 }
 

@@ -4,6 +4,8 @@
 //! that carries a call is judged like a request, and of nothing refused does the instance see a byte (P1, P5, V52, V53).
 
 mod end;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hands;
 pub(super) mod message;
 mod rpc;

@@ -15,6 +15,8 @@ pub(crate) mod change;
 pub(crate) mod drives;
 pub(crate) mod entry;
 pub(crate) mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod headway;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;

@@ -4,6 +4,8 @@
 //! process's memory. A socket that ends hangs the shell up, and a shell that ends closes the socket.
 //! Whether somebody may open one is decided before any of this.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod login;
 #[cfg(test)]
 mod tests;

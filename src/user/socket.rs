@@ -3,6 +3,8 @@
 //! The gateway judged alike. Nothing of that is believed here (P3): not the upgrade, not a message, and not that a key still stands.
 
 pub(crate) mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod rpc;
 mod standing;

@@ -4,6 +4,8 @@
 //! this is off unless the site says otherwise. Our lines end in a mark and are replaced together; every other line stays byte for byte.
 //! The file is replaced whole (P3: as sshd's StrictModes, nothing is written where others could have).
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod public_key;
 
 use std::path::{Path, PathBuf};

@@ -5,3 +5,5 @@ mod download;
 pub(crate) mod upload;
 
 pub(crate) use self::download::download;
+#[cfg(fuzzing)]
+pub use self::download::fuzzing;

@@ -5,6 +5,8 @@
 //! all of it is there (see [`crate::user::files::incoming`]); whatever goes wrong ends the upload with a reason, and leaves no half file.
 
 mod arrivals;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -51,8 +51,8 @@ pub(super) enum Stage {
 /// What a shell's first message says of the token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Initialise {
-    session_identifier: Option<String>,
+pub(super) struct Initialise {
+    pub(super) session_identifier: Option<String>,
 }
 
 impl Shell {

@@ -127,6 +127,19 @@ impl Order {
     }
 }
 
+#[cfg(fuzzing)]
+impl Listing {
+    /// Where a page goes on is said in one way.
+    pub(super) fn holds(&self) {
+        assert!((1..=PAGE_MAX).contains(&self.size));
+        if let Some(after) = &self.after {
+            let next = self.order.to_next(after).unwrap_or_default();
+            let again = self.order.position_after(&next).ok();
+            assert!(again.is_some_and(|again| again.key == after.key && again.name == after.name));
+        }
+    }
+}
+
 impl Listing {
     /// Reads a browse. The path stays with the caller.
     pub(crate) fn parse(request: &Browse) -> Result<Self, Trouble> {

@@ -26,6 +26,14 @@ pub(crate) struct Outgoing {
     pub(crate) tag: String,
 }
 
+#[cfg(fuzzing)]
+impl Outgoing {
+    /// A file of that length, last changed then.
+    pub(crate) fn fuzzed(file: File, length: u64, modified: SystemTime) -> Self {
+        Self { file, name: String::new(), length, modified, tag: "\"tag\"".to_owned() }
+    }
+}
+
 impl Outgoing {
     /// Opens the file at a place, following links as long as they stay in the drive.
     pub(crate) fn open(place: &Place) -> Result<Self, Trouble> {

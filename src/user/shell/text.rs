@@ -12,6 +12,12 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    /// What has not come to its end.
+    #[cfg(fuzzing)]
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.cut
+    }
+
     /// The text of the next bytes, as far as their characters are whole.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> String {
         let mut joined = std::mem::take(&mut self.cut);

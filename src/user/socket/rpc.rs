@@ -60,6 +60,13 @@ struct Written<'m> {
     _project: Option<String>,
 }
 
+/// Call, stream and payload of a message.
+#[cfg(fuzzing)]
+pub(super) fn fuzzed(text: &str) -> Option<(String, String, String)> {
+    let written: Written<'_> = serde_json::from_str(text).ok()?;
+    Some((written.call, written.stream_id, written.payload.get().to_owned()))
+}
+
 /// What ends a stream of the same socket; it needs no signature.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

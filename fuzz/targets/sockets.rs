@@ -1,0 +1,72 @@
+//! WebSockets: a client's frames, the messages in them, what goes on of these, and what an instance reads of that.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use countersign::fuzzing::{gateway, user};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+enum Input<'a> {
+    /// As they come from the network.
+    Frames(&'a [u8]),
+    /// Frames that are whole and masked, so that the fuzzer need not guess what makes them so.
+    Written(Vec<(Opcode, bool, &'a [u8])>),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+fn frame(bytes: &mut Vec<u8>, opcode: &Opcode, is_last: bool, payload: &[u8]) {
+    let opcode = match opcode {
+        Opcode::Continuation => 0,
+        Opcode::Text => 1,
+        Opcode::Binary => 2,
+        Opcode::Close => 8,
+        Opcode::Ping => 9,
+        Opcode::Pong => 10,
+    };
+    bytes.push(opcode | if is_last { 0x80 } else { 0 });
+    match payload.len() {
+        short @ 0..=125 => bytes.push(0x80 | short as u8),
+        long => {
+            bytes.push(0x80 | 126);
+            bytes.extend((long.min(usize::from(u16::MAX)) as u16).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload.iter().take(usize::from(u16::MAX)));
+}
+
+fn message(text: &str) {
+    if let Some(sent) = gateway::socket::text(text) {
+        user::socket::cancelled(&sent);
+    }
+    user::socket::text(text);
+    user::shell::typed(text);
+}
+
+fuzz_target!(|data: &[u8]| {
+    if data.first() == Some(&b'{') {
+        return message(&String::from_utf8_lossy(data));
+    }
+    let mut from = arbitrary::Unstructured::new(data);
+    let sent = match Input::arbitrary(&mut from) {
+        Ok(Input::Frames(bytes)) => gateway::socket::frames(bytes),
+        Ok(Input::Written(frames)) => {
+            let mut bytes = Vec::new();
+            for (opcode, is_last, payload) in &frames {
+                frame(&mut bytes, opcode, *is_last, payload);
+            }
+            gateway::socket::frames(&bytes)
+        }
+        Err(_) => return,
+    };
+    sent.iter().for_each(|sent| user::socket::cancelled(sent));
+});

@@ -1,0 +1,98 @@
+//! What the fuzzer asks of the messages between the processes: what one writes the other reads as the same, and nothing is read that has more in it
+//! than the type says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::control::{FromGateway, FromServer};
+use super::messages as m;
+use super::sessions;
+
+/// Reads bytes as every message that there is.
+pub fn message(bytes: &[u8]) {
+    control::<FromGateway>(bytes);
+    control::<FromServer>(bytes);
+    for read in [
+        closed::<m::Find>,
+        closed::<m::Offer>,
+        closed::<m::Approve>,
+        closed::<m::Approved>,
+        closed::<m::Start>,
+        closed::<m::Started>,
+        closed::<m::Await>,
+        closed::<m::Awaited>,
+        closed::<m::ConnectList>,
+        closed::<m::Connections>,
+        closed::<m::Remove>,
+        closed::<m::Removed>,
+        closed::<m::KeysList>,
+        closed::<m::Keys>,
+        closed::<m::KeyAdd>,
+        closed::<m::KeyRevoke>,
+        closed::<m::Watched>,
+        closed::<m::Whoami>,
+        closed::<m::DrivesReport>,
+        closed::<m::DriveTable>,
+        closed::<m::TaskBegun>,
+        closed::<m::TaskNumber>,
+        closed::<m::TaskTold>,
+        closed::<m::TaskKnown>,
+        closed::<m::Empty>,
+        same::<m::Refused>,
+    ] {
+        read(bytes);
+    }
+}
+
+/// On the control line a message is a line.
+fn control<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+    let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
+    let written = serde_json::to_value(&read).unwrap();
+    assert!(!written.to_string().contains('\n'));
+    // Of a message that says nothing but what it is, serde passes over the rest: nothing can come of that.
+    if written.as_object().is_some_and(|members| members.len() > 1) { closed::<T>(bytes) } else { same::<T>(bytes) }
+}
+
+fn same<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+    let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
+    let written = serde_json::to_vec(&read).unwrap();
+    let again: T = serde_json::from_slice(&written).expect("what one process writes the other reads");
+    assert_eq!(serde_json::to_vec(&again).unwrap(), written);
+}
+
+/// And there is no room in it for anything else.
+fn closed<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+    same::<T>(bytes);
+    if serde_json::from_slice::<T>(bytes).is_err() {
+        return;
+    }
+    // What serde reads of an array is the members in their order; no process writes one.
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(bytes) else { return };
+    members.insert("more than there is".to_owned(), Value::Null);
+    let more = serde_json::to_vec(&members).unwrap();
+    assert!(serde_json::from_slice::<T>(&more).is_err(), "{}", String::from_utf8_lossy(&more));
+}
+
+/// Reads the head of a piece of a file, as gateway and instance do.
+pub fn piece(head: &[(&str, &[u8])]) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in head {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    let Ok(piece) = sessions::piece(&headers) else { return };
+    let said = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+    for (name, number) in
+        [(sessions::OFFSET, piece.offset), (sessions::TOTAL, piece.total), ("content-length", piece.size)]
+    {
+        let written = number.unwrap().to_string();
+        assert!(said(name) == [written.as_str()] || (said(name).is_empty() && written == "0"), "{name}: {headers:?}");
+    }
+    let digest = piece.digest.map(|digest| digest.to_header());
+    assert_eq!(digest.as_deref().into_iter().collect::<Vec<_>>(), said(sessions::CONTENT_DIGEST));
+}

@@ -1,0 +1,32 @@
+//! What the fuzzer asks of messages at the instance: what the gateway writes is read as what it says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use serde_json::Value;
+
+use super::frames::{Asked, STREAM_ID_MAX};
+use super::rpc;
+
+/// Reads a text as a message, whoever wrote it.
+pub fn text(text: &str) {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        assert!(rpc::fuzzed(text).is_none());
+        return;
+    };
+    if let Some((call, stream_id, payload)) = rpc::fuzzed(text) {
+        assert_eq!((&value["call"], &value["streamId"]), (&call.into(), &stream_id.into()));
+        assert_eq!(serde_json::from_str::<Value>(&payload).unwrap(), value["payload"]);
+    }
+    if let Some(asked) = value["call"].as_str().and_then(|call| Asked::<Value>::of(call, text)) {
+        assert!(asked.stream_id.len() <= STREAM_ID_MAX);
+        assert_eq!(
+            (asked.stream_id.as_str(), &asked.payload),
+            (value["streamId"].as_str().unwrap(), &value["payload"])
+        );
+    }
+}
+
+/// What the gateway has written to end a stream is read as that.
+pub fn cancelled(text: &str) {
+    assert!(rpc::fuzzed(text).is_some(), "{text}");
+}

@@ -1,0 +1,52 @@
+//! What the fuzzer asks of a download: the name that it is kept under, and the ranges that are asked for.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use http::header::{HeaderMap, IF_RANGE, RANGE};
+
+use super::{Asked, Outgoing, RANGES_MAX, asked, disposition};
+
+/// A name says itself, whatever is in it, and nothing beside itself.
+pub fn name(name: &str) {
+    let said = disposition(name);
+    assert!(HeaderValue::from_str(&said).is_ok_and(|value| value.to_str().is_ok()), "{said:?}");
+    let rest = said.strip_prefix("attachment; filename=\"").unwrap();
+    let (plain, full) = rest.split_once('"').unwrap();
+    assert!(!plain.contains(['\\', '/', '%', ';']) || !plain.contains('"'));
+    let full = full.strip_prefix("; filename*=UTF-8''").unwrap();
+    assert!(full.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\;,'()/<>@:=[]{}?*".contains(&byte)), "{full}");
+    let mut bytes = full.bytes();
+    let mut read = Vec::new();
+    while let Some(byte) = bytes.next() {
+        read.push(if byte == b'%' {
+            let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+            u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+        } else {
+            byte
+        });
+    }
+    assert_eq!(read, name.as_bytes());
+}
+
+/// What is sent of a file is in it.
+pub fn ranges(length: u64, range: &[u8], condition: Option<&[u8]>) {
+    let mut headers = HeaderMap::new();
+    let Ok(range) = HeaderValue::from_bytes(range) else { return };
+    headers.insert(RANGE, range);
+    if let Some(condition) = condition.and_then(|condition| HeaderValue::from_bytes(condition).ok()) {
+        headers.insert(IF_RANGE, condition);
+    }
+    let now = SystemTime::UNIX_EPOCH;
+    let file = Outgoing::fuzzed(File::open("/dev/null").unwrap(), length, now);
+    if let Asked::Some(ranges) = asked(&file, &headers, now) {
+        assert!((1..=RANGES_MAX.get()).contains(&ranges.len()));
+        assert!(ranges.iter().all(|range| range.start() <= range.end() && *range.end() < length), "{ranges:?}");
+        let mut sorted = ranges;
+        sorted.sort_by_key(|range| *range.start());
+        assert!(sorted.windows(2).all(|pair| pair[0].end() < pair[1].start()), "the same bytes twice: {sorted:?}");
+    }
+}
