@@ -54,6 +54,21 @@ impl Honest {
         self.asks_by(&core(&self.centre), meanwhile).await
     }
 
+    /// Asks and asks until that has come about.
+    pub async fn asks_until<T>(&self, what: &str, comes: impl Future<Output = T>) -> T {
+        let mut comes = std::pin::pin!(comes);
+        loop {
+            let mut ask = std::pin::pin!(self.asks_anew(what));
+            tokio::select! {
+                came = comes.as_mut() => {
+                    ask.await;
+                    return came;
+                }
+                _answered = ask.as_mut() => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
     async fn asks_by(&self, core: &Core, meanwhile: &str) -> Duration {
         let number = self.next();
         let began = Instant::now();

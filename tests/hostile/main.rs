@@ -20,3 +20,4 @@ mod honest;
 mod proxy;
 mod script;
 mod smuggling;
+mod tls;
