@@ -60,8 +60,8 @@ impl ReplayLog for NoReplayLog {
     }
 }
 
-/// Sets that the memory is divided into, so that growing one takes no longer than a signature check.
-const SHARDS: usize = 64;
+/// Sets that the memory is divided into, one for each first byte of an id, so that growing one takes no longer than a signature check.
+const SHARDS: usize = 256;
 
 /// Uses forgotten with each new one, at most: more than one, so that forgetting keeps up.
 const FORGOTTEN_AT_ONCE: usize = 64;
@@ -162,7 +162,7 @@ fn place(IntentId(digest): IntentId) -> (usize, ShortId) {
 }
 
 fn place_of(id: ShortId) -> (usize, ShortId) {
-    (usize::from(id[0]) % SHARDS, id)
+    (usize::from(id[0]), id)
 }
 
 #[cfg(test)]
@@ -221,6 +221,18 @@ mod tests {
         assert_eq!(log.insert(used(1, 99, 130), at(101)), Err(ReplayError::BeforeFence));
         assert_eq!(log.insert(used(1, 100, 130), at(101)), Err(ReplayError::BeforeFence));
         assert_eq!(log.insert(used(1, 101, 130), at(101)), Ok(()));
+    }
+
+    #[test]
+    fn v39_a_fence_can_be_raised_and_never_lowered() {
+        let mut log = log(10);
+        log.insert(used(1, 100, 130), at(100)).unwrap();
+        log.raise_fence(at(100));
+        assert_eq!(log.insert(used(2, 100, 130), at(101)), Err(ReplayError::BeforeFence));
+        log.raise_fence(at(20));
+        assert_eq!(log.insert(used(2, 100, 130), at(101)), Err(ReplayError::BeforeFence));
+        assert_eq!(log.insert(used(2, 101, 130), at(101)), Ok(()));
+        assert_eq!(log.insert(used(1, 100, 130), at(101)), Err(ReplayError::Used), "and it is still remembered");
     }
 
     #[test]

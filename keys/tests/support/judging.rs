@@ -149,6 +149,7 @@ impl Site {
         first: i64,
         last: i64,
     ) -> Result<(), Rejection> {
+        let (user, text) = (username, intent);
         let username = countersign_portal::core::username_header(username);
         let mut headers: Vec<(&str, &[u8])> =
             vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
@@ -166,6 +167,7 @@ impl Site {
         let keys = self.keys(request.username(), intent.key_wanted());
         let intent = intent.verify(request.username(), &keys, terms, at(first))?;
         let items = Items::read(request.row(), body)?;
+        let (verified, digests) = (intent.clone(), items.digests().to_vec());
         let bound = request.intend(intent)?.bind(items)?;
         let authorised = match self.asserted {
             Some(intent) => {
@@ -173,7 +175,21 @@ impl Site {
             }
             None => self.policy.authorise(bound)?,
         };
-        authorised.spend(&self.policy, &self.log, at(last))?;
+        assert_eq!((authorised.username().as_str(), authorised.kid()), (user, verified.kid()));
+        let permit = authorised.spend(&self.policy, &self.log, at(last))?;
+        // Whoever forwards, or acts, has the permit alone: it says what was judged.
+        assert_eq!((permit.username().as_str(), permit.kid()), (user, verified.kid()));
+        assert_eq!(permit.row().call().as_str(), call);
+        assert_eq!((Some(permit.intent()), permit.fingerprint()), (text, verified.fingerprint()));
+        assert_eq!(Some(permit.token().expose()), authorization.split(' ').nth(1));
+        assert_eq!((permit.items().digests(), permit.items().bytes()), (digests.as_slice(), body));
+        // So does the intent, also where it is kept for its request.
+        for intent in [&verified, &verified.clone().into_owned()] {
+            assert_eq!((intent.username(), intent.call()), (permit.username(), permit.row().call()));
+            assert_eq!((intent.id(), intent.fingerprint()), (verified.id(), permit.fingerprint()));
+            assert_eq!((intent.kid(), intent.length()), (permit.kid(), permit.intent().len()));
+            assert!(intent.covers(&digests) && intent.expires() >= at(last) && intent.expires() <= at(last + 65));
+        }
         Ok(())
     }
 

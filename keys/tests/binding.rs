@@ -1,0 +1,132 @@
+//! What is taken from a request by its call's row, and what a permit says of the request that was judged: an instance acts on
+//! these values and on nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+
+use countersign_keys::bind::{BindRejection, Items};
+use countersign_keys::call::{CallTable, Row};
+use countersign_keys::identity::ProviderId;
+use countersign_keys::intent::ITEMS_MAX;
+use countersign_keys::json::Json;
+use countersign_keys::jws::sha256;
+use serde_json::json;
+
+fn table() -> CallTable {
+    CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
+}
+
+fn row(table: &CallTable, call: &str) -> Arc<Row> {
+    Arc::clone(table.row(call).unwrap())
+}
+
+#[test]
+fn an_item_is_its_bound_parameters_by_name_and_null_where_it_has_none() {
+    let table = table();
+    let body = r#"{"items":[{"oldId":"/1/a","newId":"/1/b","resolvedOldCollection":{"id":"9"}}]}"#;
+    let items = Items::read(&row(&table, "files.move"), body.as_bytes()).unwrap();
+    let [item] = items.projections() else { unreachable!("one item") };
+    assert_eq!(item.parameter("oldId").as_str(), Some("/1/a"));
+    assert_eq!(item.parameter("newId").as_str(), Some("/1/b"));
+    assert_eq!(*item.parameter("conflictPolicy"), Json::Null, "bound, and not sent");
+    assert_eq!(*item.parameter("resolvedOldCollection"), Json::Null, "sent, and not bound");
+    let names: Vec<&str> = item.parameters().map(|(name, _)| name).collect();
+    assert_eq!(names, ["oldId", "newId", "conflictPolicy"]);
+    assert_eq!(serde_json::to_value(item).unwrap(), json!({"oldId": "/1/a", "newId": "/1/b", "conflictPolicy": null}));
+    assert_eq!(item.canonical(), br#"{"conflictPolicy":null,"newId":"/1/b","oldId":"/1/a"}"#);
+    assert_eq!(item.digest(), sha256(&[&item.canonical()]));
+    assert_eq!(items.digests(), [item.digest()]);
+    assert_eq!(items.bytes(), body.as_bytes(), "what is forwarded is what came");
+    let read = items.body().member("items").and_then(Json::elements).unwrap();
+    assert_eq!(read[0].member("newId").and_then(Json::as_str), Some("/1/b"));
+}
+
+#[test]
+fn v28_a_request_has_as_many_items_as_an_intent_can_cover() {
+    let row = row(&table(), "files.trash");
+    let check = |items: usize, want: bool| {
+        let items: Vec<_> = (0..items).map(|item| json!({"id": format!("/1/{item}")})).collect();
+        let read = Items::read(&row, json!({"items": items}).to_string().as_bytes()).map(|read| read.digests().len());
+        assert_eq!(read, if want { Ok(items.len()) } else { Err(BindRejection::ItemCount) });
+    };
+    check(0, false);
+    check(1, true);
+    check(2, true);
+    check(ITEMS_MAX, true);
+    check(ITEMS_MAX + 1, false);
+}
+
+#[test]
+fn items_stand_where_the_call_has_them_and_nowhere_else() {
+    let table = table();
+    let check = |call: &str, body: &str, want: Result<usize, BindRejection>| {
+        let read = Items::read(&row(&table, call), body.as_bytes()).map(|items| items.projections().len());
+        assert_eq!(read, want, "{call} {body}");
+    };
+    check("files.trash", r#"{"items":[{"id":"/1/a"}]}"#, Ok(1));
+    check("files.trash", r#"{"other":[{"id":"/1/a"}]}"#, Err(BindRejection::Shape));
+    check("files.trash", r#"{"items":{"id":"/1/a"}}"#, Err(BindRejection::Shape));
+    check("files.trash", r#"{"items":[{"id":"/1/a"}],"more":[]}"#, Err(BindRejection::Shape));
+    check("files.trash", r#"{}"#, Err(BindRejection::Shape));
+    check("files.trash", "", Err(BindRejection::Shape));
+    check("files.trash", r#"[{"id":"/1/a"}]"#, Err(BindRejection::Shape));
+    check("tokens.revoke", r#"{"id":"7"}"#, Ok(1));
+    check("tokens.revoke", "", Ok(1));
+    check("tokens.revoke", r#"[{"id":"7"}]"#, Err(BindRejection::Shape));
+    check("tokens.revoke", r#""7""#, Err(BindRejection::Shape));
+}
+
+#[test]
+fn a_bound_number_is_one_that_both_ends_read_alike() {
+    let table = table();
+    let check = |rank: &str, want: bool| {
+        let body = format!(r#"{{"items":[{{"job":{{"id":"7"}},"rank":{rank},"sessionType":"SHELL"}}]}}"#);
+        let read = Items::read(&row(&table, "jobs.openInteractiveSession"), body.as_bytes()).map(|_| ());
+        assert_eq!(read, if want { Ok(()) } else { Err(BindRejection::Value("rank".into())) }, "{rank}");
+    };
+    check("0", true);
+    check("1", true);
+    check("-1", true);
+    check("9007199254740991", true);
+    check("-9007199254740991", true);
+    check("9007199254740992", false);
+    check("-9007199254740992", false);
+    check("1.5", false);
+    check("1e3", false);
+    check("[1.5]", false);
+    check(r#"{"a":[1,{"b":1.5}]}"#, false);
+}
+
+#[test]
+fn what_go_writes_for_absent_is_absent_in_a_tree_and_kept_where_it_says_something() {
+    let table = table();
+    let check = |specification: &str, want: &str| {
+        let body = format!(r#"{{"items":[{{"specification":{specification}}}]}}"#);
+        let items = Items::read(&row(&table, "jobs.create"), body.as_bytes()).unwrap();
+        let canonical = items.projections()[0].canonical();
+        assert_eq!(String::from_utf8(canonical).unwrap(), format!(r#"{{"specification":{want}}}"#), "{specification}");
+    };
+    check(r#"{"name":"a","replicas":0,"restart":false,"labels":{},"resources":[],"hostname":""}"#, r#"{"name":"a"}"#);
+    check(r#"{"product":{"id":"","inner":{"zero":0}},"name":"a"}"#, r#"{"name":"a"}"#);
+    check(r#"{"labels":{},"name":""}"#, "null");
+    check("null", "null");
+    // What is kept in a list is kept: none of its elements can be absent.
+    check(r#"{"resources":[null,0,"",{"id":"","x":1}]}"#, r#"{"resources":[null,0,"",{"x":1}]}"#);
+    check(r#"{"name":"a","replicas":1,"restart":true}"#, r#"{"name":"a","replicas":1,"restart":true}"#);
+}
+
+#[test]
+fn a_set_is_one_whatever_its_order_and_has_strings_alone() {
+    let table = table();
+    let read = |keys: &[&str]| {
+        let keys: Vec<_> = keys.iter().map(|key| format!(r#"{{"specification":{{"key":{key}}}}}"#)).collect();
+        let body = format!(r#"{{"username":"a","allKeys":[{}]}}"#, keys.join(","));
+        Items::read(&row(&table, "ssh.keyUploaded"), body.as_bytes())
+            .map(|items| String::from_utf8(items.projections()[0].canonical()).unwrap())
+    };
+    let sorted = r#"{"keys":["a","b","c"]}"#.to_owned();
+    assert_eq!(read(&[r#""c""#, r#""a""#, r#""b""#]), Ok(sorted.clone()));
+    assert_eq!(read(&[r#""a""#, r#""b""#, r#""c""#]), Ok(sorted));
+    assert_eq!(read(&[]), Ok(r#"{"keys":[]}"#.to_owned()));
+    assert_eq!(read(&[r#""a""#, "1"]), Err(BindRejection::Value("keys".into())));
+}

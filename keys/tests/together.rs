@@ -1,0 +1,17 @@
+//! The fast tests as one program, for cargo-mutants alone: a mutant is then linked twice and not eight times. Nothing else builds it.
+#![allow(clippy::duplicate_mod, reason = "each of the files brings its own site")]
+
+#[path = "binding.rs"]
+mod binding;
+#[path = "checklist.rs"]
+mod checklist;
+#[path = "digests.rs"]
+mod digests;
+#[path = "own_lane.rs"]
+mod own_lane;
+#[path = "passkeys.rs"]
+mod passkeys;
+#[path = "sessions.rs"]
+mod sessions;
+#[path = "store_rules.rs"]
+mod store_rules;
