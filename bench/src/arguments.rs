@@ -23,6 +23,8 @@ pub(crate) enum Command {
     FirstRequest(FirstRequestOptions),
     /// Memory and time of the replay log as live intents pile up
     Replay(ReplayOptions),
+    /// Whether the time of a refusal tells who is enrolled, or which key is
+    Timing(TimingOptions),
     /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first page; runs inside
     /// tests/support/installation.sh alone
     Transfer(TransferOptions),
@@ -66,6 +68,19 @@ pub(crate) struct MemoryOptions {
     /// Enrolled users
     #[arg(long, default_value_t = 100_000)]
     pub(crate) users: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimingOptions {
+    /// The program `countersign`
+    #[arg(long)]
+    pub(crate) countersign: PathBuf,
+    /// Refusals of each kind that Core asks for
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) samples: usize,
+    /// Refusals of each kind that a stranger asks for: the gateway answers 20 of them a second
+    #[arg(long, default_value_t = 150)]
+    pub(crate) strangers: usize,
 }
 
 #[derive(Debug, Args)]

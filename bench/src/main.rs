@@ -21,6 +21,7 @@ mod replay;
 mod report;
 mod signer;
 mod statistics;
+mod timing;
 mod transfer;
 mod upstream;
 mod workload;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Memory(options) => memory::run(&options),
         Command::FirstRequest(options) => first_request::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Timing(options) => timing::run(&options),
         Command::Transfer(options) => transfer::run(&options),
     };
     match outcome {

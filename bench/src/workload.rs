@@ -146,6 +146,11 @@ impl Workload {
         person.signer.intent(&wish, now_s())
     }
 
+    /// Core's request for that user with that intent, whatever it is.
+    pub(crate) fn with_intent(&self, username: &str, intent: &str) -> Vec<u8> {
+        self.browse(username, Some(&self.token), Some(intent))
+    }
+
     fn browse(&self, username: &str, token: Option<&str>, intent: Option<&str>) -> Vec<u8> {
         render("POST", "files/browse", username, token, intent, &self.body)
     }
@@ -154,6 +159,16 @@ impl Workload {
 /// What anybody may ask: the table of calls.
 pub(crate) fn calls() -> Vec<u8> {
     format!("GET /ucloud/{PROVIDER}/intent/calls.json HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
+/// A stranger leaves an intent for a request that Core will bring.
+pub(crate) fn deposit(intent: &str) -> Vec<u8> {
+    format!(
+        "POST /ucloud/{PROVIDER}/intents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jwt\r\n\
+         Content-Length: {}\r\n\r\n{intent}",
+        intent.len()
+    )
+    .into_bytes()
 }
 
 /// A request as Go's client writes it.
@@ -196,7 +211,7 @@ fn browse_body() -> Value {
 }
 
 /// The same token with the first character of its signature changed, which leaves it well-formed.
-fn tampered(token: &str) -> String {
+pub(crate) fn tampered(token: &str) -> String {
     let Some((input, signature)) = token.rsplit_once('.') else { return String::new() };
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let rest: String = signature.chars().skip(1).collect();

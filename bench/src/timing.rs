@@ -1,0 +1,158 @@
+//! Whether the time that a refusal takes tells more than the refusal: all of these are answered alike (`482 INTENT_INVALID`, V61), and what is compared
+//! is how long that takes, over one connection, the kinds in an order of chance. The first kind is there twice: what differs between those two is noise.
+
+use std::time::{Duration, Instant};
+
+use crate::arguments::TimingOptions;
+use crate::client::{Client, Connection};
+use crate::error::BenchError;
+use crate::proxy::{Running, Site, countersign};
+use crate::report;
+use crate::statistics::{Random, cliffs_delta, median, median_difference};
+use crate::upstream::Upstream;
+use crate::workload::{self, Person, USERNAME, Workload, now_s};
+
+/// What every one of them is answered with.
+const REFUSED: u16 = 482;
+/// Between two requests of a stranger, who may send 20 a second.
+const STRANGER_PAUSE: Duration = Duration::from_millis(60);
+/// Resamples for an interval.
+const RESAMPLES: usize = 2000;
+/// Of each kind, unmeasured.
+const WARM_UP: usize = 20;
+
+/// What is wrong with an intent.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Its user is not enrolled.
+    UnknownUser,
+    /// The same: the measure of noise.
+    UnknownUserAgain,
+    /// Its user is enrolled, the key that it names is not theirs.
+    UnknownKey,
+    /// User and key are enrolled, the signature is another's.
+    BadSignature,
+}
+
+const KINDS: [(Kind, &str); 4] = [
+    (Kind::UnknownUser, "unknown user"),
+    (Kind::UnknownUserAgain, "unknown user, again"),
+    (Kind::UnknownKey, "known user, unknown key"),
+    (Kind::BadSignature, "known user and key, bad signature"),
+];
+
+/// Who sends it.
+#[derive(Clone, Copy, Debug)]
+enum Sender {
+    /// Core, with its token, in a request.
+    Core,
+    /// Anybody, as a deposit.
+    Stranger,
+}
+
+pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("the load's runtime"))?;
+    runtime.block_on(async {
+        let workload = Workload::generate(USERNAME)?;
+        let upstream = Upstream::start()?;
+        let site = Site::prepare(&workload, upstream.address())?;
+        let client = Client::trusting(site.certificate())?;
+        let installed = countersign::prepare(&options.countersign, &site, vec![workload.first.enrolled()?], now_s())?;
+        let proxy = installed.start()?;
+        client.connect(&proxy).await?.settle(&workload).await?;
+        for (sender, words, samples) in
+            [(Sender::Core, "Core asks", options.samples), (Sender::Stranger, "a stranger deposits", options.strangers)]
+        {
+            let times = measure(&client, &proxy, &workload, sender, samples).await?;
+            tell(words, &times)?;
+        }
+        Ok(())
+    })
+}
+
+/// So many refusals of each kind: how long each took, in microseconds.
+async fn measure(
+    client: &Client,
+    proxy: &Running,
+    workload: &Workload,
+    sender: Sender,
+    samples: usize,
+) -> Result<Vec<Vec<f64>>, BenchError> {
+    let mut connection = client.connect(proxy).await?;
+    let mut times = vec![Vec::with_capacity(samples); KINDS.len()];
+    let warm_up = match sender {
+        Sender::Core => WARM_UP,
+        Sender::Stranger => 1,
+    };
+    let mut random = Random::new();
+    for round in 0..samples.saturating_add(warm_up) {
+        for at in shuffled(&mut random) {
+            let (Some((kind, _)), Some(times)) = (KINDS.get(at), times.get_mut(at)) else { continue };
+            let took = once(&mut connection, proxy, workload, *kind, sender).await?;
+            if round >= warm_up {
+                times.push(took);
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// The places of the kinds in an order of chance, since what came before has a part in how long a refusal takes.
+fn shuffled(random: &mut Random) -> Vec<usize> {
+    let mut places: Vec<(u64, usize)> = (0..KINDS.len()).map(|place| (random.draw(), place)).collect();
+    places.sort_unstable();
+    places.into_iter().map(|(_, place)| place).collect()
+}
+
+async fn once(
+    connection: &mut Connection,
+    proxy: &Running,
+    workload: &Workload,
+    kind: Kind,
+    sender: Sender,
+) -> Result<f64, BenchError> {
+    // A name of the same length, and each time a key that was not asked for before: an answer is remembered for a second.
+    let (username, intent) = match kind {
+        Kind::UnknownUser | Kind::UnknownUserAgain => {
+            let person = Person::generate("bench#0002")?;
+            (person.username.clone(), workload.intent(&person)?)
+        }
+        Kind::UnknownKey => (USERNAME.to_owned(), workload.intent(&Person::generate(USERNAME)?)?),
+        Kind::BadSignature => (USERNAME.to_owned(), workload::tampered(&workload.intent(&workload.first)?)),
+    };
+    let request = match sender {
+        Sender::Core => workload.with_intent(&username, &intent),
+        Sender::Stranger => {
+            tokio::time::sleep(STRANGER_PAUSE).await;
+            workload::deposit(&intent)
+        }
+    };
+    let sent = Instant::now();
+    let answer = connection.exchange(&request).await?;
+    let took = sent.elapsed();
+    if answer.status != REFUSED {
+        let body = String::from_utf8_lossy(answer.body).into_owned();
+        return Err(BenchError::Unexpected { proxy: proxy.name(), status: answer.status, body });
+    }
+    Ok(took.as_secs_f64() * 1e6)
+}
+
+/// Each kind beside the first.
+fn tell(words: &str, times: &[Vec<f64>]) -> Result<(), BenchError> {
+    let Some(first) = times.first() else { return Ok(()) };
+    report::line(&format!("{words}; {} refusals of each kind, in an order of chance", first.len()))?;
+    for ((_, name), times) in KINDS.iter().zip(times) {
+        let nothing = || BenchError::Empty("--samples and --strangers must be at least 1");
+        let middle = median(times.iter().copied()).ok_or_else(nothing)?;
+        let delta = cliffs_delta(times, first).ok_or_else(nothing)?;
+        let (from, to) = median_difference(times, first, RESAMPLES).ok_or_else(nothing)?;
+        let verdict = if from <= 0.0 && to >= 0.0 { "not told apart" } else { "told apart" };
+        report::line(&format!(
+            "  {name:<34} median {middle:>7.1} µs, beside the first {from:>+7.1} to {to:>+7.1} µs (99 %), Cliff's delta {delta:>+5.2}: {verdict}"
+        ))?;
+    }
+    Ok(())
+}
