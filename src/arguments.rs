@@ -70,6 +70,9 @@ pub(crate) struct Gateway {
     /// A listening socket that was left open; may be repeated.
     #[arg(long = "listen-fd", value_name = "N")]
     pub(crate) listeners: Vec<i32>,
+    /// Come to the server that runs, and get the sockets from it: for a unit of its own, with gateway.start = "service".
+    #[arg(long, conflicts_with = "listeners")]
+    pub(crate) attach: bool,
 }
 
 /// `countersign user`

@@ -127,6 +127,17 @@ pub(crate) struct Gateway {
     pub(crate) connections_max: usize,
     /// What becomes of the gateway where the kernel cannot shut it in.
     pub(crate) sandbox: Sandbox,
+    /// Who starts it.
+    pub(crate) start: GatewayStart,
+}
+
+/// Who starts the gateway.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum GatewayStart {
+    /// The server, as its child.
+    Server,
+    /// The service manager, in a unit of its own: it comes to the server for its sockets.
+    Service,
 }
 
 /// How the gateway is shut in.

@@ -6,11 +6,12 @@
 #![allow(unsafe_code)]
 
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use tokio::io::unix::AsyncFd;
 
 /// Why a descriptor is not what it was said to be.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,59 @@ pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
         from = next.saturating_add(1);
     }
     Ok(())
+}
+
+/// Another process, held so that its number cannot come to mean another one.
+#[derive(Debug)]
+pub(crate) struct Process(OwnedFd);
+
+impl Process {
+    /// The process that has this number now. It is for the caller to know that it is the one that is meant.
+    ///
+    /// # Errors
+    /// If there is none, or the kernel cannot (before Linux 5.3).
+    pub(crate) fn of(pid: i32) -> Result<Self, nix::Error> {
+        // SAFETY: the call takes two numbers and gives a descriptor that nothing else owns. nix has no such call.
+        let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+        let descriptor = nix::errno::Errno::result(outcome)?;
+        let descriptor = RawFd::try_from(descriptor).map_err(|_| nix::errno::Errno::EBADF)?;
+        // SAFETY: as above; it is owned from here on, and by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// Has the runtime watch it: readable is ended.
+    ///
+    /// # Errors
+    /// If it cannot be watched.
+    pub(crate) fn watched(self) -> std::io::Result<AsyncFd<Self>> {
+        // SAFETY: the descriptor that `AsRawFd` names is this value's own, never changes, and is closed only with it.
+        unsafe { AsyncFd::register(self) }.map_err(std::io::Error::from)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// If it has ended, or is not ours to end.
+    pub(crate) fn kill(&self) -> Result<(), nix::Error> {
+        let (process, none) = (self.0.as_raw_fd(), std::ptr::null::<nix::libc::siginfo_t>());
+        // SAFETY: the descriptor is open for as long as `self` is, and a null pointer is what the call takes for no further information.
+        let outcome =
+            unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, process, nix::libc::SIGKILL, none, 0) };
+        nix::errno::Errno::result(outcome).map(drop)
+    }
+}
+
+// tokio asks for both.
+impl AsRawFd for Process {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 fn take_stream_socket(

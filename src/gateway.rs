@@ -5,6 +5,7 @@
 
 mod admit;
 mod assets;
+mod attach;
 mod body;
 mod catalogue;
 mod control;
@@ -42,6 +43,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -96,8 +98,17 @@ const STOP_WITHIN: Duration = Duration::from_millis(2_500);
 pub(crate) struct GatewayArguments {
     /// The configuration.
     pub(crate) config: PathBuf,
-    /// The listening sockets that the server left open.
-    pub(crate) listeners: Vec<RawFd>,
+    /// Where its sockets come from.
+    pub(crate) sockets: Sockets,
+}
+
+/// Where the gateway's sockets come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Sockets {
+    /// The server, whose child it is, left these listening sockets open, and the control line as descriptor 0.
+    Inherited(Vec<RawFd>),
+    /// The server hands them over when it is asked.
+    AtTheServer,
 }
 
 /// Why there is no gateway.
@@ -124,6 +135,9 @@ pub(crate) enum GatewayFailure {
     /// A listening socket that is no TCP socket, or bare and not on the loop-back interface.
     #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
     Bare,
+    /// The server that is to hand the sockets over.
+    #[error("the server hands no sockets over")]
+    Attach(#[from] attach::AttachFailure),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxFailure),
@@ -164,12 +178,13 @@ pub(crate) enum GatewayFailure {
 /// What keeps it from running, or ended it.
 pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     refuse_root()?;
-    let control = descriptors::take_unix_stream(CONTROL_DESCRIPTOR)?;
-    let listeners = arguments.listeners.iter().map(|descriptor| descriptors::take_listener(*descriptor));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    descriptors::close_others(&arguments.listeners).map_err(io::Error::from)?;
+    let inherited = inherited(&arguments.sockets)?;
     give_up_what_is_not_needed()?;
     let config = Config::load_for_gateway(&arguments.config)?;
+    let (control, listeners) = match inherited {
+        Some(inherited) => inherited,
+        None => attach::to_server(&config.state.gateway_socket())?,
+    };
     let listeners = checked(listeners, &config)?;
     let opened = Opened::by(&config)?;
     #[cfg(debug_assertions)]
@@ -195,6 +210,20 @@ pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
         let line = Line { line, directory, renewable };
         serve(line, ingress, listeners, tls, config.gateway.connections_max).await
     })
+}
+
+/// The control line and the listening sockets, if the server left them open. Whatever else is open is closed.
+fn inherited(sockets: &Sockets) -> Result<Option<(StdUnixStream, Vec<Listener>)>, GatewayFailure> {
+    let (inherited, kept) = match sockets {
+        Sockets::AtTheServer => (None, &[][..]),
+        Sockets::Inherited(listeners) => {
+            let control = descriptors::take_unix_stream(CONTROL_DESCRIPTOR)?;
+            let taken = listeners.iter().map(|descriptor| descriptors::take_listener(*descriptor));
+            (Some((control, taken.collect::<Result<_, _>>()?)), listeners.as_slice())
+        }
+    };
+    descriptors::close_others(kept).map_err(io::Error::from)?;
+    Ok(inherited)
 }
 
 /// What is opened before nothing can be opened any more.

@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     let config = std::path::absolute(&config).unwrap_or(config);
     match mode {
         Mode::Server => processes::server(&config),
-        Mode::Gateway(Gateway { listeners }) => processes::gateway(config, listeners),
+        Mode::Gateway(Gateway { listeners, attach }) => processes::gateway(config, listeners, attach),
         Mode::User(User { home, listen }) => processes::user(config, home, listen),
         Mode::Connect(command) => commands::run(Command::Connect(command), &config),
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use nix::unistd::{geteuid, getuid};
 
 use crate::exit::Exit;
-use crate::gateway::{self, GatewayArguments, GatewayFailure};
+use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
 use crate::log::{self, Chain};
 use crate::server::{self, ServerFailure};
 use crate::user::{self, UserArguments, UserFailure};
@@ -24,18 +24,19 @@ pub(crate) fn server(config: &Path) -> ExitCode {
 }
 
 /// `countersign gateway`
-pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>) -> ExitCode {
+pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>, attach: bool) -> ExitCode {
     if let Some(refused) = refuse_root("gateway", "the server starts it, as its own account") {
         return refused;
     }
     log::start();
-    if listeners.is_empty() {
+    if listeners.is_empty() && !attach {
         tracing::error!(
-            "countersign gateway is started by the server, which names the listening sockets with --listen-fd"
+            "countersign gateway is started by the server, which names the listening sockets with --listen-fd, or with --attach"
         );
         return Exit::Usage.into();
     }
-    let outcome = gateway::run(&GatewayArguments { config, listeners });
+    let sockets = if attach { Sockets::AtTheServer } else { Sockets::Inherited(listeners) };
+    let outcome = gateway::run(&GatewayArguments { config, sockets });
     finish(
         "gateway",
         outcome,

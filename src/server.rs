@@ -19,6 +19,7 @@ mod expiry;
 #[cfg(test)]
 mod expiry_tests;
 mod gateway_process;
+mod gateway_service;
 #[cfg(test)]
 mod harness;
 mod instances;
@@ -48,7 +49,7 @@ mod witness;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 use self::core_calls::{CoreCalls, CoreFailure};
-use self::gateway_process::GatewayProcess;
+use self::gateway_process::{GatewayProcess, Start};
 use self::instances::Instances;
 use self::launch::Launcher;
 use self::notaries::{AuditFailure, Notaries};
@@ -77,7 +78,7 @@ use self::tasks::TaskDesk;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, CurrentMaintenance, InstanceListen, Launch, Role};
+use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
 use crate::descriptors;
 use crate::ipc::control::Ended;
 use crate::journal::Journal;
@@ -217,7 +218,7 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
         maintenance: CurrentMaintenance::new(config.maintenance.clone()),
         config,
     });
-    let gateway = GatewayProcess { program, config: server.config.file.clone(), listeners };
+    let gateway = GatewayProcess { start: gateway_start(&server.config, program)?, listeners };
     let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, notice_receiver));
     tokio::spawn(endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
     tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
@@ -285,6 +286,15 @@ fn listen_for_gateway(config: &Config) -> Result<Vec<TcpListener>, ServerFailure
     let listen =
         |address: &SocketAddr| listen(address).map_err(|source| ServerFailure::Listen { address: *address, source });
     config.gateway.listen.iter().map(listen).collect()
+}
+
+fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailure> {
+    match config.gateway.start {
+        GatewayStart::Server => Ok(Start::Child { program, config: config.file.clone() }),
+        GatewayStart::Service => {
+            Ok(Start::Service(async_listener(place::listen_privately(&config.state.gateway_socket())?)?))
+        }
+    }
 }
 
 /// Where instances have ports, the first is the server's own.

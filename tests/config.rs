@@ -37,6 +37,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "listens      on 0.0.0.0:443 and [::1]:8889, with the certificate ",
         "limits       bodies of 512 KiB, 100 connections, 3 threads",
         "sandbox      of the gateway: what this kernel can do of it",
+        "gateway      is started by the service manager, and comes to ",
         "intents      live at most 30 s, may be 2 s ahead of our clock; a request waits 500 ms for a deposited one",
         "version 1    is accepted from keys added for it; it binds no parameters",
         "passkeys     are asked for by files.trash",
@@ -127,8 +128,8 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
             "config.toml:3:6: provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'",
             "config.toml:4:1: provider.colour: unknown key, expected `id` or `origin`",
             "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
-            "config.toml:50:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
-            "config.toml:51:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
+            "config.toml:51:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
+            "config.toml:52:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
         ]
     );
 }
@@ -238,7 +239,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "threads = 3",
         "thread = 3",
-        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`, `sandbox`",
+        "gateway.thread: unknown key, expected one of `listen`, `tls`, `body_max`, `threads`, `connections_max`, `sandbox`, `start`",
     );
     check(
         "[sessions]",

@@ -50,6 +50,34 @@ fn systemd_takes_the_unit() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// What `systemd-analyze security` may say of the gateway's unit at most, of 10. It says 0.5 (version 252).
+const EXPOSURE_MAX: &str = "20";
+
+#[test]
+#[ignore = "needs an installation: run by ./test"]
+fn systemd_finds_little_exposed_in_the_gateways_unit() {
+    let directory = Path::new("/etc/systemd/system");
+    fs::create_dir_all(directory).unwrap();
+    for unit in ["countersign.service", "countersign-gateway.service"] {
+        fs::copy(deploy("systemd").join(unit), directory.join(unit)).unwrap();
+    }
+    let unit = directory.join("countersign-gateway.service");
+    let output = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !words.contains("countersign"), "{words}");
+    let exposure = |unit: &Path| {
+        let threshold = format!("--threshold={EXPOSURE_MAX}");
+        Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", &threshold])
+            .arg(unit)
+            .output()
+    };
+    let gateway = exposure(&unit).unwrap();
+    assert!(gateway.status.success(), "{}", String::from_utf8_lossy(&gateway.stdout));
+    // The server's cannot be so, and the same question says so.
+    assert!(!exposure(&directory.join("countersign.service")).unwrap().status.success());
+}
+
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn the_example_configuration_is_taken() {

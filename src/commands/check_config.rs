@@ -12,8 +12,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names, ProductKind, Sandbox,
-    SshKeysOf, Terminals, V1, show_size,
+    Audit, Config, DriveRoot, GatewayStart, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names,
+    ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
@@ -98,6 +98,16 @@ fn account_of(config: &Config) -> Vec<Line> {
             ),
         ),
         line("sandbox", sandbox_in_words(gateway.sandbox).to_owned()),
+        line(
+            "gateway",
+            match gateway.start {
+                GatewayStart::Server => "is started by the server".to_owned(),
+                GatewayStart::Service => format!(
+                    "is started by the service manager, and comes to {} for its sockets",
+                    state.gateway_socket().display()
+                ),
+            },
+        ),
         line(
             "intents",
             format!(

@@ -74,6 +74,7 @@ table! {
         threads: Typed<i64>,
         connections_max: Typed<i64>,
         sandbox: Typed<SandboxWord>,
+        start: Typed<GatewayStartWord>,
     }
 }
 
@@ -218,6 +219,10 @@ macro_rules! words {
 words! {
     /// `gateway.sandbox`
     SandboxWord { Required, Available, Log, Off }
+}
+words! {
+    /// `gateway.start`
+    GatewayStartWord { Server, Service }
 }
 words! {
     /// `sessions.proof`

@@ -102,6 +102,11 @@ impl State {
         self.directory.join("service.sock")
     }
 
+    /// Where a gateway that the service manager starts comes for its sockets.
+    pub(crate) fn gateway_socket(&self) -> PathBuf {
+        self.directory.join("gateway.sock")
+    }
+
     /// The directory of the instances' sockets, `<uid>-<n>.sock`.
     pub(crate) fn instances(&self) -> PathBuf {
         self.directory.join("instances")

@@ -16,6 +16,9 @@ use crate::config::{Maintenance, TlsFiles};
 /// (version 1) with their frame are under 10 KiB.
 pub(crate) const LINE_MAX: usize = 64 * 1024;
 
+/// The most listening sockets that a gateway gets, and addresses that a configuration names.
+pub(crate) const LISTENERS_MAX: usize = 16;
+
 /// What the gateway says to the server.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]

@@ -1,4 +1,5 @@
-//! The gateway as a child process: started with the server's listening sockets, and started again when it ends.
+//! The gateway as a child process: started with the server's listening sockets, and started again when it ends. Or, where the service manager
+//! starts it, the same with one that comes by itself ([`gateway_service`]).
 //!
 //! The sockets stay open here, so that connections wait while there is no gateway. It gets no environment but
 //! what its log needs, and no way to do anything but ask and be told.
@@ -6,17 +7,18 @@
 use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping, FdMappingCollision};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::control_line::{Hangup, Oracle, converse};
+use super::gateway_service::{self, Running};
 use super::log_failure;
 use super::notices::Notice;
 
@@ -45,12 +47,24 @@ const ENVIRONMENT: [&str; 2] = ["COUNTERSIGN_LOG", "NO_COLOR"];
 /// How gateways are started.
 #[derive(Debug)]
 pub(super) struct GatewayProcess {
-    /// This very program.
-    pub(super) program: PathBuf,
-    /// The configuration file.
-    pub(super) config: PathBuf,
+    /// Who starts them.
+    pub(super) start: Start,
     /// Listening sockets, in the order of the configuration.
     pub(super) listeners: Vec<TcpListener>,
+}
+
+/// Who starts gateways.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// We do.
+    Child {
+        /// This very program.
+        program: PathBuf,
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// The service manager; they come here.
+    Service(UnixListener),
 }
 
 /// Why a gateway cannot be started.
@@ -62,6 +76,8 @@ enum StartFailure {
     Descriptors(#[from] FdMappingCollision),
     #[error("the gateway cannot be run")]
     Run(#[source] std::io::Error),
+    #[error("no gateway can come")]
+    Door(#[source] std::io::Error),
 }
 
 /// Keeps a gateway running until told to stop.
@@ -78,10 +94,16 @@ pub(super) async fn supervise(
     });
     loop {
         let started = Instant::now();
-        match gateway.start() {
-            Ok((child, line)) => {
+        let begun = tokio::select! {
+            biased;
+            begun = gateway.start() => begun,
+            () = note_at_once(&mut notices) => break,
+            () = &mut stopping => break,
+        };
+        match begun {
+            Ok((running, line)) => {
                 let (hangup, unnoted) = converse(line, &oracle, &mut notices, &mut stopping).await;
-                end(child, &hangup).await;
+                end(running, &hangup).await;
                 drop(unnoted);
                 if matches!(hangup, Hangup::Stopped) {
                     break;
@@ -110,39 +132,46 @@ fn next_back_off(last: Duration, lived: Duration) -> Duration {
 }
 
 /// Sees to it that the gateway is gone: nothing that it remembers must be acted on any more.
-async fn end(mut child: Child, hangup: &Hangup) {
+async fn end(mut gateway: Running, hangup: &Hangup) {
     let by_itself = match hangup {
         Hangup::Stopped => STOP_MAX,
         Hangup::Closed => LAST_WORDS_MAX,
         Hangup::Gibberish | Hangup::Broken(_) | Hangup::Deaf => Duration::ZERO,
     };
-    match tokio::time::timeout(by_itself, child.wait()).await {
-        Ok(Ok(status)) if matches!(hangup, Hangup::Stopped) => {
-            tracing::info!(%status, "the gateway has stopped");
-            return;
+    let ended = match tokio::time::timeout(by_itself, gateway.ended()).await {
+        Ok(ended) => ended,
+        Err(_elapsed) => {
+            if let Err(error) = gateway.kill().await {
+                tracing::error!(%error, "the gateway cannot be killed");
+            }
+            gateway.ended().await
         }
-        Ok(Ok(status)) => {
-            tracing::warn!(%status, reason = %hangup, "the gateway has ended");
-            return;
-        }
-        Ok(Err(_)) | Err(_) => {}
-    }
-    if let Err(error) = child.kill().await {
-        tracing::error!(%error, "the gateway cannot be killed");
-    }
-    match child.wait().await {
-        Ok(status) => tracing::warn!(%status, reason = %hangup, "the gateway has ended"),
-        Err(error) => tracing::error!(%error, "cannot tell whether the gateway has ended"),
+    };
+    // The service manager knows how one that it started has ended.
+    let status = |status: Option<ExitStatus>| status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+    match (ended, hangup) {
+        (Ok(ended), Hangup::Stopped) => tracing::info!(status = status(ended), "the gateway has stopped"),
+        (Ok(ended), _) => tracing::warn!(status = status(ended), reason = %hangup, "the gateway has ended"),
+        (Err(error), _) => tracing::error!(%error, "cannot tell whether the gateway has ended"),
     }
 }
 
 impl GatewayProcess {
-    fn start(&self) -> Result<(Child, UnixStream), StartFailure> {
+    async fn start(&self) -> Result<(Running, UnixStream), StartFailure> {
+        match &self.start {
+            Start::Child { program, config } => {
+                self.spawn(program, config).map(|(child, line)| (Running::Child(child), line))
+            }
+            Start::Service(door) => gateway_service::next(door, &self.listeners).await.map_err(StartFailure::Door),
+        }
+    }
+
+    fn spawn(&self, program: &Path, config: &Path) -> Result<(Child, UnixStream), StartFailure> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(StartFailure::Sockets)?;
         ours.set_nonblocking(true).map_err(StartFailure::Sockets)?;
         let line = UnixStream::from_std(ours).map_err(StartFailure::Sockets)?;
-        let mut command = std::process::Command::new(&self.program);
-        command.arg("gateway").arg("--config").arg(&self.config).env_clear().envs(kept_environment());
+        let mut command = std::process::Command::new(program);
+        command.arg("gateway").arg("--config").arg(config).env_clear().envs(kept_environment());
         let mut mappings = Vec::new();
         for (child_fd, listener) in (FIRST_LISTENER..).zip(&self.listeners) {
             let parent_fd = OwnedFd::from(listener.try_clone().map_err(StartFailure::Sockets)?);

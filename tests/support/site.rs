@@ -32,6 +32,7 @@ body_max = "512 KiB"
 threads = 3
 connections_max = 100
 sandbox = "available"
+start = "service"
 
 [intent]
 lifetime_max_s = 30

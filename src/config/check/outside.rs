@@ -9,14 +9,14 @@ use countersign_keys::identity::{Origin, ProviderId};
 use toml::Spanned;
 
 use crate::config::check::{Findings, Site, word};
-use crate::config::file::{CoreTable, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList};
+use crate::config::file::{
+    CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList,
+};
 use crate::config::problem::Reason;
 use crate::config::secret_file::SecretFile;
 use crate::config::tls::{self, Tls};
-use crate::config::{Core, Gateway, Provider, Role, Sandbox, quantity, trusted_file};
-
-/// More than any machine has reason to listen on.
-const LISTEN_MAX: usize = 16;
+use crate::config::{Core, Gateway, GatewayStart, Provider, Role, Sandbox, quantity, trusted_file};
+use crate::ipc::control::LISTENERS_MAX;
 
 /// No path of a file is this long without a slash or a dot, and every token is.
 const TOKEN_LENGTH_MIN: usize = 40;
@@ -112,6 +112,10 @@ pub(super) fn gateway(table: GatewayTable, site: Site<'_>, findings: &mut Findin
             SandboxWord::Log => Sandbox::Log,
             SandboxWord::Off => Sandbox::Off,
         },
+        start: match word(table.start.as_ref(), GatewayStartWord::Server) {
+            GatewayStartWord::Server => GatewayStart::Server,
+            GatewayStartWord::Service => GatewayStart::Service,
+        },
     })
 }
 
@@ -124,8 +128,8 @@ fn listen(typed: TypedList<String>, findings: &mut Findings<'_>) -> Option<Vec<S
         findings.add("gateway.listen", Some(span), Reason::Empty(what));
         return None;
     }
-    if entries.len() > LISTEN_MAX {
-        findings.add("gateway.listen", Some(span), Reason::TooMany(LISTEN_MAX));
+    if entries.len() > LISTENERS_MAX {
+        findings.add("gateway.listen", Some(span), Reason::TooMany(LISTENERS_MAX));
         return None;
     }
     let mut addresses = Vec::with_capacity(entries.len());
