@@ -2,6 +2,10 @@
 //! these values and on nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "support/judging.rs"]
+#[allow(dead_code)]
+mod judging;
+
 use std::sync::Arc;
 
 use countersign_keys::bind::{BindRejection, Items};
@@ -10,7 +14,11 @@ use countersign_keys::identity::ProviderId;
 use countersign_keys::intent::ITEMS_MAX;
 use countersign_keys::json::Json;
 use countersign_keys::jws::sha256;
-use serde_json::json;
+use countersign_keys::keyring::Algorithm;
+use countersign_keys::verify::Rejection;
+use countersign_portal::signer::{Intent, Projection};
+use judging::{AUDIENCE, NOW, Site, USER};
+use serde_json::{Value, json};
 
 fn table() -> CallTable {
     CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
@@ -129,4 +137,22 @@ fn a_set_is_one_whatever_its_order_and_has_strings_alone() {
     assert_eq!(read(&[r#""a""#, r#""b""#, r#""c""#]), Ok(sorted));
     assert_eq!(read(&[]), Ok(r#"{"keys":[]}"#.to_owned()));
     assert_eq!(read(&[r#""a""#, "1"]), Err(BindRejection::Value("keys".into())));
+}
+
+/// Where UCloud repeats the user within a request, it is the user who signed.
+#[test]
+fn an_item_that_names_another_user_is_refused() {
+    let site = Site::new(Algorithm::Es256);
+    let check = |shown: Value, want: Result<(), Rejection>| {
+        let body = json!({"username": shown, "allKeys": [{"specification": {"key": "ssh-ed25519 AAAA"}}]}).to_string();
+        let signed = Projection(vec![("keys".to_owned(), json!(["ssh-ed25519 AAAA"]))]);
+        let intent = Intent::new(AUDIENCE, USER, "ssh.keyUploaded", &[signed], NOW).unwrap().sign(&site.key).unwrap();
+        let judged = site.judge_raw("ssh.keyUploaded", body.as_bytes(), Some(&intent), &site.token(), USER);
+        assert_eq!(judged, want, "{body}");
+    };
+    check(json!(USER), Ok(()));
+    check(json!("bob#1"), Err(BindRejection::Username.into()));
+    check(json!(""), Err(BindRejection::Username.into()));
+    check(json!(null), Err(BindRejection::Username.into()));
+    check(json!([USER]), Err(BindRejection::Username.into()));
 }
