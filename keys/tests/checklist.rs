@@ -8,13 +8,14 @@
 mod judging;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::call::{Destination, Sender};
-use countersign_keys::identity::CallName;
-use countersign_keys::intent::{Fingerprint, Version1};
-use countersign_keys::keyring::{Algorithm, KeyRejection, KeyState, VerificationKey};
+use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::intent::{Fingerprint, IntentRejection, PresentedIntent, Version1};
+use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRejection, KeyState, VerificationKey};
 use countersign_keys::policy::StepUpNeed;
 use countersign_keys::verify::Class;
 use countersign_portal::core::Deed;
@@ -163,6 +164,28 @@ fn v17_a_key_verifies_for_its_owner_alone() {
         let refused = site.judge_raw("files.move", &body, Some(&intent), &site.token(), username).unwrap_err();
         assert_eq!(refused.class(), Class::IntentInvalid, "{username}");
     }
+}
+
+#[test]
+fn v16_v17_a_store_that_hands_out_other_keys_as_well_changes_nothing() {
+    let mut site = Site::new(Algorithm::Es256);
+    let second = site.enrol_another();
+    let username = Username::parse(USER).unwrap();
+    let verify = |site: &Site, text: &str| {
+        let keys: Vec<_> =
+            site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();
+        let presented = PresentedIntent::parse(text, 16 * 1024, Version1::Refused).unwrap();
+        presented.verify(&username, &keys, &site.policy.terms, judging::at(NOW)).map(|verified| verified.kid())
+    };
+    let intent = Intent::of(AUDIENCE, USER, &deed(), NOW).unwrap();
+    for key in [&site.key, &second] {
+        let kid = KeyId::parse(key.kid()).unwrap();
+        assert_eq!(verify(&site, &intent.sign(key).unwrap()), Ok(kid));
+    }
+    for record in &mut site.records {
+        record.owner = Username::parse("bob#1").unwrap();
+    }
+    assert_eq!(verify(&site, &intent.sign(&second).unwrap()), Err(IntentRejection::UnknownKey), "they are bob's");
 }
 
 #[test]
