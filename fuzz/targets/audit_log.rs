@@ -4,6 +4,7 @@
 #[path = "edit.rs"]
 mod edit;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use countersign::fuzzing::audit::Sample;
@@ -25,14 +26,12 @@ thread_local! {
 fuzz_target!(|changes: Vec<(u8, Vec<Edit>)>| {
     SAMPLE.with(|sample| {
         let files: Vec<&[u8]> = sample.files().collect();
-        let edited: Vec<(usize, Vec<u8>)> = changes
-            .iter()
-            .take(4)
-            .map(|(file, edits)| {
-                let file = usize::from(*file) % files.len();
-                (file, edits.iter().take(4).fold(files[file].to_vec(), |bytes, edit| edit.apply(&bytes)))
-            })
-            .collect();
-        sample.edited(&edited);
+        let mut edited: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        for (file, edits) in changes.iter().take(4) {
+            let file = usize::from(*file) % files.len();
+            let bytes = edited.entry(file).or_insert_with(|| files[file].to_vec());
+            *bytes = edits.iter().take(4).fold(bytes.clone(), |bytes, edit| edit.apply(&bytes));
+        }
+        sample.edited(&edited.into_iter().collect::<Vec<_>>());
     });
 });

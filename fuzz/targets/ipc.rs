@@ -17,8 +17,7 @@ enum Line<'a> {
     Typed(u8, &'a [u8]),
 }
 
-const NAMES: [&str; 4] =
-    ["chunked-upload-offset", "chunked-upload-total-size", "content-length", "content-digest"];
+const NAMES: [&str; 4] = ["chunked-upload-offset", "chunked-upload-total-size", "content-length", "content-digest"];
 
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
