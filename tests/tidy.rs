@@ -212,3 +212,74 @@ fn every_promise_and_precedent_names_its_test() {
         .map(str::to_owned);
     assert_none(&untested.collect::<Vec<String>>(), "no test");
 }
+
+/// What a patch of `threat-model/removed` is about, the tests that go red under it, and its hunks: file and the text that stands there.
+struct Removal {
+    name: String,
+    keeps: Vec<String>,
+    red: Vec<String>,
+    hunks: Vec<(String, String)>,
+}
+
+fn removals() -> Vec<Removal> {
+    let is_patch =
+        |file: &PathBuf| file.starts_with("threat-model/removed") && file.extension().is_some_and(|e| e == "patch");
+    files().into_iter().filter(is_patch).map(|file| removal(&file)).collect()
+}
+
+fn removal(file: &Path) -> Removal {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let (mut keeps, mut red, mut hunks, mut of) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+    for line in text.lines() {
+        if let Some(kept) = line.strip_prefix("Keeps: ") {
+            keeps = kept.split(' ').map(str::to_owned).collect();
+        } else if let Some(test) = line.strip_prefix("Red: ") {
+            red.push(test.rsplit(' ').next().unwrap().to_owned());
+        } else if let Some(path) = line.strip_prefix("+++ b/") {
+            of = path.to_owned();
+        } else if line.starts_with("@@") {
+            hunks.push((of.clone(), String::new()));
+        } else if let (Some((_, before)), false) = (hunks.last_mut(), line.starts_with("--- a/"))
+            && let Some(stands) = line.strip_prefix([' ', '-'])
+        {
+            before.push_str(stands);
+            before.push('\n');
+        }
+    }
+    Removal { name: file.file_stem().unwrap().to_str().unwrap().to_owned(), keeps, red, hunks }
+}
+
+#[test]
+fn every_check_that_was_removed_is_there_and_so_is_the_test_that_went_red() {
+    let sources = sources();
+    let is_test = |name: &str| sources.iter().any(|(_, text)| text.contains(&format!("fn {name}(")));
+    let table = fs::read_to_string(root().join("threat-model/removed.md")).unwrap();
+    let (mut found, mut kept) = (Vec::new(), BTreeSet::new());
+    let removals = removals();
+    assert!(removals.len() > 50, "the patches were not found");
+    for removal in &removals {
+        let Removal { name, keeps, red, hunks } = removal;
+        if keeps.is_empty() || red.is_empty() || hunks.is_empty() {
+            found.push(format!("{name}: does not say what it is about"));
+        }
+        if !table.contains(&format!("| [{name}](removed/{name}.patch) |")) {
+            found.push(format!("{name}: no row in removed.md; run threat-model/removed/run {name}"));
+        }
+        found.extend(red.iter().filter(|test| !is_test(test)).map(|test| format!("{name}: no test {test}")));
+        for (file, before) in hunks {
+            let stands = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if stands.matches(before.as_str()).count() != 1 {
+                found.push(format!(
+                    "{name}: does not fit {file} any more; mend it and run threat-model/removed/run {name}"
+                ));
+            }
+        }
+        kept.extend(keeps.iter().cloned());
+    }
+    assert_none(&found, "removed checks");
+    // What has none says why.
+    let rest = table.split("## Not in the table").nth(1).unwrap();
+    let promises = (1..=10).map(|number| format!("P{number}")).chain((1..=62).map(|number| format!("V{number:02}")));
+    let unsaid = promises.filter(|name| !kept.contains(name) && !rest.contains(&format!("{name} ")));
+    assert_none(&unsaid.collect::<Vec<_>>(), "neither removed nor excused in removed.md");
+}
