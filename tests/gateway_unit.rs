@@ -19,8 +19,22 @@ struct Unit(Child);
 
 impl Unit {
     fn start(centre: &Centre, account: &str) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "setpriv", "--reuid", account, "--regid", account, "--clear-groups", "--no-new-privs"]);
+        // Whoever starts it may have left anything open.
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "exec 9</etc/hostname; exec \"$@\"",
+            "sh",
+            "unshare",
+            "--net",
+            "setpriv",
+            "--reuid",
+            account,
+            "--regid",
+            account,
+            "--clear-groups",
+            "--no-new-privs",
+        ]);
         command.args(["/usr/bin/countersign", "gateway", "--attach", "--config"]).arg(&centre.config);
         command
             .env_clear()
@@ -69,6 +83,10 @@ async fn it_serves_without_a_network_of_its_own_and_is_followed_by_another() {
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
     let status = fs::read_to_string(format!("/proc/{}/status", first.pid())).unwrap();
     assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+
+    let open = fs::read_dir(format!("/proc/{}/fd", first.pid())).unwrap().flatten();
+    let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    assert!(!open.contains(&"/etc/hostname".into()), "{open:?}");
 
     // Another has to wait until the first is gone, and then serves.
     let second = Unit::start(&centre, "ucloud");

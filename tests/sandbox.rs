@@ -125,12 +125,28 @@ impl Surroundings {
         row("map".to_owned(), "EPERM", "done", "done");
         row("protect".to_owned(), "EPERM", "done", "done");
         // Whatever else the kernel offers: here it is enough that it would have been let in.
+        for (number, arguments) in CALLS_WITH_ARGUMENTS {
+            row(format!("call {number} {arguments}"), "EPERM", "done", "done");
+        }
         for number in CALLS {
             row(format!("call {number}"), "EPERM", "done", "done");
         }
         rows
     }
 }
+
+/// Calls that are on the list, but not with these arguments.
+const CALLS_WITH_ARGUMENTS: [(i64, &str); 9] = [
+    (libc::SYS_socket, "1 2 0"),        // AF_UNIX, SOCK_DGRAM
+    (libc::SYS_socket, "2 3 0"),        // AF_INET, SOCK_RAW
+    (libc::SYS_socket, "16 3 0"),       // AF_NETLINK
+    (libc::SYS_socketpair, "2 1 0 0"),  // AF_INET
+    (libc::SYS_setsockopt, "0 1 26 0"), // SO_ATTACH_FILTER
+    (libc::SYS_getsockopt, "0 6 11 0"), // TCP_INFO
+    (libc::SYS_fcntl, "0 1024 0"),      // F_SETLEASE
+    (libc::SYS_ioctl, "0 21522 0"),     // TIOCSTI
+    (libc::SYS_prctl, "4 0 0 0 0"),     // PR_SET_DUMPABLE
+];
 
 /// Calls that the kernel answers to every account, if only with what is wrong with the arguments.
 const CALLS: [i64; 17] = [
