@@ -1,7 +1,7 @@
 //! Nothing that was not signed reaches an instance, nobody gets another's answer, and whoever shares a connection with an attack is served.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_portal::Deed;
 use countersign_portal::core::{Flavour, username_header};
@@ -19,6 +19,9 @@ const SILENCE: Duration = Duration::from_millis(150);
 
 /// How long the gateway may take to end a connection that it has nothing more to say on.
 const END: Duration = Duration::from_secs(30);
+
+/// After so many that went wrong the rest is not tried.
+const WRONG_SHOWN: usize = 5;
 
 /// What an unsigned request would make.
 const FOLDER: &str = "smuggled";
@@ -57,18 +60,23 @@ async fn v55_a_front_that_falls_for_it_gets_no_answer_out_of_turn() {
     for attack in corpus::all(&bait(&honest)) {
         let (next, marker) = honest.bytes();
         let bytes = [attack.bytes.as_slice(), next.as_bytes()].concat();
+        let began = Instant::now();
         let came = honest.centre.core.endpoint().raw(&bytes, END).await.unwrap();
+        let is_left_open = began.elapsed() >= END;
         let text = String::from_utf8_lossy(&came);
         let answers = answers(&text);
         let turns = answers.iter().enumerate().all(|(at, answer)| answer.contains(&marker) == (at == attack.seen));
-        if answers.is_empty() || answers.len() > attack.seen + 1 || !turns {
+        if answers.is_empty() || answers.len() > attack.seen + 1 || !turns || is_left_open {
             wrong.push(format!("{}: {} answers: {text}", attack.name, answers.len()));
         }
         if answers.len() > attack.seen {
             honest.was_served();
         }
+        if wrong.len() >= WRONG_SHOWN {
+            break; // each may have taken all the time that it could
+        }
     }
-    assert!(wrong.is_empty(), "{} of them: {}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "at least {}: {}", wrong.len(), wrong.join("\n"));
     honest.asks("afterwards").await;
     nothing_was_done(&honest, before).await;
 }
