@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first page; runs inside
     /// tests/support/installation.sh alone
     Transfer(TransferOptions),
+    /// How fast `audit verify` checks a long log
+    Audit(AuditOptions),
 }
 
 /// A proxy whose program is not named is not run, and the report says so.
@@ -104,6 +106,22 @@ pub(crate) struct TransferOptions {
     /// Length of the one transfer during which memory is watched, in MiB
     #[arg(long, default_value_t = 10_240)]
     pub(crate) long: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditOptions {
+    /// The program `countersign`
+    #[arg(long)]
+    pub(crate) countersign: PathBuf,
+    /// Records of the log
+    #[arg(long, default_value_t = 5_000_000)]
+    pub(crate) records: u32,
+    /// Checks, one after the other; the log lies in the page cache from the start
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Where the log is written, some 250 bytes a record; without it, where temporary files are
+    #[arg(long)]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

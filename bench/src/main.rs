@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod arguments;
+mod audit;
 mod client;
 mod compare;
 mod enrolled;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Timing(options) => timing::run(&options),
         Command::Transfer(options) => transfer::run(&options),
+        Command::Audit(options) => audit::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
