@@ -4,6 +4,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
+use countersign_keys::json::{DEPTH_MAX, Json};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -56,7 +57,13 @@ pub fn text(text: &str) -> Option<String> {
 
 fn message(text: &str, streams: &Streams) -> Option<String> {
     let written = Written::read(text).ok()??;
-    let value: Value = serde_json::from_str(text).expect("another reader refuses what we take");
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        // Half a surrogate pair is passed over in what is not read here: `keys` refuses such a payload, and nothing else of it goes on.
+        let is_refused = Json::parse(written.payload(), DEPTH_MAX).is_err();
+        let sent = written.cancels().map(|cancel| cancelled(&cancel, &written).unwrap());
+        assert!(is_refused != sent.is_some() || sent.is_none(), "{text}");
+        return sent;
+    };
     let members = value.as_object().expect("a message is an object");
     let known = ["call", "streamId", "payload", "bearer", "signedIntent", "causedBy", "project"];
     assert!(members.keys().all(|name| known.contains(&name.as_str())), "{text}");
