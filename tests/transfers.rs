@@ -15,6 +15,7 @@ use centre::{Accounts, Centre, PROVIDER, Part, Person};
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
 use countersign_portal::{Answer, Deed};
 use http_body_util::Full;
+use tokio::sync::watch;
 
 /// The token in an answer to a signed call, which Core has seen.
 fn token(answer: &Answer) -> String {
@@ -260,13 +261,18 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
     for round in 0..200_u32 {
         centre.write(&alice, "f", &old);
         centre.start_static_instance(&alice).await;
-        // From before the first byte to after the last, in no order.
+        // After a piece of it, after the last, and from before the first byte to after the last, in no order.
         let moment = usual * (round * 79 % 200) / 133;
+        let (taken, mut pieces) = watch::channel(0);
         let killing = async {
-            tokio::time::sleep(moment).await;
+            match round % 4 {
+                0 => drop(pieces.wait_for(|taken| *taken == 3).await),
+                1 => drop(pieces.wait_for(|taken| *taken == 1).await),
+                _ => tokio::time::sleep(moment).await,
+            }
             centre.kill_static_instances().await;
         };
-        let uploading = try_upload(&centre, &alice, "/home/f", &new);
+        let uploading = try_upload(&centre, &alice, "/home/f", &new, taken);
         let ((), is_done) = tokio::join!(killing, uploading);
         assert!(is_old_or_new(&path, &old, &new), "round {round}: half a file");
         let is_new = fs::read(&path).unwrap() == new;
@@ -306,8 +312,8 @@ async fn a_full_disk_leaves_what_was_there() {
     assert!(answer.is_ok(), "and it goes on: {answer:?}");
 }
 
-/// Sends a file to an instance that may be killed meanwhile; whether all of it was taken.
-async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8]) -> bool {
+/// Sends a file to an instance that may be killed meanwhile, and says how many pieces were taken; whether all of it was.
+async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8], taken: watch::Sender<usize>) -> bool {
     let made = centre.core.send(&centre.signed(person, &Deed::upload(path, "REPLACE"))).await;
     let Ok(made) = made else { return false };
     if !made.is_ok() {
@@ -321,6 +327,7 @@ async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8]
         if !answer.is_ok_and(|answer| answer.is_ok()) {
             return false;
         }
+        taken.send_replace(at + 1);
     }
     true
 }

@@ -1,6 +1,6 @@
 //! The allow-list: every system call that the gateway may make once it serves, in groups, each with its reason. All others fail with `EPERM`.
 //!
-//! It is what was seen with `strace` over the whole test suite, and what the C library does in its place on other versions and processors. What is
+//! It is what was seen with `strace` in tests of each part, what all the other tests turned out to need, and what the C library does in its place on other versions and processors. What is
 //! not here is not there for it: no program is run and no process made (`execve`, `fork`), none is looked into or signalled (`ptrace`,
 //! `process_vm_readv`, `kill`), nothing is bound or listened on, no name is looked up, listed, renamed or removed (`stat`, `getdents64`,
 //! `rename`, `unlink`), no descriptor is passed on (`sendmsg`), and nothing is mounted, loaded, traced or configured (`mount`, `bpf`,
