@@ -122,7 +122,7 @@ impl<S: Store> Registry<S> {
         if added.is_empty() {
             return Ok(0);
         }
-        let noted = self.change(|transaction| {
+        self.write(|transaction| {
             for id in &added {
                 let key = key_of(username, id);
                 if transaction.read(Table::Drives, &key)?.is_none() {
@@ -131,13 +131,8 @@ impl<S: Store> Registry<S> {
                     put(transaction, Table::DriveErrands, &key, &drive)?;
                 }
             }
-            Ok(Ok::<(), std::convert::Infallible>(()))
-        });
-        match noted {
-            Ok(()) => Ok(added.len()),
-            Err(NotChanged::Failed(failure)) => Err(failure),
-            Err(NotChanged::Rejected(never)) => match never {},
-        }
+            Ok(added.len())
+        })
     }
 
     /// Notes a drive that its user makes at Core, which has given it a number already.
@@ -175,16 +170,11 @@ impl<S: Store> Registry<S> {
     /// The store failed.
     pub fn forget_drive(&self, username: &Username, id: &str) -> Result<(), StoreFailure> {
         let key = key_of(username, id);
-        let forgotten = self.change(|transaction| {
+        self.write(|transaction| {
             transaction.remove(Table::Drives, &key)?;
             transaction.remove(Table::DriveErrands, &key)?;
-            Ok(Ok::<(), std::convert::Infallible>(()))
-        });
-        match forgotten {
-            Ok(()) => Ok(()),
-            Err(NotChanged::Failed(failure)) => Err(failure),
-            Err(NotChanged::Rejected(never)) => match never {},
-        }
+            Ok(())
+        })
     }
 
     /// Notes that Core is about to be asked to register a drive.

@@ -3,8 +3,8 @@
 //! Mapping, keys and passkeys stay, and open nothing: whoever approves the connection anew, at the centre, has them again.
 
 use super::records::Tell;
-use super::registry::{NotChanged, Registry, note_errand, put, read_user};
-use super::{Interrupted, Store, StoreFailure, Table};
+use super::registry::{Registry, note_errand, put, read_user};
+use super::{Store, StoreFailure, Table};
 use crate::identity::{Uid, Username};
 use crate::time::Timestamp;
 
@@ -20,27 +20,22 @@ impl<S: Store> Registry<S> {
         approved: Timestamp,
         over: Timestamp,
     ) -> Result<Option<Uid>, StoreFailure> {
-        let noted = self.change(|transaction| {
+        self.write(|transaction| {
             let Some(mut user) = read_user(transaction, username)? else {
-                return Ok(Ok(None));
+                return Ok(None);
             };
             let Some(connection) = user.connection.as_mut() else {
-                return Ok(Ok(None));
+                return Ok(None);
             };
             if connection.over.is_some() || connection.approved() != approved {
-                return Ok(Ok(None));
+                return Ok(None);
             }
             connection.over = Some(over);
             connection.core_told = false;
             let uid = connection.uid;
             put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
             note_errand(transaction, username, Tell::Clear)?;
-            Ok::<_, Interrupted>(Ok::<_, std::convert::Infallible>(Some(uid)))
-        });
-        match noted {
-            Ok(uid) => Ok(uid),
-            Err(NotChanged::Failed(failure)) => Err(failure),
-            Err(NotChanged::Rejected(never)) => match never {},
-        }
+            Ok(Some(uid))
+        })
     }
 }

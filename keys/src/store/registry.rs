@@ -314,10 +314,10 @@ impl<S: Store> Registry<S> {
     /// The store failed.
     pub fn finish_errand(&self, done: &Errand) -> Result<(), StoreFailure> {
         let name = done.username.as_str().as_bytes();
-        let finished = self.change(|transaction| {
+        self.write(|transaction| {
             let errand: Option<Errand> = fetch(transaction, Table::Errands, name)?;
             if errand.is_none_or(|errand| errand.number != done.number) {
-                return Ok(Ok(()));
+                return Ok(());
             }
             transaction.remove(Table::Errands, name)?;
             if let Some(mut user) = read_user(transaction, &done.username)?
@@ -327,13 +327,8 @@ impl<S: Store> Registry<S> {
                 connection.core_told = true;
                 put(transaction, Table::Users, name, &user)?;
             }
-            Ok::<_, Interrupted>(Ok::<(), std::convert::Infallible>(()))
-        });
-        match finished {
-            Ok(()) => Ok(()),
-            Err(NotChanged::Failed(failure)) => Err(failure),
-            Err(NotChanged::Rejected(never)) => match never {},
-        }
+            Ok(())
+        })
     }
 
     pub(super) fn record<T: serde::de::DeserializeOwned>(
@@ -342,6 +337,18 @@ impl<S: Store> Registry<S> {
         key: &[u8],
     ) -> Result<Option<T>, StoreFailure> {
         self.store.read(table, key)?.map(|value| decode(table, &value)).transpose()
+    }
+
+    /// Runs one transaction that no rule stands against.
+    pub(super) fn write<T>(
+        &self,
+        change: impl Fn(&dyn Transaction) -> Result<T, Interrupted>,
+    ) -> Result<T, StoreFailure> {
+        match self.change(|transaction| change(transaction).map(Ok::<T, std::convert::Infallible>)) {
+            Ok(done) => Ok(done),
+            Err(NotChanged::Failed(failure)) => Err(failure),
+            Err(NotChanged::Rejected(never)) => match never {},
+        }
     }
 
     /// Runs one transaction: `Ok(Ok(_))` commits, `Ok(Err(_))` is a rejection and changes nothing.

@@ -211,13 +211,13 @@ impl<S: Store> Registry<S> {
     pub fn forget_tickets(&self, now: Timestamp) -> Result<usize, StoreFailure> {
         let past: Vec<Ticket> = self.tickets()?.into_iter().filter(|ticket| is_past(ticket, now)).collect();
         for ticket in &past {
-            self.change_unless_broken(|transaction| transaction.remove(Table::Tickets, ticket.hash.as_bytes()))?;
+            self.write(|transaction| transaction.remove(Table::Tickets, ticket.hash.as_bytes()))?;
         }
         let codes = self.store().scan(Table::Codes, b"", None, AT_CORE_MAX + AT_THE_CENTRE_MAX)?;
         for (code, value) in codes {
             let hash: TicketHash = decode(Table::Codes, &value)?;
             if self.store().read(Table::Tickets, hash.as_bytes())?.is_none() {
-                self.change_unless_broken(|transaction| transaction.remove(Table::Codes, &code))?;
+                self.write(|transaction| transaction.remove(Table::Codes, &code))?;
             }
         }
         Ok(past.len())
@@ -227,17 +227,6 @@ impl<S: Store> Registry<S> {
     fn tickets(&self) -> Result<Vec<Ticket>, StoreFailure> {
         let entries = self.store().scan(Table::Tickets, b"", None, 2 * (AT_CORE_MAX + AT_THE_CENTRE_MAX))?;
         entries.iter().map(|(_, value)| decode(Table::Tickets, value)).collect()
-    }
-
-    fn change_unless_broken(
-        &self,
-        change: impl Fn(&dyn Transaction) -> Result<(), Interrupted>,
-    ) -> Result<(), StoreFailure> {
-        match self.change(|transaction| change(transaction).map(Ok::<(), std::convert::Infallible>)) {
-            Ok(()) => Ok(()),
-            Err(NotChanged::Failed(failure)) => Err(failure),
-            Err(NotChanged::Rejected(never)) => match never {},
-        }
     }
 }
 
