@@ -7,6 +7,8 @@ mod binding;
 mod checklist;
 #[path = "digests.rs"]
 mod digests;
+#[path = "edges.rs"]
+mod edges;
 #[path = "own_lane.rs"]
 mod own_lane;
 #[path = "passkeys.rs"]
