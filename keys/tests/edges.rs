@@ -7,15 +7,25 @@ mod judging;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use countersign_keys::core_token::{CoreKey, CoreTokenRejection, CoreTokens};
 use countersign_keys::identity::Username;
 use countersign_keys::intent::{Fingerprint, ITEMS_MAX, IntentRejection, PresentedIntent, Terms, Version1};
+use countersign_keys::jws::{JwsRejection, sha256};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord};
 use countersign_keys::request::{DEPOSIT_MAX, Presented};
 use countersign_portal::core::{core2_claims, token_header};
 use countersign_portal::signer::{self, Intent};
 use judging::{AUDIENCE, NOW, Site, USER};
 use serde_json::{Value, json};
+
+#[test]
+fn cores_key_is_compared_by_the_hash_of_all_of_it() {
+    let base64 = Site::new(Algorithm::Es256).core.public_base64().unwrap();
+    let hash = STANDARD_NO_PAD.encode(sha256(&[&STANDARD.decode(&base64).unwrap()]));
+    assert_eq!(CoreKey::parse(&base64).unwrap().fingerprint(), format!("SHA256:{hash}"));
+}
 
 /// Core's token with these claims changed, authenticated at each of these moments in turn by one memory.
 fn authenticate(claims: &[(&str, i64)], moments: &[i64]) -> Vec<Result<(), CoreTokenRejection>> {
@@ -78,6 +88,15 @@ fn an_intent_has_one_to_a_thousand_digests() {
     assert_eq!(with(1), Ok(()));
     assert_eq!(with(ITEMS_MAX), Ok(()));
     assert_eq!(with(ITEMS_MAX + 1), refused);
+}
+
+#[test]
+fn an_intent_is_as_long_as_it_may_be_and_no_longer() {
+    let site = Site::new(Algorithm::Es256);
+    let text = Intent::new(AUDIENCE, USER, "files.trash", &[], NOW).unwrap().sign(&site.key).unwrap();
+    assert!(PresentedIntent::parse(&text, text.len(), Version1::Refused).is_ok());
+    let refused = PresentedIntent::parse(&text, text.len() - 1, Version1::Refused).unwrap_err();
+    assert_eq!(refused, IntentRejection::Form(JwsRejection::TooLong));
 }
 
 #[test]
