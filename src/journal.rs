@@ -4,7 +4,7 @@
 //! `kill -9`. It may not survive the machine: after another boot, or where a file is missing, everything issued until then is refused, and the files
 //! say so from then on. They are laid out in full when they are made, so that a user over their quota can still delete.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use countersign_keys::jws::sha256;
 use countersign_keys::replay::{IntentId, ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::time::{ClockFailure, ClockGuard, Timestamp};
 
+use crate::locked_file::LockedFile;
 use crate::locks::Mutex;
 
 /// What both a header and a record take, in bytes.
@@ -66,7 +67,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Segment {
-    file: File,
+    file: LockedFile,
     epoch: u64,
     /// Records written, which is also where the next one goes.
     records: u64,
@@ -289,12 +290,10 @@ fn with_digest(body: &[u8], digested: &[u8]) -> [u8; RECORD] {
 fn recover(path: &Path) -> Result<Recovered, JournalFailure> {
     let failure = |source| JournalFailure::File { path: path.to_owned(), source };
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let mut file = options.open(path).map_err(failure)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(JournalFailure::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(failure(source)),
-    }
+    let mut file = LockedFile::take(options.open(path).map_err(failure)?).map_err(|error| match error {
+        TryLockError::WouldBlock => JournalFailure::InUse { path: path.to_owned() },
+        TryLockError::Error(source) => failure(source),
+    })?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failure)?;
     let mut blocks = bytes.as_chunks::<RECORD>().0.iter();
@@ -477,9 +476,11 @@ mod tests {
     fn v41_a_journal_that_cannot_be_written_refuses() {
         let directory = made();
         let journal = open(directory.path(), 1000);
+        let read_only = directory.path().join("read-only");
         {
             let mut inner = journal.inner.lock().unwrap();
-            inner.segments[0].file = File::open(directory.path().join("used-intents.a")).unwrap();
+            std::fs::write(&read_only, b"").unwrap();
+            inner.segments[0].file = LockedFile::take(std::fs::File::open(&read_only).unwrap()).unwrap();
         }
         assert_eq!(journal.check_and_insert(used(1, 1000), at(1000)), Err(ReplayError::Unwritable));
     }

@@ -18,6 +18,7 @@ mod gateway;
 mod instance_key;
 mod ipc;
 mod journal;
+mod locked_file;
 mod locks;
 mod log;
 mod own_directory;

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use time::Date;
 
 use super::place::{LogPlace, RECORD_MAX, Segment};
+use crate::locked_file::LockedFile;
 
 /// What is read at a time in search of a torn line's beginning: no record is longer.
 const TAIL: usize = RECORD_MAX + 2;
@@ -20,7 +21,7 @@ pub(super) struct Entries {
     place: LogPlace,
     /// A file is not begun anew before it has so many bytes, or its day is over.
     segment_max: u64,
-    _lock: File,
+    _lock: LockedFile,
     current: Option<Current>,
 }
 
@@ -44,11 +45,10 @@ impl Entries {
             .truncate(false)
             .mode(0o600)
             .open(place.entries().join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process writes this log")),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let lock = LockedFile::take(lock).map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another process writes this log"),
+            TryLockError::Error(error) => error,
+        })?;
         let current = place.segments()?.pop().map(Current::take_up).transpose()?;
         Ok(Self { place, segment_max, _lock: lock, current })
     }
