@@ -53,6 +53,8 @@ fn cores_token_is_taken_until_its_last_second_remembered_or_not() {
     assert_eq!(of(&[NOW + 59]), [Ok(())]);
     assert_eq!(of(&[NOW + 60]), [expired()]);
     assert_eq!(of(&[NOW, NOW + 59, NOW + 60, NOW + 61]), [Ok(()), Ok(()), expired(), expired()]);
+    assert_eq!(of(&[NOW, NOW + 60]), [Ok(()), expired()]);
+    assert_eq!(of(&[NOW, NOW + 61]), [Ok(()), expired()], "remembered, and not looked at since");
 }
 
 #[test]
