@@ -207,7 +207,7 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
         () = terminated() => "terminated",
     };
     tracing::info!(reason, "finishing");
-    instance.sockets().stop();
+    instance.sockets.stop();
     activity.finish(|| instance.under_way() > 0).await;
 }
 

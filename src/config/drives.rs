@@ -85,7 +85,7 @@ impl UserDrives {
 
     /// The drives that the user makes, and the name in this id, if it is of one of them.
     pub(crate) fn made_as(&self, id: &str) -> Option<(&MadeDrives, PlainName)> {
-        if self.configured.iter().any(|drive| drive.id == id) {
+        if self.is_configured(id) {
             return None;
         }
         let made = self.made.as_ref()?;
@@ -105,14 +105,16 @@ impl UserDrives {
     /// The ids of the drives whose folders are there, as this account sees it; no more than a user can have.
     pub(crate) fn there(&self) -> Vec<String> {
         let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
-        let made = self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id));
-        configured.chain(made).take(DRIVES_MAX).collect()
+        configured.chain(self.made_there()).take(DRIVES_MAX).collect()
     }
 
     /// The ids of the configuration, and those of the user's own making that are there.
     pub(crate) fn ids(&self) -> Vec<String> {
-        let made = self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id));
-        self.configured.iter().map(|drive| drive.id.clone()).chain(made).collect()
+        self.configured.iter().map(|drive| drive.id.clone()).chain(self.made_there()).collect()
+    }
+
+    fn made_there(&self) -> impl Iterator<Item = String> {
+        self.made.iter().flat_map(MadeDrives::there).filter(|id| !self.is_configured(id))
     }
 
     fn is_configured(&self, id: &str) -> bool {

@@ -143,9 +143,9 @@ pub(crate) async fn upgrade(
 }
 
 async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> {
-    let places = Arc::clone(&instance.sockets().places);
+    let places = Arc::clone(&instance.sockets.places);
     let place = places.try_acquire_owned().map_err(|_full| Told::TooMany)?;
-    let work = match instance.judge().session_endpoint(&head) {
+    let work = match instance.judge.session_endpoint(&head) {
         Some(endpoint) => admit_session(instance, endpoint, &head).await?,
         None => Work::Rpc(admit_rpc(instance, head)?),
     };
@@ -155,7 +155,7 @@ async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> 
 /// Nothing is done for this yet, so nothing is believed of it either, nor written down: each message is.
 fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, Told> {
     let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
-        if !instance.judge().is_socket(&head) {
+        if !instance.judge.is_socket(&head) {
             return Err(Rejection::NoSuchCall);
         }
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
@@ -182,12 +182,12 @@ async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Pa
         SessionEndpoint::Download | SessionEndpoint::ChunkedUpload => Err(Rejection::NoSuchCall.into()),
     };
     let permit = instance.decided(head, &known, outcome)?;
-    let granted = instance.sessions().open(&permit).map_err(NotOpened::Session)?;
+    let granted = instance.sessions.open(&permit).map_err(NotOpened::Session)?;
     let (hash, key) = (permit.session().hash(), known.username.zip(known.kid));
     match session(instance, endpoint, granted).await {
         Ok(of) => Ok(Work::Session { of, hash, key }),
         Err(not_opened) => {
-            instance.sessions().close(hash);
+            instance.sessions.close(hash);
             Err(not_opened)
         }
     }
@@ -197,11 +197,11 @@ async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Pa
 async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Granted) -> Result<Session, NotOpened> {
     Ok(match (endpoint, granted) {
         (SessionEndpoint::ShellSocket, Granted::Shell { folder }) => {
-            Session::Shell(instance.files().open_folder(&folder).await?)
+            Session::Shell(instance.files.open_folder(&folder).await?)
         }
         (SessionEndpoint::UploadSocket, Granted::Upload(upload)) => {
             let error = |trouble| FilesError::single(&upload.id, trouble);
-            let path = instance.files().drives().parse(&upload.id).map_err(error)?;
+            let path = instance.files.drives().parse(&upload.id).map_err(error)?;
             let target = if upload.is_folder { Target::Folder(path) } else { Target::File(path) };
             Session::Upload(target, ConflictPolicy::parse(&upload.policy).map_err(error)?)
         }
@@ -216,8 +216,8 @@ impl Admitted {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let standing = Standing::of(instance.judge());
-        let sockets = instance.sockets();
+        let standing = Standing::of(&instance.judge);
+        let sockets = &instance.sockets;
         let mut stop = sockets.stop.subscribe();
         let open = async |message_max| {
             WebSocketStream::from_raw_socket(stream, Role::Server, Some(frames::reading(message_max))).await
@@ -250,7 +250,7 @@ impl Admitted {
             _ = stop.wait_for(|stop| *stop) => tracing::info!("a socket ends with this instance"),
         }
         if let Some(hash) = hash {
-            instance.sessions().close(hash);
+            instance.sessions.close(hash);
         }
     }
 }

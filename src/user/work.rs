@@ -128,26 +128,6 @@ where
 }
 
 impl Instance {
-    /// Who judges.
-    pub(super) const fn judge(&self) -> &Judge {
-        &self.judge
-    }
-
-    /// The user's files.
-    pub(super) const fn files(&self) -> &Files {
-        &self.files
-    }
-
-    /// What was granted with tokens.
-    pub(super) const fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
-    /// What sockets are for.
-    pub(crate) const fn sockets(&self) -> &Sockets {
-        &self.sockets
-    }
-
     /// Tells the server which drives there are, and removes what an instance that was killed left unfinished.
     pub(crate) async fn begin(&self) {
         self.files.drive_numbers().report().await;

@@ -188,7 +188,7 @@ impl Rpc {
             if let Some(kid) = known.kid {
                 standing.add(permit.username(), kid);
             }
-            begin(&permit, &instance.sockets().searches, &written.stream_id, streams)
+            begin(&permit, &instance.sockets.searches, &written.stream_id, streams)
         });
         begun.err().map(|(told, why)| refused(&written.stream_id, told, &why))
     }
@@ -204,7 +204,7 @@ impl Rpc {
         let token = token.ok_or_else(|| Rejection::from(RequestRejection::NoToken))?;
         let payload = written.payload.get().as_bytes();
         let (path, call, intent) = (self.head.uri.path(), written.call.as_str(), given(&written.signed_intent));
-        instance.judge().judge_message((path, call), token, &self.username, intent, payload, known)
+        instance.judge.judge_message((path, call), token, &self.username, intent, payload, known)
     }
 }
 
