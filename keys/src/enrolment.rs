@@ -309,6 +309,14 @@ mod tests {
         assert_eq!(code.as_str().len(), 35);
     }
 
+    /// Computed apart, with Python's hashlib and base64: 20 bytes of SHA-256 over the five texts, each after its length, in RFC 4648's base32.
+    #[test]
+    fn v47_a_code_is_what_anybody_computes_from_the_offer() {
+        let [key, _] = keys();
+        let code = Code::of(&Ticket::from_bytes([1; 32]).hash(), &Username::parse("alice").unwrap(), &key);
+        assert_eq!(code.as_str(), "wi6ltldc-pmkvervp-q3p3wbkk-uznyiair");
+    }
+
     #[test]
     fn a_code_survives_being_typed() {
         let check = |typed: &str, want: Option<&str>| {

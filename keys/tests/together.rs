@@ -13,6 +13,8 @@ mod edges;
 mod own_lane;
 #[path = "passkeys.rs"]
 mod passkeys;
+#[path = "proofs.rs"]
+mod proofs;
 #[path = "sessions.rs"]
 mod sessions;
 #[path = "store_rules.rs"]
