@@ -1,0 +1,102 @@
+//! A centre on a machine that systemd has started: Countersign installed as docs/operators.md says, in the units of deploy/.
+//!
+//! Inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until what it was told has come about; what comes about by itself is looked for.
+
+// Each test file takes what it needs of this.
+#![allow(dead_code, unreachable_pub)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use countersign_portal::Endpoint;
+
+use crate::centre::{Centre, said};
+
+/// The server's unit.
+pub const SERVER: &str = "countersign.service";
+/// The gateway's, where it has one.
+pub const GATEWAY: &str = "countersign-gateway.service";
+
+/// Has Countersign installed and configured, with these keys of `[gateway]`; nothing is started.
+pub async fn install(gateway: &str) -> Centre {
+    assert!(Path::new("/run/systemd/private").exists(), "this runs inside tests/support/booted.sh: see ./test");
+    let directory = release();
+    let [install, _] = documented_steps();
+    step(&format!("cd {}\n{install}", directory.display()));
+    step("usermod --append --groups ucloud_users alice");
+    Centre::furnish_at(Endpoint::plain, gateway, "").await
+}
+
+/// Has it checked and started, as the document says.
+pub async fn start(centre: Centre) -> Centre {
+    let [_, start] = documented_steps();
+    step(&start);
+    centre.until("the gateway serves", async || centre.serves().await).await;
+    centre
+}
+
+/// What an operator has unpacked: the program beside `deploy/`.
+fn release() -> PathBuf {
+    let directory = PathBuf::from("/tmp/release");
+    fs::create_dir(&directory).unwrap();
+    let program =
+        std::env::var_os("COUNTERSIGN_BIN").expect("COUNTERSIGN_BIN: this runs inside tests/support/booted.sh");
+    std::os::unix::fs::symlink(program, directory.join("countersign")).unwrap();
+    std::os::unix::fs::symlink(source("deploy"), directory.join("deploy")).unwrap();
+    directory
+}
+
+/// The two blocks of commands in the document's section on installing, word for word.
+fn documented_steps() -> [String; 2] {
+    let document = fs::read_to_string(source("docs/operators.md")).unwrap();
+    let (_, section) = document.split_once("\n## Installing\n").expect("a section on installing");
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let blocks = section.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0.to_owned());
+    blocks.collect::<Vec<_>>().try_into().expect("two blocks of commands")
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn step(script: &str) {
+    let output = shell(script);
+    assert!(output.status.success(), "{script}\n{}", said(&output));
+}
+
+/// A script as root, which ends at the first command that fails.
+pub fn shell(script: &str) -> Output {
+    Command::new("sh").args(["-euc", script]).output().unwrap()
+}
+
+/// `systemctl`, which waits for the jobs it begins.
+pub fn systemctl(arguments: &[&str]) -> Output {
+    Command::new("systemctl").args(arguments).output().unwrap()
+}
+
+/// The same, where it must succeed.
+pub fn told(arguments: &[&str]) {
+    let output = systemctl(arguments);
+    assert!(output.status.success(), "systemctl {}: {}\n{}", arguments.join(" "), said(&output), journal());
+}
+
+/// A property of a unit, as systemd has it.
+pub fn property(unit: &str, name: &str) -> String {
+    let output = systemctl(&["show", "--value", "--property", name, unit]);
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The unit's main process, if there is one.
+pub fn main_pid(unit: &str) -> Option<i32> {
+    property(unit, "MainPID").parse().ok().filter(|pid| *pid > 0)
+}
+
+/// What both units have said, and systemd about them.
+pub fn journal() -> String {
+    let output = Command::new("journalctl")
+        .args(["--no-pager", "--output=cat", "--unit", SERVER, "--unit", GATEWAY])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
