@@ -9,7 +9,7 @@ use crate::arguments::FirstRequestOptions;
 use crate::client::{Client, Connection, SETTLE_MAX};
 use crate::error::BenchError;
 use crate::installed::{USERNAME, install, instance};
-use crate::process;
+use crate::process::{self, Taken};
 use crate::proxy::{Name, Site};
 use crate::report;
 use crate::statistics::percentile;
@@ -29,11 +29,11 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
         .enable_all()
         .build()
         .map_err(BenchError::io("the load's runtime"))?;
-    let (mut waits, resident_bytes, own_bytes) = runtime.block_on(async {
+    let (mut waits, taken) = runtime.block_on(async {
         let client = Client::trusting(site.certificate())?;
         let mut connection = client.connect(&proxy).await?;
         let mut waits = Vec::new();
-        let (mut resident_bytes, mut own_bytes) = (0, 0);
+        let mut taken = Taken::default();
         // The first round is not measured: in it the gateway's replay log and the instance's settle.
         for round in 0..=options.rounds {
             await_status(&mut connection, &workload, 449).await?;
@@ -47,24 +47,25 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
                 waits.push(begun.elapsed());
             }
             let instance = instance(&proxy)?;
-            resident_bytes = process::resident_bytes(&[instance])?;
-            own_bytes = process::own_bytes(instance)?;
+            taken = process::taken(instance)?;
             kill(instance, Signal::SIGTERM).map_err(BenchError::system("ending an instance"))?;
             tokio::time::sleep(ENDING).await;
         }
-        Ok::<_, BenchError>((waits, resident_bytes, own_bytes))
+        Ok::<_, BenchError>((waits, taken))
     })?;
     let nothing = || BenchError::Empty("--rounds must be at least 1");
     let median = percentile(&mut waits, 50).ok_or_else(nothing)?;
     let longest = percentile(&mut waits, 100).ok_or_else(nothing)?;
     report::line(&format!(
         "from init to the first answer of a new instance: median {:.0} ms, longest {:.0} ms of {}\n\
-         an instance that has served one request: RSS {:.1} MiB, {:.1} MiB of it its own and the rest pages of files",
+         an instance that has served one request, beside gateway and server: {:.1} MiB are its share of the machine's memory (PSS), {:.1} MiB its own alone; \
+         RSS {:.1} MiB, which counts the program's pages once more for every process",
         median.as_secs_f64() * 1e3,
         longest.as_secs_f64() * 1e3,
         waits.len(),
-        report::mebibytes(resident_bytes),
-        report::mebibytes(own_bytes),
+        report::mebibytes(taken.proportional_bytes),
+        report::mebibytes(taken.own_bytes),
+        report::mebibytes(taken.resident_bytes),
     ))
 }
 

@@ -59,13 +59,28 @@ pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     Ok(total)
 }
 
-/// What a process has in memory that it shares with no other file or process: what each further one of its kind costs, in bytes.
-pub(crate) fn own_bytes(process: Pid) -> Result<u64, BenchError> {
+/// What a process takes of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// With all that it shares.
+    pub(crate) resident_bytes: u64,
+    /// A page that `n` processes share counted as its `n`th part: what the kernel calls proportional.
+    pub(crate) proportional_bytes: u64,
+    /// Of no file, and shared with nobody: what each further process of its kind costs.
+    pub(crate) own_bytes: u64,
+}
+
+/// What a process takes of the machine's memory.
+pub(crate) fn taken(process: Pid) -> Result<Taken, BenchError> {
     let rollup =
         fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(BenchError::io("memory of a process"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-    let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
-    kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without memory of its own"))
+    let bytes = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let kib: Option<u64> =
+            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
+        kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without memory"))
+    };
+    Ok(Taken { resident_bytes: bytes("Rss:")?, proportional_bytes: bytes("Pss:")?, own_bytes: bytes("Anonymous:")? })
 }
 
 /// Lets the calling thread, and all that it starts from here on, run on this core alone.
