@@ -374,7 +374,35 @@ mod tests {
         let origin = Origin::parse("https://hpc.example.org:8443").unwrap();
         assert_eq!((origin.host(), origin.port(), origin.is_https()), ("hpc.example.org", 8443, true));
         assert_eq!(Origin::parse("https://hpc.example.org").unwrap().port(), 443);
-        assert_eq!(Origin::parse("http://[::1]").unwrap().port(), 80);
+        let local = Origin::parse("http://[::1]").unwrap();
+        assert_eq!((local.port(), local.is_https()), (80, false));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port_and_nothing_else() {
+        let check = |text: &str, want: bool| assert_eq!(Origin::parse(text).is_ok(), want, "{text}");
+        check("https://[2001:db8::1]junk", false);
+        check("https://[2001:db8::1]junk:8443", false);
+        check("https://[2001:db8::1", false);
+        check("ftp://hpc.example.org", false);
+        check("http://127.0.0.1:443", true);
+        check("http://127.0.0.1:80", false);
+        check("http://128.0.0.1", false);
+        check("http://[::2]", false);
+        check("https://hpc.example.org:80", true);
+        check("https://hpc.example.org:0", false);
+        check("https://hpc.example.org:65535", true);
+        check("https://hpc.example.org:65536", false);
+        check("https://hpc-1.example.org", true);
+        check("https://-hpc.example.org", false);
+        check("https://hpc-.example.org", false);
+        check("https://hpc_1.example.org", false);
+        let label = |length: usize| "h".repeat(length);
+        check(&format!("https://{}.org", label(63)), true);
+        check(&format!("https://{}.org", label(64)), false);
+        let host = |last: usize| format!("https://{0}.{0}.{0}.{1}", label(63), label(last));
+        check(&host(61), true);
+        check(&host(62), false);
     }
 
     #[test]

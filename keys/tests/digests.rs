@@ -71,6 +71,7 @@ fn body(row: &Row, items: &[Value]) -> String {
 fn every_row_has_its_vectors() {
     let vectors = vectors();
     let by_call: HashMap<&str, &OfRow> = vectors.rows.iter().map(|row| (row.call.as_str(), row)).collect();
+    assert_eq!(table().specs().count(), by_call.len());
     for spec in table().specs() {
         let of_row = by_call.get(spec.call.as_str());
         let of_row = of_row.unwrap_or_else(|| panic!("{}: make the vectors anew (vectors/README.md)", spec.call));
