@@ -306,4 +306,49 @@ mod tests {
         assert_eq!(serde_json::to_string(&value).unwrap(), text);
         assert_eq!(value.member("b").and_then(|b| b.elements()).map(<[Json<'_>]>::len), Some(5));
     }
+
+    #[test]
+    fn each_kind_answers_to_its_own_reader_alone() {
+        let read = |text: &str| {
+            let value = Json::parse(text.as_bytes(), 8).unwrap();
+            let (text, integer) = (value.as_str().map(str::to_owned), value.as_integer());
+            let counts =
+                (value.elements().map(<[Json<'_>]>::len), value.members().map(<[(Cow<'_, str>, Json<'_>)]>::len));
+            (text, integer, value.as_bool(), counts)
+        };
+        let nothing = (None, None, None, (None, None));
+        assert_eq!(read("null"), nothing);
+        assert_eq!(read("1.5"), nothing);
+        assert_eq!(read("\"7\""), (Some("7".to_owned()), None, None, (None, None)));
+        assert_eq!(read("7"), (None, Some(7), None, (None, None)));
+        assert_eq!(read("-9223372036854775808"), (None, Some(i64::MIN), None, (None, None)));
+        assert_eq!(read("true"), (None, None, Some(true), (None, None)));
+        assert_eq!(read("false"), (None, None, Some(false), (None, None)));
+        assert_eq!(read("[7,7]"), (None, None, None, (Some(2), None)));
+        assert_eq!(read("{\"a\":7}"), (None, None, None, (None, Some(1))));
+    }
+
+    /// What Go writes for a field that was never set.
+    #[test]
+    fn what_go_writes_for_absent_is_zero_and_nothing_else_is() {
+        let is_zero = |text: &str| Json::parse(text.as_bytes(), 8).unwrap().is_zero();
+        for text in ["null", "false", "0", "0.0", "-0.0", "\"\"", "[]", "{}"] {
+            assert!(is_zero(text), "{text}");
+        }
+        for text in ["true", "1", "-1", "0.5", "\"0\"", "[0]", "{\"a\":null}"] {
+            assert!(!is_zero(text), "{text}");
+        }
+    }
+
+    /// On both sides of the number of members at which another way to compare begins.
+    #[test]
+    fn v05_a_repeated_member_is_found_at_every_place() {
+        for count in 2..20_usize {
+            for repeated in 0..count - 1 {
+                let names = (0..count).map(|i| if i == count - 1 { repeated } else { i });
+                let text: Vec<String> = names.map(|i| format!("\"m{i}\":0")).collect();
+                check(&format!("{{{}}}", text.join(",")), Err(JsonRejection::DuplicateMember));
+            }
+        }
+    }
 }
