@@ -9,6 +9,8 @@ mod checklist;
 mod digests;
 #[path = "edges.rs"]
 mod edges;
+#[path = "key_material.rs"]
+mod key_material;
 #[path = "own_lane.rs"]
 mod own_lane;
 #[path = "passkeys.rs"]
