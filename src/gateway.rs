@@ -45,6 +45,7 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -276,22 +277,35 @@ async fn serve(
         tokio::spawn(listen::accept(TcpListener::from_std(listener)?, door.clone()));
     }
     let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
+    let mut line = pin!(line.run(directory, renewable));
     let end = tokio::select! {
-        end = line.run(directory, renewable) => end,
-        terminated = terminated() => terminated.map(|()| LineEnd::Stop)?,
+        end = &mut line => Some(end),
+        terminated = terminated() => terminated.map(|()| None)?,
     };
     stopping.send_replace(true);
+    let mut finishing = pin!(finish(&places, connections_max));
+    let end = match end {
+        Some(end) => end,
+        // By whoever manages services, and the server may go on: what can revoke a key is heard to the last request (P6).
+        None => tokio::select! {
+            () = &mut finishing => return Ok(()),
+            end = &mut line => end,
+        },
+    };
     match end {
         LineEnd::Stop => {
-            tracing::info!("stopping");
-            let left = tokio::time::timeout(STOP_WITHIN, places.all_left(connections_max)).await;
-            if left.is_err() {
-                tracing::warn!("requests were still under way");
-            }
+            finishing.await;
             Ok(())
         }
         // Whoever could revoke a key is gone: nothing more is served, and what is under way ends here.
         end @ (LineEnd::Closed | LineEnd::Broken(_) | LineEnd::Message(_) | LineEnd::TooLong) => Err(end.into()),
+    }
+}
+
+async fn finish(places: &Places, connections_max: usize) {
+    tracing::info!("stopping");
+    if tokio::time::timeout(STOP_WITHIN, places.all_left(connections_max)).await.is_err() {
+        tracing::warn!("requests were still under way");
     }
 }
 

@@ -9,8 +9,8 @@ mod centre;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use centre::{Centre, PROVIDER, Part, said};
-use countersign_portal::{Deed, Endpoint, TestCertificate};
+use centre::{Centre, PROVIDER, Part, Person, said};
+use countersign_portal::{Deed, Endpoint, Request, TestCertificate};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{User, chown};
 
@@ -18,9 +18,7 @@ fn tell(centre: &Centre, part: Part, signal: Signal) {
     kill(centre.pid(part).unwrap(), signal).unwrap();
 }
 
-#[tokio::test]
-#[ignore = "needs an installation: run by ./test"]
-async fn told_to_stop_they_finish_what_is_under_way_and_end() {
+async fn with_much_to_copy() -> (Centre, Person) {
     let centre = Centre::open().await;
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
@@ -28,20 +26,42 @@ async fn told_to_stop_they_finish_what_is_under_way_and_end() {
         "mkdir from to; cd from; for i in $(seq 200); do mkdir $i; for j in $(seq 50); do : > $i/$j; done; done";
     let made = centre.shell_as("alice", &format!("cd {}; {script}", alice.home.display())).await;
     assert!(made.status.success(), "{}", said(&made));
-    let to = alice.home.join("to");
-    let under_way = || fs::read_dir(&to).unwrap().count() > 0;
-    let before = [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part).unwrap());
+    (centre, alice)
+}
 
-    let request = centre.signed(&alice, &Deed::copy("/home/from", "/home/to/copy"));
-    let copying = centre.core.send(&request);
+/// The request for a copy, during which that process was told to stop, and which was answered all the same.
+async fn copied_while(centre: &Centre, alice: &Person, part: Part) -> Request {
+    let to = alice.home.join("to");
+    let request = centre.signed(alice, &Deed::copy("/home/from", "/home/to/copy"));
     let stopping = async {
-        centre.until("the copy is under way", async || under_way()).await;
+        centre.until("the copy is under way", async || fs::read_dir(&to).unwrap().count() > 0).await;
         assert!(!to.join("copy").exists());
-        tell(&centre, Part::Server, Signal::SIGTERM);
+        tell(centre, part, Signal::SIGTERM);
     };
-    let (answer, ()) = tokio::join!(copying, stopping);
-    let answer = answer.unwrap();
+    let (answer, ()) = tokio::join!(centre.core.send(&request), stopping);
+    let answer = answer.unwrap_or_else(|fault| panic!("{fault:?}\n{}", centre.last_words()));
     assert_eq!(answer.status, 200, "{answer:?}\n{}", centre.last_words());
+    request
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn a_gateway_that_is_told_to_stop_by_itself_finishes_too() {
+    let (centre, alice) = with_much_to_copy().await;
+    let before = centre.pid(Part::Gateway);
+    copied_while(&centre, &alice, Part::Gateway).await;
+    centre.until("its successor serves", async || centre.serves().await).await;
+    assert_ne!(centre.pid(Part::Gateway), before);
+    assert_eq!(centre.starts(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn told_to_stop_they_finish_what_is_under_way_and_end() {
+    let (centre, alice) = with_much_to_copy().await;
+    let to = alice.home.join("to");
+    let before = [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part).unwrap());
+    let request = copied_while(&centre, &alice, Part::Server).await;
     centre.until("the copy is complete", async || to.join("copy/200/50").exists() || to.join("copy").exists()).await;
     assert_eq!(fs::read_dir(to.join("copy")).unwrap().count(), 200);
     let is_gone = |pid| kill(pid, None).is_err();
