@@ -76,7 +76,7 @@ use self::tls::CurrentKey;
 use self::upstream::Upstreams;
 use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
-use crate::config::{Config, ConfigError, CurrentMaintenance, Names, SecretFile};
+use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
@@ -124,6 +124,9 @@ pub(crate) enum GatewayFailure {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It came for sockets that the server hands to a child of its own.
+    #[error("gateway.start is not \"service\": the server starts the gateway, and this one is not wanted")]
+    Unwanted,
     /// Certificate and key.
     #[error("certificate and key cannot be used")]
     Key(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -184,6 +187,7 @@ pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     let config = Config::load_for_gateway(&arguments.config)?;
     let (control, listeners) = match inherited {
         Some(inherited) => inherited,
+        None if config.gateway.start == GatewayStart::Server => return Err(GatewayFailure::Unwanted),
         None => attach::to_server(&config.state.gateway_socket())?,
     };
     let listeners = checked(listeners, &config)?;

@@ -26,6 +26,7 @@ mod pin_file;
 mod processes;
 mod sandbox;
 mod server;
+mod service_manager;
 mod user;
 
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use nix::unistd::{geteuid, getuid};
 
@@ -10,7 +12,12 @@ use crate::exit::Exit;
 use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
 use crate::log::{self, Chain};
 use crate::server::{self, ServerFailure};
+use crate::service_manager::ServiceManager;
 use crate::user::{self, UserArguments, UserFailure};
+
+/// How long a server that cannot run stays before it ends. Service managers start one that was killed again at once, as they should; what
+/// keeps one from running (a port that is taken, say) may pass, but not ten times a second.
+const BEFORE_ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// `countersign server`
 pub(crate) fn server(config: &Path) -> ExitCode {
@@ -19,7 +26,13 @@ pub(crate) fn server(config: &Path) -> ExitCode {
     }
     log::start();
     finish("server", server::run(config), |failure| {
-        if matches!(failure, ServerFailure::Config(_)) { Exit::Config } else { Exit::Failure }
+        if matches!(failure, ServerFailure::Config(_)) {
+            return Exit::Config; // nobody starts it again until somebody has mended that
+        }
+        if ServiceManager::named().is_some() {
+            thread::sleep(BEFORE_ANOTHER_TRY);
+        }
+        Exit::Failure
     })
 }
 
@@ -37,11 +50,13 @@ pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>, attach: bool) -> Exi
     }
     let sockets = if attach { Sockets::AtTheServer } else { Sockets::Inherited(listeners) };
     let outcome = gateway::run(&GatewayArguments { config, sockets });
-    finish(
-        "gateway",
-        outcome,
-        |failure| if matches!(failure, GatewayFailure::Config(_)) { Exit::Config } else { Exit::Failure },
-    )
+    finish("gateway", outcome, |failure| {
+        if matches!(failure, GatewayFailure::Config(_) | GatewayFailure::Unwanted) {
+            Exit::Config
+        } else {
+            Exit::Failure
+        }
+    })
 }
 
 fn finish<E: std::error::Error>(process: &str, outcome: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {

@@ -83,6 +83,7 @@ use crate::descriptors;
 use crate::ipc::control::Ended;
 use crate::journal::Journal;
 use crate::log::Chain;
+use crate::service_manager::ServiceManager;
 
 /// The key store of this server.
 type Records = Registry<SledStore>;
@@ -234,6 +235,12 @@ async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) ->
             tokio::spawn(tell_core(Arc::clone(&server), core));
         }
         None => tracing::warn!("core.refresh_token is not set: Core is not told of connections"),
+    }
+    // Connections are taken from here on, if by the kernel's queue until there is a gateway; and one in a unit of its own may come.
+    if let Some(manager) = ServiceManager::named()
+        && let Err(error) = manager.tell_ready()
+    {
+        tracing::warn!(%error, "the service manager was not told that the server is ready");
     }
     let end = tokio::select! {
         told = told_to_stop() => told.map_err(ServerFailure::from),

@@ -128,6 +128,8 @@ for own in / /tmp /var/tmp /run /home /root /dev; do
     mountpoint --quiet "$own" || say_and_stop "$own is not its own"
 done
 
+# As systemd does where it is not in a container: what is mounted later is seen in units' own views too.
+mount --make-rshared /
 ip link set lo up
 for name in alice:1101 bob:1102; do
     useradd --no-log-init --uid "${name#*:}" --user-group --shell /bin/bash --create-home --key HOME_MODE=0700 "${name%:*}"
