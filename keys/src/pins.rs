@@ -153,10 +153,11 @@ mod tests {
         let mut pins = Pins::parse("# mine\n\n").unwrap();
         pins.add(record(1, "Firefox on the laptop"));
         pins.add(record(2, ""));
+        pins.add(KeyRecord { protocol: Protocol::V1, ..record(3, "of version 1") });
         let text = pins.to_string();
         assert_eq!(Pins::parse(&text).unwrap(), pins);
         assert!(text.starts_with("# mine\n\nES256 "));
-        assert_eq!(pins.keys().count(), 2);
+        assert_eq!(pins.keys().count(), 3);
     }
 
     #[test]

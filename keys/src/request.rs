@@ -393,4 +393,37 @@ mod tests {
         assert_eq!(head(&GOOD[..2]), Ok(()));
         assert_eq!(head(&[]), Err(RequestRejection::NoToken));
     }
+
+    #[test]
+    fn v23_a_socket_is_one_users_by_header_and_by_hint() {
+        let parse = |headers: &[(&str, &str)], hint: Option<&str>| {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            let presented = PresentedSocket::parse(headers, hint)?;
+            Ok((presented.token.map(|token| token.expose().to_owned()), presented.username.map(String::from)))
+        };
+        let (token, user) = (Some("a.b.c".to_owned()), Some("user".to_owned()));
+        assert_eq!(parse(&GOOD[..2], None), Ok((token.clone(), user.clone())));
+        assert_eq!(parse(&GOOD[..2], Some("dXNlcg==")), Ok((token.clone(), user.clone())));
+        assert_eq!(parse(&GOOD[..1], Some("dXNlcg==")), Ok((token.clone(), user)));
+        assert_eq!(parse(&GOOD[..1], None), Ok((token, None)));
+        assert_eq!(parse(&[], None), Ok((None, None)));
+        assert_eq!(parse(&GOOD[..2], Some("b3RoZXI=")), Err(RequestRejection::TwoUsers));
+        assert_eq!(parse(&GOOD, None), Err(RequestRejection::OutOfPlace(SIGNED_INTENT)));
+    }
+
+    /// Protocol, section 2, and the figures that stand beside each limit.
+    #[test]
+    fn v07_the_limits_are_these() {
+        assert_eq!([TOKEN_MAX, INTENT_MAX, OWN_BODY_MAX, DEPOSIT_MAX], [8_192, 16_384, 65_536, 262_144]);
+        let just_fits = "x".repeat(64);
+        check(&[GOOD[0], GOOD[1], ("ucloud-signed-intent", &just_fits)], Ok(()));
+        let token = |length: usize| format!("Bearer {}", "x".repeat(length - "Bearer ".len()));
+        check(&[("authorization", &token(TOKEN_MAX)), GOOD[1]], Ok(()));
+        check(&[("authorization", &token(TOKEN_MAX + 1)), GOOD[1]], Err(RequestRejection::TooLong(AUTHORIZATION)));
+    }
+
+    #[test]
+    fn a_token_is_in_no_log() {
+        assert_eq!(format!("{:?}", BearerToken("a.b.c")), "<secret>");
+    }
 }
