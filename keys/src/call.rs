@@ -340,4 +340,14 @@ mod tests {
             assert_eq!(&serde_json::from_str::<RowSpec>(&text).unwrap(), spec);
         }
     }
+
+    #[test]
+    fn three_methods_are_served_each_by_its_one_name() {
+        for (method, name) in [(Method::Get, "GET"), (Method::Post, "POST"), (Method::Delete, "DELETE")] {
+            assert_eq!((Method::parse(name), method.as_str()), (Some(method), name));
+        }
+        assert!(
+            ["get", "HEAD", "PUT", "PATCH", "OPTIONS", "CONNECT", ""].iter().all(|name| Method::parse(name).is_none())
+        );
+    }
 }

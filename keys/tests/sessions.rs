@@ -90,13 +90,16 @@ impl<'a> Asked<'a> {
 
     fn judge(&self, site: &Site, instance: &Instance) -> Result<Turn, Rejection> {
         let presented = PresentedSession::parse(self.endpoint, self.token, self.proof, self.piece.clone())?;
+        assert_eq!(presented.key_wanted().is_some(), self.proof.is_some());
         let keys: Vec<_> =
             site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();
         let now = at(self.now);
         let verified = presented.verify(Some(&instance.public_half()), &keys, &site.policy.terms, now)?;
         let authorised = verified.authorise(&site.calls, self.need, &site.policy)?;
+        let signer = self.proof.map(|_| site.records[0].kid);
+        assert_eq!(authorised.kid(), signer);
         let permit = authorised.spend(&site.policy, &site.log, now)?;
-        assert_eq!((permit.token(), permit.proof()), (self.token, self.proof));
+        assert_eq!((permit.token(), permit.proof(), permit.kid()), (self.token, self.proof, signer));
         assert_eq!(permit.session().item(), &ITEM);
         Ok(permit.turn())
     }
@@ -249,6 +252,23 @@ fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are()
     check(Piece { digest: None, ..signed.clone() }, Err(Class::Malformed));
     check(Piece::default(), Err(Class::IntentInvalid));
     check(signed.clone(), Ok(Turn::Continue));
+    // Of no bytes there is nothing to digest.
+    let empty = Piece { size: Some(0), digest: None, ..signed };
+    let proof = proof_at(&site, CONTINUE, &token, &empty, NOW);
+    let endpoint = SessionEndpoint::ChunkedUpload;
+    let asked = Asked { endpoint, piece: empty, ..Asked::download(&token, &proof) };
+    assert_eq!(asked.class(&site, &instance), Ok(Turn::Continue));
+}
+
+#[test]
+fn v07_a_token_has_2_kib_at_most_and_a_session_two_days() {
+    use countersign_keys::session::{TOKEN_LIFETIME_S, TOKEN_MAX};
+    assert_eq!((TOKEN_LIFETIME_S, SESSION_MAX_S, TOKEN_MAX), (60, 172_800, 2_048));
+    let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
+    let token = instance.token();
+    let proof = proof(&site, OPEN, &token);
+    let long = format!("{token}{}", "A".repeat(TOKEN_MAX + 1 - token.len()));
+    assert_eq!(Asked::download(&long, &proof).class(&site, &instance), Err(Class::Malformed));
 }
 
 #[test]

@@ -516,6 +516,7 @@ fn a_drive_s_number_at_core_never_changes_its_meaning() {
     assert_eq!(of(&bob), [("home".to_owned(), None)], "one user's drives are not another's");
     let first = registry.drives_to_register(None, 1).unwrap().remove(0);
     assert_eq!(registry.drives_to_register(Some(&first), 9).unwrap().len(), 1);
+    assert_eq!(number("12345678901234567890").as_str(), "12345678901234567890");
     for none in ["", "0", "01", "-1", "1a", " 1", "123456789012345678901"] {
         assert!(CoreDriveId::parse(none).is_err(), "{none:?}");
     }

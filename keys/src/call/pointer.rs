@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(Pointer::parse("a"), Err(PointerRejection::Form));
         assert_eq!(Pointer::parse("/"), Err(PointerRejection::Form));
         assert_eq!(Pointer::parse("/a//b"), Err(PointerRejection::Form));
+        assert_eq!(Pointer::parse(&"/a".repeat(8)).map(|pointer| pointer.steps().len()), Ok(8));
         assert_eq!(Pointer::parse(&"/a".repeat(9)), Err(PointerRejection::TooLong));
     }
 }
