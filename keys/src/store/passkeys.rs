@@ -145,9 +145,7 @@ impl<S: Store> Registry<S> {
             if passkey.state == PasskeyState::Copied {
                 return Ok(Err(PasskeyRejection::Copied));
             }
-            let counts = used.counter > 0 || passkey.counter > 0;
-            let has_grown = used.counter > passkey.counter;
-            if counts && !has_grown {
+            if passkey.counter > 0 && used.counter <= passkey.counter {
                 passkey.state = PasskeyState::Copied;
             } else {
                 passkey.counter = used.counter;
