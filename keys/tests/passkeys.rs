@@ -116,6 +116,11 @@ fn a_passkey_is_one_users_and_there_once() {
     assert_eq!(why(add(&registry, "alice", "one more")), PasskeyRejection::TooMany);
     assert_eq!(why(registry.remove_passkey(&user("bob"), "a")), PasskeyRejection::NoSuchPasskey);
     registry.remove_passkey(&user("alice"), "a").unwrap();
+    assert_eq!(
+        ids(&registry, "alice"),
+        (1..PASSKEYS_MAX).map(|n| format!("a{n}")).collect::<Vec<_>>(),
+        "the others stay"
+    );
     assert_eq!(why(registry.remove_passkey(&user("alice"), "a")), PasskeyRejection::NoSuchPasskey);
     add(&registry, "bob", "a").unwrap();
     assert_eq!(ids(&registry, "bob"), ["a"]);
