@@ -69,10 +69,15 @@ if [ "$1" = --around ]; then
         mount -t tmpfs -o mode=0755 tmpfs "$new/$empty"
     done
     chmod 1777 "$new/tmp" "$new/var/tmp"
-    for seen in "$project" "$(dirname "$COUNTERSIGN_BIN")" "$(dirname "$(realpath "$1")")"; do
-        mkdir -p "$new$seen"
-        overlay "$seen" "$new$seen"
-    done
+    see() { # file, directory: what of the machine is hidden by that, or lies in another file system
+        [ ! -e "$new$1" ] || return 0
+        mkdir -p "$new$2"
+        overlay "$2" "$new$2"
+    }
+    command=$(realpath "$(command -v "$1")") || say_and_stop "there is no command $1"
+    see "$self" "$project"
+    see "$COUNTERSIGN_BIN" "$(dirname "$COUNTERSIGN_BIN")"
+    see "$command" "$(dirname "$command")"
     for node in null zero full random urandom tty; do
         touch "$new/dev/$node"
         mount --bind "/dev/$node" "$new/dev/$node"
