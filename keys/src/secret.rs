@@ -50,4 +50,19 @@ mod tests {
         assert!(!secret.eq_ct(b"hunter3"));
         assert!(!secret.eq_ct(b"hunter"));
     }
+
+    #[test]
+    fn v62_a_secret_is_zeroed_when_it_ends() {
+        struct Noted<'n>(&'n std::cell::Cell<u32>);
+        impl Zeroize for Noted<'_> {
+            fn zeroize(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let zeroed = std::cell::Cell::new(0);
+        let secret = Secret::new(Noted(&zeroed));
+        assert_eq!(secret.expose().0.get(), 0);
+        drop(secret);
+        assert_eq!(zeroed.get(), 1);
+    }
 }
