@@ -125,6 +125,7 @@ fn a_ticket_goes_from_open_over_offered_to_approved() {
     let fixture = fixture();
     fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
     let TicketState::Approved { kid, second_offer: false } = fixture.state(1) else { panic!() };
+    assert_eq!(fixture.registry.ticket(&hash(1), NOW).unwrap().kid(), Some(kid));
     let alice = fixture.registry.user(&user("alice")).unwrap().unwrap();
     let connection = alice.connection.clone().unwrap();
     assert_eq!((connection.uid, connection.core_told, alice.kids.as_slice()), (ALICE_UID, false, [kid].as_slice()));
@@ -206,7 +207,17 @@ fn what_is_approved_is_what_was_offered() {
     fixture.open(&ticket(1, "alice", Begun::AtCore, None));
     let first = offer(1, "alice", 1);
     fixture.registry.offer(&hash(1), &first, NOW).unwrap();
-    for other in [connection("alice", 2, ALICE_UID), connection("bob", 1, ALICE_UID)] {
+    let of_that_id = |n: u8| KeyId::from_bytes([n; 16]);
+    let other_key_of_that_id = NewConnection {
+        key: KeyRecord { kid: of_that_id(1), ..record("alice", 2, NOW, Protocol::V2) },
+        ..connection("alice", 1, ALICE_UID)
+    };
+    let that_key_of_another_id = NewConnection {
+        key: KeyRecord { kid: of_that_id(2), ..record("alice", 1, NOW, Protocol::V2) },
+        ..connection("alice", 1, ALICE_UID)
+    };
+    let others = [connection("alice", 2, ALICE_UID), connection("bob", 1, ALICE_UID)];
+    for other in others.into_iter().chain([other_key_of_that_id, that_key_of_another_id]) {
         assert_eq!(rejected(fixture.registry.approve(&first.code, &other, NOW)), TicketRejection::Unknown);
     }
     fixture.registry.approve(&first.code, &connection("alice", 1, ALICE_UID), NOW).unwrap();
@@ -266,6 +277,14 @@ fn clicking_again_withdraws_the_oldest_open_ticket_of_the_same_user() {
     for n in 2..=7 {
         assert_eq!(fixture.state(n), TicketState::Open, "ticket {n}");
     }
+    // Begun here, it is whoever began it that counts.
+    for n in 8..=11 {
+        fixture.open(&ticket(n, "alice", Begun::AtTheCentre, Some(BOB_UID)));
+    }
+    assert_eq!(fixture.state(8), TicketState::Open);
+    fixture.open(&ticket(12, "alice", Begun::AtTheCentre, Some(BOB_UID)));
+    assert_eq!(fixture.state(8), TicketState::Dead { why: Death::Withdrawn });
+    assert_eq!(fixture.state(6), TicketState::Open, "another's");
 }
 
 #[test]
@@ -278,6 +297,7 @@ fn offered_tickets_are_not_pushed_out_but_few() {
     let one_more = fixture.registry.open_ticket(&ticket(5, "alice", Begun::AtCore, None), NOW);
     assert_eq!(rejected(one_more), TicketRejection::TooMany);
     assert!(matches!(fixture.state(1), TicketState::Offered { .. }));
+    assert_eq!(fixture.registry.ticket(&hash(1), NOW).unwrap().kid(), Some(KeyId::from_bytes([1; 16])));
     fixture.open(&ticket(6, "alice", Begun::AtTheCentre, Some(ALICE_UID)));
 }
 

@@ -21,3 +21,5 @@ mod proofs;
 mod sessions;
 #[path = "store_rules.rs"]
 mod store_rules;
+#[path = "tasks.rs"]
+mod tasks;
