@@ -24,16 +24,25 @@ pub(crate) struct Moment {
     pub(crate) when: String,
     pub(crate) gateway_bytes: u64,
     pub(crate) server_bytes: u64,
+    /// Of both, with what they share counted once.
+    pub(crate) together_bytes: u64,
 }
 
 impl Moment {
     fn of(proxy: &Running, when: String) -> Result<Self, BenchError> {
-        let (mut gateway_bytes, mut server_bytes) = (0, 0);
+        let (mut gateway_bytes, mut server_bytes, mut together_bytes) = (0, 0, 0);
         for part in proxy.parts()? {
             let bytes = process::resident_bytes(&part.processes)?;
-            if part.label == "gateway" { gateway_bytes = bytes } else { server_bytes = bytes }
+            if part.label == "gateway" {
+                gateway_bytes = bytes
+            } else {
+                server_bytes = bytes
+            }
+            for process in &part.processes {
+                together_bytes += process::taken(*process)?.proportional_bytes;
+            }
         }
-        Ok(Self { when, gateway_bytes, server_bytes })
+        Ok(Self { when, gateway_bytes, server_bytes, together_bytes })
     }
 }
 

@@ -27,10 +27,10 @@ pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool)
 
 /// Gateway and server, moment by moment.
 pub(crate) fn memory(moments: &[Moment]) -> Result<(), BenchError> {
-    let mut text = format!("{:<44} {:>12} {:>12} {:>10}\n", "RSS in MiB", "gateway", "server", "together");
-    for Moment { when, gateway_bytes, server_bytes } in moments {
-        let (gateway, server) = (mebibytes(*gateway_bytes), mebibytes(*server_bytes));
-        let _ = writeln!(text, "{when:<44} {gateway:>12.1} {server:>12.1} {:>10.1}", gateway + server);
+    let mut text = format!("{:<44} {:>12} {:>12} {:>14}\n", "MiB", "gateway RSS", "server RSS", "together PSS");
+    for Moment { when, gateway_bytes, server_bytes, together_bytes } in moments {
+        let [gateway, server, together] = [gateway_bytes, server_bytes, together_bytes].map(|bytes| mebibytes(*bytes));
+        let _ = writeln!(text, "{when:<44} {gateway:>12.1} {server:>12.1} {together:>14.1}");
     }
     print(&text)
 }
