@@ -35,6 +35,7 @@ use std::sync::Arc;
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
 use countersign_keys::policy::Policy;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::accounts::own_groups;
 use crate::audit::DecisionLog;
@@ -187,6 +188,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
 }
 
 async fn serve(listener: Listener, instance: Instance, config: &Config) {
+    // Whoever signals all that is called countersign means the server by this.
+    let _ignored_from_here_on = signal(SignalKind::hangup());
     let activity = Arc::new(Activity::new());
     let instance = Arc::new(instance);
     let cleaning = Arc::clone(&instance);
@@ -212,9 +215,9 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
 }
 
 async fn terminated() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
+    match signal(SignalKind::terminate()) {
+        Ok(mut told) => {
+            told.recv().await;
         }
         Err(_) => std::future::pending().await,
     }

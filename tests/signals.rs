@@ -78,9 +78,9 @@ async fn told_to_read_again_they_go_on() {
     let centre = Centre::open().await;
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
-    let pids = || [Part::Server, Part::Gateway].map(|part| centre.pid(part));
+    let pids = || [Part::Server, Part::Gateway, Part::Instance("alice")].map(|part| centre.pid(part));
     let before = pids();
-    for part in [Part::Server, Part::Gateway, Part::Server] {
+    for part in [Part::Server, Part::Gateway, Part::Instance("alice"), Part::Server] {
         tell(&centre, part, Signal::SIGHUP);
         for _ in 0..5 {
             assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());

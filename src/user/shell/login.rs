@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getsid, tcgetpgrp};
 use pty_process::{Command, Pty, Size};
 use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a shell that was hung up may take to end.
 const HANG_UP_MAX: Duration = Duration::from_secs(2);
@@ -43,6 +44,9 @@ pub(super) struct Running {
 impl Login {
     /// Starts the shell in a folder.
     pub(super) fn start(&self, folder: &OwnedFd, size: Size) -> pty_process::Result<Running> {
+        // What is ignored here (by whoever started us with nohup, say) would be ignored there, and no shell could be hung up. What is handled
+        // here has its default there.
+        let _handled = signal(SignalKind::hangup()).map_err(pty_process::Error::Io)?;
         let (pty, pts) = pty_process::open()?;
         pty.resize(size)?;
         let shell = if self.shell.as_os_str().is_empty() { SHELL.into() } else { self.shell.clone() };
