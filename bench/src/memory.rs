@@ -32,14 +32,11 @@ impl Moment {
     fn of(proxy: &Running, when: String) -> Result<Self, BenchError> {
         let (mut gateway_bytes, mut server_bytes, mut together_bytes) = (0, 0, 0);
         for part in proxy.parts()? {
-            let bytes = process::resident_bytes(&part.processes)?;
-            if part.label == "gateway" {
-                gateway_bytes = bytes
-            } else {
-                server_bytes = bytes
-            }
-            for process in &part.processes {
-                together_bytes += process::taken(*process)?.proportional_bytes;
+            let resident_bytes = if part.label == "gateway" { &mut gateway_bytes } else { &mut server_bytes };
+            for process in part.processes {
+                let taken = process::taken(process)?;
+                *resident_bytes += taken.resident_bytes;
+                together_bytes += taken.proportional_bytes;
             }
         }
         Ok(Self { when, gateway_bytes, server_bytes, together_bytes })

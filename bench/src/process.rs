@@ -43,18 +43,11 @@ pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
     Ok(total)
 }
 
-/// What these processes have in memory, in bytes: a page that several share is counted for each.
+/// What these processes have in memory, in bytes: a page that several share is counted for each. Cheap enough to be asked for all the time.
 pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     let mut total: u64 = 0;
     for process in processes {
-        let status =
-            fs::read_to_string(format!("/proc/{process}/status")).map_err(BenchError::io("memory of a process"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib: u64 = line
-            .and_then(|line| line.trim().strip_suffix(" kB"))
-            .and_then(|number| number.parse().ok())
-            .ok_or(BenchError::Empty("a process without resident memory"))?;
-        total = total.saturating_add(kib.saturating_mul(1024));
+        total = total.saturating_add(bytes_of(&told(*process, "status")?, "VmRSS:")?);
     }
     Ok(total)
 }
@@ -72,15 +65,23 @@ pub(crate) struct Taken {
 
 /// What a process takes of the machine's memory.
 pub(crate) fn taken(process: Pid) -> Result<Taken, BenchError> {
-    let rollup =
-        fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(BenchError::io("memory of a process"))?;
-    let bytes = |name: &str| {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
-        let kib: Option<u64> =
-            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
-        kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without memory"))
-    };
-    Ok(Taken { resident_bytes: bytes("Rss:")?, proportional_bytes: bytes("Pss:")?, own_bytes: bytes("Anonymous:")? })
+    let rollup = told(process, "smaps_rollup")?;
+    Ok(Taken {
+        resident_bytes: bytes_of(&rollup, "Rss:")?,
+        proportional_bytes: bytes_of(&rollup, "Pss:")?,
+        own_bytes: bytes_of(&rollup, "Anonymous:")?,
+    })
+}
+
+fn told(process: Pid, file: &str) -> Result<String, BenchError> {
+    fs::read_to_string(format!("/proc/{process}/{file}")).map_err(BenchError::io("memory of a process"))
+}
+
+/// The figure on the line of that name, which the kernel gives in KiB.
+fn bytes_of(text: &str, name: &str) -> Result<u64, BenchError> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse().ok());
+    kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without resident memory"))
 }
 
 /// Lets the calling thread, and all that it starts from here on, run on this core alone.
