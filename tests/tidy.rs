@@ -5,6 +5,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/documents.rs"]
+mod documents;
 
 use std::collections::BTreeSet;
 use std::fs;

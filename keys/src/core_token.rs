@@ -1,4 +1,4 @@
-//! Core's access token: that a request comes from Core at all (`ucloud-wire.md` 1.1).
+//! Core's access token: that a request comes from Core at all (`docs/ucloud-wire.md`, section 1.1).
 //!
 //! Refuses every algorithm but RS256 with the one configured key, and the provider's own token, which Core signs with that very
 //! key. Times have no tolerance at their end: Core renews three minutes ahead.

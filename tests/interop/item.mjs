@@ -1,4 +1,4 @@
-// An item's bound parameters as the protocol's section 3 has them, written from its text alone, with npm's `canonicalize` for RFC 8785.
+// An item's bound parameters (protocol, section 3), written from its text alone, with npm's `canonicalize` for RFC 8785.
 
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";

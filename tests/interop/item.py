@@ -1,4 +1,4 @@
-"""An item's bound parameters as the protocol's section 3 has them, written from its text alone, with PyPI's `rfc8785`."""
+"""An item's bound parameters (protocol, section 3), written from its text alone, with PyPI's `rfc8785`."""
 
 import base64
 import hashlib

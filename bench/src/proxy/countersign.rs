@@ -73,7 +73,7 @@ impl Installed {
     }
 }
 
-/// Gateway and server apart: the numbers of design section 9 are about the first, and the second is not free.
+/// Gateway and server apart: the numbers of the design, section 9 are about the first, and the second is not free.
 pub(super) fn parts(processes: Vec<nix::unistd::Pid>) -> Result<Vec<Part>, BenchError> {
     let (mut gateway, mut server) = (Vec::new(), Vec::new());
     for pid in processes {

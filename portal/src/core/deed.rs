@@ -1,6 +1,6 @@
 //! What a user does with files: the same deed as the user says it (and signs it) and as Core tells the provider.
 //!
-//! The signed side is the protocol's section 3, read independently of the product.
+//! The signed side is the protocol, section 3, read independently of the product.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

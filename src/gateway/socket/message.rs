@@ -1,4 +1,4 @@
-//! A message of UCloud's RPC protocol (`ucloud-wire.md` section 4) as it comes, and as it goes on.
+//! A message of UCloud's RPC protocol (`docs/ucloud-wire.md`, section 4) as it comes, and as it goes on.
 //!
 //! What goes on is written anew from what was judged. Members that nobody knows are refused, and so is one that stands twice.
 
