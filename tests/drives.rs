@@ -19,7 +19,9 @@ const MORE: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype 
 async fn number(centre: &Centre, person: &Person, id: &str) -> String {
     let number = || {
         let drives = centre.control.drives();
-        drives.into_iter().find(|drive| drive.created_by == person.username && drive.provider_generated_id == id)
+        drives.into_iter().find(|drive| {
+            drive.created_by == person.username && drive.provider_generated_id.ends_with(&format!(":{id}"))
+        })
     };
     centre.until("the drive is registered", async || number().is_some()).await;
     number().unwrap().id
@@ -98,12 +100,17 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     let drives = alice.home.join("Drives");
 
     let (status, made) = ask(&make("My photos", "9001")).await;
-    assert_eq!((status, &made["responses"][0]["id"]), (200, &"own-My-photos".into()), "{}", centre.last_words());
+    assert_eq!(
+        (status, &made["responses"][0]["id"]),
+        (200, &"d-alice#1234:own-My-photos".into()),
+        "{}",
+        centre.last_words()
+    );
     let folder = fs::metadata(drives.join("My-photos")).unwrap();
     assert_eq!((folder.uid(), folder.mode() & 0o777), (1101, 0o700));
     assert_eq!(ask(&Deed::create_folder("/9001/album")).await.0, 200);
     assert!(drives.join("My-photos/album").is_dir(), "it is opened by UCloud's number at once");
-    assert_eq!(ask(&make("My photos", "9002")).await.1["responses"][0]["id"], "own-My-photos-2");
+    assert_eq!(ask(&make("My photos", "9002")).await.1["responses"][0]["id"], "d-alice#1234:own-My-photos-2");
     assert_eq!(ask(&Deed::RenameDrive("9001".into(), "Ours".into())).await.0, 200);
     assert!(drives.join("My-photos/album").is_dir(), "the title is UCloud's alone");
 
@@ -132,7 +139,11 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(ask(&delete(&["9001"])).await.0, 200);
     assert_eq!(ask(&Deed::browse("/9001")).await.0, 404);
     assert_eq!(ask(&delete(&["9001"])).await.0, 200, "UCloud may not have heard of it");
-    assert_eq!(ask(&make("My photos", "9004")).await.1["responses"][0]["id"], "own-My-photos-3", "no id is used again");
+    assert_eq!(
+        ask(&make("My photos", "9004")).await.1["responses"][0]["id"],
+        "d-alice#1234:own-My-photos-3",
+        "no id is used again"
+    );
 
     // The next instance finds them, and one made by hand is registered; no other is.
     assert!(centre.shell_as("alice", "mkdir ~/Drives/by-hand ~/Drives/.no ~/Drives/'no drive'").await.status.success());
@@ -142,8 +153,8 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(ask(&Deed::browse(&format!("/{by_hand}"))).await.0, 200);
     let registered: Vec<(String, String)> =
         centre.control.drives().into_iter().map(|drive| (drive.provider_generated_id, drive.product)).collect();
-    let own = registered.iter().filter(|(id, _)| id.starts_with("own-")).collect::<Vec<_>>();
-    assert_eq!(own, [&("own-by-hand".to_owned(), "own".to_owned())]);
+    let own = registered.iter().filter(|(id, _)| id.contains(":own-")).collect::<Vec<_>>();
+    assert_eq!(own, [&("d-alice#1234:own-by-hand".to_owned(), "own".to_owned())]);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn once(centre: &Centre, person: &Person) -> (u16, String) {
 #[ignore = "needs an installation: run by ./test"]
 async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew() {
     let centre = Centre::open_with("[connection]\nexpires_after = \"6 s\"\n").await;
-    assert_eq!(centre.core.retrieve_manifest().await.unwrap().json()["expireAfterMs"], 6000);
+    assert!(centre.core.retrieve_manifest().await.unwrap().json()["expireAfterMs"].is_null());
     let alice = centre.connect("alice").await;
     assert!(centre.browse(&alice, "/home").await.is_ok());
     centre.control.wait_for(&ControlCall::Approved("alice#1234".to_owned())).await;

@@ -8,7 +8,7 @@ use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KeyRecord, Protocol, VerificationKey};
 use countersign_keys::store::passkeys::{Asserted, PASSKEYS_MAX, Passkey, PasskeyRejection, PasskeyState};
 use countersign_keys::store::records::{Begun, Offer, Ticket, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, Registry, Renewal, Sharing};
+use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::time::Timestamp;
 use countersign_portal::BrowserKey;
@@ -60,7 +60,6 @@ fn connect(registry: &Store, name: &str, n: u8) {
         account: name.to_owned(),
         instance_key: "AAAA".to_owned(),
         sharing: Sharing::OneUser,
-        renewal: Renewal::Unheard,
     };
     registry.approve(&code, &new, NOW).unwrap();
 }

@@ -11,7 +11,7 @@ use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol, Veri
 use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX, DriveRejection};
 use countersign_keys::store::records::{Begun, Death, Errand, Offer, Tell, Ticket, TicketState};
 use countersign_keys::store::registry::{
-    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Renewal, Sharing,
+    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Sharing,
 };
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::tickets::TicketRejection;
@@ -87,7 +87,6 @@ fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
         account: format!("account{uid}"),
         instance_key: "AAAA".to_owned(),
         sharing: Sharing::OneUser,
-        renewal: Renewal::Unheard,
     }
 }
 
@@ -395,7 +394,7 @@ fn a_disconnection_revokes_every_key_and_tells_core_unless_core_said_so() {
     assert_eq!(rejected(again), RegistryRejection::NotConnected);
 
     fixture.connect(2, "alice", 3, ALICE_UID).unwrap();
-    assert_eq!(fixture.errands()[0].tell, Tell::ClearThenApprove, "Core may not have heard the first");
+    assert_eq!(fixture.errands()[0].tell, Tell::Approve);
     fixture.registry.disconnect(Authority::Core, &user("alice")).unwrap();
     assert_eq!(fixture.errands(), []);
     let key = fixture.registry.key(&user("alice"), &KeyId::from_bytes([3; 16])).unwrap().unwrap();
@@ -482,7 +481,7 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
     let new = NewConnection { key: KeyRecord { created: later, ..new.key.clone() }, ..new };
     fixture.registry.approve(&second.code, &new, NOW).unwrap();
     assert_eq!((alice().since, alice().end(Some(LASTS_S))), (NOW, Some(later.plus(LASTS_S))));
-    assert_eq!((alice().end(None), tell()), (None, Some(Tell::ClearThenApprove)));
+    assert_eq!((alice().end(None), tell()), (None, Some(Tell::Approve)));
     done();
     assert!(alice().core_told);
     for n in [1, 3] {
@@ -493,19 +492,12 @@ fn a_connection_that_is_over_is_kept_and_opens_again_with_an_approval() {
 }
 
 #[test]
-fn core_hears_of_another_approval_only_where_it_counts_the_time() {
-    for (n, renewal, want) in [(2, Renewal::Unheard, None), (3, Renewal::Told, Some(Tell::ClearThenApprove))] {
-        let fixture = fixture();
-        fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
-        fixture.registry.finish_errand(&fixture.registry.errands_after(None, 9).unwrap()[0]).unwrap();
-        fixture.open(&ticket(n, "alice", Begun::AtCore, None));
-        let again = offer(n, "alice", n);
-        fixture.registry.offer(&hash(n), &again, NOW).unwrap();
-        let new = NewConnection { renewal, ..connection("alice", n, ALICE_UID) };
-        fixture.registry.approve(&again.code, &new, NOW).unwrap();
-        let told = fixture.registry.errands_after(None, 9).unwrap();
-        assert_eq!(told.first().map(|errand| errand.tell), want);
-    }
+fn core_is_not_told_again_of_another_browser() {
+    let fixture = fixture();
+    fixture.connect(1, "alice", 1, ALICE_UID).unwrap();
+    fixture.registry.finish_errand(&fixture.registry.errands_after(None, 9).unwrap()[0]).unwrap();
+    fixture.connect(2, "alice", 2, ALICE_UID).unwrap();
+    assert_eq!(fixture.registry.errands_after(None, 9).unwrap(), []);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_keys::identity::Username;
 use countersign_keys::store::drives::DRIVES_MAX;
 
 use super::{Product, ProductKind};
@@ -187,6 +188,17 @@ impl Drive {
     pub(crate) fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
         let is_it = |product: &&Product| self.product.as_ref().is_none_or(|name| product.name == *name);
         products.iter().filter(|product| product.kind == ProductKind::Storage).find(is_it)
+    }
+
+    /// Core's `providerGeneratedId` of the drive with that id of this user: kind, owner and id.
+    ///
+    /// Core keeps one unique index of these for each provider, over all users and all kinds of
+    /// resources, and ends its own process over a repeated one. It shows a user the drive with `h-` as
+    /// the preferred one. The id has no colon, so the last one ends the owner's name. Other kinds of
+    /// resources take other letters.
+    pub(crate) fn id_at_core(&self, owner: &Username, id: &str) -> String {
+        let kind = if self.root == DriveRoot::Home(PathBuf::new()) { 'h' } else { 'd' };
+        format!("{kind}-{owner}:{id}")
     }
 
     /// The title of the drive with that id, if that is one of these.

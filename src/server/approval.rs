@@ -12,7 +12,7 @@ use countersign_keys::enrolment::{Code, Ticket};
 use countersign_keys::identity::{Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::store::records::{Begun, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Renewal, Sharing};
+use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
@@ -56,7 +56,6 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         account: account.name,
         instance_key: approve.instance_key,
         sharing: server.sharing(),
-        renewal: if server.config.connection.expires_after_s.is_some() { Renewal::Told } else { Renewal::Unheard },
     };
     let (username, kid) = (new.key.owner.clone(), new.key.kid);
     let note = format!("account {}", new.account);

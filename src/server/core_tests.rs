@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use countersign_keys::identity::{Origin, Username};
+use countersign_keys::identity::{Origin, Uid, Username};
 use countersign_keys::time::Timestamp;
 use countersign_portal::core::{Control, ControlCall, Outage};
 use countersign_portal::{CoreKeys, TestCertificate};
@@ -65,10 +65,29 @@ async fn core_is_told_of_connections_and_of_their_end() {
     house.connected().await;
     let mut schedule = Schedule::default();
     house.round(&calls, &mut schedule, 0).await;
-    assert_eq!((control.calls(), house.is_core_told(), house.errands()), (vec![approved()], true, 0));
+    let mut said = vec![cleared(), approved()];
+    assert_eq!((control.calls(), house.is_core_told(), house.errands()), (said.clone(), true, 0));
     house.server.disconnect(Authority::Account(ALICE), user("alice#1"), &TEST).await.unwrap();
     house.round(&calls, &mut schedule, 0).await;
-    assert_eq!((control.calls(), house.errands()), (vec![approved(), cleared()], 0));
+    said.push(cleared());
+    assert_eq!((control.calls(), house.errands()), (said, 0));
+}
+
+/// Core approved, the answer was lost, and the server that asked ended before it could note a failure.
+/// The stand-in dies of a second approval, as Core does.
+#[tokio::test]
+async fn c04_an_approval_is_never_repeated_without_a_clearing() {
+    let (house, control, calls) = house_with_core().await;
+    house.connected().await;
+    calls.tell(Told::Connected, &user("alice#1"), at(0)).await.unwrap();
+    assert!(!house.is_core_told());
+    house.round(&calls, &mut Schedule::default(), 0).await;
+    assert_eq!((control.calls(), house.is_core_told()), (vec![approved(), cleared(), approved()], true));
+    assert_eq!(control.take_death(), None);
+
+    let again = calls.tell(Told::Connected, &user("alice#1"), at(0)).await;
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(control.take_death(), Some("a user who is connected was approved again"));
 }
 
 #[tokio::test]
@@ -94,7 +113,7 @@ async fn an_errand_outlives_whoever_ran_it() {
     house.round(&calls, &mut Schedule::default(), 0).await;
     control.set_outage(Outage::None);
     house.round(&calls, &mut Schedule::default(), 0).await;
-    assert_eq!((control.calls(), house.is_core_told()), (vec![approved()], true));
+    assert_eq!((control.calls(), house.is_core_told()), (vec![cleared(), approved()], true));
 }
 
 #[tokio::test]
@@ -295,7 +314,7 @@ async fn drives_are_registered_once_core_knows_the_user_and_numbered_for_the_acc
         .into_iter()
         .map(|drive| (drive.provider_generated_id, drive.title, drive.created_by, drive.product))
         .collect();
-    let want = [("home", "Home"), ("work-bio", "Work of bio")]
+    let want = [("h-alice#1:home", "Home"), ("d-alice#1:work-bio", "Work of bio")]
         .map(|(id, title)| (id.to_owned(), title.to_owned(), "alice#1".to_owned(), "disk".to_owned()));
     assert_eq!(at_core, want, "what the configuration has not is not registered");
     let numbered = [("4711", "home"), ("4712", "work-bio")].map(|(number, id)| (number.to_owned(), id.to_owned()));
@@ -319,6 +338,63 @@ async fn a_drive_whose_registration_was_not_heard_of_is_looked_for_first() {
     registrar::round(&house.server, &calls, &mut Schedule::default(), at(1)).await.unwrap();
     assert_eq!(house.report(&[]).await, [("4711".to_owned(), "home".to_owned())]);
     assert_eq!(control.drives().len(), 1);
+}
+
+impl House {
+    /// Another user, of whom Core has heard, and whose account has reported these drives.
+    async fn second_user(&self, calls: &CoreCalls, ids: &[&str]) {
+        let bob = self.begun_at_core("bob#1").await;
+        let code = bob.offer(self).await.unwrap()["code"].as_str().unwrap().to_owned();
+        self.approve(BOB, "bob", &code).await.unwrap();
+        self.round(calls, &mut Schedule::default(), 0).await;
+        let ids = ids.iter().map(|&id| id.to_owned()).collect();
+        drives::report(&self.server, BOB, DrivesReport { ids }).await.unwrap();
+    }
+
+    async fn numbers(&self, uid: Uid) -> Vec<(String, String)> {
+        let table = drives::report(&self.server, uid, DrivesReport::default()).await.unwrap();
+        table.drives.into_iter().map(|drive| (drive.number.as_str().to_owned(), drive.id)).collect()
+    }
+}
+
+/// Core has one unique index of ids, over all users and all kinds of resources.
+#[tokio::test]
+async fn c01_two_users_have_a_home_each() {
+    let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home", "work-bio"]).await;
+    house.second_user(&calls, &["home", "work-bio"]).await;
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    let ids: Vec<String> = control.drives().into_iter().map(|drive| drive.provider_generated_id).collect();
+    assert_eq!(ids, ["h-alice#1:home", "d-alice#1:work-bio", "h-bob#1:home", "d-bob#1:work-bio"]);
+    assert_eq!((house.numbers(ALICE).await.len(), house.numbers(BOB).await.len()), (2, 2));
+}
+
+/// An installation from before ids had kind and owner: what Core has under the old id is kept.
+#[tokio::test]
+async fn c01_a_drive_under_its_old_id_is_carried_over() {
+    let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
+    control.register_drive("home", "alice#1");
+    house.server.records.note_asked(&user("alice#1"), "home").unwrap();
+    house.second_user(&calls, &["home"]).await;
+    // Bob's was refused by Core, as the id was taken.
+    house.server.records.note_asked(&user("bob#1"), "home").unwrap();
+    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    let at_core: Vec<(String, String)> =
+        control.drives().into_iter().map(|drive| (drive.provider_generated_id, drive.created_by)).collect();
+    let want = [("home", "alice#1"), ("h-bob#1:home", "bob#1")].map(|(id, of)| (id.to_owned(), of.to_owned()));
+    assert_eq!(at_core, want);
+    assert_eq!(house.numbers(ALICE).await, [("4711".to_owned(), "home".to_owned())]);
+    assert_eq!(house.numbers(BOB).await, [("4712".to_owned(), "home".to_owned())]);
+}
+
+/// Core's 409: the id is this user's drive, or somebody else's and no drive of this user.
+#[tokio::test]
+async fn c01_an_id_that_core_has_is_taken_for_done_only_if_it_is_this_users() {
+    for (of, want) in [("alice#1", vec![("4711".to_owned(), "home".to_owned())]), ("mallory#1", vec![])] {
+        let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
+        control.register_drive("h-alice#1:home", of);
+        registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+        assert_eq!((control.drives().len(), house.numbers(ALICE).await), (1, want), "{of}");
+    }
 }
 
 #[tokio::test]

@@ -54,15 +54,21 @@ impl House {
 #[tokio::test]
 async fn without_a_time_connections_last() {
     let house = house("");
-    assert_eq!(house.core(ServiceCall::RetrieveManifest, "").await.unwrap()["expireAfterMs"], json!(null));
     let browser = house.connected().await;
     assert!(house.key_speaks(&browser, NOW + 100 * 86_400));
 }
 
 #[tokio::test]
+async fn c05_core_is_told_of_no_end_with_or_without_a_time() {
+    for more in ["", EXPIRING] {
+        let manifest = house(more).core(ServiceCall::RetrieveManifest, "").await.unwrap();
+        assert_eq!(manifest["expireAfterMs"], json!(null), "{more:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
     let house = house(EXPIRING);
-    assert_eq!(house.core(ServiceCall::RetrieveManifest, "").await.unwrap()["expireAfterMs"], json!(3_600_000));
     let browser = house.connected().await;
     let end = NOW + LASTS_S;
     // Whether or not anybody has looked.
@@ -125,7 +131,7 @@ async fn a_fresh_approval_revives_every_key_and_core_hears_of_it() {
     );
     house.approve(ALICE, "alice", code).await.unwrap();
     second.key.set_kid(offered["kid"].as_str().unwrap());
-    assert_eq!(house.errand(), Some(Tell::ClearThenApprove));
+    assert_eq!(house.errand(), Some(Tell::Approve));
     for browser in [&first, &second] {
         assert!(house.key_speaks(browser, end + 11));
         assert!(!house.key_speaks(browser, end + 10 + LASTS_S));
@@ -143,7 +149,7 @@ async fn an_approval_before_the_end_moves_it() {
     house.at(NOW + LASTS_S - 1);
     house.told.lock().unwrap().clear();
     house.connected().await;
-    assert_eq!(house.errand(), Some(Tell::ClearThenApprove), "Core counts anew, too");
+    assert_eq!(house.errand(), None, "Core was told of no end");
     assert_eq!(
         *house.told.lock().unwrap(),
         [Ended::User { username: user("alice#1") }],

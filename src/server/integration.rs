@@ -42,7 +42,7 @@ pub(super) async fn call(
     deed: &Deed<'_>,
 ) -> Result<Value, Refusal> {
     match call {
-        ServiceCall::RetrieveManifest => Ok(manifest(server.config.connection.expires_after_s)),
+        ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
         ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
         ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
@@ -50,12 +50,13 @@ pub(super) async fn call(
     }
 }
 
-/// Core counts the time of a connection as well, from when it hears of it. The older Core reads the last two: `requiresMessageSigning` would
-/// make it ask for a key that *it* enrols.
-fn manifest(expires_after_s: Option<i64>) -> Value {
+/// `expireAfterMs` is always null: the Go Core shows a connection that has an end as not connected
+/// until that end. The server ends connections itself and tells Core. The older Core reads the last
+/// two members: `requiresMessageSigning` would make it ask for a key that *it* enrols.
+fn manifest() -> Value {
     json!({
         "enabled": true,
-        "expireAfterMs": expires_after_s.map(|seconds| seconds.saturating_mul(1000)),
+        "expireAfterMs": null,
         "requiresMessageSigning": false,
         "unmanagedConnections": false,
     })

@@ -156,7 +156,7 @@ pub(super) async fn round(
             if !wait.is_over(now) {
                 continue;
             }
-            match run_errand(teller, &errand, wait.failures, now).await {
+            match run_errand(teller, &errand, now).await {
                 Ok(()) => {
                     schedule.failed.remove(&errand.username);
                     schedule.everybody = Wait::default();
@@ -178,16 +178,14 @@ pub(super) async fn round(
     Ok(())
 }
 
-/// After a failure Core may have acted without our hearing of it, and it takes a second approval of the same
-/// connection badly: so a repeated approval is preceded by a clearing, which Core takes at any time.
-async fn run_errand(teller: &impl Teller, errand: &Errand, failures: u32, now: Timestamp) -> Result<(), CoreFailure> {
+/// Clears before it approves, always: the Go Core ends its own process when a user who is connected
+/// is approved again, and an answer that was lost leaves no trace here. It takes a clearing at any
+/// time.
+async fn run_errand(teller: &impl Teller, errand: &Errand, now: Timestamp) -> Result<(), CoreFailure> {
     let username = &errand.username;
+    teller.tell(Told::Disconnected, username, now).await?;
     match errand.tell {
-        Tell::Approve if failures == 0 => teller.tell(Told::Connected, username, now).await,
-        Tell::Approve | Tell::ClearThenApprove => {
-            teller.tell(Told::Disconnected, username, now).await?;
-            teller.tell(Told::Connected, username, now).await
-        }
-        Tell::Clear => teller.tell(Told::Disconnected, username, now).await,
+        Tell::Approve => teller.tell(Told::Connected, username, now).await,
+        Tell::Clear => Ok(()),
     }
 }

@@ -1,10 +1,14 @@
-//! Has Core register users' drives, until it has: one at a time, and after an answer that was not heard only what Core does not have already.
+//! Registers users' drives at Core, one at a time, with back-off.
+//!
+//! A registration whose answer was lost is looked for before it is repeated, and so is an id that Core
+//! says it has already.
 
 use std::sync::Arc;
 
 use countersign_keys::identity::Username;
 use countersign_keys::store::drives::{CoreDriveId, Drive};
 use countersign_keys::time::Timestamp;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Refusal, apart};
@@ -41,7 +45,7 @@ struct Specification<'r> {
     labels: Option<()>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct ProductReference<'r> {
     id: &'r str,
     category: &'r str,
@@ -109,7 +113,9 @@ pub(super) async fn round(
                 category: &product.category,
                 provider: server.config.provider.id.as_str(),
             };
-            match register(server, core, &drive, &title, product, now).await? {
+            let core_id = drive_of.id_at_core(&drive.username, &drive.id);
+            let wanted = Wanted { drive: &drive, id: &core_id, title: &title, product };
+            match register(server, core, wanted, now).await? {
                 Ok(number) => {
                     tracing::info!(username = %drive.username, drive = drive.id, number = number.as_str(), "drive registered");
                     schedule.succeeded(&drive.username);
@@ -133,15 +139,24 @@ fn is_connected_at_core(server: &Server, username: &Username) -> Result<bool, Re
     Ok(connection.is_some_and(|connection| connection.core_told && connection.over.is_none()))
 }
 
+/// A drive as Core is asked for it.
+#[derive(Clone, Copy)]
+struct Wanted<'r> {
+    drive: &'r Drive,
+    /// Its id at Core.
+    id: &'r str,
+    title: &'r str,
+    product: ProductReference<'r>,
+}
+
 async fn register(
     server: &Arc<Server>,
     core: &CoreCalls,
-    drive: &Drive,
-    title: &str,
-    product: ProductReference<'_>,
+    wanted: Wanted<'_>,
     now: Timestamp,
 ) -> Result<Result<CoreDriveId, CoreFailure>, Refusal> {
-    let there = if drive.asked { find(core, drive, now).await } else { Ok(None) };
+    let drive = wanted.drive;
+    let there = if drive.asked { find(core, wanted, now).await } else { Ok(None) };
     let number = match there {
         Ok(Some(number)) => number,
         Err(failure) => return Ok(Err(failure)),
@@ -149,7 +164,7 @@ async fn register(
             let (records, noted) = (Arc::clone(&server.records), drive.clone());
             apart(move || records.note_asked(&noted.username, &noted.id).map_err(|error| Refusal::failure(&error)))
                 .await?;
-            match ask(core, drive, title, product, now).await {
+            match ask(core, wanted, now).await {
                 Ok(number) => number,
                 Err(failure) => return Ok(Err(failure)),
             }
@@ -167,40 +182,43 @@ async fn register(
     }
 }
 
-async fn ask(
-    core: &CoreCalls,
-    drive: &Drive,
-    title: &str,
-    product: ProductReference<'_>,
-    now: Timestamp,
-) -> Result<CoreDriveId, CoreFailure> {
+/// Registers the drive. Core answers 409 for an id that it has: then it is ours, or it is refused.
+async fn ask(core: &CoreCalls, wanted: Wanted<'_>, now: Timestamp) -> Result<CoreDriveId, CoreFailure> {
     let item = Item {
-        spec: Specification { title, product, labels: None },
-        provider_generated_id: &drive.id,
-        created_by: &drive.username,
+        spec: Specification { title: wanted.title, product: wanted.product, labels: None },
+        provider_generated_id: wanted.id,
+        created_by: &wanted.drive.username,
         project: None,
         project_all_read: false,
         project_all_write: false,
     };
-    let answer = core.ask(&Call::post(REGISTER, &Registration { items: [item] })?, now).await?;
+    let answer = match core.ask(&Call::post(REGISTER, &Registration { items: [item] })?, now).await {
+        Err(CoreFailure::Status { call, status: status @ StatusCode::CONFLICT }) => {
+            return find(core, wanted, now).await?.ok_or(CoreFailure::Status { call, status });
+        }
+        answer => answer?,
+    };
     let form = CoreFailure::Form { call: REGISTER };
     let registered: Registered =
         serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: REGISTER })?;
     registered.responses.into_iter().next().map(|registered| registered.id).ok_or(form)
 }
 
-/// The drive, if Core has it already.
-async fn find(core: &CoreCalls, drive: &Drive, now: Timestamp) -> Result<Option<CoreDriveId>, CoreFailure> {
-    let parameters = [
-        ("itemsPerPage", "250"),
-        ("filterCreatedBy", drive.username.as_str()),
-        ("filterProviderIds", drive.id.as_str()),
-    ];
-    let answer = core.ask(&Call::get(BROWSE, &parameters), now).await?;
-    let listed: Listed = serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: BROWSE })?;
-    let is_it = |found: &ListedDrive| {
-        let created_by = found.owner.as_ref().and_then(|owner| owner.created_by.as_deref());
-        found.provider_generated_id.as_deref() == Some(drive.id.as_str()) && created_by == Some(drive.username.as_str())
-    };
-    Ok(listed.items.unwrap_or_default().into_iter().find(is_it).map(|found| found.id))
+/// The drive, if Core has it already: by its id at Core, or by the id without kind and owner that
+/// earlier versions registered.
+async fn find(core: &CoreCalls, wanted: Wanted<'_>, now: Timestamp) -> Result<Option<CoreDriveId>, CoreFailure> {
+    let username = wanted.drive.username.as_str();
+    for id in [wanted.id, &wanted.drive.id] {
+        let parameters = [("itemsPerPage", "250"), ("filterCreatedBy", username), ("filterProviderIds", id)];
+        let answer = core.ask(&Call::get(BROWSE, &parameters), now).await?;
+        let listed: Listed = serde_json::from_slice(&answer).map_err(|_error| CoreFailure::Form { call: BROWSE })?;
+        let is_it = |found: &ListedDrive| {
+            let created_by = found.owner.as_ref().and_then(|owner| owner.created_by.as_deref());
+            found.provider_generated_id.as_deref() == Some(id) && created_by == Some(username)
+        };
+        if let Some(found) = listed.items.unwrap_or_default().into_iter().find(is_it) {
+            return Ok(Some(found.id));
+        }
+    }
+    Ok(None)
 }

@@ -48,7 +48,11 @@ impl Scene {
     }
 
     async fn round(&self) -> bool {
-        tasks::round(&self.house.server, &self.calls, at(0)).await
+        self.round_at(0).await
+    }
+
+    async fn round_at(&self, seconds: i64) -> bool {
+        tasks::round(&self.house.server, &self.calls, at(seconds)).await
     }
 
     fn only(&self) -> ShownTask {
@@ -91,6 +95,20 @@ async fn a_task_is_shown_from_its_beginning_to_its_end() {
         status: TaskStatus { state: TaskState::Running, progress: String::new(), percentage: None },
     };
     assert_eq!(status(tasks::tell(&scene.house.server, ALICE, over)), (404, "NOT_FOUND"));
+}
+
+/// Core's list has the tasks of which it has heard within five minutes.
+#[tokio::test]
+async fn c07_a_paused_task_stays_in_its_users_list() {
+    let scene = Scene::new().await;
+    let number = scene.begin().await;
+    scene.tell(number, TaskState::Suspended, "2 of 4 files", Some(50));
+    for seconds in (0..=3600).step_by(15) {
+        assert!(scene.round_at(seconds).await);
+        assert!(scene.only().is_listed(at(seconds).seconds()), "{seconds} s");
+    }
+    let shown = scene.only();
+    assert_eq!((shown.states.last().unwrap().as_str(), shown.updates), ("SUSPENDED", 16), "once every four minutes");
 }
 
 #[tokio::test]

@@ -39,6 +39,10 @@ const ROUND_MAX: Duration = Duration::from_secs(15);
 /// The longest wait for a Core that cannot be reached.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// After how long Core is told the same again, in seconds: it lists the tasks of which it has heard
+/// within five minutes.
+const REPEAT_AFTER_S: i64 = 4 * 60;
+
 /// How often Core is asked about one task that it refuses, before it is given up.
 const REFUSALS_MAX: u32 = 5;
 
@@ -56,8 +60,8 @@ struct Open {
     uid: Option<Uid>,
     status: TaskStatus,
     heard: Timestamp,
-    /// What Core was told last.
-    told: Option<TaskStatus>,
+    /// What Core was told last, and when.
+    told: Option<(TaskStatus, Timestamp)>,
     refusals: u32,
 }
 
@@ -161,17 +165,21 @@ impl TaskDesk {
         }
     }
 
-    /// Those of which Core has not heard the latest.
-    fn due(&self) -> Vec<Open> {
-        let is_due = |open: &&Open| open.told.as_ref() != Some(&open.status);
+    /// Those of which Core has not heard the latest, or has heard nothing for long.
+    fn due(&self, now: Timestamp) -> Vec<Open> {
+        let is_heard = |open: &Open| {
+            let told = open.told.as_ref();
+            told.is_some_and(|(told, at)| *told == open.status && now.since(*at) < REPEAT_AFTER_S)
+        };
+        let is_due = |open: &&Open| !is_heard(open);
         self.lock().values().filter(is_due).cloned().collect()
     }
 
     /// Core has heard that much of a task; whether that was all.
-    fn has_heard(&self, number: u64, told: &TaskStatus) -> bool {
+    fn has_heard(&self, number: u64, told: &TaskStatus, now: Timestamp) -> bool {
         let mut tasks = self.lock();
         let Some(open) = tasks.get_mut(&number) else { return false };
-        open.told = Some(told.clone());
+        open.told = Some((told.clone(), now));
         open.refusals = 0;
         if told.state.is_last() {
             tasks.remove(&number);
@@ -221,10 +229,10 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
 
 /// Tells Core the latest of every task; whether Core could be reached.
 pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp) -> bool {
-    for open in server.tasks.due() {
+    for open in server.tasks.due(now) {
         let number = open.task.number;
         let is_over = match tell_core(server, core, &open, now).await {
-            Ok(()) => server.tasks.has_heard(number, &open.status),
+            Ok(()) => server.tasks.has_heard(number, &open.status, now),
             Err(failure) => {
                 log_failure("Core has not been told of a task", &failure);
                 if failure.is_general() {

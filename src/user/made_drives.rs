@@ -19,7 +19,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, MadeDrives, PlainName};
+use crate::config::{Config, Drive, MadeDrives, PlainName};
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Reply, json_reply, request};
 use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
@@ -79,9 +79,10 @@ impl NotDone {
             Self::NotOffered | Self::NoDrive => Told::NotFound,
             Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => Told::Malformed,
             Self::NotMade => Told::Forbidden,
-            Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty => Told::Conflict,
+            // Core repeats a 503. What is wrong in the user's own account would be so again.
+            Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) => Told::Conflict,
             Self::Files(trouble) => trouble.told(),
-            Self::Pin(_) | Self::Server | Self::CutShort => Told::Unavailable,
+            Self::Server | Self::CutShort => Told::Unavailable,
         }
     }
 }
@@ -94,6 +95,8 @@ pub(crate) struct DriveMaker {
     socket: PathBuf,
     /// The product that such drives are of.
     product: String,
+    /// The drive of the configuration that they are.
+    drive: Drive,
 }
 
 /// A drive that was asked for, by what its user signed, and UCloud's number of it, by UCloud's word.
@@ -108,7 +111,7 @@ impl DriveMaker {
     pub(crate) fn of(files: &Files, config: &Config) -> Option<Self> {
         let drive = config.drives.iter().find(|drive| drive.is_made())?;
         let product = drive.product_among(&config.products).map(|product| product.name.clone()).unwrap_or_default();
-        Some(Self { files: files.clone(), socket: config.ipc.socket(), product })
+        Some(Self { files: files.clone(), socket: config.ipc.socket(), product, drive: drive.clone() })
     }
 
     fn made(&self) -> Result<&MadeDrives, NotDone> {
@@ -129,7 +132,8 @@ impl DriveMaker {
                 }
             }
         }
-        Ok(ids.into_iter().map(|id| json!({ "id": id })).collect())
+        let at_core = |id: &String| json!({ "id": self.drive.id_at_core(&username, id) });
+        Ok(ids.iter().map(at_core).collect())
     }
 
     async fn create_one(&self, username: &Username, wanted: &Wanted) -> Result<String, NotDone> {

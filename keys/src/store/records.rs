@@ -157,10 +157,9 @@ pub struct Errand {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tell {
-    /// The user is connected.
+    /// The user is connected. Core is told to clear the connection first, always.
+    #[serde(alias = "clear_then_approve")]
     Approve,
     /// The user is no longer connected.
     Clear,
-    /// The user was disconnected, which Core may not have heard, and is connected again.
-    ClearThenApprove,
 }

@@ -89,17 +89,6 @@ pub struct NewConnection {
     pub instance_key: String,
     /// How accounts may be shared.
     pub sharing: Sharing,
-    /// What Core hears if the connection is there already.
-    pub renewal: Renewal,
-}
-
-/// What Core hears of another approval of a connection that it knows of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Renewal {
-    /// Nothing: for Core it is the same connection.
-    Unheard,
-    /// That it is approved anew: Core counts the time of it as well.
-    Told,
 }
 
 /// A connection that was ended.
@@ -389,9 +378,9 @@ pub(super) fn connect(
             connection.account.clone_from(&new.account);
             connection.instance_key.clone_from(&new.instance_key);
             connection.renewed = Some(new.key.created);
-            if connection.over.take().is_some() || new.renewal == Renewal::Told {
+            if connection.over.take().is_some() {
                 connection.core_told = false;
-                note_errand(transaction, username, Tell::ClearThenApprove)?;
+                note_errand(transaction, username, Tell::Approve)?;
             }
         }
         None if usernames.len() >= shared_max => return Ok(Err(RegistryRejection::AccountMappedOtherwise)),
@@ -452,14 +441,9 @@ fn insert_key(
     Ok(Ok(()))
 }
 
-/// Notes what Core has to be told, given what it has not been told yet.
-pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, wanted: Tell) -> Result<(), Interrupted> {
+/// Notes what Core has to be told, in place of what it has not been told yet.
+pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, tell: Tell) -> Result<(), Interrupted> {
     let name = username.as_str().as_bytes();
-    let waiting: Option<Errand> = fetch(transaction, Table::Errands, name)?;
-    let tell = match (waiting.map(|errand| errand.tell), wanted) {
-        (Some(Tell::Clear | Tell::ClearThenApprove), Tell::Approve) => Tell::ClearThenApprove,
-        (_, wanted) => wanted,
-    };
     let number: u64 = fetch::<u64>(transaction, Table::Counters, ERRAND_COUNTER)?.unwrap_or(0).saturating_add(1);
     put(transaction, Table::Counters, ERRAND_COUNTER, &number)?;
     put(transaction, Table::Errands, name, &Errand { username: username.clone(), tell, number })

@@ -11,7 +11,7 @@ use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KeyRecord, KeyState, Protocol, VerificationKey};
 use countersign_keys::store::records::{Begun, Offer, Ticket, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, Registry, Renewal, Sharing};
+use countersign_keys::store::registry::{Authority, NewConnection, Registry, Sharing};
 use countersign_keys::store::{Change, Entry, Interrupted, Store, StoreFailure, Table, Transaction, Verdict};
 use countersign_keys::time::Timestamp;
 use stateright::{Checker as _, Model, Property};
@@ -189,7 +189,6 @@ impl State {
             account: format!("account{uid}"),
             instance_key: "AAAA".to_owned(),
             sharing: Sharing::OneUser,
-            renewal: Renewal::Unheard,
         };
         let _ = registry.approve(code, &connection, self.now());
     }

@@ -1,8 +1,9 @@
 //! The endpoints of Core that a provider calls: a token for its refresh token, and who has connected.
 //!
-//! It can be told to fail or to be gone, so that the provider's patience can be tested.
+//! It can be told to fail or to be gone, so that the provider's patience can be tested. It dies where
+//! the real Core ends its own process, and a test that did not expect that fails.
 
-use std::convert::Infallible;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::drives::{Drives, RegisteredDrive};
+use super::drives::{Drives, RegisteredDrive, TakenId};
 use super::tasks::{ShownTask, Tasks};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
@@ -53,7 +54,15 @@ pub enum Outage {
     Down,
 }
 
+/// A request that ended Core's process: its connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("Core has ended: {0}")]
+struct Died(&'static str);
+
 /// Core's control endpoints on a loop-back port; gone when dropped.
+///
+/// # Panics
+/// When it is dropped after it died, unless [`Control::take_death`] was called.
 pub struct Control {
     address: SocketAddr,
     origin: String,
@@ -71,6 +80,10 @@ struct Shared {
     /// Tokens given out; few, and they end with the process.
     tokens: Mutex<Vec<String>>,
     calls: watch::Sender<Vec<ControlCall>>,
+    /// The users whose connection is approved: Core's index of them is unique.
+    connected: Mutex<BTreeSet<String>>,
+    /// Why Core's process has ended, if it has.
+    death: Mutex<Option<&'static str>>,
     drives: Drives,
     tasks: Tasks,
 }
@@ -133,6 +146,8 @@ impl Control {
             outage: Mutex::new(Outage::None),
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
+            connected: Mutex::default(),
+            death: Mutex::default(),
             drives: Drives::default(),
             tasks: Tasks::default(),
         });
@@ -180,10 +195,21 @@ impl Control {
         self.shared.drives.all()
     }
 
+    /// Registers a drive of this user under this id, as an earlier version of the provider did.
+    pub fn register_drive(&self, id: &str, created_by: &str) {
+        self.shared.drives.insert(id, created_by);
+    }
+
     /// The tasks, as their users see them.
     #[must_use]
     pub fn tasks(&self) -> Vec<ShownTask> {
         self.shared.tasks.all()
+    }
+
+    /// Why Core's process ended, if it did; then it may be dropped in peace.
+    #[must_use]
+    pub fn take_death(&self) -> Option<&'static str> {
+        self.shared.death.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until this call has been made.
@@ -194,8 +220,12 @@ impl Control {
 }
 
 impl Drop for Control {
+    #[expect(clippy::panic, reason = "a test in which Core's process ended has failed, whatever else it saw")]
     fn drop(&mut self) {
         self.accepting.abort();
+        if let Some(why) = self.take_death().filter(|_| !std::thread::panicking()) {
+            panic!("the provider ended Core's process: {why}");
+        }
     }
 }
 
@@ -208,7 +238,7 @@ fn new_refresh_token() -> Result<String, Fault> {
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        if *shared.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down {
+        if shared.is_down() {
             continue;
         }
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
@@ -227,20 +257,30 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        async move { shared.answer(request).await }
     });
     let _peer_may_vanish =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl Shared {
-    async fn answer(&self, request: http::Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: http::Request<Incoming>) -> Result<Response<Body>, Died> {
         // A provider has its token all the same.
-        if request.uri().path() != REFRESH && self.is_mute() {
-            let _done_and_not_said = self.work(request).await;
-            return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
+        let is_mute = request.uri().path() != REFRESH && self.is_mute();
+        let answer = self.work(request).await;
+        if let Some(why) = *self.death.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(Died(why));
         }
-        self.work(request).await
+        Ok(if is_mute { reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"})) } else { answer })
+    }
+
+    fn is_down(&self) -> bool {
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down
+            || self.death.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn die(&self, why: &'static str) {
+        self.death.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
 
     /// Whether this request's answer is left unsaid.
@@ -325,8 +365,9 @@ impl Shared {
             return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
         }
         match self.drives.register(body) {
+            Some(Err(TakenId)) => reply(StatusCode::CONFLICT, &json!({"why": "already exists"})),
             None => reply(StatusCode::BAD_REQUEST, &json!({"why": "Something is missing"})),
-            Some(answer) => {
+            Some(Ok(answer)) => {
                 let username = body.pointer("/items/0/createdBy").and_then(Value::as_str).unwrap_or_default();
                 self.calls.send_modify(|calls| calls.push(ControlCall::Registered(username.to_owned())));
                 reply(StatusCode::OK, &answer)
@@ -360,7 +401,17 @@ impl Shared {
         match body.get("username").and_then(Value::as_str) {
             None => reply(StatusCode::BAD_REQUEST, &json!({"why": "No username"})),
             Some(username) => {
-                self.calls.send_modify(|calls| calls.push(call(username.to_owned())));
+                let call = call(username.to_owned());
+                let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+                match &call {
+                    ControlCall::Approved(username) if !connected.insert(username.clone()) => {
+                        self.die("a user who is connected was approved again");
+                    }
+                    ControlCall::Cleared(username) => _ = connected.remove(username),
+                    ControlCall::Approved(_) | ControlCall::Registered(_) => {}
+                }
+                drop(connected);
+                self.calls.send_modify(|calls| calls.push(call));
                 reply(StatusCode::OK, &json!({}))
             }
         }

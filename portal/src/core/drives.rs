@@ -22,6 +22,9 @@ pub struct RegisteredDrive {
     pub product: String,
 }
 
+/// Another resource of this provider has that id: Core's index of them is unique.
+pub(super) struct TakenId;
+
 /// All of them; as many as a test registers.
 #[derive(Debug, Default)]
 pub(super) struct Drives(Mutex<Vec<RegisteredDrive>>);
@@ -31,9 +34,16 @@ impl Drives {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Registers whatever is asked, the same twice if asked twice: as Core does. `None` where something is missing.
-    pub(super) fn register(&self, body: &Value) -> Option<Value> {
+    /// Registers what is asked. `None` where something is missing.
+    pub(super) fn register(&self, body: &Value) -> Option<Result<Value, TakenId>> {
         let mut drives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = |item: &Value| {
+            let id = item.get("providerGeneratedId").and_then(Value::as_str);
+            drives.iter().any(|drive| Some(drive.provider_generated_id.as_str()) == id)
+        };
+        if body.get("items")?.as_array()?.iter().any(is_taken) {
+            return Some(Err(TakenId));
+        }
         let mut responses = Vec::new();
         for item in body.get("items")?.as_array()? {
             let text = |pointer: &str| item.pointer(pointer)?.as_str().map(str::to_owned);
@@ -49,14 +59,27 @@ impl Drives {
             });
             responses.push(json!({ "id": id }));
         }
-        Some(json!({ "responses": responses }))
+        Some(Ok(json!({ "responses": responses })))
+    }
+
+    /// A drive that is there already.
+    pub(super) fn insert(&self, provider_generated_id: &str, created_by: &str) {
+        let mut drives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = drives.len().saturating_add(FIRST).to_string();
+        drives.push(RegisteredDrive {
+            id,
+            provider_generated_id: provider_generated_id.to_owned(),
+            created_by: created_by.to_owned(),
+            title: provider_generated_id.to_owned(),
+            product: "disk".to_owned(),
+        });
     }
 
     /// What is there, by the two filters that providers use.
     pub(super) fn browse(&self, query: &str) -> Value {
         let wanted = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            value.map(|value| value.replace("%23", "#"))
+            value.map(|value| value.replace("%23", "#").replace("%3A", ":"))
         };
         let (created_by, ids) = (wanted("filterCreatedBy"), wanted("filterProviderIds"));
         let is_wanted = |drive: &RegisteredDrive| {

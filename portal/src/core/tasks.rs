@@ -26,6 +26,21 @@ pub struct ShownTask {
     pub percentage: Option<i64>,
     /// Whether it was marked as complete.
     pub is_complete: bool,
+    /// When something was heard of it last, by the provider's word, in milliseconds since 1970.
+    pub modified_at: i64,
+    /// How often something was heard of it.
+    pub updates: usize,
+}
+
+/// How long Core lists a task of which nothing is heard, in milliseconds.
+const LISTED_MS: i64 = 5 * 60 * 1000;
+
+impl ShownTask {
+    /// Whether its user sees it in the list at this moment, in seconds since 1970.
+    #[must_use]
+    pub fn is_listed(&self, now: i64) -> bool {
+        now.saturating_mul(1000).saturating_sub(self.modified_at) <= LISTED_MS
+    }
 }
 
 /// All of them; as many as a test makes.
@@ -53,6 +68,8 @@ impl Tasks {
             progress: String::new(),
             percentage: None,
             is_complete: false,
+            modified_at: 0,
+            updates: 0,
         });
         Some(json!({ "taskId": id, "createdAt": 1_700_000_000_000_i64, "status": {"state": "IN_QUEUE"} }))
     }
@@ -61,12 +78,14 @@ impl Tasks {
     pub(super) fn post_status(&self, body: &Value) -> Option<Value> {
         let update = body.get("update")?;
         let status = update.get("newStatus")?;
-        update.get("modifiedAt")?.as_i64()?;
+        let modified_at = update.get("modifiedAt")?.as_i64()?;
         let state = status.get("state")?.as_str()?;
         self.change(update.get("taskId")?.as_i64()?, |task| {
             if task.states.last().is_none_or(|last| last != state) {
                 task.states.push(state.to_owned());
             }
+            task.modified_at = modified_at;
+            task.updates = task.updates.saturating_add(1);
             task.progress = status.get("progress").and_then(Value::as_str).unwrap_or_default().to_owned();
             task.percentage = status.get("progressPercentage").and_then(Value::as_i64);
         })
