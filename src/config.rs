@@ -301,6 +301,17 @@ pub(crate) enum ProductKind {
 pub(crate) struct Ssh {
     /// Whose keys are installed.
     pub(crate) keys: SshKeysOf,
+    /// Whether drives give access to `~/.ssh`.
+    pub(crate) directory: SshDirectory,
+}
+
+/// Whether drives give access to users' `~/.ssh`, and so let UCloud's page install SSH keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SshDirectory {
+    /// No drive does, whatever was signed.
+    Protected,
+    /// They do.
+    InDrives,
 }
 
 /// Whose SSH keys their instances write into `~/.ssh/authorized_keys` when UCloud says that they have changed.

@@ -48,6 +48,7 @@ use crate::user::activity::Activity;
 use crate::user::drive_numbers::DriveNumbers;
 use crate::user::files::Files;
 use crate::user::files::drives::{Drives, DrivesError};
+use crate::user::files::protected::Protection;
 use crate::user::judge::Judge;
 use crate::user::made_drives::DriveMaker;
 use crate::user::own::OwnCalls;
@@ -168,7 +169,9 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     );
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
     let numbers = Arc::new(DriveNumbers::of(account, drives.clone(), config.ipc.socket()));
-    let drives = Drives::new(drives)?.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
+    let protection = Protection::of(account.home(), config.ssh.directory);
+    let drives = Drives::new(drives)?.with_protection(protection);
+    let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",
         path: "standard error".into(),

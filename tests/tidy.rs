@@ -31,7 +31,6 @@ const LATER: &[(u32, &str)] = &[
     (43, "the shared store of several gateways is not built"),
     (63, "not built yet"),
     (64, "not built yet"),
-    (65, "not built yet"),
     (66, "not built yet"),
     (67, "not built yet"),
     (68, "not built yet"),

@@ -160,6 +160,7 @@ table! {
     /// `[ssh]`
     SshTable {
         keys: Typed<bool>,
+        in_drives: Typed<bool>,
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Told {
     Unauthorised,
     /// There, and not for the sender.
     Forbidden,
+    /// A folder of Countersign's own, or of the user's SSH keys.
+    Protected,
     /// There, and another user's.
     NotYours,
     /// The account can have no keys, or no instance.
@@ -90,6 +92,7 @@ impl Told {
             Self::Malformed => (400, "BAD_REQUEST", "the request is malformed"),
             Self::Unauthorised => (401, "UNAUTHORIZED", "a valid token of UCloud is needed"),
             Self::Forbidden => (403, "FORBIDDEN", "this is not for you"),
+            Self::Protected => (403, "PROTECTED", "this folder cannot be used through UCloud"),
             Self::NotYours => (403, "NOT_YOURS", "that is not yours"),
             Self::AccountRefused => {
                 (403, "ACCOUNT_REFUSED", "this account cannot be used here: the provider's staff can tell why")

@@ -21,6 +21,7 @@ pub(crate) mod headway;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod path;
+pub(crate) mod protected;
 mod relocate;
 mod remove;
 mod rename;
@@ -137,17 +138,14 @@ impl Files {
     pub(crate) async fn open_folder(&self, id: &str) -> Result<OwnedFd, FilesError> {
         let error = |trouble| FilesError::single(id, trouble);
         let path = self.drives.parse(id).map_err(error)?;
-        let open = |place: &change::Place| {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-            place.root.resolve(place.path.inside(), flags).map_err(Trouble::resolving)
-        };
+        let open = |place: &change::Place| Ok(place.root.folder(place.path.inside(), OFlag::O_PATH)?.descriptor()?);
         self.look(path, open).await.map_err(error)
     }
 
     /// Removes what a killed instance left of its copies, in the lane of what takes long.
     pub(crate) async fn clean_up(&self) {
         let drives = Arc::clone(&self.drives);
-        if let Err(trouble) = in_lane(&self.lanes.long, move || drives.unfinished().clean()).await {
+        if let Err(trouble) = in_lane(&self.lanes.long, move || drives.clean_up()).await {
             tracing::warn!(%trouble, "what was left of unfinished copies has not been looked for");
         }
     }

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::identity::Username;
@@ -26,6 +27,7 @@ use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, Making
 use crate::user::drive_numbers::PinFailure;
 use crate::user::files::Files;
 use crate::user::files::change::TRASH;
+use crate::user::files::drives::Drives;
 use crate::user::files::error::Trouble;
 use crate::user::signed::text;
 
@@ -149,7 +151,8 @@ impl DriveMaker {
                 Making::TooMany => return Err(NotDone::TooMany),
             }
             let (parent, folder) = (made.parent.clone(), made.folder(&name));
-            let folder_made = blocking(move || make_folder(&parent, &folder)).await;
+            let drives = Arc::clone(self.files.drives());
+            let folder_made = blocking(move || make_folder(&drives, &parent, &folder)).await;
             let pinned = match folder_made {
                 Ok(true) => {
                     let (files, drive) = (self.files.clone(), NumberedDrive { number: number.clone(), id: id.clone() });
@@ -188,8 +191,9 @@ impl DriveMaker {
             removed.push((id, made.folder(&name)));
         }
         let folders: Vec<PathBuf> = removed.iter().map(|(_, folder)| folder.clone()).collect();
+        let drives = Arc::clone(drives);
         blocking(move || {
-            folders.iter().try_for_each(|folder| check_empty(folder))?;
+            folders.iter().try_for_each(|folder| check_empty(&drives, folder))?;
             folders.iter().try_for_each(|folder| remove_folder(folder))
         })
         .await?;
@@ -321,8 +325,9 @@ fn name_for(title: &str, try_: u32) -> Option<PlainName> {
 }
 
 /// Makes the folder of a drive, for its user alone. Says whether it is new.
-fn make_folder(parent: &Path, folder: &Path) -> Result<bool, NotDone> {
+fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, NotDone> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(Trouble::from)?;
+    drives.check_made(folder)?;
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -331,7 +336,11 @@ fn make_folder(parent: &Path, folder: &Path) -> Result<bool, NotDone> {
 }
 
 /// An empty trash is no content.
-fn check_empty(folder: &Path) -> Result<(), NotDone> {
+fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
+    match drives.check_made(folder) {
+        Err(Trouble::NotFound) => return Ok(()),
+        outcome => outcome?,
+    }
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Trouble::from)?,

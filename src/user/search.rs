@@ -6,18 +6,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::fstatat;
+use nix::fcntl::OFlag;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
 
-use super::files::beneath::{Kind, Mounts, Names, child};
+use super::files::beneath::{Folder, Kind, Mounts, Names};
 use super::files::drives::Drives;
 use super::files::entry::ProviderFile;
 use super::files::error::Trouble;
@@ -134,11 +132,14 @@ impl Found {
 }
 
 /// Opens where the search begins. A drive that nobody named may be missing.
-fn open_all(drives: &Drives, starts: Vec<UcloudPath>, is_named: bool) -> Result<Vec<(UcloudPath, OwnedFd)>, Trouble> {
+fn open_all(
+    drives: &Drives,
+    starts: Vec<UcloudPath>,
+    is_named: bool,
+) -> Result<Vec<(UcloudPath, Arc<Folder>)>, Trouble> {
     let open = |path: UcloudPath| {
         let place = drives.open(&path)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let folder = place.root.resolve(path.inside(), flags).map_err(Trouble::resolving)?;
+        let folder = place.root.folder(path.inside(), OFlag::O_RDONLY)?;
         Ok((path, folder))
     };
     let opened = starts.into_iter().map(open);
@@ -156,23 +157,25 @@ struct Walk {
 /// An open folder on the way down.
 struct Level {
     path: UcloudPath,
-    folder: OwnedFd,
+    folder: Arc<Folder>,
     names: Names,
 }
 
 impl Level {
-    fn open(path: UcloudPath, folder: OwnedFd) -> Result<Self, Errno> {
-        let names = Names::of(&folder)?;
+    fn open(path: UcloudPath, folder: Arc<Folder>) -> Result<Self, Errno> {
+        let names = folder.names()?;
         Ok(Self { path, folder, names })
     }
 }
 
 impl Walk {
     /// Looks through a folder and all beneath it; nothing once the search is over.
-    fn look_through(&mut self, path: UcloudPath, folder: OwnedFd) -> Option<()> {
+    fn look_through(&mut self, path: UcloudPath, folder: Arc<Folder>) -> Option<()> {
         let mut levels = Vec::new();
         levels.extend(Level::open(path, folder));
-        while let Some(level) = levels.last_mut() {
+        loop {
+            let depth = levels.len();
+            let Some(level) = levels.last_mut() else { return Some(()) };
             if self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.end {
                 return None;
             }
@@ -181,19 +184,17 @@ impl Walk {
                 continue;
             };
             // Whatever vanished or cannot be looked at is not found.
-            let Ok(stat) = fstatat(&level.folder, name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+            let Ok(Some(stat)) = level.folder.look(&name) else { continue };
             let path = level.path.child(name.clone());
             if name.text().to_lowercase().contains(&self.query) {
                 self.limits.results = self.limits.results.checked_sub(1)?;
                 self.sender.blocking_send(ProviderFile::describe(&path, &stat)).ok()?;
             }
-            if Kind::of(&stat) == Kind::Folder && levels.len() < self.limits.depth {
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-                let inner =
-                    levels.last().and_then(|level| child(&level.folder, name.as_bytes(), flags, Mounts::Enter).ok());
+            if Kind::of(&stat) == Kind::Folder && depth < self.limits.depth {
+                let inner = level.folder.enter(name.as_bytes(), OFlag::O_RDONLY, Mounts::Enter);
+                let inner = inner.ok().and_then(Result::ok).map(Arc::new);
                 levels.extend(inner.and_then(|inner| Level::open(path, inner).ok()));
             }
         }
-        Some(())
     }
 }

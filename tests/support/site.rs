@@ -72,6 +72,7 @@ type = "storage"
 
 [ssh]
 keys = true
+in_drives = true
 
 [terminals]
 offered = false

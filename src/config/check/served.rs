@@ -12,7 +12,8 @@ use crate::config::drives::is_name;
 use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::{
-    Drive, DriveRoot, GROUP, Ipc, NAME, Product, ProductKind, Role, Ssh, SshKeysOf, State, Terminals, trusted_file,
+    Drive, DriveRoot, GROUP, Ipc, NAME, Product, ProductKind, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals,
+    trusted_file,
 };
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
@@ -170,7 +171,10 @@ pub(super) fn terminals(table: &TerminalsTable) -> Terminals {
 }
 
 pub(super) fn ssh(table: &SshTable) -> Ssh {
-    Ssh { keys: if word(table.keys.as_ref(), false) { SshKeysOf::Everybody } else { SshKeysOf::NoOne } }
+    Ssh {
+        keys: if word(table.keys.as_ref(), false) { SshKeysOf::Everybody } else { SshKeysOf::NoOne },
+        directory: if word(table.in_drives.as_ref(), false) { SshDirectory::InDrives } else { SshDirectory::Protected },
+    }
 }
 
 /// A name that has to be there, in a path and a JSON text without quoting, and not taken.

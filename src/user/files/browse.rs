@@ -9,12 +9,11 @@ use std::collections::BinaryHeap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, fstat, fstatat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Kind, Names, Root};
+use super::beneath::{Folder, Kind, Root};
 use super::entry::ProviderFile;
 use super::error::Trouble;
 use super::path::{Name, UcloudPath};
@@ -163,7 +162,7 @@ impl Listing {
 
     /// Reads the page.
     pub(crate) fn read(&self, root: &Root, path: &UcloudPath) -> Result<Page, Trouble> {
-        let folder = root.resolve(path.inside(), OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(Trouble::resolving)?;
+        let folder = root.folder(path.inside(), OFlag::O_RDONLY)?;
         let (kept, more) = self.select(root, path, &folder)?;
         let next = match kept.last() {
             Some(last) if more => Some(self.order.to_next(last)?),
@@ -179,15 +178,10 @@ impl Listing {
     }
 
     /// The first entries behind the cursor, in order, and whether there are more.
-    fn select(
-        &self,
-        root: &Root,
-        path: &UcloudPath,
-        folder: &impl std::os::fd::AsFd,
-    ) -> Result<(Vec<Position>, bool), Trouble> {
+    fn select(&self, root: &Root, path: &UcloudPath, folder: &Folder) -> Result<(Vec<Position>, bool), Trouble> {
         let mut least = BinaryHeap::with_capacity(self.size);
         let mut more = false;
-        for name in Names::of(folder)? {
+        for name in folder.names()? {
             let name = name?;
             let Some(position) = self.admit(root, path, folder, name)? else {
                 continue;
@@ -208,13 +202,7 @@ impl Listing {
     }
 
     /// The position of an entry, or nothing if it is to be left out.
-    fn admit(
-        &self,
-        root: &Root,
-        path: &UcloudPath,
-        folder: &impl std::os::fd::AsFd,
-        name: Name,
-    ) -> Result<Option<Position>, Trouble> {
+    fn admit(&self, root: &Root, path: &UcloudPath, folder: &Folder, name: Name) -> Result<Option<Position>, Trouble> {
         if self.hide_dotted && name.as_bytes().starts_with(b".") {
             return Ok(None);
         }
@@ -243,26 +231,17 @@ fn has_extension(name: &Name, wanted: &str) -> bool {
 
 /// What an entry is, or nothing if it vanished. A link that stays in the drive counts as what it leads to,
 /// any other as itself: a small file.
-fn look(
-    root: &Root,
-    path: &UcloudPath,
-    folder: &impl std::os::fd::AsFd,
-    name: &Name,
-) -> Result<Option<FileStat>, Trouble> {
-    let stat = match fstatat(folder, name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(Trouble::from(errno)),
+fn look(root: &Root, path: &UcloudPath, folder: &Folder, name: &Name) -> Result<Option<FileStat>, Trouble> {
+    let Some(stat) = folder.look(name)? else {
+        return Ok(None);
     };
     if Kind::of(&stat) != Kind::Link {
         return Ok(Some(stat));
     }
-    let target = root.resolve(path.child(name.clone()).inside(), OFlag::O_PATH).and_then(|target| fstat(&target));
-    Ok(Some(target.unwrap_or(stat)))
+    Ok(Some(root.look(path.child(name.clone()).inside()).unwrap_or(stat)))
 }
 
 /// One file, by its path. Links are followed as long as they stay in the drive.
 pub(crate) fn retrieve(root: &Root, path: &UcloudPath) -> Result<ProviderFile, Trouble> {
-    let found = root.resolve(path.inside(), OFlag::O_PATH).map_err(Trouble::resolving)?;
-    Ok(ProviderFile::describe(path, &fstat(&found)?))
+    Ok(ProviderFile::describe(path, &root.look(path.inside())?))
 }

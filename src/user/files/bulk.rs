@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::beneath::{Kind, Mounts, Names, Slot};
+use super::beneath::{Kind, Mounts, Slot};
 use super::change::{copy_to, create_folder, empty_trash, move_to, trash};
 use super::drives::Drives;
 use super::error::{FilesError, ItemAt, Trouble};
@@ -188,10 +188,12 @@ fn measure(slot: &Slot, depth: usize, all: &mut Amount) {
     match Kind::of(&stat) {
         Kind::File => all.bytes = all.bytes.saturating_add(stat.st_size.unsigned_abs()),
         Kind::Folder if depth < DEPTH_MAX => {
-            let Ok(folder) = slot.open_folder(Mounts::Enter) else { return };
-            let Ok(names) = Names::of(&folder) else { return };
+            let Ok(folder) = slot.open_folder(Mounts::Enter, Trouble::walking) else { return };
+            let Ok(names) = folder.names() else { return };
             for name in names.flatten() {
-                measure(&slot.within(&folder, name), depth.saturating_add(1), all);
+                if let Ok(slot) = slot.within(&folder, name) {
+                    measure(&slot, depth.saturating_add(1), all);
+                }
             }
         }
         Kind::Folder | Kind::Link | Kind::Special => {}

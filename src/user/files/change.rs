@@ -35,8 +35,7 @@ pub(crate) struct Place {
 impl Place {
     /// Its folder, open, and its last name.
     pub(super) fn slot(&self) -> Result<Slot, Trouble> {
-        let slot = self.root.slot(self.path.inside()).map_err(Trouble::resolving)?;
-        slot.ok_or(Trouble::WholeDrive)
+        self.root.slot(self.path.inside())
     }
 
     fn is_in_trash(&self) -> bool {
@@ -73,10 +72,9 @@ pub(crate) fn trash(place: &Place, crossing: Crossing, headway: &Headway) -> Res
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let folder = trash.open(flags, Mounts::Enter).map_err(Trouble::resolving)?;
+    let folder = trash.enter(Mounts::Enter, Trouble::resolving)?;
     let name = Name::from_bytes(from.name().to_vec())?;
-    let to = trash.within(&folder.into(), name);
+    let to = trash.within(&folder, name)?;
     relocate(&from, &to, ConflictPolicy::Rename, crossing, headway)
 }
 
@@ -86,13 +84,13 @@ pub(crate) fn empty_trash(place: &Place, headway: &Headway) -> Result<(), Troubl
         return Err(Trouble::NotTrash);
     }
     let trash = trash_slot(&place.root)?;
-    let folder = trash.open_folder(Mounts::Stay).map_err(Trouble::resolving)?;
+    let folder = trash.open_folder(Mounts::Stay, Trouble::resolving)?;
     remove::empty(&folder, headway)
 }
 
 fn trash_slot(root: &Root) -> Result<Slot, Trouble> {
     let name = Name::from_bytes(TRASH.to_vec())?;
-    root.slot(&[name]).map_err(Trouble::resolving)?.ok_or(Trouble::WholeDrive)
+    root.slot(&[name])
 }
 
 /// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as it is: what it
@@ -118,15 +116,20 @@ fn make_parents(place: &Place, made: &mut Vec<Slot>) -> Result<(), Trouble> {
     let Some((_, above)) = place.path.inside().split_last() else {
         return Err(Trouble::WholeDrive);
     };
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    match place.root.resolve(above, flags) {
-        Err(Errno::ENOENT) => {}
-        outcome => return outcome.map(drop).map_err(Trouble::resolving),
+    let is_there = |names: &[Name]| match place.root.folder(names, OFlag::O_PATH) {
+        Ok(_) => Ok(true),
+        Err(Trouble::NotFound) => Ok(false),
+        Err(trouble) => Err(trouble),
+    };
+    if is_there(above)? {
+        return Ok(());
     }
     for length in 1..=above.len() {
-        let Some(slot) = place.root.slot(above.get(..length).unwrap_or(above)).map_err(Trouble::resolving)? else {
+        let names = above.get(..length).unwrap_or(above);
+        if is_there(names)? {
             continue;
-        };
+        }
+        let slot = place.root.slot(names)?;
         match mkdirat(slot.folder(), slot.name(), folder_mode()) {
             Ok(()) => made.push(slot),
             Err(Errno::EEXIST) => {}
@@ -156,7 +159,7 @@ fn make_folder(slot: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
         }
         ConflictPolicy::Rename | ConflictPolicy::MergeRename => {
             for number in 1..=RENAMES_MAX {
-                match make(&slot.numbered(number)) {
+                match make(&slot.numbered(number)?) {
                     Err(Errno::EEXIST) => {}
                     outcome => return Ok(outcome?),
                 }

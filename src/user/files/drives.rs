@@ -1,7 +1,8 @@
 //! The drives of the configuration, and those that the user made: the only table that says which folder a drive id means.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -9,7 +10,8 @@ use nix::errno::Errno;
 use super::beneath::Root;
 use super::change::Place;
 use super::error::Trouble;
-use super::path::{NAME_BYTES_MAX, UcloudPath};
+use super::path::{NAME_BYTES_MAX, Name, UcloudPath};
+use super::protected::Protection;
 use super::unfinished::Unfinished;
 use crate::config::UserDrives;
 use crate::user::drive_numbers::DriveNumbers;
@@ -34,6 +36,7 @@ pub(crate) struct Drives {
     drives: UserDrives,
     /// UCloud's numbers of them.
     numbers: Arc<DriveNumbers>,
+    protection: Arc<Protection>,
     unfinished: Arc<Unfinished>,
 }
 
@@ -57,12 +60,18 @@ impl Drives {
             }
         }
         drop(ids);
-        Ok(Self { drives, numbers: Arc::default(), unfinished: Arc::new(Unfinished::unnoted()) })
+        let unfinished = Arc::new(Unfinished::unnoted());
+        Ok(Self { drives, numbers: Arc::default(), protection: Arc::default(), unfinished })
     }
 
     /// The same, where UCloud's numbers of drives mean what is pinned there.
     pub(crate) fn with_numbers(self, numbers: Arc<DriveNumbers>) -> Self {
         Self { numbers, ..self }
+    }
+
+    /// The same, none of which gives access to what is protected.
+    pub(crate) fn with_protection(self, protection: Protection) -> Self {
+        Self { protection: Arc::new(protection), ..self }
     }
 
     /// The same, with notes of copies under way in this directory.
@@ -75,9 +84,9 @@ impl Drives {
         &self.numbers
     }
 
-    /// The notes of copies under way.
-    pub(crate) fn unfinished(&self) -> &Unfinished {
-        &self.unfinished
+    /// Removes what was left behind of copies; it may take long.
+    pub(crate) fn clean_up(&self) {
+        self.unfinished.clean(&self.protection);
     }
 
     /// Reads a path, and refuses one whose drive is not in the table.
@@ -111,10 +120,20 @@ impl Drives {
         self.drives.ids().iter().filter_map(|id| path(id).ok()).collect()
     }
 
+    /// Refuses the folder of a drive that its user makes or removes, if it is protected or holds what is.
+    pub(crate) fn check_made(&self, folder: &Path) -> Result<(), Trouble> {
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+            return Err(Trouble::WholeDrive);
+        };
+        let root = Root::at(parent, Arc::clone(&self.protection), Arc::clone(&self.unfinished))?;
+        root.slot(&[Name::from_bytes(name.as_bytes().to_vec())?])?.look_if_any().map(drop)
+    }
+
     /// Opens the drive of a path.
     pub(crate) fn open(&self, path: &UcloudPath) -> Result<Place, Trouble> {
         let folder = self.folder(path)?;
-        let root = Root::open(&folder, Arc::clone(&self.unfinished)).map_err(|errno| {
+        let root = Root::at(&folder, Arc::clone(&self.protection), Arc::clone(&self.unfinished));
+        let root = root.map_err(|errno| {
             if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { Trouble::DriveMissing } else { Trouble::from(errno) }
         })?;
         Ok(Place { root, path: path.clone() })

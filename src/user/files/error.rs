@@ -6,6 +6,7 @@
 use nix::errno::Errno;
 
 use super::path::PathError;
+use super::protected::Whose;
 use crate::ipc::answers::Told;
 
 /// Why one thing could not be done.
@@ -56,6 +57,14 @@ pub(crate) enum Trouble {
     /// The path leads out of the drive.
     #[error("the path leads out of the drive")]
     Outside,
+    /// A folder that no drive gives access to, or something in it.
+    #[error("{}", .0.sentence())]
+    Protected(Whose),
+    /// A folder above such a one, where it would be moved, copied, replaced or removed.
+    #[error(
+        "this folder holds files of Countersign's or your SSH keys: it cannot be moved, copied, replaced or removed through UCloud"
+    )]
+    HoldsProtected,
     /// The system denies it to this user.
     #[error("you do not have permission to do that")]
     Denied,
@@ -130,6 +139,7 @@ impl Trouble {
             | Self::Special
             | Self::TooDeep => Told::Malformed,
             Self::Outside | Self::Denied => Told::Forbidden,
+            Self::Protected(_) | Self::HoldsProtected => Told::Protected,
             Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
             Self::Exists
             | Self::InUse
@@ -161,6 +171,13 @@ impl Trouble {
         } else {
             Self::from(errno)
         }
+    }
+}
+
+impl Trouble {
+    /// What it means that an entry is not there that a walk had just seen.
+    pub(crate) fn vanished(self) -> Self {
+        if self == Self::NotFound { Self::InUse } else { self }
     }
 }
 

@@ -115,7 +115,7 @@ impl Incoming {
         }
         self.file.sync_all()?;
         // Somebody who may write to the folder as well could have put another file under the scratch name.
-        if Identity::of(&self.scratch.look()?) != Identity::of(&fstat(&self.file)?) {
+        if Identity::of(&self.scratch.stat()?) != Identity::of(&fstat(&self.file)?) {
             return Err(Trouble::InUse);
         }
         let placed = self.place()?;
@@ -128,6 +128,7 @@ impl Incoming {
     }
 
     fn place(&self) -> Result<Slot, Trouble> {
+        self.target.check_again()?;
         match link_new(&self.scratch, &self.target) {
             Ok(()) => return Ok(self.target.clone()),
             Err(Errno::EEXIST) => {}
@@ -138,7 +139,7 @@ impl Incoming {
             ConflictPolicy::Replace => self.replace(),
             ConflictPolicy::Rename | ConflictPolicy::MergeRename => {
                 for number in 1..=RENAMES_MAX {
-                    let numbered = self.target.numbered(number);
+                    let numbered = self.target.numbered(number)?;
                     match link_new(&self.scratch, &numbered) {
                         Err(Errno::EEXIST) => {}
                         outcome => return Ok(outcome.map(|()| numbered)?),

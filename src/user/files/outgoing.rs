@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::fstat;
 
 use super::beneath::Kind;
 use super::change::Place;
@@ -40,11 +39,10 @@ impl Outgoing {
         let name = place.path.inside().last().ok_or(Trouble::WholeDrive)?.text();
         // A pipe must not keep us waiting for whoever writes into it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let file = place
+        let (file, stat) = place
             .root
-            .resolve(place.path.inside(), flags)
-            .map_err(|errno| if errno == Errno::ENXIO { Trouble::NotAFile } else { Trouble::resolving(errno) })?;
-        let stat = fstat(&file)?;
+            .file(place.path.inside(), flags)
+            .map_err(|trouble| if trouble == Trouble::Failed(Errno::ENXIO) { Trouble::NotAFile } else { trouble })?;
         if Kind::of(&stat) != Kind::File {
             return Err(Trouble::NotAFile);
         }

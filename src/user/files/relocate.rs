@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::beneath::{Identity, Kind, Mounts, Names, Slot};
+use super::beneath::{Identity, Kind, Mounts, Slot};
 use super::error::Trouble;
 use super::headway::Headway;
 use super::remove::remove;
@@ -119,7 +119,7 @@ impl Step<'_> {
 
     fn rename_numbered(self, from: &Slot, to: &Slot) -> Result<(), Trouble> {
         for number in 1..=RENAMES_MAX {
-            match rename_new(from, &to.numbered(number)) {
+            match rename_new(from, &to.numbered(number)?) {
                 Err(Errno::EEXIST) => {}
                 outcome => {
                     return self.unless_other_device(outcome.map_err(Trouble::from), from, to);
@@ -134,15 +134,17 @@ impl Step<'_> {
         if depth >= DEPTH_MAX {
             return Err(Trouble::TooDeep);
         }
-        let source = from.open_folder(Mounts::Enter).map_err(Trouble::walking)?;
-        let target = to.open_folder(Mounts::Enter).map_err(Trouble::walking)?;
+        let source = from.open_folder(Mounts::Enter, Trouble::walking)?;
+        let target = to.open_folder(Mounts::Enter, Trouble::walking)?;
+        source.check_removable()?;
+        target.check_removable()?;
         loop {
-            let names = Names::of(&source)?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
+            let names = source.names()?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
             if names.is_empty() {
                 break;
             }
             for name in names {
-                let (from, to) = (from.within(&source, name.clone()), to.within(&target, name));
+                let (from, to) = (from.within(&source, name.clone())?, to.within(&target, name)?);
                 self.take(&from, &to, depth + 1)?;
             }
         }

@@ -1,14 +1,12 @@
 //! Removing what is in a folder, for good: link by link and folder by folder, never through a link and never
 //! into another file system.
 
-use std::os::fd::{AsFd, OwnedFd};
-
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, renameat2};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat2};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::beneath::{Identity, Mounts, Names, Slot, child};
+use super::beneath::{Folder, Identity, Kind, Mounts, Slot};
 use super::error::Trouble;
 use super::headway::{Amount, Headway};
 use super::rename::{rename_new, scratch, scratch_name};
@@ -26,7 +24,7 @@ const OWNER: u32 = 0o700;
 /// Takes something out of its folder in one step, if it is what it is expected to be, and then removes it.
 pub(crate) fn discard(slot: &Slot, expected: Identity) -> Result<(), Trouble> {
     let (aside, ()) = scratch(slot, |aside| rename_new(slot, aside))?;
-    if Identity::of(&aside.look()?) != expected {
+    if Identity::of(&aside.stat()?) != expected {
         // Somebody put another file there at the last moment: it goes back.
         rename_new(&aside, slot)?;
         return Err(Trouble::InUse);
@@ -39,7 +37,7 @@ pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
     match unlink(slot.folder(), slot.name())? {
         Unlinked::Gone => Ok(()),
         Unlinked::IsFolder => {
-            let folder = slot.open_folder(Mounts::Stay).map_err(Trouble::walking)?;
+            let folder = slot.open_folder(Mounts::Stay, Trouble::walking)?;
             empty(&folder, &Headway::default())?;
             match unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir) {
                 Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
@@ -50,11 +48,11 @@ pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
 }
 
 /// Removes all that a folder holds. It is open for reading, and stays.
-pub(crate) fn empty(folder: &OwnedFd, headway: &Headway) -> Result<(), Trouble> {
+pub(crate) fn empty(folder: &Folder, headway: &Headway) -> Result<(), Trouble> {
     let mut refills = 0;
     loop {
         let lifted = empty_level(folder, folder, 0, headway)?;
-        if Names::of(folder)?.next().is_none() {
+        if folder.names()?.next().is_none() {
             return Ok(());
         }
         if lifted == Lifted::No {
@@ -73,11 +71,12 @@ enum Lifted {
 }
 
 /// Empties a folder. Folders that are too deep go up to `top`.
-fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize, headway: &Headway) -> Result<Lifted, Trouble> {
+fn empty_level(folder: &Folder, top: &Folder, depth: usize, headway: &Headway) -> Result<Lifted, Trouble> {
+    folder.check_removable()?;
     make_writable(folder);
     let mut lifted = Lifted::No;
     loop {
-        let names = Names::of(folder)?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
+        let names = folder.names()?.take(NAMES_MAX).collect::<Result<Vec<_>, _>>()?;
         let whole = names.len() < NAMES_MAX;
         for name in names {
             headway.advance(Amount::file(0))?;
@@ -85,11 +84,12 @@ fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize, headway: &Headway)
             if unlink(folder, name)? == Unlinked::Gone {
                 continue;
             }
-            let inner = match child(folder, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mounts::Stay) {
+            let inner = match folder.enter(name, OFlag::O_RDONLY, Mounts::Stay)? {
                 Err(Errno::ENOENT) => continue,
                 opened => opened.map_err(Trouble::walking)?,
             };
             if depth >= DEPTH_MAX {
+                inner.check_removable()?;
                 make_writable(&inner);
                 lift(folder, name, top)?;
                 lifted = Lifted::Some;
@@ -111,7 +111,7 @@ fn empty_level(folder: &OwnedFd, top: &OwnedFd, depth: usize, headway: &Headway)
     }
 }
 
-fn lift(folder: &OwnedFd, name: &[u8], top: &OwnedFd) -> Result<(), Trouble> {
+fn lift(folder: &Folder, name: &[u8], top: &Folder) -> Result<(), Trouble> {
     loop {
         let scratch = scratch_name()?;
         // Without RENAME_NOREPLACE (NFS) a folder would replace an empty one at most: nothing is lost.
@@ -128,7 +128,7 @@ fn lift(folder: &OwnedFd, name: &[u8], top: &OwnedFd) -> Result<(), Trouble> {
 
 /// Whatever cannot be written to may still be the user's own to remove, like a folder of read-only modules.
 /// If this fails, the removal does, and says why.
-fn make_writable(folder: &OwnedFd) {
+fn make_writable(folder: &Folder) {
     if let Ok(stat) = fstat(folder)
         && stat.st_mode & OWNER != OWNER
     {
@@ -142,14 +142,14 @@ enum Unlinked {
     IsFolder,
 }
 
-fn unlink(folder: impl AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
+fn unlink(folder: impl std::os::fd::AsFd, name: &[u8]) -> Result<Unlinked, Errno> {
     match unlinkat(folder.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(Unlinked::Gone),
         Err(Errno::EISDIR) => Ok(Unlinked::IsFolder),
         // What POSIX says of a folder, and Linux of a file that cannot be removed.
-        Err(Errno::EPERM) => match child(folder, name, OFlag::O_PATH | OFlag::O_DIRECTORY, Mounts::Stay) {
-            Ok(_) => Ok(Unlinked::IsFolder),
-            Err(_) => Err(Errno::EPERM),
+        Err(Errno::EPERM) => match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if Kind::of(&stat) == Kind::Folder => Ok(Unlinked::IsFolder),
+            Ok(_) | Err(_) => Err(Errno::EPERM),
         },
         Err(errno) => Err(errno),
     }

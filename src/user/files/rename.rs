@@ -31,7 +31,7 @@ pub(crate) fn scratch_name() -> Result<Name, Trouble> {
 /// Makes something of a scratch name beside a slot, with a step that fails if the name is taken.
 pub(crate) fn scratch<T>(beside: &Slot, make: impl Fn(&Slot) -> Result<T, Errno>) -> Result<(Slot, T), Trouble> {
     for _ in 0..SCRATCH_TRIES_MAX {
-        let slot = beside.beside(scratch_name()?);
+        let slot = beside.beside(scratch_name()?)?;
         match make(&slot) {
             Ok(made) => return Ok((slot, made)),
             Err(Errno::EEXIST) => {}
@@ -89,7 +89,7 @@ fn is_unsupported(errno: Errno) -> bool {
 
 /// [`rename_new`] where the kernel cannot: the name is claimed first.
 pub(super) fn claim_and_rename(from: &Slot, to: &Slot) -> Result<(), Errno> {
-    let is_folder = Kind::of(&from.look()?) == Kind::Folder;
+    let is_folder = Kind::of(&from.stat()?) == Kind::Folder;
     let unclaim = if is_folder {
         mkdirat(to.folder(), to.name(), Mode::S_IRWXU)?;
         UnlinkatFlags::RemoveDir

@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, futim
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, lseek, symlinkat};
 
-use super::beneath::{Identity, Kind, Mounts, Names, Slot};
+use super::beneath::{Identity, Kind, Mounts, Slot};
 use super::error::Trouble;
 use super::headway::{Amount, Headway, PIECE};
 use super::remove::remove;
@@ -41,7 +41,7 @@ impl Staged {
         let (slot, note) = beside.unfinished()?;
         let made = make.at(&slot)?;
         let staged = Self { slot: Some(slot.clone()), note: Some(note) };
-        let walk = Walk { mounts, avoid: Identity::of(&slot.look()?), headway };
+        let walk = Walk { mounts, avoid: Identity::of(&slot.stat()?), headway };
         walk.fill(made, from, &slot, &stat, 0)?;
         Ok(staged)
     }
@@ -133,17 +133,17 @@ impl Walk<'_> {
         if depth >= DEPTH_MAX {
             return Err(Trouble::TooDeep);
         }
-        let source = from.open_folder(self.mounts).map_err(Trouble::walking)?;
-        let target = to.open_folder(Mounts::Stay).map_err(Trouble::walking)?;
+        let source = from.open_folder(self.mounts, Trouble::walking)?;
+        let target = to.open_folder(Mounts::Stay, Trouble::walking)?;
         let stat = fstat(&source)?;
         if Identity::of(&stat) == self.avoid {
             return Err(Trouble::IntoItself);
         }
         self.headway.advance(Amount::file(0))?;
-        for name in Names::of(&source)? {
+        for name in source.names()? {
             let name = name?;
-            let (from, to) = (from.within(&source, name.clone()), to.within(&target, name));
-            let stat = from.look().map_err(Trouble::walking)?;
+            let (from, to) = (from.within(&source, name.clone())?, to.within(&target, name)?);
+            let stat = from.look().map_err(Trouble::vanished)?;
             let made = Make::of(&from, &stat)?.at(&to)?;
             self.fill(made, &from, &to, &stat, depth + 1)?;
         }
@@ -153,8 +153,8 @@ impl Walk<'_> {
     fn fill_file(&self, from: &Slot, target: OwnedFd, seen: &FileStat) -> Result<(), Trouble> {
         // Should a pipe have taken the file's place meanwhile, opening it does not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let source = File::from(from.open(flags, self.mounts).map_err(Trouble::walking)?);
-        let stat = fstat(&source)?;
+        let (source, stat) = from.open_file(flags, self.mounts)?;
+        let source = File::from(source);
         if Identity::of(&stat) != Identity::of(seen) {
             return Err(Trouble::InUse);
         }

@@ -10,6 +10,7 @@ mod copies;
 mod incoming;
 mod lanes;
 mod mounts;
+mod protected;
 mod stopping;
 mod trashing;
 

@@ -9,12 +9,14 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::beneath::Slot;
 use super::error::Trouble;
 use super::path::Name;
+use super::protected::Protection;
 use super::remove::remove;
 use crate::clock::random_bytes;
 
@@ -45,7 +47,7 @@ impl Unfinished {
         let random = random_bytes::<16>().map_err(|_| Trouble::Failed(Errno::EIO))?;
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{}{random}{}", MARKS.0, MARKS.1);
-        let slot = beside.beside(Name::from_bytes(name.clone().into_bytes())?);
+        let slot = beside.beside(Name::from_bytes(name.clone().into_bytes())?)?;
         let Some(directory) = &self.0 else { return Ok((slot, Note(None))) };
         let path = directory.join(name);
         match write(directory, &path, &slot) {
@@ -58,7 +60,7 @@ impl Unfinished {
     }
 
     /// Removes what was left behind; it may take long.
-    pub(crate) fn clean(&self) {
+    pub(crate) fn clean(&self, protection: &Arc<Protection>) {
         let Some(directory) = &self.0 else { return };
         let notes = match std::fs::read_dir(directory) {
             Ok(notes) => notes,
@@ -71,7 +73,7 @@ impl Unfinished {
             if locked.try_lock().is_err() {
                 continue; // it is being made, perhaps by an instance that was told to stop and has not yet
             }
-            match remove_noted(&locked, note.file_name().as_bytes()) {
+            match remove_noted(&locked, note.file_name().as_bytes(), protection) {
                 Ok(true) => tracing::info!(copy = %path.display(), "what was left of an unfinished copy is removed"),
                 // Its folder was moved or removed, or the name is none of ours.
                 Ok(false) => {}
@@ -103,17 +105,19 @@ fn write(directory: &Path, path: &Path, slot: &Slot) -> io::Result<File> {
 }
 
 /// Whether there was anything to remove.
-fn remove_noted(mut note: &File, name: &[u8]) -> Result<bool, Trouble> {
+fn remove_noted(mut note: &File, name: &[u8], protection: &Arc<Protection>) -> Result<bool, Trouble> {
     if !name.starts_with(MARKS.0.as_bytes()) || !name.ends_with(MARKS.1.as_bytes()) {
         return Ok(false);
     }
     let mut folder = Vec::new();
     note.read_to_end(&mut folder)?;
     let folder = PathBuf::from(std::ffi::OsString::from_vec(folder));
-    let slot = match Slot::at(&folder, Name::from_bytes(name.to_vec())?) {
+    let slot = match Slot::at(&folder, Name::from_bytes(name.to_vec())?, Arc::clone(protection)) {
         Ok(slot) => slot,
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => return Ok(false),
-        Err(errno) => return Err(errno.into()),
+        Err(Trouble::NotFound | Trouble::NotAFolder | Trouble::Denied | Trouble::Failed(Errno::ELOOP)) => {
+            return Ok(false);
+        }
+        Err(trouble) => return Err(trouble),
     };
     match slot.look_if_any()? {
         Some(_) => remove(&slot).map(|()| true),

@@ -44,23 +44,50 @@ fn what_is_made_is_what_was_signed() {
 #[test]
 fn a_drive_is_made_once_and_removed_only_when_nothing_is_in_it() {
     let whole = tempfile::tempdir().unwrap();
+    let drives = Drives::new(Vec::<(String, PathBuf)>::new()).unwrap();
     let parent = whole.path().join("a/Drives");
     let folder = parent.join("photos");
-    assert!(make_folder(&parent, &folder).unwrap());
-    assert!(!make_folder(&parent, &folder).unwrap(), "it is there");
+    assert!(make_folder(&drives, &parent, &folder).unwrap());
+    assert!(!make_folder(&drives, &parent, &folder).unwrap(), "it is there");
     std::fs::create_dir_all(folder.join("Trash/x")).unwrap();
-    assert!(matches!(check_empty(&folder), Err(NotDone::NotEmpty)));
+    assert!(matches!(check_empty(&drives, &folder), Err(NotDone::NotEmpty)));
     assert!(matches!(remove_folder(&folder), Err(NotDone::NotEmpty)));
     assert!(folder.join("Trash/x").exists(), "nothing is lost");
     std::fs::remove_dir(folder.join("Trash/x")).unwrap();
-    check_empty(&folder).unwrap();
+    check_empty(&drives, &folder).unwrap();
     std::fs::write(folder.join("file"), b"").unwrap();
-    assert!(matches!(check_empty(&folder), Err(NotDone::NotEmpty)));
+    assert!(matches!(check_empty(&drives, &folder), Err(NotDone::NotEmpty)));
     std::fs::remove_file(folder.join("file")).unwrap();
     remove_folder(&folder).unwrap();
     assert!(!folder.exists());
-    check_empty(&folder).unwrap();
+    check_empty(&drives, &folder).unwrap();
     remove_folder(&folder).unwrap();
     std::fs::write(&folder, b"").unwrap();
-    assert!(matches!(make_folder(&folder, &folder.join("x")), Err(NotDone::Files(_))));
+    assert!(matches!(make_folder(&drives, &folder, &folder.join("x")), Err(NotDone::Files(_))));
+}
+
+/// A site whose drives are made where protected folders are: none of those is one of them.
+#[test]
+fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
+    use crate::config::SshDirectory;
+    use crate::user::files::protected::{Protection, Whose};
+
+    let home = tempfile::tempdir().unwrap();
+    let protection = Protection::of(home.path(), SshDirectory::Protected);
+    let drives = Drives::new(Vec::<(String, PathBuf)>::new()).unwrap().with_protection(protection);
+    std::fs::create_dir_all(home.path().join(".config/countersign")).unwrap();
+    let of = |outcome: Result<bool, NotDone>| match outcome.unwrap_err() {
+        NotDone::Files(trouble) => trouble,
+        other => panic!("{other:?}"),
+    };
+    let own = home.path().join(".config");
+    let made = make_folder(&drives, &own, &own.join("countersign"));
+    assert_eq!(of(made), Trouble::Protected(Whose::Countersign));
+    let removed = check_empty(&drives, &own.join("countersign")).map(|()| false);
+    assert_eq!(of(removed), Trouble::Protected(Whose::Countersign));
+    let above = make_folder(&drives, home.path(), &own);
+    assert_eq!(of(above), Trouble::HoldsProtected);
+    let within = own.join("countersign");
+    assert_eq!(of(make_folder(&drives, &within, &within.join("x"))), Trouble::Protected(Whose::Countersign));
+    assert!(make_folder(&drives, &own, &own.join("photos")).unwrap());
 }

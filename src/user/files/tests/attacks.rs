@@ -13,7 +13,7 @@ use crate::user::files::path::PathError;
 static RENAMES: RwLock<()> = RwLock::new(());
 
 /// All that can be asked of one path, as source or as target.
-fn everything(path: &str) -> Vec<FilesRequest> {
+pub(super) fn everything(path: &str) -> Vec<FilesRequest> {
     let mut all = vec![FilesRequest::Browse(browse(path)), retrieve(path), trash(path), empty_trash(path)];
     for policy in ["", "RENAME", "REJECT", "REPLACE", "MERGE_RENAME"] {
         all.push(folder(path, policy));

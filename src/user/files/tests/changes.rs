@@ -6,6 +6,7 @@ use super::*;
 use crate::ipc::answers::Told;
 use crate::user::files::error::ItemAt;
 use crate::user::files::path::PathError;
+use crate::user::files::protected::Protection;
 use crate::user::files::unfinished::Unfinished;
 
 #[test]
@@ -189,10 +190,14 @@ fn renaming_where_the_kernel_cannot() {
     use crate::user::files::path::Name;
     use crate::user::files::rename::{claim_and_rename, set_aside_and_rename};
 
+    fn root(desk: &Desk) -> Root {
+        Root::at(&desk.drive(), Arc::new(Protection::default()), Arc::new(Unfinished::unnoted())).unwrap()
+    }
+
     fn with(before: &str, step: impl Fn(&Slot, &Slot) -> Result<(), Trouble>, want: Result<&str, Trouble>) {
         let desk = Desk::new(before);
-        let root = Root::open(&desk.drive(), Arc::new(Unfinished::unnoted())).unwrap();
-        let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap().unwrap();
+        let root = root(&desk);
+        let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap();
         let after = want.clone().unwrap_or(before);
         assert_eq!(step(&slot("a"), &slot("b")), want.map(drop), "{before:?}");
         assert_eq!(desk.tree(), entries(after), "{before:?}");
@@ -208,8 +213,8 @@ fn renaming_where_the_kernel_cannot() {
     with("b=1", claim, Err(Trouble::NotFound));
     // A claim that comes to nothing is given up.
     let into_itself = |from: &Slot, _: &Slot| {
-        let inner = from.open_folder(Mounts::Stay).unwrap();
-        let to = from.within(&inner, Name::parse("b").unwrap());
+        let inner = from.open_folder(Mounts::Stay, Trouble::walking).unwrap();
+        let to = from.within(&inner, Name::parse("b").unwrap()).unwrap();
         claim(from, &to)
     };
     with("a/x=1", into_itself, Err(Trouble::Failed(Errno::EINVAL)));
@@ -221,15 +226,15 @@ fn renaming_where_the_kernel_cannot() {
     with("a->OUT b/l->OUT", set_aside_and_rename, Ok("b->OUT"));
     with("b=1", set_aside_and_rename, Err(Trouble::NotFound));
     let vanished = |from: &Slot, to: &Slot| {
-        let (from, to) = (from.beside(Name::parse("f").unwrap()), to.clone());
+        let (from, to) = (from.beside(Name::parse("f").unwrap()).unwrap(), to.clone());
         set_aside_and_rename(&from, &to)
     };
     with("a=1 b/x=2", vanished, Err(Trouble::NotFound));
 
     let desk = Desk::new("a=1");
     std::fs::hard_link(desk.drive().join("a"), desk.drive().join("b")).unwrap();
-    let root = Root::open(&desk.drive(), Arc::new(Unfinished::unnoted())).unwrap();
-    let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap().unwrap();
+    let root = root(&desk);
+    let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap();
     set_aside_and_rename(&slot("a"), &slot("b")).unwrap();
     assert_eq!(desk.tree(), entries("b=1"));
 }

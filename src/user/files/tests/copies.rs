@@ -184,7 +184,7 @@ fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
     let before = desk.tree();
     let slot = |path: &str| {
         let place = drives.open(&drives.parse(&format!("/d/{path}")).unwrap()).unwrap();
-        place.root.slot(place.path.inside()).unwrap().unwrap()
+        place.root.slot(place.path.inside()).unwrap()
     };
     let count = || std::fs::read_dir(&notes).unwrap().count();
     let leave = |beside: &str| {
@@ -206,7 +206,7 @@ fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
     // Since then the user has moved one of the folders, and has put a note of their own among ours.
     std::fs::rename(desk.drive().join("gone"), desk.drive().join("moved/gone")).unwrap();
     std::fs::write(notes.join("from"), desk.drive().as_os_str().as_encoded_bytes()).unwrap();
-    drives.unfinished().clean();
+    drives.clean_up();
     assert!(!killed.0.exists() && under_way.0.exists());
     assert!(desk.drive().join("moved/gone").join(lost.0.file_name().unwrap()).exists(), "where it went is not known");
     assert_eq!(count(), 1, "the note of the copy under way");

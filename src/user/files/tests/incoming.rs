@@ -169,6 +169,6 @@ fn of_a_killed_instance_nothing_is_left() {
     killed.args(["--exact", name, "--test-threads=1"]).env(DRIVE, desk.whole.path());
     assert!(!killed.output().unwrap().status.success());
     assert_eq!((desk.tree().len(), notes(&desk)), (2, 1), "what was half done, and its note");
-    drives(&desk).unfinished().clean();
+    drives(&desk).clean_up();
     assert_eq!((desk.tree(), notes(&desk)), (entries("a=old"), 0));
 }
