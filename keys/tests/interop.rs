@@ -262,16 +262,19 @@ fn check_signer(language: Language, program: &str, algorithms: &[Algorithm]) {
 const EVERY: [Algorithm; 4] = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn intents_by_jose_are_taken() {
     check_signer(Language::Node, "jose.mjs", &EVERY);
 }
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn intents_by_pyjwt_are_taken() {
     check_signer(Language::Python, "sign_pyjwt.py", &EVERY);
 }
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn intents_by_jwcrypto_are_taken() {
     check_signer(Language::Python, "sign_jwcrypto.py", &EVERY);
 }
@@ -283,6 +286,7 @@ struct SignedV1 {
 }
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn version_1_intents_by_jsrsasign_are_taken_where_a_site_asks_for_them() {
     let intents: Vec<_> = (0..INTENTS_EACH)
         .map(|n| {
@@ -328,11 +332,13 @@ fn check_canonicaliser(language: Language, program: &str) {
 }
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn canonical_texts_are_those_of_npm_canonicalize() {
     check_canonicaliser(Language::Node, "canonicalize.mjs");
 }
 
 #[test]
+#[ignore = "needs programs of other people: run by ./test"]
 fn canonical_texts_are_those_of_pypi_rfc8785() {
     check_canonicaliser(Language::Python, "canonicalize.py");
 }

@@ -1,38 +1,87 @@
-// The centre's desk: runs what is typed, and shows the gateway's decisions, newest first.
+// The centre's desk: runs commands as the user, shows what they say, types the user's answers, and lists the gateway's
+// decisions, newest first.
 
 /** Decisions that are shown. */
 const SHOWN_MAX = 40;
 
-const [form, line, prompt, said, list, silence] = ["terminal", "line", "prompt", "said", "decisions", "silence"].map(
-  (id) => document.getElementById(id),
-);
+const [form, line, prompt, enter, said, list, silence] = [
+  "terminal", "line", "prompt", "enter", "said", "decisions", "silence",
+].map((id) => document.getElementById(id));
+
+/** Each account's terminal: what it shows, and the number of the command that runs. */
+const terminals = new Map();
 
 const account = () => document.querySelector("input[name=account]:checked").value;
 
-for (const choice of document.querySelectorAll("input[name=account]")) {
-  choice.addEventListener("change", () => {
-    prompt.textContent = `${account()}$`;
-  });
+function terminal(name = account()) {
+  if (!terminals.has(name)) terminals.set(name, { before: "", shown: "", command: null });
+  return terminals.get(name);
 }
+
+function draw() {
+  const { before, shown, command } = terminal();
+  said.textContent = before + shown;
+  said.scrollTop = said.scrollHeight;
+  prompt.textContent = command === null ? `${account()}$` : "Answer:";
+  enter.textContent = command === null ? "Run" : "Enter";
+  line.placeholder = command === null ? "countersign connect approve …" : "";
+}
+
+for (const choice of document.querySelectorAll("input[name=account]")) choice.addEventListener("change", draw);
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const typed = line.value.trim();
-  if (typed === "") return;
-  said.textContent = "…";
+  const name = account();
+  const its = terminal(name);
+  if (its.command === null && typed === "") return;
+  line.value = "";
   try {
-    const response = await fetch("/run", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ as: account(), line: typed }),
-    });
-    const { status, text, why } = await response.json();
-    said.textContent = why ?? (text || (status === 0 ? "Done." : `It ended with status ${status}.`));
-    if (status === 0) line.value = "";
-  } catch {
-    said.textContent = "The demo has ended.";
+    if (its.command !== null) {
+      await post("/answer", { command: its.command, line: typed });
+    } else {
+      its.before += `${its.shown}${name}$ ${typed}\n`;
+      its.shown = "";
+      its.command = (await post("/run", { as: name, line: typed })).command;
+      follow(its);
+    }
+  } catch (why) {
+    its.shown += `${why instanceof TypeError ? "The demo has ended." : why.message}\n`;
   }
+  draw();
 });
+
+async function post(path, body) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.why);
+  return answer;
+}
+
+/** Shows what a command says until it ends. */
+function follow(its) {
+  const source = new EventSource(`/said?command=${its.command}`);
+  source.addEventListener("message", ({ data }) => {
+    const { text, status } = JSON.parse(data);
+    its.shown = text;
+    if (status !== null) {
+      source.close();
+      its.command = null;
+      if (its.shown !== "" && !its.shown.endsWith("\n")) its.shown += "\n";
+      if (status !== 0 && its.shown === "") its.shown = `It ended with status ${status}.\n`;
+    }
+    draw();
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState !== EventSource.CLOSED) return;
+    its.command = null;
+    draw();
+  });
+}
 
 /** What became of a request, in a word. */
 const WORDS = {
@@ -61,3 +110,4 @@ function show(decision) {
 }
 
 new EventSource("/decisions").addEventListener("message", (event) => show(JSON.parse(event.data)));
+draw();

@@ -78,10 +78,10 @@ at("connect").addEventListener("click", async () => {
     if (tab === null) location.assign(answer.body.redirectTo);
     else tab.location.replace(answer.body.redirectTo);
     if (attempt !== null) {
-      tell("bad", "Look at the tab that has opened: it says that somebody else was there.", [
+      tell("bad", "Look at the tab that has opened: it says that another browser offered a key.", [
         ["You", "clicked Connect"],
         ["UCloud's Core", attempt.what],
-        ["The centre", "took it for an offer, and activates no key that nobody approves here"],
+        ["The centre", "activates no key that is not approved in the terminal there"],
       ]);
     }
   } catch (why) {
@@ -97,7 +97,9 @@ async function tellConnected() {
   } catch {
     // The demo has ended; whatever is clicked next will say so.
   }
-  at("connected").textContent = user.connected ? `The centre says that ${user.username} is connected.` : "";
+  at("connected").textContent = user.connected
+    ? `The centre says that ${user.username} is connected.`
+    : `${user.username} is not connected yet.`;
 }
 window.addEventListener("focus", tellConnected);
 
@@ -136,7 +138,7 @@ async function wish({ id, title }, requestedState) {
   await trying(what, async () => {
     const { answer, attempt } = await signed("tasks.pauseOrCancel", { id, requestedState });
     if (answer.status !== 200) return tellRefusal(what, answer);
-    if (attempt !== null) tellAttempt(what, attempt);
+    if (attempt !== null) tellAttempt(what, attempt, true);
     watchTasks(user.username, wish);
   });
 }
@@ -160,7 +162,7 @@ async function open(path) {
 /** What can be done in a folder that is open. */
 function allow(is_open) {
   for (const id of ["make", "upload-file", "upload-folder"]) at(id).disabled = !is_open;
-  at("open-shell").disabled = !is_open || !here.hasEmulator;
+  at("open-shell").disabled = !is_open;
 }
 
 async function change(what, call, items) {
@@ -171,7 +173,7 @@ async function change(what, call, items) {
       // A copy that takes long goes on after it was answered.
       tell("good", call === "files.copy" ? "Taken." : "Done.", [["You", what]]);
     } else {
-      tellAttempt(what, attempt);
+      tellAttempt(what, attempt, answer.status === 200);
     }
     at("result").dataset.of = "change";
     await open(folder);
@@ -211,13 +213,13 @@ async function withToken(what, call, items, use) {
   await trying(what, async () => {
     const { answer, attempt } = await signed(call, { items });
     if (answer.status !== 200 && attempt === null) return tellRefusal(what, answer);
-    if (attempt !== null) tellAttempt(what, attempt);
+    if (attempt !== null) tellAttempt(what, attempt, answer.status === 200 ? null : false);
     at("result").dataset.of = "change";
     if (answer.status !== 200) return;
     const outcome = await use(answer.body.responses[0]);
     const lines = outcome ? [["The centre", outcome]] : [];
     if (attempt === null) tell("good", "Done.", [["You", what], ...lines]);
-    else at("result").querySelector("dl").append(...line("And then", `yours went through all the same: ${what}`));
+    else tellAttempt(what, attempt, true);
     if (call === "files.createUpload") await open(folder);
   });
 }
@@ -235,9 +237,11 @@ async function lie(name) {
       await signed("files.trash", { items: [{ id: victim.id }] });
     } catch (error) {
       if (error.code !== "refused") throw error;
-      return tell("good", "Refused, by you.", [...told, ["The signer", "asked you, and you said no"], ["Why", why]]);
+      tell("good", "Refused, by you.", [...told, ["The signer", "asked you, and you said no"], ["Why", why]]);
+      return tellOutcome(`make the folder ${name}`, false);
     }
-    tell("bad", "You approved it.", [...told, ["The signer", "told you so, and you said yes"], ["Why", why]]);
+    tell("bad", "You approved it.", [...told, ["The signer", "showed the deletion, and you said yes"], ["Why", why]]);
+    tellOutcome(`make the folder ${name}`, false);
     at("result").dataset.of = "change";
     await open(folder);
   });
@@ -265,7 +269,7 @@ function signerOf({ username }) {
   });
 }
 
-// --- Saying what came of it -------------------------------------------------------------------------------------
+// --- Showing the result ---------------------------------------------------------------------------------------
 
 async function trying(what, attempt) {
   try {
@@ -273,30 +277,42 @@ async function trying(what, attempt) {
   } catch (why) {
     if (why instanceof Stopped) return tell("ask", "Stopped.", [["You", `stopped: ${what}`]]);
     const said = why.name === "SignerError" ? SIGNER_SAYS[why.code] : null;
-    tell("bad", "That did not work.", [
-      ["You", what],
-      ["Why", said ?? why.message],
-    ]);
+    tell("bad", "That did not work.", [["Why", said ?? why.message]]);
+    tellOutcome(what, false);
   }
 }
 
 const verdict = ({ status, body }) => [status, body?.errorCode, body?.why].filter(Boolean).join(" · ");
 
 function tellRefusal(what, answer) {
-  tell("bad", "The centre refused it.", [
-    ["You", what],
-    ["The gateway", verdict(answer)],
-  ]);
+  tell("bad", "The centre refused it.", [["The gateway", verdict(answer)]]);
+  tellOutcome(what, false);
 }
 
-function tellAttempt(what, { refused, what: tried, answer }) {
+/**
+ * What Core tried, and what became of the user's own request.
+ * @param {string} what the user wanted
+ * @param {{refused: boolean, what: string, answer: object}} attempt Core's
+ * @param {boolean | null} done whether the user's request was done; null: not known yet
+ */
+function tellAttempt(what, { refused, what: tried, answer }, done) {
   const { name, why } = conduct();
-  tell(refused ? "good" : "bad", refused ? "Refused." : "It went through!", [
-    ["You", what],
+  const headline = refused ? "Refused. What UCloud's Core tried was not done." : "What UCloud's Core tried was done!";
+  tell(refused ? "good" : "bad", headline, [
     ["UCloud's Core", tried],
     ["The gateway", verdict(answer)],
     ["Why", why ?? name],
   ]);
+  tellOutcome(what, done);
+}
+
+/** One line: whether what the user asked for was done. */
+function tellOutcome(what, done) {
+  const words = { true: "was done", false: "was not done", null: "is under way" }[String(done)];
+  const said = document.createElement("p");
+  said.className = `outcome ${done === false ? "not" : ""}`;
+  said.textContent = `What you asked for ${words}: ${what}.`;
+  at("result").querySelector(".verdict").after(said);
 }
 
 function tell(tone, headline, lines) {

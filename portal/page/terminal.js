@@ -34,6 +34,8 @@ export async function showTerminal(signer, session, folder) {
   }
   drawn.onData((text) => line.write(text));
   drawn.focus();
+  // The emulator draws only what can be seen.
+  panel.scrollIntoView({ block: "nearest" });
   hang.onclick = () => {
     line.close();
     remove();

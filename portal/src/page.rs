@@ -3,6 +3,7 @@
 
 mod assets;
 mod conduct;
+mod console;
 mod desk;
 mod ucloud;
 
@@ -13,8 +14,8 @@ use countersign_portal::CoreKeys;
 use countersign_portal::core::Control;
 use countersign_portal::site::{Body, Site};
 use http::{HeaderValue, Response};
+use tokio::net::TcpListener;
 
-pub(crate) use self::assets::Emulator;
 use self::desk::Desk;
 use self::ucloud::Ucloud;
 use crate::house::House;
@@ -26,18 +27,18 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Serves both.
+    /// Serves both, the desk at this listener.
     pub(crate) async fn open(
         keys: &Arc<CoreKeys>,
         control: &Arc<Control>,
         house: &Arc<House>,
-        emulator: Option<Emulator>,
+        desk: TcpListener,
     ) -> Result<Self, Trouble> {
-        let listener = Site::bind().await?;
+        let listener = desk;
         let address = listener.local_addr().map_err(|why| Trouble::while_doing("the desk's page", &why))?;
         let desk_origin = format!("http://{address}");
         let desk = Arc::new(Desk::new(desk_origin.clone(), control.origin(), Arc::clone(house)));
-        let ucloud = Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin, emulator)?;
+        let ucloud = Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin)?;
         let ucloud = Arc::new(ucloud);
         control.serve(Arc::new(move |request: http::Request<Bytes>| {
             let ucloud = Arc::clone(&ucloud);

@@ -49,7 +49,15 @@ impl Site {
     /// # Errors
     /// [`Fault::Io`] where it cannot listen.
     pub async fn bind() -> Result<TcpListener, Fault> {
-        Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?)
+        Self::bind_at(0).await
+    }
+
+    /// A loop-back port; 0 is one of the system's choice.
+    ///
+    /// # Errors
+    /// [`Fault::Io`] where it cannot listen, because the port is taken for example.
+    pub async fn bind_at(port: u16) -> Result<TcpListener, Fault> {
+        Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?)
     }
 
     /// Serves pages there.

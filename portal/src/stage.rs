@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use countersign_portal::core::Control;
+use countersign_portal::site::Site;
 use countersign_portal::{Core, CoreKeys};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use self::errand::{Errand, Errands};
 use crate::house::{Accounts, Front, House, Plan};
-use crate::page::{Emulator, Pages};
+use crate::page::Pages;
 use crate::trouble::{Doing as _, Trouble};
 
 /// How long the provider may take to serve.
@@ -36,9 +37,6 @@ pub(crate) struct Options {
     /// A call that needs a passkey as well; may be repeated.
     #[arg(long)]
     step_up: Vec<String>,
-    /// Where npm has put `@xterm/xterm`; without it the page offers no terminal.
-    #[arg(long)]
-    xterm: Option<PathBuf>,
 }
 
 /// Serves and obeys until the input ends.
@@ -47,8 +45,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
     let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
     let plan = Plan { accounts: options.accounts, program: &options.bin, front: Front::Tls, step_up: &options.step_up };
     let house = Arc::new(House::build(&plan, &keys, &control)?);
-    let emulator = options.xterm.as_deref().map(Emulator::read).transpose()?;
-    let served = serve(&keys, &control, &house, emulator).await;
+    let served = serve(&keys, &control, &house).await;
     let last_words = house.last_words();
     house.close().await;
     served.map_err(|trouble| match last_words.as_str() {
@@ -57,15 +54,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
     })
 }
 
-async fn serve(
-    keys: &Arc<CoreKeys>,
-    control: &Arc<Control>,
-    house: &Arc<House>,
-    emulator: Option<Emulator>,
-) -> Result<(), Trouble> {
+async fn serve(keys: &Arc<CoreKeys>, control: &Arc<Control>, house: &Arc<House>) -> Result<(), Trouble> {
     house.start_server()?;
     wait_until_it_serves(house, &new_core(keys, control, house)?).await?;
-    let pages = Pages::open(keys, control, house, emulator).await?;
+    let pages = Pages::open(keys, control, house, Site::bind().await?).await?;
     say(&json!({
         "provider": house.origin(),
         "portal": control.origin(),

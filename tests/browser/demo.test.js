@@ -24,26 +24,42 @@ after(async () => {
   assert.equal(await gone, 0);
 });
 
-test("connect, open the files, let UCloud cheat", async () => {
+test("n03_n04 connect, open the files, let UCloud cheat", async () => {
   assert.ok(portal, "the demo prints the page's address");
   const { users } = await (await fetch(`${portal}/site.json`)).json();
   const stage = { portal, user: (account) => users.find((user) => user.account === account) };
   const alice = new User(stage, "alice", await Browser.open(null));
   try {
     await alice.openPortal();
+    // Nothing has been done yet, and nothing says otherwise.
+    assert.match(await alice.portal.locator("#connected").innerText(), /not connected yet/);
+    const log = alice.portal.frameLocator("#desk").locator("#decisions li", { hasText: "#" });
+    assert.equal(await log.count(), 0, "no decision about any user");
     const page = await alice.clickConnect();
     const command = await alice.commandOn(page);
-    await alice.lookAtPortal();
-    const desk = alice.portal.frameLocator("#desk");
-    await desk.getByLabel("alice$").fill(command);
-    await desk.getByRole("button", { name: "Run" }).click();
+    // The real command asks, and shows the page's words.
+    const words = await page.locator("#words li").allInnerTexts();
+    assert.equal(words.length, 6);
+    const asked = (await alice.approveAtDesk(command)).replaceAll(/\s+/g, " ");
+    assert.ok(asked.includes(words.join(" ")), `${words}: ${asked}`);
     await finished(page);
     await alice.openFiles();
     await alice.file("notes.txt").waitFor();
     await alice.letCore("path");
     await alice.makeFolder("mine");
-    assert.match(await alice.told("Refused."), /482 · INTENT_INVALID/);
+    const cheated = await alice.told("Refused.");
+    assert.match(cheated, /482 · INTENT_INVALID/);
+    assert.match(cheated, /What you asked for was not done: make the folder mine/);
+    const desk = alice.portal.frameLocator("#desk");
     await desk.locator("li.bad", { hasText: "files.createFolder" }).first().waitFor();
+    await alice.letCore("replay");
+    await alice.makeFolder("mine");
+    assert.match(await alice.told("Refused."), /What you asked for was done: make the folder mine/);
+    await alice.openTerminal();
+    await alice.sayYes();
+    await alice.portal.locator(".outcome", { hasText: "was done" }).waitFor();
+    await alice.type("echo one''two");
+    await alice.shows("onetwo");
     assert.deepEqual(alice.browser.complaints(), []);
   } finally {
     await alice.leave();

@@ -244,7 +244,7 @@ test("Core opens the terminal itself: refused, and the user's opens", async () =
   const told = await alice.told("Refused.");
   assert.match(told, /opened the connection itself/);
   assert.match(told, /482 · INTENT_INVALID/);
-  await alice.portal.getByText("yours went through all the same").waitFor();
+  await alice.portal.getByText("What you asked for was done").waitFor();
   await alice.type("echo still=$((40+2))=");
   await alice.shows("still=42=");
   await alice.portal.getByRole("button", { name: "Close terminal" }).click();

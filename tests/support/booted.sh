@@ -78,6 +78,13 @@ if [ "$1" = --around ]; then
     see "$self" "$project"
     see "$COUNTERSIGN_BIN" "$(dirname "$COUNTERSIGN_BIN")"
     see "$command" "$(dirname "$command")"
+    # Accounts there run programs of these, though the way to them may be closed to all but root (a clone in /root).
+    for place in "$project" "$(dirname "$COUNTERSIGN_BIN")" "$(dirname "$command")"; do
+        while [ "$place" != / ]; do
+            chmod o+x "$new$place"
+            place=$(dirname "$place")
+        done
+    done
     for node in null zero full random urandom tty; do
         touch "$new/dev/$node"
         mount --bind "/dev/$node" "$new/dev/$node"

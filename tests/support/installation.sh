@@ -57,6 +57,36 @@ for seen in /etc /usr/bin /var/lib /home; do
         say_and_stop "this kernel has no overlayfs for us (modprobe overlay)"
 done
 mkdir -m 1777 /run/tmp
+
+# The accounts below run programs of this checkout and of the build, wherever both are: a directory on the way there
+# that only root may enter (a clone in /root) is seen through an overlay on which everybody may.
+reachable() { # directory
+    local way=/ part parts held opened=false
+    IFS=/ read -ra parts <<<"${1#/}"
+    for part in "${parts[@]}"; do
+        way=${way%/}/$part
+        [ $((0$(stat --format %a "$way") & 1)) = 0 ] || continue
+        # One overlay for all of the way (the kernel stacks two at most), and one for the directory itself.
+        if ! $opened || [ "$way" = "$1" ]; then
+            opened=true
+            # The directory stays what it is: what is written there is written for good.
+            held=$(mktemp -d /run/overlay/held-XXXXXX)
+            mount --rbind "$1" "$held"
+            mkdir -p "/run/overlay/ways$way/upper" "/run/overlay/ways$way/work"
+            mount -t overlay overlay -o \
+                "lowerdir=$way,upperdir=/run/overlay/ways$way/upper,workdir=/run/overlay/ways$way/work" "$way" ||
+                say_and_stop "this kernel has no overlayfs for us (modprobe overlay)"
+            [ "$way" = "$1" ] || mount --rbind "$held" "$1"
+        fi
+        chmod o+x "$way"
+    done
+}
+project=$(dirname "$deploy")
+reachable "$project"
+case $(dirname "$COUNTERSIGN_BIN")/ in
+"$project"/*) ;;
+*) reachable "$(dirname "$COUNTERSIGN_BIN")" ;;
+esac
 export TMPDIR=/run/tmp
 
 systemd-sysusers "$deploy/sysusers.d/countersign.conf" 2>/dev/null

@@ -63,7 +63,8 @@ impl Screen {
         if self.colour && !text.is_empty() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn line(&self, text: &str) {
+    /// A line as it is.
+    pub(crate) fn line(&self, text: &str) {
         // Whoever closed the pipe does not want to read on.
         let _closed = writeln!(std::io::stdout(), "{text}");
     }

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::demo::screen::Screen;
 use crate::house::{Accounts, House, Person};
-use crate::page::Pages;
 use crate::stage::{new_core, wait_until_it_serves};
 use crate::trouble::{Doing as _, Trouble};
 
@@ -53,7 +52,9 @@ impl<'s> Story<'s> {
         self.screen.title("Countersign: a provider that Core cannot speak for");
         self.screen.note(match house.accounts() {
             Accounts::Own => "A real installation: accounts ucloud, alice, bob and mallory, instances started by sudo.",
-            Accounts::Shared => "One account for everything, since this machine or this user cannot make others.",
+            Accounts::Shared => {
+                "The small version: one account for everything. Gateway and instances still verify everything."
+            }
         });
         self.screen.note(&format!("Files: {}", house.place()));
         self.did("stand-in Core", &self.control.origin(), "");
@@ -68,7 +69,7 @@ impl<'s> Story<'s> {
 
     /// Connects Alice and Bob.
     pub(crate) async fn connect(&mut self, house: &House) -> Result<(), Trouble> {
-        self.screen.title("Both users connect, each with a key made a moment ago");
+        self.screen.title("Two users connect, each with a new key");
         for person in house.people().to_vec() {
             let key = self.connect_one(house, &person, Algorithm::Es256).await?;
             self.users.push(User { person, key });
@@ -167,15 +168,6 @@ impl<'s> Story<'s> {
         for wrong in &self.wrong {
             self.screen.verdict(false, &format!("    {wrong}"));
         }
-    }
-
-    /// Waits for ever.
-    pub(crate) async fn keep_serving(&self, house: &House, pages: &Pages) {
-        self.screen.title("Try it yourself, until Ctrl-C ends it and leaves nothing behind");
-        self.screen.verdict(true, &format!("  Open {} in a browser on this machine.", self.control.origin()));
-        self.screen.note(&format!("It is UCloud's page. The computing centre is at {}", house.origin()));
-        self.screen.note(&format!("and its desk, with a terminal for each user, at {}", pages.desk_origin()));
-        std::future::pending::<()>().await;
     }
 
     // --- What both halves use ------------------------------------------------------------------------

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::house::House;
 use crate::journal::Follower;
+use crate::page::console::Console;
 use crate::page::{Acquaintances, assets, guarded};
 use crate::trouble::Trouble;
 
@@ -31,9 +32,10 @@ pub(super) struct Desk {
     portal: String,
     house: Arc<House>,
     places: Arc<Semaphore>,
+    console: Console,
 }
 
-/// A line typed into a terminal.
+/// A command typed into a terminal.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Typed {
@@ -41,10 +43,19 @@ struct Typed {
     line: String,
 }
 
+/// An answer to what a command asks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answered {
+    command: u64,
+    line: String,
+}
+
 impl Desk {
     /// The desk of this centre; `portal` may frame it.
     pub(super) fn new(origin: String, portal: String, house: Arc<House>) -> Self {
-        Self { origin, portal, house, places: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
+        let places = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+        Self { origin, portal, house, places, console: Console::default() }
     }
 
     /// Answers a browser.
@@ -54,10 +65,12 @@ impl Desk {
         }
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/decisions") => self.decisions(),
+            (&Method::GET, "/said") => self.said(request.uri().query().unwrap_or_default()),
             (&Method::GET, path) => {
                 assets::of_desk(path).unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})))
             }
-            (&Method::POST, "/run") => self.run(request.body()).await,
+            (&Method::POST, "/run") => self.run(request.body()),
+            (&Method::POST, "/answer") => self.answer_command(request.body()).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
         guarded(response, &Acquaintances { asks: "", frames: "'none'", framed_by: &self.portal, styles: "'self'" })
@@ -74,45 +87,94 @@ impl Desk {
             follow(follower, &sender).await;
             drop(place);
         });
-        let mut response = Response::new(Feed(receiver).boxed_unsync());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        response
+        stream(receiver)
     }
 
-    /// Runs a command of `countersign` as the person whose terminal it is.
-    async fn run(&self, body: &[u8]) -> Response<Body> {
-        let typed: Typed = match serde_json::from_slice(body) {
-            Ok(typed) => typed,
-            Err(why) => return reply(StatusCode::BAD_REQUEST, &json!({"why": why.to_string()})),
+    /// What a command says, from its beginning to its end, as server-sent events.
+    fn said(&self, query: &str) -> Response<Body> {
+        let number = query.strip_prefix("command=").and_then(|number| number.parse().ok());
+        let said = number.and_then(|number| self.console.said(number).ok());
+        let (Some(mut said), Ok(place)) = (said, Arc::clone(&self.places).try_acquire_owned()) else {
+            return reply(StatusCode::NOT_FOUND, &json!({"why": "this command has ended"}));
         };
-        match self.type_in(&typed).await {
-            Ok((status, text)) => reply(StatusCode::OK, &json!({"status": status, "text": text})),
-            Err(trouble) => reply(StatusCode::OK, &json!({"status": 1, "text": trouble.to_string()})),
+        let (sender, receiver) = mpsc::channel(BEHIND_MAX);
+        tokio::spawn(async move {
+            let _place = place;
+            loop {
+                let now = said.borrow_and_update().clone();
+                let event = json!({"text": now.text, "status": now.status});
+                let is_sent = sender.send(Bytes::from(format!("data: {event}\n\n"))).await.is_ok();
+                if !is_sent || now.status.is_some() || said.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        stream(receiver)
+    }
+
+    /// Starts a command of `countersign` as the person whose terminal it is.
+    fn run(&self, body: &[u8]) -> Response<Body> {
+        let started = serde_json::from_slice(body)
+            .map_err(|why| Trouble::new(why.to_string()))
+            .and_then(|typed| self.start(&typed));
+        match started {
+            Ok(number) => reply(StatusCode::OK, &json!({"command": number})),
+            Err(trouble) => reply(StatusCode::BAD_REQUEST, &json!({"why": trouble.to_string()})),
         }
     }
 
-    async fn type_in(&self, typed: &Typed) -> Result<(i32, String), Trouble> {
+    fn start(&self, typed: &Typed) -> Result<u64, Trouble> {
         let mut people = self.house.people().iter();
         let person = people.find(|person| person.account == typed.r#as);
-        let person = person.ok_or_else(|| Trouble::new("nobody of that name has an account here"))?;
-        let mut words: Vec<&str> = typed.line.split_whitespace().collect();
-        match words.as_slice() {
-            ["countersign", "connect", "approve", ..] => words.push("--yes"), // whoever typed it has said so
-            ["countersign", "connect", "list" | "remove", ..] | ["countersign", "keys", "list" | "revoke", ..] => {}
-            _ => {
-                let why =
-                    "this terminal knows: countersign connect approve CODE, connect list, keys list, keys revoke KID";
-                return Err(Trouble::new(why));
+        let person = person.ok_or_else(|| Trouble::new("there is no account of this name here"))?.clone();
+        let words: Vec<&str> = typed.line.split_whitespace().collect();
+        let Some((_, arguments)) = words.split_first().filter(|_| is_offered(&words)) else {
+            return Err(Trouble::new(format!("This terminal runs only: {}", OFFERED.join(", "))));
+        };
+        let command = self.house.command_as(&person, arguments);
+        let (house, is_approval) = (Arc::clone(&self.house), words.get(2) == Some(&"approve"));
+        self.console.start(&command, move |status| {
+            if is_approval && status == 0 {
+                // What is wrong with it, the page says: it waits for the instance.
+                let _no_instance = house.start_instance(&person);
             }
-        }
-        let is_approval = words.get(2) == Some(&"approve");
-        let output = self.house.run_as(person, words.get(1..).unwrap_or_default()).await?;
-        if is_approval && output.status.success() {
-            self.house.start_instance(person)?;
-        }
-        let said = [output.stdout, output.stderr].concat();
-        Ok((output.status.code().unwrap_or(1), String::from_utf8_lossy(&said).trim_end().to_owned()))
+        })
     }
+
+    /// Types an answer to what a command asks.
+    async fn answer_command(&self, body: &[u8]) -> Response<Body> {
+        let typed = match serde_json::from_slice::<Answered>(body) {
+            Ok(Answered { command, line }) => self.console.type_in(command, &line).await,
+            Err(why) => Err(Trouble::new(why.to_string())),
+        };
+        match typed {
+            Ok(()) => reply(StatusCode::OK, &json!({})),
+            Err(trouble) => reply(StatusCode::BAD_REQUEST, &json!({"why": trouble.to_string()})),
+        }
+    }
+}
+
+/// The commands that the terminal runs. It is no shell: in a demo without accounts of its own that would be the
+/// shell of whoever started it, for every local account that finds the port.
+const OFFERED: [&str; 6] = [
+    "countersign connect approve CODE",
+    "countersign connect start USERNAME",
+    "countersign connect list",
+    "countersign connect remove",
+    "countersign keys list",
+    "countersign keys revoke KID",
+];
+
+fn is_offered(words: &[&str]) -> bool {
+    let begins = |offered: &&str| offered.split(' ').take(3).eq(words.iter().take(3).copied());
+    OFFERED.iter().any(begins)
+}
+
+/// Server-sent events.
+fn stream(receiver: mpsc::Receiver<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Feed(receiver).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
 }
 
 /// Sends news until nobody listens.

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::house::House;
 use crate::page::conduct::{Attempt, Conduct, Conducted, answer_json, dropping};
-use crate::page::{Acquaintances, Emulator, assets, guarded};
+use crate::page::{Acquaintances, assets, guarded};
 use crate::stage::new_core;
 use crate::trouble::Trouble;
 
@@ -28,8 +28,6 @@ pub(super) struct Ucloud {
     /// Weak: the pages belong to the control endpoints, not the reverse.
     control: Weak<Control>,
     house: Arc<House>,
-    /// What draws terminals, if it is installed.
-    emulator: Option<Emulator>,
     /// The keys that Core has made for itself.
     keys: Mutex<HashMap<String, BrowserKey>>,
 }
@@ -134,7 +132,6 @@ impl Ucloud {
         control: &Arc<Control>,
         house: Arc<House>,
         desk: String,
-        emulator: Option<Emulator>,
     ) -> Result<Self, Trouble> {
         Ok(Self {
             origin: control.origin(),
@@ -143,7 +140,6 @@ impl Ucloud {
             dropping: dropping(new_core(&keys, control, &house)?),
             control: Arc::downgrade(control),
             house,
-            emulator,
             keys: Mutex::default(),
         })
     }
@@ -156,9 +152,9 @@ impl Ucloud {
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET, "/site.json") => self.site(),
             (&Method::GET, "/tasks.json") => self.tasks(request.uri().query().unwrap_or_default()),
-            (&Method::GET, path) => assets::of_ucloud(path)
-                .or_else(|| self.emulator.as_ref()?.file(path))
-                .unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"}))),
+            (&Method::GET, path) => {
+                assets::of_ucloud(path).unwrap_or_else(|| reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})))
+            }
             (&Method::POST, "/call") => self.call(&request).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
@@ -198,7 +194,6 @@ impl Ucloud {
             &json!({
                 "provider": {"id": self.core.provider(), "origin": self.house.origin()},
                 "desk": self.desk,
-                "hasEmulator": self.emulator.is_some(),
                 "users": users.collect::<Vec<_>>(),
             }),
         )

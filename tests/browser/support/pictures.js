@@ -35,10 +35,8 @@ try {
   const page = await alice.clickConnect();
   const command = await alice.commandOn(page);
   await take(page, "connect", { width: 800, height: 860 });
-  await alice.lookAtPortal();
   const desk = alice.portal.frameLocator("#desk");
-  await desk.getByLabel("alice$").fill(command);
-  await desk.getByRole("button", { name: "Run" }).click();
+  await alice.approveAtDesk(command);
   await finished(page);
   await page.locator("#expires:not(:empty)").waitFor();
   await take(page, "connected", { width: 800, height: 720 });

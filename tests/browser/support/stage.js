@@ -1,15 +1,10 @@
 // A provider with its Core and its pages: `countersign-portal stage`, and what can be asked of it.
 
 import { spawn } from "node:child_process";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createInterface } from "node:readline";
 
 /** How long an errand may take, in milliseconds. */
 const PATIENCE_MS = 30_000;
-
-/** What draws terminals on UCloud's page. */
-const XTERM = join(dirname(fileURLToPath(import.meta.url)), "../node_modules/@xterm/xterm");
 
 export class Stage {
   #child;
@@ -25,7 +20,7 @@ export class Stage {
     const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin, COUNTERSIGN_ACCOUNTS: accounts } = process.env;
     if (!portal || !bin || !accounts) throw new Error("start these tests with tests/browser/run");
     const more = stepUp.flatMap((call) => ["--step-up", call]);
-    const stage = new Stage(spawn(portal, ["stage", "--bin", bin, "--accounts", accounts, "--xterm", XTERM, ...more]));
+    const stage = new Stage(spawn(portal, ["stage", "--bin", bin, "--accounts", accounts, ...more]));
     Object.assign(stage, await stage.#next());
     return stage;
   }

@@ -54,6 +54,23 @@ export class User {
     return this.stage.ask({ do: "approve", code: command.split(" ").at(-1), as: account });
   }
 
+  /**
+   * Runs it in the terminal on UCloud's page, as a person would: reads what it shows, and says yes when it asks.
+   * @returns {Promise<string>} what the terminal showed before the answer
+   */
+  async approveAtDesk(command) {
+    await this.lookAtPortal();
+    const desk = this.portal.frameLocator("#desk");
+    await desk.getByLabel("alice$").fill(command);
+    await desk.getByRole("button", { name: "Run" }).click();
+    const shown = desk.getByRole("log", { name: "What the terminal shows" });
+    await shown.filter({ hasText: "?" }).waitFor();
+    const asked = await shown.innerText();
+    await desk.getByLabel("Answer:").fill("yes");
+    await desk.getByRole("button", { name: "Enter" }).click();
+    return asked;
+  }
+
   /** The whole connection; gives its tab. */
   async connect() {
     const page = await this.clickConnect();

@@ -73,11 +73,13 @@ async fn others(program: &str) {
 }
 
 #[tokio::test]
+#[ignore = "needs programs of other people: run by ./test"]
 async fn a_client_by_npms_ws_uses_sockets() {
     others("socket_client.mjs").await;
 }
 
 #[tokio::test]
+#[ignore = "needs programs of other people: run by ./test"]
 async fn a_client_by_pypis_websockets_uses_sockets() {
     others("socket_client.py").await;
 }
@@ -129,6 +131,7 @@ async fn conforms(target: fn(&Trial) -> String, without: &[&str], cases: usize) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs programs of other people: run by ./test"]
 async fn a_shells_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
     let target = |trial: &Trial| format!("/ucloud/hpc/websocket?session={}", trial.token("jobs.openTerminalInFolder"));
     // Messages of more than a mebibyte, which a shell has no use for.
@@ -137,6 +140,7 @@ async fn a_shells_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs programs of other people: run by ./test"]
 async fn an_uploads_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
     conforms(|trial| format!("/ucloud/hpc/upload?token={}", trial.token("files.createUpload")), &[], 301).await;
 }

@@ -1,0 +1,50 @@
+# Sourced by ./test: runs steps, remembers how they ended and how long they took, and says so at the end.
+
+mkdir -p target
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+steps_passed=0 steps_failed=0
+failed=() not_run=() took=()
+
+step() { # what command…: runs it, shows what it says, remembers how it ended
+    local what=$1 status=0 begun=$SECONDS
+    shift
+    printf '\n=== %s\n' "$what"
+    "$@" 2>&1 | tee -a "$output" || status=${PIPESTATUS[0]}
+    took+=("$((SECONDS - begun)) s	$what")
+    [ "$status" = 0 ] && return 0
+    failed+=("$what (status $status)")
+    return 1
+}
+
+counted() { # a step that is itself one test
+    if step "$@"; then steps_passed=$((steps_passed + 1)); else steps_failed=$((steps_failed + 1)); fi
+}
+
+sum_up() { # says what came of all, and ends
+    local passed failures status=0
+    read -r passed failures < <(
+        sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; .*/\1 \2/p' "$output" |
+            awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }'
+    )
+    passed=$((passed + steps_passed)) failures=$((failures + steps_failed))
+    # A step that broke without a test's saying so (it did not build) is a failure too.
+    if [ ${#failed[@]} -gt 0 ] && [ "$failures" = 0 ]; then failures=${#failed[@]}; fi
+    printf '\nThe longest steps, of %d s in all:\n' "$SECONDS"
+    printf '%s\n' "${took[@]}" | sort -rn | head -n 8
+    echo
+    if [ ${#failed[@]} -gt 0 ]; then
+        printf 'FAILED:  %s\n' "${failed[@]}"
+        status=1
+    fi
+    if [ ${#not_run[@]} -gt 0 ]; then
+        printf 'NOT RUN: %s\n' "${not_run[@]}"
+        if [ "${CI-}" = true ]; then
+            echo "With CI=true, not run is failed."
+            status=1
+        fi
+    fi
+    [ "$failures" = 0 ] || status=1
+    echo "$passed passed, $failures failed"
+    exit "$status"
+}
