@@ -34,7 +34,7 @@ pub(crate) mod unfinished;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_keys::identity::Username;
 
@@ -59,6 +59,8 @@ use crate::user::tasks::{self, Tasks};
 
 /// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
 const ANSWER_AFTER: Duration = Duration::from_millis(3500);
+/// How long a folder is listed: Core has given up long before, and a folder that others fill must not take a place for ever.
+const LISTING_MAX: Duration = Duration::from_secs(10);
 /// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
 const QUICK_MAX: usize = 16;
 /// How many long works run at once: two saturate most disks, and each holds hundreds of descriptors.
@@ -178,7 +180,8 @@ impl Files {
         let error = |trouble| FilesError::single(&browse.path, trouble);
         let listing = Listing::parse(&browse).map_err(error)?;
         let path = self.drives.parse(&browse.path).map_err(error)?;
-        let page = self.look(path, move |place| listing.read(&place.root, &place.path)).await;
+        let end = Instant::now() + LISTING_MAX;
+        let page = self.look(path, move |place| listing.read(&place.root, &place.path, end)).await;
         page.map(Answer::Page).map_err(error)
     }
 

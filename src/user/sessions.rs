@@ -182,6 +182,13 @@ impl Sessions {
         self.entries().remove(&hash);
     }
 
+    /// Takes out the sessions that are over. To drop one may wait for the disk: what has come of its upload goes with it.
+    pub(crate) fn take_expired(&self) -> Vec<Granted> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        entries.extract_if(|_, entry| now >= entry.until).map(|(_, entry)| entry.granted).collect()
+    }
+
     /// How many are open. What is waiting to be opened keeps nobody.
     pub(crate) fn count_open(&self) -> usize {
         self.entries().values().filter(|entry| entry.is_open).count()
@@ -195,3 +202,6 @@ impl Sessions {
         entries
     }
 }
+
+#[cfg(test)]
+mod tests;

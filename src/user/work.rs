@@ -44,6 +44,9 @@ const BODY_MAX: usize = 16 * 1024 * 1024;
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often it is looked for sessions that are over: what has come of an upload takes room until then.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// A connection from the gateway: deposited intents of many items need a long head.
 const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
 
@@ -132,6 +135,18 @@ impl Instance {
     pub(crate) async fn begin(&self) {
         self.files.drive_numbers().report().await;
         self.files.clean_up().await;
+        self.give_up_what_is_over().await;
+    }
+
+    /// Ends what is over although nobody asks for anything, as long as the instance runs.
+    async fn give_up_what_is_over(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let over = self.sessions.take_expired();
+            if !over.is_empty() {
+                let _ = tokio::task::spawn_blocking(move || drop(over)).await;
+            }
+        }
     }
 
     /// How much work goes on that nobody waits for any more.

@@ -47,6 +47,21 @@ impl Identity {
     }
 }
 
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.device, self.inode)
+    }
+}
+
+impl std::str::FromStr for Identity {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (device, inode) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { device: device.parse()?, inode: inode.parse()? })
+    }
+}
+
 /// What kind of file something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -125,7 +140,12 @@ impl Root {
     pub(crate) fn slot(&self, names: &[Name]) -> Result<Slot, Trouble> {
         let (name, above) = names.split_last().ok_or(Trouble::WholeDrive)?;
         let folder = self.folder(above, OFlag::O_PATH)?;
-        Slot::checked(self.identity, folder, name.clone(), Arc::clone(&self.protection))
+        self.slot_in(folder, name.clone())
+    }
+
+    /// A name in a folder of this drive.
+    pub(crate) fn slot_in(&self, folder: Arc<Folder>, name: Name) -> Result<Slot, Trouble> {
+        Slot::checked(self.identity, folder, name, Arc::clone(&self.protection))
     }
 
     /// Opens what a path names, and refuses what is protected. What is protected is looked at once it is open: what is open stays what it is.
@@ -239,6 +259,16 @@ impl Folder {
         self.descriptor.try_clone()
     }
 
+    /// Which folder it is.
+    pub(crate) const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether something of that name in it is a copy or upload that is not complete.
+    pub(crate) fn is_unfinished(&self, name: &Name) -> bool {
+        self.unfinished.is_noted(name.as_bytes())
+    }
+
     /// All names in it.
     pub(crate) fn names(&self) -> Result<Names, Errno> {
         Names::of(self)
@@ -255,7 +285,7 @@ impl Folder {
             Err(errno) => return Err(errno),
         };
         let seen = self.protected.check_folder(Identity::of(&stat)).and_then(|()| self.protected.check_file(&stat));
-        Ok(seen.is_ok().then_some(stat))
+        Ok(Some(stat).filter(|_| seen.is_ok() && !self.is_unfinished(name)))
     }
 
     /// Opens a folder in it that is no link. The inner error is the system's, the outer one says that the folder is protected.

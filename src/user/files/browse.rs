@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +19,9 @@ use super::entry::ProviderFile;
 use super::error::Trouble;
 use super::path::{Name, UcloudPath};
 use super::request::{Browse, Direction, PAGE_DEFAULT, PAGE_MAX, SortBy};
+
+/// How many names are read before it is looked at the clock.
+const NAMES_BETWEEN: usize = 1024;
 
 /// The longest `next` that is read: a name in which all is escaped, its JSON and base64.
 const CURSOR_TEXT_MAX: usize = 4096;
@@ -160,10 +164,10 @@ impl Listing {
         })
     }
 
-    /// Reads the page.
-    pub(crate) fn read(&self, root: &Root, path: &UcloudPath) -> Result<Page, Trouble> {
+    /// Reads the page, if the names in the folder are read by then.
+    pub(crate) fn read(&self, root: &Root, path: &UcloudPath, end: Instant) -> Result<Page, Trouble> {
         let folder = root.folder(path.inside(), OFlag::O_RDONLY)?;
-        let (kept, more) = self.select(root, path, &folder)?;
+        let (kept, more) = self.select(root, path, &folder, end)?;
         let next = match kept.last() {
             Some(last) if more => Some(self.order.to_next(last)?),
             Some(_) | None => None,
@@ -178,10 +182,19 @@ impl Listing {
     }
 
     /// The first entries behind the cursor, in order, and whether there are more.
-    fn select(&self, root: &Root, path: &UcloudPath, folder: &Folder) -> Result<(Vec<Position>, bool), Trouble> {
+    fn select(
+        &self,
+        root: &Root,
+        path: &UcloudPath,
+        folder: &Folder,
+        end: Instant,
+    ) -> Result<(Vec<Position>, bool), Trouble> {
         let mut least = BinaryHeap::with_capacity(self.size);
         let mut more = false;
-        for name in folder.names()? {
+        for (number, name) in folder.names()?.enumerate() {
+            if number % NAMES_BETWEEN == NAMES_BETWEEN - 1 && Instant::now() >= end {
+                return Err(Trouble::TooManyFiles);
+            }
             let name = name?;
             let Some(position) = self.admit(root, path, folder, name)? else {
                 continue;

@@ -12,7 +12,6 @@ use super::headway::Headway;
 use super::path::{Name, UcloudPath};
 use super::relocate::{Crossing, RENAMES_MAX, duplicate, relocate};
 use super::remove;
-use super::rename::{rename_over, scratch};
 use super::request::ConflictPolicy;
 
 /// The name of a drive's trash folder, directly beneath its root.
@@ -94,7 +93,7 @@ fn trash_slot(root: &Root) -> Result<Slot, Trouble> {
 }
 
 /// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as it is: what it
-/// holds was never the request's to remove; a file in its place goes.
+/// holds was never the request's to remove. Nor is a file in its place.
 pub(crate) fn create_folder(place: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
     in_new_folders(place, || make_folder(&place.slot()?, policy))
 }
@@ -116,25 +115,33 @@ fn make_parents(place: &Place, made: &mut Vec<Slot>) -> Result<(), Trouble> {
     let Some((_, above)) = place.path.inside().split_last() else {
         return Err(Trouble::WholeDrive);
     };
-    let is_there = |names: &[Name]| match place.root.folder(names, OFlag::O_PATH) {
-        Ok(_) => Ok(true),
-        Err(Trouble::NotFound) => Ok(false),
+    let prefix = |length: usize| above.get(..length).unwrap_or(above);
+    let open = |length: usize| match place.root.folder(prefix(length), OFlag::O_PATH) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Trouble::NotFound) => Ok(None),
         Err(trouble) => Err(trouble),
     };
-    if is_there(above)? {
+    if open(above.len())?.is_some() {
         return Ok(());
     }
-    for length in 1..=above.len() {
-        let names = above.get(..length).unwrap_or(above);
-        if is_there(names)? {
-            continue;
-        }
-        let slot = place.root.slot(names)?;
-        match mkdirat(slot.folder(), slot.name(), folder_mode()) {
-            Ok(()) => made.push(slot),
-            Err(Errno::EEXIST) => {}
+    // The deepest folder that is there, in few steps however deep the path is.
+    let (mut there, mut missing) = (0, above.len());
+    while missing - there > 1 {
+        let middle = there.midpoint(missing);
+        if open(middle)?.is_some() { there = middle } else { missing = middle }
+    }
+    let mut folder = open(there)?.ok_or(Trouble::NotFound)?;
+    for (name, length) in above.iter().zip(1..).skip(there) {
+        let slot = place.root.slot_in(folder, name.clone())?;
+        folder = match mkdirat(slot.folder(), slot.name(), folder_mode()) {
+            Ok(()) => {
+                made.push(slot.clone());
+                slot.enter(Mounts::Enter, Trouble::walking)?
+            }
+            // A link, or another made it meanwhile.
+            Err(Errno::EEXIST) => place.root.folder(prefix(length), OFlag::O_PATH)?,
             Err(errno) => return Err(errno.into()),
-        }
+        };
     }
     Ok(())
 }
@@ -149,14 +156,7 @@ fn make_folder(slot: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
     match policy {
         ConflictPolicy::Reject => Err(Trouble::Exists),
         ConflictPolicy::Replace | ConflictPolicy::MergeRename if is_folder => Ok(()),
-        ConflictPolicy::Replace => {
-            let (folder, ()) = scratch(slot, make)?;
-            let outcome = rename_over(&folder, slot);
-            if !matches!(outcome, Ok(()) | Err(Trouble::Remains { .. })) {
-                let _ = unlinkat(folder.folder(), folder.name(), UnlinkatFlags::RemoveDir);
-            }
-            outcome
-        }
+        ConflictPolicy::Replace => Err(Trouble::FolderNotReplaced),
         ConflictPolicy::Rename | ConflictPolicy::MergeRename => {
             for number in 1..=RENAMES_MAX {
                 match make(&slot.numbered(number)?) {

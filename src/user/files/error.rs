@@ -86,6 +86,11 @@ pub(crate) enum Trouble {
     /// Something of that name is there.
     #[error("a file or folder of that name exists already")]
     Exists,
+    /// `REPLACE` where one of the two is a folder.
+    #[error(
+        "a folder neither replaces anything nor is replaced: choose another name, or move what is there to the trash first"
+    )]
+    FolderNotReplaced,
     /// Somebody else uses or changes it.
     #[error("it is in use, or was changed meanwhile")]
     InUse,
@@ -108,6 +113,9 @@ pub(crate) enum Trouble {
     /// Disk or quota full.
     #[error("there is not enough space")]
     NoSpace,
+    /// A folder whose names cannot be read in time.
+    #[error("this folder holds too many files to be listed")]
+    TooManyFiles,
     /// Too many long works under way.
     #[error("too much of this is under way already")]
     Busy,
@@ -142,6 +150,8 @@ impl Trouble {
             Self::Protected(_) | Self::HoldsProtected => Told::Protected,
             Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
             Self::Exists
+            | Self::FolderNotReplaced
+            | Self::TooManyFiles
             | Self::InUse
             | Self::Remains { .. }
             | Self::Mounted

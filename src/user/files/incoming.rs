@@ -62,9 +62,10 @@ impl Incoming {
         if let Some(there) = target.look_if_any()? {
             refuse(&there, policy)?;
         }
-        let (scratch, note) = target.unfinished()?;
+        let (scratch, mut note) = target.unfinished()?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let file = File::from(openat(scratch.folder(), scratch.name(), flags, MODE)?);
+        note.made(Identity::of(&fstat(&file)?));
         Ok(Self { target, policy, scratch, file, written: 0, is_placed: false, _note: note })
     }
 
@@ -150,11 +151,12 @@ impl Incoming {
         }
     }
 
-    /// Takes the place of what is there in one step. Who could read the old file can read the new one, and nobody else.
+    /// Takes the place of what is there in one step. Who could read the user's old file can read the new one, and nobody else.
     fn replace(&self) -> Result<Slot, Trouble> {
         if let Some(there) = self.target.look_if_any()? {
             refuse(&there, self.policy)?;
-            if Kind::of(&there) == Kind::File {
+            // Another account's permissions are not this user's choice.
+            if Kind::of(&there) == Kind::File && there.st_uid == fstat(&self.file)?.st_uid {
                 tolerate(self.file.set_permissions(Permissions::from_mode(there.st_mode & PERMISSIONS)))?;
             }
         }
@@ -197,7 +199,7 @@ pub(crate) fn is_there(place: &Place, size: u64, modified_ms: i64) -> Result<boo
 fn refuse(there: &FileStat, policy: ConflictPolicy) -> Result<(), Trouble> {
     match policy {
         ConflictPolicy::Reject => Err(Trouble::Exists),
-        ConflictPolicy::Replace if Kind::of(there) == Kind::Folder => Err(Trouble::Exists),
+        ConflictPolicy::Replace if Kind::of(there) == Kind::Folder => Err(Trouble::FolderNotReplaced),
         ConflictPolicy::Replace | ConflictPolicy::Rename | ConflictPolicy::MergeRename => Ok(()),
     }
 }

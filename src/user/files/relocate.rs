@@ -47,6 +47,9 @@ pub(crate) fn relocate(
         };
     }
     refuse_entangled(&stat, from, to, policy)?;
+    if policy == ConflictPolicy::Replace {
+        refuse_folder(from, to)?;
+    }
     Step { policy, crossing, headway }.take(from, to, 0)
 }
 
@@ -57,8 +60,20 @@ pub(crate) fn duplicate(from: &Slot, to: &Slot, policy: ConflictPolicy, headway:
         return Err(Trouble::Exists);
     }
     refuse_entangled(&stat, from, to, policy)?;
+    if policy == ConflictPolicy::Replace {
+        refuse_folder(from, to)?;
+    }
     let step = Step { policy, crossing: Crossing::Refuse, headway };
-    Staged::copy(from, to, Mounts::Enter, headway)?.place(|copy| step.take(copy, to, 0))
+    Staged::copy(from, to, Mounts::Enter, headway)?.place(|copy| {
+        to.check_again()?;
+        step.take(copy, to, 0)
+    })
+}
+
+/// Refuses a replacement in which one of the two is a folder: a folder goes into the trash, and nowhere else, with all that it holds.
+fn refuse_folder(from: &Slot, to: &Slot) -> Result<(), Trouble> {
+    let Some(there) = to.look_if_any()? else { return Ok(()) };
+    if Kind::of(&there) == Kind::Folder || is_folder(from)? { Err(Trouble::FolderNotReplaced) } else { Ok(()) }
 }
 
 /// Whether two slots are one, perhaps in two spellings of a file system that ignores case.
@@ -106,7 +121,10 @@ impl Step<'_> {
         match self.policy {
             ConflictPolicy::Reject => Err(Trouble::Exists),
             ConflictPolicy::Rename => self.rename_numbered(from, to),
-            ConflictPolicy::Replace => self.unless_other_device(rename_over(from, to), from, to),
+            ConflictPolicy::Replace => {
+                refuse_folder(from, to)?;
+                self.unless_other_device(rename_over(from, to), from, to)
+            }
             ConflictPolicy::MergeRename => {
                 if is_folder(from)? && is_folder(to)? {
                     self.merge(from, to, depth)
@@ -171,21 +189,24 @@ impl Step<'_> {
         let staged = Staged::copy(from, to, Mounts::Stay, self.headway)?;
         // The source loses its name first: whoever may not remove it learns so while nothing has changed.
         let (aside, ()) = scratch(from, |aside| rename_new(from, aside))?;
-        let placed = match aside.look() {
+        let placed = match aside.stat() {
             Ok(stat) if Identity::of(&stat) == seen => {
                 let step = Self { crossing: Crossing::Refuse, ..self };
-                staged.place(|copy| step.take(copy, to, 0))
+                staged.place(|copy| {
+                    to.check_again()?;
+                    step.take(copy, to, 0)
+                })
             }
             Ok(_) => Err(Trouble::InUse),
             Err(errno) => Err(errno.into()),
         };
         let remains = |why: Trouble| Trouble::Remains { why: Box::new(why), rest: aside.text() };
-        if !matches!(placed, Ok(()) | Err(Trouble::Remains { .. })) {
+        if placed.is_err() {
             rename_new(&aside, from).map_err(|errno| remains(errno.into()))?;
             return placed;
         }
         to.sync_file_system().map_err(|errno| remains(errno.into()))?;
-        remove(&aside).map_err(remains)?;
+        remove(&aside, seen).map_err(remains)?;
         placed
     }
 }

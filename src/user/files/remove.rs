@@ -9,7 +9,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::beneath::{Folder, Identity, Kind, Mounts, Slot};
 use super::error::Trouble;
 use super::headway::{Amount, Headway};
-use super::rename::{rename_new, scratch, scratch_name};
+use super::rename::scratch_name;
 
 /// How deep a removal goes before it lifts what is deeper to the top and begins again: each level holds a
 /// descriptor, and a process has some 1024 of them.
@@ -21,29 +21,40 @@ const REFILLS_MAX: usize = 16;
 /// What an owner needs to remove what a folder holds.
 const OWNER: u32 = 0o700;
 
-/// Takes something out of its folder in one step, if it is what it is expected to be, and then removes it.
-pub(crate) fn discard(slot: &Slot, expected: Identity) -> Result<(), Trouble> {
-    let (aside, ()) = scratch(slot, |aside| rename_new(slot, aside))?;
-    if Identity::of(&aside.stat()?) != expected {
-        // Somebody put another file there at the last moment: it goes back.
-        rename_new(&aside, slot)?;
+/// Removes a file, a link or a folder with all that it holds, if it is the expected one: another account that may rename here could have put
+/// a folder there of which it may remove nothing itself.
+pub(crate) fn remove(slot: &Slot, expected: Identity) -> Result<(), Trouble> {
+    if Identity::of(&slot.stat()?) != expected {
         return Err(Trouble::InUse);
     }
-    remove(&aside).map_err(|why| Trouble::Remains { why: Box::new(why), rest: aside.text() })
-}
-
-/// Removes a file, a link or a folder with all that it holds.
-pub(crate) fn remove(slot: &Slot) -> Result<(), Trouble> {
     match unlink(slot.folder(), slot.name())? {
         Unlinked::Gone => Ok(()),
         Unlinked::IsFolder => {
             let folder = slot.open_folder(Mounts::Stay, Trouble::walking)?;
-            empty(&folder, &Headway::default())?;
-            match unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir) {
-                Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
-                outcome => Ok(outcome?),
+            if folder.identity() != expected {
+                return Err(Trouble::InUse);
             }
+            empty(&folder, &Headway::default())?;
+            remove_empty_folder(slot)
         }
+    }
+}
+
+/// Removes a file or folder if there is nothing in it, or a link.
+pub(crate) fn remove_if_empty(slot: &Slot) -> Result<(), Trouble> {
+    let stat = slot.stat()?;
+    match Kind::of(&stat) {
+        Kind::Folder => remove_empty_folder(slot),
+        Kind::File if stat.st_size > 0 => Err(Trouble::InUse),
+        Kind::File | Kind::Link => Ok(unlinkat(slot.folder(), slot.name(), UnlinkatFlags::NoRemoveDir)?),
+        Kind::Special => Err(Trouble::InUse),
+    }
+}
+
+fn remove_empty_folder(slot: &Slot) -> Result<(), Trouble> {
+    match unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir) {
+        Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Trouble::InUse),
+        outcome => Ok(outcome?),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Giving something a new name, in one step, without ever losing what had that name.
 //!
-//! Linux has a rename that refuses to replace and one that swaps; NFS and some parallel file systems have
-//! neither. There a name is first claimed with an empty file or folder, which the kernel only ever gives to
-//! one, and then replaced.
+//! Linux has a rename that refuses to replace; NFS and some parallel file systems have not. There a name is
+//! first claimed with an empty file or folder, which the kernel only ever gives to one, and then replaced.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +13,6 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use super::beneath::{Identity, Kind, Slot};
 use super::error::Trouble;
 use super::path::Name;
-use super::remove::{discard, remove};
 
 /// How many scratch names are tried: others that are taken stem from a process of the same number elsewhere.
 const SCRATCH_TRIES_MAX: u32 = 10_000;
@@ -70,17 +68,16 @@ pub(super) fn link_and_unlink(from: &Slot, to: &Slot) -> Result<(), Errno> {
     }
 }
 
-/// Puts something in the place of something else, which is removed once the new one is there.
+/// Puts a file or link in the place of another, in one step. The kernel puts none in the place of a folder.
 pub(crate) fn rename_over(from: &Slot, to: &Slot) -> Result<(), Trouble> {
-    let Some(old) = to.look_if_any()? else {
-        return Ok(rename_new(from, to)?);
-    };
-    let flags = RenameFlags::RENAME_EXCHANGE;
-    match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
-        Ok(()) => discard(from, Identity::of(&old)),
-        Err(errno) if is_unsupported(errno) => set_aside_and_rename(from, to),
-        Err(errno) => Err(errno.into()),
+    let (new, old) = (from.look()?, to.look_if_any()?);
+    renameat(from.folder(), from.name(), to.folder(), to.name())?;
+    // Renaming one link to a file over another does nothing at all, says POSIX.
+    let is_same_file = old.is_some_and(|old| Identity::of(&old) == Identity::of(&new));
+    if is_same_file && from.stat().is_ok_and(|left| Identity::of(&left) == Identity::of(&new)) {
+        unlinkat(from.folder(), from.name(), UnlinkatFlags::NoRemoveDir)?;
     }
+    Ok(())
 }
 
 fn is_unsupported(errno: Errno) -> bool {
@@ -104,22 +101,4 @@ pub(super) fn claim_and_rename(from: &Slot, to: &Slot) -> Result<(), Errno> {
         let _ = unlinkat(to.folder(), to.name(), unclaim);
     }
     renamed
-}
-
-/// [`rename_over`] where the kernel cannot swap. Plain files are replaced in one step all the same; a folder
-/// is gone for a moment, and comes back if its successor cannot take its place.
-pub(super) fn set_aside_and_rename(from: &Slot, to: &Slot) -> Result<(), Trouble> {
-    let (new, old) = (from.look()?, to.look()?);
-    let has_folder = Kind::of(&new) == Kind::Folder || Kind::of(&old) == Kind::Folder;
-    // Renaming one link to a file over another does nothing at all, says POSIX.
-    let same_file = Identity::of(&new) == Identity::of(&old);
-    if !has_folder && !same_file {
-        return Ok(renameat(from.folder(), from.name(), to.folder(), to.name())?);
-    }
-    let (aside, ()) = scratch(to, |aside| rename_new(to, aside))?;
-    if let Err(errno) = rename_new(from, to) {
-        rename_new(&aside, to).map_err(|back| Trouble::Remains { why: Box::new(back.into()), rest: aside.text() })?;
-        return Err(errno.into());
-    }
-    remove(&aside).map_err(|why| Trouble::Remains { why: Box::new(why), rest: aside.text() })
 }

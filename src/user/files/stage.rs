@@ -29,8 +29,9 @@ const PERMISSIONS: u32 = 0o777;
 /// A complete copy under a scratch name. It is removed again unless it is given a real one.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    slot: Option<Slot>,
-    note: Option<Note>,
+    slot: Option<(Slot, Identity)>,
+    /// Gone after the copy has its name.
+    _note: Note,
 }
 
 impl Staged {
@@ -38,24 +39,22 @@ impl Staged {
     pub(crate) fn copy(from: &Slot, beside: &Slot, mounts: Mounts, headway: &Headway) -> Result<Self, Trouble> {
         let stat = from.look()?;
         let make = Make::of(from, &stat)?;
-        let (slot, note) = beside.unfinished()?;
-        let made = make.at(&slot)?;
-        let staged = Self { slot: Some(slot.clone()), note: Some(note) };
-        let walk = Walk { mounts, avoid: Identity::of(&slot.stat()?), headway };
+        let (slot, mut note) = beside.unfinished()?;
+        let (made, identity) = make.at(&slot)?.checked(&slot)?;
+        note.made(identity);
+        let staged = Self { slot: Some((slot.clone(), identity)), _note: note };
+        let walk = Walk { mounts, avoid: identity, headway };
         walk.fill(made, from, &slot, &stat, 0)?;
         Ok(staged)
     }
 
     /// Gives the copy its name, with a step that may fail.
     pub(crate) fn place(mut self, step: impl FnOnce(&Slot) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        let Some(slot) = &self.slot else {
+        let Some((slot, _)) = &self.slot else {
             return Ok(());
         };
-        // From here on the scratch name may come to stand for what the user had: nothing is removed by a note of it.
-        drop(self.note.take());
         let outcome = step(slot);
-        // What an incomplete removal left under the scratch name belonged to the user: it is named, not lost.
-        if matches!(outcome, Ok(()) | Err(Trouble::Remains { .. })) {
+        if outcome.is_ok() {
             self.slot = None;
         }
         outcome
@@ -64,10 +63,10 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take()
-            && let Err(trouble) = remove(&slot)
+        if let Some((slot, made)) = self.slot.take()
+            && let Err(trouble) = remove(&slot, made)
         {
-            tracing::warn!(scratch = slot.text(), %trouble, "an unfinished copy could not be removed");
+            tracing::warn!(scratch = slot.text(), %trouble, "cannot remove an unfinished copy");
         }
     }
 }
@@ -109,6 +108,24 @@ impl Make {
     }
 }
 
+impl Made {
+    /// Which file it is. Another account that may rename here could have exchanged a folder meanwhile: a new one is empty.
+    fn checked(self, slot: &Slot) -> Result<(Self, Identity), Trouble> {
+        let identity = match &self {
+            Self::File(file) => Identity::of(&fstat(file)?),
+            Self::Link => Identity::of(&slot.stat()?),
+            Self::Folder => {
+                let folder = slot.open_folder(Mounts::Stay, Trouble::walking)?;
+                if folder.names()?.next().is_some() {
+                    return Err(Trouble::InUse);
+                }
+                folder.identity()
+            }
+        };
+        Ok((self, identity))
+    }
+}
+
 struct Walk<'h> {
     mounts: Mounts,
     /// The copy itself, which must not be met on the way.
@@ -142,6 +159,9 @@ impl Walk<'_> {
         self.headway.advance(Amount::file(0))?;
         for name in source.names()? {
             let name = name?;
+            if source.is_unfinished(&name) {
+                continue;
+            }
             let (from, to) = (from.within(&source, name.clone())?, to.within(&target, name)?);
             let stat = from.look().map_err(Trouble::vanished)?;
             let made = Make::of(&from, &stat)?.at(&to)?;

@@ -13,6 +13,7 @@ mod mounts;
 mod protected;
 mod stopping;
 mod trashing;
+mod unfinished;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileTypeExt;

@@ -1,27 +1,32 @@
-//! What a killed instance leaves behind: copies that were not complete. The next instance removes them.
+//! Copies and uploads that are not complete: hidden while they are made, and removed by the next instance if this one is killed.
 //!
-//! A note of each is kept while it is made, and is gone before its scratch name could stand for anything but that copy. So what is noted
-//! and still there is a copy that nobody has seen complete; anything else, whatever it is called, is the user's and stays. Whoever makes the
-//! copy holds a lock on its note, which ends with the process and not before.
+//! There is a note of each, in a folder of the user's own that no drive shows, until its scratch name is gone. What has a note is not listed.
+//! What has a note that no process holds locked is removed, if it is the very file or folder that was made; anything else, whatever it is
+//! called, is the user's and stays.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
-use super::beneath::Slot;
+use super::beneath::{Identity, Slot};
 use super::error::Trouble;
 use super::path::Name;
 use super::protected::Protection;
-use super::remove::remove;
+use super::remove::{remove, remove_if_empty};
 use crate::clock::random_bytes;
 
 /// What the name of an unfinished copy begins and ends with.
 const MARKS: (&str, &str) = (".countersign-copy-", ".part");
+/// How many bytes the random part of such a name has; it is written in hexadecimal.
+const RANDOM: usize = 16;
+/// How often a note is made again that an instance that cleans up took for one that was left behind.
+const TRIES_MAX: usize = 16;
 
 /// Where notes are kept, if anywhere.
 #[derive(Debug)]
@@ -30,6 +35,17 @@ pub(crate) struct Unfinished(Option<PathBuf>);
 /// The note of one copy, locked; gone with it.
 #[derive(Debug)]
 pub(crate) struct Note(Option<(PathBuf, File)>);
+
+/// How far the making of a note is, for tests that stop there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is there, empty and not locked.
+    Made,
+    /// It is locked.
+    Locked,
+    /// It says where the copy will be.
+    Written,
+}
 
 impl Unfinished {
     /// Notes in this directory, which is the user's alone and is made when there is something to note.
@@ -44,19 +60,30 @@ impl Unfinished {
 
     /// A name for a copy in the folder of a slot, and the note of it. A note that cannot be written is no reason not to copy.
     pub(crate) fn begin(&self, beside: &Slot) -> Result<(Slot, Note), Trouble> {
-        let random = random_bytes::<16>().map_err(|_| Trouble::Failed(Errno::EIO))?;
+        self.begin_in_steps(beside, &|_| ())
+    }
+
+    /// The same, step by step.
+    pub(super) fn begin_in_steps(&self, beside: &Slot, reached: &dyn Fn(Step)) -> Result<(Slot, Note), Trouble> {
+        let random = random_bytes::<RANDOM>().map_err(|_| Trouble::Failed(Errno::EIO))?;
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{}{random}{}", MARKS.0, MARKS.1);
         let slot = beside.beside(Name::from_bytes(name.clone().into_bytes())?)?;
         let Some(directory) = &self.0 else { return Ok((slot, Note(None))) };
         let path = directory.join(name);
-        match write(directory, &path, &slot) {
+        match write(directory, &path, &slot, reached) {
             Ok(note) => Ok((slot, Note(Some((path, note))))),
             Err(error) => {
-                tracing::warn!(%error, "a copy goes on without a note: if it is cut short, what it leaves stays");
+                tracing::warn!(%error, "cannot note a copy: if it is cut short, what it leaves stays");
                 Ok((slot, Note(None)))
             }
         }
+    }
+
+    /// Whether something of that name is a copy or upload that is not complete.
+    pub(crate) fn is_noted(&self, name: &[u8]) -> bool {
+        let Some(directory) = self.0.as_ref().filter(|_| is_scratch_name(name)) else { return false };
+        directory.join(std::ffi::OsStr::from_bytes(name)).symlink_metadata().is_ok()
     }
 
     /// Removes what was left behind; it may take long.
@@ -65,23 +92,37 @@ impl Unfinished {
         let notes = match std::fs::read_dir(directory) {
             Ok(notes) => notes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return tracing::warn!(%error, "the notes of unfinished copies cannot be read"),
+            Err(error) => return tracing::warn!(%error, "cannot read the notes of unfinished copies"),
         };
         for note in notes.flatten() {
             let path = note.path();
-            let Ok(locked) = File::open(&path) else { continue }; // it has just been removed
+            // NFS locks only what is open for writing.
+            let opened = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+            let Ok(locked) = opened else { continue }; // it has just been removed
             if locked.try_lock().is_err() {
                 continue; // it is being made, perhaps by an instance that was told to stop and has not yet
             }
+            if !matches!(is_at(&path, &locked), Ok(true)) {
+                continue; // another cleaned it up, and its maker has made it again
+            }
             match remove_noted(&locked, note.file_name().as_bytes(), protection) {
-                Ok(true) => tracing::info!(copy = %path.display(), "what was left of an unfinished copy is removed"),
+                Ok(true) => tracing::info!(copy = %path.display(), "removed an unfinished copy"),
                 // Its folder was moved or removed, or the name is none of ours.
                 Ok(false) => {}
-                Err(trouble) => {
-                    tracing::warn!(copy = %path.display(), %trouble, "an unfinished copy cannot be removed")
-                }
+                Err(trouble) => tracing::warn!(copy = %path.display(), %trouble, "cannot remove an unfinished copy"),
             }
             drop(Note(Some((path, locked))));
+        }
+    }
+}
+
+impl Note {
+    /// Notes which file or folder was made under the scratch name. Until this is said, only an empty one is removed.
+    pub(crate) fn made(&mut self, made: Identity) {
+        if let Some((_, note)) = &mut self.0
+            && let Err(error) = note.write_all(format!("\0{made}").as_bytes())
+        {
+            tracing::warn!(%error, "cannot note which copy was made: if it is cut short, what it leaves stays");
         }
     }
 }
@@ -91,27 +132,58 @@ impl Drop for Note {
         if let Some((path, _lock)) = self.0.take()
             && let Err(error) = std::fs::remove_file(&path)
         {
-            tracing::warn!(path = %path.display(), %error, "the note of a copy cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "cannot remove the note of a copy");
         }
     }
 }
 
-fn write(directory: &Path, path: &Path, slot: &Slot) -> io::Result<File> {
+/// Makes a note that says where the copy will be. An instance that cleans up locks a note before it removes it: one that is still there
+/// once it is locked here is not removed.
+fn write(directory: &Path, path: &Path, slot: &Slot, reached: &dyn Fn(Step)) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let mut note = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    note.try_lock()?;
-    note.write_all(slot.folder_path()?.as_os_str().as_bytes())?;
-    Ok(note)
+    for _ in 0..TRIES_MAX {
+        let mut note = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        reached(Step::Made);
+        note.lock()?;
+        reached(Step::Locked);
+        if !is_at(path, &note)? {
+            continue;
+        }
+        note.write_all(slot.folder_path()?.as_os_str().as_bytes())?;
+        reached(Step::Written);
+        return Ok(note);
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Whether a path still names the file that is open.
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_scratch_name(name: &[u8]) -> bool {
+    let random = name.strip_prefix(MARKS.0.as_bytes()).and_then(|rest| rest.strip_suffix(MARKS.1.as_bytes()));
+    random.is_some_and(|random| random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Whether there was anything to remove.
 fn remove_noted(mut note: &File, name: &[u8], protection: &Arc<Protection>) -> Result<bool, Trouble> {
-    if !name.starts_with(MARKS.0.as_bytes()) || !name.ends_with(MARKS.1.as_bytes()) {
+    if !is_scratch_name(name) {
         return Ok(false);
     }
-    let mut folder = Vec::new();
-    note.read_to_end(&mut folder)?;
-    let folder = PathBuf::from(std::ffi::OsString::from_vec(folder));
+    let mut text = Vec::new();
+    note.read_to_end(&mut text)?;
+    // A path has no NUL.
+    let (folder, made) = match text.iter().position(|byte| *byte == 0) {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        None => (text.as_slice(), None),
+    };
+    let folder = PathBuf::from(std::ffi::OsString::from_vec(folder.to_vec()));
     let slot = match Slot::at(&folder, Name::from_bytes(name.to_vec())?, Arc::clone(protection)) {
         Ok(slot) => slot,
         Err(Trouble::NotFound | Trouble::NotAFolder | Trouble::Denied | Trouble::Failed(Errno::ELOOP)) => {
@@ -119,8 +191,11 @@ fn remove_noted(mut note: &File, name: &[u8], protection: &Arc<Protection>) -> R
         }
         Err(trouble) => return Err(trouble),
     };
-    match slot.look_if_any()? {
-        Some(_) => remove(&slot).map(|()| true),
-        None => Ok(false),
+    if slot.look_if_any()?.is_none() {
+        return Ok(false);
+    }
+    match made.and_then(|made| std::str::from_utf8(made).ok()).and_then(|made| made.parse().ok()) {
+        Some(made) => remove(&slot, made).map(|()| true),
+        None => remove_if_empty(&slot).map(|()| true),
     }
 }

@@ -193,7 +193,7 @@ async fn write(
     let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
     let writing = tokio::task::spawn_blocking(move || writing.write(to_write));
     let (mut gathered, mut length) = (Vec::new(), 0_usize);
-    let mut broken = false;
+    let (mut broken, mut room) = (false, wanted.size);
     loop {
         let frame = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().map_err(|_trailers| ()),
@@ -204,6 +204,12 @@ async fn write(
             broken = true;
             break;
         };
+        // More than was announced takes no room, not even until it is taken back.
+        let Some(left) = u64::try_from(bytes.len()).ok().and_then(|more| room.checked_sub(more)) else {
+            broken = true;
+            break;
+        };
+        room = left;
         length = length.saturating_add(bytes.len());
         gathered.push(bytes);
         if length >= GATHERED {

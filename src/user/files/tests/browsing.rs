@@ -293,3 +293,19 @@ proptest! {
         }
     }
 }
+
+/// A folder that another account fills does not keep a place of the lane for ever.
+#[test]
+fn a_listing_ends_in_time() {
+    use crate::user::files::browse::Listing;
+    let desk = Desk::in_folder(in_memory(), "f/");
+    for number in 0..3000 {
+        std::fs::write(desk.drive().join(format!("f/{number}")), "").unwrap();
+    }
+    let drives = Drives::new([("d".to_owned(), desk.drive())]).unwrap();
+    let place = drives.open(&drives.parse("/d/f").unwrap()).unwrap();
+    let listing = Listing::parse(&browse("f")).unwrap();
+    let now = std::time::Instant::now();
+    assert_eq!(listing.read(&place.root, &place.path, now), Err(Trouble::TooManyFiles));
+    assert!(listing.read(&place.root, &place.path, now + Duration::from_secs(600)).is_ok());
+}

@@ -59,7 +59,7 @@ fn policies() {
     check("a->OUT/secret", "a", Replace, Ok("a=new"));
     check("a->gone", "a", Rename, Ok("a->gone a(1)=new"));
     // Nobody means a folder with all that it holds by the name of a file.
-    check("a/x=1", "a", Replace, Err(Trouble::Exists));
+    check("a/x=1", "a", Replace, Err(Trouble::FolderNotReplaced));
     check("a/x=1", "a", Rename, Ok("a/x=1 a(1)=new"));
 }
 
@@ -88,7 +88,7 @@ fn a_name_that_is_taken_at_the_last_moment() {
     check(Reject, "a=theirs", Err(Trouble::Exists));
     check(Rename, "a=theirs", Ok("a=theirs a(1)=new"));
     check(Replace, "a=theirs", Ok("a=new"));
-    check(Replace, "a/x=theirs", Err(Trouble::Exists));
+    check(Replace, "a/x=theirs", Err(Trouble::FolderNotReplaced));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_will_not_have_its_name_is_refused_before_it_is_sent() {
     let desk = Desk::new("file=1 folder/");
     let begin = |path: &str, policy| Incoming::begin(&place(&desk, path), policy).map(drop);
     assert_eq!(begin("file", ConflictPolicy::Reject), Err(Trouble::Exists));
-    assert_eq!(begin("folder", ConflictPolicy::Replace), Err(Trouble::Exists));
+    assert_eq!(begin("folder", ConflictPolicy::Replace), Err(Trouble::FolderNotReplaced));
     assert_eq!(begin("folder", ConflictPolicy::Rename), Ok(()));
 }
 

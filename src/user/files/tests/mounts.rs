@@ -11,7 +11,7 @@ use super::*;
 
 const WHY: &str = "mounts file systems: run it in a mount namespace";
 
-fn mount(at: &Path, arguments: &[&str]) {
+pub(super) fn mount(at: &Path, arguments: &[&str]) {
     let status = Command::new("mount").args(arguments).arg(at).status().expect(WHY);
     assert!(status.success(), "{WHY}");
 }
@@ -28,7 +28,7 @@ fn unmount(desk: Desk) {
     drop(desk);
 }
 
-fn unmount_at(at: &Path) {
+pub(super) fn unmount_at(at: &Path) {
     let status = Command::new("umount").args(["-l", at.to_str().unwrap()]).status().unwrap();
     assert!(status.success());
 }
@@ -54,7 +54,7 @@ fn mounts_that_are_too_small_for_what_comes_in() {
 #[test]
 #[ignore = "mounts file systems: run it in a mount namespace"]
 fn mounts_that_are_full() {
-    for policy in ["RENAME", "REPLACE", "MERGE_RENAME"] {
+    for policy in ["RENAME", "MERGE_RENAME"] {
         let desk = small("a/small=1 b/old=2");
         std::fs::write(desk.drive().join("a/large"), vec![7; 700_000]).unwrap();
         let before = desk.tree();
@@ -70,8 +70,8 @@ fn mounts_that_are_full() {
     unmount(desk);
 
     // A move to it from elsewhere leaves the source where it was.
-    let (near, far) = (Desk::new("a/x=1"), small("b=2"));
-    std::fs::write(near.drive().join("a/large"), vec![7; 2_000_000]).unwrap();
+    let (near, far) = (Desk::new(""), small("b=2"));
+    std::fs::write(near.drive().join("a"), vec![7; 2_000_000]).unwrap();
     let before = (near.tree(), far.tree());
     let drives = [("n", near.drive()), ("f", far.drive())].map(|(id, path)| (id.to_owned(), path));
     let files = Files::new(Drives::new(drives).unwrap());

@@ -288,6 +288,41 @@ fn v65_s02_a_folder_that_becomes_protected_while_a_file_comes_in() {
     assert_eq!(Incoming::begin_in_new_folders(&place, ConflictPolicy::Rename).map(drop), Err(SSH));
 }
 
+/// Mounted again elsewhere it is the same folder, and so are a file and a folder of it.
+#[test]
+#[ignore = "mounts file systems: run it in a mount namespace"]
+fn v65_s02_mounts_lead_to_no_protected_folder() {
+    let desk = home(&format!("{HOME} m/ n/ o/ p/ k= q/q/"));
+    let at = |path: &str| desk.drive().join(path).to_str().unwrap().to_owned();
+    let mounts =
+        [(".ssh", "m"), (".config", "n"), (".ssh/keys", "o"), (".ssh/keys/id", "k"), (".", "p"), (".local", "q/q")];
+    for (from, to) in mounts {
+        super::mounts::mount(Path::new(&at(to)), &["--bind", &at(from)]);
+    }
+    for path in ["m/authorized_keys", "m/new", "o/id", "o/new/deeper", "p/.ssh/authorized_keys"] {
+        check_refused(&desk, path, &SSH);
+    }
+    for path in ["n/countersign", "n/countersign/authorized_keys", "q/q/state/countersign/new"] {
+        check_refused(&desk, path, &OWN);
+    }
+    let read =
+        |path: &str| desk.runtime.block_on(desk.files.outgoing(&format!("/d/{path}"))).map(drop).unwrap_err().trouble;
+    assert_eq!((read("k"), desk.ask(retrieve("k")), desk.ask(retrieve("m"))), (SSH, Err(SSH), Err(SSH)));
+    assert_eq!((names(&desk, "n"), names(&desk, "q/q/state")), (vec!["other".to_owned()], vec![]));
+    assert!(names(&desk, "").iter().all(|name| !["m", "o", "k"].contains(&name.as_str())));
+    let before = desk.tree();
+    for above in ["n", "p", "q/q"] {
+        for request in [trash(above), move_(above, "f/new", ""), copy(above, "f/new", "")] {
+            assert_eq!(desk.ask(request.clone()), Err(Trouble::HoldsProtected), "{request:?}");
+        }
+    }
+    assert_eq!(desk.ask(copy("q", "f/new", "")), Err(Trouble::HoldsProtected));
+    assert_eq!(desk.tree(), before);
+    for (_, to) in mounts.iter().rev() {
+        super::mounts::unmount_at(Path::new(&at(to)));
+    }
+}
+
 /// Somebody swaps a folder for a link to a protected one, over and over.
 #[test]
 fn v65_s02_races() {

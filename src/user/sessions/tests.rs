@@ -1,0 +1,28 @@
+//! What ends with a session.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+use super::*;
+
+/// No request has to come for it: the half of an upload counts against a quota.
+#[tokio::test(start_paused = true)]
+async fn r10_a_session_that_is_over_is_taken_out_with_its_upload() {
+    let sessions = Sessions {
+        key: None,
+        audience: Origin::parse("https://hpc.example.org").unwrap(),
+        provider: ProviderId::parse("hpc").unwrap(),
+        proof: ProofNeed::Required,
+        terminals: Terminals::Offered,
+        lifetime_s: TOKEN_LIFETIME_S,
+        entries: Mutex::default(),
+    };
+    let upload = Arc::new(Upload::new("/home/a".to_owned(), false, "RENAME".to_owned()));
+    let entry =
+        |is_open| Entry { granted: Granted::Upload(Arc::clone(&upload)), is_open, until: Instant::now() + IDLE_MAX };
+    sessions.entries.lock().unwrap().insert(TokenHash::of("one"), entry(true));
+    tokio::time::advance(IDLE_MAX / 2).await;
+    sessions.entries.lock().unwrap().insert(TokenHash::of("two"), entry(true));
+    assert!(sessions.take_expired().is_empty());
+    tokio::time::advance(IDLE_MAX / 2).await;
+    let over = sessions.take_expired().len();
+    assert_eq!((over, Arc::strong_count(&upload), sessions.count_open()), (1, 2, 1));
+}
