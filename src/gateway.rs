@@ -15,6 +15,7 @@ mod deposits;
 mod directory;
 mod document;
 mod fair;
+mod fetch_metadata;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -22,6 +23,7 @@ mod gate;
 mod grammar;
 mod head;
 mod ingress;
+mod instance_answer;
 mod listen;
 mod own;
 mod pages;

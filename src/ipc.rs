@@ -4,6 +4,7 @@
 //! asks the server over its Unix socket, where the kernel says who is asking.
 
 pub(crate) mod answers;
+pub(crate) mod attachment;
 pub(crate) mod control;
 #[cfg(fuzzing)]
 pub mod fuzzing;

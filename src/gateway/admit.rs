@@ -21,12 +21,14 @@ use tokio::time::Instant;
 
 use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::{Instance, LookedUp};
+use super::fetch_metadata;
 use super::forward;
 use super::head::{self, Purpose};
 use super::ingress::{Client, Ingress, Known};
+use super::instance_answer::Content;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::{self, Answer};
+use super::respond::Answer;
 use super::upstream::{Connection, UpstreamFailure};
 use crate::audit::Verdict;
 
@@ -44,6 +46,7 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
         head::check(head, Purpose::Request)?;
+        fetch_metadata::refuse_service_worker(&head.headers)?;
         if head.method == http::Method::OPTIONS {
             return self.preflight(head, client, id, known);
         }
@@ -51,7 +54,9 @@ impl Ingress {
         if let Some(asset) = self.pages.asset(&head.method, &head.uri, &head.headers) {
             return Ok(asset);
         }
-        match self.route(head)? {
+        let route = self.route(head)?;
+        fetch_metadata::check(route, &head.headers)?;
+        match route {
             Route::Public(call) => self.public(*call, head, body, client, id, known).await,
             Route::Private(lane) => match self.authenticated(head, lane)? {
                 Authenticated::Service(request) => self.service(request, head, body, id, known).await,
@@ -102,7 +107,7 @@ impl Ingress {
         let connection = self.upstreams.connect(&self.server).await?;
         self.record(Verdict::Forward, id, known)?;
         let answer = forward::service(request, &self.provider, body.bytes, &self.upstreams, connection, id).await?;
-        Ok(respond::forwarded(answer))
+        Ok(answer.pass_on(Content::Json)?)
     }
 
     /// A user's call: what they signed, and nothing else.
@@ -140,7 +145,7 @@ impl Ingress {
         let connection = self.connect_to_instance(&username).await?;
         let permit = self.spend(authorised, deposit, epoch, id, known).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
-        Ok(respond::forwarded(answer))
+        Ok(answer.pass_on(Content::Json)?)
     }
 
     /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a passkey, the deposit

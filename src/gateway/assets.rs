@@ -7,20 +7,17 @@ use std::collections::HashMap;
 
 use countersign_keys::identity::ProviderId;
 use countersign_keys::jws::sha256;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap};
 use http::{HeaderValue, Method};
 
 use super::document::{Document, name_of};
-use super::respond::Answer;
+use super::respond::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
 
 /// A year, which is as long as caches keep anything. Other content has another address.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// For whoever opens one as a page: it is none.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-
-/// Only pages of our own may load them.
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {

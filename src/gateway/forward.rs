@@ -18,19 +18,17 @@ use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
 use countersign_keys::session::SessionPermit;
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
-use http::Response;
 use http::request::Parts;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::body::StreamedBody;
+use super::instance_answer::InstanceAnswer;
 use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
 use super::socket::message::{self, Cancel, Written};
 use super::upgrade::Key;
-use super::upstream::{
-    Connection, Outgoing, OutgoingHead, Stream, Switching, UpstreamBody, UpstreamFailure, Upstreams,
-};
+use super::upstream::{Connection, Outgoing, OutgoingHead, Stream, Switching, UpstreamFailure, Upstreams};
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 
 /// What of the head of a session's request is passed on: each says something about the bytes, and stands there once.
@@ -52,7 +50,7 @@ pub(super) async fn user(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
     id: &RequestId,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<InstanceAnswer, Failure> {
     let row = permit.row();
     let request = begin(row.method(), row.path(), id)
         .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
@@ -69,7 +67,7 @@ pub(super) async fn own(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
     id: &RequestId,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<InstanceAnswer, Failure> {
     let row = permit.row();
     let request = begin(row.method(), row.path(), id)
         .header(SIGNED_INTENT, [permit.intent()])
@@ -86,7 +84,7 @@ pub(super) async fn session(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
     id: &RequestId,
-) -> Result<Response<UpstreamBody>, Refusal> {
+) -> Result<InstanceAnswer, Refusal> {
     let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
     let outgoing = match head.method {
         http::Method::HEAD => Outgoing::begin_head(&path),
@@ -186,7 +184,7 @@ pub(super) async fn service(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
     id: &RequestId,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<InstanceAnswer, Failure> {
     let (method, below) = place_of_service(proven.call());
     let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
         .header(AUTHORIZATION, ["Bearer ", proven.token().expose()])
@@ -203,7 +201,7 @@ pub(super) async fn public(
     upstreams: &Arc<Upstreams>,
     connection: Connection,
     id: &RequestId,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<InstanceAnswer, Failure> {
     let (method, below) = place_of_public(call);
     let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
         .header(CLIENT_ADDRESS, [&from.to_canonical().to_string()])
@@ -241,7 +239,7 @@ async fn send(
     request: Outgoing,
     upstreams: &Arc<Upstreams>,
     connection: Connection,
-) -> Result<Response<UpstreamBody>, Failure> {
+) -> Result<InstanceAnswer, Failure> {
     let address = Arc::clone(connection.address());
     match connection.send(upstreams, request).await {
         Ok(answer) => Ok(answer),

@@ -161,6 +161,7 @@ impl Ingress {
             | Refusal::Deposit(_)
             | Refusal::StepUp(_)
             | Refusal::CrossOrigin(_)
+            | Refusal::Destination(_)
             | Refusal::ContentType(_)
             | Refusal::Socket(_)
             | Refusal::AccountRefused

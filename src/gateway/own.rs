@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use super::admit::Way;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
+use super::instance_answer::Content;
 use super::public::expect_content_type;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::{self, Answer};
+use super::respond::Answer;
 use super::upstream::Connection;
 
 impl Ingress {
@@ -62,7 +63,7 @@ impl Ingress {
         };
         let permit = self.spend(authorised, asserted, epoch, id, known).await?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
-        Ok(respond::forwarded(answer))
+        Ok(answer.pass_on(Content::Json)?)
     }
 
     /// Where there is no Core that would ask for an instance and repeat its request.

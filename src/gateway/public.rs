@@ -24,6 +24,7 @@ use super::cors::{Admitted, ForPages};
 use super::deposits::Standing;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
+use super::instance_answer::Content;
 use super::pages::Page;
 use super::refusal::{Refusal, StepUpRejection};
 use super::request_id::RequestId;
@@ -89,7 +90,7 @@ impl Ingress {
                 let (from, bytes) = (client.address, body.bytes);
                 let answer =
                     forward::public(call, &self.provider, from, bytes, &self.upstreams, connection, id).await?;
-                Ok(respond::forwarded(answer))
+                Ok(answer.pass_on(Content::Json)?)
             }
         }
     }

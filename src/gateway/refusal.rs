@@ -16,6 +16,7 @@ use super::deposits::DepositRejection;
 use super::directory::{DirectoryFailure, NotAsserted};
 use super::gate::Early;
 use super::head::HeadRejection;
+use super::instance_answer::NotPassedOn;
 use super::upgrade::UpgradeRejection;
 use super::upstream::{Unwritable, UpstreamFailure};
 use crate::clock::{NoRandomness, UnreadableClock};
@@ -41,6 +42,9 @@ pub(super) enum Refusal {
     /// A page of another origin, or a browser that asks for more than there is.
     #[error("cross-origin: {0}")]
     CrossOrigin(&'static str),
+    /// A browser would do something with the answer that this gateway's answers are not for.
+    #[error("destination: {0}")]
+    Destination(&'static str),
     /// A content type other than the one that the call takes.
     #[error("not of the content type {0}")]
     ContentType(&'static str),
@@ -170,6 +174,12 @@ impl From<Early> for Refusal {
 impl From<UpgradeRejection> for Refusal {
     fn from(rejection: UpgradeRejection) -> Self {
         Self::Socket(rejection.into())
+    }
+}
+
+impl From<NotPassedOn> for Refusal {
+    fn from(cause: NotPassedOn) -> Self {
+        Self::Failure(UpstreamFailure::from(cause).into())
     }
 }
 

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use countersign_keys::verify::Class;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION,
-    STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Collected, Limited};
@@ -29,8 +29,17 @@ use crate::ipc::answers::Told;
 /// Longest refusal of an instance that is said on a socket, in bytes: a sentence in JSON.
 const REFUSAL_MAX: usize = 16 * 1024;
 
+/// Whether other origins' pages may load it without asking (Fetch standard).
+pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// Two years: what the preload lists ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
+
+/// What every answer is to a browser that is not a page or a part of one: an opaque origin that runs and loads nothing.
+const INERT: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
+
+/// The type of every answer that is neither a document of ours nor a file.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
@@ -87,6 +96,7 @@ impl Word {
                 Self::own(Told::IntentStepUp, "the passkey's answer is not valid for this request")
             }
             Refusal::CrossOrigin(_) => Self::own(Told::Forbidden, "not for pages of this origin").and_close(),
+            Refusal::Destination(_) => Self::own(Told::Forbidden, "not for this use of the answer").and_close(),
             Refusal::ContentType(_) => {
                 Self::own(Told::Malformed, "the content type is not the one that is taken here").and_close()
             }
@@ -151,9 +161,12 @@ impl Word {
 
     const fn of_failure(failure: &Failure) -> Self {
         match failure {
-            Failure::Upstream(UpstreamFailure::Broken(_) | UpstreamFailure::Slow | UpstreamFailure::NoAnswer) => {
-                Self::row(Told::NoAnswer)
-            }
+            Failure::Upstream(
+                UpstreamFailure::Broken(_)
+                | UpstreamFailure::Slow
+                | UpstreamFailure::NoAnswer
+                | UpstreamFailure::NotPassedOn(_),
+            ) => Self::row(Told::NoAnswer),
             Failure::Upstream(
                 UpstreamFailure::Absent
                 | UpstreamFailure::Connect(_)
@@ -254,25 +267,17 @@ pub(super) fn unchanged() -> Answer {
     answer
 }
 
-/// Core takes every success for JSON; a success without a body gets an empty object.
-pub(super) fn forwarded(upstream: Response<UpstreamBody>) -> Answer {
-    let (head, body) = upstream.into_parts();
-    if head.status.is_success() && body.is_end_stream() {
-        return empty();
-    }
-    Response::from_parts(head, AnswerBody::Upstream(Box::new(body)))
-}
-
-/// A file, or what an instance says of one: as it comes.
-pub(super) fn passed_on(upstream: Response<UpstreamBody>) -> Answer {
-    upstream.map(|body| AnswerBody::Upstream(Box::new(body)))
-}
-
 /// What every answer has.
 pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
     let headers = answer.headers_mut();
     headers.insert(HeaderName::from_static("x-request-id"), id.to_header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Only a document of ours says for itself what it may do.
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, INERT);
+        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
     if transport == Transport::Tls {
         headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
     }
@@ -293,7 +298,7 @@ pub(super) enum Transport {
 fn json(status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(body));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
 }
 

@@ -8,6 +8,7 @@ use countersign_keys::identity::CallName;
 use countersign_keys::session::{
     AuthorisedSession, CONTINUE, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,
 };
+use http::header::RANGE;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -17,9 +18,10 @@ use super::body::StreamedBody;
 use super::directory::LookedUp;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
+use super::instance_answer::Content;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::{self, Answer};
+use super::respond::Answer;
 use super::upstream::Connection;
 use crate::audit::Verdict;
 use crate::ipc::sessions::{self, PROOF, TOKEN};
@@ -46,7 +48,13 @@ impl Ingress {
         let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
         let (permit, connection) = self.pass(authorised, Way::Kept, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
-        Ok(respond::passed_on(answer))
+        let content = match endpoint {
+            SessionEndpoint::Download => Content::File { range_asked: head.headers.contains_key(RANGE) },
+            SessionEndpoint::ChunkedUpload | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {
+                Content::Json
+            }
+        };
+        Ok(answer.pass_on(content)?)
     }
 
     /// Whether the user's own instance made the token, and the user signed this use of it.

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use self::rpc::Rpc;
 use self::shell::Shell;
 use self::tunnel::Tunnel;
+use super::fetch_metadata;
 use super::gate::{Early, Passage};
 use super::head::{self, HeadRejection, Purpose};
 use super::ingress::{Client, Ingress, Known};
@@ -112,7 +113,11 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<(upgrade::Key, Outcome), Refusal> {
         head::check(head, Purpose::Upgrade)?;
+        fetch_metadata::refuse_service_worker(&head.headers)?;
         let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
+        if let Some(route) = route {
+            fetch_metadata::check(route, &head.headers)?;
+        }
         let socket = match route {
             Some(Route::Socket) => {
                 let key = upgrade::read(head)?;

@@ -9,6 +9,7 @@ mod abuse;
 mod connections;
 mod corpus;
 mod deposit;
+mod hostile;
 mod lanes;
 mod maintenance;
 mod over_tls;
@@ -78,6 +79,8 @@ struct Trial {
     door: Door,
     /// Every byte that went upstream.
     seen: Arc<Mutex<Vec<u8>>>,
+    /// What a hostile upstream answers to anything; an honest one answers [`UPSTREAM_ANSWER`].
+    hostile: Arc<Mutex<Option<Vec<u8>>>>,
     /// Whether the server knows of an instance.
     instance_is_up: Arc<AtomicBool>,
     /// Whether the server can bring one up.
@@ -113,9 +116,10 @@ impl Trial {
         let directory = tempfile::tempdir().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sockets: Arc<sockets::Played> = Arc::default();
+        let hostile = Arc::default();
         for name in ["instance.sock", "service.sock"] {
             let listener = UnixListener::bind(directory.path().join(name)).unwrap();
-            tokio::spawn(serve_upstream(listener, Arc::clone(&seen), Arc::clone(&sockets)));
+            tokio::spawn(serve_upstream(listener, Arc::clone(&seen), Arc::clone(&sockets), Arc::clone(&hostile)));
         }
         let (alice, instance_is_up) = (Arc::new(Mutex::new(Signer::new("alice"))), Arc::new(AtomicBool::new(true)));
         let launches = Arc::new(AtomicBool::new(true));
@@ -139,7 +143,7 @@ impl Trial {
         let address = listener.local_addr().unwrap();
         tokio::spawn(listen::accept(listener, door.clone()));
         let core = core_at(Endpoint::plain(address));
-        Self { directory, core, alice, ingress, door, seen, instance_is_up, launches, passkeys, sockets, stop }
+        Self { directory, core, alice, ingress, door, seen, hostile, instance_is_up, launches, passkeys, sockets, stop }
     }
 
     /// A Core of today, which drops the intent.
@@ -293,13 +297,23 @@ async fn answer(
 }
 
 /// Writes down what comes, and answers every request the same.
-async fn serve_upstream(listener: UnixListener, seen: Arc<Mutex<Vec<u8>>>, sockets: Arc<sockets::Played>) {
+async fn serve_upstream(
+    listener: UnixListener,
+    seen: Arc<Mutex<Vec<u8>>>,
+    sockets: Arc<sockets::Played>,
+    hostile: Arc<Mutex<Option<Vec<u8>>>>,
+) {
     while let Ok((mut stream, _)) = listener.accept().await {
-        let (seen, sockets) = (Arc::clone(&seen), Arc::clone(&sockets));
+        let (seen, sockets, hostile) = (Arc::clone(&seen), Arc::clone(&sockets), Arc::clone(&hostile));
         tokio::spawn(async move {
             let mut buffer = vec![0; 512 * 1024];
             while let Ok(length @ 1..) = stream.read(&mut buffer).await {
                 seen.lock().unwrap().extend_from_slice(&buffer[..length]);
+                let answer = hostile.lock().unwrap().clone();
+                if let Some(answer) = answer {
+                    let _ = stream.write_all(&answer).await;
+                    return; // a body without a length ends here
+                }
                 if sockets.is_asked(&buffer[..length]) {
                     return sockets.play(stream, &buffer[..length]).await;
                 }

@@ -6,6 +6,7 @@
 mod answer;
 mod exchange;
 mod outgoing;
+mod said;
 mod stream;
 mod switch;
 
@@ -20,8 +21,10 @@ use tokio::time::Instant;
 
 pub(super) use self::exchange::{Connection, UpstreamBody};
 pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
+pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
 pub(super) use self::switch::{Switched, Switching};
+use super::instance_answer::NotPassedOn;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 
@@ -59,8 +62,11 @@ pub(super) enum UpstreamFailure {
     #[error("no answer in time")]
     Slow,
     /// It says what is no answer in HTTP/1.1, or one whose end nobody could find.
-    #[error("the answer is no answer to the request")]
+    #[error("the answer is not valid HTTP/1.1")]
     NoAnswer,
+    /// What it says is valid, and not what an answer to the call can say.
+    #[error(transparent)]
+    NotPassedOn(#[from] NotPassedOn),
 }
 
 /// The connections kept. Bounded by the constants above; age evicts.

@@ -14,7 +14,6 @@ use countersign_keys::secret::Secret;
 use countersign_keys::verify::Rejection;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
-use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -27,11 +26,12 @@ use super::super::admit::Way;
 use super::super::fair::UnderWay;
 use super::super::forward::{self, ToInstance};
 use super::super::ingress::{Ingress, Known};
+use super::super::instance_answer::Content;
 use super::super::listen::told;
 use super::super::refusal::{Refusal, SocketRejection};
 use super::super::request_id::RequestId;
-use super::super::respond::{self, Afterwards};
-use super::super::upstream::{Stream, Switching, UpstreamBody, UpstreamFailure};
+use super::super::respond::{self, Afterwards, Answer};
+use super::super::upstream::{Stream, Switching, UpstreamFailure};
 use super::end::{End, dismiss, leave};
 use super::hands::{Heard, Pace, UNSAID_MAX, limits, write};
 use super::message::{Streams, Written};
@@ -71,7 +71,7 @@ enum Sent {
     /// It went to the instance.
     On,
     /// The instance would open no socket, and said why.
-    Answered(Box<Response<UpstreamBody>>),
+    Answered(Box<Answer>),
 }
 
 impl Rpc {
@@ -184,7 +184,7 @@ impl Work<'_> {
         match self.admit(&written, instance, &id, &mut known).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
-                self.say(respond::message_of(respond::passed_on(*answer), &written.stream_id).await).await;
+                self.say(respond::message_of(*answer, &written.stream_id).await).await;
                 Ok(())
             }
             Err(refusal) => {
@@ -260,7 +260,9 @@ impl Work<'_> {
                     *instance = Some(sink);
                     let _ = self.opened.take().map(|opened| opened.send(source)); // whoever relays lives as long as this
                 }
-                Switching::Answered(answer) => return Ok(Sent::Answered(answer)),
+                Switching::Answered(answer) => {
+                    return Ok(Sent::Answered(Box::new(answer.pass_on(Content::Json)?)));
+                }
             }
         }
         let instance = instance.as_mut().ok_or(UpstreamFailure::Absent)?;

@@ -14,9 +14,10 @@ use http::request::Parts;
 use super::super::admit::Way;
 use super::super::forward;
 use super::super::ingress::{Client, Ingress, Known};
+use super::super::instance_answer::Content;
 use super::super::refusal::Refusal;
 use super::super::request_id::RequestId;
-use super::super::respond::{self, Answer};
+use super::super::respond::Answer;
 use super::super::session::Asked;
 use super::super::upgrade::Key;
 use super::super::upstream::{Switched, Switching};
@@ -89,7 +90,7 @@ impl Ingress {
         let kid = permit.kid();
         match forward::session_socket(permit, &self.provider, key, connection, id).await? {
             Switching::Switched(instance) => Ok(Ok(Opened { username, kid, instance })),
-            Switching::Answered(answer) => Ok(Err(respond::passed_on(*answer))),
+            Switching::Answered(answer) => Ok(Err(answer.pass_on(Content::Json)?)),
         }
     }
 }

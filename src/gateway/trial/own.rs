@@ -29,7 +29,7 @@ impl Trial {
         Intent::new(ORIGIN, "alice", call, &items, countersign_portal::now()).unwrap()
     }
 
-    fn own_signed(&self, call: &str, item: &serde_json::Value) -> String {
+    pub(super) fn own_signed(&self, call: &str, item: &serde_json::Value) -> String {
         self.own_intent(call, item).sign(&self.alice.lock().unwrap().key).unwrap()
     }
 

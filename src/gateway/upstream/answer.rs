@@ -4,12 +4,9 @@
 //! all of it. Whatever else it says is no answer, and its connection is not used again.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, REFERRER_POLICY, RETRY_AFTER,
-    X_FRAME_OPTIONS,
-};
-use http::{Response, StatusCode};
+use http::StatusCode;
+
+use super::said::{Said, Values};
 
 /// Longest head of an answer, in bytes. It is read again with each piece that comes, so that a long one in small pieces would take our time.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -20,28 +17,6 @@ const HEADERS_MAX: usize = 64;
 /// Longest line that says how long a chunk is, in bytes.
 const CHUNK_LINE_MAX: usize = 256;
 
-/// What of an upstream's answer is passed on. All of it says how the body is to be shown or kept; the rest of an answer's head
-/// speaks about the connection that it came on.
-const PASSED_ON: [HeaderName; 14] = [
-    CONTENT_TYPE,
-    CACHE_CONTROL,
-    RETRY_AFTER,
-    CONTENT_DISPOSITION,
-    CONTENT_RANGE,
-    ACCEPT_RANGES,
-    ETAG,
-    LAST_MODIFIED,
-    CONTENT_SECURITY_POLICY,
-    REFERRER_POLICY,
-    X_FRAME_OPTIONS,
-    HeaderName::from_static("cross-origin-opener-policy"),
-    HeaderName::from_static("cross-origin-resource-policy"),
-    HeaderName::from_static("permissions-policy"),
-];
-
-/// Room for what is passed on and what every answer gets.
-const HEADERS_USUAL: usize = 8;
-
 /// What came is no answer to a request of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct NoAnswer;
@@ -49,8 +24,8 @@ pub(super) struct NoAnswer;
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// Status and what is passed on of the headers.
-    pub(super) response: Response<()>,
+    /// What is taken of it.
+    pub(super) said: Said,
     /// Where the body ends.
     pub(super) framing: Framing,
     /// The other end keeps the connection open.
@@ -88,11 +63,14 @@ impl Head {
     fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, NoAnswer> {
         let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(NoAnswer) };
         let status = StatusCode::from_u16(status).map_err(|_out_of_range| NoAnswer)?;
-        if status.is_informational() {
-            return Err(NoAnswer); // nothing was asked that one could announce, least of all another protocol
+        // Nothing was asked that an upstream could announce (100, 103) or switch to (101); and no call has an answer
+        // without a body (204, 205, 304), where readers differ about what follows the head.
+        let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+        if status.is_informational() || has_none {
+            return Err(NoAnswer);
         }
         let (mut length, mut is_chunked, mut stays_open) = (None, false, true);
-        let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+        let mut values = Values::default();
         for httparse::Header { name, value } in answer.headers.iter() {
             if name.eq_ignore_ascii_case("content-length") {
                 if length.replace(content_length(value)?).is_some() {
@@ -103,25 +81,22 @@ impl Head {
                     return Err(NoAnswer);
                 }
                 is_chunked = true;
+            } else if name.eq_ignore_ascii_case("content-encoding") {
+                return Err(NoAnswer); // the body would not be the bytes that its type says
             } else if name.eq_ignore_ascii_case("connection") {
                 stays_open = value.eq_ignore_ascii_case(b"keep-alive");
-            } else if let Some(name) = PASSED_ON.iter().find(|known| name.eq_ignore_ascii_case(known.as_str())) {
-                headers.insert(name, HeaderValue::from_bytes(value).map_err(|_bytes| NoAnswer)?);
+            } else {
+                values.note(name, value);
             }
         }
-        let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = match (length, is_chunked) {
             (Some(_), true) => return Err(NoAnswer),
-            (_, _) if has_none => Framing::Length(0),
             (Some(length), false) => Framing::Length(length),
             (None, true) => Framing::ChunkLine,
             // Until it closes: then nobody can tell a whole answer from half of one.
             (None, false) => return Err(NoAnswer),
         };
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(Self { response, framing, stays_open })
+        Ok(Self { said: values.said(status), framing, stays_open })
     }
 }
 
@@ -135,7 +110,7 @@ impl Head {
     /// The same, to a request with `HEAD`: the length is said of a body that does not come (RFC 9110 section 9.3.2).
     pub(super) fn without_body(mut self) -> Self {
         if let Framing::Length(length) = self.framing {
-            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            self.said.length_of_get = Some(length);
         }
         self.framing = Framing::Length(0);
         self
@@ -226,7 +201,7 @@ mod tests {
         }
         let head = head.filter(|head| head.framing.is_over()).ok_or(NoAnswer)?;
         let left = String::from_utf8(buffer.to_vec()).unwrap();
-        Ok((head.response.status().as_u16(), String::from_utf8(body).unwrap(), left))
+        Ok((head.said.status.as_u16(), String::from_utf8(body).unwrap(), left))
     }
 
     fn check(headers: &str, body: &str, want: Result<&str, NoAnswer>) {
@@ -280,7 +255,6 @@ mod tests {
     fn what_comes_after_an_answer_is_none_of_it() {
         let (_, body, left) = read("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK").unwrap();
         assert_eq!((body.as_str(), left.as_str()), ("{}", "HTTP/1.1 200 OK"));
-        assert_eq!(read("HTTP/1.1 204 No Content\r\n\r\nx"), Ok((204, String::new(), "x".to_owned())));
     }
 
     #[test]
@@ -289,6 +263,12 @@ mod tests {
             "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 100 Continue\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 099 X\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n folded\r\n\r\n",
@@ -303,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn of_the_headers_what_is_named_is_passed_on() {
-        let text = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nset-cookie: a=b\r\nserver: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    fn v63_s01_of_the_headers_no_bytes_are_kept() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nset-cookie: a=b\r\nretry-after: 7\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let head = Head::take(&mut BytesMut::from(text.as_bytes())).unwrap().unwrap();
         assert!(!head.stays_open);
-        let headers: Vec<_> = head.response.headers().iter().collect();
-        assert_eq!(headers, [(&CONTENT_TYPE, &HeaderValue::from_static("text/plain"))]);
+        let want = Said { retry_after_s: Some(7), ..Values::default().said(StatusCode::OK) };
+        assert_eq!(head.said, want);
     }
 }

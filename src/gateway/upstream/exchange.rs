@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
@@ -20,6 +19,7 @@ use super::answer::{Framing, Head, NoAnswer};
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::{UpstreamFailure, Upstreams};
+use crate::gateway::instance_answer::InstanceAnswer;
 use crate::ipc::control::InstanceAddress;
 
 /// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
@@ -80,7 +80,7 @@ impl Connection {
         mut self,
         upstreams: &Arc<Upstreams>,
         request: Outgoing,
-    ) -> Result<Response<UpstreamBody>, (UpstreamFailure, Option<Outgoing>)> {
+    ) -> Result<InstanceAnswer, (UpstreamFailure, Option<Outgoing>)> {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let mut sending = Sending { sent: 0, error: None };
         let outcome = std::future::poll_fn(|cx| {
@@ -112,10 +112,10 @@ impl Connection {
         }
     }
 
-    fn answered(self, head: Head, is_whole: bool, upstreams: &Arc<Upstreams>) -> Response<UpstreamBody> {
-        let Head { response, framing, stays_open } = head;
+    fn answered(self, head: Head, is_whole: bool, upstreams: &Arc<Upstreams>) -> InstanceAnswer {
+        let Head { said, framing, stays_open } = head;
         let body = UpstreamBody::new(self, framing, (stays_open && is_whole).then(|| Arc::clone(upstreams)));
-        response.map(|()| body)
+        InstanceAnswer::new(said, body)
     }
 
     /// Brings on the request and then the answer's head. An upstream may answer before it has the whole request, or instead of taking it.
@@ -193,7 +193,7 @@ impl Body {
     }
 
     /// Waits for the head of the answer.
-    pub(crate) async fn answer(self, upstreams: &Arc<Upstreams>) -> Result<Response<UpstreamBody>, UpstreamFailure> {
+    pub(crate) async fn answer(self, upstreams: &Arc<Upstreams>) -> Result<InstanceAnswer, UpstreamFailure> {
         let Self { mut connection, mut sending } = self;
         let deadline = Instant::now() + ANSWER_WITHIN;
         let is_whole = sending.error.is_none();

@@ -6,7 +6,6 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use http::Response;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -16,6 +15,7 @@ use super::answer::{HEAD_MAX, Head, NoAnswer};
 use super::exchange::{Connection, UpstreamBody};
 use super::outgoing::Outgoing;
 use super::stream::Stream;
+use crate::gateway::instance_answer::InstanceAnswer;
 
 /// How long an instance may take to say whether it switches. It has to judge a head, nothing more.
 const SWITCH_WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub(crate) enum Switching {
     /// It switches.
     Switched(Switched),
     /// It does not, and says why.
-    Answered(Box<Response<UpstreamBody>>),
+    Answered(Box<InstanceAnswer>),
 }
 
 impl Connection {
@@ -61,9 +61,9 @@ impl Connection {
                 Some(Taken::Switches) => {
                     return Ok(Switching::Switched(Switched { stream: self.stream, begun: self.buffer }));
                 }
-                Some(Taken::Head(Head { response, framing, .. })) => {
+                Some(Taken::Head(Head { said, framing, .. })) => {
                     let body = UpstreamBody::new(self, framing, None);
-                    return Ok(Switching::Answered(Box::new(response.map(|()| body))));
+                    return Ok(Switching::Answered(Box::new(InstanceAnswer::new(said, body))));
                 }
                 None => {}
             }
@@ -125,7 +125,7 @@ mod tests {
             taken.map(|taken| match taken {
                 Taken::Switches => format!("switches {}", String::from_utf8_lossy(&buffer)),
                 Taken::Head(head) => {
-                    format!("{} {}", head.response.status().as_u16(), String::from_utf8_lossy(&buffer))
+                    format!("{} {}", head.said.status.as_u16(), String::from_utf8_lossy(&buffer))
                 }
             })
         });

@@ -1,6 +1,5 @@
 //! The body of an instance's answer: at hand, or a file that is read as it is sent.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,62 +16,46 @@ use crate::user::files::outgoing::Outgoing;
 /// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds two.
 const PIECE: u64 = 512 * 1024;
 
-/// A part of a body.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Part {
-    /// What is said between the parts of a file.
-    Text(Bytes),
-    /// So many bytes of the file, from an offset on.
-    Of {
-        /// Where they begin.
-        offset: u64,
-        /// How many they are.
-        length: u64,
-    },
+/// A part of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Part {
+    /// Where it begins.
+    pub(super) offset: u64,
+    /// How many bytes it has.
+    pub(super) length: u64,
 }
 
-impl Part {
-    fn length(&self) -> u64 {
-        match self {
-            Self::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
-            Self::Of { length, .. } => *length,
-        }
-    }
-}
-
-/// Parts of a file, one after the other.
+/// A part of a file, read as it is sent.
 #[derive(Debug)]
 pub(crate) struct FileBody {
     file: Arc<Outgoing>,
-    parts: VecDeque<Part>,
-    /// What is still to come of all of them.
+    /// What has not been read yet.
+    unread: Part,
+    /// How many bytes are still to come.
     left: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl FileBody {
-    /// These parts of a file.
-    pub(super) fn new(file: Outgoing, parts: impl IntoIterator<Item = Part>) -> Self {
-        let parts: VecDeque<Part> = parts.into_iter().collect();
-        let left = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.length()));
-        Self { file: Arc::new(file), parts, left, reading: None }
+    /// This part of a file.
+    pub(super) fn new(file: Outgoing, part: Part) -> Self {
+        Self { file: Arc::new(file), unread: part, left: part.length, reading: None }
     }
 
-    /// Begins to read the next piece of the file, if that is what comes next.
+    /// Begins to read the next piece of the file, if there is one.
     fn read_ahead(&mut self) {
-        let Some(Part::Of { offset, length }) = self.parts.front_mut() else { return };
-        let piece = (*length).min(PIECE);
-        let (file, from) = (Arc::clone(&self.file), *offset);
+        let Part { offset, length } = self.unread;
+        if length == 0 {
+            return;
+        }
+        let piece = length.min(PIECE);
+        let file = Arc::clone(&self.file);
         self.reading = Some(tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; usize::try_from(piece).unwrap_or(0)];
-            file.read_at(from, &mut buffer)?;
+            file.read_at(offset, &mut buffer)?;
             Ok(Bytes::from(buffer))
         }));
-        *offset = offset.saturating_add(piece);
-        *length = length.saturating_sub(piece);
-        if *length == 0 {
-            self.parts.pop_front();
-        }
+        self.unread = Part { offset: offset.saturating_add(piece), length: length.saturating_sub(piece) };
     }
 }
 
@@ -83,16 +66,7 @@ impl Body for FileBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let body = &mut *self;
         if body.reading.is_none() {
-            match body.parts.front() {
-                None => return Poll::Ready(None),
-                Some(Part::Text(text)) => {
-                    let text = text.clone();
-                    body.left = body.left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
-                    body.parts.pop_front();
-                    return Poll::Ready(Some(Ok(Frame::data(text))));
-                }
-                Some(Part::Of { .. }) => body.read_ahead(),
-            }
+            body.read_ahead();
         }
         let Some(reading) = &mut body.reading else { return Poll::Ready(None) };
         let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other).and_then(|piece| piece);
@@ -102,13 +76,13 @@ impl Body for FileBody {
             body.read_ahead();
         } else {
             // What was promised cannot be sent: the connection ends with the body.
-            body.parts.clear();
+            body.unread.length = 0;
         }
         Poll::Ready(Some(piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.reading.is_none() && self.parts.is_empty()
+        self.reading.is_none() && self.unread.length == 0
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,0 +1,137 @@
+//! The answer of an instance, or of the server's service endpoint, and the one way in which it becomes a response.
+//!
+//! Whoever writes an instance's answers may be hostile: a user runs code in that process, and the provider's origin is
+//! where every user's signing keys are. So the gateway makes the whole head. What kind of content it is follows from
+//! the call, never from the answer; status and the values of [`Said`] are taken if they are on a list; the body is
+//! passed on as bytes that no browser runs (P1, V63).
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use hyper::body::Body as _;
+
+use super::respond::{self, Answer, AnswerBody};
+use super::upstream::{ContentRange, Said, UpstreamBody};
+
+/// Statuses of answers that say why something was not done: those of [`crate::ipc::answers::Told`]. Others have a
+/// meaning for browsers or proxies that no call has: 3xx lead elsewhere, 407 and 511 ask for passwords, 421 and 425
+/// repeat the request.
+const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
+
+/// What every file is to a browser: nothing that it would run or show.
+const ANY_BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// What a call's answer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Content {
+    /// JSON. Core takes every success for it; a success without a body becomes an empty object.
+    Json,
+    /// A file's bytes if it succeeds, JSON otherwise.
+    File {
+        /// A part of it may come.
+        range_asked: bool,
+    },
+}
+
+/// Why an answer is not passed on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum NotPassedOn {
+    /// A status that no call's answer has.
+    #[error("the answer has the status {0}, which no answer to this call has")]
+    Status(StatusCode),
+    /// It does not say which part of the file it is, or not the one that it has.
+    #[error("the answer does not say which part of the file it is")]
+    Range,
+}
+
+/// The answer of an instance or of the server. Its head and body can be had only as a response that is safe for
+/// browsers, from [`InstanceAnswer::pass_on`].
+pub(super) struct InstanceAnswer {
+    said: Said,
+    body: UpstreamBody,
+}
+
+impl InstanceAnswer {
+    /// What an upstream answered.
+    pub(super) fn new(said: Said, body: UpstreamBody) -> Self {
+        Self { said, body }
+    }
+
+    /// The response to the client.
+    pub(super) fn pass_on(self, content: Content) -> Result<Answer, NotPassedOn> {
+        let Self { said, body } = self;
+        let is_refusal = REFUSALS.contains(&said.status.as_u16());
+        let length = body.size_hint().exact();
+        let is_allowed = match (content, said.status) {
+            (_, status) if is_refusal => status != StatusCode::RANGE_NOT_SATISFIABLE || content.has_ranges(),
+            (_, StatusCode::OK) => true,
+            (Content::File { range_asked: true }, StatusCode::PARTIAL_CONTENT) => {
+                if !is_of(said.range, said.length_of_get.or(length)) {
+                    return Err(NotPassedOn::Range);
+                }
+                true
+            }
+            _ => false,
+        };
+        if !is_allowed {
+            return Err(NotPassedOn::Status(said.status));
+        }
+        if content == Content::Json && !is_refusal && body.is_end_stream() {
+            return Ok(respond::empty());
+        }
+        let mut answer = Response::new(AnswerBody::Upstream(Box::new(body)));
+        *answer.status_mut() = said.status;
+        write_head(answer.headers_mut(), &said, content, is_refusal);
+        Ok(answer)
+    }
+
+    /// The status, for tests.
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.said.status
+    }
+
+    /// The body, for tests.
+    #[cfg(test)]
+    pub(super) fn into_body(self) -> UpstreamBody {
+        self.body
+    }
+}
+
+impl Content {
+    const fn has_ranges(self) -> bool {
+        matches!(self, Self::File { range_asked: true })
+    }
+}
+
+fn write_head(headers: &mut HeaderMap, said: &Said, content: Content, is_refusal: bool) {
+    if is_refusal || content == Content::Json {
+        headers.insert(CONTENT_TYPE, respond::JSON);
+    } else {
+        headers.insert(CONTENT_TYPE, ANY_BYTES);
+        said.write_of_file(headers);
+    }
+    let range = said.range.filter(|range| match range {
+        ContentRange::Part { .. } => said.status == StatusCode::PARTIAL_CONTENT,
+        ContentRange::Unsatisfied { .. } => said.status == StatusCode::RANGE_NOT_SATISFIABLE,
+    });
+    if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range.to_string()).ok()) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    if let Some(seconds) = said.retry_after_s.filter(|_| is_refusal) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(length) = said.length_of_get {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// Whether a body of this length can be that part.
+fn is_of(range: Option<ContentRange>, length: Option<u64>) -> bool {
+    match (range, length) {
+        (Some(ContentRange::Part { first, last, .. }), Some(length)) => {
+            last.checked_sub(first) == length.checked_sub(1)
+        }
+        (Some(ContentRange::Part { .. }), None) => true,
+        (Some(ContentRange::Unsatisfied { .. }) | None, _) => false,
+    }
+}
