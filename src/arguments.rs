@@ -335,6 +335,8 @@ pub(crate) enum DecisionWord {
     Fail,
     /// An intent was taken in.
     Deposit,
+    /// What came of what was let through.
+    Answered,
 }
 
 impl DecisionWord {
@@ -346,6 +348,7 @@ impl DecisionWord {
             Self::NoInstance => "no_instance",
             Self::Fail => "fail",
             Self::Deposit => "deposit",
+            Self::Answered => "answered",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! there is no [`Config`] (P8). No secret is ever part of a [`Config`]: it names the files, and whoever needs one opens
 //! it through [`SecretFile`].
 
+mod brand;
 mod check;
 mod drives;
 mod file;
@@ -35,6 +36,9 @@ use countersign_keys::policy::Policy;
 use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
+#[cfg(test)]
+pub(crate) use crate::config::brand::Contact;
+pub(crate) use crate::config::brand::{Brand, Logo, LogoKind};
 pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
 pub(crate) use crate::config::kept::{Audit, Ipc, Names, PSEUDONYM_KEY, State, Witness};
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
@@ -97,6 +101,8 @@ pub(crate) struct Provider {
     pub(crate) id: ProviderId,
     /// How browsers and Core reach us, and every intent's audience. `https`, or loop-back.
     pub(crate) origin: Origin,
+    /// What people are shown of us.
+    pub(crate) brand: Brand,
 }
 
 /// `[core]`.

@@ -21,7 +21,9 @@ mod forward;
 pub mod fuzzing;
 mod gate;
 mod grammar;
+mod gzip;
 mod head;
+mod health;
 mod ingress;
 mod instance_answer;
 mod listen;
@@ -385,7 +387,7 @@ fn ingress(
         sockets: Fair::default(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
-        pages: Pages::new(&config.provider.id, &config.provider.origin, &config.core.origin)?,
+        pages: Pages::new(&config.provider, &config.core.origin)?,
         ids,
         maintenance: Arc::new(CurrentMaintenance::new(config.maintenance.clone())),
     })

@@ -93,6 +93,7 @@ const WORDS = {
 };
 
 function show(decision) {
+  if (decision.decision === "answered") return; // what came of it is seen at UCloud's page
   const [tone, word] = WORDS[decision.decision] ?? ["", decision.decision];
   const item = document.createElement("li");
   item.className = tone;

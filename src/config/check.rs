@@ -74,7 +74,7 @@ fn in_words(message: &str) -> String {
 fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -> Option<Config> {
     let base = path.parent().unwrap_or(Path::new("/"));
     let site = Site { base, reader };
-    let provider = outside::provider(file.provider, findings);
+    let provider = outside::provider(file.provider, site, findings);
     let core = outside::core(file.core, site, findings);
     let gateway = outside::gateway(file.gateway, site, findings);
     let calls = served::calls(&file.calls, provider.as_ref().map(|provider| &provider.id), findings);

@@ -52,6 +52,9 @@ table! {
     ProviderTable {
         id: Typed<String>,
         origin: Typed<String>,
+        title: Typed<String>,
+        logo: Typed<String>,
+        contact: Typed<String>,
     }
 }
 

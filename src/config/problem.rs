@@ -189,6 +189,20 @@ pub(crate) enum Reason {
     /// A title.
     #[error("is not 1 to 128 bytes without control characters")]
     Title,
+    /// The provider's title.
+    #[error("is not 1 to 80 characters without control, invisible or right-to-left characters")]
+    BrandTitle,
+    /// Whom users ask for help.
+    #[error("is neither an e-mail address nor an address that begins with https://")]
+    BrandContact,
+    /// The provider's logo.
+    #[error("{} {what}", path.display())]
+    Logo {
+        /// The file.
+        path: PathBuf,
+        /// What it is not.
+        what: &'static str,
+    },
     /// Not a product for storage.
     #[error("is none of the products of type \"storage\"")]
     NoSuchProduct,

@@ -118,6 +118,13 @@ pub(super) fn read_text(path: &Path, max: u64, reader: Uid) -> Result<String, Fi
     read_limited(path, file, max)
 }
 
+/// Reads a file that only root or the reader can have written, whatever is in it.
+pub(super) fn read_bytes(path: &Path, max: u64, reader: Uid) -> Result<Vec<u8>, FileReason> {
+    let (file, metadata) = open(path)?;
+    refuse_written_by_others(path, &metadata, reader)?;
+    bytes_limited(path, file, max)
+}
+
 /// Looks at a program that only root or the reader can have written.
 pub(super) fn check_program(path: &Path, reader: Uid) -> Result<(), FileReason> {
     let (_file, metadata) = open(path)?;
@@ -184,6 +191,10 @@ pub(super) fn permissions(metadata: &Metadata) -> u32 {
 
 /// Reads an open file to its end, up to a limit.
 pub(super) fn read_limited(path: &Path, file: File, max: u64) -> Result<String, FileReason> {
+    String::from_utf8(bytes_limited(path, file, max)?).map_err(|_| FileReason::NotText { path: path.to_owned() })
+}
+
+fn bytes_limited(path: &Path, file: File, max: u64) -> Result<Vec<u8>, FileReason> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1))
         .read_to_end(&mut bytes)
@@ -191,5 +202,5 @@ pub(super) fn read_limited(path: &Path, file: File, max: u64) -> Result<String, 
     if u64::try_from(bytes.len()).map_or(true, |length| length > max) {
         return Err(FileReason::TooLong { path: path.to_owned(), max });
     }
-    String::from_utf8(bytes).map_err(|_| FileReason::NotText { path: path.to_owned() })
+    Ok(bytes)
 }

@@ -23,6 +23,7 @@ use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::{Instance, LookedUp};
 use super::fetch_metadata;
 use super::forward;
+use super::gzip;
 use super::head::{self, Purpose};
 use super::ingress::{Client, Ingress, Known};
 use super::instance_answer::Content;
@@ -47,6 +48,12 @@ impl Ingress {
     ) -> Result<Answer, Refusal> {
         head::check(head, Purpose::Request)?;
         fetch_metadata::refuse_service_worker(&head.headers)?;
+        if let Some(answer) = self.health(head) {
+            return Ok(answer);
+        }
+        if let Some(answer) = self.pages.front(head) {
+            return Ok(answer);
+        }
         if head.method == http::Method::OPTIONS {
             return self.preflight(head, client, id, known);
         }
@@ -119,9 +126,9 @@ impl Ingress {
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
-        let username = request.username().clone();
+        let (username, call) = (request.username().clone(), request.row().call().clone());
         known.username = Some(username.clone());
-        known.call = Some(request.row().call().clone());
+        known.call = Some(call.clone());
         // Before anything is asked of the user: a signature would not help them.
         self.check_maintenance(&username)?;
 
@@ -145,7 +152,8 @@ impl Ingress {
         let connection = self.connect_to_instance(&username).await?;
         let permit = self.spend(authorised, deposit, epoch, id, known).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
-        Ok(answer.pass_on(Content::Json)?)
+        self.record_answer(answer.status(), id, known);
+        Ok(gzip::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
     /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a passkey, the deposit

@@ -2,6 +2,7 @@
 //!
 //! A file is served if it stands in this list, and a test sees to it that every file of `web/js` and `web/css` does. All of them stand
 //! below one hash of everything, so that modules import each other by relative paths and caches may keep them for good.
+//! The icon stands below its own hash.
 
 use std::collections::HashMap;
 
@@ -12,12 +13,16 @@ use http::{HeaderValue, Method};
 
 use super::document::{Document, name_of};
 use super::respond::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
+use crate::config::Logo as Icon;
 
 /// A year, which is as long as caches keep anything. Other content has another address.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// For whoever opens one as a page: it is none.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// For an SVG that is opened as a page.
+const IMAGE: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'");
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
@@ -64,17 +69,27 @@ const FILES: &[(&str, &[u8])] = &files![
 #[derive(Clone, Debug)]
 pub(super) struct Assets {
     folder: String,
+    icon_path: String,
     by_path: HashMap<String, Document>,
 }
 
 impl Assets {
     /// All files, below the hash of all.
-    pub(super) fn new(provider: &ProviderId) -> Self {
+    pub(super) fn new(provider: &ProviderId, icon: &Icon) -> Self {
         let folder = format!("/ucloud/{provider}/web/{}", name_of(&hash_of(FILES)));
         let documents = FILES
             .iter()
             .map(|(path, content)| (format!("{folder}/{path}"), Document::new(content.to_vec(), content_type(path))));
-        Self { by_path: documents.collect(), folder }
+        let mut by_path: HashMap<_, _> = documents.collect();
+        let name = name_of(&sha256(&[&icon.content]));
+        let icon_path = format!("/ucloud/{provider}/web/{name}/icon.{}", icon.kind.extension());
+        by_path.insert(icon_path.clone(), icon.document());
+        Self { by_path, folder, icon_path }
+    }
+
+    /// The icon's path: the site's logo, or our own.
+    pub(super) fn icon(&self) -> &str {
+        &self.icon_path
     }
 
     /// The path in front of `js/…` and `css/…`.
@@ -88,11 +103,22 @@ impl Assets {
         let document = self.by_path.get(target.path()).filter(|_| method == Method::GET && target.query().is_none())?;
         let mut answer = document.answer(asked);
         let headers = answer.headers_mut();
+        if self.icon_path == target.path() {
+            of_image(headers, &FOR_GOOD);
+            return Some(answer);
+        }
         headers.insert(CACHE_CONTROL, FOR_GOOD);
         headers.insert(CONTENT_SECURITY_POLICY, NO_PAGE);
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         Some(answer)
     }
+}
+
+/// An image, which may have styles of its own and nothing else, whoever opens it as a page.
+pub(super) fn of_image(headers: &mut HeaderMap, kept: &HeaderValue) {
+    headers.insert(CACHE_CONTROL, kept.clone());
+    headers.insert(CONTENT_SECURITY_POLICY, IMAGE);
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// Over every path and content, each behind its length.

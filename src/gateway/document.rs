@@ -12,6 +12,7 @@ use http::HeaderValue;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, VARY};
 
 use super::respond::{self, Answer};
+use crate::config::Logo;
 
 /// Shorter documents are not compressed, in bytes: they fit one packet as they are.
 const COMPRESSED_MIN: usize = 1_024;
@@ -67,6 +68,13 @@ impl Document {
     }
 }
 
+impl Logo {
+    /// The logo, ready to be served.
+    pub(super) fn document(&self) -> Document {
+        Document::new(self.content.to_vec(), self.kind.media_type())
+    }
+}
+
 /// The first half of a digest, in hexadecimal: enough of a name for what we ourselves have written.
 pub(super) fn name_of(digest: &[u8; 32]) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -88,7 +96,7 @@ fn compress(content: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether `Accept-Encoding` has gzip, and not with the weight nought.
-fn takes_gzip(asked: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
     let codings = asked.get_all(ACCEPT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     codings.into_iter().any(|coding| {
         let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);

@@ -74,6 +74,44 @@ enum Kind {
     Any,
 }
 
+/// Headers that something here reads, beside those that say how a message is cut.
+const READ: [&str; 20] = [
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "chunked-upload-offset",
+    "chunked-upload-token",
+    "chunked-upload-total-size",
+    "host",
+    "if-none-match",
+    "if-range",
+    "origin",
+    "range",
+    "sec-fetch-dest",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "service-worker",
+    "te",
+    "ucloud-signed-intent",
+    "ucloud-username",
+];
+
+/// Drops each header that nothing reads and whose value has bytes outside ASCII, such as a cookie of a parent domain
+/// (R8). What is left is judged whole, so that nothing is read that was not judged.
+pub(super) fn drop_unread(headers: &mut HeaderMap) {
+    let is_dropped = |name: &HeaderName, value: &HeaderValue| {
+        let is_read = !matches!(kind(name), Kind::Any) || READ.contains(&name.as_str());
+        !is_read && !value.as_bytes().is_ascii()
+    };
+    let dropped: Vec<HeaderName> =
+        headers.iter().filter(|(name, value)| is_dropped(name, value)).map(|(name, _)| name.clone()).collect();
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
 /// Refuses a head with a trick in it.
 pub(super) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
     match head.version {
@@ -251,6 +289,26 @@ mod tests {
     fn v09_values_are_visible_ascii() {
         assert_eq!(with("x-any", b"a\tb c~"), Ok(()));
         assert_eq!(with("x-any", b"\xc3\xa6"), Err(HeadRejection::Bytes(HeaderName::from_static("x-any"))));
+    }
+
+    #[test]
+    fn r08_a_header_that_nothing_reads_may_have_any_bytes_and_is_gone() {
+        let left = |name: &str, value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
+            drop_unread(&mut headers);
+            headers.len()
+        };
+        for unread in ["cookie", "user-agent", "referer", "accept-language", "x-any"] {
+            assert_eq!(
+                (left(unread, b"a=\xc3\xb8"), left(unread, b"\xff"), left(unread, b"a=b")),
+                (0, 0, 1),
+                "{unread}"
+            );
+        }
+        for read in READ.into_iter().chain(["content-length", "content-type", "connection", "transfer-encoding"]) {
+            assert_eq!(left(read, b"\xc3\xb8"), 1, "{read} is judged");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ use super::crowd::Crowd;
 use super::deposits::Deposits;
 use super::directory::Directory;
 use super::fair::Fair;
-use super::head::HeadRejection;
-use super::pages::Pages;
+use super::head::{self, HeadRejection};
+use super::pages::{self, Pages};
 use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
 use super::respond::{self, Answer, Transport};
@@ -92,11 +92,19 @@ impl Ingress {
     /// Answers one request.
     pub(super) async fn answer(&self, client: Client, request: Request<Incoming>) -> Answer {
         let id = self.ids.next();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        head::drop_unread(&mut head.headers);
         let mut known = Known::default();
         let mut answer = match self.admit(&head, body, client, &id, &mut known).await {
             Ok(answer) => answer,
-            Err(refusal) => self.refuse(&refusal, head.version, &id, &known),
+            Err(refusal) => {
+                let mut answer = self.refuse(&refusal, head.version, &id, &known);
+                if pages::wants_page(&head) {
+                    let (told, why) = respond::told(&refusal);
+                    self.pages.explain(&mut answer, told, why, &id);
+                }
+                answer
+            }
         };
         if let Some(page) = &known.page {
             page.allow(answer.headers_mut());
@@ -133,6 +141,14 @@ impl Ingress {
     /// Writes down that a request is let through: to be done before it is.
     pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &Known) -> Result<(), Failure> {
         self.write(verdict, None, None, id, known).map_err(Failure::Audit)
+    }
+
+    /// Writes down what came of a user's request that was let through. It is done by then: a log that cannot be written
+    /// refuses the next request, and keeps no answer back.
+    pub(super) fn record_answer(&self, status: u16, id: &RequestId, known: &Known) {
+        if let Err(error) = self.write(Verdict::Answered, Some(status), None, id, known) {
+            tracing::error!(%error, request = id.as_str(), status, "the audit log cannot be written");
+        }
     }
 
     /// Writes down that bytes came which were no request at all.

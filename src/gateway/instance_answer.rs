@@ -56,6 +56,11 @@ impl InstanceAnswer {
         Self { said, body }
     }
 
+    /// The status, for the log.
+    pub(super) fn status(&self) -> u16 {
+        self.said.status.as_u16()
+    }
+
     /// The response to the client.
     pub(super) fn pass_on(self, content: Content) -> Result<Answer, NotPassedOn> {
         let Self { said, body } = self;
@@ -82,12 +87,6 @@ impl InstanceAnswer {
         *answer.status_mut() = said.status;
         write_head(answer.headers_mut(), &said, content, is_refusal);
         Ok(answer)
-    }
-
-    /// The status, for tests.
-    #[cfg(test)]
-    pub(super) fn status(&self) -> StatusCode {
-        self.said.status
     }
 
     /// The body, for tests.

@@ -63,6 +63,7 @@ impl Ingress {
         };
         let permit = self.spend(authorised, asserted, epoch, id, known).await?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
+        self.record_answer(answer.status(), id, known);
         Ok(answer.pass_on(Content::Json)?)
     }
 

@@ -1,16 +1,35 @@
-//! The pages that browsers open at the provider's own origin: connecting, one's keys, the signer.
+//! The pages that browsers open at the provider's own origin: connecting, one's keys, the signer, what this place is,
+//! and why something was refused.
 //!
-//! They are rendered once, when the gateway starts: nothing of a request is ever written into a page. Each may run our own scripts
-//! and load our own styles and nothing else, is shown in no frame, and tells nobody where its reader came from.
+//! All but the last are rendered when the gateway starts. Nothing of a request is ever written into a page: of a
+//! refused one the page has our own sentence and our own request id. Each may run our own scripts and load our own
+//! styles and nothing else, is shown in no frame, and tells nobody where its reader came from.
 
 use askama::Template;
+use bytes::Bytes;
 use countersign_keys::identity::{Origin, ProviderId};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, REFERRER_POLICY,
+    X_FRAME_OPTIONS,
+};
+use http::request::Parts;
 use http::{HeaderValue, Method};
 
-use super::assets::Assets;
+use super::assets::{Assets, of_image};
 use super::document::Document;
-use super::respond::Answer;
+use super::request_id::RequestId;
+use super::respond::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
+use crate::config::{Brand, Logo, LogoKind, Provider};
+use crate::ipc::answers::Told;
+
+/// The type of every page.
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// How long browsers keep the icon, which has no name of its own for each content.
+const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
+
+/// The icon of a site that has no logo.
+const SHIELD: &[u8] = br##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="#0b5cad" d="M12 2 4 5v6c0 5 3.4 9.3 8 11 4.6-1.7 8-6 8-11V5z"/><path fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" d="m8 12 3 3 5.5-6"/></svg>"##;
 
 /// What a page may do. No inline script or style, no `eval`, no string that becomes markup, no form, nobody's frame.
 const MAY: HeaderValue = HeaderValue::from_static(
@@ -32,7 +51,7 @@ const MAY_USE: HeaderValue = HeaderValue::from_static(
 const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (CONTENT_SECURITY_POLICY, MAY),
     (HeaderName::from_static("permissions-policy"), MAY_USE),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     // Asked for anew each time, so that a newer program's page is known at once; the answer is mostly "unchanged".
@@ -42,17 +61,19 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
 /// Whether whoever opened a page's window keeps a hand on it.
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Declares a page's template: all of them are filled with the same four things.
+/// Declares a page's template: all of them are filled with the same five things, and some with more.
 macro_rules! template {
-    ($name:ident, $path:literal) => {
+    ($name:ident, $path:literal $(, $more:ident)*) => {
         #[derive(Template)]
         #[template(path = $path)]
         struct $name<'s> {
             provider: &'s str,
             origin: &'s str,
             core_origin: &'s str,
+            brand: &'s Shown,
             /// The path in front of `js/…` and `css/…`.
             web: &'s str,
+            $($more: &'s str,)*
         }
     };
 }
@@ -60,6 +81,25 @@ macro_rules! template {
 template!(ConnectTemplate, "connect.html");
 template!(KeysTemplate, "keys.html");
 template!(SignerTemplate, "signer.html");
+template!(FrontTemplate, "front.html");
+template!(ProblemTemplate, "problem.html", heading, why, remedy, status, code, id);
+
+/// What pages show of the provider.
+#[derive(Clone, Debug)]
+struct Shown {
+    title: String,
+    /// The icon's path.
+    icon: String,
+    /// The logo's path, if there is one.
+    logo: Option<String>,
+    contact: Option<Link>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    link: String,
+    text: String,
+}
 
 /// One of the pages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,22 +118,86 @@ pub(super) struct Pages {
     connect: Document,
     keys: Document,
     signer: Document,
+    front: Document,
+    icon: Document,
     assets: Assets,
+    provider: ProviderId,
+    origin: Origin,
+    core_origin: Origin,
+    shown: Shown,
 }
 
 impl Pages {
     /// Renders them.
-    pub(super) fn new(provider: &ProviderId, origin: &Origin, core_origin: &Origin) -> Result<Self, askama::Error> {
-        let assets = Assets::new(provider);
-        let (provider, origin, core_origin) = (provider.as_str(), origin.as_str(), core_origin.as_str());
+    pub(super) fn new(site: &Provider, core_origin: &Origin) -> Result<Self, askama::Error> {
+        let Brand { title, logo, contact } = &site.brand;
+        let shield = Logo { content: Bytes::from_static(SHIELD), kind: LogoKind::Svg };
+        let icon = logo.as_ref().unwrap_or(&shield);
+        let assets = Assets::new(&site.id, icon);
+        let shown = Shown {
+            title: title.clone(),
+            icon: assets.icon().to_owned(),
+            logo: logo.as_ref().map(|_| assets.icon().to_owned()),
+            contact: contact.as_ref().map(|contact| Link { link: contact.link(), text: contact.text().to_owned() }),
+        };
+        let (provider, origin, core, brand) = (site.id.as_str(), site.origin.as_str(), core_origin.as_str(), &shown);
         let web = assets.folder();
-        let page = |rendered: String| Document::new(rendered.into_bytes(), "text/html; charset=utf-8");
         Ok(Self {
-            connect: page(ConnectTemplate { provider, origin, core_origin, web }.render()?),
-            keys: page(KeysTemplate { provider, origin, core_origin, web }.render()?),
-            signer: page(SignerTemplate { provider, origin, core_origin, web }.render()?),
+            connect: page(ConnectTemplate { provider, origin, core_origin: core, brand, web }.render()?),
+            keys: page(KeysTemplate { provider, origin, core_origin: core, brand, web }.render()?),
+            signer: page(SignerTemplate { provider, origin, core_origin: core, brand, web }.render()?),
+            front: page(FrontTemplate { provider, origin, core_origin: core, brand, web }.render()?),
+            icon: icon.document(),
             assets,
+            provider: site.id.clone(),
+            origin: site.origin.clone(),
+            core_origin: core_origin.clone(),
+            shown,
         })
+    }
+
+    /// What a browser finds at the origin itself: a page that says what this is, and an icon. `None` if the request is
+    /// for something else.
+    pub(super) fn front(&self, head: &Parts) -> Option<Answer> {
+        if head.method != Method::GET || head.uri.query().is_some() {
+            return None;
+        }
+        match head.uri.path() {
+            "/" if wants_page(head) => Some(of_page(self.front.answer(&head.headers), "same-origin")),
+            "/favicon.ico" => {
+                let mut answer = self.icon.answer(&head.headers);
+                of_image(answer.headers_mut(), &FOR_A_DAY);
+                Some(answer)
+            }
+            _ => None,
+        }
+    }
+
+    /// Turns the answer to a refused request into a page, for whoever sees it in a browser.
+    pub(super) fn explain(&self, answer: &mut Answer, told: Told, why: &str, id: &RequestId) {
+        let (heading, remedy) = in_words(told);
+        let rendered = ProblemTemplate {
+            provider: self.provider.as_str(),
+            origin: self.origin.as_str(),
+            core_origin: self.core_origin.as_str(),
+            brand: &self.shown,
+            web: self.assets.folder(),
+            heading,
+            why: &sentence(why),
+            remedy,
+            status: &told.number().to_string(),
+            code: told.code(),
+            id: id.as_str(),
+        };
+        // A template of texts alone is always written; the JSON stays if it is not.
+        if let Ok(rendered) = rendered.render() {
+            *answer.body_mut() = AnswerBody::Whole(Bytes::from(rendered));
+            let headers = answer.headers_mut();
+            headers.extend(HEADERS);
+            headers.insert(CONTENT_TYPE, HTML);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+        }
     }
 
     /// A page.
@@ -104,15 +208,55 @@ impl Pages {
             Page::Keys => (&self.keys, "same-origin"),
             Page::Signer => (&self.signer, "unsafe-none"),
         };
-        let mut answer = document.answer(asked);
-        let headers = answer.headers_mut();
-        headers.extend(HEADERS);
-        headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static(opener_policy));
-        answer
+        of_page(document.answer(asked), opener_policy)
     }
 
     /// What the pages load; `None` if the request is for something else.
     pub(super) fn asset(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
         self.assets.answer(method, target, asked)
     }
+}
+
+/// Whether a person looks at the answer: a browser that opens a page asks for HTML, and programs do not. What is loaded
+/// into a frame is no page of ours.
+pub(super) fn wants_page(head: &Parts) -> bool {
+    let is_html = |value: &HeaderValue| {
+        let mut types = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        types
+            .any(|one| one.split(|byte| *byte == b';').next().is_some_and(|one| one.eq_ignore_ascii_case(b"text/html")))
+    };
+    let is_document = head.headers.get_all("sec-fetch-dest").iter().all(|value| value == "document");
+    is_document && head.method == Method::GET && head.headers.get_all(ACCEPT).iter().any(is_html)
+}
+
+fn page(rendered: String) -> Document {
+    Document::new(rendered.into_bytes(), "text/html; charset=utf-8")
+}
+
+fn of_page(mut answer: Answer, opener_policy: &'static str) -> Answer {
+    let headers = answer.headers_mut();
+    headers.extend(HEADERS);
+    headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static(opener_policy));
+    answer
+}
+
+/// What a person is told beside the sentence: what happened, and what to do.
+const fn in_words(told: Told) -> (&'static str, &'static str) {
+    const AGAIN: &str = "Try again in a minute. If it stays like this, tell the computing centre's support.";
+    const FROM_UCLOUD: &str = "Go back to UCloud and start again from there.";
+    match told.number() {
+        404 => ("Not found", "Check the address, or go back to UCloud."),
+        401 | 482 => ("This link cannot be used", "Links are valid once, for a short time. Start again in UCloud."),
+        403 => ("Not allowed", FROM_UCLOUD),
+        429 => ("Too many requests", "Wait a moment, then reload this page."),
+        449 | 500..=599 => ("Not available at the moment", AGAIN),
+        _ => ("This request cannot be answered", FROM_UCLOUD),
+    }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(why: &str) -> String {
+    let mut letters = why.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }

@@ -15,10 +15,12 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 
 use super::body::BodyRejection;
 use super::crowd::COME_BACK_AFTER;
 use super::deposits::DepositRejection;
+use super::gzip::GzipBody;
 use super::head::HeadRejection;
 use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
@@ -47,6 +49,8 @@ pub(super) enum AnswerBody {
     Whole(Bytes),
     /// As it comes from upstream.
     Upstream(Box<UpstreamBody>),
+    /// The same, compressed.
+    Gzip(Box<GzipBody>),
 }
 
 /// An answer.
@@ -184,6 +188,12 @@ impl Word {
     }
 }
 
+/// What the sender of a refused request is told: the row of the table, and the sentence.
+pub(super) fn told(refusal: &Refusal) -> (Told, &'static str) {
+    let word = Word::of(refusal);
+    (word.told, word.why)
+}
+
 /// The answer to a refused request.
 pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
     let word = Word::of(refusal);
@@ -248,6 +258,14 @@ pub(super) fn challenged(options: &serde_json::Value) -> Answer {
     json(StatusCode::ACCEPTED, Bytes::from(body.to_string()))
 }
 
+/// What whoever looks whether we are well is told.
+pub(super) fn health(is_well: bool) -> Answer {
+    match is_well {
+        true => json(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
+        false => json(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"unavailable"}"#)),
+    }
+}
+
 /// Nothing but headers to say.
 pub(super) fn empty() -> Answer {
     json(StatusCode::OK, Bytes::from_static(b"{}"))
@@ -267,8 +285,16 @@ pub(super) fn unchanged() -> Answer {
     answer
 }
 
+/// The reason phrases of statuses that HTTP has no name for; HTTP/2 has none.
+const PHRASES: [(u16, ReasonPhrase); 2] =
+    [(449, ReasonPhrase::from_static(b"No Running Instance")), (482, ReasonPhrase::from_static(b"Signature Refused"))];
+
 /// What every answer has.
 pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
+    let status = answer.status().as_u16();
+    if let Some((_, phrase)) = PHRASES.iter().find(|(known, _)| *known == status) {
+        answer.extensions_mut().insert(phrase.clone());
+    }
     let headers = answer.headers_mut();
     headers.insert(HeaderName::from_static("x-request-id"), id.to_header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -311,6 +337,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Upstream(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Gzip(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
 
@@ -318,6 +345,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Gzip(body) => body.is_end_stream(),
         }
     }
 
@@ -325,6 +353,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Upstream(body) => body.size_hint(),
+            Self::Gzip(body) => body.size_hint(),
         }
     }
 }
@@ -366,7 +395,7 @@ mod tests {
     fn v61_what_an_intent_lacks_is_one_answer() {
         let body = |rejection: IntentRejection| match refused(&rejection.into(), Version::HTTP_11).into_body() {
             AnswerBody::Whole(bytes) => bytes,
-            AnswerBody::Upstream(_) => panic!("whole"),
+            AnswerBody::Upstream(_) | AnswerBody::Gzip(_) => panic!("whole"),
         };
         let first = body(IntentRejection::UnknownKey);
         for rejection in [IntentRejection::Signature, IntentRejection::Username, IntentRejection::Audience] {

@@ -85,7 +85,8 @@ impl Ingress {
     ) -> Answer {
         let id = self.ids.next();
         let upgrading = hyper::upgrade::on(&mut request);
-        let (head, _body) = request.into_parts();
+        let (mut head, _body) = request.into_parts();
+        head::drop_unread(&mut head.headers);
         let mut known = Known::default();
         let mut answer = match self.admit_socket(&head, client, &spot, &id, &mut known).await {
             Ok((_, Outcome::Answered(answer))) => answer,

@@ -9,6 +9,7 @@ mod abuse;
 mod connections;
 mod corpus;
 mod deposit;
+mod front;
 mod hostile;
 mod lanes;
 mod maintenance;
@@ -53,7 +54,7 @@ use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{CurrentMaintenance, Maintenance};
+use crate::config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
 use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts};
 use crate::journal::Journal;
 
@@ -238,12 +239,25 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         sockets: Fair::default(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         catalogue: Catalogue::new(&calls, &[]).unwrap(),
-        pages: Pages::new(&provider, &Origin::parse(ORIGIN).unwrap(), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
+        pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),
         provider,
         calls,
     }
+}
+
+/// The provider, with all that people can be shown of one.
+fn site(provider: &ProviderId) -> Provider {
+    let brand = Brand {
+        title: "Example & Centre".to_owned(),
+        logo: Some(Logo {
+            content: Bytes::from_static(b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+            kind: LogoKind::Svg,
+        }),
+        contact: Contact::parse("support@example.org"),
+    };
+    Provider { id: provider.clone(), origin: Origin::parse(ORIGIN).unwrap(), brand }
 }
 
 /// What the server knows.

@@ -9,10 +9,11 @@ const NAME_MAX: usize = 255;
 /// How a name begins that is not ASCII, and how our instances write every name.
 const EXTENDED: &str = "filename*=UTF-8''";
 
-/// The header's value for a file of that name: in ASCII for clients that read no more, and in full (RFC 8187).
+/// The header's value for a file of that name: in ASCII for clients that read no more, and in full (RFC 8187). Neither
+/// has a semicolon, so that [`read`] need not know what a quoted string is.
 pub(crate) fn write(name: &str) -> String {
     let is_plain =
-        |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%' | '/') || letter == ' ';
+        |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%' | '/' | ';') || letter == ' ';
     let plain: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
     // The characters that RFC 8187 section 3.2.1 lets stand for themselves.
     let is_itself = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte);
@@ -71,7 +72,7 @@ mod tests {
     fn a_name_is_written_for_old_and_new_clients() {
         let check = |name: &str, want: &str| assert_eq!(write(name), format!("attachment; {want}"));
         check("a b.txt", "filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt");
-        check("æ\"\\%;.txt", "filename=\"____;.txt\"; filename*=UTF-8''%C3%A6%22%5C%25%3B.txt");
+        check("æ\"\\%;.txt", "filename=\"_____.txt\"; filename*=UTF-8''%C3%A6%22%5C%25%3B.txt");
         check("a\r\nb", "filename=\"a__b\"; filename*=UTF-8''a%0D%0Ab");
         check("naïve.tar.gz", "filename=\"na_ve.tar.gz\"; filename*=UTF-8''na%C3%AFve.tar.gz");
     }

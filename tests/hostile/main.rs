@@ -17,6 +17,7 @@ mod centre;
 mod corpus;
 mod floods;
 mod honest;
+mod protocol;
 mod proxy;
 mod script;
 mod smuggling;

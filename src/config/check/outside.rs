@@ -8,6 +8,7 @@ use countersign_keys::core_token::CoreKey;
 use countersign_keys::identity::{Origin, ProviderId};
 use toml::Spanned;
 
+use crate::config::brand::{self, Contact};
 use crate::config::check::{Findings, Site, word};
 use crate::config::file::{
     CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList,
@@ -15,19 +16,35 @@ use crate::config::file::{
 use crate::config::problem::Reason;
 use crate::config::secret_file::SecretFile;
 use crate::config::tls::{self, Tls};
-use crate::config::{Core, Gateway, GatewayStart, Provider, Role, Sandbox, quantity, trusted_file};
+use crate::config::{Brand, Core, Gateway, GatewayStart, Logo, Provider, Role, Sandbox, quantity, trusted_file};
 use crate::ipc::control::LISTENERS_MAX;
 
 /// No path of a file is this long without a slash or a dot, and every token is.
 const TOKEN_LENGTH_MIN: usize = 40;
 
-pub(super) fn provider(table: ProviderTable, findings: &mut Findings<'_>) -> Option<Provider> {
+pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Provider> {
     let id = findings
         .required("provider.id", table.id, "the id that UCloud knows this provider by, such as \"hpc\"")
         .and_then(|id| findings.accept("provider.id", &id.span(), ProviderId::parse(id.get_ref())));
     let what = "how browsers and Core reach this provider, such as \"https://hpc.example.org\"";
     let origin = origin("provider.origin", table.origin, what, findings);
-    Some(Provider { id: id?, origin: origin? })
+    let title = table.title.and_then(|typed| {
+        let title = brand::title(typed.get_ref()).ok_or(Reason::BrandTitle);
+        findings.accept("provider.title", &typed.span(), title)
+    });
+    let contact = table.contact.and_then(|typed| {
+        let contact = Contact::parse(typed.get_ref()).ok_or(Reason::BrandContact);
+        findings.accept("provider.contact", &typed.span(), contact)
+    });
+    // The gateway serves it; the server says at once whether it can.
+    let is_read = matches!(site.reader.role, Role::Server | Role::Gateway);
+    let logo = table.logo.filter(|_| is_read).and_then(|typed| {
+        let logo = Logo::read(&site.path(typed.get_ref()), site.reader.uid);
+        findings.accept("provider.logo", &typed.span(), logo)
+    });
+    let id = id?;
+    let title = title.unwrap_or_else(|| id.as_str().to_owned());
+    Some(Provider { id, origin: origin?, brand: Brand { title, logo, contact } })
 }
 
 pub(super) fn core(table: CoreTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Core> {

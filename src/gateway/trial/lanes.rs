@@ -31,8 +31,8 @@ async fn a_signed_request_reaches_the_instance_rebuilt_from_what_was_judged() {
     assert!(saw.contains("ucloud-username: YWxpY2U=\r\n"));
     assert!(saw.contains("host: instance\r\n"));
     assert!(saw.ends_with(std::str::from_utf8(&request.body.unwrap()).unwrap()));
-    assert_eq!(trial.last_decision(), ("forward".to_owned(), String::new()));
-    assert_eq!(trial.decisions(), 1);
+    assert_eq!(trial.last_decision(), ("answered".to_owned(), String::new()));
+    assert_eq!(trial.decisions(), 2);
 }
 
 /// Every way for a request to lack something, its answer, and the reason that only the log has.

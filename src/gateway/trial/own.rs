@@ -51,8 +51,8 @@ async fn an_own_call_reaches_the_instance_with_its_intent_alone() {
     for absent in ["authorization", "ucloud-username", "cookie", "origin", "x-other"] {
         assert!(!saw.to_lowercase().contains(absent), "{absent} went upstream");
     }
-    assert_eq!(trial.last_decision(), ("forward".to_owned(), String::new()));
-    assert_eq!(trial.decisions(), 1);
+    assert_eq!(trial.last_decision(), ("answered".to_owned(), String::new()));
+    assert_eq!(trial.decisions(), 2);
 }
 
 impl Trial {

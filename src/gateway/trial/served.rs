@@ -74,7 +74,8 @@ async fn whatever_a_page_names_is_ours_and_is_there() {
         let links: Vec<&str> =
             html.split("<a ").skip(1).flat_map(|link| values(link.split('>').next().unwrap(), "href")).collect();
         assert!(
-            links.iter().all(|link| *link == CORE_ORIGIN || !link.contains(':') && !link.starts_with("//")),
+            links.iter().all(|link| [CORE_ORIGIN, "mailto:support@example.org"].contains(link)
+                || !link.contains(':') && !link.starts_with("//")),
             "{page} leads to {links:?}"
         );
         let mut loaded: Vec<&str> = [values(&html, " src"), values(&html, " href")].concat();
@@ -162,4 +163,24 @@ async fn no_path_but_an_assets_own_leads_to_one() {
         assert_eq!(answer.status, 404, "{method}");
     }
     assert_eq!(trial.upstream_saw(), "");
+}
+
+/// R8: a cookie of a parent domain, or any header that nothing reads, in bytes that are no ASCII.
+#[tokio::test]
+async fn r08_a_cookie_with_other_bytes_than_ascii_shuts_nobody_out() {
+    let trial = Trial::new().await;
+    let ask = async |path: &str, line: &[u8]| {
+        let head =
+            [format!("GET {path} HTTP/1.1\r\nHost: a\r\n").as_bytes(), line, b"\r\nConnection: close\r\n\r\n"].concat();
+        trial.raw(&head).await[9..12].to_owned()
+    };
+    for path in ["/ucloud/hpc/connect", "/ucloud/hpc/keys", "/ucloud/hpc/signer", "/ucloud/hpc/intent/calls.json"] {
+        for line in ["Cookie: name=Sørensen", "Referer: https://a.example/ø", "X-Any: 結果", "Cookie: a=b"] {
+            assert_eq!(ask(path, line.as_bytes()).await, "200", "{path}: {line}");
+        }
+        assert_eq!(ask(path, b"Cookie: a=\xff\xfe").await, "200", "{path}");
+        for line in [&b"Cookie: a=\x01"[..], b"Cookie: a=\x7f", b"Cookie: a\0b", b"Origin: https://\xc3\xb8"] {
+            assert_eq!(ask(path, line).await, "400", "{path}");
+        }
+    }
 }

@@ -81,7 +81,7 @@ async fn v52_a_download_is_opened_once_by_whoever_has_token_and_proof() {
     for absent in ["authorization", "cookie", "x-other", "usernameHint", "ucloud-username"] {
         assert!(!saw.contains(absent), "{absent} went upstream");
     }
-    assert_eq!(trial.last_decision().0, "forward");
+    assert_eq!(trial.last_decision().0, "answered");
     trial.refused("again", &target, &[], (482, "INTENT_REPLAYED"), "used").await;
     let second = format!("{DOWNLOAD}?token={token}&intent={}", trial.proof(OPEN, &token, None));
     trial.refused("with another proof", &second, &[], (482, "INTENT_REPLAYED"), "session token").await;

@@ -55,10 +55,10 @@ export class Stage {
     return answer;
   }
 
-  /** Every decision of the gateway about this call so far. */
+  /** Every decision of the gateway about this call so far, without what came of what was let through. */
   async decisions(call) {
     const { decisions } = await this.must({ do: "decisions" });
-    return decisions.filter((decision) => decision.call === call);
+    return decisions.filter(({ call: of, decision }) => of === call && decision !== "answered");
   }
 
   /** The user with this account. */

@@ -1,0 +1,228 @@
+//! What people are shown of the provider: its title, its logo and whom to ask, on every page and in the signer.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use countersign_keys::identity::Uid;
+
+use crate::config::problem::Reason;
+use crate::config::trusted_file;
+
+/// Longest title, in characters: one line on a telephone.
+const TITLE_MAX: usize = 80;
+
+/// Longest contact, in bytes: the longest e-mail address (RFC 5321) has 254.
+const CONTACT_MAX: usize = 254;
+
+/// Largest logo, in bytes: each visitor loads it once.
+const LOGO_MAX: u64 = 128 * 1024;
+
+/// What people are shown of the provider.
+#[derive(Clone, Debug)]
+pub(crate) struct Brand {
+    /// Its name; the provider's id, if the site says none.
+    pub(crate) title: String,
+    /// Its logo. Only server and gateway read it.
+    pub(crate) logo: Option<Logo>,
+    /// Whom users ask for help.
+    pub(crate) contact: Option<Contact>,
+}
+
+/// The logo's file.
+#[derive(Clone, Debug)]
+pub(crate) struct Logo {
+    /// All of it.
+    pub(crate) content: Bytes,
+    /// What it is.
+    pub(crate) kind: LogoKind,
+}
+
+/// What a logo can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LogoKind {
+    /// Vectors.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+/// An address that a link can lead to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Contact {
+    /// An e-mail address.
+    Mail(String),
+    /// A page.
+    Page(String),
+}
+
+/// A title as it is shown, if it can be.
+pub(super) fn title(text: &str) -> Option<String> {
+    let is_shown = |letter: char| {
+        let is_hidden = matches!(
+            letter,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{180e}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+        ) || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e0fff}');
+        let is_right_to_left = matches!(letter, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}');
+        !letter.is_control() && !is_hidden && !is_right_to_left
+    };
+    let count = text.chars().count();
+    let is_title = (1..=TITLE_MAX).contains(&count) && text.trim() == text && text.chars().all(is_shown);
+    is_title.then(|| text.to_owned())
+}
+
+impl Contact {
+    /// Reads one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte);
+        if text.len() > CONTACT_MAX || !text.bytes().all(is_plain) {
+            return None;
+        }
+        if let Some(rest) = text.strip_prefix("https://") {
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
+            return (!host.is_empty() && host.bytes().all(is_host)).then(|| Self::Page(text.to_owned()));
+        }
+        let (mailbox, host) = text.split_once('@')?;
+        let is_mailbox = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+".contains(&byte);
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+        let is_mail =
+            !mailbox.is_empty() && mailbox.bytes().all(is_mailbox) && host.contains('.') && host.bytes().all(is_host);
+        is_mail.then(|| Self::Mail(text.to_owned()))
+    }
+
+    /// Where a link leads.
+    pub(crate) fn link(&self) -> String {
+        match self {
+            Self::Mail(address) => format!("mailto:{address}"),
+            Self::Page(address) => address.clone(),
+        }
+    }
+
+    /// As it is shown.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Mail(address) | Self::Page(address) => address,
+        }
+    }
+}
+
+impl Logo {
+    /// Reads the file.
+    pub(super) fn read(path: &Path, reader: Uid) -> Result<Self, Reason> {
+        let content = trusted_file::read_bytes(path, LOGO_MAX, reader)?;
+        let not = |what| Reason::Logo { path: path.to_owned(), what };
+        let kind = LogoKind::of(&content).map_err(not)?;
+        Ok(Self { content: Bytes::from(content), kind })
+    }
+}
+
+impl LogoKind {
+    /// What the content says. Pages show it as an image, in which no script runs; an SVG with a document type or a
+    /// script is refused all the same, for whoever opens it by itself in a browser that knows no policy.
+    fn of(content: &[u8]) -> Result<Self, &'static str> {
+        if content.starts_with(b"\x89PNG\r\n\x1a\n") {
+            return Ok(Self::Png);
+        }
+        let text = str::from_utf8(content).map_err(|_| "is neither PNG nor SVG")?;
+        let lower = text.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
+        if !(lower.starts_with("<svg") || lower.starts_with("<?xml") && lower.contains("<svg")) {
+            return Err("is neither PNG nor SVG");
+        }
+        if ["<script", "<!doctype", "<!entity", "<foreignobject", "<?xml-stylesheet"]
+            .iter()
+            .any(|part| lower.contains(part))
+        {
+            return Err(
+                "has a script, a document type, a stylesheet or foreign content in it, which an image has no need of",
+            );
+        }
+        Ok(Self::Svg)
+    }
+
+    /// The content type.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Svg => "image/svg+xml",
+            Self::Png => "image/png",
+        }
+    }
+
+    /// How the file's name ends.
+    pub(crate) const fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn n12_a_title_is_one_line_that_is_read_as_it_is_written() {
+        for good in ["Example Computing Centre", "SDU eScience", "Rechenzentrum Süd", "計算センター", &"a".repeat(80)]
+        {
+            assert_eq!(title(good).as_deref(), Some(good));
+        }
+        for bad in ["", " a", "a ", "a\nb", "a\u{202e}b", "a\u{200b}b", "\u{3164}", "א", &"a".repeat(81)] {
+            assert_eq!(title(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn n12_a_contact_is_an_address_that_a_link_can_lead_to() {
+        let link = |text: &str| Contact::parse(text).map(|contact| contact.link());
+        assert_eq!(link("support@example.org").as_deref(), Some("mailto:support@example.org"));
+        assert_eq!(link("https://example.org/help?a=b").as_deref(), Some("https://example.org/help?a=b"));
+        for bad in [
+            "",
+            "support",
+            "a@b",
+            "a@b.c?subject=x",
+            "a b@c.d",
+            "javascript:alert(1)",
+            "http://example.org/",
+            "https://",
+            "https://a@b/",
+            "https://a/\"",
+            "https://a/<b>",
+            "data:text/html,x",
+            "a@b.c,d@e.f",
+            "https://\u{e6}.org/",
+        ] {
+            assert_eq!(link(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn n12_a_logo_is_a_png_or_an_svg_without_scripts() {
+        let kind = |content: &str| LogoKind::of(content.as_bytes()).ok();
+        assert_eq!(LogoKind::of(b"\x89PNG\r\n\x1a\n..."), Ok(LogoKind::Png));
+        assert_eq!(kind("<svg xmlns=\"http://www.w3.org/2000/svg\"/>"), Some(LogoKind::Svg));
+        assert_eq!(kind("<?xml version=\"1.0\"?>\n<svg/>"), Some(LogoKind::Svg));
+        for bad in [
+            "",
+            "GIF89a",
+            "<html>",
+            "<svg><script>x</script></svg>",
+            "<?xml version=\"1.0\"?><!DOCTYPE svg [<!ENTITY a \"b\">]><svg/>",
+            "<svg><ForeignObject/></svg>",
+            "<?xml-stylesheet href=\"a\"?><svg/>",
+            "<?xml version=\"1.0\"?><html/>",
+        ] {
+            assert_eq!(kind(bad), None, "{bad}");
+        }
+    }
+}
