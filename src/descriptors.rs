@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -71,11 +71,24 @@ pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, Descript
     }
 }
 
-/// Keeps whatever this process inherited beside its standard streams from the programs that it starts: whoever started it may have
-/// left anything open.
-///
-/// # Errors
-/// If the kernel cannot (before Linux 5.11).
+/// Takes an inherited, connected Unix stream socket that stands in the place of a standard stream, and puts `/dev/null` there: nothing that this
+/// process starts or prints gets to the socket.
+pub(crate) fn take_unix_stream_elsewhere(descriptor: RawFd) -> Result<UnixStream, DescriptorFailure> {
+    let system = |source: nix::Error| DescriptorFailure::System { descriptor, source };
+    let inherited = take_unix_stream(descriptor)?;
+    let failed = |error: std::io::Error| system(nix::Error::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)));
+    // A copy has a number of its own, above the standard streams.
+    let elsewhere = inherited.try_clone().map_err(failed)?;
+    let nothing = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+    let mut place = OwnedFd::from(inherited);
+    nix::unistd::dup2(&nothing, &mut place).map_err(system)?;
+    // The place of a standard stream is closed by nobody.
+    let _standard_stream = place.into_raw_fd();
+    Ok(elsewhere)
+}
+
+/// Keeps whatever this process inherited beside its standard streams from the programs that it starts, where a test cannot close it.
+#[cfg(test)]
 pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
     let flags = nix::libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors so that `exec` closes them. std has no
@@ -206,7 +219,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use std::os::fd::IntoRawFd;
 
     /// Makes a descriptor look inherited, and gives its number away.
     fn leave_open(socket: impl Into<OwnedFd>) -> RawFd {

@@ -55,9 +55,6 @@ use std::time::Duration;
 
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,6 +78,7 @@ use self::upstream::Upstreams;
 use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
 use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
+use crate::daemon::Daemon;
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
@@ -119,9 +117,6 @@ pub(crate) enum Sockets {
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GatewayFailure {
-    /// It was started as root.
-    #[error("countersign gateway does not run as root: the server starts it, as its own account")]
-    Root,
     /// A descriptor is not what the server leaves open.
     #[error("countersign gateway is started by the server, with the control line as descriptor 0: {0}")]
     Descriptor(#[from] DescriptorFailure),
@@ -180,14 +175,12 @@ pub(crate) enum GatewayFailure {
     Line(#[from] LineEnd),
 }
 
-/// Runs the gateway until the server says stop, or is gone. Nothing is read before it is known not to be root.
+/// Runs the gateway until the server says stop, or is gone.
 ///
 /// # Errors
 /// What keeps it from running, or ended it.
-pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
-    refuse_root()?;
+pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     let inherited = inherited(&arguments.sockets)?;
-    give_up_what_is_not_needed()?;
     let config = Config::load_for_gateway(&arguments.config)?;
     let (control, listeners) = match inherited {
         Some(inherited) => inherited,
@@ -221,18 +214,16 @@ pub(crate) fn run(arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     })
 }
 
-/// The control line and the listening sockets, if the server left them open. Whatever else is open is closed.
+/// The control line and the listening sockets, if the server left them open.
 fn inherited(sockets: &Sockets) -> Result<Option<(StdUnixStream, Vec<Listener>)>, GatewayFailure> {
-    let (inherited, kept) = match sockets {
-        Sockets::AtTheServer => (None, &[][..]),
+    match sockets {
+        Sockets::AtTheServer => Ok(None),
         Sockets::Inherited(listeners) => {
             let control = descriptors::take_unix_stream(CONTROL_DESCRIPTOR)?;
             let taken = listeners.iter().map(|descriptor| descriptors::take_listener(*descriptor));
-            (Some((control, taken.collect::<Result<_, _>>()?)), listeners.as_slice())
+            Ok(Some((control, taken.collect::<Result<_, _>>()?)))
         }
-    };
-    descriptors::close_others(kept).map_err(io::Error::from)?;
-    Ok(inherited)
+    }
 }
 
 /// What is opened before nothing can be opened any more.
@@ -315,25 +306,6 @@ async fn finish(places: &Places, connections_max: usize) {
     if tokio::time::timeout(STOP_WITHIN, places.all_left(connections_max)).await.is_err() {
         tracing::warn!("requests were still under way");
     }
-}
-
-fn refuse_root() -> Result<(), GatewayFailure> {
-    let is_root = nix::unistd::geteuid().is_root() || nix::unistd::getuid().is_root();
-    if is_root { Err(GatewayFailure::Root) } else { Ok(()) }
-}
-
-/// No program that it could run gets more rights, no other process of the account reads its memory, no core file has its key.
-fn give_up_what_is_not_needed() -> Result<(), GatewayFailure> {
-    prctl::set_no_new_privs().map_err(io::Error::from)?;
-    prctl::set_dumpable(false).map_err(io::Error::from)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(io::Error::from)?;
-    umask(Mode::from_bits_truncate(0o077));
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
-    }
-    Ok(())
 }
 
 /// TCP sockets, and without TLS only such as nobody outside this machine can reach.

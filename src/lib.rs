@@ -1,8 +1,9 @@
 //! Countersign: arguments → mode → exit code.
 //!
-//! The three processes refuse to run as root before they read anything (P10); what a person runs decides that for itself.
+//! The process closes itself to others before it reads anything (V71), and the three daemons refuse to run as root (P10); what a person runs
+//! decides that for itself.
 //!
-//! A library for the sake of two that use it: the executable, and the fuzzer's targets, which reach through a module of theirs what they feed.
+//! A library so that the executable and the fuzz targets can both link it; the targets reach what they feed through a module of their own.
 
 mod accounts;
 mod arguments;
@@ -10,6 +11,7 @@ mod audit;
 mod clock;
 mod commands;
 mod config;
+mod daemon;
 mod descriptors;
 mod exit;
 #[cfg(fuzzing)]
@@ -24,6 +26,7 @@ mod log;
 mod own_directory;
 mod pin_file;
 mod processes;
+mod program;
 mod sandbox;
 mod server;
 mod service_manager;
@@ -35,16 +38,21 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Gateway, Mode, User};
 use crate::commands::Command;
+use crate::daemon::Untraceable;
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    let closed = match Untraceable::begin() {
+        Ok(closed) => closed,
+        Err(failure) => return processes::cannot_begin(&failure),
+    };
     let Arguments { config, mode } = Arguments::parse();
     // A command that gives up root also leaves the directory that a relative path begins at.
     let config = std::path::absolute(&config).unwrap_or(config);
     match mode {
-        Mode::Server => processes::server(&config),
-        Mode::Gateway(Gateway { listeners, attach }) => processes::gateway(config, listeners, attach),
-        Mode::User(User { home, listen }) => processes::user(config, home, listen),
+        Mode::Server => processes::server(&closed, &config),
+        Mode::Gateway(Gateway { listeners, attach }) => processes::gateway(&closed, config, listeners, attach),
+        Mode::User(User { home, listen }) => processes::user(&closed, config, home, listen),
         Mode::Connect(command) => commands::run(Command::Connect(command), &config),
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),

@@ -1,4 +1,4 @@
-//! How each of the three processes begins and ends: never as root, with its log, and with an exit code that says why.
+//! How each of the three daemons begins and ends: closed, never as root, with its log, and with an exit code that says why.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use nix::unistd::{geteuid, getuid};
-
+use crate::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
 use crate::exit::Exit;
 use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
 use crate::log::{self, Chain};
@@ -20,13 +19,13 @@ use crate::user::{self, UserArguments, UserFailure};
 const BEFORE_ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// `countersign server`
-pub(crate) fn server(config: &Path) -> ExitCode {
-    if let Some(refused) = refuse_root("server", "start it as the account that owns the state directory") {
-        return refused;
-    }
-    log::start();
-    finish("server", server::run(config), |failure| {
-        if matches!(failure, ServerFailure::Config(_)) {
+pub(crate) fn server(closed: &Untraceable, config: &Path) -> ExitCode {
+    let daemon = match begin(closed, DaemonKind::Server) {
+        Ok(daemon) => daemon,
+        Err(exit) => return exit,
+    };
+    finish("server", server::run(daemon, config), |failure| {
+        if matches!(failure, ServerFailure::Config(_) | ServerFailure::Program(_)) {
             return Exit::Config; // nobody starts it again until somebody has mended that
         }
         if ServiceManager::named().is_some() {
@@ -37,11 +36,11 @@ pub(crate) fn server(config: &Path) -> ExitCode {
 }
 
 /// `countersign gateway`
-pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>, attach: bool) -> ExitCode {
-    if let Some(refused) = refuse_root("gateway", "the server starts it, as its own account") {
-        return refused;
-    }
-    log::start();
+pub(crate) fn gateway(closed: &Untraceable, config: PathBuf, listeners: Vec<i32>, attach: bool) -> ExitCode {
+    let daemon = match begin(closed, DaemonKind::Gateway(&listeners)) {
+        Ok(daemon) => daemon,
+        Err(exit) => return exit,
+    };
     if listeners.is_empty() && !attach {
         tracing::error!(
             "countersign gateway is started by the server, which names the listening sockets with --listen-fd, or with --attach"
@@ -49,7 +48,7 @@ pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>, attach: bool) -> Exi
         return Exit::Usage.into();
     }
     let sockets = if attach { Sockets::AtTheServer } else { Sockets::Inherited(listeners) };
-    let outcome = gateway::run(&GatewayArguments { config, sockets });
+    let outcome = gateway::run(daemon, &GatewayArguments { config, sockets });
     finish("gateway", outcome, |failure| {
         if matches!(failure, GatewayFailure::Config(_) | GatewayFailure::Unwanted) {
             Exit::Config
@@ -59,23 +58,18 @@ pub(crate) fn gateway(config: PathBuf, listeners: Vec<i32>, attach: bool) -> Exi
     })
 }
 
-fn finish<E: std::error::Error>(process: &str, outcome: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
-    match outcome {
-        Ok(()) => Exit::Done.into(),
-        Err(failure) => {
-            tracing::error!("the {process} cannot run: {}", Chain(&failure));
-            exit(&failure).into()
-        }
-    }
-}
-
 /// `countersign user`
-pub(crate) fn user(config: PathBuf, home: Option<PathBuf>, listen: Option<SocketAddr>) -> ExitCode {
-    if let Some(refused) = refuse_root("user", "an instance runs as the user whom it serves") {
-        return refused;
-    }
-    log::start();
-    let outcome = user::run(&UserArguments { config, home, listen });
+pub(crate) fn user(
+    closed: &Untraceable,
+    config: PathBuf,
+    home: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+) -> ExitCode {
+    let daemon = match begin(closed, DaemonKind::Instance) {
+        Ok(daemon) => daemon,
+        Err(exit) => return exit,
+    };
+    let outcome = user::run(daemon, &UserArguments { config, home, listen });
     finish("instance", outcome, |failure| {
         if matches!(failure, UserFailure::Config(_)) {
             Exit::Config
@@ -87,12 +81,29 @@ pub(crate) fn user(config: PathBuf, home: Option<PathBuf>, listen: Option<Socket
     })
 }
 
-/// The exit code for root; `None` for everybody else.
-fn refuse_root(mode: &'static str, advice: &'static str) -> Option<ExitCode> {
-    let is_root = getuid().is_root() || geteuid().is_root();
-    is_root.then(|| {
-        log::start();
-        tracing::error!("countersign {mode} does not run as root: {advice}");
-        Exit::Refused.into()
-    })
+/// Begins a daemon and its log.
+fn begin(closed: &Untraceable, kind: DaemonKind<'_>) -> Result<Daemon, ExitCode> {
+    let begun = Daemon::begin(closed, kind);
+    log::start();
+    begun.map_err(|failure| cannot_begin(&failure))
+}
+
+/// Says why a process does not begin.
+pub(crate) fn cannot_begin(failure: &BeginFailure) -> ExitCode {
+    log::start();
+    tracing::error!("{}", Chain(failure));
+    match failure {
+        BeginFailure::Root { .. } => Exit::Refused.into(),
+        BeginFailure::Step { .. } => Exit::Failure.into(),
+    }
+}
+
+fn finish<E: std::error::Error>(process: &str, outcome: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            tracing::error!("the {process} cannot run: {}", Chain(&failure));
+            exit(&failure).into()
+        }
+    }
 }

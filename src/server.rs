@@ -22,6 +22,7 @@ mod gateway_process;
 mod gateway_service;
 #[cfg(test)]
 mod harness;
+mod instance_log;
 mod instances;
 mod integration;
 mod launch;
@@ -57,10 +58,7 @@ use countersign_keys::core_token::CoreTokens;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::registry::{Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::Backlog;
-use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -79,10 +77,11 @@ use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
-use crate::descriptors;
+use crate::daemon::Daemon;
 use crate::ipc::control::Ended;
 use crate::journal::Journal;
 use crate::log::Chain;
+use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
 
 /// The key store of this server.
@@ -106,12 +105,12 @@ const STOP_GRACE: Duration = Duration::from_millis(300);
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerFailure {
-    /// It was started as root.
-    #[error("countersign server does not run as root: start it as the account that owns its state directory")]
-    Root,
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Users could trace their own instances while they start, or the program could be exchanged.
+    #[error("no instance may be started")]
+    Program(#[from] ProgramFault),
     /// A directory or socket.
     #[error(transparent)]
     Place(#[from] PlaceFailure),
@@ -164,19 +163,17 @@ struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// Runs the server until it is told to stop. Nothing is read before it is known not to be root.
+/// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// What keeps it from running.
-pub(crate) fn run(config_file: &Path) -> Result<(), ServerFailure> {
-    refuse_root()?;
-    descriptors::close_others(&[]).map_err(io::Error::from)?;
-    // What is traced or dumped gives its secrets away, and sudo's rights with them. Programs that are started are not bound by it.
-    prctl::set_dumpable(false).map_err(io::Error::from)?;
-    umask(Mode::from_bits_truncate(0o077));
+pub(crate) fn run(_begun: Daemon, config_file: &Path) -> Result<(), ServerFailure> {
     let config = Config::load(config_file)?;
+    let program = std::env::current_exe()?;
+    if config.instances.launch == Launch::Sudo {
+        program::check(&program)?;
+    }
     let state = StateDirectory::claim(&config.state)?;
-    limit_resources();
     if !config.state.store().exists() {
         lay_out_replay_log(&config.state.replay());
     }
@@ -186,11 +183,15 @@ pub(crate) fn run(config_file: &Path) -> Result<(), ServerFailure> {
         .max_blocking_threads(WAITING_THREADS_MAX)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, &state, records))
+    runtime.block_on(serve(config, program, &state, records))
 }
 
-async fn serve(config: Config, state: &StateDirectory, records: Arc<Records>) -> Result<(), ServerFailure> {
-    let program = std::env::current_exe()?;
+async fn serve(
+    config: Config,
+    program: PathBuf,
+    state: &StateDirectory,
+    records: Arc<Records>,
+) -> Result<(), ServerFailure> {
     let listeners = listen_for_gateway(&config)?;
     let everybody = place::listen_to_everybody(&config.ipc)?;
     let service = place::listen_privately(&config.state.service_socket())?;
@@ -263,24 +264,6 @@ fn lay_out_replay_log(directory: &Path) {
         tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
     } else if let Err(failure) = Journal::create(directory) {
         tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
-    }
-}
-
-fn refuse_root() -> Result<(), ServerFailure> {
-    let is_root = nix::unistd::geteuid().is_root() || nix::unistd::getuid().is_root();
-    if is_root { Err(ServerFailure::Root) } else { Ok(()) }
-}
-
-/// No core file, which could have secrets in it (V62), of this process or of any that it starts; and as many descriptors as
-/// may be, since every connection and every instance takes one. A limit that stays as it was is not fatal.
-fn limit_resources() {
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        tracing::warn!(%error, "core files cannot be forbidden");
-    }
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 
@@ -380,7 +363,9 @@ async fn read_again(server: Arc<Server>) {
     };
     while hang_up.recv().await.is_some() {
         if let Err(failure) = server.maintenance.reload(&server.config.file, Role::Server) {
+            // Nothing is taken up, so the gateway is told nothing.
             log_failure("the configuration cannot be used; what was in force stays", &failure);
+            continue;
         }
         let tls = server.config.gateway.tls.as_ref().and_then(|tls| match tls.load_for_handing_over() {
             Ok(files) => Some(files),

@@ -41,6 +41,7 @@ use crate::accounts::own_groups;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Drive, Launch};
+use crate::daemon::Daemon;
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::journal::{Journal, JournalFailure};
 use crate::user::account::{AccountFailure, OwnAccount};
@@ -54,6 +55,7 @@ use crate::user::made_drives::DriveMaker;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
 use crate::user::search::Searches;
+use crate::user::server_line::{ServerLine, ServerLineFailure};
 use crate::user::sessions::Sessions;
 use crate::user::shell::Shells;
 use crate::user::socket::Sockets;
@@ -93,12 +95,6 @@ pub(crate) enum UserFailure {
     /// What stands on descriptor 0 is no listening socket.
     #[error("standard input is not the listening socket that the server hands over (use --listen in development): {0}")]
     Socket(#[from] DescriptorFailure),
-    /// What was inherited cannot be kept from the programs that users run.
-    #[error("inherited descriptors cannot be kept from terminals (Linux 5.11 can): {0}")]
-    Descriptors(nix::Error),
-    /// It cannot be closed to other programs.
-    #[error("this process cannot be closed to others: {0}")]
-    Dumpable(nix::Error),
     /// A directory or socket of ours.
     #[error("{what} {path}: {source}")]
     File {
@@ -109,6 +105,9 @@ pub(crate) enum UserFailure {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// What stands on descriptor 1 is no line to the server.
+    #[error(transparent)]
+    Line(#[from] ServerLineFailure),
     /// The drives.
     #[error(transparent)]
     Drives(#[from] DrivesError),
@@ -121,18 +120,20 @@ pub(crate) enum UserFailure {
 ///
 /// # Errors
 /// Why it does not start.
-pub(crate) fn run(arguments: &UserArguments) -> Result<(), UserFailure> {
+pub(crate) fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserFailure> {
     let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
     let config = Config::load_for_instance(&arguments.config)?;
+    let line = match config.instances.launch {
+        Launch::Static(_) => None,
+        Launch::Sudo => Some(ServerLine::inherited()?),
+    };
     OwnAccount::check_may_have_instance(&config.instances)?;
-    descriptors::keep_inherited_from_children().map_err(UserFailure::Descriptors)?;
+    account.check_home()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;
-    // What speaks for the user here is not for other programs of theirs to trace, nor for a core file. What they start is not bound by it.
-    nix::sys::prctl::set_dumpable(false).map_err(UserFailure::Dumpable)?;
     let instance = instance(&account, &config)?;
-    runtime.block_on(serve(listener, instance, &config));
+    runtime.block_on(serve(listener, line, instance, &config));
     Ok(())
 }
 
@@ -190,7 +191,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     Ok(Instance { judge, files, drive_maker, own, ssh_keys, sessions, sockets, log: DecisionLog::to(log.into()) })
 }
 
-async fn serve(listener: Listener, instance: Instance, config: &Config) {
+async fn serve(listener: Listener, line: Option<ServerLine>, instance: Instance, config: &Config) {
     // Whoever signals all that is called countersign means the server by this.
     let _ignored_from_here_on = signal(SignalKind::hangup());
     let activity = Arc::new(Activity::new());
@@ -199,9 +200,9 @@ async fn serve(listener: Listener, instance: Instance, config: &Config) {
     tokio::spawn(async move { cleaning.begin().await });
     let serving = work::accept(listener, Arc::clone(&instance), Arc::clone(&activity));
     let stop = async {
-        match config.instances.launch {
-            Launch::Static(_) => std::future::pending().await,
-            Launch::Sudo => server_line::until_told_to_stop(&config.ipc.socket()).await,
+        match line {
+            None => std::future::pending().await,
+            Some(line) => line.until_told_to_stop().await,
         }
     };
     let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;

@@ -34,8 +34,6 @@ const LATER: &[(u32, &str)] = &[
     (68, "not built yet"),
     (69, "not built yet"),
     (70, "not built yet"),
-    (71, "not built yet"),
-    (72, "not built yet"),
     (73, "not built yet"),
     (74, "not built yet"),
     (75, "not built yet"),

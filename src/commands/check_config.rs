@@ -1,6 +1,6 @@
 //! `countersign check-config`: what the configuration would do, in words that a person can check against what they meant.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_keys::call::{CallTable, Class};
 use serde::Serialize;
@@ -15,6 +15,8 @@ use crate::config::{
     Audit, Config, DriveRoot, GatewayStart, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names,
     ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
+use crate::log::Chain;
+use crate::program::{self, ProgramFault};
 
 /// Provider ids that UCloud's Core shows as connected whatever the provider says.
 const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];
@@ -35,7 +37,12 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
     }
     let config = Config::load(path)?;
     let lines = account_of(&config);
-    let remarks = remarks(&config);
+    let mut remarks = remarks(&config);
+    if config.instances.launch == Launch::Sudo
+        && let Err(fault) = own_program()
+    {
+        remarks.insert(0, format!("the server does not start with this program file: {}", Chain(&fault)));
+    }
     if arguments.output.json {
         return show_json(&serde_json::json!({ "file": config.file, "does": lines, "remarks": remarks }));
     }
@@ -47,6 +54,12 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
         show("\nWorth a thought:")?;
     }
     remarks.iter().try_for_each(|remark| show(&format!("  - {remark}")))
+}
+
+/// Whether users could get at an instance that this very program becomes.
+fn own_program() -> Result<(), ProgramFault> {
+    let unknown = |source| ProgramFault::Unknown { path: PathBuf::from("/proc/self/exe"), source };
+    program::check(&std::env::current_exe().map_err(unknown)?)
 }
 
 fn account_of(config: &Config) -> Vec<Line> {

@@ -46,10 +46,6 @@ pub(crate) const KEYS_LIST: &str = "/keys/list";
 pub(crate) const KEYS_ADD: &str = "/keys/add";
 /// Revokes a key; answers when no gateway honours it any more (P6). [`KeyRevoke`] → [`Empty`].
 pub(crate) const KEYS_REVOKE: &str = "/keys/revoke";
-/// An instance says that it serves its socket. [`Empty`] → [`Empty`].
-pub(crate) const INSTANCE_READY: &str = "/instance/ready";
-/// An instance asks whether to go on, up to [`POLL_MAX_S`] at a time; if the line breaks it exits. [`Empty`] → [`Watched`].
-pub(crate) const INSTANCE_WATCH: &str = "/instance/watch";
 /// Who the server takes the caller for. [`Empty`] → [`Whoami`].
 pub(crate) const WHOAMI: &str = "/whoami";
 
@@ -362,14 +358,6 @@ pub(crate) struct KeyRevoke {
     pub(crate) username: Option<Username>,
     /// The key.
     pub(crate) kid: KeyId,
-}
-
-/// Whether an instance goes on.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Watched {
-    /// `true`: finish what is under way and exit. `false`: ask again.
-    pub(crate) stop: bool,
 }
 
 /// Who the caller is.

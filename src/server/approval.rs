@@ -4,7 +4,7 @@
 //! nothing: a key is activated by the account that pinned it, or not at all (P2, P3).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, Re
 use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
+use super::instances::NoInstance;
 use super::record::Deed;
 use super::tickets::{begin, page_url, refusal};
 use super::{Server, mapper};
@@ -27,6 +28,9 @@ use crate::ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_RULE, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
     Remove, Removed, Start, Started, is_key_name,
 };
+
+/// What somebody is told for whose account no instance starts. Why is in the server's log.
+const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";
 
 /// Describes the offer that a code names, after everything that would keep this uid from approving it.
 pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {
@@ -49,6 +53,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     let ticket = server.records.ticket_of_code(&code, now).map_err(refusal)?;
     let offer = ticket.may_approve(uid, now).map_err(|rejection| refusal(NotChanged::Rejected(rejection)))?;
     refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
+    try_out(server, &account).await?;
     let expires = now.plus(server.config.intent.key_lifetime_s);
     let new = NewConnection {
         key: KeyRecord { created: now, expires, ..offer.key.clone() },
@@ -267,6 +272,19 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
         })
     })
     .await
+}
+
+/// Starts an instance of the account, where instances are started, before anybody is told that it is connected: whether sudo serves it, only sudo knows.
+async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
+    if server.config.instances.launch != Launch::Sudo {
+        return Ok(());
+    }
+    server.instances.try_out(account, Instant::now()).await.map_err(|no_instance| match no_instance {
+        NoInstance::Refused(_) => Refusal::new(Told::AccountRefused, NOT_SERVED),
+        NoInstance::Launch(_) | NoInstance::Died(_) | NoInstance::Slow(_) | NoInstance::Failing(_) => {
+            Refusal::failure(&no_instance)
+        }
+    })
 }
 
 /// Says early what the transaction of the approval would say, before anything is pinned.

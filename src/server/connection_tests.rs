@@ -305,10 +305,24 @@ async fn init_starts_nothing_for_users_without_a_connection_or_account() {
     let house = house("");
     assert_eq!(status(house.core(ServiceCall::Init, "alice#1").await), (400, "BAD_REQUEST"));
     house.connected().await;
-    // The stand-in for an instance fails at once.
+    std::fs::write(house.directory.path().join("broken"), "").unwrap();
     assert_eq!(status(house.core(ServiceCall::Init, "alice#1").await), (503, "UNAVAILABLE"));
     let log = house.directory.path().join("instance-1100.log");
     assert!(log.exists(), "it was launched");
+}
+
+#[tokio::test]
+async fn r09_an_account_whose_instance_does_not_start_is_not_connected() {
+    let house = house("");
+    std::fs::write(house.directory.path().join("broken"), "").unwrap();
+    let browser = house.begun_at_core("alice#1").await;
+    let offered = browser.offer(&house).await.unwrap();
+    let code = offered["code"].as_str().unwrap();
+    assert_eq!(status(house.approve(ALICE, "alice", code).await), (503, "UNAVAILABLE"));
+    assert_eq!(house.key_state("alice#1", offered["kid"].as_str().unwrap()), None);
+    // It can be tried again when that is mended.
+    std::fs::remove_file(house.directory.path().join("broken")).unwrap();
+    house.approve(ALICE, "alice", code).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 //! Each says who is there before it reads a byte: on the first every operation gets the peer's uid from the kernel; on the
 //! second Core's token is verified again, whatever the gateway has done. What is on no list is 404.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign_keys::call::{Destination, Lane, Method, OwnRow, PublicCall, Route, ServiceCall};
 use countersign_keys::core_token::Authenticated;
@@ -17,18 +18,18 @@ use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Refusal, answer, message};
 use super::callers::{Caller, Callers};
-use super::instances::Phase;
 use super::integration::AboutUser;
 use super::record::Deed;
-use super::{Server, approval, drives, integration, listed, log_failure, own, page, tasks};
+use super::{Server, approval, drives, integration, listed, log_failure, own, page, place, tasks};
+use crate::config::Ipc;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
-use crate::ipc::messages::{self as ipc, Empty, POLL_MAX_S, Watched};
+use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
 
 /// Connections of everybody at a time; each instance holds one.
@@ -55,13 +56,62 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest of these that is shown, in bytes: an IPv6 address with its port and zone.
 const SHOWN_MAX: usize = 80;
 
+/// How often it is seen whether the socket that everybody may use is still there: something may have emptied the run directory.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The socket that everybody may use, which is made again where it was removed.
+struct PublicSocket {
+    ipc: Ipc,
+    listener: UnixListener,
+    /// Which file it is.
+    file: Option<(u64, u64)>,
+    looked: tokio::time::Interval,
+}
+
+impl PublicSocket {
+    fn new(ipc: Ipc, listener: UnixListener) -> Self {
+        let file = place::identity(&ipc.socket()).ok().flatten();
+        let mut looked = tokio::time::interval(LOOK_EVERY);
+        looked.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { ipc, listener, file, looked }
+    }
+
+    async fn accept(&mut self) -> io::Result<UnixStream> {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => return accepted.map(|(stream, _)| stream),
+                _ = self.looked.tick() => self.see_to_it(),
+            }
+        }
+    }
+
+    /// Makes the socket again if it is gone. Whoever can do that to it is root or the server's own account.
+    fn see_to_it(&mut self) {
+        if place::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
+            return;
+        }
+        match place::listen_to_everybody(&self.ipc).map_err(io::Error::other).and_then(super::async_listener) {
+            Ok(listener) => {
+                tracing::warn!(socket = %self.ipc.socket().display(), "made the socket again, which had been removed");
+                self.listener = listener;
+                self.file = place::identity(&self.ipc.socket()).ok().flatten();
+            }
+            Err(error) => {
+                let cause = error.to_string();
+                tracing::error!(socket = %self.ipc.socket().display(), cause, "cannot make the socket again, which was removed");
+            }
+        }
+    }
+}
+
 /// Answers everybody on this machine.
 pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener) {
     let everybody = Arc::new(Semaphore::new(CALLERS_MAX));
     let callers = Arc::new(Callers::default());
+    let mut socket = PublicSocket::new(server.config.ipc.clone(), listener);
     while let Ok(place) = Arc::clone(&everybody).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = match socket.accept().await {
+            Ok(stream) => stream,
             Err(error) => {
                 pause_after(&error).await;
                 continue;
@@ -80,7 +130,7 @@ pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener)
         };
         let (server, caller) = (Arc::clone(&server), Arc::new(caller));
         tokio::spawn(async move {
-            let service = |request| operation(Arc::clone(&server), Arc::clone(&caller), peer, request);
+            let service = |request| operation(Arc::clone(&server), Arc::clone(&caller), peer.uid, request);
             if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
                 tracing::debug!(uid = %peer.uid, %error, "a caller's connection broke");
             }
@@ -129,8 +179,7 @@ where
 }
 
 /// One operation of somebody on this machine.
-async fn operation(server: Arc<Server>, caller: Arc<Caller>, peer: Peer, request: Request<Incoming>) -> Reply {
-    let uid = peer.uid;
+async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: Request<Incoming>) -> Reply {
     if !caller.may_ask(Instant::now()) {
         return answer::<Empty>(Err(Refusal::too_many("too many operations: wait a moment")));
     }
@@ -151,8 +200,6 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, peer: Peer, request
         ipc::KEYS_LIST => within.ask(|list| async move { listed::keys(server, uid, list) }).await,
         ipc::KEYS_ADD => within.ask(|add| approval::add_key(server, uid, add)).await,
         ipc::KEYS_REVOKE => within.ask(|revoke| approval::revoke_key(server, uid, revoke)).await,
-        ipc::INSTANCE_READY => within.ask(|_: Empty| async { instance_ready(server, peer) }).await,
-        ipc::INSTANCE_WATCH => within.ask(|_: Empty| instance_watch(server, uid)).await,
         ipc::DRIVES_REPORT => within.ask(|report| drives::report(server, uid, report)).await,
         ipc::DRIVES_MAKE => within.ask(|made| drives::make(server, uid, made)).await,
         ipc::DRIVES_REMOVE => within.ask(|removed| drives::remove(server, uid, removed)).await,
@@ -182,29 +229,6 @@ impl Within<'_> {
             Err(refusal) => Err(refusal),
         };
         answer(outcome.map_err(|refusal| self.server.record_refusal(&self.deed, refusal)))
-    }
-}
-
-/// The instance of the caller's uid serves its socket. Only the uid counts: any process of it is as good.
-fn instance_ready(server: &Server, peer: Peer) -> Result<Empty, Refusal> {
-    if server.instances.ready(peer.uid) {
-        tracing::info!(uid = %peer.uid, pid = peer.pid, "instance ready");
-        return Ok(Empty {});
-    }
-    Err(Refusal::not_found("no instance of this account was launched"))
-}
-
-/// Holds the line of an instance, up to [`POLL_MAX_S`]. An instance that the server did not launch has nothing to
-/// go on for, unless instances are none of the server's business.
-async fn instance_watch(server: &Server, uid: Uid) -> Result<Watched, Refusal> {
-    let Some(mut phase) = server.instances.watch(uid) else {
-        let is_static = matches!(server.config.instances.launch, crate::config::Launch::Static(_));
-        return Ok(Watched { stop: !is_static });
-    };
-    let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone));
-    tokio::select! {
-        _ = told => Ok(Watched { stop: true }),
-        () = tokio::time::sleep(std::time::Duration::from_secs(POLL_MAX_S)) => Ok(Watched { stop: false }),
     }
 }
 

@@ -110,7 +110,11 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         }
     });
     let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
-    let (instances, _gone) = Instances::new(Launcher::stub("exit 1", directory.path()));
+    // An instance: it serves until it is told to stop, or fails at once where there is a file `broken`.
+    let broken = directory.path().join("broken");
+    let script =
+        format!("if [ -e {} ]; then exit 1; fi; echo '{{\"say\":\"ready\"}}'; read -r stop <&1", broken.display());
+    let (instances, _gone) = Instances::new(Launcher::stub(&script, directory.path()));
     let decisions = DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap());
     let server = Arc::new(Server {
         decisions,

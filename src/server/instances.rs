@@ -1,24 +1,32 @@
 //! The instances that run: at most one a uid, from launched over ready to gone.
 //!
-//! The server cannot signal another account's process. An instance holds a line to the server open and exits
-//! when told so, when the line breaks, or when it has been idle; whatever way it ends, the gateway is told, and the
-//! next `init` launches another.
+//! The server cannot signal another account's process. It holds a line to each instance ([`crate::ipc::instance_line`]), over which the instance
+//! says that it serves (V72). The instance exits when told so, when the line breaks, or when it has been idle; whatever way it ends, the gateway
+//! is told, and the next `init` launches another.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_keys::identity::Uid;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
+use super::instance_log::InstanceLog;
 use super::launch::{LaunchFailure, Launched, Launcher};
 use crate::accounts::Account;
 use crate::exit::Exit;
 use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
+use crate::ipc::instance_line::{FromInstance, ToInstance, hear, say};
 
 /// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the request anyhow.
 pub(super) const READY_MAX: Duration = Duration::from_secs(2);
+
+/// How long an approval waits for an instance: a person waits, and no call of Core's.
+const TRY_MAX: Duration = Duration::from_secs(10);
 
 /// How long an instance that was told to stop may take; after that another may take its place.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +41,12 @@ const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// An instance that lived this long did not fail to start.
 const LASTED: Duration = Duration::from_secs(10);
+
+/// How long what an instance has said is waited for once it is gone. It is there already, unless a child of it is between fork and exec.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
+
+/// sudo's exit code for whatever it refuses.
+const SUDO_REFUSED: i32 = 1;
 
 /// The running instances. Bounded by the accounts that are connected; an entry goes when its process is gone.
 #[derive(Debug)]
@@ -78,6 +92,15 @@ pub(super) enum Phase {
     Stopping,
     /// Its process is gone.
     Gone,
+}
+
+/// How far a launched process came, by its own word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Progress {
+    /// Nothing was heard of it: sudo, most likely.
+    Launched,
+    /// The program ran.
+    Started,
 }
 
 /// Why there is no instance.
@@ -129,6 +152,21 @@ impl Instances {
         self.ensure_within(READY_MAX, account, now).await
     }
 
+    /// Sees whether the account can have an instance: where none runs, one is started and ended again.
+    pub(super) async fn try_out(self: &Arc<Self>, account: &Account, now: Instant) -> Result<(), NoInstance> {
+        if matches!(self.whereabouts(account.uid, now), Whereabouts::Up(_)) {
+            return Ok(());
+        }
+        self.ensure_within(TRY_MAX, account, now).await?;
+        let phase = self.watch(account.uid);
+        self.stop(account.uid);
+        if let Some(mut phase) = phase {
+            // One that does not end in time is known to be ending: the next is launched when it is gone.
+            let _ = tokio::time::timeout(STOP_MAX, phase.wait_for(|phase| *phase == Phase::Gone)).await;
+        }
+        Ok(())
+    }
+
     async fn ensure_within(
         self: &Arc<Self>,
         time_max: Duration,
@@ -160,55 +198,137 @@ impl Instances {
         }
         slots.launched = slots.launched.saturating_add(1);
         let number = slots.launched;
-        let Launched { mut child, address } = self.launcher.launch(uid, number)?;
-        tracing::info!(%uid, number, pid = child.id(), "instance launched");
+        let launched = self.launcher.launch(uid, number)?;
+        tracing::info!(%uid, number, pid = launched.child.id(), "instance launched");
         let (phase, receiver) = watch::channel(Phase::Launched);
-        slots.by_uid.insert(uid, Slot { number, address, phase });
+        slots.by_uid.insert(uid, Slot { number, address: launched.address.clone(), phase });
         drop(slots);
-        let instances = Arc::clone(self);
-        tokio::spawn(async move {
-            let outcome = child.wait().await;
-            let is_clean = outcome.as_ref().is_ok_and(std::process::ExitStatus::success);
-            // Its own word that its account can have none; sudo, which it took the place of, says 1 for whatever it refuses.
-            if outcome.as_ref().is_ok_and(|status| status.code() == Some(Exit::Refused.number().into())) {
-                instances.refuse(uid, Instant::now());
-            }
-            match outcome {
-                Ok(status) if is_clean => tracing::info!(%uid, number, %status, "instance ended"),
-                Ok(status) => tracing::warn!(%uid, number, %status, "instance failed: see its log"),
-                Err(error) => tracing::error!(%uid, number, %error, "cannot tell whether the instance runs"),
-            }
-            instances.remove(uid, number);
-            instances.count(uid, is_clean, now, Instant::now());
-        });
+        tokio::spawn(Arc::clone(self).attend(uid, number, launched, receiver.clone(), now));
         Ok(receiver)
     }
 
-    /// The uid's instance says that it serves its socket. One that was told to stop stays stopped.
-    pub(super) fn ready(&self, uid: Uid) -> bool {
-        self.lock().by_uid.get(&uid).is_some_and(|slot| {
-            slot.phase.send_if_modified(|phase| {
+    /// Sees to a launched instance until it is gone.
+    async fn attend(
+        self: Arc<Self>,
+        uid: Uid,
+        number: u64,
+        Launched { mut child, line, output, log, address: _ }: Launched,
+        phase: watch::Receiver<Phase>,
+        launched: Instant,
+    ) {
+        let logging = tokio::spawn(Arc::clone(&self).log(uid, number, log, output));
+        let mut conversing = tokio::spawn(Arc::clone(&self).converse(uid, number, line, phase));
+        let outcome = child.wait().await;
+        let is_clean = outcome.as_ref().is_ok_and(std::process::ExitStatus::success);
+        let code = outcome.as_ref().ok().and_then(std::process::ExitStatus::code);
+        let last = tokio::time::timeout(LAST_WORDS_MAX, logging).await;
+        let last = last.ok().and_then(Result::ok).unwrap_or_default();
+        // What it said before it ended is in the line, and then the line's end.
+        let started = tokio::time::timeout(LAST_WORDS_MAX, &mut conversing).await;
+        let started = matches!(started, Ok(Ok(Progress::Started)));
+        conversing.abort();
+        // Its own word that its account can have none, or sudo's, which says 1 for whatever it refuses.
+        let by_sudo = (!started && code == Some(SUDO_REFUSED)).then(|| sudos_reason(&last)).flatten();
+        if code == Some(Exit::Refused.number().into()) || by_sudo.is_some() {
+            self.refuse(uid, Instant::now());
+        }
+        match outcome {
+            Ok(status) if is_clean => tracing::info!(%uid, number, %status, "instance ended"),
+            Ok(_) if by_sudo.is_some() => tracing::warn!(%uid, number, reason = by_sudo, "sudo refused the instance"),
+            Ok(status) => {
+                tracing::warn!(%uid, number, %status, last = last.last().map(String::as_str), "instance failed: see its log");
+            }
+            Err(error) => tracing::error!(%uid, number, %error, "cannot tell whether the instance runs"),
+        }
+        self.remove(uid, number);
+        self.count(uid, is_clean, launched, Instant::now());
+    }
+
+    /// Keeps what an instance prints. One whose output cannot be kept is told to stop.
+    async fn log(self: Arc<Self>, uid: Uid, number: u64, log: InstanceLog, output: OwnedFd) -> Vec<String> {
+        log.keep(output).await.unwrap_or_else(|error| {
+            tracing::error!(%uid, number, %error, "cannot keep the log of an instance: it is told to stop");
+            self.stop_one(uid, number);
+            Vec::new()
+        })
+    }
+
+    /// Hears what an instance says and tells it when to stop, until the line ends.
+    async fn converse(
+        self: Arc<Self>,
+        uid: Uid,
+        number: u64,
+        line: UnixStream,
+        mut phase: watch::Receiver<Phase>,
+    ) -> Progress {
+        let (reader, mut writer) = line.into_split();
+        let mut reader = BufReader::new(reader);
+        let mut progress = Progress::Launched;
+        let hearing = async {
+            loop {
+                match hear(&mut reader).await {
+                    Ok(Some(FromInstance::Started)) => progress = Progress::Started,
+                    Ok(Some(FromInstance::Ready)) => {
+                        progress = Progress::Started;
+                        self.ready(uid, number);
+                    }
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%uid, number, %error, "the line to an instance broke");
+                        return;
+                    }
+                }
+            }
+        };
+        let telling = async {
+            // An error says that the instance is gone.
+            let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone)).await.is_ok();
+            if told && let Err(error) = say(&mut writer, &ToInstance::Stop).await {
+                tracing::debug!(%uid, number, %error, "an instance that was to stop is gone");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = hearing => {}
+            () = telling => {}
+        }
+        progress
+    }
+
+    /// That instance serves its socket. One that was told to stop stays stopped.
+    fn ready(&self, uid: Uid, number: u64) {
+        if let Some(slot) = self.lock().by_uid.get(&uid).filter(|slot| slot.number == number) {
+            let is_first = slot.phase.send_if_modified(|phase| {
                 let is_first = *phase == Phase::Launched;
                 if is_first {
                     *phase = Phase::Ready;
                 }
                 is_first
-            }) || *slot.phase.borrow() == Phase::Ready
-        })
+            });
+            if is_first {
+                tracing::info!(%uid, number, "instance ready");
+            }
+        }
     }
 
-    /// The phase of the uid's instance, for the line that it holds open.
+    /// The phase of the uid's instance.
     pub(super) fn watch(&self, uid: Uid) -> Option<watch::Receiver<Phase>> {
         self.lock().by_uid.get(&uid).map(|slot| slot.phase.subscribe())
     }
 
     /// Tells the uid's instance to stop; it gets no request from now on.
     pub(super) fn stop(self: &Arc<Self>, uid: Uid) {
+        let number = self.lock().by_uid.get(&uid).map(|slot| slot.number);
+        if let Some(number) = number {
+            self.stop_one(uid, number);
+        }
+    }
+
+    fn stop_one(self: &Arc<Self>, uid: Uid, number: u64) {
         let slots = self.lock();
-        let Some(slot) = slots.by_uid.get(&uid) else {
+        let Some(slot) = slots.by_uid.get(&uid).filter(|slot| slot.number == number) else {
             return;
         };
-        let number = slot.number;
         slot.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Stopping) != Phase::Stopping);
         drop(slots);
         let _ = self.gone.send(uid);
@@ -274,6 +394,11 @@ impl Slots {
     }
 }
 
+/// Why sudo refused, if the last that was printed is a word of sudo's. What it warns of before that (a host name that does not resolve, say) is no refusal.
+fn sudos_reason(last: &[String]) -> Option<&str> {
+    last.last().and_then(|line| line.strip_prefix("sudo: "))
+}
+
 fn remove_socket(socket: &SocketAddress) {
     match socket {
         SocketAddress::Unix(path) => {
@@ -299,6 +424,8 @@ mod tests {
         Account { uid: UID, name: "alice".to_owned() }
     }
 
+    const READY: &str = r#"echo '{"say":"ready"}'"#;
+
     fn instances(script: &str, directory: &tempfile::TempDir) -> (Arc<Instances>, mpsc::UnboundedReceiver<Uid>) {
         Instances::new(Launcher::stub(script, directory.path()))
     }
@@ -306,7 +433,9 @@ mod tests {
     #[tokio::test]
     async fn v58_one_instance_a_uid_however_many_ask() {
         let directory = tempfile::tempdir().unwrap();
-        let (instances, _gone) = instances("exec sleep 5", &directory);
+        let told = directory.path().join("serve");
+        let script = format!("while [ ! -e {} ]; do sleep 0.01; done; {READY}; exec sleep 5", told.display());
+        let (instances, _gone) = instances(&script, &directory);
         let asked: Vec<_> = (0..20)
             .map(|_| {
                 let instances = Arc::clone(&instances);
@@ -317,9 +446,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(instances.whereabouts(UID, Instant::now()), Whereabouts::Down, "launched is not ready");
-        assert!(!instances.ready(Uid(1101)), "nobody else's word counts");
-        assert!(instances.ready(UID));
-        assert!(instances.ready(UID));
+        std::fs::write(told, "").unwrap();
         for one in asked {
             one.await.unwrap().unwrap();
         }
@@ -379,15 +506,60 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_slow_or_stopping_is_not_ready() {
         let directory = tempfile::tempdir().unwrap();
-        let (instances, mut gone) = instances("exec sleep 5", &directory);
+        // It goes on when it is told to stop, and says then that it serves.
+        let (instances, mut gone) = instances(&format!("read -r told; {READY}; exec sleep 5"), &directory);
         let slow = instances.ensure_within(SHORT, &account(), Instant::now()).await;
         assert!(matches!(slow, Err(NoInstance::Slow(UID))));
         let mut phase = instances.watch(UID).unwrap();
-        instances.ready(UID);
         instances.stop(UID);
         assert_eq!(gone.recv().await, Some(UID));
         assert_eq!(*phase.borrow_and_update(), Phase::Stopping);
-        assert!(!instances.ready(UID), "told to stop is told to stop");
+        let number = instances.lock().by_uid[&UID].number;
+        instances.ready(UID, number);
+        assert_eq!(*phase.borrow_and_update(), Phase::Stopping, "told to stop is told to stop");
         assert_eq!(instances.whereabouts(UID, Instant::now()), Whereabouts::Down);
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_told_to_stop_over_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let told = directory.path().join("told");
+        let script = format!("{READY}; read -r told <&1; printf %s \"$told\" >{}", told.display());
+        let (instances, mut gone) = instances(&script, &directory);
+        instances.ensure(&account(), Instant::now()).await.unwrap();
+        instances.stop(UID);
+        assert_eq!((gone.recv().await, gone.recv().await), (Some(UID), Some(UID)));
+        assert_eq!(std::fs::read_to_string(told).unwrap(), r#"{"say":"stop"}"#);
+    }
+
+    #[tokio::test]
+    async fn v72_s01_nobodys_word_but_the_launched_process_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (instances, _gone) = instances("exec sleep 5", &directory);
+        let slow = instances.ensure_within(SHORT, &account(), Instant::now()).await;
+        assert!(matches!(slow, Err(NoInstance::Slow(UID))));
+        let number = instances.lock().by_uid[&UID].number;
+        // The word of an instance that is gone, of another account's, and what is no word.
+        instances.ready(UID, number - 1);
+        instances.ready(UID, number + 1);
+        instances.ready(Uid(1101), number);
+        assert_eq!(instances.whereabouts(UID, Instant::now()), Whereabouts::Down);
+        instances.ready(UID, number);
+        assert!(matches!(instances.whereabouts(UID, Instant::now()), Whereabouts::Up(_)));
+    }
+
+    #[tokio::test]
+    async fn r09_what_sudo_refuses_is_refused_for_a_while() {
+        let check = async |script: &str, refused: bool| {
+            let directory = tempfile::tempdir().unwrap();
+            let (instances, _gone) = instances(script, &directory);
+            let outcome = instances.ensure(&account(), Instant::now()).await;
+            assert_eq!(matches!(outcome, Err(NoInstance::Refused(UID))), refused, "{script}: {outcome:?}");
+        };
+        check("echo 'sudo: a password is required' >&2; exit 1", true).await;
+        check("echo 'sudo: unable to resolve host x' >&2; echo '{\"message\":\"no\"}' >&2; exit 1", false).await;
+        check("echo 'sudo: terminated' >&2; exit 2", false).await;
+        check(r#"echo '{"say":"started"}'; echo 'sudo: not sudo' >&2; exit 1"#, false).await;
+        check("exit 1", false).await;
     }
 }

@@ -1,24 +1,24 @@
 //! Launching an instance: one narrow sudo rule, one socket, nothing else handed over (P7, P10).
 //!
-//! The instance gets its listening socket as descriptor 0, its log as 1 and 2, and sudo closes every other. No secret, no
-//! argument but the configuration's path where it is not the standard one, no environment of ours.
+//! The instance gets its listening socket as descriptor 0, its line to the server as 1, a pipe for what it prints as 2, and sudo closes every
+//! other. No secret, no argument but the configuration's path where it is not the standard one, no environment of ours.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
 use countersign_keys::identity::Uid;
-use nix::fcntl::OFlag;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use super::instance_log::InstanceLog;
 use super::place::listen_privately;
 use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
 use crate::ipc::control::{InstanceAddress, SocketAddress};
@@ -28,9 +28,6 @@ const SUDO: &str = "/usr/bin/sudo";
 
 /// What sudo itself is run with.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
-
-/// The size from which on an instance's log is set aside (one earlier one is kept), in bytes.
-const LOG_MAX: u64 = 8 * 1024 * 1024;
 
 /// What is launched, and where instances listen and log.
 #[derive(Debug)]
@@ -61,6 +58,9 @@ pub(super) enum LaunchFailure {
         /// The first that was tried.
         first: u16,
     },
+    /// No line to it, or no pipe from it.
+    #[error("no line to the instance")]
+    Line(#[source] io::Error),
     /// No log for it.
     #[error("the log {path} cannot be opened")]
     Log {
@@ -82,8 +82,14 @@ pub(super) enum LaunchFailure {
 /// A launched instance.
 #[derive(Debug)]
 pub(super) struct Launched {
-    /// The child: sudo.
+    /// The child: sudo, and then, in its place, the instance.
     pub(super) child: Child,
+    /// Our end of the line to it.
+    pub(super) line: UnixStream,
+    /// What it prints.
+    pub(super) output: OwnedFd,
+    /// Where that goes.
+    pub(super) log: InstanceLog,
     /// Where the instance listens.
     pub(super) address: InstanceAddress,
 }
@@ -109,7 +115,12 @@ impl Launcher {
     /// Launches the instance of that uid; `number` is used once.
     pub(super) fn launch(&self, uid: Uid, number: u64) -> Result<Launched, LaunchFailure> {
         let (descriptor, socket) = self.listen(uid, number)?;
-        let log = open_log(&self.logs.join(format!("instance-{uid}.log")))?;
+        let path = self.logs.join(format!("instance-{uid}.log"));
+        let log = InstanceLog::open(&path).map_err(|source| LaunchFailure::Log { path, source })?;
+        let (ours, theirs) = StdUnixStream::pair().map_err(LaunchFailure::Line)?;
+        ours.set_nonblocking(true).map_err(LaunchFailure::Line)?;
+        let line = UnixStream::from_std(ours).map_err(LaunchFailure::Line)?;
+        let (output, printed) = io::pipe().map_err(LaunchFailure::Line)?;
         let mut words = self.command.iter().map(|word| with_uid(word, uid)).chain(self.arguments.iter().cloned());
         let program = PathBuf::from(words.next().unwrap_or_default());
         let failed = |source| LaunchFailure::Run { program: program.clone(), source };
@@ -119,11 +130,12 @@ impl Launcher {
             .envs(ENVIRONMENT)
             .current_dir("/")
             .stdin(Stdio::from(descriptor))
-            .stdout(Stdio::from(log.try_clone().map_err(failed)?))
-            .stderr(Stdio::from(log))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::from(printed))
             .spawn()
             .map_err(failed)?;
-        Ok(Launched { child, address: InstanceAddress { uid: Some(uid), socket } })
+        let output = output.into();
+        Ok(Launched { child, line, output, log, address: InstanceAddress { uid: Some(uid), socket } })
     }
 
     fn listen(&self, uid: Uid, number: u64) -> Result<(OwnedFd, SocketAddress), LaunchFailure> {
@@ -160,20 +172,6 @@ impl Launcher {
 
 fn with_uid(word: &OsString, uid: Uid) -> OsString {
     if word == "#{uid}" { format!("#{uid}").into() } else { word.clone() }
-}
-
-fn open_log(path: &Path) -> Result<File, LaunchFailure> {
-    let failed = |source| LaunchFailure::Log { path: path.to_owned(), source };
-    if std::fs::metadata(path).is_ok_and(|found| found.len() > LOG_MAX) {
-        std::fs::rename(path, path.with_extension("log.1")).map_err(failed)?;
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(path)
-        .map_err(failed)
 }
 
 #[cfg(test)]
@@ -216,18 +214,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_child_has_its_socket_its_log_and_nothing_else() {
+    async fn the_child_has_its_socket_its_line_a_pipe_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let script = "ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/0)\"; readlink /proc/$$/fd/0; \
-                      env -u PWD -u SHLVL -u _ | sort | tr '\\n' ' '";
+        // The shell that substitutes has a pipe as its output, and so asks for the other's descriptors.
+        let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd >&2; done; \
+                      for fd in 0 1 2; do ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/$fd)\" >&2; done; \
+                      env -u PWD -u SHLVL -u _ | sort | tr '\\n' ' ' >&2";
         let launcher = Launcher::stub(script, directory.path());
-        let mut launched = launcher.launch(Uid(1100), 3).unwrap();
-        launched.child.wait().await.unwrap();
+        let Launched { mut child, output, log, address, line: _line } = launcher.launch(Uid(1100), 3).unwrap();
+        log.keep(output).await.unwrap();
+        child.wait().await.unwrap();
         let log = std::fs::read_to_string(directory.path().join("instance-1100.log")).unwrap();
-        assert!(log.starts_with("1\nsocket:["), "{log}");
-        assert!(log.ends_with("LANG=C.UTF-8 PATH=/usr/bin:/bin "), "{log}");
+        let lines: Vec<&str> = log.lines().collect();
+        assert!(lines[0].starts_with("socket:[") && lines[1].starts_with("socket:["), "{log}");
+        assert!(lines[2].starts_with("pipe:["), "{log}");
+        assert_eq!(lines[3..], ["1", "1", "1", "LANG=C.UTF-8 PATH=/usr/bin:/bin "], "{log}");
         let path = directory.path().join("1100-3.sock");
-        assert_eq!(launched.address, InstanceAddress { uid: Some(Uid(1100)), socket: SocketAddress::Unix(path) });
+        assert_eq!(address, InstanceAddress { uid: Some(Uid(1100)), socket: SocketAddress::Unix(path) });
     }
 
     #[tokio::test]
@@ -264,15 +267,5 @@ mod tests {
         }
         assert_eq!(addresses[0], addresses[2]);
         assert_ne!(addresses[0], addresses[1]);
-    }
-
-    #[test]
-    fn a_large_log_is_set_aside() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("instance-1.log");
-        File::create(&path).unwrap().set_len(LOG_MAX + 1).unwrap();
-        open_log(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
-        assert!(directory.path().join("instance-1.log.1").exists());
     }
 }

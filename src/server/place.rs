@@ -27,6 +27,12 @@ pub(crate) enum PlaceFailure {
         /// The cause.
         source: io::Error,
     },
+    /// The directory of the socket at which everybody may ask.
+    #[error("{path} does not exist; it is made at each boot by: systemd-tmpfiles --create countersign.conf")]
+    NoRunDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It belongs to somebody else.
     #[error("{path} belongs to uid {owner}, and not to this process's account")]
     Foreign {
@@ -105,8 +111,14 @@ pub(crate) fn listen_privately(path: &Path) -> Result<UnixListener, PlaceFailure
 pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, PlaceFailure> {
     let path = ipc.socket();
     let unusable = |source| PlaceFailure::Unusable { path: path.clone(), source };
-    let directory = std::fs::metadata(&ipc.directory)
-        .map_err(|source| PlaceFailure::Unusable { path: ipc.directory.clone(), source })?;
+    let directory = std::fs::metadata(&ipc.directory).map_err(|source| {
+        let path = ipc.directory.clone();
+        if source.kind() == io::ErrorKind::NotFound {
+            PlaceFailure::NoRunDirectory { path }
+        } else {
+            PlaceFailure::Unusable { path, source }
+        }
+    })?;
     if directory.uid() != 0 && directory.uid() != own_uid() {
         return Err(PlaceFailure::Foreign { path: ipc.directory.clone(), owner: directory.uid() });
     }
@@ -118,6 +130,15 @@ pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, PlaceFailur
     let listener = UnixListener::bind(&path).map_err(unusable)?;
     std::fs::set_permissions(&path, Permissions::from_mode(IPC_SOCKET_MODE)).map_err(unusable)?;
     Ok(listener)
+}
+
+/// Which file a path is, if there is one: another one has another number.
+pub(crate) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a directory that only this account can look into, or checks that it is one.

@@ -26,6 +26,14 @@ pub(crate) enum AccountFailure {
     /// The system would not say.
     #[error("the account cannot be looked up: {0}")]
     Unreadable(#[source] nix::Error),
+    /// There is nowhere to keep what it has to remember.
+    #[error("the home directory {path} is not there: make it, or mount it")]
+    Home {
+        /// The home directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The rules forbid it.
     #[error(transparent)]
     Refused(#[from] AccountRejection),
@@ -36,8 +44,8 @@ pub(crate) enum AccountFailure {
 pub(crate) struct OwnAccount {
     uid: Uid,
     home: PathBuf,
-    name: String,
-    shell: PathBuf,
+    /// Its row of the account database.
+    user: User,
 }
 
 impl OwnAccount {
@@ -55,8 +63,8 @@ impl OwnAccount {
         let uid = Uid(getuid().as_raw());
         let user = User::from_uid(getuid()).map_err(AccountFailure::Unreadable)?;
         let user = user.ok_or(AccountFailure::Unknown(uid))?;
-        let home = home.map_or(user.dir, Path::to_owned);
-        Ok(Self { uid, home, name: user.name, shell: user.shell })
+        let home = home.map_or_else(|| user.dir.clone(), Path::to_owned);
+        Ok(Self { uid, home, user })
     }
 
     /// Whether the rules let it have an instance.
@@ -68,6 +76,16 @@ impl OwnAccount {
             return Ok(());
         }
         Ok(Account::of_this_process(rules.uid_min).map(|_checked| ())?)
+    }
+
+    /// Whether its home is there.
+    ///
+    /// # Errors
+    /// If it is not, or cannot be looked at.
+    pub(crate) fn check_home(&self) -> Result<(), AccountFailure> {
+        let missing = |source| AccountFailure::Home { path: self.home.clone(), source };
+        let found = std::fs::metadata(&self.home).map_err(missing)?;
+        if found.is_dir() { Ok(()) } else { Err(missing(io::ErrorKind::NotADirectory.into())) }
     }
 
     /// Its number.
@@ -82,7 +100,7 @@ impl OwnAccount {
 
     /// Who logs in to a terminal of it.
     pub(crate) fn login(&self) -> Login {
-        Login { name: self.name.clone(), home: self.home.clone(), shell: self.shell.clone() }
+        Login { name: self.user.name.clone(), home: self.home.clone(), shell: self.user.shell.clone() }
     }
 
     /// Where the instance keeps what it has to remember.

@@ -1,42 +1,57 @@
-//! The line to the server: an instance says when it serves, and ends when the server says so or is gone.
+//! The instance's end of its line to the server: says when it serves, and ends when the server says so or is gone.
 //!
 //! Nothing that the server says here has authority over what is verified.
 
-use std::path::Path;
-use std::time::Duration;
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
 
-use http::{Method, StatusCode};
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
 
-use crate::ipc::http::request;
-use crate::ipc::messages::{Empty, INSTANCE_READY, INSTANCE_WATCH, Watched};
+use crate::descriptors::{self, DescriptorFailure};
+use crate::ipc::instance_line::{DESCRIPTOR, FromInstance, ToInstance, hear, say};
 
-/// How often and how long the server is tried before the instance takes it for gone.
-const TRIES: u32 = 5;
-const TRY_EVERY: Duration = Duration::from_millis(100);
-
-/// Says that the instance serves, then waits for the end.
-pub(crate) async fn until_told_to_stop(socket: &Path) {
-    if !say_ready(socket).await {
-        tracing::error!("the server does not take this instance");
-        return;
-    }
-    loop {
-        match request(socket, Method::POST, INSTANCE_WATCH, &Empty {}).await {
-            Ok((StatusCode::OK, body)) => match serde_json::from_slice(&body) {
-                Ok(Watched { stop: false }) => {}
-                Ok(Watched { stop: true }) | Err(_) => return,
-            },
-            Ok(_) | Err(_) => return,
-        }
-    }
+/// Why an instance has no line to its server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerLineFailure {
+    /// Descriptor 1 is something else.
+    #[error("standard output is not the line to the server: start instances by the server, through deploy/sudoers")]
+    Descriptor(#[from] DescriptorFailure),
+    /// The server is gone.
+    #[error("the server does not take this instance")]
+    Server(#[from] io::Error),
 }
 
-async fn say_ready(socket: &Path) -> bool {
-    for _ in 0..TRIES {
-        if let Ok((StatusCode::OK, _)) = request(socket, Method::POST, INSTANCE_READY, &Empty {}).await {
-            return true;
-        }
-        tokio::time::sleep(TRY_EVERY).await;
+/// The line, inherited from the server.
+#[derive(Debug)]
+pub(super) struct ServerLine(StdUnixStream);
+
+impl ServerLine {
+    /// Takes it, and says that the program runs: a failure from here on is not sudo's. Standard output is `/dev/null` from then on, so that no
+    /// program that is started has the line.
+    ///
+    /// # Errors
+    /// If descriptor 1 is no socket that the server left open, or the server is gone.
+    pub(super) fn inherited() -> Result<Self, ServerLineFailure> {
+        let mut line = descriptors::take_unix_stream_elsewhere(DESCRIPTOR)?;
+        let mut started = serde_json::to_vec(&FromInstance::Started).map_err(io::Error::from)?;
+        started.push(b'\n');
+        line.write_all(&started)?;
+        Ok(Self(line))
     }
-    false
+
+    /// Says that the instance serves, and waits for the end.
+    pub(super) async fn until_told_to_stop(self) {
+        if let Err(error) = self.converse().await {
+            tracing::warn!(%error, "the line to the server broke");
+        }
+    }
+
+    async fn converse(self) -> io::Result<()> {
+        let mut line = BufReader::new(UnixStream::from_std(self.0)?);
+        say(&mut line, &FromInstance::Ready).await?;
+        match hear(&mut line).await? {
+            Some(ToInstance::Stop) | None => Ok(()),
+        }
+    }
 }

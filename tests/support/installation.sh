@@ -92,7 +92,7 @@ export TMPDIR=/run/tmp
 systemd-sysusers "$deploy/sysusers.d/countersign.conf" 2>/dev/null
 systemd-tmpfiles --create "$deploy/tmpfiles.d/countersign.conf"
 install -o root -g root -m 0440 "$deploy/sudoers" /etc/sudoers.d/countersign
-install -o root -g root -m 0755 "$COUNTERSIGN_BIN" /usr/bin/countersign
+install -o root -g root -m 0711 "$COUNTERSIGN_BIN" /usr/bin/countersign
 visudo --check --quiet || say_and_stop "sudo refuses the installed rules"
 
 account() { # name uid shell [useradd's arguments…]: a person or a service with a home of their own
