@@ -5,7 +5,7 @@
 //! anybody, and the instance asks again. An account's expiry stands in `/etc/shadow`, so only the account itself can ask for it: its
 //! instance does, and whoever approves a connection does.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::config::{Drive, PlainName};
 use countersign_keys::identity::Uid;
@@ -17,8 +17,8 @@ const GROUPS_MAX: usize = 1_024;
 /// The uid that network file systems map strangers to; it is nobody's, however large.
 const NOBODY: u32 = 65_534;
 
-/// The same in 16 bits, and what "no uid" is written as.
-const NO_UID: [u32; 2] = [65_535, u32::MAX];
+/// The same in 16 bits; and "no uid", with the number before it, which systemd and shadow's tools keep out of use with it.
+const NO_UID: [u32; 3] = [65_535, u32::MAX - 1, u32::MAX];
 
 /// The shells that let nobody in, wherever they are and whatever `/etc/shells` says.
 const CLOSED_SHELLS: [&str; 4] = ["nologin", "false", "sync", "halt"];
@@ -28,6 +28,9 @@ const SHELLS_WITHOUT_FILE: [&str; 2] = ["/bin/sh", "/bin/csh"];
 
 /// Tells an account of its own ageing; part of Debian's and Red Hat's basic systems.
 const CHAGE: &str = "/usr/bin/chage";
+
+/// The accounts whose expiry the local shadow database has.
+const LOCAL_ACCOUNTS: &str = "/etc/passwd";
 
 /// A passwd row that was checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -99,6 +102,34 @@ pub(crate) enum AccountRejection {
         /// The first day that it is closed.
         date: time::Date,
     },
+    /// Nobody can tell whether it has.
+    #[error("it cannot be told whether the account {name} has expired")]
+    ExpiryUnknown {
+        /// The name.
+        name: String,
+        /// The cause.
+        source: ExpiryFailure,
+    },
+    /// Nobody can tell which shells let users in.
+    #[error("/etc/shells cannot be read")]
+    Shells(#[source] std::io::Error),
+}
+
+/// Why it cannot be told whether an account has expired.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExpiryFailure {
+    /// The local account database.
+    #[error("{LOCAL_ACCOUNTS} cannot be read")]
+    Accounts(#[source] std::io::Error),
+    /// The program that is asked.
+    #[error("{CHAGE} cannot be run (Debian: apt-get install passwd)")]
+    Run(#[source] std::io::Error),
+    /// It failed, or was ended: by the account itself, perhaps.
+    #[error("{CHAGE} ended with {0}")]
+    Ended(ExitStatus),
+    /// It said something else.
+    #[error("{CHAGE} did not say when the account expires")]
+    Answer,
 }
 
 /// The parts of a passwd row that are judged.
@@ -158,7 +189,12 @@ impl Account {
             password: &user.passwd.to_string_lossy(),
             shell: &user.shell.to_string_lossy(),
         };
-        judge(&row, expected, uid_min, std::fs::read_to_string("/etc/shells").ok().as_deref())
+        let shells = match std::fs::read_to_string("/etc/shells") {
+            Ok(shells) => Some(shells),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(AccountRejection::Shells(error)),
+        };
+        judge(&row, expected, uid_min, shells.as_deref())
     }
 
     /// The account that this process runs as, which must not have expired either.
@@ -224,29 +260,68 @@ fn lets_in(shell: &str, shells: Option<&str>) -> bool {
     }
 }
 
-/// Refuses an expired account; nobody but root and the account itself learns of its expiry. An account that the local database does
-/// not know (from LDAP, say) is for its own directory to end, and sudo asks that.
+/// Refuses an expired account, and one of which that cannot be told; nobody but root and the account itself learns of its expiry. An account that
+/// the local database does not have (from LDAP, say) is for its own directory to end.
 pub(crate) fn refuse_expired(name: &str) -> Result<(), AccountRejection> {
-    let mut chage = Command::new(CHAGE);
-    chage
-        .args(["--iso8601", "--list", "--", name])
-        .env_clear()
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    let Ok(output) = chage.output() else { return Ok(()) };
     let today = time::OffsetDateTime::now_utc().date();
-    match expiry(&String::from_utf8_lossy(&output.stdout)) {
-        Some(date) if date <= today => Err(AccountRejection::Expired { name: name.to_owned(), date }),
-        Some(_) | None => Ok(()),
+    let expiry =
+        Expiry::of(name).map_err(|source| AccountRejection::ExpiryUnknown { name: name.to_owned(), source })?;
+    match expiry {
+        Expiry::On(date) if date <= today => Err(AccountRejection::Expired { name: name.to_owned(), date }),
+        Expiry::On(_) | Expiry::Never => Ok(()),
     }
 }
 
-/// The line `Account expires : 1970-01-02`, or `never`.
-fn expiry(text: &str) -> Option<time::Date> {
-    let line = text.lines().find(|line| line.starts_with("Account expires"))?;
-    let (_, date) = line.split_once(':')?;
-    time::Date::parse(date.trim(), time::macros::format_description!("[year]-[month]-[day]")).ok()
+/// When an account expires.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Expiry {
+    Never,
+    On(time::Date),
+}
+
+impl Expiry {
+    /// The expiry of an account.
+    fn of(name: &str) -> Result<Self, ExpiryFailure> {
+        let accounts = std::fs::read(LOCAL_ACCOUNTS).map_err(ExpiryFailure::Accounts)?;
+        if !is_local(name, &accounts) {
+            return Ok(Self::Never);
+        }
+        let output = Command::new(CHAGE)
+            .args(["--list", "--", name])
+            .env_clear()
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .map_err(ExpiryFailure::Run)?;
+        Self::told(output.status, &String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// What `chage` said. Its own user can end or starve it: only a whole answer is one.
+    fn told(status: ExitStatus, text: &str) -> Result<Self, ExpiryFailure> {
+        if !status.success() {
+            return Err(ExpiryFailure::Ended(status));
+        }
+        Self::parse(text).ok_or(ExpiryFailure::Answer)
+    }
+
+    /// The line `Account expires : Jan 02, 1970`, or `never`.
+    fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().find(|line| line.starts_with("Account expires"))?;
+        let (_, date) = line.split_once(':')?;
+        match date.trim() {
+            "never" => Some(Self::Never),
+            date => {
+                let format = time::macros::format_description!("[month repr:short] [day], [year]");
+                time::Date::parse(date, format).ok().map(Self::On)
+            }
+        }
+    }
+}
+
+/// Whether the local database has an account of that name (passwd(5)).
+fn is_local(name: &str, accounts: &[u8]) -> bool {
+    accounts.split(|byte| *byte == b'\n').any(|row| row.split(|byte| *byte == b':').next() == Some(name.as_bytes()))
 }
 
 /// The groups of this process that can have drives, by name; without a drive of groups nobody asks the database.
@@ -285,6 +360,7 @@ mod tests {
         check(&Row { uid: 65_534, ..ALICE }, Err("uid 65534 is nobody's"));
         check(&Row { uid: 65_535, ..ALICE }, Err("uid 65535 is nobody's"));
         check(&Row { uid: u32::MAX, ..ALICE }, Err("uid 4294967295 is nobody's"));
+        check(&Row { uid: u32::MAX - 1, ..ALICE }, Err("uid 4294967294 is nobody's"));
         check(&Row { name: "bob", ..ALICE }, Err("uid 1001 has the login name bob, and not alice"));
     }
 
@@ -322,11 +398,33 @@ mod tests {
 
     #[test]
     fn v59_an_expiry_is_read_as_chage_writes_it() {
-        let check = |text: &str, want: Option<&str>| {
-            assert_eq!(expiry(text).map(|date| date.to_string()).as_deref(), want, "{text}");
-        };
-        check("Last password change\t\t\t: 2026-01-01\nAccount expires\t\t\t\t: 1970-01-02\n", Some("1970-01-02"));
-        check("Account expires\t\t\t\t\t\t: never\n", None);
+        let check = |text: &str, want: Option<Expiry>| assert_eq!(Expiry::parse(text), want, "{text}");
+        let closed = Expiry::On(time::macros::date!(1970 - 01 - 02));
+        check("Last password change\t\t\t: Jan 01, 2026\nAccount expires\t\t\t\t: Jan 02, 1970\n", Some(closed));
+        check("Account expires\t\t\t\t\t\t: never\n", Some(Expiry::Never));
+        check("Account expires\t\t\t\t\t\t: some day\n", None);
+        check("Account expires\n", None);
         check("", None);
+    }
+
+    #[test]
+    fn s10_only_a_whole_answer_says_that_an_account_has_not_expired() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let never = "Account expires\t\t\t\t\t\t: never\n";
+        let told = |status: i32, text: &str| Expiry::told(ExitStatus::from_raw(status), text);
+        assert!(matches!(told(0, never), Ok(Expiry::Never)));
+        // Killed, failed, silent, cut short.
+        assert!(matches!(told(9, never), Err(ExpiryFailure::Ended(_))));
+        assert!(matches!(told(1 << 8, never), Err(ExpiryFailure::Ended(_))));
+        assert!(matches!(told(0, ""), Err(ExpiryFailure::Answer)));
+        assert!(matches!(told(0, "Last password change : never\nAccount exp"), Err(ExpiryFailure::Answer)));
+    }
+
+    #[test]
+    fn s10_only_the_local_database_has_an_expiry_to_ask_for() {
+        let accounts = b"root:x:0:0:root:/root:/bin/bash\nalice:x:1101:1101::/home/alice:/bin/bash\n";
+        for (name, want) in [("alice", true), ("root", true), ("ali", false), ("x", false), ("", true)] {
+            assert_eq!(is_local(name, accounts), want, "{name}");
+        }
     }
 }

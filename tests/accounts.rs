@@ -275,6 +275,70 @@ async fn v59_an_account_that_expires_later_is_answered_clearly_and_has_no_instan
     assert!(centre.pid(Part::Instance("alice")).is_none());
 }
 
+/// Ends every `chage` of alice's as soon as it is there. ARGV: a file that ends this.
+const KILLER: &str = r#"
+my ($until) = @ARGV; my $killed = 0;
+for (my $turn = 0; $turn % 64 || !-e $until; $turn++) {
+    open(my $l, '<', '/proc/loadavg') or die; my $newest = (split ' ', <$l>)[4]; close $l;
+    for my $pid ($newest - 3 .. $newest + 3) {
+        open(my $f, '<', "/proc/$pid/comm") or next; my $name = <$f> // ''; close $f;
+        $killed++ if $name eq "chage\n" && kill 'KILL', $pid;
+    }
+}
+print "killed $killed\n";
+"#;
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_no_instance() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let log = || fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap_or_default();
+    let made = Deed::create_folder("/home/made");
+    // Whatever happens to chage: it is refused for half a minute, so each way has an installation of its own but for the first.
+    let output = Command::new("chage").args(["-E", "1970-01-02", "alice"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let end = std::env::temp_dir().join("end");
+    let mut killer = Command::new("setpriv");
+    killer.args(["--reuid", "alice", "--regid", "alice", "--init-groups", "--", "/usr/bin/perl", "-e", KILLER]);
+    let killer = killer.arg(&end).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    for _ in 0..3 {
+        let answer = centre.perform(&alice, &made).await;
+        assert_eq!((answer.status, answer.error_code().as_str()), (403, "ACCOUNT_REFUSED"), "{answer:?}");
+        assert!(centre.pid(Part::Instance("alice")).is_none());
+        // By itself, as often as she likes.
+        for _ in 0..5 {
+            let output = centre.run_as("alice", &["connect", "start", "alice#1234", "--yes"]).await;
+            assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        }
+    }
+    fs::write(&end, "").unwrap();
+    let killed = said(&killer.wait_with_output().unwrap());
+    assert!(!alice.home.join("made").exists());
+    assert!(log().contains("expired on 1970-01-02") || log().contains("cannot be told"), "{killed}\n{}", log());
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v59_s10_a_chage_that_does_not_answer_refuses() {
+    for (script, why) in [
+        ("kill -9 $$", "ended with signal: 9"),
+        ("echo 'Account expires : never'; exit 1", "ended with exit status: 1"),
+        ("exit 0", "did not say when the account expires"),
+        ("echo 'Account expires : some day'", "did not say when the account expires"),
+    ] {
+        fs::write("/run/tmp/chage", format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions("/run/tmp/chage", fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename("/usr/bin/chage", "/usr/bin/chage.real").ok();
+        fs::copy("/run/tmp/chage", "/usr/bin/chage").unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "alice", "--regid", "alice", "--init-groups", "--", "/usr/bin/countersign"]);
+        let output = command.args(["connect", "start", "alice#1", "--yes"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{script}: {}", said(&output));
+        assert!(said(&output).contains(why), "{script}: {}", said(&output));
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v59_r09_an_account_that_sudo_does_not_serve_is_told_so_and_not_connected() {

@@ -139,6 +139,11 @@ fn files_contain_what_they_are_for() {
         ),
     );
     check_file(|site| site.write("refresh-token", "\n", 0o600), "core.refresh_token: refresh-token is empty");
+    for token in ["0123456789abcdef\nfedcba9876543210\n", "\u{feff}0123456789abcdef\n", "0123 4567\n"] {
+        let want =
+            "core.refresh_token: refresh-token is not one token: remove further lines, spaces and a byte order mark";
+        check_file(|site| site.write("refresh-token", token, 0o600), want);
+    }
     check_file(|site| site.write("ca.pem", "", 0o644), "core.ca: ca.pem has no CERTIFICATE in PEM");
     check_file(
         |site| site.write("fullchain.pem", "", 0o644),
@@ -166,7 +171,8 @@ fn files_contain_what_they_are_for() {
 fn files_and_directories_have_to_be_there() {
     let gone = "No such file or directory (os error 2)";
     check("\"core.pem\"", "\"core2.pem\"", &format!("core.public_key: cannot open core2.pem: {gone}"));
-    check("directory = \"run\"", "directory = \"walk\"", &format!("ipc.directory: cannot open walk: {gone}"));
+    let made = "it is made at each boot by: systemd-tmpfiles --create countersign.conf";
+    check("directory = \"run\"", "directory = \"walk\"", &format!("ipc.directory: walk does not exist; {made}"));
     check("directory = \"state\"", "directory = \"key.pem\"", "state.directory: key.pem is not a directory");
     let long = format!("/{}", "x".repeat(70));
     check(

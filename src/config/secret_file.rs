@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use countersign_keys::identity::Uid;
 use countersign_keys::secret::Secret;
+use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 
 use crate::config::trusted_file::{self, FileReason};
@@ -53,8 +54,17 @@ impl SecretFile {
         Ok(Secret::new(trimmed.to_owned()))
     }
 
-    /// Whether this process could open it: an instance that can should not run.
+    /// Reads a secret that is one word of printable ASCII, as a token is: no second line, no byte order mark.
+    pub(crate) fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
+        let token = self.read()?;
+        if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(token);
+        }
+        Err(FileReason::NotToken { path: self.path.clone() }.into())
+    }
+
+    /// Whether this process could open it, or nobody can tell: an instance that can should not run.
     pub(crate) fn is_within_reach(&self) -> bool {
-        nix::unistd::access(&self.path, AccessFlags::R_OK).is_ok()
+        !matches!(nix::unistd::access(&self.path, AccessFlags::R_OK), Err(Errno::EACCES | Errno::ENOENT))
     }
 }

@@ -96,6 +96,18 @@ pub(crate) enum FileReason {
         /// The file.
         path: PathBuf,
     },
+    /// It is the directory of the server's socket, below `/run`, which each boot empties.
+    #[error("{path} does not exist; it is made at each boot by: systemd-tmpfiles --create countersign.conf")]
+    NoRunDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is not one token.
+    #[error("{path} is not one token: remove further lines, spaces and a byte order mark")]
+    NotToken {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not UTF-8.
     #[error("{path} is not text")]
     NotText {

@@ -259,7 +259,9 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
     let accounts = server.accounts.clone();
     apart(move || {
         accounts.check(uid, expected.as_deref(), uid_min).map_err(|rejection| match rejection {
-            AccountRejection::Database(_) => Refusal::failure(&rejection),
+            AccountRejection::Database(_) | AccountRejection::Shells(_) | AccountRejection::ExpiryUnknown { .. } => {
+                Refusal::failure(&rejection)
+            }
             AccountRejection::Root
             | AccountRejection::System { .. }
             | AccountRejection::Nobody(_)

@@ -246,7 +246,7 @@ impl CoreCalls {
     }
 
     async fn refreshed(&self, now: Timestamp) -> Result<AccessToken, CoreFailure> {
-        let refresh_token = self.refresh_token.read().map_err(|error| CoreFailure::RefreshToken(error.into()))?;
+        let refresh_token = self.refresh_token.read_token().map_err(|error| CoreFailure::RefreshToken(error.into()))?;
         let request = RefreshRequest { items: [RefreshItem { refresh_token: refresh_token.expose() }] };
         let body = self.send(&Call::post(REFRESH, &request)?, None).await?;
         let answer: RefreshAnswer = serde_json::from_slice(&body).map_err(|_error| CoreFailure::NoToken)?;

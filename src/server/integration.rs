@@ -93,7 +93,7 @@ pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: User
     let accounts = server.accounts.clone();
     let checked = apart(move || Ok(accounts.check(connection.uid, Some(&connection.account), uid_min))).await?;
     let account = checked.map_err(|rejection| {
-        if matches!(rejection, AccountRejection::Database(_)) {
+        if matches!(rejection, AccountRejection::Database(_) | AccountRejection::Shells(_)) {
             return Refusal::failure(&rejection);
         }
         log_failure("an instance is refused", &rejection);

@@ -58,7 +58,7 @@ pub(super) fn core(table: CoreTable, site: Site<'_>, findings: &mut Findings<'_>
     let refresh_token = table.refresh_token.and_then(|typed| {
         let file = secret_file("core.refresh_token", &typed, site, findings)?;
         if site.reader.role == Role::Server {
-            findings.accept("core.refresh_token", &typed.span(), file.read())?;
+            findings.accept("core.refresh_token", &typed.span(), file.read_token())?;
         }
         Some(file)
     });

@@ -11,6 +11,7 @@ use crate::config::check::{Findings, Site, word};
 use crate::config::drives::is_name;
 use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;
+use crate::config::trusted_file::FileReason;
 use crate::config::{
     Drive, DriveRoot, GROUP, Ipc, NAME, Product, ProductKind, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals,
     trusted_file,
@@ -199,7 +200,9 @@ pub(super) fn ipc(table: DirectoryTable, site: Site<'_>, findings: &mut Findings
     let directory = directory("ipc.directory", &table, IPC_DIRECTORY, IPC_SOCKET_LENGTH, site, findings, |path| {
         // Whoever could write here could take the server's place.
         if site.reader.role == Role::Server {
-            trusted_file::check_directory(path, site.reader.uid)?;
+            trusted_file::check_directory(path, site.reader.uid).map_err(|reason| {
+                if reason.is_absence() { FileReason::NoRunDirectory { path: path.to_owned() } } else { reason }
+            })?;
         }
         Ok(())
     });
@@ -224,7 +227,7 @@ fn directory(
     socket_length: usize,
     site: Site<'_>,
     findings: &mut Findings<'_>,
-    check: impl FnOnce(&Path) -> Result<(), trusted_file::FileReason>,
+    check: impl FnOnce(&Path) -> Result<(), FileReason>,
 ) -> Option<PathBuf> {
     if findings.is_reported(key) {
         return None;
