@@ -24,6 +24,7 @@ mod socket;
 mod ssh_keys;
 mod tasks;
 mod transfer;
+mod umask;
 mod upload_v2;
 mod work;
 
@@ -129,6 +130,7 @@ pub(crate) fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserF
     };
     OwnAccount::check_may_have_instance(&config.instances)?;
     account.check_home()?;
+    account.take_on_umask();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UserFailure::Runtime)?;
     let _context = runtime.enter();
     let listener = listener(arguments)?;

@@ -355,3 +355,81 @@ async fn curl_goes_on_where_a_download_broke_off() {
     let again = curl(&["--write-out", "%{http_code}", "--output", "/dev/null", &url]);
     assert_eq!(String::from_utf8_lossy(&again.stdout), "482", "V52");
 }
+
+/// As root, before anything is started.
+fn arranged(script: &str) {
+    let output = std::process::Command::new("sh").args(["-euc", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", centre::said(&output));
+}
+
+/// A folder of a group's, and one whose default access list gives the group everything.
+const SHARED_FOLDERS: &str = r#"
+groupadd science
+for user in alice bob; do usermod --append --groups science $user; done
+usermod --comment 'Bob,,,,umask=077' bob
+printf 'UMASK 022\nUSERGROUPS_ENAB yes\n' >/etc/login.defs
+install -d -m 2770 -g science /home/science /home/listed
+python3 - <<'END'
+import os, struct
+entries = [(0x01, 7), (0x04, 7), (0x10, 7), (0x20, 0)]
+access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, may, 0xffffffff) for tag, may in entries)
+os.setxattr("/home/listed", "system.posix_acl_default", access)
+END
+"#;
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
+    arranged(SHARED_FOLDERS);
+    let drive = |name: &str| format!("[[drives]]\nid = \"{name}\"\npath = \"/home/{name}\"\n");
+    let centre = Centre::open_with(&(drive("science") + &drive("listed"))).await;
+    let (alice, bob) = (centre.connect("alice").await, centre.connect("bob").await);
+    let make = async |person: &Person, folder: &str| {
+        let name = person.account;
+        let made = centre.perform(person, &Deed::create_folder(&format!("/{folder}/{name}"))).await;
+        assert!(made.is_ok(), "{made:?}\n{}", centre.last_words());
+        let sent = upload(&centre, person, &format!("/{folder}/{name}.txt"), "RENAME", b"text", 10).await;
+        assert!(sent.is_ok(), "{sent:?}\n{}", centre.last_words());
+    };
+    for person in [&alice, &bob] {
+        for folder in ["home", "science", "listed"] {
+            make(person, folder).await;
+        }
+    }
+    let check = |path: &str, mode: u32, group: &str| {
+        let found = fs::metadata(path).unwrap();
+        assert_eq!(format!("{:o}", found.mode() & 0o7777), format!("{mode:o}"), "{path}");
+        let group = nix::unistd::Group::from_name(group).unwrap().unwrap();
+        assert_eq!(found.gid(), group.gid.as_raw(), "{path}");
+    };
+    // Alice has a group of her own, so that her umask is 002; Bob's is 077, by his row of the account database.
+    check("/home/alice/alice", 0o775, "alice");
+    check("/home/alice/alice.txt", 0o664, "alice");
+    check("/home/bob/bob", 0o700, "bob");
+    check("/home/bob/bob.txt", 0o600, "bob");
+    check("/home/science/alice", 0o2775, "science");
+    check("/home/science/alice.txt", 0o664, "science");
+    check("/home/science/bob", 0o2700, "science");
+    check("/home/science/bob.txt", 0o600, "science");
+    // Where a folder has a default access list, no umask counts.
+    for name in ["alice", "bob"] {
+        check(&format!("/home/listed/{name}"), 0o2770, "science");
+        check(&format!("/home/listed/{name}.txt"), 0o660, "science");
+    }
+    let read = centre.shell_as("bob", "cat /home/science/alice.txt /home/listed/alice.txt").await;
+    assert!(read.status.success(), "{}", centre::said(&read));
+
+    // The trash is the group's as the folder is, and a home's is its user's.
+    for (person, path) in
+        [(&alice, "/science/alice"), (&bob, "/science/alice.txt"), (&bob, "/science/bob"), (&alice, "/home/alice")]
+    {
+        let trashed = centre.perform(person, &Deed::trash(path)).await;
+        assert!(trashed.is_ok(), "{path}: {trashed:?}\n{}", centre.last_words());
+    }
+    check("/home/science/Trash", 0o2770, "science");
+    check("/home/alice/Trash", 0o700, "alice");
+
+    // What is ours is nobody else's, whatever the umask.
+    let open = centre.shell_as("alice", "find ~/.config ~/.local -perm /077").await;
+    assert_eq!(String::from_utf8_lossy(&open.stdout), "", "{}", centre::said(&open));
+}

@@ -88,6 +88,11 @@ impl OwnAccount {
         if found.is_dir() { Ok(()) } else { Err(missing(io::ErrorKind::NotADirectory.into())) }
     }
 
+    /// Gives this process, and the terminals that it opens, the umask of the account's logins.
+    pub(crate) fn take_on_umask(&self) {
+        super::umask::take_on(&self.user);
+    }
+
     /// Its number.
     pub(crate) const fn uid(&self) -> Uid {
         self.uid

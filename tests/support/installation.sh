@@ -34,10 +34,10 @@ if [ "${1-}" != --inside ]; then
     [ -x "${COUNTERSIGN_BIN-}" ] || say_and_stop "COUNTERSIGN_BIN must name the built program (it is '${COUNTERSIGN_BIN-}')"
     COUNTERSIGN_BIN=$(realpath "$COUNTERSIGN_BIN")
     export COUNTERSIGN_BIN
-    unshare --mount --propagation private --pid --fork true 2>/dev/null ||
+    unshare --mount --propagation private --pid --uts --fork true 2>/dev/null ||
         say_and_stop "may not make namespaces here (a container needs CAP_SYS_ADMIN)"
     # --kill-child: even if this process is killed, nothing of the installation is left running.
-    exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+    exec unshare --mount --propagation private --pid --uts --fork --kill-child --mount-proc \
         "$self" --inside "$(readlink /proc/self/ns/mnt)" "$@"
 fi
 
@@ -88,6 +88,10 @@ case $(dirname "$COUNTERSIGN_BIN")/ in
 *) reachable "$(dirname "$COUNTERSIGN_BIN")" ;;
 esac
 export TMPDIR=/run/tmp
+
+# A host name that does not resolve, as in many containers: sudo then warns each time, and no test may take that for a refusal.
+echo does-not-resolve >/proc/sys/kernel/hostname
+if [ -e /etc/nsswitch.conf ]; then sed -i 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf; fi
 
 systemd-sysusers "$deploy/sysusers.d/countersign.conf" 2>/dev/null
 systemd-tmpfiles --create "$deploy/tmpfiles.d/countersign.conf"

@@ -3,8 +3,8 @@
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::beneath::{Kind, Mounts, Root, Slot};
 use super::error::Trouble;
@@ -17,10 +17,16 @@ use super::request::ConflictPolicy;
 /// The name of a drive's trash folder, directly beneath its root.
 pub(crate) const TRASH: &[u8] = b"Trash";
 
-/// The permissions of a new folder, before the user's umask: what UCloud's own module gives.
+/// The permissions of a new folder, before the user's umask or the default access list of the folder it is made in: those of mkdir(1).
 fn folder_mode() -> Mode {
-    Mode::S_IRWXU | Mode::S_IRWXG
+    Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO
 }
+
+/// The bits with which others than its owner can write in a folder.
+const SHARED: u32 = 0o022;
+
+/// What a shared drive's trash takes over from the drive's folder: who may do what, and whether only owners remove.
+const LIKE_THE_DRIVE: u32 = 0o1777;
 
 /// A path and the drive that it lies in.
 #[derive(Debug, Clone)]
@@ -67,14 +73,32 @@ pub(crate) fn trash(place: &Place, crossing: Crossing, headway: &Headway) -> Res
     // Looked at before the trash is made: a wrong path leaves no trash folder behind.
     from.look()?;
     let trash = trash_slot(&place.root)?;
-    match mkdirat(trash.folder(), trash.name(), Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno.into()),
-    }
+    make_trash(&trash)?;
     let folder = trash.enter(Mounts::Enter, Trouble::resolving)?;
     let name = Name::from_bytes(from.name().to_vec())?;
     let to = trash.within(&folder, name)?;
     relocate(&from, &to, ConflictPolicy::Rename, crossing, headway)
+}
+
+/// Makes a drive's trash, if there is none: its user's alone, but in a drive in which others can write, for all of them. Whoever may remove something
+/// from a shared folder may then move it to the trash. One that its user made private in a shared drive, as earlier versions did, is opened.
+fn make_trash(trash: &Slot) -> Result<(), Trouble> {
+    let drive = fstat(trash.folder())?;
+    let is_shared = drive.st_mode & SHARED != 0;
+    match mkdirat(trash.folder(), trash.name(), Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    if !is_shared || trash.look()?.st_uid != geteuid().as_raw() {
+        return Ok(());
+    }
+    let folder = trash.open_folder(Mounts::Stay, Trouble::resolving)?;
+    let made = fstat(&*folder)?;
+    if made.st_mode & 0o077 == 0 {
+        let set_by_the_kernel = made.st_mode & 0o7777 & !LIKE_THE_DRIVE;
+        fchmod(&*folder, Mode::from_bits_truncate(set_by_the_kernel | drive.st_mode & LIKE_THE_DRIVE))?;
+    }
+    Ok(())
 }
 
 /// Removes all that a drive's trash holds, for good.

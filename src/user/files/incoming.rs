@@ -22,8 +22,13 @@ use super::rename::link_new;
 use super::request::ConflictPolicy;
 use super::unfinished::Note;
 
-/// The permissions of a file that comes in, before the user's umask: what UCloud's own module gives.
-const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP).union(Mode::S_IWGRP);
+/// The permissions of a file that comes in, before the user's umask or the default access list of its folder: those of touch(1).
+const MODE: Mode = Mode::S_IRUSR
+    .union(Mode::S_IWUSR)
+    .union(Mode::S_IRGRP)
+    .union(Mode::S_IWGRP)
+    .union(Mode::S_IROTH)
+    .union(Mode::S_IWOTH);
 /// The permissions that a file inherits from the one whose place it takes. Set-user-id and its like are not among them.
 const PERMISSIONS: u32 = 0o777;
 
