@@ -337,7 +337,7 @@ fn ingress(
     audit: DecisionLog,
     ids: RequestIds,
 ) -> Result<Ingress, GatewayFailure> {
-    let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()) };
+    let server = InstanceAddress { uid: None, socket: SocketAddress::Unix(config.state.service_socket()), key: None };
     Ok(Ingress {
         provider: config.provider.id.clone(),
         calls: Arc::clone(&config.calls),

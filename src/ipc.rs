@@ -13,3 +13,4 @@ pub(crate) mod instance_line;
 pub(crate) mod messages;
 pub(crate) mod peer;
 pub(crate) mod sessions;
+pub(crate) mod tcp_proof;

@@ -49,6 +49,7 @@ mod witness;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -58,7 +59,7 @@ use countersign_keys::core_token::CoreTokens;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::registry::{Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
-use nix::sys::socket::Backlog;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -195,7 +196,7 @@ async fn serve(
     let listeners = listen_for_gateway(&config)?;
     let everybody = place::listen_to_everybody(&config.ipc)?;
     let service = place::listen_privately(&config.state.service_socket())?;
-    let service_port = listen_on_service_port(&config)?;
+    let _first_port = hold_first_port(&config)?;
     let core = core_calls(&config)?;
     let launcher =
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
@@ -224,9 +225,6 @@ async fn serve(
     let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, notice_receiver));
     tokio::spawn(endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
     tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
-    if let Some(listener) = service_port {
-        tokio::spawn(endpoints::serve_gateway_over_tcp(Arc::clone(&server), listener));
-    }
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
     tokio::spawn(sweep(Arc::clone(&server)));
     tokio::spawn(expiry::keep_ending(Arc::clone(&server)));
@@ -287,15 +285,17 @@ fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailu
     }
 }
 
-/// Where instances have ports, the first is the server's own.
-fn listen_on_service_port(config: &Config) -> Result<Option<tokio::net::TcpListener>, ServerFailure> {
+/// Where instances have ports, the first is held and nobody listens at it: the gateway asks the server over a Unix socket, whose peer the kernel names.
+fn hold_first_port(config: &Config) -> Result<Option<OwnedFd>, ServerFailure> {
     let InstanceListen::Tcp { first_port } = config.instances.listen else {
         return Ok(None);
     };
     let address = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, first_port));
-    let listener = TcpListener::bind(address).map_err(|source| ServerFailure::Listen { address, source })?;
-    listener.set_nonblocking(true)?;
-    Ok(Some(tokio::net::TcpListener::from_std(listener)?))
+    let failed = |errno: nix::Error| ServerFailure::Listen { address, source: errno.into() };
+    let socket = nix::sys::socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(failed)?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address)).map_err(failed)?;
+    Ok(Some(socket))
 }
 
 fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {

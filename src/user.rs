@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Drive, Launch};
 use crate::daemon::Daemon;
 use crate::descriptors::{self, DescriptorFailure, Listener};
+use crate::ipc::tcp_proof::ListenerKey;
 use crate::journal::{Journal, JournalFailure};
 use crate::user::account::{AccountFailure, OwnAccount};
 use crate::user::activity::Activity;
@@ -56,7 +57,7 @@ use crate::user::made_drives::DriveMaker;
 use crate::user::own::OwnCalls;
 use crate::user::pinned::PinnedKeys;
 use crate::user::search::Searches;
-use crate::user::server_line::{ServerLine, ServerLineFailure};
+use crate::user::server_line::{InheritedLine, ServerLine, ServerLineFailure};
 use crate::user::sessions::Sessions;
 use crate::user::shell::Shells;
 use crate::user::socket::Sockets;
@@ -135,8 +136,15 @@ pub(crate) fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserF
     let _context = runtime.enter();
     let listener = listener(arguments)?;
     let instance = instance(&account, &config)?;
-    runtime.block_on(serve(listener, line, instance, &config));
-    Ok(())
+    runtime.block_on(async {
+        let mut line = line.map(InheritedLine::open).transpose().map_err(ServerLineFailure::Server)?;
+        let key = match (&listener, &mut line) {
+            (Listener::Tcp(_), Some(line)) => Some(line.key().await.map_err(ServerLineFailure::Server)?),
+            (Listener::Unix(_), _) | (Listener::Tcp(_), None) => None,
+        };
+        serve(listener, key, line, instance, &config).await;
+        Ok(())
+    })
 }
 
 fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
@@ -193,14 +201,20 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     Ok(Instance { judge, files, drive_maker, own, ssh_keys, sessions, sockets, log: DecisionLog::to(log.into()) })
 }
 
-async fn serve(listener: Listener, line: Option<ServerLine>, instance: Instance, config: &Config) {
+async fn serve(
+    listener: Listener,
+    key: Option<ListenerKey>,
+    line: Option<ServerLine>,
+    instance: Instance,
+    config: &Config,
+) {
     // Whoever signals all that is called countersign means the server by this.
     let _ignored_from_here_on = signal(SignalKind::hangup());
     let activity = Arc::new(Activity::new());
     let instance = Arc::new(instance);
     let cleaning = Arc::clone(&instance);
     tokio::spawn(async move { cleaning.begin().await });
-    let serving = work::accept(listener, Arc::clone(&instance), Arc::clone(&activity));
+    let serving = work::accept(listener, key, Arc::clone(&instance), Arc::clone(&activity));
     let stop = async {
         match line {
             None => std::future::pending().await,

@@ -184,3 +184,45 @@ async fn v72_s01_another_process_of_the_user_cannot_say_that_the_instance_is_rea
     kill(nix::unistd::Pid::from_raw(pid), Signal::SIGCONT).unwrap();
     centre.until("the instance serves", async || centre.browse(&alice, "/home").await.is_ok()).await;
 }
+
+/// Speaks HTTP to a port, and says what it hears. ARGV: the port.
+const CALLER: &str = r#"
+use IO::Socket::INET;
+my $port = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$ARGV[0]", Timeout => 5) or do { print "refused"; exit };
+print "open ";
+print $port "POST /ucloud/hpc/files/browse HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}", "x" x 64;
+alarm 10; my $heard = q(); 1 while sysread($port, $heard, 4096, length $heard);
+print $heard =~ /HTTP/ ? "heard" : "unheard";
+"#;
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn s15_no_other_account_is_heard_at_an_instances_port() {
+    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let centre = Centre::open_with_gateway("", |centre| {
+        let text = fs::read_to_string(&centre.config).unwrap();
+        let tcp = format!("launch = \"sudo\"\nlisten = \"tcp\"\nfirst_port = {first}\n");
+        fs::write(&centre.config, text.replace("launch = \"sudo\"\n", &tcp)).unwrap();
+    })
+    .await;
+    let alice = centre.connect("alice").await;
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+    let call = async |account: &str, port: u16| {
+        let output = centre.shell_as(account, &format!("exec perl -e '{CALLER}' {port}")).await;
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let instance = centre.pid(Part::Instance("alice")).unwrap();
+    assert!(fs::read_link(format!("/proc/{instance}/fd/0")).unwrap().to_string_lossy().starts_with("socket:"));
+    let ports: Vec<u16> = (1..20)
+        .map(|more| first + more)
+        .filter(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
+        .collect();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    for account in ["mallory", "bob", "alice", "ucloud"] {
+        assert_eq!(call(account, ports[0]).await, "open unheard", "{account}");
+        // The server's own port is held, and nobody listens there.
+        assert_eq!(call(account, first).await, "refused", "{account}");
+    }
+    // What they sent has not kept the gateway out.
+    assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
+}

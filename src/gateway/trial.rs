@@ -219,7 +219,8 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
     Journal::create(directory.path()).unwrap();
     let clock = Clock::System;
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
-    let service = InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")) };
+    let service =
+        InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")), key: None };
     Ingress {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
         policy: Policy { terms: terms(), step_up: std::collections::BTreeSet::new() },
@@ -292,7 +293,7 @@ async fn answer(
             Question::Key { .. } | Question::KeysV1 { .. } => line::Answer::Keys { keys: Vec::new() },
             Question::Instance { .. } | Question::Launch { .. } => {
                 let socket = SocketAddress::Unix(socket.clone());
-                let instance = InstanceAddress { uid: None, socket };
+                let instance = InstanceAddress { uid: None, socket, key: None };
                 let is_up = up.load(Ordering::SeqCst);
                 line::Answer::Instance { instance: if is_up { Whereabouts::Up(instance) } else { Whereabouts::Down } }
             }

@@ -25,8 +25,10 @@ pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
 pub(super) use self::switch::{Switched, Switching};
 use super::instance_answer::NotPassedOn;
+use crate::clock::random_bytes;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
+use crate::ipc::tcp_proof;
 
 /// Idle connections kept to one upstream. More requests than this at a time to one user's instance are rare.
 const IDLE_EACH_MAX: usize = 32;
@@ -125,9 +127,13 @@ impl Upstreams {
                 }
                 Stream::Unix(stream)
             }
-            SocketAddress::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(absent_or)?;
+            SocketAddress::Tcp(port) => {
+                let mut stream = TcpStream::connect(port).await.map_err(absent_or)?;
                 stream.set_nodelay(true).map_err(UpstreamFailure::Connect)?;
+                if let Some(key) = &address.key {
+                    let nonce = random_bytes().map_err(|error| UpstreamFailure::Connect(io::Error::other(error)))?;
+                    tcp_proof::connect(&mut stream, key, nonce).await.map_err(UpstreamFailure::Connect)?;
+                }
                 Stream::Tcp(stream)
             }
         };
@@ -194,7 +200,7 @@ mod tests {
 
         fn address(&self) -> Arc<InstanceAddress> {
             let socket = SocketAddress::Unix(self.directory.path().join("u.sock"));
-            Arc::new(InstanceAddress { uid: None, socket })
+            Arc::new(InstanceAddress { uid: None, socket, key: None })
         }
 
         /// Sends a request over `connection` and reads the whole answer.

@@ -10,6 +10,7 @@ use countersign_keys::keyring::KeyRecord;
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::tcp_proof::ListenerKey;
 use crate::config::{Maintenance, TlsFiles};
 
 /// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of them
@@ -199,6 +200,9 @@ pub(crate) struct InstanceAddress {
     pub(crate) uid: Option<Uid>,
     /// Its socket.
     pub(crate) socket: SocketAddress,
+    /// What shows both ends of a TCP connection to it who the other is. `None` where the kernel says so, and for one that the configuration names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<ListenerKey>,
 }
 
 /// A listening socket of ours.

@@ -6,14 +6,16 @@
 
 use std::io;
 
+use super::tcp_proof::ListenerKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
 
 /// The descriptor that the instance inherits.
 pub(crate) const DESCRIPTOR: std::os::fd::RawFd = 1;
 
-/// The longest line either side reads, in bytes: a message has under 50.
+/// The longest line either side reads, in bytes: a message has under 100.
 const LINE_MAX: u64 = 256;
 
 /// What an instance says.
@@ -27,9 +29,14 @@ pub(crate) enum FromInstance {
 }
 
 /// What the server says.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ToInstance {
+    /// The key of its listening socket, where that is a TCP port.
+    Key {
+        /// The key.
+        key: ListenerKey,
+    },
     /// Finish what is under way and exit.
     Stop,
 }
@@ -39,7 +46,7 @@ pub(crate) enum ToInstance {
 /// # Errors
 /// If the line breaks, or what comes is no message.
 pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<M>> {
-    let mut line = Vec::new();
+    let mut line = Zeroizing::new(Vec::new());
     reader.take(LINE_MAX).read_until(b'\n', &mut line).await?;
     match line.split_last() {
         None => Ok(None),
@@ -53,7 +60,7 @@ pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + 
 /// # Errors
 /// If the line is broken.
 pub(crate) async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
+    let mut line = Zeroizing::new(serde_json::to_vec(message)?);
     line.push(b'\n');
     writer.write_all(&line).await
 }

@@ -18,7 +18,7 @@ use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Refusal, answer, message};
@@ -149,19 +149,6 @@ pub(super) async fn serve_gateway(server: Arc<Server>, listener: UnixListener) {
                 tokio::spawn(serve_requests(Arc::clone(&server), stream, place));
             }
             Ok(_) => tracing::warn!("somebody else than the gateway is turned away"),
-            Err(error) => pause_after(&error).await,
-        }
-    }
-}
-
-/// The same on a loop-back port, where a site wants that: who connects is unknown there, and nothing depends on it.
-pub(super) async fn serve_gateway_over_tcp(server: Arc<Server>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve_requests(Arc::clone(&server), stream, place));
-            }
             Err(error) => pause_after(&error).await,
         }
     }

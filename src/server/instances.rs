@@ -21,6 +21,7 @@ use crate::accounts::Account;
 use crate::exit::Exit;
 use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
 use crate::ipc::instance_line::{FromInstance, ToInstance, hear, say};
+use crate::ipc::tcp_proof::ListenerKey;
 
 /// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the request anyhow.
 pub(super) const READY_MAX: Duration = Duration::from_secs(2);
@@ -212,12 +213,12 @@ impl Instances {
         self: Arc<Self>,
         uid: Uid,
         number: u64,
-        Launched { mut child, line, output, log, address: _ }: Launched,
+        Launched { mut child, line, output, log, address }: Launched,
         phase: watch::Receiver<Phase>,
         launched: Instant,
     ) {
         let logging = tokio::spawn(Arc::clone(&self).log(uid, number, log, output));
-        let mut conversing = tokio::spawn(Arc::clone(&self).converse(uid, number, line, phase));
+        let mut conversing = tokio::spawn(Arc::clone(&self).converse(uid, number, line, address.key, phase));
         let outcome = child.wait().await;
         let is_clean = outcome.as_ref().is_ok_and(std::process::ExitStatus::success);
         let code = outcome.as_ref().ok().and_then(std::process::ExitStatus::code);
@@ -259,6 +260,7 @@ impl Instances {
         uid: Uid,
         number: u64,
         line: UnixStream,
+        key: Option<ListenerKey>,
         mut phase: watch::Receiver<Phase>,
     ) -> Progress {
         let (reader, mut writer) = line.into_split();
@@ -282,6 +284,11 @@ impl Instances {
         };
         let telling = async {
             // An error says that the instance is gone.
+            if let Some(key) = key
+                && let Err(error) = say(&mut writer, &ToInstance::Key { key }).await
+            {
+                tracing::debug!(%uid, number, %error, "an instance that was to get its key is gone");
+            }
             let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone)).await.is_ok();
             if told && let Err(error) = say(&mut writer, &ToInstance::Stop).await {
                 tracing::debug!(%uid, number, %error, "an instance that was to stop is gone");

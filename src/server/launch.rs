@@ -20,8 +20,10 @@ use tokio::process::{Child, Command};
 
 use super::instance_log::InstanceLog;
 use super::place::listen_privately;
+use crate::clock::{NoRandomness, random_bytes};
 use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
 use crate::ipc::control::{InstanceAddress, SocketAddress};
+use crate::ipc::tcp_proof::ListenerKey;
 
 /// Where sudo looks for nothing: it is named in full, and sets the instance's own environment.
 const SUDO: &str = "/usr/bin/sudo";
@@ -58,6 +60,9 @@ pub(super) enum LaunchFailure {
         /// The first that was tried.
         first: u16,
     },
+    /// No key for its port.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// No line to it, or no pipe from it.
     #[error("no line to the instance")]
     Line(#[source] io::Error),
@@ -115,6 +120,10 @@ impl Launcher {
     /// Launches the instance of that uid; `number` is used once.
     pub(super) fn launch(&self, uid: Uid, number: u64) -> Result<Launched, LaunchFailure> {
         let (descriptor, socket) = self.listen(uid, number)?;
+        let key = match socket {
+            SocketAddress::Unix(_) => None,
+            SocketAddress::Tcp(_) => Some(ListenerKey::new(random_bytes()?)),
+        };
         let path = self.logs.join(format!("instance-{uid}.log"));
         let log = InstanceLog::open(&path).map_err(|source| LaunchFailure::Log { path, source })?;
         let (ours, theirs) = StdUnixStream::pair().map_err(LaunchFailure::Line)?;
@@ -135,7 +144,7 @@ impl Launcher {
             .spawn()
             .map_err(failed)?;
         let output = output.into();
-        Ok(Launched { child, line, output, log, address: InstanceAddress { uid: Some(uid), socket } })
+        Ok(Launched { child, line, output, log, address: InstanceAddress { uid: Some(uid), socket, key } })
     }
 
     fn listen(&self, uid: Uid, number: u64) -> Result<(OwnedFd, SocketAddress), LaunchFailure> {
@@ -230,7 +239,7 @@ mod tests {
         assert!(lines[2].starts_with("pipe:["), "{log}");
         assert_eq!(lines[3..], ["1", "1", "1", "LANG=C.UTF-8 PATH=/usr/bin:/bin "], "{log}");
         let path = directory.path().join("1100-3.sock");
-        assert_eq!(address, InstanceAddress { uid: Some(Uid(1100)), socket: SocketAddress::Unix(path) });
+        assert_eq!(address, InstanceAddress { uid: Some(Uid(1100)), socket: SocketAddress::Unix(path), key: None });
     }
 
     #[tokio::test]

@@ -104,7 +104,11 @@ impl Server {
             Launch::Static(instances) => {
                 let instance = instances.iter().find(|instance| instance.username == *username);
                 Ok(instance.map_or(Whereabouts::Down, |instance| {
-                    Whereabouts::Up(InstanceAddress { uid: None, socket: SocketAddress::Tcp(instance.address) })
+                    Whereabouts::Up(InstanceAddress {
+                        uid: None,
+                        socket: SocketAddress::Tcp(instance.address),
+                        key: None,
+                    })
                 }))
             }
             Launch::Sudo => Ok(match self.standing(username, self.clock.now()?)? {

@@ -17,14 +17,17 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 use crate::audit::{Decision, DecisionLog, Process, Verdict};
+use crate::clock::random_bytes;
 use crate::descriptors::Listener;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
 use crate::ipc::messages::Empty;
 use crate::ipc::peer::Peer;
 use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
+use crate::ipc::tcp_proof::{self, ListenerKey};
 use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
@@ -47,6 +50,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked for sessions that are over: what has come of an upload takes room until then.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// Connections to a TCP port that have not shown yet that they are the gateway's. Any account can open one, for 2 s.
+const UNPROVED_MAX: usize = 64;
+
 /// A connection from the gateway: deposited intents of many items need a long head.
 const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
 
@@ -65,10 +71,17 @@ pub(crate) struct Instance {
 }
 
 /// Serves the socket until it breaks.
-pub(crate) async fn accept(listener: Listener, instance: Arc<Instance>, activity: Arc<Activity>) {
+///
+/// On a TCP port whoever connects shows that they have its key, where there is one: the kernel does not say who that is.
+pub(crate) async fn accept(
+    listener: Listener,
+    key: Option<ListenerKey>,
+    instance: Arc<Instance>,
+    activity: Arc<Activity>,
+) {
     let outcome = match listener {
         Listener::Unix(listener) => accept_unix(listener, &instance, &activity).await,
-        Listener::Tcp(listener) => accept_tcp(listener, &instance, &activity).await,
+        Listener::Tcp(listener) => accept_tcp(listener, key, &instance, &activity).await,
     };
     if let Err(error) = outcome {
         tracing::error!(%error, "the listening socket");
@@ -96,15 +109,31 @@ async fn accept_unix(
 
 async fn accept_tcp(
     listener: std::net::TcpListener,
+    key: Option<ListenerKey>,
     instance: &Arc<Instance>,
     activity: &Arc<Activity>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let unproved = Arc::new(Semaphore::new(UNPROVED_MAX));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((mut stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                serve(stream, instance, activity);
+                let Some(key) = key.clone() else {
+                    serve(stream, instance, activity);
+                    continue;
+                };
+                let (Ok(place), Ok(nonce)) = (Arc::clone(&unproved).try_acquire_owned(), random_bytes()) else {
+                    continue;
+                };
+                let (instance, activity) = (Arc::clone(instance), Arc::clone(activity));
+                tokio::spawn(async move {
+                    match tcp_proof::accept(&mut stream, &key, nonce).await {
+                        Ok(()) => serve(stream, &instance, &activity),
+                        Err(error) => tracing::debug!(%error, "a stranger connected; closed unheard"),
+                    }
+                    drop(place);
+                });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }

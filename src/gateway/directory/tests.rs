@@ -21,7 +21,7 @@ pub(super) fn record(owner: &str, kid: u8) -> KeyRecord {
 
 fn instance() -> Answer {
     let socket = SocketAddress::Unix("/run/x.sock".into());
-    Answer::Instance { instance: Whereabouts::Up(InstanceAddress { uid: None, socket }) }
+    Answer::Instance { instance: Whereabouts::Up(InstanceAddress { uid: None, socket, key: None }) }
 }
 
 struct Line {
