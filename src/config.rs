@@ -30,9 +30,9 @@ use std::time::Duration;
 use countersign_keys::call::CallTable;
 use countersign_keys::core_token::CoreKey;
 use countersign_keys::freshness::Window;
-use countersign_keys::identity::{CallName, Origin, ProviderId, Uid, Username};
+use countersign_keys::identity::{Origin, ProviderId, Uid, Username};
 use countersign_keys::intent::{Terms, Version1};
-use countersign_keys::policy::Policy;
+use countersign_keys::policy::{Policy, StepUp};
 use countersign_keys::session::ProofNeed;
 use rustls_pki_types::CertificateDer;
 
@@ -170,8 +170,8 @@ pub(crate) struct Intent {
     pub(crate) v1: V1,
     /// How long a request waits for its deposited intent.
     pub(crate) deposit_wait: Duration,
-    /// Calls that need a passkey as well; each is in the table of calls.
-    pub(crate) step_up: Vec<CallName>,
+    /// What needs a passkey as well; each call is in the table of calls.
+    pub(crate) step_up: StepUp,
     /// How long a key lives from its approval, in seconds.
     pub(crate) key_lifetime_s: i64,
 }
@@ -409,7 +409,7 @@ impl Config {
 
     /// The site's rules: the same at the gateway and at the server, whose passkeys serve them.
     pub(crate) fn policy(&self) -> Policy {
-        Policy { terms: self.terms(), step_up: self.intent.step_up.iter().cloned().collect() }
+        Policy { terms: self.terms(), step_up: self.intent.step_up.clone() }
     }
 
     /// Reads it in any part.

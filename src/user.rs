@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::Uid;
-use countersign_keys::policy::Policy;
+use countersign_keys::policy::{Policy, StepUp};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::accounts::own_groups;
@@ -163,7 +163,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let terms = config.terms();
     let window = terms.window;
     // A passkey's assertion is checked by the server, which an instance does not believe: it asks for none.
-    let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
+    let policy = Policy { terms, step_up: StepUp::default() };
     let state = account.state_directory();
     account::make_private_directory(&state).map_err(|source| UserFailure::File {
         what: "making the directory",
@@ -183,15 +183,16 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let protection = Protection::of(account.home(), config.ssh.directory);
     let drives = Drives::new(drives)?.with_protection(protection);
     let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
+    let drives = drives.with_home(account.home());
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",
         path: "standard error".into(),
         source,
     })?;
-    let own = OwnCalls::of(account, config);
     let ssh_keys = SshKeys::of(account, config.ssh.keys);
     let sessions = Sessions::of(account, config);
     let files = Files::new(drives).told_at(config.ipc.socket());
+    let own = OwnCalls::of(account, config, files.drives());
     let sockets = Sockets::of(
         Shells::of(account.login(), config.provider.id.as_str()),
         Uploads::to(Arc::clone(files.drives())),

@@ -254,7 +254,7 @@ fn unknown_keys_are_refused_everywhere() {
     check(
         "adds = [",
         "add = [",
-        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `from`, `to`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`",
+        "calls[0].add: unknown key, expected one of `call`, `method`, `path`, `from`, `to`, `transport`, `items`, `bound`, `adds`, `project`, `username`, `class`, `ask_if`, `words`",
     );
 }
 
@@ -435,6 +435,33 @@ fn drives_products_and_calls_are_named_once() {
         "intent.step_up[1]: is no call of the table: see countersign calls",
     );
     check("[\"files.trash\"]", "[\"files.trash\", \"files.trash\"]", "intent.step_up[1]: stands here twice");
+    check("[\"files.trash\"]", "[\"raised\", \"raised\"]", "intent.step_up[1]: stands here twice");
+}
+
+#[test]
+fn n19_a_sites_own_row_brings_the_words_with_which_the_signer_asks() {
+    let words =
+        "words = { one = \"Start {id}\", many = \"Start {n} of them\", button = \"Start\", subjects = [\"id\"] }\n";
+    check(
+        words,
+        "",
+        "calls[0].words: is missing: the signer asks with it, such as { one = \"Rotate the key {id}\", subjects = [\"id\"] }",
+    );
+    check(
+        "Start {id}",
+        "Start {what}",
+        "calls[0]: call site.start: words name {what}, which is no bound parameter of the call",
+    );
+    check(
+        "Start {n} of them",
+        "Start them",
+        "calls[0]: call site.start: words.many has no {n} for the number of items",
+    );
+    check(
+        words,
+        &format!("{words}ask_if = [{{ parameter = \"path\", when = \"hidden\" }}]\n"),
+        "calls[0]: call site.start: ask_if names \"path\", which is no bound parameter of the call",
+    );
 }
 
 #[test]

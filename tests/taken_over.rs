@@ -107,6 +107,48 @@ async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
     assert!(!alice.home.join("by-ucloud").exists());
 }
 
+/// A signer that asks nobody, or an old one: what it signs serves no item from which a program starts.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance() {
+    let centre = Centre::open().await;
+    let alice = with_instance(&centre).await;
+    let token = centre.keys.core2_token(now()).unwrap();
+    let unasked = |deed: &Deed| {
+        let mut intent = Intent::of(&centre.origin(), "alice#1234", deed, now()).unwrap();
+        intent.asked = false;
+        intent.sign(&alice.key).unwrap()
+    };
+    let through_core = async |deed: &Deed| {
+        let request = centre.core.request(&alice.username, deed, Some(&unasked(deed))).unwrap();
+        centre.core.send(&request).await.unwrap()
+    };
+    let harmless = Deed::create_folder("/home/harmless");
+    assert!(through_core(&harmless).await.is_ok());
+    for deed in [
+        Deed::create_folder("/home/.config/autostart/x"),
+        Deed::create_folder("/home/bin"),
+        Deed::move_("/home/harmless", "/home/.local"),
+        Deed::copy("/home/harmless", "/home/.x"),
+        Deed::upload("/home/.bash_login", "RENAME"),
+        Deed::upload("/home/harmless", "REPLACE"),
+    ] {
+        let answer = through_core(&deed).await;
+        assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_INVALID"), "{deed:?}");
+        let answer = send_as(&centre, "ucloud", &deed, &token, Some(&unasked(&deed))).await;
+        assert!(answer.contains("INTENT_INVALID"), "{deed:?}: {answer}");
+    }
+    // What only the instance can know: where a link leads.
+    let linked = centre.shell_as("alice", "mkdir -p ~/bin && ln -s bin ~/scripts").await;
+    assert!(linked.status.success(), "{}", said(&linked));
+    let deed = Deed::create_folder("/home/scripts/x");
+    let answer = through_core(&deed).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert!(!alice.home.join("bin/x").exists());
+    assert!(centre.perform(&alice, &deed).await.is_ok(), "asked, it is done");
+    assert!(alice.home.join("bin/x").is_dir());
+}
+
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_a_key_that_only_the_server_knows_opens_nothing() {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::call::{Bound as BoundParameter, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
+use crate::call::{Bound as BoundParameter, Class, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
 use crate::canonical::{self, Fraction};
 use crate::core_token::UserRequest;
 use crate::identity::Project;
@@ -175,6 +175,8 @@ pub struct Items<'b> {
     body: Json<'b>,
     projections: Vec<Projection<'b>>,
     digests: Vec<ItemDigest>,
+    classes: Vec<Class>,
+    is_raised: bool,
 }
 
 impl<'b> Items<'b> {
@@ -193,7 +195,30 @@ impl<'b> Items<'b> {
             return Err(BindRejection::ItemCount);
         }
         let digests = projections.iter().map(Projection::digest).collect();
-        Ok(Self { bytes, body, projections, digests })
+        let raised =
+            |item: &Projection<'_>| row.ask_if().iter().any(|rule| rule.when.holds(item.parameter(&rule.parameter)));
+        let class = |item| if raised(item) { Class::Danger } else { row.least_class() };
+        let classes: Vec<Class> = projections.iter().map(class).collect();
+        let is_raised = classes.iter().any(|class| *class > row.least_class());
+        Ok(Self { bytes, body, projections, digests, classes, is_raised })
+    }
+
+    /// What the item of that number can do; of an item that is not there, the worst is assumed.
+    #[must_use]
+    pub fn class_of(&self, item: usize) -> Class {
+        self.classes.get(item).copied().unwrap_or(Class::Danger)
+    }
+
+    /// What the most dangerous item can do.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.classes.iter().copied().max().unwrap_or(Class::Danger)
+    }
+
+    /// Whether a rule of the row has raised an item above what the call can do at least.
+    #[must_use]
+    pub const fn is_raised(&self) -> bool {
+        self.is_raised
     }
 
     /// What the user has to have signed.

@@ -4,21 +4,25 @@
 //! A call that is in no table is refused: nothing passes by omission (V01). The standard rows are in `rows`.
 
 mod allowed;
+mod ask;
 mod fixed;
 mod pointer;
 mod row;
 mod rows;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use crate::call::allowed::{Allowed, UnknownMember};
+pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_asking};
 pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{
     Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,
 };
+pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 use crate::session;
 
@@ -78,6 +82,19 @@ pub enum Lane {
     Service(ServiceCall),
     /// A user, by an intent.
     User(CoreRow),
+}
+
+/// How many calls there are of each class.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Look.
+    pub read: usize,
+    /// Change something that can be changed back.
+    pub write: usize,
+    /// Are dangerous whatever their items.
+    pub danger: usize,
+    /// Of the others, those of which an item can be dangerous.
+    pub raised: usize,
 }
 
 /// Every call that is served.
@@ -175,6 +192,23 @@ impl CallTable {
     #[must_use]
     pub(crate) fn session_row(&self, call: &str) -> Option<&Arc<Row>> {
         self.row(call).filter(|row| row.spec().to == Some(Destination::Session))
+    }
+
+    /// How many calls look, change something, and are dangerous, whatever their items; and of how many of the first two
+    /// an item can be dangerous.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for row in &self.rows {
+            let of_class = match row.least_class() {
+                Class::Read => &mut tally.read,
+                Class::Write => &mut tally.write,
+                Class::Danger => &mut tally.danger,
+            };
+            *of_class += 1;
+            tally.raised += usize::from(row.may_be_raised());
+        }
+        tally
     }
 
     /// The rows as they are written, for people and for the signer.
@@ -282,7 +316,7 @@ mod tests {
     fn v01_every_user_call_binds_something_or_reads() {
         for row in table().rows() {
             assert!(
-                !row.bound().is_empty() || row.class() == Class::Read,
+                !row.bound().is_empty() || row.spec().class == Class::Read,
                 "{} changes something that no signature binds",
                 row.call()
             );

@@ -143,7 +143,7 @@ struct HeaderV1<'a> {
     typ: Cow<'a, str>,
 }
 
-/// Every claim required, `project` too, which may be null.
+/// Every claim required but `asked`; `project` too, which may be null.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClaimsV2 {
@@ -156,6 +156,19 @@ struct ClaimsV2 {
     exp: Timestamp,
     jti: String,
     params: Vec<String>,
+    #[serde(default, deserialize_with = "true_alone")]
+    asked: Consent,
+}
+
+/// Whether the signer had asked a person before it signed: the claim `asked`, which is `true` or absent.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consent {
+    /// Nobody was asked: enough for what is harmless.
+    #[default]
+    Unasked,
+    /// A person saw what was to be signed, and approved it.
+    Asked,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +185,15 @@ struct ClaimsV1 {
 /// Without this, serde takes an absent member for null.
 fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Project>, D::Error> {
     Option::deserialize(deserializer)
+}
+
+/// `"asked": false` says nothing that its absence does not: one spelling for each meaning.
+fn true_alone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Consent, D::Error> {
+    if bool::deserialize(deserializer)? {
+        Ok(Consent::Asked)
+    } else {
+        Err(serde::de::Error::custom("the claim asked is true, or absent"))
+    }
 }
 
 impl<'h> PresentedIntent<'h> {
@@ -248,7 +270,7 @@ impl<'h> PresentedIntent<'h> {
             return Err(IntentRejection::UnknownKey);
         };
         self.check_signature(key, now)?;
-        let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params } = self.jws.claims()?;
+        let ClaimsV2 { aud, username: claimed, project, call, iat, exp, jti, params, asked } = self.jws.claims()?;
         if aud != terms.audience.as_str() {
             return Err(IntentRejection::Audience);
         }
@@ -273,6 +295,7 @@ impl<'h> PresentedIntent<'h> {
             kid,
             used: Use { id, iat, exp },
             binding: Binding::Items(params),
+            consent: asked,
         })
     }
 
@@ -307,6 +330,7 @@ impl<'h> PresentedIntent<'h> {
             kid: key.kid(),
             used: Use { id, iat, exp },
             binding: Binding::NameOnly,
+            consent: Consent::Unasked,
         })
     }
 
@@ -366,6 +390,7 @@ pub struct VerifiedIntent<'h> {
     pub(crate) kid: KeyId,
     pub(crate) used: Use,
     pub(crate) binding: Binding,
+    pub(crate) consent: Consent,
 }
 
 impl VerifiedIntent<'_> {
@@ -385,6 +410,12 @@ impl VerifiedIntent<'_> {
     #[must_use]
     pub const fn kid(&self) -> KeyId {
         self.kid
+    }
+
+    /// Whether a person was asked before it was signed.
+    #[must_use]
+    pub const fn consent(&self) -> Consent {
+        self.consent
     }
 
     /// When it ends.
@@ -423,8 +454,8 @@ impl VerifiedIntent<'_> {
     /// The same, on its own feet: for keeping until its request comes.
     #[must_use]
     pub fn into_owned(self) -> VerifiedIntent<'static> {
-        let Self { text, username, project, call, kid, used, binding } = self;
-        VerifiedIntent { text: Cow::Owned(text.into_owned()), username, project, call, kid, used, binding }
+        let Self { text, username, project, call, kid, used, binding, consent } = self;
+        VerifiedIntent { text: Cow::Owned(text.into_owned()), username, project, call, kid, used, binding, consent }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::call::{Class, Row};
 use crate::core_token::UserRequest;
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
-use crate::intent::{Binding, Fingerprint, Intended, Terms, VerifiedIntent};
+use crate::intent::{Binding, Consent, Fingerprint, Intended, Terms, VerifiedIntent};
 use crate::replay::{ReplayError, ReplayLog};
 use crate::request::{BearerToken, UserAsked};
 use crate::time::Timestamp;
@@ -21,8 +21,25 @@ use crate::time::Timestamp;
 pub struct Policy {
     /// What every intent has to meet.
     pub terms: Terms,
-    /// Calls that need a passkey as well.
-    pub step_up: BTreeSet<CallName>,
+    /// What needs a passkey as well.
+    pub step_up: StepUp,
+}
+
+/// What needs a passkey as well as the signature (`intent.step_up`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct StepUp {
+    /// These calls, whatever their items.
+    pub calls: BTreeSet<CallName>,
+    /// Every item that a rule of its call's row raises, of whatever call: `"raised"` in the configuration.
+    pub raised: bool,
+}
+
+impl StepUp {
+    /// Whether nothing needs one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && !self.raised
+    }
 }
 
 /// How the calls about passkeys themselves begin. No list of the site's rules them: nobody could enrol a first one.
@@ -65,22 +82,34 @@ pub enum PolicyRejection {
     /// An intent of version 1 binds no parameter: it starts nothing dangerous.
     #[error("a dangerous call needs an intent of version 2")]
     DangerByName,
+    /// What can do harm is signed after a person was asked, and the intent says so.
+    #[error("an item is dangerous, and the intent does not say that a person was asked")]
+    NotAsked,
     /// The call needs a passkey's assertion too.
     #[error("the call needs a passkey as well")]
     StepUp,
 }
 
 impl Policy {
-    /// Whether a call needs a passkey as well.
+    /// Whether a request needs a passkey as well: its call does, or one of its items.
     #[must_use]
-    pub fn needs_step_up(&self, call: &CallName) -> bool {
-        self.step_up.contains(call) && !call.as_str().starts_with(ABOUT_PASSKEYS)
+    pub fn needs_step_up(&self, call: &CallName, items: &Items<'_>) -> bool {
+        self.names(call) || (self.step_up.raised && items.is_raised())
     }
 
-    /// Whether a call needs a passkey as well, calls about passkeys included.
+    /// Whether every request of that call needs a passkey as well.
     #[must_use]
-    pub fn step_up_of(&self, call: &CallName) -> StepUpNeed {
-        if self.needs_step_up(call) {
+    pub fn names(&self, call: &CallName) -> bool {
+        self.step_up.calls.contains(call) && !call.as_str().starts_with(ABOUT_PASSKEYS)
+    }
+
+    /// Whether an intent that comes before its request needs a passkey as well, calls about passkeys included. Its items
+    /// are digests. A person was asked about an item that is raised, or the intent is refused with its request.
+    #[must_use]
+    pub fn step_up_of(&self, row: &Row, consent: Consent) -> StepUpNeed {
+        let call = row.call();
+        let may_be_raised = self.step_up.raised && row.may_be_raised() && consent == Consent::Asked;
+        if self.names(call) || may_be_raised {
             StepUpNeed::Always
         } else if !self.step_up.is_empty() && CHANGE_PASSKEYS.contains(&call.as_str()) {
             StepUpNeed::WhereThereIsOne
@@ -97,7 +126,7 @@ impl Policy {
         &self,
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
-        if self.needs_step_up(bound.intended.request.row().call()) {
+        if self.needs_step_up(bound.intended.request.row().call(), &bound.items) {
             return Err(PolicyRejection::StepUp);
         }
         Self::authorise_signed(bound)
@@ -121,11 +150,15 @@ impl Policy {
     fn authorise_signed<'h, 'b, R: UserAsked>(
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
-        let row = bound.intended.request.row();
-        if bound.intended.intent.binding == Binding::NameOnly && row.class() == Class::Danger {
-            return Err(PolicyRejection::DangerByName);
+        if bound.items.class() < Class::Danger {
+            return Ok(Authorised { bound });
         }
-        Ok(Authorised { bound })
+        let VerifiedIntent { binding, consent, .. } = &bound.intended.intent;
+        match (binding, consent) {
+            (Binding::NameOnly, _) => Err(PolicyRejection::DangerByName),
+            (Binding::Items(_), Consent::Unasked) => Err(PolicyRejection::NotAsked),
+            (Binding::Items(_), Consent::Asked) => Ok(Authorised { bound }),
+        }
     }
 }
 
@@ -218,6 +251,12 @@ impl<'b, R: UserAsked> Permit<'_, 'b, R> {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.intent.fingerprint()
+    }
+
+    /// Whether a person was asked before it was signed.
+    #[must_use]
+    pub const fn consent(&self) -> Consent {
+        self.intent.consent
     }
 
     /// The items, with their bound parameters.

@@ -295,7 +295,7 @@ impl<'h> VerifiedSession<'h> {
             return Err(SessionRejection::Piece("content-digest").into());
         }
         let row = calls.session_row(proof.call().as_str()).ok_or(SessionRejection::Proof)?;
-        if policy.needs_step_up(row.call()) {
+        if policy.names(row.call()) {
             return Err(PolicyRejection::StepUp.into());
         }
         let proven = Proven { token: session.hash.to_base64url(), piece: &piece };

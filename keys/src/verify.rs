@@ -127,7 +127,7 @@ impl Rejection {
                 | BindRejection::Project
                 | BindRejection::Parameters => Class::IntentInvalid,
             },
-            Self::Policy(PolicyRejection::DangerByName) => Class::IntentInvalid,
+            Self::Policy(PolicyRejection::DangerByName | PolicyRejection::NotAsked) => Class::IntentInvalid,
             Self::Policy(PolicyRejection::StepUp) => Class::IntentStepUp,
             Self::Spend(SpendError::Replay(error)) | Self::Session(SessionRejection::Replay(error)) => match error {
                 ReplayError::Used => Class::IntentReplayed,

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::call::{Destination, Sender};
 use countersign_keys::identity::{CallName, KeyId, Username};
-use countersign_keys::intent::{Fingerprint, IntentRejection, PresentedIntent, Version1};
+use countersign_keys::intent::{Consent, Fingerprint, IntentRejection, PresentedIntent, Version1};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRejection, KeyState, VerificationKey};
 use countersign_keys::policy::StepUpNeed;
 use countersign_keys::verify::Class;
@@ -459,7 +459,7 @@ fn version_1_binds_the_name_alone_and_starts_nothing_dangerous() {
 #[test]
 fn a_call_that_needs_a_passkey_is_refused_without() {
     let mut site = Site::new(Algorithm::Es256);
-    site.policy.step_up = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
+    site.policy.step_up.calls = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
     let check = |deed: &Deed| {
         let intent = Intent::of(AUDIENCE, USER, deed, NOW).unwrap().sign(&site.key).unwrap();
         site.judge(deed, Some(&intent)).map_err(|rejection| rejection.class())
@@ -471,7 +471,7 @@ fn a_call_that_needs_a_passkey_is_refused_without() {
 #[test]
 fn v44_a_passkeys_assertion_serves_its_own_intent_and_no_other() {
     let mut site = Site::new(Algorithm::Es256);
-    site.policy.step_up = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
+    site.policy.step_up.calls = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
     let deed = Deed::trash("/home/a");
     let sign = |site: &Site| Intent::of(AUDIENCE, USER, &deed, NOW).unwrap().sign(&site.key).unwrap();
     let fingerprint = |jws: &str| {
@@ -492,9 +492,9 @@ fn v44_a_passkeys_assertion_serves_its_own_intent_and_no_other() {
 #[test]
 fn what_passkeys_there_are_is_changed_with_a_passkey_where_calls_need_one() {
     let mut site = Site::new(Algorithm::Es256);
-    let need = |site: &Site, call: &str| site.policy.step_up_of(&CallName::parse(call).unwrap());
+    let need = |site: &Site, call: &str| site.policy.step_up_of(site.calls.row(call).unwrap(), Consent::Asked);
     assert_eq!(need(&site, "passkeys.begin"), StepUpNeed::Never);
-    site.policy.step_up = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
+    site.policy.step_up.calls = BTreeSet::from([CallName::parse("files.trash").unwrap()]);
     for (call, want) in [
         ("files.trash", StepUpNeed::Always),
         ("files.browse", StepUpNeed::Never),
@@ -505,7 +505,7 @@ fn what_passkeys_there_are_is_changed_with_a_passkey_where_calls_need_one() {
     ] {
         assert_eq!(need(&site, call), want, "{call}");
     }
-    site.policy.step_up.insert(CallName::parse("passkeys.begin").unwrap());
+    site.policy.step_up.calls.insert(CallName::parse("passkeys.begin").unwrap());
     assert_eq!(need(&site, "passkeys.begin"), StepUpNeed::WhereThereIsOne, "or nobody could have a first one");
 }
 

@@ -142,9 +142,9 @@ fn v52_a_token_that_core_saw_opens_nothing_without_the_users_proof() {
     check(&site, Some(&proof_at(&site, OPEN, &token, &Piece::default(), NOW - 61)), Class::IntentStale);
     check(&site, Some("x.y.z"), Class::IntentInvalid);
     let stepped = CallName::parse(OPEN).unwrap();
-    site.policy.step_up.insert(stepped.clone());
+    site.policy.step_up.calls.insert(stepped.clone());
     check(&site, Some(&proof(&site, OPEN, &token)), Class::IntentStepUp);
-    site.policy.step_up.remove(&stepped);
+    site.policy.step_up.calls.remove(&stepped);
     assert_eq!(Asked::download(&token, &proof(&site, OPEN, &token)).class(&site, &instance), Ok(Turn::Open));
 }
 

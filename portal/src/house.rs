@@ -189,7 +189,7 @@ impl House {
              [gateway]\nlisten = [\"127.0.0.1:{}\"]\nsandbox = \"available\"\ntls = {{ certificate = \"fullchain.pem\", key = \"key.pem\" }}\n\n\
              [intent]\nstep_up = {}\n\n\
              [instances]\n{instances}\n\n\
-             [[drives]]\nid = \"home\"\npath = \"~\"\n\n\
+             [[drives]]\nid = \"home\"\ntitle = \"Home\"\npath = \"~\"\n\n\
              [ipc]\ndirectory = \"{}\"\n\n[state]\ndirectory = \"{}\"\n",
             self.origin(),
             control.origin(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use countersign_keys::call::{CallTable, Class, RowSpec, Sender, Transport};
+use countersign_keys::call::{CallTable, RowSpec, Sender, Transport};
 use countersign_keys::identity::ProviderId;
 
 use crate::arguments::Output;
@@ -35,11 +35,6 @@ fn print_table(output: Output, calls: &CallTable) -> Result<(), CommandError> {
 }
 
 fn row(spec: &RowSpec) -> [String; 5] {
-    let class = match spec.class {
-        Class::Read => "read",
-        Class::Write => "write",
-        Class::Danger => "danger",
-    };
     let from = match spec.from {
         Sender::Core => "core",
         Sender::User => "user",
@@ -50,5 +45,5 @@ fn row(spec: &RowSpec) -> [String; 5] {
     };
     let bound: Vec<&str> = spec.bound.iter().map(|bound| bound.name.as_str()).collect();
     let bound = if bound.is_empty() { "-".to_owned() } else { bound.join(" ") };
-    [spec.call.to_string(), class.to_owned(), from.to_owned(), format!("{method} {}", spec.path), bound]
+    [spec.call.to_string(), spec.class_in_words().to_owned(), from.to_owned(), format!("{method} {}", spec.path), bound]
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use countersign_keys::call::{CallTable, Class};
+use countersign_keys::call::{CallTable, Tally};
 use serde::Serialize;
 
+use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 
 use crate::arguments::CheckConfig;
@@ -139,10 +140,12 @@ fn account_of(config: &Config) -> Vec<Line> {
         ),
         line(
             "passkeys",
-            match intent.step_up.as_slice() {
-                [] => "are asked for by no call".to_owned(),
-                calls => {
-                    format!("are asked for by {}", calls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            match &intent.step_up {
+                none if none.is_empty() => "are asked for by no call".to_owned(),
+                StepUp { calls, raised } => {
+                    let mut what: Vec<String> = calls.iter().map(ToString::to_string).collect();
+                    what.extend(raised.then(|| "whatever goes where programs start".to_owned()));
+                    format!("are asked for by {}", what.join(", "))
                 }
             },
         ),
@@ -281,13 +284,10 @@ fn launch_in_words(config: &Config) -> String {
 }
 
 fn calls_in_words(calls: &CallTable) -> String {
-    let of = |class| calls.rows().iter().filter(|row| row.class() == class).count();
+    let Tally { read, write, danger, raised } = calls.tally();
     format!(
-        "{} of users: {} read, {} write, {} can destroy or run something",
+        "{} of users: {read} read, {write} write, {danger} can destroy or run something, and so can items of {raised} others",
         calls.rows().len(),
-        of(Class::Read),
-        of(Class::Write),
-        of(Class::Danger)
     )
 }
 

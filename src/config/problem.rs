@@ -159,6 +159,9 @@ pub(crate) enum Reason {
     /// A row of `[[calls]]`.
     #[error(transparent)]
     Call(#[from] RowRejection),
+    /// A row of `[[calls]]` that the signer could not describe, and so not sign.
+    #[error("is missing: the signer asks with it, such as {{ one = \"Rotate the key {{id}}\", subjects = [\"id\"] }}")]
+    NoWords,
     /// A row of `[[calls]]` that no process has work for.
     #[error("has to be \"core\": a site adds calls that come through UCloud")]
     OwnRow,

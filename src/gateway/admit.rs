@@ -10,7 +10,7 @@ use countersign_keys::bind::{Bound, Items};
 use countersign_keys::call::{Lane, Method, Route, Row, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, Username};
-use countersign_keys::intent::{IntentRejection, ItemDigest, KeyWanted, PresentedIntent, VerifiedIntent};
+use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::policy::{Authorised, Permit, PolicyRejection};
 use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
@@ -140,7 +140,7 @@ impl Ingress {
         };
         let body = self.bodies.read(head, body, self.body_max).await?;
         let items = Items::read(request.row(), &body.bytes)?;
-        let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), items.digests()).await?;
+        let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), &items).await?;
         let intent = match (from_header, &deposit) {
             (Some(intent), _) => intent,
             (None, Some(deposit)) => deposit.intent.clone(),
@@ -163,12 +163,12 @@ impl Ingress {
         row: &Row,
         username: &'d Username,
         from_header: Option<&VerifiedIntent<'_>>,
-        items: &[ItemDigest],
+        items: &Items<'_>,
     ) -> Result<Option<Taken<'d>>, Refusal> {
         let wanted = match from_header {
-            Some(intent) if self.policy.needs_step_up(row.call()) => Wanted::Asserted(intent.fingerprint()),
+            Some(intent) if self.policy.needs_step_up(row.call(), items) => Wanted::Asserted(intent.fingerprint()),
             Some(_) => return Ok(None),
-            None => Wanted::Covering(row.call(), items),
+            None => Wanted::Covering(row.call(), items.digests()),
         };
         let deadline = Instant::now() + self.deposit_wait;
         match (self.deposits.take(username, wanted, self.now()?, deadline).await, wanted) {

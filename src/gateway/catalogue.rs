@@ -3,7 +3,7 @@
 //! Written once, at start-up, from the very table that judges requests, so that signer and gateway cannot differ.
 
 use countersign_keys::call::{CallTable, RowSpec};
-use countersign_keys::identity::CallName;
+use countersign_keys::policy::StepUp;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderMap};
 use serde::Serialize;
@@ -27,8 +27,9 @@ struct Listed<'t> {
 
 impl Catalogue {
     /// Writes the table. `step_up`: the calls that need a passkey as well.
-    pub(super) fn new(calls: &CallTable, step_up: &[CallName]) -> Result<Self, serde_json::Error> {
-        let rows: Vec<_> = calls.specs().map(|spec| Listed { spec, step_up: step_up.contains(&spec.call) }).collect();
+    pub(super) fn new(calls: &CallTable, step_up: &StepUp) -> Result<Self, serde_json::Error> {
+        let rows: Vec<_> =
+            calls.specs().map(|spec| Listed { spec, step_up: step_up.calls.contains(&spec.call) }).collect();
         Ok(Self(Document::new(serde_json::to_vec(&rows)?, "application/json")))
     }
 
@@ -46,12 +47,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use countersign_keys::identity::ProviderId;
+    use countersign_keys::identity::{CallName, ProviderId};
 
     #[test]
     fn the_table_is_written_whole() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
-        let catalogue = Catalogue::new(&calls, &[]).unwrap();
+        let catalogue = Catalogue::new(&calls, &StepUp::default()).unwrap();
         let rows: Vec<RowSpec> = serde_json::from_slice(catalogue.0.content()).unwrap();
         assert_eq!(rows.len(), calls.rows().len());
         assert_eq!(catalogue.answer(&HeaderMap::new()).headers()["cache-control"], "no-cache");
@@ -60,7 +61,8 @@ mod tests {
     #[test]
     fn a_call_that_needs_a_passkey_says_so() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
-        let catalogue = Catalogue::new(&calls, &[CallName::parse("files.move").unwrap()]).unwrap();
+        let step_up = StepUp { calls: [CallName::parse("files.move").unwrap()].into(), raised: true };
+        let catalogue = Catalogue::new(&calls, &step_up).unwrap();
         let rows: Vec<serde_json::Value> = serde_json::from_slice(catalogue.0.content()).unwrap();
         let marked: Vec<_> = rows.iter().filter(|row| row["stepUp"] == true).map(|row| &row["call"]).collect();
         assert_eq!(marked, ["files.move"]);

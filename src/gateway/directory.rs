@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::identity::{CallName, KeyId, Username};
-use countersign_keys::intent::{Fingerprint, IntentRejection, VerifiedIntent};
+use countersign_keys::intent::{Consent, Fingerprint, IntentRejection, VerifiedIntent};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::SteppedUp;
 use countersign_keys::time::Timestamp;
@@ -86,7 +86,7 @@ enum Sought {
     Instance(Username),
     Launch(Username),
     InstanceKey(Username),
-    StepUp { username: Username, call: CallName, intent: Fingerprint, until: Timestamp },
+    StepUp { username: Username, call: CallName, consent: Consent, intent: Fingerprint, until: Timestamp },
     Assertion { username: Username, intent: Fingerprint, credential: String },
 }
 
@@ -264,7 +264,8 @@ impl Directory {
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     pub(super) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, DirectoryFailure> {
         let (username, call) = (intent.username().clone(), intent.call().clone());
-        let sought = Sought::StepUp { username, call, intent: intent.fingerprint(), until: intent.expires() };
+        let consent = intent.consent();
+        let sought = Sought::StepUp { username, call, consent, intent: intent.fingerprint(), until: intent.expires() };
         let Found::StepUp(need) = self.ask(sought).await? else { return Err(DirectoryFailure::Failed) };
         Ok(need)
     }
@@ -399,9 +400,9 @@ impl Directory {
             Sought::Instance(username) => Question::Instance { username: username.clone() },
             Sought::Launch(username) => Question::Launch { username: username.clone() },
             Sought::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
-            Sought::StepUp { username, call, intent, until } => {
+            Sought::StepUp { username, call, consent, intent, until } => {
                 let (username, call) = (username.clone(), call.clone());
-                Question::StepUp { username, call, intent: *intent, until: *until }
+                Question::StepUp { username, call, consent: *consent, intent: *intent, until: *until }
             }
             Sought::Assertion { username, intent, credential } => {
                 let (username, credential) = (username.clone(), credential.clone());

@@ -54,7 +54,7 @@ impl Ingress {
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
-        let asserted = self.deposit_for(row.row(), &username, Some(&intent), items.digests()).await?;
+        let asserted = self.deposit_for(row.row(), &username, Some(&intent), &items).await?;
         let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let connection = match row.destination() {
             Destination::Instance => self.connect_or_start(Way::Kept, &username).await?,

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::str;
 use std::sync::Arc;
 
-use countersign_keys::call::{Class, Method, PublicCall, Row, Sender};
+use countersign_keys::call::{Method, PublicCall, Row, Sender};
 use countersign_keys::identity::CallName;
-use countersign_keys::intent::{IntentRejection, PresentedIntent, VerifiedIntent};
+use countersign_keys::intent::{Consent, IntentRejection, PresentedIntent, VerifiedIntent};
 use countersign_keys::jws::JwsRejection;
 use countersign_keys::policy::StepUpNeed;
 use countersign_keys::request::DEPOSIT_MAX;
@@ -129,7 +129,8 @@ impl Ingress {
     async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
         let intent = self.verify_alone(text, known).await?;
-        let (standing, answer) = match self.policy.step_up_of(intent.call()) {
+        let row = self.calls.row(intent.call().as_str()).ok_or(IntentRejection::Call)?;
+        let (standing, answer) = match self.policy.step_up_of(row, intent.consent()) {
             StepUpNeed::Never => (Standing::Signed, respond::deposited()),
             StepUpNeed::Always | StepUpNeed::WhereThereIsOne if self.deposits.is_stepped_up(&intent) => {
                 (Standing::Challenged, respond::deposited())
@@ -170,8 +171,9 @@ impl Ingress {
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());
         // What the user's own browser sends comes with its intent: a deposit of that would wait for nothing.
-        // Of the browser's own calls, a dangerous one is left to find out whether it needs a passkey.
-        let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || row.class() == Class::Danger;
+        // Of the browser's own calls, one about which a person was asked is left to find out whether it needs a passkey.
+        let was_asked = intent.consent() == Consent::Asked;
+        let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || was_asked;
         if !self.calls.row(intent.call().as_str()).is_some_and(may_be_left) {
             return Err(IntentRejection::Call.into());
         }
@@ -182,7 +184,7 @@ impl Ingress {
     /// passkeys were, the server knows itself.
     fn keep(&self, intent: VerifiedIntent<'static>, standing: Standing) -> Result<(), Refusal> {
         let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
-        if is_cores || self.policy.needs_step_up(intent.call()) {
+        if is_cores || self.policy.names(intent.call()) {
             self.deposits.put(intent, standing, self.now()?)?;
         }
         Ok(())

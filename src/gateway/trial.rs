@@ -107,7 +107,7 @@ impl Trial {
     async fn with_step_up(step_up: &[&str], deposit_wait: Duration) -> Self {
         let step_up = step_up.iter().map(|call| CallName::parse(call).unwrap()).collect();
         Self::changed(|ingress| {
-            ingress.policy.step_up = step_up;
+            ingress.policy.step_up.calls = step_up;
             ingress.deposit_wait = deposit_wait;
         })
         .await
@@ -223,7 +223,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         InstanceAddress { uid: None, socket: SocketAddress::Unix(directory.path().join("service.sock")), key: None };
     Ingress {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
-        policy: Policy { terms: terms(), step_up: std::collections::BTreeSet::new() },
+        policy: Policy { terms: terms(), step_up: Default::default() },
         proof: ProofNeed::Required,
         directory: known,
         journal,
@@ -239,7 +239,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         fair: Fair::default(),
         sockets: Fair::default(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        catalogue: Catalogue::new(&calls, &[]).unwrap(),
+        catalogue: Catalogue::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),

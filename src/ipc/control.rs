@@ -5,7 +5,7 @@
 //! taken note (P6). The gateway opens no file once it serves: what was renewed in one comes this way too.
 
 use countersign_keys::identity::{CallName, KeyId, Uid, Username};
-use countersign_keys::intent::Fingerprint;
+use countersign_keys::intent::{Consent, Fingerprint};
 use countersign_keys::keyring::KeyRecord;
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,8 @@ pub(crate) enum Question {
         username: Username,
         /// For which call.
         call: CallName,
+        /// Whether a person was asked before it was signed.
+        consent: Consent,
         /// The intent, to the last byte.
         intent: Fingerprint,
         /// When it ends.

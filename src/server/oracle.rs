@@ -57,8 +57,9 @@ impl StoreOracle {
                     Standing::None | Standing::Over(_) => None,
                 },
             },
-            Question::StepUp { username, call, intent, until } => {
-                Answer::StepUp { need: passkeys::challenge(server, username, call, *intent, *until)? }
+            Question::StepUp { username, call, consent, intent, until } => {
+                let need = passkeys::need(server, call, *consent);
+                Answer::StepUp { need: passkeys::challenge(server, username, need, *intent, *until)? }
             }
             Question::Assertion { username, intent, credential } => {
                 Answer::Assertion { outcome: passkeys::assert(server, username, *intent, credential)? }

@@ -12,7 +12,7 @@ use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::intent::{Fingerprint, KeyWanted, Terms, Version1};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::own::OwnRequest;
-use countersign_keys::policy::{Permit, Policy};
+use countersign_keys::policy::{Permit, Policy, StepUp};
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::request::PresentedOwn;
 use countersign_keys::time::Timestamp;
@@ -116,7 +116,7 @@ fn judge<'r>(
     known.username = Some(intent.username().clone());
     known.kid = Some(intent.kid());
     let items = Items::read(row.row(), body)?;
-    let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
+    let policy = Policy { terms, step_up: StepUp::default() };
     let authorised = policy.authorise(presented.intend(intent)?.bind(items)?)?;
     Ok(authorised.spend(&policy, &server.own_uses, now)?)
 }

@@ -5,7 +5,8 @@
 use std::sync::atomic::Ordering;
 
 use countersign_keys::identity::CallName;
-use countersign_keys::intent::Fingerprint;
+use countersign_keys::intent::{Consent, Fingerprint};
+use countersign_keys::policy::StepUpNeed;
 use countersign_keys::store::passkeys::PASSKEYS_MAX;
 use countersign_keys::store::registry::Authority;
 use countersign_keys::time::Timestamp;
@@ -25,8 +26,9 @@ fn intent(n: u8) -> Fingerprint {
     Fingerprint::try_from(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([n; 32])).unwrap()
 }
 
-fn call(name: &str) -> CallName {
-    CallName::parse(name).unwrap()
+/// What the site wants of an intent for that call, which a person was asked about.
+fn need(house: &House, call: &str) -> StepUpNeed {
+    passkeys::need(&house.server, &CallName::parse(call).unwrap(), Consent::Asked)
 }
 
 fn begin(house: &House) -> Result<Value, Refusal> {
@@ -46,7 +48,7 @@ fn enrol(house: &House, authenticator: &mut Authenticator) {
 /// A step-up of that intent: alice deletes something.
 fn challenge(house: &House, n: u8) -> StepUp {
     let until = Timestamp::from_seconds(NOW + 30);
-    passkeys::challenge(&house.server, &user("alice#1"), &call("files.trash"), intent(n), until).unwrap()
+    passkeys::challenge(&house.server, &user("alice#1"), need(house, "files.trash"), intent(n), until).unwrap()
 }
 
 fn options(challenge: StepUp) -> Value {
@@ -93,7 +95,7 @@ async fn a_passkey_is_enrolled_listed_used_and_removed() {
 
 fn remove_challenge(house: &House, n: u8) -> StepUp {
     let until = Timestamp::from_seconds(NOW + 30);
-    passkeys::challenge(&house.server, &user("alice#1"), &call("passkeys.remove"), intent(n), until).unwrap()
+    passkeys::challenge(&house.server, &user("alice#1"), need(house, "passkeys.remove"), intent(n), until).unwrap()
 }
 
 #[tokio::test]
@@ -282,8 +284,9 @@ async fn where_a_passkey_is_needed_it_vouches_for_its_successor() {
     assert_eq!(status(begin(&house)), (482, "INTENT_STEP_UP"));
     assert_eq!(status(remove(1)), (482, "INTENT_STEP_UP"));
     let until = Timestamp::from_seconds(NOW + 30);
-    let asked =
-        |n| passkeys::challenge(&house.server, &user("alice#1"), &call("passkeys.begin"), intent(n), until).unwrap();
+    let asked = |n| {
+        passkeys::challenge(&house.server, &user("alice#1"), need(&house, "passkeys.begin"), intent(n), until).unwrap()
+    };
     let asserted = Authenticator::assert;
     let mut phone = phone;
     let answer = asserted(&mut phone, &options(asked(2))).unwrap();
@@ -302,7 +305,8 @@ async fn where_a_passkey_is_needed_it_vouches_for_its_successor() {
 async fn without_a_passkey_a_call_that_needs_one_is_refused_and_others_are_not() {
     let (house, _) = connected(STEP_UP).await;
     let until = Timestamp::from_seconds(NOW + 30);
-    let asked = |name| passkeys::challenge(&house.server, &user("alice#1"), &call(name), intent(1), until).unwrap();
+    let asked =
+        |name| passkeys::challenge(&house.server, &user("alice#1"), need(&house, name), intent(1), until).unwrap();
     assert_eq!(asked("files.trash"), StepUp::NoPasskey);
     assert_eq!(asked("files.browse"), StepUp::NotNeeded);
     assert_eq!(asked("passkeys.begin"), StepUp::NotNeeded, "the first is taken on the signature");
@@ -319,7 +323,8 @@ async fn one_user_has_so_many_challenges_open_and_leaves_the_others_theirs() {
     assert!(matches!(challenge(&house, 3), StepUp::Challenge { .. }), "open already");
     house.now.fetch_add(31, Ordering::SeqCst);
     let until = Timestamp::from_seconds(NOW + 60);
-    let after = passkeys::challenge(&house.server, &user("alice#1"), &call("files.trash"), intent(17), until).unwrap();
+    let after =
+        passkeys::challenge(&house.server, &user("alice#1"), need(&house, "files.trash"), intent(17), until).unwrap();
     assert!(matches!(after, StepUp::Challenge { .. }), "the others are over");
 }
 

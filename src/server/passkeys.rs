@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
-use countersign_keys::intent::Fingerprint;
+use countersign_keys::intent::{Consent, Fingerprint};
 use countersign_keys::policy::StepUpNeed;
 use countersign_keys::store::passkeys::{Asserted, PASSKEYS_MAX, Passkey, PasskeyRejection, PasskeyState, Passkeys};
 use countersign_keys::store::registry::NotChanged;
@@ -204,15 +204,20 @@ fn vouched(
     }
 }
 
-/// Whether an intent needs a passkey's assertion, and if so the challenge for it: the same one as long as it is open.
+/// Whether an intent for that call needs a passkey's assertion.
+pub(super) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUpNeed {
+    let row = server.config.calls.row(call.as_str());
+    row.map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
+}
+
+/// The challenge for an intent, if it needs a passkey's assertion: the same one as long as it is open.
 pub(super) fn challenge(
     server: &Server,
     username: &Username,
-    call: &CallName,
+    need: StepUpNeed,
     intent: Fingerprint,
     until: Timestamp,
 ) -> Result<StepUp, Refusal> {
-    let need = server.config.policy().step_up_of(call);
     let now = server.clock.now()?;
     let theirs = server.records.passkeys(username)?;
     let active = theirs.as_ref().map(|theirs| theirs.passkeys.as_slice()).unwrap_or_default();

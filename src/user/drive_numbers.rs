@@ -112,6 +112,13 @@ impl DriveNumbers {
         pins.0.iter().find(|(_, meaning)| *meaning == id).map(|(number, _)| number.as_str().to_owned())
     }
 
+    /// All numbers that mean this drive.
+    pub(crate) fn numbers_of(&self, id: &str) -> Vec<String> {
+        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let meaning = pins.0.iter().filter(|(_, meaning)| *meaning == id);
+        meaning.map(|(number, _)| number.as_str().to_owned()).collect()
+    }
+
     /// Asks the server about numbers in a request's paths that mean nothing yet.
     pub(crate) async fn learn_for(&self, items: &Items<'_>) {
         let parameters = items.projections().iter().flat_map(Projection::parameters);

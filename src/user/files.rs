@@ -27,6 +27,7 @@ mod remove;
 mod rename;
 pub(crate) mod request;
 mod stage;
+pub(crate) mod startup;
 #[cfg(test)]
 mod tests;
 pub(crate) mod unfinished;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_keys::identity::Username;
+use countersign_keys::intent::Consent;
 
 use nix::fcntl::OFlag;
 use serde::Serialize;
@@ -96,6 +98,8 @@ pub(crate) struct Files {
     tasks: Arc<Tasks>,
     /// Who asks, if anybody is told of what takes long.
     asker: Option<Username>,
+    /// Whether a person was asked about what is done.
+    consent: Consent,
 }
 
 #[derive(Debug, Clone)]
@@ -113,7 +117,14 @@ impl Files {
             long: Arc::new(Semaphore::new(LONG_MAX)),
             under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
         };
-        Self { drives: Arc::new(drives), lanes, answer_after: ANSWER_AFTER, tasks: Arc::default(), asker: None }
+        Self {
+            drives: Arc::new(drives),
+            lanes,
+            answer_after: ANSWER_AFTER,
+            tasks: Arc::default(),
+            asker: None,
+            consent: Consent::Unasked,
+        }
     }
 
     /// The same, with what takes long told to the server at that socket.
@@ -124,6 +135,11 @@ impl Files {
     /// The same, as that user asks.
     pub(crate) fn asked_by(&self, username: &Username) -> Self {
         Self { asker: Some(username.clone()), ..self.clone() }
+    }
+
+    /// The same, for what the user approved or was not asked about, as the intent says.
+    pub(crate) fn approved(&self, consent: Consent) -> Self {
+        Self { consent, ..self.clone() }
     }
 
     /// What goes on after its request was answered.
@@ -164,13 +180,13 @@ impl Files {
 
     /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any more.
     pub(crate) async fn perform(&self, request: FilesRequest) -> Result<Answer, FilesError> {
-        let drives = &self.drives;
+        let (drives, consent) = (&self.drives, self.consent);
         match request {
             FilesRequest::Browse(browse) => self.browse(browse).await,
             FilesRequest::Retrieve(retrieve) => self.retrieve(retrieve).await,
-            FilesRequest::CreateFolder(items) => self.change(Bulk::create_folder(drives, &items)?).await,
-            FilesRequest::Move(items) => self.change(Bulk::moving(drives, &items)?).await,
-            FilesRequest::Copy(items) => self.change(Bulk::copying(drives, &items)?).await,
+            FilesRequest::CreateFolder(items) => self.change(Bulk::create_folder(drives, &items, consent)?).await,
+            FilesRequest::Move(items) => self.change(Bulk::moving(drives, &items, consent)?).await,
+            FilesRequest::Copy(items) => self.change(Bulk::copying(drives, &items, consent)?).await,
             FilesRequest::Trash(items) => self.change(Bulk::trashing(drives, &items)?).await,
             FilesRequest::EmptyTrash(items) => self.change(Bulk::emptying(drives, &items)?).await,
         }
@@ -214,11 +230,12 @@ impl Files {
         let error = |trouble| FilesError::single(id, trouble);
         let policy = ConflictPolicy::parse(policy).map_err(error)?;
         let path = self.drives.parse(id).map_err(error)?;
-        let looked = self.look(path, move |place| match place.slot()?.look_if_any()? {
+        let (drives, consent) = (Arc::clone(&self.drives), self.consent);
+        let look = move || match drives.open_for_change(&path, consent)?.slot()?.look_if_any()? {
             Some(_) if policy == ConflictPolicy::Reject => Err(Trouble::Exists),
             Some(_) | None => Ok(()),
-        });
-        looked.await.map_err(error)
+        };
+        in_lane(&self.lanes.quick, look).await.and_then(|looked| looked).map_err(error)
     }
 
     /// Begins a file that is to come.
@@ -226,7 +243,9 @@ impl Files {
         let error = |trouble| FilesError::single(id, trouble);
         let policy = ConflictPolicy::parse(policy).map_err(error)?;
         let path = self.drives.parse(id).map_err(error)?;
-        self.look(path, move |place| Incoming::begin(place, policy)).await.map_err(error)
+        let (drives, consent) = (Arc::clone(&self.drives), self.consent);
+        let begin = move || Incoming::begin(&drives.open_for_change(&path, consent)?, policy);
+        in_lane(&self.lanes.quick, begin).await.and_then(|begun| begun).map_err(error)
     }
 
     async fn change(&self, bulk: Bulk) -> Result<Answer, FilesError> {

@@ -84,8 +84,10 @@ impl<'p> Grant<'p, '_> {
             let (id, policy, is_folder) =
                 (text(item, "id"), text(item, "conflictPolicy"), text(item, "type") == "FOLDER");
             let protocol = protocol(offered.get(at).map(Vec::as_slice).unwrap_or_default(), is_folder)?;
-            self.files.can_come(&id, &policy).await?;
-            let token = self.token(digest, Granted::Upload(Upload::new(id, is_folder, policy).into()))?;
+            let consent = self.permit.consent();
+            self.files.approved(consent).can_come(&id, &policy).await?;
+            let upload = Upload::new(id, is_folder, policy, consent);
+            let token = self.token(digest, Granted::Upload(upload.into()))?;
             let endpoint = match protocol {
                 "CHUNKED" => self.sessions.endpoint(false, "chunked/upload"),
                 _ => format!("{}?token={token}", self.sessions.endpoint(true, "upload")),

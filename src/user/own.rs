@@ -3,8 +3,11 @@
 //! A change of the keys takes both sides: the user's own file, which this process may write and the server may not, and the server's store,
 //! which the server changes because it asks the kernel who this process is.
 
+mod drives;
 mod keys;
 mod server;
+
+use std::sync::Arc;
 
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
@@ -18,6 +21,8 @@ use crate::ipc::answers::Told;
 use crate::ipc::http::{Reply, json_reply};
 use crate::pin_file::{PinFailure, PinFile};
 use crate::user::account::OwnAccount;
+use crate::user::files::drives::Drives;
+use crate::user::own::drives::OwnDrives;
 use crate::user::own::keys::{OwnKeys, Terms};
 use crate::user::own::server::{AskServer, NotAnswered};
 
@@ -66,19 +71,22 @@ pub(crate) enum NotDone {
 #[derive(Debug)]
 pub(crate) struct OwnCalls {
     keys: OwnKeys,
+    drives: OwnDrives,
 }
 
 impl OwnCalls {
     /// The calls of that account, at a provider of that configuration.
-    pub(crate) fn of(account: &OwnAccount, config: &Config) -> Self {
+    pub(crate) fn of(account: &OwnAccount, config: &Config, drives: &Arc<Drives>) -> Self {
         let pins = PinFile::of(account.home(), account.uid());
         let terms = Terms { audience: config.provider.origin.clone(), lifetime_s: config.intent.key_lifetime_s };
-        Self { keys: OwnKeys::new(pins, AskServer::at(config.ipc.socket()), terms) }
+        let keys = OwnKeys::new(pins, AskServer::at(config.ipc.socket()), terms);
+        Self { keys, drives: OwnDrives::new(&config.drives, drives) }
     }
 
     /// Does what is asked.
     pub(crate) async fn perform(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         match permit.row().call().as_str() {
+            "drives.list" => Ok(self.drives.list().await),
             "keys.list" => self.keys.list(permit).await,
             "keys.renew" => self.keys.renew(permit).await,
             "keys.remove" => self.keys.remove(permit).await,

@@ -42,7 +42,7 @@ use crate::user::judge::{Known, Refusal};
 use crate::user::search::Searches;
 use crate::user::sessions::{Granted, NotOpen};
 use crate::user::shell::{self, Shells};
-use crate::user::upload_v2::{self, Target, Uploads};
+use crate::user::upload_v2::{self, Target, Uploads, Wanted};
 use crate::user::work::{Instance, asked};
 
 /// How many sockets are open at once: more than browsers open, and each holds buffers and descriptors.
@@ -87,7 +87,7 @@ enum Work {
 
 enum Session {
     Shell(OwnedFd),
-    Upload(Target, ConflictPolicy),
+    Upload(Wanted),
 }
 
 /// Why a socket is not opened.
@@ -203,7 +203,8 @@ async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Grante
             let error = |trouble| FilesError::single(&upload.id, trouble);
             let path = instance.files.drives().parse(&upload.id).map_err(error)?;
             let target = if upload.is_folder { Target::Folder(path) } else { Target::File(path) };
-            Session::Upload(target, ConflictPolicy::parse(&upload.policy).map_err(error)?)
+            let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
+            Session::Upload(Wanted { target, policy, consent: upload.consent })
         }
         (_, Granted::Download { .. } | Granted::Upload(_) | Granted::Shell { .. }) => {
             return Err(Told::NotFound.into());
@@ -236,8 +237,8 @@ impl Admitted {
                         Session::Shell(folder) => {
                             sockets.shells.run(open(shell::MESSAGE_MAX).await, folder).await;
                         }
-                        Session::Upload(target, policy) => {
-                            sockets.uploads.run(open(upload_v2::MESSAGE_MAX).await, target, policy).await;
+                        Session::Upload(wanted) => {
+                            sockets.uploads.run(open(upload_v2::MESSAGE_MAX).await, wanted).await;
                         }
                     }
                 };

@@ -14,6 +14,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_keys::intent::Consent;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -53,6 +54,17 @@ pub(crate) enum Target {
     File(UcloudPath),
     /// Files beneath a folder, which is made if there is none.
     Folder(UcloudPath),
+}
+
+/// What an upload was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Where files go.
+    pub(crate) target: Target,
+    /// What happens if something has a name already.
+    pub(crate) policy: ConflictPolicy,
+    /// Whether a person was asked: of what programs start from, a folder's files are taken only then.
+    pub(crate) consent: Consent,
 }
 
 /// Why an upload is over.
@@ -96,13 +108,16 @@ impl Uploads {
     }
 
     /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing else.
-    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, target: Target, policy: ConflictPolicy)
+    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, wanted: Wanted)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let place = self.places.try_acquire();
+        let Wanted { target, policy, consent } = wanted;
         let arrivals = match &place {
-            Ok(_) => Arrivals::open(Arc::clone(&self.drives), target, policy, Arc::clone(&self.open_files)).await,
+            Ok(_) => {
+                Arrivals::open(Arc::clone(&self.drives), target, policy, consent, Arc::clone(&self.open_files)).await
+            }
             Err(_) => Err(Failure::Uploads),
         };
         let end = match arrivals {

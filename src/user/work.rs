@@ -290,7 +290,7 @@ impl Instance {
         let Some(request) = signed::files_request(permit.row().call().as_str(), permit.items()) else {
             return Told::NotFound.reply_with("this provider does not offer this");
         };
-        match self.files.asked_by(permit.username()).perform(request).await {
+        match self.files.asked_by(permit.username()).approved(permit.consent()).perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(failure) => failure.told().reply_with(&failure.to_string()),
         }

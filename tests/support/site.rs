@@ -92,6 +92,7 @@ items = "bulk"
 bound = [{ name = "id", at = ["/id"] }]
 adds = ["/resolved"]
 class = "danger"
+words = { one = "Start {id}", many = "Start {n} of them", button = "Start", subjects = ["id"] }
 
 [ipc]
 directory = "run"

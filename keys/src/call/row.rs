@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Allowed, Pointer, PointerRejection};
+use crate::call::{Allowed, AskRule, Pointer, PointerRejection, Words, WordsRejection};
 use crate::identity::{CallName, ProviderId};
 
 /// A request's method, of those that UCloud uses.
@@ -154,8 +154,14 @@ pub struct RowSpec {
     /// Where an item repeats the username, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// What it can do, at worst.
-    pub class: Class,
+    /// What it can do at least: [`Items::class_of`](crate::bind::Items::class_of) says what one item can do.
+    pub(crate) class: Class,
+    /// What raises an item to [`Class::Danger`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ask_if: Vec<AskRule>,
+    /// How the signer describes it; the standard rows have the signer's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Words>,
 }
 
 /// Why a row is refused.
@@ -178,6 +184,22 @@ pub enum RowRejection {
         call: CallName,
         /// The parameter.
         name: String,
+    },
+    /// A rule about a parameter that the call does not bind.
+    #[error("call {call}: ask_if names {parameter:?}, which is no bound parameter of the call")]
+    Ask {
+        /// The row's call.
+        call: CallName,
+        /// The parameter.
+        parameter: String,
+    },
+    /// Words that a person cannot be asked with.
+    #[error("call {call}: {why}")]
+    Words {
+        /// The row's call.
+        call: CallName,
+        /// What is wrong with them.
+        why: WordsRejection,
     },
     /// The path is not below `/ucloud/`.
     #[error("call {call}: the path must begin with /ucloud/ and have no empty or dotted segments")]
@@ -244,6 +266,13 @@ impl Row {
             let at = at.iter().map(pointer).collect::<Result<_, _>>()?;
             bound.push(Bound { name: name.clone(), at, kind: *kind });
         }
+        if let Some(rule) = spec.ask_if.iter().find(|rule| bound.iter().all(|bound| bound.name != rule.parameter)) {
+            return Err(RowRejection::Ask { call, parameter: rule.parameter.clone() });
+        }
+        if let Some(words) = &spec.words {
+            let names: Vec<&str> = bound.iter().map(|bound| bound.name.as_str()).collect();
+            words.check(&names).map_err(|why| RowRejection::Words { call: call.clone(), why })?;
+        }
         let adds = spec.adds.iter().map(pointer).collect::<Result<Vec<_>, _>>()?;
         let project = spec.project.as_ref().map(pointer).transpose()?;
         let username = spec.username.as_ref().map(pointer).transpose()?;
@@ -276,10 +305,21 @@ impl Row {
         self.spec.items
     }
 
-    /// What it can do, at worst.
-    #[must_use]
-    pub const fn class(&self) -> Class {
+    /// What the call can do at least. For binding alone, which looks at each item: a harmless call may have an item that
+    /// installs a program.
+    pub(crate) const fn least_class(&self) -> Class {
         self.spec.class
+    }
+
+    /// What raises an item to [`Class::Danger`].
+    pub(crate) fn ask_if(&self) -> &[AskRule] {
+        &self.spec.ask_if
+    }
+
+    /// Whether a rule can raise an item above what the call can do at least.
+    #[must_use]
+    pub fn may_be_raised(&self) -> bool {
+        self.spec.class < Class::Danger && !self.spec.ask_if.is_empty()
     }
 
     /// Who sends it.
@@ -326,6 +366,18 @@ impl Row {
 }
 
 impl RowSpec {
+    /// The class for people who read the table.
+    #[must_use]
+    pub const fn class_in_words(&self) -> &'static str {
+        match (self.class, self.ask_if.is_empty()) {
+            (Class::Read, true) => "read",
+            (Class::Write, true) => "write",
+            (Class::Read, false) => "read, or danger",
+            (Class::Write, false) => "write, or danger",
+            (Class::Danger, _) => "danger",
+        }
+    }
+
     /// Whether the row says of its sender what there is to say, and no more.
     fn sender_fits(&self) -> bool {
         match self.from {

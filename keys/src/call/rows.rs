@@ -3,7 +3,7 @@
 //! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets, scripts, parameters,
 //! resources. How a reading is shown (paging, order, what to include) stands among what Core adds.
 
-use crate::call::{BoundSpec, Class, Destination, Items, Kind, Method, RowSpec, Sender, Transport};
+use crate::call::{AskRule, BoundSpec, Class, Condition, Destination, Items, Kind, Method, RowSpec, Sender, Transport};
 use crate::identity::CallName;
 
 /// What Core repeats of a resource (job, drive, link, …) beside its specification.
@@ -42,18 +42,25 @@ fn files() -> Vec<RowSpec> {
         row("files.createFolder", Method::Post, "files/folder", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind_tree("conflictPolicy", "/conflictPolicy")
+            .ask_at("id")
+            .ask_if_it_replaces()
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
         row("files.move", Method::Post, "files/move", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
             .bind_tree("conflictPolicy", "/conflictPolicy")
+            .ask_at("oldId")
+            .ask_at("newId")
+            .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
             .project("/resolvedNewCollection/owner/project"),
         row("files.copy", Method::Post, "files/copy", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
             .bind_tree("conflictPolicy", "/conflictPolicy")
+            .ask_at("newId")
+            .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
             .project("/resolvedNewCollection/owner/project"),
         row("files.trash", Method::Post, "files/trash", Items::Bulk, Class::Danger)
@@ -68,6 +75,8 @@ fn files() -> Vec<RowSpec> {
             .bind("id", "/id")
             .bind_tree("type", "/type")
             .bind_tree("conflictPolicy", "/conflictPolicy")
+            .ask_at("id")
+            .ask_if_it_replaces()
             .adds(&["/resolvedCollection", "/supportedProtocols"])
             .project("/resolvedCollection/owner/project"),
         row("files.createDownload", Method::Post, "files/download", Items::Bulk, Class::Read)
@@ -87,6 +96,7 @@ fn files() -> Vec<RowSpec> {
             .bind_tree("session", "/session")
             .bind_tree("selectedProtocol", "/selectedProtocol")
             .bind_tree("protocolParameters", "/protocolParameters")
+            .ask_at("destinationPath")
             .adds(&[
                 "/sourceDrive",
                 "/destinationDrive",
@@ -242,6 +252,7 @@ fn others() -> Vec<RowSpec> {
 fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
+        own_row("drives.list", "drives/list", Class::Read, Instance),
         own_row("keys.list", "keys/list", Class::Read, Instance),
         // The key that signs vouches for another, which proves itself in `proof`.
         own_row("keys.renew", "keys/renew", Class::Danger, Instance)
@@ -320,6 +331,8 @@ fn row(call: &str, method: Method, path: &str, items: Items, class: Class) -> Ro
         project: None,
         username: None,
         class,
+        ask_if: Vec::new(),
+        words: None,
     }
 }
 
@@ -354,6 +367,21 @@ impl RowSpec {
 
     fn project(mut self, pointer: &str) -> Self {
         self.project = Some(pointer.to_owned());
+        self
+    }
+
+    /// An item is dangerous if this path is hidden, or programs start from there.
+    fn ask_at(self, path: &str) -> Self {
+        self.ask(path, Condition::Hidden).ask(path, Condition::Startup)
+    }
+
+    /// An item is dangerous if it does away with what has the name already.
+    fn ask_if_it_replaces(self) -> Self {
+        self.ask("conflictPolicy", Condition::Replaces)
+    }
+
+    fn ask(mut self, parameter: &str, when: Condition) -> Self {
+        self.ask_if.push(AskRule { parameter: parameter.to_owned(), when });
         self
     }
 

@@ -1,7 +1,6 @@
 //! A site with one user, and the whole judgement as a gateway or an instance runs it.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use countersign_keys::bind::Items;
@@ -11,7 +10,7 @@ use countersign_keys::freshness::Window;
 use countersign_keys::identity::{KeyId, Origin, ProviderId, Username};
 use countersign_keys::intent::{Fingerprint, IntentRejection, KeyWanted, PresentedIntent, Terms, Version1};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
-use countersign_keys::policy::{Policy, SteppedUp};
+use countersign_keys::policy::{Policy, StepUp, SteppedUp};
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
 use countersign_keys::time::Timestamp;
@@ -82,7 +81,7 @@ impl Site {
             calls: CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap(),
             core,
             records: Vec::new(),
-            policy: Policy { terms, step_up: BTreeSet::new() },
+            policy: Policy { terms, step_up: StepUp::default() },
             asserted: None,
             log,
             tokens: RefCell::new(tokens),

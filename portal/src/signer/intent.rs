@@ -62,7 +62,23 @@ pub struct Intent {
     pub jti: String,
     /// One digest an item.
     pub params: Vec<String>,
+    /// Whether the signer says that it asked its user.
+    pub asked: bool,
 }
+
+/// Calls that look, or say who opens a session: the last part of their name. A signer asks nobody about them.
+const UNASKED: [&str; 10] = [
+    "browse",
+    "continue",
+    "createDownload",
+    "follow",
+    "list",
+    "open",
+    "requestDynamicParameters",
+    "retrieve",
+    "retrieveOptions",
+    "streamingSearch",
+];
 
 impl Intent {
     /// The honest intent for a call with these items.
@@ -79,6 +95,8 @@ impl Intent {
             exp: now.saturating_add(LIFETIME_S),
             jti: jws::random(JTI_BYTES)?,
             params: items.iter().map(Projection::digest).collect::<Result<_, _>>()?,
+            // This user looks at everything and says yes.
+            asked: !call.rsplit('.').next().is_some_and(|last| UNASKED.contains(&last)),
         })
     }
 
@@ -93,13 +111,14 @@ impl Intent {
     /// Header and claims as they will be signed with `key`.
     #[must_use]
     pub fn draft(&self, key: &BrowserKey) -> Draft {
-        Draft {
+        let draft = Draft {
             header: json!({"alg": key.algorithm().name(), "kid": key.kid(), "typ": INTENT_TYP}),
             claims: json!({
                 "aud": self.aud, "username": self.username, "project": self.project, "call": self.call,
                 "iat": self.iat, "exp": self.exp, "jti": self.jti, "params": self.params,
             }),
-        }
+        };
+        if self.asked { draft.with_claim("asked", json!(true)) } else { draft }
     }
 
     /// Signs it.

@@ -47,6 +47,10 @@ pub(super) fn calls(
             findings.add(&format!("calls[{index}].from"), Some(row.span()), Reason::OwnRow);
             continue;
         }
+        if row.get_ref().words.is_none() {
+            findings.add(&format!("calls[{index}].words"), Some(row.span()), Reason::NoWords);
+            continue;
+        }
         good.push(row.get_ref().clone());
         if let Err(rejection) = CallTable::new(provider, &good) {
             findings.add(&format!("calls[{index}]"), Some(row.span()), rejection);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_keys::call::CallTable;
 use countersign_keys::identity::{CallName, Uid, Username};
 
+use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 
 use crate::config::check::{Findings, Site, word};
@@ -47,18 +48,27 @@ pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &m
     })
 }
 
-fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> Vec<CallName> {
-    let mut names = Vec::new();
+/// Stands in `intent.step_up` for every item that a rule raises to a dangerous one. No call has a name without a dot.
+const RAISED: &str = "raised";
+
+fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> StepUp {
+    let mut step_up = StepUp::default();
     for (index, entry) in typed.into_iter().flat_map(|list| list.into_inner()).enumerate() {
+        let at = format!("intent.step_up[{index}]");
+        if entry.get_ref() == RAISED {
+            let once = if step_up.raised { Err(Reason::Twice) } else { Ok(()) };
+            step_up.raised |= findings.accept(&at, &entry.span(), once).is_some();
+            continue;
+        }
         let name = match CallName::parse(entry.get_ref()) {
             Err(rejection) => Err(rejection.into()),
-            Ok(name) if names.contains(&name) => Err(Reason::Twice),
+            Ok(name) if step_up.calls.contains(&name) => Err(Reason::Twice),
             Ok(name) if calls.is_some_and(|calls| calls.row(name.as_str()).is_none()) => Err(Reason::UnknownCall),
             Ok(name) => Ok(name),
         };
-        names.extend(findings.accept(&format!("intent.step_up[{index}]"), &entry.span(), name));
+        step_up.calls.extend(findings.accept(&at, &entry.span(), name));
     }
-    names
+    step_up
 }
 
 pub(super) fn sessions(table: &SessionsTable) -> Sessions {

@@ -232,7 +232,7 @@ impl Work<'_> {
             None => None,
         };
         let items = Items::read(request.row(), written.payload())?;
-        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), items.digests()).await?;
+        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), &items).await?;
         let intent = match (from_message, &deposit) {
             (Some(intent), _) => intent,
             (None, Some(deposit)) => deposit.intent.clone(),

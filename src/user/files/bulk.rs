@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use countersign_keys::intent::Consent;
+
 use super::beneath::{Kind, Mounts, Slot};
 use super::change::{copy_to, create_folder, empty_trash, move_to, trash};
 use super::drives::Drives;
@@ -29,6 +31,8 @@ pub(crate) enum Pace {
 pub(crate) struct Bulk {
     work: Work,
     drives: Arc<Drives>,
+    /// Whether a person was asked about it.
+    consent: Consent,
 }
 
 #[derive(Debug)]
@@ -58,33 +62,39 @@ pub(crate) struct Stop {
 
 impl Bulk {
     /// Reads the items of `createFolder`.
-    pub(crate) fn create_folder(drives: &Arc<Drives>, items: &[CreateFolder]) -> Result<Self, FilesError> {
+    pub(crate) fn create_folder(
+        drives: &Arc<Drives>,
+        items: &[CreateFolder],
+        consent: Consent,
+    ) -> Result<Self, FilesError> {
         let items = each(
             items,
             |item| item.id.clone(),
             |item| Ok((drives.parse(&item.id)?, ConflictPolicy::parse(&item.conflict_policy)?)),
         )?;
-        Ok(Self { work: Work::CreateFolder(items), drives: Arc::clone(drives) })
+        Ok(Self { work: Work::CreateFolder(items), drives: Arc::clone(drives), consent })
     }
 
     /// Reads the items of `move`.
-    pub(crate) fn moving(drives: &Arc<Drives>, items: &[MoveOrCopy]) -> Result<Self, FilesError> {
-        Ok(Self { work: Work::Move(transfers(drives, items)?), drives: Arc::clone(drives) })
+    pub(crate) fn moving(drives: &Arc<Drives>, items: &[MoveOrCopy], consent: Consent) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::Move(transfers(drives, items)?), drives: Arc::clone(drives), consent })
     }
 
     /// Reads the items of `copy`.
-    pub(crate) fn copying(drives: &Arc<Drives>, items: &[MoveOrCopy]) -> Result<Self, FilesError> {
-        Ok(Self { work: Work::Copy(transfers(drives, items)?), drives: Arc::clone(drives) })
+    pub(crate) fn copying(drives: &Arc<Drives>, items: &[MoveOrCopy], consent: Consent) -> Result<Self, FilesError> {
+        Ok(Self { work: Work::Copy(transfers(drives, items)?), drives: Arc::clone(drives), consent })
     }
 
     /// Reads the items of `trash`.
     pub(crate) fn trashing(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, FilesError> {
-        Ok(Self { work: Work::Trash(paths(drives, items)?), drives: Arc::clone(drives) })
+        let work = Work::Trash(paths(drives, items)?);
+        Ok(Self { work, drives: Arc::clone(drives), consent: Consent::Unasked })
     }
 
     /// Reads the items of `emptyTrash`.
     pub(crate) fn emptying(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, FilesError> {
-        Ok(Self { work: Work::EmptyTrash(paths(drives, items)?), drives: Arc::clone(drives) })
+        let work = Work::EmptyTrash(paths(drives, items)?);
+        Ok(Self { work, drives: Arc::clone(drives), consent: Consent::Unasked })
     }
 
     /// How many items there are.
@@ -151,15 +161,16 @@ impl Bulk {
 
     fn item(&self, item: usize, crossing: Crossing, headway: &Headway) -> Result<(), Trouble> {
         let open = |path: &UcloudPath| self.drives.open(path);
+        let change = |path: &UcloudPath| self.drives.open_for_change(path, self.consent);
         match &self.work {
             Work::CreateFolder(items) => {
-                items.get(item).map_or(Ok(()), |(path, policy)| create_folder(&open(path)?, *policy))
+                items.get(item).map_or(Ok(()), |(path, policy)| create_folder(&change(path)?, *policy))
             }
             Work::Move(items) => items.get(item).map_or(Ok(()), |transfer| {
-                move_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, crossing, headway)
+                move_to(&change(&transfer.from)?, &change(&transfer.to)?, transfer.policy, crossing, headway)
             }),
             Work::Copy(items) => items.get(item).map_or(Ok(()), |transfer| {
-                copy_to(&open(&transfer.from)?, &open(&transfer.to)?, transfer.policy, headway)
+                copy_to(&open(&transfer.from)?, &change(&transfer.to)?, transfer.policy, headway)
             }),
             Work::Trash(items) => items.get(item).map_or(Ok(()), |path| trash(&open(path)?, crossing, headway)),
             Work::EmptyTrash(items) => items.get(item).map_or(Ok(()), |path| empty_trash(&open(path)?, headway)),

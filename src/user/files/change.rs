@@ -13,6 +13,7 @@ use super::path::{Name, UcloudPath};
 use super::relocate::{Crossing, RENAMES_MAX, duplicate, relocate};
 use super::remove;
 use super::request::ConflictPolicy;
+use super::startup::Change;
 
 /// The name of a drive's trash folder, directly beneath its root.
 pub(crate) const TRASH: &[u8] = b"Trash";
@@ -35,12 +36,21 @@ pub(crate) struct Place {
     pub(crate) root: Root,
     /// The path.
     pub(crate) path: UcloudPath,
+    /// What a change of it has to show; nothing is changed at a place without.
+    pub(crate) change: Option<Change>,
 }
 
 impl Place {
     /// Its folder, open, and its last name.
     pub(super) fn slot(&self) -> Result<Slot, Trouble> {
-        self.root.slot(self.path.inside())
+        if let Some(change) = &self.change {
+            change.check_path(&self.path)?;
+        }
+        let slot = self.root.slot(self.path.inside())?;
+        if let Some(change) = &self.change {
+            change.check_slot(&slot)?;
+        }
+        Ok(slot)
     }
 
     fn is_in_trash(&self) -> bool {
@@ -139,6 +149,9 @@ fn make_parents(place: &Place, made: &mut Vec<Slot>) -> Result<(), Trouble> {
     let Some((_, above)) = place.path.inside().split_last() else {
         return Err(Trouble::WholeDrive);
     };
+    if let Some(change) = &place.change {
+        change.check_path(&place.path)?;
+    }
     let prefix = |length: usize| above.get(..length).unwrap_or(above);
     let open = |length: usize| match place.root.folder(prefix(length), OFlag::O_PATH) {
         Ok(folder) => Ok(Some(folder)),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_keys::intent::Consent;
 use nix::errno::Errno;
 
 use super::beneath::Root;
@@ -12,6 +13,7 @@ use super::change::Place;
 use super::error::Trouble;
 use super::path::{NAME_BYTES_MAX, Name, UcloudPath};
 use super::protected::Protection;
+use super::startup::{Change, Home};
 use super::unfinished::Unfinished;
 use crate::config::UserDrives;
 use crate::user::drive_numbers::DriveNumbers;
@@ -38,6 +40,7 @@ pub(crate) struct Drives {
     numbers: Arc<DriveNumbers>,
     protection: Arc<Protection>,
     unfinished: Arc<Unfinished>,
+    home: Home,
 }
 
 impl Drives {
@@ -61,7 +64,8 @@ impl Drives {
         }
         drop(ids);
         let unfinished = Arc::new(Unfinished::unnoted());
-        Ok(Self { drives, numbers: Arc::default(), protection: Arc::default(), unfinished })
+        let protection = Arc::default();
+        Ok(Self { drives, numbers: Arc::default(), protection, unfinished, home: Home::default() })
     }
 
     /// The same, where UCloud's numbers of drives mean what is pinned there.
@@ -77,6 +81,11 @@ impl Drives {
     /// The same, with notes of copies under way in this directory.
     pub(crate) fn with_notes_in(self, directory: PathBuf) -> Self {
         Self { unfinished: Arc::new(Unfinished::noted_in(directory)), ..self }
+    }
+
+    /// The same, for the account with that home directory.
+    pub(crate) fn with_home(self, home: &Path) -> Self {
+        Self { home: Home::at(home), ..self }
     }
 
     /// UCloud's numbers of drives.
@@ -136,6 +145,17 @@ impl Drives {
         let root = root.map_err(|errno| {
             if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { Trouble::DriveMissing } else { Trouble::from(errno) }
         })?;
-        Ok(Place { root, path: path.clone() })
+        Ok(Place { root, path: path.clone(), change: None })
+    }
+
+    /// Opens the drive of a path at which something is to change, with what the intent says of a person's word.
+    pub(crate) fn open_for_change(&self, path: &UcloudPath, consent: Consent) -> Result<Place, Trouble> {
+        let change = Change::on(&self.folder(path)?, &self.home, consent);
+        Ok(Place { change: Some(change), ..self.open(path)? })
+    }
+
+    /// Whether every change on a drive needs a person's word, since programs start from where it lies.
+    pub(crate) fn is_startup(&self, id: &str) -> bool {
+        self.drives.folder(id).is_some_and(|folder| self.home.covers(&folder))
     }
 }

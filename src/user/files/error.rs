@@ -36,6 +36,9 @@ pub(crate) enum Trouble {
         /// How many it may have.
         most: usize,
     },
+    /// A place from which programs start, which nobody was asked about.
+    #[error("programs can start from this place, so the signer has to ask you first, and it did not")]
+    NotAsked,
     /// The drive itself, where something in it was expected.
     #[error("that cannot be done to a drive as a whole")]
     WholeDrive,
@@ -146,7 +149,7 @@ impl Trouble {
             | Self::IntoItself
             | Self::Special
             | Self::TooDeep => Told::Malformed,
-            Self::Outside | Self::Denied => Told::Forbidden,
+            Self::Outside | Self::Denied | Self::NotAsked => Told::Forbidden,
             Self::Protected(_) | Self::HoldsProtected => Told::Protected,
             Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
             Self::Exists

@@ -11,6 +11,7 @@ mod incoming;
 mod lanes;
 mod mounts;
 mod protected;
+mod startup;
 mod stopping;
 mod trashing;
 mod unfinished;
@@ -20,6 +21,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_keys::intent::Consent;
 use nix::sys::stat::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,7 +54,7 @@ impl Desk {
         build(&outside, OUTSIDE, &outside);
         let drives = Drives::new([("d".to_owned(), drive)]).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let mut files = Files::new(drives);
+        let mut files = Files::new(drives).approved(Consent::Asked);
         // On a busy machine anything may take long; what is looked at afterwards must be done.
         files.answer_after = Duration::from_secs(3600);
         Self { whole, files, runtime }

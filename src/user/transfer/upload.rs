@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use countersign_keys::intent::Consent;
 use countersign_keys::session::{ContentDigest, Piece};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
@@ -69,6 +70,8 @@ pub(crate) struct Upload {
     pub(crate) is_folder: bool,
     /// What happens if something of the name is there, as the user signed it.
     pub(crate) policy: String,
+    /// Whether a person was asked about it.
+    pub(crate) consent: Consent,
     state: Mutex<State>,
 }
 
@@ -86,8 +89,8 @@ enum State {
 
 impl Upload {
     /// Nothing has come yet.
-    pub(crate) fn new(id: String, is_folder: bool, policy: String) -> Self {
-        Self { id, is_folder, policy, state: Mutex::new(State::Untouched) }
+    pub(crate) fn new(id: String, is_folder: bool, policy: String, consent: Consent) -> Self {
+        Self { id, is_folder, policy, consent, state: Mutex::new(State::Untouched) }
     }
 
     /// Takes a piece of the file. When it is answered, the piece is written; after the last one the file is in its place. It goes on if whoever
@@ -110,7 +113,7 @@ impl Upload {
         let wanted = Wanted::of(piece)?;
         let mut state = self.state.try_lock().map_err(|_busy| NotTaken::Busy)?;
         let file = match std::mem::replace(&mut *state, State::Lost) {
-            State::Untouched => match files.incoming(&self.id, &self.policy).await {
+            State::Untouched => match files.approved(self.consent).incoming(&self.id, &self.policy).await {
                 Ok(file) => file,
                 Err(error) => {
                     *state = State::Untouched;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use countersign_keys::intent::Consent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -123,13 +124,15 @@ impl Arrivals {
         drives: Arc<Drives>,
         target: Target,
         policy: ConflictPolicy,
+        consent: Consent,
         shared: Arc<Semaphore>,
     ) -> Result<Self, Failure> {
         let (path, is_folder) = match target {
             Target::File(path) => (path, false),
             Target::Folder(path) => (path, true),
         };
-        let place = spawn_blocking(move || drives.open(&path)).await.unwrap_or(Err(Trouble::CutShort))?;
+        let open = move || drives.open_for_change(&path, consent);
+        let place = spawn_blocking(open).await.unwrap_or(Err(Trouble::CutShort))?;
         Ok(Self {
             place,
             is_folder,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 mod limits;
+mod startup;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,11 +63,15 @@ impl Desk {
     }
 
     async fn open(&self, target: Target, policy: ConflictPolicy) -> Client {
+        self.open_as(target, policy, Consent::Asked).await
+    }
+
+    async fn open_as(&self, target: Target, policy: ConflictPolicy, consent: Consent) -> Client {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let uploads = self.uploads.clone();
         let served = tokio::spawn(async move {
             let socket = WebSocketStream::from_raw_socket(theirs, Role::Server, Some(reading(MESSAGE_MAX))).await;
-            uploads.run(socket, target, policy).await;
+            uploads.run(socket, Wanted { target, policy, consent }).await;
         });
         Client { socket: WebSocketStream::from_raw_socket(ours, Role::Client, None).await, served }
     }

@@ -29,7 +29,7 @@ fn desk_with(spec: &str, drives: &[(&str, &str)]) -> Desk {
     let drives = drives.iter().map(|(id, path)| ((*id).to_owned(), desk.drive().join(path)));
     let drives = Drives::new(drives.collect::<Vec<_>>()).unwrap().with_protection(protection(&desk.drive()));
     let answer_after = desk.files.answer_after;
-    desk.files = Files::new(drives);
+    desk.files = Files::new(drives).approved(Consent::Asked);
     desk.files.answer_after = answer_after;
     desk
 }
@@ -155,7 +155,8 @@ fn v65_s02_what_lies_beside_a_protected_folder_can_be_used() {
     // Where the site allows it, `~/.ssh` is a folder like any other, and the rest is not.
     let mut desk = desk;
     let drives = Drives::new([("d".to_owned(), desk.drive())]).unwrap();
-    desk.files = Files::new(drives.with_protection(Protection::of(&desk.drive(), SshDirectory::InDrives)));
+    let drives = drives.with_protection(Protection::of(&desk.drive(), SshDirectory::InDrives));
+    desk.files = Files::new(drives).approved(Consent::Asked);
     assert_eq!(names(&desk, ".ssh"), ["authorized_keys", "keys"]);
     check_refused(&desk, ".config/countersign/authorized_keys", &OWN);
 }

@@ -12,7 +12,7 @@ use super::*;
 fn bulk(desk: &Desk, request: FilesRequest) -> Bulk {
     let drives = Arc::clone(&desk.files.drives);
     let made = match request {
-        FilesRequest::Copy(items) => Bulk::copying(&drives, &items),
+        FilesRequest::Copy(items) => Bulk::copying(&drives, &items, Consent::Asked),
         FilesRequest::EmptyTrash(items) => Bulk::emptying(&drives, &items),
         FilesRequest::Browse(_)
         | FilesRequest::Retrieve(_)

@@ -186,7 +186,7 @@ impl Scene {
         let verified = presented.intent().unwrap().verify(&owner, &enrolled, &terms, now).unwrap();
         let items = Items::read(row.row(), body.as_bytes()).unwrap();
         let bound = presented.intend(verified).unwrap().bind(items).unwrap();
-        let policy = Policy { terms, step_up: std::collections::BTreeSet::new() };
+        let policy = Policy { terms, step_up: Default::default() };
         let permit = policy.authorise(bound).unwrap().spend(&policy, &AllFresh, now).unwrap();
         match call {
             "keys.list" => self.keys.list(&permit).await,
