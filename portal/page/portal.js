@@ -189,14 +189,20 @@ at("upload-file").addEventListener("click", async () => {
   await withToken(`upload ${file.name}`, "files.createUpload", items, (response) => sendFile(signer, response, file));
 });
 
+/** What a folder may have that the provider takes only if its user was asked: hidden files, and those from which programs start. */
+const STARTUP = /(^|\/)(\.|s?bin\/|autostart\/|public_html\/|cgi-bin\/|ondemand\/)|\.desktop$/i;
+
 at("upload-folder").addEventListener("click", async () => {
   const chosen = await chooseFolder();
   if (chosen === null) return;
   const items = [{ id: `${folder}/${chosen.name}`, type: "FOLDER", conflictPolicy: CONFLICT_POLICY }];
-  await withToken(`upload the folder ${chosen.name}`, "files.createUpload", items, async (response) => {
+  const upload = async (response) => {
     const { sent, skipped, unreadable } = await sendFolder(signer, response, chosen);
     return `${sent} files sent, ${skipped.length} were there already, ${unreadable.length} could not be read`;
-  });
+  };
+  // Where files are hidden, or programs start from them, the provider takes the folder only if its user was asked.
+  const ask = chosen.files.some(({ path }) => STARTUP.test(path));
+  await withToken(`upload the folder ${chosen.name}`, "files.createUpload", items, upload, ask);
 });
 
 const bring = (path) =>
@@ -209,9 +215,9 @@ at("open-shell").addEventListener("click", () => {
 });
 
 /** Asks for a token, lets Core have its way with it, and does with it what the user wanted. */
-async function withToken(what, call, items, use) {
+async function withToken(what, call, items, use, ask = false) {
   await trying(what, async () => {
-    const { answer, attempt } = await signed(call, { items });
+    const { answer, attempt } = await signed(call, { items }, ask);
     if (answer.status !== 200 && attempt === null) return tellRefusal(what, answer);
     if (attempt !== null) tellAttempt(what, attempt, answer.status === 200 ? null : false);
     at("result").dataset.of = "change";
@@ -248,9 +254,9 @@ async function lie(name) {
 }
 
 /** Signs a call and hands it to Core, with the signature or, where Core drops it, after leaving it at the centre. */
-async function signed(call, parameters) {
+async function signed(call, parameters, askFirst = false) {
   const asked = { as: user.username, core: conduct().id, call, ...parameters };
-  const toSign = parameters.items === undefined ? { call, params: parameters } : { call, ...parameters };
+  const toSign = { ...(parameters.items === undefined ? { call, params: parameters } : { call, ...parameters }), ask: askFirst };
   signer ??= signerOf(user);
   if (conduct().id === "deposits") {
     await signer.deposit({ ...toSign, project: null });

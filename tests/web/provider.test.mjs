@@ -15,7 +15,7 @@ afterEach(() => (globalThis.fetch = fetch));
 function bench(answer) {
   const asked = [];
   globalThis.fetch = async (path, request) => (asked.push([path, request]), answer());
-  const clock = new Clock(() => NOW_MS);
+  const clock = new Clock(() => NOW_MS, () => 0);
   return { asked, clock, provider: new Provider(page, clock) };
 }
 const json = (value, status = 200, headers = {}) => () => new Response(JSON.stringify(value), { status, headers });
@@ -56,10 +56,34 @@ test("the clock is the provider's, if it differs by more than one cannot tell", 
 
 test("an answer that was waited for says when it was sent", () => {
   let now = NOW_MS;
-  const clock = new Clock(() => now);
+  const clock = new Clock(() => now, () => now - NOW_MS);
   now += 25_000;
   clock.learn(now / 1000);
   assert.equal(clock.ahead, 0);
+});
+
+test("r07 a clock that is set while the page is open changes no signature's time, and is found out", () => {
+  for (const step of [600, -600, 3, -3, 86_400]) {
+    let [ours, count] = [NOW_MS, 5_000];
+    const clock = new Clock(() => ours, () => count);
+    clock.learn(NOW_MS / 1000);
+    [ours, count] = [ours + 1_000, count + 1_000];
+    assert.equal(clock.jump, 0);
+    ours += step * 1000;
+    assert.equal(clock.now(), NOW_MS / 1000 + 1, `${step}: still the provider's`);
+    assert.equal(clock.jump, step);
+    clock.learn(NOW_MS / 1000 + 1);
+    assert.equal(clock.jump, 0, "learnt anew");
+    assert.ok(Math.abs(clock.now() - NOW_MS / 1000 - 1) <= 0.5);
+  }
+});
+
+test("r07 a computer that slept asks again, since nothing counted meanwhile", () => {
+  let ours = NOW_MS;
+  const clock = new Clock(() => ours, () => 0);
+  clock.learn(NOW_MS / 1000);
+  ours += 3_600_000;
+  assert.equal(clock.jump, 3_600);
 });
 
 test("a page at another address than the provider's is no page of it", () => {

@@ -14,7 +14,8 @@ import { Declined } from "../../web/js/webauthn.js";
 const bound = (...names) => names.map((name) => ({ name, kind: "plain" }));
 const TABLE = readTable([
   { call: "files.browse", items: "whole", class: "read", bound: bound("path") },
-  { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId", "conflictPolicy") },
+  { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId", "conflictPolicy"),
+    ask_if: [{ parameter: "conflictPolicy", when: "replaces" }] },
   { call: "files.trash", items: "bulk", class: "danger", bound: bound("id") },
   { call: "acme.rotate", items: "bulk", class: "read", bound: bound("id") },
   { call: "keys.remove", items: "whole", class: "danger", from: "user", bound: bound("kid") },
@@ -42,6 +43,8 @@ function bench(change = {}) {
     },
     keys: async () => [key],
     ask: async (question) => (seen.asked.push(question), true),
+    drives: { known: () => null, of: async () => new Map() },
+    clockJumped: () => {},
     usePasskey: async () => ({ id: "credential" }),
     signed: (...what) => seen.signed.push(what),
     failed: (error) => seen.failed.push(error),
@@ -312,4 +315,39 @@ test("what is no message of ours is passed over", async () => {
     assert.deepEqual(await send(message), [], JSON.stringify(message));
   }
   assert.equal(seen.strangers.length, 0);
+});
+
+test("r07 a clock that was set is said, and the provider asked for the time before anything is signed", async () => {
+  let [ours, tables] = [1_800_000_000_000, 0];
+  const jumps = [];
+  const clock = new Clock(() => ours, () => 0);
+  clock.learn(1_800_000_000);
+  const { ask } = bench({
+    clock, clockJumped: (seconds) => jumps.push(seconds),
+    provider: { table: async () => ((tables += 1), clock.learn(1_800_000_000), TABLE), deposit: async () => ({}), post: async () => ({}) },
+  });
+  assert.equal(last(await ask([browse])).type, "result");
+  assert.deepEqual([jumps, tables], [[], 1]);
+  ours += 600_000;
+  const claims = claimsOf(last(await ask([browse])).results[0].jws);
+  assert.deepEqual([jumps, tables], [[600], 2]);
+  assert.equal(claims.iat, 1_800_000_000);
+  assert.equal(last(await ask([browse])).type, "result");
+  assert.equal(tables, 2, "once");
+});
+
+test("s16 a question says what the provider calls the drives, and asks it only when there is a path", async () => {
+  const asked = [];
+  const drives = new Map([["5001", { title: "Home", startup: false }], ["5002", { title: "Tools", startup: true }]]);
+  const known = { known: () => drives, of: async (_key, names) => (asked.push(names), drives) };
+  const { seen, ask } = bench({ drives: known });
+  await ask([trash]);
+  assert.deepEqual(asked, [["1"]]);
+  assert.equal(seen.asked[0].drives, drives);
+  await ask([{ call: "files.move", items: [{ oldId: "/5001/a", newId: "/5001/b" }], project: null }]);
+  assert.equal(seen.asked.length, 1);
+  await ask([{ call: "files.move", items: [{ oldId: "/5001/a", newId: "/5002/b" }], project: null }]);
+  assert.equal(seen.asked.length, 2, "v66_s02 a drive from which programs start");
+  await ask([{ call: "files.browse", items: [{ path: "/5002/b" }], project: null }]);
+  assert.equal(seen.asked.length, 2, "which may be looked at");
 });

@@ -9,7 +9,8 @@ const row = { call: "files.trash", items: "bulk", class: "danger", bound: [{ nam
 test("rows are known by their call", () => {
   const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
   assert.deepEqual(table.get("files.trash"), {
-    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }], isProof: false, stepUp: false,
+    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }], askIf: [], isProof: false,
+    stepUp: false, words: null,
   });
   assert.equal(readTable([{ ...row, stepUp: true }]).get("files.trash").stepUp, true);
   assert.equal(table.get("keys.list")?.from, "user");

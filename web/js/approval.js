@@ -1,17 +1,17 @@
-// Asking a person: what a call will do, in words, with everything that is signed. The button that says yes works only once the window has been seen
-// for a moment, so that no click meant for another window, or for the question before, can say it.
+// Asking a person: what a call will do, in words, with everything that is signed. The button that says yes works only once it has been quiet for a
+// moment (quiet.js), so that no click meant for another window, or for the question before, can say it.
 
 import { fill, h } from "./dom.js";
-import { countHinted, shownItems, shownText, twinsIn } from "./shown.js";
+import { bringsUnnamedFiles, dangers } from "./places.js";
+import { enableWhenQuiet, misplace } from "./quiet.js";
+import { countHinted, isOnStartupDrive, shownItems, shownText, twinsIn } from "./shown.js";
 import { Declined } from "./webauthn.js";
-import { replaces, sentence, wordsFor } from "./words.js";
+import { sentence, wordsOf } from "./words.js";
 
 /** @typedef {import("./signing.js").Question} Question */
 /** @typedef {import("./signing.js").Described} Described */
 /** @typedef {import("./words.js").Words} Words */
-
-/** How long the question has to be visible and in focus before it can be approved, in milliseconds. */
-export const SEEN_MS = 500;
+/** @typedef {import("./drives.js").Drives} Drives */
 
 /**
  * Shows the question and waits for the answer.
@@ -20,16 +20,19 @@ export const SEEN_MS = 500;
  * @returns {Promise<boolean>}
  */
 export function ask(place, question) {
-  const told = question.requests.map((request) => ({ request, words: wordsFor(request.row.call) ?? { one: request.row.call } }));
+  const told = question.requests.map((request) => ({ request, words: wordsOf(request.row) ?? { one: request.row.call } }));
   const button = told.length === 1 ? (told[0]?.words.button ?? "Approve") : "Approve all";
   const twins = twinsIn(question.requests);
   const hinted = countHinted(question.requests, twins);
+  const raised = question.requests.reduce((sum, { row, items }) => sum + items.filter((item) => dangers(row, item, isOnStartupDrive(item, question.drives)).length > 0).length, 0);
 
   return new Promise((resolve) => {
-    const yes = h("button", { class: "danger", disabled: true, onclick: () => end(true) }, button);
+    const yes = h("button", { class: "danger", disabled: true, "aria-describedby": "wait", onclick: () => end(true) }, button);
     const no = h("button", { class: "quiet", onclick: () => end(false) }, "Refuse");
     const heading = h("h2", { id: "question", tabindex: -1 }, ...headline(told));
-    const stopWatching = whenSeen(yes);
+    const buttons = h("div", { class: "buttons" }, no, yes);
+    misplace(buttons);
+    const stopWatching = enableWhenQuiet(yes);
     const title = document.title;
 
     /** @param {boolean} approved */
@@ -48,12 +51,17 @@ export function ask(place, question) {
         heading,
         h("p", { class: "who" }, "As ", shownText(question.username), ", ", ...inProject(question.requests), ". Asked by ",
           shownText(question.origin), "."),
+        raised > 0 && h("p", { class: "notice warning" }, raised === 1
+          ? "One of these items can start a program as you, or replaces something. It stands first."
+          : `${raised} of these items can start a program as you, or replace something. They stand first.`),
         hinted > 0 && h("p", { class: "notice warning" }, hinted === 1
           ? "One of the names below needs a closer look."
           : `${hinted} of the names below need a closer look.`),
-        ...told.map(({ request, words }) => part(request, words, twins, told.length > 1)),
-        h("div", { class: "buttons" }, no, yes)));
-    document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items.length ?? 1)}`;
+        ...told.map(({ request, words }) => part(request, words, twins, told.length > 1, question.drives)),
+        question.drives === null && h("p", { class: "notice warning" }, "The provider did not say which drives these are."),
+        h("p", { id: "wait", class: "quiet" }, "The button works once you have kept still for a second."),
+        buttons));
+    document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items ?? [])}`;
     heading.focus();
   });
 }
@@ -61,16 +69,17 @@ export function ask(place, question) {
 /** @param {{request: Described, words: Words}[]} told */
 function headline(told) {
   const [first] = told;
-  if (told.length === 1 && first !== undefined) return [sentence(first.words, first.request.items.length)];
+  if (told.length === 1 && first !== undefined) return [sentence(first.words, first.request.items)];
   return [`Do these ${told.length} things`];
 }
 
-/** @param {Described} request @param {Words} words @param {Set<string>} twins @param {boolean} isOneOfMany */
-function part(request, words, twins, isOneOfMany) {
+/** @param {Described} request @param {Words} words @param {Set<string>} twins @param {boolean} isOneOfMany @param {Drives | null} drives */
+function part(request, words, twins, isOneOfMany, drives) {
   return h("div", { class: "part" },
-    isOneOfMany && h("h3", {}, sentence(words, request.items.length)),
-    shownItems(request, words, twins),
-    request.items.some(replaces) && h("p", { class: "note" }, "Whatever has the new name already is replaced, and gone for good."),
+    isOneOfMany && h("h3", {}, sentence(words, request.items)),
+    shownItems(request, words, twins, drives),
+    request.items.some(bringsUnnamedFiles) && h("p", { class: "note" },
+      "The folder's files are not listed here. Some may be hidden, or programs that start when you log in."),
     words.note !== undefined && h("p", { class: "note" }, words.note));
 }
 
@@ -82,43 +91,19 @@ function inProject(requests) {
 }
 
 /**
- * Enables a button once the window has been visible and in focus for a while without a break.
- * @param {HTMLButtonElement} button
- * @returns {() => void} stops it
- */
-function whenSeen(button) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const look = () => {
-    clearTimeout(timer);
-    button.disabled = true;
-    if (document.visibilityState === "visible" && document.hasFocus()) timer = setTimeout(() => (button.disabled = false), SEEN_MS);
-  };
-  look();
-  addEventListener("focus", look);
-  addEventListener("blur", look);
-  document.addEventListener("visibilitychange", look);
-  return () => {
-    clearTimeout(timer);
-    removeEventListener("focus", look);
-    removeEventListener("blur", look);
-    document.removeEventListener("visibilitychange", look);
-  };
-}
-
-/**
  * Says what the browser asks for a passkey for, and whether to try again if it was not used: a new click, which some browsers want before they ask.
  * @param {HTMLElement} place
  * @param {Described} request
+ * @param {Drives | null} drives
  * @param {() => Promise<object>} use
  * @returns {Promise<object>} the credential
  * @throws {Declined} if the person gives up
  */
-export async function askForPasskey(place, request, use) {
-  const words = wordsFor(request.row.call) ?? { one: request.row.call };
+export async function askForPasskey(place, request, drives, use) {
+  const words = wordsOf(request.row) ?? { one: request.row.call };
   const heading = h("h2", { id: "question", tabindex: -1 }, "Confirm with your passkey");
   const say = (/** @type {Node} */ what, /** @type {Node | null} */ buttons = null) => fill(place,
-    h("section", { class: "question", "aria-labelledby": "question" }, heading, what, part(request, words, twinsIn([request]), true), buttons));
+    h("section", { class: "question", "aria-labelledby": "question" }, heading, what, part(request, words, twinsIn([request]), true, drives), buttons));
   try {
     for (;;) {
       say(h("p", {}, "This centre wants your passkey for this as well. Your browser is asking for it."));

@@ -55,7 +55,7 @@ const WINDOW = { lifetimeMax: 60, futureSkew: 5 };
 
 /** The call of the first signature: it is in no table, so that its intent can do nothing else. */
 const PROBE = /** @type {import("./table.js").Row} */ ({
-  call: "connect.probe", items: "whole", bound: [], class: "read", from: "user", isProof: false, stepUp: false,
+  call: "connect.probe", items: "whole", bound: [], class: "read", askIf: [], from: "user", words: null, isProof: false, stepUp: false,
 });
 
 export class Connection {

@@ -32,13 +32,14 @@ const PROJECT_MAX = 128;
  * @property {unknown[]} items
  * @property {number} now seconds since 1970
  * @property {number} [lifetime] seconds
+ * @property {boolean} [asked] whether a person saw this and approved it
  */
 
 /**
  * The claims, all of them.
  * @param {Statement} statement
  */
-export async function claims({ origin, username, project, row, items, now, lifetime = LIFETIME_S }) {
+export async function claims({ origin, username, project, row, items, now, lifetime = LIFETIME_S, asked = false }) {
   if (items.length < 1 || items.length > ITEMS_MAX) throw new BadParameters(`${row.call}: 1 to ${ITEMS_MAX} items`);
   if (row.items === "whole" && items.length !== 1) throw new BadParameters(`${row.call} has one item`);
   const iat = Math.floor(now);
@@ -51,6 +52,7 @@ export async function claims({ origin, username, project, row, items, now, lifet
     exp: iat + lifetime,
     jti: encode(crypto.getRandomValues(new Uint8Array(JTI_BYTES))),
     params: await Promise.all(items.map((item) => digest(row, item))),
+    ...(asked ? { asked } : {}),
   };
 }
 

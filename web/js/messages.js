@@ -11,7 +11,10 @@ export const ITEMS_MAX = 1000;
 /** Longest text of a message that is taken as a name, in characters. */
 const NAME_MAX = 256;
 
-/** One call that a page wants signed. @typedef {{call: string, items: unknown[], project: string | null}} Request */
+/**
+ * One call that a page wants signed. With `ask`, a person is asked even if nothing in it has to be asked for.
+ * @typedef {{call: string, items: unknown[], project: string | null, ask: boolean}} Request
+ */
 
 /**
  * @typedef {object} Asked
@@ -68,5 +71,5 @@ function readRequest(request) {
   if (!Array.isArray(request.items) || request.items.length < 1) throw new NotSigned("bad_parameters", `${call}: no items`);
   const project = request.project ?? null;
   if (project !== null && typeof project !== "string") throw new NotSigned("bad_parameters", `${call}: project is a text or null`);
-  return { call, items: [...request.items], project };
+  return { call, items: [...request.items], project, ask: request.ask === true };
 }

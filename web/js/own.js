@@ -1,6 +1,8 @@
 // The calls that this browser makes itself, without UCloud: a user's keys and passkeys at the provider. The signature on each is all the
 // authority there is.
 
+import { met } from "./ask.js";
+import { projection } from "./digest.js";
 import { makeKeyPair, publicJwk, renewalProof } from "./enrolment.js";
 import { LIFETIME_S, signIntent } from "./intent.js";
 import { isSignedBy, sign } from "./jws.js";
@@ -76,6 +78,11 @@ export class Own {
     return renewed;
   }
 
+  /** The user's drives as the provider calls them: see drives.js. @param {KeyRecord} key @returns {Promise<unknown>} */
+  async drives(key) {
+    return this.#ask(key, "drives.list", {});
+  }
+
   /** @param {KeyRecord} key @param {string} kid */
   async removeKey(key, kid) {
     await this.#ask(key, "keys.remove", { kid });
@@ -115,6 +122,8 @@ export class Own {
    * @param {{[name: string]: unknown}} parameters exactly the call's
    */
   async #ask(key, call, parameters) {
+    // A clock that was set: the answer says the provider's time.
+    if (this.#clock.jump !== 0) this.#table = null;
     this.#table ??= this.#provider.table();
     const table = await this.#table.catch((error) => {
       this.#table = null;
@@ -124,9 +133,11 @@ export class Own {
     if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
     const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
     // Where a passkey may be wanted, somebody may be looking for a security key.
-    const lifetime = row.class === "danger" ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
-    const intent = await signIntent(key, { ...statement, now: this.#clock.now(), lifetime });
-    if (row.class === "danger") await this.#vouch(intent);
+    // What is dangerous is asked for by a click on this very page.
+    const asked = row.class === "danger" || met(row, projection(row, parameters)).length > 0;
+    const lifetime = asked ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    const intent = await signIntent(key, { ...statement, now: this.#clock.now(), lifetime, asked });
+    if (asked) await this.#vouch(intent);
     // The path of every such call is its name.
     return this.#provider.post(call.replace(".", "/"), parameters, intent);
   }

@@ -1,11 +1,14 @@
 // Showing what is signed: every path and id in full, with what could fool the eye spelt out, and every other parameter beneath it.
 
 import { h } from "./dom.js";
+import { driveIn, drivesIn } from "./drives.js";
+import { dangers } from "./places.js";
 import { hints, isPath, pieces, twins } from "./suspicious.js";
 import { labelOf } from "./words.js";
 
 /** @typedef {import("./jcs.js").Json} Json */
 /** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("./drives.js").Drives} Drives */
 /** @typedef {import("./signing.js").Described} Described */
 
 /** How many items of a list stand open. The others are counted, and one click away. */
@@ -16,6 +19,28 @@ export function shownText(text) {
   const parts = text.split(isPath(text) ? /(\/)/ : /(\n)/).filter((part) => part !== "");
   const shown = parts.map((part) => part === "/" || part === "\n" ? part : h("bdi", {}, ...pieces(part).map(shownPiece)));
   return h("span", { class: "verbatim", dir: "ltr" }, ...(text === "" ? [h("i", {}, "empty")] : shown));
+}
+
+/**
+ * A path with the provider's own title of its drive, "Home · /thesis"; other texts, and paths where the provider did not say, as they are.
+ * @param {string} text
+ * @param {Drives | null} drives
+ */
+export function shownPath(text, drives) {
+  const name = driveIn(text);
+  if (name === null || drives === null) return shownText(text);
+  const drive = drives.get(name);
+  const rest = text.slice(1 + name.length);
+  return h("span", { class: "path" },
+    drive === undefined
+      ? h("span", { class: "marked" }, "A drive that this provider does not know (", shownText(name), ")")
+      : h("span", { class: "drive" }, shownText(drive.title)),
+    " · ", shownText(rest === "" ? "/" : rest));
+}
+
+/** Whether an item is on a drive that lies where programs start. @param {{[parameter: string]: Json}} item @param {Drives | null} drives */
+export function isOnStartupDrive(item, drives) {
+  return drives !== null && drivesIn(item).some((name) => drives.get(name)?.startup === true);
 }
 
 /** @param {import("./suspicious.js").Piece} piece */
@@ -31,41 +56,46 @@ function shownHints(text, twins) {
   return found.length === 0 ? null : h("ul", { class: "hints" }, ...found.map((hint) => h("li", {}, hint)));
 }
 
-/** Any value, whole. @param {Json} value @param {Twins} twins @returns {HTMLElement} */
-function shownValue(value, twins) {
-  if (typeof value === "string") return h("div", {}, shownText(value), shownHints(value, twins));
+/** Any value, whole. @param {Json} value @param {Twins} twins @param {Drives | null} drives @returns {HTMLElement} */
+function shownValue(value, twins, drives) {
+  if (typeof value === "string") return h("div", {}, shownPath(value, drives), shownHints(value, twins));
   if (value === null) return h("i", {}, "not given");
   if (typeof value !== "object") return h("span", { class: "verbatim" }, String(value));
   if (Array.isArray(value)) {
-    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element, twins))), "entries");
+    return value.length === 0 ? h("i", {}, "none") : collapsed(value.map((element) => h("li", {}, shownValue(element, twins, drives))), "entries");
   }
   const members = Object.entries(value);
   if (members.length === 0) return h("i", {}, "none");
-  return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member, twins))]));
+  return h("dl", { class: "members" }, ...members.flatMap(([name, member]) => [h("dt", {}, shownText(name)), h("dd", {}, shownValue(member, twins, drives))]));
 }
 
 /**
- * A request's items, those that need a closer look first, so that none of them is among the ones that stand closed. Of each: what it is done to,
+ * A request's items: the dangerous ones first, then those that need a closer look, so that none of them is among the ones that stand closed. Of each: what it is done to,
  * then everything else that is signed.
  * @param {Described} request
  * @param {Words} words
  * @param {Twins} twins
+ * @param {Drives | null} drives
  */
-export function shownItems({ items }, words, twins) {
-  const hinted = items.filter((item) => hintsIn(item, twins) > 0);
-  const plain = items.filter((item) => hintsIn(item, twins) === 0);
-  const shown = [...hinted, ...plain].map((item) => h("li", {}, shownItem(item, words.subjects ?? [], twins)));
-  return collapsed(shown, "items", Math.max(OPEN_MAX, hinted.length));
+export function shownItems({ row, items }, words, twins, drives) {
+  const told = (/** @type {{[name: string]: Json}} */ item) => dangers(row, item, row.askIf.length > 0 && isOnStartupDrive(item, drives));
+  const raised = items.filter((item) => told(item).length > 0);
+  const others = items.filter((item) => told(item).length === 0);
+  const hinted = others.filter((item) => hintsIn(item, twins) > 0);
+  const plain = others.filter((item) => hintsIn(item, twins) === 0);
+  const shown = [...raised, ...hinted, ...plain].map((item) => h("li", {}, shownItem(item, told(item), words.subjects ?? [], twins, drives)));
+  return collapsed(shown, "items", Math.max(OPEN_MAX, raised.length + hinted.length));
 }
 
-/** @param {{[name: string]: Json}} item @param {string[]} subjects @param {Twins} twins */
-function shownItem(item, subjects, twins) {
+/** @param {{[name: string]: Json}} item @param {string[]} warnings @param {string[]} subjects @param {Twins} twins @param {Drives | null} drives */
+function shownItem(item, warnings, subjects, twins, drives) {
   const isAlone = subjects.length === 1;
   const rest = Object.keys(item).filter((name) => !subjects.includes(name) && item[name] !== null);
-  const named = (/** @type {string} */ name) => [h("dt", {}, labelOf(name)), h("dd", {}, shownValue(item[name] ?? null, twins))];
+  const named = (/** @type {string} */ name) => [h("dt", {}, labelOf(name)), h("dd", {}, shownValue(item[name] ?? null, twins, drives))];
   const [only] = subjects;
   return h("div", { class: "item" },
-    isAlone && only !== undefined ? h("div", { class: "subject" }, shownValue(item[only] ?? null, twins)) : null,
+    isAlone && only !== undefined ? h("div", { class: "subject" }, shownValue(item[only] ?? null, twins, drives)) : null,
+    warnings.length > 0 && h("ul", { class: "dangers" }, ...warnings.map((warning) => h("li", {}, warning))),
     h("dl", { class: "members" }, ...(isAlone ? [] : subjects).flatMap(named), ...rest.flatMap(named)));
 }
 

@@ -2,18 +2,20 @@
 
 import { ask, askForPasskey } from "./approval.js";
 import { Clock } from "./clock.js";
+import { KnownDrives } from "./drives.js";
 import { byId, fill, h } from "./dom.js";
 import { VERSION } from "./messages.js";
-import { SOON_S, fromNow } from "./moments.js";
+import { SOON_S, duration, fromNow } from "./moments.js";
+import { Own } from "./own.js";
 import { readPage } from "./page.js";
 import { inWords } from "./problems.js";
 import { Provider, Refused } from "./provider.js";
 import { borrow } from "./session.js";
-import { shownText } from "./shown.js";
+import { shownPath, shownText } from "./shown.js";
 import { Signer } from "./signing.js";
 import { onKeysChanged, openStorage } from "./storage.js";
 import { Declined, usePasskey } from "./webauthn.js";
-import { sentence, wordsFor } from "./words.js";
+import { sentence, wordsOf } from "./words.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("./signing.js").Described} Described */
@@ -56,15 +58,24 @@ async function inFront(work) {
   }
 }
 
+const own = new Own({ page, clock, provider });
+const drives = new KnownDrives((key) => own.drives(key));
+
 const signer = new Signer({
-  page, clock, provider, keys, signed, failed, stranger,
+  page, clock, provider, keys, drives, signed, failed, stranger, clockJumped,
   ask: (question) => inFront(() => ask(byId("approval"), question)),
-  usePasskey: (options, request) => inFront(() => askForPasskey(byId("approval"), request, () => usePasskey(options))),
+  usePasskey: (options, request, drives) => inFront(() => askForPasskey(byId("approval"), request, drives, () => usePasskey(options))),
 });
 
 /** @param {string} origin */
 function stranger(origin) {
   notice("stranger", "A page at ", shownText(origin), " wanted to use this window. It got no answer.");
+}
+
+/** @param {number} seconds */
+function clockJumped(seconds) {
+  notice("clock", `This computer's clock was ${seconds > 0 ? "put forward" : "put back"} by ${duration(seconds)}, or the computer slept. `,
+    "Signatures go by the provider's clock, so they stay valid.");
 }
 
 /** @param {unknown} error */
@@ -80,7 +91,7 @@ function failed(error) {
   }
 }
 
-/** @param {"stranger" | "failure"} place @param {...(Node | string)} what */
+/** @param {"stranger" | "failure" | "clock"} place @param {...(Node | string)} what */
 function notice(place, ...what) {
   fill(byId(place), h("p", { class: "notice warning" }, ...what));
 }
@@ -89,11 +100,11 @@ function notice(place, ...what) {
 function signed(key, requests, deposited) {
   const list = byId("signed");
   for (const { row, items } of requests) {
-    const words = wordsFor(row.call) ?? { one: row.call };
+    const words = wordsOf(row) ?? { one: row.call };
     const subject = items[0]?.[words.subjects?.[0] ?? ""];
     list.prepend(h("li", {},
-      h("span", { class: "what" }, sentence(words, items.length)),
-      typeof subject === "string" && shownText(subject),
+      h("span", { class: "what" }, sentence(words, items)),
+      typeof subject === "string" && shownPath(subject, drives.known(key, [])),
       deposited && h("span", { class: "tag" }, "left at the provider")));
   }
   while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();

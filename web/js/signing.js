@@ -1,12 +1,15 @@
 // The signer: whom it answers, what it signs, and whom it asks first. It signs what it has words for, exactly as it shows it, with a key of
-// the user that the page names; what is dangerous or replaces something only after a person said yes to this very request. No page in here: `ask` shows and asks.
+// the user that the page names; what is dangerous, by its call or by one of its items, only after a person said yes to this very request, and the intent
+// says that a person did. No page in here: `ask` shows and asks.
 
+import { met } from "./ask.js";
+import { drivesIn } from "./drives.js";
 import { BadParameters, projection } from "./digest.js";
 import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
 import { NotSigned, VERSION, readMessage } from "./messages.js";
 import { Refused, Unreachable } from "./provider.js";
 import { Declined } from "./webauthn.js";
-import { replaces, wordsFor } from "./words.js";
+import { wordsOf } from "./words.js";
 
 /** @typedef {import("./messages.js").Asked} Asked */
 /** @typedef {import("./messages.js").Request} Request */
@@ -14,9 +17,10 @@ import { replaces, wordsFor } from "./words.js";
 /** @typedef {import("./table.js").Row} Row */
 /** @typedef {import("./table.js").Table} Table */
 /** @typedef {import("./jcs.js").Json} Json */
+/** @typedef {import("./drives.js").Drives} Drives */
 
 /** A request that was found to be one that can be described: `items` is what is shown and what is signed. */
-/** @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null}} Described */
+/** @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}} Described */
 
 /**
  * What a person is asked.
@@ -24,6 +28,7 @@ import { replaces, wordsFor } from "./words.js";
  * @property {string} origin of the page that asks
  * @property {string} username
  * @property {Described[]} requests all of the message's, the harmless ones too
+ * @property {import("./drives.js").Drives | null} drives what the provider calls the drives; `null` if it does not say
  * @property {AbortSignal} withdrawn the page does not want it any more
  */
 
@@ -34,8 +39,10 @@ import { replaces, wordsFor } from "./words.js";
  * @property {import("./clock.js").Clock} clock
  * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path: string, body: object) => Promise<any>}} provider
  * @property {() => Promise<KeyRecord[]>} keys this browser's
+ * @property {{known: (key: KeyRecord, names: string[]) => Drives | null, of: (key: KeyRecord, names: string[]) => Promise<Drives | null>}} drives
+ * @property {(seconds: number) => void} clockJumped this computer's clock was set
  * @property {(question: Question) => Promise<boolean>} ask
- * @property {(options: object, request: Described) => Promise<object>} usePasskey for that request
+ * @property {(options: object, request: Described, drives: Drives | null) => Promise<object>} usePasskey for that request
  * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
  * @property {(error: unknown) => void} failed the provider did not take an intent
  * @property {(origin: string) => void} stranger a page of another origin wanted something
@@ -117,9 +124,16 @@ export class Signer {
     const begun = performance.now();
     const key = await this.#keyOf(message.username);
     const table = await this.#calls();
-    const requests = message.requests.map((request) => this.#described(table, request));
+    const described = message.requests.map((request) => this.#described(table, request));
+    const names = [...new Set(described.flatMap(({ items }) => items.flatMap(drivesIn)))];
+    const known = names.length === 0 ? null : this.#ground.drives.known(key, names);
+    const requests = described.map((request) => ({ ...request, ask: request.ask || isOnStartupDrive(request, known) }));
     const wantsAPerson = requests.some(needsAPerson);
-    if (wantsAPerson) await this.#approved({ origin, username: key.username, requests, withdrawn }, asking);
+    if (wantsAPerson) {
+      const drives = names.length === 0 ? new Map() : await this.#ground.drives.of(key, names);
+      await this.#approved({ origin, username: key.username, requests, drives, withdrawn }, asking);
+    }
+    await this.#settleClock();
     const results = [];
     for (const request of requests) {
       const jws = await this.#sign(key, request);
@@ -130,10 +144,10 @@ export class Signer {
     }
     if (!wantsAPerson) measured(begun);
     // What may want a passkey as well is left there even if it is handed back: the provider then says so, also if that is new since the table came.
-    const deposits = requests.map(({ row }) => message.type === "deposit" || row.class === "danger" || row.stepUp);
+    const deposits = requests.map((request) => message.type === "deposit" || needsAPerson(request));
     for (const [at, jws] of results.entries()) {
       const request = requests[at];
-      if (deposits[at] && request !== undefined) await this.#deposit(jws, request);
+      if (deposits[at] && request !== undefined) await this.#deposit(jws, request, known);
     }
     this.#ground.signed(key, requests, message.type === "deposit");
     return results.map((jws) => (message.type === "sign" ? { jws } : {}));
@@ -153,15 +167,15 @@ export class Signer {
   }
 
   /** @param {Table} table @param {Request} request @returns {Described} */
-  #described(table, { call, items, project }) {
+  #described(table, { call, items, project, ask }) {
     const row = table.get(call);
     // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks; but the use of a one-time token.
-    if (row === undefined || (row.from !== "core" && !row.isProof) || wordsFor(call) === undefined) {
+    if (row === undefined || (row.from !== "core" && !row.isProof) || wordsOf(row) === undefined) {
       throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
     }
     if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);
     try {
-      return { row, items: items.map((item) => projection(row, item)), project };
+      return { row, items: items.map((item) => projection(row, item)), project, ask };
     } catch (error) {
       if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
       throw error;
@@ -190,22 +204,32 @@ export class Signer {
   /** @param {KeyRecord} key @param {Described} request */
   async #sign(key, request) {
     const { row, items, project } = request;
-    const lifetime = needsAPerson(request) ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    const asked = needsAPerson(request);
+    const lifetime = asked ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
     const { origin } = this.#ground.page;
     try {
-      return await signIntent(key, { origin, username: key.username, project, row, items, now: this.#ground.clock.now(), lifetime });
+      return await signIntent(key, { origin, username: key.username, project, row, items, now: this.#ground.clock.now(), lifetime, asked });
     } catch (error) {
       if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
       throw error;
     }
   }
 
-  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws @param {Described} request */
-  async #deposit(jws, request) {
+  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws @param {Described} request @param {Drives | null} drives */
+  async #deposit(jws, request, drives) {
     const { stepUp } = await this.#ground.provider.deposit(jws);
     if (stepUp === undefined) return;
-    const credential = await this.#ground.usePasskey(stepUp.publicKey, request);
+    const credential = await this.#ground.usePasskey(stepUp.publicKey, request, drives);
     await this.#ground.provider.post("intents/assertion", { intent: jws, credential });
+  }
+
+  /** A clock that was set is no reason to sign what the provider finds too old or too new: it is asked for the time. */
+  async #settleClock() {
+    const { jump } = this.#ground.clock;
+    if (jump === 0) return;
+    this.#ground.clockJumped(jump);
+    this.#table = null;
+    await this.#calls();
   }
 
   async #calls() {
@@ -217,9 +241,14 @@ export class Signer {
   }
 }
 
-/** Whether a person has to look at it first: what is dangerous, wants a passkey, or does away with something that is there. @param {Described} request */
-function needsAPerson({ row, items }) {
-  return row.class === "danger" || row.stepUp || items.some(replaces);
+/** Whether a person has to look at it first: it is dangerous by its call or by an item, wants a passkey, or the page wants it so. @param {Described} request */
+function needsAPerson({ row, items, ask }) {
+  return ask || row.class === "danger" || row.stepUp || items.some((item) => met(row, item).length > 0);
+}
+
+/** Whether an item that changes something lies on a drive from which programs start. @param {Described} request @param {Drives | null} drives */
+function isOnStartupDrive({ row, items }, drives) {
+  return row.askIf.length > 0 && drives !== null && items.some((item) => drivesIn(item).some((name) => drives.get(name)?.startup === true));
 }
 
 /** @param {unknown} error */

@@ -1,6 +1,9 @@
 // The table of calls as the provider publishes it (`intent/calls.json`), read strictly: a row that this code cannot read in full is a
 // row that it cannot describe, and nothing is signed for it.
 
+import { CONDITIONS } from "./ask.js";
+
+/** @typedef {import("./ask.js").Rule} Rule */
 /** @typedef {"plain" | "tree" | "set"} Kind */
 /** @typedef {{name: string, kind: Kind}} Bound */
 /**
@@ -8,8 +11,10 @@
  * @property {string} call what the intent names
  * @property {"bulk" | "whole"} items whether a request has many items
  * @property {Bound[]} bound what the signature binds
- * @property {"read" | "write" | "danger"} class what it can do, at worst
+ * @property {"read" | "write" | "danger"} class what it can do at least
+ * @property {Rule[]} askIf what raises an item to a dangerous one
  * @property {"core" | "user"} from who sends it: UCloud, or the user's own browser
+ * @property {import("./words.js").Words | null} words how a site's own row is described
  * @property {boolean} isProof whether it proves the use of a one-time token, and is no request of its own
  * @property {boolean} stepUp whether it needs a passkey as well
  */
@@ -54,13 +59,35 @@ function readRow(row) {
     if (typeof parameter?.name !== "string") throw new UnreadableTable(`${call}: a parameter has no name`);
     return { name: parameter.name, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS) };
   });
+  if (row.ask_if !== undefined && !Array.isArray(row.ask_if)) throw new UnreadableTable(`${call}: ask_if is no list of rules`);
+  const askIf = (row.ask_if ?? []).map((/** @type {any} */ rule) => {
+    const { parameter, when, ...more } = rule ?? {};
+    if (!bound.some((/** @type {Bound} */ { name }) => name === parameter) || Object.keys(more).length > 0) {
+      throw new UnreadableTable(`${call}: a rule of ask_if is not known here`);
+    }
+    return { parameter, when: oneOf("the condition", when, CONDITIONS) };
+  });
   return /** @type {Row} */ ({
     call,
     items: oneOf("the place of items", row.items, ITEMS),
     bound,
     class: oneOf("the class", row.class, CLASSES),
+    askIf,
     from: oneOf("the sender", row.from ?? "core", SENDERS),
+    words: readWords(call, row.words ?? null, bound),
     isProof: row.to === "session",
     stepUp: row.stepUp === true,
   });
+}
+
+/** The words of a site's own row: texts, and names of bound parameters. @param {string} call @param {any} words @param {Bound[]} bound */
+function readWords(call, words, bound) {
+  if (words === null) return null;
+  const { one, many, button, note, subjects = [], ...more } = words;
+  const isText = (/** @type {unknown} */ text) => text === undefined || typeof text === "string";
+  const isBound = (/** @type {unknown} */ subject) => bound.some(({ name }) => name === subject);
+  if (typeof one !== "string" || ![many, button, note].every(isText) || !Array.isArray(subjects) || !subjects.every(isBound) || Object.keys(more).length > 0) {
+    throw new UnreadableTable(`${call}: its words are not known here`);
+  }
+  return { one, many, button, note, subjects };
 }

@@ -1,8 +1,12 @@
-// What each call will do, in words of our own: nothing of a sentence comes from the page that asks. A call without words here is one that the signer
-// cannot describe, and does not sign.
+// What each call will do, in words of our own: nothing of a sentence comes from the page that asks. A site's own rows bring their words with the table of
+// calls. A call without words is one that the signer cannot describe, and does not sign.
+
+import { pieces } from "./suspicious.js";
+
+/** @typedef {import("./table.js").Row} Row */
 
 /**
- * How a call is put into words. `{n}` is the number of items.
+ * How a call is put into words. `{n}` is the number of items, other names in braces are bound parameters.
  * @typedef {object} Words
  * @property {string} one the sentence for one item
  * @property {string} [many] for several
@@ -164,17 +168,32 @@ export function wordsFor(call) {
   return ALL.get(call);
 }
 
-/** What a user can choose for a name that is taken without anything being lost. */
-const KEEPS = ["RENAME", "REJECT", "MERGE_RENAME"];
-
-/** Whether an item may do away with what has the name already: such a choice can't be taken back, whatever the class of its call. @param {{[parameter: string]: unknown}} item */
-export function replaces({ conflictPolicy = null }) {
-  return conflictPolicy !== null && !KEEPS.includes(/** @type {string} */ (conflictPolicy));
+/** The words for a row: our own where there are any, so that no site's table says something else of a standard call. @param {Row} row @returns {Words | undefined} */
+export function wordsOf(row) {
+  return wordsFor(row.call) ?? row.words ?? undefined;
 }
 
-/** What is done, in one sentence. @param {Words} words @param {number} count of items */
-export function sentence(words, count) {
-  return count === 1 ? words.one : (words.many ?? `${words.one}, ${count} times`).replace("{n}", String(count));
+/** The longest value in a sentence, in characters: all of it stands beneath. */
+const VALUE_MAX = 60;
+
+/** What is done, in one sentence. @param {Words} words @param {{[parameter: string]: unknown}[]} items */
+export function sentence(words, items) {
+  const [only] = items;
+  if (items.length !== 1 || only === undefined) {
+    const many = words.many ?? `${words.one.replaceAll(/\{\w+\}/g, "…")}, {n} times`;
+    return many.replace("{n}", String(items.length));
+  }
+  // In one go: what a value has in braces stays as it is.
+  return words.one.replaceAll(/\{(\w+)\}/g, (_, name) => inSentence(only[name] ?? null));
+}
+
+/** A value as it stands in a sentence: what does not show by its name, and never longer than a line. @param {unknown} value */
+function inSentence(value) {
+  if (value === null) return "(not given)";
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const shown = pieces(text).map(({ text, marked }) => (marked ? `⟨${text}⟩` : text)).join("");
+  const characters = [...shown];
+  return `“${characters.length > VALUE_MAX ? `${characters.slice(0, VALUE_MAX).join("")}…` : shown}”`;
 }
 
 /** @param {string} parameter */

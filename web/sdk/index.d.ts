@@ -14,6 +14,11 @@ export interface Request {
   readonly params?: Item;
   /** The project that the user acts in; null or left out for none. */
   readonly project?: string | null;
+  /**
+   * Has the user asked even if nothing in the request has to be asked for. A folder upload with hidden files, or with files from which programs
+   * start, is taken only then: the intent does not name them, so the provider refuses them where nobody was asked.
+   */
+  readonly ask?: boolean;
 }
 
 export interface Options {

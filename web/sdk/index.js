@@ -218,11 +218,11 @@ class Signer {
 }
 
 /** @param {Request} request */
-function asItems({ call, items, params, project = null }) {
+function asItems({ call, items, params, project = null, ask = false }) {
   if ((items === undefined) === (params === undefined)) {
     throw new SignerError("bad_parameters", `${call}: either items or params`);
   }
-  return { call, items: items ?? [params], project };
+  return { call, items: items ?? [params], project, ...(ask ? { ask } : {}) };
 }
 
 function deferred() {

@@ -1,6 +1,8 @@
 //! What ends with a session.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+use countersign_keys::intent::Consent;
+
 use super::*;
 
 /// No request has to come for it: the half of an upload counts against a quota.
@@ -15,7 +17,7 @@ async fn r10_a_session_that_is_over_is_taken_out_with_its_upload() {
         lifetime_s: TOKEN_LIFETIME_S,
         entries: Mutex::default(),
     };
-    let upload = Arc::new(Upload::new("/home/a".to_owned(), false, "RENAME".to_owned()));
+    let upload = Arc::new(Upload::new("/home/a".to_owned(), false, "RENAME".to_owned(), Consent::Unasked));
     let entry =
         |is_open| Entry { granted: Granted::Upload(Arc::clone(&upload)), is_open, until: Instant::now() + IDLE_MAX };
     sessions.entries.lock().unwrap().insert(TokenHash::of("one"), entry(true));

@@ -95,7 +95,7 @@ fn s19_a_note_outlives_whoever_cleans_up_while_it_is_made() {
 #[test]
 fn r10_what_is_not_complete_is_not_shown() {
     let mut desk = Desk::new("f/a=old f/.countersign-copy-mine.part=user");
-    desk.files = Files::new(drives(&desk));
+    desk.files = Files::new(drives(&desk)).approved(Consent::Asked);
     let shown = || desk.ask(FilesRequest::Browse(browse("f"))).unwrap()["items"].as_array().unwrap().len();
     let mut incoming =
         Incoming::begin(&drives(&desk).open(&drives(&desk).parse("/d/f/b").unwrap()).unwrap(), ConflictPolicy::Reject)
