@@ -27,12 +27,19 @@ fn into_the_trash() {
 }
 
 #[test]
-fn the_trash_is_the_user_s_alone() {
+fn s12_the_trash_is_the_users_alone_but_in_a_folder_that_others_can_write() {
     use std::os::unix::fs::PermissionsExt;
-    let desk = Desk::new("a=1");
-    desk.ask(trash("a")).unwrap();
-    let mode = std::fs::metadata(desk.drive().join("Trash")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    let check = |drive: u32, want: u32| {
+        let desk = Desk::new("a=1");
+        std::fs::set_permissions(desk.drive(), std::fs::Permissions::from_mode(drive)).unwrap();
+        desk.ask(trash("a")).unwrap();
+        let mode = std::fs::metadata(desk.drive().join("Trash")).unwrap().permissions().mode();
+        assert_eq!(format!("{:o}", mode & 0o7777), format!("{want:o}"), "{drive:o}");
+    };
+    check(0o700, 0o700);
+    check(0o755, 0o700);
+    check(0o2770, 0o2770);
+    check(0o1777, 0o1777);
 }
 
 #[test]
