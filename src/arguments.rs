@@ -16,7 +16,8 @@ Exit codes:
   3  a rule forbids it
   4  the server cannot be reached
   5  the configuration is wrong
-  6  an audit log is not what was signed";
+  6  an audit log is not what was signed
+  7  the key store is not what it was";
 
 /// A UCloud integration module that verifies by itself that the user made the request.
 #[derive(Debug, Parser)]
@@ -55,6 +56,9 @@ pub(crate) enum Mode {
     /// Check and read the logs of decisions.
     #[command(subcommand)]
     Audit(Audit),
+    /// Put a state directory that was restored, moved or damaged back into service.
+    #[command(subcommand)]
+    State(State),
     /// Print the table of calls: what each is, and what of it a signature binds.
     #[command(after_help = "Example:\n  countersign calls --json | jq '.[].call'")]
     Calls(Output),
@@ -253,6 +257,44 @@ pub(crate) struct KeysRevoke {
     pub(crate) kid: String,
     #[command(flatten)]
     pub(crate) whose: Whose,
+}
+
+/// `countersign state`
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// Accept the key store as it is, after it went back or was damaged, or after the directory was copied.
+    ///
+    /// The server does not start with a store that is not what it last was: a revoked key might be active again. This
+    /// command seals it anew. The server has to be stopped. Whatever the choice, connections that were begun have to be
+    /// begun again, and intents signed until now are refused.
+    #[command(after_help = "Examples, as root or ucloud:
+          countersign state accept --keys keep      a move to another machine, or a damaged store
+          countersign state accept --keys revoke    a backup from an earlier day")]
+    Accept(StateAccept),
+}
+
+/// `countersign state accept`
+#[derive(Args, Debug)]
+pub(crate) struct StateAccept {
+    /// What happens to keys that are active in this store.
+    ///
+    /// "keep": they stay active, except those in the list of revocations (store.revoked), which has to be whole. Right for
+    /// the newest state. "revoke": all keys are revoked and all passkeys removed, and every user approves a key again.
+    /// Right for a backup, since a key may have been revoked after it was made.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) keys: KeysWord,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// What happens to keys, as it is typed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum KeysWord {
+    /// They stay active.
+    Keep,
+    /// They are revoked.
+    Revoke,
 }
 
 /// `countersign audit`

@@ -15,13 +15,14 @@ mod keys;
 mod offer;
 mod privilege;
 mod server_line;
+mod state;
 mod terminal;
 mod used_intents;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::{Audit, CheckConfig, Connect, Keys, Output};
+use crate::arguments::{Audit, CheckConfig, Connect, Keys, Output, State};
 use crate::exit::Exit;
 use crate::log::Chain;
 
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Keys(Keys),
     /// `audit`
     Audit(Audit),
+    /// `state`
+    State(State),
     /// `calls`
     Calls(Output),
     /// `check-config`
@@ -54,6 +57,7 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Audit(Audit::Show(arguments)) => audit::show(arguments, config),
         Command::Audit(Audit::Prove(arguments)) => audit::prove(arguments, config),
         Command::Audit(Audit::Key(arguments)) => audit::key(arguments, config),
+        Command::State(State::Accept(arguments)) => state::accept(&arguments, config),
         Command::Calls(output) => calls::print(output, config),
         Command::CheckConfig(arguments) => check_config::print(&arguments, config),
     };

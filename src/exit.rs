@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Config,
     /// An audit log is not what was signed.
     Tampered,
+    /// The key store is not what it was.
+    Store,
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Self::Unreachable => 4,
             Self::Config => 5,
             Self::Tampered => 6,
+            Self::Store => 7,
         }
     }
 }

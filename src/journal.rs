@@ -1,34 +1,38 @@
 //! The replay log on disk: what survives a crash is enough that no used intent is accepted again (P4).
 //!
-//! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the request goes out, so that it survives
-//! `kill -9`. It may not survive the machine: after another boot, or where a file is missing, everything issued until then is refused, and the files
-//! say so from then on. They are laid out in full when they are made, so that a user over their quota can still delete.
+//! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the request goes out, so that
+//! it survives `kill -9`. It may not survive the machine: what was signed before this boot is refused then, and where a file
+//! is missing, what was signed until now. Which times are no longer on record is part of the files ([`format`]), so
+//! that a clock may be put back: what it reads again is refused where not all of it is remembered, and only there (V40).
+//! The files are laid out in full when they are made, so that a user over their quota can still delete.
 
-use std::fs::{OpenOptions, TryLockError};
+mod format;
+
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use countersign_keys::freshness::Window;
-use countersign_keys::jws::sha256;
-use countersign_keys::replay::{IntentId, ReplayError, ReplayLog, Use, UsedIntents};
+use countersign_keys::replay::lost::LostTimes;
+use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::time::{ClockFailure, ClockGuard, Timestamp};
 
+use self::format::{BLOCK, Content, HEADER_BLOCKS, Header, record};
+use crate::boot::Boot;
 use crate::locked_file::LockedFile;
 use crate::locks::Mutex;
 
-/// What both a header and a record take, in bytes.
-const RECORD: usize = 64;
+/// Blocks laid out in each file: 256 KiB. The files change places when one is full and the other's records are all over; until then the one grows.
+const BLOCKS_LAID_OUT: u64 = 4096;
 
-/// Records laid out in each file: 256 KiB. The files change places when one is full and the other's records are all over; until then the one grows.
-const RECORDS_LAID_OUT: u64 = 4096;
+/// How far the clock of this boot may be behind the one before, in seconds: a machine's own clock drifts while it is off,
+/// and is set right some time after the boot. What was signed that long after the boot is refused as if it was before.
+const BOOT_CLOCK_MARGIN_S: i64 = 60;
 
-/// What the files begin with: name and version of the format.
-const MAGIC: [u8; 8] = *b"csused02";
-
-/// Where the kernel says which boot this is.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// How long the kernel keeps what was written in memory alone, in seconds, with room: 30 (`dirty_expire_centisecs`) and 5.
+const WRITE_BACK_S: i64 = 60;
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,26 +73,21 @@ struct Inner {
 struct Segment {
     file: LockedFile,
     epoch: u64,
-    /// Records written, which is also where the next one goes.
+    /// Records written.
     records: u64,
-    /// When the last of them may be overwritten.
-    retained_until: Timestamp,
+    /// From when until when its records have to be remembered.
+    retained: Option<(Timestamp, Timestamp)>,
 }
 
-/// What both files begin with, but for the number of the turn.
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    boot: [u8; 16],
-    /// Of what was issued until then, not all that was used is on record. It has to outlive the process that found it out: the files alone
-    /// no longer show that anything is missing.
-    fence: Timestamp,
-}
-
-/// What a file said of itself.
+/// What the two files said together.
 struct Recovered {
-    segment: Segment,
-    header: Option<Header>,
     uses: Vec<(Use, Timestamp)>,
+    /// What they know of: `None` if one of them says nothing.
+    header: Option<Header>,
+    known: LostTimes,
+    fence: Timestamp,
+    epoch: u64,
+    is_old: bool,
 }
 
 impl Journal {
@@ -98,15 +97,30 @@ impl Journal {
     /// # Errors
     /// If the files cannot be made, or are there.
     pub(crate) fn create(directory: &Path) -> Result<(), JournalFailure> {
-        let header = Header { boot: boot_id(directory)?, fence: Timestamp::from_seconds(i64::MIN) };
-        for (path, epoch) in paths(directory).into_iter().zip([1, 0]) {
-            let failure = |source| JournalFailure::File { path: path.clone(), source };
-            let file =
-                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failure)?;
-            file.write_all_at(&vec![0; usize::try_from(RECORDS_LAID_OUT).unwrap_or(0) * RECORD], 0).map_err(failure)?;
-            file.write_all_at(&header.to_bytes(epoch), 0).map_err(failure)?;
-            file.sync_all().map_err(failure)?;
+        // Which boot it is counts here, and not when it began.
+        let boot = Boot::current(Timestamp::from_seconds(0)).map_err(failed(directory))?;
+        let header = Header { boot: boot.id, fence: Timestamp::from_seconds(i64::MIN), lost: LostTimes::default() };
+        for (path, epoch) in paths(directory).iter().zip([1, 0]) {
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+            file.and_then(|file| fill(&file, header, epoch, &[])).map_err(failed(path))?;
         }
+        Ok(())
+    }
+
+    /// Takes over the files that an earlier release kept for all providers together, if this provider has none yet.
+    ///
+    /// # Errors
+    /// If they cannot be moved, or an instance of that release still writes them.
+    pub(crate) fn take_over(before: &Path, directory: &Path) -> Result<(), JournalFailure> {
+        let (old, new) = (paths(before), paths(directory));
+        if new.iter().any(|path| path.exists()) || !old.iter().all(|path| path.exists()) {
+            return Ok(());
+        }
+        let locked = old.iter().map(|path| take(path)).collect::<Result<Vec<_>, _>>()?;
+        for (from, to) in old.iter().zip(&new) {
+            std::fs::rename(from, to).map_err(failed(to))?;
+        }
+        drop(locked);
         Ok(())
     }
 
@@ -120,59 +134,128 @@ impl Journal {
         capacity: usize,
         wall: Timestamp,
     ) -> Result<Self, JournalFailure> {
-        let boot = boot_id(directory)?;
-        let mut recovered = Vec::with_capacity(2);
+        let boot = Boot::current(wall).map_err(failed(directory))?;
+        Self::open_in(boot, directory, window, capacity, wall)
+    }
+
+    fn open_in(
+        boot: Boot,
+        directory: &Path,
+        window: Window,
+        capacity: usize,
+        wall: Timestamp,
+    ) -> Result<Self, JournalFailure> {
+        let (mut locked, mut contents) = (Vec::with_capacity(2), Vec::with_capacity(2));
         for path in paths(directory) {
-            recovered.push(recover(&path)?);
+            let (file, content) = take(&path)?;
+            locked.push(file);
+            contents.push(content);
         }
-        recovered.sort_by_key(|file| std::cmp::Reverse(file.segment.epoch));
-        let latest = recovered.iter().flat_map(|file| &file.uses).map(|(_, judged_at)| *judged_at).max();
-        let latest = latest.map_or(wall, |latest| latest.max(wall));
-        let is_whole = recovered.iter().all(|file| file.header.is_some_and(|header| header.boot == boot));
-        let known = recovered.iter().filter_map(|file| file.header).map(|header| header.fence).max();
-        let known = known.unwrap_or(Timestamp::from_seconds(i64::MIN));
-        // A lost record's intent was issued no later than skew after the last moment judged by.
-        let fence = if is_whole { known } else { known.max(latest.plus(window.future_skew_s)) };
-        let header = Header { boot, fence };
+        let recovered = Recovered::from(&contents, window);
+        let latest = recovered.uses.iter().map(|(_, judged_at)| *judged_at).max();
+        let whole = recovered.header.filter(|header| header.boot == boot.id);
+        let mut header = Header { boot: boot.id, fence: recovered.fence, lost: recovered.known };
+        if whole.is_none() {
+            let what = if recovered.header.is_some() { Missing::SinceTheBoot(boot.at) } else { Missing::Everything };
+            what.mark(&mut header, latest, wall, window);
+        }
         let mut used = UsedIntents::new(window, capacity, Timestamp::from_seconds(i64::MIN));
-        for (earlier, _) in recovered.iter().flat_map(|file| &file.uses) {
-            if window.retain_until(earlier.exp) >= latest {
-                // One that is in both files is one all the same.
-                let _ = used.insert(*earlier, latest);
+        for (earlier, judged_at) in &recovered.uses {
+            // One that is in both files is one all the same; one for which there is no room is lost.
+            if used.insert(*earlier, *judged_at) == Err(ReplayError::Full) {
+                let until = window.retain_until(earlier.exp);
+                header.lost.add(until, until);
             }
         }
-        used.raise_fence(fence);
-        let mut segments = recovered.into_iter().map(|file| Segment {
-            retained_until: file
-                .uses
-                .iter()
-                .map(|(earlier, _)| window.retain_until(earlier.exp))
-                .max()
-                .unwrap_or(latest),
-            ..file.segment
-        });
-        let (Some(first), Some(second)) = (segments.next(), segments.next()) else {
-            let source = io::Error::other("both files are needed");
-            return Err(JournalFailure::File { path: directory.to_owned(), source });
-        };
-        let clock = ClockGuard::new(latest, window.retention_max_s());
-        let mut inner = Inner { used, clock, window, header, segments: [first, second] };
-        let failure = |source| JournalFailure::File { path: directory.to_owned(), source };
-        if is_whole {
-            inner.segments[0].lay_out().map_err(failure)?;
+        used.raise_fence(header.fence);
+        used.lose(&header.lost);
+        let segments = if whole.is_some() && !recovered.is_old {
+            let mut segments: Vec<Segment> = locked
+                .into_iter()
+                .zip(contents)
+                .map(|(file, content)| Segment {
+                    file,
+                    epoch: content.header.map_or(0, |(_, epoch)| epoch),
+                    records: u64::try_from(content.uses.len()).unwrap_or(u64::MAX),
+                    retained: retained(&content.uses, window),
+                })
+                .collect();
+            segments.sort_by_key(|segment| std::cmp::Reverse(segment.epoch));
+            segments
         } else {
-            // Both anew, under this boot: what they held is remembered or fenced off.
-            inner.rewrite().map_err(failure)?;
+            write_anew(directory, header, recovered.epoch, &recovered.uses, window)?
+        };
+        let Ok(segments) = <[Segment; 2]>::try_from(segments) else {
+            return Err(failed(directory)(io::Error::other("both files are needed")));
+        };
+        let clock = ClockGuard::new(latest.unwrap_or(wall), window.retention_max_s());
+        let mut inner = Inner { used, clock, window, header, segments };
+        inner.segments[0].lay_out().map_err(failed(directory))?;
+        let now = inner.clock.judge_by(wall);
+        if let Some(until) = inner.used.refuses_until(now) {
+            tracing::error!(
+                until = until.seconds(),
+                "refusing all intents: the clock reads a time whose used intents are not all remembered"
+            );
         }
         Ok(Self { inner: Mutex::new(inner) })
     }
 
-    /// The moment to judge by, which never goes back, over restarts too.
+    /// Refuses whatever was signed until now, for good: for a journal that was restored, and of which the last uses may be missing.
     ///
     /// # Errors
-    /// If the clock has gone back too far.
+    /// If a file cannot be opened or written, or another process has it.
+    pub(crate) fn raise_fence(directory: &Path, window: Window, wall: Timestamp) -> Result<(), JournalFailure> {
+        let mut contents = Vec::with_capacity(2);
+        let mut locked = Vec::with_capacity(2);
+        for path in paths(directory) {
+            let (file, content) = take(&path)?;
+            locked.push(file);
+            contents.push(content);
+        }
+        let recovered = Recovered::from(&contents, window);
+        let boot = Boot::current(wall).map_err(failed(directory))?;
+        let mut header = Header { boot: boot.id, fence: recovered.fence, lost: recovered.known };
+        let latest = recovered.uses.iter().map(|(_, judged_at)| *judged_at).max();
+        Missing::Everything.mark(&mut header, latest, wall, window);
+        write_anew(directory, header, recovered.epoch, &recovered.uses, window)?;
+        Ok(())
+    }
+
+    /// The moment from which on intents are accepted, if none is at this one. Changes nothing and takes no lock, for `check-config`.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub(crate) fn refuses_until(
+        directory: &Path,
+        window: Window,
+        wall: Timestamp,
+    ) -> Result<Option<Timestamp>, JournalFailure> {
+        let mut contents = Vec::with_capacity(2);
+        for path in paths(directory) {
+            match std::fs::read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                read => contents.push(Content::parse(&read.map_err(failed(&path))?)),
+            }
+        }
+        let recovered = Recovered::from(&contents, window);
+        let mut used = UsedIntents::new(window, usize::MAX, recovered.fence);
+        used.lose(&recovered.known);
+        Ok(used.refuses_until(wall))
+    }
+
+    /// The moment to judge by.
+    ///
+    /// # Errors
+    /// If the clock was put back to a time of which the log cannot tell what was used.
     pub(crate) fn now(&self, wall: Timestamp) -> Result<Timestamp, ClockFailure> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).clock.judge_by(wall)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind_s = inner.clock.behind_s(wall);
+        let now = inner.clock.judge_by(wall);
+        if now == wall && behind_s > 0 {
+            tracing::warn!(behind_s, "the clock was put back");
+        }
+        inner.used.refuses_until(now).map_or(Ok(now), |until| Err(ClockFailure { until }))
     }
 }
 
@@ -189,25 +272,78 @@ impl ReplayLog for Journal {
     }
 }
 
+/// What may be missing from files that are not of this boot, or are not both there.
+enum Missing {
+    /// What was written shortly before the machine went down.
+    SinceTheBoot(Option<Timestamp>),
+    /// Anything, until now.
+    Everything,
+}
+
+impl Missing {
+    /// Notes it in the header, so that it is refused.
+    fn mark(&self, header: &mut Header, latest: Option<Timestamp>, wall: Timestamp, window: Window) {
+        let until = match self {
+            // Nothing that was used before the boot was signed later than that, as far as the clock was right to a minute.
+            Self::SinceTheBoot(Some(boot)) => wall.min(boot.plus(BOOT_CLOCK_MARGIN_S)),
+            Self::SinceTheBoot(None) | Self::Everything => wall,
+        };
+        header.fence = header.fence.max(until.plus(window.future_skew_s));
+        // A clock that was ahead then: what it read is refused as well, and nothing between.
+        if let Some(latest) = latest.filter(|latest| *latest > until) {
+            let from = match self {
+                Self::SinceTheBoot(_) => latest.plus(WRITE_BACK_S.saturating_neg()),
+                Self::Everything => Timestamp::from_seconds(i64::MIN),
+            };
+            header.lost.add(from, latest.plus(WRITE_BACK_S).plus(window.retention_max_s()));
+        }
+    }
+}
+
+impl Recovered {
+    fn from(contents: &[Content], window: Window) -> Self {
+        let headers: Vec<(Header, u64)> = contents.iter().filter_map(|content| content.header).collect();
+        let mut known = LostTimes::default();
+        headers.iter().for_each(|(header, _)| known.add_all(&header.lost));
+        // A file of format 2 took another turn when all of what it held before was over, and does not say what that was.
+        for content in contents.iter().filter(|content| content.is_old) {
+            if let Some((_, first)) =
+                content.uses.first().filter(|_| content.header.is_some_and(|(_, epoch)| epoch > 1))
+            {
+                known.add(Timestamp::from_seconds(i64::MIN), *first);
+            }
+        }
+        let boots: Vec<[u8; 16]> = headers.iter().map(|(header, _)| header.boot).collect();
+        let is_one = contents.len() == 2 && boots.len() == 2 && boots.first() == boots.last();
+        let mut uses: Vec<(Use, Timestamp)> = contents.iter().flat_map(|content| &content.uses).copied().collect();
+        uses.sort_by_key(|(used, _)| window.retain_until(used.exp));
+        Self {
+            uses,
+            header: headers.first().map(|(header, _)| *header).filter(|_| is_one).or_else(|| {
+                // Both are there, of two boots: a crash came between. Neither is this one's.
+                (boots.len() == 2).then_some(Header { boot: [0; 16], ..headers.first()?.0 })
+            }),
+            known,
+            fence: headers.iter().map(|(header, _)| header.fence).max().unwrap_or(Timestamp::from_seconds(i64::MIN)),
+            epoch: headers.iter().map(|(_, epoch)| *epoch).max().unwrap_or(0),
+            is_old: contents.iter().any(|content| content.is_old),
+        }
+    }
+}
+
 impl Inner {
     fn write(&mut self, used: Use, now: Timestamp) -> io::Result<()> {
         let [current, other] = &mut self.segments;
-        if current.records.saturating_add(1) >= RECORDS_LAID_OUT && other.retained_until < now {
+        let is_full = current.records.saturating_add(to_u64(HEADER_BLOCKS)) >= BLOCKS_LAID_OUT;
+        if is_full && other.retained.is_none_or(|(_, until)| until < now) {
+            if let Some((from, until)) = other.retained {
+                self.header.lost.add(from, until);
+            }
             other.begin(current.epoch.saturating_add(1), self.header)?;
             self.segments.swap(0, 1);
         }
-        let retained_until = self.window.retain_until(used.exp);
-        self.segments[0].write(used, now, retained_until)
-    }
-
-    /// Begins both files anew, the current one last, so that a crash between leaves one of the old boot, and hence a fence.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let [current, other] = &mut self.segments;
-        let epoch = current.epoch.max(other.epoch);
-        other.begin(epoch.saturating_add(1), self.header)?;
-        current.begin(epoch.saturating_add(2), self.header)?;
-        current.lay_out()?;
-        other.lay_out()
+        let until = self.window.retain_until(used.exp);
+        self.segments[0].write(used, now, until)
     }
 }
 
@@ -216,272 +352,106 @@ impl Segment {
         self.file.write_all_at(&header.to_bytes(epoch), 0)?;
         self.epoch = epoch;
         self.records = 0;
+        self.retained = None;
         Ok(())
     }
 
-    fn write(&mut self, used: Use, now: Timestamp, retained_until: Timestamp) -> io::Result<()> {
-        let record = record(self.epoch, used, now);
-        self.file.write_all_at(&record, self.records.saturating_add(1).saturating_mul(64))?;
+    fn write(&mut self, used: Use, now: Timestamp, until: Timestamp) -> io::Result<()> {
+        let at = self.records.saturating_add(to_u64(HEADER_BLOCKS)).saturating_mul(to_u64(BLOCK));
+        self.file.write_all_at(&record(self.epoch, used, now), at)?;
         self.records = self.records.saturating_add(1);
-        self.retained_until = self.retained_until.max(retained_until);
+        let (from, last) = self.retained.unwrap_or((until, until));
+        self.retained = Some((from.min(until), last.max(until)));
         Ok(())
     }
 
     /// Gives the file its full length, as data and not as a hole.
     fn lay_out(&self) -> io::Result<()> {
-        let full = RECORDS_LAID_OUT.saturating_mul(64);
+        let full = BLOCKS_LAID_OUT.saturating_mul(to_u64(BLOCK));
         let length = self.file.metadata()?.len();
         let missing = usize::try_from(full.saturating_sub(length)).unwrap_or(0);
         self.file.write_all_at(&vec![0; missing], length)
     }
 }
 
+/// Writes both files anew, aside, and puts them in place: the one with all that is remembered first, so that a crash
+/// between leaves that one and an old one, which say no less together.
+fn write_anew(
+    directory: &Path,
+    header: Header,
+    epoch: u64,
+    uses: &[(Use, Timestamp)],
+    window: Window,
+) -> Result<Vec<Segment>, JournalFailure> {
+    let mut segments = Vec::with_capacity(2);
+    let turns = [(epoch.saturating_add(2), uses), (epoch.saturating_add(1), &[])];
+    for (path, (epoch, uses)) in paths(directory).into_iter().zip(turns) {
+        let mut aside = path.clone().into_os_string();
+        aside.push(".new");
+        match std::fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let make = || {
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&aside)?;
+            fill(&file, header, epoch, uses)?;
+            Ok(file)
+        };
+        let file = lock(make().map_err(failed(&path))?, &path)?;
+        let place = || {
+            std::fs::rename(&aside, &path)?;
+            File::open(directory)?.sync_all()
+        };
+        place().map_err(failed(&path))?;
+        segments.push(Segment { file, epoch, records: to_u64(uses.len()), retained: retained(uses, window) });
+    }
+    Ok(segments)
+}
+
+/// Fills a new file, in its full length; it is on the disk when this returns.
+fn fill(file: &File, header: Header, epoch: u64, uses: &[(Use, Timestamp)]) -> io::Result<()> {
+    let blocks = usize::try_from(BLOCKS_LAID_OUT).unwrap_or(0).max(uses.len().saturating_add(HEADER_BLOCKS));
+    let mut bytes = header.to_bytes(epoch).to_vec();
+    uses.iter().for_each(|(used, now)| bytes.extend_from_slice(&record(epoch, *used, *now)));
+    bytes.resize(blocks.saturating_mul(BLOCK), 0);
+    file.write_all_at(&bytes, 0)?;
+    file.sync_all()
+}
+
+/// From when until when these have to be remembered.
+fn retained(uses: &[(Use, Timestamp)], window: Window) -> Option<(Timestamp, Timestamp)> {
+    let until = || uses.iter().map(|(used, _)| window.retain_until(used.exp));
+    Some((until().min()?, until().max()?))
+}
+
 fn paths(directory: &Path) -> [PathBuf; 2] {
     [directory.join("used-intents.a"), directory.join("used-intents.b")]
 }
 
-fn boot_id(directory: &Path) -> Result<[u8; 16], JournalFailure> {
-    let failure = |source| JournalFailure::File { path: directory.join(BOOT_ID), source };
-    let text = std::fs::read(BOOT_ID).map_err(failure)?;
-    let mut id = [0; 16];
-    id.copy_from_slice(sha256(&[&text]).first_chunk::<16>().unwrap_or(&[0; 16]));
-    Ok(id)
-}
-
-impl Header {
-    fn to_bytes(self, epoch: u64) -> [u8; RECORD] {
-        let fence = self.fence.seconds().to_be_bytes();
-        let body = [&MAGIC[..], &epoch.to_be_bytes(), &self.boot, &fence].concat();
-        with_digest(&body, &body)
-    }
-
-    /// The header and the number of the turn.
-    fn read(block: &[u8; RECORD]) -> Option<(Self, u64)> {
-        let (magic, rest) = block.split_first_chunk::<8>()?;
-        let (epoch, rest) = rest.split_first_chunk::<8>()?;
-        let (boot, rest) = rest.split_first_chunk::<16>()?;
-        let fence = rest.first_chunk::<8>()?;
-        let epoch = u64::from_be_bytes(*epoch);
-        let header = Self { boot: *boot, fence: Timestamp::from_seconds(i64::from_be_bytes(*fence)) };
-        (*magic == MAGIC && *block == header.to_bytes(epoch)).then_some((header, epoch))
-    }
-}
-
-fn record(epoch: u64, used: Use, now: Timestamp) -> [u8; RECORD] {
-    let times = [used.iat, used.exp, now].map(|time| time.seconds().to_be_bytes()).concat();
-    let body = [&used.id.0[..], &times].concat();
-    // The epoch is in the digest alone: a record of an earlier turn is none of this one.
-    with_digest(&body, &[&epoch.to_be_bytes()[..], &body].concat())
-}
-
-/// The body, zeros, and in the last eight bytes the beginning of a digest.
-fn with_digest(body: &[u8], digested: &[u8]) -> [u8; RECORD] {
-    let mut bytes = [0; RECORD];
-    let digest = sha256(&[digested]);
-    for (to, from) in bytes.iter_mut().zip(body) {
-        *to = *from;
-    }
-    for (to, from) in bytes.iter_mut().rev().zip(digest.into_iter().take(8)) {
-        *to = from;
-    }
-    bytes
-}
-
-fn recover(path: &Path) -> Result<Recovered, JournalFailure> {
-    let failure = |source| JournalFailure::File { path: path.to_owned(), source };
+fn take(path: &Path) -> Result<(LockedFile, Content), JournalFailure> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let mut file = LockedFile::take(options.open(path).map_err(failure)?).map_err(|error| match error {
-        TryLockError::WouldBlock => JournalFailure::InUse { path: path.to_owned() },
-        TryLockError::Error(source) => failure(source),
-    })?;
+    let mut file = lock(options.open(path).map_err(failed(path))?, path)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failure)?;
-    let mut blocks = bytes.as_chunks::<RECORD>().0.iter();
-    let header = blocks.next().and_then(Header::read);
-    let epoch = header.map_or(0, |(_, epoch)| epoch);
-    let uses: Vec<_> =
-        if header.is_some() { blocks.map_while(|block| read_record(epoch, block)).collect() } else { Vec::new() };
-    let records = u64::try_from(uses.len()).unwrap_or(u64::MAX);
-    let segment = Segment { file, epoch, records, retained_until: Timestamp::from_seconds(i64::MIN) };
-    Ok(Recovered { segment, header: header.map(|(header, _)| header), uses })
+    file.read_to_end(&mut bytes).map_err(failed(path))?;
+    Ok((file, Content::parse(&bytes)))
 }
 
-fn read_record(epoch: u64, block: &[u8; RECORD]) -> Option<(Use, Timestamp)> {
-    let (id, rest) = block.split_first_chunk::<32>()?;
-    let mut times = rest.as_chunks::<8>().0.iter().map(|bytes| Timestamp::from_seconds(i64::from_be_bytes(*bytes)));
-    let used = Use { id: IntentId(*id), iat: times.next()?, exp: times.next()? };
-    let now = times.next()?;
-    (*block == record(epoch, used, now)).then_some((used, now))
+fn lock(file: File, path: &Path) -> Result<LockedFile, JournalFailure> {
+    LockedFile::take(file).map_err(|error| match error {
+        TryLockError::WouldBlock => JournalFailure::InUse { path: path.to_owned() },
+        TryLockError::Error(source) => failed(path)(source),
+    })
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> JournalFailure + use<'_> {
+    move |source| JournalFailure::File { path: path.to_owned(), source }
+}
+
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod schedules;
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::*;
-
-    const WINDOW: Window = Window { lifetime_max_s: 60, future_skew_s: 5 };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_seconds(seconds)
-    }
-
-    fn used(id: u32, iat: i64) -> Use {
-        let mut bytes = [0; 32];
-        bytes[..4].copy_from_slice(&id.to_be_bytes());
-        Use { id: IntentId(bytes), iat: at(iat), exp: at(iat + 60) }
-    }
-
-    fn open(directory: &Path, wall: i64) -> Journal {
-        Journal::open(directory, WINDOW, 100_000, at(wall)).unwrap()
-    }
-
-    fn made() -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        Journal::create(directory.path()).unwrap();
-        directory
-    }
-
-    #[test]
-    fn v39_a_used_intent_stays_used_over_restarts() {
-        let directory = made();
-        for restart in 0..5 {
-            let journal = open(directory.path(), 1000);
-            for earlier in 0..restart {
-                assert_eq!(journal.check_and_insert(used(earlier, 1000), at(1000)), Err(ReplayError::Used));
-            }
-            assert_eq!(journal.check_and_insert(used(restart, 1000), at(1000)), Ok(()));
-            assert_eq!(journal.check_and_insert(used(restart, 1000), at(1000)), Err(ReplayError::Used));
-        }
-    }
-
-    #[test]
-    fn v39_without_its_files_everything_issued_until_then_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
-        assert_eq!(journal.check_and_insert(used(1, 1006), at(1001)), Ok(()));
-        drop(journal);
-        std::fs::remove_file(directory.path().join("used-intents.b")).unwrap();
-        let journal = open(directory.path(), 1010);
-        assert_eq!(journal.check_and_insert(used(2, 1015), at(1011)), Err(ReplayError::BeforeFence));
-        assert_eq!(journal.check_and_insert(used(1, 1006), at(1011)), Err(ReplayError::Used)); // the other file tells
-        assert_eq!(journal.check_and_insert(used(2, 1016), at(1011)), Ok(()));
-    }
-
-    #[test]
-    fn v39_after_another_boot_everything_issued_until_then_is_refused() {
-        let directory = made();
-        drop(open(directory.path(), 1000));
-        let header = Header { boot: [1; 16], fence: at(0) };
-        for path in paths(directory.path()) {
-            let file = OpenOptions::new().write(true).open(path).unwrap();
-            file.write_all_at(&header.to_bytes(7), 0).unwrap();
-        }
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
-        drop(journal);
-        // Files of this boot no longer show that something was lost: the fence itself has to be on record.
-        let journal = open(directory.path(), 1001);
-        assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
-        assert_eq!(journal.check_and_insert(used(1, 1006), at(1001)), Ok(()));
-    }
-
-    #[test]
-    fn v40_the_latest_moment_survives_a_restart() {
-        let directory = made();
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.now(at(1050)), Ok(at(1050)));
-        journal.check_and_insert(used(1, 1050), at(1050)).unwrap();
-        drop(journal);
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.now(at(1000)), Ok(at(1050)));
-        assert!(journal.now(at(900)).is_err());
-        assert_eq!(journal.check_and_insert(used(1, 1050), at(1050)), Err(ReplayError::Used));
-    }
-
-    #[test]
-    fn the_files_take_turns_and_lose_nothing_that_lives() {
-        let directory = made();
-        let mut journal = open(directory.path(), 1000);
-        let mut id = 0;
-        for second in (1000..2000).step_by(10) {
-            for _ in 0..500 {
-                id += 1;
-                assert_eq!(journal.check_and_insert(used(id, second), at(second)), Ok(()));
-            }
-            if second % 70 == 0 {
-                drop(journal);
-                journal = open(directory.path(), second);
-            }
-            for earlier in [id, id.saturating_sub(499).max(1), id.saturating_sub(2999).max(1)] {
-                let issued = 1000 + i64::from((earlier - 1) / 500) * 10;
-                assert!(journal.check_and_insert(used(earlier, issued), at(second)).is_err());
-            }
-        }
-        let bytes: u64 = paths(directory.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
-        assert!(bytes < 2 * 1024 * 1024, "{bytes} bytes for 3,500 live intents");
-    }
-
-    #[test]
-    fn a_torn_record_ends_the_file_and_is_overwritten() {
-        let directory = made();
-        let journal = open(directory.path(), 1000);
-        journal.check_and_insert(used(1, 1000), at(1000)).unwrap();
-        journal.check_and_insert(used(2, 1000), at(1000)).unwrap();
-        drop(journal);
-        let file = OpenOptions::new().write(true).open(directory.path().join("used-intents.a")).unwrap();
-        file.write_all_at(&[0xff; 32], 2 * 64 + 32).unwrap();
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.check_and_insert(used(1, 1000), at(1000)), Err(ReplayError::Used));
-        assert_eq!(journal.check_and_insert(used(3, 1000), at(1000)), Ok(()));
-        drop(journal);
-        let journal = open(directory.path(), 1000);
-        assert_eq!(journal.check_and_insert(used(3, 1000), at(1000)), Err(ReplayError::Used));
-    }
-
-    #[test]
-    fn one_process_owns_it() {
-        let directory = made();
-        let first = open(directory.path(), 1000);
-        let second = Journal::open(directory.path(), WINDOW, 10, at(1000));
-        assert!(matches!(second, Err(JournalFailure::InUse { .. })));
-        drop(first);
-        open(directory.path(), 1000);
-        assert!(matches!(Journal::create(directory.path()), Err(JournalFailure::File { .. })));
-    }
-
-    #[test]
-    fn v35_of_64_concurrent_copies_one_passes() {
-        let directory = made();
-        let journal = open(directory.path(), 1000);
-        let barrier = std::sync::Barrier::new(64);
-        let passed = std::thread::scope(|scope| {
-            let copies: Vec<_> = (0..64)
-                .map(|_| {
-                    scope.spawn(|| {
-                        barrier.wait();
-                        journal.check_and_insert(used(1, 1000), at(1000)).is_ok()
-                    })
-                })
-                .collect();
-            copies.into_iter().map(|copy| copy.join().unwrap()).filter(|passed| *passed).count()
-        });
-        assert_eq!(passed, 1);
-    }
-
-    #[test]
-    fn v41_a_journal_that_cannot_be_written_refuses() {
-        let directory = made();
-        let journal = open(directory.path(), 1000);
-        let read_only = directory.path().join("read-only");
-        {
-            let mut inner = journal.inner.lock().unwrap();
-            std::fs::write(&read_only, b"").unwrap();
-            inner.segments[0].file = LockedFile::take(std::fs::File::open(&read_only).unwrap()).unwrap();
-        }
-        assert_eq!(journal.check_and_insert(used(1, 1000), at(1000)), Err(ReplayError::Unwritable));
-    }
-}
+mod tests;

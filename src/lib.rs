@@ -8,6 +8,7 @@
 mod accounts;
 mod arguments;
 mod audit;
+mod boot;
 mod clock;
 mod commands;
 mod config;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Mode::Connect(command) => commands::run(Command::Connect(command), &config),
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),
+        Mode::State(command) => commands::run(Command::State(command), &config),
         Mode::Calls(output) => commands::run(Command::Calls(output), &config),
         Mode::CheckConfig(arguments) => commands::run(Command::CheckConfig(arguments), &config),
     }

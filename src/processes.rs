@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use countersign_keys::store::sealed_store::UnsealedStore;
+
 use crate::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
 use crate::exit::Exit;
 use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
@@ -27,6 +29,9 @@ pub(crate) fn server(closed: &Untraceable, config: &Path) -> ExitCode {
     finish("server", server::run(daemon, config), |failure| {
         if matches!(failure, ServerFailure::Config(_) | ServerFailure::Program(_)) {
             return Exit::Config; // nobody starts it again until somebody has mended that
+        }
+        if matches!(failure, ServerFailure::Unsealed(UnsealedStore::Disagrees { .. })) {
+            return Exit::Store; // nor this
         }
         if ServiceManager::named().is_some() {
             thread::sleep(BEFORE_ANOTHER_TRY);

@@ -58,6 +58,7 @@ use std::time::Duration;
 use countersign_keys::core_token::CoreTokens;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::registry::{Registry, Sharing};
+use countersign_keys::store::sealed_store::{SealedStore, UnsealedStore};
 use countersign_keys::store::sled_store::SledStore;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage};
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,7 +73,7 @@ use self::notices::{Notice, Notices};
 use self::oracle::StoreOracle;
 use self::own::OwnUses;
 use self::passkeys::PasskeyDesk;
-use self::place::{PlaceFailure, StateDirectory};
+pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::tasks::TaskDesk;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
@@ -86,7 +87,7 @@ use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
 
 /// The key store of this server.
-type Records = Registry<SledStore>;
+type Records = Registry<SealedStore<SledStore>>;
 
 /// Threads for what does not wait. Signatures are the gateway's work; there is little to do here.
 const THREADS: usize = 2;
@@ -118,6 +119,9 @@ pub(crate) enum ServerFailure {
     /// The key store.
     #[error(transparent)]
     Store(#[from] StoreFailure),
+    /// The key store went back in time or was damaged, or its seal was.
+    #[error(transparent)]
+    Unsealed(#[from] UnsealedStore),
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -175,10 +179,11 @@ pub(crate) fn run(_begun: Daemon, config_file: &Path) -> Result<(), ServerFailur
         program::check(&program)?;
     }
     let state = StateDirectory::claim(&config.state)?;
-    if !config.state.store().exists() {
+    if !config.state.store().exists() && !config.state.seal().exists() {
         lay_out_replay_log(&config.state.replay());
     }
-    let records = Arc::new(Registry::new(SledStore::open(&config.state.store())?));
+    let store = SledStore::open(&config.state.store())?;
+    let records = Arc::new(Registry::new(SealedStore::open(store, &config.state.directory)?));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .max_blocking_threads(WAITING_THREADS_MAX)

@@ -15,6 +15,7 @@ mod judge;
 mod made_drives;
 mod own;
 mod pinned;
+mod repair;
 mod search;
 mod server_line;
 mod sessions;
@@ -170,7 +171,14 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         path: state.clone(),
         source,
     })?;
-    let journal = Journal::open(&state, window, INTENTS_MAX, Clock::System.now()?)?;
+    let used = state.join(config.provider.id.as_str());
+    account::make_private_directory(&used).map_err(|source| UserFailure::File {
+        what: "making the directory",
+        path: used.clone(),
+        source,
+    })?;
+    Journal::take_over(&state, &used)?;
+    let journal = Journal::open(&used, window, INTENTS_MAX, Clock::System.now()?)?;
     let judge = Judge::new(
         CoreTokens::new(config.core.public_key.clone()),
         PinnedKeys::of(account),
@@ -199,7 +207,8 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         Searches::of(Arc::clone(files.drives())),
     );
     let drive_maker = DriveMaker::of(&files, config);
-    Ok(Instance { judge, files, drive_maker, own, ssh_keys, sessions, sockets, log: DecisionLog::to(log.into()) })
+    let (home, log) = (account.home().to_owned(), DecisionLog::to(log.into()));
+    Ok(Instance { judge, files, drive_maker, own, ssh_keys, sessions, sockets, home, log })
 }
 
 async fn serve(

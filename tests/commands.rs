@@ -62,6 +62,7 @@ fn an_approval_pins_the_key_makes_the_instance_key_and_activates_both() {
         ("home/.config/countersign/authorized_keys", 0o600),
         ("home/.config/countersign/instance_key", 0o600),
         ("home/.local/state/countersign", 0o700),
+        ("home/.local/state/countersign/hpc/used-intents.a", 0o600),
     ] {
         let metadata = fs::metadata(desk.path(file)).unwrap();
         assert_eq!((metadata.permissions().mode() & 0o7777, metadata.uid()), (mode, desk.uid()), "{file}");

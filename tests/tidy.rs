@@ -33,7 +33,6 @@ const LATER: &[(u32, &str)] = &[
     (69, "not built yet"),
     (70, "not built yet"),
     (73, "not built yet"),
-    (74, "not built yet"),
     (75, "not built yet"),
 ];
 

@@ -1,10 +1,14 @@
 //! The replay log: an intent is accepted at most once (P4).
 //!
-//! A check costs the same however much is remembered: what may be forgotten is forgotten a little with every use. A full log refuses; nothing
-//! that is still acceptable is ever evicted (V41).
+//! A check costs the same however much is remembered: what may be forgotten is forgotten a little with every use. A full
+//! log refuses; nothing that is still acceptable is ever evicted (V41). What was forgotten is refused by its time for
+//! good, so that no clock that is put back makes it acceptable again ([`lost`], V40).
+
+pub mod lost;
 
 use std::collections::{BTreeMap, HashSet};
 
+use self::lost::LostTimes;
 use crate::freshness::Window;
 use crate::time::Timestamp;
 
@@ -66,6 +70,9 @@ const SHARDS: usize = 256;
 /// Uses forgotten with each new one, at most: more than one, so that forgetting keeps up.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
+/// Uses remembered beyond their time, at most: a clock that is put back then finds them. About 2 MiB.
+pub const KEPT_MAX: usize = 32_768;
+
 /// What is kept of an id. To make another user's intent look used takes a second preimage of 128 bits; two that collide take 64, and cost the
 /// user who made them one of their own.
 type ShortId = [u8; 16];
@@ -82,8 +89,8 @@ pub struct UsedIntents {
     capacity: usize,
     /// Intents issued at or before this moment may have been used without a record.
     fence: Timestamp,
-    /// What had to be remembered only until before this moment may be forgotten.
-    forgotten_before: Timestamp,
+    /// Times of which not all uses are remembered.
+    lost: LostTimes,
 }
 
 impl UsedIntents {
@@ -91,8 +98,8 @@ impl UsedIntents {
     #[must_use]
     pub fn new(window: Window, capacity: usize, fence: Timestamp) -> Self {
         let shards = (0..SHARDS).map(|_| HashSet::new()).collect();
-        let forgotten_before = Timestamp::from_seconds(i64::MIN);
-        Self { window, shards, by_second: BTreeMap::new(), count: 0, capacity, fence, forgotten_before }
+        let lost = LostTimes::default();
+        Self { window, shards, by_second: BTreeMap::new(), count: 0, capacity, fence, lost }
     }
 
     /// Whether this use would be accepted. Changes nothing.
@@ -104,7 +111,7 @@ impl UsedIntents {
         if self.shards.get(shard).is_none_or(|ids| ids.contains(&id)) {
             return Err(ReplayError::Used);
         }
-        if used.iat <= self.fence || self.window.retain_until(used.exp) < self.forgotten_before {
+        if used.iat <= self.fence || self.lost.end_of(self.window.retain_until(used.exp)).is_some() {
             return Err(ReplayError::BeforeFence);
         }
         if self.count >= self.capacity {
@@ -134,15 +141,41 @@ impl UsedIntents {
         self.fence = self.fence.max(fence);
     }
 
-    /// Forgets some of what cannot be accepted any more.
+    /// Refuses from now on whatever had to be remembered until a time that was lost.
+    pub fn lose(&mut self, lost: &LostTimes) {
+        self.lost.add_all(lost);
+    }
+
+    /// Times of which not all uses are remembered.
+    #[must_use]
+    pub const fn lost(&self) -> &LostTimes {
+        &self.lost
+    }
+
+    /// The first moment at which intents that are signed then can be judged, if at that moment none can: what was used in
+    /// times that the clock reads again is not all remembered.
+    #[must_use]
+    pub fn refuses_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let by_fence = (self.fence.since(now) > self.window.retention_max_s())
+            .then(|| self.fence.plus(1).plus(self.window.future_skew_s.saturating_neg()));
+        let newest = self.window.retention_max_s();
+        let by_loss = self.lost.end_of(now.plus(newest)).map(|end| end.plus(1).plus(newest.saturating_neg()));
+        by_fence.max(by_loss)
+    }
+
+    /// Forgets some of what cannot be accepted any more, where there is more of it than a clock that is put back may need.
     pub fn forget(&mut self, now: Timestamp) {
-        self.forgotten_before = self.forgotten_before.max(now);
         for _ in 0..FORGOTTEN_AT_ONCE {
+            if self.count <= KEPT_MAX.min(self.capacity / 2) {
+                return;
+            }
             let Some(mut second) = self.by_second.first_entry().filter(|second| *second.key() < now) else { return };
+            let until = *second.key();
             let Some(id) = second.get_mut().pop() else {
                 second.remove();
                 continue;
             };
+            self.lost.add(until, until);
             let (shard, id) = place_of(id);
             if self.shards.get_mut(shard).is_some_and(|ids| ids.remove(&id)) {
                 self.count = self.count.saturating_sub(1);
@@ -196,8 +229,33 @@ mod tests {
         assert_eq!(log.insert(used(2, 100, 130), at(100)), Ok(()));
         // The id is what counts, whatever times a second intent of the same id has.
         assert_eq!(log.insert(used(1, 101, 150), at(101)), Err(ReplayError::Used));
-        // What freshness would have refused anyway is refused here too once it is forgotten.
-        assert_eq!(log.insert(used(1, 100, 130), at(136)), Err(ReplayError::BeforeFence));
+        // Not forgotten before there is need of its place.
+        assert_eq!(log.insert(used(1, 100, 130), at(10_000)), Err(ReplayError::Used));
+    }
+
+    #[test]
+    fn v40_r04_what_was_forgotten_is_refused_though_the_clock_is_put_back() {
+        let mut log = log(2);
+        log.insert(used(1, 100, 130), at(100)).unwrap();
+        log.insert(used(2, 100, 131), at(100)).unwrap();
+        assert_eq!(log.insert(used(3, 110, 140), at(136)), Ok(()), "in the place of the first");
+        assert_eq!(log.insert(used(1, 100, 130), at(100)), Err(ReplayError::BeforeFence));
+        assert_eq!(log.insert(used(4, 100, 129), at(100)), Err(ReplayError::Full), "not used, and not forgotten");
+        assert_eq!(log.refuses_until(at(100)), None);
+        assert_eq!(log.refuses_until(at(65)), Some(at(66)), "65 + 70 is the end of what was forgotten");
+    }
+
+    #[test]
+    fn v40_r04_a_clock_that_was_two_days_ahead_costs_nothing_when_it_is_right_again() {
+        let (today, ahead) = (1_000_000, 1_000_000 + 2 * 86_400);
+        let mut log = log(100_000);
+        for nth in 0..100 {
+            log.insert(used(nth, today, today + 60), at(today)).unwrap();
+            log.insert(used(100 + nth, ahead, ahead + 60), at(ahead)).unwrap();
+        }
+        assert_eq!(log.refuses_until(at(today + 120)), None);
+        assert_eq!(log.insert(used(201, today + 120, today + 180), at(today + 120)), Ok(()));
+        assert_eq!(log.insert(used(100, ahead, ahead + 60), at(ahead)), Err(ReplayError::Used), "two days later");
     }
 
     #[test]
@@ -246,16 +304,21 @@ mod tests {
                 let _ = log.insert(Use { id: IntentId(id), iat: at(second + 1), exp: at(second + 31) }, at(second));
             }
         }
-        assert!(log.count() <= 38 * 200, "{} remembered, of which 37 s' worth can still matter", log.count());
+        let live = 38 * 200;
+        assert!(log.count() <= KEPT_MAX + live, "{} remembered, of which {live} can still matter", log.count());
     }
 
     proptest! {
-        /// Whatever the order and the steps of the guarded clock, no intent passes twice.
+        /// Whatever the order and the steps of the clock, forward and back, no intent passes twice. The log is so small that it forgets.
         #[test]
         fn v35_no_sequence_of_uses_passes_one_twice(
-            steps in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1_i64..60, 0_i64..20), 1..200)
+            steps in proptest::collection::vec(
+                (any::<bool>(), any::<prop::sample::Index>(), 1_i64..60, prop_oneof![0_i64..20, -900_i64..900]),
+                1..200,
+            ),
+            capacity in prop_oneof![4_usize..40, Just(1000)],
         ) {
-            let (mut log, mut now) = (log(1000), at(0));
+            let (mut log, mut now) = (UsedIntents::new(WINDOW, capacity, at(-1_000_000)), at(0));
             let (mut issued, mut accepted) = (Vec::new(), HashSet::new());
             for (is_new, which, lifetime, step) in steps {
                 now = now.plus(step);

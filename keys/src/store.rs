@@ -9,6 +9,11 @@ mod expiry;
 pub mod passkeys;
 pub mod records;
 pub mod registry;
+pub mod seal;
+#[cfg(feature = "store")]
+pub mod seal_file;
+#[cfg(feature = "store")]
+pub mod sealed_store;
 #[cfg(feature = "store")]
 pub mod sled_store;
 pub mod tasks;
@@ -68,6 +73,12 @@ impl Table {
         Self::DriveErrands,
         Self::Tasks,
     ];
+
+    /// Whether the seal covers it ([`seal`]): all but what is written without waiting for the disk.
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        !matches!(self, Self::Uses)
+    }
 
     /// Its name in the database.
     #[must_use]
@@ -175,6 +186,9 @@ pub enum StoreFailure {
     /// The database reports an error.
     #[error("the key store cannot be read or written")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was changed cannot be sealed, so it is not acknowledged.
+    #[error("the seal of the key store cannot be written")]
+    Seal(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record of a version that this program does not know.
     #[error("a record in table {table} has version {version}, which this program does not know")]
     Version {

@@ -33,17 +33,19 @@ impl Timestamp {
     }
 }
 
-/// The clock went back further than an intent lives: nothing can be judged until it is mended or has caught up (P8).
+/// The clock reads a time again of which not all uses are remembered: nothing can be judged until it has passed (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the clock is {behind_s} s behind the latest moment that this process has judged by")]
+#[error("the clock was put back to a time whose used intents are not all remembered: nothing is accepted until {} (seconds since 1970)", until.seconds())]
 pub struct ClockFailure {
-    /// How far it is behind, in seconds.
-    pub behind_s: i64,
+    /// The first moment at which intents are judged again.
+    pub until: Timestamp,
 }
 
-/// Makes a moment that never goes back (P4): were it to, a used intent whose record has expired could pass again.
+/// Makes the moment to judge by, which does not go back in small steps.
 ///
-/// A small step back is held at the latest moment seen. A step forward only makes intents stale sooner.
+/// A small step back is held at the latest moment seen, so that what was signed before it is not from the future. A larger one
+/// is followed: no used intent passes because of it, since the replay log refuses the times that it has forgotten
+/// ([`crate::replay::lost`]). A step forward only makes intents stale sooner.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockGuard {
     latest: Timestamp,
@@ -58,16 +60,16 @@ impl ClockGuard {
     }
 
     /// The moment to judge by, given what the wall clock reads.
-    ///
-    /// # Errors
-    /// If the clock is further behind than the guard holds for.
-    pub fn judge_by(&mut self, wall: Timestamp) -> Result<Timestamp, ClockFailure> {
-        let behind_s = self.latest.since(wall);
-        if behind_s > self.behind_max_s {
-            return Err(ClockFailure { behind_s });
-        }
-        self.latest = self.latest.max(wall);
-        Ok(self.latest)
+    pub fn judge_by(&mut self, wall: Timestamp) -> Timestamp {
+        let is_held = self.latest.since(wall) <= self.behind_max_s;
+        self.latest = if is_held { self.latest.max(wall) } else { wall };
+        self.latest
+    }
+
+    /// How far the clock is behind the latest moment judged by, in seconds; negative if it is ahead.
+    #[must_use]
+    pub const fn behind_s(&self, wall: Timestamp) -> i64 {
+        self.latest.since(wall)
     }
 }
 
@@ -76,20 +78,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v40_the_moment_judged_by_never_goes_back() {
+    fn v40_the_moment_judged_by_holds_small_steps_back_and_follows_large_ones() {
         let at = Timestamp::from_seconds;
         let mut guard = ClockGuard::new(at(1000), 60);
-        let mut check = |wall: i64, want: Result<i64, i64>| {
-            let got = guard.judge_by(at(wall)).map(Timestamp::seconds).map_err(|failure| failure.behind_s);
-            assert_eq!(got, want, "wall clock at {wall}");
-        };
-        check(1000, Ok(1000));
-        check(1010, Ok(1010));
-        check(1005, Ok(1010)); // held
-        check(950, Ok(1010)); // 60 behind: still held
-        check(949, Err(61));
-        check(1011, Ok(1011)); // caught up
-        check(9000, Ok(9000)); // a step forward
-        check(1011, Err(7989));
+        let mut check = |wall: i64, want: i64| assert_eq!(guard.judge_by(at(wall)), at(want), "wall clock at {wall}");
+        check(1000, 1000);
+        check(1010, 1010);
+        check(1005, 1010); // held
+        check(950, 1010); // 60 behind: still held
+        check(949, 949); // put back
+        check(1011, 1011);
+        check(9000, 9000); // a step forward
+        check(1011, 1011); // and back
     }
 }

@@ -9,13 +9,15 @@ use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 
 use crate::arguments::CheckConfig;
+use crate::clock::Clock;
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{show, show_json, span};
+use crate::commands::terminal::{moment, show, show_json, span};
 use crate::config::{
     Audit, Config, DriveRoot, GatewayStart, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names,
     ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
+use crate::journal::Journal;
 use crate::log::Chain;
 use crate::program::{self, ProgramFault};
 
@@ -291,6 +293,17 @@ fn calls_in_words(calls: &CallTable) -> String {
     )
 }
 
+/// Whether the gateway refuses all intents because of the clock, and until when. Whoever cannot read the replay log is told nothing.
+fn clock_remark(config: &Config) -> Option<String> {
+    let now = Clock::System.now().ok()?;
+    let until = Journal::refuses_until(&config.state.replay(), config.terms().window, now).ok()??;
+    Some(format!(
+        "the clock reads a time whose used intents are not all remembered: no intent is accepted until {}, unless the \
+         clock is set right",
+        moment(until)
+    ))
+}
+
 /// What is allowed and may not be meant.
 fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -341,6 +354,7 @@ fn remarks(config: &Config) -> Vec<String> {
     if *maintenance != Maintenance::None {
         remarks.push("maintenance.enabled: users other than those in maintenance.allow are turned away".to_owned());
     }
+    remarks.extend(clock_remark(config));
     if drives.is_empty() {
         remarks.push("there are no drives, so there are no files to serve".to_owned());
     }

@@ -108,7 +108,7 @@ fn approve_offer(
     let (owner, kid) = (record.owner.clone(), record.kid);
     let is_pinned_already = pins.read()?.keys().any(|key| key.owner == owner && key.kid == kid);
     if pins.add(record)? == Before::NoKeys {
-        used_intents::lay_out(account);
+        used_intents::lay_out(account, &config.provider.id);
     }
     let question =
         messages::Approve { code: offer.code().to_string(), account: account.name().to_owned(), instance_key };

@@ -7,6 +7,7 @@ use countersign_keys::call::RowRejection;
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::identity::{IdentityRejection, KeyId};
 use countersign_keys::keyring::KeyRejection;
+use countersign_keys::store::sealed_store::UnsealedStore;
 
 use crate::audit::proof::ProofRejection;
 use crate::audit::{CheckpointRejection, NoKey};
@@ -19,8 +20,10 @@ use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::ipc::http::AskError;
 use crate::ipc::messages::{Death, Refused};
+use crate::journal::JournalFailure;
 use crate::own_directory::WriteFailure;
 use crate::pin_file::PinFailure;
+use crate::server::PlaceFailure;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +149,18 @@ pub(crate) enum CommandError {
     /// A log is not what was signed; what is wrong has been printed.
     #[error("an audit log is not what was signed")]
     Tampered,
+    /// The state directory cannot be used, or a server runs in it.
+    #[error(transparent)]
+    Place(#[from] PlaceFailure),
+    /// The key store.
+    #[error(transparent)]
+    Unsealed(#[from] UnsealedStore),
+    /// What is done could not be written down, so it is not done.
+    #[error("the audit log cannot be written")]
+    Record(#[source] io::Error),
+    /// The gateway's replay log.
+    #[error(transparent)]
+    Journal(#[from] JournalFailure),
     /// No UCloud user is connected to the account.
     #[error(
         "this account is not connected to that UCloud user, or to none: countersign connect start USERNAME begins a connection"
@@ -191,6 +206,7 @@ impl CommandError {
             Self::Incomplete(_) | Self::Identity(_) | Self::Code(_) | Self::NobodyToAsk => Exit::Usage,
             Self::AuditKey(_) | Self::NoAuditKey { .. } => Exit::Usage,
             Self::Tampered | Self::Checkpoint(_) | Self::Proof(_) => Exit::Tampered,
+            Self::Unsealed(UnsealedStore::Disagrees { .. }) => Exit::Store,
             Self::Account(failure) => failure.exit(),
             Self::Unreachable { .. } | Self::NoServer { .. } => Exit::Unreachable,
             Self::Refused { status: 400..=499, .. } | Self::Lie(_) | Self::KeyFile { .. } | Self::NotConnected => {
@@ -200,6 +216,10 @@ impl CommandError {
             Self::InstanceKey(failure) => failure.exit(),
             Self::Refused { .. }
             | Self::Declined
+            | Self::Place(_)
+            | Self::Unsealed(UnsealedStore::Store(_))
+            | Self::Record(_)
+            | Self::Journal(_)
             | Self::Answer(_)
             | Self::TicketDead(_)
             | Self::ApprovedElsewhere

@@ -224,7 +224,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     let pins = account.pins();
     let question = KeyAdd::of(&record);
     if pins.add(record)? == Before::NoKeys {
-        used_intents::lay_out(&account);
+        used_intents::lay_out(&account, &config.provider.id);
     }
     match server.ask(messages::KEYS_ADD, &question) {
         Ok(Empty {}) => show(&format!("The key {kid} is active.")),

@@ -6,19 +6,27 @@
 use std::error::Error;
 use std::io::ErrorKind;
 
+use countersign_keys::identity::ProviderId;
+
 use crate::commands::account::Account;
 use crate::commands::terminal::remark;
 use crate::journal::{Journal, JournalFailure};
 use crate::log::Chain;
 use crate::own_directory::OwnDirectory;
 
-/// Where the instance keeps it, below the home directory.
-const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
+/// Where instances keep what they have to remember, below the home directory; the journal in a directory of its provider.
+const STATE: [&str; 3] = [".local", "state", "countersign"];
 
 /// Lays it out. Without it the first request is refused once: that is worth a remark, not a failure.
-pub(super) fn lay_out(account: &Account) {
-    let made = match OwnDirectory::make(account.home(), account.uid(), &DIRECTORY) {
-        Ok(directory) => Journal::create(directory.strict().path()),
+pub(super) fn lay_out(account: &Account, provider: &ProviderId) {
+    let [first, second, third] = STATE;
+    let made = match OwnDirectory::make(account.home(), account.uid(), &[first, second, third, provider.as_str()]) {
+        Ok(directory) => {
+            let directory = directory.strict().path();
+            // What an earlier release kept for all providers says what was used: the instance takes it over.
+            let before = directory.parent().unwrap_or(directory);
+            Journal::take_over(before, directory).and_then(|()| Journal::create(directory))
+        }
         Err(failure) => return first_is_refused(&failure),
     };
     match made {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_keys::store::seal_file::SEAL_FILE;
+
 use crate::audit::LogPlace;
 
 /// The name of the file with the key of the records' pseudonyms, beside the logs.
@@ -70,6 +72,11 @@ impl State {
     /// The server's sled store.
     pub(crate) fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// The seal of the store, which shows that it did not go back.
+    pub(crate) fn seal(&self) -> PathBuf {
+        self.directory.join(SEAL_FILE)
     }
 
     /// The gateway's replay log.

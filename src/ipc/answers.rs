@@ -38,6 +38,9 @@ pub(crate) enum Told {
     NotFound,
     /// Users are not served. Not a 5xx, the text of which UCloud hides from the user, and not 449 or 503, after which it repeats the request.
     Maintenance,
+    /// The user's account, or this host, has to be put right first; the sentence says how. Neither 503 nor 449, after
+    /// which UCloud repeats a request whose intent is used up.
+    AccountUnusable,
     /// Not as things stand.
     Conflict,
     /// The account or the user is connected to another.
@@ -101,6 +104,9 @@ impl Told {
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
             Self::Maintenance => {
                 (404, "MAINTENANCE", "the provider is undergoing maintenance and serves no users at the moment")
+            }
+            Self::AccountUnusable => {
+                (409, "ACCOUNT_UNUSABLE", "your account at the computing centre has to be put right first")
             }
             Self::Conflict => (409, "CONFLICT", "not as things stand"),
             Self::MappedOtherwise => (409, "MAPPED_OTHERWISE", "the account or the user is connected to another"),

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use countersign_keys::replay::IntentId;
+
 use super::*;
 use crate::locks::scheduled::in_every_order;
 

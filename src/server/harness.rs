@@ -16,6 +16,7 @@ use countersign_keys::core_token::CoreTokens;
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::KeyState;
 use countersign_keys::store::registry::Registry;
+use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use countersign_portal::signer::{Projection, enrolment_proof};
 use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
@@ -121,7 +122,9 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::Set(Arc::clone(&now)),
         accounts: Accounts::These(accounts.to_vec()),
-        records: Arc::new(Registry::new(SledStore::open(&config.state.store()).unwrap())),
+        records: Arc::new(Registry::new(
+            SealedStore::open(SledStore::open(&config.state.store()).unwrap(), &config.state.directory).unwrap(),
+        )),
         instances,
         notices,
         own_uses: OwnUses::new(&config.terms()),

@@ -11,6 +11,10 @@ use crate::accounts::{Account, AccountRejection};
 use crate::config::{Instances, Launch};
 use crate::user::shell::Login;
 
+/// Where instances keep what they have to remember, below the home directory. What is of one provider alone is in a
+/// directory below it with that provider's id: homes may be shared by machines of several.
+const STATE: [&str; 3] = [".local", "state", "countersign"];
+
 /// Why an account cannot have an instance.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountFailure {
@@ -67,6 +71,13 @@ impl OwnAccount {
         Ok(Self { uid, home, user })
     }
 
+    /// This process's account, with a home of a test's.
+    #[cfg(test)]
+    pub(crate) fn in_tests(home: &Path) -> Self {
+        let uid = Uid(geteuid().as_raw());
+        Self { uid, home: home.to_owned(), name: "alice".to_owned(), shell: "/bin/sh".into() }
+    }
+
     /// Whether the rules let it have an instance.
     ///
     /// # Errors
@@ -110,7 +121,7 @@ impl OwnAccount {
 
     /// Where the instance keeps what it has to remember.
     pub(crate) fn state_directory(&self) -> PathBuf {
-        self.home.join(".local/state/countersign")
+        STATE.iter().fold(self.home.clone(), |path, name| path.join(name))
     }
 }
 

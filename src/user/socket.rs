@@ -39,6 +39,7 @@ use crate::user::activity::Activity;
 use crate::user::files::error::FilesError;
 use crate::user::files::request::ConflictPolicy;
 use crate::user::judge::{Known, Refusal};
+use crate::user::repair::Denied;
 use crate::user::search::Searches;
 use crate::user::sessions::{Granted, NotOpen};
 use crate::user::shell::{self, Shells};
@@ -93,6 +94,7 @@ enum Session {
 /// Why a socket is not opened.
 enum NotOpened {
     Told(Told),
+    Denied(Denied),
     Session(NotOpen),
     Files(FilesError),
 }
@@ -100,6 +102,12 @@ enum NotOpened {
 impl From<Told> for NotOpened {
     fn from(told: Told) -> Self {
         Self::Told(told)
+    }
+}
+
+impl From<Denied> for NotOpened {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
     }
 }
 
@@ -113,6 +121,7 @@ impl NotOpened {
     fn reply(&self) -> Reply {
         match self {
             Self::Told(told) => told.reply(),
+            Self::Denied(denied) => denied.reply(),
             Self::Session(not_open) => Told::NotFound.reply_with(&not_open.to_string()),
             Self::Files(error) => error.told().reply_with(&error.to_string()),
         }
@@ -153,7 +162,7 @@ async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> 
 }
 
 /// Nothing is done for this yet, so nothing is believed of it either, nor written down: each message is.
-fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, Told> {
+fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
     let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
         if !instance.judge.is_socket(&head) {
             return Err(Rejection::NoSuchCall);
@@ -167,8 +176,8 @@ fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, Told> {
     match outcome {
         Ok((username, token)) => Ok(Rpc { head, username, token }),
         Err(refusal) => match instance.decided::<()>(&head, &Known::default(), Err(refusal)) {
-            Err(told) => Err(told),
-            Ok(()) => Err(Told::Unavailable),
+            Err(denied) => Err(denied.into()),
+            Ok(()) => Err(Told::Unavailable.into()),
         },
     }
 }

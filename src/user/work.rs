@@ -3,6 +3,7 @@
 //! What is done comes from the permit's bound parameters; the rest of the body may say how a listing is shown, nothing more.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use countersign_keys::session::{Piece, PresentedSession, SessionPermit, SessionR
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Collected};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,7 +26,7 @@ use crate::clock::random_bytes;
 use crate::descriptors::Listener;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
-use crate::ipc::messages::Empty;
+use crate::ipc::messages::{Empty, Refused};
 use crate::ipc::peer::Peer;
 use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use crate::ipc::tcp_proof::{self, ListenerKey};
@@ -34,6 +36,7 @@ use crate::user::files::Files;
 use crate::user::judge::{Judge, Known, Permitted, Refusal};
 use crate::user::made_drives::{self, DriveMaker};
 use crate::user::own::OwnCalls;
+use crate::user::repair::Denied;
 use crate::user::sessions::{Granted, Sessions};
 use crate::user::socket::{self, Sockets};
 use crate::user::ssh_keys::SshKeys;
@@ -67,6 +70,8 @@ pub(crate) struct Instance {
     pub(super) ssh_keys: SshKeys,
     pub(super) sessions: Sessions,
     pub(super) sockets: Sockets,
+    /// The home directory, for what the user is told of it.
+    pub(super) home: PathBuf,
     pub(super) log: DecisionLog,
 }
 
@@ -192,7 +197,7 @@ impl Instance {
         let (head, body) = request.into_parts();
         match self.judge.session_endpoint(&head) {
             Some(endpoint) => self.answer_session(endpoint, &head, body).await,
-            None => whole(self.answer_call(&head, body).await),
+            None => whole(not_to_be_repeated(self.answer_call(&head, body).await).await),
         }
     }
 
@@ -206,7 +211,7 @@ impl Instance {
         match self.decided(head, &known, outcome) {
             Ok(Permitted::FromCore(permit)) => self.perform(&permit).await,
             Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
-            Err(told) => told.reply(),
+            Err(denied) => denied.reply(),
         }
     }
 
@@ -218,7 +223,7 @@ impl Instance {
             .and_then(|presented| self.judge_session(presented, &mut known));
         let permit = match self.decided(head, &known, outcome) {
             Ok(permit) => permit,
-            Err(told) => return whole(told.reply()),
+            Err(denied) => return whole(denied.reply()),
         };
         match self.sessions.open(&permit) {
             Ok(Granted::Download { id }) => match self.files.outgoing(&id).await {
@@ -244,12 +249,12 @@ impl Instance {
     }
 
     /// Writes a decision down, and gives back what was permitted, or what the sender is told.
-    pub(super) fn decided<T>(&self, head: &Parts, known: &Known, outcome: Result<T, Refusal>) -> Result<T, Told> {
-        let (verdict, told, reason) = match &outcome {
+    pub(super) fn decided<T>(&self, head: &Parts, known: &Known, outcome: Result<T, Refusal>) -> Result<T, Denied> {
+        let (verdict, denied, reason) = match &outcome {
             Ok(_) => (Verdict::Forward, None, None),
             Err(refusal) => {
-                let (verdict, told) = refused(refusal);
-                (verdict, Some(told), Some(refusal.to_string()))
+                let (verdict, denied) = Denied::of(refusal, &self.home);
+                (verdict, Some(denied), Some(refusal.to_string()))
             }
         };
         let decision = Decision {
@@ -260,14 +265,14 @@ impl Instance {
             call: known.call.as_ref(),
             kid: known.kid,
             decision: verdict,
-            status: told.map(Told::number),
+            status: denied.as_ref().map(|denied| denied.told.number()),
             reason: reason.as_deref(),
         };
         if let Err(failure) = self.log.append(&decision) {
             tracing::error!(%failure, "the decision cannot be logged");
-            return Err(Told::Unavailable);
+            return Err(Denied::row(Told::Failed));
         }
-        outcome.map_err(|_refusal| told.unwrap_or(Told::Unavailable))
+        outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(Told::Failed)))
     }
 
     async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
@@ -329,12 +334,13 @@ pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<Presented
     PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
 }
 
-/// Between gateway and instance the same is said as between Core and gateway: the gateway has judged alike, so what arrives here
-/// and is refused did not come by the front door.
-fn refused(refusal: &Refusal) -> (Verdict, Told) {
-    let told = match refusal {
-        Refusal::Rejection(rejection) => Told::from(rejection.class()),
-        Refusal::Pinned(_) | Refusal::Unreadable(_) | Refusal::Clock(_) => Told::Unavailable,
-    };
-    (if told.is_failure() { Verdict::Fail } else { Verdict::Refuse }, told)
+/// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is said as what may have
+/// been begun.
+async fn not_to_be_repeated(reply: Reply) -> Reply {
+    if ![Told::NoInstance, Told::Unavailable].iter().any(|told| told.status() == reply.status()) {
+        return reply;
+    }
+    let body = reply.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let said: Option<Refused> = serde_json::from_slice(&body).ok();
+    said.map_or_else(|| Told::Failed.reply(), |said| Told::Failed.reply_with(&said.why))
 }

@@ -3,6 +3,7 @@
 //! A state is its history: the log, the guard and the acceptances are made again from it, by the product's own code.
 
 use countersign_keys::freshness::Window;
+use countersign_keys::replay::lost::LostTimes;
 use countersign_keys::replay::{IntentId, Use, UsedIntents};
 use countersign_keys::time::{ClockGuard, Timestamp};
 use stateright::{Checker as _, Model, Property};
@@ -11,7 +12,10 @@ use stateright::{Checker as _, Model, Property};
 const WINDOW: Window = Window { lifetime_max_s: 3, future_skew_s: 1 };
 
 /// How far back a clock is held, as the gateway has it.
-const BEHIND_MAX_S: i64 = WINDOW.lifetime_max_s;
+const BEHIND_MAX_S: i64 = 1;
+
+/// So small that a use is forgotten as soon as it may be, and the times of what was forgotten decide.
+const CAPACITY: usize = 2;
 
 /// The longest history.
 const STEPS_MAX: usize = 7;
@@ -47,7 +51,8 @@ fn outcome(history: &[Step]) -> Outcome {
     let mut wall = START;
     let mut accepted = [0; INTENTS.len()];
     let mut fence = at(0);
-    let mut log = UsedIntents::new(WINDOW, 100, fence);
+    let mut log = UsedIntents::new(WINDOW, CAPACITY, fence);
+    let mut lost = LostTimes::default();
     let mut guard = ClockGuard::new(at(wall), BEHIND_MAX_S);
     let mut journal: Vec<(Use, Timestamp)> = Vec::new();
     for step in history {
@@ -55,20 +60,23 @@ fn outcome(history: &[Step]) -> Outcome {
             Step::Clock(by) => wall += by,
             Step::Present(which) => {
                 let (iat, exp) = INTENTS[which];
-                let Ok(now) = guard.judge_by(at(wall)) else { continue };
+                let now = guard.judge_by(at(wall));
                 let used = Use { id: IntentId([u8::try_from(which).unwrap(); 32]), iat: at(iat), exp: at(exp) };
                 if WINDOW.check(used.iat, used.exp, now).is_ok() && log.insert(used, now).is_ok() {
                     accepted[which] += 1;
                     journal.push((used, now));
                 }
+                // What the journal says of what its files no longer have: they take turns.
+                lost.add_all(log.lost());
             }
             Step::Restart => {
                 let latest = journal.iter().map(|(_, now)| *now).max();
-                log = UsedIntents::new(WINDOW, 100, at(0));
+                log = UsedIntents::new(WINDOW, CAPACITY, at(0));
                 for (used, now) in &journal {
-                    log.insert(*used, *now).unwrap();
+                    let _forgotten = log.insert(*used, *now);
                 }
                 log.raise_fence(fence);
+                log.lose(&lost);
                 guard = ClockGuard::new(latest.unwrap_or(at(wall)), BEHIND_MAX_S);
             }
             Step::Loss => {
@@ -76,7 +84,8 @@ fn outcome(history: &[Step]) -> Outcome {
                 wall = wall.max(latest);
                 journal.clear();
                 fence = fence.max(at(wall + WINDOW.future_skew_s));
-                log = UsedIntents::new(WINDOW, 100, fence);
+                log = UsedIntents::new(WINDOW, CAPACITY, fence);
+                log.lose(&lost);
                 guard = ClockGuard::new(at(wall), BEHIND_MAX_S);
             }
         }
@@ -97,7 +106,7 @@ impl Model for Replay {
     fn actions(&self, history: &Vec<Step>, actions: &mut Vec<Step>) {
         if history.len() < STEPS_MAX {
             actions.extend((0..INTENTS.len()).map(Step::Present));
-            actions.extend([Step::Clock(1), Step::Clock(3), Step::Clock(-2), Step::Restart, Step::Loss]);
+            actions.extend([Step::Clock(1), Step::Clock(3), Step::Clock(-4), Step::Restart, Step::Loss]);
         }
     }
 
@@ -110,7 +119,7 @@ impl Model for Replay {
     }
 
     fn within_boundary(&self, history: &Vec<Step>) -> bool {
-        (START - 2..START + 8).contains(&outcome(history).wall)
+        (START - 4..START + 9).contains(&outcome(history).wall)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

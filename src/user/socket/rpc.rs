@@ -183,7 +183,7 @@ impl Rpc {
         }
         let mut known = Known::default();
         let outcome = self.judge(instance, &written, &mut known);
-        let begun = instance.decided(&self.head, &known, outcome).map_err(|told| (told, told.why().to_owned()));
+        let begun = instance.decided(&self.head, &known, outcome).map_err(|denied| (denied.told, denied.why));
         let begun = begun.and_then(|permit| {
             if let Some(kid) = known.kid {
                 standing.add(permit.username(), kid);

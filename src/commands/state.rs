@@ -1,0 +1,79 @@
+//! `countersign state`: puts a state directory that was restored, moved or damaged back into service.
+//!
+//! Whatever may have been taken away before is taken away again: revoked keys, removed passkeys, connections that were
+//! begun, intents that were used. It runs as the account that owns the directory, and only while no server does (P8, P10).
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use countersign_keys::identity::{CallName, Uid};
+use countersign_keys::store::sealed_store::{self, Accepted, KeysAccepted, UnsealedStore};
+use countersign_keys::store::sled_store::SledStore;
+use nix::unistd::{geteuid, getuid};
+use time::OffsetDateTime;
+
+use crate::arguments::{KeysWord, StateAccept};
+use crate::audit::{Decision, DecisionLog, Process, Verdict};
+use crate::clock::Clock;
+use crate::commands::account::{Account, Meant};
+use crate::commands::error::CommandError;
+use crate::commands::terminal::{Consent, show};
+use crate::config::Config;
+use crate::journal::Journal;
+use crate::server::StateDirectory;
+
+/// The operation's name in the audit log.
+const CALL: &str = "state.accept";
+
+/// `state accept`
+pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), CommandError> {
+    let consent = Consent::from_flag(arguments.yes);
+    consent.require_someone()?;
+    let asker = format!("uid-{}", getuid());
+    let config = Config::load_for_command(path)?;
+    let directory = &config.state.directory;
+    let metadata =
+        std::fs::metadata(directory).map_err(|source| CommandError::File { path: directory.clone(), source })?;
+    if geteuid().is_root() && metadata.uid() != 0 {
+        Account::acting(Meant::Uid(Uid(metadata.uid())))?;
+    }
+    let _held = StateDirectory::claim(&config.state)?;
+    let (keys, note) = match arguments.keys {
+        KeysWord::Keep => (KeysAccepted::Keep, "keys keep"),
+        KeysWord::Revoke => (KeysAccepted::Revoke, "keys revoke"),
+    };
+    show(&format!("The key store in {} is accepted as it is.", directory.display()))?;
+    show(match keys {
+        KeysAccepted::Keep => {
+            "Keys stay active, except those in the list of revocations. Do this only with the newest state:\n\
+             a key that was revoked after this copy was made would be active again."
+        }
+        KeysAccepted::Revoke => "All keys are revoked and all passkeys removed. Every user approves a key again.",
+    })?;
+    consent.ask("Accept it?")?;
+    let now = Clock::System.now()?;
+    // What is done is written down first (P9).
+    let log = DecisionLog::open(config.state.server_log(), config.audit.segment_max).map_err(CommandError::Record)?;
+    let call = CallName::parse(CALL).ok();
+    log.append(&Decision {
+        time: OffsetDateTime::from_unix_timestamp(now.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        request_id: &asker,
+        process: Process::Server,
+        username: None,
+        call: call.as_ref(),
+        kid: None,
+        decision: Verdict::Forward,
+        status: None,
+        reason: Some(note),
+    })
+    .map_err(CommandError::Record)?;
+    // Uses of the last minute may be missing from this copy.
+    let window = config.terms().window;
+    Journal::raise_fence(&config.state.replay(), window, now)?;
+    let store = SledStore::open(&config.state.store()).map_err(UnsealedStore::Store)?;
+    let Accepted { active, revoked, passkeys, tickets } = sealed_store::accept(&store, directory, keys)?;
+    show(&format!(
+        "Accepted: {active} keys active, {revoked} revoked; {passkeys} passkeys and {tickets} connections that had \
+         been begun removed.\nStart the server: systemctl start countersign"
+    ))
+}
