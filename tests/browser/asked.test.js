@@ -59,8 +59,8 @@ const CASES = [
   ["files.createUpload", { id: "/home/%2essh/authorized_keys", type: "FILE" }, /hidden place/],
   ["files.createUpload", { id: "/home/.s\u200dsh/authorized_keys", type: "FILE" }, /hidden place/],
   ["files.createUpload", { id: "/home/.config", type: "FOLDER" }, /files are not listed here/],
-  ["files.createUpload", { id: ["/home/.ssh/authorized_keys"], type: "FILE" }, /hidden place/],
-  ["files.createUpload", { type: "FILE" }, /hidden place/],
+  ["files.createUpload", { id: ["/home/.ssh/authorized_keys"], type: "FILE" }, /Programs start from this place/],
+  ["files.createUpload", { type: "FILE" }, /Programs start from this place/],
 ];
 
 for (const [call, params, says] of CASES) {
