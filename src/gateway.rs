@@ -41,6 +41,7 @@ mod tls;
 mod trial;
 mod upgrade;
 mod upstream;
+mod uses;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -75,6 +76,7 @@ use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
+use self::uses::Uses;
 use crate::audit::{DecisionLog, Pseudonyms};
 use crate::clock::{Clock, NoRandomness, UnreadableClock};
 use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
@@ -118,7 +120,7 @@ pub(crate) enum Sockets {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GatewayFailure {
     /// A descriptor is not what the server leaves open.
-    #[error("countersign gateway is started by the server, with the control line as descriptor 0: {0}")]
+    #[error("countersign gateway is started by the server, with the control line as descriptor 0")]
     Descriptor(#[from] DescriptorFailure),
     /// The configuration.
     #[error(transparent)]
@@ -276,6 +278,8 @@ async fn serve(
         tokio::spawn(listen::accept(TcpListener::from_std(listener)?, door.clone()));
     }
     let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
+    let (telling, say) = (Arc::clone(&door.ingress), line.say());
+    tokio::spawn(async move { telling.uses.tell(say).await });
     let mut line = pin!(line.run(directory, renewable));
     let end = tokio::select! {
         end = &mut line => Some(end),
@@ -361,6 +365,7 @@ fn ingress(
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,
         ids,
+        uses: Uses::default(),
         maintenance: Arc::new(CurrentMaintenance::new(config.maintenance.clone())),
     })
 }

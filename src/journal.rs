@@ -38,7 +38,7 @@ const WRITE_BACK_S: i64 = 60;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalFailure {
     /// A file of it cannot be opened, read or written.
-    #[error("the replay journal {path}: {source}")]
+    #[error("the replay journal {path} cannot be used")]
     File {
         /// Which.
         path: PathBuf,
@@ -256,6 +256,14 @@ impl Journal {
             tracing::warn!(behind_s, "the clock was put back");
         }
         inner.used.refuses_until(now).map_or(Ok(now), |until| Err(ClockFailure { until }))
+    }
+
+    /// Whether this use would be accepted at this moment. Changes nothing: only `check_and_insert` uses an intent up.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub(crate) fn check(&self, used: Use) -> Result<(), ReplayError> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).used.check(used)
     }
 }
 

@@ -10,8 +10,8 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use crate::call::{Bound as BoundParameter, Class, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
 use crate::canonical::{self, Fraction};
 use crate::core_token::UserRequest;
-use crate::identity::Project;
-use crate::intent::{ITEMS_MAX, Intended, ItemDigest};
+use crate::identity::{CallName, Project};
+use crate::intent::{ITEMS_MAX, Intended, ItemDigest, VerifiedIntent};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
 use crate::request::UserAsked;
@@ -24,7 +24,7 @@ const CANONICAL_USUAL: usize = 256;
 pub enum BindRejection {
     /// The body is not JSON that both ends read alike.
     #[error("the body: {0}")]
-    Json(#[from] JsonRejection),
+    Json(JsonRejection),
     /// The body is not of the call's shape.
     #[error("the body has no items where the call has them")]
     Shape,
@@ -51,6 +51,13 @@ pub enum BindRejection {
     /// An item that no signed digest covers.
     #[error("the parameters are not those that the user signed")]
     Parameters,
+}
+
+impl From<JsonRejection> for BindRejection {
+    fn from(cause: JsonRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Json(cause)
+    }
 }
 
 /// One item's bound parameters: where a call's authority comes from, and nothing else's.
@@ -168,6 +175,42 @@ fn sorted(value: Json<'_>) -> Option<Json<'_>> {
     Some(Json::Array(elements))
 }
 
+/// The project that the items of a request show.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ShownProject {
+    /// No item shows one.
+    Nothing,
+    /// Every item that shows one shows that there is none.
+    NoProject,
+    /// Every item that shows one shows this one.
+    Project(String),
+    /// The items differ, or a value is neither null nor a string: no intent has that project.
+    Unfit,
+}
+
+impl ShownProject {
+    fn of(row: &Row, items: &[Json<'_>]) -> Self {
+        let shown = items.iter().filter_map(|item| row.project().and_then(|pointer| pointer.find(item)));
+        let mut shown = shown.map(|value| match &*value {
+            Json::Null => Self::NoProject,
+            Json::String(project) => Self::Project(project.to_string()),
+            Json::Bool(_) | Json::Integer(_) | Json::Float(_) | Json::Array(_) | Json::Object(_) => Self::Unfit,
+        });
+        let first = shown.next().unwrap_or(Self::Nothing);
+        if shown.all(|other| other == first) { first } else { Self::Unfit }
+    }
+
+    /// Whether an intent for that project may cover the items. Null is no project; the empty string is nobody's.
+    fn is(&self, signed: Option<&Project>) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::NoProject => signed.is_none(),
+            Self::Project(shown) => signed.is_some_and(|signed| signed.as_str() == shown),
+            Self::Unfit => false,
+        }
+    }
+}
+
 /// A request's body, taken apart by its call's row: every item projected and digested, nothing unknown in it.
 #[derive(Clone, Debug)]
 pub struct Items<'b> {
@@ -177,6 +220,7 @@ pub struct Items<'b> {
     digests: Vec<ItemDigest>,
     classes: Vec<Class>,
     is_raised: bool,
+    project: ShownProject,
 }
 
 impl<'b> Items<'b> {
@@ -187,7 +231,8 @@ impl<'b> Items<'b> {
     pub fn read(row: &Row, bytes: &'b [u8]) -> Result<Self, BindRejection> {
         let body = if bytes.is_empty() { Json::Object(Vec::new()) } else { Json::parse(bytes, DEPTH_MAX)? };
         let mut projections = Vec::new();
-        for item in items_of(row.items(), &body)? {
+        let items = items_of(row.items(), &body)?;
+        for item in items {
             row.allowed().check(item)?;
             projections.push(Projection::of(row.bound(), item)?);
         }
@@ -200,7 +245,8 @@ impl<'b> Items<'b> {
         let class = |item| if raised(item) { Class::Danger } else { row.least_class() };
         let classes: Vec<Class> = projections.iter().map(class).collect();
         let is_raised = classes.iter().any(|class| *class > row.least_class());
-        Ok(Self { bytes, body, projections, digests, classes, is_raised })
+        let project = ShownProject::of(row, items);
+        Ok(Self { bytes, body, projections, digests, classes, is_raised, project })
     }
 
     /// What the item of that number can do; of an item that is not there, the worst is assumed.
@@ -225,6 +271,12 @@ impl<'b> Items<'b> {
     #[must_use]
     pub fn digests(&self) -> &[ItemDigest] {
         &self.digests
+    }
+
+    /// The project that the items show.
+    #[must_use]
+    pub const fn project(&self) -> &ShownProject {
+        &self.project
     }
 
     /// The items' bound parameters.
@@ -269,9 +321,9 @@ impl<'h, R: UserAsked> Intended<'h, R> {
             if shown(row.username()).is_some_and(|shown| shown.as_str() != Some(self.request.username().as_str())) {
                 return Err(BindRejection::Username);
             }
-            if shown(row.project()).is_some_and(|shown| !is_project(&shown, self.intent.project.as_ref())) {
-                return Err(BindRejection::Project);
-            }
+        }
+        if !items.project.is(self.intent.project.as_ref()) {
+            return Err(BindRejection::Project);
         }
         if !self.intent.covers(&items.digests) {
             return Err(BindRejection::Parameters);
@@ -280,11 +332,11 @@ impl<'h, R: UserAsked> Intended<'h, R> {
     }
 }
 
-/// Null is no project; the empty string is nobody's.
-fn is_project(shown: &Json<'_>, signed: Option<&Project>) -> bool {
-    match signed {
-        None => *shown == Json::Null,
-        Some(project) => shown.as_str() == Some(project.as_str()),
+impl VerifiedIntent<'_> {
+    /// Whether [`Intended::bind`] would take it for a request of that call with these items and that project.
+    #[must_use]
+    pub fn fits(&self, call: &CallName, items: &[ItemDigest], project: &ShownProject) -> bool {
+        self.call == *call && project.is(self.project.as_ref()) && self.covers(items)
     }
 }
 

@@ -75,7 +75,7 @@ pub enum IntentRejection {
     Missing,
     /// Not of the one form.
     #[error("intent: {0}")]
-    Form(#[from] JwsRejection),
+    Form(JwsRejection),
     /// A version 1 intent where none is taken.
     #[error("an intent of version 1, which is not accepted here")]
     Version1,
@@ -105,7 +105,21 @@ pub enum IntentRejection {
     Call,
     /// Its times.
     #[error("intent: {0}")]
-    Times(#[from] FreshnessRejection),
+    Times(FreshnessRejection),
+}
+
+impl From<FreshnessRejection> for IntentRejection {
+    fn from(cause: FreshnessRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Times(cause)
+    }
+}
+
+impl From<JwsRejection> for IntentRejection {
+    fn from(cause: JwsRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Form(cause)
+    }
 }
 
 /// Which keys an intent has to be judged with.
@@ -428,6 +442,12 @@ impl VerifiedIntent<'_> {
     #[must_use]
     pub const fn id(&self) -> IntentId {
         self.used.id
+    }
+
+    /// The use that would be written down for it.
+    #[must_use]
+    pub const fn to_use(&self) -> Use {
+        self.used
     }
 
     /// Names this very JWS.

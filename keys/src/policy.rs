@@ -150,14 +150,23 @@ impl Policy {
     fn authorise_signed<'h, 'b, R: UserAsked>(
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
-        if bound.items.class() < Class::Danger {
-            return Ok(Authorised { bound });
+        Self::check_binding(&bound.items, &bound.intended.intent)?;
+        Ok(Authorised { bound })
+    }
+
+    /// Looks whether an intent is enough for these items. Part of authorising, and for intents that wait for their
+    /// request.
+    ///
+    /// # Errors
+    /// An item is dangerous, and the intent binds the call's name alone or nobody was asked.
+    pub fn check_binding(items: &Items<'_>, intent: &VerifiedIntent<'_>) -> Result<(), PolicyRejection> {
+        if items.class() < Class::Danger {
+            return Ok(());
         }
-        let VerifiedIntent { binding, consent, .. } = &bound.intended.intent;
-        match (binding, consent) {
+        match (&intent.binding, &intent.consent) {
             (Binding::NameOnly, _) => Err(PolicyRejection::DangerByName),
             (Binding::Items(_), Consent::Unasked) => Err(PolicyRejection::NotAsked),
-            (Binding::Items(_), Consent::Asked) => Ok(Authorised { bound }),
+            (Binding::Items(_), Consent::Asked) => Ok(()),
         }
     }
 }
@@ -174,10 +183,17 @@ pub struct Authorised<'h, 'b, R = UserRequest<'h>> {
 pub enum SpendError {
     /// The intent has become stale meanwhile.
     #[error("intent: {0}")]
-    Stale(#[from] FreshnessRejection),
+    Stale(FreshnessRejection),
     /// It was used, or the log cannot say.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+}
+
+impl From<FreshnessRejection> for SpendError {
+    fn from(cause: FreshnessRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Stale(cause)
+    }
 }
 
 impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {

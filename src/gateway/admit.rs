@@ -12,7 +12,7 @@ use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::policy::{Authorised, Permit, PolicyRejection};
+use countersign_keys::policy::{Authorised, Permit, Policy, PolicyRejection, SpendError};
 use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
@@ -156,8 +156,9 @@ impl Ingress {
         Ok(gzip::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
-    /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a passkey, the deposit
-    /// of the very intent that came, which the passkey has asserted.
+    /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a
+    /// passkey, the deposit of the very intent that came, which the passkey has asserted. A deposit that no
+    /// request can use any more is discarded, and the next one is tried (V70).
     pub(super) async fn deposit_for<'d>(
         &'d self,
         row: &Row,
@@ -168,16 +169,41 @@ impl Ingress {
         let wanted = match from_header {
             Some(intent) if self.policy.needs_step_up(row.call(), items) => Wanted::Asserted(intent.fingerprint()),
             Some(_) => return Ok(None),
-            None => Wanted::Covering(row.call(), items.digests()),
+            None => Wanted::Covering(row.call(), items.digests(), items.project()),
         };
         let deadline = Instant::now() + self.deposit_wait;
-        match (self.deposits.take(username, wanted, self.now()?, deadline).await, wanted) {
-            (Ok(taken), _) => Ok(Some(taken)),
-            (Err(NotTaken::NotSteppedUp), _) | (Err(NotTaken::Absent), Wanted::Asserted(_)) => {
-                Err(PolicyRejection::StepUp.into())
+        let mut discarded = None;
+        loop {
+            let taken = match (self.deposits.take(username, wanted, self.now()?, deadline).await, wanted) {
+                (Ok(taken), _) => taken,
+                (Err(NotTaken::NotSteppedUp), _) => return Err(PolicyRejection::StepUp.into()),
+                (Err(NotTaken::Absent), Wanted::Asserted(_)) => {
+                    return Err(discarded.unwrap_or_else(|| PolicyRejection::StepUp.into()));
+                }
+                (Err(NotTaken::Absent), Wanted::Covering(..)) => {
+                    return Err(discarded.unwrap_or_else(|| IntentRejection::Missing.into()));
+                }
+            };
+            match self.check_deposit(items, &taken).await {
+                Ok(()) => return Ok(Some(taken)),
+                Err(refusal) if refusal.is_of_the_intent() => {
+                    tracing::info!(%username, kid = %taken.intent.kid(), %refusal, "discarded deposit");
+                    taken.discard();
+                    discarded = Some(refusal);
+                }
+                Err(refusal) => return Err(refusal),
             }
-            (Err(NotTaken::Absent), Wanted::Covering(..)) => Err(IntentRejection::Missing.into()),
         }
+    }
+
+    /// Looks whether a deposit could still be used up. Uses nothing up: that is the last step's, which looks again.
+    async fn check_deposit(&self, items: &Items<'_>, taken: &Taken<'_>) -> Result<(), Refusal> {
+        let (intent, now) = (&taken.intent, self.now()?);
+        let used = intent.to_use();
+        Policy::check_binding(items, intent)?;
+        self.policy.terms.window.check(used.iat, used.exp, now).map_err(SpendError::from)?;
+        self.journal.check(used).map_err(SpendError::from)?;
+        self.directory.check_standing(intent.username(), intent.kid(), LookedUp::Earlier, now).await
     }
 
     /// The site's rules, with what a passkey asserted.
@@ -202,15 +228,28 @@ impl Ingress {
         id: &RequestId,
         known: &Known,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
-        // Something may have been revoked since the signature was checked: this key, perhaps (P6).
         let looked_up = if deposit.is_some() { LookedUp::Earlier } else { LookedUp::At(epoch) };
-        self.directory.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
-        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
-        if let Some(deposit) = deposit {
-            deposit.spend();
+        let spent = self.use_up(authorised, looked_up).await;
+        match (deposit, &spent) {
+            (Some(deposit), Ok(_)) => deposit.spend(),
+            (Some(deposit), Err(refusal)) if refusal.is_of_the_intent() => deposit.discard(),
+            // What was not the intent's fault: the deposit goes back.
+            (Some(_), Err(_)) | (None, _) => {}
         }
+        let permit = spent?;
+        self.uses.note(permit.username(), permit.kid());
         self.record(Verdict::Forward, id, known)?;
         Ok(permit)
+    }
+
+    async fn use_up<'h, 'b, R: UserAsked>(
+        &self,
+        authorised: Authorised<'h, 'b, R>,
+        looked_up: LookedUp,
+    ) -> Result<Permit<'h, 'b, R>, Refusal> {
+        // Something may have been revoked since the signature was checked: this key, perhaps (P6).
+        self.directory.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
+        Ok(authorised.spend(&self.policy, &self.journal, self.now()?)?)
     }
 
     /// Shows that this user's key signed the intent, whatever the request is.

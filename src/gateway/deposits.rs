@@ -1,12 +1,14 @@
 //! Intents that came by themselves and wait for their request (protocol, section 5).
 //!
-//! A deposit is taken by one request at a time, goes back if that request comes to nothing (449), and is spent with it. One
-//! that a passkey has to assert is taken only after it did. No deposit ever pushes out another: who has too many is refused, and so
-//! is everybody when all is full (P8).
+//! One request at a time takes a deposit. It goes back if that request comes to nothing (449, 503), and is spent
+//! with it. One that can serve no request any more is discarded, so that it blocks no other. One that a passkey
+//! has to assert is taken only after it did. No deposit ever pushes out another: a user who has too many is
+//! refused, and so is every user when all is full (P8).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use countersign_keys::bind::ShownProject;
 use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{Fingerprint, ItemDigest, VerifiedIntent};
 use countersign_keys::policy::SteppedUp;
@@ -89,8 +91,8 @@ pub(super) enum Standing {
 /// What a request looks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted<'w> {
-    /// Any deposit of that call that covers the items.
-    Covering(&'w CallName, &'w [ItemDigest]),
+    /// Any deposit of that call that covers the items and is for the project that they show.
+    Covering(&'w CallName, &'w [ItemDigest], &'w ShownProject),
     /// The deposit of the very intent that came with the request, asserted by a passkey.
     Asserted(Fingerprint),
 }
@@ -114,7 +116,7 @@ enum State {
     Spent,
 }
 
-/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] ends it.
+/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] and [`Taken::discard`] end it.
 #[derive(Debug)]
 pub(super) struct Taken<'d> {
     deposits: &'d Deposits,
@@ -234,8 +236,18 @@ impl Taken<'_> {
         }
     }
 
-    /// The intent has been used: nobody gets it again.
+    /// The intent has been used.
     pub(super) fn spend(self) {
+        self.end();
+    }
+
+    /// No request can use the intent any more, whatever it asks for.
+    pub(super) fn discard(self) {
+        self.end();
+    }
+
+    /// No request gets it again; it cannot be deposited again either.
+    fn end(self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
             let spent = of_user.kept.len().saturating_sub(of_user.unspent());
             if spent >= SPENT_EACH_MAX {
@@ -307,7 +319,7 @@ impl Kept {
     fn fits(&self, wanted: Wanted<'_>) -> Option<Timestamp> {
         let State::Free(intent) = &self.state else { return None };
         let fits = match wanted {
-            Wanted::Covering(call, items) => intent.call() == call && intent.covers(items),
+            Wanted::Covering(call, items, project) => intent.fits(call, items, project),
             Wanted::Asserted(fingerprint) => self.fingerprint == fingerprint,
         };
         fits.then(|| intent.expires())
@@ -380,7 +392,8 @@ mod tests {
     }
 
     async fn take<'d>(deposits: &'d Deposits, username: &'d Username, item: &str) -> Option<Taken<'d>> {
-        deposits.take(username, Wanted::Covering(&call(), &[digest(item)]), at(NOW), Instant::now()).await.ok()
+        let wanted = Wanted::Covering(&call(), &[digest(item)], &ShownProject::Nothing);
+        deposits.take(username, wanted, at(NOW), Instant::now()).await.ok()
     }
 
     #[tokio::test]
@@ -406,7 +419,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         let items = [digest("a")];
         let (call, mut put) = (call(), false);
-        let waiting = deposits.take(&alice, Wanted::Covering(&call, &items), at(NOW), deadline);
+        let waiting = deposits.take(&alice, Wanted::Covering(&call, &items, &ShownProject::Nothing), at(NOW), deadline);
         let putting = std::future::poll_fn(|_| {
             // Polled after the request: one that does not fit, then the one that does.
             assert!(!std::mem::replace(&mut put, true));
@@ -461,7 +474,7 @@ mod tests {
         let evidence = SteppedUp::dangerous_on_the_word_of_the_server;
         deposits.put(one(), Standing::Challenged, at(NOW)).unwrap();
         let (call, items) = (call(), [digest("a")]);
-        let covering = Wanted::Covering(&call, &items);
+        let covering = Wanted::Covering(&call, &items, &ShownProject::Nothing);
         let look = async |wanted| deposits.take(&alice, wanted, at(NOW), Instant::now()).await;
         assert_eq!(look(covering).await.unwrap_err(), NotTaken::NotSteppedUp);
         assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotTaken::NotSteppedUp);

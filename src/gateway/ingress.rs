@@ -31,6 +31,7 @@ use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
 use super::respond::{self, Answer, Transport};
 use super::upstream::Upstreams;
+use super::uses::Uses;
 use crate::audit::{Decision, DecisionLog, Process, Verdict};
 use crate::clock::Clock;
 use crate::config::CurrentMaintenance;
@@ -65,6 +66,8 @@ pub(super) struct Ingress {
     pub(super) catalogue: Catalogue,
     pub(super) pages: Pages,
     pub(super) ids: RequestIds,
+    /// Which keys the server has still to be told of.
+    pub(super) uses: Uses,
     /// Which users are served.
     pub(super) maintenance: Arc<CurrentMaintenance>,
 }

@@ -9,7 +9,7 @@ use countersign_keys::policy::{PolicyRejection, SpendError};
 use countersign_keys::request::RequestRejection;
 use countersign_keys::session::SessionRejection;
 use countersign_keys::time::ClockFailure;
-use countersign_keys::verify::Rejection;
+use countersign_keys::verify::{Class, Rejection};
 
 use super::body::BodyRejection;
 use super::deposits::DepositRejection;
@@ -20,16 +20,17 @@ use super::instance_answer::NotPassedOn;
 use super::upgrade::UpgradeRejection;
 use super::upstream::{Unwritable, UpstreamFailure};
 use crate::clock::{NoRandomness, UnreadableClock};
+use crate::log::Chain;
 
 /// Why a request ends here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// Its head is a trick, or broken.
     #[error("head: {0}")]
-    Head(#[from] HeadRejection),
+    Head(HeadRejection),
     /// Its body.
     #[error("body: {0}")]
-    Body(#[from] BodyRejection),
+    Body(BodyRejection),
     /// What `keys` judges.
     #[error(transparent)]
     Rejection(#[from] Rejection),
@@ -38,7 +39,7 @@ pub(super) enum Refusal {
     Deposit(#[from] DepositRejection),
     /// What a passkey has to do with it.
     #[error("step-up: {0}")]
-    StepUp(#[from] StepUpRejection),
+    StepUp(StepUpRejection),
     /// A page of another origin, or a browser that asks for more than there is.
     #[error("cross-origin: {0}")]
     CrossOrigin(&'static str),
@@ -62,10 +63,61 @@ pub(super) enum Refusal {
     Maintenance,
     /// Not the way to a WebSocket, or not the way to use one.
     #[error("socket: {0}")]
-    Socket(#[from] SocketRejection),
+    Socket(SocketRejection),
     /// We broke.
-    #[error("failure: {0}")]
-    Failure(#[from] Failure),
+    #[error("failure: {}", Chain(.0))]
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(cause: Failure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Failure(cause)
+    }
+}
+
+impl From<SocketRejection> for Refusal {
+    fn from(cause: SocketRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Socket(cause)
+    }
+}
+
+impl From<StepUpRejection> for Refusal {
+    fn from(cause: StepUpRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::StepUp(cause)
+    }
+}
+
+impl From<BodyRejection> for Refusal {
+    fn from(cause: BodyRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Body(cause)
+    }
+}
+
+impl From<HeadRejection> for Refusal {
+    fn from(cause: HeadRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Head(cause)
+    }
+}
+
+impl Refusal {
+    /// Whether the intent is at fault, so that no request can use it any more: it is over, used, or its key
+    /// does not speak for the user.
+    pub(super) fn is_of_the_intent(&self) -> bool {
+        let Self::Rejection(rejection) = self else { return false };
+        match rejection.class() {
+            Class::IntentRequired
+            | Class::IntentInvalid
+            | Class::IntentStale
+            | Class::IntentReplayed
+            | Class::IntentStepUp => true,
+            Class::Malformed | Class::HeadTooLong | Class::Unauthorised | Class::NotFound | Class::OurFailure => false,
+        }
+    }
 }
 
 /// What is wrong about a WebSocket, or about a message on it.
@@ -118,8 +170,8 @@ pub(super) enum Failure {
     #[error("the audit log cannot be written")]
     Audit(#[source] std::io::Error),
     /// The instance, or the server's service endpoint.
-    #[error("upstream: {0}")]
-    Upstream(#[from] UpstreamFailure),
+    #[error("upstream: {}", Chain(.0))]
+    Upstream(UpstreamFailure),
     /// What is to be forwarded cannot be written as HTTP.
     #[error("the request cannot be written for the upstream")]
     Unwritable(#[from] Unwritable),
@@ -129,6 +181,13 @@ pub(super) enum Failure {
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+}
+
+impl From<UpstreamFailure> for Failure {
+    fn from(cause: UpstreamFailure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Upstream(cause)
+    }
 }
 
 /// Where `keys` has a stage, its rejection is one of [`Rejection`].

@@ -120,6 +120,9 @@ impl Ingress {
             self.directory.check_standing(&username, kid, LookedUp::Earlier, self.now()?).await?;
         }
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        if let Some(kid) = permit.kid() {
+            self.uses.note(&username, kid);
+        }
         let call = if permit.turn() == Turn::Open { OPEN } else { CONTINUE };
         known.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
         self.record(Verdict::Forward, id, known)?;

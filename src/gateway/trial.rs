@@ -52,6 +52,7 @@ use super::pages::Pages;
 use super::request_id::RequestIds;
 use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
+use super::uses::Uses;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
@@ -242,6 +243,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         catalogue: Catalogue::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
+        uses: Uses::default(),
         maintenance: Arc::new(CurrentMaintenance::new(Maintenance::None)),
         provider,
         calls,

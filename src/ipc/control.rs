@@ -20,6 +20,19 @@ pub(crate) const LINE_MAX: usize = 64 * 1024;
 /// The most listening sockets that a gateway gets, and addresses that a configuration names.
 pub(crate) const LISTENERS_MAX: usize = 16;
 
+/// The most keys in one [`FromGateway::Used`]: with the longest names the line is within [`LINE_MAX`].
+pub(crate) const USES_MAX: usize = 100;
+
+/// A key of which an intent was used up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UsedKey {
+    /// Its owner.
+    pub(crate) username: Username,
+    /// Its id.
+    pub(crate) kid: KeyId,
+}
+
 /// What the gateway says to the server.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
@@ -35,6 +48,11 @@ pub(crate) enum FromGateway {
     Noted {
         /// The notice's number.
         notice: u64,
+    },
+    /// These keys were used since the gateway last said so; nothing is answered.
+    Used {
+        /// At most [`USES_MAX`].
+        keys: Vec<UsedKey>,
     },
     /// The gateway serves its listening sockets.
     Ready,

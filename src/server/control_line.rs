@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::notices::{NOTE_MAX, Notice};
-use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question};
+use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
 /// Messages read and not yet answered. The gateway waits for its answers, so that there are as many as it has
 /// requests without a remembered key.
@@ -53,6 +53,8 @@ pub(super) trait Oracle {
     fn answer(&self, question: &Question) -> Answer;
     /// Brings a user's instance up, if it can: it is done when that is settled.
     fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static;
+    /// These keys were used.
+    fn used(&self, keys: &[UsedKey]);
     /// The gateway serves its sockets.
     fn gateway_is_ready(&self);
 }
@@ -113,6 +115,11 @@ where
                 }
                 Some(Ok(FromGateway::Noted { notice })) => {
                     open.noted(notice);
+                    Ok(())
+                }
+                Some(Ok(FromGateway::Used { keys })) if keys.len() > USES_MAX => Err(Hangup::Gibberish),
+                Some(Ok(FromGateway::Used { keys })) => {
+                    oracle.used(&keys);
                     Ok(())
                 }
                 Some(Ok(FromGateway::Ready)) => {
@@ -212,6 +219,8 @@ mod tests {
         fn launch(&self, _: &Username) -> impl Future<Output = ()> + Send + 'static {
             std::future::ready(())
         }
+        fn used(&self, _: &[UsedKey]) {}
+
         fn gateway_is_ready(&self) {}
     }
 
@@ -234,6 +243,8 @@ mod tests {
             let over = Arc::clone(&self.0);
             async move { over.acquire_owned().await.unwrap().forget() }
         }
+        fn used(&self, _: &[UsedKey]) {}
+
         fn gateway_is_ready(&self) {}
     }
 

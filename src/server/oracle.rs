@@ -1,23 +1,26 @@
 //! Answers the gateway's questions from the store and from the table of running instances.
 //!
 //! A question that cannot be answered is answered with [`Answer::Failed`], and the request is refused as
-//! unavailable (P8). Nothing that is asked changes anything but times of last use and a passkey's counter; a launch starts the user's own
+//! unavailable (P8). Nothing that is asked changes anything but a passkey's counter; a launch starts the user's own
 //! process, as `init` does, and nothing else.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::Username;
+use countersign_keys::store::StoreFailure;
+use countersign_keys::time::Timestamp;
 
 use super::answer::Refusal;
 use super::control_line::Oracle;
 use super::expiry::Standing;
 use super::record::Deed;
-use super::{Server, integration, passkeys};
+use super::{Server, integration, log_failure, passkeys};
 use crate::config::Launch;
-use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, Whereabouts};
+use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
-/// How exactly the last use of a key is remembered, in seconds: it is for people who ask which key is still needed.
+/// How exactly the last use of a key is remembered, in seconds, and so how often at most it is written: it is for
+/// people who ask which key is still needed.
 const USE_GRAIN_S: i64 = 3600;
 
 /// The server, as the gateway sees it.
@@ -33,20 +36,8 @@ impl StoreOracle {
     fn try_answer(&self, question: &Question) -> Result<Answer, Refusal> {
         let server = &self.server;
         Ok(match question {
-            Question::Key { username, kid } => {
-                let key = server.key(username, kid)?;
-                if key.is_some() {
-                    self.note_use(username, kid)?;
-                }
-                Answer::Keys { keys: key.into_iter().collect() }
-            }
-            Question::KeysV1 { username } => {
-                let keys = server.keys_v1(username, server.clock.now()?)?;
-                for key in &keys {
-                    self.note_use(username, &key.kid)?;
-                }
-                Answer::Keys { keys }
-            }
+            Question::Key { username, kid } => Answer::Keys { keys: server.key(username, kid)?.into_iter().collect() },
+            Question::KeysV1 { username } => Answer::Keys { keys: server.keys_v1(username, server.clock.now()?)? },
             // A launch has been seen to when this is asked.
             Question::Instance { username } | Question::Launch { username } => {
                 Answer::Instance { instance: server.instance_of(username)? }
@@ -67,11 +58,12 @@ impl StoreOracle {
         })
     }
 
-    fn note_use(&self, username: &Username, kid: &KeyId) -> Result<(), Refusal> {
-        let now = self.server.clock.now()?;
-        let last = self.server.records.last_use(username, kid)?;
-        if last.is_none_or(|last| now.since(last) >= USE_GRAIN_S) {
-            self.server.records.note_use(username, kid, now)?;
+    /// Remembers the hour: a key that there is, and once in that hour.
+    fn note_use(&self, UsedKey { username, kid }: &UsedKey, now: Timestamp) -> Result<(), StoreFailure> {
+        let hour = Timestamp::from_seconds(now.seconds() - now.seconds().rem_euclid(USE_GRAIN_S));
+        let records = &self.server.records;
+        if records.key(username, kid)?.is_some() && records.last_use(username, kid)? != Some(hour) {
+            records.note_use(username, kid, hour)?;
         }
         Ok(())
     }
@@ -89,6 +81,16 @@ impl Oracle for StoreOracle {
             if let Err(refusal) = integration::launch(&server, &deed, username).await {
                 // Already with its cause in the log; the gateway finds that there is no instance.
                 tracing::info!(%refusal, "no instance for the user's own browser");
+            }
+        }
+    }
+
+    fn used(&self, keys: &[UsedKey]) {
+        let Ok(now) = self.server.clock.now() else { return };
+        for key in keys {
+            if let Err(failure) = self.note_use(key, now) {
+                log_failure("the use of a key cannot be noted", &failure);
+                return;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 import { Clock } from "./clock.js";
 import { byId, fill, h } from "./dom.js";
-import { SOON_S, exactly, fromNow, onDay } from "./moments.js";
+import { SOON_S, exactly, fromNow, lastUse, onDay } from "./moments.js";
 import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { passkeyList } from "./passkeys.js";
@@ -189,7 +189,7 @@ function card({ name, state, created, expires, lastUsed, words, fingerprint }, w
         h("dt", {}, "Made"), h("dd", { title: exactly(created) }, `${fromNow(created, now)}`),
         h("dt", {}, isOver ? "Ended" : "Ends"), h("dd", { class: isSoon || isOver ? "soon" : null },
           expires === null ? "not known" : `${fromNow(expires, now)}, on ${onDay(expires)}`),
-        h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : fromNow(lastUsed, now)),
+        h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : lastUse(lastUsed, now)),
         ...(words === undefined ? [] : [h("dt", {}, "In words"), h("dd", { title: fingerprint }, words.join(" "))])),
       isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, "This key ends soon. Renew it, and nothing else changes.")),
     h("div", { class: "buttons" }, ...buttons));

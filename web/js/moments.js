@@ -36,6 +36,11 @@ export function fromNow(seconds, now) {
   return relative.format(Math.round(away / (30.44 * DAY_S)), "month");
 }
 
+/** How long ago a key was last used. The provider knows the hour, by its beginning. @param {number} hour seconds since 1970 @param {number} now */
+export function lastUse(hour, now) {
+  return now - hour < 60 * 60 ? "in the last hour" : fromNow(hour, now);
+}
+
 /** "4 minutes". @param {number} seconds */
 export function duration(seconds) {
   const size = Math.round(Math.abs(seconds));

@@ -38,7 +38,7 @@ impl Line {
     async fn next_id(&mut self) -> u64 {
         match self.asked.recv().await.unwrap() {
             FromGateway::Ask { id, .. } => id,
-            other @ (FromGateway::Noted { .. } | FromGateway::Ready) => panic!("{other:?}"),
+            other @ (FromGateway::Noted { .. } | FromGateway::Used { .. } | FromGateway::Ready) => panic!("{other:?}"),
         }
     }
 

@@ -119,3 +119,119 @@ async fn v48_a_browser_is_told_exactly_what_its_page_may_do() {
     let elsewhere = plain_request("OPTIONS", "/ucloud/hpc/files/move", &[("origin", CORE_ORIGIN)], "");
     assert_eq!(trial.core.send_http(elsewhere).await.unwrap().status, 404);
 }
+
+/// Signs for a moment that ends before the others', so that it would be taken first.
+fn sign_shorter(trial: &Trial, deed: &Deed, change: impl FnOnce(&mut Intent)) -> String {
+    let alice = trial.alice.lock().unwrap();
+    let mut intent = Intent::of(ORIGIN, "alice", deed, countersign_portal::now()).unwrap();
+    intent.exp -= 5;
+    change(&mut intent);
+    intent.sign(&alice.key).unwrap()
+}
+
+#[tokio::test]
+async fn v70_s11_a_used_up_deposit_blocks_no_fresh_one() {
+    let trial = Trial::new().await;
+    let core = trial.dropping_core();
+    let deed = Deed::trash("/1/a");
+    let used = sign_shorter(&trial, &deed, |_| {});
+    // A Core that passes the header on uses it up; then it comes as a deposit too.
+    assert_eq!(trial.core.perform("alice", &deed, Some(&used)).await.unwrap().status, 200);
+    assert_eq!(core.deposit(&used).await.unwrap().status, 202);
+    core.deposit(&trial.sign(&deed)).await.unwrap();
+    assert_eq!(core.perform("alice", &deed, None).await.unwrap().status, 200);
+    assert_eq!(trial.upstream_saw().matches(&used).count(), 1, "once, by its header");
+    assert_eq!(verdict(&core.deposit(&used).await.unwrap()), (482, "INTENT_REPLAYED".to_owned()), "it is gone");
+}
+
+#[tokio::test]
+async fn v70_s11_a_used_up_deposit_alone_says_so_and_is_gone() {
+    let trial = Trial::new().await;
+    let core = trial.dropping_core();
+    let deed = Deed::trash("/1/a");
+    let used = trial.sign(&deed);
+    assert_eq!(trial.core.perform("alice", &deed, Some(&used)).await.unwrap().status, 200);
+    core.deposit(&used).await.unwrap();
+    assert_eq!(verdict(&core.perform("alice", &deed, None).await.unwrap()), (482, "INTENT_REPLAYED".to_owned()));
+    assert_eq!(verdict(&core.perform("alice", &deed, None).await.unwrap()), (482, "INTENT_REQUIRED".to_owned()));
+}
+
+#[tokio::test]
+async fn v70_s11b_a_deposit_with_another_project_blocks_no_right_one() {
+    let trial = Trial::new().await;
+    let core = trial.dropping_core();
+    let deed = Deed::Browse("/4".to_owned());
+    let wrong = sign_shorter(&trial, &deed, |intent| intent.project = Some("climate".to_owned()));
+    assert_eq!(core.deposit(&wrong).await.unwrap().status, 202);
+    assert_eq!(verdict(&core.perform("alice", &deed, None).await.unwrap()), (482, "INTENT_REQUIRED".to_owned()));
+    core.deposit(&trial.sign(&deed)).await.unwrap();
+    assert_eq!(core.perform("alice", &deed, None).await.unwrap().status, 200);
+    assert!(!trial.upstream_saw().contains(&wrong));
+}
+
+#[tokio::test]
+async fn v70_s11_a_deposit_of_a_key_that_ended_blocks_none_of_the_next_key() {
+    let trial = Trial::new().await;
+    let core = trial.dropping_core();
+    let deed = Deed::trash("/1/a");
+    let old = sign_shorter(&trial, &deed, |_| {});
+    core.deposit(&old).await.unwrap();
+    trial.revoke();
+    *trial.alice.lock().unwrap() = Signer::new("alice");
+    core.deposit(&trial.sign(&deed)).await.unwrap();
+    assert_eq!(core.perform("alice", &deed, None).await.unwrap().status, 200);
+    assert!(!trial.upstream_saw().contains(&old));
+}
+
+#[tokio::test]
+async fn v70_s11_a_request_that_met_an_unusable_deposit_waits_for_the_next() {
+    let wait = Duration::from_secs(20);
+    let trial = Trial::changed(|ingress| ingress.deposit_wait = wait).await;
+    let deed = Deed::trash("/1/a");
+    let used = trial.sign(&deed);
+    assert_eq!(trial.core.perform("alice", &deed, Some(&used)).await.unwrap().status, 200);
+    trial.core.deposit(&used).await.unwrap();
+    let waiting = {
+        let (core, deed) = (trial.dropping_core().with_patience(wait), deed.clone());
+        tokio::spawn(async move { core.perform("alice", &deed, None).await.unwrap() })
+    };
+    let alice = countersign_keys::identity::Username::parse("alice").unwrap();
+    while trial.ingress.deposits.waiting(&alice) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(trial.core.deposit(&trial.sign(&deed)).await.unwrap().status, 202);
+    assert_eq!(waiting.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn v70_s11_of_two_requests_with_one_deposit_one_wins() {
+    let trial = Trial::new().await;
+    let deed = Deed::trash("/1/a");
+    let intent = trial.sign(&deed);
+    trial.core.deposit(&intent).await.unwrap();
+    let (one, other) = (trial.dropping_core(), trial.dropping_core());
+    let (one, other) = tokio::join!(one.perform("alice", &deed, None), other.perform("alice", &deed, None));
+    let mut verdicts = [verdict(&one.unwrap()), verdict(&other.unwrap())];
+    verdicts.sort();
+    assert_eq!(verdicts, [(200, String::new()), (482, "INTENT_REQUIRED".to_owned())]);
+    assert_eq!(trial.upstream_saw().matches(&intent).count(), 1);
+}
+
+#[tokio::test]
+async fn v70_s11_a_503_of_the_gateways_leaves_the_deposit() {
+    // A replay log without room: our failure, before anything is used up.
+    let trial = Trial::changed(|ingress| {
+        let directory = tempfile::tempdir().unwrap();
+        Journal::create(directory.path()).unwrap();
+        let now = Clock::System.now().unwrap();
+        ingress.journal = Journal::open(directory.path(), terms().window, 0, now).unwrap();
+    })
+    .await;
+    let core = trial.dropping_core();
+    let deed = Deed::trash("/1/a");
+    let intent = trial.sign(&deed);
+    core.deposit(&intent).await.unwrap();
+    assert_eq!(verdict(&core.perform("alice", &deed, None).await.unwrap()), (503, "UNAVAILABLE".to_owned()));
+    assert_eq!(core.deposit(&intent).await.unwrap().status, 202, "there already, and not used");
+    assert!(!trial.upstream_saw().contains(&intent), "Core asked for an instance, and got none of the request");
+}

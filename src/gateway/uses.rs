@@ -1,0 +1,108 @@
+//! Which keys were used since the server last heard of it, for the list in which people look for a key that is not
+//! theirs or no longer needed.
+//!
+//! A key counts as used when an intent of it was used up, and not when somebody names it. What is remembered and what
+//! is said is bounded: each key once in [`TELL_EVERY`].
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use countersign_keys::identity::{KeyId, Username};
+use tokio::sync::mpsc;
+
+use crate::ipc::control::{FromGateway, USES_MAX, UsedKey};
+
+/// How often the server is told. It remembers the hour, so a minute more or less is not seen.
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Keys remembered between two reports: as many as the gateway keeps in memory at all. One more is told of when it is
+/// used in the next minute.
+const KEYS_MAX: usize = 65_536;
+
+/// The keys that were used since the last report.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    used: Mutex<HashSet<(Username, KeyId)>>,
+}
+
+impl Uses {
+    /// Notes that an intent of this key was used up.
+    pub(super) fn note(&self, username: &Username, kid: KeyId) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() < KEYS_MAX {
+            used.insert((username.clone(), kid));
+        }
+    }
+
+    /// Tells the server, over and over; it ends with the line.
+    pub(super) async fn tell(&self, say: mpsc::Sender<FromGateway>) {
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        loop {
+            ticks.tick().await;
+            for keys in self.take() {
+                if say.send(FromGateway::Used { keys }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What has still to be told, in messages that a line holds.
+    fn take(&self) -> Vec<Vec<UsedKey>> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let keys: Vec<UsedKey> = used.into_iter().map(|(username, kid)| UsedKey { username, kid }).collect();
+        keys.chunks(USES_MAX).map(<[UsedKey]>::to_vec).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::ipc::control::LINE_MAX;
+
+    fn kid(number: usize) -> KeyId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        KeyId::from_bytes(bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s18_each_key_is_told_once_a_minute_and_only_if_it_was_used() {
+        let (uses, alice) = (Uses::default(), Username::parse("alice").unwrap());
+        let (say, mut said) = mpsc::channel(64);
+        for _ in 0..1_000 {
+            uses.note(&alice, kid(1));
+        }
+        let listening = async {
+            let FromGateway::Used { keys } = said.recv().await.unwrap() else { panic!("uses") };
+            assert_eq!(keys, [UsedKey { username: alice.clone(), kid: kid(1) }]);
+            // Two quiet minutes.
+            let silence = tokio::time::timeout(TELL_EVERY * 2, said.recv()).await;
+            assert!(silence.is_err());
+            uses.note(&alice, kid(1));
+            assert!(matches!(said.recv().await, Some(FromGateway::Used { keys }) if keys.len() == 1));
+        };
+        tokio::select! {
+            () = uses.tell(say) => panic!("the line is open"),
+            () = listening => {}
+        }
+    }
+
+    #[test]
+    fn s18_what_is_remembered_and_said_is_bounded() {
+        let uses = Uses::default();
+        // The longest name, of characters that JSON escapes.
+        let long = Username::parse(&"\"".repeat(256)).unwrap();
+        for number in 0..=KEYS_MAX {
+            uses.note(&long, kid(number));
+        }
+        let told = uses.take();
+        assert_eq!(told.iter().map(Vec::len).sum::<usize>(), KEYS_MAX);
+        let line = serde_json::to_string(&FromGateway::Used { keys: told[0].clone() }).unwrap();
+        assert!(line.len() < LINE_MAX, "{} bytes", line.len());
+        assert!(uses.take().is_empty());
+    }
+}
