@@ -82,6 +82,7 @@ fn write(store: &SledStore, user: Enrolled, uid: Uid, account: &str, now_s: i64)
         core_told: true,
         renewed: None,
         over: None,
+        is_confirmed: true,
     };
     let name = username.as_str().as_bytes();
     let key_of = [name, &[0], kid.as_bytes()].concat();

@@ -29,7 +29,7 @@ const REMEMBERED_MAX: usize = 8;
 pub enum CoreTokenRejection {
     /// Not a JWS of the expected form.
     #[error("Core's token: {0}")]
-    Form(#[from] JwsRejection),
+    Form(JwsRejection),
     /// Signed by another key, or not at all.
     #[error("Core's token: the signature is not that of the configured key")]
     Signature,
@@ -51,6 +51,13 @@ pub enum CoreTokenRejection {
     /// Valid for longer than any token of Core's.
     #[error("Core's token: valid for longer than {LIFETIME_MAX_S} s")]
     Lifetime,
+}
+
+impl From<JwsRejection> for CoreTokenRejection {
+    fn from(cause: JwsRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Form(cause)
+    }
 }
 
 /// Why Core's public key is refused.

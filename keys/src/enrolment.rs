@@ -34,13 +34,20 @@ pub enum EnrolmentRejection {
     Code,
     /// The proof is not of its form.
     #[error("the proof: {0}")]
-    ProofForm(#[from] JwsRejection),
+    ProofForm(JwsRejection),
     /// The proof is signed by another key, or with another algorithm.
     #[error("the proof is not signed by the offered key")]
     ProofSignature,
     /// The proof is for another provider, ticket, user or nonce.
     #[error("the proof is for another provider, ticket, user or nonce")]
     ProofClaims,
+}
+
+impl From<JwsRejection> for EnrolmentRejection {
+    fn from(cause: JwsRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::ProofForm(cause)
+    }
 }
 
 /// What lets one browser offer one key: 32 random bytes.

@@ -44,7 +44,7 @@ pub enum RequestRejection {
     Malformed(&'static str),
     /// `UCloud-Username` is not a username.
     #[error("the header ucloud-username is not a username: {0}")]
-    Username(#[source] IdentityRejection),
+    Username(IdentityRejection),
     /// A user call that names no user.
     #[error("a user's call without the header ucloud-username")]
     NoUsername,

@@ -64,7 +64,7 @@ pub enum SessionRejection {
     NoToken,
     /// It is not of the one form.
     #[error("session token: {0}")]
-    Form(#[from] JwsRejection),
+    Form(JwsRejection),
     /// A claim is not of its form.
     #[error("session token: the claim {0} is malformed")]
     Claim(&'static str),
@@ -79,10 +79,10 @@ pub enum SessionRejection {
     Endpoint,
     /// Its time to be opened, or the session's, is over.
     #[error("session token: {0}")]
-    Times(#[from] FreshnessRejection),
+    Times(FreshnessRejection),
     /// It has been redeemed, or the log cannot say.
     #[error("session token: {0}")]
-    Replay(#[from] ReplayError),
+    Replay(ReplayError),
     /// The user's proof is missing.
     #[error("a session token without the user's proof")]
     NoProof,
@@ -92,6 +92,27 @@ pub enum SessionRejection {
     /// The proof is of another call.
     #[error("the proof is not of a session's use")]
     Proof,
+}
+
+impl From<ReplayError> for SessionRejection {
+    fn from(cause: ReplayError) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Replay(cause)
+    }
+}
+
+impl From<FreshnessRejection> for SessionRejection {
+    fn from(cause: FreshnessRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Times(cause)
+    }
+}
+
+impl From<JwsRejection> for SessionRejection {
+    fn from(cause: JwsRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Form(cause)
+    }
 }
 
 /// What a proof's one item is made of.

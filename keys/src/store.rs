@@ -4,6 +4,7 @@
 //! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
 //! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
 
+mod confirmation;
 pub mod drives;
 mod expiry;
 pub mod passkeys;

@@ -8,7 +8,7 @@ use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KeyRecord, Protocol, VerificationKey};
 use countersign_keys::store::passkeys::{Asserted, PASSKEYS_MAX, Passkey, PasskeyRejection, PasskeyState};
 use countersign_keys::store::records::{Begun, Offer, Ticket, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, Registry, Sharing};
+use countersign_keys::store::registry::{Authority, Naming, NewConnection, NotChanged, Registry, Sharing};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::time::Timestamp;
 use countersign_portal::BrowserKey;
@@ -46,6 +46,7 @@ fn connect(registry: &Store, name: &str, n: u8) {
         nonce: "nonce".to_owned(),
         created: NOW,
         until: NOW.plus(900),
+        confirmed: None,
         state: TicketState::Open,
     };
     registry.open_ticket(&ticket, NOW).unwrap();
@@ -60,6 +61,7 @@ fn connect(registry: &Store, name: &str, n: u8) {
         account: name.to_owned(),
         instance_key: "AAAA".to_owned(),
         sharing: Sharing::OneUser,
+        naming: Naming::ByTicket,
     };
     registry.approve(&code, &new, NOW).unwrap();
 }

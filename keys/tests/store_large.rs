@@ -54,6 +54,7 @@ fn fill(directory: &std::path::Path) {
                         core_told: true,
                         renewed: None,
                         over: None,
+                        is_confirmed: true,
                     };
                     let user = User { username: username.clone(), connection: Some(connection), kids: vec![kid(n)] };
                     let key = KeyRecord {

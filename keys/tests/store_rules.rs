@@ -3,121 +3,17 @@
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-use countersign_keys::enrolment::Ticket as Secret;
-use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
+#[path = "support/registry.rs"]
+mod registry;
+
+use countersign_keys::enrolment::TICKET_LIFETIME_S;
 use countersign_keys::identity::{KeyId, Uid, Username};
-use countersign_keys::jws::Algorithm;
-use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol, VerificationKey};
+use countersign_keys::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
 use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX, DriveRejection};
-use countersign_keys::store::records::{Begun, Death, Errand, Offer, Tell, Ticket, TicketState};
-use countersign_keys::store::registry::{
-    Authority, KEYS_MAX, NewConnection, NotChanged, Registry, RegistryRejection, Sharing,
-};
-use countersign_keys::store::sled_store::SledStore;
+use countersign_keys::store::records::{Begun, Death, Tell, TicketState};
+use countersign_keys::store::registry::{Authority, KEYS_MAX, NewConnection, RegistryRejection, Sharing};
 use countersign_keys::store::tickets::TicketRejection;
-use countersign_keys::time::Timestamp;
-use p256::elliptic_curve::sec1::ToSec1Point as _;
-
-const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-const DAY_S: i64 = 86_400;
-const ALICE_UID: Uid = Uid(1100);
-const BOB_UID: Uid = Uid(1101);
-
-struct Fixture {
-    registry: Registry<SledStore>,
-    _directory: tempfile::TempDir,
-}
-
-fn fixture() -> Fixture {
-    let directory = tempfile::tempdir().unwrap();
-    Fixture { registry: Registry::new(SledStore::open(directory.path()).unwrap()), _directory: directory }
-}
-
-fn user(name: &str) -> Username {
-    Username::parse(name).unwrap()
-}
-
-fn key(n: u8) -> VerificationKey {
-    let secret = p256::SecretKey::from_slice(&[n; 32]).unwrap();
-    let point = secret.public_key().to_sec1_point(false);
-    let b64 = |bytes: &[u8]| {
-        use base64::Engine as _;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
-    };
-    let (x, y) = (b64(point.x().unwrap()), b64(point.y().unwrap()));
-    let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
-    VerificationKey::from_jwk(jwk.as_bytes(), Algorithm::Es256).unwrap()
-}
-
-fn record(owner: &str, n: u8, created: Timestamp, protocol: Protocol) -> KeyRecord {
-    let kid = KeyId::from_bytes([n; 16]);
-    KeyRecord::new(user(owner), kid, &key(n), protocol, (created, created.plus(180 * DAY_S)), format!("key {n}"))
-}
-
-fn hash(n: u8) -> TicketHash {
-    Secret::from_bytes([n; 32]).hash()
-}
-
-fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Ticket {
-    Ticket {
-        hash: hash(n),
-        username: user(username),
-        begun,
-        bound_to,
-        nonce: "nonce".to_owned(),
-        created: NOW.plus(i64::from(n)),
-        until: NOW.plus(TICKET_LIFETIME_S),
-        state: TicketState::Open,
-    }
-}
-
-fn offer(ticket: u8, username: &str, n: u8) -> Offer {
-    Offer {
-        code: Code::of(&hash(ticket), &user(username), &key(n)),
-        key: record(username, n, NOW, Protocol::V2),
-        at: NOW,
-        address: "192.0.2.1:1".to_owned(),
-    }
-}
-
-fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
-    NewConnection {
-        key: record(username, n, NOW, Protocol::V2),
-        uid,
-        account: format!("account{uid}"),
-        instance_key: "AAAA".to_owned(),
-        sharing: Sharing::OneUser,
-    }
-}
-
-fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Result<T, NotChanged<R>>) -> R {
-    match outcome.unwrap_err() {
-        NotChanged::Rejected(rejection) => rejection,
-        NotChanged::Failed(failure) => panic!("{failure}"),
-    }
-}
-
-impl Fixture {
-    fn open(&self, ticket: &Ticket) {
-        self.registry.open_ticket(ticket, NOW).unwrap();
-    }
-
-    fn state(&self, n: u8) -> TicketState {
-        self.registry.ticket(&hash(n), NOW).unwrap().state
-    }
-
-    /// A user with one key, by way of a ticket.
-    fn connect(&self, ticket_number: u8, username: &str, n: u8, uid: Uid) -> Result<(), NotChanged<TicketRejection>> {
-        self.open(&ticket(ticket_number, username, Begun::AtCore, None));
-        let offer = offer(ticket_number, username, n);
-        self.registry.offer(&hash(ticket_number), &offer, NOW).unwrap();
-        self.registry.approve(&offer.code, &connection(username, n, uid), NOW)
-    }
-
-    fn errands(&self) -> Vec<Errand> {
-        self.registry.errands_after(None, 10).unwrap()
-    }
-}
+use registry::{ALICE_UID, BOB_UID, DAY_S, NOW, connection, fixture, hash, offer, record, rejected, ticket, user};
 
 #[test]
 fn a_ticket_goes_from_open_over_offered_to_approved() {
@@ -230,6 +126,8 @@ fn v47_a_ticket_begun_here_is_for_the_uid_that_began_it() {
     fixture.registry.offer(&hash(1), &first, NOW).unwrap();
     let other = fixture.registry.approve(&first.code, &connection("alice", 1, BOB_UID), NOW);
     assert_eq!(rejected(other), TicketRejection::BoundToAnother);
+    fixture.open(&ticket(2, "alice", Begun::AtCore, None));
+    fixture.registry.confirm(&hash(1), &hash(2), NOW).unwrap();
     fixture.registry.approve(&first.code, &connection("alice", 1, ALICE_UID), NOW).unwrap();
 }
 

@@ -79,6 +79,7 @@ impl Ingress {
             PublicCall::ConnectDescribe
             | PublicCall::ConnectOffer
             | PublicCall::ConnectStatus
+            | PublicCall::ConnectConfirm
             | PublicCall::ConnectProbe => {
                 self.cors.own(&head.headers)?;
                 let body = self.bodies.read(head, body, PUBLIC_BODY_MAX).await?;

@@ -11,15 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_keys::enrolment::{Code, Ticket};
 use countersign_keys::identity::{Uid, Username};
 use countersign_keys::keyring::{Algorithm, KeyRecord, Protocol, VerificationKey};
-use countersign_keys::store::records::{Begun, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, NotChanged, RegistryRejection, Sharing};
+use countersign_keys::store::records::{Begun, Ticket as TicketRecord, TicketState};
+use countersign_keys::store::registry::{Authority, Naming, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
 use super::instances::NoInstance;
+use super::page::refuse_begun_at_core;
 use super::record::Deed;
-use super::tickets::{begin, page_url, refusal};
-use super::{Server, mapper};
+use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal};
+use super::{Server, log_failure, mapper};
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
@@ -39,7 +40,8 @@ pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<O
     account_of(server, uid, None).await?;
     let ticket = server.records.ticket_of_code(&code, now).map_err(refusal)?;
     ticket.may_approve(uid, now).map_err(|rejection| refusal(NotChanged::Rejected(rejection)))?;
-    refuse_other_mapping(server, uid, &ticket.username)?;
+    refuse_unconfirmed(server, &ticket)?;
+    refuse_other_mapping(server, uid, &ticket)?;
     refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
     offer_message(server, &ticket, now)
 }
@@ -52,6 +54,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     let account = account_of(server, uid, Some(approve.account)).await?;
     let ticket = server.records.ticket_of_code(&code, now).map_err(refusal)?;
     let offer = ticket.may_approve(uid, now).map_err(|rejection| refusal(NotChanged::Rejected(rejection)))?;
+    refuse_unconfirmed(server, &ticket)?;
     refuse_mapped_elsewhere(server, uid, &ticket.username).await?;
     try_out(server, &account).await?;
     let expires = now.plus(server.config.intent.key_lifetime_s);
@@ -61,6 +64,10 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         account: account.name,
         instance_key: approve.instance_key,
         sharing: server.sharing(),
+        naming: match server.config.mapping.by {
+            Mapper::Ticket => Naming::ByTicket,
+            Mapper::Command { .. } => Naming::BySite,
+        },
     };
     let (username, kid) = (new.key.owner.clone(), new.key.kid);
     let note = format!("account {}", new.account);
@@ -71,8 +78,14 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         ..Deed::of(&asker(uid), ipc::CONNECT_APPROVE)
     })?;
     let records = Arc::clone(&server.records);
-    apart(move || records.approve(&code, &new, now).map_err(refusal)).await?;
+    let displaced = apart(move || records.approve(&code, &new, now).map_err(refusal)).await?;
     tracing::info!(%username, %uid, %kid, "connection approved");
+    if let Some(displaced) = displaced {
+        tracing::warn!(%username, uid = %displaced.uid, by = %uid, "connection that UCloud never confirmed was displaced");
+        if server.records.usernames(displaced.uid)?.is_empty() {
+            server.instances.stop(displaced.uid);
+        }
+    }
     // A gateway may remember that there was no such key, and an earlier end of all others.
     server.notices.tell(Ended::User { username: username.clone() }).await;
     server.errands.notify_one();
@@ -80,11 +93,11 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     Ok(Approved { username, kid, uid, key_expires: expires })
 }
 
-/// Begins a connection here, for this uid alone.
+/// Begins a connection here, for this uid alone. Says nothing of the named user: whether they are connected, and
+/// to which account, is no business of a local account that only knows the name (V69).
 pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Result<Started, Refusal> {
     account_of(server, uid, None).await?;
-    refuse_other_mapping(server, uid, &start.username)?;
-    refuse_mapped_elsewhere(server, uid, &start.username).await?;
+    refuse_second_user(server, uid, &start.username)?;
     let (asker, bound_to) = (asker(uid), Some(uid));
     let deed = Deed::of(&asker, ipc::CONNECT_START);
     let ticket = begin(server, &deed, start.username, Begun::AtTheCentre, bound_to).await?;
@@ -94,7 +107,7 @@ pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Resul
 
 /// Waits until something has come of a ticket that this uid began.
 pub(super) async fn wait_for_offer(server: &Arc<Server>, uid: Uid, wait: Await) -> Result<Awaited, Refusal> {
-    let unknown = || Refusal::not_found("no such connection has been begun, or it was long ago");
+    let unknown = || Refusal::not_found(NO_SUCH_OFFER);
     let hash = Ticket::parse(&wait.ticket).map_err(|_malformed| unknown())?.hash();
     let mut changes = server.changes.subscribe();
     let mut stop = server.stop.subscribe();
@@ -108,6 +121,7 @@ pub(super) async fn wait_for_offer(server: &Arc<Server>, uid: Uid, wait: Await) 
         }
         match &ticket.state {
             TicketState::Open => {}
+            TicketState::Offered { .. } if is_unconfirmed(server, &ticket)? => {}
             TicketState::Offered { .. } => return Ok(Awaited::Offered { offer: offer_message(server, &ticket, now)? }),
             TicketState::Approved { .. } => return Ok(Awaited::Approved),
             TicketState::Dead { why } => return Ok(Awaited::Dead { why: *why }),
@@ -191,6 +205,7 @@ pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
     let why = rejection.to_string();
     match rejection {
         RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
+        RegistryRejection::Unconfirmed => Refusal::new(Told::Conflict, why),
         RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
             Refusal::new(Told::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
         }
@@ -289,12 +304,27 @@ async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
     })
 }
 
-/// Says early what the transaction of the approval would say, before anything is pinned.
-fn refuse_other_mapping(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
-    let connection = server.records.user(username)?.and_then(|user| user.connection);
-    if connection.is_some_and(|connection| connection.uid != uid) {
+/// Refuses an offer that cannot be approved yet or at all, before anything is said of the named user.
+fn refuse_unconfirmed(server: &Server, ticket: &TicketRecord) -> Result<(), Refusal> {
+    refuse_begun_at_core(server, ticket)?;
+    if is_unconfirmed(server, ticket)? {
+        return Err(registry_refusal(RegistryRejection::Unconfirmed));
+    }
+    Ok(())
+}
+
+/// Says early what the transaction of the approval would say, before anything is pinned. Only for a ticket that
+/// has Core's or the site's word for the name.
+fn refuse_other_mapping(server: &Server, uid: Uid, ticket: &TicketRecord) -> Result<(), Refusal> {
+    let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
+    if connection.is_some_and(|connection| connection.uid != uid && connection.is_confirmed) {
         return Err(registry_refusal(RegistryRejection::UserMappedOtherwise));
     }
+    refuse_second_user(server, uid, &ticket.username)
+}
+
+/// An account has one user, where it cannot be shared.
+fn refuse_second_user(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let others = server.records.usernames(uid)?;
     if server.sharing() == Sharing::OneUser && others.iter().any(|other| other != username) {
         return Err(registry_refusal(RegistryRejection::AccountMappedOtherwise));
@@ -302,17 +332,21 @@ fn refuse_other_mapping(server: &Server, uid: Uid, username: &Username) -> Resul
     Ok(())
 }
 
-/// Where the site's own program maps users, approval comes from exactly the uid that it names.
+/// Where the site's own program maps users, approval comes from exactly the uid that it names. A user whom it
+/// does not know and one of another account get one answer.
 async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let Mapper::Command { program, arguments } = &server.config.mapping.by else {
         return Ok(());
     };
-    let mapped = mapper::ask(program, arguments, username).await.map_err(|failure| Refusal::failure(&failure))?;
-    if mapped == uid {
-        return Ok(());
+    match mapper::ask(program, arguments, username).await {
+        Ok(mapped) if mapped == uid => return Ok(()),
+        Ok(mapped) => tracing::warn!(%username, %uid, %mapped, "the user mapper names another account"),
+        Err(failure) => log_failure("the user mapper names no account", &failure),
     }
-    tracing::warn!(%username, %uid, %mapped, "the user mapper names another account");
-    Err(Refusal::new(Told::OfAnotherAccount, "this UCloud user belongs to another account at this centre"))
+    Err(Refusal::new(
+        Told::OfAnotherAccount,
+        "this centre does not connect that UCloud user to your account: ask its staff if it should",
+    ))
 }
 
 fn offer_message(

@@ -25,14 +25,14 @@ use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house,
 use super::oracle::StoreOracle;
 use super::{approval, integration, listed, page};
 use crate::audit::DecisionLog;
-use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
+use crate::ipc::control::{Answer, Ended, Question, UsedKey, Whereabouts};
 use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
 
 #[tokio::test]
 async fn a_connection_begun_at_core() {
     let house = house("");
     let mut browser = house.begun_at_core("alice#1").await;
-    let described = browser.describe(&house).unwrap();
+    let described = browser.describe(&house).await.unwrap();
     assert_eq!((&described["state"], &described["now"]), (&json!("open"), &json!(NOW)));
     assert_eq!(described["window"], json!({"lifetimeMax": 60, "futureSkew": 5}));
     let offered = browser.offer(&house).await.unwrap();
@@ -85,14 +85,20 @@ fn status_of_probe(browser: &Browser, house: &House, call: &str, now: i64) -> (u
 async fn v47_a_connection_begun_at_the_centre_is_for_that_uid_alone() {
     let house = house("[mapping]\nstart = \"provider\"\ntype = \"ticket\"\n");
     let redirect = house.core(ServiceCall::Connect, "alice#1").await.unwrap();
-    assert_eq!(redirect["redirectTo"], "https://hpc.example.org/ucloud/hpc/connect", "Core gets no ticket");
+    let at_core = Browser::at(redirect["redirectTo"].as_str().unwrap());
+    assert_eq!(status(at_core.offer(&house).await), (409, "CONFLICT"), "Core's ticket takes no key");
 
     let started = approval::start(&house.server, ALICE, Start { username: user("alice#1") }).await.unwrap();
     let browser = Browser::at(&started.url);
     assert_eq!(browser.ticket, started.ticket);
     let wait = |uid| approval::wait_for_offer(&house.server, uid, Await { ticket: started.ticket.clone() });
     assert_eq!(status(wait(BOB).await), (404, "NOT_FOUND"));
-    let (waited, offered) = tokio::join!(wait(ALICE), browser.offer(&house));
+    let offering = async {
+        let offered = browser.offer(&house).await;
+        browser.confirm(&house, &at_core).await.unwrap();
+        offered
+    };
+    let (waited, offered) = tokio::join!(wait(ALICE), offering);
     let offered = offered.unwrap();
     let code = offered["code"].as_str().unwrap();
     let Awaited::Offered { offer } = waited.unwrap() else { panic!() };
@@ -104,11 +110,55 @@ async fn v47_a_connection_begun_at_the_centre_is_for_that_uid_alone() {
 }
 
 #[tokio::test]
+async fn v69_s06_a_local_account_takes_no_name_and_learns_of_none() {
+    let house = house("");
+    // Alice is connected, carol is not: bob, who knows both names, sees no difference.
+    house.connected().await;
+    for name in ["alice#1", "carol#1"] {
+        let started = approval::start(&house.server, BOB, Start { username: user(name) }).await.unwrap();
+        let browser = Browser::at(&started.url);
+        let offered = browser.offer(&house).await.unwrap();
+        let code = offered["code"].as_str().unwrap();
+        assert_eq!(browser.status(&house).await["state"], "unconfirmed");
+        for refusal in [house.find(BOB, code).await.unwrap_err(), house.approve(BOB, "bob", code).await.unwrap_err()] {
+            assert_eq!((refusal.told.number(), refusal.told.code()), (409, "CONFLICT"), "{name}");
+            assert!(refusal.to_string().contains("UCloud has not confirmed"), "{refusal}");
+        }
+        assert!(house.server.records.usernames(BOB).unwrap().is_empty());
+        let list = KeysList { username: Some(user(name)) };
+        assert_eq!(status(listed::keys(&house.server, BOB, list)), (404, "NOT_FOUND"));
+    }
+    // With Core's word for carol bob's connection is carol's own; that of alice stays hers.
+    let at_core = house.begun_at_core("carol#1").await;
+    let started = approval::start(&house.server, BOB, Start { username: user("carol#1") }).await.unwrap();
+    let browser = Browser::at(&started.url);
+    let offered = browser.offer(&house).await.unwrap();
+    browser.confirm(&house, &at_core).await.unwrap();
+    assert_eq!(browser.status(&house).await["state"], "offered");
+    house.approve(BOB, "bob", offered["code"].as_str().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn v69_s06_the_page_of_a_connection_that_ended_shows_nothing_of_the_next() {
+    let house = house("");
+    let browser = house.connected().await;
+    house.core(ServiceCall::Unlinked, "alice#1").await.unwrap();
+    let new = house.begun_at_core("alice#1").await;
+    let offered = new.offer(&house).await.unwrap();
+    let code = offered["code"].as_str().unwrap();
+    house.find(BOB, code).await.unwrap();
+    assert_eq!(house.approve(BOB, "bob", code).await.unwrap().uid, BOB);
+    assert_eq!(house.server.records.usernames(ALICE).unwrap(), []);
+    let status = browser.status(&house).await;
+    assert_eq!((&status["state"], &status["why"]), (&json!("dead"), &json!("withdrawn")), "not the new one's");
+}
+
+#[tokio::test]
 async fn v45_a_second_offer_kills_the_ticket_and_both_sides_hear_of_it() {
     let house = house("");
     let started = approval::start(&house.server, ALICE, Start { username: user("alice#1") }).await.unwrap();
     let (first, second) = (Browser::at(&started.url), Browser::at(&started.url));
-    let (first_body, second_body) = (first.offer_body(&house), second.offer_body(&house));
+    let (first_body, second_body) = (first.offer_body(&house).await, second.offer_body(&house).await);
     let offer = |content: &Value| {
         let content = body(content);
         let server = Arc::clone(&house.server);
@@ -129,9 +179,9 @@ async fn v45_a_second_offer_kills_the_ticket_and_both_sides_hear_of_it() {
 async fn v13_v14_v46_offers_that_prove_nothing_are_refused_and_cost_nothing() {
     let house = house("");
     let browser = house.begun_at_core("alice#1").await;
-    let good = browser.offer_body(&house);
+    let good = browser.offer_body(&house).await;
     let other = BrowserKey::make(Algorithm::Es256).unwrap();
-    let nonce = browser.describe(&house).unwrap()["nonce"].as_str().unwrap().to_owned();
+    let nonce = browser.describe(&house).await.unwrap()["nonce"].as_str().unwrap().to_owned();
     let proof = |key: &BrowserKey, aud: &str, username: &str, nonce: &str| {
         json!(enrolment_proof(key, aud, &browser.ticket, username, nonce).sign(key).unwrap())
     };
@@ -202,7 +252,7 @@ async fn one_user_one_account_is_said_before_anything_is_pinned() {
     assert_eq!(status(house.find(ALICE, &code).await), (409, "MAPPED_OTHERWISE"));
     assert_eq!(status(house.approve(ALICE, "alice", &code).await), (409, "MAPPED_OTHERWISE"));
     let start = |uid, name| approval::start(&house.server, uid, Start { username: user(name) });
-    assert_eq!(status(start(BOB, "alice#1").await), (409, "MAPPED_OTHERWISE"));
+    assert!(start(BOB, "alice#1").await.is_ok(), "who is connected is not bob's to know");
     assert_eq!(status(start(ALICE, "bob#1").await), (409, "MAPPED_OTHERWISE"));
     house.approve(BOB, "bob", &code).await.unwrap();
 }
@@ -217,8 +267,6 @@ async fn where_a_program_maps_users_its_word_and_the_uid_must_agree() {
     let code = browser.offer(&house).await.unwrap()["code"].as_str().unwrap().to_owned();
     assert_eq!(status(house.find(ALICE, &code).await), (403, "MAPPED_OTHERWISE"));
     assert_eq!(status(house.approve(ALICE, "alice", &code).await), (403, "MAPPED_OTHERWISE"));
-    let started = approval::start(&house.server, ALICE, Start { username: user("alice#1") }).await;
-    assert_eq!(status(started), (403, "MAPPED_OTHERWISE"));
     house.approve(BOB, "bob", &code).await.unwrap();
 }
 
@@ -338,8 +386,7 @@ async fn the_gateway_is_answered_from_the_store() {
     assert_eq!(keys("alice#1", kid), 1);
     assert_eq!(keys("bob#1", kid), 0, "V17");
     assert_eq!(keys("alice#1", KeyId::from_bytes([0; 16])), 0);
-    let last = house.server.records.last_use(&user("alice#1"), &kid).unwrap();
-    assert_eq!(last, Some(Timestamp::from_seconds(NOW)));
+    assert_eq!(house.server.records.last_use(&user("alice#1"), &kid).unwrap(), None, "asked for is not used");
     let instance_key = |name: &str| {
         let answer = oracle.answer(&Question::InstanceKey { username: user(name) });
         let Answer::InstanceKey { spki } = answer else { panic!("an instance key") };
@@ -349,6 +396,27 @@ async fn the_gateway_is_answered_from_the_store() {
     assert_eq!(instance_key("bob#1"), None);
     let instance = oracle.answer(&Question::Instance { username: user("alice#1") });
     assert!(matches!(instance, Answer::Instance { instance: Whereabouts::Down }));
+}
+
+#[tokio::test]
+async fn s18_a_keys_last_use_is_the_hour_in_which_the_gateway_said_so() {
+    let house = house("");
+    let browser = house.connected().await;
+    let oracle = StoreOracle::new(Arc::clone(&house.server));
+    let kid = KeyId::parse(browser.key.kid()).unwrap();
+    let last = |name: &str, kid| house.server.records.last_use(&user(name), &kid).unwrap().map(Timestamp::seconds);
+    let used = |name: &str, kid| oracle.used(&[UsedKey { username: user(name), kid }]);
+    used("bob#1", kid);
+    used("alice#1", KeyId::from_bytes([0; 16]));
+    assert_eq!((last("bob#1", kid), last("alice#1", KeyId::from_bytes([0; 16]))), (None, None));
+    // NOW is an hour's first second.
+    for (later, want) in [(0, NOW), (3_599, NOW), (3_600, NOW + 3_600), (90_000, NOW + 90_000)] {
+        house.now.store(NOW + later, Ordering::SeqCst);
+        used("alice#1", kid);
+        assert_eq!(last("alice#1", kid), Some(want), "{later}");
+    }
+    let listed = listed::keys(&house.server, ALICE, KeysList { username: None }).unwrap();
+    assert_eq!(listed.keys[0].last_used, Some(Timestamp::from_seconds(NOW + 90_000)));
 }
 
 #[tokio::test]

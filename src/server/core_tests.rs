@@ -266,7 +266,7 @@ async fn the_page_s_endpoints_are_for_anybody() {
     assert_eq!(status, 200);
     assert!(described.contains(r#""state":"open""#), "{described}");
     let head = "POST /ucloud/hpc/connect/offer HTTP/1.1\r\nx-client-address: 192.0.2.9:1";
-    let (status, offered) = ask(&house, head, &browser.offer_body(&house).to_string()).await;
+    let (status, offered) = ask(&house, head, &browser.offer_body(&house).await.to_string()).await;
     assert_eq!(status, 200, "{offered}");
     let offered: serde_json::Value = serde_json::from_str(&offered).unwrap();
     let offer = house.find(ALICE, offered["code"].as_str().unwrap()).await.unwrap();

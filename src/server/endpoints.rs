@@ -240,9 +240,10 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
     let deed = Deed::of(&request_id, place.map_or("", |(_, _, path)| *path));
     let outcome = match read_body(request.into_body(), PAGE_BODY_MAX).await {
         Ok(body) => match call {
-            PublicCall::ConnectDescribe => page::describe(server, &body),
+            PublicCall::ConnectDescribe => page::describe(server, &body).await,
             PublicCall::ConnectOffer => page::offer(server, &body, address, &deed).await,
             PublicCall::ConnectStatus => page::status(server, &body).await,
+            PublicCall::ConnectConfirm => page::confirm(server, &body, &deed).await,
             PublicCall::ConnectProbe => page::probe(server, &body, &deed),
             // The gateway answers these itself.
             PublicCall::ConnectPage

@@ -186,19 +186,25 @@ impl Browser {
         Self { key: BrowserKey::make(Algorithm::Es256).unwrap(), ticket: ticket.to_owned() }
     }
 
-    pub(super) fn describe(&self, house: &House) -> Result<Value, Refusal> {
-        page::describe(&house.server, &body(&json!({ "ticket": self.ticket })))
+    pub(super) async fn describe(&self, house: &House) -> Result<Value, Refusal> {
+        page::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
     }
 
-    pub(super) fn offer_body(&self, house: &House) -> Value {
-        let described = self.describe(house).unwrap();
+    /// Shows the ticket that Core gave this browser for that user.
+    pub(super) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
+        let content = json!({ "ticket": self.ticket, "ucloudTicket": at_core.ticket });
+        page::confirm(&house.server, &body(&content), &TEST).await
+    }
+
+    pub(super) async fn offer_body(&self, house: &House) -> Value {
+        let described = self.describe(house).await.unwrap();
         let (username, nonce) = (described["username"].as_str().unwrap(), described["nonce"].as_str().unwrap());
         let proof = enrolment_proof(&self.key, ORIGIN, &self.ticket, username, nonce).sign(&self.key).unwrap();
         json!({ "ticket": self.ticket, "jwk": self.key.public_jwk(), "alg": "ES256", "proof": proof, "name": "Firefox" })
     }
 
     pub(super) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
-        page::offer(&house.server, &body(&self.offer_body(house)), "192.0.2.7:4711".to_owned(), &TEST).await
+        page::offer(&house.server, &body(&self.offer_body(house).await), "192.0.2.7:4711".to_owned(), &TEST).await
     }
 
     pub(super) async fn status(&self, house: &House) -> Value {

@@ -23,7 +23,7 @@ use super::record::Deed;
 use super::tickets::{begin, page_url};
 use super::{Server, log_failure};
 use crate::accounts::AccountRejection;
-use crate::config::{Launch, MappingStart};
+use crate::config::Launch;
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 
@@ -62,11 +62,9 @@ fn manifest() -> Value {
     })
 }
 
+/// Where connections begin at the centre alone, this ticket confirms one and takes no key.
 async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
     let page = page_url(server);
-    if server.config.mapping.start == MappingStart::Provider {
-        return Ok(json!({ "redirectTo": page }));
-    }
     let ticket = begin(server, deed, username, Begun::AtCore, None).await?;
     Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
 }

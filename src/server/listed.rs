@@ -13,6 +13,7 @@ use super::answer::{Refusal, apart};
 use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
 use crate::accounts::Account;
 use crate::ipc::answers::Told;
+use crate::ipc::control::Whereabouts;
 use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
 
@@ -95,6 +96,7 @@ fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Con
         active_keys: u32::try_from(active).unwrap_or(u32::MAX),
         core_told: connection.core_told,
         ends,
+        instance_up: matches!(server.instance_of(&user.username)?, Whereabouts::Up(_)),
     }))
 }
 

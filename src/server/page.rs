@@ -15,9 +15,9 @@ use countersign_keys::identity::KeyId;
 use countersign_keys::intent::{PresentedIntent, Terms, Version1};
 use countersign_keys::json::Json;
 use countersign_keys::jws::{Algorithm, sha256};
-use countersign_keys::keyring::{KeyRecord, KeyRejection, Protocol, VerificationKey};
+use countersign_keys::keyring::{KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey};
 use countersign_keys::request::INTENT_MAX;
-use countersign_keys::store::records::{self, Death, Offer, TicketState};
+use countersign_keys::store::records::{self, Begun, Death, Offer, TicketState};
 use countersign_keys::time::Timestamp;
 use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,11 @@ use serde_json::{Value, json};
 use super::answer::{Refusal, apart, message};
 use super::approval::key_name;
 use super::record::Deed;
-use super::tickets::refusal;
+use super::tickets::{is_unconfirmed, refusal};
 use super::{Server, log_failure, own};
+use crate::accounts::Account;
 use crate::clock::random_bytes;
+use crate::config::MappingStart;
 use crate::ipc::answers::Told;
 use crate::ipc::messages::POLL_MAX_S;
 
@@ -56,6 +58,14 @@ struct StatusQuestion {
     after: Option<String>,
 }
 
+/// A connection that was begun at the centre, and the ticket that Core began for the same user.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Confirm {
+    ticket: String,
+    ucloud_ticket: String,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Probe {
@@ -79,13 +89,24 @@ struct Status {
     second_offer: bool,
 }
 
-/// What a ticket is for.
-pub(super) fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> {
+/// What a ticket is for. One that was begun at the centre names the account, so that its owner can tell it from
+/// the account of whoever sent them the link.
+pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let ticket = find(server, &message::<TicketOnly>(body)?.ticket, now)?;
     let status = status_of(server, &ticket)?;
     let window = server.config.terms().window;
+    let account = match ticket.bound_to {
+        Some(uid) => Some(apart(move || Ok(Account::name_of(uid).unwrap_or_else(|| uid.to_string()))).await?),
+        None => None,
+    };
     Ok(json!({
+        "begun": ticket.begun,
+        "begin": match server.config.mapping.start {
+            MappingStart::Either => "either",
+            MappingStart::Provider => "provider",
+        },
+        "account": account,
         "provider": server.config.provider.id.as_str(),
         "username": ticket.username,
         "nonce": ticket.nonce,
@@ -108,6 +129,7 @@ pub(super) async fn offer(
     let json = Json::parse(body, OFFER_DEPTH_MAX).map_err(|rejection| Refusal::bad_request(rejection.to_string()))?;
     let offered = OfferBody::read(&json)?;
     let ticket = find(server, offered.ticket, now)?;
+    refuse_begun_at_core(server, &ticket)?;
     let key = VerificationKey::from_jwk_value(offered.jwk, offered.algorithm).map_err(|rejection| {
         if rejection == KeyRejection::Private {
             tracing::error!(username = %ticket.username, %address, "ALARM: a private key was sent to the provider");
@@ -166,6 +188,30 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
             () = tokio::time::sleep_until(deadline) => return answer(),
         }
     }
+}
+
+/// Confirms a connection that was begun at the centre: the browser shows the ticket that Core gave it for the same
+/// user.
+pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, deed: &Deed<'_>) -> Result<Value, Refusal> {
+    let now = server.clock.now()?;
+    let Confirm { ticket, ucloud_ticket } = message(body)?;
+    let (here, at_core) = (find(server, &ticket, now)?, find(server, &ucloud_ticket, now)?);
+    server.record(&Deed { username: Some(&here.username), ..*deed })?;
+    let records = Arc::clone(&server.records);
+    apart(move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(|ticket| {
+        tracing::info!(username = %ticket.username, "connection confirmed by UCloud");
+        server.changed();
+        json!({})
+    })
+}
+
+/// Where connections begin at the centre alone, a ticket of Core's confirms one and takes no key.
+pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
+    if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
+        let why = "connections to this provider begin at the computing centre, with countersign connect start";
+        return Err(Refusal::new(Told::Conflict, why));
+    }
+    Ok(())
 }
 
 /// Tries the new key: an intent of its own call, judged as the gateway would judge one.
@@ -253,11 +299,15 @@ fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusa
     };
     Ok(match &ticket.state {
         TicketState::Open => nothing,
+        TicketState::Offered { .. } if is_unconfirmed(server, ticket)? => Status { state: "unconfirmed", ..nothing },
         TicketState::Offered { .. } => Status { state: "offered", ..nothing },
         TicketState::Dead { why } => Status { state: "dead", why: Some(*why), ..nothing },
-        TicketState::Approved { second_offer, .. } => {
+        TicketState::Approved { kid, second_offer } => {
             let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
-            match connection {
+            // The user may have another connection by now, which is none of this ticket's business.
+            let key = server.records.key(&ticket.username, kid)?;
+            let speaks = key.is_some_and(|key| key.state == KeyState::Active);
+            match connection.filter(|_| speaks) {
                 Some(connection) => Status {
                     state: if connection.core_told { "connected" } else { "approved" },
                     instance_key: Some(instance_jwk(&connection.instance_key)?),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::enrolment::{TICKET_LIFETIME_S, Ticket};
 use countersign_keys::identity::{Uid, Username};
 use countersign_keys::secret::Secret;
+use countersign_keys::store::StoreFailure;
 use countersign_keys::store::records::{self, Begun, TicketState};
 use countersign_keys::store::registry::NotChanged;
 use countersign_keys::store::tickets::TicketRejection;
@@ -15,6 +16,7 @@ use super::Server;
 use super::answer::{Refusal, apart};
 use super::record::Deed;
 use crate::clock::random_bytes;
+use crate::config::Mapper;
 use crate::ipc::answers::Told;
 
 /// A ticket that was just made: the one time that it is in clear.
@@ -50,6 +52,7 @@ pub(super) async fn begin(
         nonce,
         created: now,
         until,
+        confirmed: None,
         state: TicketState::Open,
     };
     server.record(&Deed { username: Some(&record.username), ..*deed })?;
@@ -59,8 +62,21 @@ pub(super) async fn begin(
     Ok(NewTicket { text: ticket.to_secret_text(), until })
 }
 
-/// What somebody is told whose step with a ticket is not done. An unknown ticket and a forgotten one are one
-/// answer.
+/// What is said of a code, or a ticket, that is not there.
+pub(super) const NO_SUCH_OFFER: &str =
+    "No offer matches this. Links and codes are valid for 15 minutes: get a new one from the connection page";
+
+/// Whether Core has still to name the user before what was offered for a ticket can be approved. Where the site's
+/// program maps users, or the account is connected to that user already, the name is not in question.
+pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Result<bool, StoreFailure> {
+    if ticket.is_confirmed() || matches!(server.config.mapping.by, Mapper::Command { .. }) {
+        return Ok(false);
+    }
+    let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
+    Ok(connection.is_none_or(|connection| Some(connection.uid) != ticket.bound_to))
+}
+
+/// What is said to a step with a ticket that is refused. An unknown ticket and a forgotten one get one answer.
 pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let rejection = match not_changed {
         NotChanged::Failed(failure) => return failure.into(),
@@ -68,7 +84,7 @@ pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     };
     let why = rejection.to_string();
     match rejection {
-        TicketRejection::Unknown => Refusal::not_found("no such connection has been begun, or it was long ago"),
+        TicketRejection::Unknown => Refusal::not_found(NO_SUCH_OFFER),
         TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::new(Told::TicketDead, why),
         TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::new(Told::Conflict, why),
         TicketRejection::BoundToAnother => Refusal::new(Told::NotYours, why),

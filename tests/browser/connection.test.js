@@ -115,12 +115,18 @@ test("a second browser gets a key of its own", async () => {
   }
 });
 
-test("a connection begun at the centre needs no UCloud", async () => {
+test("v69_s06: a connection begun at the centre asks for the account, and for UCloud's word", async () => {
   const bob = await User.at(stage, "bob");
   try {
     const { url } = await stage.must({ do: "start", username: "bob#5678", as: "bob" });
     const page = await bob.browser.tab(url);
+    await page.getByText("The account bob at this computing centre").waitFor();
+    await page.getByRole("button", { name: "Yes, create a key in this browser" }).click();
+    await page.getByRole("heading", { name: "Press Connect at UCloud" }).waitFor();
+    const { redirectTo } = await stage.must({ do: "connect", username: "bob#5678" });
+    const fromUcloud = await bob.browser.tab(redirectTo);
     await finished(page);
+    await fromUcloud.close();
     await bob.openFiles();
     await bob.file("notes.txt").waitFor();
     assert.deepEqual(bob.browser.complaints(), []);

@@ -68,7 +68,7 @@ class Played {
   }
 }
 
-function bench({ provider = new Played(), storage = new SessionStorage() } = {}) {
+function bench({ provider = new Played(), storage = new SessionStorage(), agree = async () => {} } = {}) {
   const views = [];
   const view = {};
   const show = (news) => {
@@ -76,8 +76,8 @@ function bench({ provider = new Played(), storage = new SessionStorage() } = {})
     Object.assign(view, news);
     if (news.retryAt) setImmediate(() => connection.retryNow());
   };
-  const connection = new Connection({ page, clock: new Clock(() => NOW_S * 1000), provider, storage, show });
-  return { provider, storage, view, views, run: () => connection.run(ticket, "Firefox on Linux") };
+  const connection = new Connection({ page, clock: new Clock(() => NOW_S * 1000), provider, storage, show, agree });
+  return { provider, storage, view, views, run: (of = ticket) => connection.run(of, "Firefox on Linux") };
 }
 
 const problem = (kind) => (error) => {
@@ -263,4 +263,89 @@ test("a key for this session only is labelled", async () => {
   provider.meanwhile = approving(provider);
   await run();
   assert.equal(view.key.sessionOnly, true);
+});
+
+/** A provider with a connection of alice's that was begun at the centre, and a ticket that UCloud began for her. */
+class AtTheCentre extends Played {
+  begin = "either";
+  needsWord = true;
+  confirmations = [];
+
+  describe({ ticket: asked }) {
+    const isCentre = asked === ticket;
+    return {
+      ...super.describe(), state: isCentre ? this.state : "open", begin: this.begin,
+      ...(isCentre ? { begun: "at_the_centre", account: "alice" } : { begun: "at_core", account: null }),
+    };
+  }
+
+  offer(body) {
+    assert.equal(body.ticket, ticket, "UCloud's ticket takes no key here");
+    const offer = super.offer(body);
+    if (this.needsWord) this.state = "unconfirmed";
+    return offer;
+  }
+
+  async status() {
+    const status = super.status();
+    // As a provider that holds the question for a while.
+    await new Promise(setImmediate);
+    return status;
+  }
+
+  confirm(body) {
+    this.confirmations.push(body);
+    if (this.state === "unconfirmed") this.state = "offered";
+    return {};
+  }
+}
+
+const ucloudTicket = encode(new Uint8Array(32).fill(8));
+
+test("v69_s06: a key for a connection begun at the centre is made once its account is known as the user's own", async () => {
+  const provider = new AtTheCentre();
+  const asked = [];
+  const refused = bench({ provider, agree: async (account) => {
+    asked.push(account);
+    throw new Error("not mine");
+  } });
+  await assert.rejects(refused.run(), /not mine/);
+  assert.deepEqual([asked, provider.offers, await refused.storage.connections("hpc", NOW_S)], [["alice"], [], []]);
+});
+
+test("v69_s06: UCloud's ticket confirms it, whichever page is opened first", async () => {
+  // UCloud first, where connections begin only at the centre.
+  const provider = new AtTheCentre();
+  provider.begin = "provider";
+  provider.meanwhile = approving(provider);
+  const storage = new SessionStorage();
+  const first = bench({ provider, storage });
+  await assert.rejects(first.run(ucloudTicket), problem("begin-at-centre"));
+  assert.deepEqual(provider.offers, []);
+  const second = bench({ provider, storage });
+  await second.run();
+  assert.deepEqual(provider.confirmations, [{ ticket, ucloudTicket }]);
+  assert.equal(second.view.tested, true);
+  assert.deepEqual(await storage.ucloudTickets("hpc", "alice#1234", NOW_S), [], "it is used up");
+
+  // The centre first: its page waits, and the one that UCloud opens follows it.
+  const other = new AtTheCentre();
+  const shared = { provider: other, storage: new SessionStorage() };
+  let later;
+  other.meanwhile = () => {
+    if (other.state !== "unconfirmed") return approving(other)();
+    later ??= bench(shared).run(ucloudTicket);
+  };
+  const waiting = bench(shared);
+  await waiting.run();
+  await later;
+  assert.equal(waiting.views.some(({ unconfirmed }) => unconfirmed), true);
+  assert.deepEqual([other.offers.length, other.confirmations], [1, [{ ticket, ucloudTicket }]]);
+});
+
+test("v69_s06: another user's ticket of UCloud confirms nothing", async () => {
+  const storage = new SessionStorage();
+  await storage.putUcloudTicket({ provider: "hpc", username: "bob#1", ticket: ucloudTicket, expiresAt: NOW_S + 900 });
+  await storage.putUcloudTicket({ provider: "hpc", username: "alice#1234", ticket, expiresAt: NOW_S });
+  assert.deepEqual(await storage.ucloudTickets("hpc", "alice#1234", NOW_S), []);
 });

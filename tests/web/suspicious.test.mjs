@@ -1,6 +1,7 @@
 // What could fool the eye is spelt out and hinted at, and ordinary names are left alone.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { hints, pieces, twins } from "../../web/js/suspicious.js";
 
@@ -61,4 +62,20 @@ test("names that can be taken for one another are found", () => {
   check(["/1/modern", "/1/modem"], ["/1/modern", "/1/modem"]);
   check(["/1/2024", "/1/2025", "/1/Data", "/1/data"], []);
   assert.match(hints("/1/file1", twins(["/1/file1", "/1/fileI"])).join(), /another name/);
+});
+
+test("v75_s14: every character of the shared vectors is shown or named as they say", () => {
+  const vectors = JSON.parse(readFileSync(new URL("../../keys/tests/vectors/shown.json", import.meta.url), "utf8"));
+  const all = (/** @type {string} */ name) => vectors[name].flatMap(([first, last]) => {
+    const [from, to] = [Number.parseInt(first, 16), Number.parseInt(last, 16)];
+    return Array.from({ length: to - from + 1 }, (_, at) => String.fromCodePoint(from + at));
+  });
+  for (const character of all("invisible")) {
+    const [, second] = pieces(`a${character}b`);
+    assert.ok(second?.marked && second.text !== character, `U+${character.codePointAt(0)?.toString(16)}`);
+  }
+  // Each stands in an element of its own that isolates its direction (shown.js).
+  for (const character of [...all("rightToLeft"), ...all("shown").slice(1)]) {
+    assert.deepEqual(pieces(`a${character}b`), [{ text: `a${character}b`, marked: false }], character);
+  }
 });

@@ -59,7 +59,7 @@ async function main(page) {
   async function connect(storage, ticket) {
     fill(byId("problem"));
     byId("connection").hidden = false;
-    const connection = new Connection({ page, clock, provider, storage, show });
+    const connection = new Connection({ page, clock, provider, storage, show, agree });
     byId("retry").onclick = () => connection.retryNow();
     if (isTicket(ticket)) remember(await ticketHash(ticket));
     try {
@@ -72,6 +72,7 @@ async function main(page) {
 
   /** @param {View} news */
   function show(news) {
+    if (news.ticketHash !== undefined) remember(news.ticketHash);
     Object.assign(view, news);
     showConnection(view, own);
   }
@@ -83,6 +84,20 @@ async function main(page) {
     const open = all.find((one) => one.state === "open" && clock.now() < one.expiresAt);
     return (ofTab ?? open)?.ticket ?? null;
   }
+}
+
+/** Asks whether the account at the centre is the user's own. @param {string} account @returns {Promise<void>} */
+function agree(account) {
+  fill(byId("account"), shownText(account));
+  const question = byId("account-question");
+  question.hidden = false;
+  byId("account-heading").focus();
+  return new Promise((resolve) => {
+    byId("account-yes").onclick = () => {
+      question.hidden = true;
+      resolve();
+    };
+  });
 }
 
 function remembered() {
@@ -115,14 +130,16 @@ function showConnection(view, own) {
     const status = step.querySelector(".state");
     if (status !== null) status.textContent = { done: "done", doing: "under way", todo: "not yet" }[state];
   }
-  const heard = tested ? "You are connected." : approved ? "Approved." : offer ? "The key is offered. Approve it at the computing centre." : "";
+  const heard = tested ? "You are connected." : approved ? "Approved." : view.unconfirmed ? "The key is offered. UCloud has still to confirm who you are."
+    : offer ? "The key is offered. Approve it at the computing centre." : "";
   if (isNew("heard", heard)) byId("heard").textContent = heard;
   if (view.expiresAt !== undefined && isNew("until", view.expiresAt)) {
     byId("good-until").textContent = `The command is good until ${atTime(view.expiresAt - clock.ahead)}.`;
   }
   byId("unreachable").hidden = (view.retryAt ?? null) === null;
   showClock(view);
-  byId("approve").hidden = offer === undefined || approved === true;
+  byId("unconfirmed").hidden = view.unconfirmed !== true;
+  byId("approve").hidden = offer === undefined || approved === true || view.unconfirmed === true;
   if (offer !== undefined && isNew("offer", offer.code)) showOffer(offer);
   byId("second-offer").hidden = view.secondOffer !== true;
   byId("waiting-for-ucloud").hidden = tested !== true || told === true;

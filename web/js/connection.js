@@ -16,7 +16,7 @@ import { NoStorage } from "./storage.js";
 /**
  * Why it does not go on. Each has words of its own on the page.
  * @typedef {"no-ticket" | "unknown" | "expired" | "withdrawn" | "second-offer" | "interrupted" | "used" | "no-storage" | "no-key" |
- *   "key-refused" | "busy" | "test-failed" | "other-provider"} ProblemKind
+ *   "key-refused" | "busy" | "test-failed" | "other-provider" | "begin-at-centre"} ProblemKind
  */
 
 /** It does not go on. */
@@ -37,6 +37,9 @@ export class Problem extends Error {
  * @property {string} [username]
  * @property {number} [expiresAt] seconds since 1970, by the provider's clock
  * @property {{lifetimeMax: number, futureSkew: number}} [window]
+ * @property {string} [account] the account at the centre that began the connection
+ * @property {string} [ticketHash] another connection that this page follows now
+ * @property {boolean} [unconfirmed] UCloud has still to confirm the username
  * @property {boolean} [made] the key is made, kept and tested
  * @property {import("./storage.js").Offer} [offer]
  * @property {boolean} [approved]
@@ -64,6 +67,7 @@ export class Connection {
   #provider;
   #storage;
   #show;
+  #agree;
   #wake = () => {};
 
   /**
@@ -73,13 +77,15 @@ export class Connection {
    * @param {{post: (path: string, body: object) => Promise<any>}} with.provider
    * @param {Storage} with.storage
    * @param {(view: View) => void} with.show
+   * @param {(account: string) => Promise<void>} with.agree asks whether the account at the centre is the user's own
    */
-  constructor({ page, clock, provider, storage, show }) {
+  constructor({ page, clock, provider, storage, show, agree }) {
     this.#page = page;
     this.#clock = clock;
     this.#provider = provider;
     this.#storage = storage;
     this.#show = show;
+    this.#agree = agree;
   }
 
   /** Asks again at once, if it waits for a provider that does not answer. */
@@ -101,12 +107,49 @@ export class Connection {
     const window = described.window ?? WINDOW;
     this.#show({ username: described.username, expiresAt: described.expiresAt, window });
     if (described.state === "dead") throw dead(described.why);
+    if (typeof described.account === "string") this.#show({ account: described.account });
+    if (described.begun === "at_core" && described.state === "open") {
+      const here = await this.#confirmsAnother(ticket, described);
+      if (here !== undefined) {
+        this.#show({ ticketHash: here.ticketHash });
+        return this.run(here.ticket, keyName);
+      }
+      if (described.begin === "provider") throw new Problem("begin-at-centre");
+    }
 
     // Two tabs with one link must not offer two keys: that would look like a thief's.
     const record = await exclusively(`countersign ${hash}`, () => this.#offered(ticket, hash, described, window, keyName));
     if (record.offer === null) throw new Problem("interrupted");
     this.#show({ made: true, offer: record.offer });
     return this.#followed(record, record.offer.kid, keyName);
+  }
+
+  /**
+   * The connection of this browser that was begun at the centre and waits for this ticket of UCloud's.
+   * @param {string} ticket
+   * @param {any} described
+   */
+  async #confirmsAnother(ticket, { username, expiresAt }) {
+    const now = this.#clock.now();
+    await this.#storage.putUcloudTicket({ provider: this.#page.provider, username, ticket, expiresAt });
+    const all = await this.#storage.connections(this.#page.provider, now);
+    const waiting = all.filter((one) => one.atCentre && one.state === "open" && one.username === username && now < one.expiresAt);
+    for (const one of waiting) {
+      if (one.offer !== null && (await this.#confirmed(one, ticket))) return one;
+    }
+    return undefined;
+  }
+
+  /** Shows a ticket of UCloud's for a connection that was begun at the centre. @param {ConnectionRecord} record @param {string} ucloudTicket */
+  async #confirmed({ ticket }, ucloudTicket) {
+    try {
+      await this.#provider.post("connect/confirm", { ticket, ucloudTicket });
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+      return false;
+    }
+    await this.#storage.removeUcloudTicket(ucloudTicket);
+    return true;
   }
 
   /**
@@ -122,6 +165,8 @@ export class Connection {
     const known = await this.#storage.connection(hash);
     if (known?.offer) return known;
     if (described.state === "approved" || described.state === "connected") throw new Problem("used");
+    // Whoever sent the link began the connection: the user has to know the account as theirs before a key is made.
+    if (known === undefined && typeof described.account === "string") await this.#agree(described.account);
     const record = known ?? (await this.#begun(ticket, hash, described, window));
     this.#show({ made: true });
     const proof = await enrolmentProof(record.privateKey, {
@@ -153,7 +198,8 @@ export class Connection {
         mayHaveArrived ||= isUnanswered;
       }
       const { state, why } = await this.#ask("connect/describe", { ticket });
-      if (mayHaveArrived && (state === "offered" || why === "second_offer")) throw new Problem("interrupted");
+      const isOffered = state === "offered" || state === "unconfirmed";
+      if (mayHaveArrived && (isOffered || why === "second_offer")) throw new Problem("interrupted");
       if (state !== "open") throw dead(why);
     }
   }
@@ -174,7 +220,7 @@ export class Connection {
       await this.#storage.putConnection({
         ticketHash: hash, ticket, provider: this.#page.provider, username: described.username, privateKey, publicKey,
         begun: Math.floor(this.#clock.now()), expiresAt: described.expiresAt, lifetimeMax: window.lifetimeMax, offer: null,
-        state: "open",
+        state: "open", atCentre: described.begun === "at_the_centre",
       });
       const kept = await this.#storage.connection(hash);
       if (kept === undefined) throw new NoStorage("what was kept is not there");
@@ -198,6 +244,13 @@ export class Connection {
       const status = await this.#ask("connect/status", after === undefined ? asIs : { ...asIs, after }, asIs);
       after = status.state;
       if (status.state === "dead") throw dead(status.why);
+      if (status.state === "unconfirmed") {
+        const kept = await this.#storage.ucloudTickets(record.provider, record.username, this.#clock.now());
+        for (const one of kept) {
+          if (await this.#confirmed(record, one.ticket)) break;
+        }
+      }
+      this.#show({ unconfirmed: status.state === "unconfirmed" });
       if (status.state === "approved" || status.state === "connected") {
         if (status.kid !== kid) throw new Problem("used");
         this.#show({ approved: true, told: status.coreTold === true, secondOffer: status.secondOffer === true });

@@ -21,6 +21,14 @@ const TOLD = {
     text: ["This page connects a UCloud user to an account at this computing centre, and needs a link that says which."],
     again: true,
   },
+  "begin-at-centre": {
+    title: "Begin at the computing centre",
+    text: [
+      "This centre lets connections begin only in your own login there. Log in with SSH, run countersign connect start with your UCloud username, "
+        + "and open the link that it prints in this browser.",
+      "UCloud has confirmed who you are. That is valid for fifteen minutes, in this browser.",
+    ],
+  },
   unknown: {
     title: "This link does not work any more",
     text: ["It was used, is older than fifteen minutes, or was not copied whole. Nothing has changed."],

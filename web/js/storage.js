@@ -32,6 +32,7 @@
  * @property {number} lifetimeMax
  * @property {Offer | null} offer what the provider answered to the offered key
  * @property {"open" | "done"} state
+ * @property {boolean} atCentre whether it was begun at the centre, and needs UCloud's word for the username
  */
 
 /**
@@ -45,6 +46,16 @@
  * @property {string[]} [qr]
  */
 
+/**
+ * A ticket that UCloud gave this browser when its user pressed Connect. One of them confirms a connection that was begun at the centre
+ * (protocol, section 6).
+ * @typedef {object} UcloudTicket
+ * @property {string} ticket
+ * @property {string} provider
+ * @property {string} username
+ * @property {number} expiresAt seconds since 1970
+ */
+
 /** This browser keeps no keys: no IndexedDB, a private window, no room, or settings against it. */
 export class NoStorage extends Error {
   name = "NoStorage";
@@ -53,6 +64,11 @@ export class NoStorage extends Error {
 const DATABASE = "countersign";
 const KEYS = "keys";
 const CONNECTIONS = "connections";
+const TICKETS = "ucloud-tickets";
+
+/** The stores of the database, with what names a record in each. Another one needs another version. */
+const STORES = /** @type {const} */ ([[KEYS, "kid"], [CONNECTIONS, "ticketHash"], [TICKETS, "ticket"]]);
+const VERSION = 2;
 
 /** Where pages of this origin tell each other that the keys are others now. */
 const CHANGED = "countersign-keys-changed";
@@ -71,15 +87,19 @@ const REMEMBERED_S = 75 * 60;
  * @property {(provider: string, now: number) => Promise<ConnectionRecord[]>} connections those not long past, the latest first
  * @property {(connection: ConnectionRecord) => Promise<void>} putConnection
  * @property {(ticketHash: string) => Promise<void>} removeConnection
+ * @property {(provider: string, username: string, now: number) => Promise<UcloudTicket[]>} ucloudTickets those that are valid
+ * @property {(ticket: UcloudTicket) => Promise<void>} putUcloudTicket
+ * @property {(ticket: string) => Promise<void>} removeUcloudTicket
  */
 
 /** Opens the database. @returns {Promise<Storage>} */
 export async function openStorage() {
   const database = await new Promise((/** @type {(database: IDBDatabase) => void} */ resolve, reject) => {
-    const opening = indexedDB.open(DATABASE, 1);
+    const opening = indexedDB.open(DATABASE, VERSION);
     opening.onupgradeneeded = () => {
-      opening.result.createObjectStore(KEYS, { keyPath: "kid" });
-      opening.result.createObjectStore(CONNECTIONS, { keyPath: "ticketHash" });
+      for (const [name, keyPath] of STORES) {
+        if (!opening.result.objectStoreNames.contains(name)) opening.result.createObjectStore(name, { keyPath });
+      }
     };
     opening.onsuccess = () => resolve(opening.result);
     opening.onerror = () => reject(opening.error);
@@ -140,6 +160,21 @@ class Database {
     await this.#do(CONNECTIONS, "readwrite", (store) => store.delete(ticketHash));
   }
 
+  async ucloudTickets(/** @type {string} */ provider, /** @type {string} */ username, /** @type {number} */ now) {
+    /** @type {UcloudTicket[]} */
+    const all = await this.#do(TICKETS, "readonly", (store) => store.getAll());
+    for (const { ticket } of all.filter((one) => one.expiresAt <= now)) await this.removeUcloudTicket(ticket);
+    return valid(all, provider, username, now);
+  }
+
+  async putUcloudTicket(/** @type {UcloudTicket} */ ticket) {
+    await this.#do(TICKETS, "readwrite", (store) => store.put(ticket));
+  }
+
+  async removeUcloudTicket(/** @type {string} */ ticket) {
+    await this.#do(TICKETS, "readwrite", (store) => store.delete(ticket));
+  }
+
   /**
    * One request in one transaction; done when the transaction is.
    * @param {string} name
@@ -170,6 +205,8 @@ export class SessionStorage {
   #keys = new Map();
   /** @type {Map<string, ConnectionRecord>} */
   #connections = new Map();
+  /** @type {Map<string, UcloudTicket>} */
+  #tickets = new Map();
 
   async keys() {
     return [...this.#keys.values()];
@@ -198,6 +235,23 @@ export class SessionStorage {
   async removeConnection(/** @type {string} */ ticketHash) {
     this.#connections.delete(ticketHash);
   }
+
+  async ucloudTickets(/** @type {string} */ provider, /** @type {string} */ username, /** @type {number} */ now) {
+    return valid([...this.#tickets.values()], provider, username, now);
+  }
+
+  async putUcloudTicket(/** @type {UcloudTicket} */ ticket) {
+    this.#tickets.set(ticket.ticket, ticket);
+  }
+
+  async removeUcloudTicket(/** @type {string} */ ticket) {
+    this.#tickets.delete(ticket);
+  }
+}
+
+/** @param {UcloudTicket[]} all @param {string} provider @param {string} username @param {number} now */
+function valid(all, provider, username, now) {
+  return all.filter((one) => one.provider === provider && one.username === username && now < one.expiresAt);
 }
 
 /** @param {ConnectionRecord[]} all @param {string} provider @param {number} now */

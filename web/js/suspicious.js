@@ -9,9 +9,8 @@
 /** Directions that a text gives for its own display (UAX 9). */
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
-/** Characters without a shape: controls, joiners, fillers, tags, selectors, what no font has. */
-const HIDDEN =
-  /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/u;
+/** Characters without a shape: controls, joiners, fillers, tags, selectors, what no font has. The same classes of Unicode as in `src/quoted.rs`. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 /** Spaces other than the one on the keyboard. */
 const SPACE = /(?! )\p{Zs}/u;

@@ -71,6 +71,8 @@ pub enum PublicCall {
     ConnectOffer,
     /// How far a connection has come.
     ConnectStatus,
+    /// Shows that UCloud takes the browser for the user of a connection that was begun at the centre.
+    ConnectConfirm,
     /// Tries a new key.
     ConnectProbe,
     /// Leaves an intent for a request that will come through Core.
@@ -83,13 +85,14 @@ pub enum PublicCall {
 
 impl PublicCall {
     /// Every public call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 10] = [
+    pub const ALL: [(Self, Method, &'static str); 11] = [
         (Self::ConnectPage, Method::Get, "connect"),
         (Self::KeysPage, Method::Get, "keys"),
         (Self::SignerPage, Method::Get, "signer"),
         (Self::ConnectDescribe, Method::Post, "connect/describe"),
         (Self::ConnectOffer, Method::Post, "connect/offer"),
         (Self::ConnectStatus, Method::Post, "connect/status"),
+        (Self::ConnectConfirm, Method::Post, "connect/confirm"),
         (Self::ConnectProbe, Method::Post, "connect/probe"),
         (Self::DepositIntent, Method::Post, "intents"),
         (Self::AssertIntent, Method::Post, "intents/assertion"),

@@ -41,6 +41,10 @@ pub struct Connection {
     /// When its time was over, once that has been noted: it stands for nothing until it is approved anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Timestamp>,
+    /// Whether Core named the user to the user's own browser, or the site's user mapper named the account. One
+    /// for which neither did gives way to one for which Core did.
+    #[serde(default)]
+    pub is_confirmed: bool,
 }
 
 impl Connection {
@@ -76,8 +80,19 @@ pub struct Ticket {
     pub created: Timestamp,
     /// The first second at which it is good for nothing.
     pub until: Timestamp,
+    /// When Core named the user to the browser of a connection that was begun here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Timestamp>,
     /// What became of it.
     pub state: TicketState,
+}
+
+impl Ticket {
+    /// Whether Core has named the user to the browser that has this ticket.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        matches!(self.begun, Begun::AtCore) || self.confirmed.is_some()
+    }
 }
 
 /// Where a connection was begun.
@@ -123,7 +138,7 @@ pub enum Death {
     SecondOffer,
     /// Its time ran out.
     Expired,
-    /// Later tickets took its place.
+    /// Later tickets took its place, or it confirmed a connection that was begun at the centre.
     Withdrawn,
 }
 

@@ -37,6 +37,11 @@ pub enum RegistryRejection {
     /// All of the user's keys are in use.
     #[error("this user has {KEYS_MAX} keys in use (of version 1, {KEYS_V1_MAX}): revoke one first")]
     TooManyKeys,
+    /// Neither Core nor the site has named this user to whoever connects.
+    #[error(
+        "UCloud has not confirmed this name yet: press Connect at UCloud, in the browser that shows the connection page"
+    )]
+    Unconfirmed,
     /// A key of this id exists.
     #[error("this user already has a key of this id")]
     KeyExists,
@@ -54,6 +59,15 @@ pub enum NotChanged<R: std::error::Error + 'static> {
     /// The store failed.
     #[error(transparent)]
     Failed(#[from] StoreFailure),
+}
+
+/// Who says that a UCloud name is the account's to connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Naming {
+    /// Core named the user, to the browser that offered the key; or nobody did, for a ticket that says so.
+    ByTicket,
+    /// The site's user mapper named the account.
+    BySite,
 }
 
 /// How accounts may be shared.
@@ -89,6 +103,8 @@ pub struct NewConnection {
     pub instance_key: String,
     /// How accounts may be shared.
     pub sharing: Sharing,
+    /// Who says that the name is the account's.
+    pub naming: Naming,
 }
 
 /// A connection that was ended.
@@ -172,7 +188,7 @@ impl<S: Store> Registry<S> {
         Ok(keys)
     }
 
-    /// When a gateway last asked for a key.
+    /// The hour in which a key was last used.
     ///
     /// # Errors
     /// The store cannot tell.
@@ -180,7 +196,7 @@ impl<S: Store> Registry<S> {
         self.record(Table::Uses, &key_of(username, kid))
     }
 
-    /// Remembers that a gateway asked for a key, without waiting for the disk.
+    /// Remembers when a key was used, without waiting for the disk.
     ///
     /// # Errors
     /// The store failed.
@@ -258,32 +274,13 @@ impl<S: Store> Registry<S> {
             if matches!(authority, Authority::Account(uid) if uid != connection.uid) {
                 return Ok(Err(RegistryRejection::NotConnected));
             }
-            let mut kids = Vec::new();
-            for kid in &user.kids {
-                if let Some(mut key) = fetch::<KeyRecord>(transaction, Table::Keys, &key_of(username, kid))?
-                    && key.state == KeyState::Active
-                {
-                    key.state = KeyState::Revoked;
-                    put(transaction, Table::Keys, &key_of(username, kid), &key)?;
-                    kids.push(*kid);
-                }
-            }
-            put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
-            forget_passkeys(transaction, username)?;
-            let mut usernames: Vec<Username> =
-                fetch(transaction, Table::Uids, &connection.uid.0.to_be_bytes())?.unwrap_or_default();
-            usernames.retain(|other| other != username);
-            if usernames.is_empty() {
-                transaction.remove(Table::Uids, &connection.uid.0.to_be_bytes())?;
-            } else {
-                put(transaction, Table::Uids, &connection.uid.0.to_be_bytes(), &usernames)?;
-            }
+            let ended = end(transaction, &user, connection.uid)?;
             if authority == Authority::Core {
                 transaction.remove(Table::Errands, username.as_str().as_bytes())?;
             } else {
                 note_errand(transaction, username, Tell::Clear)?;
             }
-            Ok(Ok(Ended { uid: connection.uid, kids }))
+            Ok(Ok(ended))
         })
     }
 
@@ -359,11 +356,48 @@ impl<S: Store> Registry<S> {
     }
 }
 
-/// Connects a user, or gives a connected one another key; part of an approval.
+/// Revokes the keys of a user whose connection was taken out, removes the mapping and the passkeys, and writes
+/// the user back.
+fn end(transaction: &dyn Transaction, user: &User, uid: Uid) -> Result<Ended, Interrupted> {
+    let username = &user.username;
+    let mut kids = Vec::new();
+    for kid in &user.kids {
+        if let Some(mut key) = fetch::<KeyRecord>(transaction, Table::Keys, &key_of(username, kid))?
+            && key.state == KeyState::Active
+        {
+            key.state = KeyState::Revoked;
+            put(transaction, Table::Keys, &key_of(username, kid), &key)?;
+            kids.push(*kid);
+        }
+    }
+    put(transaction, Table::Users, username.as_str().as_bytes(), user)?;
+    forget_passkeys(transaction, username)?;
+    let mut usernames: Vec<Username> = fetch(transaction, Table::Uids, &uid.0.to_be_bytes())?.unwrap_or_default();
+    usernames.retain(|other| other != username);
+    if usernames.is_empty() {
+        transaction.remove(Table::Uids, &uid.0.to_be_bytes())?;
+    } else {
+        put(transaction, Table::Uids, &uid.0.to_be_bytes(), &usernames)?;
+    }
+    Ok(Ended { uid, kids })
+}
+
+/// Whether Core or the site has said that the name is the account's to connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Confirmation {
+    /// One of them has.
+    Given,
+    /// Neither has.
+    Missing,
+}
+
+/// Connects a user, or gives a connected one another key; part of an approval. A connection that neither Core
+/// nor the site has confirmed gives way to one that is: what is ended comes back.
 pub(super) fn connect(
     transaction: &dyn Transaction,
     new: &NewConnection,
-) -> Result<Result<(), RegistryRejection>, Interrupted> {
+    confirmation: Confirmation,
+) -> Result<Result<Option<Ended>, RegistryRejection>, Interrupted> {
     let username = &new.key.owner;
     let mut user = read_user(transaction, username)?.unwrap_or_else(|| User {
         username: username.clone(),
@@ -372,18 +406,29 @@ pub(super) fn connect(
     });
     let mut usernames: Vec<Username> = fetch(transaction, Table::Uids, &new.uid.0.to_be_bytes())?.unwrap_or_default();
     let shared_max = if new.sharing == Sharing::SeveralUsers { SHARED_MAX } else { 1 };
+    let is_confirmed = confirmation == Confirmation::Given;
+    let displaced = match &user.connection {
+        Some(connection) if connection.uid != new.uid && is_confirmed && !connection.is_confirmed => {
+            let uid = connection.uid;
+            user.connection = None;
+            Some(end(transaction, &user, uid)?)
+        }
+        Some(_) | None => None,
+    };
     match user.connection.as_mut() {
         Some(connection) if connection.uid != new.uid => return Ok(Err(RegistryRejection::UserMappedOtherwise)),
         Some(connection) => {
             connection.account.clone_from(&new.account);
             connection.instance_key.clone_from(&new.instance_key);
             connection.renewed = Some(new.key.created);
+            connection.is_confirmed |= is_confirmed;
             if connection.over.take().is_some() {
                 connection.core_told = false;
                 note_errand(transaction, username, Tell::Approve)?;
             }
         }
         None if usernames.len() >= shared_max => return Ok(Err(RegistryRejection::AccountMappedOtherwise)),
+        None if !is_confirmed => return Ok(Err(RegistryRejection::Unconfirmed)),
         None => {
             user.connection = Some(Connection {
                 uid: new.uid,
@@ -393,6 +438,7 @@ pub(super) fn connect(
                 core_told: false,
                 renewed: None,
                 over: None,
+                is_confirmed,
             });
             usernames.push(username.clone());
             put(transaction, Table::Uids, &new.uid.0.to_be_bytes(), &usernames)?;
@@ -403,7 +449,7 @@ pub(super) fn connect(
         return Ok(Err(rejection));
     }
     put(transaction, Table::Users, username.as_str().as_bytes(), &user)?;
-    Ok(Ok(()))
+    Ok(Ok(displaced))
 }
 
 /// Adds an active key to the user's, in place of the oldest that speaks no more if there are too many.

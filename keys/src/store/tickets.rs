@@ -4,7 +4,9 @@
 //! side with tickets cannot keep the other side from beginning connections.
 
 use super::records::{Begun, Death, Offer, Ticket, TicketState};
-use super::registry::{NewConnection, NotChanged, Registry, RegistryRejection, connect, fetch, put};
+use super::registry::{
+    Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect, fetch, put,
+};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode};
 use crate::enrolment::{Code, TicketHash};
 use crate::identity::{KeyId, Uid};
@@ -171,11 +173,16 @@ impl<S: Store> Registry<S> {
     }
 
     /// Approves the offer that a code names: connects the user and activates the key. `new.key` is the offered one
-    /// with its times set.
+    /// with its times set. A connection of the user's that gives way to this one comes back.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
-    pub fn approve(&self, code: &Code, new: &NewConnection, now: Timestamp) -> Result<(), NotChanged<TicketRejection>> {
+    pub fn approve(
+        &self,
+        code: &Code,
+        new: &NewConnection,
+        now: Timestamp,
+    ) -> Result<Option<Ended>, NotChanged<TicketRejection>> {
         self.change(|transaction| {
             let hash: Option<TicketHash> = fetch(transaction, Table::Codes, code.as_str().as_bytes())?;
             let ticket = match hash {
@@ -195,12 +202,15 @@ impl<S: Store> Registry<S> {
             if !same || ticket.username != new.key.owner {
                 return Ok(Err(TicketRejection::Unknown));
             }
-            if let Err(rejection) = connect(transaction, new)? {
-                return Ok(Err(rejection.into()));
-            }
+            let is_confirmed = ticket.is_confirmed() || new.naming == Naming::BySite;
+            let confirmation = if is_confirmed { Confirmation::Given } else { Confirmation::Missing };
+            let displaced = match connect(transaction, new, confirmation)? {
+                Ok(displaced) => displaced,
+                Err(rejection) => return Ok(Err(rejection.into())),
+            };
             ticket.state = TicketState::Approved { kid: new.key.kid, second_offer: false };
             put_ticket(transaction, &ticket)?;
-            Ok(Ok(()))
+            Ok(Ok(displaced))
         })
     }
 
@@ -278,14 +288,14 @@ fn aged(mut ticket: Ticket, now: Timestamp) -> Ticket {
     ticket
 }
 
-fn is_past(ticket: &Ticket, now: Timestamp) -> bool {
+pub(super) fn is_past(ticket: &Ticket, now: Timestamp) -> bool {
     now >= ticket.until.plus(REMEMBERED_S)
 }
 
-fn read_ticket(transaction: &dyn Transaction, hash: &TicketHash) -> Result<Option<Ticket>, Interrupted> {
+pub(super) fn read_ticket(transaction: &dyn Transaction, hash: &TicketHash) -> Result<Option<Ticket>, Interrupted> {
     fetch(transaction, Table::Tickets, hash.as_bytes())
 }
 
-fn put_ticket(transaction: &dyn Transaction, ticket: &Ticket) -> Result<(), Interrupted> {
+pub(super) fn put_ticket(transaction: &dyn Transaction, ticket: &Ticket) -> Result<(), Interrupted> {
     put(transaction, Table::Tickets, ticket.hash.as_bytes(), ticket)
 }

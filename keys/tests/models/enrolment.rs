@@ -11,7 +11,7 @@ use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::jws::Algorithm;
 use countersign_keys::keyring::{KeyRecord, KeyState, Protocol, VerificationKey};
 use countersign_keys::store::records::{Begun, Offer, Ticket, TicketState};
-use countersign_keys::store::registry::{Authority, NewConnection, Registry, Sharing};
+use countersign_keys::store::registry::{Authority, Naming, NewConnection, Registry, Sharing};
 use countersign_keys::store::{Change, Entry, Interrupted, Store, StoreFailure, Table, Transaction, Verdict};
 use countersign_keys::time::Timestamp;
 use stateright::{Checker as _, Model, Property};
@@ -123,6 +123,8 @@ enum Action {
     AliceBeginsHere,
     /// Core sends Alice to the page of a ticket.
     CoreSendsAlice(usize),
+    /// Alice's browser, which has the page of a connection that she began, shows the ticket that UCloud gave it.
+    AliceConfirms(usize, usize),
     /// Somebody's browser offers a key.
     Offer(Maker, usize),
     /// Alice runs the command that her page shows.
@@ -189,6 +191,7 @@ impl State {
             account: format!("account{uid}"),
             instance_key: "AAAA".to_owned(),
             sharing: Sharing::OneUser,
+            naming: Naming::ByTicket,
         };
         let _ = registry.approve(code, &connection, self.now());
     }
@@ -238,6 +241,11 @@ impl Model for Enrolment {
                 Known { .. } => {}
             }
         }
+        for (here, _) in state.tickets.iter().enumerate().filter(|(_, known)| known.begun_here) {
+            let from_core = |known: &Known| !known.begun_here && known.opened_by_alice && known.username == "alice";
+            let words = state.tickets.iter().enumerate().filter(|(_, known)| from_core(known));
+            actions.extend(words.map(|(at_core, _)| Action::AliceConfirms(here, at_core)));
+        }
         actions.extend([Action::Unlinked, Action::Wait]);
     }
 
@@ -251,6 +259,7 @@ impl Model for Enrolment {
             Action::CoreBegins(username) => begin(&mut state, &registry, username, None)?,
             Action::AliceBeginsHere => begin(&mut state, &registry, "alice", Some(ALICE_UID))?,
             Action::CoreSendsAlice(at) => state.tickets[at].opened_by_alice = true,
+            Action::AliceConfirms(here, at_core) => drop(registry.confirm(&hash(here), &hash(at_core), now)),
             Action::Offer(maker, at) => {
                 let username = state.tickets[at].username;
                 let lifetime = (now, now.plus(1_000_000));
@@ -313,6 +322,7 @@ fn begin(state: &mut State, registry: &Registry<MapStore>, username: &'static st
         nonce: "nonce".to_owned(),
         created: state.now(),
         until: state.now().plus(TICKET_LIFETIME_S),
+        confirmed: None,
         state: TicketState::Open,
     };
     registry.open_ticket(&ticket, state.now()).ok()?;

@@ -1,0 +1,124 @@
+//! A registry in a store of its own, with the records that its tests put there.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+use countersign_keys::enrolment::Ticket as Secret;
+use countersign_keys::enrolment::{Code, TICKET_LIFETIME_S, TicketHash};
+use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::jws::Algorithm;
+use countersign_keys::keyring::{KeyRecord, Protocol, VerificationKey};
+use countersign_keys::store::records::{Begun, Errand, Offer, Ticket, TicketState};
+use countersign_keys::store::registry::{Ended, Naming, NewConnection, NotChanged, Registry, Sharing};
+use countersign_keys::store::sled_store::SledStore;
+use countersign_keys::store::tickets::TicketRejection;
+use countersign_keys::time::Timestamp;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
+
+pub const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+pub const DAY_S: i64 = 86_400;
+pub const ALICE_UID: Uid = Uid(1100);
+pub const BOB_UID: Uid = Uid(1101);
+
+pub struct Fixture {
+    pub registry: Registry<SledStore>,
+    pub directory: tempfile::TempDir,
+}
+
+pub fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    Fixture { registry: Registry::new(SledStore::open(directory.path()).unwrap()), directory }
+}
+
+pub fn user(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}
+
+pub fn key(n: u8) -> VerificationKey {
+    let secret = p256::SecretKey::from_slice(&[n; 32]).unwrap();
+    let point = secret.public_key().to_sec1_point(false);
+    let b64 = |bytes: &[u8]| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    };
+    let (x, y) = (b64(point.x().unwrap()), b64(point.y().unwrap()));
+    let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+    VerificationKey::from_jwk(jwk.as_bytes(), Algorithm::Es256).unwrap()
+}
+
+pub fn record(owner: &str, n: u8, created: Timestamp, protocol: Protocol) -> KeyRecord {
+    let kid = KeyId::from_bytes([n; 16]);
+    KeyRecord::new(user(owner), kid, &key(n), protocol, (created, created.plus(180 * DAY_S)), format!("key {n}"))
+}
+
+pub fn hash(n: u8) -> TicketHash {
+    Secret::from_bytes([n; 32]).hash()
+}
+
+pub fn ticket(n: u8, username: &str, begun: Begun, bound_to: Option<Uid>) -> Ticket {
+    Ticket {
+        hash: hash(n),
+        username: user(username),
+        begun,
+        bound_to,
+        nonce: "nonce".to_owned(),
+        created: NOW.plus(i64::from(n)),
+        until: NOW.plus(TICKET_LIFETIME_S),
+        confirmed: None,
+        state: TicketState::Open,
+    }
+}
+
+pub fn offer(ticket: u8, username: &str, n: u8) -> Offer {
+    Offer {
+        code: Code::of(&hash(ticket), &user(username), &key(n)),
+        key: record(username, n, NOW, Protocol::V2),
+        at: NOW,
+        address: "192.0.2.1:1".to_owned(),
+    }
+}
+
+pub fn connection(username: &str, n: u8, uid: Uid) -> NewConnection {
+    NewConnection {
+        key: record(username, n, NOW, Protocol::V2),
+        uid,
+        account: format!("account{uid}"),
+        instance_key: "AAAA".to_owned(),
+        sharing: Sharing::OneUser,
+        naming: Naming::ByTicket,
+    }
+}
+
+pub fn rejected<T: std::fmt::Debug, R: std::error::Error + 'static>(outcome: Result<T, NotChanged<R>>) -> R {
+    match outcome.unwrap_err() {
+        NotChanged::Rejected(rejection) => rejection,
+        NotChanged::Failed(failure) => panic!("{failure}"),
+    }
+}
+
+impl Fixture {
+    pub fn open(&self, ticket: &Ticket) {
+        self.registry.open_ticket(ticket, NOW).unwrap();
+    }
+
+    pub fn state(&self, n: u8) -> TicketState {
+        self.registry.ticket(&hash(n), NOW).unwrap().state
+    }
+
+    /// A user with one key, by way of a ticket.
+    pub fn connect(
+        &self,
+        ticket_number: u8,
+        username: &str,
+        n: u8,
+        uid: Uid,
+    ) -> Result<Option<Ended>, NotChanged<TicketRejection>> {
+        self.open(&ticket(ticket_number, username, Begun::AtCore, None));
+        let offer = offer(ticket_number, username, n);
+        self.registry.offer(&hash(ticket_number), &offer, NOW).unwrap();
+        self.registry.approve(&offer.code, &connection(username, n, uid), NOW)
+    }
+
+    pub fn errands(&self) -> Vec<Errand> {
+        self.registry.errands_after(None, 10).unwrap()
+    }
+}
