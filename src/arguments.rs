@@ -7,6 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
 
+/// The version, with the commit where the build says which (`deploy/release`). A build script that asked git would
+/// build everything once more after each commit.
+const VERSION: &str = match option_env!("COUNTERSIGN_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// What every help ends with.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -21,7 +28,7 @@ Exit codes:
 
 /// A UCloud integration module that verifies by itself that the user made the request.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "countersign", version = VERSION, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
@@ -59,6 +66,9 @@ pub(crate) enum Mode {
     /// Put a state directory that was restored, moved or damaged back into service.
     #[command(subcommand)]
     State(State),
+    /// Say whether server, gateway and logs work, and whether you are connected.
+    #[command(after_help = "Examples:\n  countersign status\n  sudo countersign status --json")]
+    Status(Output),
     /// Print the table of calls: what each is, and what of it a signature binds.
     #[command(after_help = "Example:\n  countersign calls --json | jq '.[].call'")]
     Calls(Output),
@@ -66,6 +76,28 @@ pub(crate) enum Mode {
     #[command(after_help = "Example, as root, for the account that the server runs as:\n  \
         countersign check-config --user ucloud")]
     CheckConfig(CheckConfig),
+    /// Print a script with which a shell completes commands and options.
+    #[command(after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign")]
+    Completions(Completions),
+    /// Write the manual pages, one for each command.
+    #[command(after_help = "Example:\n  countersign man /usr/local/share/man/man1")]
+    Man(Man),
+}
+
+/// `countersign completions`
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `countersign man`
+#[derive(Args, Debug)]
+pub(crate) struct Man {
+    /// Where to write them.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 /// `countersign gateway`
@@ -117,9 +149,9 @@ pub(crate) struct Approve {
     /// The code that the connection page shows.
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
-    /// As root: the account to connect. Root is given up before anything else is done.
-    #[arg(long, value_name = "N", conflicts_with = "home")]
-    pub(crate) uid: Option<u32>,
+    /// As root: the account to connect, by name or number. Root is given up before anything else is done.
+    #[arg(long, visible_alias = "user", value_name = "ACCOUNT", conflicts_with = "home")]
+    pub(crate) uid: Option<String>,
     #[command(flatten)]
     pub(crate) manner: Manner,
 }
@@ -159,6 +191,9 @@ pub(crate) struct ConnectList {
     /// Everybody, for root and the server's own account.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Do not cut values to the width of the terminal.
+    #[arg(long)]
+    pub(crate) wide: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -190,8 +225,9 @@ pub(crate) enum Keys {
 /// Whose keys are meant.
 #[derive(Args, Debug)]
 pub(crate) struct Whose {
-    /// As root: the local account whose keys are meant. Root is given up before anything else is done.
-    #[arg(long, value_name = "NAME", conflicts_with = "home")]
+    /// As root: the local account whose keys are meant, by name or number. Root is given up before anything else
+    /// is done.
+    #[arg(long, visible_alias = "uid", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) user: Option<String>,
     /// Another home directory than the account's own, for development.
     #[arg(long, value_name = "DIR")]
@@ -201,6 +237,9 @@ pub(crate) struct Whose {
 /// `countersign keys list`
 #[derive(Args, Debug)]
 pub(crate) struct KeysList {
+    /// Show every column, and do not cut values to the width of the terminal.
+    #[arg(long)]
+    pub(crate) wide: bool,
     #[command(flatten)]
     pub(crate) whose: Whose,
     #[command(flatten)]
@@ -360,6 +399,9 @@ pub(crate) struct AuditShow {
     /// How many of the latest.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) last: usize,
+    /// Show every column, and do not cut values to the width of the terminal.
+    #[arg(long)]
+    pub(crate) wide: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -421,8 +463,9 @@ pub(crate) struct AuditKey {
 /// `countersign check-config`
 #[derive(Args, Debug)]
 pub(crate) struct CheckConfig {
-    /// As root: the account that the server will run as. Root is given up before the files are looked at.
-    #[arg(long, value_name = "NAME")]
+    /// As root: the account that the server will run as, by name or number; otherwise the one that the state
+    /// directory belongs to. Root is given up before the files are looked at.
+    #[arg(long, visible_alias = "uid", value_name = "ACCOUNT")]
     pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,

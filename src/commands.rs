@@ -1,4 +1,4 @@
-//! What a person runs: `connect`, `keys`, `audit`, `calls`, `check-config`.
+//! What a person runs: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`, `completions`, `man`.
 //!
 //! A command does one thing and says what it did, on standard output; why it did not, on standard error, with an exit code
 //! for each kind of reason. None prints a secret, and none does its work as root (P10).
@@ -12,19 +12,22 @@ mod connect;
 mod error;
 mod instance_key;
 mod keys;
+mod manual;
 mod offer;
 mod privilege;
 mod server_line;
 mod state;
+mod status;
 mod terminal;
 mod used_intents;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::{Audit, CheckConfig, Connect, Keys, Output, State};
+use crate::arguments::{Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
 use crate::exit::Exit;
 use crate::log::Chain;
+use crate::quoted::escaped;
 
 /// A mode that a person runs.
 #[derive(Debug)]
@@ -37,8 +40,14 @@ pub(crate) enum Command {
     Audit(Audit),
     /// `state`
     State(State),
+    /// `status`
+    Status(Output),
     /// `calls`
     Calls(Output),
+    /// `completions`
+    Completions(Completions),
+    /// `man`
+    Man(Man),
     /// `check-config`
     CheckConfig(CheckConfig),
 }
@@ -58,14 +67,20 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Command::Audit(Audit::Prove(arguments)) => audit::prove(arguments, config),
         Command::Audit(Audit::Key(arguments)) => audit::key(arguments, config),
         Command::State(State::Accept(arguments)) => state::accept(&arguments, config),
+        Command::Status(output) => status::print(output, config),
         Command::Calls(output) => calls::print(output, config),
+        Command::Completions(arguments) => manual::completions(arguments.shell),
+        Command::Man(arguments) => manual::pages(&arguments.directory),
         Command::CheckConfig(arguments) => check_config::print(&arguments, config),
     };
     match outcome {
         Ok(()) => Exit::Done.into(),
         Err(error) if error.is_broken_pipe() => error.exit().into(),
         Err(error) => {
-            terminal::remark(&format!("countersign: {}", Chain(&error)));
+            // Names from outside may stand in it, quoted or not.
+            let text = Chain(&error).to_string();
+            let lines: Vec<String> = text.lines().map(escaped).collect();
+            terminal::remark(&format!("countersign: {}", lines.join("\n")));
             error.exit().into()
         }
     }

@@ -28,6 +28,7 @@ mod own_directory;
 mod pin_file;
 mod processes;
 mod program;
+mod quoted;
 mod sandbox;
 mod server;
 mod service_manager;
@@ -58,7 +59,10 @@ pub fn main() -> ExitCode {
         Mode::Keys(command) => commands::run(Command::Keys(command), &config),
         Mode::Audit(command) => commands::run(Command::Audit(command), &config),
         Mode::State(command) => commands::run(Command::State(command), &config),
+        Mode::Status(output) => commands::run(Command::Status(output), &config),
         Mode::Calls(output) => commands::run(Command::Calls(output), &config),
+        Mode::Completions(arguments) => commands::run(Command::Completions(arguments), &config),
+        Mode::Man(arguments) => commands::run(Command::Man(arguments), &config),
         Mode::CheckConfig(arguments) => commands::run(Command::CheckConfig(arguments), &config),
     }
 }

@@ -6,21 +6,69 @@ use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal as _;
 
+use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+
+use crate::quoted::{EscapingStderr, escaped, word_within};
 
 /// The variable that says what is logged, in the syntax of `tracing`'s filters.
 const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
+/// The longest value of a field that is shown whole on a terminal, in columns: a cause with all its causes.
+const FIELD_MAX: usize = 1_000;
+
 /// Starts logging to standard error: for people on a terminal, as JSON lines otherwise. A second call changes nothing.
+/// Fields hold names from outside: none can paint the terminal, and none can look like another field (V75).
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
     let started = if std::io::stderr().is_terminal() {
-        lines.with_target(false).try_init()
+        lines.with_target(false).fmt_fields(Fields).with_writer(std::io::stderr).try_init()
     } else {
-        lines.json().flatten_event(true).try_init()
+        lines.json().flatten_event(true).with_writer(EscapingStderr).try_init()
     };
     drop(started);
+}
+
+/// Fields as a terminal may see them: the message, then `name=value`, each value one word or in quotation marks.
+struct Fields;
+
+impl<'w> FormatFields<'w> for Fields {
+    fn format_fields<R: RecordFields>(&self, line: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = Line { line, is_empty: true, outcome: Ok(()) };
+        fields.record(&mut line);
+        line.outcome
+    }
+}
+
+struct Line<'w> {
+    line: Writer<'w>,
+    is_empty: bool,
+    outcome: fmt::Result,
+}
+
+impl Line<'_> {
+    fn field(&mut self, field: &Field, value: &str) {
+        let pause = if std::mem::take(&mut self.is_empty) { "" } else { " " };
+        let shown = match field.name() {
+            "message" => format!("{pause}{}", escaped(value)),
+            name => format!("{pause}{name}={}", word_within(value, FIELD_MAX)),
+        };
+        self.outcome = self.outcome.and_then(|()| self.line.write_str(&shown));
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, &format!("{value:?}"));
+    }
 }
 
 /// An error with all that caused it, on one line.

@@ -96,10 +96,10 @@ pub(crate) enum UserFailure {
     #[error(transparent)]
     Journal(#[from] JournalFailure),
     /// What stands on descriptor 0 is no listening socket.
-    #[error("standard input is not the listening socket that the server hands over (use --listen in development): {0}")]
+    #[error("standard input is not the listening socket that the server hands over (use --listen in development)")]
     Socket(#[from] DescriptorFailure),
     /// A directory or socket of ours.
-    #[error("{what} {path}: {source}")]
+    #[error("{what} {path}")]
     File {
         /// What was being done.
         what: &'static str,

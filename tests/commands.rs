@@ -146,9 +146,9 @@ fn without_a_clear_yes_nothing_is_done() {
     };
     check("y\n", 0, "is connected");
     check("YES\n", 0, "is connected");
-    check("n\n", 1, "not done, as you said");
-    check("\n", 1, "not done, as you said");
-    check("yellow\n", 1, "not done, as you said");
+    check("n\n", 1, "Cancelled. Nothing was changed");
+    check("\n", 1, "Cancelled. Nothing was changed");
+    check("yellow\n", 1, "Cancelled. Nothing was changed");
     let desk = Desk::with_server(honest(offer.clone()));
     desk.run_at_home(&["connect", "approve", &code]).expect(2, "standard input is no terminal: give it with --yes");
     assert!(desk.asked_at().is_empty());
@@ -166,8 +166,12 @@ fn an_approval_that_fails_takes_the_pin_back() {
         desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(want_code, want);
         assert_eq!(desk.pins(), "# mine\n");
     };
-    check(refused(409, "MAPPED_OTHERWISE", "bob has it"), 3, "the server refuses: bob has it");
-    check(refused(503, "UNAVAILABLE", "the disk is full\u{1b}["), 1, "the server refuses: the disk is full\\u{1b}[");
+    check(refused(409, "MAPPED_OTHERWISE", "bob has it"), 3, "the server refuses: \"bob has it\"");
+    check(
+        refused(503, "UNAVAILABLE", "the disk is full\u{1b}["),
+        1,
+        "the server refuses: \"the disk is full\\u{1b}[\"",
+    );
     check((200, json!({})), 1, "the server's answer is not understood");
     // It activated something else than what was approved.
     let other = json!({ "username": ALICE, "kid": kid(9), "uid": 1100, "keyExpires": now() + 60 });
@@ -178,7 +182,7 @@ fn an_approval_that_fails_takes_the_pin_back() {
 fn what_the_server_refuses_is_said_in_its_words() {
     let desk = Desk::with_server(|_, _| refused(404, "NOT_FOUND", "no offer has this code"));
     let said = desk.run_at_home(&["connect", "approve", ANY_CODE, "--yes"]);
-    said.expect(3, "countersign: the server refuses: no offer has this code\n");
+    said.expect(3, "countersign: the server refuses: \"no offer has this code\"\n");
     assert!(!desk.path("home/.config").exists());
 }
 
@@ -290,8 +294,56 @@ fn a_connection_begun_here_ends_with_the_same_approval() {
 }
 
 #[test]
+fn v75_s14_what_the_browser_calls_itself_cannot_paint_the_terminal() {
+    let (code, mut offered) = offer(ALICE, 1, 0);
+    let forged = format!("x{}\nkey           abandon ability\u{1b}[2J\u{3164}\u{202e}\u{5d0}", " ".repeat(240));
+    offered["name"] = forged.into();
+    offered["address"] = "192.0.2.7\" by \"Firefox".into();
+    let desk = Desk::with_server(honest(offered));
+    let said = desk.run_at_home(&["connect", "approve", &code, "--yes"]);
+    said.expect(0, "");
+    assert!(said.out.chars().all(|c| c == '\n' || c == '…' || c.is_ascii_graphic() || c == ' '), "{said:?}");
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("key ")).count(), 1, "{said:?}");
+    assert!(lines.iter().any(|line| line.contains("by \"x  ") && line.contains("…\" (+")), "{said:?}");
+    assert!(said.out.contains(r#"from "192.0.2.7\" by \"Firefox" by"#), "{said:?}");
+}
+
+#[test]
+fn n07_without_the_server_nothing_is_said_of_the_servers_keys() {
+    let said = Desk::without_server().run_at_home(&["keys", "list"]);
+    said.expect(4, "the server cannot be reached");
+    assert!(!said.out.contains("There are no keys"), "{said:?}");
+    assert!(said.out.contains("The server could not be asked"), "{said:?}");
+}
+
+#[test]
+fn n11_a_list_of_keys_is_short_and_wide_shows_all() {
+    let listed = json!({
+        "username": ALICE, "kid": kid(7), "algorithm": "ES256", "protocol": 2, "state": "active", "fingerprint": "SHA256:x",
+        "words": key(0).words(), "name": "Firefox on Linux", "created": now() - 7_200, "expires": now() + 86_400 * 90,
+        "lastUsed": now() - 1_800,
+    });
+    let who = json!({
+        "uid": 1100, "account": "alice", "usernames": [ALICE], "provider": "hpc", "origin": "https://hpc.example.org",
+        "keyLifetimeS": 1, "administrator": false,
+    });
+    let desk = Desk::with_server(move |path, _| match path {
+        "/whoami" => (200, who.clone()),
+        _ => (200, json!({ "keys": [listed] })),
+    });
+    let said = desk.run_at_home(&["keys", "list"]);
+    said.expect(0, "");
+    assert!(said.out.lines().all(|line| line.chars().count() <= 84), "{said:?}");
+    assert!(said.out.contains("\"Firefox on Linux\"") && said.out.contains("in the last hour"), "{said:?}");
+    assert!(said.out.contains("not pinned"), "{said:?}");
+    let said = desk.run_at_home(&["keys", "list", "--wide"]);
+    assert!(said.out.contains(&key(0).words().join(" ")) && said.out.contains("ES256 v2"), "{said:?}");
+}
+
+#[test]
 fn connections_are_listed_for_people_and_programs() {
-    let connections = json!([{ "username": ALICE, "uid": 1100, "account": "alice", "since": now() - 7_200, "activeKeys": 2, "coreTold": false }]);
+    let connections = json!([{ "username": ALICE, "uid": 1100, "account": "alice", "since": now() - 7_200, "activeKeys": 2, "coreTold": false, "instanceUp": false }]);
     let answer = json!({ "connections": connections, "more": false });
     let desk = Desk::with_server(move |_, _| (200, answer.clone()));
     let said = desk.run(&["connect", "list"]);
@@ -337,7 +389,7 @@ fn a_connection_that_ends_takes_its_pins_with_it() {
     desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
     let said = desk.run_at_home(&["connect", "remove", "--yes"]);
     said.expect(0, "");
-    assert!(said.out.contains("alice#1234 is not connected any more.\n1 pinned key removed from "), "{said:?}");
+    assert!(said.out.contains("\"alice#1234\" is no longer connected.\n1 pinned key removed from "), "{said:?}");
     assert_eq!(desk.pins(), "");
     assert_eq!(desk.asked("/connect/remove"), json!({}));
 }
@@ -374,7 +426,7 @@ fn another_account_is_root_s_to_name() {
         .expect(3, "only root can act for another account");
     desk.run(&["keys", "list", "--user", "root"])
         .expect(3, "only root can act for another account: run it as root itself");
-    desk.run(&["keys", "list", "--user", "no-such-account"]).expect(1, "there is no account \"no-such-account\"");
+    desk.run(&["keys", "list", "--user", "no-such-account"]).expect(1, "there is no account no-such-account");
 }
 
 #[test]
@@ -396,6 +448,11 @@ fn v59_root_is_refused_or_told_to_name_somebody() {
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "0"]).expect(3, "uid 0 is root itself");
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "3999999999"])
         .expect(1, "there is no account with uid 3999999999");
+    // N8: both options take both.
+    run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "no-such-one"])
+        .expect(1, "there is no account no-such-one");
+    run(&["keys", "list", "--user", "3999999999"]).expect(1, "there is no account with uid 3999999999");
+    run(&["check-config", "--uid", "no-such-one"]).expect(1, "there is no account no-such-one");
     run(&["connect", "remove", "--yes"]).expect(2, "name the UCloud user");
     run(&["connect", "list"]).expect(5, "run belongs to root, and must belong to the account that the server runs as");
 }

@@ -67,7 +67,7 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
     let keys = json!([listed(1, "active", future), listed(2, "revoked", future), listed(3, "active", now() - 5)]);
     let desk = Desk::with_server(server(keys));
     desk.write(PINS, &format!("# mine\n{}{}", pinned(1), pinned(4)));
-    let said = desk.run_at_home(&["keys", "list"]);
+    let said = desk.run_at_home(&["keys", "list", "--wide"]);
     said.expect(0, "");
     let rows: Vec<Vec<&str>> = said
         .out
@@ -81,10 +81,10 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
     let row = |kid, name, age, expires, last_used, state, pinned| {
         vec![kid, ALICE, name, "ES256 v2", age, expires, last_used, state, pinned, words.as_str()]
     };
-    assert_eq!(rows[1], row(&one, "key 1", "3 days", "in 10 days", "2 hours ago", "active", "yes"));
-    assert_eq!(rows[2], row(&two, "key 2", "3 days", "in 10 days", "2 hours ago", "revoked", "no"));
-    assert_eq!(rows[3], row(&three, "key 3", "3 days", "over", "2 hours ago", "expired", "no"));
-    assert_eq!(rows[4], row(&four, "pinned 4", "1 minute", "in 1 day", "never", "only pinned", "yes"));
+    assert_eq!(rows[1], row(&one, "\"key 1\"", "3 days", "in 10 days", "2 hours ago", "active", "yes"));
+    assert_eq!(rows[2], row(&two, "\"key 2\"", "3 days", "in 10 days", "2 hours ago", "revoked", "no"));
+    assert_eq!(rows[3], row(&three, "\"key 3\"", "3 days", "over", "2 hours ago", "expired", "no"));
+    assert_eq!(rows[4], row(&four, "\"pinned 4\"", "1 minute", "in 1 day", "never", "only pinned", "yes"));
 
     let said = desk.run_at_home(&["keys", "list", "--json"]);
     let rows: Value = serde_json::from_str(&said.out).unwrap();
@@ -173,7 +173,7 @@ fn a_key_that_the_server_refuses_is_not_pinned() {
     desk.write(PINS, &pinned(1));
     let before = desk.pins();
     let file = desk.path("home/laptop.jwk").display().to_string();
-    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(3, "the server refuses: 16 keys are enough");
+    desk.run_at_home(&["keys", "add", &file, "--yes"]).expect(3, "the server refuses: \"16 keys are enough\"");
     assert_eq!(desk.pins(), before);
 }
 
@@ -244,7 +244,7 @@ fn v51_a_revocation_goes_as_far_as_it_can() {
         "/keys/revoke" => refused(403, "NOT_YOURS", "that is not your key"),
         _ => known(path, question),
     });
-    revoke(&desk).expect(3, "the server refuses: that is not your key");
+    revoke(&desk).expect(3, "the server refuses: \"that is not your key\"");
 }
 
 #[test]

@@ -6,15 +6,15 @@ use crate::proxy::Name;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     Io { doing: &'static str, source: io::Error },
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     System { doing: &'static str, source: nix::Error },
     #[error("the bench's own keys: {0}")]
     Keys(&'static str),
-    #[error("TLS: {0}")]
+    #[error("TLS")]
     Tls(#[from] rustls::Error),
-    #[error("certificate: {0}")]
+    #[error("certificate")]
     Certificate(#[from] rcgen::Error),
     #[error("{proxy} did not come up: {why}")]
     NotUp { proxy: Name, why: String },

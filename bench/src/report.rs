@@ -13,8 +13,14 @@ use crate::statistics::median;
 
 /// The error and everything below it, to standard error.
 pub(crate) fn complain(error: &BenchError) {
+    let mut text = format!("countersign-bench: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
     // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "countersign-bench: {error}");
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool) -> Result<(), BenchError> {

@@ -31,7 +31,7 @@ pub(crate) enum NotaryFailure {
         source: io::Error,
     },
     /// The checkpoint is not this key's.
-    #[error("the checkpoint in {directory} is not to be believed: {source}")]
+    #[error("the checkpoint in {directory} is not to be believed")]
     Checkpoint {
         /// The log.
         directory: PathBuf,

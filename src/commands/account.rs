@@ -10,6 +10,7 @@ use crate::accounts::{self, AccountRejection};
 use crate::commands::privilege::{self, PrivilegeFailure};
 use crate::exit::Exit;
 use crate::pin_file::PinFile;
+use crate::quoted::word;
 
 /// Why a command has no account to act for.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +59,9 @@ pub(super) enum Meant<'a> {
     Own(&'static str),
     /// That one; only root can mean another than its own.
     Uid(Uid),
-    /// That one; only root can mean another than its own.
-    Name(&'a str),
+    /// The one of that name or, where there is none and it is a number, of that uid. Only root can mean another
+    /// than its own.
+    Named(&'a str),
 }
 
 /// An account, looked up.
@@ -95,7 +97,7 @@ impl Account {
             Meant::Own(advice) if own == Uid(0) => return Err(AccountFailure::RootForNobody(advice)),
             Meant::Own(_) => Self::of_uid(own)?,
             Meant::Uid(uid) => Self::of_uid(uid)?,
-            Meant::Name(name) => Self::of_name(name)?,
+            Meant::Named(named) => Self::of_name_or_uid(named)?,
         };
         if account.uid != own && own != Uid(0) {
             return Err(AccountFailure::NotRoot(account.name));
@@ -115,9 +117,13 @@ impl Account {
         user.map(Self::from).ok_or_else(|| AccountFailure::Unknown(format!("with uid {uid}")))
     }
 
-    fn of_name(name: &str) -> Result<Self, AccountFailure> {
-        let user = User::from_name(name).map_err(AccountFailure::Unreadable)?;
-        user.map(Self::from).ok_or_else(|| AccountFailure::Unknown(format!("{name:?}")))
+    /// As `chown` reads its operand (POSIX).
+    fn of_name_or_uid(named: &str) -> Result<Self, AccountFailure> {
+        match (User::from_name(named).map_err(AccountFailure::Unreadable)?, named.parse::<u32>()) {
+            (Some(user), _) => Ok(user.into()),
+            (None, Ok(uid)) => Self::of_uid(Uid(uid)),
+            (None, Err(_)) => Err(AccountFailure::Unknown(word(named))),
+        }
     }
 
     /// The same account with another home, for development.

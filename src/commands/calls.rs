@@ -7,7 +7,7 @@ use countersign_keys::identity::ProviderId;
 
 use crate::arguments::Output;
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{remark, show_json, show_table};
+use crate::commands::terminal::{Width, remark, show_json, show_table};
 use crate::config::{Config, ConfigError};
 
 /// The provider's place in a path where no configuration names one.
@@ -31,7 +31,7 @@ fn print_table(output: Output, calls: &CallTable) -> Result<(), CommandError> {
         return show_json(&calls.specs().collect::<Vec<_>>());
     }
     let rows: Vec<[String; 5]> = calls.specs().map(row).collect();
-    show_table(["CALL", "CLASS", "FROM", "AT THE PROVIDER", "BINDS"], &rows)
+    show_table(["CALL", "CLASS", "FROM", "AT THE PROVIDER", "BINDS"], &rows, Width::Wide)
 }
 
 fn row(spec: &RowSpec) -> [String; 5] {

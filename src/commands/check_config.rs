@@ -1,8 +1,11 @@
 //! `countersign check-config`: what the configuration would do, in words that a person can check against what they meant.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use countersign_keys::call::{CallTable, Tally};
+use countersign_keys::identity::Uid;
+use nix::unistd::geteuid;
 use serde::Serialize;
 
 use countersign_keys::policy::StepUp;
@@ -35,16 +38,20 @@ struct Line {
 }
 
 pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandError> {
-    if let Some(name) = &arguments.user {
-        Account::acting(Meant::Name(name))?;
-    }
-    let config = Config::load(path)?;
+    let (config, checked_as) = checked(arguments.user.as_deref(), path)?;
     let lines = account_of(&config);
     let mut remarks = remarks(&config);
     if config.instances.launch == Launch::Sudo
         && let Err(fault) = own_program()
     {
         remarks.insert(0, format!("the server does not start with this program file: {}", Chain(&fault)));
+    }
+    if checked_as == CheckedAs::SomebodyElse {
+        remarks.push(
+            "the files with secrets were not looked at, which only the server's account may read: as root, \
+             countersign check-config --user NAME checks them too"
+                .to_owned(),
+        );
     }
     if arguments.output.json {
         return show_json(&serde_json::json!({ "file": config.file, "does": lines, "remarks": remarks }));
@@ -63,6 +70,37 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
 fn own_program() -> Result<(), ProgramFault> {
     let unknown = |source| ProgramFault::Unknown { path: PathBuf::from("/proc/self/exe"), source };
     program::check(&std::env::current_exe().map_err(unknown)?)
+}
+
+/// Whose eyes the configuration was checked with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum CheckedAs {
+    /// The account that the server runs as: secrets are part of it.
+    TheServer,
+    /// Another account, which must not be able to read them.
+    SomebodyElse,
+}
+
+/// The configuration as the server will read it. Root becomes the server's account: the one named, or the owner of
+/// the state directory. Another user than that owner cannot read the secrets, which is as it should be.
+fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), CommandError> {
+    if let Some(named) = user {
+        Account::acting(Meant::Named(named))?;
+        return Ok((Config::load(path)?, CheckedAs::TheServer));
+    }
+    let own = Uid(geteuid().as_raw());
+    let state = Config::load_for_command(path).ok().and_then(|config| std::fs::metadata(config.state.directory).ok());
+    let owner = state.map_or(own, |state| Uid(state.uid()));
+    if own == Uid(0) && owner != own {
+        Account::acting(Meant::Uid(owner))?;
+    }
+    match Config::load(path) {
+        Ok(config) => Ok((config, CheckedAs::TheServer)),
+        Err(error) if own != Uid(0) && owner != own && error.is_of_secrets_alone() => {
+            Ok((Config::load_for_command(path)?, CheckedAs::SomebodyElse))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn account_of(config: &Config) -> Vec<Line> {

@@ -17,7 +17,7 @@ use crate::commands::error::CommandError;
 use crate::commands::instance_key;
 use crate::commands::offer::{CheckedOffer, OfferLie};
 use crate::commands::server_line::ServerLine;
-use crate::commands::terminal::{Consent, moment, plain, qr, remark, show, show_json, show_table, span};
+use crate::commands::terminal::{Consent, Width, moment, qr, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
 use crate::config::{Config, Drive};
 use crate::ipc::messages::{
@@ -26,15 +26,16 @@ use crate::ipc::messages::{
 };
 use crate::log::Chain;
 use crate::pin_file::Before;
+use crate::quoted::{quoted, word};
 
-/// The question before anything is done.
-const QUESTION: &str = "Is this the browser that you are sitting at? Let this key act as you?";
+/// The question before anything is done. The words are all that tells this browser's key from another's.
+const QUESTION: &str = "Does the page in your browser show these six words? Let this key act as you?";
 
 /// `connect approve CODE`
 pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandError> {
     let Approve { code, uid, manner: Manner { yes, home } } = arguments;
-    let meant = match uid {
-        Some(uid) => Meant::Uid(countersign_keys::identity::Uid(uid)),
+    let meant = match uid.as_deref() {
+        Some(named) => Meant::Named(named),
         None => Meant::Own("name the account with --uid, as in: countersign connect approve CODE --uid 1100"),
     };
     let account = Account::connecting(meant)?.at_home(home);
@@ -69,8 +70,10 @@ pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError>
         show(&picture)?;
     }
     show(&format!(
-        "Open this page in the browser that you use UCloud with, before {}:\n\n  {page}\n",
-        moment(begun.until)
+        "Open this page in the browser that you use UCloud with, before {}:\n\n  {page}\n\n\
+         Where you are not connected yet, the page sends you to UCloud to press Connect, which confirms that you are {}.\n",
+        moment(begun.until),
+        quoted(username.as_str()),
     ))?;
     let offer = wait_for_offer(&server, &begun)?;
     let offer = CheckedOffer::check_begun_here(offer, &ticket.hash(), &username, &config)?;
@@ -120,7 +123,7 @@ fn approve_offer(
             report_drives(account, config, server);
             show(&format!(
                 "\n{} is connected. The key {kid} may act until {}; see it with: countersign keys list",
-                plain(offer.username().as_str()),
+                quoted(offer.username().as_str()),
                 moment(approved.key_expires),
             ))
         }
@@ -149,18 +152,7 @@ fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
 pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), CommandError> {
     let all = arguments.all || getuid().is_root();
     let config = administrator::load_config(config)?;
-    let server = ServerLine::of(&config)?;
-    let mut connections: Vec<Connection> = Vec::new();
-    loop {
-        let after = connections.last().map(|last| last.username.clone());
-        let question = messages::ConnectList { after, all };
-        let page: Connections = server.ask(messages::CONNECT_LIST, &question)?;
-        let is_progress = !page.connections.is_empty();
-        connections.extend(page.connections);
-        if !page.more || !is_progress || !all {
-            break;
-        }
-    }
+    let connections = every_connection(&ServerLine::of(&config)?, all)?;
     if arguments.output.json {
         return show_json(&connections);
     }
@@ -169,20 +161,36 @@ pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), Command
     }
     let now = Clock::System.now()?;
     let rows: Vec<[String; 7]> = connections.iter().map(|connection| row(connection, now)).collect();
-    show_table(["USERNAME", "UID", "ACCOUNT", "SINCE", "ENDS", "KEYS", "UCLOUD"], &rows)
+    let heads = ["USERNAME", "UID", "ACCOUNT", "SINCE", "ENDS", "KEYS", "UCLOUD"];
+    show_table(heads, &rows, Width::from_flag(arguments.wide))
+}
+
+/// The caller's connections, or as an administrator everybody's.
+pub(super) fn every_connection(server: &ServerLine, all: bool) -> Result<Vec<Connection>, CommandError> {
+    let mut connections: Vec<Connection> = Vec::new();
+    loop {
+        let after = connections.last().map(|last| last.username.clone());
+        let question = messages::ConnectList { after, all };
+        let page: Connections = server.ask(messages::CONNECT_LIST, &question)?;
+        let is_progress = !page.connections.is_empty();
+        connections.extend(page.connections);
+        if !page.more || !is_progress || !all {
+            return Ok(connections);
+        }
+    }
 }
 
 fn row(connection: &Connection, now: Timestamp) -> [String; 7] {
-    let Connection { username, uid, account, since, active_keys, core_told, ends } = connection;
+    let Connection { username, uid, account, since, active_keys, core_told, ends, .. } = connection;
     let ends = match ends.map(|end| end.since(now)) {
         None => "never".to_owned(),
         Some(left @ 1..) => format!("in {}", span(left)),
         Some(_) => "over".to_owned(),
     };
     [
-        plain(username.as_str()),
+        word(username.as_str()),
         uid.to_string(),
-        plain(account),
+        word(account),
         format!("{} ago", span(now.since(*since))),
         ends,
         active_keys.to_string(),
@@ -202,11 +210,11 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
     }
     let config = administrator::load_config(config)?;
     let server = ServerLine::of(&config)?;
-    let whose = username.as_ref().map_or_else(|| "your connection".to_owned(), |name| plain(name.as_str()));
+    let whose = username.as_ref().map_or_else(|| "your connection".to_owned(), |name| quoted(name.as_str()));
     consent.ask(&format!("End {whose}: revoke all its keys, and tell UCloud?"))?;
     let Removed { usernames } = server.ask(messages::CONNECT_REMOVE, &Remove { username })?;
     for name in &usernames {
-        show(&format!("{} is not connected any more.", plain(name.as_str())))?;
+        show(&format!("{} is no longer connected.", quoted(name.as_str())))?;
     }
     if is_root {
         remark(

@@ -15,7 +15,6 @@ use crate::clock::{NoRandomness, UnreadableClock};
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
 use crate::commands::offer::OfferLie;
-use crate::commands::terminal::plain;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::ipc::http::AskError;
@@ -23,6 +22,7 @@ use crate::ipc::messages::{Death, Refused};
 use crate::journal::JournalFailure;
 use crate::own_directory::WriteFailure;
 use crate::pin_file::PinFailure;
+use crate::quoted::{SENTENCE_MAX, quoted_within};
 use crate::server::PlaceFailure;
 
 /// Why a command did not do what it was asked.
@@ -47,7 +47,7 @@ pub(crate) enum CommandError {
     #[error("this needs an answer, and standard input is no terminal: give it with --yes")]
     NobodyToAsk,
     /// The answer was no.
-    #[error("not done, as you said")]
+    #[error("Cancelled. Nothing was changed")]
     Declined,
     /// The server cannot be reached.
     #[error("the server cannot be reached at {} (is countersign server running?)", socket.display())]
@@ -72,7 +72,7 @@ pub(crate) enum CommandError {
         directory: PathBuf,
     },
     /// The server said no.
-    #[error("the server refuses: {}", plain(&refused.why))]
+    #[error("the server refuses: {}", quoted_within(&refused.why, SENTENCE_MAX))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -111,6 +111,14 @@ pub(crate) enum CommandError {
     /// A file that cannot be read.
     #[error("cannot read {}", path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -225,6 +233,7 @@ impl CommandError {
             | Self::ApprovedElsewhere
             | Self::Key(_)
             | Self::File { .. }
+            | Self::Write { .. }
             | Self::NoSuchKey(_)
             | Self::NoLog { .. }
             | Self::NoRecord { .. }

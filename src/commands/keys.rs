@@ -20,12 +20,13 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::offer::short_name;
 use crate::commands::server_line::ServerLine;
-use crate::commands::terminal::{Consent, moment, plain, remark, show, show_json, show_table, span};
+use crate::commands::terminal::{Consent, Width, moment, remark, show, show_json, show_table, span};
 use crate::commands::used_intents;
 use crate::config::Config;
 use crate::ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
 use crate::log::Chain;
 use crate::pin_file::{Before, PinFile};
+use crate::quoted::{quoted, word};
 
 /// The longest key file read, in bytes: an RSA key of 4096 bits with its comments is under 4 KiB.
 const KEY_FILE_MAX: u64 = 64 * 1024;
@@ -33,7 +34,7 @@ const KEY_FILE_MAX: u64 = 64 * 1024;
 const ADVICE: &str = "name the account with --user, as in: countersign keys list --user alice";
 
 fn account_of(whose: Whose) -> Result<Account, CommandError> {
-    let meant = whose.user.as_deref().map_or(Meant::Own(ADVICE), Meant::Name);
+    let meant = whose.user.as_deref().map_or(Meant::Own(ADVICE), Meant::Named);
     Ok(Account::acting(meant)?.at_home(whose.home))
 }
 
@@ -104,20 +105,39 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     rows.sort_by_key(|row| row.created);
     if arguments.output.json {
         show_json(&rows)?;
-    } else if rows.is_empty() {
-        show("There are no keys.")?;
     } else {
-        let cells: Vec<[String; 10]> = rows.iter().map(|row| cells(row, now)).collect();
-        show_table(
-            ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED", "IN WORDS"],
-            &cells,
-        )?;
+        show_rows(&rows, now, arguments.wide, unasked.is_some())?;
     }
     unasked.map_or(Ok(()), Err)
 }
 
+/// What is asked for most, in the width of a terminal; all there is with `--wide`. That there are no keys is said
+/// only where the server was asked.
+fn show_rows(rows: &[Row], now: Timestamp, wide: bool, is_unasked: bool) -> Result<(), CommandError> {
+    match (rows.is_empty(), is_unasked) {
+        (true, true) => show("No keys are pinned in this account. The server could not be asked for its own."),
+        (true, false) => show("There are no keys."),
+        (false, _) if wide => {
+            let cells: Vec<[String; 10]> = rows.iter().map(|row| cells(row, now)).collect();
+            let heads =
+                ["KEY ID", "USERNAME", "NAME", "SIGNS", "AGE", "EXPIRES", "LAST USED", "STATE", "PINNED", "IN WORDS"];
+            show_table(heads, &cells, Width::Wide)
+        }
+        (false, _) => {
+            let cells: Vec<[String; 5]> = rows.iter().map(|row| narrow_cells(row, now)).collect();
+            show_table(["KEY ID", "NAME", "EXPIRES", "LAST USED", "STATE"], &cells, Width::Terminal)
+        }
+    }
+}
+
+fn narrow_cells(row: &Row, now: Timestamp) -> [String; 5] {
+    let [kid, _, name, _, _, expires, last_used, state, _, _] = cells(row, now);
+    let state = if row.state == Standing::Active && !row.pinned { "not pinned".to_owned() } else { state };
+    [kid, name, expires, last_used, state]
+}
+
 /// The keys of every UCloud user that the caller's account serves.
-fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
+pub(super) fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
     let Whoami { usernames, .. } = server.ask(messages::WHOAMI, &Empty {})?;
     let mut keys = Vec::new();
     for username in usernames {
@@ -177,16 +197,21 @@ fn cells(row: &Row, now: Timestamp) -> [String; 10] {
     };
     [
         row.kid.to_string(),
-        plain(row.username.as_str()),
-        plain(&row.name),
+        word(row.username.as_str()),
+        word(&row.name),
         format!("{} v{}", row.algorithm.as_str(), u8::from(row.protocol)),
         span(now.since(row.created)),
         expires,
-        row.last_used.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now.since(at)))),
+        row.last_used.map_or_else(|| "never".to_owned(), |hour| last_use(now.since(hour))),
         row.state.in_words().to_owned(),
         if row.pinned { "yes" } else { "no" }.to_owned(),
-        plain(&row.words.join(" ")),
+        row.words.each_ref().map(|listed| word(listed)).join(" "),
     ]
+}
+
+/// How long ago a key was last used, as exactly as the server knows: to the hour.
+fn last_use(seconds: i64) -> String {
+    if seconds < 3_600 { "in the last hour".to_owned() } else { format!("{} ago", span(seconds)) }
 }
 
 /// `keys add FILE`
@@ -212,8 +237,8 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     let record = KeyRecord::new(owner.clone(), kid, &key, protocol, lifetime, short_name(&name));
     show(&format!(
         "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({} v{})\nexpires       {}",
-        plain(owner.as_str()),
-        plain(account.name()),
+        quoted(owner.as_str()),
+        quoted(account.name()),
         key.words().join(" "),
         key.fingerprint(),
         key.algorithm().as_str(),

@@ -10,9 +10,10 @@ use countersign_keys::identity::Username;
 use countersign_keys::keyring::{KeyRecord, KeyRejection, Protocol, VerificationKey};
 use countersign_keys::time::Timestamp;
 
-use crate::commands::terminal::{moment, plain, span};
+use crate::commands::terminal::{moment, span};
 use crate::config::Config;
 use crate::ipc::messages::{Begun, KEY_NAME_MAX, Offer};
+use crate::quoted::{quoted, word};
 
 /// Why an offer is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub(crate) enum OfferLie {
     )]
     Username,
     /// It says that this is another provider than the configuration says.
-    #[error("the server calls itself {0:?}, which is not the provider of this machine's configuration")]
+    #[error("the server calls itself {}, which is not the provider of this machine's configuration", quoted(.0))]
     Provider(String),
     /// The page it sends browsers to is not ours.
     #[error(
@@ -75,7 +76,7 @@ impl CheckedOffer {
 
     fn compute(offer: Offer, config: &Config) -> Result<Self, OfferLie> {
         if offer.provider != config.provider.id.as_str() || offer.origin != config.provider.origin.as_str() {
-            return Err(OfferLie::Provider(plain(&offer.provider)));
+            return Err(OfferLie::Provider(offer.provider));
         }
         let ticket = TicketHash::try_from(offer.ticket_hash.clone()).map_err(|_| OfferLie::Ticket)?;
         let der = STANDARD.decode(&offer.spki).map_err(|_| OfferLie::Key(KeyRejection::Form))?;
@@ -103,15 +104,15 @@ impl CheckedOffer {
         };
         let ago = span(now.since(*offered));
         format!(
-            "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({})\noffered       {} ({ago} ago) from {} by \"{}\"\nbegun         {begun}\nvalid until   {}",
-            plain(username.as_str()),
-            plain(account),
+            "UCloud user   {}\nlocal account {}\nkey           {}\n              {} ({})\noffered       {} ({ago} ago) from {} by {}\nbegun         {begun}\nvalid until   {}",
+            quoted(username.as_str()),
+            quoted(account),
             self.key.words().join(" "),
             self.key.fingerprint(),
             self.key.algorithm().as_str(),
             moment(*offered),
-            plain(address),
-            plain(name),
+            word(address),
+            quoted(name),
             moment(*until),
         )
     }

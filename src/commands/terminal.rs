@@ -1,4 +1,4 @@
-//! What commands show and ask. Whatever came from elsewhere is made harmless before a terminal sees it.
+//! What commands show and ask. [`crate::quoted`] makes what came from outside harmless before a terminal sees it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -10,24 +10,12 @@ use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
 use crate::commands::error::CommandError;
+use crate::quoted::{columns_of, cut};
 
 /// The longest answer to a question, in bytes.
 const ANSWER_MAX: u64 = 64;
 
 const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-
-/// Text from elsewhere, on one line, without what could steer a terminal or turn the direction of writing.
-pub(super) fn plain(text: &str) -> String {
-    let is_harmless = |c: char| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric());
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if is_harmless(c) {
-            shown.push(c);
-        } else {
-            shown.extend(c.escape_unicode());
-        }
-        shown
-    })
-}
 
 /// A moment, as people read it.
 pub(super) fn moment(at: Timestamp) -> String {
@@ -66,21 +54,76 @@ pub(super) fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints rows in columns.
-pub(super) fn show_table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Result<(), CommandError> {
+/// How wide what is printed may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Width {
+    /// As wide as the terminal, if the output goes to one.
+    Terminal,
+    /// As wide as it is: `--wide`.
+    Wide,
+}
+
+impl Width {
+    pub(super) const fn from_flag(wide: bool) -> Self {
+        if wide { Self::Wide } else { Self::Terminal }
+    }
+
+    /// The most columns, if there is a limit.
+    pub(super) fn columns(self) -> Option<usize> {
+        match self {
+            Self::Terminal => terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0)),
+            Self::Wide => None,
+        }
+    }
+}
+
+/// The least columns that a column of a table is cut to.
+const COLUMN_MIN: usize = 8;
+
+/// Prints rows in columns. Cells are words already (see [`crate::quoted::word`]); all but the first column are cut
+/// where the width does not do.
+pub(super) fn show_table<const N: usize>(
+    heads: [&str; N],
+    rows: &[[String; N]],
+    width: Width,
+) -> Result<(), CommandError> {
     let heads = heads.map(str::to_owned);
     let mut widths = [0; N];
     for row in std::iter::once(&heads).chain(rows) {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+            *width = columns_of(cell).max(*width);
         }
     }
+    if let Some(columns) = width.columns() {
+        fit(&mut widths, columns);
+    }
     for row in std::iter::once(&heads).chain(rows) {
-        let line: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        show(line.trim_end())?;
+        show(line_of(row, &widths).trim_end())?;
     }
     Ok(())
 }
+
+/// Narrows the widest columns but the first until the table fits, or none can be narrowed any more.
+fn fit(widths: &mut [usize], columns: usize) {
+    let gaps = widths.len().saturating_sub(1).saturating_mul(GAP.len());
+    while widths.iter().sum::<usize>().saturating_add(gaps) > columns {
+        let widest = widths.iter_mut().skip(1).max_by_key(|width| **width).filter(|width| **width > COLUMN_MIN);
+        let Some(widest) = widest else { return };
+        *widest = widest.saturating_sub(1);
+    }
+}
+
+fn line_of(cells: &[String], widths: &[usize]) -> String {
+    let padded = cells.iter().zip(widths).map(|(cell, width)| {
+        let cell = cut(cell, *width);
+        let padding = width.saturating_sub(columns_of(&cell));
+        format!("{cell}{}{GAP}", " ".repeat(padding))
+    });
+    padded.collect()
+}
+
+/// What stands between two columns.
+const GAP: &str = "  ";
 
 /// What stands in for the answer to a question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,15 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_is_shown_and_not_obeyed() {
-        let check = |text: &str, want: &str| assert_eq!(plain(text), want);
-        check("Firefox on Linux", "Firefox on Linux");
-        check("Ælice#1234", "Ælice#1234");
-        check("\u{1b}[2J", "\\u{1b}[2J");
-        check("a\nb\r", "a\\u{a}b\\u{d}");
-        check("\u{202e}evil", "\\u{202e}evil");
-        check("\u{9b}31m", "\\u{9b}31m");
-        check("a\u{200b}b", "a\\u{200b}b");
+    fn n11_a_table_fits_its_terminal() {
+        let check = |widths: &[usize], columns: usize, want: &[usize]| {
+            let mut widths = widths.to_vec();
+            fit(&mut widths, columns);
+            assert_eq!(widths, want);
+        };
+        check(&[22, 16, 11], 80, &[22, 16, 11]);
+        check(&[22, 72, 11], 80, &[22, 43, 11]);
+        check(&[22, 30, 30], 40, &[22, 8, 8]);
+        check(&[22, 5, 5], 20, &[22, 5, 5]);
+        let line = line_of(&["kid".to_owned(), "漢字漢字漢".to_owned(), "x".to_owned()], &[4, 8, 1]);
+        assert_eq!(line, "kid   漢字漢…   x  ");
     }
 
     #[test]

@@ -30,6 +30,15 @@ pub(crate) enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Whether nothing is wrong but that secrets cannot be read.
+    pub(crate) fn is_of_secrets_alone(&self) -> bool {
+        let is_of_a_secret =
+            |problem: &Problem| matches!(problem.reason, Reason::SecretFile(_) | Reason::Tls(TlsError::Key(_)));
+        matches!(self, Self::Content { problems, .. } if problems.iter().all(is_of_a_secret))
+    }
+}
+
 impl From<FileReason> for ConfigError {
     fn from(reason: FileReason) -> Self {
         // Not as a cause: like the problems of its content, it is said in full.

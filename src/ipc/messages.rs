@@ -249,6 +249,9 @@ pub(crate) struct Connection {
     /// When it ends, or ended, by itself; `None`: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<Timestamp>,
+    /// Whether the user's instance is up.
+    #[serde(default)]
+    pub(crate) instance_up: bool,
 }
 
 /// Ends connections.
@@ -309,7 +312,7 @@ pub(crate) struct ListedKey {
     pub(crate) created: Timestamp,
     /// When it expires.
     pub(crate) expires: Timestamp,
-    /// The last time that a gateway asked for it, to the hour; `None`: never.
+    /// The beginning of the hour in which an intent of it was last used; `None`: never.
     pub(crate) last_used: Option<Timestamp>,
 }
 

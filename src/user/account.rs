@@ -28,7 +28,7 @@ pub(crate) enum AccountFailure {
     #[error("uid {0} has no account")]
     Unknown(Uid),
     /// The system would not say.
-    #[error("the account cannot be looked up: {0}")]
+    #[error("the account cannot be looked up")]
     Unreadable(#[source] nix::Error),
     /// There is nowhere to keep what it has to remember.
     #[error("the home directory {path} is not there: make it, or mount it")]

@@ -24,6 +24,7 @@ use crate::config::{Config, Drive, MadeDrives, PlainName};
 use crate::ipc::answers::Told;
 use crate::ipc::http::{Reply, json_reply, request};
 use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
+use crate::log::Chain;
 use crate::user::drive_numbers::PinFailure;
 use crate::user::files::Files;
 use crate::user::files::change::TRASH;
@@ -67,12 +68,19 @@ enum NotDone {
     NotEmpty,
     #[error(transparent)]
     Files(#[from] Trouble),
-    #[error("the drive cannot be made: {0}")]
-    Pin(#[from] PinFailure),
+    #[error("the drive cannot be made: {}", Chain(.0))]
+    Pin(PinFailure),
     #[error("the provider's server does not answer")]
     Server,
     #[error("the work was cut short")]
     CutShort,
+}
+
+impl From<PinFailure> for NotDone {
+    fn from(cause: PinFailure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Pin(cause)
+    }
 }
 
 impl NotDone {

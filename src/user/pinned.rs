@@ -24,10 +24,24 @@ pub(crate) enum PinnedFailure {
     Text,
     /// A line of it cannot be read.
     #[error("~/{FILE}, {0}")]
-    Line(#[from] PinRejection),
+    Line(PinRejection),
     /// A key of it is none.
     #[error("~/{FILE}: {0}")]
-    Key(#[from] KeyRejection),
+    Key(KeyRejection),
+}
+
+impl From<KeyRejection> for PinnedFailure {
+    fn from(cause: KeyRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Key(cause)
+    }
+}
+
+impl From<PinRejection> for PinnedFailure {
+    fn from(cause: PinRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Line(cause)
+    }
 }
 
 /// The pinned keys of this account.

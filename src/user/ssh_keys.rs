@@ -19,6 +19,7 @@ use self::public_key::{SshKeyRejection, SshPublicKey};
 use crate::config::SshKeysOf;
 use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
 use crate::ipc::answers::Told;
+use crate::log::Chain;
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::user::account::OwnAccount;
 
@@ -59,8 +60,8 @@ pub(crate) enum NotInstalled {
         rejection: SshKeyRejection,
     },
     /// Somebody else could have written the file, or it cannot be opened.
-    #[error("the SSH keys were not changed: {0}")]
-    Strict(#[from] StrictFileFailure),
+    #[error("the SSH keys were not changed: {}", Chain(.0))]
+    Strict(StrictFileFailure),
     /// The file is root's.
     #[error("the SSH keys were not changed: {} belongs to uid {owner}, and is not the user's to change", path.display())]
     Foreign {
@@ -70,11 +71,25 @@ pub(crate) enum NotInstalled {
         owner: Uid,
     },
     /// It cannot be written.
-    #[error("the SSH keys were not changed: {0}")]
-    Write(#[from] WriteFailure),
+    #[error("the SSH keys were not changed: {}", Chain(.0))]
+    Write(WriteFailure),
     /// The work was ended from outside.
     #[error("the work was cut short")]
     CutShort,
+}
+
+impl From<WriteFailure> for NotInstalled {
+    fn from(cause: WriteFailure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Write(cause)
+    }
+}
+
+impl From<StrictFileFailure> for NotInstalled {
+    fn from(cause: StrictFileFailure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Strict(cause)
+    }
 }
 
 impl NotInstalled {

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::logs;
 use crate::arguments::AuditKey;
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{plain, show, show_json};
+use crate::commands::terminal::{show, show_json};
+use crate::quoted::escaped;
 
 pub(in crate::commands) fn print(arguments: AuditKey, config: &Path) -> Result<(), CommandError> {
     let mut keys = Vec::new();
@@ -21,5 +22,5 @@ pub(in crate::commands) fn print(arguments: AuditKey, config: &Path) -> Result<(
         let keys: Vec<_> = keys.iter().map(|(log, key)| json!({ "log": log, "key": key })).collect();
         return show_json(&keys);
     }
-    keys.iter().try_for_each(|(_, key)| show(&plain(key)))
+    keys.iter().try_for_each(|(_, key)| show(&escaped(key)))
 }

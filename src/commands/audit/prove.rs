@@ -11,7 +11,8 @@ use crate::audit::note::VerifierKey;
 use crate::audit::offline::Checkpoint;
 use crate::audit::{Leaf, Records, proof};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{plain, remark, show, show_json};
+use crate::commands::terminal::{remark, show, show_json};
+use crate::quoted::{escaped, word};
 
 pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result<(), CommandError> {
     let wanted = arguments.record.as_str();
@@ -26,7 +27,7 @@ pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result
         if arguments.output.json {
             return show_json(&json!({ "log": log.name, "index": index, "record": record_of(&record), "proof": text }));
         }
-        remark(&format!("record {index} of {}: {}", plain(&log.name), plain(&String::from_utf8_lossy(&record))));
+        remark(&format!("record {index} of {}: {}", word(&log.name), escaped(&String::from_utf8_lossy(&record))));
         return show(text.trim_end());
     }
     Err(CommandError::NoRecord { wanted: wanted.to_owned() })

@@ -15,8 +15,9 @@ use super::{Log, logs, record_of};
 use crate::arguments::{AuditShow, DecisionWord};
 use crate::audit::{Leaf, Pseudonyms, Records};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{plain, show};
+use crate::commands::terminal::{Width, show};
 use crate::config::{PSEUDONYM_KEY, SecretFile};
+use crate::quoted::{columns_of, cut, escaped, word};
 
 /// How often is looked for new records.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -49,7 +50,7 @@ impl Filter {
 }
 
 pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<(), CommandError> {
-    let AuditShow { directory, follow, user, call, decision, request, last, output } = arguments;
+    let AuditShow { directory, follow, user, call, decision, request, last, wide, output } = arguments;
     let logs = logs(directory, config)?;
     let users = user.map(|user| known_as(user, &logs)).unwrap_or_default();
     let filter = Filter { users, call, decision: decision.map(DecisionWord::as_str), request };
@@ -61,10 +62,12 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
         followed.push((log, rest));
     }
     shown.sort_by_key(|(time, _)| *time);
+    let width = Width::from_flag(wide);
+    let heads = ["TIME (UTC)", "BY", "DECISION", "STATUS", "USER", "CALL", "REQUEST", "WHY"].map(str::to_owned);
     if !output.json {
-        show(&row(["TIME (UTC)", "BY", "DECISION", "STATUS", "USER", "CALL", "REQUEST", "WHY"].map(str::to_owned)))?;
+        show(&row(heads, width))?;
     }
-    let tell = |record: &Value| show(&if output.json { record.to_string() } else { row(cells(record)) });
+    let tell = |record: &Value| show(&if output.json { record.to_string() } else { row(cells(record), width) });
     for (_, record) in shown.iter().skip(shown.len().saturating_sub(last)) {
         tell(record)?;
     }
@@ -137,15 +140,36 @@ fn time_of(record: &Value) -> OffsetDateTime {
 
 fn cells(record: &Value) -> [String; 8] {
     let status = record.get("status").and_then(Value::as_u64).map(|status| status.to_string()).unwrap_or_default();
-    let of = |name: &str| plain(text(record, name));
+    let of = |name: &str| Some(text(record, name)).filter(|text| !text.is_empty()).map(word).unwrap_or_default();
     let time = time_of(record).format(MOMENT).unwrap_or_default();
-    [time, of("process"), of("decision"), status, of("username"), of("call"), of("requestId"), of("reason")]
+    let why = escaped(text(record, "reason"));
+    [time, of("process"), of("decision"), status, of("username"), of("call"), of("requestId"), why]
 }
 
-/// In columns wide enough for what mostly stands there: what comes next is not known yet.
-fn row(cells: [String; 8]) -> String {
+/// The least columns for the reason on the record's own line. With less it gets the next one.
+const WHY_MIN: usize = 24;
+
+/// In columns wide enough for what mostly stands there: what comes next is not known yet. `--wide` has the columns
+/// BY and REQUEST as well, and cuts nothing.
+fn row(cells: [String; 8], width: Width) -> String {
     let [time, by, decision, status, user, call, request, why] = cells;
-    let line =
-        format!("{time:<19}  {by:<7}  {decision:<11}  {status:<6}  {user:<20}  {call:<22}  {request:<16}  {why}");
+    if width == Width::Wide {
+        let line =
+            format!("{time:<19}  {by:<7}  {decision:<11}  {status:<6}  {user:<20}  {call:<22}  {request:<16}  {why}");
+        return line.trim_end().to_owned();
+    }
+    let of = |cell: &str, columns: usize| {
+        let cell = cut(cell, columns);
+        let padding = columns.saturating_sub(columns_of(&cell));
+        format!("{cell}{}  ", " ".repeat(padding))
+    };
+    let line = [of(&time, 19), of(&decision, 11), of(&status, 6), of(&user, 16), of(&call, 20)].concat();
+    let columns = width.columns().unwrap_or(usize::MAX);
+    let left = columns.saturating_sub(columns_of(&line));
+    let line = if left >= WHY_MIN || why.is_empty() {
+        format!("{line}{}", cut(&why, left))
+    } else {
+        format!("{}\n    {}", cut(line.trim_end(), columns), cut(&why, columns.saturating_sub(4)))
+    };
     line.trim_end().to_owned()
 }

@@ -13,7 +13,8 @@ use crate::audit::note::VerifierKey;
 use crate::audit::offline::{self, Finding, Report, Trust};
 use crate::audit::proof::{self, Proven};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{plain, show, show_json};
+use crate::commands::terminal::{show, show_json};
+use crate::quoted::{escaped, word};
 
 /// Whose word for the key it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +54,7 @@ fn check_proof(file: &Path, keys: &[VerifierKey], json: bool) -> Result<(), Comm
     let text = read(file)?;
     let origin = text.split_once("\n\n").and_then(|(_, note)| note.lines().next()).unwrap_or_default();
     let key = keys.iter().find(|key| key.name() == origin);
-    let key = key.ok_or_else(|| CommandError::NoAuditKey { origin: plain(origin) })?;
+    let key = key.ok_or_else(|| CommandError::NoAuditKey { origin: word(origin) })?;
     let Proven { index, record, checkpoint } = proof::check(&text, key).map_err(CommandError::Proof)?;
     if json {
         let record = record_of(&record);
@@ -61,8 +62,8 @@ fn check_proof(file: &Path, keys: &[VerifierKey], json: bool) -> Result<(), Comm
             &json!({ "origin": key.name(), "index": index, "record": record, "size": checkpoint.size, "good": true }),
         );
     }
-    show(&plain(&String::from_utf8_lossy(&record)))?;
-    show(&format!("GOOD: this is record {index} of {}, as signed with {checkpoint}.", plain(key.name())))
+    show(&escaped(&String::from_utf8_lossy(&record)))?;
+    show(&format!("GOOD: this is record {index} of {}, as signed with {checkpoint}.", word(key.name())))
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {
@@ -115,7 +116,7 @@ struct Checked {
 impl Checked {
     fn show(&self) -> Result<(), CommandError> {
         let Report { first, records, checkpoint, unsigned, is_torn, agreeing, too_old, findings, .. } = &self.report;
-        show(&format!("{}  {}", plain(&self.log.name), plain(self.key.name())))?;
+        show(&format!("{}  {}", word(&self.log.name), word(self.key.name())))?;
         let say = |what: &str, says: String| show(&format!("  {what:<12}{says}"));
         say("records", format!("{records}, in {:.2} s", self.took.as_secs_f64()))?;
         if *first > 0 {
@@ -133,7 +134,7 @@ impl Checked {
             let old = if *too_old > 0 { format!("; {too_old} are of deleted records") } else { String::new() };
             say("kept", format!("{agreeing} checkpoints kept elsewhere agree{old}"))?;
         }
-        say("key", plain(&self.key.to_string()))?;
+        say("key", escaped(&self.key.to_string()))?;
         if self.source == Source::Log {
             say("", "(the log's own word: give --key to be sure whose it is)".to_owned())?;
         }
@@ -147,7 +148,7 @@ impl Checked {
                 "  GOOD: every record that the checkpoint covers is the one that was logged.{not_known}"
             ));
         }
-        findings.iter().try_for_each(|finding| show(&format!("  BAD: {}", plain(&finding.to_string()))))
+        findings.iter().try_for_each(|finding| show(&format!("  BAD: {}", escaped(&finding.to_string()))))
     }
 
     fn to_json(&self) -> Value {

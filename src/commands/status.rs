@@ -1,0 +1,173 @@
+//! `countersign status`: whether this site works, for its administrator, and whether the caller can, for everybody else.
+//!
+//! What can be seen from outside is looked at from outside: the gateway is connected to, and checkpoints are read from
+//! the log's directory. It changes nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use countersign_keys::identity::KeyId;
+use countersign_keys::keyring::KeyState;
+use countersign_keys::time::Timestamp;
+use serde::Serialize;
+
+use crate::arguments::Output;
+use crate::audit::LogPlace;
+use crate::clock::Clock;
+use crate::commands::administrator;
+use crate::commands::connect::every_connection;
+use crate::commands::error::CommandError;
+use crate::commands::keys;
+use crate::commands::server_line::ServerLine;
+use crate::commands::terminal::{show, show_json, span};
+use crate::config::{Config, Launch};
+use crate::ipc::messages::{self, Connection, Empty, ListedKey, Whoami};
+use crate::quoted::{quoted, word};
+
+/// How long the gateway may take to accept a connection: it is on this machine.
+const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is known.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    server: bool,
+    gateway: Vec<Listening>,
+    provider: String,
+    connections: Vec<Connection>,
+    keys: Vec<ActiveKey>,
+    logs: Vec<Log>,
+}
+
+/// An address of the gateway's.
+#[derive(Debug, Serialize)]
+struct Listening {
+    address: SocketAddr,
+    accepts: bool,
+}
+
+/// A key of the caller's.
+#[derive(Debug, Serialize)]
+struct ActiveKey {
+    kid: KeyId,
+    expires: Timestamp,
+}
+
+/// An audit log: how long ago its last checkpoint was signed, in seconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Log {
+    name: &'static str,
+    checkpoint_age: Option<i64>,
+}
+
+/// `status`
+pub(super) fn print(output: Output, path: &Path) -> Result<(), CommandError> {
+    let config = administrator::load_config(path)?;
+    let gateway =
+        config.gateway.listen.iter().map(|address| Listening { address: *address, accepts: accepts(*address) });
+    let gateway: Vec<Listening> = gateway.collect();
+    let server = ServerLine::of(&config)?;
+    let who: Whoami = match server.ask(messages::WHOAMI, &Empty {}) {
+        Ok(who) => who,
+        Err(error) => {
+            gateway.iter().try_for_each(|listening| show(&in_words(listening)))?;
+            return Err(error);
+        }
+    };
+    let now = Clock::System.now()?;
+    let connections = every_connection(&server, who.administrator)?;
+    let listed: Vec<ListedKey> = if who.administrator { Vec::new() } else { keys::listed(&server)? };
+    let active = listed.iter().filter(|key| key.state == KeyState::Active && now < key.expires);
+    let status = Status {
+        server: true,
+        gateway,
+        provider: who.provider,
+        connections,
+        keys: active.map(|key| ActiveKey { kid: key.kid, expires: key.expires }).collect(),
+        logs: if who.administrator { logs(&config, now) } else { Vec::new() },
+    };
+    if output.json {
+        return show_json(&status);
+    }
+    show(&format!("server        answers, for the provider {}", word(&status.provider)))?;
+    status.gateway.iter().try_for_each(|listening| show(&in_words(listening)))?;
+    if who.administrator { of_the_site(&status, &config, now) } else { of_the_caller(&status, now) }
+}
+
+fn in_words(Listening { address, accepts }: &Listening) -> String {
+    format!("gateway       {} connections on {address}", if *accepts { "accepts" } else { "DOES NOT accept" })
+}
+
+fn of_the_site(status: &Status, config: &Config, now: Timestamp) -> Result<(), CommandError> {
+    let connections = &status.connections;
+    let is_over = |connection: &&Connection| connection.ends.is_some_and(|end| end <= now);
+    show(&format!(
+        "users         {} connected, {} of them over",
+        connections.len(),
+        connections.iter().filter(is_over).count()
+    ))?;
+    let waiting = connections.iter().filter(|connection| !connection.core_told).count();
+    show(&match (waiting, &config.core.refresh_token) {
+        (_, None) => "UCloud        is not told of connections: there is no core.refresh_token".to_owned(),
+        (0, Some(_)) => "UCloud        knows of every connection".to_owned(),
+        (waiting, Some(_)) => format!("UCloud        has not heard of {waiting} connections yet; the log says why"),
+    })?;
+    let up = connections.iter().filter(|connection| connection.instance_up).count();
+    show(&match &config.instances.launch {
+        Launch::Sudo => format!("instances     {up} are up"),
+        Launch::Static(instances) => {
+            format!("instances     {} are configured, and none is started here", instances.len())
+        }
+    })?;
+    status.logs.iter().try_for_each(|Log { name, checkpoint_age }| {
+        let age = checkpoint_age
+            .map_or_else(|| "no checkpoint yet".to_owned(), |age| format!("last signed {} ago", span(age)));
+        show(&format!("audit log     {name}: {age}"))
+    })
+}
+
+fn of_the_caller(status: &Status, now: Timestamp) -> Result<(), CommandError> {
+    if status.connections.is_empty() {
+        return show("you           are not connected: countersign connect start USERNAME begins a connection");
+    }
+    for Connection { username, ends, instance_up, .. } in &status.connections {
+        let ends = match ends.map(|end| end.since(now)) {
+            None => String::new(),
+            Some(left @ 1..) => format!(", for another {}", span(left)),
+            Some(_) => ", but the connection is over: connect again".to_owned(),
+        };
+        show(&format!("you           are connected as {}{ends}", quoted(username.as_str())))?;
+        show(&format!(
+            "instance      {}",
+            if *instance_up { "is up" } else { "is not running: it starts when it is asked" }
+        ))?;
+    }
+    let soonest = status.keys.iter().map(|key| key.expires).min();
+    show(&match soonest {
+        None => "keys          none is active: connect a browser".to_owned(),
+        Some(end) => format!("keys          {} active, the first ends in {}", status.keys.len(), span(end.since(now))),
+    })
+}
+
+/// Whether something accepts connections there; from this machine, where it listens on every address.
+fn accepts(address: SocketAddr) -> bool {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ACCEPTS_WITHIN).is_ok()
+}
+
+fn logs(config: &Config, now: Timestamp) -> Vec<Log> {
+    let age = |place: &LogPlace| {
+        let modified = std::fs::metadata(place.checkpoint()).and_then(|metadata| metadata.modified()).ok()?;
+        let seconds = modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+        Some(now.since(Timestamp::from_seconds(i64::try_from(seconds).ok()?)))
+    };
+    [("gateway", config.state.gateway_log()), ("server", config.state.server_log())]
+        .map(|(name, place)| Log { name, checkpoint_age: age(&place) })
+        .into()
+}
