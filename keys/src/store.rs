@@ -18,6 +18,7 @@ pub mod sealed_store;
 #[cfg(feature = "store")]
 pub mod sled_store;
 pub mod tasks;
+mod ticket_limits;
 pub mod tickets;
 
 use serde::Serialize;
@@ -39,6 +40,10 @@ pub enum Table {
     Uses,
     /// By ticket hash: [`records::Ticket`].
     Tickets,
+    /// By who began it, its age and its hash: the ticket hash.
+    TicketsBySender,
+    /// By where it was begun, its age and its hash: the ticket hash.
+    TicketsByAge,
     /// By code: the ticket hash.
     Codes,
     /// By username: [`records::Errand`].
@@ -59,12 +64,14 @@ pub enum Table {
 
 impl Table {
     /// All of them; an implementation keeps each apart from the others.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Users,
         Self::Uids,
         Self::Keys,
         Self::Uses,
         Self::Tickets,
+        Self::TicketsBySender,
+        Self::TicketsByAge,
         Self::Codes,
         Self::Errands,
         Self::Counters,
@@ -90,6 +97,8 @@ impl Table {
             Self::Keys => "keys",
             Self::Uses => "uses",
             Self::Tickets => "tickets",
+            Self::TicketsBySender => "tickets_by_sender",
+            Self::TicketsByAge => "tickets_by_age",
             Self::Codes => "codes",
             Self::Errands => "errands",
             Self::Counters => "counters",

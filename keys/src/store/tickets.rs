@@ -1,31 +1,19 @@
 //! Tickets: from begun over offered to approved or dead, each step in one transaction.
 //!
-//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is kept. Whoever floods one
-//! side with tickets cannot keep the other side from beginning connections.
+//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is kept. How many there may
+//! be is said in `ticket_limits`.
 
-use super::records::{Begun, Death, Offer, Ticket, TicketState};
+use super::records::{Death, Offer, Ticket, TicketState};
 use super::registry::{
     Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect, fetch, put,
 };
-use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode};
+use super::{Interrupted, Store, Table, Transaction, decode};
 use crate::enrolment::{Code, TicketHash};
 use crate::identity::{KeyId, Uid};
 use crate::time::Timestamp;
 
 /// How long a ticket is remembered after that, in seconds, so that a page left open learns what became of it.
 const REMEMBERED_S: i64 = 60 * 60;
-
-/// Most tickets on record that Core began: one a second for the time that each is remembered is 4,500.
-const AT_CORE_MAX: usize = 6_000;
-
-/// Most tickets on record that were begun here.
-const AT_THE_CENTRE_MAX: usize = 2_000;
-
-/// Most tickets without an offer for one user at Core, or for one uid here: somebody who clicks again means the last one.
-const OPEN_EACH_MAX: usize = 4;
-
-/// Most tickets with an offer for one user at Core, or for one uid here: they are not pushed out, so they are few.
-const OFFERED_EACH_MAX: usize = 4;
 
 /// A step that the rules do not allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -48,7 +36,7 @@ pub enum TicketRejection {
     /// The ticket is bound to another uid.
     #[error("this connection can be approved by another account only")]
     BoundToAnother,
-    /// Too many tickets.
+    /// The sender has too many tickets with an offer.
     #[error("too many connections have been begun and not finished")]
     TooMany,
     /// The connection itself is not allowed.
@@ -63,49 +51,6 @@ enum Offered {
 }
 
 impl<S: Store> Registry<S> {
-    /// Remembers a new ticket. What is long past is forgotten; if the user (at Core) or uid (here) has too many
-    /// open ones, the oldest is withdrawn.
-    ///
-    /// # Errors
-    /// There are too many, or the store failed.
-    pub fn open_ticket(&self, ticket: &Ticket, now: Timestamp) -> Result<(), NotChanged<TicketRejection>> {
-        let mut others = self.tickets()?;
-        others.retain(|other| !is_past(other, now));
-        others.retain(|other| other.begun == ticket.begun);
-        let all_max = match ticket.begun {
-            Begun::AtCore => AT_CORE_MAX,
-            Begun::AtTheCentre => AT_THE_CENTRE_MAX,
-        };
-        if others.len() >= all_max {
-            return Err(NotChanged::Rejected(TicketRejection::TooMany));
-        }
-        others.retain(|other| other.judged(now).is_none());
-        others.retain(|other| match ticket.begun {
-            Begun::AtCore => other.username == ticket.username,
-            Begun::AtTheCentre => other.bound_to == ticket.bound_to,
-        });
-        let (mut open, offered): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|other| other.state == TicketState::Open);
-        if offered.len() >= OFFERED_EACH_MAX {
-            return Err(NotChanged::Rejected(TicketRejection::TooMany));
-        }
-        open.sort_by_key(|other| other.created);
-        let surplus = (open.len() + 1).saturating_sub(OPEN_EACH_MAX);
-        let withdrawn: Vec<TicketHash> = open.iter().take(surplus).map(|other| other.hash).collect();
-        self.change(|transaction| {
-            for hash in &withdrawn {
-                if let Some(mut other) = read_ticket(transaction, hash)?
-                    && other.state == TicketState::Open
-                {
-                    other.state = TicketState::Dead { why: Death::Withdrawn };
-                    put_ticket(transaction, &other)?;
-                }
-            }
-            put_ticket(transaction, ticket)?;
-            Ok(Ok(()))
-        })
-    }
-
     /// The ticket with this hash; one whose time is over comes back as dead.
     ///
     /// # Errors
@@ -212,31 +157,6 @@ impl<S: Store> Registry<S> {
             put_ticket(transaction, &ticket)?;
             Ok(Ok(displaced))
         })
-    }
-
-    /// Forgets tickets that are long past.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn forget_tickets(&self, now: Timestamp) -> Result<usize, StoreFailure> {
-        let past: Vec<Ticket> = self.tickets()?.into_iter().filter(|ticket| is_past(ticket, now)).collect();
-        for ticket in &past {
-            self.write(|transaction| transaction.remove(Table::Tickets, ticket.hash.as_bytes()))?;
-        }
-        let codes = self.store().scan(Table::Codes, b"", None, AT_CORE_MAX + AT_THE_CENTRE_MAX)?;
-        for (code, value) in codes {
-            let hash: TicketHash = decode(Table::Codes, &value)?;
-            if self.store().read(Table::Tickets, hash.as_bytes())?.is_none() {
-                self.write(|transaction| transaction.remove(Table::Codes, &code))?;
-            }
-        }
-        Ok(past.len())
-    }
-
-    /// All tickets on record, of both sides: a bounded number.
-    fn tickets(&self) -> Result<Vec<Ticket>, StoreFailure> {
-        let entries = self.store().scan(Table::Tickets, b"", None, 2 * (AT_CORE_MAX + AT_THE_CENTRE_MAX))?;
-        entries.iter().map(|(_, value)| decode(Table::Tickets, value)).collect()
     }
 }
 
