@@ -21,13 +21,19 @@ mod place;
 pub(crate) mod proof;
 mod pseudonym;
 mod records;
+mod space;
+mod tally;
 #[cfg(test)]
 mod tampering;
 mod tree;
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use countersign_keys::identity::{CallName, KeyId, Username};
 use serde::Serialize;
@@ -41,10 +47,12 @@ pub(crate) use self::note::{NoKey, SigningKey};
 pub(crate) use self::place::LogPlace;
 pub(crate) use self::pseudonym::Pseudonyms;
 pub(crate) use self::records::Records;
+use self::tally::{Counted, Counting, Tally};
 pub(crate) use self::tree::Leaf;
+use crate::limits::{Rate, RateLimiter};
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     /// It goes on: from the gateway to an instance or the server, in an instance to the work.
@@ -96,7 +104,32 @@ pub(crate) struct Decision<'d> {
     pub(crate) status: Option<u16>,
     /// Why, exactly.
     pub(crate) reason: Option<&'d str>,
+    /// Of how many decisions, if it is not one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counted: Option<Counted>,
 }
+
+/// Why a decision need not be a record of its own. One that lets a request through for a user, or
+/// changes anything, always is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weight<'w> {
+    /// A refusal of that sender, who showed who they are: a record of its own, unless there are very
+    /// many.
+    Refusal(&'w str),
+    /// A refusal of a sender who has shown nothing, from that network.
+    Stranger(Option<IpAddr>),
+    /// It let through what changes nothing and is for anybody, or what Core polls.
+    Read(Option<IpAddr>),
+}
+
+/// Refusals of one sender that are records of their own.
+const REFUSALS_EACH: Rate = Rate::new(256, 1);
+
+/// Refusals in all that are records of their own: 15 KB a second. Core can name any number of senders.
+const REFUSALS: Rate = Rate::new(4_096, 50);
+
+/// Senders whose rate is remembered.
+const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
 fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
@@ -111,6 +144,11 @@ pub(crate) struct DecisionLog {
     sink: Mutex<Sink>,
     /// Without, users stand in it by name.
     pseudonyms: Option<Pseudonyms>,
+    tally: Mutex<Tally>,
+    refusals_each: RateLimiter<String>,
+    refusals: RateLimiter<()>,
+    /// The file system has no more room than what admitted requests may need.
+    is_short_of_space: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -127,7 +165,7 @@ impl DecisionLog {
     /// # Errors
     /// If another process writes it, or it cannot be written.
     pub(crate) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
-        Ok(Self { sink: Mutex::new(Sink::Log(Entries::open(place, segment_max)?)), pseudonyms: None })
+        Ok(Self::of(Sink::Log(Entries::open(place, segment_max)?)))
     }
 
     /// With pseudonyms for users, if there are any to be had.
@@ -136,8 +174,19 @@ impl DecisionLog {
     }
 
     /// Writes lines to a file that is open already, such as an instance's standard error.
-    pub(crate) const fn to(file: File) -> Self {
-        Self { sink: Mutex::new(Sink::Lines(file)), pseudonyms: None }
+    pub(crate) fn to(file: File) -> Self {
+        Self::of(Sink::Lines(file))
+    }
+
+    fn of(sink: Sink) -> Self {
+        Self {
+            sink: Mutex::new(sink),
+            pseudonyms: None,
+            tally: Mutex::default(),
+            refusals_each: RateLimiter::new(REFUSALS_EACH, SENDERS_MAX),
+            refusals: RateLimiter::new(REFUSALS, NonZeroUsize::MIN),
+            is_short_of_space: AtomicBool::new(false),
+        }
     }
 
     /// Writes one record, whole or not at all.
@@ -158,6 +207,76 @@ impl DecisionLog {
             Sink::Log(entries) => entries.append(&line, decision.time.date()),
             Sink::Lines(file) => append(file, &line),
         }
+    }
+
+    /// Writes one record, or counts a decision that need not be one. What is counted is written later,
+    /// by [`Self::settle`].
+    ///
+    /// # Errors
+    /// If a record could not be written: the decision was counted.
+    pub(crate) fn note(&self, decision: &Decision<'_>, weight: Weight<'_>, now: Instant) -> io::Result<()> {
+        let (network, is_single) = match weight {
+            Weight::Read(network) => {
+                self.tally().count(decision, network, Counting::All, now);
+                return Ok(());
+            }
+            Weight::Stranger(network) => (network, self.tally().count(decision, network, Counting::AfterTheFirst, now)),
+            Weight::Refusal(sender) => {
+                let is_single = self.refusals_each.admits(sender.to_owned(), now) && self.refusals.admits((), now);
+                if !is_single {
+                    self.tally().count_the_first(decision, None, now);
+                }
+                (None, is_single)
+            }
+        };
+        if !is_single {
+            return Ok(());
+        }
+        let is_short = self.is_short_of_space.load(Ordering::Relaxed);
+        let written = if is_short { Ok(()) } else { self.append(decision) };
+        if is_short || written.is_err() {
+            self.tally().count_the_first(decision, network, now);
+        }
+        written
+    }
+
+    /// Writes what was counted for long enough, and looks how much room there is. To be called every
+    /// second.
+    pub(crate) fn settle(&self, now: Instant) {
+        let is_short = match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
+            Sink::Log(entries) => entries.is_short_of_space(),
+            Sink::Lines(_) => false,
+        };
+        let was_short = self.is_short_of_space.swap(is_short, Ordering::Relaxed);
+        if is_short && !was_short {
+            tracing::error!("the file system of the audit log is nearly full: refusals are counted and not written");
+        }
+        if !is_short {
+            self.settle_where(|until| until <= now);
+        }
+    }
+
+    /// Writes everything that was counted, before this process ends.
+    pub(crate) fn settle_all(&self) {
+        self.settle_where(|_| true);
+    }
+
+    fn settle_where(&self, is_over: impl Fn(Instant) -> bool) {
+        let mut lost = None;
+        self.tally().settle(is_over, OffsetDateTime::now_utc(), |decision| match self.append(decision) {
+            Ok(()) => true,
+            Err(error) => {
+                lost = Some(error);
+                false
+            }
+        });
+        if let Some(error) = lost {
+            tracing::error!(%error, "the audit log cannot be written: counts wait");
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,6 +307,7 @@ mod tests {
             decision: Verdict::Refuse,
             status: Some(482),
             reason,
+            counted: None,
         }
     }
 

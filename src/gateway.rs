@@ -8,13 +8,12 @@ mod assets;
 mod attach;
 mod body;
 mod catalogue;
+mod connections;
 mod control;
 mod cors;
-mod crowd;
 mod deposits;
 mod directory;
 mod document;
-mod fair;
 mod fetch_metadata;
 mod forward;
 #[cfg(fuzzing)]
@@ -26,6 +25,7 @@ mod head;
 mod health;
 mod ingress;
 mod instance_answer;
+mod limits;
 mod listen;
 mod own;
 mod pages;
@@ -64,14 +64,13 @@ use tokio_rustls::TlsAcceptor;
 
 use self::body::BodyRoom;
 use self::catalogue::Catalogue;
+use self::connections::Places;
 use self::control::{ControlLine, LineEnd, Renewable};
 use self::cors::Cors;
-use self::crowd::Crowd;
 use self::deposits::Deposits;
 use self::directory::Directory;
-use self::fair::Fair;
 use self::ingress::Ingress;
-use self::listen::{Door, Places};
+use self::listen::Door;
 use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
@@ -94,6 +93,9 @@ const INTENTS_MAX: usize = 1_000_000;
 
 /// How often connections to upstreams that nobody used are closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// How often is looked for counts of decisions that are to be written.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long requests under way may take when the gateway stops. The server waits for 3 s.
 const STOP_WITHIN: Duration = Duration::from_millis(2_500);
@@ -207,12 +209,15 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
         // Whoever signals a whole group of processes means the server by this; it says what there is to say.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;
         tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
+        tokio::spawn(settle(Arc::clone(&ingress)));
         #[cfg(debug_assertions)]
         if let Some(plan) = misbehaviour {
             plan.begin();
         }
         let line = Line { line, directory, renewable };
-        serve(line, ingress, listeners, tls, config.gateway.connections_max).await
+        let served = serve(line, Arc::clone(&ingress), listeners, tls, config.gateway.connections_max).await;
+        ingress.audit.settle_all();
+        served
     })
 }
 
@@ -286,7 +291,7 @@ async fn serve(
         terminated = terminated() => terminated.map(|()| None)?,
     };
     stopping.send_replace(true);
-    let mut finishing = pin!(finish(&places, connections_max));
+    let mut finishing = pin!(finish(&places));
     let end = match end {
         Some(end) => end,
         // By whoever manages services, and the server may go on: what can revoke a key is heard to the last request (P6).
@@ -305,9 +310,9 @@ async fn serve(
     }
 }
 
-async fn finish(places: &Places, connections_max: usize) {
+async fn finish(places: &Places) {
     tracing::info!("stopping");
-    if tokio::time::timeout(STOP_WITHIN, places.all_left(connections_max)).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN, places.all_left()).await.is_err() {
         tracing::warn!("requests were still under way");
     }
 }
@@ -358,9 +363,12 @@ fn ingress(
         audit,
         body_max: config.gateway.body_max,
         bodies: BodyRoom::new(),
-        crowd: Crowd::new(),
-        fair: Fair::default(),
-        sockets: Fair::default(),
+        crowd: limits::public_calls(),
+        refusals: limits::refusals(),
+        fair: limits::of_each_user(),
+        public_at_server: limits::public_at_server(),
+        own_at_server: limits::own_at_server(),
+        sockets: limits::of_each_user(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,
@@ -394,6 +402,14 @@ async fn sweep(upstreams: Arc<Upstreams>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         upstreams.sweep();
+    }
+}
+
+/// Writes what was counted.
+async fn settle(ingress: Arc<Ingress>) {
+    loop {
+        tokio::time::sleep(SETTLE_EVERY).await;
+        ingress.audit.settle(std::time::Instant::now());
     }
 }
 

@@ -12,5 +12,6 @@ pub(crate) mod http;
 pub(crate) mod instance_line;
 pub(crate) mod messages;
 pub(crate) mod peer;
+pub(crate) mod room;
 pub(crate) mod sessions;
 pub(crate) mod tcp_proof;

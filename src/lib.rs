@@ -21,6 +21,7 @@ mod gateway;
 mod instance_key;
 mod ipc;
 mod journal;
+mod limits;
 mod locked_file;
 mod locks;
 mod log;

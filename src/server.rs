@@ -53,9 +53,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_keys::core_token::CoreTokens;
+use countersign_keys::enrolment::TicketHash;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::registry::{Registry, Sharing};
 use countersign_keys::store::sealed_store::{SealedStore, UnsealedStore};
@@ -81,7 +82,9 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
 use crate::daemon::Daemon;
 use crate::ipc::control::Ended;
+use crate::ipc::room;
 use crate::journal::Journal;
+use crate::limits::Counted;
 use crate::log::Chain;
 use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
@@ -100,6 +103,9 @@ const BACKLOG: i32 = 4_096;
 
 /// How often tickets that are long past are forgotten.
 const SWEEP: Duration = Duration::from_secs(300);
+
+/// How often is looked for counts of decisions that are to be written.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// How long instances may take to notice that the server stops. They exit with the broken line in any case.
 const STOP_GRACE: Duration = Duration::from_millis(300);
@@ -160,6 +166,8 @@ struct Server {
     tasks: TaskDesk,
     /// Intents that the users' own browsers have used here.
     own_uses: OwnUses,
+    /// Pages that wait, by the ticket that they wait for.
+    polls: Arc<Counted<TicketHash>>,
     /// Says that Core has something new to hear.
     errands: Arc<Notify>,
     /// Counts the changes of connections, for whoever waits for one.
@@ -220,6 +228,7 @@ async fn serve(
         notices,
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
+        polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),
@@ -232,6 +241,7 @@ async fn serve(
     tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
     tokio::spawn(sweep(Arc::clone(&server)));
+    tokio::spawn(settle(Arc::clone(&server)));
     tokio::spawn(expiry::keep_ending(Arc::clone(&server)));
     tokio::spawn(read_again(Arc::clone(&server)));
     match core {
@@ -256,6 +266,7 @@ async fn serve(
     let _ = supervised.await;
     server.instances.stop_all();
     tokio::time::sleep(STOP_GRACE).await;
+    server.decisions.settle_all();
     notaries.finish();
     end
 }
@@ -346,6 +357,14 @@ async fn tell_of_gone_instances(
             }
             Err(failure) => log_failure("the gateway cannot be told of an instance's end", &failure),
         }
+    }
+}
+
+/// Writes what was counted.
+async fn settle(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        server.decisions.settle(Instant::now());
     }
 }
 

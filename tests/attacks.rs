@@ -93,8 +93,9 @@ async fn no_other_token_is_cores() {
         for request in [request, service] {
             let answer = centre.core.send(&request).await.unwrap_or_else(|why| panic!("{}: {why}", altered.name));
             assert_eq!((answer.status, answer.error_code().as_str()), (401, "UNAUTHORIZED"), "{}", altered.name);
-            assert!(centre.reason(answer.header("x-request-id")).is_some(), "{}: no reason", altered.name);
         }
     }
+    // Of whoever is not Core, the first of each kind is on record, and the rest are counted.
+    assert!(centre.decisions().iter().any(|decision| decision["status"] == 401));
     assert!(!is_made(&alice));
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use time::Date;
 
 use super::place::{LogPlace, RECORD_MAX, Segment};
+use super::space::Space;
 use crate::locked_file::LockedFile;
 
 /// What is read at a time in search of a torn line's beginning: no record is longer.
@@ -21,7 +22,7 @@ pub(super) struct Entries {
     place: LogPlace,
     /// A file is not begun anew before it has so many bytes, or its day is over.
     segment_max: u64,
-    _lock: LockedFile,
+    lock: LockedFile,
     current: Option<Current>,
 }
 
@@ -50,7 +51,14 @@ impl Entries {
             TryLockError::Error(error) => error,
         })?;
         let current = place.segments()?.pop().map(Current::take_up).transpose()?;
-        Ok(Self { place, segment_max, _lock: lock, current })
+        let segment_max = Space::of(&lock).map_or(segment_max, |space| segment_max.min(space.segment_max()));
+        Ok(Self { place, segment_max, lock, current })
+    }
+
+    /// Whether the file system has no more room than what admitted requests may need. One that does
+    /// not tell has.
+    pub(super) fn is_short_of_space(&self) -> bool {
+        Space::of(&self.lock).is_ok_and(Space::is_short)
     }
 
     /// Writes one line, which ends with a newline, whole or not at all.

@@ -56,6 +56,7 @@ impl Sample {
                 decision: Verdict::Forward,
                 status: None,
                 reason: None,
+                counted: None,
             })
             .unwrap();
             if number % EVERY == 0 || number == RECORDS {

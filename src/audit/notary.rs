@@ -14,6 +14,7 @@ use super::checkpoint::{Checkpoint, CheckpointRejection};
 use super::lines::{Lines, Next};
 use super::note::SigningKey;
 use super::place::{LogPlace, read_if_there, replace_for_good};
+use super::space::share_of;
 use super::tree::{Hash, Leaf, Tree};
 
 /// Full tiles that wait to be written, at most: 0.5 MiB.
@@ -116,6 +117,11 @@ impl Notary {
     /// The latest checkpoint, signed.
     pub(crate) fn note(&self) -> String {
         self.published.sign(&self.key)
+    }
+
+    /// So many bytes as a part of the log's file system has; `None` if the system does not tell.
+    pub(crate) fn share_of_file_system(&self, part: u64) -> Option<u64> {
+        File::open(self.place.directory()).and_then(|directory| share_of(&directory, part)).ok()
     }
 
     /// Deletes the oldest files of records: those of days before `since`, and those without which `bytes_max` bytes are left. The newest always

@@ -17,8 +17,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{moment, show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, GatewayStart, InstanceListen, Launch, Maintenance, Mapper, MappingStart, Names,
-    ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
+    Audit, Config, DriveRoot, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
+    MappingStart, Names, ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
 use crate::journal::Journal;
 use crate::log::Chain;
@@ -285,13 +285,17 @@ fn maintenance_in_words(maintenance: &Maintenance) -> String {
 }
 
 fn audit_in_words(audit: &Audit) -> String {
-    let Audit { keep_days, keep_bytes, names, witness, .. } = audit;
+    let Audit { keep_days, keep, names, witness, .. } = audit;
     let names = match names {
         Names::Plain => "names users",
         Names::Pseudonyms => "has pseudonyms for users",
     };
     let days = keep_days.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"));
-    let size = keep_bytes.map(|bytes| format!(", at most {} GiB each", bytes / GIB)).unwrap_or_default();
+    let size = match keep {
+        Keep::Share => format!(", each log at most 1/{KEEP_PARTS} of the file system"),
+        Keep::Bytes(bytes) => format!(", at most {} GiB each", bytes / GIB),
+        Keep::All => String::new(),
+    };
     let file = witness.file.as_ref().map(|file| file.display().to_string());
     let places: Vec<String> = file
         .into_iter()

@@ -31,13 +31,27 @@ pub(crate) struct Audit {
     pub(crate) segment_max: u64,
     /// How many days records are kept; `None`: for ever.
     pub(crate) keep_days: Option<i64>,
-    /// How many bytes of records are kept of each log; `None`: all.
-    pub(crate) keep_bytes: Option<u64>,
+    /// How many bytes of records are kept of each log.
+    pub(crate) keep: Keep,
     /// How users stand in the records.
     pub(crate) names: Names,
     /// Where copies of checkpoints go.
     pub(crate) witness: Witness,
 }
+
+/// How many bytes of records are kept of each log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Keep {
+    /// One of [`KEEP_PARTS`] parts of the file system that they are on.
+    Share,
+    /// So many.
+    Bytes(u64),
+    /// All.
+    All,
+}
+
+/// Both logs together keep half of their file system, if nothing else is configured.
+pub(crate) const KEEP_PARTS: u64 = 4;
 
 /// How users stand in the records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

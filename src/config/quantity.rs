@@ -38,7 +38,7 @@ pub(super) const IDLE_STOP_S: Range = Range { min: 10, max: 604_800, default: 1_
 /// Records are kept for a year unless the site says otherwise; 0 is for ever.
 pub(super) const KEEP_DAYS: Range = Range { min: 0, max: 36_500, default: 365 };
 
-/// No limit but the time unless the site says otherwise: 0.
+/// A share of the file system unless the site says otherwise, which stands for the default here; 0 is no limit.
 pub(super) const KEEP_GIB: Range = Range { min: 0, max: 1_000_000, default: 0 };
 
 /// Whoever keeps checkpoints wants some a day, not one a second.

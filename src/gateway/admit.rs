@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use countersign_keys::bind::{Bound, Items};
-use countersign_keys::call::{Lane, Method, Route, Row, SessionEndpoint};
+use countersign_keys::call::{Lane, Method, Route, Row, ServiceCall, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
@@ -19,6 +19,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::connections::Shown;
 use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::{Instance, LookedUp};
 use super::fetch_metadata;
@@ -65,10 +66,14 @@ impl Ingress {
         fetch_metadata::check(route, &head.headers)?;
         match route {
             Route::Public(call) => self.public(*call, head, body, client, id, known).await,
-            Route::Private(lane) => match self.authenticated(head, lane)? {
-                Authenticated::Service(request) => self.service(request, head, body, id, known).await,
-                Authenticated::User(request) => self.user(request, head, body, id, known).await,
-            },
+            Route::Private(lane) => {
+                let authenticated = self.authenticated(head, lane)?;
+                known.show(Shown::Core);
+                match authenticated {
+                    Authenticated::Service(request) => self.service(request, head, body, id, known).await,
+                    Authenticated::User(request) => self.user(request, head, body, id, known).await,
+                }
+            }
             Route::Own(row) => self.own(row, head, body, client, id, known).await,
             Route::Session(endpoint @ (SessionEndpoint::Download | SessionEndpoint::ChunkedUpload)) => {
                 self.session(*endpoint, head, body, client, id, known).await
@@ -112,7 +117,13 @@ impl Ingress {
         known.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
         let body = self.bodies.read(head, body, SERVICE_BODY_MAX).await?;
         let connection = self.upstreams.connect(&self.server).await?;
-        self.record(Verdict::Forward, id, known)?;
+        match request.call() {
+            ServiceCall::Connect | ServiceCall::Init | ServiceCall::Unlinked => {
+                self.record(Verdict::Forward, id, known)?;
+            }
+            // Core asks for these all day, and they change nothing.
+            ServiceCall::RetrieveManifest | ServiceCall::RetrieveProducts(_) => self.count_read(id, known),
+        }
         let answer = forward::service(request, &self.provider, body.bytes, &self.upstreams, connection, id).await?;
         Ok(answer.pass_on(Content::Json)?)
     }

@@ -2,6 +2,8 @@
 //!
 //! Nothing is read of a body before its head has been judged as far as it can be (V55).
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,9 +13,17 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::limits::{Counted, InFlight};
+
 /// What all bodies that are held at one time may take together, in bytes: four times what one user may hold at the
 /// default `gateway.body_max`.
 const HELD_MAX: usize = 256 * 1024 * 1024;
+
+/// What the bodies of those who have shown nothing may take together, apart from the others' room.
+const STRANGERS_MAX: usize = 64 * 1024 * 1024;
+
+/// The same of one address: 64 of the longest.
+const STRANGERS_EACH_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a request waits for room among them.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
@@ -46,14 +56,18 @@ pub(super) enum BodyRejection {
 
 /// The room that bodies have.
 #[derive(Debug)]
-pub(super) struct BodyRoom(Semaphore);
+pub(super) struct BodyRoom {
+    room: Semaphore,
+    strangers: Arc<Counted<IpAddr>>,
+}
 
 /// A body, and the room that it takes for as long as it is held.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct HeldBody<'r> {
     /// All of it.
     pub(super) bytes: Bytes,
     _room: Option<SemaphorePermit<'r>>,
+    _share: Option<InFlight<IpAddr>>,
 }
 
 impl BodyRoom {
@@ -64,27 +78,41 @@ impl BodyRoom {
 
     /// Room for that many bytes.
     pub(super) fn of(bytes: usize) -> Self {
-        Self(Semaphore::new(bytes))
+        Self { room: Semaphore::new(bytes), strangers: Counted::new(STRANGERS_MAX, STRANGERS_EACH_MAX) }
     }
 
     /// Reads a body of at most `max` bytes.
     pub(super) async fn read(&self, head: &Parts, body: Incoming, max: usize) -> Result<HeldBody<'_>, BodyRejection> {
         if body.is_end_stream() {
-            return Ok(HeldBody { bytes: Bytes::new(), _room: None });
+            return Ok(HeldBody::default());
         }
         let length = promised(head, &body, max)?;
         let room = self.take(length).await?;
-        let within = GRACE.saturating_add(Duration::from_secs(u64::from(length) / RATE_MIN));
-        let bytes =
-            tokio::time::timeout(within, collect(body, max)).await.map_err(|_elapsed| BodyRejection::TooSlow)??;
-        Ok(HeldBody { bytes, _room: Some(room) })
+        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: Some(room), _share: None })
+    }
+
+    /// The same of a sender who has shown nothing, in room of its own, which is shared by network.
+    pub(super) async fn read_of_stranger(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        max: usize,
+        network: IpAddr,
+    ) -> Result<HeldBody<'static>, BodyRejection> {
+        if body.is_end_stream() {
+            return Ok(HeldBody::default());
+        }
+        let length = promised(head, &body, max)?;
+        let size = usize::try_from(length).unwrap_or(usize::MAX);
+        let share = self.strangers.begin_with(&network, size).ok_or(BodyRejection::NoRoom)?;
+        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: None, _share: Some(share) })
     }
 
     async fn take(&self, length: u32) -> Result<SemaphorePermit<'_>, BodyRejection> {
-        if let Ok(room) = self.0.try_acquire_many(length) {
+        if let Ok(room) = self.room.try_acquire_many(length) {
             return Ok(room);
         }
-        match tokio::time::timeout(ROOM_WITHIN, self.0.acquire_many(length)).await {
+        match tokio::time::timeout(ROOM_WITHIN, self.room.acquire_many(length)).await {
             Ok(Ok(room)) => Ok(room),
             Ok(Err(_)) | Err(_) => Err(BodyRejection::NoRoom),
         }
@@ -142,6 +170,12 @@ fn promised(head: &Parts, body: &Incoming, max: usize) -> Result<u32, BodyReject
         None => Ok(most),
         Some(length) => u32::try_from(length).ok().filter(|length| *length <= most).ok_or(BodyRejection::TooLong(max)),
     }
+}
+
+/// A body in the time that one of that length has.
+async fn in_time(body: Incoming, length: u32, max: usize) -> Result<Bytes, BodyRejection> {
+    let within = GRACE.saturating_add(Duration::from_secs(u64::from(length) / RATE_MIN));
+    tokio::time::timeout(within, collect(body, max)).await.map_err(|_elapsed| BodyRejection::TooSlow)?
 }
 
 /// A body that came in one piece is not copied.

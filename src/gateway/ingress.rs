@@ -1,7 +1,8 @@
 //! What every request works with, and the record that each leaves.
 //!
-//! One decision, one line in the audit log (P9): a refusal's is written after it was decided, a forwarded request's before its
-//! first byte goes out, and where that line cannot be written nothing goes out (P8).
+//! What is let through for a user, or changes anything, is a record in the audit log before its first
+//! byte goes out; where that cannot be written, nothing goes out (P8, P9). Refusals are recorded after
+//! they were decided; those of strangers, and what changes nothing, are counted.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,26 +18,28 @@ use countersign_keys::time::Timestamp;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::body::BodyRoom;
 use super::catalogue::Catalogue;
+use super::connections::{Place, Shown};
 use super::cors::{self, Admitted, Cors};
-use super::crowd::Crowd;
 use super::deposits::Deposits;
 use super::directory::Directory;
-use super::fair::Fair;
 use super::head::{self, HeadRejection};
+use super::limits::TOO_OFTEN_FOR;
 use super::pages::{self, Pages};
 use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
 use super::respond::{self, Answer, Transport};
 use super::upstream::Upstreams;
 use super::uses::Uses;
-use crate::audit::{Decision, DecisionLog, Process, Verdict};
+use crate::audit::{Decision, DecisionLog, Process, Verdict, Weight};
 use crate::clock::Clock;
 use crate::config::CurrentMaintenance;
 use crate::ipc::control::InstanceAddress;
 use crate::journal::Journal;
+use crate::limits::{Counted, RateLimiter, network_of};
 
 /// What every request works with.
 pub(super) struct Ingress {
@@ -58,10 +61,18 @@ pub(super) struct Ingress {
     pub(super) audit: DecisionLog,
     pub(super) body_max: usize,
     pub(super) bodies: BodyRoom,
-    pub(super) crowd: Crowd,
-    pub(super) fair: Fair,
+    /// Public calls of each address.
+    pub(super) crowd: RateLimiter<IpAddr>,
+    /// Refusals of each address that has shown nothing.
+    pub(super) refusals: RateLimiter<IpAddr>,
+    /// Requests of each user under way.
+    pub(super) fair: Arc<Counted<Username>>,
+    /// Public calls of each address that the server answers.
+    pub(super) public_at_server: Arc<Counted<IpAddr>>,
+    /// Calls of each user's own browser that the server answers.
+    pub(super) own_at_server: Arc<Counted<Username>>,
     /// Sockets of each user.
-    pub(super) sockets: Fair,
+    pub(super) sockets: Arc<Counted<Username>>,
     pub(super) cors: Cors,
     pub(super) catalogue: Catalogue,
     pub(super) pages: Pages,
@@ -79,6 +90,13 @@ pub(super) struct Client {
     pub(super) transport: Transport,
 }
 
+impl Client {
+    /// What counts as one client.
+    pub(super) fn network(&self) -> IpAddr {
+        network_of(self.address)
+    }
+}
+
 /// What is known of a request so far: filled in as it is found out, for the log and for the answer's head.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -89,19 +107,72 @@ pub(super) struct Known {
     pub(super) page: Option<Admitted>,
     /// Whether a page may read the answer depends on its origin.
     pub(super) varies: bool,
+    /// Who sent it.
+    pub(super) sender: Sender,
+    /// The connection that it came on.
+    place: Option<Arc<Place>>,
+}
+
+/// Whether the sender of a request has shown who they are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Sender {
+    /// Neither Core's token nor a user's signature was good.
+    #[default]
+    Stranger,
+    /// Core's token or a user's signature was good.
+    Shown,
+}
+
+impl Known {
+    /// Nothing, of a request on that connection.
+    pub(super) fn on(place: &Arc<Place>) -> Self {
+        Self { place: Some(Arc::clone(place)), ..Self::default() }
+    }
+
+    /// Nothing but whose it is said to be, of a message on a socket: whoever showed who they are when
+    /// it was opened need not show it again.
+    pub(super) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
+        let sender = if place.is_strangers() { Sender::Stranger } else { Sender::Shown };
+        Self { username: Some(username.clone()), sender, ..Self::on(place) }
+    }
+
+    /// What is known of a session that is open.
+    pub(super) fn of_session(username: &Username, kid: Option<KeyId>) -> Self {
+        Self { username: Some(username.clone()), kid, sender: Sender::Shown, ..Self::default() }
+    }
+
+    /// What counts as one client.
+    fn network(&self) -> Option<IpAddr> {
+        self.place.as_ref().map(|place| place.network())
+    }
+
+    /// Has the connection take no further request.
+    fn finish_connection(&self) {
+        if let Some(place) = &self.place {
+            place.finish();
+        }
+    }
+
+    /// Notes that the request came with Core's token, or a user's good signature.
+    pub(super) fn show(&mut self, shown: Shown<'_>) {
+        self.sender = Sender::Shown;
+        if let Some(place) = &self.place {
+            place.show(shown);
+        }
+    }
 }
 
 impl Ingress {
     /// Answers one request.
-    pub(super) async fn answer(&self, client: Client, request: Request<Incoming>) -> Answer {
+    pub(super) async fn answer(&self, client: Client, place: &Arc<Place>, request: Request<Incoming>) -> Answer {
         let id = self.ids.next();
         let (mut head, body) = request.into_parts();
         head::drop_unread(&mut head.headers);
-        let mut known = Known::default();
+        let mut known = Known::on(place);
         let mut answer = match self.admit(&head, body, client, &id, &mut known).await {
             Ok(answer) => answer,
             Err(refusal) => {
-                let mut answer = self.refuse(&refusal, head.version, &id, &known);
+                let (mut answer, refusal) = self.refuse(refusal, head.version, &id, &known).await;
                 if pages::wants_page(&head) {
                     let (told, why) = respond::told(&refusal);
                     self.pages.explain(&mut answer, told, why, &id);
@@ -120,9 +191,9 @@ impl Ingress {
     }
 
     /// Answers for a request that was refused before it was one.
-    pub(super) fn answer_for(&self, rejection: HeadRejection, client: Client) -> Answer {
+    pub(super) async fn answer_for(&self, rejection: HeadRejection, client: Client, place: &Arc<Place>) -> Answer {
         let id = self.ids.next();
-        let mut answer = self.refuse(&rejection.into(), Version::HTTP_11, &id, &Known::default());
+        let (mut answer, _) = self.refuse(rejection.into(), Version::HTTP_11, &id, &Known::on(place)).await;
         respond::finish(&mut answer, &id, client.transport);
         answer
     }
@@ -143,30 +214,55 @@ impl Ingress {
 
     /// Writes down that a request is let through: to be done before it is.
     pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &Known) -> Result<(), Failure> {
-        self.write(verdict, None, None, id, known).map_err(Failure::Audit)
+        self.audit.append(&decision(verdict, None, None, id, known)).map_err(Failure::Audit)
+    }
+
+    /// Counts that a request is let through which changes nothing: one that anybody may make, or one
+    /// of those that Core makes all day.
+    pub(super) fn count_read(&self, id: &RequestId, known: &Known) {
+        self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
     /// Writes down what came of a user's request that was let through. It is done by then: a log that cannot be written
     /// refuses the next request, and keeps no answer back.
     pub(super) fn record_answer(&self, status: u16, id: &RequestId, known: &Known) {
-        if let Err(error) = self.write(Verdict::Answered, Some(status), None, id, known) {
+        if let Err(error) = self.audit.append(&decision(Verdict::Answered, Some(status), None, id, known)) {
             tracing::error!(%error, request = id.as_str(), status, "the audit log cannot be written");
         }
     }
 
     /// Writes down that bytes came which were no request at all.
-    pub(super) fn record_no_request(&self, why: &str) {
-        let id = self.ids.next();
-        if let Err(error) = self.write(Verdict::Refuse, None, Some(why), &id, &Known::default()) {
-            tracing::error!(%error, "the audit log cannot be written");
-        }
+    pub(super) fn record_no_request(&self, why: &str, place: &Arc<Place>) {
+        let (id, known) = (self.ids.next(), Known::on(place));
+        let refused = decision(Verdict::Refuse, None, Some(why), &id, &known);
+        self.note(&refused, Weight::Stranger(known.network()));
     }
 
-    /// The answer to a refused request, of which the record is written.
-    pub(super) fn refuse(&self, refusal: &Refusal, version: Version, id: &RequestId, known: &Known) -> Answer {
-        let answer = respond::refused(refusal, version);
-        self.record_refusal(refusal, Some(answer.status().as_u16()), id, known);
-        answer
+    /// The answer to a refused request, of which the record is written. A stranger who is refused too
+    /// often is answered late, and has to connect again. What was answered comes back as well.
+    pub(super) async fn refuse(
+        &self,
+        refusal: Refusal,
+        version: Version,
+        id: &RequestId,
+        known: &Known,
+    ) -> (Answer, Refusal) {
+        let is_too_often = self.is_refused_too_often(known);
+        let refusal = if is_too_often { Refusal::TooMany } else { refusal };
+        let mut answer = respond::refused(&refusal, version);
+        self.record_refusal(&refusal, Some(answer.status().as_u16()), id, known);
+        if is_too_often {
+            respond::close_after(&mut answer, version);
+            tokio::time::sleep(TOO_OFTEN_FOR).await;
+            known.finish_connection();
+        }
+        (answer, refusal)
+    }
+
+    /// Counts a refusal against its sender's network, if they have shown nothing.
+    pub(super) fn is_refused_too_often(&self, known: &Known) -> bool {
+        let network = known.network().filter(|_| known.sender == Sender::Stranger);
+        network.is_some_and(|network| !self.refusals.admits(network, Instant::now()))
     }
 
     /// Writes down why something is refused, and with what status it was answered, if it was.
@@ -192,29 +288,39 @@ impl Ingress {
             let cause = std::error::Error::source(refusal).map(ToString::to_string);
             tracing::error!(request = id.as_str(), reason, cause, "a request failed on our side");
         }
-        if let Err(error) = self.write(verdict, status, Some(&reason), id, known) {
-            tracing::error!(%error, request = id.as_str(), reason, "the audit log cannot be written");
-        }
+        let weight = match known.sender {
+            Sender::Stranger => Weight::Stranger(known.network()),
+            Sender::Shown => Weight::Refusal(known.username.as_ref().map_or("", Username::as_str)),
+        };
+        self.note(&decision(verdict, status, Some(&reason), id, known), weight);
     }
 
-    fn write(
-        &self,
-        verdict: Verdict,
-        status: Option<u16>,
-        reason: Option<&str>,
-        id: &RequestId,
-        known: &Known,
-    ) -> std::io::Result<()> {
-        self.audit.append(&Decision {
-            time: OffsetDateTime::now_utc(),
-            request_id: id.as_str(),
-            process: Process::Gateway,
-            username: known.username.as_ref(),
-            call: known.call.as_ref(),
-            kid: known.kid,
-            decision: verdict,
-            status,
-            reason,
-        })
+    fn note(&self, decision: &Decision<'_>, weight: Weight<'_>) {
+        if let Err(error) = self.audit.note(decision, weight, Instant::now().into_std()) {
+            tracing::error!(%error, request = decision.request_id, reason = decision.reason, "cannot write audit log");
+        }
+    }
+}
+
+fn decision<'d>(
+    decision: Verdict,
+    status: Option<u16>,
+    reason: Option<&'d str>,
+    id: &'d RequestId,
+    known: &'d Known,
+) -> Decision<'d> {
+    // Whoever has shown nothing may name anybody.
+    let username = known.username.as_ref().filter(|_| known.sender == Sender::Shown);
+    Decision {
+        time: OffsetDateTime::now_utc(),
+        request_id: id.as_str(),
+        process: Process::Gateway,
+        username,
+        call: known.call.as_ref(),
+        kid: known.kid,
+        decision,
+        status,
+        reason,
+        counted: None,
     }
 }

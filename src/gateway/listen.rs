@@ -2,13 +2,12 @@
 //!
 //! Over TLS, HTTP/1.1 and HTTP/2 by ALPN; bare, HTTP/1.1 on the loop-back interface and nowhere else.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Request;
@@ -18,9 +17,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::connections::{Place, Places};
 use super::gate::Gate;
 use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
@@ -35,9 +35,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The part of all connections that one address may have. Core is one address, and so is a flood.
-const EACH_PART: usize = 2;
 
 /// What is buffered of a connection at most, in bytes: a head, and the part of a body that came with it.
 const BUFFER_MAX: usize = 2 * HEAD_MAX;
@@ -59,60 +56,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How often a silent HTTP/2 client is asked whether it is there, and how long it has to answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-
-/// The connections there are. Bounded by `all`; an address is in `by_address` while it has one.
-#[derive(Debug)]
-pub(super) struct Places {
-    all: Arc<Semaphore>,
-    each_max: usize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One connection's place: free again when the last that holds it lets go, be it the connection or a socket that it became.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    address: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Places {
-    /// Places for that many connections.
-    pub(super) fn new(connections_max: usize) -> Arc<Self> {
-        let each_max = connections_max.div_ceil(EACH_PART);
-        Arc::new(Self { all: Arc::new(Semaphore::new(connections_max)), each_max, by_address: Mutex::default() })
-    }
-
-    /// Returns when no connection is left.
-    pub(super) async fn all_left(&self, connections_max: usize) {
-        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
-        let _ = self.all.acquire_many(all).await; // an error would mean that the semaphore was closed, which nobody does
-    }
-
-    /// A place for a connection from that address, if there is one.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
-        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = by_address.entry(address).or_default();
-        if *taken >= self.each_max {
-            return None;
-        }
-        *taken = taken.saturating_add(1);
-        Some(Arc::new(Place { places: Arc::clone(self), address, _permit: permit }))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_address = self.places.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = by_address.get_mut(&self.address) {
-            *taken = taken.saturating_sub(1);
-            if *taken == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
-}
 
 /// What a listener serves connections with.
 #[derive(Clone)]
@@ -153,13 +96,21 @@ pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
 impl Door {
     fn open(&mut self, stream: TcpStream, from: SocketAddr) {
         // Beyond its limits a connection is closed unread: to answer it would take what there is too little of.
-        let Some(place) = self.places.take(from.ip().to_canonical()) else {
-            tracing::debug!(%from, "too many connections");
+        let Some(place) = self.places.take(from.ip()) else {
+            tracing::debug!(%from, "refused connection: every place is Core's");
             return;
         };
         let door = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = door.serve(stream, from, place).await {
+            let serving = door.serve(stream, from, Arc::clone(&place));
+            let outcome = tokio::select! {
+                outcome = serving => outcome,
+                () = place.is_needed() => {
+                    tracing::debug!(%from, "ended connection: its place is needed");
+                    return;
+                }
+            };
+            if let Err(error) = outcome {
                 tracing::debug!(%from, %error, "a connection ended");
             }
         });
@@ -178,9 +129,7 @@ impl Door {
                 if !is_h2 {
                     return self.serve_http1(stream, client, place).await;
                 }
-                let served = self.serve_http2(stream, client).await;
-                drop(place);
-                served
+                self.serve_http2(stream, client, place).await
             }
         }
     }
@@ -190,6 +139,7 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let whole = Arc::clone(&place);
         let stream = PatientStream::new(stream, Turns::OneByOne);
         let patience = stream.patience();
         let stream = Gate::new(stream);
@@ -199,6 +149,7 @@ impl Door {
         let service = service_fn(move |request: Request<Incoming>| {
             let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
             let rejection = refused.stands_for(request.method());
+            let place = Arc::clone(&place);
             let number = served.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let spot = upgrade::is_asked(request.headers()).then(|| Spot {
                 passage: passage.clone(),
@@ -208,8 +159,8 @@ impl Door {
             });
             async move {
                 let answer = match (rejection, spot) {
-                    (Some(rejection), _) => ingress.answer_for(rejection, client),
-                    (None, None) => ingress.answer(client, request).await,
+                    (Some(rejection), _) => ingress.answer_for(rejection, client, &place).await,
+                    (None, None) => ingress.answer(client, &place, request).await,
                     // Whatever has become of the connection, it is we who say how long it may be silent.
                     (None, Some(spot)) => {
                         return Ok(Arc::clone(&ingress).upgrade(client, request, spot, answering).await);
@@ -224,20 +175,21 @@ impl Door {
         // limits are the second lock.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
         let connection = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        self.until_its_end(connection, http1::UpgradeableConnection::graceful_shutdown).await
+        self.until_its_end(connection, &whole, http1::UpgradeableConnection::graceful_shutdown).await
     }
 
-    async fn serve_http2<S>(self, stream: S, client: Client) -> io::Result<()>
+    async fn serve_http2<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let whole = Arc::clone(&place);
         let stream = PatientStream::new(stream, Turns::Interleaved);
         let patience = stream.patience();
         let ingress = Arc::clone(&self.ingress);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
+            let (ingress, answering, place) = (Arc::clone(&ingress), patience.answering(), Arc::clone(&place));
             async move {
-                let answer = ingress.answer(client, request).await;
+                let answer = ingress.answer(client, &place, request).await;
                 drop(answering);
                 Ok::<_, Infallible>(answer)
             }
@@ -255,11 +207,16 @@ impl Door {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
         let connection = http2.serve_connection(TokioIo::new(stream), service);
-        self.until_its_end(connection, http2::Connection::graceful_shutdown).await
+        self.until_its_end(connection, &whole, http2::Connection::graceful_shutdown).await
     }
 
-    /// Serves a connection until it ends; told to stop, it finishes what is under way, as `finish` has it.
-    async fn until_its_end<C>(mut self, connection: C, finish: impl FnOnce(Pin<&mut C>)) -> io::Result<()>
+    /// Serves a connection until it ends; told to stop, or to finish, it finishes what is under way, as `finish` has it.
+    async fn until_its_end<C>(
+        mut self,
+        connection: C,
+        place: &Arc<Place>,
+        finish: impl FnOnce(Pin<&mut C>),
+    ) -> io::Result<()>
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -267,18 +224,18 @@ impl Door {
         let outcome = tokio::select! {
             biased;
             outcome = connection.as_mut() => outcome,
-            () = told(&mut self.stop) => {
+            () = async { tokio::select! { () = told(&mut self.stop) => {}, () = place.is_finished() => {} } } => {
                 finish(connection.as_mut());
                 connection.await
             }
         };
-        outcome.map_err(|error| self.broke(error))
+        outcome.map_err(|error| self.broke(error, place))
     }
 
     /// Should hyper find no request in what has passed the gate, that leaves its record too: hyper has answered it.
-    fn broke(&self, error: hyper::Error) -> io::Error {
+    fn broke(&self, error: hyper::Error, place: &Arc<Place>) -> io::Error {
         if error.is_parse() {
-            self.ingress.record_no_request(&format!("head: {error}"));
+            self.ingress.record_no_request(&format!("head: {error}"), place);
         }
         io::Error::other(error)
     }

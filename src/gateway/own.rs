@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::admit::Way;
+use super::connections::Shown;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
 use super::instance_answer::Content;
@@ -34,7 +35,7 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
         known.call = Some(row.row().call().clone());
-        if !self.crowd.admits(client.address, Instant::now()) {
+        if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
         self.cors.own(&head.headers)?;
@@ -50,15 +51,20 @@ impl Ingress {
         let username = intent.username().clone();
         known.username = Some(username.clone());
         known.kid = Some(intent.kid());
+        known.show(Shown::User(&username));
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
         let asserted = self.deposit_for(row.row(), &username, Some(&intent), &items).await?;
         let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
+        let mut _room = None;
         let connection = match row.destination() {
             Destination::Instance => self.connect_or_start(Way::Kept, &username).await?,
-            Destination::Server => self.upstreams.connect(&self.server).await?,
+            Destination::Server => {
+                _room = Some(self.own_at_server.begin(&username).ok_or(Refusal::TooMany)?);
+                self.upstreams.connect(&self.server).await?
+            }
             Destination::Session => return Err(Rejection::NoSuchCall.into()),
         };
         let permit = self.spend(authorised, asserted, epoch, id, known).await?;

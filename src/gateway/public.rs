@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::connections::Shown;
 use super::cors::{Admitted, ForPages};
 use super::deposits::Standing;
 use super::forward;
@@ -50,44 +51,48 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
         known.call = CallName::parse(&forward::place_of_public(call).1.replace('/', ".")).ok();
-        if !self.crowd.admits(client.address, Instant::now()) {
+        if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
         match call {
             PublicCall::Calls => {
                 known.varies = true;
                 known.page = self.cors.admitted(&head.headers)?;
-                self.record(Verdict::Forward, id, known)?;
+                self.count_read(id, known);
                 Ok(self.catalogue.answer(&head.headers))
             }
             PublicCall::DepositIntent => {
                 known.varies = true;
                 known.page = self.cors.admitted(&head.headers)?;
                 expect_content_type(&head.headers, "application/jwt")?;
-                let body = self.bodies.read(head, body, DEPOSIT_MAX).await?;
+                let body = self.bodies.read_of_stranger(head, body, DEPOSIT_MAX, client.network()).await?;
                 self.deposit(&body.bytes, id, known).await
             }
             PublicCall::AssertIntent => {
                 self.cors.own(&head.headers)?;
                 expect_content_type(&head.headers, "application/json")?;
-                let body = self.bodies.read(head, body, DEPOSIT_MAX.saturating_add(PUBLIC_BODY_MAX)).await?;
+                let body = self
+                    .bodies
+                    .read_of_stranger(head, body, DEPOSIT_MAX.saturating_add(PUBLIC_BODY_MAX), client.network())
+                    .await?;
                 self.assertion(&body.bytes, id, known).await
             }
-            PublicCall::ConnectPage => self.page(Page::Connect, head, id, known),
-            PublicCall::KeysPage => self.page(Page::Keys, head, id, known),
-            PublicCall::SignerPage => self.page(Page::Signer, head, id, known),
+            PublicCall::ConnectPage => Ok(self.page(Page::Connect, head, id, known)),
+            PublicCall::KeysPage => Ok(self.page(Page::Keys, head, id, known)),
+            PublicCall::SignerPage => Ok(self.page(Page::Signer, head, id, known)),
             PublicCall::ConnectDescribe
             | PublicCall::ConnectOffer
             | PublicCall::ConnectStatus
             | PublicCall::ConnectConfirm
             | PublicCall::ConnectProbe => {
                 self.cors.own(&head.headers)?;
-                let body = self.bodies.read(head, body, PUBLIC_BODY_MAX).await?;
+                let body = self.bodies.read_of_stranger(head, body, PUBLIC_BODY_MAX, client.network()).await?;
                 if !body.bytes.is_empty() {
                     expect_content_type(&head.headers, "application/json")?;
                 }
+                let _room = self.public_at_server.begin(&client.network()).ok_or(Refusal::TooMany)?;
                 let connection = self.upstreams.connect(&self.server).await?;
-                self.record(Verdict::Forward, id, known)?;
+                self.count_read(id, known);
                 let (from, bytes) = (client.address, body.bytes);
                 let answer =
                     forward::public(call, &self.provider, from, bytes, &self.upstreams, connection, id).await?;
@@ -96,9 +101,9 @@ impl Ingress {
         }
     }
 
-    fn page(&self, page: Page, head: &Parts, id: &RequestId, known: &Known) -> Result<Answer, Refusal> {
-        self.record(Verdict::Forward, id, known)?;
-        Ok(self.pages.page(page, &head.headers))
+    fn page(&self, page: Page, head: &Parts, id: &RequestId, known: &Known) -> Answer {
+        self.count_read(id, known);
+        self.pages.page(page, &head.headers)
     }
 
     /// Answers a browser that asks before its page may.
@@ -109,7 +114,7 @@ impl Ingress {
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
-        if !self.crowd.admits(client.address, Instant::now()) {
+        if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
         let routed = [Method::Post, Method::Get]
@@ -118,7 +123,7 @@ impl Ingress {
         let wanted = routed.ok_or(Rejection::NoSuchCall)?;
         known.varies = true;
         let admitted = self.cors.preflight(wanted, &head.headers)?;
-        self.record(Verdict::Forward, id, known)?;
+        self.count_read(id, known);
         let mut answer = respond::empty();
         Admitted::allow_to_go_on(wanted, answer.headers_mut());
         known.page = Some(admitted);
@@ -168,6 +173,7 @@ impl Ingress {
         let claimed = presented.claimed_username()?;
         let keys = self.keys(&claimed, presented.key_wanted()).await?;
         let intent = presented.verify(&claimed, keys.as_ref(), &self.policy.terms, self.now()?)?;
+        known.show(Shown::User(&claimed));
         known.username = Some(claimed);
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());

@@ -18,10 +18,10 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
 use super::body::BodyRejection;
-use super::crowd::COME_BACK_AFTER;
 use super::deposits::DepositRejection;
 use super::gzip::GzipBody;
 use super::head::HeadRejection;
+use super::limits::COME_BACK_AFTER;
 use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
 use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
@@ -198,8 +198,8 @@ pub(super) fn told(refusal: &Refusal) -> (Told, &'static str) {
 pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
     let word = Word::of(refusal);
     let mut answer = json(word.told.status(), word.told.body(word.why));
-    if word.afterwards == Afterwards::Close && version != Version::HTTP_2 {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if word.afterwards == Afterwards::Close {
+        close_after(&mut answer, version);
     }
     if word.told == Told::TooMany {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(COME_BACK_AFTER.as_secs()));
@@ -213,6 +213,13 @@ pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
         answer.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
+}
+
+/// Says that the connection ends with this answer. HTTP/2 has a frame for it.
+pub(super) fn close_after(answer: &mut Answer, version: Version) {
+    if version != Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// What is said on a socket about a refused message, in UCloud's own form, and with what status; whether the socket can be used for another.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::admit::Way;
 use super::body::StreamedBody;
+use super::connections::Shown;
 use super::directory::LookedUp;
 use super::forward;
 use super::ingress::{Client, Ingress, Known};
@@ -86,7 +87,7 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<VerifiedSession<'h>, Refusal> {
         // A stranger may ask so often and no more; whose token is good is none.
-        if !self.crowd.admits(client.address, Instant::now()) {
+        if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
         let username = presented.claimed_username().clone();
@@ -97,7 +98,8 @@ impl Ingress {
         };
         let keys = keys.as_ref().map(AsRef::as_ref).unwrap_or_default();
         let verified = presented.verify(instance_key.as_deref(), keys, &self.policy.terms, self.now()?)?;
-        self.crowd.forgive(client.address);
+        self.crowd.refund(&client.network());
+        known.show(Shown::User(&username));
         known.username = Some(username);
         known.call = Some(verified.session().call().clone());
         Ok(verified)

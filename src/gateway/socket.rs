@@ -33,11 +33,11 @@ use tokio::time::Instant;
 use self::rpc::Rpc;
 use self::shell::Shell;
 use self::tunnel::Tunnel;
+use super::connections::{Place, Shown};
 use super::fetch_metadata;
 use super::gate::{Early, Passage};
 use super::head::{self, HeadRejection, Purpose};
 use super::ingress::{Client, Ingress, Known};
-use super::listen::Place;
 use super::patience::Answering;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
@@ -87,7 +87,7 @@ impl Ingress {
         let upgrading = hyper::upgrade::on(&mut request);
         let (mut head, _body) = request.into_parts();
         head::drop_unread(&mut head.headers);
-        let mut known = Known::default();
+        let mut known = Known::on(&spot.place);
         let mut answer = match self.admit_socket(&head, client, &spot, &id, &mut known).await {
             Ok((_, Outcome::Answered(answer))) => answer,
             Ok((key, Outcome::Admitted(socket))) => {
@@ -99,7 +99,7 @@ impl Ingress {
                 });
                 respond::switching(&key)
             }
-            Err(refusal) => self.refuse(&refusal, head.version, &id, &known),
+            Err(refusal) => self.refuse(refusal, head.version, &id, &known).await.0,
         };
         respond::finish(&mut answer, &id, client.transport);
         answer
@@ -149,8 +149,11 @@ impl Ingress {
         known.username.clone_from(&presented.username);
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
         match presented.token {
-            Some(token) => self.check_token(token.expose(), &username)?,
-            None if self.crowd.admits(client.address, Instant::now()) => {}
+            Some(token) => {
+                self.check_token(token.expose(), &username)?;
+                known.show(Shown::Core);
+            }
+            None if self.crowd.admits(client.network(), Instant::now()) => {}
             None => return Err(Refusal::TooMany),
         }
         let token = presented.token.map(|token| Secret::new(token.expose().to_owned()));
@@ -173,25 +176,30 @@ impl Admitted {
     async fn run(self, upgraded: Upgraded, spot: Spot) {
         let Spot { passage, number, stop, place } = spot;
         if let Err(early) = passage.open(number) {
-            return self.ended_early(early);
+            return self.ended_early(early, &place);
         }
         let stream = TokioIo::new(upgraded);
-        match self {
-            Self::Rpc(rpc) => rpc.run(stream, stop).await,
-            Self::Shell(shell) => shell.run(stream, stop).await,
-            Self::Tunnel(tunnel) => tunnel.run(stream, stop).await,
+        let running = async {
+            match self {
+                Self::Rpc(rpc) => rpc.run(stream, stop, &place).await,
+                Self::Shell(shell) => shell.run(stream, stop, &place).await,
+                Self::Tunnel(tunnel) => tunnel.run(stream, stop).await,
+            }
+        };
+        tokio::select! {
+            () = running => {}
+            () = place.is_needed() => tracing::debug!("ended socket: its place is needed"),
         }
-        drop(place);
     }
 
     /// Writes down that bytes came before the socket was one.
-    fn ended_early(self, early: Early) {
+    fn ended_early(self, early: Early, place: &Arc<Place>) {
         let (ingress, username) = match self {
             Self::Rpc(rpc) => (rpc.ingress, rpc.username),
             Self::Shell(shell) => (shell.ingress, shell.username),
             Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
         };
-        let known = Known { username: Some(username), ..Known::default() };
+        let known = Known::on_socket(place, &username);
         ingress.record_refusal(&early.into(), None, &ingress.ids.next(), &known);
     }
 }

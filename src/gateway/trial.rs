@@ -9,6 +9,7 @@ mod abuse;
 mod connections;
 mod corpus;
 mod deposit;
+mod flooded;
 mod front;
 mod hostile;
 mod lanes;
@@ -41,13 +42,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::body::BodyRoom;
 use super::catalogue::Catalogue;
+use super::connections::Places;
 use super::cors::Cors;
-use super::crowd::Crowd;
 use super::deposits::Deposits;
 use super::directory::Directory;
-use super::fair::Fair;
 use super::ingress::Ingress;
-use super::listen::{self, Door, Places};
+use super::limits;
+use super::listen::{self, Door};
 use super::pages::Pages;
 use super::request_id::RequestIds;
 use super::scene::{ORIGIN, Signer, terms};
@@ -188,14 +189,28 @@ impl Trial {
         String::from_utf8(self.seen.lock().unwrap().clone()).unwrap()
     }
 
-    /// The last decision's verdict and reason.
+    /// The last decision's verdict and reason, counted ones included.
     fn last_decision(&self) -> (String, String) {
+        self.ingress.audit.settle_all();
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
         let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// The last record.
+    fn last_record(&self) -> serde_json::Value {
+        let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
+        serde_json::from_str(log.lines().last().unwrap()).unwrap()
+    }
+
+    /// The records there are when what was counted has been written.
     fn decisions(&self) -> usize {
+        self.ingress.audit.settle_all();
+        self.written()
+    }
+
+    /// The records there are.
+    fn written(&self) -> usize {
         std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap().lines().count()
     }
 
@@ -236,9 +251,12 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         audit: DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap()),
         body_max: 64 * 1024,
         bodies: BodyRoom::new(),
-        crowd: Crowd::new(),
-        fair: Fair::default(),
-        sockets: Fair::default(),
+        crowd: limits::public_calls(),
+        refusals: limits::refusals(),
+        fair: limits::of_each_user(),
+        public_at_server: limits::public_at_server(),
+        own_at_server: limits::own_at_server(),
+        sockets: limits::of_each_user(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         catalogue: Catalogue::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),

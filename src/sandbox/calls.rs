@@ -41,6 +41,8 @@ const OPEN: &[Call] = &[
     libc::SYS_close,
     // The log is put back to its last whole line where half a line was written.
     libc::SYS_ftruncate,
+    // How much room there is for it.
+    libc::SYS_fstatfs,
 ];
 
 /// Connections: those that come in by the inherited sockets, and those to instances, whose address Landlock judges.

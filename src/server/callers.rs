@@ -1,65 +1,48 @@
-//! Who asks over the socket that everybody may use, and how much: so many connections at a time, and so many operations
-//! a second, for each uid. Nobody can keep others from asking, or fill the log of decisions with refusals.
+//! Limits what each uid asks over the socket that every local account may use: connections at a
+//! time, and operations a second.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
 
 use countersign_keys::identity::Uid;
 
+use crate::limits::{Counted, InFlight, Rate, RateLimiter};
+
+/// Connections in all; each instance holds one.
+const CONNECTIONS_MAX: usize = 4_096;
+
 /// Connections of one uid at a time: an instance, and some commands.
-pub(super) const CONNECTIONS_EACH_MAX: u32 = 32;
+pub(super) const CONNECTIONS_EACH_MAX: usize = 32;
 
-/// Operations of one uid at once. A command takes two or three.
-const BURST: u32 = 100;
+/// Operations of one uid. A command takes two or three.
+const OPERATIONS: Rate = Rate::new(100, 20);
 
-/// The time after which one more is allowed.
-const PACE: Duration = Duration::from_millis(50);
+/// Uids whose rate is remembered.
+const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Uids remembered. Beyond it those are forgotten who have asked for nothing of late; there are as many others as there
-/// are connections at most.
-const REMEMBERED_MAX: usize = 10_000;
-
-/// What each uid has open and has asked. Bounded by [`REMEMBERED_MAX`] and the number of connections.
-#[derive(Debug, Default)]
-pub(super) struct Callers(Mutex<HashMap<Uid, Usage>>);
-
+/// What each uid has open and has asked.
 #[derive(Debug)]
-struct Usage {
-    connections: u32,
-    /// When all that was asked is paid for, one [`PACE`] each.
-    paid_at: Instant,
+pub(super) struct Callers {
+    connections: Arc<Counted<Uid>>,
+    operations: RateLimiter<Uid>,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self {
+            connections: Counted::new(CONNECTIONS_MAX, CONNECTIONS_EACH_MAX),
+            operations: RateLimiter::new(OPERATIONS, REMEMBERED_MAX),
+        }
+    }
 }
 
 impl Callers {
-    /// Counts a connection in; `None` if the uid has too many, or asks too much.
+    /// Counts a connection in, which costs one operation; `None` if the uid has too many, or asks too much.
     pub(super) fn enter(callers: &Arc<Self>, uid: Uid, now: Instant) -> Option<Caller> {
-        let mut usages = callers.lock();
-        if usages.len() >= REMEMBERED_MAX {
-            usages.retain(|_, usage| usage.connections > 0 || usage.paid_at > now);
-        }
-        let usage = usages.entry(uid).or_insert(Usage { connections: 0, paid_at: now });
-        if usage.connections >= CONNECTIONS_EACH_MAX || !usage.pays(now) {
-            return None;
-        }
-        usage.connections = usage.connections.saturating_add(1);
-        drop(usages);
-        Some(Caller { callers: Arc::clone(callers), uid })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uid, Usage>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Usage {
-    fn pays(&mut self, now: Instant) -> bool {
-        let paid_at = self.paid_at.max(now) + PACE;
-        let is_in_time = paid_at <= now + PACE * BURST;
-        if is_in_time {
-            self.paid_at = paid_at;
-        }
-        is_in_time
+        let connection = callers.connections.begin(&uid)?;
+        let is_admitted = callers.operations.admits(uid, now);
+        is_admitted.then(|| Caller { callers: Arc::clone(callers), uid, _connection: connection })
     }
 }
 
@@ -68,26 +51,21 @@ impl Usage {
 pub(super) struct Caller {
     callers: Arc<Callers>,
     uid: Uid,
+    _connection: InFlight<Uid>,
 }
 
 impl Caller {
     /// Whether it may ask for one more operation at this moment.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
-        self.callers.lock().get_mut(&self.uid).is_some_and(|usage| usage.pays(now))
-    }
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        if let Some(usage) = self.callers.lock().get_mut(&self.uid) {
-            usage.connections = usage.connections.saturating_sub(1);
-        }
+        self.callers.operations.admits(self.uid, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -103,6 +81,7 @@ mod tests {
 
     #[test]
     fn one_uid_cannot_ask_without_end() {
+        const PACE: Duration = Duration::from_millis(50);
         let (callers, now) = (Arc::new(Callers::default()), Instant::now());
         let caller = Callers::enter(&callers, Uid(7), now).unwrap();
         let asked = (0..1000).filter(|_| caller.may_ask(now)).count();
@@ -113,17 +92,5 @@ mod tests {
         assert!(!caller.may_ask(now + PACE));
         assert!(caller.may_ask(now + PACE * 2));
         assert!(Callers::enter(&callers, Uid(8), now).is_some());
-    }
-
-    #[test]
-    fn those_who_ask_for_nothing_are_forgotten() {
-        let (callers, now) = (Arc::new(Callers::default()), Instant::now());
-        let held = Callers::enter(&callers, Uid(0), now).unwrap();
-        for uid in 1..=20_000 {
-            Callers::enter(&callers, Uid(uid), now + PACE * uid).unwrap();
-        }
-        assert!(callers.lock().len() <= REMEMBERED_MAX);
-        assert!(callers.lock().contains_key(&Uid(0)));
-        drop(held);
     }
 }

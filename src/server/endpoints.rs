@@ -24,19 +24,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{Refusal, answer, message};
 use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
-use super::record::Deed;
+use super::record::{Deed, Sender};
 use super::{Server, approval, drives, integration, listed, log_failure, own, page, place, tasks};
 use crate::config::Ipc;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
+use crate::ipc::room;
 
 /// Connections of everybody at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;
-
-/// Connections of the gateway at a time: every open connection page holds one while it waits.
-const GATEWAY_CONNECTIONS_MAX: usize = 2_048;
 
 /// The longest body of an operation, in bytes: an RSA-4096 key as base64 is under 1 KiB.
 const IPC_BODY_MAX: usize = 16 * 1024;
@@ -141,7 +139,7 @@ pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener)
 
 /// Answers the gateway, on a socket that only this account can reach.
 pub(super) async fn serve_gateway(server: Arc<Server>, listener: UnixListener) {
-    let places = Arc::new(Semaphore::new(GATEWAY_CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(room::CONNECTIONS));
     let own_uid = Uid(nix::unistd::geteuid().as_raw());
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
@@ -175,7 +173,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
     }
     let path = request.uri().path().to_owned();
     let (server, asker) = (&server, approval::asker(uid));
-    let deed = Deed::of(&asker, &path);
+    let deed = Deed { sender: Sender::Known(&asker), ..Deed::of(&asker, &path) };
     let within = Within { server, deed, body: read_body(request.into_body(), IPC_BODY_MAX).await };
     match path.as_str() {
         ipc::CONNECT_FIND => within.ask(|find| approval::find(server, uid, find)).await,
@@ -237,7 +235,7 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
     let address = client_address(request.headers());
     let request_id = shown(request.headers(), REQUEST_ID);
     let place = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
-    let deed = Deed::of(&request_id, place.map_or("", |(_, _, path)| *path));
+    let deed = Deed::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), address.parse().ok());
     let outcome = match read_body(request.into_body(), PAGE_BODY_MAX).await {
         Ok(body) => match call {
             PublicCall::ConnectDescribe => page::describe(server, &body).await,
@@ -263,10 +261,11 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
 async fn private(server: &Arc<Server>, call: ServiceCall, request: Request<Incoming>) -> Reply {
     let request_id = shown(request.headers(), REQUEST_ID);
     let place = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
-    let deed = Deed::of(&request_id, place.map_or("", |(_, _, path)| *path));
+    let deed = Deed::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), None);
     if let Err(refusal) = authenticate(server, call, request.headers()) {
         return server.record_refusal(&deed, refusal).reply();
     }
+    let deed = Deed { sender: Sender::Known("core"), ..deed };
     let body = match read_body(request.into_body(), SERVICE_BODY_MAX).await {
         Ok(body) => body,
         Err(error) => return server.record_refusal(&deed, error.into()).reply(),
@@ -284,7 +283,7 @@ async fn own(server: &Arc<Server>, row: &OwnRow, request: Request<Incoming>) -> 
     let mut reply = match read_body(body, OWN_BODY_MAX).await {
         Ok(body) => own::answer(server, row, &head.headers, &body, &request_id).await,
         Err(error) => {
-            let deed = Deed::of(&request_id, row.row().call().as_str());
+            let deed = Deed::of_stranger(&request_id, row.row().call().as_str(), None);
             server.record_refusal(&deed, error.into()).reply()
         }
     };

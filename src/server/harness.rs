@@ -38,6 +38,8 @@ use crate::clock::Clock;
 use crate::config::{Config, CurrentMaintenance, Reader, Role};
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{Approve, Approved, Find, Offer};
+use crate::ipc::room;
+use crate::limits::Counted;
 
 pub(super) const NOW: i64 = 1_800_000_000;
 pub(super) const ALICE: Uid = Uid(1100);
@@ -129,6 +131,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         notices,
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
+        polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

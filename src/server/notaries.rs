@@ -23,13 +23,13 @@ use super::place::{self, PlaceFailure};
 use super::witness::Witnesses;
 use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
 use crate::clock::{Clock, NoRandomness, random_bytes};
-use crate::config::{Audit, Config, Names, SecretFile, SecretFileError};
+use crate::config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
 
 /// How often is looked for new records. A checkpoint is signed at least every second while there are any: this, and the time of a write to disk.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How often is looked for records that are old enough to be deleted.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// How often is looked for records that are old enough, or too many, and deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why there is no audit log.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +162,12 @@ fn prune(notary: &Notary, audit: &Audit) -> Result<(), NotaryFailure> {
     // With a clock that cannot be read, nothing is old.
     let now = Clock::System.now().ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now.seconds()).ok());
     let since = now.zip(audit.keep_days).and_then(|(now, days)| now.date().checked_sub(time::Duration::days(days)));
-    notary.prune(since, audit.keep_bytes)
+    let bytes_max = match audit.keep {
+        Keep::Share => notary.share_of_file_system(KEEP_PARTS),
+        Keep::Bytes(bytes) => Some(bytes),
+        Keep::All => None,
+    };
+    notary.prune(since, bytes_max)
 }
 
 /// What the pseudonyms of the records are made with, where there are to be any.

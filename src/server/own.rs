@@ -3,7 +3,9 @@
 //! The gateway has judged it; here it is judged again from head to first use, with the keys of the store, and only the permit that
 //! comes out of that reaches whoever does the work (P3).
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_keys::bind::Items;
@@ -28,25 +30,37 @@ use super::record::Deed;
 use super::{Server, passkeys};
 use crate::ipc::http::Reply;
 use crate::ipc::messages::Empty;
+use crate::limits::{Rate, RateLimiter};
 
 /// Intents of this lane remembered at once. People press buttons; more than this in a minute are refused.
 const USED_MAX: usize = 16_384;
 
+/// Calls of one user's browser that the server answers: no more than 800 intents of one user are
+/// remembered at once.
+const CALLS: Rate = Rate::new(240, 8);
+
+/// Users whose rate is remembered.
+const USERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
 /// The intents that were used here: in memory, since the gateway's journal is what survives. So whoever has taken the gateway over can use one
 /// again only if the server is started anew within the intent's life.
 #[derive(Debug)]
-pub(super) struct OwnUses(Mutex<UsedIntents>);
+pub(super) struct OwnUses {
+    used: Mutex<UsedIntents>,
+    calls: RateLimiter<Username>,
+}
 
 impl OwnUses {
     /// None yet.
     pub(super) fn new(terms: &Terms) -> Self {
-        Self(Mutex::new(UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN))))
+        let used = Mutex::new(UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN)));
+        Self { used, calls: RateLimiter::new(CALLS, USERS_MAX) }
     }
 }
 
 impl ReplayLog for OwnUses {
     fn check_and_insert(&self, used: Use, now: Timestamp) -> Result<(), ReplayError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(used, now)
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(used, now)
     }
 }
 
@@ -79,8 +93,11 @@ pub(super) async fn answer(
 ) -> Reply {
     let mut known = Known::default();
     let outcome = judge(server, row, headers, body, &mut known);
-    let deed =
-        Deed { username: known.username.as_ref(), kid: known.kid, ..Deed::of(request_id, row.row().call().as_str()) };
+    let call = row.row().call().as_str();
+    let deed = match &known.username {
+        Some(username) => Deed { username: Some(username), kid: known.kid, ..Deed::of(request_id, call) },
+        None => Deed::of_stranger(request_id, call, None),
+    };
     let permit = match outcome {
         Ok(permit) => permit,
         Err(Denied::Rejected(rejection)) => {
@@ -115,6 +132,9 @@ fn judge<'r>(
     let intent = intent.verify(&claimed, keys.as_slice(), &terms, now)?;
     known.username = Some(intent.username().clone());
     known.kid = Some(intent.kid());
+    if !server.own_uses.calls.admits(intent.username().clone(), Instant::now()) {
+        return Err(Denied::Failed(Refusal::too_many("too many calls: wait a moment")));
+    }
     let items = Items::read(row.row(), body)?;
     let policy = Policy { terms, step_up: StepUp::default() };
     let authorised = policy.authorise(presented.intend(intent)?.bind(items)?)?;

@@ -174,6 +174,7 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
     let mut changes = server.changes.subscribe();
     let mut stop = server.stop.subscribe();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(POLL_MAX_S);
+    let mut waiting = None;
     loop {
         changes.mark_unchanged();
         let ticket = find(server, &question.ticket, server.clock.now()?)?;
@@ -181,6 +182,10 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
         let answer = || serde_json::to_value(&status).map_err(|error| Refusal::failure(&error));
         if question.after.as_deref() != Some(status.state) {
             return answer();
+        }
+        if waiting.is_none() {
+            let polls = server.polls.begin(&ticket.hash);
+            waiting = Some(polls.ok_or_else(|| Refusal::too_many("too many pages wait for this connection"))?);
         }
         tokio::select! {
             _ = changes.changed() => {}

@@ -235,7 +235,9 @@ pub(super) fn challenge(
         return Ok(StepUp::Challenge { options: open.options.clone() });
     }
     let of_user = under_way.step_ups.values().filter(|open| open.username == *username).count();
-    if of_user >= STEP_UPS_EACH_MAX || under_way.step_ups.len() >= STEP_UPS_MAX {
+    // A user's share shrinks as room does.
+    let share = STEP_UPS_EACH_MAX.min(STEP_UPS_MAX.saturating_sub(under_way.step_ups.len()));
+    if of_user >= share {
         return Ok(StepUp::TooMany);
     }
     let (options, state) =

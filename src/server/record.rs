@@ -1,7 +1,11 @@
 //! The server's part of the log of decisions (P9): who was connected, who was given or lost a key, what Core asked.
 //!
 //! What goes on to be done is written down before it is done, and a log that cannot be written refuses it (P8); a
-//! refusal is written down with the reason that its sender never learns. Looking at lists is no decision.
+//! refusal is written down with the reason that its sender never learns. Refusals of strangers are counted.
+//! Looking at lists is no decision.
+
+use std::net::IpAddr;
+use std::time::Instant;
 
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::verify::Rejection;
@@ -9,7 +13,8 @@ use time::OffsetDateTime;
 
 use super::Server;
 use super::answer::Refusal;
-use crate::audit::{Decision, Process, Verdict};
+use crate::audit::{Decision, Process, Verdict, Weight};
+use crate::limits::network_of;
 
 /// What is to be written down, beside the time.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +29,35 @@ pub(super) struct Deed<'d> {
     pub(super) kid: Option<KeyId>,
     /// What else an auditor wants to know.
     pub(super) note: Option<&'d str>,
+    /// Who asks.
+    pub(super) sender: Sender<'d>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sender<'d> {
+    /// Somebody who has shown nothing, at that address if the gateway says so.
+    Stranger(Option<IpAddr>),
+    /// Core, a user or an account, by a name that their refusals are counted under.
+    Known(&'d str),
 }
 
 impl<'d> Deed<'d> {
     /// Of which neither user nor key is known.
     pub(super) const fn of(request_id: &'d str, call: &'d str) -> Self {
-        Self { request_id, call, username: None, kid: None, note: None }
+        Self { request_id, call, username: None, kid: None, note: None, sender: Sender::Known(call) }
+    }
+
+    /// The same, asked by somebody who has shown nothing.
+    pub(super) const fn of_stranger(request_id: &'d str, call: &'d str, address: Option<IpAddr>) -> Self {
+        Self { sender: Sender::Stranger(address), ..Self::of(request_id, call) }
     }
 }
 
 impl Server {
     /// Writes down what is about to be done.
     pub(super) fn record(&self, deed: &Deed<'_>) -> Result<(), Refusal> {
-        self.write(deed, Verdict::Forward, None, deed.note)
+        self.write(deed, Verdict::Forward, None, deed.note, None)
     }
 
     /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
@@ -52,7 +73,12 @@ impl Server {
 
     fn record_with_reason(&self, deed: &Deed<'_>, refusal: Refusal, reason: &str) -> Refusal {
         let verdict = if refusal.told.is_failure() { Verdict::Fail } else { Verdict::Refuse };
-        match self.write(deed, verdict, Some(refusal.told.number()), Some(reason)) {
+        let weight = match (deed.sender, deed.username) {
+            (Sender::Stranger(address), _) => Weight::Stranger(address.map(network_of)),
+            (Sender::Known(_), Some(username)) => Weight::Refusal(username.as_str()),
+            (Sender::Known(name), None) => Weight::Refusal(name),
+        };
+        match self.write(deed, verdict, Some(refusal.told.number()), Some(reason), Some(weight)) {
             Ok(()) => refusal,
             Err(failure) => failure,
         }
@@ -64,23 +90,28 @@ impl Server {
         decision: Verdict,
         status: Option<u16>,
         reason: Option<&str>,
+        weight: Option<Weight<'_>>,
     ) -> Result<(), Refusal> {
         let now = self.clock.now()?;
         let time = OffsetDateTime::from_unix_timestamp(now.seconds()).map_err(|error| Refusal::failure(&error))?;
         // A path that is no name, of an operation that does not exist: the reason says what it was.
         let call = CallName::parse(&deed.call.trim_start_matches('/').replace('/', ".")).ok();
-        self.decisions
-            .append(&Decision {
-                time,
-                request_id: deed.request_id,
-                process: Process::Server,
-                username: deed.username,
-                call: call.as_ref(),
-                kid: deed.kid,
-                decision,
-                status,
-                reason,
-            })
-            .map_err(|error| Refusal::failure(&error))
+        let decision = Decision {
+            time,
+            request_id: deed.request_id,
+            process: Process::Server,
+            username: deed.username,
+            call: call.as_ref(),
+            kid: deed.kid,
+            decision,
+            status,
+            reason,
+            counted: None,
+        };
+        let written = match weight {
+            None => self.decisions.append(&decision),
+            Some(weight) => self.decisions.note(&decision, weight, Instant::now()),
+        };
+        written.map_err(|error| Refusal::failure(&error))
     }
 }

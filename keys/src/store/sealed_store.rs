@@ -255,6 +255,8 @@ fn revocations(
         | Table::Uids
         | Table::Uses
         | Table::Tickets
+        | Table::TicketsBySender
+        | Table::TicketsByAge
         | Table::Codes
         | Table::Errands
         | Table::Counters

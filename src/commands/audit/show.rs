@@ -142,8 +142,23 @@ fn cells(record: &Value) -> [String; 8] {
     let status = record.get("status").and_then(Value::as_u64).map(|status| status.to_string()).unwrap_or_default();
     let of = |name: &str| Some(text(record, name)).filter(|text| !text.is_empty()).map(word).unwrap_or_default();
     let time = time_of(record).format(MOMENT).unwrap_or_default();
-    let why = escaped(text(record, "reason"));
+    let why = format!("{}{}", counted(record), escaped(text(record, "reason")));
     [time, of("process"), of("decision"), status, of("username"), of("call"), of("requestId"), why]
+}
+
+/// What a record that stands for several decisions says of how many.
+fn counted(record: &Value) -> String {
+    let Some(counted) = record.get("counted") else { return String::new() };
+    let number = |name: &str| counted.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let networks = match number("networks") {
+        0 => String::new(),
+        1 => " from 1 network".to_owned(),
+        several => format!(" from {several} networks"),
+    };
+    let first =
+        OffsetDateTime::parse(text(counted, "first"), &Rfc3339).ok().and_then(|first| first.format(MOMENT).ok());
+    let since = first.map(|first| format!(" since {first}")).unwrap_or_default();
+    format!("\u{d7}{}{networks}{since}: ", number("number"))
 }
 
 /// The least columns for the reason on the record's own line. With less it gets the next one.
@@ -172,4 +187,24 @@ fn row(cells: [String; 8], width: Width) -> String {
         format!("{}\n    {}", cut(line.trim_end(), columns), cut(&why, columns.saturating_sub(4)))
     };
     line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_count_says_how_many_from_where_and_since_when() {
+        let counted = json!({
+            "number": 63_463, "first": "2026-11-23T02:00:00Z", "last": "2026-11-23T02:00:09Z", "networks": 12,
+        });
+        let record = json!({ "time": "2026-11-23T02:00:10Z", "reason": "no such call", "counted": counted });
+        let [.., why] = cells(&record);
+        assert_eq!(why, "\u{d7}63463 from 12 networks since 2026-11-23 02:00:00: no such call");
+        let [.., why] = cells(&json!({ "reason": "no such call" }));
+        assert_eq!(why, "no such call");
+    }
 }

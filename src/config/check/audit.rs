@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::config::check::{Findings, Site, word};
 use crate::config::file::{AuditTable, Typed};
 use crate::config::problem::Reason;
-use crate::config::{Audit, Names, Witness, quantity};
+use crate::config::{Audit, Keep, Names, Witness, quantity};
 
 /// Bytes of a GiB.
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -29,11 +29,15 @@ pub(super) fn audit(table: AuditTable, site: Site<'_>, findings: &mut Findings<'
     let keep_gib = findings.number("audit.keep_gib", table.keep_gib.as_ref(), quantity::KEEP_GIB);
     let every_s = findings.number("audit.witness_every_s", table.witness_every_s.as_ref(), quantity::WITNESS_EVERY_S);
     let url = url(table.witness_url, findings);
-    let keep_bytes = u64::try_from(keep_gib?).ok()?.saturating_mul(GIB);
+    let keep = match (table.keep_gib.is_some(), u64::try_from(keep_gib?).ok()?) {
+        (false, _) => Keep::Share,
+        (true, 0) => Keep::All,
+        (true, gib) => Keep::Bytes(gib.saturating_mul(GIB)),
+    };
     Some(Audit {
         segment_max: segment_max?,
         keep_days: Some(keep_days?).filter(|days| *days > 0),
-        keep_bytes: Some(keep_bytes).filter(|bytes| *bytes > 0),
+        keep,
         names: if word(table.pseudonyms.as_ref(), false) { Names::Pseudonyms } else { Names::Plain },
         witness: Witness {
             file: table.witness_file.map(|typed| site.path(typed.get_ref())),

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::end::End;
+use crate::limits::Rate;
 
 /// Longest message, in bytes, both ways.
 pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
@@ -32,9 +33,8 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// How long writing one message may take.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Messages at once, and messages a second after that.
-const BURST: u32 = 64;
-const RATE: u32 = 32;
+/// Messages of one socket.
+pub(super) const MESSAGES: Rate = Rate::new(64, 32);
 
 /// The limits of what is read and written.
 pub(super) fn limits() -> WebSocketConfig {
@@ -110,48 +110,5 @@ where
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return End::Gone,
         }
-    }
-}
-
-/// How many messages a client may still send: a bucket of tokens.
-#[derive(Debug)]
-pub(super) struct Pace {
-    /// Thousandths of a message.
-    left: u32,
-    filled: Instant,
-}
-
-impl Pace {
-    /// A full one.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: BURST.saturating_mul(1_000), filled: now }
-    }
-
-    /// Whether another may come at that moment; if so, it has.
-    pub(super) fn admits(&mut self, now: Instant) -> bool {
-        let since = now.saturating_duration_since(self.filled).as_millis().saturating_mul(u128::from(RATE));
-        let refill = u32::try_from(since).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(refill).min(BURST.saturating_mul(1_000));
-        self.filled = now;
-        let left = self.left.checked_sub(1_000);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-    use super::*;
-
-    #[test]
-    fn a_burst_of_messages_and_then_a_stream() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        let mut at = |moment: Instant| (0..1_000).filter(|_| pace.admits(moment)).count();
-        assert_eq!(at(start), 64);
-        assert_eq!(at(start + Duration::from_millis(500)), 16);
-        assert_eq!(at(start + Duration::from_secs(3600)), 64);
     }
 }

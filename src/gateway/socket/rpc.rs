@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::super::admit::Way;
-use super::super::fair::UnderWay;
+use super::super::connections::{Place, Shown};
 use super::super::forward::{self, ToInstance};
 use super::super::ingress::{Ingress, Known};
 use super::super::instance_answer::Content;
@@ -33,10 +33,11 @@ use super::super::request_id::RequestId;
 use super::super::respond::{self, Afterwards, Answer};
 use super::super::upstream::{Stream, Switching, UpstreamFailure};
 use super::end::{End, dismiss, leave};
-use super::hands::{Heard, Pace, UNSAID_MAX, limits, write};
+use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
 use super::message::{Streams, Written};
 use super::standing::Standing;
 use crate::audit::Verdict;
+use crate::limits::{Bucket, InFlight};
 
 /// How long a socket may be open before its first call was permitted.
 pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);
@@ -56,6 +57,8 @@ pub(super) struct Rpc {
 /// What one socket works with.
 struct Work<'w> {
     rpc: &'w Rpc,
+    /// The connection that became the socket.
+    place: &'w Arc<Place>,
     streams: &'w Streams,
     standing: &'w Standing<'w>,
     /// What is to be said to the client.
@@ -63,7 +66,7 @@ struct Work<'w> {
     /// Where the instance's side goes when it is open.
     opened: Option<oneshot::Sender<FromInstance>>,
     /// What the socket counts as among its user's, once it is one.
-    counted: Option<UnderWay<'w>>,
+    counted: Option<InFlight<Username>>,
 }
 
 /// What became of a permitted message.
@@ -76,7 +79,7 @@ enum Sent {
 
 impl Rpc {
     /// Serves the socket until it ends.
-    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -89,6 +92,7 @@ impl Rpc {
         let (mut instance, mut in_hand) = (None, None);
         let mut work = Work {
             rpc: &self,
+            place,
             streams: &streams,
             standing: &standing,
             say: say.clone(),
@@ -104,7 +108,7 @@ impl Rpc {
             end = work.listen(&mut source, &mut instance, &heard) => end,
         };
         if let End::Standing(refusal) = &end {
-            let known = Known { username: Some(self.username.clone()), ..Known::default() };
+            let known = Known::on_socket(place, &self.username);
             self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
         }
         drop((work, say));
@@ -145,7 +149,7 @@ impl Work<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let first_by = Instant::now() + FIRST_WITHIN;
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Bucket::default();
         loop {
             let message = match instance {
                 Some(_) => source.next().await,
@@ -156,7 +160,7 @@ impl Work<'_> {
             };
             heard.again();
             match message {
-                Some(Ok(Message::Text(_))) if !pace.admits(Instant::now()) => {
+                Some(Ok(Message::Text(_))) if !pace.admits(&MESSAGES, Instant::now().into_std()) => {
                     return self.ended(SocketRejection::TooFast, None).await;
                 }
                 Some(Ok(Message::Text(text))) => {
@@ -180,7 +184,7 @@ impl Work<'_> {
             Err(refusal) => return Err(self.ended(refusal, None).await),
         };
         let id = self.rpc.ingress.ids.next();
-        let mut known = Known { username: Some(self.rpc.username.clone()), ..Known::default() };
+        let mut known = Known::on_socket(self.place, &self.rpc.username);
         match self.admit(&written, instance, &id, &mut known).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
@@ -192,8 +196,8 @@ impl Work<'_> {
                 self.rpc.ingress.record_refusal(&refusal, Some(status), &id, &known);
                 self.say(said).await;
                 match afterwards {
-                    Afterwards::Keep => Ok(()),
-                    Afterwards::Close => Err(End::Policy),
+                    Afterwards::Keep if !self.rpc.ingress.is_refused_too_often(&known) => Ok(()),
+                    Afterwards::Keep | Afterwards::Close => Err(End::Policy),
                 }
             }
         }
@@ -224,6 +228,7 @@ impl Work<'_> {
         let Authenticated::User(request) = ingress.authenticate(presented, ingress.now()?)? else {
             return Err(Rejection::NoSuchCall.into());
         };
+        known.show(Shown::Core);
 
         let _under_way = ingress.fair.begin(username).ok_or(Refusal::TooMany)?;
         let epoch = ingress.directory.epoch();
@@ -274,7 +279,7 @@ impl Work<'_> {
     /// The socket ends for what its client did.
     async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
         let refusal = refusal.into();
-        let known = Known { username: Some(self.rpc.username.clone()), ..Known::default() };
+        let known = Known::on_socket(self.place, &self.rpc.username);
         let (said, status, _) = respond::refused_message(&refusal, stream_id.unwrap_or_default());
         self.rpc.ingress.record_refusal(&refusal, Some(status), &self.rpc.ingress.ids.next(), &known);
         self.say(said).await;

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::super::connections::Place;
 use super::super::forward::{self, ToInstance};
 use super::super::ingress::{Client, Ingress, Known};
 use super::super::listen::told;
@@ -26,11 +27,12 @@ use super::super::refusal::{Refusal, SocketRejection};
 use super::super::respond::{self, Afterwards};
 use super::super::upgrade::Key;
 use super::end::{End, dismiss, leave};
-use super::hands::{Heard, Pace, UNSAID_MAX, limits, write};
+use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
 use super::standing::Standing;
+use crate::limits::Bucket;
 
 /// A shell's socket.
 pub(super) struct Shell {
@@ -57,7 +59,7 @@ pub(super) struct Initialise {
 
 impl Shell {
     /// Serves the socket until it ends.
-    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
+    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -66,7 +68,7 @@ impl Shell {
         let (opened, first) = match stage {
             Stage::Open(opened) => (Ok(opened), None),
             Stage::AwaitsProof(token) => {
-                let waiting = Waiting { ingress: &ingress, client, username: &username, token: &token };
+                let waiting = Waiting { ingress: &ingress, client, username: &username, token: &token, place };
                 let opening = tokio::time::timeout(FIRST_WITHIN, waiting.open(&mut socket));
                 let opened = tokio::select! {
                     biased;
@@ -99,6 +101,7 @@ struct Waiting<'w> {
     client: Client,
     username: &'w Username,
     token: &'w Secret<String>,
+    place: &'w Arc<Place>,
 }
 
 impl Waiting<'_> {
@@ -107,10 +110,10 @@ impl Waiting<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Bucket::default();
         loop {
             match socket.next().await {
-                Some(Ok(Message::Text(_))) if !pace.admits(Instant::now()) => {
+                Some(Ok(Message::Text(_))) if !pace.admits(&MESSAGES, Instant::now().into_std()) => {
                     return Err(self.ended(SocketRejection::TooFast));
                 }
                 Some(Ok(Message::Text(text))) => {
@@ -131,7 +134,7 @@ impl Waiting<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let id = self.ingress.ids.next();
-        let mut known = Known { username: Some(self.username.clone()), ..Known::default() };
+        let mut known = Known::on_socket(self.place, self.username);
         let read = Written::read(text);
         let stream_id = read.as_ref().ok().and_then(Option::as_ref).map(|written| written.stream_id.clone());
         let opening = async {
@@ -167,7 +170,7 @@ impl Waiting<'_> {
 
     /// The socket ends for what its client did, or did not do.
     fn ended(&self, rejection: SocketRejection) -> End {
-        let known = Known { username: Some(self.username.clone()), ..Known::default() };
+        let known = Known::on_socket(self.place, self.username);
         self.ingress.record_refusal(&rejection.into(), None, &self.ingress.ids.next(), &known);
         End::Policy
     }
@@ -201,7 +204,7 @@ async fn relay<S>(
         (None, _) | (_, false) => End::Policy,
     };
     if let End::Standing(refusal) = &end {
-        let known = Known { username: Some(username.clone()), kid, ..Known::default() };
+        let known = Known::of_session(&username, kid);
         ingress.record_refusal(refusal, None, &ingress.ids.next(), &known);
     }
     drop(say);

@@ -59,7 +59,7 @@ impl Tunnel {
             _ = passing => End::Gone,
         };
         if let End::Standing(refusal) = &end {
-            let known = Known { username: Some(username.clone()), kid, ..Known::default() };
+            let known = Known::of_session(&username, kid);
             self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
         }
     }

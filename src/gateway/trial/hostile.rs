@@ -191,7 +191,7 @@ impl Trial {
     async fn hear(&self, lane: Lane, answer: Vec<u8>) -> Heard {
         *self.hostile.lock().unwrap() = Some(answer);
         // Each request of this test would count against the address that all of them come from.
-        self.ingress.crowd.forgive(std::net::Ipv4Addr::LOCALHOST.into());
+        self.ingress.crowd.refund(&std::net::Ipv4Addr::LOCALHOST.into());
         let request = self.good(lane);
         Heard::read(&self.raw(request.as_bytes()).await)
     }

@@ -95,14 +95,14 @@ async fn sockets_end_when_the_gateway_stops() {
     assert_eq!(socket.end().await.0, Some(CloseCode::Away));
     trial.sockets.until_open(0).await;
     drop(socket);
-    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left(PLACES)).await.expect("no place is held");
+    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left()).await.expect("no place is held");
 }
 
 #[tokio::test]
 async fn a_socket_holds_its_place_until_it_ends() {
     let trial = Trial::new().await;
     let mut sockets = Vec::new();
-    for _ in 0..PLACES / 2 {
+    for _ in 0..PLACES {
         sockets.push(trial.search().await);
     }
     let address = trial.core.endpoint().origin().replace("http://", "");
@@ -113,7 +113,7 @@ async fn a_socket_holds_its_place_until_it_ends() {
         socket.0.close(None).await.unwrap();
         socket.end().await;
     }
-    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left(PLACES)).await.expect("no place is held");
+    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left()).await.expect("no place is held");
 }
 
 #[tokio::test]

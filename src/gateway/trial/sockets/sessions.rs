@@ -170,7 +170,7 @@ async fn a_sessions_sockets_end_when_the_gateway_stops() {
     assert_eq!(upload.end().await.0, None);
     trial.sockets.until_open(0).await;
     drop((waiting, open, upload));
-    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left(PLACES)).await.expect("no place is held");
+    tokio::time::timeout(Duration::from_secs(1), trial.door.places.all_left()).await.expect("no place is held");
 }
 
 #[tokio::test]

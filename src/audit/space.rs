@@ -1,0 +1,76 @@
+//! How much room the file system of a log has.
+
+use std::fs::File;
+use std::io;
+
+use nix::sys::statfs::fstatfs;
+
+/// The part of a file system that is kept free of everything but records of admitted requests.
+const RESERVE_PART: u64 = 8;
+
+/// No more than that is kept free, in bytes: some million records.
+const RESERVE_MAX: u64 = 256 * 1024 * 1024;
+
+/// The part of a file system that one file of records may take: so that old ones can be deleted
+/// before it is full.
+const SEGMENT_PART: u64 = 64;
+
+/// A file system, as one of its files shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Space {
+    size: u64,
+    free: u64,
+}
+
+impl Space {
+    /// Of that file's file system.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let statistics = fstatfs(file)?;
+        let block = u64::try_from(statistics.block_size()).unwrap_or(0);
+        let (size, free) = (statistics.blocks(), statistics.blocks_available());
+        Ok(Self { size: size.saturating_mul(block), free: free.saturating_mul(block) })
+    }
+
+    /// Whether no more is free than what is kept for admitted requests.
+    pub(super) const fn is_short(self) -> bool {
+        let part = self.size / RESERVE_PART;
+        self.free < if part < RESERVE_MAX { part } else { RESERVE_MAX }
+    }
+
+    /// How long a file of records may get.
+    pub(super) const fn segment_max(self) -> u64 {
+        self.size / SEGMENT_PART
+    }
+}
+
+/// A share of the size of that file's file system, in bytes.
+///
+/// # Errors
+/// If the system does not tell.
+pub(super) fn share_of(file: &File, part: u64) -> io::Result<u64> {
+    Ok(Space::of(file)?.size.checked_div(part).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_an_eighth_and_not_more_than_enough() {
+        const MIB: u64 = 1024 * 1024;
+        let check = |size, free, want| assert_eq!(Space { size, free }.is_short(), want, "{free} of {size}");
+        check(64 * MIB, 8 * MIB, false);
+        check(64 * MIB, 8 * MIB - 1, true);
+        check(1024 * 1024 * MIB, 256 * MIB, false);
+        check(1024 * 1024 * MIB, 256 * MIB - 1, true);
+    }
+
+    #[test]
+    fn the_system_tells() {
+        let file = tempfile::tempfile().unwrap();
+        let space = Space::of(&file).unwrap();
+        assert!(space.size > space.free && space.size > 0, "{space:?}");
+        assert_eq!(share_of(&file, 2).unwrap(), space.size / 2);
+    }
+}

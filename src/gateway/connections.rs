@@ -1,0 +1,309 @@
+//! Limits the connections there may be, and decides which ends when there are too many.
+//!
+//! A connection that has shown neither Core's token nor a user's good signature is a stranger's. A
+//! stranger's address may have half of all connections; beyond that, its own oldest ends. When there
+//! is no room, the oldest of the address with most ends, so that an address's share shrinks to its
+//! even part of the room. If there are no strangers, the oldest of the user with most ends.
+//! Connections of Core's never end for another. So a flood keeps out neither Core nor other users.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_keys::identity::Username;
+use tokio::sync::{Notify, watch};
+
+use crate::limits::{Shares, Ticket, network_of};
+
+/// The part of all connections that a stranger's address may have.
+const EACH_PART: usize = 2;
+
+/// The connections there are. Bounded by `connections_max`; those told to end may outlast it by the
+/// time that a task takes to be woken.
+#[derive(Debug)]
+pub(super) struct Places {
+    connections_max: usize,
+    table: Mutex<Table>,
+    /// Connections that have not ended, told to or not.
+    open: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    strangers: Shares<IpAddr, Arc<Notify>>,
+    users: Shares<Username, Arc<Notify>>,
+    of_core: usize,
+}
+
+/// Where a connection is in the table.
+#[derive(Debug)]
+enum Standing {
+    /// Nothing was shown on it.
+    Stranger(Ticket<IpAddr>),
+    /// A user's signature was good.
+    User(Ticket<Username>),
+    /// Core's token was good.
+    Core,
+}
+
+/// What was shown on a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shown<'s> {
+    /// Core's token.
+    Core,
+    /// That user's signature, or a token that their own instance signed.
+    User(&'s Username),
+}
+
+/// One connection's place: free again when the last that holds it lets go, be it the connection or a
+/// socket that it became.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    network: IpAddr,
+    standing: Mutex<Standing>,
+    ending: Arc<Notify>,
+    finishing: Notify,
+}
+
+impl Places {
+    /// Places for that many connections.
+    pub(super) fn new(connections_max: usize) -> Arc<Self> {
+        Arc::new(Self { connections_max, table: Mutex::default(), open: watch::Sender::new(0) })
+    }
+
+    /// Returns when no connection is left.
+    pub(super) async fn all_left(&self) {
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await; // the sender is `self`
+    }
+
+    /// A place for a connection from that address. Another may have been told to end for it. `None`
+    /// if every connection is Core's.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
+        let network = network_of(address);
+        let ending = Arc::new(Notify::new());
+        let mut table = self.table();
+        let evicted = if table.strangers.len_of(&network) >= self.connections_max.div_ceil(EACH_PART) {
+            table.strangers.evict_of(&network)
+        } else if table.len() >= self.connections_max {
+            Some(table.strangers.evict().or_else(|| table.users.evict())?)
+        } else {
+            None
+        };
+        let ticket = table.strangers.push(network, Arc::clone(&ending));
+        drop(table);
+        if let Some(evicted) = evicted {
+            evicted.notify_one();
+        }
+        self.open.send_modify(|open| *open = open.saturating_add(1));
+        let (places, standing) = (Arc::clone(self), Mutex::new(Standing::Stranger(ticket)));
+        Some(Arc::new(Place { places, network, standing, ending, finishing: Notify::new() }))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    const fn len(&self) -> usize {
+        self.strangers.len().saturating_add(self.users.len()).saturating_add(self.of_core)
+    }
+}
+
+impl Place {
+    /// Notes what was shown on this connection. Core's token counts for more than a signature. A
+    /// connection that was told to end already ends.
+    pub(super) fn show(&self, shown: Shown<'_>) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*standing, shown) {
+            (Standing::Core, _) | (Standing::User(_), Shown::User(_)) => return,
+            (Standing::Stranger(_), _) | (Standing::User(_), Shown::Core) => {}
+        }
+        let mut table = self.places.table();
+        let kept = match &*standing {
+            Standing::Stranger(ticket) => table.strangers.remove(ticket),
+            Standing::User(ticket) => table.users.remove(ticket),
+            Standing::Core => None,
+        };
+        let Some(ending) = kept else { return };
+        *standing = match shown {
+            Shown::Core => {
+                table.of_core = table.of_core.saturating_add(1);
+                Standing::Core
+            }
+            Shown::User(username) => Standing::User(table.users.push(username.clone(), ending)),
+        };
+    }
+
+    /// Whether nothing was shown on this connection.
+    pub(super) fn is_strangers(&self) -> bool {
+        matches!(*self.standing.lock().unwrap_or_else(PoisonError::into_inner), Standing::Stranger(_))
+    }
+
+    /// What counts as one client at its other end.
+    pub(super) const fn network(&self) -> IpAddr {
+        self.network
+    }
+
+    /// Has the connection take no further request, and end when those under way are answered.
+    pub(super) fn finish(&self) {
+        self.finishing.notify_one();
+    }
+
+    /// Returns when the connection is to take no further request.
+    pub(super) async fn is_finished(&self) {
+        self.finishing.notified().await;
+    }
+
+    /// Returns when this connection has to end for another.
+    pub(super) async fn is_needed(&self) {
+        self.ending.notified().await;
+        // Whoever else waits for the same, the connection or its socket, is to hear of it as well.
+        self.ending.notify_one();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let standing = self.standing.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.places.table();
+        match standing {
+            Standing::Stranger(ticket) => drop(table.strangers.remove(ticket)),
+            Standing::User(ticket) => drop(table.users.remove(ticket)),
+            Standing::Core => table.of_core = table.of_core.saturating_sub(1),
+        }
+        drop(table);
+        self.places.open.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
+    fn address(number: usize) -> IpAddr {
+        IpAddr::from(u32::try_from(0x7f00_0000 + number).unwrap().to_be_bytes())
+    }
+
+    fn has_to_end(place: &Place) -> bool {
+        place.is_needed().now_or_never().is_some()
+    }
+
+    /// Connections that nobody told to end.
+    fn kept(places: &[Arc<Place>]) -> usize {
+        places.iter().filter(|place| !has_to_end(place)).count()
+    }
+
+    fn user(name: &str) -> Username {
+        Username::parse(name).unwrap()
+    }
+
+    #[test]
+    fn one_address_has_half_of_all_and_loses_its_oldest_beyond() {
+        let places = Places::new(8);
+        let held: Vec<_> = (0..5).map(|_| places.take(address(1)).unwrap()).collect();
+        assert_eq!(held.iter().map(|place| has_to_end(place)).collect::<Vec<_>>(), [true, false, false, false, false]);
+        assert!(places.take(address(2)).is_some());
+        assert_eq!(kept(&held), 4);
+    }
+
+    #[test]
+    fn v73_s09_whatever_strangers_hold_there_is_room_for_another_address() {
+        for addresses in [1, 2, 3, 12, 200, 1_000] {
+            let places = Places::new(1_000);
+            let mut held = Vec::new();
+            for number in 0..4_000 {
+                held.push(places.take(address(number % addresses)).unwrap());
+            }
+            let honest = places.take(address(5_000)).unwrap();
+            assert!(!has_to_end(&honest) && kept(&held) <= 1_000, "{addresses} addresses");
+            // While the flood goes on, and however long.
+            for number in 0..2_000 {
+                held.push(places.take(address(number % addresses)).unwrap());
+            }
+            assert!(addresses >= 1_000 || !has_to_end(&honest), "{addresses} addresses");
+        }
+    }
+
+    #[test]
+    fn v73_s09_cores_connections_and_honest_users_outlast_every_stranger() {
+        let places = Places::new(100);
+        let core: Vec<_> =
+            (0..60).map(|_| places.take(address(1)).unwrap()).inspect(|place| place.show(Shown::Core)).collect();
+        let alice = places.take(address(1)).unwrap();
+        alice.show(Shown::User(&user("alice")));
+        let strangers: Vec<_> = (0..1_000).map(|number| places.take(address(number)).unwrap()).collect();
+        assert_eq!((kept(&core), has_to_end(&alice)), (60, false));
+        assert_eq!(kept(&strangers), 39);
+    }
+
+    #[test]
+    fn v73_s09_a_user_who_floods_loses_their_own() {
+        let places = Places::new(100);
+        let alice = places.take(address(1)).unwrap();
+        alice.show(Shown::User(&user("alice")));
+        let flood: Vec<_> = (0..1_000)
+            .map(|number| places.take(address(number)).unwrap())
+            .inspect(|place| place.show(Shown::User(&user("mallory"))))
+            .collect();
+        assert!(!has_to_end(&alice));
+        assert_eq!(kept(&flood), 99);
+        assert!(places.take(address(2)).is_some(), "and anybody can still connect");
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let places = Places::new(8);
+        let held: Vec<_> =
+            (0..8).map(|number| places.take(format!("2001:db8::{number}").parse().unwrap()).unwrap()).collect();
+        assert_eq!(kept(&held), 4);
+    }
+
+    #[test]
+    fn nothing_is_left_of_connections_that_ended() {
+        let places = Places::new(4);
+        let held: Vec<_> = (0..9).map(|number| places.take(address(number)).unwrap()).collect();
+        held[7].show(Shown::Core);
+        held[8].show(Shown::User(&user("alice")));
+        held[0].show(Shown::Core); // it has to end, and was shown too late
+        assert!(places.all_left().now_or_never().is_none());
+        drop(held);
+        assert!(places.all_left().now_or_never().is_some());
+        assert_eq!(places.table().len(), 0);
+    }
+
+    proptest! {
+        /// Whatever comes and goes: never more than there may be, and never one of Core's told to end.
+        #[test]
+        fn places_hold_their_bounds(steps in prop::collection::vec((0_usize..6, 0_u8..5), 1..300)) {
+            let places = Places::new(16);
+            let mut held: Vec<(Arc<Place>, bool)> = Vec::new();
+            for (number, step) in steps {
+                match step {
+                    0..=2 => held.extend(places.take(address(number)).map(|place| (place, false))),
+                    3 if !held.is_empty() => drop(held.swap_remove(number % held.len())),
+                    4 if !held.is_empty() => {
+                        let at = number % held.len();
+                        let (place, of_core) = &mut held[at];
+                        if has_to_end(place) {
+                            continue;
+                        }
+                        let is_core = number % 2 == 0;
+                        let alice = user("alice");
+                        place.show(if is_core { Shown::Core } else { Shown::User(&alice) });
+                        *of_core |= is_core;
+                    }
+                    _ => {}
+                }
+                prop_assert!(places.table().len() <= 16);
+                let living = held.iter().filter(|(place, _)| !has_to_end(place)).count();
+                prop_assert_eq!(living, places.table().len());
+                prop_assert!(held.iter().all(|(place, of_core)| !(*of_core && has_to_end(place))));
+            }
+        }
+    }
+}
