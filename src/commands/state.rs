@@ -65,6 +65,7 @@ pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), Command
         decision: Verdict::Forward,
         status: None,
         reason: Some(note),
+        counted: None,
     })
     .map_err(CommandError::Record)?;
     // Uses of the last minute may be missing from this copy.
