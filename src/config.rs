@@ -15,6 +15,7 @@ mod kept;
 mod maintenance;
 mod places;
 mod problem;
+mod products;
 mod quantity;
 mod secret_file;
 pub(crate) mod strict_file;
@@ -43,6 +44,7 @@ pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME
 pub(crate) use crate::config::kept::{Audit, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, Witness};
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
+pub(crate) use crate::config::products::{Accounting, Frequency, Machine, Product, ProductKind};
 pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
 pub(crate) use crate::config::tls::{Tls, TlsFiles};
@@ -280,26 +282,6 @@ pub(crate) enum Mapper {
         /// What follows it.
         arguments: Vec<String>,
     },
-}
-
-/// One of `[[products]]`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Product {
-    /// The product's name.
-    pub(crate) name: String,
-    /// Its category.
-    pub(crate) category: String,
-    /// What it is.
-    pub(crate) kind: ProductKind,
-}
-
-/// What a product is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum ProductKind {
-    /// Drives are made of it.
-    Storage,
-    /// Jobs run on it.
-    Compute,
 }
 
 /// `[ssh]`.

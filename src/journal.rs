@@ -2,7 +2,7 @@
 //!
 //! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the request goes out, so that
 //! it survives `kill -9`. It may not survive the machine: what was signed before this boot is refused then, and where a file
-//! is missing, what was signed until now. Which times are no longer on record is part of the files ([`format`]), so
+//! is missing, what was signed until now. Which times are no longer on record is part of the files ([`mod@format`]), so
 //! that a clock may be put back: what it reads again is refused where not all of it is remembered, and only there (V40).
 //! The files are laid out in full when they are made, so that a user over their quota can still delete.
 

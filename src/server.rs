@@ -38,6 +38,7 @@ mod page;
 mod passkey_tests;
 mod passkeys;
 mod place;
+mod product_registration;
 mod products;
 mod record;
 mod registrar;
@@ -336,7 +337,11 @@ async fn supervise(server: Arc<Server>, gateway: GatewayProcess, notices: mpsc::
 
 async fn tell_core(server: Arc<Server>, core: CoreCalls) {
     let core = Arc::new(core);
-    tokio::join!(outbox::run(Arc::clone(&server), Arc::clone(&core)), tasks::run(server, core));
+    tokio::join!(
+        product_registration::run(Arc::clone(&server), Arc::clone(&core)),
+        outbox::run(Arc::clone(&server), Arc::clone(&core)),
+        tasks::run(server, core)
+    );
 }
 
 /// The gateway forgets where an instance was as soon as it is gone.

@@ -51,7 +51,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "maintenance  is under way: only alice#1234, bob#5678 are served",
         "drive        home is the user's home",
         "drive        scratch is /scratch",
-        "product      disk of storage (storage)",
+        "product      disk of storage (storage, 1 GB): registered at UCloud when the server starts",
         "SSH keys     that users give UCloud, and sign, are written into their ~/.ssh/authorized_keys",
         "terminals    are not offered",
         "- port 443 needs CAP_NET_BIND_SERVICE",
@@ -126,7 +126,7 @@ fn all_problems_are_listed_at_once_in_the_order_of_the_file() {
         site.problems(),
         [
             "config.toml:3:6: provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'",
-            "config.toml:4:1: provider.colour: unknown key, expected `id` or `origin`",
+            "config.toml:4:1: provider.colour: unknown key, expected one of `id`, `origin`, `title`, `logo`, `contact`",
             "config.toml:17:11: gateway.threads: invalid type: string \"3\", expected a whole number",
             "config.toml:51:8: drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"",
             "config.toml:52:1: drives[1].quota: unknown key, expected one of `id`, `path`, `title`, `product`",
@@ -193,7 +193,10 @@ fn the_audit_log_is_kept_as_it_says() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(said.contains(want), "{want:?} in\n{said}");
     };
-    says("", "audit log    names users, is kept 365 days; no copy of its checkpoints is kept elsewhere");
+    says(
+        "",
+        "audit log    names users, is kept 365 days, each log at most 1/4 of the file system; no copy of its checkpoints is kept elsewhere",
+    );
     says(
         "keep_days = 0\nkeep_gib = 5\npseudonyms = true\nwitness_syslog = true\nwitness_url = \"https://w.example.org/a?b\"",
         "audit log    has pseudonyms for users, is kept for ever, at most 5 GiB each; every 60 s a checkpoint goes to the system's log and https://w.example.org/a?b",
@@ -403,6 +406,25 @@ fn drives_products_and_calls_are_named_once() {
         check("\"/scratch\"", &format!("\"{path}\""), want);
     }
     check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {name}"));
+    check("name = \"node\"", "name = \"disk\"", "products[1].name: stands here twice");
+    check(
+        "category = \"cluster\"",
+        "category = \"storage\"",
+        "products[1]: has another type, unit, frequency or \"free\" than disk of the same category; these belong to the category",
+    );
+    check("price = 1", "price = 1\ncpu = 2", "products[0]: means nothing unless the product's type is \"compute\"");
+    check("cpu = 64", "cpu = -1", "products[1].cpu: is not between 0 and 100000");
+    check("price = 1", "price = -1", "products[0].price: is not between 0 and 1000000000000");
+    check(
+        "frequency = \"once\"",
+        "frequency = \"week\"",
+        "products[0].frequency: unknown word `week`, expected one of `once`, `minute`, `hour`, `day`",
+    );
+    check(
+        "description = \"Home directories\"",
+        "description = \"Home\\u0007\"",
+        "products[0].description: is longer than 1024 bytes, or has control characters",
+    );
     check("class = \"danger\"", "", "calls[0]: missing field `class`");
     check(
         "class = \"danger\"",

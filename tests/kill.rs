@@ -147,7 +147,9 @@ async fn killed(part: Part) {
     let log = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     let worked = lines.filter(|line: &Value| line["process"] == "user" && is_forward(line)).count();
-    assert!(worked >= made, "{made} folders, {worked} records of the instance");
+    // The server reads what instances print: what it had not written yet ends with it.
+    let is_read = !matches!(part, Part::Server);
+    assert!(!is_read || worked >= made, "{made} folders, {worked} records of the instance");
     // All of it is in the logs, whoever was killed while writing or signing them.
     let verified = centre.run_as("ucloud", &["audit", "verify"]).await;
     assert!(verified.status.success(), "{}", centre::said(&verified));

@@ -37,11 +37,17 @@ async fn v59_a_program_of_the_site_says_who_may_approve_and_nobody_else_can() {
     let approve = ["connect", "approve", &offered.code, "--yes"];
 
     for (what, script, account, status, words) in [
-        ("another's uid", "echo '{\"uid\":1102}'", "alice", 3, "belongs to another account"),
-        ("another's account", "echo '{\"uid\":1101}'", "bob", 3, "belongs to another account"),
-        ("a uid below the floor", "echo '{\"uid\":480}'", "alice", 3, "belongs to another account"),
+        ("another's uid", "echo '{\"uid\":1102}'", "alice", 3, "does not connect that UCloud user to your account"),
+        ("another's account", "echo '{\"uid\":1101}'", "bob", 3, "does not connect that UCloud user to your account"),
+        (
+            "a uid below the floor",
+            "echo '{\"uid\":480}'",
+            "alice",
+            3,
+            "does not connect that UCloud user to your account",
+        ),
         ("below the floor, and it is theirs", "echo '{\"uid\":480}'", "daemonish", 3, "a system account"),
-        ("root's uid", "echo '{\"uid\":0}'", "alice", 3, "belongs to another account"),
+        ("root's uid", "echo '{\"uid\":0}'", "alice", 3, "does not connect that UCloud user to your account"),
         ("no JSON", "echo alice", "alice", 1, "cannot answer at the moment"),
         ("nothing", "true", "alice", 1, "cannot answer at the moment"),
         ("a member too many", "echo '{\"uid\":1101,\"name\":\"alice\"}'", "alice", 1, "cannot answer"),

@@ -134,7 +134,7 @@ async fn a_certificate_that_was_renewed_is_taken_up() {
     put_certificate(&centre, "third");
     fs::write(centre.config.with_file_name("key.pem"), keeps).unwrap();
     tell(&centre, Part::Server, Signal::SIGHUP);
-    let refusal = "the certificate cannot be used; the one in use stays";
+    let refusal = "gateway.tls.key: the key does not fit the certificate";
     centre.until("the third is refused", async || centre.last_words().contains(refusal)).await;
     assert!(is_believed(&second).await);
     assert_eq!(centre.pid(Part::Gateway), gateway);

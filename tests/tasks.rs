@@ -13,7 +13,7 @@ use countersign_portal::Deed;
 use countersign_portal::core::ShownTask;
 
 /// Copies that one request asks for.
-const COPIES: usize = 60;
+const COPIES: usize = 20;
 
 /// So many files that the system calls alone take long; they hold next to nothing.
 const FILES: &str =
@@ -59,7 +59,7 @@ async fn a_long_copy_is_shown_rests_goes_on_and_is_stopped() {
     let (centre, alice) = scene().await;
     let task = begin_copy(&centre, &alice).await;
     assert_eq!((task.user.as_str(), task.title.as_str()), ("alice#1234", "Copying files"));
-    assert_eq!(task.body, "/home/from → /home/copy0, and 59 more");
+    assert_eq!(task.body, "/home/from → /home/copy0, and 19 more");
     centre.until("it has a whole", async || centre.control.tasks()[0].percentage.is_some()).await;
 
     // Until the instance has heard of Core's number.

@@ -71,9 +71,10 @@ async fn installed_as_the_document_says_it_serves() {
     assert!(heard.status.success(), "{}", said(&heard));
     assert_eq!((&*property(SERVER, "StatusText"), &*property(SERVER, "ActiveState")), ("", "active"));
 
-    // Nobody has admitted bob.
-    let bob = centre.connect("bob").await;
-    assert!(!centre.browse(&bob, "/home").await.is_ok());
+    // Nobody has admitted bob: sudo does not serve him, so he is not connected.
+    let offered = centre.offer("bob#5678", countersign_portal::Algorithm::Es256).await;
+    let refused = centre.run_as("bob", &["connect", "approve", &offered.code, "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(3), "{}", centre::said(&refused));
     let words = centre.last_words();
     assert!(words.contains("sudo: a password is required"), "{words}");
 }

@@ -67,6 +67,7 @@ fn enrol(store: &SealedStore<SledStore>, n: u32) {
         core_told: true,
         renewed: None,
         over: None,
+        is_confirmed: true,
     };
     let user = User { username: name(n), connection: Some(connection), kids: vec![kid(n)] };
     let key = KeyRecord {

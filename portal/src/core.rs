@@ -8,6 +8,7 @@ pub mod control;
 mod deed;
 mod drives;
 mod keys;
+mod products;
 mod request;
 mod tasks;
 

@@ -119,15 +119,19 @@ pub struct Answer {
     pub status: u16,
     /// All headers.
     pub headers: http::HeaderMap,
-    /// The body's bytes.
+    /// The body's bytes, as they came.
     pub bytes: Bytes,
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null where it is none. What was compressed is read as Core's own client would.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.bytes).unwrap_or(serde_json::Value::Null)
+        let read = match self.header("content-encoding") {
+            "gzip" => serde_json::from_reader(flate2::read::GzDecoder::new(self.bytes.as_ref())),
+            _ => serde_json::from_slice(&self.bytes),
+        };
+        read.unwrap_or(serde_json::Value::Null)
     }
 
     /// A string member of the body, or `""`.

@@ -13,12 +13,12 @@ use countersign_keys::session::ProofNeed;
 
 use crate::arguments::CheckConfig;
 use crate::clock::Clock;
-use crate::commands::account::{Account, Meant};
+use crate::commands::account::{Account, AccountFailure, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{moment, show, show_json, span};
 use crate::config::{
-    Audit, Config, DriveRoot, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
-    MappingStart, Names, ProductKind, Sandbox, SshKeysOf, Terminals, V1, show_size,
+    Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
+    MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
 use crate::journal::Journal;
 use crate::log::Chain;
@@ -92,7 +92,12 @@ fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), Comma
     let state = Config::load_for_command(path).ok().and_then(|config| std::fs::metadata(config.state.directory).ok());
     let owner = state.map_or(own, |state| Uid(state.uid()));
     if own == Uid(0) && owner != own {
-        Account::acting(Meant::Uid(owner))?;
+        match Account::acting(Meant::Uid(owner)) {
+            Ok(_) => {}
+            // The directory belongs to no account: the check says so, as it is read by root.
+            Err(AccountFailure::Unknown(_)) => {}
+            Err(failure) => return Err(failure.into()),
+        }
     }
     match Config::load(path) {
         Ok(config) => Ok((config, CheckedAs::TheServer)),
@@ -241,11 +246,17 @@ fn account_of(config: &Config) -> Vec<Line> {
         line("drive", format!("{} is {root}{each}", drive.id))
     }));
     lines.extend(products.iter().map(|product| {
-        let kind = match product.kind {
-            ProductKind::Storage => "storage",
-            ProductKind::Compute => "compute",
+        let Product { name, category, kind, price, accounting, .. } = product;
+        let each = match accounting.frequency {
+            Frequency::Once => "",
+            Frequency::Minute => " a minute",
+            Frequency::Hour => " an hour",
+            Frequency::Day => " a day",
         };
-        line("product", format!("{} of {} ({kind})", product.name, product.category))
+        let free = if accounting.is_free { ", free to use" } else { "" };
+        let kind = kind.as_str();
+        let cost = format!("{price} {}{each}{free}", accounting.unit);
+        line("product", format!("{name} of {category} ({kind}, {cost}): registered at UCloud when the server starts"))
     }));
     let ssh_keys = match ssh.keys {
         SshKeysOf::NoOne => "that users give UCloud are not installed",

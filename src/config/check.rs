@@ -4,6 +4,7 @@
 
 mod audit;
 mod outside;
+mod products;
 mod served;
 mod users;
 
@@ -82,7 +83,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     let sessions = users::sessions(&file.sessions);
     let instances = users::instances(file.instances, gateway.as_ref(), findings);
     let mapping = users::mapping(file.mapping, site, findings);
-    let products = served::products(file.products, findings);
+    let products = products::products(file.products, findings);
     let drives = served::drives(file.drives, &products, findings);
     let ssh = served::ssh(&file.ssh);
     let terminals = served::terminals(&file.terminals);

@@ -156,6 +156,19 @@ table! {
         category: Typed<String>,
         #[serde(rename = "type")]
         kind: Typed<ProductWord>,
+        description: Typed<String>,
+        unit: Typed<String>,
+        unit_plural: Typed<String>,
+        frequency: Typed<FrequencyWord>,
+        price: Typed<i64>,
+        free: Typed<bool>,
+        hidden: Typed<bool>,
+        cpu: Typed<i64>,
+        cpu_model: Typed<String>,
+        memory_gb: Typed<i64>,
+        memory_model: Typed<String>,
+        gpu: Typed<i64>,
+        gpu_model: Typed<String>,
     }
 }
 
@@ -251,4 +264,8 @@ words! {
 words! {
     /// `products.type`
     ProductWord { Storage, Compute }
+}
+words! {
+    /// `products.frequency`
+    FrequencyWord { Once, Minute, Hour, Day }
 }

@@ -215,6 +215,14 @@ pub(crate) enum Reason {
         /// What it is not.
         what: &'static str,
     },
+    /// A text of a product.
+    #[error("is longer than 1024 bytes, or has control characters")]
+    Text,
+    /// Products of a category that differ.
+    #[error(
+        "has another type, unit, frequency or \"free\" than {0} of the same category; these belong to the category"
+    )]
+    CategoryDiffers(String),
     /// Not a product for storage.
     #[error("is none of the products of type \"storage\"")]
     NoSuchProduct,

@@ -54,6 +54,18 @@ pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
 /// The request with 1000 items of long paths is under 1 MiB.
 pub(super) const BODY_DEFAULT: u64 = 1024 * 1024;
 
+/// Units of a category that one of a product costs. Core keeps 63 bits.
+pub(super) const PRICE: Range = Range { min: 0, max: 1_000_000_000_000, default: 1 };
+
+/// No machine has more processors.
+pub(super) const CPU: Range = Range { min: 0, max: 100_000, default: 0 };
+
+/// No machine has more memory, in GB.
+pub(super) const MEMORY_GB: Range = Range { min: 0, max: 10_000_000, default: 0 };
+
+/// No machine has more GPUs.
+pub(super) const GPU: Range = Range { min: 0, max: 10_000, default: 0 };
+
 /// Reads a size: a whole number and its unit, such as `1 MiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_once(' ')?;

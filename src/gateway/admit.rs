@@ -122,7 +122,9 @@ impl Ingress {
                 self.record(Verdict::Forward, id, known)?;
             }
             // Core asks for these all day, and they change nothing.
-            ServiceCall::RetrieveManifest | ServiceCall::RetrieveProducts(_) => self.count_read(id, known),
+            ServiceCall::RetrieveManifest | ServiceCall::RetrieveBranding | ServiceCall::RetrieveProducts(_) => {
+                self.count_read(id, known)
+            }
         }
         let answer = forward::service(request, &self.provider, body.bytes, &self.upstreams, connection, id).await?;
         Ok(answer.pass_on(Content::Json)?)

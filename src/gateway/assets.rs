@@ -118,11 +118,11 @@ impl Assets {
     }
 }
 
-/// An image, which may have styles of its own and nothing else, whoever opens it as a page.
+/// The logo: public, since UCloud's page shows it too. It may have styles and nothing else, also when it is opened as a page.
 pub(super) fn of_image(headers: &mut HeaderMap, kept: &HeaderValue) {
     headers.insert(CACHE_CONTROL, kept.clone());
     headers.insert(CONTENT_SECURITY_POLICY, IMAGE);
-    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }
 
 /// Over every path and content, each behind its length.

@@ -66,6 +66,9 @@ const UPSTREAM_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json
 /// Core's page, as the tests' configuration has it.
 const CORE_ORIGIN: &str = "https://cloud.sdu.dk";
 
+/// Records of counts that settling can write after a decision, and the decision itself.
+const SETTLED_MAX: usize = 4;
+
 /// Connections at a time.
 const PLACES: usize = 32;
 
@@ -195,6 +198,17 @@ impl Trial {
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
         let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The last decisions with the same of those that were counted meanwhile, which are written after them.
+    fn last_decisions(&self) -> Vec<(String, String)> {
+        self.ingress.audit.settle_all();
+        let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
+        let decision = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
+        };
+        log.lines().rev().take(SETTLED_MAX).map(decision).collect()
     }
 
     /// The last record.

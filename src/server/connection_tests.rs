@@ -469,3 +469,12 @@ async fn p9_what_is_done_is_written_down_first() {
     assert_eq!(lines[3]["requestId"], "uid-1100");
     assert!(!log.contains(&browser.ticket), "V62");
 }
+
+/// Core asks every 10 s, for ever where it is refused.
+#[tokio::test]
+async fn c09_core_is_told_what_to_show_of_the_provider() {
+    let told = house("").core(ServiceCall::RetrieveBranding, "").await.unwrap();
+    let want = json!({ "id": "hpc", "title": "hpc", "shortTitle": "hpc", "shortDescription": "", "description": "",
+                       "url": "https://hpc.example.org/", "logo": null, "sections": [], "productDescription": [] });
+    assert_eq!(told, want);
+}

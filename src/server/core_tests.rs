@@ -18,6 +18,7 @@ use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::endpoints::serve_gateway;
 use super::harness::{ALICE, BOB, House, TEST, house, house_at, user};
 use super::outbox::{Schedule, Teller, round};
+use super::product_registration::{self, RegistrationFailure};
 use super::{drives, registrar};
 use crate::ipc::messages::DrivesReport;
 use countersign_keys::store::registry::Authority;
@@ -29,9 +30,14 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 async fn house_with_core() -> (House, Control, CoreCalls) {
+    house_with_core_and("").await
+}
+
+/// The same with more in its configuration.
+async fn house_with_core_and(more: &str) -> (House, Control, CoreCalls) {
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
     let control = Control::start(Arc::clone(&keys)).await.unwrap();
-    let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), "");
+    let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), more);
     let core = &house.server.config.core;
     let calls = CoreCalls::new(core.origin.clone(), core.refresh_token.clone().unwrap(), &core.ca).unwrap();
     (house, control, calls)
@@ -410,4 +416,60 @@ async fn drives_wait_for_a_core_that_is_away_and_need_a_product() {
     let (house, control, calls, mut schedule) = house_with_drives(&without, &["home"]).await;
     registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     assert_eq!(control.drives(), []);
+}
+
+const WITH_PRODUCTS: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"\ntype = \"storage\"\n\
+                             description = \"Home directories\"\n\
+                             [[products]]\nname = \"node\"\ncategory = \"cluster\"\ntype = \"compute\"\n\
+                             cpu = 64\nmemory_gb = 512\nprice = 64\n";
+
+impl House {
+    async fn register_products(&self, calls: &CoreCalls) -> Result<(), RegistrationFailure> {
+        let config = &self.server.config;
+        product_registration::register(&config.provider.id, &config.products, calls, at(0)).await
+    }
+}
+
+/// Core offers no provider of which it knows no product.
+#[tokio::test]
+async fn c02_products_are_registered_with_all_that_core_needs() {
+    let (house, control, calls) = house_with_core_and(WITH_PRODUCTS).await;
+    house.register_products(&calls).await.unwrap();
+    let category = |name: &str, kind: &str, unit: &str, frequency: &str, suffix: bool| {
+        json!({ "name": name, "provider": "hpc", "productType": kind, "allowSubAllocations": true,
+                "accountingUnit": { "name": unit, "namePlural": unit, "floatingPoint": false,
+                                    "displayFrequencySuffix": suffix },
+                "accountingFrequency": frequency, "freeToUse": false })
+    };
+    let product = |name: &str, of: serde_json::Value, text: &str, price: i64, cpu: i64, memory: i64| {
+        json!({ "type": if cpu == 0 { "storage" } else { "compute" }, "productType": of["productType"], "category": of,
+                "name": name, "description": text, "price": price, "hiddenInGrantApplications": false, "cpu": cpu,
+                "cpuModel": "", "memoryInGigs": memory, "memoryModel": "", "gpu": 0, "gpuModel": "" })
+    };
+    let want = [
+        product("disk", category("storage", "STORAGE", "GB", "ONCE", false), "Home directories", 1, 0, 0),
+        product("node", category("cluster", "COMPUTE", "Core", "PERIODIC_HOUR", true), "", 64, 64, 512),
+    ];
+    assert_eq!(control.products(), want);
+    house.register_products(&calls).await.unwrap();
+    assert_eq!(control.products(), want, "at each start");
+}
+
+/// Core keeps a category's accounting as it was: what users would be charged is not what the site wrote.
+#[tokio::test]
+async fn c02_a_category_never_changes_its_accounting() {
+    let changes =
+        [("cpu = 64", "cpu = 64\nunit = \"Node\""), ("cpu = 64", "frequency = \"day\""), ("cpu = 64", "free = true")];
+    for (was, is) in changes {
+        let (house, control, calls) = house_with_core_and(WITH_PRODUCTS).await;
+        house.register_products(&calls).await.unwrap();
+        let before = control.products();
+        let changed = super::harness::house(&WITH_PRODUCTS.replace(was, is));
+        let provider = &changed.server.config.provider.id;
+        let refused =
+            product_registration::register(provider, &changed.server.config.products, &calls, at(0)).await.unwrap_err();
+        assert!(matches!(&refused, RegistrationFailure::Changed { category, .. } if category == "cluster"), "{is}");
+        assert!(refused.to_string().contains("new category"), "{refused}");
+        assert_eq!(control.products(), before, "{is}");
+    }
 }

@@ -514,7 +514,7 @@ mod tests {
     async fn one_that_is_slow_or_stopping_is_not_ready() {
         let directory = tempfile::tempdir().unwrap();
         // It goes on when it is told to stop, and says then that it serves.
-        let (instances, mut gone) = instances(&format!("read -r told; {READY}; exec sleep 5"), &directory);
+        let (instances, mut gone) = instances(&format!("read -r told <&1; {READY}; exec sleep 5"), &directory);
         let slow = instances.ensure_within(SHORT, &account(), Instant::now()).await;
         assert!(matches!(slow, Err(NoInstance::Slow(UID))));
         let mut phase = instances.watch(UID).unwrap();

@@ -23,7 +23,7 @@ use super::record::Deed;
 use super::tickets::{begin, page_url};
 use super::{Server, log_failure};
 use crate::accounts::AccountRejection;
-use crate::config::Launch;
+use crate::config::{Launch, Provider};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 
@@ -43,6 +43,7 @@ pub(super) async fn call(
 ) -> Result<Value, Refusal> {
     match call {
         ServiceCall::RetrieveManifest => Ok(manifest()),
+        ServiceCall::RetrieveBranding => Ok(branding(&server.config.provider)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
         ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
         ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
@@ -62,7 +63,22 @@ fn manifest() -> Value {
     })
 }
 
-/// Where connections begin at the centre alone, this ticket confirms one and takes no key.
+/// What Core shows of the provider. It takes a logo's path for one at the provider's origin.
+fn branding(provider: &Provider) -> Value {
+    let Provider { id, origin, brand } = provider;
+    json!({
+        "id": id.as_str(),
+        "title": brand.title,
+        "shortTitle": brand.title,
+        "shortDescription": "",
+        "description": "",
+        "url": format!("{}/", origin.as_str()),
+        "logo": brand.logo.as_ref().map(|_| "/favicon.ico"),
+        "sections": [],
+        "productDescription": [],
+    })
+}
+
 async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
     let page = page_url(server);
     let ticket = begin(server, deed, username, Begun::AtCore, None).await?;

@@ -226,7 +226,7 @@ mod tests {
     async fn the_child_has_its_socket_its_line_a_pipe_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         // The shell that substitutes has a pipe as its output, and so asks for the other's descriptors.
-        let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd >&2; done; \
+        let script = "for fd in 0 1 2; do to=$(readlink /proc/$$/fd/$fd); echo $to >&2; done; \
                       for fd in 0 1 2; do ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/$fd)\" >&2; done; \
                       env -u PWD -u SHLVL -u _ | sort | tr '\\n' ' ' >&2";
         let launcher = Launcher::stub(script, directory.path());

@@ -243,7 +243,7 @@ mod tests {
     fn the_ipc_socket_is_for_everybody_in_a_directory_for_nobody_else() {
         let outside = tempfile::tempdir().unwrap();
         let ipc = Ipc { directory: outside.path().join("run") };
-        assert!(matches!(listen_to_everybody(&ipc), Err(PlaceFailure::Unusable { .. })));
+        assert!(matches!(listen_to_everybody(&ipc), Err(PlaceFailure::NoRunDirectory { .. })));
         std::fs::create_dir(&ipc.directory).unwrap();
         for mode in [0o777, 0o1777, 0o775] {
             std::fs::set_permissions(&ipc.directory, Permissions::from_mode(mode)).unwrap();

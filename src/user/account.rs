@@ -74,8 +74,16 @@ impl OwnAccount {
     /// This process's account, with a home of a test's.
     #[cfg(test)]
     pub(crate) fn in_tests(home: &Path) -> Self {
-        let uid = Uid(geteuid().as_raw());
-        Self { uid, home: home.to_owned(), name: "alice".to_owned(), shell: "/bin/sh".into() }
+        let user = User {
+            name: "alice".to_owned(),
+            passwd: std::ffi::CString::default(),
+            uid: geteuid(),
+            gid: nix::unistd::getegid(),
+            gecos: std::ffi::CString::default(),
+            dir: home.to_owned(),
+            shell: "/bin/sh".into(),
+        };
+        Self { uid: Uid(geteuid().as_raw()), home: home.to_owned(), user }
     }
 
     /// Whether the rules let it have an instance.

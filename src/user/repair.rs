@@ -74,7 +74,14 @@ const fn replay(rejection: &Rejection) -> Option<ReplayError> {
         Rejection::Spend(SpendError::Replay(error)) | Rejection::Session(SessionRejection::Replay(error)) => {
             Some(*error)
         }
-        _ => None,
+        Rejection::NoSuchCall
+        | Rejection::Request(_)
+        | Rejection::CoreToken(_)
+        | Rejection::Intent(_)
+        | Rejection::Bind(_)
+        | Rejection::Policy(_)
+        | Rejection::Session(_)
+        | Rejection::Spend(_) => None,
     }
 }
 

@@ -95,7 +95,7 @@ test("v66_s02 what is harmless is signed without a question, and its intent does
 });
 
 test("v66_s02 what a person approved is done, by Core, gateway and instance", async () => {
-  await alice.makeFolder(".local");
+  await alice.makeFolder(".plans");
   await alice.question.waitFor();
   await alice.sayYes();
   await alice.told("Done.");
@@ -142,7 +142,7 @@ test("v68_s07 keys, a lost focus and another size begin the second again", async
   await alice.signer.bringToFront();
   const enabled = alice.signer.locator("section.question button.danger:enabled");
   for (let round = 0; round < 12; round += 1) {
-    await alice.signer.keyboard.press(["Tab", "Enter", " "][round % 3]);
+    await alice.signer.keyboard.press(["Shift", "a", "ArrowDown"][round % 3]);
     assert.equal(await enabled.count(), 0);
     await alice.signer.waitForTimeout(150);
   }

@@ -201,9 +201,13 @@ test("Core's page posts to the provider as if it were the provider's own: refuse
   );
   assert.deepEqual(outcomes.slice(0, 3), ["failed", "failed", "failed"]);
   const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
-  assert.ok(made.length >= 5, JSON.stringify(made));
+  // The first refusal of a kind is a record, the others are counted.
+  assert.ok(made.length >= 1, JSON.stringify(made));
   for (const decision of made) assert.equal(decision.decision, "refuse", JSON.stringify(decision));
-  assert.ok(alice.browser.complaints().every((complaint) => /CORS|ERR_FAILED/.test(complaint)));
+  const complaints = alice.browser.complaints();
+  // The last is of answers that no other origin may load (Cross-Origin-Resource-Policy).
+  const isExpected = (complaint) => /CORS|ERR_FAILED|ERR_BLOCKED_BY_RESPONSE/.test(complaint);
+  assert.ok(complaints.every(isExpected), complaints.join("\n"));
   await page.close();
 });
 

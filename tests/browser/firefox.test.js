@@ -81,7 +81,7 @@ test("connect, list, make a folder, refuse a deletion, withstand a forgery", asy
   await portal.bringToFront();
   await portal.click('button[aria-label="Move to trash: notes.txt"]');
   await signer.waitForSelector("section.question");
-  assert.match(await signer.$eval("section.question", (question) => question.textContent), /\/home\/notes\.txt/);
+  assert.match(await signer.$eval("section.question", (question) => question.textContent), /Home · \/notes\.txt/);
   await signer.bringToFront();
   await signer.click("section.question button.quiet");
   await shown(portal, "#result", "You said no");

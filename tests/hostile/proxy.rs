@@ -137,9 +137,12 @@ fn haproxy(front: Front, outside: SocketAddr, gateway: SocketAddr, certificate: 
             ("bind :443", &format!("bind {http}")),
             ("/etc/haproxy/countersign.pem", &pem.display().to_string()),
             ("127.0.0.1:8444", &gateway.to_string()),
+            ("8889 check inter 2s", "8889"),
             ("server gateway 127.0.0.1:8889", &format!("server gateway {gateway} pool-max-conn 1")),
             ("http-reuse safe", "http-reuse always"), // what of a connection could be spoilt has to be
             ("gt 100 }", "gt 1000000 }"),             // the gateway's own limits are what is tested
+            // The proxy is there before the gateway; a check would keep it out for seconds after that.
+            (" check inter 2s check-ssl verify none", ""),
             ("tune.bufsize", "nbthread 1\n    tune.bufsize"),
         ],
     );

@@ -69,6 +69,15 @@ path = "/scratch"
 name = "disk"
 category = "storage"
 type = "storage"
+description = "Home directories"
+frequency = "once"
+price = 1
+
+[[products]]
+name = "node"
+category = "cluster"
+type = "compute"
+cpu = 64
 
 [ssh]
 keys = true

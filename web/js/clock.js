@@ -15,7 +15,7 @@ export class Clock {
    * @param {() => number} read this computer's clock, in milliseconds
    * @param {() => number} count milliseconds since any moment, which nobody sets
    */
-  constructor(read = Date.now, count = () => performance.now()) {
+  constructor(read = () => Date.now(), count = () => performance.now()) {
     this.#read = read;
     this.#count = count;
   }

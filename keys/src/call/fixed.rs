@@ -13,6 +13,8 @@ pub enum ServiceCall {
     RetrieveManifest,
     /// A user has disconnected.
     Unlinked,
+    /// What people are shown of the provider. Core asks every 10 s.
+    RetrieveBranding,
     /// What products there are: one path for each kind of resource.
     RetrieveProducts(ResourceKind),
 }
@@ -40,11 +42,12 @@ pub enum ResourceKind {
 
 impl ServiceCall {
     /// Every service call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 12] = [
+    pub const ALL: [(Self, Method, &'static str); 13] = [
         (Self::Connect, Method::Post, "integration/connect"),
         (Self::Init, Method::Post, "integration/init"),
         (Self::RetrieveManifest, Method::Get, "integration/retrieveManifest"),
         (Self::Unlinked, Method::Post, "integration/unlinked"),
+        (Self::RetrieveBranding, Method::Get, "provider/branding/retrieveInfo"),
         (Self::RetrieveProducts(ResourceKind::FileCollections), Method::Get, "files/collections/retrieveProducts"),
         (Self::RetrieveProducts(ResourceKind::Files), Method::Get, "files/retrieveProducts"),
         (Self::RetrieveProducts(ResourceKind::Jobs), Method::Get, "jobs/retrieveProducts"),

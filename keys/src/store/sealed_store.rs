@@ -157,10 +157,13 @@ impl<S: Store> Store for SealedStore<S> {
     }
 }
 
+/// What keys of a table held, by the table's position and the key.
+type Held = BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>;
+
 /// A transaction, and what its keys held before it.
 struct Watched<'t> {
     inner: &'t dyn Transaction,
-    before: RefCell<BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>>,
+    before: RefCell<Held>,
 }
 
 /// What a transaction has changed.
@@ -398,11 +401,10 @@ fn active_keys<S: Store>(store: &S) -> Result<Vec<KeyRecord>, StoreFailure> {
     Ok(keys)
 }
 
-fn for_each<S: Store>(
-    store: &S,
-    table: Table,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure>,
-) -> Result<(), StoreFailure> {
+/// Takes a key and its value.
+type Each<'e> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure> + 'e;
+
+fn for_each<S: Store>(store: &S, table: Table, each: &mut Each<'_>) -> Result<(), StoreFailure> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let entries = store.scan(table, b"", after.as_deref(), READ_AT_ONCE)?;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::drives::{Drives, RegisteredDrive, TakenId};
+use super::products::Products;
 use super::tasks::{ShownTask, Tasks};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
@@ -85,6 +86,7 @@ struct Shared {
     /// Why Core's process has ended, if it has.
     death: Mutex<Option<&'static str>>,
     drives: Drives,
+    products: Products,
     tasks: Tasks,
 }
 
@@ -149,6 +151,7 @@ impl Control {
             connected: Mutex::default(),
             death: Mutex::default(),
             drives: Drives::default(),
+            products: Products::default(),
             tasks: Tasks::default(),
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
@@ -193,6 +196,12 @@ impl Control {
     #[must_use]
     pub fn drives(&self) -> Vec<RegisteredDrive> {
         self.shared.drives.all()
+    }
+
+    /// The products that were registered, as they were sent.
+    #[must_use]
+    pub fn products(&self) -> Vec<Value> {
+        self.shared.products.all()
     }
 
     /// Registers a drive of this user under this id, as an earlier version of the provider did.
@@ -321,6 +330,13 @@ impl Shared {
             ("POST", "/api/files/collections/control/register") => self.register(bearer, &body),
             ("GET", "/api/files/collections/control/browse") if self.is_known(bearer) => {
                 reply(StatusCode::OK, &self.drives.browse(parts.uri.query().unwrap_or_default()))
+            }
+            ("POST", "/api/products/v2") => match self.products.register(&body).filter(|_| self.is_known(bearer)) {
+                Some(answer) => reply(StatusCode::OK, &answer),
+                None => reply(StatusCode::BAD_REQUEST, &json!({"why": "no products supplied"})),
+            },
+            ("GET", "/api/products/v2/browse") => {
+                reply(StatusCode::OK, &self.products.browse(parts.uri.query().unwrap_or_default()))
             }
             ("POST", "/api/tasks") => self.task(bearer, self.tasks.create(&body)),
             ("POST", "/api/tasks/postStatus") => self.task(bearer, self.tasks.post_status(&body)),

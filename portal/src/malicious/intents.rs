@@ -295,7 +295,7 @@ pub fn times(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<
         ("v33_in_milliseconds", with("iat", json!(now.saturating_mul(1000)))),
         ("v34_expired", window(-31, -1)),
         ("v34_long_expired", window(-86_430, -86_400)),
-        ("v34_from_the_future", window(30, 60)),
+        ("v34_from_the_future", window(300, 330)),
         ("v34_from_next_year", window(31_536_000, 31_536_030)),
     ];
     let mut all = sign_each(cases, key)?;

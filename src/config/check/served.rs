@@ -1,4 +1,4 @@
-//! What is served and where it is kept: `[[drives]]`, `[[products]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`, `[state]`.
+//! What is served and where it is kept: `[[drives]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`, `[state]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
+use crate::config::check::products::name;
 use crate::config::check::{Findings, Site, word};
 use crate::config::drives::is_name;
-use crate::config::file::{DirectoryTable, DriveTable, ProductTable, ProductWord, SshTable, TerminalsTable, Typed};
+use crate::config::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::trusted_file::FileReason;
 use crate::config::{
@@ -150,29 +151,6 @@ fn parse_root(text: &str) -> Option<DriveRoot> {
     }
 }
 
-pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findings<'_>) -> Vec<Product> {
-    let mut products: Vec<Product> = Vec::with_capacity(tables.len());
-    for (index, table) in tables.into_iter().enumerate() {
-        let key = format!("products[{index}]");
-        let ProductTable { name: typed_name, category, kind } = table.into_inner();
-        let what = "the product's name at UCloud";
-        let name_is = name(&format!("{key}.name"), typed_name, what, findings, |name| {
-            products.iter().any(|other| other.name == name)
-        });
-        let category =
-            name(&format!("{key}.category"), category, "the product's category at UCloud", findings, |_| false);
-        let kind = findings.required(&format!("{key}.type"), kind, "\"storage\" or \"compute\"");
-        if let (Some(name), Some(category), Some(kind)) = (name_is, category, kind) {
-            let kind = match kind.get_ref() {
-                ProductWord::Storage => ProductKind::Storage,
-                ProductWord::Compute => ProductKind::Compute,
-            };
-            products.push(Product { name, category, kind });
-        }
-    }
-    products
-}
-
 pub(super) fn terminals(table: &TerminalsTable) -> Terminals {
     if word(table.offered.as_ref(), true) { Terminals::Offered } else { Terminals::NotOffered }
 }
@@ -182,24 +160,6 @@ pub(super) fn ssh(table: &SshTable) -> Ssh {
         keys: if word(table.keys.as_ref(), false) { SshKeysOf::Everybody } else { SshKeysOf::NoOne },
         directory: if word(table.in_drives.as_ref(), false) { SshDirectory::InDrives } else { SshDirectory::Protected },
     }
-}
-
-/// A name that has to be there, in a path and a JSON text without quoting, and not taken.
-fn name(
-    key: &str,
-    typed: Typed<String>,
-    what: &'static str,
-    findings: &mut Findings<'_>,
-    is_taken: impl Fn(&str) -> bool,
-) -> Option<String> {
-    let typed = findings.required(key, typed, what)?;
-    let text = typed.get_ref();
-    let name = match text {
-        _ if !is_name(text) => Err(Reason::Name),
-        text if is_taken(text) => Err(Reason::Twice),
-        text => Ok(text.clone()),
-    };
-    findings.accept(key, &typed.span(), name)
 }
 
 pub(super) fn ipc(table: DirectoryTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Ipc> {

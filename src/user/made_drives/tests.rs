@@ -76,9 +76,9 @@ fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
     let protection = Protection::of(home.path(), SshDirectory::Protected);
     let drives = Drives::new(Vec::<(String, PathBuf)>::new()).unwrap().with_protection(protection);
     std::fs::create_dir_all(home.path().join(".config/countersign")).unwrap();
-    let of = |outcome: Result<bool, NotDone>| match outcome.unwrap_err() {
-        NotDone::Files(trouble) => trouble,
-        other => panic!("{other:?}"),
+    let of = |outcome: Result<bool, NotDone>| {
+        let Err(NotDone::Files(trouble)) = outcome else { panic!("{outcome:?}") };
+        trouble
     };
     let own = home.path().join(".config");
     let made = make_folder(&drives, &own, &own.join("countersign"));

@@ -1,0 +1,61 @@
+//! Core's products: registered by the provider, with an accounting that never changes.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+/// What of a category stays as it was first registered, whatever comes later.
+const FIXED: [&str; 3] = ["accountingUnit", "accountingFrequency", "freeToUse"];
+
+/// All of them; as many as a test registers.
+#[derive(Debug, Default)]
+pub(super) struct Products(Mutex<Vec<Value>>);
+
+impl Products {
+    pub(super) fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Registers or replaces what is asked; `None` where something is missing, as in an empty list.
+    pub(super) fn register(&self, body: &Value) -> Option<Value> {
+        let items = body.get("items")?.as_array().filter(|items| !items.is_empty())?;
+        let is_whole = |item: &Value| {
+            let category = item.get("category")?;
+            let unit = category.get("accountingUnit")?;
+            let texts = [item.get("name")?, item.get("type")?, item.get("productType")?, category.get("name")?];
+            let units = [category.get("provider")?, unit.get("name")?, unit.get("namePlural")?];
+            item.get("price")?.as_i64()?;
+            category.get("accountingFrequency")?.as_str()?;
+            texts.into_iter().chain(units).all(|text| text.as_str().is_some_and(|text| !text.is_empty())).then_some(())
+        };
+        items.iter().try_for_each(is_whole)?;
+        let mut products = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in items {
+            let mut item = item.clone();
+            let same_category = |other: &&Value| other.pointer("/category/name") == item.pointer("/category/name");
+            if let Some(first) = products.iter().find(same_category).cloned() {
+                for member in FIXED {
+                    let kept = first.pointer(&format!("/category/{member}")).cloned().unwrap_or(Value::Null);
+                    *item.get_mut("category")?.get_mut(member)? = kept;
+                }
+            }
+            products.retain(|other| {
+                other.get("name") != item.get("name")
+                    || other.pointer("/category/name") != item.pointer("/category/name")
+            });
+            products.push(item);
+        }
+        Some(json!({}))
+    }
+
+    /// A page of one product, so that whoever reads the list has to ask for the next.
+    pub(super) fn browse(&self, query: &str) -> Value {
+        let next = query.split('&').find_map(|pair| pair.strip_prefix("next="));
+        let at: usize = next.and_then(|next| next.parse().ok()).unwrap_or(0);
+        let products = self.all();
+        let items: Vec<Value> = products.iter().skip(at).take(1).cloned().collect();
+        let after = at.saturating_add(1);
+        let next = (after < products.len()).then(|| after.to_string());
+        json!({ "items": items, "itemsPerPage": 1, "next": next })
+    }
+}

@@ -1,0 +1,116 @@
+//! Checks `[[products]]`.
+
+use toml::Spanned;
+
+use crate::config::check::{Findings, word};
+use crate::config::drives::is_name;
+use crate::config::file::{FrequencyWord, ProductTable, ProductWord, Typed};
+use crate::config::problem::Reason;
+use crate::config::quantity::{CPU, GPU, MEMORY_GB, PRICE};
+use crate::config::{Accounting, Frequency, Machine, Product, ProductKind};
+
+/// The longest description, name of a unit or of a model, in bytes.
+const TEXT_MAX: usize = 1024;
+
+/// What makes sense for machines alone.
+const NEEDS_COMPUTE: Reason = Reason::Idle("the product's type is \"compute\"");
+
+pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findings<'_>) -> Vec<Product> {
+    let mut products: Vec<Product> = Vec::with_capacity(tables.len());
+    for (index, table) in tables.into_iter().enumerate() {
+        let (span, key) = (table.span(), format!("products[{index}]"));
+        let Some(made) = product(&key, table.into_inner(), &products, findings) else { continue };
+        let differs = |other: &&Product| {
+            other.category == made.category && (other.kind != made.kind || other.accounting != made.accounting)
+        };
+        match products.iter().find(differs) {
+            None => products.push(made),
+            Some(other) => findings.add(&key, Some(span), Reason::CategoryDiffers(other.name.clone())),
+        }
+    }
+    products
+}
+
+fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Findings<'_>) -> Option<Product> {
+    let what = "the product's name at UCloud";
+    let is_taken = |name: &str| others.iter().any(|other| other.name == name);
+    let name_is = name(&format!("{key}.name"), table.name, what, findings, is_taken);
+    let what = "the product's category at UCloud";
+    let category = name(&format!("{key}.category"), table.category, what, findings, |_| false);
+    let kind = findings.required(&format!("{key}.type"), table.kind, "\"storage\" or \"compute\"");
+    let kind = match kind?.get_ref() {
+        ProductWord::Storage => ProductKind::Storage,
+        ProductWord::Compute => ProductKind::Compute,
+    };
+    let (unit, frequency) = match kind {
+        ProductKind::Storage => ("GB", FrequencyWord::Once),
+        ProductKind::Compute => ("Core", FrequencyWord::Hour),
+    };
+    let frequency = match word(table.frequency.as_ref(), frequency) {
+        FrequencyWord::Once => Frequency::Once,
+        FrequencyWord::Minute => Frequency::Minute,
+        FrequencyWord::Hour => Frequency::Hour,
+        FrequencyWord::Day => Frequency::Day,
+    };
+    let mut text = |member: &str, typed: Typed<String>, otherwise: &str| {
+        let Some(typed) = typed else { return Some(otherwise.to_owned()) };
+        let text = typed.get_ref();
+        let is_good = text.len() <= TEXT_MAX && !text.chars().any(char::is_control);
+        findings.accept(&format!("{key}.{member}"), &typed.span(), is_good.then(|| text.clone()).ok_or(Reason::Text))
+    };
+    let unit = text("unit", table.unit, unit);
+    let unit_plural = text("unit_plural", table.unit_plural, unit.as_deref().unwrap_or_default());
+    let description = text("description", table.description, "");
+    let models = [("cpu_model", table.cpu_model), ("memory_model", table.memory_model), ("gpu_model", table.gpu_model)];
+    let mut spans = models.iter().filter_map(|(_, typed)| typed.as_ref().map(Spanned::span)).collect::<Vec<_>>();
+    let [cpu_model, memory_model, gpu_model] = models.map(|(member, typed)| text(member, typed, ""));
+    let numbers = [("cpu", &table.cpu, CPU), ("memory_gb", &table.memory_gb, MEMORY_GB), ("gpu", &table.gpu, GPU)];
+    spans.extend(numbers.iter().filter_map(|(_, typed, _)| typed.as_ref().map(Spanned::span)));
+    let [cpu, memory_gb, gpu] =
+        numbers.map(|(member, typed, range)| findings.number(&format!("{key}.{member}"), typed.as_ref(), range));
+    if kind == ProductKind::Storage {
+        for span in spans {
+            findings.add(key, Some(span), NEEDS_COMPUTE);
+        }
+    }
+    Some(Product {
+        name: name_is?,
+        category: category?,
+        kind,
+        description: description?,
+        price: findings.number(&format!("{key}.price"), table.price.as_ref(), PRICE)?,
+        accounting: Accounting {
+            unit: unit?,
+            unit_plural: unit_plural?,
+            frequency,
+            is_free: word(table.free.as_ref(), false),
+        },
+        is_hidden: word(table.hidden.as_ref(), false),
+        machine: Machine {
+            cpu: cpu?,
+            cpu_model: cpu_model?,
+            memory_gb: memory_gb?,
+            memory_model: memory_model?,
+            gpu: gpu?,
+            gpu_model: gpu_model?,
+        },
+    })
+}
+
+/// A name that has to be there, in a path and a JSON text without quoting, and not taken.
+pub(super) fn name(
+    key: &str,
+    typed: Typed<String>,
+    what: &'static str,
+    findings: &mut Findings<'_>,
+    is_taken: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let typed = findings.required(key, typed, what)?;
+    let text = typed.get_ref();
+    let name = match text {
+        _ if !is_name(text) => Err(Reason::Name),
+        text if is_taken(text) => Err(Reason::Twice),
+        text => Ok(text.clone()),
+    };
+    findings.accept(key, &typed.span(), name)
+}
