@@ -33,7 +33,6 @@ pub fn message(bytes: &[u8]) {
         closed::<m::Keys>,
         closed::<m::KeyAdd>,
         closed::<m::KeyRevoke>,
-        closed::<m::Watched>,
         closed::<m::Whoami>,
         closed::<m::DrivesReport>,
         closed::<m::DriveTable>,
