@@ -21,7 +21,8 @@ async fn kid(centre: &Centre, person: &Person) -> String {
     keys[0]["kid"].as_str().unwrap().to_owned()
 }
 
-/// Takes the store away under a server that is killed, and waits until it was tried in vain to start without it.
+/// Takes the store away under a server that is killed, to `store.away`, and waits until it was tried in vain to start
+/// without it.
 async fn without_its_store(centre: &Centre) {
     let starts = centre.starts();
     centre.kill(Part::Server);
@@ -89,7 +90,17 @@ async fn v74_r06_a_backup_that_is_restored_revokes_all_keys() {
     let bob = centre.connect("bob").await;
     assert!(centre.browse(&bob, "/home").await.is_ok(), "{}", centre.last_words());
     without_its_store(&centre).await;
+    let copied = centre.shell_as("root", &format!("cp -a {0}/store.away {0}/backup", centre.state.display())).await;
+    assert!(copied.status.success(), "{}", said(&copied));
     put_back(&centre, |_| {});
+    // What comes after the backup is lost with it.
+    centre.until("it serves again", async || centre.serves().await).await;
+    centre.connect("alice").await;
+    without_its_store(&centre).await;
+    put_back(&centre, |_| {
+        fs::remove_dir_all(centre.state.join("store.away")).unwrap();
+        fs::rename(centre.state.join("backup"), centre.state.join("store.away")).unwrap();
+    });
     let told = accept(&centre, "revoke").await;
     assert!(told.contains("Accepted: 0 keys active, 1 revoked"), "{told}");
     centre.until("it serves again", async || centre.serves().await).await;

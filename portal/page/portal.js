@@ -147,16 +147,23 @@ const trash = (path) => change(`move ${nameOf(path)} to the trash`, "files.trash
 
 async function open(path) {
   await trying(`open ${path}`, async () => {
-    const { answer } = await signed("files.browse", { path });
-    if (answer.status !== 200) return tellRefusal(`open ${path}`, answer);
-    folder = path;
-    // Names with a dot in front are hidden, as usual.
-    listed = (answer.body.items ?? []).filter(({ id }) => !nameOf(id).startsWith("."));
-    allow(true);
-    show(folder, listed, { open, rename, copy, trash, download: (path) => bring(path) });
-    if (at("result").dataset.of !== "change") tell("good", "Done.", [["You", `opened ${path}`]]);
-    at("result").dataset.of = "";
+    if (await list(path)) tell("good", "Done.", [["You", `opened ${path}`]]);
   });
+}
+
+/** Shows what is in a folder. False if the centre refused that, and the page then says so. */
+async function list(path) {
+  const { answer } = await signed("files.browse", { path });
+  if (answer.status !== 200) {
+    tellRefusal(`open ${path}`, answer);
+    return false;
+  }
+  folder = path;
+  // Names with a dot in front are hidden, as usual.
+  listed = (answer.body.items ?? []).filter(({ id }) => !nameOf(id).startsWith("."));
+  allow(true);
+  show(folder, listed, { open, rename, copy, trash, download: (path) => bring(path) });
+  return true;
 }
 
 /** What can be done in a folder that is open. */
@@ -175,8 +182,7 @@ async function change(what, call, items) {
     } else {
       tellAttempt(what, attempt, answer.status === 200);
     }
-    at("result").dataset.of = "change";
-    await open(folder);
+    await list(folder);
   });
 }
 
@@ -220,13 +226,12 @@ async function withToken(what, call, items, use, ask = false) {
     const { answer, attempt } = await signed(call, { items }, ask);
     if (answer.status !== 200 && attempt === null) return tellRefusal(what, answer);
     if (attempt !== null) tellAttempt(what, attempt, answer.status === 200 ? null : false);
-    at("result").dataset.of = "change";
     if (answer.status !== 200) return;
     const outcome = await use(answer.body.responses[0]);
     const lines = outcome ? [["The centre", outcome]] : [];
     if (attempt === null) tell("good", "Done.", [["You", what], ...lines]);
     else tellAttempt(what, attempt, true);
-    if (call === "files.createUpload") await open(folder);
+    if (call === "files.createUpload") await list(folder);
   });
 }
 
@@ -248,8 +253,7 @@ async function lie(name) {
     }
     tell("bad", "You approved it.", [...told, ["The signer", "showed the deletion, and you said yes"], ["Why", why]]);
     tellOutcome(`make the folder ${name}`, false);
-    at("result").dataset.of = "change";
-    await open(folder);
+    await list(folder);
   });
 }
 
@@ -277,7 +281,9 @@ function signerOf({ username }) {
 
 // --- Showing the result ---------------------------------------------------------------------------------------
 
+/** Does what the user asked for. What the page said of the thing before is gone by then. */
 async function trying(what, attempt) {
+  at("result").replaceChildren();
   try {
     await attempt();
   } catch (why) {

@@ -188,7 +188,9 @@ test("Core uses the tokens: refused, the page says so, and the user's transfers 
 
   const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
   const refused = made.filter(({ decision }) => decision === "refuse").map(({ status, reason }) => [status, reason]);
-  assert.deepEqual(refused, [[482, "no such key of this user"], [482, "no such key of this user"]], "in the log");
+  // The first is a record of its own; what is of its kind in the next ten seconds is counted.
+  assert.deepEqual(refused[0], [482, "no such key of this user"], "in the log");
+  assert.equal(new Set(refused.map(String)).size, 1, String(refused));
 });
 
 test("an address is good for one download", async () => {
@@ -215,7 +217,7 @@ test("what the account may not write to is refused in words, and nothing is left
 test("a terminal is asked for, runs as the user, and shows what it is told", async (t) => {
   await alice.openTerminal();
   await alice.question.waitFor();
-  assert.match(await alice.question.innerText(), /\/home/);
+  assert.match(await alice.question.innerText(), /^Home · \/$/m);
   await alice.sayYes();
   await alice.told("Done.");
   const uid = statSync(home).uid;

@@ -97,6 +97,7 @@ export class Connection {
    * Goes all the way, or as far as it gets.
    * @param {string} ticket
    * @param {string} keyName what the key shall be called
+   * @returns {Promise<any>}
    * @throws {Problem}
    */
   async run(ticket, keyName) {
