@@ -20,12 +20,17 @@ pub const GATEWAY: &str = "countersign-gateway.service";
 
 /// Has Countersign installed and configured, with these keys of `[gateway]`; nothing is started.
 pub async fn install(gateway: &str) -> Centre {
+    install_as_documented();
+    step("usermod --append --groups ucloud_users alice");
+    Centre::furnish_at(Endpoint::plain, gateway, "").await
+}
+
+/// The first block of commands of the document's section on installing.
+pub fn install_as_documented() {
     assert!(Path::new("/run/systemd/private").exists(), "this runs inside tests/support/booted.sh: see ./test");
     let directory = release();
     let [install, _] = documented_steps();
     step(&format!("cd {}\n{install}", directory.display()));
-    step("usermod --append --groups ucloud_users alice");
-    Centre::furnish_at(Endpoint::plain, gateway, "").await
 }
 
 /// Has it checked and started, as the document says.

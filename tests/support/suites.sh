@@ -122,10 +122,23 @@ run_browser() {
     fi
 }
 
+# Builds the targets of the fuzzer beside the other suites, which wait more than they compute, and yields to them.
+begin_fuzzing() {
+    command -v c++ >/dev/null || return 0
+    nice -n 19 fuzz/run --build >target/fuzz-build.log 2>&1 &
+    fuzzing=$!
+    at_exit+=("kill $fuzzing")
+}
+
 # Every target of the fuzzer, for a moment.
 run_fuzzing() {
     if ! command -v c++ >/dev/null; then
         not_run+=("fuzzing: a C++ compiler is missing (Debian: g++)")
+        return
+    fi
+    if ! wait "$fuzzing"; then
+        cat target/fuzz-build.log
+        failed+=("building what is fuzzed")
         return
     fi
     mapfile -t targets < <(tests_of fuzzing | sed 's/^fuzz //')

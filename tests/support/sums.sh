@@ -2,7 +2,8 @@
 
 mkdir -p target
 output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+at_exit=('rm -f "$output"')
+trap 'for command in "${at_exit[@]}"; do eval "$command" 2>/dev/null || true; done' EXIT
 steps_passed=0 steps_failed=0
 failed=() not_run=() took=()
 
