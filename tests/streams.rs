@@ -18,53 +18,7 @@ use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use stream::{Browser, granted, open};
-use tokio_tungstenite::tungstenite::Message;
-
-fn shell_message(stream_id: &str, payload: &Value) -> Message {
-    Message::text(text_of(&format!("jobs.compute.{PROVIDER}.shell.open"), stream_id, payload))
-}
-
-fn text_of(call: &str, stream_id: &str, payload: &Value) -> String {
-    json!({"call": call, "streamId": stream_id, "payload": payload}).to_string()
-}
-
-/// A terminal in the person's home, and what its shell answers to a line.
-struct Terminal {
-    browser: Browser,
-    shown: String,
-}
-
-impl Terminal {
-    async fn open(centre: &Centre, person: &Person) -> Self {
-        let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
-        let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
-        let mut browser =
-            open(centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()));
-        let initialize = json!({"type": "initialize", "sessionIdentifier": token, "cols": 200, "rows": 50});
-        browser.say(shell_message("0", &initialize)).await;
-        assert_eq!(browser.hear_json().await.unwrap()["payload"], json!({"type": "initialize"}));
-        assert_eq!(open(centre, &target, &[]).await.err(), Some(482), "it opens one");
-        Self { browser, shown: String::new() }
-    }
-
-    /// What a command writes between two marks that nobody types.
-    async fn run(&mut self, command: &str) -> String {
-        let line = format!("echo be'gi'n; {command}; echo e'n'd\r");
-        self.browser.say(shell_message("1", &json!({"type": "input", "data": line}))).await;
-        loop {
-            if let Some((_, after)) = self.shown.split_once("begin\r\n")
-                && let Some((said, after)) = after.split_once("end\r\n")
-            {
-                let said = said.replace("\r\n", "\n");
-                self.shown = after.to_owned();
-                return said;
-            }
-            let message = self.browser.hear_json().await.unwrap_or_else(|| panic!("closed: {:?}", self.shown));
-            self.shown += message["payload"]["data"].as_str().unwrap_or_default();
-        }
-    }
-}
+use stream::{Terminal, granted, message, rpc, text_of};
 
 fn is_alive(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
@@ -140,23 +94,6 @@ async fn a_terminal_ends_with_its_instance() {
         centre.until("the shell ends", async || !is_alive(&pid)).await;
         centre.until("users are served", async || centre.browse(&alice, "/home").await.is_ok()).await;
     }
-}
-
-/// A signed message of Core's.
-fn message(centre: &Centre, person: &Person, call: (&str, &str), item: &Projection, payload: &Value) -> Message {
-    let intent = Intent::new(&centre.origin(), &person.username, call.0, std::slice::from_ref(item), now()).unwrap();
-    let intent = intent.sign(&person.key).unwrap();
-    let message = json!({
-        "call": call.1, "streamId": "ignored", "payload": payload, "bearer": "", "project": null, "signedIntent": intent,
-    });
-    Message::text(message.to_string())
-}
-
-async fn rpc(centre: &Centre, person: &Person, path: &str) -> Browser {
-    let token = format!("Bearer {}", centre.core.token().unwrap());
-    let name = countersign_portal::core::username_header(&person.username);
-    let opened = open(centre, path, &[("authorization", &token), ("ucloud-username", &name)]).await;
-    opened.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()))
 }
 
 #[tokio::test]

@@ -6,91 +6,17 @@
 
 #[path = "support/centre.rs"]
 mod centre;
+#[path = "support/transfer.rs"]
+mod transfer;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use bytes::Bytes;
 use centre::{Accounts, Centre, PROVIDER, Part, Person};
+use countersign_portal::Deed;
 use countersign_portal::session::{self, CONTINUE, OPEN, Piece};
-use countersign_portal::{Answer, Deed};
-use http_body_util::Full;
 use tokio::sync::watch;
-
-/// The token in an answer to a signed call, which Core has seen.
-fn token(answer: &Answer) -> String {
-    assert!(answer.is_ok(), "{answer:?}");
-    let response = &answer.json()["responses"][0];
-    let endpoint = response["endpoint"].as_str().unwrap();
-    let of_endpoint = endpoint.split_once("?token=").map(|(_, token)| token.to_owned());
-    response["token"].as_str().map(str::to_owned).or(of_endpoint).unwrap()
-}
-
-fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
-    let now = countersign_portal::now();
-    session::proof(&centre.origin(), &person.username, call, token, piece, now).unwrap().sign(&person.key).unwrap()
-}
-
-fn verdict(answer: &Answer) -> (u16, String) {
-    (answer.status, answer.error_code())
-}
-
-async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = http::Request::builder().method("GET").uri(target);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    centre.core.send_http(request.body(Full::default()).unwrap()).await.unwrap()
-}
-
-/// A download's target, with the user's proof.
-fn target(token: &str, proof: &str) -> String {
-    format!("/ucloud/{PROVIDER}/download?token={token}&intent={proof}")
-}
-
-async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let token = token(&centre.perform(person, &Deed::Download(path.to_owned())).await);
-    get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
-}
-
-/// A piece of a file, announced as `piece` says and in truth `body`.
-fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::Request<Full<Bytes>> {
-    let request = http::Request::builder()
-        .method("POST")
-        .uri(format!("/ucloud/{PROVIDER}/chunked/upload"))
-        .header("chunked-upload-token", token)
-        .header("chunked-upload-offset", piece.offset)
-        .header("chunked-upload-total-size", piece.total)
-        .header("content-digest", piece.content_digest())
-        .header("ucloud-signed-intent", proof);
-    request.body(Full::from(Bytes::from(body.to_vec()))).unwrap()
-}
-
-async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
-    centre.core.send_http(chunk(token, proof, piece, body)).await.unwrap()
-}
-
-async fn send(centre: &Centre, person: &Person, call: &str, token: &str, piece: &Piece<'_>) -> Answer {
-    let proof = proof(centre, person, call, token, Some(piece));
-    send_as(centre, token, &proof, piece, piece.bytes).await
-}
-
-/// Sends a file in pieces of that length.
-async fn upload(centre: &Centre, person: &Person, path: &str, policy: &str, content: &[u8], piece: usize) -> Answer {
-    let token = token(&centre.perform(person, &Deed::upload(path, policy)).await);
-    let total = i64::try_from(content.len()).unwrap();
-    let mut offset = 0;
-    loop {
-        let bytes = &content[offset..content.len().min(offset + piece)];
-        let call = if offset == 0 { OPEN } else { CONTINUE };
-        let piece = Piece { offset: i64::try_from(offset).unwrap(), bytes, total };
-        let answer = send(centre, person, call, &token, &piece).await;
-        offset += bytes.len();
-        if !answer.is_ok() || offset == content.len() {
-            return answer;
-        }
-    }
-}
+use transfer::{chunk, download, get, proof, send, send_as, target, token, upload, verdict};
 
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 7 + at / 251) as u8).collect()

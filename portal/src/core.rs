@@ -97,6 +97,12 @@ impl Core {
         self
     }
 
+    /// What becomes of the intents that browsers send.
+    #[must_use]
+    pub fn forwarding(&self) -> IntentForwarding {
+        self.forwarding
+    }
+
     /// The same with another sleep before it repeats: tests need not wait.
     #[must_use]
     pub fn with_retry_pause(mut self, pause: Duration) -> Self {

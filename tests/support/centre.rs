@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use countersign_portal::core::Control;
 use countersign_portal::{
-    Algorithm, Answer, BrowserKey, ConnectionPage, Core, CoreKeys, Deed, Endpoint, Intent, Request, now,
+    Algorithm, Answer, BrowserKey, ConnectionPage, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding, Request,
+    now,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User, chown};
@@ -296,9 +297,18 @@ impl Centre {
         self.core.request(&person.username, deed, Some(&intent)).unwrap()
     }
 
-    /// A deed, signed, and repeated by Core as often as it does when the instance has to be started first.
+    /// A deed, signed, and repeated by Core as often as it does when the instance has to be started first. Where Core drops
+    /// intents, it is deposited before; the answer to that, if it was refused.
     pub async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
-        self.core.invoke(&self.signed(person, deed)).await.unwrap()
+        let request = self.signed(person, deed);
+        if let (IntentForwarding::Dropped, Some(intent)) = (self.core.forwarding(), &request.intent) {
+            let deposited =
+                self.core.deposit(intent).await.unwrap_or_else(|why| panic!("{why}: {}", self.last_words()));
+            if deposited.status != 202 {
+                return deposited;
+            }
+        }
+        self.core.invoke(&request).await.unwrap()
     }
 
     /// Lists a folder.

@@ -5,32 +5,33 @@
 
 use std::time::Duration;
 
+use countersign_portal::line::Stream;
 use countersign_portal::session::{self, OPEN};
-use countersign_portal::{Deed, now};
+use countersign_portal::signer::Projection;
+use countersign_portal::{Deed, Intent, now};
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::Value;
-use tokio::net::TcpStream;
+use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::centre::{Centre, Person};
+use crate::centre::{Centre, PROVIDER, Person};
 
 /// What a test waits for at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One end of a WebSocket.
-pub struct Browser(WebSocketStream<TcpStream>);
+pub struct Browser(WebSocketStream<Box<dyn Stream>>);
 
 /// Opens a WebSocket as a browser or as Core does; the status if that is refused.
 pub async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
     let origin = centre.origin();
-    let address = origin.strip_prefix("http://").unwrap().to_owned();
-    let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
+    let authority = origin.split_once("://").unwrap().1;
+    let mut request = format!("ws://{authority}{target}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let stream = TcpStream::connect(&address).await.unwrap();
+    let stream = centre.core.endpoint().open().await.unwrap();
     match tokio_tungstenite::client_async(request, stream).await {
         Ok((socket, _)) => Ok(Browser(socket)),
         Err(Error::Http(answer)) => Err(answer.status().as_u16()),
@@ -69,4 +70,70 @@ pub async fn granted(centre: &Centre, person: &Person, deed: &Deed) -> (String, 
     let token = response["sessionIdentifier"].as_str().or(response["token"].as_str()).unwrap().to_owned();
     let proof = session::proof(&centre.origin(), &person.username, OPEN, &token, None, now()).unwrap();
     (token, proof.sign(&person.key).unwrap())
+}
+
+fn shell_message(stream_id: &str, payload: &Value) -> Message {
+    Message::text(text_of(&format!("jobs.compute.{PROVIDER}.shell.open"), stream_id, payload))
+}
+
+/// A message of a stream, as text.
+pub fn text_of(call: &str, stream_id: &str, payload: &Value) -> String {
+    json!({"call": call, "streamId": stream_id, "payload": payload}).to_string()
+}
+
+/// A terminal in the person's home, and what its shell answers to a line.
+pub struct Terminal {
+    /// Its socket.
+    pub browser: Browser,
+    shown: String,
+}
+
+impl Terminal {
+    /// Asks for one and opens it.
+    pub async fn open(centre: &Centre, person: &Person) -> Self {
+        let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
+        let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
+        let mut browser =
+            open(centre, &target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()));
+        let initialize = json!({"type": "initialize", "sessionIdentifier": token, "cols": 200, "rows": 50});
+        browser.say(shell_message("0", &initialize)).await;
+        assert_eq!(browser.hear_json().await.unwrap()["payload"], json!({"type": "initialize"}));
+        assert_eq!(open(centre, &target, &[]).await.err(), Some(482), "it opens one");
+        Self { browser, shown: String::new() }
+    }
+
+    /// What a command writes between two marks that nobody types.
+    pub async fn run(&mut self, command: &str) -> String {
+        let line = format!("echo be'gi'n; {command}; echo e'n'd\r");
+        self.browser.say(shell_message("1", &json!({"type": "input", "data": line}))).await;
+        loop {
+            if let Some((_, after)) = self.shown.split_once("begin\r\n")
+                && let Some((said, after)) = after.split_once("end\r\n")
+            {
+                let said = said.replace("\r\n", "\n");
+                self.shown = after.to_owned();
+                return said;
+            }
+            let message = self.browser.hear_json().await.unwrap_or_else(|| panic!("closed: {:?}", self.shown));
+            self.shown += message["payload"]["data"].as_str().unwrap_or_default();
+        }
+    }
+}
+
+/// A signed message of Core's.
+pub fn message(centre: &Centre, person: &Person, call: (&str, &str), item: &Projection, payload: &Value) -> Message {
+    let intent = Intent::new(&centre.origin(), &person.username, call.0, std::slice::from_ref(item), now()).unwrap();
+    let intent = intent.sign(&person.key).unwrap();
+    let message = json!({
+        "call": call.1, "streamId": "ignored", "payload": payload, "bearer": "", "project": null, "signedIntent": intent,
+    });
+    Message::text(message.to_string())
+}
+
+/// Opens a socket as Core does.
+pub async fn rpc(centre: &Centre, person: &Person, path: &str) -> Browser {
+    let token = format!("Bearer {}", centre.core.token().unwrap());
+    let name = countersign_portal::core::username_header(&person.username);
+    let opened = open(centre, path, &[("authorization", &token), ("ucloud-username", &name)]).await;
+    opened.unwrap_or_else(|status| panic!("{status}\n{}", centre.last_words()))
 }
