@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -38,6 +39,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is buffered of a connection at most, in bytes: a head, and the part of a body that came with it.
 const BUFFER_MAX: usize = 2 * HEAD_MAX;
+
+/// The longest body that has come by the time its request is refused. Of a longer one the rest may be on its way, unread, and no
+/// request can follow it on an HTTP/1.1 connection: the client is told so.
+const BODY_AHEAD_MAX: u64 = 8 * 1024;
 
 /// Longest header list of HTTP/2, as RFC 9113 counts, with 32 bytes for each header. What is longer than a head may be and not longer than
 /// this gets an answer with a body.
@@ -149,6 +154,7 @@ impl Door {
         let service = service_fn(move |request: Request<Incoming>| {
             let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
             let rejection = refused.stands_for(request.method());
+            let is_long = request.body().size_hint().upper().is_none_or(|length| length > BODY_AHEAD_MAX);
             let place = Arc::clone(&place);
             let number = served.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let spot = upgrade::is_asked(request.headers()).then(|| Spot {
@@ -158,7 +164,7 @@ impl Door {
                 place: Arc::clone(&place),
             });
             async move {
-                let answer = match (rejection, spot) {
+                let mut answer = match (rejection, spot) {
                     (Some(rejection), _) => ingress.answer_for(rejection, client, &place).await,
                     (None, None) => ingress.answer(client, &place, request).await,
                     // Whatever has become of the connection, it is we who say how long it may be silent.
@@ -167,6 +173,9 @@ impl Door {
                     }
                 };
                 drop(answering);
+                if is_long && !answer.status().is_success() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(answer)
             }
         });

@@ -226,3 +226,30 @@ async fn a_head_without_its_body() {
     let elsewhere = trial.raw(b"HEAD /ucloud/hpc/connect HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
 }
+
+#[tokio::test]
+async fn a_refusal_that_leaves_a_long_body_unread_ends_the_connection_and_says_so() {
+    let trial = Trial::new().await;
+    for (length, want) in [(4 * 1024, ""), (400 * 1024, "close")] {
+        let (token, bytes) = (trial.token("files.createUpload"), vec![7; length]);
+        let total = i64::try_from(length).unwrap();
+        let piece = Piece { offset: 0, bytes: &bytes, total };
+        let (total, digest) = (total.to_string(), piece.content_digest());
+        let headers = [
+            ("chunked-upload-token", &*token),
+            ("chunked-upload-offset", "0"),
+            ("chunked-upload-total-size", &total),
+            ("content-digest", &digest),
+        ];
+        let mut request = http::Request::builder().method("POST").uri(CHUNK);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = trial.core.send_http(request.body(Full::from(bytes)).unwrap()).await.unwrap();
+        assert_eq!(
+            (verdict(&answer), answer.header("connection")),
+            ((482, "INTENT_REQUIRED".to_owned()), want),
+            "{length}"
+        );
+    }
+}
