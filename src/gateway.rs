@@ -7,6 +7,7 @@ mod admit;
 mod assets;
 mod attach;
 mod body;
+mod budget;
 mod catalogue;
 mod connections;
 mod control;
@@ -369,6 +370,7 @@ fn ingress(
         public_at_server: limits::public_at_server(),
         own_at_server: limits::own_at_server(),
         sockets: limits::of_each_user(),
+        waiting: limits::of_each_user(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
         catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,

@@ -15,3 +15,4 @@ pub(crate) mod peer;
 pub(crate) mod room;
 pub(crate) mod sessions;
 pub(crate) mod tcp_proof;
+pub(crate) mod within;

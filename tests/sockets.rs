@@ -138,17 +138,19 @@ async fn v53_each_message_is_signed_and_works_once() {
     let open = Open::new().await;
     open.centre.write(&open.alice, "needle", b"");
     let judged = open.judged();
-    let mut socket = open.search().await;
     let good = open.sign("needle");
     for (query, intent, class) in [
         ("needle", None, "INTENT_REQUIRED"),
         ("need", Some(good.as_str()), "INTENT_INVALID"),
         ("needle", Some(&good[1..]), "INTENT_INVALID"),
     ] {
+        let mut socket = open.search().await;
         socket.send(open.message(query, intent)).await.unwrap();
         assert_eq!(hear(&mut socket).await["payload"]["errorCode"], class, "{query} {intent:?}");
+        assert_eq!(end(&mut socket).await, Some(CloseCode::Policy), "the only call there is was refused");
     }
     assert_eq!(open.judged(), judged, "the instance has heard of none of them");
+    let mut socket = open.search().await;
     socket.send(open.message("needle", Some(&good))).await.unwrap();
     let found = hear(&mut socket).await;
     assert_eq!(found["payload"]["batch"][0]["id"], "/home/needle", "{found}\n{}", open.centre.last_words());
@@ -161,6 +163,7 @@ async fn v53_each_message_is_signed_and_works_once() {
     assert_eq!(hear(&mut again).await["payload"]["errorCode"], "INTENT_REPLAYED");
     let intent = open.sign("needle");
     assert_eq!(open.centre.core.deposit(&intent).await.unwrap().status, 202);
+    let mut again = open.search().await;
     again.send(open.message("needle", None)).await.unwrap();
     assert_eq!(hear(&mut again).await["payload"]["batch"][0]["id"], "/home/needle", "a deposit serves a message");
 }
@@ -205,7 +208,14 @@ async fn v52_a_page_of_another_site_opens_none() {
         (open.centre.origin(), None),
         (open.centre.control.origin(), None),
     ] {
-        let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name), ("origin", &origin)];
+        let headers = [("ucloud-username", name.as_str()), ("origin", &origin)];
         assert_eq!(open.socket(&target, &headers).await.err(), want, "{origin}");
+        // No page has Core's token. What comes with it is Core's, and is refused on the socket.
+        let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name), ("origin", &origin)];
+        let mut socket = open.socket(&target, &headers).await.unwrap();
+        if want.is_some() {
+            assert_eq!(hear(&mut socket).await["payload"]["errorCode"], "FORBIDDEN", "{origin}");
+            assert_eq!(end(&mut socket).await, Some(CloseCode::Policy), "{origin}");
+        }
     }
 }

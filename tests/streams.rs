@@ -18,7 +18,8 @@ use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use stream::{Terminal, granted, message, rpc, text_of};
+use stream::{Terminal, granted, message, open, rpc, text_of};
+use tokio_tungstenite::tungstenite::Message;
 
 fn is_alive(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
@@ -140,7 +141,56 @@ async fn there_is_no_job_to_follow() {
     let refused = socket.hear_json().await.unwrap();
     assert_eq!((&refused["type"], &refused["status"]), (&json!("response"), &json!(404)), "{refused}");
     assert_eq!(refused["payload"]["errorCode"], "NOT_FOUND");
+    assert_eq!(refused["payload"]["type"], "end_of_results", "all that Core reads of it");
     assert_eq!(socket.hear().await, None, "and closes");
+}
+
+/// What a page of UCloud that knows of no signer asks, as Core sends it.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn v76_c03_c10_c11_what_nobody_signed_ends_at_once_and_never_cores_process() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let token = format!("Bearer {}", centre.core.token().unwrap());
+    let search = json!({
+        "call": format!("files.provider.{PROVIDER}.streamingSearch"), "streamId": "ignored", "bearer": "", "project": null,
+        "payload": { "query": "needle", "currentFolder": "/home" },
+    });
+    let path = format!("/ucloud/{PROVIDER}/files");
+    let name = |username: &str| countersign_portal::core::username_header(username);
+    let began = Instant::now();
+    for (username, status) in [(Some(alice.username.as_str()), 482), (Some("nobody#1"), 403), (None, 400)] {
+        let name = username.map(name);
+        let headers = [Some(("authorization", token.as_str())), name.as_deref().map(|name| ("ucloud-username", name))];
+        let headers: Vec<_> = headers.into_iter().flatten().collect();
+        let mut socket = open(&centre, &path, &headers).await.expect("101, whatever is wrong");
+        if username.is_some() {
+            socket.say(Message::text(search.to_string())).await;
+        }
+        let refused = socket.hear_json().await.unwrap();
+        assert_eq!((&refused["status"], &refused["payload"]["type"]), (&json!(status), &json!("end_of_results")));
+        assert_eq!(socket.hear().await, None, "{refused}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+
+    let began = Instant::now();
+    let answer = centre.core.perform("nobody#1", &Deed::browse("/home"), None).await.unwrap();
+    assert_eq!((answer.status, answer.error_code().as_str()), (403, "NOT_CONNECTED"));
+    for (method, operation, body, want) in [
+        (
+            "POST",
+            "jobs/requestDynamicParameters",
+            Some(&b"{\"owner\":{},\"application\":{}}"[..]),
+            json!({ "parameters": [] }),
+        ),
+        ("GET", "tokens/retrieveOptions", None, json!({ "availablePermissions": [] })),
+    ] {
+        for username in [alice.username.as_str(), "nobody#1"] {
+            let answer = centre.core.call(method, operation, Some(username), None, body).await.unwrap();
+            assert_eq!((answer.status, answer.json()), (200, want.clone()), "{operation}");
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "nothing is waited for: {:?}", began.elapsed());
 }
 
 /// Speaks to an instance's socket as whoever has the gateway's account would, and prints every answer.

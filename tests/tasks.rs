@@ -7,10 +7,11 @@
 mod centre;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use centre::{Centre, Part, Person};
-use countersign_portal::Deed;
 use countersign_portal::core::ShownTask;
+use countersign_portal::{Deed, Intent};
 
 /// Copies that one request asks for.
 const COPIES: usize = 20;
@@ -30,12 +31,42 @@ async fn scene() -> (Centre, Person) {
 
 /// Begins copies that take so long that Core's request is answered before they are done.
 async fn begin_copy(centre: &Centre, alice: &Person) -> ShownTask {
-    let copies: Vec<(String, String)> =
-        (0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
-    let answer = centre.perform(alice, &Deed::Copy(copies)).await;
+    let answer = centre.perform(alice, &twenty_copies()).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
     centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
     centre.control.tasks().remove(0)
+}
+
+fn twenty_copies() -> Deed {
+    Deed::Copy((0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect())
+}
+
+/// What two waits take one after the other, Core's 5 s do not bear: the copy would be made, and its user told that it failed.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn c08_a_late_deposit_and_a_long_copy_are_answered_before_core_gives_up() {
+    let centre = Centre::open_with("[intent]\ndeposit_wait_ms = 3000\n").await;
+    let alice = centre.connect("alice").await;
+    let made = centre.shell_as("alice", &format!("cd {}; {FILES}", alice.home.display())).await;
+    assert!(made.status.success(), "{}", centre::said(&made));
+    assert!(centre.browse(&alice, "/home").await.is_ok());
+    let deed = twenty_copies();
+    let request = centre.core.request(&alice.username, &deed, None).unwrap();
+    let intent = Intent::of(&centre.origin(), &alice.username, &deed, countersign_portal::now()).unwrap();
+    let intent = intent.sign(&alice.key).unwrap();
+    let began = Instant::now();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        centre.core.deposit(&intent).await.unwrap().status
+    };
+    let (answer, deposited) = tokio::join!(centre.core.send(&request), late);
+    let (answer, took) = (answer.unwrap(), began.elapsed());
+    assert_eq!((answer.status, deposited), (200, 202), "after {took:?}: {answer:?}\n{}", centre.last_words());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    centre.until("it goes on as a task", async || !centre.control.tasks().is_empty()).await;
+    let task = centre.control.tasks().remove(0);
+    centre.until("it is stopped", async || say(&centre, &alice, task.id, "CANCELLED").await == 200).await;
+    centre.until("Core shows that it was stopped", async || state(&centre) == "CANCELLED").await;
 }
 
 fn state(centre: &Centre) -> String {

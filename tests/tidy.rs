@@ -24,7 +24,7 @@ const IMPURE: [&str; 10] =
 const NOT_OURS: [&str; 7] = [".git", "target", "node_modules", "__pycache__", ".venv", "corpus", "artifacts"];
 
 /// The last line of docs/checklist.md.
-const CHECKLIST_LINES: u32 = 75;
+const CHECKLIST_LINES: u32 = 76;
 
 /// Lines of the checklist without a test, and why. One that has a test must leave this list.
 const LATER: &[(u32, &str)] = &[(43, "the shared store of several gateways is not built")];

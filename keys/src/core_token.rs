@@ -53,6 +53,17 @@ pub enum CoreTokenRejection {
     Lifetime,
 }
 
+impl CoreTokenRejection {
+    /// Whether the token is Core's, and only its time, or ours, is wrong.
+    #[must_use]
+    pub const fn is_of_its_time(self) -> bool {
+        match self {
+            Self::Expired | Self::FromTheFuture => true,
+            Self::Form(_) | Self::Signature | Self::Issuer | Self::Subject | Self::Audience | Self::Lifetime => false,
+        }
+    }
+}
+
 impl From<JwsRejection> for CoreTokenRejection {
     fn from(cause: JwsRejection) -> Self {
         // Not as a source: its text is part of this one's.
@@ -211,6 +222,14 @@ impl CoreTokens {
                 Authenticated::User(UserRequest { row, username, intent, token })
             }
         })
+    }
+
+    /// Shows that a token is Core's, of whatever it is the head. It gives no authority: [`CoreTokens::authenticate`] does.
+    ///
+    /// # Errors
+    /// What is wrong with the token.
+    pub fn check(&mut self, token: BearerToken<'_>, now: Timestamp) -> Result<(), CoreTokenRejection> {
+        self.verify(token.expose(), now)
     }
 
     fn verify(&mut self, token: &str, now: Timestamp) -> Result<(), CoreTokenRejection> {

@@ -225,6 +225,17 @@ impl<'h> PresentedSocket<'h> {
         let token = token.map(|token| bearer(visible(AUTHORIZATION, token, TOKEN_MAX)?)).transpose()?;
         Ok(Self { token, username })
     }
+
+    /// Core's token alone, whatever else is wrong with the head.
+    ///
+    /// # Errors
+    /// If a header that decides stands twice or is taken back, or this one is not a token.
+    pub fn token(
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Result<Option<BearerToken<'h>>, RequestRejection> {
+        let token = Deciding::read(headers)?.token;
+        token.map(|token| bearer(visible(AUTHORIZATION, token, TOKEN_MAX)?)).transpose()
+    }
 }
 
 /// The headers that decide, each as it stands there once.

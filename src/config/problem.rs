@@ -142,6 +142,17 @@ pub(crate) enum Reason {
     /// Said twice.
     #[error("stands here twice")]
     Twice,
+    /// A wait after which a request could not be answered in time.
+    #[error(
+        "is not between 0 and {max}: UCloud gives up on a request after 5 s, and its own work needs the rest. Choose \
+         {max} or less; {default} is the default"
+    )]
+    NoTimeLeft {
+        /// The longest wait.
+        max: i64,
+        /// The usual one.
+        default: i64,
+    },
     /// Out of range.
     #[error("is not between {min} and {max}")]
     OutOfRange {

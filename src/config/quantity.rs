@@ -14,8 +14,8 @@ pub(super) const LIFETIME_MAX_S: Range = Range { min: 5, max: 600, default: 60 }
 /// A clock that is a minute off is broken; browsers' clocks are mostly within seconds.
 pub(super) const FUTURE_SKEW_S: Range = Range { min: 0, max: 60, default: 5 };
 
-/// Core gives up after 5 s, and the request itself takes time.
-pub(super) const DEPOSIT_WAIT_MS: Range = Range { min: 0, max: 4_000, default: 1_500 };
+/// Of the 4.5 s that a request may take, 1.5 s stay for the instance: Core gives up after 5 s.
+pub(super) const DEPOSIT_WAIT_MS: Range = Range { min: 0, max: 3_000, default: 1_500 };
 
 /// Three years are the most that a forgotten browser should keep.
 pub(super) const KEY_LIFETIME_DAYS: Range = Range { min: 1, max: 1_095, default: 180 };

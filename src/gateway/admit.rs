@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_keys::bind::{Bound, Items};
 use countersign_keys::call::{Lane, Method, Route, Row, ServiceCall, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
@@ -19,6 +20,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::connections::Shown;
 use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::{Instance, LookedUp};
@@ -33,6 +35,7 @@ use super::request_id::RequestId;
 use super::respond::Answer;
 use super::upstream::{Connection, UpstreamFailure};
 use crate::audit::Verdict;
+use crate::ipc::control::Signer;
 
 /// Longest body of one of Core's own calls, in bytes: a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
@@ -47,6 +50,7 @@ impl Ingress {
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
+        let budget = Budget::from(Instant::now());
         head::check(head, Purpose::Request)?;
         fetch_metadata::refuse_service_worker(&head.headers)?;
         if let Some(answer) = self.health(head) {
@@ -71,7 +75,7 @@ impl Ingress {
                 known.show(Shown::Core);
                 match authenticated {
                     Authenticated::Service(request) => self.service(request, head, body, id, known).await,
-                    Authenticated::User(request) => self.user(request, head, body, id, known).await,
+                    Authenticated::User(request) => self.user(request, head, body, budget, id, known).await,
                 }
             }
             Route::Own(row) => self.own(row, head, body, client, id, known).await,
@@ -105,7 +109,7 @@ impl Ingress {
         Ok(self.authenticate(presented, self.now()?)?)
     }
 
-    /// Core's own call: its token is all that it takes.
+    /// A call that takes Core's token alone.
     async fn service(
         &self,
         request: ServiceRequest<'_>,
@@ -115,18 +119,35 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
         known.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
-        let body = self.bodies.read(head, body, SERVICE_BODY_MAX).await?;
+        let body_max = match request.call() {
+            // A whole application.
+            ServiceCall::RequestDynamicParameters => self.body_max,
+            ServiceCall::Connect
+            | ServiceCall::Init
+            | ServiceCall::Unlinked
+            | ServiceCall::RetrieveManifest
+            | ServiceCall::RetrieveBranding
+            | ServiceCall::RetrieveProducts(_)
+            | ServiceCall::RetrieveTokenOptions => SERVICE_BODY_MAX,
+        };
+        let body = self.bodies.read(head, body, body_max).await?;
         let connection = self.upstreams.connect(&self.server).await?;
-        match request.call() {
+        let bytes = match request.call() {
             ServiceCall::Connect | ServiceCall::Init | ServiceCall::Unlinked => {
                 self.record(Verdict::Forward, id, known)?;
+                body.bytes
             }
-            // Core asks for these all day, and they change nothing.
-            ServiceCall::RetrieveManifest | ServiceCall::RetrieveBranding | ServiceCall::RetrieveProducts(_) => {
-                self.count_read(id, known)
+            // Core asks for these all day, and they change nothing. What they say is the same whatever comes along.
+            ServiceCall::RetrieveManifest
+            | ServiceCall::RetrieveBranding
+            | ServiceCall::RetrieveProducts(_)
+            | ServiceCall::RequestDynamicParameters
+            | ServiceCall::RetrieveTokenOptions => {
+                self.count_read(id, known);
+                Bytes::new()
             }
-        }
-        let answer = forward::service(request, &self.provider, body.bytes, &self.upstreams, connection, id).await?;
+        };
+        let answer = forward::service(request, &self.provider, bytes, &self.upstreams, connection, id).await?;
         Ok(answer.pass_on(Content::Json)?)
     }
 
@@ -136,6 +157,7 @@ impl Ingress {
         request: UserRequest<'_>,
         head: &Parts,
         body: Incoming,
+        budget: Budget,
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Answer, Refusal> {
@@ -153,7 +175,8 @@ impl Ingress {
         };
         let body = self.bodies.read(head, body, self.body_max).await?;
         let items = Items::read(request.row(), &body.bytes)?;
-        let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), &items).await?;
+        let until = budget.for_deposit(self.deposit_wait);
+        let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), &items, until).await?;
         let intent = match (from_header, &deposit) {
             (Some(intent), _) => intent,
             (None, Some(deposit)) => deposit.intent.clone(),
@@ -162,40 +185,43 @@ impl Ingress {
         known.kid = Some(intent.kid());
 
         let authorised = self.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
-        let connection = self.connect_to_instance(&username).await?;
-        let permit = self.spend(authorised, deposit, epoch, id, known).await?;
-        let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, id).await?;
+        let connection = budget.make_ready(self.connect_to_instance(&username)).await?;
+        let permit = budget.make_ready(self.spend(authorised, deposit, epoch, id, known)).await?;
+        let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, budget, id).await?;
         self.record_answer(answer.status(), id, known);
         Ok(gzip::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
     /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a
     /// passkey, the deposit of the very intent that came, which the passkey has asserted. A deposit that no
-    /// request can use any more is discarded, and the next one is tried (V70).
+    /// request can use any more is discarded, and the next one is tried (V70). Nothing is waited for that cannot
+    /// come: the intent of a user who is not connected, or has no key.
     pub(super) async fn deposit_for<'d>(
         &'d self,
         row: &Row,
         username: &'d Username,
         from_header: Option<&VerifiedIntent<'_>>,
         items: &Items<'_>,
+        until: Instant,
     ) -> Result<Option<Taken<'d>>, Refusal> {
         let wanted = match from_header {
             Some(intent) if self.policy.needs_step_up(row.call(), items) => Wanted::Asserted(intent.fingerprint()),
             Some(_) => return Ok(None),
             None => Wanted::Covering(row.call(), items.digests(), items.project()),
         };
-        let deadline = Instant::now() + self.deposit_wait;
         let mut discarded = None;
         loop {
-            let taken = match (self.deposits.take(username, wanted, self.now()?, deadline).await, wanted) {
-                (Ok(taken), _) => taken,
-                (Err(NotTaken::NotSteppedUp), _) => return Err(PolicyRejection::StepUp.into()),
-                (Err(NotTaken::Absent), Wanted::Asserted(_)) => {
+            let taken = match (self.take_or_wait(username, wanted, until).await, wanted) {
+                (Ok(Ok(taken)), _) => taken,
+                (Ok(Err(NotTaken::NotSteppedUp)), _) => return Err(PolicyRejection::StepUp.into()),
+                (Ok(Err(NotTaken::Absent)), Wanted::Asserted(_)) => {
                     return Err(discarded.unwrap_or_else(|| PolicyRejection::StepUp.into()));
                 }
-                (Err(NotTaken::Absent), Wanted::Covering(..)) => {
+                (Ok(Err(NotTaken::Absent)), Wanted::Covering(..)) => {
                     return Err(discarded.unwrap_or_else(|| IntentRejection::Missing.into()));
                 }
+                (Err(none @ (Refusal::NotConnected | Refusal::NoKey)), _) => return Err(discarded.unwrap_or(none)),
+                (Err(refusal), _) => return Err(refusal),
             };
             match self.check_deposit(items, &taken).await {
                 Ok(()) => return Ok(Some(taken)),
@@ -206,6 +232,33 @@ impl Ingress {
                 }
                 Err(refusal) => return Err(refusal),
             }
+        }
+    }
+
+    /// A deposit that is there, or else one that comes in time, if one can come at all.
+    async fn take_or_wait<'d>(
+        &'d self,
+        username: &'d Username,
+        wanted: Wanted<'_>,
+        until: Instant,
+    ) -> Result<Result<Taken<'d>, NotTaken>, Refusal> {
+        let is_there = self.deposits.take(username, wanted, self.now()?, Instant::now()).await;
+        if matches!((&is_there, wanted), (Err(NotTaken::Absent), Wanted::Covering(..))) {
+            self.check_signer(username).await?;
+        }
+        match is_there {
+            Ok(taken) => Ok(Ok(taken)),
+            Err(_) => Ok(self.deposits.take(username, wanted, self.now()?, until).await),
+        }
+    }
+
+    /// Whether an intent of this user can come: one that is connected and has a key may be signing it at this moment.
+    /// A server that cannot say so lets nothing through either: the deposit is waited for as it would be.
+    async fn check_signer(&self, username: &Username) -> Result<(), Refusal> {
+        match self.directory.signer(username).await {
+            Ok(Signer::NotConnected) => Err(Refusal::NotConnected),
+            Ok(Signer::NoKey) => Err(Refusal::NoKey),
+            Ok(Signer::HasKey) | Err(_) => Ok(()),
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::refusal::Refusal;
 use crate::ipc::control::{
-    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, StepUp, Whereabouts,
+    Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
 };
 use crate::locks::Mutex;
 
@@ -33,6 +33,9 @@ const KEYS_V1_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// Instances remembered. A machine with more instances than this has other worries.
 const INSTANCES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// Users remembered of whom it is known that they have a key.
+const SIGNERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// Absent keys remembered, apart from the others: whoever asks for invented ones pushes out inventions alone.
 const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -86,6 +89,7 @@ enum Sought {
     Instance(Username),
     Launch(Username),
     InstanceKey(Username),
+    Signer(Username),
     StepUp { username: Username, call: CallName, consent: Consent, intent: Fingerprint, until: Timestamp },
     Assertion { username: Username, intent: Fingerprint, credential: String },
 }
@@ -97,6 +101,7 @@ enum Found {
     KeysV1(Arc<[Arc<EnrolledKey>]>),
     Instance(Instance),
     InstanceKey(Option<Arc<VerificationKey>>),
+    Signer(Signer),
     StepUp(StepUp),
     Assertion(AssertionOutcome),
     Failed,
@@ -135,6 +140,9 @@ struct Memory {
     keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
     instances: LruCache<Username, Arc<InstanceAddress>>,
     instance_keys: LruCache<Username, Arc<VerificationKey>>,
+    /// Users who have a key. Those who have none are asked for each time: one may be approved at any moment, and
+    /// nobody is told.
+    signers: LruCache<Username, ()>,
     strangers: LruCache<KeyAt, Instant>,
     open: HashMap<u64, Open>,
     open_by_sought: HashMap<Sought, u64>,
@@ -158,6 +166,7 @@ impl Directory {
                 keys_v1: LruCache::new(KEYS_V1_MAX),
                 instances: LruCache::new(INSTANCES_MAX),
                 instance_keys: LruCache::new(INSTANCES_MAX),
+                signers: LruCache::new(SIGNERS_MAX),
                 strangers: LruCache::new(STRANGERS_MAX),
                 open: HashMap::new(),
                 open_by_sought: HashMap::new(),
@@ -261,6 +270,18 @@ impl Directory {
         Ok(key)
     }
 
+    /// Whether an intent of this user can come. One of whom it was once said that they have a key may have lost it
+    /// by its time alone: that costs a wait, and lets nothing through.
+    pub(super) async fn signer(&self, username: &Username) -> Result<Signer, DirectoryFailure> {
+        if self.memory().signers.get(username).is_some() {
+            return Ok(Signer::HasKey);
+        }
+        let Found::Signer(signer) = self.ask(Sought::Signer(username.clone())).await? else {
+            return Err(DirectoryFailure::Failed);
+        };
+        Ok(signer)
+    }
+
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     pub(super) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, DirectoryFailure> {
         let (username, call) = (intent.username().clone(), intent.call().clone());
@@ -331,9 +352,10 @@ impl Directory {
                 memory.strangers.pop(&at);
                 memory.keys_v1.pop(username);
                 memory.instance_keys.pop(username);
+                memory.signers.pop(username);
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => *open == at,
-                    Sought::KeysV1(open) => open == username,
+                    Sought::KeysV1(open) | Sought::Signer(open) => open == username,
                     // Whatever changes a user's connection changes a key of theirs.
                     Sought::InstanceKey(open) => open == username,
                     Sought::Instance(_) | Sought::Launch(_) | Sought::StepUp { .. } | Sought::Assertion { .. } => false,
@@ -343,9 +365,11 @@ impl Directory {
                 memory.forget_keys_of(username);
                 memory.instances.pop(username);
                 memory.instance_keys.pop(username);
+                memory.signers.pop(username);
                 memory.overtake(|sought| match sought {
                     Sought::Key(open) => open.username == *username,
                     Sought::KeysV1(open)
+                    | Sought::Signer(open)
                     | Sought::Instance(open)
                     | Sought::Launch(open)
                     | Sought::InstanceKey(open) => open == username,
@@ -400,6 +424,7 @@ impl Directory {
             Sought::Instance(username) => Question::Instance { username: username.clone() },
             Sought::Launch(username) => Question::Launch { username: username.clone() },
             Sought::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
+            Sought::Signer(username) => Question::Signer { username: username.clone() },
             Sought::StepUp { username, call, consent, intent, until } => {
                 let (username, call) = (username.clone(), call.clone());
                 Question::StepUp { username, call, consent: *consent, intent: *intent, until: *until }
@@ -441,6 +466,9 @@ impl Memory {
             (Sought::InstanceKey(username), Found::InstanceKey(Some(key))) => {
                 self.instance_keys.put(username, Arc::clone(key));
             }
+            (Sought::Signer(username), Found::Signer(Signer::HasKey)) => {
+                self.signers.put(username, ());
+            }
             // No instance is not remembered: Core asks again within half a second, and one may be up then.
             (
                 Sought::Key(_)
@@ -448,6 +476,7 @@ impl Memory {
                 | Sought::Instance(_)
                 | Sought::Launch(_)
                 | Sought::InstanceKey(_)
+                | Sought::Signer(_)
                 | Sought::StepUp { .. }
                 | Sought::Assertion { .. },
                 _,
@@ -511,6 +540,7 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
         }),
         (Sought::StepUp { .. }, Answer::StepUp { need }) => Found::StepUp(need),
         (Sought::Assertion { .. }, Answer::Assertion { outcome }) => Found::Assertion(outcome),
+        (Sought::Signer(_), Answer::Signer { signer }) => Found::Signer(signer),
         (Sought::InstanceKey(_), Answer::InstanceKey { spki: None }) => Found::InstanceKey(None),
         (Sought::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
             let der = STANDARD.decode(spki).ok();
@@ -524,11 +554,13 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
             | Sought::Instance(_)
             | Sought::Launch(_)
             | Sought::InstanceKey(_)
+            | Sought::Signer(_)
             | Sought::StepUp { .. }
             | Sought::Assertion { .. },
             Answer::Keys { .. }
             | Answer::Instance { .. }
             | Answer::InstanceKey { .. }
+            | Answer::Signer { .. }
             | Answer::StepUp { .. }
             | Answer::Assertion { .. }
             | Answer::Failed,

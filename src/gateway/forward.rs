@@ -23,6 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::body::StreamedBody;
+use super::budget::Budget;
 use super::instance_answer::InstanceAnswer;
 use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
@@ -30,6 +31,7 @@ use super::socket::message::{self, Cancel, Written};
 use super::upgrade::Key;
 use super::upstream::{Connection, Outgoing, OutgoingHead, Stream, Switching, UpstreamFailure, Upstreams};
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
+use crate::ipc::within::{self, WITHIN};
 
 /// What of the head of a session's request is passed on: each says something about the bytes, and stands there once.
 const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
@@ -43,12 +45,14 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
 const CLIENT_ADDRESS: &str = "x-client-address";
 
-/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to judge them again.
+/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to judge them again, and how
+/// long the instance has. After that, and the way back, its answer is given up.
 pub(super) async fn user(
     permit: Permit<'_, '_>,
     body: &Bytes,
     upstreams: &Arc<Upstreams>,
     connection: Connection,
+    budget: Budget,
     id: &RequestId,
 ) -> Result<InstanceAnswer, Failure> {
     let row = permit.row();
@@ -56,8 +60,10 @@ pub(super) async fn user(
         .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
         .header(USERNAME, [&permit.username().to_header()])
         .header(SIGNED_INTENT, [permit.intent()])
+        .header(WITHIN, [&within::write(budget.left())])
         .body(body.slice_ref(permit.items().bytes()))?;
-    send(request, upstreams, connection).await
+    let answered = tokio::time::timeout_at(budget.given_up(), send(request, upstreams, connection)).await;
+    answered.map_err(|_elapsed| UpstreamFailure::Slow)?
 }
 
 /// Forwards a request of the user's own browser, once, to whoever judges it again. There is no token to pass on.

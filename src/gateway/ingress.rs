@@ -73,6 +73,8 @@ pub(super) struct Ingress {
     pub(super) own_at_server: Arc<Counted<Username>>,
     /// Sockets of each user.
     pub(super) sockets: Arc<Counted<Username>>,
+    /// Sockets that Core opened for each user, and on which nothing was permitted yet.
+    pub(super) waiting: Arc<Counted<Username>>,
     pub(super) cors: Cors,
     pub(super) catalogue: Catalogue,
     pub(super) pages: Pages,
@@ -280,6 +282,8 @@ impl Ingress {
             | Refusal::ContentType(_)
             | Refusal::Socket(_)
             | Refusal::AccountRefused
+            | Refusal::NotConnected
+            | Refusal::NoKey
             | Refusal::Maintenance
             | Refusal::TooMany => Verdict::Refuse,
         };

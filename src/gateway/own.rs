@@ -56,7 +56,8 @@ impl Ingress {
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
         let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
-        let asserted = self.deposit_for(row.row(), &username, Some(&intent), &items).await?;
+        let until = Instant::now() + self.deposit_wait;
+        let asserted = self.deposit_for(row.row(), &username, Some(&intent), &items, until).await?;
         let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let mut _room = None;
         let connection = match row.destination() {

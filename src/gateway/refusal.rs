@@ -58,6 +58,12 @@ pub(super) enum Refusal {
     /// It was permitted, but the user's account can have no instance. Its intent is not used up.
     #[error("permitted, but the user's account can have no instance")]
     AccountRefused,
+    /// The user is not connected to this provider, so that no intent of theirs can come.
+    #[error("no intent, and the user is not connected")]
+    NotConnected,
+    /// The user is connected, and has no key with which an intent could be signed.
+    #[error("no intent, and the user has no key")]
+    NoKey,
     /// The site serves no users, or not this one.
     #[error("maintenance: the user is not among those who are served")]
     Maintenance,
@@ -169,6 +175,9 @@ pub(super) enum Failure {
     /// The audit log.
     #[error("the audit log cannot be written")]
     Audit(#[source] std::io::Error),
+    /// Too little of the request's time is left for its work. Nothing went out, and nothing was used up.
+    #[error("too little time is left of what the request may take")]
+    Late,
     /// The instance, or the server's service endpoint.
     #[error("upstream: {}", Chain(.0))]
     Upstream(UpstreamFailure),

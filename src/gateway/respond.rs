@@ -26,7 +26,7 @@ use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
 use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::{Told, end_of_results};
 
 /// Longest refusal of an instance that is said on a socket, in bytes: a sentence in JSON.
 const REFUSAL_MAX: usize = 16 * 1024;
@@ -106,6 +106,11 @@ impl Word {
             }
             Refusal::NoInstance => Self::row(Told::NoInstance),
             Refusal::AccountRefused => Self::row(Told::AccountRefused),
+            Refusal::NotConnected => Self::row(Told::NotConnected),
+            Refusal::NoKey => Self::own(
+                Told::IntentRequired,
+                "you have no valid key at this provider: connect to it again in this browser",
+            ),
             Refusal::Maintenance => Self::row(Told::Maintenance),
             Refusal::Socket(rejection) => Self::of_socket(*rejection),
             Refusal::Failure(failure) => Self::of_failure(failure),
@@ -181,6 +186,7 @@ impl Word {
             | Failure::Unreadable(_)
             | Failure::Clock(_)
             | Failure::Audit(_)
+            | Failure::Late
             | Failure::Unwritable(_)
             | Failure::Unwritten(_)
             | Failure::Randomness(_) => Self::row(Told::Unavailable),
@@ -229,10 +235,30 @@ pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u1
     (response_message(status, &word.told.body(word.why), stream_id), status, word.afterwards)
 }
 
+/// What is said on a socket of Core's about a refused call: the last of its stream.
+pub(super) fn refused_stream(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
+    let word = Word::of(refusal);
+    let (status, payload) = (word.told.number(), word.told.last_payload(word.why));
+    (last_message(status, &payload, stream_id), status, word.afterwards)
+}
+
+/// What is said on a socket of Core's where an instance has answered instead of opening one.
+pub(super) async fn last_of(answer: Answer, stream_id: &str) -> String {
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
+    let body = body.map(Collected::to_bytes).unwrap_or_default();
+    let payload = serde_json::from_slice(&body).unwrap_or_else(|_error| serde_json::json!({}));
+    last_message(status, &end_of_results(payload), stream_id)
+}
+
+fn last_message(status: u16, payload: &serde_json::Value, stream_id: &str) -> String {
+    serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
+}
+
 /// What is said on a socket where an answer to a request has a status and a body. A body that is no JSON says nothing.
 fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
     let payload: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
+    last_message(status, &payload, stream_id)
 }
 
 /// The same of an answer, whoever gave it.
@@ -394,6 +420,8 @@ mod tests {
         check(Refusal::NoInstance, 449, "NO_INSTANCE");
         check(Refusal::AccountRefused, 403, "ACCOUNT_REFUSED");
         check(Refusal::Maintenance, 404, "MAINTENANCE");
+        check(Refusal::NotConnected, 403, "NOT_CONNECTED");
+        check(Refusal::NoKey, 482, "INTENT_REQUIRED");
         check(UpstreamFailure::Absent, 503, "UNAVAILABLE");
         check(UpstreamFailure::Slow, 502, "UNAVAILABLE");
     }

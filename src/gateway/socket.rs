@@ -1,24 +1,25 @@
 //! WebSockets: which connection becomes one, and what it may be used for (protocol, section 8).
 //!
 //! An upgrade is judged before it is answered: its form, the page that asks, Core's token if it brings one. That gives it no authority: each message
-//! that carries a call is judged like a request, and of nothing refused does the instance see a byte (P1, P5, V52, V53).
+//! that carries a call is judged like a request, and of nothing refused does the instance see a byte (P1, P5, V52, V53). What is refused to Core
+//! is refused on a socket, since Core does not bear another answer to its handshake (V76).
 
 mod end;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hands;
 pub(super) mod message;
+mod refused;
 mod rpc;
 mod session;
 mod shell;
 mod standing;
 mod tunnel;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use countersign_keys::call::{Method, Route, SessionEndpoint, Transport};
-use countersign_keys::identity::Username;
-use countersign_keys::request::{INTENT_MAX, Presented, PresentedSocket, RequestRejection};
+use countersign_keys::call::{Method, Route, SessionEndpoint};
+use countersign_keys::request::{BearerToken, PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
 use countersign_keys::verify::Rejection;
 use http::Request;
@@ -30,6 +31,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::refused::Refused;
 use self::rpc::Rpc;
 use self::shell::Shell;
 use self::tunnel::Tunnel;
@@ -62,6 +64,7 @@ pub(super) struct Spot {
 /// A socket that may be opened.
 enum Admitted {
     Rpc(Rpc),
+    Refused(Refused),
     Shell(Shell),
     Tunnel(Tunnel),
 }
@@ -114,17 +117,16 @@ impl Ingress {
         known: &mut Known,
     ) -> Result<(upgrade::Key, Outcome), Refusal> {
         head::check(head, Purpose::Upgrade)?;
-        fetch_metadata::refuse_service_worker(&head.headers)?;
         let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
+        if let Some(route @ Route::Socket) = route {
+            let key = upgrade::read(head)?;
+            return Ok((key, Outcome::Admitted(self.admit_rpc(route, head, client, spot, id, known)?)));
+        }
+        fetch_metadata::refuse_service_worker(&head.headers)?;
         if let Some(route) = route {
             fetch_metadata::check(route, &head.headers)?;
         }
         let socket = match route {
-            Some(Route::Socket) => {
-                let key = upgrade::read(head)?;
-                self.cors.admitted(&head.headers)?;
-                (key, Outcome::Admitted(Admitted::Rpc(self.admit_rpc(head, client, known)?)))
-            }
             Some(Route::Session(endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket))) => {
                 let key = upgrade::read(head)?;
                 self.cors.admitted(&head.headers)?;
@@ -135,41 +137,96 @@ impl Ingress {
             Some(Route::Public(_) | Route::Private(_) | Route::Own(_)) => {
                 return Err(HeadRejection::Framing(UPGRADE).into());
             }
-            None | Some(Route::Session(_)) => return Err(Rejection::NoSuchCall.into()),
+            None | Some(Route::Session(_) | Route::Socket) => return Err(Rejection::NoSuchCall.into()),
         };
         spot.passage.check_last(spot.number)?;
         Ok(socket)
     }
 
     /// A socket for Core's calls: opened by Core's token, or on trust in its first message, but then only so often.
-    fn admit_rpc(self: &Arc<Self>, head: &Parts, client: Client, known: &mut Known) -> Result<Rpc, Refusal> {
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    ///
+    /// The Go Core ends as a process if the handshake of a search is answered with anything but 101. So whatever is wrong
+    /// with a handshake that came with a token of Core's is said on the socket, which is then closed (V76). One of which
+    /// it cannot be told whether it did, since a clock is wrong, is treated alike, so often and no more.
+    fn admit_rpc(
+        self: &Arc<Self>,
+        route: &Route,
+        head: &Parts,
+        client: Client,
+        spot: &Spot,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Admitted, Refusal> {
+        let token = PresentedSocket::token(headers(head))?;
+        let doubt = match token.map(|token| self.check_token(token)) {
+            Some(Ok(())) => {
+                known.show(Shown::Core);
+                None
+            }
+            Some(Err(refusal)) if is_of_time(&refusal) => Some(refusal),
+            Some(Err(refusal)) => return Err(refusal),
+            None => None,
+        };
+        let is_cores = token.is_some() && doubt.is_none();
+        if !is_cores && !self.crowd.admits(client.network(), Instant::now()) {
+            return Err(Refusal::TooMany);
+        }
+        let judged = match doubt {
+            Some(refusal) => Err(refusal),
+            None => self.judge_rpc(route, head, spot, is_cores, known),
+        };
+        match judged {
+            Ok(rpc) => Ok(Admitted::Rpc(rpc)),
+            Err(refusal) if token.is_some() => {
+                let (said, status, _) = respond::refused_stream(&refusal, "");
+                self.record_refusal(&refusal, Some(status), id, known);
+                Ok(Admitted::Refused(Refused { said }))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn judge_rpc(
+        self: &Arc<Self>,
+        route: &Route,
+        head: &Parts,
+        spot: &Spot,
+        is_cores: bool,
+        known: &mut Known,
+    ) -> Result<Rpc, Refusal> {
+        fetch_metadata::refuse_service_worker(&head.headers)?;
+        fetch_metadata::check(route, &head.headers)?;
+        self.cors.admitted(&head.headers)?;
         let hint = hint(head.uri.query())?;
-        let presented = PresentedSocket::parse(headers, hint.as_deref())?;
+        let presented = PresentedSocket::parse(headers(head), hint.as_deref())?;
         known.username.clone_from(&presented.username);
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
-        match presented.token {
-            Some(token) => {
-                self.check_token(token.expose(), &username)?;
-                known.show(Shown::Core);
-            }
-            None if self.crowd.admits(client.network(), Instant::now()) => {}
-            None => return Err(Refusal::TooMany),
-        }
+        spot.passage.check_last(spot.number)?;
+        // By user, since all of Core's come from one address. A name that nobody vouches for is not counted: whoever says
+        // it would take that user's room.
+        let waiting = match is_cores {
+            true => Some(self.waiting.begin(&username).ok_or(Refusal::TooMany)?),
+            false => None,
+        };
         let token = presented.token.map(|token| Secret::new(token.expose().to_owned()));
-        Ok(Rpc { ingress: Arc::clone(self), path: head.uri.path().to_owned(), username, token })
+        Ok(Rpc { ingress: Arc::clone(self), path: head.uri.path().to_owned(), username, token, waiting })
+    }
+
+    /// Whether that is a token of Core's. It will be looked at again with each message.
+    fn check_token(&self, token: BearerToken<'_>) -> Result<(), Refusal> {
+        let now = self.now()?;
+        Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner).check(token, now)?)
     }
 }
 
-impl Ingress {
-    /// Whether that is a token of Core's. It will be looked at again with each message.
-    fn check_token(&self, token: &str, username: &Username) -> Result<(), Refusal> {
-        let row = self.calls.rows().iter().find(|row| row.transport() == Transport::WebSocket);
-        let row = row.and_then(|row| self.calls.core_row(row.call().as_str())).ok_or(Rejection::NoSuchCall)?;
-        let presented = Presented::of_message(&row, token, username.clone(), None, INTENT_MAX)?;
-        self.authenticate(presented, self.now()?)?;
-        Ok(())
-    }
+fn headers(head: &Parts) -> impl Iterator<Item = (&str, &[u8])> {
+    head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+/// Whether a token is refused for its time, or because nobody can say what time it is.
+fn is_of_time(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Rejection(Rejection::CoreToken(rejection)) if rejection.is_of_its_time())
+        || matches!(refusal, Refusal::Failure(_))
 }
 
 impl Admitted {
@@ -182,6 +239,7 @@ impl Admitted {
         let running = async {
             match self {
                 Self::Rpc(rpc) => rpc.run(stream, stop, &place).await,
+                Self::Refused(refused) => refused.run(stream).await,
                 Self::Shell(shell) => shell.run(stream, stop, &place).await,
                 Self::Tunnel(tunnel) => tunnel.run(stream, stop).await,
             }
@@ -196,6 +254,8 @@ impl Admitted {
     fn ended_early(self, early: Early, place: &Arc<Place>) {
         let (ingress, username) = match self {
             Self::Rpc(rpc) => (rpc.ingress, rpc.username),
+            // Why is written down already.
+            Self::Refused(_) => return,
             Self::Shell(shell) => (shell.ingress, shell.username),
             Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
         };

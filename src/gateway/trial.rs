@@ -20,6 +20,7 @@ mod served;
 mod sessions;
 mod sockets;
 mod step_up;
+mod unsigned;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -271,6 +272,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         public_at_server: limits::public_at_server(),
         own_at_server: limits::own_at_server(),
         sockets: limits::of_each_user(),
+        waiting: limits::of_each_user(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
         catalogue: Catalogue::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
@@ -333,6 +335,16 @@ async fn answer(
             }
             Question::InstanceKey { username } => {
                 line::Answer::InstanceKey { spki: (username == alice.owner).then_some(instance_key) }
+            }
+            Question::Signer { username } => {
+                let signer = if username != alice.owner {
+                    line::Signer::NotConnected
+                } else if alice.state == KeyState::Active {
+                    line::Signer::HasKey
+                } else {
+                    line::Signer::NoKey
+                };
+                line::Answer::Signer { signer }
             }
             Question::StepUp { intent, .. } => {
                 line::Answer::StepUp { need: passkeys.lock().unwrap().challenge(intent) }

@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use http_body_util::Full;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::http::{BodyError, Reply};
 
@@ -32,6 +33,9 @@ pub(crate) enum Told {
     NotYours,
     /// The account can have no keys, or no instance.
     AccountRefused,
+    /// The user is not connected to this provider. Not 482, at which UCloud's older page throws its keys away, nor
+    /// 449 or 503, after which UCloud repeats the request.
+    NotConnected,
     /// The UCloud user is another account's.
     OfAnotherAccount,
     /// In no table, or nothing of the kind.
@@ -100,6 +104,7 @@ impl Told {
             Self::AccountRefused => {
                 (403, "ACCOUNT_REFUSED", "this account cannot be used here: the provider's staff can tell why")
             }
+            Self::NotConnected => (403, "NOT_CONNECTED", "connect to this provider first"),
             Self::OfAnotherAccount => (403, "MAPPED_OTHERWISE", "this UCloud user belongs to another account"),
             Self::NotFound => (404, "NOT_FOUND", "there is nothing of this kind"),
             Self::Maintenance => {
@@ -163,6 +168,12 @@ impl Told {
         serde_json::to_vec(&Body { status_code, why, error_code }).map(Bytes::from).unwrap_or_default()
     }
 
+    /// The payload of the last message of a stream that was refused, with a sentence of its own.
+    pub(crate) fn last_payload(self, why: &str) -> Value {
+        let (status_code, error_code, _) = self.row();
+        end_of_results(json!({ "statusCode": status_code, "why": why, "errorCode": error_code }))
+    }
+
     /// The answer, with a sentence of its own.
     pub(crate) fn reply_with(self, why: &str) -> Reply {
         let mut reply = Response::new(Full::new(self.body(why)));
@@ -201,6 +212,15 @@ impl From<&BodyError> for Told {
             BodyError::Broken | BodyError::Slow => Self::Malformed,
         }
     }
+}
+
+/// Says in the payload of a refusal that no result follows. The Go Core reads neither type nor status of a message: it hands
+/// the payload on to UCloud's page, which waits for this word.
+pub(crate) fn end_of_results(mut payload: Value) -> Value {
+    if let Some(members) = payload.as_object_mut() {
+        members.insert("type".to_owned(), "end_of_results".into());
+    }
+    payload
 }
 
 #[cfg(test)]

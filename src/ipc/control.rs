@@ -90,6 +90,11 @@ pub(crate) enum Question {
         /// The user.
         username: Username,
     },
+    /// Whether an intent of this user can come at all.
+    Signer {
+        /// The user.
+        username: Username,
+    },
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
     StepUp {
         /// Whose intent.
@@ -112,6 +117,18 @@ pub(crate) enum Question {
         /// `AuthenticationResponseJSON`, as the browser wrote it.
         credential: String,
     },
+}
+
+/// Whether an intent of a user can come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Signer {
+    /// The user is not connected, or the connection is over.
+    NotConnected,
+    /// The user is connected, and has no key that speaks for them.
+    NoKey,
+    /// The user has a key.
+    HasKey,
 }
 
 /// Whether an intent needs a passkey's assertion.
@@ -185,6 +202,11 @@ pub(crate) enum Answer {
     InstanceKey {
         /// SubjectPublicKeyInfo of a P-256 key, DER, standard base64; `None`: the user is not connected.
         spki: Option<String>,
+    },
+    /// Whether an intent of the user can come.
+    Signer {
+        /// What the user has to sign with.
+        signer: Signer,
     },
     /// Whether an intent needs a passkey.
     StepUp {

@@ -25,7 +25,7 @@ use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house,
 use super::oracle::StoreOracle;
 use super::{approval, integration, listed, page};
 use crate::audit::DecisionLog;
-use crate::ipc::control::{Answer, Ended, Question, UsedKey, Whereabouts};
+use crate::ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
 use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
 
 #[tokio::test]
@@ -477,4 +477,46 @@ async fn c09_core_is_told_what_to_show_of_the_provider() {
     let want = json!({ "id": "hpc", "title": "hpc", "shortTitle": "hpc", "shortDescription": "", "description": "",
                        "url": "https://hpc.example.org/", "logo": null, "sections": [], "productDescription": [] });
     assert_eq!(told, want);
+}
+
+/// UCloud's pages ask these when they open, when nobody has signed anything.
+#[tokio::test]
+async fn c10_what_pages_ask_unsigned_is_answered_alike_for_every_user() {
+    let house = house("");
+    house.connected().await;
+    let answers = [
+        (ServiceCall::RequestDynamicParameters, json!({ "parameters": [] })),
+        (ServiceCall::RetrieveTokenOptions, json!({ "availablePermissions": [] })),
+    ];
+    for (call, want) in answers {
+        for body in
+            ["", r#"{"owner":{"createdBy":"alice#1"},"application":{}}"#, r#"{"owner":{"createdBy":"bob#1"}}"#, "x"]
+        {
+            let body = Bytes::from(body);
+            assert_eq!(integration::call(&house.server, call, &body, &TEST).await.unwrap(), want, "{call:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn c11_the_gateway_is_told_whether_a_users_intent_can_come() {
+    let house = house("[connection]\nexpires_after = \"1 hour\"\n");
+    let oracle = StoreOracle::new(Arc::clone(&house.server));
+    let signer = |name: &str| match oracle.answer(&Question::Signer { username: user(name) }) {
+        Answer::Signer { signer } => signer,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(signer("alice#1"), Signer::NotConnected);
+    let browser = house.begun_at_core("alice#1").await;
+    let offered = browser.offer(&house).await.unwrap();
+    let code = offered["code"].as_str().unwrap();
+    assert_eq!(signer("alice#1"), Signer::NotConnected, "an offered key is none");
+    house.approve(ALICE, "alice", code).await.unwrap();
+    assert_eq!((signer("alice#1"), signer("bob#1")), (Signer::HasKey, Signer::NotConnected));
+    house.now.store(NOW + 3_600, Ordering::SeqCst);
+    assert_eq!(signer("alice#1"), Signer::NotConnected, "its time is over");
+    house.now.store(NOW, Ordering::SeqCst);
+    let kid = KeyId::parse(offered["kid"].as_str().unwrap()).unwrap();
+    approval::revoke_key(&house.server, ALICE, KeyRevoke { username: None, kid }).await.unwrap();
+    assert_eq!(signer("alice#1"), Signer::NoKey);
 }

@@ -235,6 +235,7 @@ mod tests {
                 | Question::KeysV1 { .. }
                 | Question::Launch { .. }
                 | Question::InstanceKey { .. }
+                | Question::Signer { .. }
                 | Question::StepUp { .. }
                 | Question::Assertion { .. } => Answer::Failed,
             }

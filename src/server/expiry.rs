@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
-use countersign_keys::keyring::KeyRecord;
+use countersign_keys::keyring::{KeyRecord, KeyState};
 use countersign_keys::store::StoreFailure;
 use countersign_keys::store::records::{Connection, User};
 use countersign_keys::time::Timestamp;
@@ -17,7 +17,7 @@ use countersign_keys::time::Timestamp;
 use super::answer::{Refusal, apart};
 use super::record::Deed;
 use super::{Records, Server};
-use crate::ipc::control::Ended;
+use crate::ipc::control::{Ended, Signer};
 
 /// Users read from the store at a time.
 const PAGE: usize = 500;
@@ -76,6 +76,16 @@ impl Server {
         let mut keys = self.within_connection(username, self.records.keys_v1(username, now)?)?;
         keys.retain(|key| now < key.expires);
         Ok(keys)
+    }
+
+    /// Whether an intent of a user could be good at that moment: what the user could sign it with.
+    pub(super) fn signer(&self, username: &Username, now: Timestamp) -> Result<Signer, StoreFailure> {
+        let Some(user) = self.records.user(username)? else { return Ok(Signer::NotConnected) };
+        if !matches!(self.standing(username, now)?, Standing::InForce(_)) {
+            return Ok(Signer::NotConnected);
+        }
+        let speaks = |key: &KeyRecord| key.state == KeyState::Active && now < key.expires;
+        Ok(if self.records.keys(&user)?.iter().any(speaks) { Signer::HasKey } else { Signer::NoKey })
     }
 
     fn within_connection(&self, username: &Username, mut keys: Vec<KeyRecord>) -> Result<Vec<KeyRecord>, StoreFailure> {

@@ -1,7 +1,7 @@
-//! Core's own calls: `connect`, `init`, `retrieveManifest`, `unlinked` and `retrieveProducts`.
+//! Calls that take Core's token alone: `connect`, `init`, `unlinked`, and those of which the answer is the same for every user.
 //!
-//! Core's token is all that they take, so none of them gives Core anything: a ticket activates no key (P2), `init` starts the
-//! user's own process and does nothing else, `unlinked` only takes away.
+//! None of them gives Core anything: a ticket activates no key (P2), `init` starts the user's own process and does nothing else,
+//! `unlinked` only takes away.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +45,9 @@ pub(super) async fn call(
         ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveBranding => Ok(branding(&server.config.provider)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
+        // Nothing of the user who opened the page is looked at, so nothing of theirs can be in these answers.
+        ServiceCall::RequestDynamicParameters => Ok(json!({ "parameters": [] })),
+        ServiceCall::RetrieveTokenOptions => Ok(json!({ "availablePermissions": [] })),
         ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
         ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
         ServiceCall::Unlinked => unlinked(server, deed, message::<AboutUser>(body)?.username).await,

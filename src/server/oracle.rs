@@ -48,6 +48,7 @@ impl StoreOracle {
                     Standing::None | Standing::Over(_) => None,
                 },
             },
+            Question::Signer { username } => Answer::Signer { signer: server.signer(username, server.clock.now()?)? },
             Question::StepUp { username, call, consent, intent, until } => {
                 let need = passkeys::need(server, call, *consent);
                 Answer::StepUp { need: passkeys::challenge(server, username, need, *intent, *until)? }

@@ -4,7 +4,7 @@
 //! [`beneath`]). All authority comes from bound parameters; what Core adds to a request never gets here.
 //!
 //! Copies, emptying the trash and moves between file systems may take long. They have a lane of their own, so
-//! that they never keep a browse waiting; and after [`ANSWER_AFTER`] the request is answered while they go on,
+//! that they never keep a browse waiting; and after [`INSTANCE_MAX`], or less, the request is answered while they go on,
 //! because Core gives up after 5 s. Whoever asked then sees it at UCloud as a task, and may have it rest or stop (see
 //! [`crate::user::tasks`]); if it fails, or is stopped, what it began is undone.
 
@@ -56,13 +56,10 @@ use path::UcloudPath;
 use relocate::Crossing;
 use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
+use crate::ipc::within::INSTANCE_MAX;
 use crate::user::drive_numbers::DriveNumbers;
 use crate::user::tasks::{self, Tasks};
 
-/// After how long a request is answered whose work is not done: Core waits 5 s, and the way there and back counts.
-const ANSWER_AFTER: Duration = Duration::from_millis(3500);
-/// How long a folder is listed: Core has given up long before, and a folder that others fill must not take a place for ever.
-const LISTING_MAX: Duration = Duration::from_secs(10);
 /// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
 const QUICK_MAX: usize = 16;
 /// How many long works run at once: two saturate most disks, and each holds hundreds of descriptors.
@@ -120,7 +117,7 @@ impl Files {
         Self {
             drives: Arc::new(drives),
             lanes,
-            answer_after: ANSWER_AFTER,
+            answer_after: INSTANCE_MAX,
             tasks: Arc::default(),
             asker: None,
             consent: Consent::Unasked,
@@ -140,6 +137,11 @@ impl Files {
     /// The same, for what the user approved or was not asked about, as the intent says.
     pub(crate) fn approved(&self, consent: Consent) -> Self {
         Self { consent, ..self.clone() }
+    }
+
+    /// The same, answering within that time.
+    pub(crate) fn answering_within(&self, within: Duration) -> Self {
+        Self { answer_after: self.answer_after.min(within), ..self.clone() }
     }
 
     /// What goes on after its request was answered.
@@ -196,16 +198,28 @@ impl Files {
         let error = |trouble| FilesError::single(&browse.path, trouble);
         let listing = Listing::parse(&browse).map_err(error)?;
         let path = self.drives.parse(&browse.path).map_err(error)?;
-        let end = Instant::now() + LISTING_MAX;
-        let page = self.look(path, move |place| listing.read(&place.root, &place.path, end)).await;
+        // A little before the answer is due, so that it can say why.
+        let end = Instant::now() + self.answer_after.saturating_sub(self.answer_after / 8);
+        let page = self.look_in_time(path, move |place| listing.read(&place.root, &place.path, end)).await;
         page.map(Answer::Page).map_err(error)
     }
 
     async fn retrieve(&self, retrieve: Retrieve) -> Result<Answer, FilesError> {
         let error = |trouble| FilesError::single(&retrieve.id, trouble);
         let path = self.drives.parse(&retrieve.id).map_err(error)?;
-        let file = self.look(path, |place| browse::retrieve(&place.root, &place.path)).await;
+        let file = self.look_in_time(path, |place| browse::retrieve(&place.root, &place.path)).await;
         file.map(Answer::File).map_err(error)
+    }
+
+    /// The same, for an answer that nobody waits for when its time is over. What has begun goes on, and gives its place
+    /// back when the file system lets go of it.
+    async fn look_in_time<T: Send + 'static>(
+        &self,
+        path: UcloudPath,
+        look: impl FnOnce(&change::Place) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let looked = tokio::time::timeout(self.answer_after, self.look(path, look)).await;
+        looked.map_err(|_elapsed| Trouble::Slow)?
     }
 
     /// Looks at something in the quick lane.

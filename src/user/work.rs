@@ -30,6 +30,7 @@ use crate::ipc::messages::{Empty, Refused};
 use crate::ipc::peer::Peer;
 use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use crate::ipc::tcp_proof::{self, ListenerKey};
+use crate::ipc::within;
 use crate::log::Chain;
 use crate::user::activity::Activity;
 use crate::user::files::Files;
@@ -209,7 +210,7 @@ impl Instance {
         let mut known = Known::default();
         let outcome = self.judge.judge(head, &body, &mut known);
         match self.decided(head, &known, outcome) {
-            Ok(Permitted::FromCore(permit)) => self.perform(&permit).await,
+            Ok(Permitted::FromCore(permit)) => self.perform(&permit, within::read(&head.headers)).await,
             Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
             Err(denied) => denied.reply(),
         }
@@ -276,7 +277,8 @@ impl Instance {
         outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(Told::Failed)))
     }
 
-    async fn perform(&self, permit: &Permit<'_, '_>) -> Reply {
+    /// Does what is permitted, and answers within that time: what takes longer goes on as a task, or is given up.
+    async fn perform(&self, permit: &Permit<'_, '_>, within: Duration) -> Reply {
         self.files.drive_numbers().learn_for(permit.items()).await;
         if permit.row().call().as_str() == "ssh.keyUploaded" {
             return self.install_ssh_keys(permit).await;
@@ -296,7 +298,8 @@ impl Instance {
         let Some(request) = signed::files_request(permit.row().call().as_str(), permit.items()) else {
             return Told::NotFound.reply_with("this provider does not offer this");
         };
-        match self.files.asked_by(permit.username()).approved(permit.consent()).perform(request).await {
+        let files = self.files.asked_by(permit.username()).approved(permit.consent()).answering_within(within);
+        match files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(failure) => failure.told().reply_with(&failure.to_string()),
         }

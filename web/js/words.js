@@ -76,7 +76,6 @@ const JOBS = {
   "session.open": { one: "Begin the transfer or terminal that was asked for", subjects: ["token"] },
   "session.continue": { one: "Go on with a transfer", subjects: ["token", "offset"] },
   "jobs.follow": { one: "Follow a job's output", subjects: ["id"] },
-  "jobs.requestDynamicParameters": { one: "Ask for an application's parameters", subjects: ["name"] },
   "jobs.attachResource": {
     one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use it.",
   },
@@ -125,7 +124,6 @@ const OTHERS = {
     note: "Whoever has the token can use the centre in your name.",
   },
   "tokens.revoke": { one: "Revoke an access token", subjects: ["id"] },
-  "tokens.retrieveOptions": { one: "Ask what access tokens there can be", subjects: [] },
   "iapps.syncthing.retrieve": { one: "Look at your Syncthing settings", subjects: ["productId"] },
   "iapps.syncthing.update": {
     one: "Change your Syncthing settings", button: "Change", subjects: ["config"],

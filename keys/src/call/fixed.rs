@@ -2,7 +2,8 @@
 
 use crate::call::Method;
 
-/// What Core asks on its own account, with its token alone.
+/// What Core asks with its token alone: on its own account, or for a user where the answer is the same for
+/// everybody and nothing is changed. No instance ever sees one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ServiceCall {
     /// A user wants to connect.
@@ -17,6 +18,11 @@ pub enum ServiceCall {
     RetrieveBranding,
     /// What products there are: one path for each kind of resource.
     RetrieveProducts(ResourceKind),
+    /// Which parameters the provider adds to those of an application: none. UCloud's page asks whenever an
+    /// application is opened, and nobody has signed anything then.
+    RequestDynamicParameters,
+    /// Which access tokens the provider offers: none. Core asks for one user and keeps the answer for all.
+    RetrieveTokenOptions,
 }
 
 /// The kinds of resource that have products.
@@ -42,7 +48,7 @@ pub enum ResourceKind {
 
 impl ServiceCall {
     /// Every service call, with its method and its path below `/ucloud/{p}/`.
-    pub const ALL: [(Self, Method, &'static str); 13] = [
+    pub const ALL: [(Self, Method, &'static str); 15] = [
         (Self::Connect, Method::Post, "integration/connect"),
         (Self::Init, Method::Post, "integration/init"),
         (Self::RetrieveManifest, Method::Get, "integration/retrieveManifest"),
@@ -56,6 +62,8 @@ impl ServiceCall {
         (Self::RetrieveProducts(ResourceKind::Licenses), Method::Get, "licenses/retrieveProducts"),
         (Self::RetrieveProducts(ResourceKind::PrivateNetworks), Method::Get, "private-networks/retrieveProducts"),
         (Self::RetrieveProducts(ResourceKind::Shares), Method::Get, "shares/retrieveProducts"),
+        (Self::RequestDynamicParameters, Method::Post, "jobs/requestDynamicParameters"),
+        (Self::RetrieveTokenOptions, Method::Get, "tokens/retrieveOptions"),
     ];
 }
 

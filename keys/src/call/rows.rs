@@ -172,11 +172,6 @@ fn jobs() -> Vec<RowSpec> {
             .bind("id", "/job/id")
             .adds(&["/job", "/type", "/streamId"])
             .project("/job/owner/project"),
-        row("jobs.requestDynamicParameters", Method::Post, "jobs/requestDynamicParameters", Items::Whole, Class::Read)
-            .bind_tree("name", "/application/metadata/name")
-            .bind_tree("version", "/application/metadata/version")
-            .adds(&["/owner", "/application"])
-            .project("/owner/project"),
         row("jobs.attachResource", Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
@@ -240,7 +235,6 @@ fn others() -> Vec<RowSpec> {
             .adds(&["/id"])
             .project("/owner/project"),
         row("tokens.revoke", Method::Post, "tokens/revoke", Items::Whole, Class::Write).bind("id", "/id"),
-        row("tokens.retrieveOptions", Method::Get, "tokens/retrieveOptions", Items::Whole, Class::Read),
         syncthing("retrieve", Class::Read),
         syncthing("update", Class::Danger),
         syncthing("reset", Class::Danger),

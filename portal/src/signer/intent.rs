@@ -67,18 +67,8 @@ pub struct Intent {
 }
 
 /// Calls that look, or say who opens a session: the last part of their name. A signer asks nobody about them.
-const UNASKED: [&str; 10] = [
-    "browse",
-    "continue",
-    "createDownload",
-    "follow",
-    "list",
-    "open",
-    "requestDynamicParameters",
-    "retrieve",
-    "retrieveOptions",
-    "streamingSearch",
-];
+const UNASKED: [&str; 8] =
+    ["browse", "continue", "createDownload", "follow", "list", "open", "retrieve", "streamingSearch"];
 
 impl Intent {
     /// The honest intent for a call with these items.

@@ -10,6 +10,7 @@ use countersign_keys::identity::{CallName, Uid, Username};
 
 use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
+use toml::Spanned;
 
 use crate::config::check::{Findings, Site, word};
 use crate::config::file::{
@@ -17,7 +18,7 @@ use crate::config::file::{
     ProofWord, SessionsTable, StartWord, StaticTable, TypedList,
 };
 use crate::config::problem::Reason;
-use crate::config::quantity;
+use crate::config::quantity::{self, Range};
 use crate::config::{
     Connection, Gateway, InstanceListen, Instances, Intent, Launch, Maintenance, Mapper, Mapping, MappingStart, Role,
     Sessions, StaticInstance, V1, trusted_file,
@@ -33,8 +34,7 @@ pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &m
     let lifetime_max_s =
         findings.number("intent.lifetime_max_s", table.lifetime_max_s.as_ref(), quantity::LIFETIME_MAX_S);
     let future_skew_s = findings.number("intent.future_skew_s", table.future_skew_s.as_ref(), quantity::FUTURE_SKEW_S);
-    let deposit_wait_ms =
-        findings.number("intent.deposit_wait_ms", table.deposit_wait_ms.as_ref(), quantity::DEPOSIT_WAIT_MS);
+    let deposit_wait_ms = deposit_wait_ms(table.deposit_wait_ms.as_ref(), findings);
     let key_lifetime_days =
         findings.number("intent.key_lifetime_days", table.key_lifetime_days.as_ref(), quantity::KEY_LIFETIME_DAYS);
     let step_up = step_up(table.step_up, calls, findings);
@@ -46,6 +46,16 @@ pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &m
         step_up,
         key_lifetime_s: key_lifetime_days?.saturating_mul(DAY_S),
     })
+}
+
+/// How long a deposit is waited for. What it takes is missing for the request's own work.
+fn deposit_wait_ms(typed: Option<&Spanned<i64>>, findings: &mut Findings<'_>) -> Option<i64> {
+    let Range { min, max, default } = quantity::DEPOSIT_WAIT_MS;
+    let Some(typed) = typed else { return Some(default) };
+    let value = *typed.get_ref();
+    let is_within = (min..=max).contains(&value);
+    let made = if is_within { Ok(value) } else { Err(Reason::NoTimeLeft { max, default }) };
+    findings.accept("intent.deposit_wait_ms", &typed.span(), made)
 }
 
 /// Stands in `intent.step_up` for every item that a rule raises to a dangerous one. No call has a name without a dot.
@@ -122,7 +132,7 @@ pub(super) fn instances(
     if let Some(InstanceListen::Tcp { first_port }) = listen {
         let taken = gateway.iter().flat_map(|gateway| &gateway.listen).find(|address| address.port() == first_port);
         if let Some(address) = taken {
-            let span = table.first_port.as_ref().map(toml::Spanned::span);
+            let span = table.first_port.as_ref().map(Spanned::span);
             findings.add("instances.first_port", span, Reason::PortTaken(*address));
         }
     }
@@ -137,7 +147,7 @@ pub(super) fn instances(
 }
 
 fn launch(is_sudo: bool, typed: TypedList<StaticTable>, findings: &mut Findings<'_>) -> Option<Launch> {
-    let span = typed.as_ref().map(toml::Spanned::span);
+    let span = typed.as_ref().map(Spanned::span);
     let entries = typed.map(toml::Spanned::into_inner).unwrap_or_default();
     if is_sudo {
         if !entries.is_empty() && !findings.is_reported("instances.launch") {

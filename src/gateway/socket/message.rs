@@ -144,6 +144,11 @@ impl Streams {
         Ok(Beginning { streams: self, new: is_new.then(|| stream_id.to_owned()) })
     }
 
+    /// Whether there is any.
+    pub(in crate::gateway) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Whether there is one of that name.
     pub(in crate::gateway) fn has(&self, stream_id: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(stream_id)

@@ -52,6 +52,8 @@ pub(super) struct Rpc {
     pub(super) username: Username,
     /// Core's token as the socket's own head has it.
     pub(super) token: Option<Secret<String>>,
+    /// What the socket counts as among those of its user's on which nothing was permitted yet, where Core opened it.
+    pub(super) waiting: Option<InFlight<Username>>,
 }
 
 /// What one socket works with.
@@ -65,6 +67,8 @@ struct Work<'w> {
     say: mpsc::Sender<Message>,
     /// Where the instance's side goes when it is open.
     opened: Option<oneshot::Sender<FromInstance>>,
+    /// What the socket counts as until something was permitted on it.
+    waiting: Option<InFlight<Username>>,
     /// What the socket counts as among its user's, once it is one.
     counted: Option<InFlight<Username>>,
 }
@@ -79,7 +83,7 @@ enum Sent {
 
 impl Rpc {
     /// Serves the socket until it ends.
-    pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
+    pub(super) async fn run<S>(mut self, stream: S, mut stop: watch::Receiver<bool>, place: &Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -88,6 +92,7 @@ impl Rpc {
         let (say, mut unsaid) = mpsc::channel(UNSAID_MAX);
         let (opened, open) = oneshot::channel();
         let (streams, heard) = (Streams::default(), Heard::new());
+        let waiting = self.waiting.take();
         let standing = Standing::new(&self.ingress, &self.username);
         let (mut instance, mut in_hand) = (None, None);
         let mut work = Work {
@@ -97,6 +102,7 @@ impl Rpc {
             standing: &standing,
             say: say.clone(),
             opened: Some(opened),
+            waiting,
             counted: None,
         };
         let end = tokio::select! {
@@ -188,15 +194,17 @@ impl Work<'_> {
         match self.admit(&written, instance, &id, &mut known).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
-                self.say(respond::message_of(*answer, &written.stream_id).await).await;
-                Ok(())
+                self.say(respond::last_of(*answer, &written.stream_id).await).await;
+                if self.streams.is_empty() { Err(End::Policy) } else { Ok(()) }
             }
             Err(refusal) => {
-                let (said, status, afterwards) = respond::refused_message(&refusal, &written.stream_id);
+                let (said, status, afterwards) = respond::refused_stream(&refusal, &written.stream_id);
                 self.rpc.ingress.record_refusal(&refusal, Some(status), &id, &known);
                 self.say(said).await;
+                let is_too_often = self.rpc.ingress.is_refused_too_often(&known);
                 match afterwards {
-                    Afterwards::Keep if !self.rpc.ingress.is_refused_too_often(&known) => Ok(()),
+                    // Core has one call for a socket and waits until it is closed. One that has more keeps the others.
+                    Afterwards::Keep if !is_too_often && !self.streams.is_empty() => Ok(()),
                     Afterwards::Keep | Afterwards::Close => Err(End::Policy),
                 }
             }
@@ -237,7 +245,8 @@ impl Work<'_> {
             None => None,
         };
         let items = Items::read(request.row(), written.payload())?;
-        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), &items).await?;
+        let until = Instant::now() + ingress.deposit_wait;
+        let deposit = ingress.deposit_for(request.row(), username, from_message.as_ref(), &items, until).await?;
         let intent = match (from_message, &deposit) {
             (Some(intent), _) => intent,
             (None, Some(deposit)) => deposit.intent.clone(),
@@ -256,6 +265,7 @@ impl Work<'_> {
         let stream = self.streams.begin(&written.stream_id)?;
         if self.counted.is_none() {
             self.counted = Some(ingress.sockets.begin(username).ok_or(Refusal::TooMany)?);
+            self.waiting = None;
         }
         let permit = ingress.spend(authorised, deposit, epoch, id, known).await?;
         if let Some(connection) = connection {
@@ -280,7 +290,7 @@ impl Work<'_> {
     async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
         let refusal = refusal.into();
         let known = Known::on_socket(self.place, &self.rpc.username);
-        let (said, status, _) = respond::refused_message(&refusal, stream_id.unwrap_or_default());
+        let (said, status, _) = respond::refused_stream(&refusal, stream_id.unwrap_or_default());
         self.rpc.ingress.record_refusal(&refusal, Some(status), &self.rpc.ingress.ids.next(), &known);
         self.say(said).await;
         End::Policy

@@ -52,11 +52,13 @@ async fn a_deposit_is_for_its_own_user_call_and_items_alone() {
     let trial = Trial::new().await;
     let core = trial.dropping_core();
     core.deposit(&trial.sign(&Deed::trash("/1/a"))).await.unwrap();
-    for (username, deed) in
-        [("alice", Deed::trash("/1/b")), ("bob", Deed::trash("/1/a")), ("alice", Deed::retrieve("/1/a"))]
-    {
+    for (username, deed, want) in [
+        ("alice", Deed::trash("/1/b"), (482, "INTENT_REQUIRED")),
+        ("bob", Deed::trash("/1/a"), (403, "NOT_CONNECTED")),
+        ("alice", Deed::retrieve("/1/a"), (482, "INTENT_REQUIRED")),
+    ] {
         let answer = core.perform(username, &deed, None).await.unwrap();
-        assert_eq!(verdict(&answer), (482, "INTENT_REQUIRED".to_owned()), "{username} {deed:?}");
+        assert_eq!(verdict(&answer), (want.0, want.1.to_owned()), "{username} {deed:?}");
     }
     assert_eq!(trial.upstream_saw(), "");
     assert_eq!(core.perform("alice", &Deed::trash("/1/a"), None).await.unwrap().status, 200);

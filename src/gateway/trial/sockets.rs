@@ -3,6 +3,7 @@
 //! The instance is played: it writes down what it hears, and answers as a search would. The client is a library that others wrote.
 
 mod ends;
+mod handshakes;
 mod limits;
 mod messages;
 mod others;
@@ -141,6 +142,16 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
                 (answer["status"].as_u64().unwrap(), answer["payload"]["errorCode"].as_str().unwrap().to_owned())
             }
         }
+    }
+
+    /// Status and class of the one message of a socket that is refused. It says that no result follows, and then the
+    /// socket is closed.
+    async fn refusal(&mut self) -> (u64, String) {
+        let (code, said) = self.end().await;
+        assert_eq!((code, said.len()), (Some(CloseCode::Policy), 1), "{said:?}");
+        assert_eq!((&said[0]["type"], &said[0]["payload"]["type"]), (&json!("response"), &json!("end_of_results")));
+        assert_eq!(said[0]["status"], said[0]["payload"]["statusCode"]);
+        (said[0]["status"].as_u64().unwrap(), said[0]["payload"]["errorCode"].as_str().unwrap().to_owned())
     }
 
     /// The code that it is closed with, and the messages before that.

@@ -119,6 +119,9 @@ pub(crate) enum Trouble {
     /// A folder whose names cannot be read in time.
     #[error("this folder holds too many files to be listed")]
     TooManyFiles,
+    /// It was not looked at in time.
+    #[error("the file system did not answer in time")]
+    Slow,
     /// Too many long works under way.
     #[error("too much of this is under way already")]
     Busy,
@@ -163,7 +166,7 @@ impl Trouble {
             | Self::Cancelled => Told::Conflict,
             Self::NoSpace => Told::NoSpace,
             Self::Busy => Told::TooMany,
-            Self::Failed(_) | Self::CutShort => Told::Failed,
+            Self::Failed(_) | Self::Slow | Self::CutShort => Told::Failed,
         }
     }
 

@@ -250,7 +250,5 @@ async fn search(
 
 /// The last message of a stream that was refused, as a request would have been.
 fn refused(stream_id: &str, told: Told, why: &str) -> Message {
-    let body = told.body(why);
-    let body = serde_json::from_slice::<&RawValue>(&body).map(ToOwned::to_owned).ok();
-    response(stream_id, told.number(), &body)
+    response(stream_id, told.number(), &told.last_payload(why))
 }

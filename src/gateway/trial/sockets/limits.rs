@@ -19,6 +19,8 @@ async fn v55_a_message_has_a_mebibyte_and_is_text() {
 async fn v55_so_many_messages_and_no_more() {
     let trial = Trial::new().await;
     let mut socket = trial.search().await;
+    // While a stream is open, a refusal does not end the socket.
+    assert_eq!(socket.verdict(&message("x", Some(&trial.sign_search("x")))).await.0, 200);
     for _ in 0..200 {
         let unsigned = message("x", Some("a.b.c"));
         let _ = socket.0.send(Message::Text(unsigned.to_string().into())).await;
@@ -59,6 +61,7 @@ async fn v55_so_many_sockets_of_one_user_and_no_more() {
     assert_eq!(socket.verdict(&good).await, (429, "TOO_MANY".to_owned()));
     assert_eq!(trial.upstream_saw(), "");
     others.pop();
+    let mut socket = trial.search().await;
     assert_eq!(socket.verdict(&good).await.0, 200, "the intent was not used up");
     assert!(trial.ingress.sockets.begin(&alice).is_none(), "it counts");
     socket.0.close(None).await.unwrap();

@@ -44,14 +44,16 @@ async fn others(program: &str) {
     let host = trial.core.endpoint().origin().replace("http://", "");
     let bearer = trial.bearer();
     let messages = ["x", "y"].map(|query| message(query, Some(&trial.sign_search(query))).to_string());
+    // A refusal closes a socket on which no stream is open.
+    let opened = message("z", Some(&trial.sign_search("z"))).to_string();
     let token = trial.token("jobs.openTerminalInFolder");
     let proof = trial.proof(OPEN, &token, None);
     let shell = format!("ws://{host}/ucloud/hpc/websocket?session={token}&intent={proof}&usernameHint=YWxpY2U=");
     let job = json!({ "sockets": [
         { "url": format!("ws://{host}{SEARCH}"), "headers": { "Authorization": bearer }, "messages": messages },
-        { "url": format!("ws://{host}{SEARCH}"), "headers": { "Authorization": bearer }, "messages": [message("x", None).to_string()] },
+        { "url": format!("ws://{host}{SEARCH}"), "headers": { "Authorization": bearer }, "messages": [opened, message("x", None).to_string()] },
         { "url": shell, "headers": { "Origin": CORE_ORIGIN }, "messages": ["ls\n", "æøå".repeat(100_000)] },
-        { "url": format!("ws://{host}{SEARCH}"), "headers": { "Authorization": bearer, "Origin": "https://evil.example" }, "messages": [] },
+        { "url": format!("ws://{host}{SEARCH}"), "headers": { "Origin": "https://evil.example" }, "messages": [] },
     ] });
     let used = ask(program, &job).await;
     let said = |query: &str| json!({ "type": "message", "streamId": "ignored", "payload": { "type": "result", "query": query } });
@@ -64,7 +66,7 @@ async fn others(program: &str) {
             .collect()
     };
     assert_eq!(heard(0), [said("x"), said("y")]);
-    assert_eq!(heard(1)[0]["payload"]["errorCode"], "INTENT_REQUIRED");
+    assert_eq!((&heard(1)[0], &heard(1)[1]["payload"]["errorCode"]), (&said("z"), &json!("INTENT_REQUIRED")));
     assert_eq!(used[2]["heard"], json!(["ls\n", "æøå".repeat(100_000)]));
     for socket in &used[..3] {
         assert_eq!((&socket["pong"], &socket["code"]), (&json!(true), &json!(1000)), "{socket}");

@@ -18,11 +18,10 @@ fn with_long_lane_taken(desk: &Desk, then: impl AsyncFnOnce(&Files)) {
 
 #[test]
 fn long_work_does_not_block_a_browse() {
-    let mut desk = Desk::new("a=1 b=2");
-    desk.files.answer_after = Duration::from_millis(1);
+    let desk = Desk::new("a=1 b=2");
     with_long_lane_taken(&desk, async |files| {
         // The copy is answered though it waits, and everything quick goes on meanwhile.
-        let answer = files.perform(copy("a", "c", "")).await.unwrap();
+        let answer = files.answering_within(Duration::from_millis(1)).perform(copy("a", "c", "")).await.unwrap();
         assert_eq!(serde_json::to_value(answer).unwrap(), serde_json::json!({"responses": [{}]}));
         assert_eq!(files.under_way(), 1);
         assert!(files.perform(FilesRequest::Browse(browse(""))).await.is_ok());
@@ -30,6 +29,26 @@ fn long_work_does_not_block_a_browse() {
         assert!(!desk.drive().join("c").exists());
     });
     assert_eq!(desk.tree(), entries("a=1 b=2 c=1"));
+}
+
+#[test]
+fn c08_an_answer_comes_within_what_is_left_whatever_it_waits_for() {
+    let desk = Desk::new("a=1");
+    let left = Duration::from_millis(50);
+    with_long_lane_taken(&desk, async |files| {
+        let files = files.answering_within(left);
+        let began = Instant::now();
+        assert!(files.perform(copy("a", "c", "")).await.is_ok(), "it goes on as a task");
+        let turns = files.lanes.quick.clone().acquire_many_owned(16).await.unwrap();
+        for request in [retrieve("a"), FilesRequest::Browse(browse(""))] {
+            let error = files.perform(request).await.unwrap_err();
+            assert_eq!((error.told().number(), error.trouble), (500, Trouble::Slow));
+        }
+        assert!(began.elapsed() >= left, "{:?}", began.elapsed());
+        drop(turns);
+        assert!(files.answering_within(left * 2).perform(retrieve("a")).await.is_ok());
+        assert_eq!(files.answering_within(left * 2).answer_after, left, "never more than before");
+    });
 }
 
 #[test]
@@ -56,11 +75,11 @@ fn work_goes_on_when_nobody_waits_any_more() {
 
 #[test]
 fn too_much_under_way() {
-    let mut desk = Desk::new("a=1");
-    desk.files.answer_after = Duration::from_millis(1);
+    let desk = Desk::new("a=1");
     with_long_lane_taken(&desk, async |files| {
+        let hurried = files.answering_within(Duration::from_millis(1));
         for _ in 0..64 {
-            files.perform(copy("a", "c", "RENAME")).await.unwrap();
+            hurried.perform(copy("a", "c", "RENAME")).await.unwrap();
         }
         let error = files.perform(copy("a", "c", "RENAME")).await.unwrap_err();
         assert_eq!((error.told().number(), error.trouble), (429, Trouble::Busy));

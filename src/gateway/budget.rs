@@ -1,0 +1,102 @@
+//! How long one of a user's requests may take: one budget from its arrival, since Core gives up after 5 s.
+//!
+//! The wait for a deposit, the way to the instance and the instance's own work all take from it. What is left when
+//! the request goes out is told to the instance. If too little is left, nothing goes out and nothing is used up:
+//! Core repeats the request, whose deposit waits for it (P4).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::refusal::{Failure, Refusal};
+use crate::ipc::within::ANSWERED_WITHIN;
+
+/// The least that is left for the instance's work: listing an ordinary folder takes a tenth of it.
+const WORK_MIN: Duration = Duration::from_millis(500);
+
+/// How much later than the instance was told its answer is still waited for: it has to be written and read.
+const WAY_BACK: Duration = Duration::from_millis(200);
+
+/// What a request may take, from its arrival on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    end: Instant,
+}
+
+impl Budget {
+    /// Of a request that arrived at that moment.
+    pub(super) fn from(arrival: Instant) -> Self {
+        Self { end: arrival + ANSWERED_WITHIN }
+    }
+
+    /// Until when a deposit is waited for that may take so long to come. Some time for the work is kept.
+    pub(super) fn for_deposit(self, wait: Duration) -> Instant {
+        (Instant::now() + wait).min(self.last())
+    }
+
+    /// What `making_ready` gives, if enough time is left then for the work. It uses nothing up before it is done.
+    pub(super) async fn make_ready<T>(
+        self,
+        making_ready: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let late = || Refusal::from(Failure::Late);
+        if Instant::now() > self.last() {
+            return Err(late());
+        }
+        tokio::time::timeout_at(self.last(), making_ready).await.map_err(|_elapsed| late())?
+    }
+
+    /// What is left for the instance.
+    pub(super) fn left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// The last moment at which the request may go out.
+    fn last(self) -> Instant {
+        self.end.checked_sub(WORK_MIN).unwrap_or(self.end)
+    }
+
+    /// When the instance's answer is given up.
+    pub(super) fn given_up(self) -> Instant {
+        self.end + WAY_BACK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c08_all_that_a_request_waits_for_takes_from_one_budget() {
+        let began = Instant::now();
+        let budget = Budget::from(began);
+        assert_eq!((budget.left(), budget.given_up()), (ms(4_500), began + ms(4_700)));
+        assert_eq!(budget.for_deposit(ms(1_500)), began + ms(1_500));
+        tokio::time::advance(ms(1_400)).await;
+        assert_eq!(budget.for_deposit(ms(4_000)), began + ms(4_000), "some time stays for the work");
+        let slow = async {
+            tokio::time::sleep(ms(1_000)).await;
+            Ok(())
+        };
+        assert!(budget.make_ready(slow).await.is_ok());
+        assert_eq!(budget.left(), ms(2_100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c08_nothing_goes_out_for_which_too_little_time_is_left() {
+        let budget = Budget::from(Instant::now());
+        let is_late = |outcome: Result<(), Refusal>| matches!(outcome, Err(Refusal::Failure(Failure::Late)));
+        assert!(is_late(budget.make_ready(std::future::pending()).await));
+        assert_eq!(budget.left(), WORK_MIN);
+        tokio::time::advance(ms(1)).await;
+        assert!(is_late(budget.make_ready(async { panic!("it is not begun") }).await));
+        tokio::time::advance(ms(10_000)).await;
+        assert_eq!(budget.left(), Duration::ZERO);
+    }
+}

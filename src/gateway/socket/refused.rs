@@ -1,0 +1,30 @@
+//! A socket that was opened only to say why it is refused: Core takes no other answer to its handshake (V76).
+
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::end::{End, leave};
+use super::hands::{UNSAID_MAX, limits};
+
+/// Such a socket.
+pub(super) struct Refused {
+    /// The last message of its only stream.
+    pub(super) said: String,
+}
+
+impl Refused {
+    /// Says it and closes the socket. Nothing is read but the other side's own close.
+    pub(super) async fn run<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
+        let (sink, source) = socket.split();
+        let (_, unsaid) = mpsc::channel(UNSAID_MAX);
+        leave(&End::Policy, sink, source, Some(Message::Text(self.said.into())), unsaid).await;
+    }
+}

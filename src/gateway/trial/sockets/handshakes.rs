@@ -1,0 +1,138 @@
+//! Handshakes of Core's: UCloud's Core ends as a process if one is answered with anything but 101 (V76).
+
+use countersign_keys::identity::Username;
+
+use super::*;
+
+/// Where today's Core follows a job.
+const FOLLOW: &str = "/ucloud/jobs.provider.hpc/websocket";
+
+/// The same for a job's output as [`message`] for a search.
+fn follow(intent: Option<&str>) -> Value {
+    let mut message = json!({
+        "call": "jobs.provider.hpc.follow", "streamId": "ignored", "bearer": "", "project": null,
+        "payload": { "type": "init", "job": { "id": "1" } },
+    });
+    if let Some(intent) = intent {
+        message["signedIntent"] = json!(intent);
+    }
+    message
+}
+
+/// Core's token as it is, or was, at that moment.
+fn bearer_at(moment: i64) -> String {
+    format!("Bearer {}", CORE_KEYS.core2_token(moment).unwrap())
+}
+
+#[tokio::test]
+async fn v76_c03_whatever_is_wrong_with_a_handshake_of_cores_is_said_on_the_socket() {
+    let trial = Trial::new().await;
+    let bearer = trial.bearer();
+    let token = ("authorization", bearer.as_str());
+    for path in [SEARCH_BARE, FOLLOW] {
+        let with_hint = |more: &str| format!("{path}?usernameHint=YWxpY2U%3D{more}");
+        let cases: &[(String, &[(&str, &str)], (u64, &str))] = &[
+            (path.to_owned(), &[token], (400, "BAD_REQUEST")),
+            (with_hint(""), &[token, ("ucloud-username", "Ym9i")], (400, "BAD_REQUEST")),
+            (with_hint(""), &[token, ("ucloud-username", "%%%")], (400, "BAD_REQUEST")),
+            (with_hint(""), &[token, ("ucloud-signed-intent", "a.b.c")], (400, "BAD_REQUEST")),
+            (with_hint("&token=x"), &[token], (400, "BAD_REQUEST")),
+            (format!("{path}?token=x"), &[token], (404, "NOT_FOUND")),
+            (format!("{path}?usernameHint="), &[token], (400, "BAD_REQUEST")),
+            (with_hint(""), &[token, ("origin", "https://evil.example")], (403, "FORBIDDEN")),
+            (with_hint(""), &[token, ("sec-fetch-dest", "script")], (403, "FORBIDDEN")),
+            (with_hint(""), &[token, ("service-worker", "script")], (403, "FORBIDDEN")),
+        ];
+        for (target, headers, (status, class)) in cases {
+            let mut socket = trial.open(target, headers).await.unwrap();
+            assert_eq!(socket.refusal().await, (*status, (*class).to_owned()), "{target} {headers:?}");
+            assert_eq!(trial.last_decision().0, "refuse", "{target} {headers:?}");
+            // Without Core's token the same is no handshake of Core's.
+            let without = trial.open(target, &headers[1..]).await.map(drop);
+            assert_eq!(without.unwrap_err().0, u16::try_from(*status).unwrap(), "{target} {headers:?}");
+        }
+    }
+    assert_eq!(trial.upstream_saw(), "");
+}
+
+#[tokio::test]
+async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_socket() {
+    let trial = Trial::new().await;
+    let now = countersign_portal::now();
+    for moment in [now - 3_600, now + 3_600] {
+        let mut socket = trial.open(SEARCH, &[("authorization", &bearer_at(moment))]).await.unwrap();
+        assert_eq!(socket.refusal().await, (401, "UNAUTHORIZED".to_owned()), "{}", moment - now);
+    }
+    let forged = format!("{}x", bearer_at(now));
+    for bearer in ["Bearer a.b.c", &forged, &format!("Bearer {}", CORE_KEYS.provider_token(now).unwrap())] {
+        let refused = trial.open(SEARCH, &[("authorization", bearer)]).await.map(drop);
+        assert_eq!(refused, Err((401, "UNAUTHORIZED".to_owned())), "{bearer}");
+    }
+    // So often, and no more: it has shown nothing.
+    let client = std::net::IpAddr::from([127, 0, 0, 1]);
+    while trial.ingress.crowd.admits(client, tokio::time::Instant::now()) {}
+    let late = trial.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop);
+    assert_eq!(late, Err((429, "TOO_MANY".to_owned())));
+    assert!(trial.open(SEARCH, &[("authorization", &trial.bearer())]).await.is_ok(), "Core is not counted");
+}
+
+#[tokio::test]
+async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
+    let trial = Trial::new().await;
+    trial.ingress.maintenance.set(Maintenance::ForAllBut(Default::default()));
+    for (target, message) in
+        [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
+    {
+        let mut socket = trial.open(&target, &[("authorization", &trial.bearer())]).await.unwrap();
+        socket.say(&message).await;
+        assert_eq!(socket.refusal().await, (404, "MAINTENANCE".to_owned()), "{target}");
+    }
+    trial.ingress.maintenance.set(Maintenance::None);
+    let began = tokio::time::Instant::now();
+    for (target, message) in
+        [(SEARCH.to_owned(), message("x", None)), (SEARCH.replace(SEARCH_BARE, FOLLOW), follow(None))]
+    {
+        let mut socket = trial.open(&target, &[("authorization", &trial.bearer())]).await.unwrap();
+        socket.say(&message).await;
+        assert_eq!(socket.refusal().await, (482, "INTENT_REQUIRED".to_owned()), "{target}");
+    }
+    // An instance that opens no socket has said the last word too.
+    trial.sockets.refuses.store(true, Ordering::SeqCst);
+    let mut socket = trial.search().await;
+    socket.say(&message("x", Some(&trial.sign_search("x")))).await;
+    assert_eq!(socket.refusal().await, (482, "INTENT_INVALID".to_owned()));
+    assert!(began.elapsed() < Duration::from_secs(5), "not after a silence of 10 s: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn v76_c03_one_users_unsigned_searches_take_no_place_for_long() {
+    let trial = Trial::changed(|ingress| ingress.deposit_wait = Duration::ZERO).await;
+    for number in 0..PLACES * 4 {
+        let mut socket = trial.search().await;
+        socket.say(&message("x", None)).await;
+        assert_eq!(socket.refusal().await, (482, "INTENT_REQUIRED".to_owned()), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn v76_c03_sockets_that_wait_are_counted_by_their_user() {
+    let trial = Trial::new().await;
+    let alice = Username::parse("alice").unwrap();
+    let mut waiting: Vec<_> = std::iter::from_fn(|| trial.ingress.waiting.begin(&alice)).collect();
+    assert_eq!(waiting.len(), 64);
+    let mut refused = trial.search().await;
+    assert_eq!(refused.refusal().await, (429, "TOO_MANY".to_owned()));
+    let bob = [("authorization", trial.bearer()), ("ucloud-username", "Ym9i".to_owned())];
+    let bob: Vec<(&str, &str)> = bob.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut another = trial.open(SEARCH_BARE, &bob).await.unwrap();
+    another.say(&message("x", None)).await;
+    assert_eq!(another.refusal().await.0, 403, "another user's is judged for itself");
+    // Whoever has no token of Core's takes nobody's room, and needs none.
+    assert!(trial.open(SEARCH, &[]).await.is_ok());
+
+    waiting.truncate(63);
+    let mut socket = trial.search().await;
+    assert!(trial.ingress.waiting.begin(&alice).is_none(), "it waits");
+    assert_eq!(socket.verdict(&message("x", Some(&trial.sign_search("x")))).await.0, 200);
+    assert!(trial.ingress.waiting.begin(&alice).is_some(), "it waits no more");
+}

@@ -1,0 +1,62 @@
+//! How long an instance has for its answer to one of Core's calls: the gateway tells it with each request.
+//!
+//! Core gives up after 5 s, whatever the wait for a deposit has taken of that. An instance believes no gateway that
+//! gives it more time than it would take by itself; less only has it answer sooner.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+/// The header, in whole milliseconds. The gateway builds the head, so no client's can come through.
+pub(crate) const WITHIN: &str = "x-answer-within-ms";
+
+/// How long a request may take from its arrival at the gateway until it is answered. Core waits 5 s, and the network
+/// takes its part.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// How long an instance takes for an answer at most, and where nothing was told.
+pub(crate) const INSTANCE_MAX: Duration = Duration::from_millis(3_500);
+
+/// Digits of a number that is read: more than a minute's milliseconds have.
+const DIGITS_MAX: usize = 6;
+
+/// The header's value.
+pub(crate) fn write(left: Duration) -> String {
+    left.as_millis().to_string()
+}
+
+/// What an instance takes for its answer. A header that is none, or stands twice, is as good as absent.
+pub(crate) fn read(headers: &HeaderMap) -> Duration {
+    let mut values = headers.get_all(WITHIN).iter();
+    let only = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
+    let is_number =
+        |text: &&str| (1..=DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let told = only.filter(is_number).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    told.map_or(INSTANCE_MAX, |told| told.min(INSTANCE_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn c08_an_instance_takes_what_is_left_and_never_more_than_its_own_time() {
+        let check = |values: &[&str], want: Duration| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(WITHIN, value.parse().unwrap());
+            }
+            assert_eq!(read(&headers), want, "{values:?}");
+        };
+        check(&["1400"], Duration::from_millis(1_400));
+        check(&["0"], Duration::ZERO);
+        check(&[&write(Duration::from_micros(3_099_900))], Duration::from_millis(3_099));
+        check(&["3501"], INSTANCE_MAX);
+        check(&["999999"], INSTANCE_MAX);
+        for bad in [&[][..], &[""], &["-1"], &["+1"], &["1.5"], &["1 s"], &["1000000"], &["1", "1"]] {
+            check(bad, INSTANCE_MAX);
+        }
+    }
+}
