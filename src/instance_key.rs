@@ -1,12 +1,20 @@
-//! The file of the user's instance key, `~/.config/countersign/instance_key`: where it is and how it is read. Commands make it, the instance
-//! signs with it.
+//! The file of the user's instance key at a provider, `~/.config/countersign/instance_key.PROVIDER`: where it is and how it is read. Commands
+//! make it, the instance signs with it.
+//!
+//! Earlier releases had one key for all providers, `instance_key`. It stays the key of the providers that it was made for.
 
+use countersign_keys::identity::ProviderId;
 use countersign_keys::secret::Secret;
 use p256::SecretKey;
 use p256::pkcs8::DecodePrivateKey as _;
 
-/// The key's file, beside the pins.
-pub(crate) const FILE: &str = "instance_key";
+/// The file of earlier releases, beside the pins.
+pub(crate) const SHARED_FILE: &str = "instance_key";
+
+/// The file of a provider's key, beside the pins.
+pub(crate) fn file_of(provider: &ProviderId) -> String {
+    format!("{SHARED_FILE}.{provider}")
+}
 
 /// The longest such file, in bytes: a P-256 key in PEM has about 240.
 pub(crate) const LENGTH_MAX: usize = 4096;

@@ -107,6 +107,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether files of a journal are in that directory.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        paths(directory).iter().any(|path| path.exists())
+    }
+
     /// Takes over the files that an earlier release kept for all providers together, if this provider has none yet.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use countersign_keys::identity::{KeyId, Uid, Username};
+use countersign_keys::identity::{KeyId, ProviderId, Uid, Username};
 use countersign_keys::keyring::KeyRecord;
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 
@@ -44,17 +44,23 @@ pub(crate) enum PinFailure {
     },
 }
 
-/// The pinned keys of an account.
+/// The pinned keys of an account, as one provider changes them: the lines of others stay as they are.
 #[derive(Clone, Debug)]
 pub(crate) struct PinFile {
     home: PathBuf,
     owner: Uid,
+    provider: ProviderId,
 }
 
 impl PinFile {
-    /// Those of the account with that home.
-    pub(crate) fn of(home: &Path, owner: Uid) -> Self {
-        Self { home: home.to_owned(), owner }
+    /// Those of the account with that home, at that provider.
+    pub(crate) fn of(home: &Path, owner: Uid, provider: &ProviderId) -> Self {
+        Self { home: home.to_owned(), owner, provider: provider.clone() }
+    }
+
+    /// Whose keys are added and removed.
+    pub(crate) const fn provider(&self) -> &ProviderId {
+        &self.provider
     }
 
     /// The file's path, for messages.
@@ -78,10 +84,10 @@ impl PinFile {
     pub(crate) fn add(&self, record: KeyRecord) -> Result<Before, PinFailure> {
         let mut before = Before::NoKeys;
         self.change(|pins| {
-            if pins.keys().next().is_some() {
+            if pins.keys_at(&self.provider).next().is_some() {
                 before = Before::Keys;
             }
-            pins.add(record);
+            pins.add(&self.provider, record);
             true
         })?;
         Ok(before)
@@ -94,11 +100,11 @@ impl PinFile {
             let is_same = |key: &&KeyRecord| {
                 key.owner == record.owner && key.spki == record.spki && key.protocol == record.protocol
             };
-            if let Some(same) = pins.keys().find(is_same) {
+            if let Some(same) = pins.keys_at(&self.provider).find(is_same) {
                 pinned = Pinned { record: same.clone(), was_pinned: WasPinned::Yes };
                 return false;
             }
-            pins.add(record);
+            pins.add(&self.provider, record);
             true
         })?;
         Ok(pinned)
@@ -109,10 +115,10 @@ impl PinFile {
         self.remove_where(|key| key.owner == *owner && key.kid == kid).map(|count| count > 0)
     }
 
-    /// Unpins every key that is meant; says how many.
+    /// Unpins every key that is meant and counts at this provider; says how many.
     pub(crate) fn remove_where(&self, is_meant: impl Fn(&KeyRecord) -> bool) -> Result<usize, PinFailure> {
         let meant = |pins: &Pins| -> Vec<(Username, KeyId)> {
-            pins.keys().filter(|key| is_meant(key)).map(|key| (key.owner.clone(), key.kid)).collect()
+            pins.keys_at(&self.provider).filter(|key| is_meant(key)).map(|key| (key.owner.clone(), key.kid)).collect()
         };
         // No directory is made, and no file is written, for nothing.
         if meant(&self.read()?).is_empty() {
@@ -123,7 +129,7 @@ impl PinFile {
             let gone = meant(pins);
             count = gone.len();
             gone.iter().for_each(|(owner, kid)| {
-                pins.remove(owner, *kid);
+                pins.remove(&self.provider, owner, *kid);
             });
             count > 0
         })?;
@@ -150,10 +156,10 @@ impl PinFile {
     }
 }
 
-/// Whether anything was pinned before a key was added.
+/// Whether anything that counts at the provider was pinned before a key was added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Before {
-    /// Nothing: no intent can ever have been used here.
+    /// Nothing: no intent can ever have been used there.
     NoKeys,
     /// At least one key.
     Keys,

@@ -181,13 +181,13 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let journal = Journal::open(&used, window, INTENTS_MAX, Clock::System.now()?)?;
     let judge = Judge::new(
         CoreTokens::new(config.core.public_key.clone()),
-        PinnedKeys::of(account),
+        PinnedKeys::of(account, &config.provider.id),
         journal,
         policy,
         Arc::clone(&config.calls),
     );
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
-    let numbers = Arc::new(DriveNumbers::of(account, drives.clone(), config.ipc.socket()));
+    let numbers = Arc::new(DriveNumbers::of(account, &config.provider.id, drives.clone(), config.ipc.socket()));
     let protection = Protection::of(account.home(), config.ssh.directory);
     let drives = Drives::new(drives)?.with_protection(protection);
     let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));

@@ -78,7 +78,7 @@ async fn v56_neither_user_reaches_the_others_socket_files_or_keys() {
         assert!(!output.status.success(), "{account} may: {script}: {}", said(&output));
     };
     let pinned = |home: &Path| home.join(".config/countersign/authorized_keys").display().to_string();
-    let instance_key = |home: &Path| home.join(".config/countersign/instance_key").display().to_string();
+    let instance_key = |home: &Path| home.join(".config/countersign/instance_key.hpc").display().to_string();
 
     for (me, other) in [(&people[0], &people[1]), (&people[1], &people[0])] {
         let other_home = other.home.display();

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_keys::identity::ProviderId;
 use countersign_keys::pins::Pins;
 use desk::{Desk, Said, key, kid, now, offer, refused};
 use p256::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
@@ -18,6 +19,11 @@ use serde_json::{Value, json};
 
 const ALICE: &str = "alice#1234";
 const ANY_CODE: &str = "abcdefgh-abcdefgh-abcdefgh-abcdefgh";
+
+/// The provider of the desk's configuration.
+fn hpc() -> ProviderId {
+    ProviderId::parse("hpc").unwrap()
+}
 
 /// A server that makes that offer for any code, and activates it.
 fn honest(offer: Value) -> impl FnMut(&str, &Value) -> (u16, Value) {
@@ -50,7 +56,7 @@ fn an_approval_pins_the_key_makes_the_instance_key_and_activates_both() {
     assert_eq!(desk.asked_at(), ["/connect/find", "/connect/approve"]);
 
     let pins = Pins::parse(&desk.pins()).unwrap();
-    let pinned: Vec<_> = pins.keys().collect();
+    let pinned: Vec<_> = pins.keys_at(&hpc()).collect();
     assert_eq!(pinned.len(), 1);
     assert_eq!((pinned[0].owner.as_str(), pinned[0].kid.to_string()), (ALICE, kid(7)));
     assert_eq!(pinned[0].spki, STANDARD.encode(key(0).spki_der()));
@@ -60,14 +66,14 @@ fn an_approval_pins_the_key_makes_the_instance_key_and_activates_both() {
         ("home/.config", 0o700),
         ("home/.config/countersign", 0o700),
         ("home/.config/countersign/authorized_keys", 0o600),
-        ("home/.config/countersign/instance_key", 0o600),
+        ("home/.config/countersign/instance_key.hpc", 0o600),
         ("home/.local/state/countersign", 0o700),
         ("home/.local/state/countersign/hpc/used-intents.a", 0o600),
     ] {
         let metadata = fs::metadata(desk.path(file)).unwrap();
         assert_eq!((metadata.permissions().mode() & 0o7777, metadata.uid()), (mode, desk.uid()), "{file}");
     }
-    let pem = fs::read_to_string(desk.path("home/.config/countersign/instance_key")).unwrap();
+    let pem = fs::read_to_string(desk.path("home/.config/countersign/instance_key.hpc")).unwrap();
     let spki = p256::SecretKey::from_pkcs8_pem(&pem).unwrap().public_key().to_public_key_der().unwrap();
     assert_eq!(desk.asked("/connect/approve")["instanceKey"], STANDARD.encode(spki.as_bytes()));
     assert_eq!(desk.asked("/connect/approve")["code"], code);
@@ -79,13 +85,61 @@ fn a_second_approval_keeps_the_instance_key_and_every_line() {
     let (code, offer) = offer(ALICE, 1, 0);
     let desk = Desk::with_server(honest(offer));
     desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
-    let before = fs::read(desk.path("home/.config/countersign/instance_key")).unwrap();
+    let before = fs::read(desk.path("home/.config/countersign/instance_key.hpc")).unwrap();
     let with_comment = format!("# laptop\n\n{}# the end\n", desk.pins());
     desk.write("home/.config/countersign/authorized_keys", &with_comment);
     desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
-    assert_eq!(fs::read(desk.path("home/.config/countersign/instance_key")).unwrap(), before);
+    assert_eq!(fs::read(desk.path("home/.config/countersign/instance_key.hpc")).unwrap(), before);
     assert!(desk.pins().starts_with("# laptop\n\n# the end\n"), "{}", desk.pins());
     assert_eq!(desk.pins().lines().count(), 4);
+}
+
+#[test]
+fn r03_a_provider_that_comes_to_a_shared_home_makes_its_own_instance_key_and_journal() {
+    const SHARED: &str = "home/.config/countersign/instance_key";
+    const OWN: &str = "home/.config/countersign/instance_key.hpc";
+    let (code, offer) = offer(ALICE, 1, 0);
+    let approve = |desk: &Desk| desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
+    let desk = Desk::with_server(honest(offer.clone()));
+    approve(&desk);
+    let (key, line) = (fs::read_to_string(desk.path(OWN)).unwrap(), desk.pins());
+    let lab = line.replacen("provider=hpc", "provider=lab", 1);
+    assert_ne!(line, lab);
+
+    // Another provider was there first: its key and its line stay, and none of its intents was used here.
+    let desk = Desk::with_server(honest(offer.clone()));
+    desk.write(SHARED, &key);
+    desk.write("home/.config/countersign/authorized_keys", &lab);
+    desk.write("home/.local/state/countersign/lab/used-intents.a", "");
+    approve(&desk);
+    assert_ne!(fs::read_to_string(desk.path(OWN)).unwrap(), key);
+    assert_eq!(fs::read_to_string(desk.path(SHARED)).unwrap(), key);
+    assert!(desk.pins().starts_with(&lab) && desk.pins().lines().count() == 2, "{}", desk.pins());
+    assert!(desk.path("home/.local/state/countersign/hpc/used-intents.a").exists());
+
+    // This one was, with an earlier release: browsers have pinned its key, and a line without a provider may have been used.
+    let desk = Desk::with_server(honest(offer));
+    desk.write(SHARED, &key);
+    desk.write("home/.local/state/countersign/hpc/used-intents.a", "");
+    approve(&desk);
+    assert!(!desk.path(OWN).exists());
+    let spki = p256::SecretKey::from_pkcs8_pem(&key).unwrap().public_key().to_public_key_der().unwrap();
+    assert_eq!(desk.asked("/connect/approve")["instanceKey"], STANDARD.encode(spki.as_bytes()));
+}
+
+#[test]
+fn r03_an_end_at_one_provider_unpins_no_key_of_another() {
+    let desk = Desk::with_server(|path, _| match path {
+        "/connect/remove" => (200, json!({ "usernames": [ALICE] })),
+        other => refused(404, "NOT_FOUND", other),
+    });
+    let line = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2UjMTIzNA v2 provider=hpc created=1 expires=2 x\n";
+    let (lab, none) = (line.replacen("=hpc", "=lab", 1), line.replacen(" provider=hpc", "", 1));
+    desk.write("home/.config/countersign/authorized_keys", &format!("{line}{lab}{none}"));
+    let said = desk.run_at_home(&["connect", "remove", "--yes"]);
+    said.expect(0, "");
+    assert!(said.out.contains("2 pinned keys removed"), "{said:?}");
+    assert_eq!(desk.pins(), lab);
 }
 
 /// A server that answers the code of Alice's key with something else: nothing may come of it.
@@ -120,7 +174,7 @@ fn a_server_cannot_have_a_key_pinned_for_longer_than_the_configuration_says() {
     let desk = Desk::with_server(honest(offer));
     desk.run_at_home(&["connect", "approve", &code, "--yes"]).expect(0, "");
     let pins = Pins::parse(&desk.pins()).unwrap();
-    assert!(pins.keys().next().unwrap().expires.seconds() <= now() + 180 * 86_400);
+    assert!(pins.keys_at(&hpc()).next().unwrap().expires.seconds() <= now() + 180 * 86_400);
 }
 
 #[test]
@@ -234,16 +288,16 @@ fn files_that_others_could_write_are_not_added_to() {
     );
     check(
         &|desk| {
-            desk.write("home/.config/countersign/instance_key", "x");
-            desk.chmod("home/.config/countersign/instance_key", 0o640);
+            desk.write("home/.config/countersign/instance_key.hpc", "x");
+            desk.chmod("home/.config/countersign/instance_key.hpc", 0o640);
         },
         3,
-        "instance_key has mode 0640, and must be its owner's alone",
+        "instance_key.hpc has mode 0640, and must be its owner's alone",
     );
     check(
-        &|desk| desk.write("home/.config/countersign/instance_key", "x"),
+        &|desk| desk.write("home/.config/countersign/instance_key.hpc", "x"),
         1,
-        "instance_key is no P-256 key in PKCS #8 PEM",
+        "instance_key.hpc is no P-256 key in PKCS #8 PEM",
     );
 }
 

@@ -61,7 +61,7 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
     }
     assert!(centre.browse(&bob, &format!("/{bobs}")).await.is_ok());
 
-    let pins = fs::read_to_string(alice.home.join(".local/state/countersign/drives")).unwrap();
+    let pins = fs::read_to_string(alice.home.join(".local/state/countersign/hpc/drives")).unwrap();
     assert_eq!(pins, format!("{home} home\n{work} work-ucloud_users\n"));
     // Nothing is registered again by whoever starts anew.
     centre.kill(Part::Server);

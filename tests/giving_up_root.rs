@@ -106,7 +106,7 @@ fn v59_root_that_approves_for_a_user_is_that_user_for_good() {
     let want = ["HOME=/home/alice", "LANG=C.UTF-8", "LOGNAME=alice", "PATH=/usr/bin:/bin", "USER=alice"];
     assert_eq!(seen.environment, want);
     assert_eq!(seen.directory, "/home/alice");
-    for file in [PINS, "/home/alice/.config/countersign/instance_key"] {
+    for file in [PINS, "/home/alice/.config/countersign/instance_key.hpc"] {
         let metadata = fs::metadata(file).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (ALICE, ALICE, 0o600), "{file}");
     }

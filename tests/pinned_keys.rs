@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::{KeyId, ProviderId, Username};
 use countersign_keys::keyring::{KeyRecord, Protocol};
 use countersign_keys::pins::Pins;
 use countersign_keys::time::Timestamp;
@@ -51,13 +51,22 @@ fn listed(number: u8, state: &str, expires: i64) -> Value {
 /// When the pins were made: once, so that a line is the same each time.
 static PINNED_AT: LazyLock<i64> = LazyLock::new(|| now() - 60);
 
-/// A line that pins a key of Alice's.
+fn provider(id: &str) -> ProviderId {
+    ProviderId::parse(id).unwrap()
+}
+
+/// A line that pins a key of Alice's for the desk's provider.
 fn pinned(number: u8) -> String {
+    pinned_for("hpc", number)
+}
+
+/// One that pins it for that provider.
+fn pinned_for(at: &str, number: u8) -> String {
     let lifetime = (Timestamp::from_seconds(*PINNED_AT), Timestamp::from_seconds(*PINNED_AT + 90_060));
     let owner = Username::parse(ALICE).unwrap();
     let kid = KeyId::from_bytes([number; 16]);
     let mut pins = Pins::default();
-    pins.add(KeyRecord::new(owner, kid, &key(0), Protocol::V2, lifetime, format!("pinned {number}")));
+    pins.add(&provider(at), KeyRecord::new(owner, kid, &key(0), Protocol::V2, lifetime, format!("pinned {number}")));
     pins.to_string()
 }
 
@@ -95,6 +104,42 @@ fn v51_a_user_sees_every_key_with_age_end_and_last_use() {
 }
 
 #[test]
+fn r03_a_key_of_another_provider_is_shown_as_that_and_left_alone() {
+    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 86_400)])));
+    let of_no_provider = pinned(5).replacen(" provider=hpc", "", 1);
+    let lines = format!("{}{}{of_no_provider}", pinned(1), pinned_for("lab", 4));
+    desk.write(PINS, &lines);
+    for wide in [&["keys", "list"][..], &["keys", "list", "--wide"]] {
+        let said = desk.run_at_home(wide);
+        said.expect(0, "");
+        let row = |number: u8| said.out.lines().find(|line| line.starts_with(&kid(number))).unwrap().to_owned();
+        assert!(row(4).contains("pinned for lab") && !row(4).contains("only pinned"), "{said:?}");
+        assert!(row(5).contains("only pinned"), "{said:?}");
+    }
+    let said = desk.run_at_home(&["keys", "list", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&said.out).unwrap();
+    let of = |number: u8| {
+        let row = rows.iter().find(|row| row["kid"] == kid(number)).unwrap();
+        (row["provider"].as_str().unwrap().to_owned(), row["state"].as_str().unwrap().to_owned())
+    };
+    let word = |provider: &str, state: &str| (provider.to_owned(), state.to_owned());
+    assert_eq!(
+        [of(1), of(4), of(5)],
+        [word("hpc", "active"), word("lab", "other_provider"), word("hpc", "only_pinned")]
+    );
+
+    desk.run_at_home(&["keys", "revoke", &kid(4)]).expect(1, "is pinned for the provider lab: revoke it there");
+    assert_eq!(desk.pins(), lines);
+    assert!(desk.asked("/keys/revoke").is_null());
+
+    // The server knows a key with the same id, of another origin: that one is not taken for pinned.
+    let desk = Desk::with_server(server(json!([listed(1, "active", now() + 86_400)])));
+    desk.write(PINS, &pinned_for("lab", 1));
+    let said = desk.run_at_home(&["keys", "list"]);
+    assert!(said.out.contains("not pinned") && said.out.contains("pinned for lab"), "{said:?}");
+}
+
+#[test]
 fn without_the_server_what_is_pinned_is_shown_all_the_same() {
     let desk = Desk::without_server();
     desk.write(PINS, &pinned(1));
@@ -119,7 +164,7 @@ fn a_key_is_added_from_a_file_on_both_sides() {
     assert!(said.out.contains(&key(0).fingerprint()) && said.out.contains(&key(0).words().join(" ")), "{said:?}");
     let asked = desk.asked("/keys/add");
     let pins = Pins::parse(&desk.pins()).unwrap();
-    let record = pins.keys().next().unwrap();
+    let record = pins.keys_at(&provider("hpc")).next().unwrap();
     assert_eq!(asked["kid"], record.kid.to_string());
     assert_eq!((&asked["spki"], &asked["expires"]), (&json!(record.spki), &json!(record.expires.seconds())));
     assert_eq!((&asked["username"], &asked["name"]), (&json!(ALICE), &json!("laptop.jwk")));
@@ -282,7 +327,7 @@ fn commands_at_once_do_not_lose_each_other_s_lines() {
         Said::of(child.wait_with_output().unwrap()).expect(0, "");
     }
     let pins = Pins::parse(&desk.pins()).unwrap();
-    assert_eq!(pins.keys().map(|key| key.kid).collect::<BTreeSet<_>>().len(), 8);
+    assert_eq!(pins.keys_at(&provider("hpc")).map(|key| key.kid).collect::<BTreeSet<_>>().len(), 8);
 }
 
 #[test]

@@ -75,7 +75,8 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
     assert!(
         centre.shell_as("alice", "mkdir -m 700 ~/.ssh && echo mine > ~/.ssh/authorized_keys").await.status.success()
     );
-    for at in [".ssh/authorized_keys", pins, ".config/countersign/instance_key", ".local/state/countersign/drives"] {
+    let (instance_key, numbers) = (".config/countersign/instance_key.hpc", ".local/state/countersign/hpc/drives");
+    for at in [".ssh/authorized_keys", pins, instance_key, numbers] {
         let deeds = [
             Deed::Download(path(at)),
             Deed::Retrieve(path(at)),

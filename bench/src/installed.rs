@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use countersign_keys::identity::Uid as AccountUid;
+use countersign_keys::identity::{ProviderId, Uid as AccountUid};
 use countersign_keys::pins::Pins;
 use nix::unistd::{Pid, User};
 
@@ -64,16 +64,18 @@ pub(crate) fn install(workload: &Workload, site: &Site) -> Result<Running, Bench
     let record = enrolled.record(now_s());
     enrolled::store_of(Path::new(STORE), enrolled, AccountUid(user.uid.as_raw()), ACCOUNT, now_s())?;
     give(Path::new(STORE), &service)?;
+    let instance_key_file = format!("instance_key.{PROVIDER}");
     let mut pins = Pins::default();
-    pins.add(record);
+    let provider = ProviderId::parse(PROVIDER).map_err(|_| BenchError::Empty("the provider's id"))?;
+    pins.add(&provider, record);
     let pinned = user.dir.join(".config/countersign");
     fs::create_dir_all(&pinned).map_err(io())?;
     fs::create_dir(user.dir.join("docs")).map_err(io())?;
     fs::write(pinned.join("authorized_keys"), pins.to_string()).map_err(io())?;
     fs::set_permissions(&pinned, Permissions::from_mode(0o700)).map_err(io())?;
     fs::set_permissions(pinned.join("authorized_keys"), Permissions::from_mode(0o600)).map_err(io())?;
-    fs::write(pinned.join("instance_key"), instance_key.serialize_pem()).map_err(io())?;
-    fs::set_permissions(pinned.join("instance_key"), Permissions::from_mode(0o600)).map_err(io())?;
+    fs::write(pinned.join(&instance_key_file), instance_key.serialize_pem()).map_err(io())?;
+    fs::set_permissions(pinned.join(&instance_key_file), Permissions::from_mode(0o600)).map_err(io())?;
     give(&user.dir.join(".config"), &user)?;
     give(&user.dir.join("docs"), &user)?;
 

@@ -1,8 +1,11 @@
 //! The keys that users pinned in their own account, one a line, in the manner of SSH's `authorized_keys`.
 //!
 //! ```text
-//! ES256 <spki, base64> <kid> <username, base64url> v2 created=<s> expires=<s> <name, to the end of the line>
+//! ES256 <spki, base64> <kid> <username, base64url> v2 provider=<id> created=<s> expires=<s> <name, to the end of the line>
 //! ```
+//!
+//! Several providers may share a home: a line counts only for the provider that it names. Lines of earlier releases name none and count
+//! for every provider.
 //!
 //! An instance believes this file and nothing that the server says (P3). A line that cannot be read is an error, never skipped: a key that its
 //! owner thinks pinned and is not, or the reverse, is worse than a file that has to be mended.
@@ -12,7 +15,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::identity::{KeyId, Username};
+use crate::identity::{KeyId, ProviderId, Username};
 use crate::keyring::{Algorithm, KeyRecord, KeyState, Protocol};
 use crate::time::Timestamp;
 
@@ -29,11 +32,38 @@ pub struct PinRejection {
     pub field: &'static str,
 }
 
+/// At which providers a pinned key counts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// At this one.
+    Provider(ProviderId),
+    /// At every one: the line is of a release that named none.
+    Every,
+}
+
+/// A pinned key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pin {
+    /// Where it counts.
+    pub scope: Scope,
+    /// The key.
+    pub key: KeyRecord,
+}
+
+impl Pin {
+    fn counts_at(&self, provider: &ProviderId) -> bool {
+        match &self.scope {
+            Scope::Provider(named) => named == provider,
+            Scope::Every => true,
+        }
+    }
+}
+
 /// One line of the file: a pinned key, or something that people wrote.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Line {
     /// A key.
-    Key(KeyRecord),
+    Key(Pin),
     /// A comment or an empty line, kept as it is.
     Other(String),
 }
@@ -60,24 +90,38 @@ impl Pins {
         Ok(Self { lines: text.lines().enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// The pinned keys.
-    pub fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
+    /// The pinned keys, whatever provider they are for.
+    pub fn all(&self) -> impl Iterator<Item = &Pin> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Key(key) => Some(key),
+            Line::Key(pin) => Some(pin),
             Line::Other(_) => None,
         })
     }
 
-    /// Adds a key at the end, in place of one of the same user and id.
-    pub fn add(&mut self, key: KeyRecord) {
-        self.remove(&key.owner, key.kid);
-        self.lines.push(Line::Key(key));
+    /// The keys that count at a provider.
+    pub fn keys_at(&self, provider: &ProviderId) -> impl Iterator<Item = &KeyRecord> {
+        self.all().filter(|pin| pin.counts_at(provider)).map(|pin| &pin.key)
     }
 
-    /// Takes a key out; says whether it was there.
-    pub fn remove(&mut self, owner: &Username, kid: KeyId) -> bool {
+    /// The keys that count at other providers only, each with the one that it is for.
+    pub fn keys_elsewhere(&self, provider: &ProviderId) -> impl Iterator<Item = (&ProviderId, &KeyRecord)> {
+        self.all().filter_map(move |pin| match &pin.scope {
+            Scope::Provider(named) if named != provider => Some((named, &pin.key)),
+            Scope::Provider(_) | Scope::Every => None,
+        })
+    }
+
+    /// Adds a key of a provider at the end, in place of one of the same user and id that counts there.
+    pub fn add(&mut self, provider: &ProviderId, key: KeyRecord) {
+        self.remove(provider, &key.owner, key.kid);
+        self.lines.push(Line::Key(Pin { scope: Scope::Provider(provider.clone()), key }));
+    }
+
+    /// Takes out a key that counts at a provider; says whether it was there.
+    pub fn remove(&mut self, provider: &ProviderId, owner: &Username, kid: KeyId) -> bool {
         let before = self.lines.len();
-        self.lines.retain(|line| !matches!(line, Line::Key(key) if key.kid == kid && key.owner == *owner));
+        let is_meant = |pin: &Pin| pin.counts_at(provider) && pin.key.kid == kid && pin.key.owner == *owner;
+        self.lines.retain(|line| !matches!(line, Line::Key(pin) if is_meant(pin)));
         self.lines.len() < before
     }
 }
@@ -87,15 +131,19 @@ impl fmt::Display for Pins {
         for line in &self.lines {
             match line {
                 Line::Other(text) => writeln!(f, "{text}")?,
-                Line::Key(key) => {
+                Line::Key(Pin { scope, key }) => {
                     let KeyRecord { owner, kid, algorithm, spki, protocol, state: _, created, expires, name } = key;
+                    let provider = match scope {
+                        Scope::Provider(provider) => format!(" provider={provider}"),
+                        Scope::Every => String::new(),
+                    };
                     let owner = URL_SAFE_NO_PAD.encode(owner.as_str());
                     let (version, created, expires) = (u8::from(*protocol), created.seconds(), expires.seconds());
                     let algorithm = algorithm.as_str();
                     let name = on_one_line(name);
                     writeln!(
                         f,
-                        "{algorithm} {spki} {kid} {owner} v{version} created={created} expires={expires} {name}"
+                        "{algorithm} {spki} {kid} {owner} v{version}{provider} created={created} expires={expires} {name}"
                     )?;
                 }
             }
@@ -109,9 +157,13 @@ fn on_one_line(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn parse_line(line: &str) -> Result<KeyRecord, &'static str> {
-    let mut fields = line.splitn(8, ' ');
-    let mut field = |name: &'static str| fields.next().filter(|text| !text.is_empty()).ok_or(name);
+fn parse_line(line: &str) -> Result<Pin, &'static str> {
+    let mut rest = line;
+    let mut field = |name: &'static str| {
+        let (text, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        rest = after;
+        if text.is_empty() { Err(name) } else { Ok(text) }
+    };
     let algorithm = Algorithm::parse(field("the algorithm")?).ok_or("the algorithm")?;
     let spki = field("the key")?.to_owned();
     let kid = KeyId::parse(field("the key id")?).map_err(|_| "the key id")?;
@@ -122,16 +174,25 @@ fn parse_line(line: &str) -> Result<KeyRecord, &'static str> {
         "v2" => Protocol::V2,
         _ => return Err("the version"),
     };
-    let mut seconds = |name: &'static str, prefix: &str| {
-        let text = field(name)?.strip_prefix(prefix).ok_or(name)?;
+    let seconds = |text: &str, name: &'static str, prefix: &str| {
+        let text = text.strip_prefix(prefix).ok_or(name)?;
         text.parse().map(Timestamp::from_seconds).map_err(|_| name)
     };
-    let created = seconds("the time created=", "created=")?;
-    let expires = seconds("the time expires=", "expires=")?;
-    let name = on_one_line(fields.next().unwrap_or_default());
-    let record = KeyRecord { owner, kid, algorithm, spki, protocol, state: KeyState::Active, created, expires, name };
-    record.verification_key().map_err(|_| "the key")?;
-    Ok(record)
+    let fifth = field("the time created=")?;
+    // The provider stands before the times, where a key's name cannot: no name of a line without it reads as one.
+    let (scope, created) = match fifth.strip_prefix("provider=") {
+        None => (Scope::Every, fifth),
+        Some(id) => {
+            let provider = ProviderId::parse(id).map_err(|_| "the provider=")?;
+            (Scope::Provider(provider), field("the time created=")?)
+        }
+    };
+    let created = seconds(created, "the time created=", "created=")?;
+    let expires = seconds(field("the time expires=")?, "the time expires=", "expires=")?;
+    let name = on_one_line(rest);
+    let key = KeyRecord { owner, kid, algorithm, spki, protocol, state: KeyState::Active, created, expires, name };
+    key.verification_key().map_err(|_| "the key")?;
+    Ok(Pin { scope, key })
 }
 
 #[cfg(test)]
@@ -139,6 +200,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::keyring::VerificationKey;
+
+    fn provider(id: &str) -> ProviderId {
+        ProviderId::parse(id).unwrap()
+    }
+
+    fn names_at(pins: &Pins, at: &str) -> Vec<String> {
+        pins.keys_at(&provider(at)).map(|key| key.name.clone()).collect()
+    }
 
     fn record(kid: u8, name: &str) -> KeyRecord {
         let jwk = br#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
@@ -151,45 +220,82 @@ mod tests {
     #[test]
     fn a_file_reads_back_as_it_was_written() {
         let mut pins = Pins::parse("# mine\n\n").unwrap();
-        pins.add(record(1, "Firefox on the laptop"));
-        pins.add(record(2, ""));
-        pins.add(KeyRecord { protocol: Protocol::V1, ..record(3, "of version 1") });
+        pins.add(&provider("hpc"), record(1, "Firefox on the laptop"));
+        pins.add(&provider("hpc"), record(2, ""));
+        pins.add(&provider("hpc"), KeyRecord { protocol: Protocol::V1, ..record(3, "of version 1") });
         let text = pins.to_string();
         assert_eq!(Pins::parse(&text).unwrap(), pins);
         assert!(text.starts_with("# mine\n\nES256 "));
-        assert_eq!(pins.keys().count(), 3);
+        assert_eq!(pins.keys_at(&provider("hpc")).count(), 3);
     }
 
     #[test]
     fn a_key_is_replaced_and_removed_by_its_owner_and_id() {
         let mut pins = Pins::default();
-        pins.add(record(1, "a"));
-        pins.add(record(1, "b"));
-        assert_eq!(pins.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["b"]);
-        assert!(!pins.remove(&Username::parse("other").unwrap(), KeyId::from_bytes([1; 16])));
-        assert!(pins.remove(&record(1, "").owner, KeyId::from_bytes([1; 16])));
+        pins.add(&provider("hpc"), record(1, "a"));
+        pins.add(&provider("hpc"), record(1, "b"));
+        assert_eq!(names_at(&pins, "hpc"), ["b"]);
+        assert!(!pins.remove(&provider("hpc"), &Username::parse("other").unwrap(), KeyId::from_bytes([1; 16])));
+        assert!(pins.remove(&provider("hpc"), &record(1, "").owner, KeyId::from_bytes([1; 16])));
         assert_eq!(pins, Pins::default());
+    }
+
+    #[test]
+    fn r03_a_key_counts_only_at_the_provider_that_its_line_names() {
+        let mut pins = Pins::default();
+        pins.add(&provider("hpc"), record(1, "of hpc"));
+        pins.add(&provider("lab"), record(1, "of lab"));
+        pins.add(&provider("lab"), record(2, "of lab, too"));
+        assert_eq!(names_at(&pins, "hpc"), ["of hpc"]);
+        assert_eq!(names_at(&pins, "lab"), ["of lab", "of lab, too"]);
+        assert_eq!(names_at(&pins, "other"), [""; 0]);
+        let hpc = provider("hpc");
+        let elsewhere = |pins: &Pins| {
+            let elsewhere = pins.keys_elsewhere(&hpc).map(|(at, key)| (at.to_string(), key.name.clone()));
+            elsewhere.collect::<Vec<_>>()
+        };
+        assert_eq!(elsewhere(&pins), ["of lab", "of lab, too"].map(|name| ("lab".to_owned(), name.to_owned())));
+        let pins_read = Pins::parse(&pins.to_string()).unwrap();
+        assert_eq!((&pins_read, elsewhere(&pins_read).len()), (&pins, 2));
+        // One provider's change leaves the other's line alone.
+        assert!(pins.remove(&provider("hpc"), &record(1, "").owner, KeyId::from_bytes([1; 16])));
+        assert_eq!((names_at(&pins, "hpc").len(), names_at(&pins, "lab").len()), (0, 2));
+    }
+
+    #[test]
+    fn r03_a_line_without_a_provider_counts_at_every_one_until_one_pins_it_again() {
+        let mut pins = Pins::default();
+        pins.add(&provider("hpc"), record(1, "provider=lab created=1"));
+        let earlier = pins.to_string().replacen(" provider=hpc", "", 1);
+        let mut pins = Pins::parse(&earlier).unwrap();
+        assert_eq!(pins.to_string(), earlier, "it is kept as it is");
+        for at in ["hpc", "lab"] {
+            assert_eq!(names_at(&pins, at), ["provider=lab created=1"]);
+            assert_eq!(pins.keys_elsewhere(&provider(at)).count(), 0);
+        }
+        pins.add(&provider("hpc"), record(1, "again"));
+        assert_eq!((names_at(&pins, "hpc"), names_at(&pins, "lab")), (vec!["again".to_owned()], vec![]));
     }
 
     #[test]
     fn a_name_cannot_begin_a_line() {
         let mut pins = Pins::default();
-        pins.add(record(1, "x\nES256 evil"));
+        pins.add(&provider("hpc"), record(1, "x\nES256 evil"));
         assert_eq!(pins.to_string().lines().count(), 1);
     }
 
     #[test]
     fn what_steers_a_terminal_is_no_part_of_a_name_that_is_read() {
         let mut pins = Pins::default();
-        pins.add(record(1, "laptop"));
+        pins.add(&provider("hpc"), record(1, "laptop"));
         let pins = Pins::parse(&pins.to_string().replace("laptop", "lap\u{1b}top\u{0}")).unwrap();
-        assert_eq!(pins.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["lap top "]);
+        assert_eq!(names_at(&pins, "hpc"), ["lap top "]);
     }
 
     #[test]
     fn a_line_that_cannot_be_read_is_an_error() {
         let mut pins = Pins::default();
-        pins.add(record(1, "x"));
+        pins.add(&provider("hpc"), record(1, "x"));
         let good = pins.to_string();
         let check = |find: &str, replace: &str, want: &'static str| {
             assert!(good.contains(find), "{find}");
@@ -199,10 +305,14 @@ mod tests {
         check("ES256", "ES384", "the algorithm");
         check("ES256", "EdDSA", "the key");
         check(" v2", " v3", "the version");
+        check("provider=hpc", "provider=", "the provider=");
+        check("provider=hpc", "provider=h/c", "the provider=");
+        check("provider=hpc", "provider=hpc provider=lab", "the time created=");
+        check("provider=hpc", "Provider=hpc", "the time created=");
         check("created=1", "created=", "the time created=");
         check("expires=2", "2", "the time expires=");
         check("AQEBAQEBAQEBAQEBAQEBAQ", "AQEB", "the key id");
-        check(" v2 created=1 expires=2 x", "", "the version");
+        check(" v2 provider=hpc created=1 expires=2 x", "", "the version");
         assert!(Pins::parse("something else").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use countersign_keys::identity::Uid;
+use countersign_keys::identity::{ProviderId, Uid};
 use nix::errno::Errno;
 use nix::unistd::{User, geteuid, getuid};
 
@@ -151,9 +151,9 @@ impl Account {
         &self.home
     }
 
-    /// The keys that it has pinned.
-    pub(super) fn pins(&self) -> PinFile {
-        PinFile::of(&self.home, self.uid)
+    /// The keys that it has pinned, as commands of that provider change them.
+    pub(super) fn pins(&self, provider: &ProviderId) -> PinFile {
+        PinFile::of(&self.home, self.uid, provider)
     }
 }
 

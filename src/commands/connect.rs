@@ -105,11 +105,11 @@ fn approve_offer(
     let now = Clock::System.now()?;
     show(&offer.in_words(account.name(), now))?;
     consent.ask(QUESTION)?;
-    let pins = account.pins();
-    let instance_key = instance_key::public_half(account)?;
+    let pins = account.pins(&config.provider.id);
+    let instance_key = instance_key::public_half(account, &config.provider.id)?;
     let record = offer.to_record(now, config.intent.key_lifetime_s);
     let (owner, kid) = (record.owner.clone(), record.kid);
-    let is_pinned_already = pins.read()?.keys().any(|key| key.owner == owner && key.kid == kid);
+    let is_pinned_already = pins.read()?.keys_at(&config.provider.id).any(|key| key.owner == owner && key.kid == kid);
     if pins.add(record)? == Before::NoKeys {
         used_intents::lay_out(account, &config.provider.id);
     }
@@ -223,12 +223,13 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
         return Ok(());
     }
     let account = Account::acting(Meant::Own(""))?.at_home(home);
-    let count = account.pins().remove_where(|key| usernames.contains(&key.owner))?;
+    let pins = account.pins(&config.provider.id);
+    let count = pins.remove_where(|key| usernames.contains(&key.owner))?;
     if count > 0 {
         show(&format!(
             "{count} pinned key{} removed from {}.",
             if count == 1 { "" } else { "s" },
-            account.pins().path().display()
+            pins.path().display()
         ))?;
     }
     Ok(())

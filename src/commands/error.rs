@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use countersign_keys::call::RowRejection;
 use countersign_keys::enrolment::EnrolmentRejection;
-use countersign_keys::identity::{IdentityRejection, KeyId};
+use countersign_keys::identity::{IdentityRejection, KeyId, ProviderId};
 use countersign_keys::keyring::KeyRejection;
 use countersign_keys::store::sealed_store::UnsealedStore;
 
@@ -177,6 +177,14 @@ pub(crate) enum CommandError {
     /// Neither the server nor the account knows the key.
     #[error("there is no key {0}: see countersign keys list")]
     NoSuchKey(KeyId),
+    /// It is pinned for another provider, and this one's server does not know it.
+    #[error("the key {kid} is pinned for the provider {provider}: revoke it there")]
+    OtherProvidersKey {
+        /// The key.
+        kid: KeyId,
+        /// The provider that its line names.
+        provider: ProviderId,
+    },
     /// The standard table of calls is broken.
     #[error("the table of calls is broken")]
     Calls(#[source] RowRejection),
@@ -235,6 +243,7 @@ impl CommandError {
             | Self::File { .. }
             | Self::Write { .. }
             | Self::NoSuchKey(_)
+            | Self::OtherProvidersKey { .. }
             | Self::NoLog { .. }
             | Self::NoRecord { .. }
             | Self::NotSigned

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::{KeyId, ProviderId, Username};
 use countersign_keys::keyring::{
     Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey,
 };
@@ -54,6 +54,8 @@ struct Row {
     last_used: Option<Timestamp>,
     state: Standing,
     pinned: bool,
+    /// Where it counts: here, or at another provider with which the home is shared.
+    provider: ProviderId,
 }
 
 /// What a key is good for.
@@ -68,6 +70,8 @@ enum Standing {
     Expired,
     /// The server does not have it, so it opens nothing.
     OnlyPinned,
+    /// It is pinned for another provider, whose server knows what it is good for.
+    OtherProvider,
     /// The server could not be asked.
     Unknown,
 }
@@ -79,6 +83,7 @@ impl Standing {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::OnlyPinned => "only pinned",
+            Self::OtherProvider => "pinned for",
             Self::Unknown => "unknown",
         }
     }
@@ -89,18 +94,23 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     let account = account_of(arguments.whose)?;
     let config = Config::load_for_command(config)?;
     let now = Clock::System.now()?;
-    let pins = account.pins().read()?;
+    let here = &config.provider.id;
+    let pins = account.pins(here).read()?;
     let asked = ServerLine::of(&config).and_then(|server| listed(&server));
     let (listed, unasked) = match asked {
         Ok(listed) => (listed, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    let mut rows: Vec<Row> = listed.into_iter().map(|key| row_of_listed(key, now)).collect();
-    for pinned in pins.keys() {
+    let mut rows: Vec<Row> = listed.into_iter().map(|key| row_of_listed(key, here, now)).collect();
+    let only_pinned = if unasked.is_some() { Standing::Unknown } else { Standing::OnlyPinned };
+    for pinned in pins.keys_at(here) {
         match rows.iter_mut().find(|row| row.kid == pinned.kid && row.username == pinned.owner) {
             Some(row) => row.pinned = true,
-            None => rows.push(row_of_pinned(pinned, unasked.is_some())?),
+            None => rows.push(row_of_pinned(pinned, here, only_pinned)?),
         }
+    }
+    for (provider, pinned) in pins.keys_elsewhere(here) {
+        rows.push(row_of_pinned(pinned, provider, Standing::OtherProvider)?);
     }
     rows.sort_by_key(|row| row.created);
     if arguments.output.json {
@@ -148,7 +158,7 @@ pub(super) fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError
     Ok(keys)
 }
 
-fn row_of_listed(key: ListedKey, now: Timestamp) -> Row {
+fn row_of_listed(key: ListedKey, here: &ProviderId, now: Timestamp) -> Row {
     let ListedKey { username, kid, algorithm, protocol, state, fingerprint, words, name, created, expires, last_used } =
         key;
     let state = match state {
@@ -169,10 +179,11 @@ fn row_of_listed(key: ListedKey, now: Timestamp) -> Row {
         last_used,
         state,
         pinned: false,
+        provider: here.clone(),
     }
 }
 
-fn row_of_pinned(key: &KeyRecord, is_unasked: bool) -> Result<Row, CommandError> {
+fn row_of_pinned(key: &KeyRecord, provider: &ProviderId, state: Standing) -> Result<Row, CommandError> {
     let verification_key = key.verification_key().map_err(CommandError::Key)?;
     Ok(Row {
         username: key.owner.clone(),
@@ -185,8 +196,9 @@ fn row_of_pinned(key: &KeyRecord, is_unasked: bool) -> Result<Row, CommandError>
         created: key.created,
         expires: key.expires,
         last_used: None,
-        state: if is_unasked { Standing::Unknown } else { Standing::OnlyPinned },
+        state,
         pinned: true,
+        provider: provider.clone(),
     })
 }
 
@@ -194,6 +206,12 @@ fn cells(row: &Row, now: Timestamp) -> [String; 10] {
     let expires = match row.expires.since(now) {
         ..=0 => "over".to_owned(),
         seconds => format!("in {}", span(seconds)),
+    };
+    let state = match row.state {
+        Standing::OtherProvider => format!("{} {}", row.state.in_words(), row.provider),
+        Standing::Active | Standing::Revoked | Standing::Expired | Standing::OnlyPinned | Standing::Unknown => {
+            row.state.in_words().to_owned()
+        }
     };
     [
         row.kid.to_string(),
@@ -203,7 +221,7 @@ fn cells(row: &Row, now: Timestamp) -> [String; 10] {
         span(now.since(row.created)),
         expires,
         row.last_used.map_or_else(|| "never".to_owned(), |hour| last_use(now.since(hour))),
-        row.state.in_words().to_owned(),
+        state,
         if row.pinned { "yes" } else { "no" }.to_owned(),
         row.words.each_ref().map(|listed| word(listed)).join(" "),
     ]
@@ -246,7 +264,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
         moment(record.expires),
     ))?;
     consent.ask("Let this key act as you?")?;
-    let pins = account.pins();
+    let pins = account.pins(&config.provider.id);
     let question = KeyAdd::of(&record);
     if pins.add(record)? == Before::NoKeys {
         used_intents::lay_out(&account, &config.provider.id);
@@ -323,7 +341,7 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
     let account = account_of(arguments.whose)?;
     let kid = KeyId::parse(arguments.kid.trim())?;
     let config = Config::load_for_command(config)?;
-    let pins = account.pins();
+    let pins = account.pins(&config.provider.id);
     // The server first: it has the gateway refuse the key within a second.
     let revoked = ServerLine::of(&config).and_then(|server| revoke_at_server(&server, &pins, kid));
     let unpinned = pins.remove_where(|key| key.kid == kid);
@@ -347,14 +365,24 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
         return Err(error);
     }
     unpinned?;
-    if is_revoked || is_unpinned { Ok(()) } else { Err(CommandError::NoSuchKey(kid)) }
+    if is_revoked || is_unpinned { Ok(()) } else { Err(not_found(&pins, kid)) }
+}
+
+/// There is no such key here: perhaps another provider has it, which alone can revoke it.
+fn not_found(pins: &PinFile, kid: KeyId) -> CommandError {
+    let read = pins.read();
+    let elsewhere = read.iter().flat_map(|read| read.keys_elsewhere(pins.provider())).find(|(_, key)| key.kid == kid);
+    match elsewhere {
+        Some((provider, _)) => CommandError::OtherProvidersKey { kid, provider: provider.clone() },
+        None => CommandError::NoSuchKey(kid),
+    }
 }
 
 /// Has the server revoke the key; `false` if it knows no such key of this account's.
 fn revoke_at_server(server: &ServerLine, pins: &PinFile, kid: KeyId) -> Result<bool, CommandError> {
-    let pinned_for =
-        pins.read().ok().and_then(|pins| pins.keys().find(|key| key.kid == kid).map(|key| key.owner.clone()));
-    let username = match pinned_for {
+    let read = pins.read();
+    let pinned = read.iter().flat_map(|read| read.keys_at(pins.provider())).find(|key| key.kid == kid);
+    let username = match pinned.map(|key| key.owner.clone()) {
         Some(username) => Some(username),
         None => listed(server)?.into_iter().find(|key| key.kid == kid).map(|key| key.username),
     };

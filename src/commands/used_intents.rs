@@ -17,6 +17,12 @@ use crate::own_directory::OwnDirectory;
 /// Where instances keep what they have to remember, below the home directory; the journal in a directory of its provider.
 const STATE: [&str; 3] = [".local", "state", "countersign"];
 
+/// Whether the account has used that provider before: then its journal is there, or the one that earlier releases kept for all providers.
+pub(super) fn was_used(account: &Account, provider: &ProviderId) -> bool {
+    let all = STATE.iter().fold(account.home().to_owned(), |path, name| path.join(name));
+    Journal::is_in(&all.join(provider.as_str())) || Journal::is_in(&all)
+}
+
 /// Lays it out. Without it the first request is refused once: that is worth a remark, not a failure.
 pub(super) fn lay_out(account: &Account, provider: &ProviderId) {
     let [first, second, third] = STATE;

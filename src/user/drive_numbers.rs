@@ -2,25 +2,28 @@
 //!
 //! A user's paths begin with such a number, and the number alone is signed. The server says which of the configured drives it
 //! stands for; if it says otherwise later, it is not believed (P3). Which folder a drive is says the configuration.
+//!
+//! Each provider has its own file, in its own directory: providers that share a home may be known to UCloud by different numbers. The file that
+//! earlier releases kept for all providers is not written any more; a number in it keeps its meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_keys::bind::{Items, Projection};
-use countersign_keys::identity::Uid;
+use countersign_keys::identity::{ProviderId, Uid};
 use countersign_keys::store::drives::CoreDriveId;
 use http::{Method, StatusCode};
 
 use crate::config::UserDrives;
-use crate::config::strict_file::StrictFileFailure;
+use crate::config::strict_file::{Opened, StrictFileFailure};
 use crate::ipc::http::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::user::account::OwnAccount;
 
-/// Where the pins are, below the home directory.
+/// Where instances keep what they have to remember, below the home directory; the pins in a directory of their provider.
 const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
 
 /// Their file: a number and the id of a drive a line.
@@ -45,8 +48,13 @@ pub(crate) enum PinFailure {
     #[error(transparent)]
     Strict(#[from] StrictFileFailure),
     /// A line of it is none.
-    #[error("line {0} of ~/.local/state/countersign/{FILE} is no number and drive: mend or remove the file")]
-    Line(usize),
+    #[error("line {line} of {path} is no number and drive: mend or remove the file")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
     /// The file cannot be read, so none is pinned.
     #[error("UCloud's numbers of drives mean nothing here")]
     Unkept,
@@ -70,6 +78,9 @@ pub(crate) struct DriveNumbers {
 struct Keeping {
     home: PathBuf,
     owner: Uid,
+    provider: ProviderId,
+    /// What an earlier release pinned for all providers.
+    earlier: Pins,
     drives: UserDrives,
     socket: PathBuf,
 }
@@ -81,8 +92,9 @@ struct Pins(BTreeMap<CoreDriveId, String>);
 impl DriveNumbers {
     /// Those of the account, whose drives are these; the server is asked at that socket. Pins that cannot be read are none, and none is made:
     /// drives then go by the ids of the configuration alone.
-    pub(crate) fn of(account: &OwnAccount, drives: UserDrives, socket: PathBuf) -> Self {
-        let keeping = Keeping { home: account.home().to_owned(), owner: account.uid(), drives, socket };
+    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId, drives: UserDrives, socket: PathBuf) -> Self {
+        let (home, owner, provider) = (account.home().to_owned(), account.uid(), provider.clone());
+        let mut keeping = Keeping { home, owner, provider, earlier: Pins::default(), drives, socket };
         match keeping.read() {
             Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
             Err(failure) => {
@@ -110,6 +122,12 @@ impl DriveNumbers {
     pub(crate) fn number_of(&self, id: &str) -> Option<String> {
         let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         pins.0.iter().find(|(_, meaning)| *meaning == id).map(|(number, _)| number.as_str().to_owned())
+    }
+
+    /// Whether a number means this drive, or did at an earlier release.
+    pub(crate) fn is_numbered(&self, id: &str) -> bool {
+        let mut earlier = self.keeping.iter().flat_map(|keeping| keeping.earlier.0.values());
+        self.number_of(id).is_some() || earlier.any(|meaning| meaning == id)
     }
 
     /// All numbers that mean this drive.
@@ -200,7 +218,7 @@ impl DriveNumbers {
         keeping: &Keeping,
         change: impl FnOnce(&mut Pins) -> Result<(), PinFailure>,
     ) -> Result<(), PinFailure> {
-        let directory = OwnDirectory::make(&keeping.home, keeping.owner, &DIRECTORY)?;
+        let directory = OwnDirectory::make(&keeping.home, keeping.owner, &keeping.directory())?;
         let mut pins = keeping.read_in(&directory)?;
         change(&mut pins)?;
         directory.replace(FILE, pins.to_string().as_bytes())?;
@@ -227,7 +245,7 @@ impl Keeping {
             );
             return false;
         }
-        match pins.0.get(number) {
+        match pins.0.get(number).or_else(|| self.earlier.0.get(number).filter(|earlier| *earlier != id)) {
             None => true,
             Some(known) if known == id => false,
             Some(known) => {
@@ -242,18 +260,33 @@ impl Keeping {
         }
     }
 
-    fn read(&self) -> Result<Pins, PinFailure> {
-        let beneath: PathBuf = DIRECTORY.iter().chain(&[FILE]).collect();
-        match crate::config::strict_file::open(&self.home, &beneath, self.owner) {
-            Ok(opened) => Pins::parse(&opened.read(FILE_MAX)?),
-            Err(failure) if failure.is_absence() => Ok(Pins::default()),
-            Err(failure) => Err(failure.into()),
-        }
+    /// The directories down to that of the provider.
+    fn directory(&self) -> [&str; 4] {
+        let [first, second, third] = DIRECTORY;
+        [first, second, third, self.provider.as_str()]
+    }
+
+    /// Reads both files: that of the provider, which is the answer, and that of earlier releases.
+    fn read(&mut self) -> Result<Pins, PinFailure> {
+        self.earlier = self.read_at(DIRECTORY.iter().chain(&[FILE]).collect())?;
+        self.read_at(self.directory().iter().chain(&[FILE]).collect())
+    }
+
+    fn read_at(&self, beneath: PathBuf) -> Result<Pins, PinFailure> {
+        let opened = crate::config::strict_file::open(&self.home, &beneath, self.owner);
+        Self::parse(&self.home.join(beneath), opened)
     }
 
     fn read_in(&self, directory: &OwnDirectory) -> Result<Pins, PinFailure> {
-        match directory.strict().open(FILE) {
-            Ok(opened) => Pins::parse(&opened.read(FILE_MAX)?),
+        Self::parse(&directory.strict().path().join(FILE), directory.strict().open(FILE))
+    }
+
+    /// Without a file there are no pins.
+    fn parse(path: &Path, opened: Result<Opened, StrictFileFailure>) -> Result<Pins, PinFailure> {
+        match opened {
+            Ok(opened) => {
+                Pins::parse(&opened.read(FILE_MAX)?).map_err(|line| PinFailure::Line { path: path.to_owned(), line })
+            }
             Err(failure) if failure.is_absence() => Ok(Pins::default()),
             Err(failure) => Err(failure.into()),
         }
@@ -261,10 +294,11 @@ impl Keeping {
 }
 
 impl Pins {
-    fn parse(bytes: &[u8]) -> Result<Self, PinFailure> {
+    /// Reads a file, or says which line is none, counted from 1.
+    fn parse(bytes: &[u8]) -> Result<Self, usize> {
         let mut pins = BTreeMap::new();
         for (index, line) in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
-            let bad = || PinFailure::Line(index.saturating_add(1));
+            let bad = || index.saturating_add(1);
             let line = std::str::from_utf8(line).map_err(|_error| bad())?;
             let (number, id) = line.split_once(' ').ok_or_else(bad)?;
             let number = CoreDriveId::parse(number).map_err(|_error| bad())?;
@@ -305,11 +339,13 @@ mod tests {
             Self(home)
         }
 
-        fn keeping(&self) -> Keeping {
+        fn keeping(&self, provider: &str) -> Keeping {
             let drive = |id: &str| (id.to_owned(), self.0.path().to_owned());
             Keeping {
                 home: self.0.path().to_owned(),
                 owner: Uid(nix::unistd::geteuid().as_raw()),
+                provider: ProviderId::parse(provider).unwrap(),
+                earlier: Pins::default(),
                 drives: ["home", "work-bio", "12"].map(drive).into(),
                 socket: self.0.path().join("nobody"),
             }
@@ -317,12 +353,22 @@ mod tests {
 
         /// An instance that starts.
         fn numbers(&self) -> DriveNumbers {
-            let keeping = self.keeping();
+            self.numbers_at("hpc")
+        }
+
+        /// One of that provider's.
+        fn numbers_at(&self, provider: &str) -> DriveNumbers {
+            let mut keeping = self.keeping(provider);
             let pins = Mutex::new(keeping.read().unwrap());
             DriveNumbers { keeping: Some(keeping), pins, asked: Mutex::default() }
         }
 
         fn file(&self) -> PathBuf {
+            self.0.path().join(".local/state/countersign/hpc/drives")
+        }
+
+        /// That of earlier releases.
+        fn earlier_file(&self) -> PathBuf {
             self.0.path().join(".local/state/countersign/drives")
         }
     }
@@ -396,19 +442,54 @@ mod tests {
     }
 
     #[test]
+    fn r03_two_providers_on_one_home_have_their_own_numbers() {
+        let home = Home::new();
+        let (hpc, lab) = (home.numbers_at("hpc"), home.numbers_at("lab"));
+        learn(&hpc, &[("4711", "home")]);
+        learn(&lab, &[("4711", "work-bio"), ("9000", "home")]);
+        let check = |hpc: &DriveNumbers, lab: &DriveNumbers| {
+            assert_eq!((hpc.meaning("4711").unwrap(), hpc.meaning("9000")), ("home".to_owned(), None));
+            assert_eq!(
+                (hpc.number_of("home").unwrap(), lab.number_of("home").unwrap()),
+                ("4711".into(), "9000".into())
+            );
+            assert_eq!(lab.meaning("4711").unwrap(), "work-bio");
+        };
+        check(&hpc, &lab);
+        check(&home.numbers_at("hpc"), &home.numbers_at("lab"));
+    }
+
+    #[test]
+    fn r03_what_an_earlier_release_pinned_is_learnt_again_and_contradicted_by_nobody() {
+        let home = Home::new();
+        learn(&home.numbers(), &[("1", "home")]);
+        std::fs::rename(home.file(), home.earlier_file()).unwrap();
+        std::fs::write(home.earlier_file(), "4711 home\n4712 work-bio\n").unwrap();
+        let numbers = home.numbers();
+        assert!(numbers.is_numbered("work-bio") && !numbers.is_numbered("12"));
+        learn(&numbers, &[("4711", "work-bio"), ("4712", "work-bio"), ("4713", "home")]);
+        assert_eq!((numbers.meaning("4711"), numbers.number_of("home").unwrap()), (None, "4713".to_owned()));
+        assert_eq!(numbers.meaning("4712").unwrap(), "work-bio");
+        assert_eq!(std::fs::read_to_string(home.earlier_file()).unwrap(), "4711 home\n4712 work-bio\n");
+        assert_eq!(std::fs::read_to_string(home.file()).unwrap(), "4712 work-bio\n4713 home\n");
+    }
+
+    #[test]
     fn pins_that_cannot_be_read_or_trusted_are_not_pins() {
         let home = Home::new();
         learn(&home.numbers(), &[("4711", "home")]);
         let check = |text: &str| {
             std::fs::write(home.file(), text).unwrap();
-            assert!(matches!(home.keeping().read(), Err(PinFailure::Line(2))), "{text:?}");
+            let failure = home.keeping("hpc").read().unwrap_err();
+            assert!(matches!(&failure, PinFailure::Line { line: 2, .. }), "{text:?}");
+            assert!(failure.to_string().contains("/countersign/hpc/drives is no number"), "{failure}");
         };
         check("1 home\n1 work-bio\n");
         check("1 home\nhome\n");
         check("1 home\nx home\n");
         std::fs::write(home.file(), "1 home\n").unwrap();
         std::fs::set_permissions(home.file(), std::fs::Permissions::from_mode(0o622)).unwrap();
-        assert!(matches!(home.keeping().read(), Err(PinFailure::Strict(_))));
+        assert!(matches!(home.keeping("hpc").read(), Err(PinFailure::Strict(_))));
     }
 
     #[test]

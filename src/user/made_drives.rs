@@ -186,7 +186,7 @@ impl DriveMaker {
     /// Whether no drive of the configuration has this id, nor ever had one that was made.
     fn is_new(&self, id: &str) -> bool {
         let drives = self.files.drives();
-        drives.table().made_as(id).is_some() && drives.numbers().number_of(id).is_none()
+        drives.table().made_as(id).is_some() && !drives.numbers().is_numbered(id)
     }
 
     /// All of them are looked at before the first is removed.

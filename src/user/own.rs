@@ -77,7 +77,7 @@ pub(crate) struct OwnCalls {
 impl OwnCalls {
     /// The calls of that account, at a provider of that configuration.
     pub(crate) fn of(account: &OwnAccount, config: &Config, drives: &Arc<Drives>) -> Self {
-        let pins = PinFile::of(account.home(), account.uid());
+        let pins = PinFile::of(account.home(), account.uid(), &config.provider.id);
         let terms = Terms { audience: config.provider.origin.clone(), lifetime_s: config.intent.key_lifetime_s };
         let keys = OwnKeys::new(pins, AskServer::at(config.ipc.socket()), terms);
         Self { keys, drives: OwnDrives::new(&config.drives, drives) }

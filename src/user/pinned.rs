@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::identity::{KeyId, ProviderId, Username};
 use countersign_keys::intent::KeyWanted;
 use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
@@ -44,10 +44,11 @@ impl From<PinRejection> for PinnedFailure {
     }
 }
 
-/// The pinned keys of this account.
+/// The pinned keys of this account that count at its provider.
 #[derive(Debug)]
 pub(crate) struct PinnedKeys {
     account: OwnAccount,
+    provider: ProviderId,
     /// What was read last.
     read: Mutex<Option<ReadFile>>,
 }
@@ -60,9 +61,9 @@ struct ReadFile {
 }
 
 impl PinnedKeys {
-    /// Those of the account.
-    pub(crate) fn of(account: &OwnAccount) -> Self {
-        Self { account: account.clone(), read: Mutex::new(None) }
+    /// Those of the account at that provider: a key that the user approved for another opens nothing here.
+    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId) -> Self {
+        Self { account: account.clone(), provider: provider.clone(), read: Mutex::new(None) }
     }
 
     /// The user's keys that an intent has to be judged with. Without a file there is none.
@@ -105,10 +106,44 @@ impl PinnedKeys {
         }
         let text = String::from_utf8(opened.read(PINS_MAX)?).map_err(|_| PinnedFailure::Text)?;
         let keys = Pins::parse(&text)?
-            .keys()
+            .keys_at(&self.provider)
             .map(|record| EnrolledKey::from_record(record).map(Arc::new))
             .collect::<Result<Arc<[_]>, _>>()?;
         *read = Some(ReadFile { stamp, keys: Arc::clone(&keys) });
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x\n";
+
+    #[test]
+    fn r03_an_instance_takes_the_keys_of_its_own_provider_and_those_of_no_provider() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join(".config/countersign");
+        fs::create_dir_all(&directory).unwrap();
+        for path in [home.path(), &home.path().join(".config"), &directory] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let account = OwnAccount::in_tests(home.path());
+        let is_pinned = |at: &str| {
+            let keys = PinnedKeys::of(&account, &ProviderId::parse(at).unwrap());
+            keys.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).unwrap().is_some()
+        };
+        let check = |line: &str, want: (bool, bool)| {
+            fs::write(directory.join("authorized_keys"), line).unwrap();
+            assert_eq!((is_pinned("hpc"), is_pinned("lab")), want, "{line}");
+        };
+        check(LINE, (true, true));
+        check(&LINE.replacen(" v2", " v2 provider=hpc", 1), (true, false));
+        check(&LINE.replacen(" v2", " v2 provider=lab", 1), (false, true));
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use countersign_keys::identity::{KeyId, Username};
+    use countersign_keys::identity::{KeyId, ProviderId, Username};
 
     use super::*;
     use crate::user::account::OwnAccount;
@@ -170,7 +170,7 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
         }
         spoil(home.path());
-        let pinned = PinnedKeys::of(&OwnAccount::in_tests(home.path()));
+        let pinned = PinnedKeys::of(&OwnAccount::in_tests(home.path()), &ProviderId::parse("hpc").unwrap());
         let failure = pinned.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).expect_err("spoilt");
         let (verdict, denied) = Denied::of(&Refusal::Pinned(failure), home.path());
         assert_eq!((verdict, denied.told.number()), (Verdict::Refuse, 409), "UCloud repeats after 449 and 503");

@@ -104,7 +104,7 @@ impl Sessions {
     /// None yet.
     pub(crate) fn of(account: &OwnAccount, config: &Config) -> Self {
         Self {
-            key: InstanceKey::of(account),
+            key: InstanceKey::of(account, &config.provider.id),
             audience: config.provider.origin.clone(),
             provider: config.provider.id.clone(),
             proof: config.sessions.proof,

@@ -81,7 +81,8 @@ impl OwnKeys {
         let owner = permit.username();
         let keys = self.listed(owner).await?;
         let pins = self.with_pins(PinFile::read).await?;
-        let is_pinned = |kid: KeyId| pins.keys().any(|key| key.kid == kid && key.owner == *owner);
+        let is_pinned =
+            |kid: KeyId| pins.keys_at(self.pins.provider()).any(|key| key.kid == kid && key.owner == *owner);
         let shown: Vec<Shown> = keys.into_iter().map(|key| shown(key, &is_pinned)).collect();
         Ok(json!({ "keys": serde_json::to_value(shown)? }))
     }

@@ -130,7 +130,7 @@ impl Scene {
         std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let old = BrowserKey::make(countersign_portal::Algorithm::Es256).unwrap();
         let uid = Uid(nix::unistd::geteuid().as_raw());
-        let pins = PinFile::of(home.path(), uid);
+        let pins = PinFile::of(home.path(), uid, &ProviderId::parse("hpc").unwrap());
         let record = record(&old);
         let at_server = KeyAdd::of(&record);
         pins.add(record).unwrap();
@@ -206,7 +206,7 @@ impl Scene {
 
     /// The ids that are pinned, in the order of the file.
     fn pinned(&self) -> Vec<String> {
-        self.keys.pins.read().unwrap().keys().map(|key| key.kid.to_string()).collect()
+        self.keys.pins.read().unwrap().keys_at(self.keys.pins.provider()).map(|key| key.kid.to_string()).collect()
     }
 
     fn at_server(&self) -> Vec<String> {
@@ -248,7 +248,7 @@ async fn a_renewed_key_is_pinned_and_then_active_with_the_same_id_and_end() {
     assert_eq!(scene.pinned(), [scene.old.kid(), kid]);
     assert_eq!(scene.at_server(), [scene.old.kid(), kid]);
     let pins = scene.keys.pins.read().unwrap();
-    let pinned = pins.keys().last().unwrap();
+    let pinned = pins.keys_at(scene.keys.pins.provider()).last().unwrap();
     let added = scene.store.lock().unwrap().keys[1].clone();
     assert_eq!((&pinned.spki, &pinned.name), (&STANDARD.encode(new.public_spki().unwrap()), &"laptop".to_owned()));
     assert_eq!((&added.spki, added.expires, added.protocol), (&pinned.spki, pinned.expires, Protocol::V2));
