@@ -77,7 +77,9 @@ pub(crate) enum Mode {
         countersign check-config --user ucloud")]
     CheckConfig(CheckConfig),
     /// Print a script with which a shell completes commands and options.
-    #[command(after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign")]
+    #[command(
+        after_help = "Example:\n  countersign completions bash > /usr/share/bash-completion/completions/countersign"
+    )]
     Completions(Completions),
     /// Write the manual pages, one for each command.
     #[command(after_help = "Example:\n  countersign man /usr/local/share/man/man1")]

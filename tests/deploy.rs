@@ -78,6 +78,42 @@ fn systemd_finds_little_exposed_in_the_gateways_unit() {
     assert!(!exposure(&directory.join("countersign.service")).unwrap().status.success());
 }
 
+/// The lines of docs/operators.md that install them, run where nothing outside of this test is changed.
+#[test]
+#[ignore = "needs an installation: run by ./test"]
+fn n13_the_documented_commands_install_manual_pages_and_completions() {
+    for seen in ["/usr/share", "/usr/local/share"] {
+        let made = Path::new("/run/overlay").join(seen.trim_start_matches('/'));
+        let (upper, work) = (made.join("upper"), made.join("work"));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        let options = format!("lowerdir={seen},upperdir={},workdir={}", upper.display(), work.display());
+        let mounted = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options, seen]).status().unwrap();
+        assert!(mounted.success());
+    }
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operators.md")).unwrap();
+    let (_, installing) = document.split_once("\n## Installing\n").unwrap();
+    let (_, rest) = installing.split_once("systemctl daemon-reload\n").unwrap();
+    let (script, _) = rest.split_once("```").unwrap();
+    assert!(script.contains("countersign man ") && script.contains("countersign completions "), "{script}");
+    let output = Command::new("sh").args(["-euc", script]).output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+
+    let pages = Path::new("/usr/local/share/man/man1");
+    for name in ["countersign", "countersign-connect-approve", "countersign-keys-list", "countersign-state-accept"] {
+        let page = pages.join(format!("{name}.1"));
+        assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o644, "{}", page.display());
+        assert!(fs::read_to_string(&page).unwrap().contains(&format!(".TH {name} 1")), "{}", page.display());
+    }
+    // As bash does when a user presses Tab after "countersign keys re".
+    let script = "source /usr/share/bash-completion/completions/countersign\n\
+        COMP_WORDS=(countersign keys re); COMP_CWORD=2; COMP_LINE='countersign keys re'; COMP_POINT=${#COMP_LINE}\n\
+        $(complete -p countersign | sed 's/.*-F \\([^ ]*\\).*/\\1/') countersign re keys; echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-euc", script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "revoke");
+}
+
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn the_example_configuration_is_taken() {
