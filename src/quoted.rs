@@ -2,7 +2,7 @@
 //!
 //! A UCloud username, a browser's name for itself or a sentence of a server that was taken over can hold characters
 //! that do not show, that steer a terminal, or that turn the direction of a line. One rule here says which characters
-//! are shown as they are; all others are escaped. Long values are cut, with a mark. What Unicode says of a character
+//! are shown as they are; all others are escaped. The provider's title is held to the same rule. Long values are cut, with a mark. What Unicode says of a character
 //! comes from `icu_properties`.
 
 use std::fmt::Write as _;
@@ -121,11 +121,26 @@ fn is_shown(character: char) -> bool {
             | GeneralCategory::LetterNumber
             | GeneralCategory::OtherNumber
     );
+    is_visible && !is_deceptive(character)
+}
+
+/// Whether a character does not show, steers what shows it, breaks a line, or turns its direction: no text that is one
+/// line, read as it is written, has such a character.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    let is_unseen = matches!(
+        CodePointMapData::<GeneralCategory>::new().get(character),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned
+    );
     let is_right_to_left = matches!(
         CodePointMapData::<BidiClass>::new().get(character),
         BidiClass::RightToLeft | BidiClass::ArabicLetter | BidiClass::ArabicNumber
     );
-    is_visible && !is_right_to_left && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
+    is_unseen || is_right_to_left || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
 }
 
 /// Where log lines go: what JSON leaves as it is and a terminal would not show is written as JSON's own escapes.

@@ -11,22 +11,24 @@
 )]
 #![allow(clippy::print_stderr, reason = "how the child reports")]
 
+#[path = "support/enrolled.rs"]
+mod enrolled_users;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use countersign_keys::identity::{KeyId, Uid, Username};
-use countersign_keys::keyring::{Algorithm, KeyRecord, KeyState, Protocol};
+use countersign_keys::keyring::KeyState;
 use countersign_keys::store::passkeys::{Passkey, PasskeyState};
-use countersign_keys::store::records::{Connection, User};
 use countersign_keys::store::registry::{Authority, Registry};
 use countersign_keys::store::seal::Disagreement;
 use countersign_keys::store::sealed_store::{Accepted, KeysAccepted, SealedStore, UnsealedStore, accept};
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store as _, StoreFailure, Table, Verdict};
 use countersign_keys::time::Timestamp;
+use enrolled_users::{enrol, kid, name};
 
 /// Tells the child that it is the child, and where its state is.
 const CHILD: &str = "COUNTERSIGN_STORE_SEAL_DIRECTORY";
@@ -44,59 +46,15 @@ fn open(state: &Path) -> Result<Records, UnsealedStore> {
     SealedStore::open(store, state).map(Registry::new)
 }
 
-fn name(n: u32) -> Username {
-    Username::parse(&format!("user{n}#1")).unwrap()
-}
-
-fn kid(n: u32) -> KeyId {
-    KeyId::from_bytes([u8::try_from(n).unwrap(); 16])
-}
-
-fn stored<T: serde::Serialize>(record: &T) -> Vec<u8> {
-    [&[1], serde_json::to_vec(record).unwrap().as_slice()].concat()
-}
-
-/// A user with a connection and an active key, written as the product writes them.
-fn enrol(store: &SealedStore<SledStore>, n: u32) {
-    let now = Timestamp::from_seconds(1_800_000_000);
-    let connection = Connection {
-        uid: Uid(10_000 + n),
-        account: format!("u{n}"),
-        since: now,
-        instance_key: "A".repeat(124),
-        core_told: true,
-        renewed: None,
-        over: None,
-        is_confirmed: true,
-    };
-    let user = User { username: name(n), connection: Some(connection), kids: vec![kid(n)] };
-    let key = KeyRecord {
-        owner: name(n),
-        kid: kid(n),
-        algorithm: Algorithm::Es256,
-        spki: "A".repeat(124),
-        protocol: Protocol::V2,
-        state: KeyState::Active,
-        created: now,
-        expires: now.plus(15_552_000),
-        name: "Firefox on Linux".to_owned(),
-    };
-    let at = [name(n).as_str().as_bytes(), &[0], kid(n).as_bytes()].concat();
-    store
-        .transact(&|transaction| {
-            transaction.write(Table::Users, name(n).as_str().as_bytes(), stored(&user))?;
-            transaction.write(Table::Uids, &(10_000 + n).to_be_bytes(), stored(&[name(n)]))?;
-            transaction.write(Table::Keys, &at, stored(&key))?;
-            Ok(Verdict::Commit)
-        })
-        .unwrap();
+fn enrol_in(store: &SealedStore<SledStore>, n: u32) {
+    store.transact(&|transaction| enrol(transaction, n).map(|()| Verdict::Commit)).unwrap();
 }
 
 fn enrolled(state: &Path) -> Records {
     let store = SledStore::open(&state.join("store")).unwrap();
     let store = SealedStore::open(store, state).unwrap();
     for n in 0..USERS {
-        enrol(&store, n);
+        enrol_in(&store, n);
     }
     Registry::new(store)
 }
@@ -419,7 +377,7 @@ fn child_that_changes_a_sealed_store_until_it_is_killed() {
     let steps = store.scan(Table::Errands, b"", None, usize::MAX).unwrap().len();
     for step in steps.. {
         let n = u32::try_from(step % 200).unwrap();
-        enrol(&store, n);
+        enrol_in(&store, n);
         store
             .transact(&|transaction| {
                 transaction.write(Table::Errands, &step.to_be_bytes(), vec![b'x'; step % 700])?;

@@ -276,7 +276,7 @@ const fn exit_of_pins(failure: &PinFailure) -> Exit {
 const fn death(why: Death) -> &'static str {
     match why {
         Death::SecondOffer => {
-            "a second key was offered for this connection: somebody else has its page's address. Nothing was approved; begin again"
+            "a second key was offered for this connection: another browser has its page's address. Nothing was approved; begin again"
         }
         Death::Expired => "no key was offered in time: begin again",
         Death::Withdrawn => "this connection was withdrawn: begin again",

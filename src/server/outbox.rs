@@ -141,7 +141,7 @@ pub(super) async fn round(
 ) -> Result<(), super::answer::Refusal> {
     let mut after: Option<Username> = None;
     let mut seen = HashSet::new();
-    while schedule.everybody.is_over(now) {
+    while schedule.everybody_may(now) {
         let page = records.errands_after(after.as_ref(), PAGE)?;
         let Some(last) = page.last() else {
             // Errands that were withdrawn meanwhile leave no wait behind.
@@ -152,23 +152,19 @@ pub(super) async fn round(
         after = Some(last.username.clone());
         for errand in page {
             seen.insert(errand.username.clone());
-            let wait = schedule.failed.get(&errand.username).copied().unwrap_or_default();
-            if !wait.is_over(now) {
+            if !schedule.may(&errand.username, now) {
                 continue;
             }
             match run_errand(teller, &errand, now).await {
                 Ok(()) => {
-                    schedule.failed.remove(&errand.username);
-                    schedule.everybody = Wait::default();
+                    schedule.succeeded(&errand.username);
                     let records = Arc::clone(records);
                     super::answer::apart(move || Ok(records.finish_errand(&errand)?)).await?;
                     told();
                 }
                 Err(failure) => {
                     log_failure("Core has not been told", &failure);
-                    schedule.failed.entry(errand.username).or_insert(wait).longer(now);
-                    if failure.is_general() {
-                        schedule.everybody.longer(now);
+                    if schedule.failed(&errand.username, &failure, now).is_break() {
                         return Ok(());
                     }
                 }

@@ -41,11 +41,11 @@ const TOLD = {
     again: true,
   },
   "second-offer": {
-    title: "Somebody else offered a key with this link",
+    title: "Another browser offered a key with this link",
     text: [
-      "Two keys were offered for one connection, so neither is taken and the link is dead. Nobody has got access.",
-      "If it was you, in another browser, just begin again. If it was not, somebody else has seen your link: do not approve anything, "
-        + "tell the computing centre, and begin there, where nobody but you sees the link.",
+      "Two keys were offered for one connection, so neither is taken and the link is dead. Neither browser has got access.",
+      "If the other browser is yours, begin again. If it is not, another person has seen your link: do not approve anything, "
+        + "tell the computing centre, and begin there, where only you see the link.",
     ],
     again: true,
   },

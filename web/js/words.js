@@ -95,7 +95,7 @@ const RESOURCES = [
 const CREATED = {
   ingresses: "Jobs with it can be reached from the whole internet.",
   networkips: "Jobs with it can be reached from the whole internet.",
-  shares: "Somebody else can then use your files.",
+  shares: "Other users can then use your files.",
 };
 
 /** What can be shared with others by an access list. @type {[string, string][]} */
