@@ -16,8 +16,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
-use centre::{Centre, PROVIDER, Person, said};
-use countersign_portal::Deed;
+use centre::{Centre, Offered, PROVIDER, Person, said};
+use countersign_portal::{Algorithm, Deed};
 use machine::{GATEWAY, SERVER, journal, main_pid, property, shell};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
@@ -55,6 +55,10 @@ async fn installed_as_the_document_says_it_serves() {
     assert_eq!(property(SERVER, "ActiveState"), "active");
     assert_eq!(property(SERVER, "NRestarts"), "0");
     assert_eq!(property(GATEWAY, "ActiveState"), "inactive");
+    let page = fs::read_to_string("/usr/local/share/man/man1/countersign-keys-list.1").unwrap();
+    assert!(page.contains(".TH countersign-keys-list 1"), "{page}");
+    let completes = "bash -c 'source /usr/share/bash-completion/completions/countersign && complete -p countersign'";
+    machine::step(completes);
 
     // All of it is in the unit, and nothing of root's.
     let group = fs::read_to_string(format!("/sys/fs/cgroup{}/cgroup.procs", property(SERVER, "ControlGroup"))).unwrap();
@@ -77,6 +81,40 @@ async fn installed_as_the_document_says_it_serves() {
     assert_eq!(refused.status.code(), Some(3), "{}", centre::said(&refused));
     let words = centre.last_words();
     assert!(words.contains("sudo: a password is required"), "{words}");
+}
+
+/// The document's commands, word for word: what is restored has no active key, and a key that is approved then works.
+#[tokio::test]
+#[ignore = "needs a machine that systemd has started: run by ./test"]
+async fn v74_r06_a_state_that_is_restored_as_the_document_says_takes_new_keys_and_no_old_one() {
+    let [backup, restore] = machine::documented("Backup, restore, another machine");
+    let centre = machine::start(machine::install("").await).await;
+    let alice = centre.connect("alice").await;
+    works(&centre, &alice, "before").await;
+    machine::step(&backup);
+    centre.until("users are served", async || is_served(&centre, &alice).await).await;
+    works(&centre, &alice, "after").await;
+
+    let told = machine::step_with_a_yes(&restore);
+    assert!(told.contains("Accept it? [y/N]") && told.contains("Accepted: 0 keys active, 1 revoked"), "{told}");
+    assert_eq!(property(SERVER, "ActiveState"), "active");
+    let is_refused = async || {
+        let answer = centre.core.invoke(&centre.signed(&alice, &Deed::browse("/home"))).await;
+        answer.is_ok_and(|answer| {
+            assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_INVALID"));
+            true
+        })
+    };
+    centre.until("the old key is refused", is_refused).await;
+
+    let Offered { key, code, page: _ } = centre.offer(&alice.username, Algorithm::Es256).await;
+    let approved = centre.run_as("alice", &["connect", "approve", &code, "--yes"]).await;
+    assert!(approved.status.success(), "{}", said(&approved));
+    let again = Person { key, username: alice.username.clone(), account: alice.account, home: alice.home.clone() };
+    // Not what was signed until the state was accepted, and in the seconds of skew after it.
+    centre.until("the new key is served", async || is_served(&centre, &again).await).await;
+    works(&centre, &again, "restored").await;
+    assert_eq!(centre.browse(&alice, "/home").await.error_code(), "INTENT_INVALID");
 }
 
 #[tokio::test]

@@ -54,8 +54,13 @@ fn release() -> PathBuf {
 
 /// The two blocks of commands in the document's section on installing, word for word.
 fn documented_steps() -> [String; 2] {
+    documented("Installing")
+}
+
+/// The two blocks of commands in a section of docs/operators.md, word for word.
+pub fn documented(section: &str) -> [String; 2] {
     let document = fs::read_to_string(source("docs/operators.md")).unwrap();
-    let (_, section) = document.split_once("\n## Installing\n").expect("a section on installing");
+    let (_, section) = document.split_once(&format!("\n## {section}\n")).expect("the section");
     let (section, _) = section.split_once("\n## ").unwrap();
     let blocks = section.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0.to_owned());
     blocks.collect::<Vec<_>>().try_into().expect("two blocks of commands")
@@ -65,9 +70,19 @@ fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn step(script: &str) {
+/// Runs commands as root, each of which has to succeed.
+pub fn step(script: &str) {
     let output = shell(script);
     assert!(output.status.success(), "{script}\n{}", said(&output));
+}
+
+/// The same on a terminal, at which an operator answers one question with yes.
+pub fn step_with_a_yes(script: &str) -> String {
+    let file = "/tmp/step.sh";
+    fs::write(file, script).unwrap();
+    let output = shell(&format!("printf 'y\\n' | script --quiet --return --command 'sh -eu {file}' /dev/null"));
+    assert!(output.status.success(), "{script}\n{}\n{}", said(&output), journal());
+    said(&output)
 }
 
 /// A script as root, which ends at the first command that fails.
