@@ -26,6 +26,8 @@ units systemctl systemd
 units journalctl systemd
 units findmnt util-linux
 units ip iproute2
+units curl curl
+units update-ca-certificates ca-certificates
 browser chromium chromium
 browser firefox-esr firefox-esr
 browser python3 python3
