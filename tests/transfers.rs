@@ -11,6 +11,7 @@ mod transfer;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use centre::{Accounts, Centre, PROVIDER, Part, Person};
 use countersign_portal::Deed;
@@ -358,4 +359,27 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
     // What is ours is nobody else's, whatever the umask.
     let open = centre.shell_as("alice", "find ~/.config ~/.local -perm /077").await;
     assert_eq!(String::from_utf8_lossy(&open.stdout), "", "{}", centre::said(&open));
+}
+
+/// The longest page that Core asks for, of files with sizes and times of their own.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn c12_a_page_of_1000_files_is_at_most_40_kb_on_the_wire() {
+    let centre = Centre::open().await;
+    let alice = centre.connect("alice").await;
+    let folder = alice.home.join("measured");
+    fs::create_dir(&folder).unwrap();
+    for number in 0..1000_u64 {
+        let file = fs::File::create(folder.join(format!("measurement-{number:04}.dat"))).unwrap();
+        file.set_len(number * 7919 % 1_000_003).unwrap();
+        let modified = 1_700_000_000_000 + number * 104_729_731 % 31_536_000_000;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(modified)).unwrap();
+    }
+    std::os::unix::fs::chown(&folder, Some(1101), Some(1101)).unwrap();
+    let request = centre.signed(&alice, &Deed::browse("/home/measured"));
+    let request = request.altered(|body| body["browse"]["itemsPerPage"] = 1000.into());
+    let answer = centre.core.invoke(&request).await.unwrap();
+    assert_eq!(answer.json()["items"].as_array().map(Vec::len), Some(1000), "{}", centre.last_words());
+    assert_eq!(answer.header("content-encoding"), "gzip");
+    assert!(answer.bytes.len() <= 40 * 1024, "{} bytes", answer.bytes.len());
 }
