@@ -502,9 +502,9 @@ async fn c10_what_pages_ask_unsigned_is_answered_alike_for_every_user() {
 async fn c11_the_gateway_is_told_whether_a_users_intent_can_come() {
     let house = house("[connection]\nexpires_after = \"1 hour\"\n");
     let oracle = StoreOracle::new(Arc::clone(&house.server));
-    let signer = |name: &str| match oracle.answer(&Question::Signer { username: user(name) }) {
-        Answer::Signer { signer } => signer,
-        other => panic!("{other:?}"),
+    let signer = |name: &str| {
+        let Answer::Signer { signer } = oracle.answer(&Question::Signer { username: user(name) }) else { panic!() };
+        signer
     };
     assert_eq!(signer("alice#1"), Signer::NotConnected);
     let browser = house.begun_at_core("alice#1").await;

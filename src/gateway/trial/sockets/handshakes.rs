@@ -7,6 +7,9 @@ use super::*;
 /// Where today's Core follows a job.
 const FOLLOW: &str = "/ucloud/jobs.provider.hpc/websocket";
 
+/// A handshake's target and headers, and how it is refused.
+type Case<'c> = (String, &'c [(&'c str, &'c str)], (u64, &'c str));
+
 /// The same for a job's output as [`message`] for a search.
 fn follow(intent: Option<&str>) -> Value {
     let mut message = json!({
@@ -31,7 +34,7 @@ async fn v76_c03_whatever_is_wrong_with_a_handshake_of_cores_is_said_on_the_sock
     let token = ("authorization", bearer.as_str());
     for path in [SEARCH_BARE, FOLLOW] {
         let with_hint = |more: &str| format!("{path}?usernameHint=YWxpY2U%3D{more}");
-        let cases: &[(String, &[(&str, &str)], (u64, &str))] = &[
+        let cases: &[Case<'_>] = &[
             (path.to_owned(), &[token], (400, "BAD_REQUEST")),
             (with_hint(""), &[token, ("ucloud-username", "Ym9i")], (400, "BAD_REQUEST")),
             (with_hint(""), &[token, ("ucloud-username", "%%%")], (400, "BAD_REQUEST")),
