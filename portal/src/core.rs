@@ -1,15 +1,19 @@
 //! UCloud's Core as the provider sees it: a client that calls the provider the way the Go or the Kotlin Core
 //! does, and ([`control`]) the few endpoints that a provider calls.
 //!
-//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for anything else.
+//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for anything else. It ends
+//! where the real Core's process ends, and a test that did not expect that fails.
 
 pub mod bodies;
 pub mod control;
 mod deed;
 mod drives;
 mod keys;
+mod polls;
 mod products;
 mod request;
+pub mod rewriting;
+mod socket;
 mod tasks;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +28,7 @@ pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,
 };
+pub use self::polls::{POLLED, Polled};
 pub use self::request::{Bearer, Request, username_header};
 pub use self::tasks::ShownTask;
 
@@ -66,6 +71,10 @@ pub struct Core {
     origin: String,
     /// The token in use and when it ends.
     token: Mutex<Option<(String, i64)>>,
+    /// When it polled last, in seconds since 1970.
+    polled_at: Mutex<Option<i64>>,
+    /// Why its process has ended, if it has.
+    death: Mutex<Option<&'static str>>,
 }
 
 impl Core {
@@ -80,6 +89,8 @@ impl Core {
             retry_pause: RETRY_PAUSE,
             origin: "https://cloud.sdu.dk".to_owned(),
             token: Mutex::new(None),
+            polled_at: Mutex::new(None),
+            death: Mutex::new(None),
         }
     }
 
@@ -285,6 +296,7 @@ impl Core {
     /// # Errors
     /// Where no answer comes.
     pub async fn send(&self, request: &Request) -> Result<Answer, Fault> {
+        self.check_alive()?;
         let bearer = match &request.bearer {
             Bearer::Core => Some(self.token()?),
             Bearer::Given(token) => Some(token.clone()),
@@ -295,6 +307,21 @@ impl Core {
             IntentForwarding::Dropped => None,
         };
         self.line.send(request.to_http(self.flavour, bearer.as_deref(), intent)?).await
+    }
+
+    /// Why Core's process ended, if it did; then it may be dropped in peace.
+    #[must_use]
+    pub fn take_death(&self) -> Option<&'static str> {
+        self.death.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn check_alive(&self) -> Result<(), Fault> {
+        let death = *self.death.lock().unwrap_or_else(PoisonError::into_inner);
+        death.map_or(Ok(()), |why| Err(Fault::Died(why)))
+    }
+
+    fn die(&self, why: &'static str) -> Fault {
+        Fault::Died(self.death.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why))
     }
 
     // --- What the browser does while Core's page is open --------------------------------------------------
@@ -350,5 +377,16 @@ impl Core {
         };
         *held = Some((token.clone(), now.saturating_add(lifetime_s)));
         Ok(token)
+    }
+}
+
+/// # Panics
+/// When it is dropped after it ended, unless [`Core::take_death`] was called.
+impl Drop for Core {
+    #[expect(clippy::panic, reason = "a test in which Core's process ended has failed, whatever else it saw")]
+    fn drop(&mut self) {
+        if let Some(why) = self.take_death().filter(|_| !std::thread::panicking()) {
+            panic!("the provider ended Core's process: {why}");
+        }
     }
 }

@@ -28,6 +28,9 @@ pub enum Fault {
     /// The other side took longer than Core waits.
     #[error("no answer in {0:?}")]
     Late(std::time::Duration),
+    /// Core's own process has ended.
+    #[error("Core has ended: {0}")]
+    Died(&'static str),
     /// An answer that the protocol does not have at this place.
     #[error("{what}: unexpected answer {status} {body}")]
     Unexpected {

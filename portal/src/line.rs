@@ -1,4 +1,5 @@
-//! HTTP/1.1 toward the provider, with connections kept open and used again as Go's client does it.
+//! HTTP toward the provider as Go's client does it: over TLS HTTP/2 on one connection where the provider speaks it,
+//! otherwise HTTP/1.1 with connections kept open and used again.
 //!
 //! Certificates are believed only if they chain to the one test authority that the caller names.
 
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -17,6 +18,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::Fault;
+
+/// HTTP/2 by its name in TLS.
+const H2: &[u8] = b"h2";
 
 /// Connections kept for the next request; Core's own client keeps up to 100 a host.
 const IDLE_MAX: usize = 100;
@@ -26,7 +30,16 @@ const IDLE_MAX: usize = 100;
 pub struct Endpoint {
     address: SocketAddr,
     authority: String,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone)]
+struct Tls {
+    name: ServerName<'static>,
+    /// Speaks HTTP/1.1 without saying so: a WebSocket, or bytes that no library would write.
+    bare: TlsConnector,
+    /// Offers HTTP/2, and HTTP/1.1 after it.
+    offering: TlsConnector,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -58,15 +71,17 @@ impl Endpoint {
             .map_err(|why| Fault::Certificate(why.to_string()))?;
         roots.add(root)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let bare = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let server = ServerName::try_from(name.to_owned()).map_err(|why| Fault::Certificate(why.to_string()))?;
+        let mut offering = bare.clone();
+        offering.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+        let name_there = ServerName::try_from(name.to_owned()).map_err(|why| Fault::Certificate(why.to_string()))?;
         Ok(Self {
             address,
             authority: format!("{name}:{}", address.port()),
-            tls: Some((TlsConnector::from(Arc::new(config)), server)),
+            tls: Some(Tls { name: name_there, bare: Arc::new(bare).into(), offering: Arc::new(offering).into() }),
         })
     }
 
@@ -99,12 +114,17 @@ impl Endpoint {
     /// # Errors
     /// [`Fault::Io`] where none comes about.
     pub async fn open(&self) -> Result<Box<dyn Stream>, Fault> {
-        let tcp = TcpStream::connect(self.address).await?;
-        tcp.set_nodelay(true)?;
+        let tcp = self.connect().await?;
         Ok(match &self.tls {
             None => Box::new(tcp),
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+            Some(tls) => Box::new(tls.bare.connect(tls.name.clone(), tcp).await?),
         })
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Fault> {
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
     }
 }
 
@@ -170,14 +190,24 @@ pub struct Line {
     endpoint: Endpoint,
     patience: Duration,
     /// Owned by this line; at most [`IDLE_MAX`], a dead one leaves when it is next taken.
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
+    /// The one connection of HTTP/2. Held while it is made, so that there are not two.
+    shared: tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
+}
+
+/// A connection for the next request.
+enum Way {
+    /// For one request at a time; whether it was kept from an earlier one.
+    Alone(http1::SendRequest<Full<Bytes>>, bool),
+    /// For many at once.
+    Shared(http2::SendRequest<Full<Bytes>>, bool),
 }
 
 impl Line {
     /// A line on which every request must be answered within `patience`.
     #[must_use]
     pub fn new(endpoint: Endpoint, patience: Duration) -> Self {
-        Self { endpoint, patience, idle: Mutex::new(Vec::new()) }
+        Self { endpoint, patience, idle: Mutex::new(Vec::new()), shared: tokio::sync::Mutex::new(None) }
     }
 
     /// The other end.
@@ -201,23 +231,33 @@ impl Line {
     }
 
     async fn exchange(&self, mut request: http::Request<Full<Bytes>>) -> Result<Answer, Fault> {
-        let host = http::HeaderValue::from_str(&self.endpoint.authority).map_err(http::Error::from)?;
-        request.headers_mut().insert(http::header::HOST, host);
+        let path = request.uri().clone();
         loop {
-            let (mut sender, kept) = match self.take_idle() {
-                Some(sender) => (sender, true),
-                None => (self.dial().await?, false),
-            };
-            if kept && sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let (parts, body) = response.into_parts();
-                    let bytes = body.collect().await?.to_bytes();
-                    self.keep(sender);
-                    return Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes });
+            let (sent, kept) = match self.way().await? {
+                Way::Alone(mut sender, kept) => {
+                    if kept && sender.ready().await.is_err() {
+                        continue;
+                    }
+                    *request.uri_mut() = path.clone();
+                    let host = http::HeaderValue::from_str(&self.endpoint.authority).map_err(http::Error::from)?;
+                    request.headers_mut().insert(http::header::HOST, host);
+                    let sent = sender.try_send_request(request).await;
+                    if let Ok(response) = sent {
+                        let answer = read(response).await?;
+                        self.keep(sender);
+                        return Ok(answer);
+                    }
+                    (sent, kept)
                 }
+                Way::Shared(mut sender, kept) => {
+                    *request.uri_mut() =
+                        format!("https://{}{path}", self.endpoint.authority).parse().map_err(http::Error::from)?;
+                    request.headers_mut().remove(http::header::HOST);
+                    (sender.try_send_request(request).await, kept)
+                }
+            };
+            match sent {
+                Ok(response) => return read(response).await,
                 // Given back unsent, because the other side had closed a kept connection: Go tries again too.
                 Err(mut unsent) => match unsent.take_message() {
                     Some(whole) if kept => request = whole,
@@ -227,21 +267,50 @@ impl Line {
         }
     }
 
-    async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, Fault> {
-        let stream = TokioIo::new(self.endpoint.open().await?);
-        let (sender, connection) = http1::Builder::new().title_case_headers(true).handshake(stream).await?;
+    async fn way(&self) -> Result<Way, Fault> {
+        let Some(tls) = &self.endpoint.tls else {
+            return match self.take_idle() {
+                Some(sender) => Ok(Way::Alone(sender, true)),
+                None => alone(self.endpoint.connect().await?).await,
+            };
+        };
+        let mut shared = self.shared.lock().await;
+        if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(Way::Shared(sender.clone(), true));
+        }
+        if let Some(sender) = self.take_idle() {
+            return Ok(Way::Alone(sender, true));
+        }
+        let stream = tls.offering.connect(tls.name.clone(), self.endpoint.connect().await?).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(H2) {
+            return alone(stream).await;
+        }
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(sender)
+        *shared = Some(sender.clone());
+        Ok(Way::Shared(sender, false))
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn take_idle(&self) -> Option<http1::SendRequest<Full<Bytes>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn keep(&self, sender: SendRequest<Full<Bytes>>) {
+    fn keep(&self, sender: http1::SendRequest<Full<Bytes>>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !sender.is_closed() && idle.len() < IDLE_MAX {
             idle.push(sender);
         }
     }
+}
+
+async fn alone(stream: impl Stream + 'static) -> Result<Way, Fault> {
+    let (sender, connection) = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(Way::Alone(sender, false))
+}
+
+async fn read(response: http::Response<hyper::body::Incoming>) -> Result<Answer, Fault> {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes })
 }

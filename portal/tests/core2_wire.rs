@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_portal::core::bodies::{Browse, BrowseRequest, Bulk, Drive, FolderItem, MoveItem, PathItem};
-use countersign_portal::{Core, CoreKeys, Deed, Endpoint, Flavour, IntentForwarding};
+use countersign_portal::core::{POLLED, rewriting};
+use countersign_portal::{Core, CoreKeys, Deed, Endpoint, Fault, Flavour, IntentForwarding};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -280,4 +282,91 @@ async fn core1_spells_the_listing_in_lower_case_and_leaves_init_unnamed() {
     assert!(asked.headers["Content-Type"].starts_with("application/json"));
     provider.core.init("a#1").await.unwrap();
     assert!(!provider.asked().await.headers.contains_key("Ucloud-Username"));
+}
+
+#[tokio::test]
+async fn core2_polls_seven_features_and_the_branding_every_ten_seconds_on_one_connection() {
+    let refused = answer("404 Not Found", "{}");
+    let answers: Vec<String> = (0..16).map(|n| if n == 7 { refused.clone() } else { ok("{}") }).collect();
+    let mut provider = Provider::answering(&answers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let first = provider.core.poll_if_due(1000).await.unwrap().expect("the first is due at once");
+    assert_eq!(first.refused(), Some(("provider/branding/retrieveInfo", 404)));
+    assert!(provider.core.poll_if_due(1009).await.unwrap().is_none(), "nine seconds are too few");
+    assert_eq!(provider.core.poll_if_due(1010).await.unwrap().expect("ten are not").refused(), None);
+    for round in 0..2 {
+        for path in POLLED {
+            let (connection, asked) = provider.asked.recv().await.unwrap();
+            assert_eq!((connection, asked.line), (1, format!("GET /ucloud/k8/{path}")), "round {round}");
+            assert!(!asked.headers.contains_key("Ucloud-Username"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn core2_ends_when_the_handshake_of_its_search_is_refused() {
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let mut provider = Provider::answering(&[switching]).await;
+    provider.core.search_socket("Ælice#1234").await.unwrap();
+    let asked = provider.asked().await;
+    assert_eq!(asked.line, "GET /ucloud/k8/files?usernameHint=w4ZsaWNlIzEyMzQ=");
+    assert!(!asked.headers.contains_key("Ucloud-Username"));
+    assert_eq!(provider.core.take_death(), None);
+
+    for refusal in [answer("404 Not Found", "{}"), answer("449 Retry With", ""), answer("200 OK", "{}")] {
+        let provider = Provider::answering(&[&refusal, &refusal]).await;
+        assert!(provider.core.follow_socket("a#1").await.is_err());
+        assert_eq!(provider.core.take_death(), None, "of a job that is followed Core takes it well");
+        drop(provider);
+        let provider = Provider::answering(&[&refusal]).await;
+        check_end(&provider.core).await;
+    }
+    // Not so much as a connection.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    check_end(&Core::new(Arc::new(CoreKeys::generate("k8").unwrap()), Endpoint::plain(free))).await;
+}
+
+async fn check_end(core: &Core) {
+    assert!(matches!(core.search_socket("a#1").await, Err(Fault::Died(_))));
+    assert!(matches!(core.retrieve_manifest().await, Err(Fault::Died(_))), "it is gone for everything");
+    assert!(core.take_death().is_some());
+}
+
+/// The test that forgets to look fails all the same.
+#[tokio::test]
+#[should_panic(expected = "the provider ended Core's process")]
+async fn core2s_end_fails_the_test_that_did_not_expect_it() {
+    let provider = Provider::answering(&[&answer("404 Not Found", "{}")]).await;
+    let _died = provider.core.search_socket("a#1").await;
+}
+
+/// What the user asks and what Core sends, of the real Core: `keys/tests/vectors/real.json`.
+fn real(call: &str) -> (Value, Value) {
+    let all: Value = serde_json::from_str(include_str!("../../keys/tests/vectors/real.json")).unwrap();
+    let fixture = all["fixtures"].as_array().unwrap().iter().find(|fixture| fixture["call"] == call).unwrap();
+    (fixture["asked"]["body"]["items"][0].clone(), fixture["sent"][0]["body"]["items"][0].clone())
+}
+
+#[test]
+fn c06_core2_rewrites_what_it_sends_as_the_real_one_does() {
+    let check = |call: &str, rewrite: &dyn Fn(&Value) -> Value| {
+        let (asked, sent) = real(call);
+        assert_eq!(rewrite(&asked), sent["specification"], "{call}");
+    };
+    check("jobs.create", &|asked| rewriting::job(asked, |_| true));
+    check("files.collections.create", &rewriting::drive);
+    check("ingresses.create", &rewriting::link);
+    check("private-networks.create", &rewriting::private_network);
+    let (asked, sent) = real("files.collections.updateLabels");
+    assert_eq!(rewriting::labels(asked.get("labels")), sent["specification"]["labels"]);
+    let (asked, sent) = real("files.collections.rename");
+    assert_eq!(asked["newTitle"].as_str().unwrap().trim(), sent["newTitle"]);
+}
+
+#[test]
+fn c06_a_user_without_edit_mounts_read_only_whatever_was_asked() {
+    let asked =
+        json!({"resources": [{"type": "file", "path": "/4/x", "readOnly": true}, {"type": "file", "path": "/5/x"}]});
+    let made = rewriting::job(&asked, |drive| drive == "4");
+    assert_eq!((&made["resources"][0]["readOnly"], &made["resources"][1]["readOnly"]), (&json!(false), &json!(true)));
+    assert_eq!(made["parameters"]["ucMetricSampleRate"]["value"], "0ms");
 }

@@ -292,7 +292,7 @@ impl KeyUpload {
             owner: username.to_owned(),
             created_at: 1_700_000_000_000,
             fingerprint: "SHA256:unchecked".to_owned(),
-            specification: SshKeySpecification { title: format!("key {number}"), key: key.clone() },
+            specification: SshKeySpecification { title: format!("key {number}"), key: key.trim().to_owned() },
         };
         let keys: Vec<SshKey> = keys.iter().enumerate().map(key).collect();
         Self { username: username.to_owned(), all_keys: (!keys.is_empty()).then_some(keys) }

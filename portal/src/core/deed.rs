@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::Fault;
-use crate::core::Flavour;
 use crate::core::bodies::{
     Browse, BrowseRequest, Bulk, Drive, FileFlags, FolderItem, KeyUpload, MoveItem, PathItem, Retrieve,
     RetrieveRequest, kotlin_browse, kotlin_drive,
 };
+use crate::core::{Flavour, rewriting};
 use crate::signer::Projection;
 
 /// One thing that a user does.
@@ -53,6 +53,15 @@ pub enum Deed {
     Terminal(String),
     /// Changes the SSH keys that UCloud knows of: all that there are afterwards.
     UploadKeys(Vec<String>),
+    /// Starts a job of this specification, as the user asks for it; Core has given it this number.
+    StartJob {
+        /// Core's number of it.
+        number: String,
+        /// What the user asks.
+        specification: Value,
+    },
+    /// Gives a drive these labels: its number, and all labels that it is to have.
+    RelabelDrive(String, Value),
     /// Says to a task what it is to do: `CANCELLED`, `SUSPENDED` or `RUNNING`.
     PauseOrCancel(i64, String),
 }
@@ -142,6 +151,8 @@ impl Deed {
             Self::Upload(..) => "files.createUpload",
             Self::Terminal(_) => "jobs.openTerminalInFolder",
             Self::UploadKeys(_) => "ssh.keyUploaded",
+            Self::StartJob { .. } => "jobs.create",
+            Self::RelabelDrive(..) => "files.collections.updateLabels",
             Self::PauseOrCancel(..) => "tasks.pauseOrCancel",
         }
     }
@@ -163,6 +174,8 @@ impl Deed {
             Self::Upload(..) => "files/upload",
             Self::Terminal(_) => "jobs/openTerminalInFolder",
             Self::UploadKeys(_) => "ssh/keyUploaded",
+            Self::StartJob { .. } => "jobs",
+            Self::RelabelDrive(..) => "files/collections/onUpdatedLabels",
             Self::PauseOrCancel(..) => "tasks/pauseOrCancel",
         }
     }
@@ -199,13 +212,19 @@ impl Deed {
             Self::CreateDrive { title, product, provider, .. } => {
                 // What the page leaves out is dropped from the tree, as Go's zero values are.
                 let product = json!({"id": product, "category": product, "provider": provider});
-                vec![Projection::new([("specification", json!({"title": title, "product": product}))])]
+                vec![Projection::new([("specification", json!({"title": title.trim(), "product": product}))])]
+            }
+            Self::StartJob { specification, .. } => {
+                vec![Projection::new([("specification", rewriting::signed_job(specification))])]
+            }
+            Self::RelabelDrive(number, labels) => {
+                vec![Projection::new([("id", json!(number)), ("labels", rewriting::labels(Some(labels)))])]
             }
             Self::DeleteDrives(numbers) => {
                 numbers.iter().map(|number| Projection::new([("id", json!(number))])).collect()
             }
             Self::RenameDrive(number, title) => {
-                vec![Projection::new([("id", json!(number)), ("newTitle", json!(title))])]
+                vec![Projection::new([("id", json!(number)), ("newTitle", json!(title.trim()))])]
             }
             Self::Download(path) => vec![Projection::new([("id", json!(path))])],
             Self::Upload(path, brings, policy) => vec![Projection::new([
@@ -219,7 +238,7 @@ impl Deed {
             }
             // A set: in the one order that both sides put it in.
             Self::UploadKeys(keys) => {
-                let mut keys = keys.clone();
+                let mut keys: Vec<String> = keys.iter().map(|key| key.trim().to_owned()).collect();
                 keys.sort_by_key(|key| key.encode_utf16().collect::<Vec<_>>());
                 vec![Projection::new([("keys", json!(keys))])]
             }
@@ -279,18 +298,20 @@ impl Deed {
             }),
             Self::UploadKeys(keys) => serde_json::to_vec(&KeyUpload::of(username, keys)),
             Self::PauseOrCancel(id, state) => serde_json::to_vec(&json!({"id": id, "requestedState": state})),
-            Self::CreateDrive { title, product, number, .. } => {
-                serde_json::to_vec(&Bulk { items: vec![Drive::made(number, title, product, username, provider)] })
-            }
+            Self::CreateDrive { title, product, number, .. } => serde_json::to_vec(&Bulk {
+                items: vec![Drive::made(number, title.trim(), product, username, provider)],
+            }),
             Self::DeleteDrives(numbers) => {
                 serde_json::to_vec(&Bulk { items: numbers.iter().map(|number| drive(number)).collect() })
             }
             Self::Download(path) => serde_json::to_vec(&Bulk {
                 items: vec![PathItem { id: path.clone(), resolved_collection: drive(path) }],
             }),
-            Self::Upload(..) | Self::Terminal(_) | Self::RenameDrive(..) => {
-                serde_json::to_vec(&self.kotlin_body(username, provider))
-            }
+            Self::Upload(..)
+            | Self::Terminal(_)
+            | Self::RenameDrive(..)
+            | Self::StartJob { .. }
+            | Self::RelabelDrive(..) => serde_json::to_vec(&self.kotlin_body(username, provider)),
         }?)
     }
 
@@ -325,11 +346,20 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
+            // The Go Core's own: the Kotlin Core had no labels, and its jobs are not stood in for.
+            Self::StartJob { number, specification } => bulk(vec![job(number, specification, username)]),
+            Self::RelabelDrive(number, labels) => {
+                let mut resource = json!(Drive::of(number, username, provider));
+                if let Some(specification) = resource.get_mut("specification").and_then(Value::as_object_mut) {
+                    specification.insert("labels".to_owned(), rewriting::labels(Some(labels)));
+                }
+                bulk(vec![resource])
+            }
             Self::CreateDrive { title, product, number, .. } => {
                 bulk(vec![json!(Drive::made(number, title, product, username, provider))])
             }
             Self::DeleteDrives(numbers) => bulk(numbers.iter().map(|number| json!(drive(number))).collect()),
-            Self::RenameDrive(number, title) => bulk(vec![json!({"id": number, "newTitle": title})]),
+            Self::RenameDrive(number, title) => bulk(vec![json!({"id": number, "newTitle": title.trim()})]),
             Self::Download(path) => bulk(vec![json!({"resolvedCollection": drive(path), "id": path})]),
             Self::Upload(path, brings, policy) => bulk(vec![json!({
                 "id": path, "type": brings.as_str(), "supportedProtocols": PROTOCOLS, "conflictPolicy": policy,
@@ -340,6 +370,20 @@ impl Deed {
             Self::PauseOrCancel(id, state) => json!({"id": id, "requestedState": state}),
         }
     }
+}
+
+/// A job as the Go Core sends it: the user may change files on every drive.
+fn job(number: &str, specification: &Value, username: &str) -> Value {
+    json!({
+        "id": number, "createdAt": 1_700_000_000_000_i64, "owner": {"createdBy": username, "project": null},
+        "permissions": {"myself": ["ADMIN", "READ", "EDIT"], "others": null}, "updates": [],
+        "specification": rewriting::job(specification, |_| true),
+        "status": {
+            "state": "IN_QUEUE", "jobParametersJson": null, "startedAt": null, "expiresAt": null,
+            "resolvedApplication": null, "resolvedProduct": null, "resolvedSupport": null, "allowRestart": false,
+        },
+        "output": {"outputFolder": null},
+    })
 }
 
 /// The portal page's page size.

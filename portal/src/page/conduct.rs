@@ -235,6 +235,8 @@ fn target(deed: &Deed) -> (String, String) {
         | Deed::DeleteDrives(_)
         | Deed::RenameDrive(..)
         | Deed::UploadKeys(_)
+        | Deed::StartJob { .. }
+        | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => None,
     };
     let path = path.cloned().unwrap_or_default();
@@ -262,6 +264,8 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
         | Deed::DeleteDrives(_)
         | Deed::RenameDrive(..)
         | Deed::UploadKeys(_)
+        | Deed::StartJob { .. }
+        | Deed::RelabelDrive(..)
         | Deed::PauseOrCancel(..) => deed.clone(),
     }
 }
