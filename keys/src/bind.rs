@@ -7,14 +7,17 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::call::{Bound as BoundParameter, Class, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
-use crate::canonical::{self, Fraction};
+use crate::call::{Bound as BoundParameter, Class, Collision, Items as ItemsAt, Kind, Pointer, Row, UnknownMember};
+use crate::canonical;
 use crate::core_token::UserRequest;
 use crate::identity::{CallName, Project};
 use crate::intent::{ITEMS_MAX, Intended, ItemDigest, VerifiedIntent};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
 use crate::request::UserAsked;
+
+/// [`INTEGER_MAX`] as a double, which holds it exactly.
+const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// Room for the canonical form of an ordinary item, in bytes: a few paths.
 const CANONICAL_USUAL: usize = 256;
@@ -39,7 +42,7 @@ pub enum BindRejection {
     Ambiguous(String),
     /// A bound parameter has a value that two ends may read differently.
     #[error(
-        "the bound parameter {0:?} has a number that is not an integer of at most 53 bits, or is no set of strings"
+        "the bound parameter {0:?} has a whole number of more than 53 bits, two members that are one to Core, or is no set of strings"
     )]
     Value(String),
     /// The item repeats another username.
@@ -81,11 +84,8 @@ impl<'b> Projection<'b> {
     pub fn canonical(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(CANONICAL_USUAL);
         let members = self.0.iter().map(|(name, value)| (name.as_str(), value));
-        // A fraction was refused when the value was taken; an empty text equals no signed digest.
-        match canonical::write_object(members, &mut text) {
-            Ok(()) => text,
-            Err(Fraction) => Vec::new(),
-        }
+        canonical::write_object(members, &mut text);
+        text
     }
 
     /// What the user signs for this item.
@@ -115,9 +115,12 @@ impl Serialize for Projection<'_> {
 
 fn value_of<'b>(parameter: &BoundParameter, item: &Json<'b>) -> Result<Json<'b>, BindRejection> {
     let mut found = parameter.at.iter().filter_map(|pointer| pointer.find(item));
-    let value = found.next().map_or(Json::Null, Cow::into_owned);
+    let mut value = found.next().map_or(Json::Null, Cow::into_owned);
     if found.next().is_some() {
         return Err(BindRejection::Ambiguous(parameter.name.clone()));
+    }
+    for change in &parameter.changes {
+        change.make(&mut value).map_err(|Collision| BindRejection::Value(parameter.name.clone()))?;
     }
     if !is_exact(&value) {
         return Err(BindRejection::Value(parameter.name.clone()));
@@ -132,7 +135,8 @@ fn value_of<'b>(parameter: &BoundParameter, item: &Json<'b>) -> Result<Json<'b>,
 /// Whether both ends read every number alike.
 fn is_exact(value: &Json<'_>) -> bool {
     match value {
-        Json::Float(_) => false,
+        // A fraction has one spelling (RFC 8785). Beyond 53 bits one end reads an integer, the other the nearest double.
+        Json::Float(number) => number.is_finite() && number.abs() <= WHOLE_MAX,
         Json::Integer(number) => (-INTEGER_MAX..=INTEGER_MAX).contains(number),
         Json::Array(elements) => elements.iter().all(is_exact),
         Json::Object(members) => members.iter().all(|(_, value)| is_exact(value)),

@@ -5,6 +5,7 @@
 
 mod allowed;
 mod ask;
+mod changes;
 mod fixed;
 mod pointer;
 mod row;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use crate::call::allowed::{Allowed, UnknownMember};
 pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_asking};
+pub use crate::call::changes::{Change, ChangeSpec, Collision, How};
 pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{

@@ -99,10 +99,41 @@ fn a_bound_number_is_one_that_both_ends_read_alike() {
     check("-9007199254740991", true);
     check("9007199254740992", false);
     check("-9007199254740992", false);
-    check("1.5", false);
-    check("1e3", false);
-    check("[1.5]", false);
-    check(r#"{"a":[1,{"b":1.5}]}"#, false);
+    check("1.5", true);
+    check("1e3", true);
+    check(r#"{"a":[1,{"b":-1.5}]}"#, true);
+    check("9007199254740991.0", true);
+    check("9007199254740992.0", false);
+    check("1e16", false);
+    check(r#"{"a":[1,{"b":-1e300}]}"#, false);
+}
+
+/// What Core puts in is in no projection: an instance cannot take it for the user's word.
+#[test]
+fn c06_what_core_decides_of_a_job_is_neither_bound_nor_passed_on() {
+    let table = table();
+    let read = |specification: &str| {
+        let body = format!(r#"{{"items":[{{"specification":{specification}}}]}}"#);
+        Items::read(&row(&table, "jobs.create"), body.as_bytes())
+            .map(|items| String::from_utf8(items.projections()[0].canonical()).unwrap())
+    };
+    let bound = |specification: &str| Ok(format!(r#"{{"specification":{specification}}}"#));
+    let check = |specification: &str, want: &str| assert_eq!(read(specification), bound(want), "{specification}");
+    let file = r#"{"path":"/4/x","type":"file"}"#;
+    check(
+        r#"{"parameters":{"in":{"type":"file","path":"/4/x","readOnly":true},"ucMetricSampleRate":{"type":"file","path":"/1"}},
+               "resources":[{"type":"file","path":"/4/x","readOnly":false},{"readOnly":true,"type":"file","path":"/4/x"}],
+               "name":" x ","allowDuplicateJob":true,"restartOnExit":true,"labels":{"Stage ":"One"}}"#,
+        &format!(
+            r#"{{"labels":{{"stage":"One"}},"name":"x","parameters":{{"in":{file}}},"resources":[{file},{file}]}}"#
+        ),
+    );
+    // At these places alone: elsewhere the names mean something to the user.
+    check(
+        r#"{"parameters":{"readOnly":{"type":"text","value":"x"},"a":{"ucMetricSampleRate":1,"inner":{"readOnly":true}}},"readOnly":true}"#,
+        r#"{"parameters":{"a":{"inner":{"readOnly":true},"ucMetricSampleRate":1},"readOnly":{"type":"text","value":"x"}},"readOnly":true}"#,
+    );
+    assert_eq!(read(r#"{"labels":{"a":"1","A":"2"}}"#), Err(BindRejection::Value("specification".into())));
 }
 
 #[test]

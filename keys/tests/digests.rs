@@ -26,6 +26,7 @@ const CASES_EACH_MIN: usize = 10;
 struct Vectors {
     rows: Vec<OfRow>,
     many: Many,
+    fractions: Vec<Fraction>,
     refused: Vec<String>,
 }
 
@@ -50,6 +51,14 @@ struct Many {
     call: String,
     params: Vec<Value>,
     digests: Vec<String>,
+}
+
+/// One parameter's JSON text, `conflictPolicy` of a new folder.
+#[derive(Deserialize)]
+struct Fraction {
+    text: String,
+    canonical: String,
+    digest: String,
 }
 
 fn vectors() -> Vectors {
@@ -114,6 +123,20 @@ fn many_items_have_each_its_own_digest() {
     let ours: Vec<String> = items.digests().iter().map(|digest| URL_SAFE_NO_PAD.encode(digest)).collect();
     assert!(ours.len() >= 300);
     assert_eq!(ours, digests);
+}
+
+#[test]
+fn c06_fractions_have_the_digests_of_the_vectors() {
+    let table = table();
+    let row = table.row("files.createFolder").unwrap();
+    let fractions = vectors().fractions;
+    assert!(fractions.len() > 15);
+    for Fraction { text, canonical, digest } in fractions {
+        let body = format!(r#"{{"items":[{{"conflictPolicy":{text}}}]}}"#);
+        let items = Items::read(row, body.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(String::from_utf8(items.projections()[0].canonical()).unwrap(), canonical, "{text}");
+        assert_eq!(URL_SAFE_NO_PAD.encode(items.digests()[0]), digest, "{text}");
+    }
 }
 
 #[test]

@@ -109,10 +109,15 @@ fn value() -> impl Strategy<Value = Value> {
         prop::sample::select(vec![0, 1, -1, INTEGER_MAX, -INTEGER_MAX, INTEGER_MAX - 1]),
         -INTEGER_MAX..=INTEGER_MAX,
     ];
+    let whole_max = 9_007_199_254_740_991.0;
+    let fraction = (prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL)
+        .prop_map(move |number: f64| if number.abs() <= whole_max { number } else { number % 1e9 });
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         integer.prop_map(Value::from),
+        prop_oneof![fraction, prop::sample::select(vec![0.1, -0.0, 1e-7, 5e-324, 333_333_333.333_333_3, 2.0])]
+            .prop_map(Value::from),
         text().prop_map(Value::from),
         Just(json!([])),
         Just(json!({})),
@@ -150,7 +155,12 @@ fn for_signer(item: &Value) -> Value {
 // ---- this crate's side
 
 fn row() -> Arc<Row> {
-    let bound = PARAMETERS.map(|(name, kind)| BoundSpec { name: name.to_owned(), at: vec![format!("/{name}")], kind });
+    let bound = PARAMETERS.map(|(name, kind)| BoundSpec {
+        name: name.to_owned(),
+        at: vec![format!("/{name}")],
+        kind,
+        changes: Vec::new(),
+    });
     // As a site writes it: nothing outside of the crate takes a row's class apart.
     let spec: RowSpec = serde_json::from_value(json!({
         "call": CALL, "method": "POST", "path": "/ucloud/{p}/interop", "items": "bulk", "bound": bound, "class": "write",

@@ -36,6 +36,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/approval.js",
     "js/ask.js",
     "js/base64url.js",
+    "js/changes.js",
     "js/clock.js",
     "js/connect.js",
     "js/connection.js",

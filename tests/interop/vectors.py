@@ -11,7 +11,7 @@ import json
 import random
 import sys
 
-from item import canonical, digest
+from item import Collision, canonical, changed, digest
 
 CASES_EACH = 12
 MANY_ITEMS = 300
@@ -117,15 +117,39 @@ def place(item, pointer, found):
     return item
 
 
+def to_be_changed(rng, said, changes):
+    """What the user said, with something in the places that UCloud changes."""
+    change = rng.choice(changes)
+    *above, last = change["at"].split("/")
+    if isinstance(said, list) and last == "*":
+        return [*said, " key \n", "\u0085x"]
+    odd = rng.choice([" Å\u00a0", "\u3000App ΣΑΣ\t", "\ufeffX\u0085", "İ", True, 7, {" Colour": "Red", "x\n": {"Y": " z "}}])
+    if not above:
+        return odd
+    if not isinstance(said, dict):
+        said = {"a": 1}
+    node = said
+    for step in above[1:]:
+        node = node.setdefault("some" if step == "*" else step, {})
+        if not isinstance(node, dict):
+            return said
+    node[last] = odd
+    return said
+
+
 def make_case(rng, row, case):
     params, item, signed = {}, {}, []
     for bound in row["bound"]:
-        name, kind = bound["name"], bound.get("kind", "plain")
+        name, kind, changes = bound["name"], bound.get("kind", "plain"), bound.get("changes", [])
         said = parameter(rng, kind, case)
         if said is not ...:
             params[name] = said
-        signed.append({"name": name, "kind": kind, "value": None if said is ... else said})
+        if said is not ... and changes and rng.random() < 0.7:
+            said = params[name] = to_be_changed(rng, said, changes)
+        signed.append({"name": name, "kind": kind, "value": None if said is ... else said, "changes": changes})
         got = received(rng, kind, said)
+        if got is not ... and changes and rng.random() < 0.5:
+            got = changed(got, changes)
         if got is not ...:
             place(item, rng.choice(bound["at"]).strip("/").split("/"), got)
     return {"params": params, "item": item, "canonical": canonical(signed).decode(), "digest": digest(signed)}
@@ -134,7 +158,12 @@ def make_case(rng, row, case):
 def make_row(row):
     # Each row from a seed of its own, so that another row leaves the rest of the file as it was.
     rng = random.Random(row["call"])
-    cases = [make_case(rng, row, case) for case in range(CASES_EACH)]
+    cases = []
+    while len(cases) < CASES_EACH:
+        try:
+            cases.append(make_case(rng, row, len(cases)))
+        except Collision:
+            pass
     return {
         "call": row["call"],
         "class": row["class"],
@@ -155,7 +184,19 @@ def many(row):
 
 
 # What no end may sign or take, as JSON text: read by another number type, or no JSON at all.
-REFUSED = ["0.5", "1e400", "9007199254740992", "-9007199254740992", "1.7976931348623157e308", "\"\\ud800\"", "\"\\udc00x\""]
+REFUSED = ["1e400", "1e16", "-1e300", "9007199254740992", "-9007199254740992", "1.7976931348623157e308", "\"\\ud800\"", "\"\\udc00x\""]
+
+# Fractions, and whole numbers written as fractions: JSON texts of one parameter.
+FRACTIONS = [
+    "0.5", "-0.5", "1.0", "-0.0", "1e3", "0.1", "1.1", "0.30000000000000004", "5e-324", "-2.2250738585072014e-308", "1e-7", "0.000001", "123e-20",
+    "333333333.33333329", "1424953923781206.25", "9007199254740990.5", "4.35", "2.2250738585072011e-308", "[1.5,{\"a\":1e-1}]",
+]
+
+
+def fraction(row, text):
+    signed = [{"name": "id", "kind": "plain", "value": None}, {"name": "conflictPolicy", "kind": "tree", "value": json.loads(text)}]
+    return {"text": text, "canonical": canonical(signed).decode(), "digest": digest(signed)}
+
 
 TABLE = json.load(sys.stdin)
 print("{\n\"rows\": [")
@@ -165,4 +206,6 @@ for number, entry in enumerate(make_row(row) for row in TABLE):
     print(",\n".join(json.dumps(case) for case in entry["cases"]), end="\n]}")
 print("\n],")
 print("\"many\": " + json.dumps(many(next(row for row in TABLE if row["call"] == "files.trash"))) + ",")
+FOLDER = next(row for row in TABLE if row["call"] == "files.createFolder")
+print("\"fractions\": " + json.dumps([fraction(FOLDER, text) for text in FRACTIONS]) + ",")
 print("\"refused\": " + json.dumps(REFUSED) + "\n}")

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { BadParameters, canonicalItem, digest, projection } from "../../web/js/digest.js";
-import { NotCanonical, canonical } from "../../web/js/jcs.js";
+import { NotCanonical, canonical, spelt } from "../../web/js/jcs.js";
 import { readTable } from "../../web/js/table.js";
 
 const vectors = JSON.parse(await readFile(new URL("../../keys/tests/vectors/digests.json", import.meta.url), "utf8"));
@@ -53,6 +53,27 @@ test("what two ends could read differently is refused", () => {
   assert.throws(() => canonical({ "\ud800": 1 }), NotCanonical);
   for (const value of [NaN, Infinity, 1n, undefined, () => 1, Symbol("x"), new Date(0), new Map(), [undefined], [, 1]]) {
     assert.throws(() => canonical(value), NotCanonical);
+  }
+});
+
+test("c06 fractions have the digests of the vectors", async () => {
+  assert.ok(vectors.fractions.length > 15);
+  for (const { text, canonical: wanted, digest: wantedDigest } of vectors.fractions) {
+    const item = { conflictPolicy: JSON.parse(text) };
+    assert.equal(canonicalItem(row("files.createFolder"), item), wanted, text);
+    assert.equal(await digest(row("files.createFolder"), item), wantedDigest, text);
+  }
+});
+
+test("c06 numbers are spelt as RFC 8785, appendix B, spells them", async () => {
+  const numbers = JSON.parse(await readFile(new URL("../../keys/tests/vectors/numbers.json", import.meta.url), "utf8"));
+  assert.ok(numbers.length >= 20);
+  for (const [bits, wanted] of numbers) {
+    const number = new DataView(Uint8Array.from(bits.match(/../g), (byte) => Number.parseInt(byte, 16)).buffer).getFloat64(0);
+    assert.equal(spelt(number), wanted, bits);
+    // Whole numbers beyond 53 bits are not signed, whatever their spelling.
+    if (Math.abs(number) < 2 ** 53) assert.equal(canonical(number), wanted, bits);
+    else assert.throws(() => canonical(number), NotCanonical, bits);
   }
 });
 

@@ -14,7 +14,7 @@ const kid = encode(new TextEncoder().encode("sixteen bytes id"));
 const ticket = encode(new Uint8Array(32).fill(7));
 const nonce = "the provider's nonce";
 const items = [{ id: "/1/Ælice's file.txt" }, { id: "/1/photo\u202egnp.exe" }];
-const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }] };
+const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }] };
 
 const { privateKey, publicKey } = await makeKeyPair();
 const intent = await signIntent({ kid, alg: "ES256", privateKey }, { origin, username, project: "3f1d5a0e-Å", row, items, now });

@@ -11,7 +11,7 @@ import { Signer } from "../../web/js/signing.js";
 import { readTable } from "../../web/js/table.js";
 import { Declined } from "../../web/js/webauthn.js";
 
-const bound = (...names) => names.map((name) => ({ name, kind: "plain" }));
+const bound = (...names) => names.map((name) => ({ name, kind: "plain", changes: [] }));
 const TABLE = readTable([
   { call: "files.browse", items: "whole", class: "read", bound: bound("path") },
   { call: "files.move", items: "bulk", class: "write", bound: bound("oldId", "newId", "conflictPolicy"),
@@ -236,7 +236,7 @@ test("parameters are exactly the call's", async () => {
     assert.deepEqual([answer.type, answer.code], ["error", code], JSON.stringify(request));
   };
   await check({ call: "files.trash", items: [{ id: "/1/x", also: "/1/y" }] });
-  await check({ call: "files.trash", items: [{ id: 0.5 }] });
+  await check({ call: "files.trash", items: [{ id: 2 ** 53 }] });
   await check({ call: "files.trash", items: [{ id: "\ud800" }] });
   await check({ call: "files.trash", items: [] });
   await check({ call: "files.trash", items: ["/1/x"] });

@@ -10,8 +10,8 @@ import { enrolmentProof, isTicket, makeKeyPair, publicJwk, renewalProof, ticketH
 import { claims, signIntent } from "../../web/js/intent.js";
 import { isSignedBy } from "../../web/js/jws.js";
 
-const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }] };
-const whole = { ...row, call: "files.browse", items: "whole", bound: [{ name: "path", kind: "plain" }] };
+const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }] };
+const whole = { ...row, call: "files.browse", items: "whole", bound: [{ name: "path", kind: "plain", changes: [] }] };
 const statement = { origin: "https://hpc.example.org", username: "Ælice#1234", project: null, row, items: [{ id: "/1/x" }], now: 1_800_000_000.9 };
 const ticket = encode(new Uint8Array(32).fill(7));
 

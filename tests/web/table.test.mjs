@@ -9,7 +9,7 @@ const row = { call: "files.trash", items: "bulk", class: "danger", bound: [{ nam
 test("rows are known by their call", () => {
   const table = readTable([row, { ...row, call: "keys.list", from: "user", bound: [] }]);
   assert.deepEqual(table.get("files.trash"), {
-    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain" }], askIf: [], isProof: false,
+    call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }], askIf: [], isProof: false,
     stepUp: false, words: null,
   });
   assert.equal(readTable([{ ...row, stepUp: true }]).get("files.trash").stepUp, true);
@@ -29,4 +29,14 @@ test("what is not known is refused", () => {
   check([{ ...row, bound: null }]);
   check([{ ...row, bound: [{ name: "id", kind: "loose" }] }]);
   check([{ ...row, bound: [{ kind: "plain" }] }]);
+  const changed = (changes) => [{ ...row, bound: [{ name: "id", changes }] }];
+  check(changed("x"));
+  check(changed([null]));
+  check(changed([{ at: "/x", how: "forgotten" }]));
+  check(changed([{ at: "x", how: "dropped" }]));
+  check(changed([{ at: "/x//y", how: "dropped" }]));
+  check(changed([{ at: "/x", how: "dropped", when: "always" }]));
+  assert.deepEqual(readTable(changed([{ at: "/a~1b/*", how: "trimmed" }, { at: "", how: "names" }])).get("files.trash").bound, [
+    { name: "id", kind: "plain", changes: [{ at: ["a/b", "*"], how: "trimmed" }, { at: [], how: "names" }] },
+  ]);
 });

@@ -2,6 +2,7 @@
 // (protocol, section 3). Refuses a parameter that the row does not have: what is shown and what is signed are the same object.
 
 import { encode } from "./base64url.js";
+import { Collision, changed } from "./changes.js";
 import { NotCanonical, canonical, isRecord } from "./jcs.js";
 
 /** @typedef {import("./jcs.js").Json} Json */
@@ -25,9 +26,9 @@ export function projection(row, item) {
   if (unknown !== undefined) throw new BadParameters(`${row.call} has no parameter ${JSON.stringify(unknown)}`);
   /** @type {{[name: string]: Json}} */
   const projected = Object.create(null);
-  for (const { name, kind } of row.bound) {
+  for (const { name, kind, changes } of row.bound) {
     const value = Object.hasOwn(item, name) ? item[name] : null;
-    projected[name] = taken(kind, value ?? null, `${row.call}: ${name}`);
+    projected[name] = taken(kind, asItArrives(changes, value ?? null, `${row.call}: ${name}`), `${row.call}: ${name}`);
   }
   return projected;
 }
@@ -61,9 +62,19 @@ export async function sha256(bytes) {
   return encode(await crypto.subtle.digest("SHA-256", bytes));
 }
 
+/** @param {import("./changes.js").Change[]} changes @param {unknown} value @param {string} what */
+function asItArrives(changes, value, what) {
+  try {
+    return changed(changes, value);
+  } catch (error) {
+    if (error instanceof Collision) throw new BadParameters(`${what}: ${error.message}`);
+    throw error;
+  }
+}
+
 /** @param {Kind} kind @param {unknown} value @param {string} what @returns {Json} */
 function taken(kind, value, what) {
-  // What has no canonical form is refused before its zeros are looked for: `NaN` or `-0.5` are no absent values.
+  // What has no canonical form is refused before its zeros are looked for: `NaN` is no absent value.
   try {
     canonical(value);
   } catch (error) {

@@ -1,5 +1,5 @@
-// The canonical form of JSON (RFC 8785) for what a user signs: strings, booleans, null, integers that a double holds exactly, and
-// arrays and objects of these (protocol, section 3). Refuses everything that two readers could read differently.
+// The canonical form of JSON (RFC 8785) for what a user signs: strings, booleans, null, numbers, and arrays and objects of these (protocol, section 3). Refuses
+// everything that two readers could read differently.
 
 /** @typedef {null | boolean | number | string | Json[] | {[name: string]: Json}} Json */
 
@@ -27,8 +27,8 @@ export function isRecord(value) {
 export function canonical(value, depthLeft = DEPTH_MAX) {
   if (value === null || typeof value === "boolean") return String(value);
   if (typeof value === "number") {
-    if (!Number.isSafeInteger(value)) throw new NotCanonical(`${value} is not an integer of at most 53 bits`);
-    return String(value);
+    if (!(Math.abs(value) <= Number.MAX_SAFE_INTEGER)) throw new NotCanonical(`${value} is not a number of which every reader reads the same`);
+    return spelt(value);
   }
   if (typeof value === "string") return quoted(value);
   if (depthLeft === 0) throw new NotCanonical(`nested deeper than ${DEPTH_MAX} levels`);
@@ -39,6 +39,11 @@ export function canonical(value, depthLeft = DEPTH_MAX) {
   // The default order of `sort` is that of RFC 8785: by code unit of UTF-16.
   const names = Object.keys(value).filter((name) => value[name] !== undefined).sort();
   return `{${names.map((name) => `${quoted(name)}:${canonical(value[name], depthLeft - 1)}`).join(",")}}`;
+}
+
+/** RFC 8785 takes its numbers from ECMAScript. @param {number} value */
+export function spelt(value) {
+  return String(value);
 }
 
 /** RFC 8785 takes its strings from `JSON.stringify`, but refuses half of a surrogate pair. @param {string} text */

@@ -2,10 +2,12 @@
 // row that it cannot describe, and nothing is signed for it.
 
 import { CONDITIONS } from "./ask.js";
+import { HOWS, steps } from "./changes.js";
 
 /** @typedef {import("./ask.js").Rule} Rule */
 /** @typedef {"plain" | "tree" | "set"} Kind */
-/** @typedef {{name: string, kind: Kind}} Bound */
+/** @typedef {import("./changes.js").Change} Change */
+/** @typedef {{name: string, kind: Kind, changes: Change[]}} Bound */
 /**
  * @typedef {object} Row
  * @property {string} call what the intent names
@@ -57,7 +59,14 @@ function readRow(row) {
   if (!Array.isArray(row.bound)) throw new UnreadableTable(`${call} binds no list of parameters`);
   const bound = row.bound.map((/** @type {any} */ parameter) => {
     if (typeof parameter?.name !== "string") throw new UnreadableTable(`${call}: a parameter has no name`);
-    return { name: parameter.name, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS) };
+    if (parameter.changes !== undefined && !Array.isArray(parameter.changes)) throw new UnreadableTable(`${call}: changes is no list`);
+    const changes = (parameter.changes ?? []).map((/** @type {any} */ change) => {
+      const { at, how, ...more } = change ?? {};
+      const path = steps(at);
+      if (path === null || Object.keys(more).length > 0) throw new UnreadableTable(`${call}: a change is not known here`);
+      return { at: path, how: oneOf("the change", how, HOWS) };
+    });
+    return { name: parameter.name, kind: oneOf("the kind", parameter.kind ?? "plain", KINDS), changes };
   });
   if (row.ask_if !== undefined && !Array.isArray(row.ask_if)) throw new UnreadableTable(`${call}: ask_if is no list of rules`);
   const askIf = (row.ask_if ?? []).map((/** @type {any} */ rule) => {

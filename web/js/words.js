@@ -19,6 +19,7 @@ import { pieces } from "./suspicious.js";
 const FILES = {
   "files.browse": { one: "Look into a folder", subjects: ["path"] },
   "files.retrieve": { one: "Look at a file or folder", subjects: ["id"] },
+  "files.visualize": { one: "See what takes up space in a folder", subjects: ["path"] },
   "files.streamingSearch": { one: "Search for files", subjects: ["query"] },
   "files.createFolder": { one: "Make a folder", many: "Make {n} folders", subjects: ["id"] },
   "files.move": { one: "Move or rename a file or folder", many: "Move or rename {n} files and folders", subjects: ["oldId", "newId"] },
@@ -54,7 +55,8 @@ const DRIVES = {
 const JOBS = {
   "jobs.create": {
     one: "Start a job", many: "Start {n} jobs", button: "Start", subjects: ["specification"],
-    note: "A job runs programs in your name: they can read, change and delete what you can, and use up your allocation.",
+    note: "A job runs programs in your name: they can read, change and delete what you can, and use up your allocation. " +
+      "Files that you chose as read-only are no exception: UCloud does not pass that choice on.",
   },
   "jobs.terminate": {
     one: "Stop a job", many: "Stop {n} jobs", button: "Stop", subjects: ["id"], note: "What it has not saved is lost.",
@@ -77,7 +79,7 @@ const JOBS = {
   "session.continue": { one: "Go on with a transfer", subjects: ["token", "offset"] },
   "jobs.follow": { one: "Follow a job's output", subjects: ["id"] },
   "jobs.attachResource": {
-    one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use it.",
+    one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use it, and change it: UCloud does not pass on that a file is to be read-only.",
   },
   "jobs.detachResource": { one: "Take a resource from a running job", subjects: ["jobId"] },
 };

@@ -1,4 +1,4 @@
-/** Parameters of a call: strings, booleans, null, integers of at most 53 bits, and arrays and objects of these. */
+/** Parameters of a call: strings, booleans, null, numbers (whole ones of at most 53 bits), and arrays and objects of these. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json | undefined };
 
 /** One item's parameters: exactly the bound parameters of the call, by name. One that is left out is null. */

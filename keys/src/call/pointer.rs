@@ -16,6 +16,9 @@ pub enum PointerRejection {
     /// Too many steps.
     #[error("it has more than {STEPS_MAX} steps")]
     TooLong,
+    /// A member is to be dropped, and it names none.
+    #[error("what is dropped is a member, named by the pointer's last step")]
+    NoMember,
 }
 
 /// One step down.

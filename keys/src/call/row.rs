@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Allowed, AskRule, Pointer, PointerRejection, Words, WordsRejection};
+use crate::call::{Allowed, AskRule, Change, ChangeSpec, Pointer, PointerRejection, Words, WordsRejection};
 use crate::identity::{CallName, ProviderId};
 
 /// A request's method, of those that UCloud uses.
@@ -120,6 +120,9 @@ pub struct BoundSpec {
     /// How its value is taken.
     #[serde(default)]
     pub kind: Kind,
+    /// What Core changes of the value on its way: done on both sides, before anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeSpec>,
 }
 
 /// One row of the table, as it is written: in `calls.json` for the browser's signer, and by sites in `[[calls]]`.
@@ -232,6 +235,8 @@ pub struct Bound {
     pub at: Vec<Pointer>,
     /// How its value is taken.
     pub kind: Kind,
+    /// What Core changes of the value on its way.
+    pub changes: Vec<Change>,
 }
 
 /// A row, ready to judge with.
@@ -259,12 +264,20 @@ impl Row {
             return Err(RowRejection::Sender { call });
         }
         let mut bound: Vec<Bound> = Vec::with_capacity(spec.bound.len());
-        for BoundSpec { name, at, kind } in &spec.bound {
+        for BoundSpec { name, at, kind, changes } in &spec.bound {
             if at.is_empty() || bound.iter().any(|earlier| earlier.name == *name) {
                 return Err(RowRejection::Bound { call, name: name.clone() });
             }
             let at = at.iter().map(pointer).collect::<Result<_, _>>()?;
-            bound.push(Bound { name: name.clone(), at, kind: *kind });
+            let change = |spec: &ChangeSpec| {
+                Change::parse(spec).map_err(|why| RowRejection::Pointer {
+                    call: call.clone(),
+                    pointer: spec.at.clone(),
+                    why,
+                })
+            };
+            let changes = changes.iter().map(change).collect::<Result<_, _>>()?;
+            bound.push(Bound { name: name.clone(), at, kind: *kind, changes });
         }
         if let Some(rule) = spec.ask_if.iter().find(|rule| bound.iter().all(|bound| bound.name != rule.parameter)) {
             return Err(RowRejection::Ask { call, parameter: rule.parameter.clone() });

@@ -2,8 +2,12 @@
 //!
 //! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets, scripts, parameters,
 //! resources. How a reading is shown (paging, order, what to include) stands among what Core adds.
+//!
+//! `tests/real_bodies.rs` holds every row that Core sends against a body of the real Core.
 
-use crate::call::{AskRule, BoundSpec, Class, Condition, Destination, Items, Kind, Method, RowSpec, Sender, Transport};
+use crate::call::{
+    AskRule, BoundSpec, ChangeSpec, Class, Condition, Destination, How, Items, Kind, Method, RowSpec, Sender, Transport,
+};
 use crate::identity::CallName;
 
 /// What Core repeats of a resource (job, drive, link, …) beside its specification.
@@ -38,6 +42,10 @@ fn files() -> Vec<RowSpec> {
         row("files.retrieve", Method::Post, "files/retrieve", Items::Whole, Class::Read)
             .bind_at("id", &["/retrieve/id", "/Retrieve/id"], Kind::Plain)
             .adds(&["/resolvedCollection", "/retrieve", "/Retrieve"])
+            .project("/resolvedCollection/owner/project"),
+        row("files.visualize", Method::Post, "files/visualize", Items::Whole, Class::Read)
+            .bind("path", "/path")
+            .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
         row("files.createFolder", Method::Post, "files/folder", Items::Bulk, Class::Write)
             .bind("id", "/id")
@@ -87,7 +95,8 @@ fn files() -> Vec<RowSpec> {
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
-        row("files.transfer", Method::Post, "files/transfer", Items::Bulk, Class::Write)
+        // Three requests, at two centres: each has some of these, and `Start` has only what the user cannot know.
+        row("files.transfer", Method::Post, "files/transfer", Items::Whole, Class::Write)
             .bind_tree("type", "/type")
             .bind_tree("sourcePath", "/sourcePath")
             .bind_tree("destinationPath", "/destinationPath")
@@ -107,6 +116,7 @@ fn files() -> Vec<RowSpec> {
         row("files.streamingSearch", Method::Get, "files", Items::Whole, Class::Read)
             .over_websocket()
             .bind("query", "/query")
+            .changed("", How::Trimmed)
             .bind_tree("currentFolder", "/currentFolder")
             .adds(&["/owner", "/flags", "/category"])
             .project("/owner/project"),
@@ -118,6 +128,8 @@ fn drives() -> Vec<RowSpec> {
     vec![
         row("files.collections.create", Method::Post, path, Items::Bulk, Class::Write)
             .bind_tree("specification", "/specification")
+            .changed("/title", How::Trimmed)
+            .changed("/labels", How::Names)
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
@@ -127,7 +139,8 @@ fn drives() -> Vec<RowSpec> {
             .project("/owner/project"),
         row("files.collections.rename", Method::Post, "files/collections/rename", Items::Bulk, Class::Write)
             .bind("id", "/id")
-            .bind("newTitle", "/newTitle"),
+            .bind("newTitle", "/newTitle")
+            .changed("", How::Trimmed),
         acl("files.collections.updateAcl", "files/collections/updateAcl"),
         labels("files.collections.updateLabels", "files/collections/onUpdatedLabels"),
     ]
@@ -135,8 +148,18 @@ fn drives() -> Vec<RowSpec> {
 
 fn jobs() -> Vec<RowSpec> {
     vec![
+        // A sample rate is Core's to add, `readOnly` says what Core lets the user do with the drive, a duplicate is for
+        // Core to allow, and whether a job is to be restarted Core does not keep: an instance takes none of them for the
+        // user's word, and has none of them.
         row("jobs.create", Method::Post, "jobs", Items::Bulk, Class::Danger)
             .bind_tree("specification", "/specification")
+            .changed("/allowDuplicateJob", How::Dropped)
+            .changed("/restartOnExit", How::Dropped)
+            .changed("/name", How::Trimmed)
+            .changed("/labels", How::Names)
+            .changed("/parameters/ucMetricSampleRate", How::Dropped)
+            .changed_value("/parameters/*")
+            .changed_value("/resources/*")
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
@@ -175,11 +198,13 @@ fn jobs() -> Vec<RowSpec> {
         row("jobs.attachResource", Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
+            .changed_value("")
             .adds(&["/job"])
             .project("/job/owner/project"),
         row("jobs.detachResource", Method::Post, "jobs/detachResource", Items::Whole, Class::Write)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
+            .changed_value("")
             .adds(&["/job"])
             .project("/job/owner/project"),
         acl("jobs.updateAcl", "jobs/updateAcl"),
@@ -191,13 +216,22 @@ fn jobs() -> Vec<RowSpec> {
 fn resources() -> Vec<RowSpec> {
     let mut rows = Vec::new();
     for path in ["ingresses", "networkips", "licenses", "private-networks", "shares"] {
-        rows.push(
-            row(&format!("{path}.create"), Method::Post, path, Items::Bulk, Class::Danger)
-                .bind_tree("specification", "/specification")
-                .adds(&RESOURCE)
-                .adds(&["/id"])
-                .project("/owner/project"),
-        );
+        let create = row(&format!("{path}.create"), Method::Post, path, Items::Bulk, Class::Danger)
+            .bind_tree("specification", "/specification");
+        let create = match path {
+            "ingresses" => create.changed("/domain", How::Lowered),
+            "private-networks" => create
+                .changed("/name", How::Trimmed)
+                .changed("/subdomain", How::Trimmed)
+                .changed("/subdomain", How::Lowered),
+            _ => create,
+        };
+        // Core keeps no labels of a share.
+        let create = match path {
+            "shares" => create.changed("/labels", How::Dropped),
+            _ => create.changed("/labels", How::Names),
+        };
+        rows.push(create.adds(&RESOURCE).adds(&["/id"]).project("/owner/project"));
         rows.push(
             row(&format!("{path}.delete"), Method::Delete, path, Items::Bulk, Class::Danger)
                 .bind("id", "/id")
@@ -211,7 +245,7 @@ fn resources() -> Vec<RowSpec> {
     }
     rows.push(
         row("networkips.updateFirewall", Method::Post, "networkips/firewall", Items::Bulk, Class::Danger)
-            .bind_at("id", &["/networkIp/id", "/id"], Kind::Plain)
+            .bind("id", "/networkIp/id")
             .bind_tree("firewall", "/firewall")
             .adds(&["/networkIp"])
             .project("/networkIp/owner/project"),
@@ -224,6 +258,7 @@ fn others() -> Vec<RowSpec> {
         // UCloud sends the whole list after any change; the user signs the keys themselves, in no order.
         row("ssh.keyUploaded", Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
             .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
+            .changed("/*", How::Trimmed)
             .adds(&["/allKeys"])
             .username("/username"),
         row("tasks.pauseOrCancel", Method::Post, "tasks/pauseOrCancel", Items::Whole, Class::Write)
@@ -231,6 +266,8 @@ fn others() -> Vec<RowSpec> {
             .bind("requestedState", "/requestedState"),
         row("tokens.create", Method::Post, "tokens", Items::Whole, Class::Danger)
             .bind_tree("specification", "/specification")
+            .changed("/title", How::Trimmed)
+            .changed("/description", How::Trimmed)
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
@@ -288,12 +325,14 @@ fn acl(call: &str, path: &str) -> RowSpec {
         .project("/resource/owner/project")
 }
 
+/// Core sends the resource as it is to be. A label without a text is one all the same: no tree.
 fn labels(call: &str, path: &str) -> RowSpec {
     row(call, Method::Post, path, Items::Bulk, Class::Write)
-        .bind_at("id", &["/resource/id", "/id"], Kind::Plain)
-        .bind_tree("labels", "/labels")
-        .adds(&["/resource"])
-        .project("/resource/owner/project")
+        .bind("id", "/id")
+        .bind("labels", "/specification/labels")
+        .changed("", How::Names)
+        .adds(&RESOURCE)
+        .project("/owner/project")
 }
 
 fn syncthing(operation: &str, class: Class) -> RowSpec {
@@ -347,8 +386,25 @@ impl RowSpec {
 
     fn bind_at(mut self, name: &str, at: &[&str], kind: Kind) -> Self {
         let at = at.iter().map(|&pointer| pointer.to_owned()).collect();
-        self.bound.push(BoundSpec { name: name.to_owned(), at, kind });
+        self.bound.push(BoundSpec { name: name.to_owned(), at, kind, changes: Vec::new() });
         self
+    }
+
+    /// Core changes this of the parameter before.
+    fn changed(mut self, at: &str, how: How) -> Self {
+        if let Some(bound) = self.bound.last_mut() {
+            bound.changes.push(ChangeSpec { at: at.to_owned(), how });
+        }
+        self
+    }
+
+    /// The same for a value of a job's parameters or resources.
+    fn changed_value(self, at: &str) -> Self {
+        self.changed(&format!("{at}/readOnly"), How::Dropped)
+            .changed(&format!("{at}/hostname"), How::Trimmed)
+            .changed(&format!("{at}/server"), How::Trimmed)
+            .changed(&format!("{at}/token"), How::Trimmed)
+            .changed(&format!("{at}/tokenType"), How::Trimmed)
     }
 
     fn adds(mut self, pointers: &[&str]) -> Self {

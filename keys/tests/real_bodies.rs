@@ -1,0 +1,119 @@
+//! The table of calls against the real Core: for every call, what a user asked UCloud, what the Go Core made of it on its
+//! way to the provider, and the digest that both sides have. `tests/web/real_bodies.test.mjs` reads the user's side of the same
+//! file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_keys::bind::{Items, ShownProject};
+use countersign_keys::call::{CallTable, Lane, Method, Route, Sender, Transport};
+use countersign_keys::identity::ProviderId;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct Vectors {
+    fixtures: Vec<Fixture>,
+    /// Calls of which no request was ever seen.
+    unseen: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Fixture {
+    call: String,
+    digests: Vec<String>,
+    sent: Vec<Sent>,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    method: String,
+    path: String,
+    body: Box<RawValue>,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("vectors/real.json")).unwrap()
+}
+
+fn table() -> CallTable {
+    CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
+}
+
+/// Whether Core's token alone is enough for a request: then nobody signs it, and there is no row.
+fn is_service(table: &CallTable, Sent { method, path, .. }: &Sent) -> bool {
+    matches!(table.route(Method::parse(method).unwrap(), path), Some(Route::Private(Lane::Service(_))))
+}
+
+#[test]
+fn c06_every_row_that_core_sends_has_a_real_body_or_is_said_to_have_none() {
+    let (table, Vectors { fixtures, unseen }) = (table(), vectors());
+    let signed = fixtures.into_iter().filter(|fixture| !fixture.sent.iter().any(|sent| is_service(&table, sent)));
+    let seen: BTreeSet<String> = signed.map(|fixture| fixture.call).collect();
+    let rows: BTreeSet<String> =
+        table.rows().iter().filter(|row| row.sender() == Sender::Core).map(|row| row.call().to_string()).collect();
+    assert!(seen.is_disjoint(&unseen), "a call is seen or not");
+    assert_eq!(&seen | &unseen, rows);
+    // In the documents by name, so that nobody takes the row for one that was seen.
+    let documents = include_str!("../../docs/protocol.md");
+    for call in &unseen {
+        assert!(documents.contains(&format!("`{call}`")), "{call} is not among the calls that were never seen");
+    }
+}
+
+#[test]
+fn c06_what_the_real_core_sends_has_the_digests_of_what_the_user_says() {
+    let table = table();
+    let mut compared = 0;
+    for Fixture { call, digests, sent } in vectors().fixtures {
+        if sent.iter().all(|sent| is_service(&table, sent)) {
+            continue;
+        }
+        let row = table.row(&call).unwrap_or_else(|| panic!("{call}: no such row"));
+        let mut found = Vec::new();
+        for Sent { method, path, body } in &sent {
+            if row.transport() == Transport::Http {
+                let route = table.route(Method::parse(method).unwrap(), path);
+                let is_its_own =
+                    matches!(route, Some(Route::Private(Lane::User(routed))) if routed.row().call() == row.call());
+                assert!(is_its_own, "{call}: {path} is another's");
+            }
+            let body = if body.get() == "null" { "" } else { body.get() };
+            let items = Items::read(row, body.as_bytes()).unwrap_or_else(|error| panic!("{call}: {error}: {body}"));
+            assert!(matches!(items.project(), ShownProject::Nothing | ShownProject::NoProject), "{call}");
+            found.extend(items.digests().iter().map(|digest| URL_SAFE_NO_PAD.encode(digest)));
+        }
+        assert_eq!(found, digests, "{call}");
+        compared += 1;
+    }
+    assert!(compared > 50, "{compared} requests");
+}
+
+/// Any bound value that is another in the request makes another digest: the fixtures bind what they show.
+#[test]
+fn c06_a_changed_bound_value_in_a_real_body_is_not_what_was_signed() {
+    let table = table();
+    for Fixture { call, digests, sent } in vectors().fixtures {
+        let Some(row) = table.row(&call) else { continue };
+        for Sent { body, .. } in &sent {
+            let mut whole: Value = serde_json::from_str(body.get()).unwrap();
+            for bound in row.bound() {
+                let item = if whole.get("items").is_some() { &mut whole["items"][0] } else { &mut whole };
+                let place = row.spec().bound.iter().find(|spec| spec.name == bound.name).unwrap();
+                let Some(at) = place.at.iter().find(|at| !at.contains('*') && item.pointer(at).is_some()) else {
+                    continue;
+                };
+                let before = std::mem::replace(item.pointer_mut(at).unwrap(), Value::from("another"));
+                let text = whole.to_string();
+                let read = Items::read(row, text.as_bytes()).unwrap();
+                let other = URL_SAFE_NO_PAD.encode(read.digests()[0]);
+                assert!(!digests.contains(&other), "{call}: {} is not bound", bound.name);
+                let item = if whole.get("items").is_some() { &mut whole["items"][0] } else { &mut whole };
+                *item.pointer_mut(at).unwrap() = before;
+            }
+        }
+    }
+}
