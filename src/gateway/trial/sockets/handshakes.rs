@@ -73,9 +73,13 @@ async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_so
     }
     // So often, and no more: it has shown nothing.
     let client = std::net::IpAddr::from([127, 0, 0, 1]);
-    while trial.ingress.crowd.admits(client, tokio::time::Instant::now()) {}
-    let late = trial.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop);
-    assert_eq!(late, Err((429, "TOO_MANY".to_owned())));
+    let mut verdicts = Vec::new();
+    // One more is let in every 50 ms, which may be before this one comes.
+    while verdicts.len() < 50 && !verdicts.contains(&Err((429, "TOO_MANY".to_owned()))) {
+        while trial.ingress.crowd.admits(client, tokio::time::Instant::now()) {}
+        verdicts.push(trial.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop));
+    }
+    assert!(verdicts.contains(&Err((429, "TOO_MANY".to_owned()))), "{verdicts:?}");
     assert!(trial.open(SEARCH, &[("authorization", &trial.bearer())]).await.is_ok(), "Core is not counted");
 }
 
