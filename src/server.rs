@@ -46,6 +46,7 @@ mod registrar;
 mod task_tests;
 mod tasks;
 mod tickets;
+mod turns;
 mod witness;
 
 use std::io;
@@ -77,6 +78,7 @@ use self::own::OwnUses;
 use self::passkeys::PasskeyDesk;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::tasks::TaskDesk;
+use self::turns::Turns;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -95,9 +97,6 @@ type Records = Registry<SealedStore<SledStore>>;
 
 /// Threads for what does not wait. Signatures are the gateway's work; there is little to do here.
 const THREADS: usize = 2;
-
-/// Threads for what waits for the disk or the account database, at most.
-const WAITING_THREADS_MAX: usize = 16;
 
 /// Connections that wait in the kernel while a gateway is replaced; the kernel's own limit is 4096.
 const BACKLOG: i32 = 4_096;
@@ -169,6 +168,8 @@ struct Server {
     own_uses: OwnUses,
     /// Pages that wait, by the ticket that they wait for.
     polls: Arc<Counted<TicketHash>>,
+    /// Threads for what waits for the disk or the account database, by who asks.
+    turns: Arc<Turns>,
     /// Says that Core has something new to hear.
     errands: Arc<Notify>,
     /// Counts the changes of connections, for whoever waits for one.
@@ -195,7 +196,7 @@ pub(crate) fn run(_begun: Daemon, config_file: &Path) -> Result<(), ServerFailur
     let records = Arc::new(Registry::new(SealedStore::open(store, &config.state.directory)?));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
-        .max_blocking_threads(WAITING_THREADS_MAX)
+        .max_blocking_threads(turns::THREADS)
         .enable_all()
         .build()?;
     runtime.block_on(serve(config, program, &state, records))
@@ -230,6 +231,7 @@ async fn serve(
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
+        turns: Arc::default(),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

@@ -15,11 +15,12 @@ use countersign_keys::store::records::{Begun, Ticket as TicketRecord, TicketStat
 use countersign_keys::store::registry::{Authority, Naming, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
-use super::answer::{Refusal, apart};
+use super::answer::Refusal;
 use super::instances::NoInstance;
 use super::page::refuse_begun_at_core;
 use super::record::Deed;
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal};
+use super::turns::Asker;
 use super::{Server, log_failure, mapper};
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
@@ -78,7 +79,8 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         ..Deed::of(&asker(uid), ipc::CONNECT_APPROVE)
     })?;
     let records = Arc::clone(&server.records);
-    let displaced = apart(move || records.approve(&code, &new, now).map_err(refusal)).await?;
+    let displaced =
+        server.apart(Asker::Account(uid), move || records.approve(&code, &new, now).map_err(refusal)).await?;
     tracing::info!(%username, %uid, %kid, "connection approved");
     if let Some(displaced) = displaced {
         tracing::warn!(%username, uid = %displaced.uid, by = %uid, "connection that UCloud never confirmed was displaced");
@@ -167,7 +169,7 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     let (username, kid) = (record.owner.clone(), record.kid);
     server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_ADD) })?;
     let records = Arc::clone(&server.records);
-    apart(move || records.add_key(uid, &record).map_err(not_changed)).await?;
+    server.apart(Asker::Account(uid), move || records.add_key(uid, &record).map_err(not_changed)).await?;
     tracing::info!(%username, %uid, %kid, "key added");
     server.notices.tell(Ended::Key { username, kid }).await;
     server.changed();
@@ -183,7 +185,7 @@ pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke
     let authority = authority_over(server, uid, &username)?;
     let (records, user, kid) = (Arc::clone(&server.records), username.clone(), revoke.kid);
     server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_REVOKE) })?;
-    apart(move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
+    server.apart(authority, move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
     tracing::info!(%username, by = %uid, %kid, "key revoked");
     server.notices.tell(Ended::Key { username, kid }).await;
     server.changed();
@@ -268,11 +270,11 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
         return Err(Refusal::new(Told::AccountRefused, "the server's own account has no instance"));
     }
     if !is_launched && uid.0 != 0 {
-        let name = apart(move || Ok(Account::name_of(uid))).await?;
+        let name = server.apart(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
         return Ok(Account { uid, name: name.or(expected).unwrap_or_else(|| uid.to_string()) });
     }
     let accounts = server.accounts.clone();
-    apart(move || {
+    let work = move || {
         accounts.check(uid, expected.as_deref(), uid_min).map_err(|rejection| match rejection {
             AccountRejection::Database(_) | AccountRejection::Shells(_) | AccountRejection::ExpiryUnknown { .. } => {
                 Refusal::failure(&rejection)
@@ -287,8 +289,8 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
             | AccountRejection::Shell { .. }
             | AccountRejection::Expired { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
         })
-    })
-    .await
+    };
+    server.apart(Asker::Account(uid), work).await
 }
 
 /// Starts an instance of the account, where instances are started, before anybody is told that it is connected: whether sudo serves it, only sudo knows.

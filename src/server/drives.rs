@@ -10,7 +10,8 @@ use countersign_keys::store::drives::{DRIVES_MAX, DriveRejection};
 use countersign_keys::store::registry::NotChanged;
 
 use super::Server;
-use super::answer::{Refusal, apart};
+use super::answer::Refusal;
+use super::turns::Asker;
 use crate::config::{Config, Drive};
 use crate::ipc::messages::{
     DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
@@ -25,15 +26,15 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     ids.retain(|id| configured(&server.config, id).is_some());
     let usernames = server.records.usernames(uid)?;
     let records = Arc::clone(&server.records);
-    let (drives, added) = apart(move || {
+    let work = move || {
         let (mut drives, mut added) = (Vec::new(), 0_usize);
         for username in usernames {
             added = added.saturating_add(records.add_drives(&username, &ids)?);
             drives.extend(records.drives(&username)?);
         }
         Ok((drives, added))
-    })
-    .await?;
+    };
+    let (drives, added) = server.apart(Asker::Account(uid), work).await?;
     if added > 0 {
         tracing::info!(%uid, added, "drives");
         server.errands.notify_one();
@@ -47,14 +48,14 @@ pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Res
     let MadeDrive { username, number, id } = made;
     may_make(server, uid, &username, &id)?;
     let records = Arc::clone(&server.records);
-    let outcome = apart(move || match records.add_made_drive(&username, &id, &number) {
+    let work = move || match records.add_made_drive(&username, &id, &number) {
         Ok(()) => Ok(Making::Noted),
         Err(NotChanged::Rejected(DriveRejection::NumberTaken | DriveRejection::Renumbered)) => Ok(Making::NumberTaken),
         Err(NotChanged::Rejected(DriveRejection::TooMany)) => Ok(Making::TooMany),
         Err(NotChanged::Rejected(DriveRejection::Exists | DriveRejection::Unknown)) => Ok(Making::IdTaken),
         Err(NotChanged::Failed(failure)) => Err(failure.into()),
-    })
-    .await?;
+    };
+    let outcome = server.apart(Asker::Account(uid), work).await?;
     tracing::info!(%uid, ?outcome, "a user makes a drive");
     Ok(MakingAnswer { outcome })
 }
@@ -64,7 +65,7 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive
     let RemovedDrive { username, id } = removed;
     may_make(server, uid, &username, &id)?;
     let records = Arc::clone(&server.records);
-    apart(move || Ok(records.forget_drive(&username, &id)?)).await?;
+    server.apart(Asker::Account(uid), move || Ok(records.forget_drive(&username, &id)?)).await?;
     tracing::info!(%uid, "a user has removed a drive");
     Ok(Empty {})
 }

@@ -132,6 +132,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
+        turns: Arc::default(),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),

@@ -144,7 +144,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         self.record(&Deed { username: Some(&username), ..*deed })?;
         let (records, user) = (Arc::clone(&self.records), username.clone());
-        let ended = apart(move || records.disconnect(authority, &user).map_err(not_changed)).await?;
+        let ended = self.apart(authority, move || records.disconnect(authority, &user).map_err(not_changed)).await?;
         tracing::info!(%username, uid = %ended.uid, keys = ended.kids.len(), ?authority, "connection ended");
         self.notices.tell(Ended::User { username }).await;
         if self.records.usernames(ended.uid)?.is_empty() {

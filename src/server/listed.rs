@@ -9,8 +9,9 @@ use countersign_keys::store::records::User;
 use countersign_keys::time::Timestamp;
 
 use super::Server;
-use super::answer::{Refusal, apart};
+use super::answer::Refusal;
 use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use super::turns::Asker;
 use crate::accounts::Account;
 use crate::ipc::answers::Told;
 use crate::ipc::control::Whereabouts;
@@ -68,7 +69,7 @@ pub(super) fn keys(server: &Server, uid: Uid, list: KeysList) -> Result<Keys, Re
 
 /// Who the server takes the caller for.
 pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Refusal> {
-    let account = apart(move || Ok(Account::name_of(uid))).await?;
+    let account = server.apart(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
     Ok(Whoami {
         uid,
         account,

@@ -24,9 +24,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Refusal, answer as answer_with, apart, message};
+use super::answer::{Refusal, answer as answer_with, message};
 use super::endpoints::rejected;
 use super::record::Deed;
+use super::turns::Asker;
 use super::{Server, passkeys};
 use crate::ipc::http::Reply;
 use crate::ipc::messages::Empty;
@@ -210,12 +211,13 @@ impl Asked {
         self,
         work: impl FnOnce(&Self, Q) -> Result<Value, Refusal> + Send + 'static,
     ) -> Result<Value, Refusal> {
-        apart(move || {
+        let (server, asker) = (Arc::clone(&self.server), Asker::User(self.username.clone()));
+        let work = move || {
             let nothing = Bytes::from_static(b"{}");
             let question = message(if self.body.is_empty() { &nothing } else { &self.body })?;
             work(&self, question)
-        })
-        .await
+        };
+        server.apart(asker, work).await
     }
 }
 

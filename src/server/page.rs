@@ -23,10 +23,11 @@ use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, apart, message};
+use super::answer::{Refusal, message};
 use super::approval::key_name;
 use super::record::Deed;
 use super::tickets::{is_unconfirmed, refusal};
+use super::turns::Asker;
 use super::{Server, log_failure, own};
 use crate::accounts::Account;
 use crate::clock::random_bytes;
@@ -97,7 +98,9 @@ pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Ref
     let status = status_of(server, &ticket)?;
     let window = server.config.terms().window;
     let account = match ticket.bound_to {
-        Some(uid) => Some(apart(move || Ok(Account::name_of(uid).unwrap_or_else(|| uid.to_string()))).await?),
+        Some(uid) => {
+            Some(server.apart(Asker::Page, move || Ok(Account::name_of(uid).unwrap_or_else(|| uid.to_string()))).await?)
+        }
         None => None,
     };
     Ok(json!({
@@ -151,7 +154,7 @@ pub(super) async fn offer(
     server.record(&Deed { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*deed })?;
     let offer = Offer { code: code.clone(), key: record, at: now, address };
     let (records, hash) = (Arc::clone(&server.records), ticket.hash);
-    let taken = apart(move || records.offer(&hash, &offer, now).map_err(refusal)).await;
+    let taken = server.apart(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
     server.changed();
     taken.inspect_err(|refusal| {
         tracing::warn!(username = %ticket.username, %refusal, "an offered key was not taken");
@@ -203,11 +206,13 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, deed: &Deed<'_>)
     let (here, at_core) = (find(server, &ticket, now)?, find(server, &ucloud_ticket, now)?);
     server.record(&Deed { username: Some(&here.username), ..*deed })?;
     let records = Arc::clone(&server.records);
-    apart(move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(|ticket| {
-        tracing::info!(username = %ticket.username, "connection confirmed by UCloud");
-        server.changed();
-        json!({})
-    })
+    server.apart(Asker::Page, move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(
+        |ticket| {
+            tracing::info!(username = %ticket.username, "connection confirmed by UCloud");
+            server.changed();
+            json!({})
+        },
+    )
 }
 
 /// Where connections begin at the centre alone, a ticket of Core's confirms one and takes no key.

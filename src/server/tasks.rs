@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::turns::Asker;
 use super::{Server, log_failure};
 use crate::clock::random_bytes;
 use crate::ipc::messages::{
@@ -77,7 +78,8 @@ pub(super) async fn begin(server: &Arc<Server>, uid: Uid, begun: TaskBegun) -> R
     let task = Task { number, username, title: cut(&title), body: cut(&body), core_id: None };
     server.tasks.open(uid, task.clone(), now)?;
     let records = Arc::clone(&server.records);
-    if let Err(failure) = apart(move || Ok(records.note_task(&task)?)).await {
+    let work = move || Ok(records.note_task(&task)?);
+    if let Err(failure) = server.apart(Asker::Account(uid), work).await {
         server.tasks.lock().remove(&number);
         return Err(failure);
     }

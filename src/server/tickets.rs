@@ -13,8 +13,9 @@ use countersign_keys::time::Timestamp;
 use std::sync::Arc;
 
 use super::Server;
-use super::answer::{Refusal, apart};
+use super::answer::Refusal;
 use super::record::Deed;
+use super::turns::Asker;
 use crate::clock::random_bytes;
 use crate::config::Mapper;
 use crate::ipc::answers::Told;
@@ -58,7 +59,8 @@ pub(super) async fn begin(
     server.record(&Deed { username: Some(&record.username), ..*deed })?;
     tracing::info!(username = %record.username, ?begun, "connection begun");
     let records = Arc::clone(&server.records);
-    apart(move || records.open_ticket(&record, now).map_err(refusal)).await?;
+    let asker = bound_to.map_or(Asker::Core, Asker::Account);
+    server.apart(asker, move || records.open_ticket(&record, now).map_err(refusal)).await?;
     Ok(NewTicket { text: ticket.to_secret_text(), until })
 }
 

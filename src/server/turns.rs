@@ -1,0 +1,178 @@
+//! Divides the server's waiting threads among those who ask, so that no sender can hold them all.
+//!
+//! Whatever waits for a disk or for the account database does so on one of a few threads. A sender may hold some of
+//! them at a time, and all senders together leave some for Core's calls and the server's own work. What is asked
+//! beyond that waits for its turn, and holds no thread meanwhile. Protects availability (P8).
+
+use std::sync::Arc;
+
+use countersign_keys::identity::{Uid, Username};
+use countersign_keys::store::registry::Authority;
+use tokio::sync::Notify;
+
+use super::Server;
+use super::answer::{Refusal, apart};
+
+use crate::limits::{Counted, InFlight};
+
+/// Threads for what waits for the disk or the account database, at most.
+pub(super) const THREADS: usize = 16;
+
+/// Threads of all senders other than Core.
+const ALL_MAX: usize = 12;
+
+/// Threads of one of them.
+const EACH_MAX: usize = 4;
+
+const _: () =
+    assert!(EACH_MAX < ALL_MAX && ALL_MAX < THREADS, "there are threads that one sender, or all, cannot take");
+
+/// Who asks for what takes a thread.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Asker {
+    /// Core, and the server itself: limited by what they ask at a time, and not here.
+    Core,
+    /// A local account, or its instance.
+    Account(Uid),
+    /// A user, by way of the gateway.
+    User(Username),
+    /// The connection page, of whoever has it open.
+    Page,
+}
+
+impl From<Authority> for Asker {
+    fn from(authority: Authority) -> Self {
+        match authority {
+            Authority::Account(uid) => Self::Account(uid),
+            Authority::Administrator | Authority::Core => Self::Core,
+        }
+    }
+}
+
+/// Threads that are held. Bounded by [`ALL_MAX`].
+#[derive(Debug)]
+pub(super) struct Turns {
+    under_way: Arc<Counted<Asker>>,
+    over: Notify,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { under_way: Counted::new(ALL_MAX, EACH_MAX), over: Notify::new() }
+    }
+}
+
+/// Leave to hold one thread, until it is dropped.
+#[derive(Debug)]
+struct Turn {
+    turns: Arc<Turns>,
+    under_way: Option<InFlight<Asker>>,
+}
+
+impl Turns {
+    /// Waits until that sender may hold one more thread. How many wait is bounded by the connections of each sender.
+    async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
+        loop {
+            // Listening before looking, so that no end between the two is missed.
+            let over = self.over.notified();
+            let taken = match asker {
+                Asker::Core => Some(None),
+                Asker::Account(_) | Asker::User(_) | Asker::Page => self.under_way.begin(asker).map(Some),
+            };
+            match taken {
+                Some(under_way) => return Turn { turns: Arc::clone(self), under_way },
+                None => over.await,
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Runs what waits for a disk or for the account database on a thread of its own, when it is that sender's turn.
+    /// The turn is over when the work is, whether or not the sender still waits for it.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        asker: impl Into<Asker>,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.turns.wait(&asker.into()).await;
+        apart(move || {
+            let _until_it_is_done = turn;
+            work()
+        })
+        .await
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop(self.under_way.take());
+        self.turns.over.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::super::harness::{ALICE, BOB, house};
+    use super::*;
+    use futures_util::FutureExt as _;
+    use std::sync::mpsc;
+
+    fn as_many_as_it_gets(turns: &Arc<Turns>, asker: &Asker) -> Vec<Turn> {
+        std::iter::from_fn(|| turns.wait(asker).now_or_never()).take(100).collect()
+    }
+
+    #[test]
+    fn v73_neither_one_sender_nor_all_of_them_hold_every_thread() {
+        let turns = Arc::default();
+        let of_one = as_many_as_it_gets(&turns, &Asker::Account(Uid(7)));
+        assert_eq!(of_one.len(), EACH_MAX);
+        let of_others: Vec<_> =
+            (8..100).flat_map(|uid| as_many_as_it_gets(&turns, &Asker::Account(Uid(uid)))).collect();
+        assert!(!of_others.is_empty() && of_one.len() + of_others.len() <= ALL_MAX, "{}", of_others.len());
+        assert_eq!(as_many_as_it_gets(&turns, &Asker::Core).len(), 100);
+    }
+
+    #[test]
+    fn v73_what_waits_has_the_next_turn() {
+        let turns = Arc::default();
+        let asker = Asker::Account(Uid(7));
+        let mut held = as_many_as_it_gets(&turns, &asker);
+        let mut waiting = Box::pin(turns.wait(&asker));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        held.pop();
+        assert!(waiting.now_or_never().is_some());
+    }
+
+    /// The disk or the account database answers nothing, and the sender does not even wait for it.
+    #[test]
+    fn v73_a_uid_whose_work_hangs_leaves_threads_for_others() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(THREADS).enable_all().build().unwrap();
+        let (release, hanging) = mpsc::channel::<()>();
+        let hanging = Arc::new(std::sync::Mutex::new(hanging));
+        runtime.block_on(async {
+            let house = house("");
+            for _ in 0..10 * THREADS {
+                let (server, hanging) = (Arc::clone(&house.server), Arc::clone(&hanging));
+                let asked = tokio::spawn(async move {
+                    let work = move || {
+                        let _released = hanging.lock().unwrap().recv();
+                        Ok(())
+                    };
+                    server.apart(Asker::Account(ALICE), work).await
+                });
+                tokio::task::yield_now().await;
+                asked.abort();
+            }
+            for asker in [Asker::Account(BOB), Asker::Page, Asker::Core] {
+                let asked =
+                    tokio::time::timeout(std::time::Duration::from_secs(5), house.server.apart(asker, || Ok(7)));
+                assert_eq!(asked.await.expect("a thread is left"), Ok(7));
+            }
+            drop(release);
+        });
+    }
+}
