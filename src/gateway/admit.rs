@@ -188,7 +188,7 @@ impl Ingress {
         let connection = budget.make_ready(self.connect_to_instance(&username)).await?;
         let permit = budget.make_ready(self.spend(authorised, deposit, epoch, id, known)).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, budget, id).await?;
-        self.record_answer(answer.status(), id, known);
+        let answer = self.record_answer(answer, id, known).await;
         Ok(gzip::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 

@@ -27,6 +27,7 @@ use super::cors::{self, Admitted, Cors};
 use super::deposits::Deposits;
 use super::directory::Directory;
 use super::head::{self, HeadRejection};
+use super::instance_answer::InstanceAnswer;
 use super::limits::TOO_OFTEN_FOR;
 use super::pages::{self, Pages};
 use super::refusal::{Failure, Refusal};
@@ -225,12 +226,16 @@ impl Ingress {
         self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
-    /// Writes down what came of a user's request that was let through. It is done by then: a log that cannot be written
-    /// refuses the next request, and keeps no answer back.
-    pub(super) fn record_answer(&self, status: u16, id: &RequestId, known: &Known) {
-        if let Err(error) = self.audit.append(&decision(Verdict::Answered, Some(status), None, id, known)) {
+    /// Writes down what came of a user's request that was let through, and if it was refused, why. It is done by then:
+    /// a log that cannot be written refuses the next request, and keeps no answer back.
+    pub(super) async fn record_answer(&self, answer: InstanceAnswer, id: &RequestId, known: &Known) -> InstanceAnswer {
+        let (answer, reason) = answer.with_reason().await;
+        let status = answer.status();
+        let answered = decision(Verdict::Answered, Some(status), reason.as_deref(), id, known);
+        if let Err(error) = self.audit.append(&answered) {
             tracing::error!(%error, request = id.as_str(), status, "the audit log cannot be written");
         }
+        answer
     }
 
     /// Writes down that bytes came which were no request at all.

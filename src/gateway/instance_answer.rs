@@ -5,17 +5,35 @@
 //! the call, never from the answer; status and the values of [`Said`] are taken if they are on a list; the body is
 //! passed on as bytes that no browser runs (P1, V63).
 
+use std::time::Duration;
+
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::Body as _;
+use http_body_util::{BodyExt as _, Collected, Limited};
+use hyper::body::{Body as _, Bytes};
 
-use super::respond::{self, Answer, AnswerBody};
+use super::respond::{self, Answer, AnswerBody, REFUSAL_MAX};
 use super::upstream::{ContentRange, Said, UpstreamBody};
+use crate::ipc::messages::Refused;
+use crate::quoted;
 
 /// Statuses of answers that say why something was not done: those of [`crate::ipc::answers::Told`]. Others have a
 /// meaning for browsers or proxies that no call has: 3xx lead elsewhere, 407 and 511 ask for passwords, 421 and 425
 /// repeat the request.
 const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
+
+/// How long an instance may take over the sentence of a refusal, which ours write with its head. Its user alone waits,
+/// and Core must not give up meanwhile.
+const REFUSAL_WITHIN: Duration = Duration::from_millis(500);
+
+/// The longest kind of refusal that is recorded whole, in columns: ours have 19.
+const CODE_MAX: usize = 32;
+
+/// The longest sentence of a refusal that is recorded whole, in columns.
+const WHY_MAX: usize = 240;
+
+/// What is recorded where a refusal does not say why, or not in [`Refused`]'s form.
+const NO_REASON: &str = "answer: no reason was given";
 
 /// What every file is to a browser: nothing that it would run or show.
 const ANY_BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -47,13 +65,13 @@ pub(super) enum NotPassedOn {
 /// browsers, from [`InstanceAnswer::pass_on`].
 pub(super) struct InstanceAnswer {
     said: Said,
-    body: UpstreamBody,
+    body: AnswerBody,
 }
 
 impl InstanceAnswer {
     /// What an upstream answered.
     pub(super) fn new(said: Said, body: UpstreamBody) -> Self {
-        Self { said, body }
+        Self { said, body: AnswerBody::Upstream(Box::new(body)) }
     }
 
     /// The status, for the log.
@@ -61,10 +79,29 @@ impl InstanceAnswer {
         self.said.status.as_u16()
     }
 
+    fn is_refusal(&self) -> bool {
+        REFUSALS.contains(&self.status())
+    }
+
+    /// The reason of a refusal, for the log: what the instance's user is told, quoted and cut, since whoever writes it
+    /// may be hostile. The refusal is read for that, and passed on as it is; one that is too long or too slow is
+    /// passed on without its sentence.
+    pub(super) async fn with_reason(self) -> (Self, Option<String>) {
+        if !self.is_refusal() {
+            return (self, None);
+        }
+        let Self { said, body } = self;
+        let reading = tokio::time::timeout(REFUSAL_WITHIN, Limited::new(body, REFUSAL_MAX).collect()).await;
+        let read = reading.ok().and_then(Result::ok).map(Collected::to_bytes);
+        let body = read.unwrap_or_else(|| Bytes::from_static(b"{}"));
+        let reason = reason_of(&body);
+        (Self { said, body: AnswerBody::Whole(body) }, Some(reason))
+    }
+
     /// The response to the client.
     pub(super) fn pass_on(self, content: Content) -> Result<Answer, NotPassedOn> {
+        let is_refusal = self.is_refusal();
         let Self { said, body } = self;
-        let is_refusal = REFUSALS.contains(&said.status.as_u16());
         let length = body.size_hint().exact();
         let is_allowed = match (content, said.status) {
             (_, status) if is_refusal => status != StatusCode::RANGE_NOT_SATISFIABLE || content.has_ranges(),
@@ -83,7 +120,7 @@ impl InstanceAnswer {
         if content == Content::Json && !is_refusal && body.is_end_stream() {
             return Ok(respond::empty());
         }
-        let mut answer = Response::new(AnswerBody::Upstream(Box::new(body)));
+        let mut answer = Response::new(body);
         *answer.status_mut() = said.status;
         write_head(answer.headers_mut(), &said, content, is_refusal);
         Ok(answer)
@@ -91,8 +128,19 @@ impl InstanceAnswer {
 
     /// The body, for tests.
     #[cfg(test)]
-    pub(super) fn into_body(self) -> UpstreamBody {
+    pub(super) fn into_body(self) -> AnswerBody {
         self.body
+    }
+}
+
+/// The kind and the sentence of a refusal, as one line of a log.
+fn reason_of(body: &Bytes) -> String {
+    match serde_json::from_slice::<Refused>(body) {
+        Ok(refused) => {
+            let (code, why) = (&refused.error_code, &refused.why);
+            format!("answer: {} {}", quoted::word_within(code, CODE_MAX), quoted::quoted_within(why, WHY_MAX))
+        }
+        Err(_not_ours) => NO_REASON.to_owned(),
     }
 }
 
@@ -132,5 +180,25 @@ fn is_of(range: Option<ContentRange>, length: Option<u64>) -> bool {
         }
         (Some(ContentRange::Part { .. }), None) => true,
         (Some(ContentRange::Unsatisfied { .. }) | None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r01_a_reason_is_one_bounded_line_whatever_the_instance_writes() {
+        let check = |body: &str, want: &str| assert_eq!(reason_of(&Bytes::copy_from_slice(body.as_bytes())), want);
+        let refused = |code: &str, why: &str| {
+            serde_json::json!({ "statusCode": 409, "errorCode": code, "why": why, "more": 1 }).to_string()
+        };
+        check(&refused("ACCOUNT_UNUSABLE", "chmod 700 ~"), "answer: ACCOUNT_UNUSABLE \"chmod 700 ~\"");
+        check(&refused("A B", "\"\n\u{1b}[2J"), "answer: \"A B\" \"\\\"\\u{a}\\u{1b}[2J\"");
+        for none in ["", "{}", "[]", "<script>", "{\"why\":1}", "\u{ff}"] {
+            check(none, NO_REASON);
+        }
+        let long = reason_of(&Bytes::from(refused(&"c".repeat(9_000), &"\u{202e}".repeat(2_000))));
+        assert!(long.chars().count() <= 2 * (CODE_MAX + WHY_MAX) && long.is_ascii() || long.len() < 700, "{long}");
     }
 }

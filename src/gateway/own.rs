@@ -70,7 +70,7 @@ impl Ingress {
         };
         let permit = self.spend(authorised, asserted, epoch, id, known).await?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
-        self.record_answer(answer.status(), id, known);
+        let answer = self.record_answer(answer, id, known).await;
         Ok(answer.pass_on(Content::Json)?)
     }
 

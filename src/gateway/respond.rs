@@ -28,8 +28,8 @@ use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
 use crate::ipc::answers::{Told, end_of_results};
 
-/// Longest refusal of an instance that is said on a socket, in bytes: a sentence in JSON.
-const REFUSAL_MAX: usize = 16 * 1024;
+/// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
+pub(super) const REFUSAL_MAX: usize = 16 * 1024;
 
 /// Whether other origins' pages may load it without asking (Fetch standard).
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

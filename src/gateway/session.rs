@@ -49,7 +49,7 @@ impl Ingress {
         let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
         let (permit, connection) = self.pass(authorised, Way::Kept, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
-        self.record_answer(answer.status(), id, known);
+        let answer = self.record_answer(answer, id, known).await;
         let content = match endpoint {
             SessionEndpoint::Download => Content::File { range_asked: head.headers.contains_key(RANGE) },
             SessionEndpoint::ChunkedUpload | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => {

@@ -441,3 +441,40 @@ async fn n18_what_came_of_a_request_is_in_the_log() {
         }
     }
 }
+
+/// R1: why the instance refused is in the log, whatever the lane, as one bounded line.
+#[tokio::test]
+async fn r01_why_an_instance_refused_is_in_the_gateways_log() {
+    let trial = Trial::new().await;
+    let refused =
+        |why: &str| serde_json::json!({ "statusCode": 409, "why": why, "errorCode": "ACCOUNT_UNUSABLE" }).to_string();
+    let sentence = refused("others may write into your home: chmod 755 ~");
+    let said = "answer: ACCOUNT_UNUSABLE \"others may write into your home: chmod 755 ~\"";
+    let painted = refused("a\"\n\u{1b}[2J\u{202e}");
+    for lane in [Lane::User, Lane::Own, Lane::Download, Lane::Chunk] {
+        let silent = "answer: no reason was given";
+        let long = refused(&"x".repeat(64 * 1024));
+        for (status, body, reason, heard_body) in [
+            (409, sentence.as_str(), Some(said), sentence.as_str()),
+            (
+                409,
+                painted.as_str(),
+                Some("answer: ACCOUNT_UNUSABLE \"a\\\"\\u{a}\\u{1b}[2J\\u{202e}\""),
+                painted.as_str(),
+            ),
+            (503, "<html>", Some(silent), "<html>"),
+            (409, long.as_str(), Some(silent), "{}"),
+            (200, sentence.as_str(), None, sentence.as_str()),
+        ] {
+            let heard = trial.hear(lane, answer_with(status, "x: y", body)).await;
+            assert_eq!((heard.status, heard.body.as_str()), (status, heard_body), "{lane:?}");
+            let log = std::fs::read_to_string(trial.directory.path().join("decisions.jsonl")).unwrap();
+            let records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            let answered = records.filter(|record| {
+                record["requestId"] == heard.header("x-request-id") && record["decision"] == "answered"
+            });
+            let reasons: Vec<_> = answered.map(|record| record["reason"].clone()).collect();
+            assert_eq!(reasons, [reason.map_or(serde_json::Value::Null, Into::into)], "{lane:?}");
+        }
+    }
+}
