@@ -29,6 +29,7 @@ mod instance_answer;
 mod limits;
 mod listen;
 mod own;
+mod pace;
 mod pages;
 mod patience;
 mod public;

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_keys::identity::Username;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
+use super::pace::{Pace, Strangers};
 use crate::limits::{Shares, Ticket, network_of};
 
 /// The part of all connections that a stranger's address may have.
@@ -23,6 +25,8 @@ const EACH_PART: usize = 2;
 pub(super) struct Places {
     connections_max: usize,
     table: Mutex<Table>,
+    /// What connections have sent on which nothing was shown.
+    strangers: Strangers,
     /// Connections that have not ended, told to or not.
     open: watch::Sender<usize>,
 }
@@ -63,12 +67,15 @@ pub(super) struct Place {
     standing: Mutex<Standing>,
     ending: Arc<Notify>,
     finishing: Notify,
+    pace: Mutex<Pace>,
+    shown: Notify,
 }
 
 impl Places {
     /// Places for that many connections.
     pub(super) fn new(connections_max: usize) -> Arc<Self> {
-        Arc::new(Self { connections_max, table: Mutex::default(), open: watch::Sender::new(0) })
+        let (table, strangers, open) = (Mutex::default(), Strangers::default(), watch::Sender::new(0));
+        Arc::new(Self { connections_max, table, strangers, open })
     }
 
     /// Returns when no connection is left.
@@ -96,7 +103,8 @@ impl Places {
         }
         self.open.send_modify(|open| *open = open.saturating_add(1));
         let (places, standing) = (Arc::clone(self), Mutex::new(Standing::Stranger(ticket)));
-        Some(Arc::new(Place { places, network, standing, ending, finishing: Notify::new() }))
+        let (finishing, pace, shown) = (Notify::new(), Mutex::default(), Notify::new());
+        Some(Arc::new(Place { places, network, standing, ending, finishing, pace, shown }))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -133,6 +141,26 @@ impl Place {
             }
             Shown::User(username) => Standing::User(table.users.push(username.clone(), ending)),
         };
+        self.shown.notify_one();
+    }
+
+    /// Returns when something was shown on this connection. One at a time may wait for it.
+    pub(super) async fn has_shown(&self) {
+        self.shown.notified().await;
+    }
+
+    /// Counts a piece that came while nothing was shown, or a request in one.
+    pub(super) fn has_sent(&self) {
+        self.pace().count(&self.places.strangers, self.network, Instant::now());
+    }
+
+    /// Until when nothing is read of this connection while nothing was shown, if so at that moment.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.pace().rests_until(now)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nothing was shown on this connection.

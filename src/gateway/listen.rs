@@ -25,6 +25,7 @@ use super::connections::{Place, Places};
 use super::gate::Gate;
 use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
+use super::pace::PacedStream;
 use super::patience::{PatientStream, Turns};
 use super::respond::Transport;
 use super::socket::Spot;
@@ -79,7 +80,11 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
     let accepting = async {
         loop {
             match listener.accept().await {
-                Ok((stream, from)) => door.open(stream, from),
+                Ok((stream, from)) => {
+                    door.open(stream, from);
+                    // What is open has its turn before the next, however many wait.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -149,6 +154,8 @@ impl Door {
         let patience = stream.patience();
         let stream = Gate::new(stream);
         let (ingress, refused, passage) = (Arc::clone(&self.ingress), stream.refused(), stream.passage());
+        // Outside of the gate, which lets one message pass at a time.
+        let stream = PacedStream::new(stream, Arc::clone(&place), Turns::OneByOne);
         let stop = self.stop.clone();
         let served = AtomicU64::new(0);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -194,9 +201,13 @@ impl Door {
         let whole = Arc::clone(&place);
         let stream = PatientStream::new(stream, Turns::Interleaved);
         let patience = stream.patience();
+        let stream = PacedStream::new(stream, Arc::clone(&place), Turns::Interleaved);
         let ingress = Arc::clone(&self.ingress);
         let service = service_fn(move |request: Request<Incoming>| {
             let (ingress, answering, place) = (Arc::clone(&ingress), patience.answering(), Arc::clone(&place));
+            if place.is_strangers() {
+                place.has_sent(); // a piece may have held many
+            }
             async move {
                 let answer = ingress.answer(client, &place, request).await;
                 drop(answering);

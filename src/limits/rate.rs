@@ -52,6 +52,19 @@ impl Bucket {
         is_admitted
     }
 
+    /// Counts one more event, which has happened, and returns how long its sender has to wait before the
+    /// next: no longer than `wait_max`, whatever else has happened meanwhile.
+    pub(crate) fn wait(&mut self, rate: &Rate, wait_max: Duration, now: Instant) -> Duration {
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)).checked_add(rate.interval);
+        let latest = now.checked_add(rate.tolerance.saturating_add(wait_max));
+        self.full_at = match (full_at, latest) {
+            (Some(full_at), Some(latest)) => Some(full_at.min(latest)),
+            (one, other) => one.or(other),
+        };
+        let until_full = self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        until_full.saturating_sub(rate.tolerance)
+    }
+
     /// Takes one event back.
     fn refund(&mut self, rate: &Rate) {
         self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(rate.interval));
@@ -162,6 +175,29 @@ mod tests {
             assert_eq!(asked_every(step, span, RATE), want, "asked every {step_us} µs");
             assert_eq!(promised(step, span, RATE), want, "asked every {step_us} µs");
         }
+    }
+
+    #[test]
+    fn v67_s03_what_is_over_the_rate_waits_for_its_turn_and_never_longer_than_it_may() {
+        let rate = Rate::new(2, 10); // one each 100 ms
+        let (mut bucket, now) = (Bucket::default(), Instant::now());
+        let wait_max = Duration::from_millis(250);
+        let mut wait = |at_ms: u64| bucket.wait(&rate, wait_max, now + Duration::from_millis(at_ms)).as_millis();
+        assert_eq!([wait(0), wait(0), wait(0), wait(0), wait(0), wait(0)], [0, 0, 100, 200, 250, 250]);
+        assert_eq!([wait(250), wait(250), wait(250)], [100, 200, 250], "what waited is paid");
+        assert_eq!([wait(5_000), wait(5_000), wait(5_000)], [0, 0, 100]);
+    }
+
+    /// A sender that waits as it is told, with one piece under way, is held to the rate to the nanosecond.
+    #[test]
+    fn v67_s03_a_sender_that_waits_gets_the_rate_and_no_more() {
+        let (rate, start) = (Rate::new(10, 4), Instant::now());
+        let (mut bucket, mut at, mut count) = (Bucket::default(), Duration::ZERO, 0_u32);
+        while at < Duration::from_secs(10) {
+            at += bucket.wait(&rate, Duration::MAX, start + at);
+            count += 1;
+        }
+        assert_eq!(count, 10 + 40);
     }
 
     #[test]

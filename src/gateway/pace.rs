@@ -1,0 +1,313 @@
+//! Paces what is read of connections that have shown nothing, so that a flood waits and honest users do not.
+//!
+//! A connection that has shown neither Core's token nor a good signature is a stranger's. It is read a piece at a
+//! time: a request of HTTP/1.1, or a few frames. Between two pieces all other connections have their turn. Each
+//! connection has some pieces of its own, since its handshake cost as much, and rests for a moment after each while
+//! strangers together are over their rate. Further pieces count against its network as well, and after those it is
+//! not read until both rates have room. Its sender then waits on TCP's flow control, which costs nothing here. Nothing
+//! is refused, a connection's first piece waits for nobody, and one that has shown something is read at once.
+//! Protects availability; keeps no promise of P1 to P7.
+
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use lru::LruCache;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::connections::Place;
+use super::patience::Turns;
+use crate::limits::{Bucket, Rate};
+
+/// Pieces that are a connection's own: a page with its parts, and then one a second.
+const OF_A_CONNECTION: Rate = Rate::new(32, 1);
+
+/// Further pieces of the connections of one network: some dozens of people who click behind one address.
+const OF_A_NETWORK: Rate = Rate::new(128, 16);
+
+/// Pieces of all strangers, before they rest. An optimised build answers as many in some milliseconds.
+const OF_ALL: Rate = Rate::new(64, 256);
+
+/// How long a connection rests at most after a piece of its own: a page in a flood takes some seconds.
+const OWN_REST_MAX: Duration = Duration::from_millis(100);
+
+/// How long it rests at most after a further one. Shorter than a head may take, so that a head in two pieces arrives.
+const REST_MAX: Duration = Duration::from_secs(5);
+
+/// Networks whose rate is remembered. An attacker that has more of them is held by the rate of all.
+const NETWORKS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// Longest piece of a connection whose requests follow each other, in bytes: no more than one request is in it. A
+/// socket is such a connection as well.
+const PIECE_MAX: usize = 4 * 1024;
+
+/// Longest piece of HTTP/2, in bytes: some ten requests as a flood has them, or the one that a browser begins with.
+const PIECE_OF_FRAMES_MAX: usize = 512;
+
+/// What all strangers have sent. Bounded by [`NETWORKS_MAX`]; the network not heard for longest is forgotten first.
+#[derive(Debug)]
+pub(super) struct Strangers(Mutex<Sent>);
+
+#[derive(Debug)]
+struct Sent {
+    networks: LruCache<IpAddr, Bucket>,
+    all: Bucket,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self(Mutex::new(Sent { networks: LruCache::new(NETWORKS_MAX), all: Bucket::default() }))
+    }
+}
+
+impl Strangers {
+    /// Counts a piece, and returns how long its connection has to rest: a piece of its own, or a further one of that
+    /// network.
+    fn count(&self, further_of: Option<IpAddr>, now: std::time::Instant) -> Duration {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let for_all = sent.all.wait(&OF_ALL, REST_MAX, now);
+        match further_of {
+            None => for_all.min(OWN_REST_MAX),
+            Some(network) => {
+                let network = sent.networks.get_or_insert_mut(network, Bucket::default);
+                network.wait(&OF_A_NETWORK, REST_MAX, now).max(for_all)
+            }
+        }
+    }
+}
+
+/// How far one connection is with what it may send while it has shown nothing.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    own: Bucket,
+    /// Before which moment nothing is read.
+    rests_until: Option<Instant>,
+}
+
+impl Pace {
+    /// Counts a piece, or a request in one.
+    pub(super) fn count(&mut self, strangers: &Strangers, network: IpAddr, now: Instant) {
+        let is_own = self.own.admits(&OF_A_CONNECTION, now.into_std());
+        let rest = strangers.count((!is_own).then_some(network), now.into_std());
+        if !rest.is_zero() {
+            self.rests_until = self.rests_until.max(now.checked_add(rest));
+        }
+    }
+
+    /// Until when the connection rests, if it does at that moment.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.rests_until.filter(|until| *until > now)
+    }
+}
+
+/// A stream that is read at its connection's pace until that has shown something.
+pub(super) struct PacedStream<S> {
+    stream: S,
+    place: Arc<Place>,
+    piece_max: usize,
+    /// Whether the connection has shown nothing, as far as this stream has looked: it looks until that has changed.
+    is_strangers: bool,
+    /// What ends the pause after a piece.
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<S> PacedStream<S> {
+    /// Lays the pace of that connection around its stream.
+    pub(super) fn new(stream: S, place: Arc<Place>, turns: Turns) -> Self {
+        let piece_max = match turns {
+            Turns::OneByOne => PIECE_MAX,
+            Turns::Interleaved => PIECE_OF_FRAMES_MAX,
+        };
+        Self { stream, place, piece_max, is_strangers: true, pause: None }
+    }
+
+    /// Returns when the next piece may be read.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.is_strangers {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            self.is_strangers = self.place.is_strangers();
+            match self.place.rests_until(Instant::now()).filter(|_| self.is_strangers) {
+                Some(until) => self.pause = Some(Box::pin(rest(Arc::clone(&self.place), until))),
+                None => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Returns at that moment, or when the connection has shown something.
+async fn rest(place: Arc<Place>, until: Instant) {
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => {}
+        () = place.has_shown() => {}
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_turn(cx));
+        if !this.is_strangers {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        }
+        let piece_max = this.piece_max.min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(piece_max));
+        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
+        let read = piece.filled().len();
+        buffer.advance(read);
+        if read > 0 {
+            this.place.has_sent();
+            this.pause = Some(Box::pin(tokio::task::yield_now()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::super::connections::{Places, Shown};
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::from((0x0a00_0000 + number).to_be_bytes())
+    }
+
+    /// How many pieces so many connections of each of so many networks get through in that time, each of them sending
+    /// as fast as it is read.
+    fn pieces(networks: u32, connections: usize, for_s: u64) -> usize {
+        let (strangers, start) = (Strangers::default(), Instant::now());
+        let mut paces: Vec<(IpAddr, Pace)> = (0..networks)
+            .flat_map(|number| (0..connections).map(move |_| (address(number), Pace::default())))
+            .collect();
+        let mut count = 0;
+        for step in 0..for_s * 100 {
+            let now = start + Duration::from_millis(step * 10);
+            for (network, pace) in &mut paces {
+                // No connection brings more than some hundred pieces in 10 ms.
+                for _ in 0..100 {
+                    if pace.rests_until(now).is_some() {
+                        break;
+                    }
+                    pace.count(&strangers, *network, now);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn v67_s03_what_strangers_send_is_bounded_for_a_connection_a_network_and_all() {
+        for (networks, connections) in [(1, 1), (1, 100), (40, 1), (200, 1), (200, 4)] {
+            let count = pieces(networks, connections, 60);
+            let all = usize::try_from(networks).unwrap() * connections;
+            // What is the connections' own, and then the lower of the rates of their networks and of all; the last piece
+            // of each before its first rest.
+            let own = all * (32 + 60 + 1);
+            let most = own + (usize::try_from(networks).unwrap() * (128 + 60 * 16)).min(64 + 60 * 256);
+            assert!(count <= most, "{networks} networks, {connections} connections each: {count}, not {most}");
+            assert!(count >= most / 4, "{networks} networks, {connections} connections each: {count} of {most}");
+        }
+    }
+
+    #[test]
+    fn v67_s03_a_connection_that_sends_little_rests_a_moment_at_most_whatever_its_neighbours_do() {
+        let (strangers, start) = (Strangers::default(), Instant::now());
+        let (mut flood, mut page) = (Pace::default(), Pace::default());
+        page.count(&strangers, address(1), start);
+        assert_eq!(page.rests_until(start), None, "there is no flood");
+        for second in 1..60 {
+            let now = start + Duration::from_secs(second);
+            for _ in 0..10_000 {
+                flood.count(&strangers, address(1), now);
+            }
+            assert_eq!(flood.rests_until(now), Some(now + REST_MAX));
+            page.count(&strangers, address(1), now);
+            assert_eq!(page.rests_until(now), Some(now + OWN_REST_MAX), "behind the same address, after {second} s");
+            assert_eq!(Pace::default().rests_until(now), None, "a new connection's first piece waits for nobody");
+        }
+    }
+
+    fn paced(turns: Turns) -> (PacedStream<DuplexStream>, DuplexStream, Arc<Place>) {
+        let (ours, theirs) = tokio::io::duplex(1024 * 1024);
+        let place = Places::new(2).take(address(1)).unwrap();
+        (PacedStream::new(ours, Arc::clone(&place), turns), theirs, place)
+    }
+
+    async fn read(stream: &mut PacedStream<DuplexStream>) -> usize {
+        let mut buffer = vec![0; 64 * 1024];
+        stream.read(&mut buffer).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn v67_s03_a_stranger_is_read_in_pieces_and_then_at_the_rate() {
+        for (turns, piece) in [(Turns::OneByOne, PIECE_MAX), (Turns::Interleaved, PIECE_OF_FRAMES_MAX)] {
+            let (mut ours, mut theirs, _place) = paced(turns);
+            theirs.write_all(&vec![0; piece * 250]).await.unwrap();
+            let began = Instant::now();
+            for _ in 0..32 {
+                assert_eq!(read(&mut ours).await, piece);
+            }
+            assert_eq!(began.elapsed(), Duration::ZERO, "a page is not held up");
+            for _ in 0..200 {
+                assert_eq!(read(&mut ours).await, piece);
+            }
+            // Of 200 more, its network has 128 at once, the connection one a second, and then it is 16 a second.
+            let took = began.elapsed();
+            assert!((Duration::from_secs(4)..=Duration::from_secs(5)).contains(&took), "{took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn v67_s03_a_connection_that_shows_something_is_read_at_once_and_whole() {
+        let (mut ours, mut theirs, place) = paced(Turns::Interleaved);
+        theirs.write_all(&vec![0; 1_000_000]).await.unwrap();
+        for _ in 0..1_000 {
+            place.has_sent();
+        }
+        let began = Instant::now();
+        let showing = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            place.show(Shown::Core);
+        };
+        let (read, ()) = tokio::join!(read(&mut ours), showing);
+        assert_eq!((read, began.elapsed().as_millis()), (64 * 1024, 10));
+    }
+}
