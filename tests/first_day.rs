@@ -93,8 +93,8 @@ async fn c14_the_first_day_word_for_word() {
         |path: &str, text: &str| fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes());
     append("/etc/hosts", &format!("\n127.0.0.1 {NAME}\n")).unwrap();
     append("/etc/ssl/certs/ca-certificates.crt", &certificate.authority_pem).unwrap();
-    fs::write("/root/FULLCHAIN", &certificate.certificate_pem).unwrap();
-    fs::write("/root/KEY", &certificate.key_pem).unwrap();
+    fs::write("/etc/ssl/FULLCHAIN", &certificate.certificate_pem).unwrap();
+    fs::write("/etc/ssl/KEY", &certificate.key_pem).unwrap();
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
     let control = Control::start(Arc::clone(&keys)).await.unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
@@ -105,7 +105,7 @@ async fn c14_the_first_day_word_for_word() {
     machine::install_as_documented();
     let mut was_pasted = 0;
     for line in document.blocks("3. Install and configure", "sh")[0].lines() {
-        let line = line.replace("FULLCHAIN ", "/root/FULLCHAIN ").replace("KEY ", "/root/KEY ");
+        let line = line.replace("FULLCHAIN ", "/etc/ssl/FULLCHAIN ").replace("KEY ", "/etc/ssl/KEY ");
         let input = match &line {
             line if line.contains("core.pem") => keys.public_base64().unwrap(),
             line if line.contains("refresh-token") => format!("{}\n", control.refresh_token()),
