@@ -92,7 +92,7 @@ test("Core offers a key after the approval: the user's counts, and the user is t
   const keys = await active("alice");
   assert.deepEqual(keys, (await alice.keys()).map(({ kid }) => kid));
   await page.reload();
-  await page.getByText("Somebody tried to offer another key").waitFor();
+  await page.getByText("Another browser offered a key with the same link").waitFor();
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
   await page.close();

@@ -55,7 +55,7 @@ test("an expired link says so", async () => {
   await page.close();
 });
 
-test("two browsers with one link: both say that somebody else offered a key", async () => {
+test("two browsers with one link: both say that another browser offered a key", async () => {
   const other = await User.at(stage, "alice");
   try {
     const link = await begun();
@@ -63,7 +63,7 @@ test("two browsers with one link: both say that somebody else offered a key", as
     const command = await alice.commandOn(mine);
     const theirs = await other.browser.tab(link);
     assert.match(await problem(theirs, "second-offer"), /do not approve anything/);
-    assert.match(await problem(mine, "second-offer"), /Nobody has got access/);
+    assert.match(await problem(mine, "second-offer"), /Neither browser has got access/);
     assert.equal((await alice.approve(command)).ok, false, "the first key cannot be approved either");
     assert.deepEqual(other.browser.complaints(), []);
     await mine.close();
