@@ -232,8 +232,9 @@ impl Line {
 
     async fn exchange(&self, mut request: http::Request<Full<Bytes>>) -> Result<Answer, Fault> {
         let path = request.uri().clone();
+        let is_handshake = request.headers().contains_key(http::header::UPGRADE);
         loop {
-            let (sent, kept) = match self.way().await? {
+            let (sent, kept) = match self.way(is_handshake).await? {
                 Way::Alone(mut sender, kept) => {
                     if kept && sender.ready().await.is_err() {
                         continue;
@@ -267,7 +268,11 @@ impl Line {
         }
     }
 
-    async fn way(&self) -> Result<Way, Fault> {
+    /// A WebSocket's handshake has a connection of its own, which speaks HTTP/1.1.
+    async fn way(&self, is_handshake: bool) -> Result<Way, Fault> {
+        if is_handshake {
+            return alone(self.endpoint.open().await?).await;
+        }
         let Some(tls) = &self.endpoint.tls else {
             return match self.take_idle() {
                 Some(sender) => Ok(Way::Alone(sender, true)),
