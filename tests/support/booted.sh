@@ -24,7 +24,7 @@ case ${1-} in
 --around) ;;
 *)
     [ $# -gt 0 ] || say_and_stop "no command was given"
-    command=$(realpath "$(command -v "$1")") || say_and_stop "there is no command $1"
+    command=$(realpath "$(type -P "$1")") || say_and_stop "there is no command $1"
     set -- "$command" "${@:2}" # systemd takes no relative path
     [ "$(id -u)" = 0 ] || say_and_stop "needs root (namespaces that are thrown away)"
     for tool in sudo visudo unshare setpriv pivot_root useradd systemd-sysusers systemd-tmpfiles systemctl journalctl ip; do
@@ -76,7 +76,7 @@ if [ "$1" = --around ]; then
         mkdir -p "$new$2"
         overlay "$2" "$new$2"
     }
-    command=$(realpath "$(command -v "$1")") || say_and_stop "there is no command $1"
+    command=$(realpath "$(type -P "$1")") || say_and_stop "there is no command $1"
     see "$self" "$project"
     see "$COUNTERSIGN_BIN" "$(dirname "$COUNTERSIGN_BIN")"
     see "$command" "$(dirname "$command")"
