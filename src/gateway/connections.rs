@@ -141,7 +141,18 @@ impl Place {
             }
             Shown::User(username) => Standing::User(table.users.push(username.clone(), ending)),
         };
+        drop(table);
+        self.places.strangers.take_back_handshake(self.network);
         self.shown.notify_one();
+    }
+
+    /// Returns when the connection's TLS handshake may begin: at once, unless its network has begun
+    /// many others.
+    pub(super) async fn may_shake_hands(&self) {
+        let wait = self.places.strangers.begin_handshake(self.network, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// Returns when something was shown on this connection. One at a time may wait for it.
@@ -208,6 +219,8 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use std::time::Duration;
 
     use super::*;
     use futures_util::FutureExt as _;
@@ -281,6 +294,42 @@ mod tests {
         assert!(!has_to_end(&alice));
         assert_eq!(kept(&flood), 99);
         assert!(places.take(address(2)).is_some(), "and anybody can still connect");
+    }
+
+    /// How many of so many connections from one address have begun their handshakes at that moment.
+    async fn handshakes(places: &Arc<Places>, connections: usize, show: Option<Shown<'_>>, by: Duration) -> usize {
+        let mut begun = 0;
+        let began = Instant::now();
+        for _ in 0..connections {
+            let place = places.take(address(1)).unwrap();
+            if tokio::time::timeout_at(began + by, place.may_shake_hands()).await.is_ok() {
+                begun += 1;
+                show.inspect(|shown| place.show(*shown));
+            }
+        }
+        begun
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn v73_s09_a_network_that_has_begun_many_connections_waits_for_further_handshakes() {
+        let places = Places::new(1_000);
+        assert_eq!(handshakes(&places, 1_000, None, Duration::ZERO).await, 64);
+        let (neighbour, began) = (places.take(address(2)).unwrap(), Instant::now());
+        neighbour.may_shake_hands().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "another network does not wait");
+        let late = places.take(address(1)).unwrap();
+        late.may_shake_hands().await;
+        assert_eq!(began.elapsed().as_secs(), 5, "nobody waits for longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn v73_s09_connections_that_show_something_do_not_make_others_wait() {
+        let alice = user("alice");
+        for shown in [Shown::Core, Shown::User(&alice)] {
+            let places = Places::new(1_000);
+            assert_eq!(handshakes(&places, 500, Some(shown), Duration::ZERO).await, 500);
+            assert_eq!(handshakes(&places, 500, None, Duration::ZERO).await, 64);
+        }
     }
 
     #[test]

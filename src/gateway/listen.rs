@@ -132,6 +132,7 @@ impl Door {
         match self.tls.clone() {
             None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }, place).await,
             Some(tls) => {
+                place.may_shake_hands().await;
                 let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await;
                 let stream = handshake.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);

@@ -6,13 +6,16 @@
 //! strangers together are over their rate. Further pieces count against its network as well, and after those it is
 //! not read until both rates have room. Its sender then waits on TCP's flow control, which costs nothing here. Nothing
 //! is refused, a connection's first piece waits for nobody, and one that has shown something is read at once.
+//!
+//! A TLS handshake costs more than a piece. A network whose strangers have begun many connections waits for further
+//! handshakes; a connection that shows something later is taken off its network's account.
 //! Protects availability; keeps no promise of P1 to P7.
 
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,7 +42,10 @@ const OWN_REST_MAX: Duration = Duration::from_millis(100);
 /// How long it rests at most after a further one. Shorter than a head may take, so that a head in two pieces arrives.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// Networks whose rate is remembered. An attacker that has more of them is held by the rate of all.
+/// TLS handshakes of the connections of one network on which nothing was shown: the browsers of a class room begin at once.
+const HANDSHAKES: Rate = Rate::new(64, 4);
+
+/// Networks whose rates are remembered. An attacker that has more of them is held by the rate of all.
 const NETWORKS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// Longest piece of a connection whose requests follow each other, in bytes: no more than one request is in it. A
@@ -55,8 +61,14 @@ pub(super) struct Strangers(Mutex<Sent>);
 
 #[derive(Debug)]
 struct Sent {
-    networks: LruCache<IpAddr, Bucket>,
+    networks: LruCache<IpAddr, Network>,
     all: Bucket,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    pieces: Bucket,
+    handshakes: Bucket,
 }
 
 impl Default for Strangers {
@@ -66,16 +78,34 @@ impl Default for Strangers {
 }
 
 impl Strangers {
+    /// Counts a handshake of that network, and returns how long it has to wait.
+    pub(super) fn begin_handshake(&self, network: IpAddr, now: Instant) -> Duration {
+        let mut sent = self.sent();
+        let network = sent.networks.get_or_insert_mut(network, Network::default);
+        network.handshakes.wait(&HANDSHAKES, REST_MAX, now.into_std())
+    }
+
+    /// Takes a handshake of that network back: its connection has shown something.
+    pub(super) fn take_back_handshake(&self, network: IpAddr) {
+        if let Some(network) = self.sent().networks.get_mut(&network) {
+            network.handshakes.refund(&HANDSHAKES);
+        }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a piece, and returns how long its connection has to rest: a piece of its own, or a further one of that
     /// network.
     fn count(&self, further_of: Option<IpAddr>, now: std::time::Instant) -> Duration {
-        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.sent();
         let for_all = sent.all.wait(&OF_ALL, REST_MAX, now);
         match further_of {
             None => for_all.min(OWN_REST_MAX),
             Some(network) => {
-                let network = sent.networks.get_or_insert_mut(network, Bucket::default);
-                network.wait(&OF_A_NETWORK, REST_MAX, now).max(for_all)
+                let network = sent.networks.get_or_insert_mut(network, Network::default);
+                network.pieces.wait(&OF_A_NETWORK, REST_MAX, now).max(for_all)
             }
         }
     }

@@ -66,7 +66,7 @@ impl Bucket {
     }
 
     /// Takes one event back.
-    fn refund(&mut self, rate: &Rate) {
+    pub(crate) fn refund(&mut self, rate: &Rate) {
         self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(rate.interval));
     }
 }

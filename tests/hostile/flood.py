@@ -312,6 +312,12 @@ def is_open(stream):
         return False
 
 
+def is_writable(stream):
+    poller = select.poll()  # `select` knows no descriptor above 1023
+    poller.register(stream, select.POLLOUT)
+    return bool(poller.poll(0))
+
+
 def begun(target, data, tls):
     def make():
         stream = target.tls(PLAIN) if tls else target.tcp()
@@ -321,41 +327,53 @@ def begun(target, data, tls):
     return held(target, make)
 
 
+class Beginning:
+    """A connection that is begun without ever waiting for it: TCP, the handshake, one request, and then it is held."""
+
+    def __init__(self, target):
+        self.stream = socket.socket()
+        self.stream.setblocking(False)
+        self.stream.bind((target.source, 0))
+        self.stream.connect_ex((target.host, target.port))
+        self.is_held = False
+        self.is_tls = False
+
+    def goes_on(self):
+        """Whether it is still open, after what could be done for it now."""
+        try:
+            if not self.is_tls:
+                if not is_writable(self.stream):
+                    return True
+                self.stream = PLAIN.wrap_socket(self.stream, server_hostname="localhost", do_handshake_on_connect=False)
+                self.is_tls = True
+            if not self.is_held:
+                self.stream.do_handshake()
+                self.stream.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                self.is_held = True
+            return is_open(self.stream)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return True
+        except OSError:
+            return False
+
+
 def held_again(target):
     """As many connections as can be had from so many addresses, each with a request, and begun again whenever one is closed."""
     counts, streams = collections.Counter(), {}
-
-    def begin(number):
-        try:
-            stream = target.from_another(number % target.addresses).tls(PLAIN)
-            stream.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            stream.setblocking(False)
-            streams[number] = stream
-            counts["begun"] += 1
-        except OSError:
-            counts["refused"] += 1
-
-    def work(first):
-        while not target.is_over():
-            for number in range(first, target.connections, BEGINNERS):
-                if target.is_over():
-                    return
-                if number in streams and not is_open(streams[number]):
-                    streams.pop(number).close()
-                    counts["closed"] += 1
-                if number not in streams:
-                    begin(number)
-            time.sleep(0.005)
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(BEGINNERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    streams = {number: stream for number, stream in streams.items() if is_open(stream)}
+    while not target.is_over():
+        for number in range(target.connections):
+            if number not in streams:
+                streams[number] = Beginning(target.from_another(number % target.addresses))
+                counts["begun"] += 1
+            elif not streams[number].goes_on():
+                streams.pop(number).stream.close()
+                counts["closed"] += 1
+        time.sleep(0.005)
+    streams = {number: stream for number, stream in streams.items() if stream.goes_on()}
     counts["open"] = len(streams)
+    counts["held"] = sum(stream.is_held for stream in streams.values())
     for stream in streams.values():
-        stream.close()
+        stream.stream.close()
     return {"ends": counts}
 
 

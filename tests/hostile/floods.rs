@@ -239,10 +239,9 @@ const SLOWER_MAX: u32 = 2;
 /// have nothing else to do. Without it the test would judge the noise of a faster machine.
 const CALM_AT_LEAST: Duration = Duration::from_millis(28);
 
-/// How long Core and honest users may take for a connection and an answer while strangers hold what they can, and begin
-/// again what was closed as fast as they can: their handshakes have no pace. A debug build on two cores, shared with who
-/// attacks, took 232 ms; 100 ms is wanted.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
+/// How much longer Core and honest users may take for a new connection and an answer while strangers hold what they can,
+/// and begin again what was closed as fast as they can.
+const CONNECTED_LATER_MAX: Duration = Duration::from_millis(100);
 
 impl Honest {
     /// The bytes of both logs' records.
@@ -328,15 +327,21 @@ async fn v67_s03_a_flood_of_refusals_fills_no_log_and_hinders_nobody() {
 #[ignore = "needs an installation: run by ./test"]
 async fn v73_s09_strangers_who_hold_all_they_can_keep_nobody_waiting() {
     let honest = open().await;
+    let calm = honest.times_until("calm", By::NewConnection, tokio::time::sleep(Duration::from_secs(3))).await;
     for addresses in [2, 200] {
         let mut report = Value::Null;
         let hold = async {
             report = honest.begin_from("connections begun again", seconds(15.0), 2 * CONNECTIONS_MAX, addresses).await;
         };
         let times = honest.times_until("held connections", By::NewConnection, hold).await;
-        println!("{addresses} addresses: {report}; {} new connections, p99 {:?}", times.len(), p99(&times));
+        println!(
+            "{addresses} addresses: {report}; {} new connections, p99 {:?}, {:?} without",
+            times.len(),
+            p99(&times),
+            p99(&calm)
+        );
         let open = ended(&report, "open");
         assert!(open >= u64::try_from(CONNECTIONS_MAX * 3 / 4).unwrap(), "the attack was made: {report}");
-        assert!(p99(&times) <= CONNECTED_WITHIN, "{addresses} addresses: {:?}", p99(&times));
+        assert!(p99(&times) <= p99(&calm) + CONNECTED_LATER_MAX, "{addresses} addresses: {:?}", p99(&times));
     }
 }
