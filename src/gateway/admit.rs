@@ -40,6 +40,14 @@ use crate::ipc::control::Signer;
 /// Longest body of one of Core's own calls, in bytes: a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
 
+/// Why a request has no deposit.
+enum NoDeposit {
+    /// None is there and none comes. The refusal of a deposit that was discarded says more than this one.
+    Absent(Refusal),
+    /// A deposit is there that no passkey has asserted, or the gateway failed.
+    Refused(Refusal),
+}
+
 impl Ingress {
     /// Judges a request and forwards it, or says why not.
     pub(super) async fn admit(
@@ -211,17 +219,10 @@ impl Ingress {
         };
         let mut discarded = None;
         loop {
-            let taken = match (self.take_or_wait(username, wanted, until).await, wanted) {
-                (Ok(Ok(taken)), _) => taken,
-                (Ok(Err(NotTaken::NotSteppedUp)), _) => return Err(PolicyRejection::StepUp.into()),
-                (Ok(Err(NotTaken::Absent)), Wanted::Asserted(_)) => {
-                    return Err(discarded.unwrap_or_else(|| PolicyRejection::StepUp.into()));
-                }
-                (Ok(Err(NotTaken::Absent)), Wanted::Covering(..)) => {
-                    return Err(discarded.unwrap_or_else(|| IntentRejection::Missing.into()));
-                }
-                (Err(none @ (Refusal::NotConnected | Refusal::NoKey)), _) => return Err(discarded.unwrap_or(none)),
-                (Err(refusal), _) => return Err(refusal),
+            let taken = match self.take_or_wait(username, wanted, until).await {
+                Ok(taken) => taken,
+                Err(NoDeposit::Absent(refusal)) => return Err(discarded.unwrap_or(refusal)),
+                Err(NoDeposit::Refused(refusal)) => return Err(refusal),
             };
             match self.check_deposit(items, &taken).await {
                 Ok(()) => return Ok(Some(taken)),
@@ -241,15 +242,21 @@ impl Ingress {
         username: &'d Username,
         wanted: Wanted<'_>,
         until: Instant,
-    ) -> Result<Result<Taken<'d>, NotTaken>, Refusal> {
-        let is_there = self.deposits.take(username, wanted, self.now()?, Instant::now()).await;
+    ) -> Result<Taken<'d>, NoDeposit> {
+        let now = || self.now().map_err(|failure| NoDeposit::Refused(failure.into()));
+        let is_there = self.deposits.take(username, wanted, now()?, Instant::now()).await;
         if matches!((&is_there, wanted), (Err(NotTaken::Absent), Wanted::Covering(..))) {
-            self.check_signer(username).await?;
+            self.check_signer(username).await.map_err(NoDeposit::Absent)?;
         }
-        match is_there {
-            Ok(taken) => Ok(Ok(taken)),
-            Err(_) => Ok(self.deposits.take(username, wanted, self.now()?, until).await),
-        }
+        let taken = match is_there {
+            Ok(taken) => Ok(taken),
+            Err(_) => self.deposits.take(username, wanted, now()?, until).await,
+        };
+        taken.map_err(|why| match (why, wanted) {
+            (NotTaken::NotSteppedUp, _) => NoDeposit::Refused(PolicyRejection::StepUp.into()),
+            (NotTaken::Absent, Wanted::Asserted(_)) => NoDeposit::Absent(PolicyRejection::StepUp.into()),
+            (NotTaken::Absent, Wanted::Covering(..)) => NoDeposit::Absent(IntentRejection::Missing.into()),
+        })
     }
 
     /// Whether an intent of this user can come: one that is connected and has a key may be signing it at this moment.
