@@ -9,6 +9,13 @@ use std::fs;
 
 use site::{GOOD, Site};
 
+/// What is said of a text that is no origin.
+const ORIGIN: &str = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
+                      (http only for a loop-back address)";
+
+/// What is said of a text that names no drive and no product.
+const NAME: &str = "is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
+
 /// One flip of the text, one problem.
 fn check(find: &str, replace: &str, want: &str) {
     let site = Site::new();
@@ -23,12 +30,16 @@ fn check_file(flip: impl FnOnce(&Site), want: &str) {
     assert_eq!(site.placeless(), [want]);
 }
 
+/// What is written about a good configuration.
+fn said(site: &Site) -> String {
+    let output = site.check_config(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn a_good_configuration_says_what_it_would_do() {
-    let site = Site::new();
-    let output = site.check_config(&[]);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = said(&Site::new());
     for want in [
         "config.toml is good.",
         "provider     hpc, reached at https://hpc.example.org; intents are for this origin alone",
@@ -80,9 +91,7 @@ fn the_shortest_good_configuration_is_short() {
         core = { origin = 'http://localhost:8080', public_key = 'core.pem' }\n\
         gateway.listen = ['127.0.0.1:8889']\nipc.directory = 'run'\nstate.directory = 'state'\n";
     site.write("config.toml", shortest, 0o644);
-    let output = site.check_config(&[]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = said(&site);
     for want in [
         "without TLS, for this machine alone",
         "bodies of 1 MiB, 4096 connections, 2 threads",
@@ -147,9 +156,9 @@ fn drives_of_groups_have_the_group_in_both() {
         "id = \"work\"\npath = \"/projects/{group}\"",
         "drives[1].path: has to have {group} in it if the drive's id has, and only then",
     );
-    let name = "drives[1].id: is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
+    let name = format!("drives[1].id: {NAME}");
     for id in ["{group}-{group}", "a/{group}", "-{group}", "{groups}"] {
-        check(scratch, &format!("id = \"{id}\"\npath = \"/projects/{{group}}\""), name);
+        check(scratch, &format!("id = \"{id}\"\npath = \"/projects/{{group}}\""), &name);
     }
     let made =
         "drives[1].path: has to be \"~/FOLDER/{name}\" if the drive's id has {name} in it, and has no {name} otherwise";
@@ -157,7 +166,7 @@ fn drives_of_groups_have_the_group_in_both() {
         check(scratch, &format!("id = \"own-{{name}}\"\npath = \"{path}\""), made);
     }
     check(scratch, "id = \"own\"\npath = \"~/Drives/{name}\"", made);
-    check(scratch, "id = \"{group}-{name}\"\npath = \"~/Drives/{name}\"", name);
+    check(scratch, "id = \"{group}-{name}\"\npath = \"~/Drives/{name}\"", &name);
     let twice = "id = \"a-{name}\"\npath = \"~/A/{name}\"\n[[drives]]\nid = \"b-{name}\"\npath = \"~/B/{name}\"";
     check(scratch, twice, "drives[2].id: stands here twice");
     let site = Site::new();
@@ -165,7 +174,7 @@ fn drives_of_groups_have_the_group_in_both() {
         scratch,
         "id = \"work-{group}\"\npath = \"/projects/{group}/x\"\ntitle = \"Work: {group}\"\nproduct = \"disk\"",
     );
-    let said = String::from_utf8(site.check_config(&[]).stdout).unwrap();
+    let said = said(&site);
     assert!(
         said.contains("drive        work-{group} is /projects/{group}/x, for each group that a user is in"),
         "{said}"
@@ -188,9 +197,7 @@ fn the_audit_log_is_kept_as_it_says() {
     let says = |keys: &str, want: &str| {
         let site = Site::new();
         site.flip("[state]", &audit(keys));
-        let output = site.check_config(&[]);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = said(&site);
         assert!(said.contains(want), "{want:?} in\n{said}");
     };
     says(
@@ -204,12 +211,10 @@ fn the_audit_log_is_kept_as_it_says() {
     check("[state]", &audit("keep_days = -1"), "audit.keep_days: is not between 0 and 36500");
     check("[state]", &audit("segment_max = \"1 GiB\""), "audit.segment_max: is not between 1 KiB and 64 MiB");
     check("[state]", &audit("witness_every_s = 0"), "audit.witness_every_s: is not between 1 and 86400");
-    let origin = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
-                  (http only for a loop-back address)";
     let url = "has to be an origin and a path, in printable ASCII, without a fragment";
     for (bad, want) in [
-        ("http://w.example.org/", origin),
-        ("w.example.org", origin),
+        ("http://w.example.org/", ORIGIN),
+        ("w.example.org", ORIGIN),
         ("https://w.example.org/a b", url),
         ("https://w.example.org/#a", url),
     ] {
@@ -226,14 +231,12 @@ fn text_that_is_not_toml_is_refused_with_its_place() {
 
 #[test]
 fn names_and_origins_have_one_spelling() {
-    let origin = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
-                  (http only for a loop-back address)";
     check("id = \"hpc\"", "id = \"\"", "provider.id: a provider id is 1 to 64 letters, digits, '-' or '_'");
     for bad in ["http://hpc.example.org", "https://hpc.example.org/", "https://HPC.example.org", "hpc.example.org"] {
-        check("https://hpc.example.org", bad, &format!("provider.origin: {origin}"));
+        check("https://hpc.example.org", bad, &format!("provider.origin: {ORIGIN}"));
     }
     for bad in ["http://cloud.sdu.dk", "https://cloud.sdu.dk:443", "*", "null"] {
-        check("https://cloud.sdu.dk", bad, &format!("core.origin: {origin}"));
+        check("https://cloud.sdu.dk", bad, &format!("core.origin: {ORIGIN}"));
     }
 }
 
@@ -405,15 +408,14 @@ fn mappers_have_their_program() {
 
 #[test]
 fn drives_products_and_calls_are_named_once() {
-    let name = "is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
     check("id = \"scratch\"", "id = \"home\"", "drives[1].id: stands here twice");
-    check("id = \"scratch\"", "id = \"../x\"", &format!("drives[1].id: {name}"));
+    check("id = \"scratch\"", "id = \"../x\"", &format!("drives[1].id: {NAME}"));
     check("id = \"scratch\"", "", "drives[1].id: is missing: UCloud's providerGeneratedId of the drive");
     for path in ["scratch", "/scratch/../etc", "~/../x", "~root", "~//etc", ""] {
         let want = "drives[1].path: has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"";
         check("\"/scratch\"", &format!("\"{path}\""), want);
     }
-    check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {name}"));
+    check("name = \"disk\"", "name = \"big disk\"", &format!("products[0].name: {NAME}"));
     check("name = \"node\"", "name = \"disk\"", "products[1].name: stands here twice");
     check(
         "category = \"cluster\"",
@@ -501,8 +503,7 @@ fn the_configuration_that_is_delivered_names_files_that_the_site_has_to_bring() 
         .replace("# directory = \"/var/run/ucloud\"", "directory = \"run\"")
         .replace("# directory = \"/var/lib/countersign\"", "directory = \"state\"");
     site.write("config.toml", &delivered, 0o644);
-    let output = site.check_config(&[]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    said(&site);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use countersign_keys::identity::Username;
 use countersign_keys::store::drives::DRIVES_MAX;
 
-use super::{Product, ProductKind};
+use super::Product;
 
 /// What stands for a group's name, in a drive's id, path and title.
 pub(crate) const GROUP: &str = "{group}";
@@ -186,8 +186,7 @@ impl Drive {
 
     /// The product that it is made of, if the site has one for storage.
     pub(crate) fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
-        let is_it = |product: &&Product| self.product.as_ref().is_none_or(|name| product.name == *name);
-        products.iter().filter(|product| product.kind == ProductKind::Storage).find(is_it)
+        Product::storage_among(products, self.product.as_deref())
     }
 
     /// Core's `providerGeneratedId` of the drive with that id of this user: kind, owner and id.

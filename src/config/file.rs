@@ -6,6 +6,8 @@ use countersign_keys::call::RowSpec;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::config::{Frequency, ProductKind};
+
 /// A key that may have been typed.
 pub(super) type Typed<T> = Option<Spanned<T>>;
 
@@ -155,11 +157,11 @@ table! {
         name: Typed<String>,
         category: Typed<String>,
         #[serde(rename = "type")]
-        kind: Typed<ProductWord>,
+        kind: Typed<ProductKind>,
         description: Typed<String>,
         unit: Typed<String>,
         unit_plural: Typed<String>,
-        frequency: Typed<FrequencyWord>,
+        frequency: Typed<Frequency>,
         price: Typed<i64>,
         free: Typed<bool>,
         hidden: Typed<bool>,
@@ -260,12 +262,4 @@ words! {
 words! {
     /// `mapping.type`
     MapperWord { Ticket, Command }
-}
-words! {
-    /// `products.type`
-    ProductWord { Storage, Compute }
-}
-words! {
-    /// `products.frequency`
-    FrequencyWord { Once, Minute, Hour, Day }
 }

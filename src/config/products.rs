@@ -3,6 +3,8 @@
 //! The server registers these at Core when it starts. Core never lets a category's unit, frequency or
 //! freedom of charge change, so all products of a category agree on them.
 
+use serde::Deserialize;
+
 /// One of `[[products]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Product {
@@ -24,8 +26,9 @@ pub(crate) struct Product {
     pub(crate) machine: Machine,
 }
 
-/// What a product is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// `products.type`: what a product is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum ProductKind {
     /// Drives are made of it.
     Storage,
@@ -46,8 +49,9 @@ pub(crate) struct Accounting {
     pub(crate) is_free: bool,
 }
 
-/// For how long a unit is counted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// `products.frequency`: for how long a unit is counted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Frequency {
     /// What is used at a moment, as a quota is.
     Once,
@@ -74,6 +78,14 @@ pub(crate) struct Machine {
     pub(crate) gpu: i64,
     /// Their model.
     pub(crate) gpu_model: String,
+}
+
+impl Product {
+    /// The storage product of that name, or without a name the first.
+    pub(crate) fn storage_among<'p>(products: &'p [Self], name: Option<&str>) -> Option<&'p Self> {
+        let mut storage = products.iter().filter(|product| product.kind == ProductKind::Storage);
+        storage.find(|product| name.is_none_or(|name| product.name == name))
+    }
 }
 
 impl Frequency {

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use crate::config::check::{Findings, word};
 use crate::config::drives::is_name;
-use crate::config::file::{FrequencyWord, ProductTable, ProductWord, Typed};
+use crate::config::file::{ProductTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::quantity::{CPU, GPU, MEMORY_GB, PRICE};
 use crate::config::{Accounting, Frequency, Machine, Product, ProductKind};
@@ -38,19 +38,10 @@ fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Fi
     let what = "the product's category at UCloud";
     let category = name(&format!("{key}.category"), table.category, what, findings, |_| false);
     let kind = findings.required(&format!("{key}.type"), table.kind, "\"storage\" or \"compute\"");
-    let kind = match kind?.get_ref() {
-        ProductWord::Storage => ProductKind::Storage,
-        ProductWord::Compute => ProductKind::Compute,
-    };
+    let kind = *kind?.get_ref();
     let (unit, frequency) = match kind {
-        ProductKind::Storage => ("GB", FrequencyWord::Once),
-        ProductKind::Compute => ("Core", FrequencyWord::Hour),
-    };
-    let frequency = match word(table.frequency.as_ref(), frequency) {
-        FrequencyWord::Once => Frequency::Once,
-        FrequencyWord::Minute => Frequency::Minute,
-        FrequencyWord::Hour => Frequency::Hour,
-        FrequencyWord::Day => Frequency::Day,
+        ProductKind::Storage => ("GB", Frequency::Once),
+        ProductKind::Compute => ("Core", Frequency::Hour),
     };
     let mut text = |member: &str, typed: Typed<String>, otherwise: &str| {
         let Some(typed) = typed else { return Some(otherwise.to_owned()) };
@@ -82,7 +73,7 @@ fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Fi
         accounting: Accounting {
             unit: unit?,
             unit_plural: unit_plural?,
-            frequency,
+            frequency: word(table.frequency.as_ref(), frequency),
             is_free: word(table.free.as_ref(), false),
         },
         is_hidden: word(table.hidden.as_ref(), false),

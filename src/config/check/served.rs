@@ -14,8 +14,7 @@ use crate::config::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, 
 use crate::config::problem::Reason;
 use crate::config::trusted_file::FileReason;
 use crate::config::{
-    Drive, DriveRoot, GROUP, Ipc, NAME, Product, ProductKind, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals,
-    trusted_file,
+    Drive, DriveRoot, GROUP, Ipc, NAME, Product, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals, trusted_file,
 };
 
 /// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
@@ -92,9 +91,8 @@ pub(super) fn drives(
             findings.accept(&format!("{key}.title"), &typed.span(), title)
         });
         let product = product.map(|typed| {
-            let is_there =
-                |product: &&Product| product.kind == ProductKind::Storage && product.name == *typed.get_ref();
-            let name = products.iter().find(is_there).map(|product| product.name.clone()).ok_or(Reason::NoSuchProduct);
+            let product = Product::storage_among(products, Some(typed.get_ref()));
+            let name = product.map(|product| product.name.clone()).ok_or(Reason::NoSuchProduct);
             findings.accept(&format!("{key}.product"), &typed.span(), name)
         });
         if let (Some(id), Some(root)) = (id, root) {
