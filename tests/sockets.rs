@@ -5,28 +5,21 @@
 
 #[path = "support/centre.rs"]
 mod centre;
+#[path = "support/stream.rs"]
+mod stream;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use centre::{Centre, PROVIDER, Part, Person, said};
 use countersign_portal::core::{Brings, username_header};
-use countersign_portal::session::{self, OPEN};
 use countersign_portal::signer::Projection;
 use countersign_portal::{Deed, Intent, now};
-use futures_util::{SinkExt as _, StreamExt as _};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use stream::Browser;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-type Socket = WebSocketStream<TcpStream>;
 
 struct Open {
     centre: Centre,
@@ -41,46 +34,24 @@ impl Open {
         Self { centre, alice }
     }
 
-    /// A socket at that target, or the status of its refusal.
-    async fn socket(&self, target: &str, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
-        let address = self.centre.origin().replace("http://", "");
-        let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        let stream = TcpStream::connect(&address).await.unwrap();
-        match tokio_tungstenite::client_async(request, stream).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(Error::Http(answer)) => Err(answer.status().as_u16()),
-            Err(error) => panic!("{error}\n{}", self.centre.last_words()),
-        }
-    }
-
     /// A socket for searches, as Core opens it.
-    async fn search(&self) -> Socket {
-        let bearer = format!("Bearer {}", self.centre.core.token().unwrap());
-        let name = username_header(&self.alice.username);
-        let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name)];
-        self.socket(&format!("/ucloud/{PROVIDER}/files"), &headers).await.unwrap()
+    async fn search(&self) -> Browser {
+        stream::rpc(&self.centre, &self.alice, &format!("/ucloud/{PROVIDER}/files")).await
     }
 
     /// The socket of a session: its call, signed, and then its token, redeemed.
-    async fn session(&self, deed: &Deed, place: &str, member: &str) -> Socket {
-        let answer = self.centre.perform(&self.alice, deed).await;
-        assert!(answer.is_ok(), "{answer:?}\n{}", self.centre.last_words());
-        let response = &answer.json()["responses"][0];
-        let token = response["sessionIdentifier"].as_str().or(response["token"].as_str()).unwrap();
-        let proof = session::proof(&self.centre.origin(), &self.alice.username, OPEN, token, None, now()).unwrap();
-        let proof = proof.sign(&self.alice.key).unwrap();
+    async fn session(&self, deed: &Deed, place: &str, member: &str) -> Browser {
+        let (token, proof) = stream::granted(&self.centre, &self.alice, deed).await;
         let target = format!("/ucloud/{PROVIDER}/{place}?{member}={token}&intent={proof}");
-        self.socket(&target, &[]).await.unwrap_or_else(|status| panic!("{status}\n{}", self.centre.last_words()))
+        let opened = stream::open(&self.centre, &target, &[]).await;
+        opened.unwrap_or_else(|status| panic!("{status}\n{}", self.centre.last_words()))
     }
 
-    async fn terminal(&self) -> Socket {
+    async fn terminal(&self) -> Browser {
         self.session(&Deed::Terminal("/home".to_owned()), "websocket", "session").await
     }
 
-    async fn upload(&self) -> Socket {
+    async fn upload(&self) -> Browser {
         let deed = Deed::Upload("/home/folder".to_owned(), Brings::Folder, "REPLACE".to_owned());
         self.session(&deed, "upload", "token").await
     }
@@ -111,25 +82,8 @@ impl Open {
 }
 
 /// The next message that says something.
-async fn hear(socket: &mut Socket) -> Value {
-    loop {
-        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an answer in time") {
-            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            other => panic!("no message but {other:?}"),
-        }
-    }
-}
-
-/// The code that a socket is closed with; none if it is cut.
-async fn end(socket: &mut Socket) -> Option<CloseCode> {
-    loop {
-        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end in time") {
-            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return None,
-        }
-    }
+async fn hear(socket: &mut Browser) -> Value {
+    socket.hear_json().await.expect("a message, not the end")
 }
 
 #[tokio::test]
@@ -145,26 +99,26 @@ async fn v53_each_message_is_signed_and_works_once() {
         ("needle", Some(&good[1..]), "INTENT_INVALID"),
     ] {
         let mut socket = open.search().await;
-        socket.send(open.message(query, intent)).await.unwrap();
+        socket.say(open.message(query, intent)).await;
         assert_eq!(hear(&mut socket).await["payload"]["errorCode"], class, "{query} {intent:?}");
-        assert_eq!(end(&mut socket).await, Some(CloseCode::Policy), "the only call there is was refused");
+        assert_eq!(socket.end().await, Some(CloseCode::Policy), "the only call there is was refused");
     }
     assert_eq!(open.judged(), judged, "the instance has heard of none of them");
     let mut socket = open.search().await;
-    socket.send(open.message("needle", Some(&good))).await.unwrap();
+    socket.say(open.message("needle", Some(&good))).await;
     let found = hear(&mut socket).await;
     assert_eq!(found["payload"]["batch"][0]["id"], "/home/needle", "{found}\n{}", open.centre.last_words());
     assert_eq!(open.judged(), judged + 1);
     assert_eq!(hear(&mut socket).await["type"], "response");
-    assert_eq!(end(&mut socket).await, Some(CloseCode::Normal), "Core of today waits for that");
+    assert_eq!(socket.end().await, Some(CloseCode::Normal), "Core of today waits for that");
 
     let mut again = open.search().await;
-    again.send(open.message("needle", Some(&good))).await.unwrap();
+    again.say(open.message("needle", Some(&good))).await;
     assert_eq!(hear(&mut again).await["payload"]["errorCode"], "INTENT_REPLAYED");
     let intent = open.sign("needle");
     assert_eq!(open.centre.core.deposit(&intent).await.unwrap().status, 202);
     let mut again = open.search().await;
-    again.send(open.message("needle", None)).await.unwrap();
+    again.say(open.message("needle", None)).await;
     assert_eq!(hear(&mut again).await["payload"]["batch"][0]["id"], "/home/needle", "a deposit serves a message");
 }
 
@@ -176,8 +130,8 @@ async fn p6_a_key_that_its_user_revokes_takes_its_sockets_along() {
     let revoked = open.centre.run_as("alice", &["keys", "revoke", open.alice.key.kid()]).await;
     let since = Instant::now();
     assert!(revoked.status.success(), "{}", said(&revoked));
-    assert_eq!(end(&mut upload).await, None, "of an upload the gateway reads nothing, and so it says nothing");
-    let code = end(&mut terminal).await;
+    assert_eq!(upload.end().await, None, "of an upload the gateway reads nothing, and so it says nothing");
+    let code = terminal.end().await;
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     assert_eq!(code, Some(CloseCode::Policy), "{}", open.centre.last_words());
     let ended = |decision: &Value| decision["reason"].as_str().is_some_and(|reason| reason.contains("revoked"));
@@ -191,8 +145,8 @@ async fn sockets_are_told_when_the_gateway_stops() {
     let mut terminal = open.terminal().await;
     let mut search = open.search().await;
     kill(open.centre.pid(Part::Server).unwrap(), Signal::SIGTERM).unwrap();
-    assert_eq!(end(&mut terminal).await, Some(CloseCode::Away));
-    assert_eq!(end(&mut search).await, Some(CloseCode::Away));
+    assert_eq!(terminal.end().await, Some(CloseCode::Away));
+    assert_eq!(search.end().await, Some(CloseCode::Away));
 }
 
 #[tokio::test]
@@ -209,13 +163,13 @@ async fn v52_a_page_of_another_site_opens_none() {
         (open.centre.control.origin(), None),
     ] {
         let headers = [("ucloud-username", name.as_str()), ("origin", &origin)];
-        assert_eq!(open.socket(&target, &headers).await.err(), want, "{origin}");
+        assert_eq!(stream::open(&open.centre, &target, &headers).await.err(), want, "{origin}");
         // No page has Core's token. What comes with it is Core's, and is refused on the socket.
         let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name), ("origin", &origin)];
-        let mut socket = open.socket(&target, &headers).await.unwrap();
+        let mut socket = stream::open(&open.centre, &target, &headers).await.unwrap();
         if want.is_some() {
             assert_eq!(hear(&mut socket).await["payload"]["errorCode"], "FORBIDDEN", "{origin}");
-            assert_eq!(end(&mut socket).await, Some(CloseCode::Policy), "{origin}");
+            assert_eq!(socket.end().await, Some(CloseCode::Policy), "{origin}");
         }
     }
 }

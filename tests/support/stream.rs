@@ -13,6 +13,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::centre::{Centre, PROVIDER, Person};
@@ -56,7 +57,18 @@ impl Browser {
         }
     }
 
-    /// The same, read as JSON.
+    /// The code that the socket is closed with; none if it is cut.
+    pub async fn end(&mut self) -> Option<CloseCode> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an end") {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
+    /// The next message that says something, read as JSON.
     pub async fn hear_json(&mut self) -> Option<Value> {
         Some(serde_json::from_str(self.hear().await?.to_text().unwrap()).unwrap())
     }
