@@ -41,7 +41,9 @@ use rustls_pki_types::CertificateDer;
 pub(crate) use crate::config::brand::Contact;
 pub(crate) use crate::config::brand::{Brand, Logo, LogoKind};
 pub(crate) use crate::config::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
-pub(crate) use crate::config::kept::{Audit, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, Witness};
+pub(crate) use crate::config::kept::{
+    Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
+};
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::products::{Accounting, Frequency, Machine, Product, ProductKind};

@@ -42,7 +42,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::accounts::own_groups;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Drive, Launch};
+use crate::config::{Config, ConfigError, Drive, Launch, UNFINISHED};
 use crate::daemon::Daemon;
 use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::tcp_proof::ListenerKey;
@@ -190,7 +190,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
     let numbers = Arc::new(DriveNumbers::of(account, &config.provider.id, drives.clone(), config.ipc.socket()));
     let protection = Protection::of(account.home(), config.ssh.directory);
     let drives = Drives::new(drives)?.with_protection(protection);
-    let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join("unfinished"));
+    let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join(UNFINISHED));
     let drives = drives.with_home(account.home());
     let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|source| UserFailure::File {
         what: "writing to",

@@ -241,6 +241,23 @@ fn names_and_origins_have_one_spelling() {
 }
 
 #[test]
+fn r03_no_provider_has_the_name_of_a_file_that_instances_keep() {
+    for id in ["drives", "unfinished"] {
+        check(
+            "id = \"hpc\"",
+            &format!("id = \"{id}\""),
+            "provider.id: cannot be \"drives\" or \"unfinished\": instances keep files of these names in \
+             ~/.local/state/countersign. Choose another id",
+        );
+    }
+    for id in ["Drives", "unfinished2"] {
+        let site = Site::new();
+        site.flip("id = \"hpc\"", &format!("id = \"{id}\""));
+        assert!(said(&site).contains(&format!("provider     {id}, ")));
+    }
+}
+
+#[test]
 fn unknown_keys_are_refused_everywhere() {
     check(
         "threads = 3",

@@ -10,6 +10,14 @@ use crate::audit::LogPlace;
 /// The name of the file with the key of the records' pseudonyms, beside the logs.
 pub(crate) const PSEUDONYM_KEY: &str = "pseudonym.key";
 
+/// The file with what UCloud's numbers of drives mean, in the directory of a provider in a user's home; that of earlier
+/// releases, beside these directories. So no provider has this id.
+pub(crate) const DRIVE_NUMBERS: &str = "drives";
+
+/// The directory with the notes of unfinished copies, beside those of the providers in a user's home. So no provider
+/// has this id.
+pub(crate) const UNFINISHED: &str = "unfinished";
+
 /// `[ipc]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Ipc {

@@ -12,6 +12,7 @@ use crate::config::places::Place;
 use crate::config::secret_file::SecretFileError;
 use crate::config::tls::TlsError;
 use crate::config::trusted_file::FileReason;
+use crate::config::{DRIVE_NUMBERS, UNFINISHED};
 use crate::log::Chain;
 
 /// Why there is no configuration.
@@ -96,6 +97,12 @@ pub(crate) enum Reason {
     /// A name that breaks its rule.
     #[error(transparent)]
     Identity(#[from] IdentityRejection),
+    /// A provider's id that is also the name of an instance's file.
+    #[error(
+        "cannot be \"{DRIVE_NUMBERS}\" or \"{UNFINISHED}\": instances keep files of these names in \
+         ~/.local/state/countersign. Choose another id"
+    )]
+    ProviderTaken,
     /// A file that is not as it has to be.
     #[error(transparent)]
     File(#[from] FileReason),

@@ -16,8 +16,8 @@ use countersign_keys::identity::{ProviderId, Uid};
 use countersign_keys::store::drives::CoreDriveId;
 use http::{Method, StatusCode};
 
-use crate::config::UserDrives;
 use crate::config::strict_file::{Opened, StrictFileFailure};
+use crate::config::{DRIVE_NUMBERS, UserDrives};
 use crate::ipc::http::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, WriteFailure};
@@ -25,9 +25,6 @@ use crate::user::account::OwnAccount;
 
 /// Where instances keep what they have to remember, below the home directory; the pins in a directory of their provider.
 const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
-
-/// Their file: a number and the id of a drive a line.
-const FILE: &str = "drives";
 
 /// Numbers that are pinned at most: those of every drive, several times over.
 const PINS_MAX: usize = 512;
@@ -221,7 +218,7 @@ impl DriveNumbers {
         let directory = OwnDirectory::make(&keeping.home, keeping.owner, &keeping.directory())?;
         let mut pins = keeping.read_in(&directory)?;
         change(&mut pins)?;
-        directory.replace(FILE, pins.to_string().as_bytes())?;
+        directory.replace(DRIVE_NUMBERS, pins.to_string().as_bytes())?;
         *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = pins;
         Ok(())
     }
@@ -268,8 +265,8 @@ impl Keeping {
 
     /// Reads both files: that of the provider, which is the answer, and that of earlier releases.
     fn read(&mut self) -> Result<Pins, PinFailure> {
-        self.earlier = self.read_at(DIRECTORY.iter().chain(&[FILE]).collect())?;
-        self.read_at(self.directory().iter().chain(&[FILE]).collect())
+        self.earlier = self.read_at(DIRECTORY.iter().chain(&[DRIVE_NUMBERS]).collect())?;
+        self.read_at(self.directory().iter().chain(&[DRIVE_NUMBERS]).collect())
     }
 
     fn read_at(&self, beneath: PathBuf) -> Result<Pins, PinFailure> {
@@ -278,7 +275,7 @@ impl Keeping {
     }
 
     fn read_in(&self, directory: &OwnDirectory) -> Result<Pins, PinFailure> {
-        Self::parse(&directory.strict().path().join(FILE), directory.strict().open(FILE))
+        Self::parse(&directory.strict().path().join(DRIVE_NUMBERS), directory.strict().open(DRIVE_NUMBERS))
     }
 
     /// Without a file there are no pins.

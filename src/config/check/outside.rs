@@ -16,7 +16,10 @@ use crate::config::file::{
 use crate::config::problem::Reason;
 use crate::config::secret_file::SecretFile;
 use crate::config::tls::{self, Tls};
-use crate::config::{Brand, Core, Gateway, GatewayStart, Logo, Provider, Role, Sandbox, quantity, trusted_file};
+use crate::config::{
+    Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, Logo, Provider, Role, Sandbox, UNFINISHED, quantity,
+    trusted_file,
+};
 use crate::ipc::control::LISTENERS_MAX;
 
 /// No path of a file is this long without a slash or a dot, and every token is.
@@ -25,7 +28,7 @@ const TOKEN_LENGTH_MIN: usize = 40;
 pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Provider> {
     let id = findings
         .required("provider.id", table.id, "the id that UCloud knows this provider by, such as \"hpc\"")
-        .and_then(|id| findings.accept("provider.id", &id.span(), ProviderId::parse(id.get_ref())));
+        .and_then(|id| findings.accept("provider.id", &id.span(), provider_id(id.get_ref())));
     let what = "how browsers and Core reach this provider, such as \"https://hpc.example.org\"";
     let origin = origin("provider.origin", table.origin, what, findings);
     let title = table.title.and_then(|typed| {
@@ -45,6 +48,12 @@ pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Find
     let id = id?;
     let title = title.unwrap_or_else(|| id.as_str().to_owned());
     Some(Provider { id, origin: origin?, brand: Brand { title, logo, contact } })
+}
+
+/// Instances keep what is of one provider in a directory with its id, beside files of other names.
+fn provider_id(text: &str) -> Result<ProviderId, Reason> {
+    let id = ProviderId::parse(text)?;
+    if [DRIVE_NUMBERS, UNFINISHED].contains(&id.as_str()) { Err(Reason::ProviderTaken) } else { Ok(id) }
 }
 
 pub(super) fn core(table: CoreTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Core> {
