@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 const RECORD_VERSION: u8 = 1;
 
 /// What is kept, each under keys of its own kind.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Table {
     /// By username: [`records::User`].
     Users,

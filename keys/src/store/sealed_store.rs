@@ -54,23 +54,16 @@ impl<S: Store> SealedStore<S> {
     /// # Errors
     /// They do not agree, or the system failed.
     pub fn open(store: S, directory: &Path) -> Result<Self, UnsealedStore> {
-        let disagrees = |why| UnsealedStore::Disagrees { directory: directory.to_owned(), why };
-        let opened = SealFile::open(directory).map_err(|failure| match failure {
-            NotOpened::Disagrees(why) => disagrees(why),
-            NotOpened::File(failure) => StoreFailure::from(failure).into(),
-        })?;
+        let failure = |failure| unsealed(directory, failure);
+        let opened = SealFile::open(directory).map_err(failure)?;
         let inner = inner_seal(&store)?;
         let content = content_of(&store)?;
-        let agreement = compare(opened.as_ref().map(SealFile::seal), inner.as_ref(), content).map_err(disagrees)?;
+        let agreement =
+            compare(opened.as_ref().map(SealFile::seal), inner.as_ref(), content).map_err(|why| failure(why.into()))?;
         let seal = Seal { changes: inner.map_or(0, |inner| inner.changes), content };
         let mut file = match (agreement, opened) {
             (Agreement::Same | Agreement::OneAhead, Some(file)) => file,
-            (_, None) | (Agreement::Unsealed, Some(_)) => {
-                SealFile::create(directory, seal).map_err(|failure| match failure {
-                    NotOpened::Disagrees(why) => disagrees(why),
-                    NotOpened::File(failure) => StoreFailure::from(failure).into(),
-                })?
-            }
+            (_, None) | (Agreement::Unsealed, Some(_)) => SealFile::create(directory, seal).map_err(failure)?,
         };
         if agreement == Agreement::OneAhead {
             file.keep(seal).map_err(StoreFailure::from)?;
@@ -157,8 +150,8 @@ impl<S: Store> Store for SealedStore<S> {
     }
 }
 
-/// What keys of a table held, by the table's position and the key.
-type Held = BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>;
+/// What keys of tables held.
+type Held = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
 /// A transaction, and what its keys held before it.
 struct Watched<'t> {
@@ -174,7 +167,7 @@ struct Changed {
 
 impl Watched<'_> {
     fn remember(&self, table: Table, key: &[u8]) -> Result<(), Interrupted> {
-        let place = (position(table), key.to_owned());
+        let place = (table, key.to_owned());
         if table.is_sealed() && !self.before.borrow().contains_key(&place) {
             let before = self.inner.read(table, key)?;
             self.before.borrow_mut().insert(place, before);
@@ -185,8 +178,7 @@ impl Watched<'_> {
     /// What is to be sealed; `None` if nothing is another than it was.
     fn changed(&self, sealed: &Seal) -> Result<Option<Changed>, Interrupted> {
         let (mut content, mut revoked, mut is_changed) = (sealed.content, Vec::new(), false);
-        for ((position, key), before) in &*self.before.borrow() {
-            let Some(table) = Table::ALL.get(*position).copied() else { continue };
+        for (&(table, ref key), before) in &*self.before.borrow() {
             let after = self.inner.read(table, key)?;
             if after == *before {
                 continue;
@@ -298,10 +290,7 @@ pub struct Accepted {
 /// # Errors
 /// Keys are to be kept, and the list of revocations is not whole; or the store or the system failed.
 pub fn accept<S: Store>(store: &S, directory: &Path, keys: KeysAccepted) -> Result<Accepted, UnsealedStore> {
-    let failure = |failure| match failure {
-        NotOpened::Disagrees(why) => UnsealedStore::Disagrees { directory: directory.to_owned(), why },
-        NotOpened::File(failure) => StoreFailure::from(failure).into(),
-    };
+    let failure = |failure| unsealed(directory, failure);
     match SealFile::open(directory).map_err(failure) {
         Ok(Some(_)) | Err(UnsealedStore::Disagrees { why: Disagreement::Copied, .. }) => {}
         // Without a seal nobody can say how many revocations there have been.
@@ -353,6 +342,13 @@ pub fn accept<S: Store>(store: &S, directory: &Path, keys: KeysAccepted) -> Resu
     write(store, Table::Counters, INNER_SEAL, Some(encode(Table::Counters, &inner)?))?;
     SealFile::create(directory, seal).map_err(failure)?;
     Ok(done)
+}
+
+fn unsealed(directory: &Path, failure: NotOpened) -> UnsealedStore {
+    match failure {
+        NotOpened::Disagrees(why) => UnsealedStore::Disagrees { directory: directory.to_owned(), why },
+        NotOpened::File(failure) => StoreFailure::from(failure).into(),
+    }
 }
 
 impl From<SealFileFailure> for StoreFailure {
@@ -421,8 +417,4 @@ fn for_each<S: Store>(store: &S, table: Table, each: &mut Each<'_>) -> Result<()
 /// A username cannot contain a zero byte, so no user's keys are among another's.
 fn key_of(key: &KeyRecord) -> Vec<u8> {
     [key.owner.as_str().as_bytes(), &[0], key.kid.as_bytes()].concat()
-}
-
-fn position(table: Table) -> usize {
-    Table::ALL.iter().position(|other| *other == table).unwrap_or(usize::MAX)
 }
