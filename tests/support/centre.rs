@@ -1,10 +1,12 @@
-//! A computing centre for tests: a stand-in Core, a server with its gateway, and users with keys in their browsers.
+//! A computing centre for tests: a stand-in Core, a server with its gateway, users with keys in
+//! their browsers.
 //!
-//! Inside `tests/support/installation.sh` (so as root, by `./test`) everybody has an account of their own and instances
-//! are started by sudo. As an ordinary user all of it runs in that user's account and in one temporary directory.
-//! Nothing here sleeps for a guessed time: it looks until it sees, and says what it did not see.
+//! As root, inside `tests/support/installation.sh`, each user has their own account and sudo starts
+//! the instances. As an ordinary user, all processes run in that user's account and in one
+//! temporary directory. No step waits for a guessed time: [`Centre::until`] polls, and its panic
+//! says what did not happen.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fs;
@@ -29,23 +31,23 @@ use tokio::process::{Child, Command};
 
 /// The provider's id.
 pub const PROVIDER: &str = "hpc";
-/// How long anything may take to come about before the test says that it has not.
+/// The longest that a test waits for an event before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked for.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(5);
-/// `RestartSec=` of deploy/systemd/countersign.service, whose place is taken here.
+/// The pause before a server is started again: `RestartSec=` of deploy/systemd/countersign.service.
 const RESTART: Duration = Duration::from_millis(100);
-/// What Core waits between `init` and the repeated request is not what tests are about.
+/// Core's pause between `init` and the repeated request, shortened so that tests are fast.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// The users: account here, username at UCloud.
+/// The users: local account, username at UCloud.
 const USERS: [(&str, &str); 2] = [("alice", "alice#1234"), ("bob", "bob#5678")];
 
-/// Whose accounts the processes run in.
+/// The accounts that the processes run in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Accounts {
-    /// Everybody's own, as `installation.sh` has made them.
+    /// One for each user and service, made by `installation.sh`.
     Own,
-    /// The one that runs the test.
+    /// The account that runs the test, for all of them.
     Shared,
 }
 
@@ -60,36 +62,36 @@ pub enum Part {
     Instance(&'static str),
 }
 
-/// A user with an account here and a key in their browser.
+/// A user with a local account and a key in their browser.
 #[derive(Debug)]
 pub struct Person {
-    /// At UCloud.
+    /// Username at UCloud.
     pub username: String,
-    /// Here.
+    /// Name of the local account.
     pub account: &'static str,
-    /// Their home directory.
+    /// Home directory.
     pub home: PathBuf,
-    /// What their browser signs with.
+    /// The key that the browser signs with.
     pub key: BrowserKey,
 }
 
-/// A connection that waits for somebody at the centre to approve it.
+/// A connection that waits for approval at the centre.
 #[derive(Debug)]
 pub struct Offered {
     /// The page in the browser.
     pub page: ConnectionPage,
     /// The key that the browser made.
     pub key: BrowserKey,
-    /// What is to be approved.
+    /// The code to approve.
     pub code: String,
 }
 
-/// The centre; its processes end with it.
+/// The centre. Its processes end when it is dropped.
 #[derive(Debug)]
 pub struct Centre {
-    /// Whose accounts.
+    /// The accounts that its processes run in.
     pub accounts: Accounts,
-    /// UCloud, toward this provider.
+    /// UCloud as a client of this provider.
     pub core: Core,
     /// UCloud's endpoints for providers.
     pub control: Control,
@@ -103,7 +105,7 @@ pub struct Centre {
     pub ipc: PathBuf,
     directory: tempfile::TempDir,
     program: PathBuf,
-    /// Where the gateway listens; whatever stands before it is somewhere else.
+    /// Where the gateway listens. A proxy before it has another address.
     pub address: SocketAddr,
     /// Further keys of `[gateway]`.
     gateway: String,
@@ -112,32 +114,32 @@ pub struct Centre {
     server: Arc<ServerSlot>,
 }
 
-/// The server that runs; its supervisor writes it, everybody else reads.
+/// The running server. Only its supervisor writes this.
 #[derive(Debug, Default)]
 struct ServerSlot {
-    /// 0 while there is none.
+    /// 0 while no server runs.
     pid: AtomicI32,
     starts: AtomicU32,
 }
 
 impl Centre {
-    /// Starts everything with the standard configuration and waits until it serves.
+    /// Starts a server with the standard configuration and waits until the gateway serves.
     pub async fn open() -> Self {
         Self::open_with("").await
     }
 
-    /// The same with more TOML: whole tables, or keys of a table that [`Centre`] itself leaves out.
+    /// [`Self::open`] with more TOML, which follows the keys of `[state]`.
     pub async fn open_with(more: &str) -> Self {
         Self::furnish(more).await.opened().await
     }
 
-    /// The same, where the provider's origin is a name: passkeys belong to one.
+    /// [`Self::open_with`], where the provider's origin has a host name, as passkeys need.
     pub async fn open_with_a_name(more: &str) -> Self {
         Self::furnish_at(|address| Endpoint::plain_at(address, "localhost"), "", more).await.opened().await
     }
 
-    /// The same, where the test starts and kills instances and the server has no say in it: it would not start one again and again that
-    /// dies young.
+    /// [`Self::open`], where the test starts and kills the instances. The server would stop
+    /// restarting an instance that ends early several times.
     pub async fn open_with_static_instances() -> Self {
         let mut centre = Self::furnish("").await;
         centre.static_addresses = USERS.iter().map(|(account, _)| (*account, free_address())).collect();
@@ -145,14 +147,14 @@ impl Centre {
         centre.opened().await
     }
 
-    /// The same with these keys of `[gateway]`, after `prepare` has seen the installation.
+    /// [`Self::open`] with these keys of `[gateway]`. Calls `prepare` before the server starts.
     pub async fn open_with_gateway(gateway: &str, prepare: impl FnOnce(&Self)) -> Self {
         let centre = Self::furnish_at(Endpoint::plain, gateway, "").await;
         prepare(&centre);
         centre.opened().await
     }
 
-    /// Starts everything and waits until it serves.
+    /// Starts the server and waits until the gateway serves.
     pub async fn opened(self) -> Self {
         let centre = self;
         centre.supervise();
@@ -160,15 +162,16 @@ impl Centre {
         centre
     }
 
-    /// Writes the configuration; starts nothing.
+    /// Writes the configuration and starts nothing.
     pub async fn furnish(more: &str) -> Self {
         Self::furnish_at(Endpoint::plain, "", more).await
     }
 
-    /// The same, where Core and browsers reach the gateway in another way than at its own address; `gateway` is TOML for its table.
+    /// [`Self::furnish`], where Core and browsers reach the gateway at that endpoint. `gateway` is
+    /// TOML for its table.
     pub async fn furnish_at(endpoint: impl Fn(SocketAddr) -> Endpoint, gateway: &str, more: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("countersign-test-").tempdir().unwrap();
-        // What belongs to a service account must be reachable for it.
+        // Service accounts have to reach their files in it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let accounts = if Uid::effective().is_root() { Accounts::Own } else { Accounts::Shared };
         let keys = Arc::new(CoreKeys::generate(PROVIDER).unwrap());
@@ -181,7 +184,7 @@ impl Centre {
             Accounts::Own => {
                 assert!(
                     Path::new("/etc/sudoers.d/countersign").exists(),
-                    "as root this runs inside tests/support/installation.sh: see ./test"
+                    "as root, run this inside tests/support/installation.sh: see ./test"
                 );
                 (
                     "/etc/countersign".into(),
@@ -212,7 +215,7 @@ impl Centre {
             address,
             gateway: match accounts {
                 Accounts::Own => gateway.to_owned(),
-                // Where tests are run as an ordinary user there may be no Landlock.
+                // Tests also run on kernels without Landlock.
                 Accounts::Shared => format!("{gateway}\nsandbox = \"available\""),
             },
             static_addresses,
@@ -260,14 +263,16 @@ impl Centre {
         )
     }
 
-    // --- Users, and what they do -------------------------------------------------------------------------
+    // --- Users and their requests ----------------------------------------------------------------
 
-    /// Connects a user with an ES256 key: Core begins, the browser offers, the user approves, the page probes.
+    /// Connects a user with an ES256 key: Core begins, the browser offers the key, the user
+    /// approves it, and the page probes.
     pub async fn connect(&self, account: &'static str) -> Person {
         self.connect_with(account, Algorithm::Es256).await
     }
 
-    /// The same with a key of another kind; also for a second browser of somebody who is connected.
+    /// [`Self::connect`] with a key of that algorithm. Also connects a connected user's second
+    /// browser.
     pub async fn connect_with(&self, account: &'static str, algorithm: Algorithm) -> Person {
         let Offered { page, key, code } = self.offer(username_of(account), algorithm).await;
         let approved = self.run_as(account, &["connect", "approve", &code, "--yes"]).await;
@@ -279,7 +284,7 @@ impl Centre {
         person
     }
 
-    /// A key in a browser, offered and not yet approved.
+    /// Offers a new key of a browser, and does not approve it.
     pub async fn offer(&self, username: &str, algorithm: Algorithm) -> Offered {
         let redirect = self.core.connect(username).await.unwrap();
         let page = ConnectionPage::open(&redirect, self.core.endpoint().clone()).unwrap();
@@ -290,15 +295,16 @@ impl Centre {
         Offered { page, key, code: answer.text("code") }
     }
 
-    /// Core's request for a deed that the person has signed a moment ago.
+    /// Core's request for a deed, with an intent that the person signs for it.
     pub fn signed(&self, person: &Person, deed: &Deed) -> Request {
         let intent = Intent::of(&self.origin(), &person.username, deed, now()).unwrap();
         let intent = intent.sign(&person.key).unwrap();
         self.core.request(&person.username, deed, Some(&intent)).unwrap()
     }
 
-    /// A deed, signed, and repeated by Core as often as it does when the instance has to be started first. Where Core drops
-    /// intents, it is deposited before; the answer to that, if it was refused.
+    /// Signs a deed and has Core request it, with Core's repetitions while the instance starts.
+    /// Where Core drops intents, deposits the intent first, and returns the answer to a refused
+    /// deposit.
     pub async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
         let request = self.signed(person, deed);
         if let (IntentForwarding::Dropped, Some(intent)) = (self.core.forwarding(), &request.intent) {
@@ -321,9 +327,9 @@ impl Centre {
         self.core.retrieve_manifest().await.is_ok_and(|answer| answer.is_ok())
     }
 
-    // --- Programs ----------------------------------------------------------------------------------------
+    // --- Programs --------------------------------------------------------------------------------
 
-    /// Runs `countersign` as that account would after logging in.
+    /// Runs `countersign` in that account, with the environment of a login.
     pub async fn run_as(&self, account: &str, arguments: &[&str]) -> Output {
         let mut command = self.command_as(account, &self.program);
         command.args(arguments).arg("--config").arg(&self.config);
@@ -354,7 +360,7 @@ impl Centre {
         command
     }
 
-    /// Keeps a server running, as the service manager does with deploy/systemd/countersign.service.
+    /// Starts the server again whenever it ends, as systemd does.
     pub fn supervise(&self) {
         let log = fs::File::create(self.directory.path().join("server.log")).unwrap();
         let mut command = self.command_as("ucloud", &self.program);
@@ -373,14 +379,14 @@ impl Centre {
         });
     }
 
-    /// `kill -9` of every instance that the test has started.
+    /// Sends SIGKILL to every instance that the test has started.
     pub async fn kill_static_instances(&self) {
         for mut child in self.instances.lock().await.drain(..) {
             child.kill().await.unwrap();
         }
     }
 
-    /// Where instances are not the server's business: starts the person's, once.
+    /// Starts the person's instance with `instances.launch = "static"`, unless it runs.
     pub async fn start_static_instance(&self, person: &Person) {
         let Some((_, address)) = self.static_addresses.iter().find(|(account, _)| *account == person.account) else {
             return;
@@ -396,7 +402,7 @@ impl Centre {
         self.until("the instance listens", async || std::net::TcpStream::connect(address).is_ok()).await;
     }
 
-    // --- What can be seen ----------------------------------------------------------------------------------
+    // --- Observation -----------------------------------------------------------------------------
 
     /// The provider's origin.
     pub fn origin(&self) -> String {
@@ -411,7 +417,7 @@ impl Centre {
         }
     }
 
-    /// Writes a file in the person's home, as theirs.
+    /// Writes a file into the person's home, owned by their account.
     pub fn write(&self, person: &Person, name: &str, content: &[u8]) {
         let path = person.home.join(name);
         fs::write(&path, content).unwrap();
@@ -421,7 +427,7 @@ impl Centre {
         }
     }
 
-    /// The process, if it runs.
+    /// The process id of that part, if it runs.
     pub fn pid(&self, part: Part) -> Option<Pid> {
         let server = self.server.pid.load(Ordering::SeqCst);
         let is_it = |process: &Process| match part {
@@ -435,18 +441,18 @@ impl Centre {
         processes().iter().find(|process| is_it(process)).map(|process| Pid::from_raw(process.pid))
     }
 
-    /// How often a server has been started.
+    /// How often the server has been started.
     pub fn starts(&self) -> u32 {
         self.server.starts.load(Ordering::SeqCst)
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL to that process.
     pub fn kill(&self, part: Part) {
-        let pid = self.pid(part).unwrap_or_else(|| panic!("{part:?} does not run:\n{}", self.last_words()));
+        let pid = self.pid(part).unwrap_or_else(|| panic!("{part:?} is not running:\n{}", self.last_words()));
         kill(pid, Signal::SIGKILL).unwrap();
     }
 
-    /// Every decision of the gateway, oldest first.
+    /// The gateway's decisions in its audit log, oldest first.
     pub fn decisions(&self) -> Vec<Value> {
         let files = fs::read_dir(self.state.join("audit/gateway/entries")).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
@@ -456,23 +462,23 @@ impl Centre {
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
     }
 
-    /// Why a request was refused, in the log's words.
+    /// The reason of a refusal in the audit log.
     pub fn reason(&self, request_id: &str) -> Option<String> {
         let decision = self.decisions().into_iter().rfind(|decision| decision["requestId"] == request_id)?;
         decision["reason"].as_str().map(str::to_owned)
     }
 
-    /// Looks until it is so, and fails with the server's last words if it does not come to be.
+    /// Polls until the condition holds. Panics after [`PATIENCE`], with the ends of the logs.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) -> Duration {
         let begun = Instant::now();
         while !is_so().await {
-            assert!(begun.elapsed() < PATIENCE, "not seen in {PATIENCE:?}: {what}\n{}", self.last_words());
+            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", self.last_words());
             tokio::time::sleep(PAUSE).await;
         }
         begun.elapsed()
     }
 
-    /// What the server and the instances have logged last.
+    /// The last lines of every log of the server and the instances.
     pub fn last_words(&self) -> String {
         let logs = fs::read_dir(self.state.join("log")).into_iter().flatten().flatten().map(|entry| entry.path());
         let logs = logs.chain(fs::read_dir(self.directory.path()).unwrap().flatten().map(|entry| entry.path()));
@@ -488,19 +494,19 @@ impl Centre {
 
 impl Drop for Centre {
     fn drop(&mut self) {
-        // Whatever the gateway and the instances hold of it breaks, and they end.
+        // The gateway and the instances end when their lines to the server break.
         if let Some(pid) = self.pid(Part::Server) {
             let _ended_meanwhile = kill(pid, Signal::SIGTERM);
         }
     }
 }
 
-/// What went wrong, in a command's own words.
+/// A command's status and its output, for messages of failed assertions.
 pub fn said(output: &Output) -> String {
     format!("{}: {}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The username at UCloud of an account here.
+/// The username at UCloud of a local account.
 pub fn username_of(account: &str) -> &'static str {
     USERS.iter().find(|(known, _)| *known == account).map_or("stranger#9999", |(_, username)| username)
 }
@@ -524,17 +530,17 @@ fn processes() -> Vec<Process> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| process(&entry.path())).collect()
 }
 
-/// `None` for what is no process, or has ended in the meantime.
+/// Reads a directory of `/proc`. `None` if it is not a process, or the process has ended.
 fn process(directory: &Path) -> Option<Process> {
     let pid = directory.file_name()?.to_str()?.parse().ok()?;
     let stat = fs::read_to_string(directory.join("stat")).ok()?;
-    // The name, in parentheses, may contain anything; state and parent follow it.
+    // The name, in parentheses, may contain any character. State and parent follow it.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let is_zombie = fields.next()? == "Z";
     let parent = fields.next()?.parse().ok()?;
     let command_line = fs::read_to_string(directory.join("cmdline")).ok()?;
     let arguments = command_line.split_terminator('\0').map(str::to_owned).collect();
-    // Not the directory's owner: a process that may not be dumped has root for that.
+    // Not the directory's owner, which is root for a process that is not dumpable.
     let status = fs::read_to_string(directory.join("status")).ok()?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()?;
     (!is_zombie).then_some(Process { pid, parent, uid, arguments })
@@ -543,10 +549,10 @@ fn process(directory: &Path) -> Option<Process> {
 async fn finish(mut command: Command) -> Output {
     let output = command.stdin(Stdio::null()).output();
     let output = tokio::time::timeout(PATIENCE, output).await;
-    output.unwrap_or_else(|_| panic!("no end in {PATIENCE:?}: {command:?}")).unwrap()
+    output.unwrap_or_else(|_| panic!("still running after {PATIENCE:?}: {command:?}")).unwrap()
 }
 
-/// A loop-back address that was free a moment ago.
+/// A loop-back address with a port that is free now.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
