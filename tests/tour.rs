@@ -18,7 +18,7 @@ use centre::{Centre, Offered, PROVIDER, Part, Person, said, write_file};
 use countersign_portal::core::ControlCall;
 use countersign_portal::session::{CONTINUE, OPEN, Piece};
 use countersign_portal::signer::Projection;
-use countersign_portal::{Algorithm, Core, Deed, Endpoint, Intent, IntentForwarding, TestCertificate, now};
+use countersign_portal::{Algorithm, Core, Deed, Endpoint, Intent, IntentForwarding, TestCertificate};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use stream::{Terminal, message, rpc};
@@ -228,24 +228,13 @@ async fn ssh_keys(centre: &Centre, alice: &Person) {
 /// Whoever acts in a project signs their own home without it: the project is that of the folder's owner.
 async fn project(centre: &Centre, alice: &Person) {
     let deed = Deed::create_folder("/home/in-a-project");
-    let intent = Intent { project: Some("b5a1".to_owned()), ..of(centre, alice, &deed) };
-    let request = centre.core.request(&alice.username, &deed, Some(&intent.sign(&alice.key).unwrap())).unwrap();
-    let refused = match centre.core.forwarding() {
-        IntentForwarding::Header => centre.core.invoke(&request).await.unwrap(),
-        IntentForwarding::Dropped => {
-            centre.core.deposit(request.intent.as_deref().unwrap()).await.unwrap();
-            centre.core.invoke(&request).await.unwrap()
-        }
-    };
+    let intent = Intent { project: Some("b5a1".to_owned()), ..centre.intent(alice, &deed) };
+    let refused = centre.perform_signed(alice, &deed, &intent).await;
     assert_eq!(refused.status, 482, "{refused:?}");
     assert!(!alice.home.join("in-a-project").exists());
     restart(centre).await;
     does(centre, alice, &deed).await;
     assert!(alice.home.join("in-a-project").is_dir());
-}
-
-fn of(centre: &Centre, person: &Person, deed: &Deed) -> Intent {
-    Intent::of(&centre.origin(), &person.username, deed, now()).unwrap()
 }
 
 async fn maintenance(centre: &Centre, alice: &Person, bob: &Person) {

@@ -297,16 +297,29 @@ impl Centre {
 
     /// Core's request for a deed, with an intent that the person signs for it.
     pub fn signed(&self, person: &Person, deed: &Deed) -> Request {
-        let intent = Intent::of(&self.origin(), &person.username, deed, now()).unwrap();
+        self.request(person, deed, &self.intent(person, deed))
+    }
+
+    /// What the person's browser signs for a deed at this moment.
+    pub fn intent(&self, person: &Person, deed: &Deed) -> Intent {
+        Intent::of(&self.origin(), &person.username, deed, now()).unwrap()
+    }
+
+    fn request(&self, person: &Person, deed: &Deed, intent: &Intent) -> Request {
         let intent = intent.sign(&person.key).unwrap();
         self.core.request(&person.username, deed, Some(&intent)).unwrap()
     }
 
-    /// Signs a deed and has Core request it, with Core's repetitions while the instance starts.
-    /// Where Core drops intents, deposits the intent first, and returns the answer to a refused
-    /// deposit.
+    /// Performs a deed with the intent that a browser signs for it: see [`Centre::perform_signed`].
     pub async fn perform(&self, person: &Person, deed: &Deed) -> Answer {
-        let request = self.signed(person, deed);
+        self.perform_signed(person, deed, &self.intent(person, deed)).await
+    }
+
+    /// Signs an intent for a deed and has Core request it, with Core's repetitions while the instance
+    /// starts. Where Core drops intents, deposits the intent first, and returns the answer to a
+    /// refused deposit.
+    pub async fn perform_signed(&self, person: &Person, deed: &Deed, intent: &Intent) -> Answer {
+        let request = self.request(person, deed, intent);
         if let (IntentForwarding::Dropped, Some(intent)) = (self.core.forwarding(), &request.intent) {
             let deposited =
                 self.core.deposit(intent).await.unwrap_or_else(|why| panic!("{why}: {}", self.last_words()));
