@@ -99,7 +99,7 @@ async fn c14_the_first_day_word_for_word() {
     let control = Control::start(Arc::clone(&keys)).await.unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
     let endpoint = Endpoint::tls(address, NAME, &certificate.authority_pem).unwrap();
-    let core = Core::new(Arc::clone(&keys), endpoint.clone()).with_origin(&control.origin());
+    let core = Core::new(Arc::clone(&keys), endpoint.clone()).with_control(&control);
 
     // 3: install and configure.
     machine::install_as_documented();

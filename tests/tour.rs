@@ -49,7 +49,7 @@ async fn the_whole_tour_over_tls_with_deposits() {
     write_file(&centre.config.with_file_name("fullchain.pem"), &certificate.certificate_pem, 0o644, None);
     write_file(&centre.config.with_file_name("key.pem"), &certificate.key_pem, 0o600, Some("ucloud"));
     centre.core = Core::new(centre.keys.clone(), endpoint(centre.address))
-        .with_origin(&centre.control.origin())
+        .with_control(&centre.control)
         .with_forwarding(IntentForwarding::Dropped);
     tour(centre.opened().await).await;
 }

@@ -7,11 +7,12 @@
 pub mod bodies;
 pub mod control;
 mod deed;
-mod drives;
 mod keys;
 mod polls;
+mod process;
 mod products;
 mod request;
+mod resources;
 pub mod rewriting;
 mod socket;
 mod tasks;
@@ -23,15 +24,16 @@ use bytes::Bytes;
 
 pub use self::control::{Control, ControlCall, Outage};
 pub use self::deed::{Brings, Deed};
-pub use self::drives::RegisteredDrive;
 pub use self::keys::{
     CORE1_LIFETIME_S, CORE2_LIFETIME_S, CoreKeys, RENEW_BELOW_S, core1_claims, core2_claims, provider_claims,
     token_header,
 };
 pub use self::polls::{POLLED, Polled};
 pub use self::request::{Bearer, Request, username_header};
+pub use self::resources::RegisteredDrive;
 pub use self::tasks::ShownTask;
 
+use self::process::Process;
 use crate::line::Line;
 use crate::{Answer, Endpoint, Fault, now};
 
@@ -73,8 +75,7 @@ pub struct Core {
     token: Mutex<Option<(String, i64)>>,
     /// When it polled last, in seconds since 1970.
     polled_at: Mutex<Option<i64>>,
-    /// Why its process has ended, if it has.
-    death: Mutex<Option<&'static str>>,
+    process: Arc<Process>,
 }
 
 impl Core {
@@ -90,7 +91,7 @@ impl Core {
             origin: "https://cloud.sdu.dk".to_owned(),
             token: Mutex::new(None),
             polled_at: Mutex::new(None),
-            death: Mutex::new(None),
+            process: Arc::default(),
         }
     }
 
@@ -126,6 +127,14 @@ impl Core {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.line = self.line.with_patience(patience);
         self
+    }
+
+    /// The same, in one process with the endpoints that the provider calls: its portal page is at
+    /// their origin, the resources of both are the same, and both end together.
+    #[must_use]
+    pub fn with_control(mut self, control: &Control) -> Self {
+        self.process = control.process();
+        self.with_origin(&control.origin())
     }
 
     /// The same, with its portal page at this origin.
@@ -306,22 +315,23 @@ impl Core {
             IntentForwarding::Header => request.intent.as_deref(),
             IntentForwarding::Dropped => None,
         };
-        self.line.send(request.to_http(self.flavour, bearer.as_deref(), intent)?).await
+        let answer = self.line.send(request.to_http(self.flavour, bearer.as_deref(), intent)?).await?;
+        self.note_resources(request, &answer);
+        Ok(answer)
     }
 
     /// Why Core's process ended, if it did; then it may be dropped in peace.
     #[must_use]
     pub fn take_death(&self) -> Option<&'static str> {
-        self.death.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.process.take_death()
     }
 
     fn check_alive(&self) -> Result<(), Fault> {
-        let death = *self.death.lock().unwrap_or_else(PoisonError::into_inner);
-        death.map_or(Ok(()), |why| Err(Fault::Died(why)))
+        self.process.death().map_or(Ok(()), |why| Err(Fault::Died(why)))
     }
 
     fn die(&self, why: &'static str) -> Fault {
-        Fault::Died(self.death.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why))
+        Fault::Died(self.process.end(why))
     }
 
     // --- What the browser does while Core's page is open --------------------------------------------------

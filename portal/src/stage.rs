@@ -84,7 +84,7 @@ async fn serve(keys: &Arc<CoreKeys>, control: &Arc<Control>, house: &Arc<House>)
 
 /// Core, toward the provider of this house.
 pub(crate) fn new_core(keys: &Arc<CoreKeys>, control: &Control, house: &House) -> Result<Core, Trouble> {
-    Ok(Core::new(Arc::clone(keys), house.endpoint()?).with_origin(&control.origin()))
+    Ok(Core::new(Arc::clone(keys), house.endpoint()?).with_control(control))
 }
 
 /// Looks until the gateway answers Core.

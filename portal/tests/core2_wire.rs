@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_portal::core::bodies::{Browse, BrowseRequest, Bulk, Drive, FolderItem, MoveItem, PathItem};
-use countersign_portal::core::{POLLED, rewriting};
+use countersign_portal::core::{Control, POLLED, rewriting};
+use countersign_portal::line::Line;
 use countersign_portal::{Core, CoreKeys, Deed, Endpoint, Fault, Flavour, IntentForwarding};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -329,6 +331,80 @@ async fn check_end(core: &Core) {
     assert!(matches!(core.search_socket("a#1").await, Err(Fault::Died(_))));
     assert!(matches!(core.retrieve_manifest().await, Err(Fault::Died(_))), "it is gone for everything");
     assert!(core.take_death().is_some());
+}
+
+/// Core's create of a drive for `username`, which it numbers `number`.
+fn make_drive(username: &str, number: &str) -> (String, Deed) {
+    let deed = Deed::CreateDrive {
+        title: "Photos".into(),
+        product: "own".into(),
+        provider: "k8".into(),
+        number: number.into(),
+    };
+    (username.to_owned(), deed)
+}
+
+fn answered(id: &str) -> String {
+    ok(&json!({"responses": [{"id": id}]}).to_string())
+}
+
+/// Alice's drive and Bob's get one id: both see a success, and Core is gone.
+#[tokio::test]
+async fn core2_ends_when_a_create_is_answered_with_an_id_that_a_resource_has() {
+    let job = || ("a#1".to_owned(), Deed::StartJob { number: "8".into(), specification: json!({}) });
+    for (first, second) in [
+        (make_drive("a#1", "7"), make_drive("b#2", "9")),
+        (job(), make_drive("a#1", "9")),
+        (make_drive("a#1", "7"), job()),
+    ] {
+        let provider = Provider::answering(&[&answered("own-Photos"), &answered("own-Photos")]).await;
+        for (username, deed) in [&first, &second] {
+            assert_eq!(provider.core.take_death(), None);
+            assert!(provider.core.perform(username, deed, None).await.unwrap().is_ok());
+        }
+        assert!(matches!(provider.core.retrieve_manifest().await, Err(Fault::Died(_))), "{first:?} {second:?}");
+        assert!(provider.core.take_death().is_some());
+    }
+}
+
+#[tokio::test]
+async fn core2_lives_where_no_resource_has_the_id() {
+    // No id, another id, a refusal with the id in it, and an id whose resource was deleted.
+    let refused = answer("409 Conflict", &json!({"responses": [{"id": "a"}]}).to_string());
+    let no_id = ok(r#"{"responses":[{}]}"#);
+    let answers = [answered("a"), no_id.clone(), no_id, answered("b"), refused, ok("{}"), answered("a"), answered("b")];
+    let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+    let provider = Provider::answering(&answers).await;
+    let make = async |number: &str| {
+        let (username, deed) = make_drive("a#1", number);
+        provider.core.perform(&username, &deed, None).await.unwrap()
+    };
+    for number in ["1", "2", "3", "4", "5"] {
+        make(number).await;
+    }
+    let deleted = provider.core.perform("a#1", &Deed::DeleteDrives(vec!["1".into()]), None).await.unwrap();
+    assert!(deleted.is_ok());
+    make("6").await;
+    assert_eq!(provider.core.take_death(), None);
+    make("7").await;
+    assert!(provider.core.take_death().is_some(), "the other one is still there");
+}
+
+/// The ids that a provider registers and those that it answers are in one index, and both ends are
+/// of one process.
+#[tokio::test]
+async fn core2_ends_when_a_create_is_answered_with_a_registered_id() {
+    let mut provider = Provider::answering(&[&answered("h-alice")]).await;
+    let control = Control::start(Arc::new(CoreKeys::generate("k8").unwrap())).await.unwrap();
+    control.register_drive("h-alice", "a#1");
+    provider.core = provider.core.with_control(&control);
+    let (username, deed) = make_drive("b#2", "9");
+    assert!(provider.core.perform(&username, &deed, None).await.unwrap().is_ok());
+    let refresh = http::Request::post("/auth/providers/refresh").body(Bytes::new().into()).unwrap();
+    let line = Line::new(Endpoint::plain(control.address()), Duration::from_secs(5));
+    assert!(line.send(refresh).await.is_err(), "what the provider calls has ended too");
+    assert!(control.take_death().is_some());
+    assert_eq!(provider.core.take_death(), None, "it is one end");
 }
 
 /// The test that forgets to look fails all the same.

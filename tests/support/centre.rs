@@ -177,9 +177,7 @@ impl Centre {
         let keys = Arc::new(CoreKeys::generate(PROVIDER).unwrap());
         let control = Control::start(Arc::clone(&keys)).await.unwrap();
         let address = free_address();
-        let core = Core::new(Arc::clone(&keys), endpoint(address))
-            .with_origin(&control.origin())
-            .with_retry_pause(RETRY_PAUSE);
+        let core = Core::new(Arc::clone(&keys), endpoint(address)).with_control(&control).with_retry_pause(RETRY_PAUSE);
         let (etc, state, ipc, program) = match accounts {
             Accounts::Own => {
                 assert!(

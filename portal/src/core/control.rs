@@ -19,8 +19,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::drives::{Drives, RegisteredDrive, TakenId};
+use super::process::Process;
 use super::products::Products;
+use super::resources::{RegisteredDrive, TakenId};
 use super::tasks::{ShownTask, Tasks};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
@@ -83,9 +84,7 @@ struct Shared {
     calls: watch::Sender<Vec<ControlCall>>,
     /// The users whose connection is approved: Core's index of them is unique.
     connected: Mutex<BTreeSet<String>>,
-    /// Why Core's process has ended, if it has.
-    death: Mutex<Option<&'static str>>,
-    drives: Drives,
+    process: Arc<Process>,
     products: Products,
     tasks: Tasks,
 }
@@ -149,8 +148,7 @@ impl Control {
             tokens: Mutex::new(Vec::new()),
             calls: watch::Sender::new(Vec::new()),
             connected: Mutex::default(),
-            death: Mutex::default(),
-            drives: Drives::default(),
+            process: Arc::default(),
             products: Products::default(),
             tasks: Tasks::default(),
         });
@@ -195,7 +193,7 @@ impl Control {
     /// The drives that were registered.
     #[must_use]
     pub fn drives(&self) -> Vec<RegisteredDrive> {
-        self.shared.drives.all()
+        self.shared.process.resources.drives()
     }
 
     /// The products that were registered, as they were sent.
@@ -206,7 +204,7 @@ impl Control {
 
     /// Registers a drive of this user under this id, as an earlier version of the provider did.
     pub fn register_drive(&self, id: &str, created_by: &str) {
-        self.shared.drives.insert(id, created_by);
+        self.shared.process.resources.insert(id, created_by);
     }
 
     /// The tasks, as their users see them.
@@ -215,10 +213,15 @@ impl Control {
         self.shared.tasks.all()
     }
 
+    /// What this process of Core has in common with the requests that it sends.
+    pub(super) fn process(&self) -> Arc<Process> {
+        Arc::clone(&self.shared.process)
+    }
+
     /// Why Core's process ended, if it did; then it may be dropped in peace.
     #[must_use]
     pub fn take_death(&self) -> Option<&'static str> {
-        self.shared.death.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared.process.take_death()
     }
 
     /// Waits until this call has been made.
@@ -277,19 +280,14 @@ impl Shared {
         // A provider has its token all the same.
         let is_mute = request.uri().path() != REFRESH && self.is_mute();
         let answer = self.work(request).await;
-        if let Some(why) = *self.death.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(why) = self.process.death() {
             return Err(Died(why));
         }
         Ok(if is_mute { reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"})) } else { answer })
     }
 
     fn is_down(&self) -> bool {
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down
-            || self.death.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    fn die(&self, why: &'static str) {
-        self.death.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down || self.process.death().is_some()
     }
 
     /// Whether this request's answer is left unsaid.
@@ -329,7 +327,7 @@ impl Shared {
             }
             ("POST", "/api/files/collections/control/register") => self.register(bearer, &body),
             ("GET", "/api/files/collections/control/browse") if self.is_known(bearer) => {
-                reply(StatusCode::OK, &self.drives.browse(parts.uri.query().unwrap_or_default()))
+                reply(StatusCode::OK, &self.process.resources.browse(parts.uri.query().unwrap_or_default()))
             }
             ("POST", "/api/products/v2") => match self.products.register(&body).filter(|_| self.is_known(bearer)) {
                 Some(answer) => reply(StatusCode::OK, &answer),
@@ -380,7 +378,7 @@ impl Shared {
         if !self.is_known(bearer) {
             return reply(StatusCode::UNAUTHORIZED, &json!({"why": "Unauthorized"}));
         }
-        match self.drives.register(body) {
+        match self.process.resources.register(body) {
             Some(Err(TakenId)) => reply(StatusCode::CONFLICT, &json!({"why": "already exists"})),
             None => reply(StatusCode::BAD_REQUEST, &json!({"why": "Something is missing"})),
             Some(Ok(answer)) => {
@@ -421,7 +419,7 @@ impl Shared {
                 let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
                 match &call {
                     ControlCall::Approved(username) if !connected.insert(username.clone()) => {
-                        self.die("a user who is connected was approved again");
+                        _ = self.process.end("a user who is connected was approved again");
                     }
                     ControlCall::Cleared(username) => _ = connected.remove(username),
                     ControlCall::Approved(_) | ControlCall::Registered(_) => {}
