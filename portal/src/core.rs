@@ -7,6 +7,7 @@
 pub mod bodies;
 pub mod control;
 mod deed;
+pub mod events;
 mod keys;
 mod polls;
 mod process;

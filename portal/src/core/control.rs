@@ -18,7 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::events::{self, Event, Events};
 use super::process::Process;
 use super::products::Products;
 use super::resources::{RegisteredDrive, TakenId};
@@ -85,6 +87,7 @@ struct Shared {
     /// The users whose connection is approved: Core's index of them is unique.
     connected: Mutex<BTreeSet<String>>,
     process: Arc<Process>,
+    events: Events,
     products: Products,
     tasks: Tasks,
 }
@@ -149,6 +152,7 @@ impl Control {
             calls: watch::Sender::new(Vec::new()),
             connected: Mutex::default(),
             process: Arc::default(),
+            events: Events::default(),
             products: Products::default(),
             tasks: Tasks::default(),
         });
@@ -213,6 +217,18 @@ impl Control {
         self.shared.tasks.all()
     }
 
+    /// Tells the provider of something. The number of its connections for which that was dropped,
+    /// because their queue was full for [`events::DROPPED_AFTER`].
+    pub async fn push(&self, event: Event) -> usize {
+        self.shared.events.push(event).await
+    }
+
+    /// How many connections hear of what happens; those that have ended since are among them.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.shared.events.listeners()
+    }
+
     /// What this process of Core has in common with the requests that it sends.
     pub(super) fn process(&self) -> Arc<Process> {
         Arc::clone(&self.shared.process)
@@ -271,12 +287,14 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
         let shared = Arc::clone(&shared);
         async move { shared.answer(request).await }
     });
-    let _peer_may_vanish =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _peer_may_vanish = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
 }
 
 impl Shared {
-    async fn answer(&self, request: http::Request<Incoming>) -> Result<Response<Body>, Died> {
+    async fn answer(self: &Arc<Self>, request: http::Request<Incoming>) -> Result<Response<Body>, Died> {
         // A provider has its token all the same.
         let is_mute = request.uri().path() != REFRESH && self.is_mute();
         let answer = self.work(request).await;
@@ -306,9 +324,12 @@ impl Shared {
         }
     }
 
-    async fn work(&self, request: http::Request<Incoming>) -> Response<Body> {
+    async fn work(self: &Arc<Self>, request: http::Request<Incoming>) -> Response<Body> {
         if self.is_out() {
             return reply(StatusCode::BAD_GATEWAY, &json!({"why": "Bad gateway"}));
+        }
+        if request.uri().path() == events::PATH {
+            return self.open_events(request);
         }
         let (parts, body) = request.into_parts();
         let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
@@ -344,6 +365,28 @@ impl Shared {
                 None => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
             },
         }
+    }
+
+    /// Opens the WebSocket of events. It takes anybody: who it is, the first frame says.
+    fn open_events(self: &Arc<Self>, request: http::Request<Incoming>) -> Response<Body> {
+        let Some(key) = request.headers().get("sec-websocket-key") else {
+            return reply(StatusCode::BAD_REQUEST, &json!({"why": "Not a WebSocket"}));
+        };
+        let accept = derive_accept_key(key.as_bytes());
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(stream) = hyper::upgrade::on(request).await {
+                shared.events.serve(TokioIo::new(stream), |token| shared.is_token(token)).await;
+            }
+        });
+        let mut answer = reply(StatusCode::SWITCHING_PROTOCOLS, &Value::Null);
+        *answer.body_mut() = Body::default();
+        *answer.headers_mut() =
+            [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", &accept)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
+                .collect();
+        answer
     }
 
     fn is_out(&self) -> bool {
@@ -396,16 +439,17 @@ impl Shared {
         }
     }
 
-    /// Whether that is a token of ours, and its time is not over.
     fn is_known(&self, bearer: &str) -> bool {
-        let known = |token: &str| {
-            let holds = jws::read(token)
-                .ok()
-                .and_then(|(_, claims)| claims.get("exp").and_then(Value::as_i64))
-                .is_some_and(|end| end > now());
-            holds && self.tokens.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given == token)
-        };
-        bearer.strip_prefix("Bearer ").is_some_and(known)
+        bearer.strip_prefix("Bearer ").is_some_and(|token| self.is_token(token))
+    }
+
+    /// Whether that is a token of ours, and its time is not over.
+    fn is_token(&self, token: &str) -> bool {
+        let holds = jws::read(token)
+            .ok()
+            .and_then(|(_, claims)| claims.get("exp").and_then(Value::as_i64))
+            .is_some_and(|end| end > now());
+        holds && self.tokens.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given == token)
     }
 
     fn control(&self, bearer: &str, body: &Value, call: fn(String) -> ControlCall) -> Response<Body> {
