@@ -13,6 +13,7 @@ mod stream;
 mod transfer;
 
 use std::fs;
+use std::time::Duration;
 
 use centre::{Centre, Offered, PROVIDER, Part, Person, said, write_file};
 use countersign_portal::core::ControlCall;
@@ -184,8 +185,10 @@ async fn search(centre: &Centre, alice: &Person) {
     assert_eq!((found, &last["payload"]["type"]), (30, &json!("end_of_results")), "{last}\n{}", centre.last_words());
 }
 
-/// A copy rests as long as its user likes (what Core forgets in the meantime is told again: `c07_…`), goes on, and fails with
-/// its instance.
+/// A copy rests as long as its user likes, goes on, and fails with its instance. For six minutes of
+/// Core's time the provider is silent here, since its own clock does not move: Core takes the task
+/// out of the list, and knows it still. (That the provider is not silent for so long by its own
+/// clock, `c07_…` shows.)
 async fn tasks(centre: &Centre, alice: &Person) {
     let folders =
         "mkdir from; cd from; for i in $(seq 60); do mkdir $i; seq 60 | while read j; do : > $i/$j; done; done";
@@ -201,8 +204,13 @@ async fn tasks(centre: &Centre, alice: &Person) {
     let say = async |state: &str| centre.perform(alice, &Deed::PauseOrCancel(task.id, state.to_owned())).await.status;
     centre.until("it rests", async || say("SUSPENDED").await == 200).await;
     centre.until("Core shows that it rests", async || state() == "SUSPENDED").await;
+    assert_eq!(centre.control.listed_tasks().len(), 1);
+    centre.control.let_pass(Duration::from_secs(6 * 60));
+    assert!(centre.control.listed_tasks().is_empty(), "{:?}", centre.control.tasks());
+    assert_eq!(state(), "SUSPENDED");
     assert_eq!(say("RUNNING").await, 200);
     centre.until("Core shows that it goes on", async || state() == "RUNNING").await;
+    assert_eq!(centre.control.listed_tasks().len(), 1, "what is heard of again is listed again");
     restart(centre).await;
     centre.until("Core shows that it failed", async || state() == "FAILURE").await;
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -211,10 +212,22 @@ impl Control {
         self.shared.process.resources.insert(id, created_by);
     }
 
-    /// The tasks, as their users see them.
+    /// The tasks, as their users see them who know their numbers.
     #[must_use]
     pub fn tasks(&self) -> Vec<ShownTask> {
         self.shared.tasks.all()
+    }
+
+    /// The tasks in their users' lists: those of which Core heard within five minutes, by its
+    /// clock.
+    #[must_use]
+    pub fn listed_tasks(&self) -> Vec<ShownTask> {
+        self.shared.tasks.listed()
+    }
+
+    /// Puts the clock ahead by which Core judges tasks. Its tokens keep to the system's clock.
+    pub fn let_pass(&self, time: Duration) {
+        self.shared.tasks.let_pass(time);
     }
 
     /// Tells the provider of something. The number of its connections for which that was dropped,
