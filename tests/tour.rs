@@ -15,11 +15,11 @@ mod transfer;
 use std::fs;
 use std::time::Duration;
 
-use centre::{Centre, Offered, PROVIDER, Part, Person, said, write_file};
+use centre::{Centre, Offered, PROVIDER, Part, Person, said};
 use countersign_portal::core::ControlCall;
 use countersign_portal::session::{CONTINUE, OPEN, Piece};
 use countersign_portal::signer::Projection;
-use countersign_portal::{Algorithm, Core, Deed, Endpoint, Intent, IntentForwarding, TestCertificate};
+use countersign_portal::{Algorithm, Deed, Intent};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use stream::{Terminal, message, rpc};
@@ -43,16 +43,7 @@ async fn the_whole_tour_over_http_1() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 async fn the_whole_tour_over_tls_with_deposits() {
-    let certificate = TestCertificate::make("localhost").unwrap();
-    let endpoint = |address| Endpoint::tls(address, "localhost", &certificate.authority_pem).unwrap();
-    let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
-    let mut centre = Centre::furnish_at(endpoint, tls, MORE).await;
-    write_file(&centre.config.with_file_name("fullchain.pem"), &certificate.certificate_pem, 0o644, None);
-    write_file(&centre.config.with_file_name("key.pem"), &certificate.key_pem, 0o600, Some("ucloud"));
-    centre.core = Core::new(centre.keys.clone(), endpoint(centre.address))
-        .with_control(&centre.control)
-        .with_forwarding(IntentForwarding::Dropped);
-    tour(centre.opened().await).await;
+    tour(Centre::open_over_tls(MORE).await).await;
 }
 
 async fn tour(centre: Centre) {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use countersign_portal::core::Control;
 use countersign_portal::{
     Algorithm, Answer, BrowserKey, ConnectionPage, Core, CoreKeys, Deed, Endpoint, Intent, IntentForwarding, Request,
-    now,
+    TestCertificate, now,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User, chown};
@@ -151,6 +151,21 @@ impl Centre {
     pub async fn open_with_gateway(gateway: &str, prepare: impl FnOnce(&Self)) -> Self {
         let centre = Self::furnish_at(Endpoint::plain, gateway, "").await;
         prepare(&centre);
+        centre.opened().await
+    }
+
+    /// The same over TLS with HTTP/2, for a Core that drops intents, as the Go Core does.
+    pub async fn open_over_tls(more: &str) -> Self {
+        let certificate = TestCertificate::make("localhost").unwrap();
+        let endpoint = |address| Endpoint::tls(address, "localhost", &certificate.authority_pem).unwrap();
+        let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }";
+        let mut centre = Self::furnish_at(endpoint, tls, more).await;
+        write_file(&centre.config.with_file_name("fullchain.pem"), &certificate.certificate_pem, 0o644, None);
+        write_file(&centre.config.with_file_name("key.pem"), &certificate.key_pem, 0o600, Some("ucloud"));
+        centre.core = Core::new(Arc::clone(&centre.keys), endpoint(centre.address))
+            .with_control(&centre.control)
+            .with_retry_pause(RETRY_PAUSE)
+            .with_forwarding(IntentForwarding::Dropped);
         centre.opened().await
     }
 

@@ -19,6 +19,8 @@ pub(crate) const PATH_TEXT_MAX: usize = 4 * (PATH_BYTES_MAX + NAME_BYTES_MAX + 2
 
 /// Added to a byte that is not part of valid UTF-8 to spell it.
 const ESCAPE_BASE: u32 = 0x0010_FE00;
+/// The first byte of every character that spells a byte, in UTF-8.
+const ESCAPE_LEAD: u8 = 0xF4;
 
 /// Why a text is not a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -191,6 +193,12 @@ fn push_escaped(text: &mut String, bytes: &[u8]) {
 }
 
 fn encode(bytes: &[u8]) -> String {
+    // Nearly every name is spelt as itself, and a page of a folder spells all names of the folder.
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !bytes.contains(&ESCAPE_LEAD)
+    {
+        return text.to_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
