@@ -42,6 +42,7 @@ mod product_registration;
 mod products;
 mod record;
 mod registrar;
+mod state;
 #[cfg(test)]
 mod task_tests;
 mod tasks;
@@ -52,33 +53,32 @@ mod witness;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use countersign_keys::core_token::CoreTokens;
-use countersign_keys::enrolment::TicketHash;
 use countersign_keys::store::StoreFailure;
-use countersign_keys::store::registry::{Registry, Sharing};
+use countersign_keys::store::registry::Registry;
 use countersign_keys::store::sealed_store::{SealedStore, UnsealedStore};
 use countersign_keys::store::sled_store::SledStore;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::core_calls::{CoreCalls, CoreFailure};
 use self::gateway_process::{GatewayProcess, Start};
 use self::instances::Instances;
 use self::launch::Launcher;
 use self::notaries::{AuditFailure, Notaries};
-use self::notices::{Notice, Notices};
+use self::notices::Notice;
 use self::oracle::StoreOracle;
 use self::own::OwnUses;
 use self::passkeys::PasskeyDesk;
+use self::place::async_listener;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
+use self::state::{Records, Server};
 use self::tasks::TaskDesk;
-use self::turns::Turns;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -88,12 +88,9 @@ use crate::ipc::control::Ended;
 use crate::ipc::room;
 use crate::journal::Journal;
 use crate::limits::Counted;
-use crate::log::Chain;
+use crate::log::{Chain, log_failure};
 use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
-
-/// The key store of this server.
-type Records = Registry<SealedStore<SledStore>>;
 
 /// Threads for what does not wait. Signatures are the gateway's work; there is little to do here.
 const THREADS: usize = 2;
@@ -145,37 +142,6 @@ pub(crate) enum ServerFailure {
     /// The system.
     #[error("the system does not let the server start")]
     System(#[from] io::Error),
-}
-
-/// What every part of the server works with.
-struct Server {
-    config: Config,
-    clock: Clock,
-    accounts: Accounts,
-    records: Arc<Records>,
-    instances: Arc<Instances>,
-    notices: Notices,
-    passkeys: PasskeyDesk,
-    /// What was decided (P9).
-    decisions: DecisionLog,
-    /// Core's verified tokens; locked for a lookup and never across a wait.
-    core_tokens: Mutex<CoreTokens>,
-    /// Which users are served.
-    maintenance: CurrentMaintenance,
-    /// Long pieces of work of the instances.
-    tasks: TaskDesk,
-    /// Intents that the users' own browsers have used here.
-    own_uses: OwnUses,
-    /// Pages that wait, by the ticket that they wait for.
-    polls: Arc<Counted<TicketHash>>,
-    /// Threads for what waits for the disk or the account database, by who asks.
-    turns: Arc<Turns>,
-    /// Says that Core has something new to hear.
-    errands: Arc<Notify>,
-    /// Counts the changes of connections, for whoever waits for one.
-    changes: watch::Sender<u64>,
-    /// Turns true when the server stops.
-    stop: watch::Sender<bool>,
 }
 
 /// Runs the server until it is told to stop.
@@ -317,11 +283,6 @@ fn hold_first_port(config: &Config) -> Result<Option<OwnedFd>, ServerFailure> {
     Ok(Some(socket))
 }
 
-fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
-    listener.set_nonblocking(true)?;
-    tokio::net::UnixListener::from_std(listener)
-}
-
 fn core_calls(config: &Config) -> Result<Option<CoreCalls>, ServerFailure> {
     let core = &config.core;
     let Some(refresh_token) = core.refresh_token.clone() else {
@@ -417,24 +378,4 @@ async fn told_to_stop() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-impl Server {
-    /// Wakes whoever waits for a change of a connection.
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Whether several users may share an account: only where no instance is launched.
-    const fn sharing(&self) -> Sharing {
-        match self.config.instances.launch {
-            Launch::Sudo => Sharing::OneUser,
-            Launch::Static(_) => Sharing::SeveralUsers,
-        }
-    }
-}
-
-/// Logs a failure with all of its causes.
-fn log_failure(what: &str, failure: &(dyn std::error::Error + 'static)) {
-    tracing::error!(cause = %Chain(failure), "{what}");
 }

@@ -17,11 +17,12 @@ use countersign_keys::time::Timestamp;
 
 use super::answer::Refusal;
 use super::instances::NoInstance;
+use super::mapper;
 use super::page::refuse_begun_at_core;
 use super::record::Deed;
+use super::state::Server;
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal};
 use super::turns::Asker;
-use super::{Server, log_failure, mapper};
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
@@ -30,6 +31,7 @@ use crate::ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_RULE, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
     Remove, Removed, Start, Started, is_key_name,
 };
+use crate::log::log_failure;
 
 /// What somebody is told for whose account no instance starts. Why is in the server's log.
 const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";

@@ -9,8 +9,8 @@ use countersign_keys::identity::{Uid, Username};
 use countersign_keys::store::drives::{DRIVES_MAX, DriveRejection};
 use countersign_keys::store::registry::NotChanged;
 
-use super::Server;
 use super::answer::Refusal;
+use super::state::Server;
 use super::turns::Asker;
 use crate::config::{Config, Drive};
 use crate::ipc::messages::{

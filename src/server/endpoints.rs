@@ -25,13 +25,15 @@ use super::answer::{Refusal, answer, message};
 use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
 use super::record::{Deed, Sender};
-use super::{Server, approval, drives, integration, listed, log_failure, own, page, place, tasks};
+use super::state::Server;
+use super::{approval, drives, integration, listed, own, page, place, tasks};
 use crate::config::Ipc;
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
 use crate::ipc::room;
+use crate::log::log_failure;
 
 /// Connections of everybody at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;
@@ -88,7 +90,7 @@ impl PublicSocket {
         if place::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
             return;
         }
-        match place::listen_to_everybody(&self.ipc).map_err(io::Error::other).and_then(super::async_listener) {
+        match place::listen_to_everybody(&self.ipc).map_err(io::Error::other).and_then(place::async_listener) {
             Ok(listener) => {
                 tracing::warn!(socket = %self.ipc.socket().display(), "made the socket again, which had been removed");
                 self.listener = listener;

@@ -16,8 +16,9 @@ use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
 use super::record::Deed;
-use super::{Records, Server};
+use super::state::{Records, Server};
 use crate::ipc::control::{Ended, Signer};
+use crate::log::log_failure;
 
 /// Users read from the store at a time.
 const PAGE: usize = 500;
@@ -164,7 +165,7 @@ pub(super) async fn keep_ending(server: Arc<Server>) {
                 Err(_failure) => LOOK_EVERY,
             },
             Err(failure) => {
-                super::log_failure("connections cannot be ended", &failure);
+                log_failure("connections cannot be ended", &failure);
                 LOOK_EVERY
             }
         };

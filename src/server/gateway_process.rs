@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use super::control_line::{Hangup, Oracle, converse};
 use super::gateway_service::{self, Running};
-use super::log_failure;
 use super::notices::Notice;
+use crate::log::log_failure;
 
 /// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its log.
 const FIRST_LISTENER: i32 = 3;

@@ -20,12 +20,13 @@ use super::expiry::Standing;
 use super::instances::NoInstance;
 use super::products::retrieve_products;
 use super::record::Deed;
+use super::state::Server;
 use super::tickets::{begin, page_url};
-use super::{Server, log_failure};
 use crate::accounts::AccountRejection;
 use crate::config::{Launch, Provider};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
+use crate::log::log_failure;
 
 /// What Core sends with every call about a user. It may add members: they decide nothing.
 #[derive(Deserialize)]

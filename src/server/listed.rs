@@ -8,9 +8,9 @@ use countersign_keys::keyring::{KeyRecord, KeyState};
 use countersign_keys::store::records::User;
 use countersign_keys::time::Timestamp;
 
-use super::Server;
 use super::answer::Refusal;
 use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use super::state::Server;
 use super::turns::Asker;
 use crate::accounts::Account;
 use crate::ipc::answers::Told;

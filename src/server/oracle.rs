@@ -15,9 +15,11 @@ use super::answer::Refusal;
 use super::control_line::Oracle;
 use super::expiry::Standing;
 use super::record::Deed;
-use super::{Server, integration, log_failure, passkeys};
+use super::state::Server;
+use super::{integration, passkeys};
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
+use crate::log::log_failure;
 
 /// How exactly the last use of a key is remembered, in seconds, and so how often at most it is written: it is for
 /// people who ask which key is still needed.

@@ -13,7 +13,9 @@ use countersign_keys::store::records::{Errand, Tell};
 use countersign_keys::time::Timestamp;
 
 use super::core_calls::{CoreCalls, CoreFailure, Told};
-use super::{Records, Server, log_failure, registrar};
+use super::registrar;
+use super::state::{Records, Server};
+use crate::log::log_failure;
 
 /// The shortest wait after a failure, in seconds; doubled for each further one.
 const WAIT_MIN_S: i64 = 1;

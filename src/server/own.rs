@@ -26,9 +26,10 @@ use serde_json::Value;
 
 use super::answer::{Refusal, answer as answer_with, message};
 use super::endpoints::rejected;
+use super::passkeys;
 use super::record::Deed;
+use super::state::Server;
 use super::turns::Asker;
-use super::{Server, passkeys};
 use crate::ipc::http::Reply;
 use crate::ipc::messages::Empty;
 use crate::limits::{Rate, RateLimiter};

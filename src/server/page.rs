@@ -25,15 +25,17 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, message};
 use super::approval::key_name;
+use super::own;
 use super::record::Deed;
+use super::state::Server;
 use super::tickets::{is_unconfirmed, refusal};
 use super::turns::Asker;
-use super::{Server, log_failure, own};
 use crate::accounts::Account;
 use crate::clock::random_bytes;
 use crate::config::MappingStart;
 use crate::ipc::answers::Told;
 use crate::ipc::messages::POLL_MAX_S;
+use crate::log::log_failure;
 
 /// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
 const OFFER_DEPTH_MAX: u8 = 3;

@@ -22,9 +22,9 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::Server;
 use super::answer::Refusal;
 use super::approval::key_name;
+use super::state::Server;
 use crate::clock::random_bytes;
 use crate::ipc::answers::Told;
 use crate::ipc::control::{AssertionOutcome, StepUp};

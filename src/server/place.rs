@@ -132,6 +132,15 @@ pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, PlaceFailur
     Ok(listener)
 }
 
+/// The same listener, for the runtime.
+///
+/// # Errors
+/// The system.
+pub(super) fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::UnixListener::from_std(listener)
+}
+
 /// Which file a path is, if there is one: another one has another number.
 pub(crate) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match std::fs::symlink_metadata(path) {

@@ -12,8 +12,9 @@ use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::core_calls::{Call, CoreCalls, CoreFailure};
-use super::{Server, log_failure};
+use super::state::Server;
 use crate::config::Product;
+use crate::log::log_failure;
 
 const REGISTER: &str = "/api/products/v2";
 const BROWSE: &str = "/api/products/v2/browse";

@@ -2,10 +2,10 @@
 //!
 //! A feature is on only if an instance really does it: Core shows users what is on.
 
+use super::state::Server;
 use countersign_keys::call::ResourceKind;
 use serde_json::{Value, json};
 
-use super::Server;
 use crate::config::{Product, ProductKind, Terminals};
 
 /// Every product of a kind of resource, with its support.

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::drives;
 use super::outbox::Schedule;
-use super::{Server, drives, log_failure};
+use super::state::Server;
+use crate::log::log_failure;
 
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";

@@ -179,7 +179,8 @@ async fn what_was_under_way_when_the_server_ended_has_failed() {
     scene.round().await;
     let desk = TaskDesk::left_behind(&scene.house.server.records, at(60)).unwrap();
     let House { server, .. } = scene.house;
-    let server = Arc::into_inner(server).map(|server| super::Server { tasks: desk, ..server }).map(Arc::new).unwrap();
+    let server =
+        Arc::into_inner(server).map(|server| super::state::Server { tasks: desk, ..server }).map(Arc::new).unwrap();
     assert!(tasks::round(&server, &scene.calls, at(60)).await);
     let [shown] = <[ShownTask; 1]>::try_from(scene.control.tasks()).unwrap();
     assert_eq!(

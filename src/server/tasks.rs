@@ -17,12 +17,13 @@ use tokio::sync::Notify;
 
 use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::state::{Records, Server};
 use super::turns::Asker;
-use super::{Server, log_failure};
 use crate::clock::random_bytes;
 use crate::ipc::messages::{
     TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
 };
+use crate::log::log_failure;
 
 const CREATE: &str = "/api/tasks";
 const POST_STATUS: &str = "/api/tasks/postStatus";
@@ -124,7 +125,7 @@ fn failure(why: &str) -> TaskStatus {
 
 impl TaskDesk {
     /// What is in the store when the server starts. Whoever did that work ended with the server that was before: it has failed.
-    pub(super) fn left_behind(records: &super::Records, now: Timestamp) -> Result<Self, StoreFailure> {
+    pub(super) fn left_behind(records: &Records, now: Timestamp) -> Result<Self, StoreFailure> {
         let left = |task: Task| {
             let status = failure("the provider was started anew");
             (task.number, Open { task, uid: None, status, heard: now, told: None, refusals: 0 })

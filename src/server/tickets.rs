@@ -12,9 +12,9 @@ use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::time::Timestamp;
 use std::sync::Arc;
 
-use super::Server;
 use super::answer::Refusal;
 use super::record::Deed;
+use super::state::Server;
 use super::turns::Asker;
 use crate::clock::random_bytes;
 use crate::config::Mapper;

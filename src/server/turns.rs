@@ -10,9 +10,6 @@ use countersign_keys::identity::{Uid, Username};
 use countersign_keys::store::registry::Authority;
 use tokio::sync::Notify;
 
-use super::Server;
-use super::answer::{Refusal, apart};
-
 use crate::limits::{Counted, InFlight};
 
 /// Threads for what waits for the disk or the account database, at most.
@@ -64,14 +61,14 @@ impl Default for Turns {
 
 /// Leave to hold one thread, until it is dropped.
 #[derive(Debug)]
-struct Turn {
+pub(super) struct Turn {
     turns: Arc<Turns>,
     under_way: Option<InFlight<Asker>>,
 }
 
 impl Turns {
     /// Waits until that sender may hold one more thread. How many wait is bounded by the connections of each sender.
-    async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
+    pub(super) async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
         loop {
             // Listening before looking, so that no end between the two is missed.
             let over = self.over.notified();
@@ -84,23 +81,6 @@ impl Turns {
                 None => over.await,
             }
         }
-    }
-}
-
-impl Server {
-    /// Runs what waits for a disk or for the account database on a thread of its own, when it is that sender's turn.
-    /// The turn is over when the work is, whether or not the sender still waits for it.
-    pub(super) async fn apart<T: Send + 'static>(
-        &self,
-        asker: impl Into<Asker>,
-        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let turn = self.turns.wait(&asker.into()).await;
-        apart(move || {
-            let _until_it_is_done = turn;
-            work()
-        })
-        .await
     }
 }
 

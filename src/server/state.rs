@@ -1,0 +1,88 @@
+//! State that every part of the server shares: configuration, key store, running instances, and the
+//! operations under way. [`super`] fills it at startup; it imports none of the parts that work with it.
+
+use std::sync::{Arc, Mutex};
+
+use countersign_keys::core_token::CoreTokens;
+use countersign_keys::enrolment::TicketHash;
+use countersign_keys::store::registry::{Registry, Sharing};
+use countersign_keys::store::sealed_store::SealedStore;
+use countersign_keys::store::sled_store::SledStore;
+use tokio::sync::{Notify, watch};
+
+use super::answer::{Refusal, apart};
+use super::instances::Instances;
+use super::notices::Notices;
+use super::own::OwnUses;
+use super::passkeys::PasskeyDesk;
+use super::tasks::TaskDesk;
+use super::turns::{Asker, Turns};
+use crate::accounts::Accounts;
+use crate::audit::DecisionLog;
+use crate::clock::Clock;
+use crate::config::{Config, CurrentMaintenance, Launch};
+use crate::limits::Counted;
+
+/// The key store of this server.
+pub(super) type Records = Registry<SealedStore<SledStore>>;
+
+/// What every part of the server works with.
+pub(super) struct Server {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    pub(super) accounts: Accounts,
+    pub(super) records: Arc<Records>,
+    pub(super) instances: Arc<Instances>,
+    pub(super) notices: Notices,
+    pub(super) passkeys: PasskeyDesk,
+    /// What was decided (P9).
+    pub(super) decisions: DecisionLog,
+    /// Core's verified tokens; locked for a lookup and never across a wait.
+    pub(super) core_tokens: Mutex<CoreTokens>,
+    /// Which users are served.
+    pub(super) maintenance: CurrentMaintenance,
+    /// Long pieces of work of the instances.
+    pub(super) tasks: TaskDesk,
+    /// Intents that the users' own browsers have used here.
+    pub(super) own_uses: OwnUses,
+    /// Pages that wait, by the ticket that they wait for.
+    pub(super) polls: Arc<Counted<TicketHash>>,
+    /// Threads for what waits for the disk or the account database, by who asks.
+    pub(super) turns: Arc<Turns>,
+    /// Says that Core has something new to hear.
+    pub(super) errands: Arc<Notify>,
+    /// Counts the changes of connections, for whoever waits for one.
+    pub(super) changes: watch::Sender<u64>,
+    /// Turns true when the server stops.
+    pub(super) stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Wakes whoever waits for a change of a connection.
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether several users may share an account: only where no instance is launched.
+    pub(super) const fn sharing(&self) -> Sharing {
+        match self.config.instances.launch {
+            Launch::Sudo => Sharing::OneUser,
+            Launch::Static(_) => Sharing::SeveralUsers,
+        }
+    }
+
+    /// Runs what waits for a disk or for the account database on a thread of its own, when it is that sender's turn.
+    /// The turn is over when the work is, whether or not the sender still waits for it.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        asker: impl Into<Asker>,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.turns.wait(&asker.into()).await;
+        apart(move || {
+            let _until_it_is_done = turn;
+            work()
+        })
+        .await
+    }
+}
