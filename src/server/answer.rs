@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 use countersign_keys::store::StoreFailure;
+use countersign_keys::store::registry::{NotChanged, RegistryRejection};
+use countersign_keys::verify::Rejection;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::{NoRandomness, UnreadableClock};
 use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Reply, json_reply};
+use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};
 use crate::log::Chain;
 
 /// A request that is not done, and what its sender is told.
@@ -87,6 +90,45 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Reply {
         Ok(content) => json_reply(StatusCode::OK, &content),
         Err(refusal) => refusal.reply(),
     }
+}
+
+/// The class for the sender; the reason for the log.
+pub(super) fn rejected(rejection: &Rejection) -> Refusal {
+    tracing::info!(reason = %rejection, "rejected");
+    let told = Told::from(rejection.class());
+    Refusal::new(told, told.why())
+}
+
+/// What somebody is told whose change the rules do not allow.
+pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
+    let why = rejection.to_string();
+    match rejection {
+        RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
+        RegistryRejection::Unconfirmed => Refusal::new(Told::Conflict, why),
+        RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
+            Refusal::new(Told::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
+        }
+        RegistryRejection::TooManyKeys => Refusal::too_many(why),
+        RegistryRejection::KeyExists => Refusal::new(Told::KeyExists, why),
+    }
+}
+
+/// The same, or that the store failed.
+pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal {
+    match not_changed {
+        NotChanged::Rejected(rejection) => registry_refusal(rejection),
+        NotChanged::Failed(failure) => failure.into(),
+    }
+}
+
+/// A key that cannot be taken.
+pub(super) fn key_refused(why: impl Into<String>) -> Refusal {
+    Refusal::new(Told::KeyRefused, why)
+}
+
+/// The name of a key, as its owner or browser gave it.
+pub(super) fn key_name(name: &str) -> Result<String, Refusal> {
+    if is_key_name(name) { Ok(name.to_owned()) } else { Err(key_refused(KEY_NAME_RULE)) }
 }
 
 /// The message in a body.

@@ -15,21 +15,20 @@ use countersign_keys::store::records::{Begun, Ticket as TicketRecord, TicketStat
 use countersign_keys::store::registry::{Authority, Naming, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, key_name, key_refused, not_changed, registry_refusal};
 use super::instances::NoInstance;
 use super::mapper;
-use super::page::refuse_begun_at_core;
 use super::record::Deed;
 use super::state::Server;
-use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal};
+use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, refuse_begun_at_core};
 use super::turns::Asker;
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{
-    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KEY_NAME_RULE, KeyAdd, KeyRevoke, Offer, POLL_MAX_S,
-    Remove, Removed, Start, Started, is_key_name,
+    self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
+    Start, Started,
 };
 use crate::log::log_failure;
 
@@ -204,20 +203,6 @@ pub(super) fn is_administrator(uid: Uid) -> bool {
     uid.0 == 0 || uid.0 == nix::unistd::geteuid().as_raw()
 }
 
-/// What somebody is told whose change the rules do not allow.
-pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
-    let why = rejection.to_string();
-    match rejection {
-        RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
-        RegistryRejection::Unconfirmed => Refusal::new(Told::Conflict, why),
-        RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
-            Refusal::new(Told::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
-        }
-        RegistryRejection::TooManyKeys => Refusal::too_many(why),
-        RegistryRejection::KeyExists => Refusal::new(Told::KeyExists, why),
-    }
-}
-
 /// The user that is meant: the one named, if connected to this uid, or the only one that is.
 pub(super) fn one_user(server: &Server, uid: Uid, named: Option<Username>) -> Result<Username, Refusal> {
     let mut own = server.records.usernames(uid)?;
@@ -237,14 +222,6 @@ pub(super) fn authority_over(server: &Server, uid: Uid, username: &Username) -> 
     Ok(if is_administrator(uid) && !is_own { Authority::Administrator } else { Authority::Account(uid) })
 }
 
-/// The same, or that the store failed.
-pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal {
-    match not_changed {
-        NotChanged::Rejected(rejection) => registry_refusal(rejection),
-        NotChanged::Failed(failure) => failure.into(),
-    }
-}
-
 fn parse_code(typed: &str) -> Result<Code, Refusal> {
     Code::parse(typed).map_err(|rejection| Refusal::bad_request(rejection.to_string()))
 }
@@ -252,15 +229,6 @@ fn parse_code(typed: &str) -> Result<Code, Refusal> {
 fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusal> {
     let der = STANDARD.decode(spki).map_err(|_malformed| key_refused("the key is not base64"))?;
     VerificationKey::from_spki_der(&der, algorithm).map_err(|rejection| key_refused(rejection.to_string()))
-}
-
-fn key_refused(why: impl Into<String>) -> Refusal {
-    Refusal::new(Told::KeyRefused, why)
-}
-
-/// The name of a key, as its owner or browser gave it.
-pub(super) fn key_name(name: &str) -> Result<String, Refusal> {
-    if is_key_name(name) { Ok(name.to_owned()) } else { Err(key_refused(KEY_NAME_RULE)) }
 }
 
 /// The caller's account, checked. Where instances are launched, the server's own account has none: whoever took

@@ -21,14 +21,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{Refusal, answer, message};
+use super::answer::{Refusal, answer, message, rejected};
 use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
 use super::record::{Deed, Sender};
 use super::state::Server;
 use super::{approval, drives, integration, listed, own, page, place, tasks};
 use crate::config::Ipc;
-use crate::ipc::answers::Told;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
@@ -305,13 +304,6 @@ fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Resu
         Ok(Authenticated::Service(_) | Authenticated::User(_)) => Err(rejected(&Rejection::NoSuchCall)),
         Err(rejection) => Err(rejected(&Rejection::CoreToken(rejection))),
     }
-}
-
-/// The class for the sender; the reason for the log.
-pub(super) fn rejected(rejection: &Rejection) -> Refusal {
-    tracing::info!(reason = %rejection, "rejected");
-    let told = Told::from(rejection.class());
-    Refusal::new(told, told.why())
 }
 
 /// Where a request came from, as the gateway says.

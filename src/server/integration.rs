@@ -14,8 +14,7 @@ use countersign_keys::store::registry::Authority;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, apart, message};
-use super::approval::not_changed;
+use super::answer::{Refusal, apart, message, not_changed};
 use super::expiry::Standing;
 use super::instances::NoInstance;
 use super::products::retrieve_products;

@@ -8,8 +8,8 @@ use countersign_keys::keyring::{KeyRecord, KeyState};
 use countersign_keys::store::records::User;
 use countersign_keys::time::Timestamp;
 
-use super::answer::Refusal;
-use super::approval::{authority_over, is_administrator, one_user, registry_refusal};
+use super::answer::{Refusal, registry_refusal};
+use super::approval::{authority_over, is_administrator, one_user};
 use super::state::Server;
 use super::turns::Asker;
 use crate::accounts::Account;

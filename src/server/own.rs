@@ -24,8 +24,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Refusal, answer as answer_with, message};
-use super::endpoints::rejected;
+use super::answer::{Refusal, answer as answer_with, message, rejected};
 use super::passkeys;
 use super::record::Deed;
 use super::state::Server;

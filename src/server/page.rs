@@ -17,18 +17,17 @@ use countersign_keys::json::Json;
 use countersign_keys::jws::{Algorithm, sha256};
 use countersign_keys::keyring::{KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey};
 use countersign_keys::request::INTENT_MAX;
-use countersign_keys::store::records::{self, Begun, Death, Offer, TicketState};
+use countersign_keys::store::records::{self, Death, Offer, TicketState};
 use countersign_keys::time::Timestamp;
 use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, message};
-use super::approval::key_name;
+use super::answer::{Refusal, key_name, message};
 use super::own;
 use super::record::Deed;
 use super::state::Server;
-use super::tickets::{is_unconfirmed, refusal};
+use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
 use super::turns::Asker;
 use crate::accounts::Account;
 use crate::clock::random_bytes;
@@ -215,15 +214,6 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, deed: &Deed<'_>)
             json!({})
         },
     )
-}
-
-/// Where connections begin at the centre alone, a ticket of Core's confirms one and takes no key.
-pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
-    if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
-        let why = "connections to this provider begin at the computing centre, with countersign connect start";
-        return Err(Refusal::new(Told::Conflict, why));
-    }
-    Ok(())
 }
 
 /// Tries the new key: an intent of its own call, judged as the gateway would judge one.

@@ -22,8 +22,7 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::answer::Refusal;
-use super::approval::key_name;
+use super::answer::{Refusal, key_name};
 use super::state::Server;
 use crate::clock::random_bytes;
 use crate::ipc::answers::Told;

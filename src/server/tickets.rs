@@ -12,12 +12,12 @@ use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::time::Timestamp;
 use std::sync::Arc;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, registry_refusal};
 use super::record::Deed;
 use super::state::Server;
 use super::turns::Asker;
 use crate::clock::random_bytes;
-use crate::config::Mapper;
+use crate::config::{Mapper, MappingStart};
 use crate::ipc::answers::Told;
 
 /// A ticket that was just made: the one time that it is in clear.
@@ -78,6 +78,15 @@ pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Resul
     Ok(connection.is_none_or(|connection| Some(connection.uid) != ticket.bound_to))
 }
 
+/// Where connections begin at the centre alone, a ticket of Core's confirms one and takes no key.
+pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
+    if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
+        let why = "connections to this provider begin at the computing centre, with countersign connect start";
+        return Err(Refusal::new(Told::Conflict, why));
+    }
+    Ok(())
+}
+
 /// What is said to a step with a ticket that is refused. An unknown ticket and a forgotten one get one answer.
 pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let rejection = match not_changed {
@@ -91,6 +100,6 @@ pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
         TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::new(Told::Conflict, why),
         TicketRejection::BoundToAnother => Refusal::new(Told::NotYours, why),
         TicketRejection::TooMany => Refusal::too_many(why),
-        TicketRejection::Registry(rejection) => super::approval::registry_refusal(rejection),
+        TicketRejection::Registry(rejection) => registry_refusal(rejection),
     }
 }
