@@ -42,6 +42,7 @@ mod product_registration;
 mod products;
 mod record;
 mod registrar;
+mod schedule;
 mod state;
 #[cfg(test)]
 mod task_tests;

@@ -3,8 +3,7 @@
 //! One errand at a time, in the order of usernames. When Core cannot be reached at all, nobody's errand is
 //! tried until the common wait is over.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +13,9 @@ use countersign_keys::time::Timestamp;
 
 use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::registrar;
+use super::schedule::Schedule;
 use super::state::{Records, Server};
 use crate::log::log_failure;
-
-/// The shortest wait after a failure, in seconds; doubled for each further one.
-const WAIT_MIN_S: i64 = 1;
-
-/// The longest. A connection that Core hears of ten minutes after it is back is late enough.
-const WAIT_MAX_S: i64 = 600;
 
 /// Errands read from the store at a time.
 const PAGE: usize = 100;
@@ -43,31 +37,6 @@ pub(super) trait Teller {
 impl Teller for CoreCalls {
     async fn tell(&self, told: Told, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
         Self::tell(self, told, username, now).await
-    }
-}
-
-/// When to try again. Holds the errands that failed, and only those: an entry goes when its errand succeeds.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    failed: HashMap<Username, Wait>,
-    everybody: Wait,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Wait {
-    failures: u32,
-    until: Option<Timestamp>,
-}
-
-impl Wait {
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now >= until)
-    }
-
-    fn longer(&mut self, now: Timestamp) {
-        let wait_s = WAIT_MIN_S.checked_shl(self.failures.min(20)).unwrap_or(WAIT_MAX_S).clamp(WAIT_MIN_S, WAIT_MAX_S);
-        self.failures = self.failures.saturating_add(1);
-        self.until = Some(now.plus(wait_s));
     }
 }
 
@@ -99,40 +68,6 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     }
 }
 
-impl Schedule {
-    /// Whether Core may be asked anything.
-    pub(super) fn everybody_may(&self, now: Timestamp) -> bool {
-        self.everybody.is_over(now)
-    }
-
-    /// Whether something of this user may be tried.
-    pub(super) fn may(&self, username: &Username, now: Timestamp) -> bool {
-        self.failed.get(username).is_none_or(|wait| wait.is_over(now))
-    }
-
-    /// Something of this user was done.
-    pub(super) fn succeeded(&mut self, username: &Username) {
-        self.failed.remove(username);
-        self.everybody = Wait::default();
-    }
-
-    /// Something of this user was not done: breaks off if nobody's would be.
-    pub(super) fn failed(&mut self, username: &Username, failure: &CoreFailure, now: Timestamp) -> ControlFlow<()> {
-        self.failed.entry(username.clone()).or_default().longer(now);
-        if failure.is_general() {
-            self.everybody.longer(now);
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Seconds until the next errand may be tried, if one has failed.
-    fn next(&self, now: Timestamp) -> Option<i64> {
-        let waits = self.failed.values().chain([&self.everybody]);
-        waits.filter_map(|wait| wait.until).map(|until| until.since(now).max(WAIT_MIN_S)).min()
-    }
-}
-
 /// Tries every errand that is due.
 pub(super) async fn round(
     records: &Arc<Records>,
@@ -146,9 +81,7 @@ pub(super) async fn round(
     while schedule.everybody_may(now) {
         let page = records.errands_after(after.as_ref(), PAGE)?;
         let Some(last) = page.last() else {
-            // Errands that were withdrawn meanwhile leave no wait behind.
-            schedule.failed.retain(|username, _| seen.contains(username));
-            schedule.everybody = Wait::default();
+            schedule.keep_only(&seen);
             return Ok(());
         };
         after = Some(last.username.clone());

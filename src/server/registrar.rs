@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::drives;
-use super::outbox::Schedule;
+use super::schedule::Schedule;
 use super::state::Server;
 use crate::log::log_failure;
 
