@@ -34,6 +34,7 @@ mod oracle;
 mod outbox;
 mod own;
 mod page;
+mod passkey_ceremonies;
 #[cfg(test)]
 mod passkey_tests;
 mod passkeys;
@@ -44,11 +45,13 @@ mod record;
 mod registrar;
 mod schedule;
 mod state;
+mod task_table;
 #[cfg(test)]
 mod task_tests;
 mod tasks;
 mod tickets;
 mod turns;
+mod used_intents;
 mod witness;
 
 use std::io;
@@ -74,12 +77,12 @@ use self::launch::Launcher;
 use self::notaries::{AuditFailure, Notaries};
 use self::notices::Notice;
 use self::oracle::StoreOracle;
-use self::own::OwnUses;
-use self::passkeys::PasskeyDesk;
+use self::passkey_ceremonies::PasskeyDesk;
 use self::place::async_listener;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::state::{Records, Server};
-use self::tasks::TaskDesk;
+use self::task_table::TaskDesk;
+use self::used_intents::OwnUses;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -191,7 +194,7 @@ async fn serve(
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
-        tasks: TaskDesk::left_behind(&records, Clock::System.now().map_err(io::Error::other)?)?,
+        tasks: TaskDesk::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,
         notices,

@@ -3,8 +3,7 @@
 //! The gateway has judged it; here it is judged again from head to first use, with the keys of the store, and only the permit that
 //! comes out of that reaches whoever does the work (P3).
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,9 +14,7 @@ use countersign_keys::intent::{Fingerprint, KeyWanted, Terms, Version1};
 use countersign_keys::keyring::EnrolledKey;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy, StepUp};
-use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
 use countersign_keys::request::PresentedOwn;
-use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -31,39 +28,6 @@ use super::state::Server;
 use super::turns::Asker;
 use crate::ipc::http::Reply;
 use crate::ipc::messages::Empty;
-use crate::limits::{Rate, RateLimiter};
-
-/// Intents of this lane remembered at once. People press buttons; more than this in a minute are refused.
-const USED_MAX: usize = 16_384;
-
-/// Calls of one user's browser that the server answers: no more than 800 intents of one user are
-/// remembered at once.
-const CALLS: Rate = Rate::new(240, 8);
-
-/// Users whose rate is remembered.
-const USERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-
-/// The intents that were used here: in memory, since the gateway's journal is what survives. So whoever has taken the gateway over can use one
-/// again only if the server is started anew within the intent's life.
-#[derive(Debug)]
-pub(super) struct OwnUses {
-    used: Mutex<UsedIntents>,
-    calls: RateLimiter<Username>,
-}
-
-impl OwnUses {
-    /// None yet.
-    pub(super) fn new(terms: &Terms) -> Self {
-        let used = Mutex::new(UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN)));
-        Self { used, calls: RateLimiter::new(CALLS, USERS_MAX) }
-    }
-}
-
-impl ReplayLog for OwnUses {
-    fn check_and_insert(&self, used: Use, now: Timestamp) -> Result<(), ReplayError> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(used, now)
-    }
-}
 
 /// Why a request is not done: the sender is wrong, or the server cannot tell.
 enum Denied {

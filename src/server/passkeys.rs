@@ -4,12 +4,9 @@
 //! A challenge for a step-up is tied to one intent, to the last byte, and is good once and no longer than that intent. What is under way is
 //! kept here and nowhere else: a server that was restarted begins again. Signatures are judged by webauthn-rs.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
+use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{Consent, Fingerprint};
 use countersign_keys::policy::StepUpNeed;
 use countersign_keys::store::passkeys::{Asserted, PASSKEYS_MAX, Passkey, PasskeyRejection, PasskeyState, Passkeys};
@@ -17,90 +14,15 @@ use countersign_keys::store::registry::NotChanged;
 use countersign_keys::time::Timestamp;
 use serde_json::{Value, json};
 use webauthn_rs::prelude::{
-    Passkey as Credential, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential,
-    RegisterPublicKeyCredential, Url, Uuid, WebauthnError,
+    Passkey as Credential, PublicKeyCredential, RegisterPublicKeyCredential, Uuid, WebauthnError,
 };
-use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use super::answer::{Refusal, key_name};
+use super::passkey_ceremonies::{Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX};
 use super::state::Server;
 use crate::clock::random_bytes;
 use crate::ipc::answers::Told;
 use crate::ipc::control::{AssertionOutcome, StepUp};
-
-/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people minutes (WebAuthn level 3, section 15.1).
-const ENROLMENT_S: i64 = 300;
-
-/// Enrolments under way, one a user.
-const ENROLMENTS_MAX: usize = 1_024;
-
-/// Step-ups under way of one user: more windows than anybody looks at.
-const STEP_UPS_EACH_MAX: usize = 16;
-
-/// Step-ups under way in all. Each holds copies of the user's passkeys, 10 KiB at most.
-const STEP_UPS_MAX: usize = 2_048;
-
-/// What is under way, and the relying party.
-pub(super) struct PasskeyDesk {
-    /// `None` where the provider's origin is an address: a passkey belongs to a name.
-    relying_party: Option<Webauthn>,
-    under_way: Mutex<UnderWay>,
-}
-
-/// Bounded by the constants above; use and expiry remove an entry.
-#[derive(Default)]
-struct UnderWay {
-    enrolments: HashMap<Username, Enrolment>,
-    step_ups: HashMap<Fingerprint, Challenged>,
-    /// Intents for the calls about passkeys themselves that were asserted, until they expire.
-    asserted: HashMap<Fingerprint, (Username, Timestamp)>,
-}
-
-struct Enrolment {
-    state: PasskeyRegistration,
-    handle: [u8; 16],
-    name: String,
-    until: Timestamp,
-}
-
-struct Challenged {
-    username: Username,
-    state: PasskeyAuthentication,
-    options: Value,
-    need: StepUpNeed,
-    until: Timestamp,
-}
-
-impl PasskeyDesk {
-    /// The relying party of that origin.
-    pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
-        let relying_party = relying_party(origin, provider);
-        if let Err(error) = &relying_party {
-            tracing::warn!(%error, "there can be no passkeys at this origin");
-        }
-        Self { relying_party: relying_party.ok(), under_way: Mutex::default() }
-    }
-
-    fn relying_party(&self) -> Result<&Webauthn, Refusal> {
-        let absent = || Refusal::bad_request("there are no passkeys at this provider, whose origin is an address");
-        self.relying_party.as_ref().ok_or_else(absent)
-    }
-
-    fn under_way(&self, now: Timestamp) -> MutexGuard<'_, UnderWay> {
-        // Every change is a whole one: nothing is half done after a panic.
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.enrolments.retain(|_, enrolment| now < enrolment.until);
-        under_way.step_ups.retain(|_, challenged| now <= challenged.until);
-        under_way.asserted.retain(|_, (_, until)| now <= *until);
-        under_way
-    }
-}
-
-fn relying_party(origin: &Origin, provider: &ProviderId) -> Result<Webauthn, WebauthnError> {
-    let url = Url::parse(origin.as_str()).map_err(|_malformed| WebauthnError::Configuration)?;
-    let host = url.domain().ok_or(WebauthnError::Configuration)?.to_owned();
-    WebauthnBuilder::new(&host, &url)?.rp_name(provider.as_str()).allow_subdomains(false).allow_any_port(false).build()
-}
 
 /// A user's passkeys, as they see them.
 pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {

@@ -1,0 +1,92 @@
+//! Passkey ceremonies under way: enrolments and challenges, in memory alone, and the relying party they are for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use countersign_keys::identity::{Origin, ProviderId, Username};
+use countersign_keys::intent::Fingerprint;
+use countersign_keys::policy::StepUpNeed;
+use countersign_keys::time::Timestamp;
+use serde_json::Value;
+use webauthn_rs::prelude::{PasskeyAuthentication, PasskeyRegistration, Url, WebauthnError};
+use webauthn_rs::{Webauthn, WebauthnBuilder};
+
+use super::answer::Refusal;
+
+/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people minutes (WebAuthn level 3, section 15.1).
+pub(super) const ENROLMENT_S: i64 = 300;
+
+/// Enrolments under way, one a user.
+pub(super) const ENROLMENTS_MAX: usize = 1_024;
+
+/// Step-ups under way of one user: more windows than anybody looks at.
+pub(super) const STEP_UPS_EACH_MAX: usize = 16;
+
+/// Step-ups under way in all. Each holds copies of the user's passkeys, 10 KiB at most.
+pub(super) const STEP_UPS_MAX: usize = 2_048;
+
+/// What is under way, and the relying party.
+pub(super) struct PasskeyDesk {
+    /// `None` where the provider's origin is an address: a passkey belongs to a name.
+    relying_party: Option<Webauthn>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// Bounded by the constants above; use and expiry remove an entry.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    pub(super) enrolments: HashMap<Username, Enrolment>,
+    pub(super) step_ups: HashMap<Fingerprint, Challenged>,
+    /// Intents for the calls about passkeys themselves that were asserted, until they expire.
+    pub(super) asserted: HashMap<Fingerprint, (Username, Timestamp)>,
+}
+
+/// A passkey that is being enrolled.
+pub(super) struct Enrolment {
+    pub(super) state: PasskeyRegistration,
+    pub(super) handle: [u8; 16],
+    pub(super) name: String,
+    pub(super) until: Timestamp,
+}
+
+/// A challenge for one intent.
+pub(super) struct Challenged {
+    pub(super) username: Username,
+    pub(super) state: PasskeyAuthentication,
+    pub(super) options: Value,
+    pub(super) need: StepUpNeed,
+    pub(super) until: Timestamp,
+}
+
+impl PasskeyDesk {
+    /// The relying party of that origin.
+    pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
+        let relying_party = relying_party(origin, provider);
+        if let Err(error) = &relying_party {
+            tracing::warn!(%error, "there can be no passkeys at this origin");
+        }
+        Self { relying_party: relying_party.ok(), under_way: Mutex::default() }
+    }
+
+    /// The relying party, where there can be one.
+    pub(super) fn relying_party(&self) -> Result<&Webauthn, Refusal> {
+        let absent = || Refusal::bad_request("there are no passkeys at this provider, whose origin is an address");
+        self.relying_party.as_ref().ok_or_else(absent)
+    }
+
+    /// What is under way at that moment.
+    pub(super) fn under_way(&self, now: Timestamp) -> MutexGuard<'_, UnderWay> {
+        // Every change is a whole one: nothing is half done after a panic.
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.enrolments.retain(|_, enrolment| now < enrolment.until);
+        under_way.step_ups.retain(|_, challenged| now <= challenged.until);
+        under_way.asserted.retain(|_, (_, until)| now <= *until);
+        under_way
+    }
+}
+
+fn relying_party(origin: &Origin, provider: &ProviderId) -> Result<Webauthn, WebauthnError> {
+    let url = Url::parse(origin.as_str()).map_err(|_malformed| WebauthnError::Configuration)?;
+    let host = url.domain().ok_or(WebauthnError::Configuration)?.to_owned();
+    WebauthnBuilder::new(&host, &url)?.rp_name(provider.as_str()).allow_subdomains(false).allow_any_port(false).build()
+}
