@@ -9,7 +9,7 @@ mod approval;
 mod callers;
 #[cfg(test)]
 mod connection_tests;
-mod control_line;
+mod control_channel;
 mod core_calls;
 #[cfg(test)]
 mod core_tests;
@@ -25,12 +25,11 @@ mod harness;
 mod instance_log;
 mod instances;
 mod integration;
+mod invalidations;
 mod launch;
 mod listed;
 mod mapper;
 mod notaries;
-mod notices;
-mod oracle;
 mod outbox;
 mod own;
 mod page;
@@ -41,6 +40,7 @@ mod passkeys;
 mod place;
 mod product_registration;
 mod products;
+mod queries;
 mod record;
 mod registrar;
 mod schedule;
@@ -73,13 +73,13 @@ use tokio::sync::{mpsc, watch};
 use self::core_calls::{CoreCalls, CoreFailure};
 use self::gateway_process::{GatewayProcess, Start};
 use self::instances::Instances;
+use self::invalidations::Invalidation;
 use self::launch::Launcher;
 use self::notaries::{AuditFailure, Notaries};
-use self::notices::Notice;
-use self::oracle::StoreOracle;
 use self::passkey_ceremonies::PasskeyDesk;
 use self::place::async_listener;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
+use self::queries::StoreQueryHandler;
 use self::state::{Records, Server};
 use self::task_table::TaskDesk;
 use self::used_intents::OwnUses;
@@ -185,7 +185,7 @@ async fn serve(
     let core = core_calls(&config)?;
     let launcher =
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
-    let (notices, notice_receiver) = notices::notices();
+    let (invalidations, invalidation_receiver) = invalidations::invalidations();
     let (instances, gone) = Instances::new(launcher);
     let (notaries, broken) = Notaries::start(&config)?;
     let pseudonyms = notaries::pseudonyms(&config)?;
@@ -197,7 +197,7 @@ async fn serve(
         tasks: TaskDesk::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,
-        notices,
+        invalidations,
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
@@ -209,7 +209,7 @@ async fn serve(
         config,
     });
     let gateway = GatewayProcess { start: gateway_start(&server.config, program)?, listeners };
-    let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, notice_receiver));
+    let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, invalidation_receiver));
     tokio::spawn(endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
     tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
@@ -297,9 +297,9 @@ fn core_calls(config: &Config) -> Result<Option<CoreCalls>, ServerFailure> {
     Ok(Some(calls))
 }
 
-async fn supervise(server: Arc<Server>, gateway: GatewayProcess, notices: mpsc::Receiver<Notice>) {
+async fn supervise(server: Arc<Server>, gateway: GatewayProcess, invalidations: mpsc::Receiver<Invalidation>) {
     let stop = server.stop.subscribe();
-    gateway_process::supervise(gateway, StoreOracle::new(server), notices, stop).await;
+    gateway_process::supervise(gateway, StoreQueryHandler::new(server), invalidations, stop).await;
 }
 
 async fn tell_core(server: Arc<Server>, core: CoreCalls) {
@@ -324,7 +324,7 @@ async fn tell_of_gone_instances(
         match server.records.usernames(uid) {
             Ok(usernames) => {
                 for username in usernames {
-                    server.notices.tell(Ended::Instance { username }).await;
+                    server.invalidations.tell(Ended::Instance { username }).await;
                 }
             }
             Err(failure) => log_failure("the gateway cannot be told of an instance's end", &failure),
@@ -370,7 +370,7 @@ async fn read_again(server: Arc<Server>) {
                 None
             }
         });
-        server.notices.tell(Ended::Files { maintenance: server.maintenance.current(), tls }).await;
+        server.invalidations.tell(Ended::Files { maintenance: server.maintenance.current(), tls }).await;
     }
 }
 

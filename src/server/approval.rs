@@ -90,7 +90,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         }
     }
     // A gateway may remember that there was no such key, and an earlier end of all others.
-    server.notices.tell(Ended::User { username: username.clone() }).await;
+    server.invalidations.tell(Ended::User { username: username.clone() }).await;
     server.errands.notify_one();
     server.changed();
     Ok(Approved { username, kid, uid, key_expires: expires })
@@ -172,7 +172,7 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     let records = Arc::clone(&server.records);
     server.apart(Asker::Account(uid), move || records.add_key(uid, &record).map_err(not_changed)).await?;
     tracing::info!(%username, %uid, %kid, "key added");
-    server.notices.tell(Ended::Key { username, kid }).await;
+    server.invalidations.tell(Ended::Key { username, kid }).await;
     server.changed();
     Ok(Empty {})
 }
@@ -188,7 +188,7 @@ pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke
     server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_REVOKE) })?;
     server.apart(authority, move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
     tracing::info!(%username, by = %uid, %kid, "key revoked");
-    server.notices.tell(Ended::Key { username, kid }).await;
+    server.invalidations.tell(Ended::Key { username, kid }).await;
     server.changed();
     Ok(Empty {})
 }

@@ -20,9 +20,9 @@ use countersign_portal::signer::{Projection, enrolment_proof, ticket_hash};
 use countersign_portal::{Algorithm, BrowserKey, Intent};
 use serde_json::{Value, json};
 
-use super::control_line::Oracle as _;
+use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house, instance_key, status, user};
-use super::oracle::StoreOracle;
+use super::queries::StoreQueryHandler;
 use super::{approval, integration, listed, page};
 use crate::audit::DecisionLog;
 use crate::ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
@@ -377,10 +377,12 @@ async fn r09_an_account_whose_instance_does_not_start_is_not_connected() {
 async fn the_gateway_is_answered_from_the_store() {
     let house = house("");
     let browser = house.connected().await;
-    let oracle = StoreOracle::new(Arc::clone(&house.server));
+    let queries = StoreQueryHandler::new(Arc::clone(&house.server));
     let kid = KeyId::parse(browser.key.kid()).unwrap();
     let keys = |name: &str, kid| {
-        let Answer::Keys { keys } = oracle.answer(&Question::Key { username: user(name), kid }) else { panic!("keys") };
+        let Answer::Keys { keys } = queries.answer(&Question::Key { username: user(name), kid }) else {
+            panic!("keys")
+        };
         keys.len()
     };
     assert_eq!(keys("alice#1", kid), 1);
@@ -388,13 +390,13 @@ async fn the_gateway_is_answered_from_the_store() {
     assert_eq!(keys("alice#1", KeyId::from_bytes([0; 16])), 0);
     assert_eq!(house.server.records.last_use(&user("alice#1"), &kid).unwrap(), None, "asked for is not used");
     let instance_key = |name: &str| {
-        let answer = oracle.answer(&Question::InstanceKey { username: user(name) });
+        let answer = queries.answer(&Question::InstanceKey { username: user(name) });
         let Answer::InstanceKey { spki } = answer else { panic!("an instance key") };
         spki
     };
     assert!(instance_key("alice#1").is_some());
     assert_eq!(instance_key("bob#1"), None);
-    let instance = oracle.answer(&Question::Instance { username: user("alice#1") });
+    let instance = queries.answer(&Question::Instance { username: user("alice#1") });
     assert!(matches!(instance, Answer::Instance { instance: Whereabouts::Down }));
 }
 
@@ -402,10 +404,10 @@ async fn the_gateway_is_answered_from_the_store() {
 async fn s18_a_keys_last_use_is_the_hour_in_which_the_gateway_said_so() {
     let house = house("");
     let browser = house.connected().await;
-    let oracle = StoreOracle::new(Arc::clone(&house.server));
+    let queries = StoreQueryHandler::new(Arc::clone(&house.server));
     let kid = KeyId::parse(browser.key.kid()).unwrap();
     let last = |name: &str, kid| house.server.records.last_use(&user(name), &kid).unwrap().map(Timestamp::seconds);
-    let used = |name: &str, kid| oracle.used(&[UsedKey { username: user(name), kid }]);
+    let used = |name: &str, kid| queries.used(&[UsedKey { username: user(name), kid }]);
     used("bob#1", kid);
     used("alice#1", KeyId::from_bytes([0; 16]));
     assert_eq!((last("bob#1", kid), last("alice#1", KeyId::from_bytes([0; 16]))), (None, None));
@@ -501,9 +503,9 @@ async fn c10_what_pages_ask_unsigned_is_answered_alike_for_every_user() {
 #[tokio::test]
 async fn c11_the_gateway_is_told_whether_a_users_intent_can_come() {
     let house = house("[connection]\nexpires_after = \"1 hour\"\n");
-    let oracle = StoreOracle::new(Arc::clone(&house.server));
+    let queries = StoreQueryHandler::new(Arc::clone(&house.server));
     let signer = |name: &str| {
-        let Answer::Signer { signer } = oracle.answer(&Question::Signer { username: user(name) }) else { panic!() };
+        let Answer::Signer { signer } = queries.answer(&Question::Signer { username: user(name) }) else { panic!() };
         signer
     };
     assert_eq!(signer("alice#1"), Signer::NotConnected);

@@ -119,7 +119,7 @@ impl Server {
         };
         tracing::info!(%username, %uid, "a connection's time is over");
         // Its keys are over by themselves; this is for what was opened with them.
-        self.notices.tell(Ended::User { username }).await;
+        self.invalidations.tell(Ended::User { username }).await;
         self.instances.stop(uid);
         self.errands.notify_one();
         self.changed();

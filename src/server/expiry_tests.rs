@@ -11,10 +11,10 @@ use countersign_keys::store::records::Tell;
 use countersign_keys::time::Timestamp;
 use serde_json::json;
 
-use super::control_line::Oracle as _;
+use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, house, status, user};
 use super::listed;
-use super::oracle::StoreOracle;
+use super::queries::StoreQueryHandler;
 use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
 use crate::ipc::messages::ConnectList;
 
@@ -36,8 +36,8 @@ impl House {
     /// The key as the gateway gets it, and whether it would take it at that moment.
     fn key_speaks(&self, browser: &Browser, seconds: i64) -> bool {
         let kid = KeyId::parse(browser.key.kid()).unwrap();
-        let oracle = StoreOracle::new(std::sync::Arc::clone(&self.server));
-        let Answer::Keys { keys } = oracle.answer(&Question::Key { username: user("alice#1"), kid }) else { panic!() };
+        let queries = StoreQueryHandler::new(std::sync::Arc::clone(&self.server));
+        let Answer::Keys { keys } = queries.answer(&Question::Key { username: user("alice#1"), kid }) else { panic!() };
         EnrolledKey::from_record(&keys[0]).unwrap().standing(Timestamp::from_seconds(seconds)).is_ok()
     }
 
@@ -81,9 +81,9 @@ async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
     assert!(again.to_string().contains("connect to it again"), "{again}");
     assert_eq!(again.told.number(), 400);
     assert_eq!(house.server.instance_of(&user("alice#1")).unwrap(), Whereabouts::Down);
-    let oracle = StoreOracle::new(std::sync::Arc::clone(&house.server));
+    let queries = StoreQueryHandler::new(std::sync::Arc::clone(&house.server));
     let instance_key = || {
-        let answer = oracle.answer(&Question::InstanceKey { username: user("alice#1") });
+        let answer = queries.answer(&Question::InstanceKey { username: user("alice#1") });
         let Answer::InstanceKey { spki } = answer else { panic!("an instance key") };
         spki
     };

@@ -17,9 +17,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::control_line::{Hangup, Oracle, converse};
+use super::control_channel::{Disconnect, QueryHandler, converse};
 use super::gateway_service::{self, Running};
-use super::notices::Notice;
+use super::invalidations::Invalidation;
 use crate::log::log_failure;
 
 /// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its log.
@@ -34,10 +34,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 /// A gateway that lived this long did not fail to start: its successor comes at once.
 const LASTED: Duration = Duration::from_secs(5);
 
-/// How long a gateway may take to finish what is under way after [`Hangup::Stopped`].
+/// How long a gateway may take to finish what is under way after [`Disconnect::Stopped`].
 const STOP_MAX: Duration = Duration::from_secs(3);
 
-/// How long one that has closed the line may take to say why and exit. With what it has for a notice this is less than the second after which a
+/// How long one that has closed the line may take to say why and exit. With what it has for an invalidation this is less than the second after which a
 /// revoked key is refused (P6).
 const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
@@ -83,8 +83,8 @@ enum StartFailure {
 /// Keeps a gateway running until told to stop.
 pub(super) async fn supervise(
     gateway: GatewayProcess,
-    oracle: impl Oracle,
-    mut notices: mpsc::Receiver<Notice>,
+    queries: impl QueryHandler,
+    mut invalidations: mpsc::Receiver<Invalidation>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut back_off = Duration::ZERO;
@@ -97,15 +97,15 @@ pub(super) async fn supervise(
         let begun = tokio::select! {
             biased;
             begun = gateway.start() => begun,
-            () = note_at_once(&mut notices) => break,
+            () = ack_at_once(&mut invalidations) => break,
             () = &mut stopping => break,
         };
         match begun {
             Ok((running, line)) => {
-                let (hangup, unnoted) = converse(line, &oracle, &mut notices, &mut stopping).await;
-                end(running, &hangup).await;
-                drop(unnoted);
-                if matches!(hangup, Hangup::Stopped) {
+                let (disconnect, unacknowledged) = converse(line, &queries, &mut invalidations, &mut stopping).await;
+                end(running, &disconnect).await;
+                drop(unacknowledged);
+                if matches!(disconnect, Disconnect::Stopped) {
                     break;
                 }
             }
@@ -113,7 +113,7 @@ pub(super) async fn supervise(
         }
         back_off = next_back_off(back_off, started.elapsed());
         tokio::select! {
-            () = note_at_once(&mut notices) => break,
+            () = ack_at_once(&mut invalidations) => break,
             () = &mut stopping => break,
             () = tokio::time::sleep(back_off) => {}
         }
@@ -121,9 +121,9 @@ pub(super) async fn supervise(
 }
 
 /// While no gateway runs, whatever ended has ended. Returns when nobody can tell anything any more.
-async fn note_at_once(notices: &mut mpsc::Receiver<Notice>) {
-    while let Some(notice) = notices.recv().await {
-        let _ = notice.noted.send(());
+async fn ack_at_once(invalidations: &mut mpsc::Receiver<Invalidation>) {
+    while let Some(invalidation) = invalidations.recv().await {
+        let _ = invalidation.ack.send(());
     }
 }
 
@@ -132,11 +132,11 @@ fn next_back_off(last: Duration, lived: Duration) -> Duration {
 }
 
 /// Sees to it that the gateway is gone: nothing that it remembers must be acted on any more.
-async fn end(mut gateway: Running, hangup: &Hangup) {
-    let by_itself = match hangup {
-        Hangup::Stopped => STOP_MAX,
-        Hangup::Closed => LAST_WORDS_MAX,
-        Hangup::Gibberish | Hangup::Broken(_) | Hangup::Deaf => Duration::ZERO,
+async fn end(mut gateway: Running, disconnect: &Disconnect) {
+    let by_itself = match disconnect {
+        Disconnect::Stopped => STOP_MAX,
+        Disconnect::Closed => LAST_WORDS_MAX,
+        Disconnect::Gibberish | Disconnect::Broken(_) | Disconnect::Deaf => Duration::ZERO,
     };
     let ended = match tokio::time::timeout(by_itself, gateway.ended()).await {
         Ok(ended) => ended,
@@ -149,9 +149,9 @@ async fn end(mut gateway: Running, hangup: &Hangup) {
     };
     // The service manager knows how one that it started has ended.
     let status = |status: Option<ExitStatus>| status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
-    match (ended, hangup) {
-        (Ok(ended), Hangup::Stopped) => tracing::info!(status = status(ended), "the gateway has stopped"),
-        (Ok(ended), _) => tracing::warn!(status = status(ended), reason = %hangup, "the gateway has ended"),
+    match (ended, disconnect) {
+        (Ok(ended), Disconnect::Stopped) => tracing::info!(status = status(ended), "the gateway has stopped"),
+        (Ok(ended), _) => tracing::warn!(status = status(ended), reason = %disconnect, "the gateway has ended"),
         (Err(error), _) => tracing::error!(%error, "cannot tell whether the gateway has ended"),
     }
 }

@@ -25,8 +25,8 @@ use tokio::sync::watch;
 
 use super::answer::Refusal;
 use super::instances::Instances;
+use super::invalidations::invalidations;
 use super::launch::Launcher;
-use super::notices::notices;
 use super::passkey_ceremonies::PasskeyDesk;
 use super::record::Deed;
 use super::state::Server;
@@ -104,13 +104,13 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
     std::fs::write(&file, config).unwrap();
     let config = Config::load_as(&file, Reader::own(Role::Server)).unwrap();
     let now = Arc::new(AtomicI64::new(NOW));
-    let (notices, mut receiver) = notices();
+    let (invalidations, mut receiver) = invalidations();
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&told);
     tokio::spawn(async move {
-        while let Some(notice) = receiver.recv().await {
-            telling.lock().unwrap().push(notice.ended);
-            notice.noted.send(()).unwrap();
+        while let Some(invalidation) = receiver.recv().await {
+            telling.lock().unwrap().push(invalidation.ended);
+            invalidation.ack.send(()).unwrap();
         }
     });
     let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
@@ -129,7 +129,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
             SealedStore::open(SledStore::open(&config.state.store()).unwrap(), &config.state.directory).unwrap(),
         )),
         instances,
-        notices,
+        invalidations,
         own_uses: OwnUses::new(&config.terms()),
         passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),

@@ -146,7 +146,7 @@ impl Server {
         let (records, user) = (Arc::clone(&self.records), username.clone());
         let ended = self.apart(authority, move || records.disconnect(authority, &user).map_err(not_changed)).await?;
         tracing::info!(%username, uid = %ended.uid, keys = ended.kids.len(), ?authority, "connection ended");
-        self.notices.tell(Ended::User { username }).await;
+        self.invalidations.tell(Ended::User { username }).await;
         if self.records.usernames(ended.uid)?.is_empty() {
             self.instances.stop(ended.uid);
         }

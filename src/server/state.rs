@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::answer::{Refusal, apart};
 use super::instances::Instances;
-use super::notices::Notices;
+use super::invalidations::Invalidations;
 use super::passkey_ceremonies::PasskeyDesk;
 use super::task_table::TaskDesk;
 use super::turns::{Asker, Turns};
@@ -33,7 +33,7 @@ pub(super) struct Server {
     pub(super) accounts: Accounts,
     pub(super) records: Arc<Records>,
     pub(super) instances: Arc<Instances>,
-    pub(super) notices: Notices,
+    pub(super) invalidations: Invalidations,
     pub(super) passkeys: PasskeyDesk,
     /// What was decided (P9).
     pub(super) decisions: DecisionLog,

@@ -12,7 +12,7 @@ use countersign_keys::store::StoreFailure;
 use countersign_keys::time::Timestamp;
 
 use super::answer::Refusal;
-use super::control_line::Oracle;
+use super::control_channel::QueryHandler;
 use super::expiry::Standing;
 use super::record::Deed;
 use super::state::Server;
@@ -26,11 +26,11 @@ use crate::log::log_failure;
 const USE_GRAIN_S: i64 = 3600;
 
 /// The server, as the gateway sees it.
-pub(super) struct StoreOracle {
+pub(super) struct StoreQueryHandler {
     server: Arc<Server>,
 }
 
-impl StoreOracle {
+impl StoreQueryHandler {
     pub(super) const fn new(server: Arc<Server>) -> Self {
         Self { server }
     }
@@ -72,7 +72,7 @@ impl StoreOracle {
     }
 }
 
-impl Oracle for StoreOracle {
+impl QueryHandler for StoreQueryHandler {
     fn answer(&self, question: &Question) -> Answer {
         self.try_answer(question).unwrap_or(Answer::Failed)
     }

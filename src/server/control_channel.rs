@@ -1,7 +1,7 @@
 //! The server's end of the line to its gateway: answers what it asks, tells it what has ended.
 //!
 //! One task reads the store, answers and tells, in that order and on one stream: an answer read before a key was
-//! revoked cannot arrive after the notice of it. The gateway can change nothing here; what it can set going is a user's own instance,
+//! revoked cannot arrive after the invalidation of it. The gateway can change nothing here; what it can set going is a user's own instance,
 //! whose address it is told by that same task when the instance is ready.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::notices::{NOTE_MAX, Notice};
+use super::invalidations::{ACK_MAX, Invalidation};
 use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
 /// Messages read and not yet answered. The gateway waits for its answers, so that there are as many as it has
@@ -25,11 +25,11 @@ const READ_AHEAD: usize = 64;
 const LAUNCHES_MAX: usize = 64;
 
 /// How long the gateway may take to read what we write.
-const WRITE_MAX: Duration = NOTE_MAX;
+const WRITE_MAX: Duration = ACK_MAX;
 
 /// How a conversation ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Hangup {
+pub(super) enum Disconnect {
     /// The gateway closed the line: it has exited.
     #[error("the gateway closed the line")]
     Closed,
@@ -48,7 +48,7 @@ pub(super) enum Hangup {
 }
 
 /// What answers the gateway's questions, and hears that it is ready.
-pub(super) trait Oracle {
+pub(super) trait QueryHandler {
     /// The answer, without waiting for anything but the store.
     fn answer(&self, question: &Question) -> Answer;
     /// Brings a user's instance up, if it can: it is done when that is settled.
@@ -59,47 +59,47 @@ pub(super) trait Oracle {
     fn gateway_is_ready(&self);
 }
 
-/// Converses until one side ends it. What comes back with the reason are the notices that were told and not
-/// noted: to be kept until this gateway is known to be dead. `notices` itself goes on to the next conversation.
+/// Converses until one side ends it. What comes back with the reason are the invalidations that were told and not
+/// noted: to be kept until this gateway is known to be dead. `invalidations` itself goes on to the next conversation.
 pub(super) async fn converse<S>(
     stream: S,
-    oracle: &impl Oracle,
-    notices: &mut mpsc::Receiver<Notice>,
+    queries: &impl QueryHandler,
+    invalidations: &mut mpsc::Receiver<Invalidation>,
     stop: &mut (impl Future<Output = ()> + Unpin),
-) -> (Hangup, OpenNotices)
+) -> (Disconnect, OpenInvalidations)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (reader, mut writer) = tokio::io::split(stream);
     let (heard, mut messages) = mpsc::channel(READ_AHEAD);
     let listening = tokio::spawn(listen(reader, heard));
-    let mut open = OpenNotices::default();
+    let mut open = OpenInvalidations::default();
     let mut launches = JoinSet::new();
-    let hangup = loop {
+    let disconnect = loop {
         let deadline = open.deadline();
         let outcome = tokio::select! {
             biased;
             () = &mut *stop => {
                 let _ = say(&mut writer, &FromServer::Stop).await;
-                Err(Hangup::Stopped)
+                Err(Disconnect::Stopped)
             }
-            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Err(Hangup::Deaf),
-            Some(notice) = notices.recv() => {
-                let message = open.number(notice);
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Err(Disconnect::Deaf),
+            Some(invalidation) = invalidations.recv() => {
+                let message = open.number(invalidation);
                 say(&mut writer, &message).await
             }
             Some(launched) = launches.join_next() => match launched {
                 // Where the instance is, is looked up now: what has ended meanwhile has been told before.
                 Ok((id, username)) => {
-                    let answer = oracle.answer(&Question::Instance { username });
+                    let answer = queries.answer(&Question::Instance { username });
                     say(&mut writer, &FromServer::Answer { id, answer }).await
                 }
-                Err(error) => Err(Hangup::Broken(error.into())),
+                Err(error) => Err(Disconnect::Broken(error.into())),
             },
             message = messages.recv() => match message {
                 Some(Ok(FromGateway::Ask { id, question: Question::Launch { username } })) => {
                     if launches.len() < LAUNCHES_MAX {
-                        let launch = oracle.launch(&username);
+                        let launch = queries.launch(&username);
                         launches.spawn(async move {
                             launch.await;
                             (id, username)
@@ -110,53 +110,53 @@ where
                     }
                 }
                 Some(Ok(FromGateway::Ask { id, question })) => {
-                    let answer = oracle.answer(&question);
+                    let answer = queries.answer(&question);
                     say(&mut writer, &FromServer::Answer { id, answer }).await
                 }
                 Some(Ok(FromGateway::Noted { notice })) => {
-                    open.noted(notice);
+                    open.acknowledge(notice);
                     Ok(())
                 }
-                Some(Ok(FromGateway::Used { keys })) if keys.len() > USES_MAX => Err(Hangup::Gibberish),
+                Some(Ok(FromGateway::Used { keys })) if keys.len() > USES_MAX => Err(Disconnect::Gibberish),
                 Some(Ok(FromGateway::Used { keys })) => {
-                    oracle.used(&keys);
+                    queries.used(&keys);
                     Ok(())
                 }
                 Some(Ok(FromGateway::Ready)) => {
-                    oracle.gateway_is_ready();
+                    queries.gateway_is_ready();
                     Ok(())
                 }
-                Some(Err(hangup)) => Err(hangup),
-                None => Err(Hangup::Closed),
+                Some(Err(disconnect)) => Err(disconnect),
+                None => Err(Disconnect::Closed),
             },
         };
-        if let Err(hangup) = outcome {
-            break hangup;
+        if let Err(disconnect) = outcome {
+            break disconnect;
         }
     };
     listening.abort();
-    (hangup, open)
+    (disconnect, open)
 }
 
-/// Notices that this gateway has been told and has not noted. Bounded by the gateway's life: it has [`NOTE_MAX`]
+/// Invalidations that this gateway has been told and has not noted. Bounded by the gateway's life: it has [`ACK_MAX`]
 /// for the oldest.
 #[derive(Debug, Default)]
-pub(super) struct OpenNotices {
+pub(super) struct OpenInvalidations {
     told: u64,
     waiting: VecDeque<(u64, Instant, oneshot::Sender<()>)>,
 }
 
-impl OpenNotices {
-    fn number(&mut self, notice: Notice) -> FromServer {
+impl OpenInvalidations {
+    fn number(&mut self, invalidation: Invalidation) -> FromServer {
         self.told = self.told.saturating_add(1);
-        self.waiting.push_back((self.told, Instant::now() + NOTE_MAX, notice.noted));
-        FromServer::Notice { notice: self.told, ended: notice.ended }
+        self.waiting.push_back((self.told, Instant::now() + ACK_MAX, invalidation.ack));
+        FromServer::Notice { notice: self.told, ended: invalidation.ended }
     }
 
-    fn noted(&mut self, up_to: u64) {
-        while let Some((_, _, noted)) = self.waiting.pop_front_if(|(number, _, _)| *number <= up_to) {
+    fn acknowledge(&mut self, up_to: u64) {
+        while let Some((_, _, ack)) = self.waiting.pop_front_if(|(number, _, _)| *number <= up_to) {
             // Whoever told it may have gone meanwhile.
-            let _ = noted.send(());
+            let _ = ack.send(());
         }
     }
 
@@ -165,18 +165,18 @@ impl OpenNotices {
     }
 }
 
-async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &FromServer) -> Result<(), Hangup> {
+async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &FromServer) -> Result<(), Disconnect> {
     // A TLS key may be in it.
-    let mut line = Zeroizing::new(serde_json::to_vec(message).map_err(|error| Hangup::Broken(error.into()))?);
+    let mut line = Zeroizing::new(serde_json::to_vec(message).map_err(|error| Disconnect::Broken(error.into()))?);
     line.push(b'\n');
     match tokio::time::timeout(WRITE_MAX, writer.write_all(&line)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Hangup::Broken(error)),
-        Err(_elapsed) => Err(Hangup::Deaf),
+        Ok(Err(error)) => Err(Disconnect::Broken(error)),
+        Err(_elapsed) => Err(Disconnect::Deaf),
     }
 }
 
-async fn listen(reader: impl AsyncRead + Unpin, heard: mpsc::Sender<Result<FromGateway, Hangup>>) {
+async fn listen(reader: impl AsyncRead + Unpin, heard: mpsc::Sender<Result<FromGateway, Disconnect>>) {
     let mut reader = BufReader::new(reader);
     loop {
         let message = hear(&mut reader).await;
@@ -187,14 +187,14 @@ async fn listen(reader: impl AsyncRead + Unpin, heard: mpsc::Sender<Result<FromG
     }
 }
 
-async fn hear(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<FromGateway, Hangup> {
+async fn hear(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<FromGateway, Disconnect> {
     let mut line = Vec::new();
     let line_max = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
-    reader.take(line_max).read_until(b'\n', &mut line).await.map_err(Hangup::Broken)?;
+    reader.take(line_max).read_until(b'\n', &mut line).await.map_err(Disconnect::Broken)?;
     match line.split_last() {
-        None => Err(Hangup::Closed),
-        Some((b'\n', message)) => serde_json::from_slice(message).map_err(|_error| Hangup::Gibberish),
-        Some(_) => Err(Hangup::Gibberish),
+        None => Err(Disconnect::Closed),
+        Some((b'\n', message)) => serde_json::from_slice(message).map_err(|_error| Disconnect::Gibberish),
+        Some(_) => Err(Disconnect::Gibberish),
     }
 }
 
@@ -202,7 +202,7 @@ async fn hear(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<FromGate
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-    use super::super::notices::notices;
+    use super::super::invalidations::invalidations;
     use super::*;
     use crate::ipc::control::{Ended, Whereabouts};
     use countersign_keys::identity::KeyId;
@@ -212,7 +212,7 @@ mod tests {
 
     struct Silent;
 
-    impl Oracle for Silent {
+    impl QueryHandler for Silent {
         fn answer(&self, _: &Question) -> Answer {
             Answer::Failed
         }
@@ -227,7 +227,7 @@ mod tests {
     /// Whose launches are over when there is a permit for each.
     struct Launching(Arc<Semaphore>);
 
-    impl Oracle for Launching {
+    impl QueryHandler for Launching {
         fn answer(&self, question: &Question) -> Answer {
             match question {
                 Question::Instance { .. } => Answer::Instance { instance: Whereabouts::Down },
@@ -265,9 +265,9 @@ mod tests {
         stream.write_all(&line).await.unwrap();
     }
 
-    async fn hangup_after(said: &[u8]) -> Hangup {
+    async fn disconnect_after(said: &[u8]) -> Disconnect {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (_notices, mut receiver) = notices();
+        let (_invalidations, mut receiver) = invalidations();
         theirs.write_all(said).await.unwrap();
         theirs.shutdown().await.unwrap();
         converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await.0
@@ -275,18 +275,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_message_ends_the_conversation() {
-        assert!(matches!(hangup_after(b"").await, Hangup::Closed));
-        assert!(matches!(hangup_after(b"{\"say\":\"ready\"}\n").await, Hangup::Closed));
-        assert!(matches!(hangup_after(b"hello\n").await, Hangup::Gibberish));
-        assert!(matches!(hangup_after(b"{\"say\":\"ready\"}").await, Hangup::Gibberish));
-        assert!(matches!(hangup_after(b"{\"say\":\"add_key\"}\n").await, Hangup::Gibberish));
-        assert!(matches!(hangup_after(&vec![b' '; LINE_MAX + 1]).await, Hangup::Gibberish));
+        assert!(matches!(disconnect_after(b"").await, Disconnect::Closed));
+        assert!(matches!(disconnect_after(b"{\"say\":\"ready\"}\n").await, Disconnect::Closed));
+        assert!(matches!(disconnect_after(b"hello\n").await, Disconnect::Gibberish));
+        assert!(matches!(disconnect_after(b"{\"say\":\"ready\"}").await, Disconnect::Gibberish));
+        assert!(matches!(disconnect_after(b"{\"say\":\"add_key\"}\n").await, Disconnect::Gibberish));
+        assert!(matches!(disconnect_after(&vec![b' '; LINE_MAX + 1]).await, Disconnect::Gibberish));
     }
 
     #[tokio::test]
     async fn questions_are_answered_and_notices_noted() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (line, mut receiver) = notices();
+        let (line, mut receiver) = invalidations();
         let talk =
             tokio::spawn(async move { converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await });
         let mut theirs = BufReader::new(theirs);
@@ -304,16 +304,16 @@ mod tests {
         gateway_says(&mut theirs, &FromGateway::Noted { notice: 1 }).await;
         told.await.unwrap();
         drop(theirs);
-        assert!(matches!(talk.await.unwrap().0, Hangup::Closed | Hangup::Broken(_)));
+        assert!(matches!(talk.await.unwrap().0, Disconnect::Closed | Disconnect::Broken(_)));
     }
 
     #[tokio::test]
     async fn a_launch_is_answered_when_it_is_over_and_holds_up_nobody() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (line, mut receiver) = notices();
+        let (line, mut receiver) = invalidations();
         let over = Arc::new(Semaphore::new(0));
-        let oracle = Launching(Arc::clone(&over));
-        tokio::spawn(async move { converse(ours, &oracle, &mut receiver, &mut std::future::pending()).await });
+        let queries = Launching(Arc::clone(&over));
+        tokio::spawn(async move { converse(ours, &queries, &mut receiver, &mut std::future::pending()).await });
         let mut theirs = BufReader::new(theirs);
         let launch = |id: u64| FromGateway::Ask { id, question: Question::Launch { username: alice() } };
         for id in 0..=u64::try_from(LAUNCHES_MAX).unwrap() {
@@ -344,11 +344,11 @@ mod tests {
     #[tokio::test]
     async fn p6_a_gateway_that_does_not_take_note_is_given_up() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (line, mut receiver) = notices();
+        let (line, mut receiver) = invalidations();
         let told = tokio::spawn(async move { line.tell(Ended::User { username: alice() }).await });
         let before = Instant::now();
-        let (hangup, open) = converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await;
-        assert!(matches!(hangup, Hangup::Deaf));
+        let (disconnect, open) = converse(ours, &Silent, &mut receiver, &mut std::future::pending()).await;
+        assert!(matches!(disconnect, Disconnect::Deaf));
         assert!(before.elapsed() < Duration::from_secs(1));
         assert!(!told.is_finished(), "it may still be acting on what has ended");
         drop(open);
