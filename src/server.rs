@@ -29,7 +29,6 @@ mod invalidations;
 mod launch;
 mod listed;
 mod mapper;
-mod notaries;
 mod outbox;
 mod own;
 mod page;
@@ -44,6 +43,7 @@ mod queries;
 mod record;
 mod registrar;
 mod schedule;
+mod signer;
 mod state;
 mod task_table;
 #[cfg(test)]
@@ -75,11 +75,11 @@ use self::gateway_process::{GatewayProcess, Start};
 use self::instances::Instances;
 use self::invalidations::Invalidation;
 use self::launch::Launcher;
-use self::notaries::{AuditFailure, Notaries};
 use self::passkey_ceremonies::PasskeyDesk;
 use self::place::async_listener;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::queries::StoreQueryHandler;
+use self::signer::{AuditFailure, CheckpointSigner};
 use self::state::{Records, Server};
 use self::task_table::TaskDesk;
 use self::used_intents::OwnUses;
@@ -187,8 +187,8 @@ async fn serve(
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
     let (invalidations, invalidation_receiver) = invalidations::invalidations();
     let (instances, gone) = Instances::new(launcher);
-    let (notaries, broken) = Notaries::start(&config)?;
-    let pseudonyms = notaries::pseudonyms(&config)?;
+    let (signer, broken) = CheckpointSigner::start(&config)?;
+    let pseudonyms = signer::pseudonyms(&config)?;
     let server = Arc::new(Server {
         decisions: DecisionLog::open(config.state.server_log(), config.audit.segment_max)?.under(pseudonyms),
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
@@ -240,7 +240,7 @@ async fn serve(
     server.instances.stop_all();
     tokio::time::sleep(STOP_GRACE).await;
     server.decisions.settle_all();
-    notaries.finish();
+    signer.finish();
     end
 }
 

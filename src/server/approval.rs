@@ -18,7 +18,7 @@ use countersign_keys::time::Timestamp;
 use super::answer::{Refusal, key_name, key_refused, not_changed, registry_refusal};
 use super::instances::NoInstance;
 use super::mapper;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, refuse_begun_at_core};
 use super::turns::Asker;
@@ -73,11 +73,11 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     };
     let (username, kid) = (new.key.owner.clone(), new.key.kid);
     let note = format!("account {}", new.account);
-    server.record(&Deed {
+    server.record(&AuditedAction {
         username: Some(&username),
         kid: Some(kid),
         note: Some(&note),
-        ..Deed::of(&asker(uid), ipc::CONNECT_APPROVE)
+        ..AuditedAction::of(&asker(uid), ipc::CONNECT_APPROVE)
     })?;
     let records = Arc::clone(&server.records);
     let displaced =
@@ -102,8 +102,8 @@ pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Resul
     account_of(server, uid, None).await?;
     refuse_second_user(server, uid, &start.username)?;
     let (asker, bound_to) = (asker(uid), Some(uid));
-    let deed = Deed::of(&asker, ipc::CONNECT_START);
-    let ticket = begin(server, &deed, start.username, Begun::AtTheCentre, bound_to).await?;
+    let action = AuditedAction::of(&asker, ipc::CONNECT_START);
+    let ticket = begin(server, &action, start.username, Begun::AtTheCentre, bound_to).await?;
     let text = ticket.text.expose();
     Ok(Started { url: format!("{}#{text}", page_url(server)), ticket: text.clone(), until: ticket.until })
 }
@@ -148,7 +148,7 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, remove: Remove) -> Re
     }
     for username in &usernames {
         let authority = authority_over(server, uid, username)?;
-        server.disconnect(authority, username.clone(), &Deed::of(&asker(uid), ipc::CONNECT_REMOVE)).await?;
+        server.disconnect(authority, username.clone(), &AuditedAction::of(&asker(uid), ipc::CONNECT_REMOVE)).await?;
     }
     Ok(Removed { usernames })
 }
@@ -168,7 +168,11 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     let name = key_name(&add.name)?;
     let record = KeyRecord::new(owner, add.kid, &key, add.protocol, (now, add.expires), name);
     let (username, kid) = (record.owner.clone(), record.kid);
-    server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_ADD) })?;
+    server.record(&AuditedAction {
+        username: Some(&username),
+        kid: Some(kid),
+        ..AuditedAction::of(&asker(uid), ipc::KEYS_ADD)
+    })?;
     let records = Arc::clone(&server.records);
     server.apart(Asker::Account(uid), move || records.add_key(uid, &record).map_err(not_changed)).await?;
     tracing::info!(%username, %uid, %kid, "key added");
@@ -185,7 +189,11 @@ pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke
     };
     let authority = authority_over(server, uid, &username)?;
     let (records, user, kid) = (Arc::clone(&server.records), username.clone(), revoke.kid);
-    server.record(&Deed { username: Some(&username), kid: Some(kid), ..Deed::of(&asker(uid), ipc::KEYS_REVOKE) })?;
+    server.record(&AuditedAction {
+        username: Some(&username),
+        kid: Some(kid),
+        ..AuditedAction::of(&asker(uid), ipc::KEYS_REVOKE)
+    })?;
     server.apart(authority, move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
     tracing::info!(%username, by = %uid, %kid, "key revoked");
     server.invalidations.tell(Ended::Key { username, kid }).await;

@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{Refusal, answer, message, rejected};
 use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
-use super::record::{Deed, Sender};
+use super::record::{AuditedAction, Sender};
 use super::state::Server;
 use super::{approval, drives, integration, listed, own, page, place, tasks};
 use crate::config::Ipc;
@@ -174,8 +174,8 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
     }
     let path = request.uri().path().to_owned();
     let (server, asker) = (&server, approval::asker(uid));
-    let deed = Deed { sender: Sender::Known(&asker), ..Deed::of(&asker, &path) };
-    let within = Within { server, deed, body: read_body(request.into_body(), IPC_BODY_MAX).await };
+    let action = AuditedAction { sender: Sender::Known(&asker), ..AuditedAction::of(&asker, &path) };
+    let within = Within { server, action, body: read_body(request.into_body(), IPC_BODY_MAX).await };
     match path.as_str() {
         ipc::CONNECT_FIND => within.ask(|find| approval::find(server, uid, find)).await,
         ipc::CONNECT_APPROVE => within.ask(|approve| approval::approve(server, uid, approve)).await,
@@ -199,7 +199,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
 /// What an operation is asked with, and how a refusal of it is written down.
 struct Within<'w> {
     server: &'w Server,
-    deed: Deed<'w>,
+    action: AuditedAction<'w>,
     body: Result<Bytes, BodyError>,
 }
 
@@ -214,7 +214,7 @@ impl Within<'_> {
             Ok(question) => operation(question).await,
             Err(refusal) => Err(refusal),
         };
-        answer(outcome.map_err(|refusal| self.server.record_refusal(&self.deed, refusal)))
+        answer(outcome.map_err(|refusal| self.server.record_refusal(&self.action, refusal)))
     }
 }
 
@@ -236,14 +236,14 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
     let address = client_address(request.headers());
     let request_id = shown(request.headers(), REQUEST_ID);
     let place = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
-    let deed = Deed::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), address.parse().ok());
+    let action = AuditedAction::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), address.parse().ok());
     let outcome = match read_body(request.into_body(), PAGE_BODY_MAX).await {
         Ok(body) => match call {
             PublicCall::ConnectDescribe => page::describe(server, &body).await,
-            PublicCall::ConnectOffer => page::offer(server, &body, address, &deed).await,
+            PublicCall::ConnectOffer => page::offer(server, &body, address, &action).await,
             PublicCall::ConnectStatus => page::status(server, &body).await,
-            PublicCall::ConnectConfirm => page::confirm(server, &body, &deed).await,
-            PublicCall::ConnectProbe => page::probe(server, &body, &deed),
+            PublicCall::ConnectConfirm => page::confirm(server, &body, &action).await,
+            PublicCall::ConnectProbe => page::probe(server, &body, &action),
             // The gateway answers these itself.
             PublicCall::ConnectPage
             | PublicCall::KeysPage
@@ -254,7 +254,7 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
         },
         Err(error) => Err(error.into()),
     };
-    let mut reply = answer(outcome.map_err(|refusal| server.record_refusal(&deed, refusal)));
+    let mut reply = answer(outcome.map_err(|refusal| server.record_refusal(&action, refusal)));
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
@@ -262,19 +262,19 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
 async fn private(server: &Arc<Server>, call: ServiceCall, request: Request<Incoming>) -> Reply {
     let request_id = shown(request.headers(), REQUEST_ID);
     let place = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
-    let deed = Deed::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), None);
+    let action = AuditedAction::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), None);
     if let Err(refusal) = authenticate(server, call, request.headers()) {
-        return server.record_refusal(&deed, refusal).reply();
+        return server.record_refusal(&action, refusal).reply();
     }
-    let deed = Deed { sender: Sender::Known("core"), ..deed };
+    let action = AuditedAction { sender: Sender::Known("core"), ..action };
     let body = match read_body(request.into_body(), SERVICE_BODY_MAX).await {
         Ok(body) => body,
-        Err(error) => return server.record_refusal(&deed, error.into()).reply(),
+        Err(error) => return server.record_refusal(&action, error.into()).reply(),
     };
-    answer(integration::call(server, call, &body, &deed).await.map_err(|refusal| {
+    answer(integration::call(server, call, &body, &action).await.map_err(|refusal| {
         let about = message::<AboutUser>(&body).ok();
         let username = about.as_ref().map(|about| &about.username);
-        server.record_refusal(&Deed { username, ..deed }, refusal)
+        server.record_refusal(&AuditedAction { username, ..action }, refusal)
     }))
 }
 
@@ -284,8 +284,8 @@ async fn own(server: &Arc<Server>, row: &OwnRow, request: Request<Incoming>) -> 
     let mut reply = match read_body(body, OWN_BODY_MAX).await {
         Ok(body) => own::answer(server, row, &head.headers, &body, &request_id).await,
         Err(error) => {
-            let deed = Deed::of_stranger(&request_id, row.row().call().as_str(), None);
-            server.record_refusal(&deed, error.into()).reply()
+            let action = AuditedAction::of_stranger(&request_id, row.row().call().as_str(), None);
+            server.record_refusal(&action, error.into()).reply()
         }
     };
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -15,7 +15,7 @@ use countersign_keys::store::records::{Connection, User};
 use countersign_keys::time::Timestamp;
 
 use super::answer::{Refusal, apart};
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::{Records, Server};
 use crate::ipc::control::{Ended, Signer};
 use crate::log::log_failure;
@@ -112,7 +112,11 @@ impl Server {
     async fn end_one(&self, due: Due) -> Result<(), Refusal> {
         let Due { username, approved, end } = due;
         let note = format!("approved at {}", approved.seconds());
-        self.record(&Deed { username: Some(&username), note: Some(&note), ..Deed::of("server", "connection.over") })?;
+        self.record(&AuditedAction {
+            username: Some(&username),
+            note: Some(&note),
+            ..AuditedAction::of("server", "connection.over")
+        })?;
         let (records, user) = (Arc::clone(&self.records), username.clone());
         let Some(uid) = apart(move || Ok(records.note_over(&user, approved, end)?)).await? else {
             return Ok(());

@@ -28,7 +28,7 @@ use super::instances::Instances;
 use super::invalidations::invalidations;
 use super::launch::Launcher;
 use super::passkey_ceremonies::PasskeyDesk;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::task_table::TaskDesk;
 use super::used_intents::OwnUses;
@@ -46,7 +46,7 @@ pub(super) const NOW: i64 = 1_800_000_000;
 pub(super) const ALICE: Uid = Uid(1100);
 pub(super) const BOB: Uid = Uid(1101);
 /// Every request's place in the log.
-pub(super) const TEST: Deed<'static> = Deed::of("test", "test");
+pub(super) const TEST: AuditedAction<'static> = AuditedAction::of("test", "test");
 pub(super) const ORIGIN: &str = "https://hpc.example.org";
 
 pub(super) struct House {

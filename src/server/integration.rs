@@ -18,7 +18,7 @@ use super::answer::{Refusal, apart, message, not_changed};
 use super::expiry::Standing;
 use super::instances::NoInstance;
 use super::products::retrieve_products;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::tickets::{begin, page_url};
 use crate::accounts::AccountRejection;
@@ -39,7 +39,7 @@ pub(super) async fn call(
     server: &Arc<Server>,
     call: ServiceCall,
     body: &Bytes,
-    deed: &Deed<'_>,
+    action: &AuditedAction<'_>,
 ) -> Result<Value, Refusal> {
     match call {
         ServiceCall::RetrieveManifest => Ok(manifest()),
@@ -48,9 +48,9 @@ pub(super) async fn call(
         // Nothing of the user who opened the page is looked at, so nothing of theirs can be in these answers.
         ServiceCall::RequestDynamicParameters => Ok(json!({ "parameters": [] })),
         ServiceCall::RetrieveTokenOptions => Ok(json!({ "availablePermissions": [] })),
-        ServiceCall::Connect => connect(server, deed, message::<AboutUser>(body)?.username).await,
-        ServiceCall::Init => launch(server, deed, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
-        ServiceCall::Unlinked => unlinked(server, deed, message::<AboutUser>(body)?.username).await,
+        ServiceCall::Connect => connect(server, action, message::<AboutUser>(body)?.username).await,
+        ServiceCall::Init => launch(server, action, message::<AboutUser>(body)?.username).await.map(|()| json!({})),
+        ServiceCall::Unlinked => unlinked(server, action, message::<AboutUser>(body)?.username).await,
     }
 }
 
@@ -82,14 +82,18 @@ fn branding(provider: &Provider) -> Value {
     })
 }
 
-async fn connect(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+async fn connect(server: &Arc<Server>, action: &AuditedAction<'_>, username: Username) -> Result<Value, Refusal> {
     let page = page_url(server);
-    let ticket = begin(server, deed, username, Begun::AtCore, None).await?;
+    let ticket = begin(server, action, username, Begun::AtCore, None).await?;
     Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
 }
 
 /// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway for the user's own browser.
-pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<(), Refusal> {
+pub(super) async fn launch(
+    server: &Arc<Server>,
+    action: &AuditedAction<'_>,
+    username: Username,
+) -> Result<(), Refusal> {
     let connection = match server.standing(&username, server.clock.now()?)? {
         Standing::InForce(connection) => connection,
         Standing::None => return Err(Refusal::bad_request("this user is not connected to this provider")),
@@ -102,7 +106,7 @@ pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: User
     if !server.maintenance.admits(&username) {
         return Err(Refusal::new(Told::Maintenance, Told::Maintenance.why()));
     }
-    server.record(&Deed { username: Some(&username), ..*deed })?;
+    server.record(&AuditedAction { username: Some(&username), ..*action })?;
     if matches!(server.config.instances.launch, Launch::Static(_)) {
         return Ok(());
     }
@@ -126,9 +130,9 @@ pub(super) async fn launch(server: &Arc<Server>, deed: &Deed<'_>, username: User
 }
 
 /// Ends the connection, as Core says that the user wants. For a user who is not connected there is nothing to end.
-async fn unlinked(server: &Arc<Server>, deed: &Deed<'_>, username: Username) -> Result<Value, Refusal> {
+async fn unlinked(server: &Arc<Server>, action: &AuditedAction<'_>, username: Username) -> Result<Value, Refusal> {
     if server.records.user(&username)?.is_some_and(|user| user.connection.is_some()) {
-        server.disconnect(Authority::Core, username, deed).await?;
+        server.disconnect(Authority::Core, username, action).await?;
     }
     Ok(json!({}))
 }
@@ -140,9 +144,9 @@ impl Server {
         &self,
         authority: Authority,
         username: Username,
-        deed: &Deed<'_>,
+        action: &AuditedAction<'_>,
     ) -> Result<(), Refusal> {
-        self.record(&Deed { username: Some(&username), ..*deed })?;
+        self.record(&AuditedAction { username: Some(&username), ..*action })?;
         let (records, user) = (Arc::clone(&self.records), username.clone());
         let ended = self.apart(authority, move || records.disconnect(authority, &user).map_err(not_changed)).await?;
         tracing::info!(%username, uid = %ended.uid, keys = ended.kids.len(), ?authority, "connection ended");

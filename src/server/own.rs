@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use super::answer::{Refusal, answer as answer_with, message, rejected};
 use super::passkeys;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::turns::Asker;
 use crate::ipc::http::Reply;
@@ -59,21 +59,23 @@ pub(super) async fn answer(
     let mut known = Known::default();
     let outcome = judge(server, row, headers, body, &mut known);
     let call = row.row().call().as_str();
-    let deed = match &known.username {
-        Some(username) => Deed { username: Some(username), kid: known.kid, ..Deed::of(request_id, call) },
-        None => Deed::of_stranger(request_id, call, None),
+    let action = match &known.username {
+        Some(username) => {
+            AuditedAction { username: Some(username), kid: known.kid, ..AuditedAction::of(request_id, call) }
+        }
+        None => AuditedAction::of_stranger(request_id, call, None),
     };
     let permit = match outcome {
         Ok(permit) => permit,
         Err(Denied::Rejected(rejection)) => {
-            return server.record_rejection(&deed, &rejection, rejected(&rejection)).reply();
+            return server.record_rejection(&action, &rejection, rejected(&rejection)).reply();
         }
-        Err(Denied::Failed(refusal)) => return server.record_refusal(&deed, refusal).reply(),
+        Err(Denied::Failed(refusal)) => return server.record_refusal(&action, refusal).reply(),
     };
-    if let Err(refusal) = server.record(&deed) {
+    if let Err(refusal) = server.record(&action) {
         return refusal.reply();
     }
-    answer_with(perform(server, permit).await.map_err(|refusal| server.record_refusal(&deed, refusal)))
+    answer_with(perform(server, permit).await.map_err(|refusal| server.record_refusal(&action, refusal)))
 }
 
 /// The whole judgement, as the gateway and an instance have it.

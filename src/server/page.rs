@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, key_name, message};
 use super::own;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
 use super::turns::Asker;
@@ -127,7 +127,7 @@ pub(super) async fn offer(
     server: &Arc<Server>,
     body: &Bytes,
     address: String,
-    deed: &Deed<'_>,
+    action: &AuditedAction<'_>,
 ) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let json = Json::parse(body, OFFER_DEPTH_MAX).map_err(|rejection| Refusal::bad_request(rejection.to_string()))?;
@@ -152,7 +152,7 @@ pub(super) async fn offer(
     let code = Code::of(&ticket.hash, &ticket.username, &key);
     let record = KeyRecord::new(ticket.username.clone(), kid, &key, Protocol::V2, (now, now), name);
     let note = format!("{} from {address}", key.fingerprint());
-    server.record(&Deed { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*deed })?;
+    server.record(&AuditedAction { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*action })?;
     let offer = Offer { code: code.clone(), key: record, at: now, address };
     let (records, hash) = (Arc::clone(&server.records), ticket.hash);
     let taken = server.apart(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
@@ -201,11 +201,11 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
 
 /// Confirms a connection that was begun at the centre: the browser shows the ticket that Core gave it for the same
 /// user.
-pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, deed: &Deed<'_>) -> Result<Value, Refusal> {
+pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let Confirm { ticket, ucloud_ticket } = message(body)?;
     let (here, at_core) = (find(server, &ticket, now)?, find(server, &ucloud_ticket, now)?);
-    server.record(&Deed { username: Some(&here.username), ..*deed })?;
+    server.record(&AuditedAction { username: Some(&here.username), ..*action })?;
     let records = Arc::clone(&server.records);
     server.apart(Asker::Page, move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(
         |ticket| {
@@ -217,7 +217,7 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, deed: &Deed<'_>)
 }
 
 /// Tries the new key: an intent of its own call, judged as the gateway would judge one.
-pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Value, Refusal> {
+pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let probe = message::<Probe>(body)?;
     let ticket = find(server, &probe.ticket, now)?;
@@ -238,7 +238,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, deed: &Deed<'_>) -> Result<Va
     if intent.call().as_str() != PROBE_CALL || !intent.covers(&[nothing]) {
         return Err(invalid(&countersign_keys::intent::IntentRejection::Call));
     }
-    server.record(&Deed { username: Some(&ticket.username), kid: Some(kid), ..*deed })?;
+    server.record(&AuditedAction { username: Some(&ticket.username), kid: Some(kid), ..*action })?;
     Ok(json!({}))
 }
 

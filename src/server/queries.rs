@@ -14,7 +14,7 @@ use countersign_keys::time::Timestamp;
 use super::answer::Refusal;
 use super::control_channel::QueryHandler;
 use super::expiry::Standing;
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::{integration, passkeys};
 use crate::config::Launch;
@@ -80,8 +80,8 @@ impl QueryHandler for StoreQueryHandler {
     fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static {
         let (server, username) = (Arc::clone(&self.server), username.clone());
         async move {
-            let deed = Deed::of("gateway", "instance.launch");
-            if let Err(refusal) = integration::launch(&server, &deed, username).await {
+            let action = AuditedAction::of("gateway", "instance.launch");
+            if let Err(refusal) = integration::launch(&server, &action, username).await {
                 // Already with its cause in the log; the gateway finds that there is no instance.
                 tracing::info!(%refusal, "no instance for the user's own browser");
             }

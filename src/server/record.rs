@@ -18,7 +18,7 @@ use crate::limits::network_of;
 
 /// What is to be written down, beside the time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deed<'d> {
+pub(super) struct AuditedAction<'d> {
     /// The request's id at the gateway; of an operation on this machine, whose it is.
     pub(super) request_id: &'d str,
     /// The operation, or the call's path with dots.
@@ -42,7 +42,7 @@ pub(super) enum Sender<'d> {
     Known(&'d str),
 }
 
-impl<'d> Deed<'d> {
+impl<'d> AuditedAction<'d> {
     /// Of which neither user nor key is known.
     pub(super) const fn of(request_id: &'d str, call: &'d str) -> Self {
         Self { request_id, call, username: None, kid: None, note: None, sender: Sender::Known(call) }
@@ -56,29 +56,34 @@ impl<'d> Deed<'d> {
 
 impl Server {
     /// Writes down what is about to be done.
-    pub(super) fn record(&self, deed: &Deed<'_>) -> Result<(), Refusal> {
-        self.write(deed, Verdict::Forward, None, deed.note, None)
+    pub(super) fn record(&self, action: &AuditedAction<'_>) -> Result<(), Refusal> {
+        self.write(action, Verdict::Forward, None, action.note, None)
     }
 
     /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
-    pub(super) fn record_refusal(&self, deed: &Deed<'_>, refusal: Refusal) -> Refusal {
+    pub(super) fn record_refusal(&self, action: &AuditedAction<'_>, refusal: Refusal) -> Refusal {
         let reason = refusal.to_string();
-        self.record_with_reason(deed, refusal, &reason)
+        self.record_with_reason(action, refusal, &reason)
     }
 
     /// The same for what was judged and rejected: the log has the rule that was broken, its sender the class alone.
-    pub(super) fn record_rejection(&self, deed: &Deed<'_>, rejection: &Rejection, refusal: Refusal) -> Refusal {
-        self.record_with_reason(deed, refusal, &rejection.to_string())
+    pub(super) fn record_rejection(
+        &self,
+        action: &AuditedAction<'_>,
+        rejection: &Rejection,
+        refusal: Refusal,
+    ) -> Refusal {
+        self.record_with_reason(action, refusal, &rejection.to_string())
     }
 
-    fn record_with_reason(&self, deed: &Deed<'_>, refusal: Refusal, reason: &str) -> Refusal {
+    fn record_with_reason(&self, action: &AuditedAction<'_>, refusal: Refusal, reason: &str) -> Refusal {
         let verdict = if refusal.told.is_failure() { Verdict::Fail } else { Verdict::Refuse };
-        let weight = match (deed.sender, deed.username) {
+        let weight = match (action.sender, action.username) {
             (Sender::Stranger(address), _) => Weight::Stranger(address.map(network_of)),
             (Sender::Known(_), Some(username)) => Weight::Refusal(username.as_str()),
             (Sender::Known(name), None) => Weight::Refusal(name),
         };
-        match self.write(deed, verdict, Some(refusal.told.number()), Some(reason), Some(weight)) {
+        match self.write(action, verdict, Some(refusal.told.number()), Some(reason), Some(weight)) {
             Ok(()) => refusal,
             Err(failure) => failure,
         }
@@ -86,7 +91,7 @@ impl Server {
 
     fn write(
         &self,
-        deed: &Deed<'_>,
+        action: &AuditedAction<'_>,
         decision: Verdict,
         status: Option<u16>,
         reason: Option<&str>,
@@ -95,14 +100,14 @@ impl Server {
         let now = self.clock.now()?;
         let time = OffsetDateTime::from_unix_timestamp(now.seconds()).map_err(|error| Refusal::failure(&error))?;
         // A path that is no name, of an operation that does not exist: the reason says what it was.
-        let call = CallName::parse(&deed.call.trim_start_matches('/').replace('/', ".")).ok();
+        let call = CallName::parse(&action.call.trim_start_matches('/').replace('/', ".")).ok();
         let decision = Decision {
             time,
-            request_id: deed.request_id,
+            request_id: action.request_id,
             process: Process::Server,
-            username: deed.username,
+            username: action.username,
             call: call.as_ref(),
-            kid: deed.kid,
+            kid: action.kid,
             decision,
             status,
             reason,

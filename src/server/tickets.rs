@@ -13,7 +13,7 @@ use countersign_keys::time::Timestamp;
 use std::sync::Arc;
 
 use super::answer::{Refusal, registry_refusal};
-use super::record::Deed;
+use super::record::AuditedAction;
 use super::state::Server;
 use super::turns::Asker;
 use crate::clock::random_bytes;
@@ -36,7 +36,7 @@ pub(super) fn page_url(server: &Server) -> String {
 /// Makes a ticket. Bound to a uid, only that uid can approve what is offered for it.
 pub(super) async fn begin(
     server: &Arc<Server>,
-    deed: &Deed<'_>,
+    action: &AuditedAction<'_>,
     username: Username,
     begun: Begun,
     bound_to: Option<Uid>,
@@ -56,7 +56,7 @@ pub(super) async fn begin(
         confirmed: None,
         state: TicketState::Open,
     };
-    server.record(&Deed { username: Some(&record.username), ..*deed })?;
+    server.record(&AuditedAction { username: Some(&record.username), ..*action })?;
     tracing::info!(username = %record.username, ?begun, "connection begun");
     let records = Arc::clone(&server.records);
     let asker = bound_to.map_or(Asker::Core, Asker::Account);

@@ -77,12 +77,12 @@ pub(crate) enum AuditFailure {
 
 /// The thread that signs.
 #[derive(Debug)]
-pub(super) struct Notaries {
+pub(super) struct CheckpointSigner {
     stop: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Notaries {
+impl CheckpointSigner {
     /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What is received in the end is why that stopped.
     pub(super) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
         place::private_directory(&config.state.audit())?;
