@@ -75,14 +75,14 @@ use self::gateway_process::{GatewayProcess, Start};
 use self::instances::Instances;
 use self::invalidations::Invalidation;
 use self::launch::Launcher;
-use self::passkey_ceremonies::PasskeyDesk;
+use self::passkey_ceremonies::PasskeyCeremonies;
 use self::place::async_listener;
 pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::queries::StoreQueryHandler;
 use self::signer::{AuditFailure, CheckpointSigner};
 use self::state::{Records, Server};
-use self::task_table::TaskDesk;
-use self::used_intents::OwnUses;
+use self::task_table::TaskTable;
+use self::used_intents::UsedIntents;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -194,12 +194,12 @@ async fn serve(
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         clock: Clock::System,
         accounts: Accounts::System,
-        tasks: TaskDesk::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
+        tasks: TaskTable::left_behind(records.tasks()?, Clock::System.now().map_err(io::Error::other)?),
         records,
         instances,
         invalidations,
-        own_uses: OwnUses::new(&config.terms()),
-        passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
+        used_intents: UsedIntents::new(&config.terms()),
+        passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
         turns: Arc::default(),
         errands: Arc::default(),

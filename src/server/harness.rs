@@ -27,11 +27,11 @@ use super::answer::Refusal;
 use super::instances::Instances;
 use super::invalidations::invalidations;
 use super::launch::Launcher;
-use super::passkey_ceremonies::PasskeyDesk;
+use super::passkey_ceremonies::PasskeyCeremonies;
 use super::record::AuditedAction;
 use super::state::Server;
-use super::task_table::TaskDesk;
-use super::used_intents::OwnUses;
+use super::task_table::TaskTable;
+use super::used_intents::UsedIntents;
 use super::{approval, integration, page};
 use crate::accounts::{Account, Accounts};
 use crate::audit::DecisionLog;
@@ -130,15 +130,15 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         )),
         instances,
         invalidations,
-        own_uses: OwnUses::new(&config.terms()),
-        passkeys: PasskeyDesk::new(&config.provider.origin, &config.provider.id),
+        used_intents: UsedIntents::new(&config.terms()),
+        passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
         polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
         turns: Arc::default(),
         errands: Arc::default(),
         changes: watch::Sender::new(0),
         stop: watch::Sender::new(false),
         maintenance: CurrentMaintenance::new(config.maintenance.clone()),
-        tasks: TaskDesk::default(),
+        tasks: TaskTable::default(),
         config,
     });
     House { server, now, told, directory }

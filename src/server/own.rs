@@ -99,13 +99,13 @@ fn judge<'r>(
     let intent = intent.verify(&claimed, keys.as_slice(), &terms, now)?;
     known.username = Some(intent.username().clone());
     known.kid = Some(intent.kid());
-    if !server.own_uses.calls.admits(intent.username().clone(), Instant::now()) {
+    if !server.used_intents.calls.admits(intent.username().clone(), Instant::now()) {
         return Err(Denied::Failed(Refusal::too_many("too many calls: wait a moment")));
     }
     let items = Items::read(row.row(), body)?;
     let policy = Policy { terms, step_up: StepUp::default() };
     let authorised = policy.authorise(presented.intend(intent)?.bind(items)?)?;
-    Ok(authorised.spend(&policy, &server.own_uses, now)?)
+    Ok(authorised.spend(&policy, &server.used_intents, now)?)
 }
 
 pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {

@@ -26,7 +26,7 @@ pub(super) const STEP_UPS_EACH_MAX: usize = 16;
 pub(super) const STEP_UPS_MAX: usize = 2_048;
 
 /// What is under way, and the relying party.
-pub(super) struct PasskeyDesk {
+pub(super) struct PasskeyCeremonies {
     /// `None` where the provider's origin is an address: a passkey belongs to a name.
     relying_party: Option<Webauthn>,
     under_way: Mutex<UnderWay>,
@@ -58,7 +58,7 @@ pub(super) struct Challenged {
     pub(super) until: Timestamp,
 }
 
-impl PasskeyDesk {
+impl PasskeyCeremonies {
     /// The relying party of that origin.
     pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
         let relying_party = relying_party(origin, provider);

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 use super::answer::{Refusal, apart};
 use super::instances::Instances;
 use super::invalidations::Invalidations;
-use super::passkey_ceremonies::PasskeyDesk;
-use super::task_table::TaskDesk;
+use super::passkey_ceremonies::PasskeyCeremonies;
+use super::task_table::TaskTable;
 use super::turns::{Asker, Turns};
-use super::used_intents::OwnUses;
+use super::used_intents::UsedIntents;
 use crate::accounts::Accounts;
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ pub(super) struct Server {
     pub(super) records: Arc<Records>,
     pub(super) instances: Arc<Instances>,
     pub(super) invalidations: Invalidations,
-    pub(super) passkeys: PasskeyDesk,
+    pub(super) passkeys: PasskeyCeremonies,
     /// What was decided (P9).
     pub(super) decisions: DecisionLog,
     /// Core's verified tokens; locked for a lookup and never across a wait.
@@ -42,9 +42,9 @@ pub(super) struct Server {
     /// Which users are served.
     pub(super) maintenance: CurrentMaintenance,
     /// Long pieces of work of the instances.
-    pub(super) tasks: TaskDesk,
+    pub(super) tasks: TaskTable,
     /// Intents that the users' own browsers have used here.
-    pub(super) own_uses: OwnUses,
+    pub(super) used_intents: UsedIntents,
     /// Pages that wait, by the ticket that they wait for.
     pub(super) polls: Arc<Counted<TicketHash>>,
     /// Threads for what waits for the disk or the account database, by who asks.

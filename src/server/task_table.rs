@@ -25,7 +25,7 @@ const REFUSALS_MAX: u32 = 5;
 
 /// The tasks under way. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one goes when Core has heard of its end.
 #[derive(Debug, Default)]
-pub(super) struct TaskDesk {
+pub(super) struct TaskTable {
     tasks: Mutex<BTreeMap<u64, Open>>,
     pub(super) news: Notify,
 }
@@ -43,7 +43,7 @@ pub(super) struct Open {
     refusals: u32,
 }
 
-impl TaskDesk {
+impl TaskTable {
     /// What is in the store when the server starts. Whoever did that work ended with the server that was before: it has failed.
     pub(super) fn left_behind(stored: Vec<Task>, now: Timestamp) -> Self {
         let left = |task: Task| {

@@ -11,7 +11,7 @@ use countersign_portal::core::{Control, Outage, ShownTask};
 
 use super::core_calls::CoreCalls;
 use super::harness::{ALICE, BOB, House, NOW, house_at, status, user};
-use super::task_table::TaskDesk;
+use super::task_table::TaskTable;
 use super::tasks;
 use crate::ipc::messages::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
 
@@ -178,7 +178,7 @@ async fn what_was_under_way_when_the_server_ended_has_failed() {
     let scene = Scene::new().await;
     scene.begin().await;
     scene.round().await;
-    let desk = TaskDesk::left_behind(scene.house.server.records.tasks().unwrap(), at(60));
+    let desk = TaskTable::left_behind(scene.house.server.records.tasks().unwrap(), at(60));
     let House { server, .. } = scene.house;
     let server =
         Arc::into_inner(server).map(|server| super::state::Server { tasks: desk, ..server }).map(Arc::new).unwrap();
