@@ -13,6 +13,7 @@ mod control_channel;
 mod core_calls;
 #[cfg(test)]
 mod core_tests;
+mod drive_registration;
 mod drives;
 mod endpoints;
 mod expiry;
@@ -41,7 +42,6 @@ mod product_registration;
 mod products;
 mod queries;
 mod record;
-mod registrar;
 mod schedule;
 mod signer;
 mod state;

@@ -17,10 +17,10 @@ use tokio::net::{UnixListener, UnixStream};
 use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::endpoints::serve_gateway;
 use super::harness::{ALICE, BOB, House, TEST, house, house_at, user};
-use super::outbox::{Teller, round};
+use super::outbox::{CoreClient, round};
 use super::product_registration::{self, RegistrationFailure};
 use super::schedule::Schedule;
-use super::{drives, registrar};
+use super::{drive_registration, drives};
 use crate::ipc::messages::DrivesReport;
 use countersign_keys::store::registry::Authority;
 
@@ -53,8 +53,8 @@ fn cleared() -> ControlCall {
 }
 
 impl House {
-    async fn round(&self, teller: &impl Teller, schedule: &mut Schedule, seconds: i64) {
-        round(&self.server.records, teller, schedule, at(seconds), &|| ()).await.unwrap();
+    async fn round(&self, client: &impl CoreClient, schedule: &mut Schedule, seconds: i64) {
+        round(&self.server.records, client, schedule, at(seconds), &|| ()).await.unwrap();
     }
 
     fn is_core_told(&self) -> bool {
@@ -179,7 +179,7 @@ struct Refusing {
     told: Mutex<Vec<(Told, String)>>,
 }
 
-impl Teller for Refusing {
+impl CoreClient for Refusing {
     async fn tell(&self, told: Told, username: &Username, _: Timestamp) -> Result<(), CoreFailure> {
         self.told.lock().unwrap().push((told, username.as_str().to_owned()));
         if self.refused.contains(&username.as_str()) {
@@ -296,7 +296,7 @@ async fn house_with_drives(more: &str, ids: &[&str]) -> (House, Control, CoreCal
     house.connected().await;
     house.report(ids).await;
     let mut drives = Schedule::default();
-    registrar::round(&house.server, &calls, &mut drives, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut drives, at(0)).await.unwrap();
     assert_eq!(control.drives(), [], "nobody has drives at Core who is not connected there");
     house.round(&calls, &mut Schedule::default(), 0).await;
     (house, control, calls, drives)
@@ -315,7 +315,7 @@ impl House {
 async fn drives_are_registered_once_core_knows_the_user_and_numbered_for_the_account() {
     let reported = ["home", "work-bio", "other", "work-../..", "work-"];
     let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &reported).await;
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     let at_core: Vec<_> = control
         .drives()
         .into_iter()
@@ -329,7 +329,7 @@ async fn drives_are_registered_once_core_knows_the_user_and_numbered_for_the_acc
     assert_eq!(house.report(&[]).await, numbered);
     let nobody_s = drives::report(&house.server, BOB, DrivesReport { ids: vec!["home".to_owned()] }).await.unwrap();
     assert_eq!(nobody_s.drives, [], "an account has drives for its own users alone");
-    registrar::round(&house.server, &calls, &mut schedule, at(60)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(60)).await.unwrap();
     assert_eq!(control.drives().len(), 2, "once");
 }
 
@@ -337,12 +337,12 @@ async fn drives_are_registered_once_core_knows_the_user_and_numbered_for_the_acc
 async fn a_drive_whose_registration_was_not_heard_of_is_looked_for_first() {
     let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
     control.set_outage(Outage::Mute(1));
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     assert_eq!((control.drives().len(), house.report(&[]).await.len()), (1, 0));
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     assert_eq!(house.report(&[]).await.len(), 0, "not before the wait is over");
     // Whoever tries again has forgotten everything but what is in the store.
-    registrar::round(&house.server, &calls, &mut Schedule::default(), at(1)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut Schedule::default(), at(1)).await.unwrap();
     assert_eq!(house.report(&[]).await, [("4711".to_owned(), "home".to_owned())]);
     assert_eq!(control.drives().len(), 1);
 }
@@ -369,7 +369,7 @@ impl House {
 async fn c01_two_users_have_a_home_each() {
     let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home", "work-bio"]).await;
     house.second_user(&calls, &["home", "work-bio"]).await;
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     let ids: Vec<String> = control.drives().into_iter().map(|drive| drive.provider_generated_id).collect();
     assert_eq!(ids, ["h-alice#1:home", "d-alice#1:work-bio", "h-bob#1:home", "d-bob#1:work-bio"]);
     assert_eq!((house.numbers(ALICE).await.len(), house.numbers(BOB).await.len()), (2, 2));
@@ -384,7 +384,7 @@ async fn c01_a_drive_under_its_old_id_is_carried_over() {
     house.second_user(&calls, &["home"]).await;
     // Bob's was refused by Core, as the id was taken.
     house.server.records.note_asked(&user("bob#1"), "home").unwrap();
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     let at_core: Vec<(String, String)> =
         control.drives().into_iter().map(|drive| (drive.provider_generated_id, drive.created_by)).collect();
     let want = [("home", "alice#1"), ("h-bob#1:home", "bob#1")].map(|(id, of)| (id.to_owned(), of.to_owned()));
@@ -399,7 +399,7 @@ async fn c01_an_id_that_core_has_is_taken_for_done_only_if_it_is_this_users() {
     for (of, want) in [("alice#1", vec![("4711".to_owned(), "home".to_owned())]), ("mallory#1", vec![])] {
         let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
         control.register_drive("h-alice#1:home", of);
-        registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+        drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
         assert_eq!((control.drives().len(), house.numbers(ALICE).await), (1, want), "{of}");
     }
 }
@@ -408,14 +408,14 @@ async fn c01_an_id_that_core_has_is_taken_for_done_only_if_it_is_this_users() {
 async fn drives_wait_for_a_core_that_is_away_and_need_a_product() {
     let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
     control.set_outage(Outage::Down);
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     control.set_outage(Outage::None);
-    registrar::round(&house.server, &calls, &mut schedule, at(1)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(1)).await.unwrap();
     assert_eq!(control.drives().len(), 1);
 
     let without = WITH_DRIVES.replace("type = \"storage\"", "type = \"compute\"");
     let (house, control, calls, mut schedule) = house_with_drives(&without, &["home"]).await;
-    registrar::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
+    drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     assert_eq!(control.drives(), []);
 }
 

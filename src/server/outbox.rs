@@ -12,7 +12,7 @@ use countersign_keys::store::records::{Errand, Tell};
 use countersign_keys::time::Timestamp;
 
 use super::core_calls::{CoreCalls, CoreFailure, Told};
-use super::registrar;
+use super::drive_registration;
 use super::schedule::Schedule;
 use super::state::{Records, Server};
 use crate::log::log_failure;
@@ -24,7 +24,7 @@ const PAGE: usize = 100;
 const IDLE_LOOK: Duration = Duration::from_secs(60);
 
 /// Who tells Core; in tests, somebody who only pretends.
-pub(super) trait Teller {
+pub(super) trait CoreClient {
     /// Tells Core about a user.
     fn tell(
         &self,
@@ -34,7 +34,7 @@ pub(super) trait Teller {
     ) -> impl Future<Output = Result<(), CoreFailure>> + Send;
 }
 
-impl Teller for CoreCalls {
+impl CoreClient for CoreCalls {
     async fn tell(&self, told: Told, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
         Self::tell(self, told, username, now).await
     }
@@ -50,7 +50,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
                 if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &|| server.changed()).await {
                     log_failure("errands cannot be read", &failure);
                 }
-                if let Err(failure) = registrar::round(&server, &core, &mut drives, now).await {
+                if let Err(failure) = drive_registration::round(&server, &core, &mut drives, now).await {
                     log_failure("drives cannot be registered", &failure);
                 }
                 let next = [schedule.next(now), drives.next(now)].into_iter().flatten().min();
@@ -71,7 +71,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
 /// Tries every errand that is due.
 pub(super) async fn round(
     records: &Arc<Records>,
-    teller: &impl Teller,
+    client: &impl CoreClient,
     schedule: &mut Schedule,
     now: Timestamp,
     told: &impl Fn(),
@@ -90,7 +90,7 @@ pub(super) async fn round(
             if !schedule.may(&errand.username, now) {
                 continue;
             }
-            match run_errand(teller, &errand, now).await {
+            match run_errand(client, &errand, now).await {
                 Ok(()) => {
                     schedule.succeeded(&errand.username);
                     let records = Arc::clone(records);
@@ -112,11 +112,11 @@ pub(super) async fn round(
 /// Clears before it approves, always: the Go Core ends its own process when a user who is connected
 /// is approved again, and an answer that was lost leaves no trace here. It takes a clearing at any
 /// time.
-async fn run_errand(teller: &impl Teller, errand: &Errand, now: Timestamp) -> Result<(), CoreFailure> {
+async fn run_errand(client: &impl CoreClient, errand: &Errand, now: Timestamp) -> Result<(), CoreFailure> {
     let username = &errand.username;
-    teller.tell(Told::Disconnected, username, now).await?;
+    client.tell(Told::Disconnected, username, now).await?;
     match errand.tell {
-        Tell::Approve => teller.tell(Told::Connected, username, now).await,
+        Tell::Approve => client.tell(Told::Connected, username, now).await,
         Tell::Clear => Ok(()),
     }
 }
