@@ -37,7 +37,6 @@ mod passkey_ceremonies;
 #[cfg(test)]
 mod passkey_tests;
 mod passkeys;
-mod place;
 mod product_registration;
 mod products;
 mod queries;
@@ -45,6 +44,7 @@ mod record;
 mod schedule;
 mod signer;
 mod state;
+mod state_directory;
 mod task_table;
 #[cfg(test)]
 mod task_tests;
@@ -76,11 +76,11 @@ use self::instances::Instances;
 use self::invalidations::Invalidation;
 use self::launch::Launcher;
 use self::passkey_ceremonies::PasskeyCeremonies;
-use self::place::async_listener;
-pub(crate) use self::place::{PlaceFailure, StateDirectory};
 use self::queries::StoreQueryHandler;
 use self::signer::{AuditFailure, CheckpointSigner};
 use self::state::{Records, Server};
+use self::state_directory::async_listener;
+pub(crate) use self::state_directory::{StateDirectory, StateDirectoryFailure};
 use self::task_table::TaskTable;
 use self::used_intents::UsedIntents;
 use crate::accounts::Accounts;
@@ -122,7 +122,7 @@ pub(crate) enum ServerFailure {
     Program(#[from] ProgramFault),
     /// A directory or socket.
     #[error(transparent)]
-    Place(#[from] PlaceFailure),
+    Place(#[from] StateDirectoryFailure),
     /// The key store.
     #[error(transparent)]
     Store(#[from] StoreFailure),
@@ -179,8 +179,8 @@ async fn serve(
     records: Arc<Records>,
 ) -> Result<(), ServerFailure> {
     let listeners = listen_for_gateway(&config)?;
-    let everybody = place::listen_to_everybody(&config.ipc)?;
-    let service = place::listen_privately(&config.state.service_socket())?;
+    let everybody = state_directory::listen_to_everybody(&config.ipc)?;
+    let service = state_directory::listen_privately(&config.state.service_socket())?;
     let _first_port = hold_first_port(&config)?;
     let core = core_calls(&config)?;
     let launcher =
@@ -247,7 +247,7 @@ async fn serve(
 /// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay log begins empty instead of refusing
 /// what was issued before it (P4). If that fails the gateway does refuse it, for some seconds, and nothing else is lost.
 fn lay_out_replay_log(directory: &Path) {
-    if let Err(failure) = place::private_directory(directory) {
+    if let Err(failure) = state_directory::private_directory(directory) {
         tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
     } else if let Err(failure) = Journal::create(directory) {
         tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
@@ -269,7 +269,7 @@ fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailu
     match config.gateway.start {
         GatewayStart::Server => Ok(Start::Child { program, config: config.file.clone() }),
         GatewayStart::Service => {
-            Ok(Start::Service(async_listener(place::listen_privately(&config.state.gateway_socket())?)?))
+            Ok(Start::Service(async_listener(state_directory::listen_privately(&config.state.gateway_socket())?)?))
         }
     }
 }

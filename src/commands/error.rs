@@ -23,7 +23,7 @@ use crate::journal::JournalFailure;
 use crate::own_directory::WriteFailure;
 use crate::pin_file::PinFailure;
 use crate::quoted::{SENTENCE_MAX, quoted_within};
-use crate::server::PlaceFailure;
+use crate::server::StateDirectoryFailure;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ pub(crate) enum CommandError {
     Tampered,
     /// The state directory cannot be used, or a server runs in it.
     #[error(transparent)]
-    Place(#[from] PlaceFailure),
+    Place(#[from] StateDirectoryFailure),
     /// The key store.
     #[error(transparent)]
     Unsealed(#[from] UnsealedStore),

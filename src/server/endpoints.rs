@@ -26,7 +26,7 @@ use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
 use super::record::{AuditedAction, Sender};
 use super::state::Server;
-use super::{approval, drives, integration, listed, own, page, place, tasks};
+use super::{approval, drives, integration, listed, own, page, state_directory, tasks};
 use crate::config::Ipc;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
@@ -69,7 +69,7 @@ struct PublicSocket {
 
 impl PublicSocket {
     fn new(ipc: Ipc, listener: UnixListener) -> Self {
-        let file = place::identity(&ipc.socket()).ok().flatten();
+        let file = state_directory::identity(&ipc.socket()).ok().flatten();
         let mut looked = tokio::time::interval(LOOK_EVERY);
         looked.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Self { ipc, listener, file, looked }
@@ -86,14 +86,17 @@ impl PublicSocket {
 
     /// Makes the socket again if it is gone. Whoever can do that to it is root or the server's own account.
     fn see_to_it(&mut self) {
-        if place::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
+        if state_directory::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
             return;
         }
-        match place::listen_to_everybody(&self.ipc).map_err(io::Error::other).and_then(place::async_listener) {
+        match state_directory::listen_to_everybody(&self.ipc)
+            .map_err(io::Error::other)
+            .and_then(state_directory::async_listener)
+        {
             Ok(listener) => {
                 tracing::warn!(socket = %self.ipc.socket().display(), "made the socket again, which had been removed");
                 self.listener = listener;
-                self.file = place::identity(&self.ipc.socket()).ok().flatten();
+                self.file = state_directory::identity(&self.ipc.socket()).ok().flatten();
             }
             Err(error) => {
                 let cause = error.to_string();

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::instance_log::InstanceLog;
-use super::place::listen_privately;
+use super::state_directory::listen_privately;
 use crate::clock::{NoRandomness, random_bytes};
 use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
 use crate::ipc::control::{InstanceAddress, SocketAddress};

@@ -18,7 +18,7 @@ use countersign_keys::secret::Secret;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::place::{self, PlaceFailure};
+use super::state_directory::{self, StateDirectoryFailure};
 use super::witness::Witnesses;
 use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
 use crate::clock::{Clock, NoRandomness, random_bytes};
@@ -36,7 +36,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) enum AuditFailure {
     /// A directory.
     #[error(transparent)]
-    Place(#[from] PlaceFailure),
+    Place(#[from] StateDirectoryFailure),
     /// A key that cannot be made or kept.
     #[error("the key {path} cannot be made")]
     MakeKey {
@@ -85,7 +85,7 @@ pub(super) struct CheckpointSigner {
 impl CheckpointSigner {
     /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What is received in the end is why that stopped.
     pub(super) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
-        place::private_directory(&config.state.audit())?;
+        state_directory::private_directory(&config.state.audit())?;
         make_pseudonym_key(config)?;
         let logs = [(config.state.gateway_log(), "gateway"), (config.state.server_log(), "server")];
         let mut kept = Vec::with_capacity(logs.len());
@@ -188,8 +188,8 @@ fn make_pseudonym_key(config: &Config) -> Result<(), AuditFailure> {
 }
 
 fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailure> {
-    place::private_directory(log.directory())?;
-    place::private_directory(&log.entries())?;
+    state_directory::private_directory(log.directory())?;
+    state_directory::private_directory(&log.entries())?;
     let path = config.state.audit().join(format!("{name}.key"));
     let key = if path.exists() {
         read_key(&path)?

@@ -18,7 +18,7 @@ const IPC_SOCKET_MODE: u32 = 0o777;
 
 /// Why a place cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlaceFailure {
+pub(crate) enum StateDirectoryFailure {
     /// It cannot be made, opened or looked at.
     #[error("{path} cannot be used")]
     Unusable {
@@ -75,7 +75,7 @@ pub(crate) struct StateDirectory {
 
 impl StateDirectory {
     /// Checks the state directory, makes it and what belongs into it if they are missing, and takes hold of it.
-    pub(crate) fn claim(state: &State) -> Result<Self, PlaceFailure> {
+    pub(crate) fn claim(state: &State) -> Result<Self, StateDirectoryFailure> {
         let instances = state.instances();
         let logs = state.directory.join("log");
         private_directory(&state.directory)?;
@@ -86,8 +86,8 @@ impl StateDirectory {
     }
 
     /// Where instances' sockets are; what an earlier server left there is removed.
-    pub(crate) fn swept_instances(&self) -> Result<&Path, PlaceFailure> {
-        let unusable = |source| PlaceFailure::Unusable { path: self.instances.clone(), source };
+    pub(crate) fn swept_instances(&self) -> Result<&Path, StateDirectoryFailure> {
+        let unusable = |source| StateDirectoryFailure::Unusable { path: self.instances.clone(), source };
         for entry in std::fs::read_dir(&self.instances).map_err(unusable)? {
             std::fs::remove_file(entry.map_err(unusable)?.path()).map_err(unusable)?;
         }
@@ -101,30 +101,34 @@ impl StateDirectory {
 }
 
 /// Listens at a path below the state directory, in place of whatever an earlier server left there.
-pub(crate) fn listen_privately(path: &Path) -> Result<UnixListener, PlaceFailure> {
-    let unusable = |source| PlaceFailure::Unusable { path: path.to_owned(), source };
+pub(crate) fn listen_privately(path: &Path) -> Result<UnixListener, StateDirectoryFailure> {
+    let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
     remove_stale(path).map_err(unusable)?;
     UnixListener::bind(path).map_err(unusable)
 }
 
 /// Listens where every account of this machine may ask.
-pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, PlaceFailure> {
+pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, StateDirectoryFailure> {
     let path = ipc.socket();
-    let unusable = |source| PlaceFailure::Unusable { path: path.clone(), source };
+    let unusable = |source| StateDirectoryFailure::Unusable { path: path.clone(), source };
     let directory = std::fs::metadata(&ipc.directory).map_err(|source| {
         let path = ipc.directory.clone();
         if source.kind() == io::ErrorKind::NotFound {
-            PlaceFailure::NoRunDirectory { path }
+            StateDirectoryFailure::NoRunDirectory { path }
         } else {
-            PlaceFailure::Unusable { path, source }
+            StateDirectoryFailure::Unusable { path, source }
         }
     })?;
     if directory.uid() != 0 && directory.uid() != own_uid() {
-        return Err(PlaceFailure::Foreign { path: ipc.directory.clone(), owner: directory.uid() });
+        return Err(StateDirectoryFailure::Foreign { path: ipc.directory.clone(), owner: directory.uid() });
     }
     if directory.mode() & 0o022 != 0 {
         let wanted = "writable for its owner alone";
-        return Err(PlaceFailure::Open { path: ipc.directory.clone(), mode: directory.mode() & 0o7777, wanted });
+        return Err(StateDirectoryFailure::Open {
+            path: ipc.directory.clone(),
+            mode: directory.mode() & 0o7777,
+            wanted,
+        });
     }
     remove_stale(&path).map_err(unusable)?;
     let listener = UnixListener::bind(&path).map_err(unusable)?;
@@ -151,27 +155,27 @@ pub(crate) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
 }
 
 /// Makes a directory that only this account can look into, or checks that it is one.
-pub(crate) fn private_directory(path: &Path) -> Result<(), PlaceFailure> {
-    let unusable = |source| PlaceFailure::Unusable { path: path.to_owned(), source };
+pub(crate) fn private_directory(path: &Path) -> Result<(), StateDirectoryFailure> {
+    let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(error)),
         Ok(()) | Err(_) => {}
     }
     let found = std::fs::symlink_metadata(path).map_err(unusable)?;
     if !found.is_dir() {
-        return Err(PlaceFailure::NotADirectory { path: path.to_owned() });
+        return Err(StateDirectoryFailure::NotADirectory { path: path.to_owned() });
     }
     if found.uid() != own_uid() {
-        return Err(PlaceFailure::Foreign { path: path.to_owned(), owner: found.uid() });
+        return Err(StateDirectoryFailure::Foreign { path: path.to_owned(), owner: found.uid() });
     }
     if found.mode() & 0o077 != 0 {
         let wanted = "0700";
-        return Err(PlaceFailure::Open { path: path.to_owned(), mode: found.mode() & 0o7777, wanted });
+        return Err(StateDirectoryFailure::Open { path: path.to_owned(), mode: found.mode() & 0o7777, wanted });
     }
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<Flock<File>, PlaceFailure> {
+fn lock(directory: &Path) -> Result<Flock<File>, StateDirectoryFailure> {
     let path = directory.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -180,12 +184,12 @@ fn lock(directory: &Path) -> Result<Flock<File>, PlaceFailure> {
         .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(&path)
-        .map_err(|source| PlaceFailure::Unusable { path: path.clone(), source })?;
+        .map_err(|source| StateDirectoryFailure::Unusable { path: path.clone(), source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
         if error == nix::Error::EWOULDBLOCK {
-            PlaceFailure::Occupied { path: directory.to_owned() }
+            StateDirectoryFailure::Occupied { path: directory.to_owned() }
         } else {
-            PlaceFailure::Unusable { path, source: error.into() }
+            StateDirectoryFailure::Unusable { path, source: error.into() }
         }
     })
 }
@@ -208,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn claim(directory: &Path) -> Result<StateDirectory, PlaceFailure> {
+    fn claim(directory: &Path) -> Result<StateDirectory, StateDirectoryFailure> {
         StateDirectory::claim(&State { directory: directory.to_owned() })
     }
 
@@ -229,13 +233,13 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         for mode in [0o701, 0o710, 0o750, 0o777] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(claim(&path), Err(PlaceFailure::Open { .. })), "{mode:o}");
+            assert!(matches!(claim(&path), Err(StateDirectoryFailure::Open { .. })), "{mode:o}");
         }
         std::fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
         let link = outside.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(claim(&link), Err(PlaceFailure::NotADirectory { .. })));
-        assert!(matches!(claim(Path::new("/nonexistent/state")), Err(PlaceFailure::Unusable { .. })));
+        assert!(matches!(claim(&link), Err(StateDirectoryFailure::NotADirectory { .. })));
+        assert!(matches!(claim(Path::new("/nonexistent/state")), Err(StateDirectoryFailure::Unusable { .. })));
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let path = outside.path().join("state");
         let first = claim(&path).unwrap();
-        assert!(matches!(claim(&path), Err(PlaceFailure::Occupied { .. })));
+        assert!(matches!(claim(&path), Err(StateDirectoryFailure::Occupied { .. })));
         drop(first);
         claim(&path).unwrap();
     }
@@ -252,11 +256,11 @@ mod tests {
     fn the_ipc_socket_is_for_everybody_in_a_directory_for_nobody_else() {
         let outside = tempfile::tempdir().unwrap();
         let ipc = Ipc { directory: outside.path().join("run") };
-        assert!(matches!(listen_to_everybody(&ipc), Err(PlaceFailure::NoRunDirectory { .. })));
+        assert!(matches!(listen_to_everybody(&ipc), Err(StateDirectoryFailure::NoRunDirectory { .. })));
         std::fs::create_dir(&ipc.directory).unwrap();
         for mode in [0o777, 0o1777, 0o775] {
             std::fs::set_permissions(&ipc.directory, Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(listen_to_everybody(&ipc), Err(PlaceFailure::Open { .. })), "{mode:o}");
+            assert!(matches!(listen_to_everybody(&ipc), Err(StateDirectoryFailure::Open { .. })), "{mode:o}");
         }
         std::fs::set_permissions(&ipc.directory, Permissions::from_mode(0o755)).unwrap();
         drop(listen_to_everybody(&ipc).unwrap());
