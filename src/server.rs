@@ -4,7 +4,6 @@
 //! gateway and the instances, and believes none of them more than it must: the gateway can only ask, an
 //! instance is known by its uid.
 
-pub(crate) mod answer;
 mod approval;
 mod callers;
 #[cfg(test)]
@@ -28,11 +27,11 @@ mod instances;
 mod integration;
 mod invalidations;
 mod launch;
-mod listed;
+mod list;
 mod mapper;
+mod offer;
 mod outbox;
 mod own;
-mod page;
 mod passkey_ceremonies;
 #[cfg(test)]
 mod passkey_tests;
@@ -41,6 +40,7 @@ mod product_registration;
 mod products;
 mod queries;
 mod record;
+pub(crate) mod reply;
 mod schedule;
 mod signer;
 mod state;
@@ -344,7 +344,7 @@ async fn sweep(server: Arc<Server>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let (records, now) = (Arc::clone(&server.records), server.clock.now());
-        let swept = answer::apart(move || Ok(records.forget_tickets(now?)?)).await;
+        let swept = reply::blocking(move || Ok(records.forget_tickets(now?)?)).await;
         if let Ok(forgotten @ 1..) = swept {
             tracing::debug!(forgotten, "tickets forgotten");
         }

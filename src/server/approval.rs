@@ -15,10 +15,10 @@ use countersign_keys::store::records::{Begun, Ticket as TicketRecord, TicketStat
 use countersign_keys::store::registry::{Authority, Naming, NewConnection, NotChanged, RegistryRejection, Sharing};
 use countersign_keys::time::Timestamp;
 
-use super::answer::{Refusal, key_name, key_refused, not_changed, registry_refusal};
 use super::instances::NoInstance;
 use super::mapper;
 use super::record::AuditedAction;
+use super::reply::{Refusal, key_name, key_refused, not_changed, registry_refusal};
 use super::state::Server;
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, refuse_begun_at_core};
 use super::turns::Asker;
@@ -81,7 +81,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     })?;
     let records = Arc::clone(&server.records);
     let displaced =
-        server.apart(Asker::Account(uid), move || records.approve(&code, &new, now).map_err(refusal)).await?;
+        server.blocking(Asker::Account(uid), move || records.approve(&code, &new, now).map_err(refusal)).await?;
     tracing::info!(%username, %uid, %kid, "connection approved");
     if let Some(displaced) = displaced {
         tracing::warn!(%username, uid = %displaced.uid, by = %uid, "connection that UCloud never confirmed was displaced");
@@ -174,7 +174,7 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
         ..AuditedAction::of(&asker(uid), ipc::KEYS_ADD)
     })?;
     let records = Arc::clone(&server.records);
-    server.apart(Asker::Account(uid), move || records.add_key(uid, &record).map_err(not_changed)).await?;
+    server.blocking(Asker::Account(uid), move || records.add_key(uid, &record).map_err(not_changed)).await?;
     tracing::info!(%username, %uid, %kid, "key added");
     server.invalidations.tell(Ended::Key { username, kid }).await;
     server.changed();
@@ -194,7 +194,7 @@ pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke
         kid: Some(kid),
         ..AuditedAction::of(&asker(uid), ipc::KEYS_REVOKE)
     })?;
-    server.apart(authority, move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
+    server.blocking(authority, move || records.revoke_key(authority, &user, &kid).map_err(not_changed)).await?;
     tracing::info!(%username, by = %uid, %kid, "key revoked");
     server.invalidations.tell(Ended::Key { username, kid }).await;
     server.changed();
@@ -248,7 +248,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
         return Err(Refusal::new(Told::AccountRefused, "the server's own account has no instance"));
     }
     if !is_launched && uid.0 != 0 {
-        let name = server.apart(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
+        let name = server.blocking(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
         return Ok(Account { uid, name: name.or(expected).unwrap_or_else(|| uid.to_string()) });
     }
     let accounts = server.accounts.clone();
@@ -268,7 +268,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
             | AccountRejection::Expired { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
         })
     };
-    server.apart(Asker::Account(uid), work).await
+    server.blocking(Asker::Account(uid), work).await
 }
 
 /// Starts an instance of the account, where instances are started, before anybody is told that it is connected: whether sudo serves it, only sudo knows.

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house, instance_key, status, user};
 use super::queries::StoreQueryHandler;
-use super::{approval, integration, listed, page};
+use super::{approval, integration, list, offer};
 use crate::audit::DecisionLog;
 use crate::ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
 use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
@@ -126,7 +126,7 @@ async fn v69_s06_a_local_account_takes_no_name_and_learns_of_none() {
         }
         assert!(house.server.records.usernames(BOB).unwrap().is_empty());
         let list = KeysList { username: Some(user(name)) };
-        assert_eq!(status(listed::keys(&house.server, BOB, list)), (404, "NOT_FOUND"));
+        assert_eq!(status(list::keys(&house.server, BOB, list)), (404, "NOT_FOUND"));
     }
     // With Core's word for carol bob's connection is carol's own; that of alice stays hers.
     let at_core = house.begun_at_core("carol#1").await;
@@ -162,7 +162,7 @@ async fn v45_a_second_offer_kills_the_ticket_and_both_sides_hear_of_it() {
     let offer = |content: &Value| {
         let content = body(content);
         let server = Arc::clone(&house.server);
-        async move { page::offer(&server, &content, "unknown".to_owned(), &TEST).await }
+        async move { offer::offer(&server, &content, "unknown".to_owned(), &TEST).await }
     };
     let code = offer(&first_body).await.unwrap()["code"].as_str().unwrap().to_owned();
     assert_eq!(status(offer(&second_body).await), (409, "TICKET_DEAD"));
@@ -191,7 +191,7 @@ async fn v13_v14_v46_offers_that_prove_nothing_are_refused_and_cost_nothing() {
         content
     };
     let check = async |content: Value, want: (u16, &str)| {
-        let outcome = page::offer(&house.server, &body(&content), "unknown".to_owned(), &TEST).await;
+        let outcome = offer::offer(&house.server, &body(&content), "unknown".to_owned(), &TEST).await;
         assert_eq!(status(outcome), want, "{content}");
     };
     let refused = (400, "KEY_REFUSED");
@@ -214,7 +214,7 @@ async fn v13_v14_v46_offers_that_prove_nothing_are_refused_and_cost_nothing() {
     check(with("ticket", json!("A".repeat(43))), (404, "NOT_FOUND")).await;
     check(with("ticket", json!("short")), (404, "NOT_FOUND")).await;
     let twice = Bytes::from(good.to_string().replacen('{', "{\"alg\":\"ES256\",", 1));
-    assert_eq!(status(page::offer(&house.server, &twice, String::new(), &TEST).await), (400, "BAD_REQUEST"));
+    assert_eq!(status(offer::offer(&house.server, &twice, String::new(), &TEST).await), (400, "BAD_REQUEST"));
     browser.offer(&house).await.unwrap();
 }
 
@@ -336,12 +336,12 @@ async fn keys_are_added_by_their_own_account_within_limits() {
     approval::add_key(&house.server, ALICE, add(1)).await.unwrap();
     check(ALICE, add(1), (409, "KEY_REFUSED")).await;
 
-    let list = |uid, named: Option<&str>| listed::keys(&house.server, uid, KeysList { username: named.map(user) });
+    let list = |uid, named: Option<&str>| list::keys(&house.server, uid, KeysList { username: named.map(user) });
     assert_eq!(list(ALICE, None).unwrap().keys.len(), 2);
     assert_eq!(list(Uid(0), Some("alice#1")).unwrap().keys[1].name, "script");
     assert_eq!(status(list(BOB, Some("alice#1"))), (404, "NOT_FOUND"));
     assert_eq!(status(list(BOB, None)), (404, "NOT_FOUND"));
-    let connections = |uid, all| listed::connections(&house.server, uid, &ConnectList { after: None, all });
+    let connections = |uid, all| list::connections(&house.server, uid, &ConnectList { after: None, all });
     assert_eq!(connections(ALICE, false).unwrap().connections[0].active_keys, 2);
     assert_eq!(connections(BOB, false).unwrap().connections, []);
     assert_eq!(connections(Uid(0), true).unwrap().connections.len(), 1);
@@ -417,7 +417,7 @@ async fn s18_a_keys_last_use_is_the_hour_in_which_the_gateway_said_so() {
         used("alice#1", kid);
         assert_eq!(last("alice#1", kid), Some(want), "{later}");
     }
-    let listed = listed::keys(&house.server, ALICE, KeysList { username: None }).unwrap();
+    let listed = list::keys(&house.server, ALICE, KeysList { username: None }).unwrap();
     assert_eq!(listed.keys[0].last_used, Some(Timestamp::from_seconds(NOW + 90_000)));
 }
 

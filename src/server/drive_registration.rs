@@ -11,9 +11,9 @@ use countersign_keys::time::Timestamp;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::drives;
+use super::reply::{Refusal, blocking};
 use super::schedule::Schedule;
 use super::state::Server;
 use crate::log::log_failure;
@@ -164,7 +164,7 @@ async fn register(
         Err(failure) => return Ok(Err(failure)),
         Ok(None) => {
             let (records, noted) = (Arc::clone(&server.records), drive.clone());
-            apart(move || records.note_asked(&noted.username, &noted.id).map_err(|error| Refusal::failure(&error)))
+            blocking(move || records.note_asked(&noted.username, &noted.id).map_err(|error| Refusal::failure(&error)))
                 .await?;
             match ask(core, wanted, now).await {
                 Ok(number) => number,
@@ -173,7 +173,7 @@ async fn register(
         }
     };
     let (records, noted, core_id) = (Arc::clone(&server.records), drive.clone(), number.clone());
-    let noted = apart(move || Ok(records.note_registered(&noted.username, &noted.id, &core_id))).await?;
+    let noted = blocking(move || Ok(records.note_registered(&noted.username, &noted.id, &core_id))).await?;
     match noted {
         Ok(()) => Ok(Ok(number)),
         // Core has said what cannot be: the drive stays without a number.

@@ -9,7 +9,7 @@ use countersign_keys::identity::{Uid, Username};
 use countersign_keys::store::drives::{DRIVES_MAX, DriveRejection};
 use countersign_keys::store::registry::NotChanged;
 
-use super::answer::Refusal;
+use super::reply::Refusal;
 use super::state::Server;
 use super::turns::Asker;
 use crate::config::{Config, Drive};
@@ -34,7 +34,7 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
         }
         Ok((drives, added))
     };
-    let (drives, added) = server.apart(Asker::Account(uid), work).await?;
+    let (drives, added) = server.blocking(Asker::Account(uid), work).await?;
     if added > 0 {
         tracing::info!(%uid, added, "drives");
         server.errands.notify_one();
@@ -55,7 +55,7 @@ pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Res
         Err(NotChanged::Rejected(DriveRejection::Exists | DriveRejection::Unknown)) => Ok(Making::IdTaken),
         Err(NotChanged::Failed(failure)) => Err(failure.into()),
     };
-    let outcome = server.apart(Asker::Account(uid), work).await?;
+    let outcome = server.blocking(Asker::Account(uid), work).await?;
     tracing::info!(%uid, ?outcome, "a user makes a drive");
     Ok(MakingAnswer { outcome })
 }
@@ -65,7 +65,7 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive
     let RemovedDrive { username, id } = removed;
     may_make(server, uid, &username, &id)?;
     let records = Arc::clone(&server.records);
-    server.apart(Asker::Account(uid), move || Ok(records.forget_drive(&username, &id)?)).await?;
+    server.blocking(Asker::Account(uid), move || Ok(records.forget_drive(&username, &id)?)).await?;
     tracing::info!(%uid, "a user has removed a drive");
     Ok(Empty {})
 }

@@ -21,12 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{Refusal, answer, message, rejected};
 use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
 use super::record::{AuditedAction, Sender};
+use super::reply::{Refusal, answer, message, rejected};
 use super::state::Server;
-use super::{approval, drives, integration, listed, own, page, state_directory, tasks};
+use super::{approval, drives, integration, list, offer, own, state_directory, tasks};
 use crate::config::Ipc;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
@@ -184,9 +184,9 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::CONNECT_APPROVE => within.ask(|approve| approval::approve(server, uid, approve)).await,
         ipc::CONNECT_START => within.ask(|start| approval::start(server, uid, start)).await,
         ipc::CONNECT_AWAIT => within.ask(|wait| approval::wait_for_offer(server, uid, wait)).await,
-        ipc::CONNECT_LIST => within.ask(|list| async move { listed::connections(server, uid, &list) }).await,
+        ipc::CONNECT_LIST => within.ask(|list| async move { list::connections(server, uid, &list) }).await,
         ipc::CONNECT_REMOVE => within.ask(|remove| approval::remove(server, uid, remove)).await,
-        ipc::KEYS_LIST => within.ask(|list| async move { listed::keys(server, uid, list) }).await,
+        ipc::KEYS_LIST => within.ask(|list| async move { list::keys(server, uid, list) }).await,
         ipc::KEYS_ADD => within.ask(|add| approval::add_key(server, uid, add)).await,
         ipc::KEYS_REVOKE => within.ask(|revoke| approval::revoke_key(server, uid, revoke)).await,
         ipc::DRIVES_REPORT => within.ask(|report| drives::report(server, uid, report)).await,
@@ -194,7 +194,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         ipc::DRIVES_REMOVE => within.ask(|removed| drives::remove(server, uid, removed)).await,
         ipc::TASKS_BEGIN => within.ask(|begun| tasks::begin(server, uid, begun)).await,
         ipc::TASKS_TELL => within.ask(|told| async move { tasks::tell(server, uid, told) }).await,
-        ipc::WHOAMI => within.ask(|_: Empty| listed::whoami(server, uid)).await,
+        ipc::WHOAMI => within.ask(|_: Empty| list::whoami(server, uid)).await,
         _ => within.ask(|_: Empty| async { Err::<Empty, _>(Refusal::not_found("no such operation")) }).await,
     }
 }
@@ -242,11 +242,11 @@ async fn public(server: &Arc<Server>, call: PublicCall, request: Request<Incomin
     let action = AuditedAction::of_stranger(&request_id, place.map_or("", |(_, _, path)| *path), address.parse().ok());
     let outcome = match read_body(request.into_body(), PAGE_BODY_MAX).await {
         Ok(body) => match call {
-            PublicCall::ConnectDescribe => page::describe(server, &body).await,
-            PublicCall::ConnectOffer => page::offer(server, &body, address, &action).await,
-            PublicCall::ConnectStatus => page::status(server, &body).await,
-            PublicCall::ConnectConfirm => page::confirm(server, &body, &action).await,
-            PublicCall::ConnectProbe => page::probe(server, &body, &action),
+            PublicCall::ConnectDescribe => offer::describe(server, &body).await,
+            PublicCall::ConnectOffer => offer::offer(server, &body, address, &action).await,
+            PublicCall::ConnectStatus => offer::status(server, &body).await,
+            PublicCall::ConnectConfirm => offer::confirm(server, &body, &action).await,
+            PublicCall::ConnectProbe => offer::probe(server, &body, &action),
             // The gateway answers these itself.
             PublicCall::ConnectPage
             | PublicCall::KeysPage

@@ -14,8 +14,8 @@ use countersign_keys::store::StoreFailure;
 use countersign_keys::store::records::{Connection, User};
 use countersign_keys::time::Timestamp;
 
-use super::answer::{Refusal, apart};
 use super::record::AuditedAction;
+use super::reply::{Refusal, blocking};
 use super::state::{Records, Server};
 use crate::ipc::control::{Ended, Signer};
 use crate::log::log_failure;
@@ -102,7 +102,7 @@ impl Server {
     /// Ends what is over: gateway and Core are told, the instance stops. Gives the next end that is known of.
     pub(super) async fn end_what_is_over(&self, lasts_s: i64, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         let records = Arc::clone(&self.records);
-        let (due, next) = apart(move || Ok(look(&records, lasts_s, now)?)).await?;
+        let (due, next) = blocking(move || Ok(look(&records, lasts_s, now)?)).await?;
         for due in due {
             self.end_one(due).await?;
         }
@@ -118,7 +118,7 @@ impl Server {
             ..AuditedAction::of("server", "connection.over")
         })?;
         let (records, user) = (Arc::clone(&self.records), username.clone());
-        let Some(uid) = apart(move || Ok(records.note_over(&user, approved, end)?)).await? else {
+        let Some(uid) = blocking(move || Ok(records.note_over(&user, approved, end)?)).await? else {
             return Ok(());
         };
         tracing::info!(%username, %uid, "a connection's time is over");

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, house, status, user};
-use super::listed;
+use super::list;
 use super::queries::StoreQueryHandler;
 use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
 use crate::ipc::messages::ConnectList;
@@ -91,7 +91,7 @@ async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
     house.at(end - 1);
     assert!(instance_key().is_some());
     house.at(end);
-    let list = listed::connections(&house.server, ALICE, &ConnectList::default()).unwrap();
+    let list = list::connections(&house.server, ALICE, &ConnectList::default()).unwrap();
     assert_eq!((list.connections[0].active_keys, list.connections[0].ends.unwrap().seconds()), (0, end));
 }
 

@@ -23,16 +23,16 @@ use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::answer::Refusal;
 use super::instances::Instances;
 use super::invalidations::invalidations;
 use super::launch::Launcher;
 use super::passkey_ceremonies::PasskeyCeremonies;
 use super::record::AuditedAction;
+use super::reply::Refusal;
 use super::state::Server;
 use super::task_table::TaskTable;
 use super::used_intents::UsedIntents;
-use super::{approval, integration, page};
+use super::{approval, integration, offer};
 use crate::accounts::{Account, Accounts};
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
@@ -192,13 +192,13 @@ impl Browser {
     }
 
     pub(super) async fn describe(&self, house: &House) -> Result<Value, Refusal> {
-        page::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
+        offer::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
     }
 
     /// Shows the ticket that Core gave this browser for that user.
     pub(super) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
         let content = json!({ "ticket": self.ticket, "ucloudTicket": at_core.ticket });
-        page::confirm(&house.server, &body(&content), &TEST).await
+        offer::confirm(&house.server, &body(&content), &TEST).await
     }
 
     pub(super) async fn offer_body(&self, house: &House) -> Value {
@@ -209,16 +209,16 @@ impl Browser {
     }
 
     pub(super) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
-        page::offer(&house.server, &body(&self.offer_body(house).await), "192.0.2.7:4711".to_owned(), &TEST).await
+        offer::offer(&house.server, &body(&self.offer_body(house).await), "192.0.2.7:4711".to_owned(), &TEST).await
     }
 
     pub(super) async fn status(&self, house: &House) -> Value {
-        page::status(&house.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
+        offer::status(&house.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
     }
 
     pub(super) fn probe(&self, house: &House, call: &str, now: i64) -> Result<Value, Refusal> {
         let intent = Intent::new(ORIGIN, "alice#1", call, &[Projection::new([])], now).unwrap();
         let intent = intent.sign(&self.key).unwrap();
-        page::probe(&house.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)
+        offer::probe(&house.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)
     }
 }

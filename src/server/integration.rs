@@ -14,11 +14,11 @@ use countersign_keys::store::registry::Authority;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, apart, message, not_changed};
 use super::expiry::Standing;
 use super::instances::NoInstance;
 use super::products::retrieve_products;
 use super::record::AuditedAction;
+use super::reply::{Refusal, blocking, message, not_changed};
 use super::state::Server;
 use super::tickets::{begin, page_url};
 use crate::accounts::AccountRejection;
@@ -112,7 +112,7 @@ pub(super) async fn launch(
     }
     let uid_min = server.config.instances.uid_min;
     let accounts = server.accounts.clone();
-    let checked = apart(move || Ok(accounts.check(connection.uid, Some(&connection.account), uid_min))).await?;
+    let checked = blocking(move || Ok(accounts.check(connection.uid, Some(&connection.account), uid_min))).await?;
     let account = checked.map_err(|rejection| {
         if matches!(rejection, AccountRejection::Database(_) | AccountRejection::Shells(_)) {
             return Refusal::failure(&rejection);
@@ -148,7 +148,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         self.record(&AuditedAction { username: Some(&username), ..*action })?;
         let (records, user) = (Arc::clone(&self.records), username.clone());
-        let ended = self.apart(authority, move || records.disconnect(authority, &user).map_err(not_changed)).await?;
+        let ended = self.blocking(authority, move || records.disconnect(authority, &user).map_err(not_changed)).await?;
         tracing::info!(%username, uid = %ended.uid, keys = ended.kids.len(), ?authority, "connection ended");
         self.invalidations.tell(Ended::User { username }).await;
         if self.records.usernames(ended.uid)?.is_empty() {

@@ -75,7 +75,7 @@ pub(super) async fn round(
     schedule: &mut Schedule,
     now: Timestamp,
     told: &impl Fn(),
-) -> Result<(), super::answer::Refusal> {
+) -> Result<(), super::reply::Refusal> {
     let mut after: Option<Username> = None;
     let mut seen = HashSet::new();
     while schedule.everybody_may(now) {
@@ -94,7 +94,7 @@ pub(super) async fn round(
                 Ok(()) => {
                     schedule.succeeded(&errand.username);
                     let records = Arc::clone(records);
-                    super::answer::apart(move || Ok(records.finish_errand(&errand)?)).await?;
+                    super::reply::blocking(move || Ok(records.finish_errand(&errand)?)).await?;
                     told();
                 }
                 Err(failure) => {

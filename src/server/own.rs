@@ -21,9 +21,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Refusal, answer as answer_with, message, rejected};
 use super::passkeys;
 use super::record::AuditedAction;
+use super::reply::{Refusal, answer as answer_with, message, rejected};
 use super::state::Server;
 use super::turns::Asker;
 use crate::ipc::http::Reply;
@@ -123,20 +123,22 @@ async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, OwnRequest>) -> Re
         body: Bytes::copy_from_slice(permit.items().bytes()),
     };
     match permit.row().call().as_str() {
-        "passkeys.list" => asked.apart(|asked, _: Empty| passkeys::list(&asked.server, &asked.username)).await,
+        "passkeys.list" => asked.blocking(|asked, _: Empty| passkeys::list(&asked.server, &asked.username)).await,
         "passkeys.begin" => {
             asked
-                .apart(|asked, begin: Begin| passkeys::begin(&asked.server, &asked.username, &begin.name, asked.intent))
+                .blocking(|asked, begin: Begin| {
+                    passkeys::begin(&asked.server, &asked.username, &begin.name, asked.intent)
+                })
                 .await
         }
         "passkeys.finish" => {
             asked
-                .apart(|asked, finish: Finish| passkeys::finish(&asked.server, &asked.username, &finish.credential))
+                .blocking(|asked, finish: Finish| passkeys::finish(&asked.server, &asked.username, &finish.credential))
                 .await
         }
         "passkeys.remove" => {
             asked
-                .apart(|asked, remove: Remove| {
+                .blocking(|asked, remove: Remove| {
                     passkeys::remove(&asked.server, &asked.username, &remove.id, asked.intent)
                 })
                 .await
@@ -173,7 +175,7 @@ struct Asked {
 
 impl Asked {
     /// Does it where waiting for the disk holds up nobody. The body has one member of each name: the judgement saw to that.
-    async fn apart<Q: DeserializeOwned>(
+    async fn blocking<Q: DeserializeOwned>(
         self,
         work: impl FnOnce(&Self, Q) -> Result<Value, Refusal> + Send + 'static,
     ) -> Result<Value, Refusal> {
@@ -183,7 +185,7 @@ impl Asked {
             let question = message(if self.body.is_empty() { &nothing } else { &self.body })?;
             work(&self, question)
         };
-        server.apart(asker, work).await
+        server.blocking(asker, work).await
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use webauthn_rs::prelude::{PasskeyAuthentication, PasskeyRegistration, Url, WebauthnError};
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::answer::Refusal;
+use super::reply::Refusal;
 
 /// How long an enrolment may take, in seconds: finding a security key and its PIN takes people minutes (WebAuthn level 3, section 15.1).
 pub(super) const ENROLMENT_S: i64 = 300;

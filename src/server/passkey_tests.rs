@@ -13,9 +13,9 @@ use countersign_keys::time::Timestamp;
 use countersign_portal::Authenticator;
 use serde_json::{Value, json};
 
-use super::answer::Refusal;
 use super::harness::{House, NOW, ORIGIN, house, status, user};
 use super::passkeys;
+use super::reply::Refusal;
 use crate::ipc::control::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";

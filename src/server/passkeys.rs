@@ -17,8 +17,8 @@ use webauthn_rs::prelude::{
     Passkey as Credential, PublicKeyCredential, RegisterPublicKeyCredential, Uuid, WebauthnError,
 };
 
-use super::answer::{Refusal, key_name};
 use super::passkey_ceremonies::{Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX};
+use super::reply::{Refusal, key_name};
 use super::state::Server;
 use crate::clock::random_bytes;
 use crate::ipc::answers::Told;

@@ -11,10 +11,10 @@ use countersign_keys::identity::Username;
 use countersign_keys::store::StoreFailure;
 use countersign_keys::time::Timestamp;
 
-use super::answer::Refusal;
 use super::control_channel::QueryHandler;
 use super::expiry::Standing;
 use super::record::AuditedAction;
+use super::reply::Refusal;
 use super::state::Server;
 use super::{integration, passkeys};
 use crate::config::Launch;

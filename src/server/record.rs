@@ -11,7 +11,7 @@ use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::verify::Rejection;
 use time::OffsetDateTime;
 
-use super::answer::Refusal;
+use super::reply::Refusal;
 use super::state::Server;
 use crate::audit::{Decision, Process, Verdict, Weight};
 use crate::limits::network_of;

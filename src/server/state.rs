@@ -10,10 +10,10 @@ use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use tokio::sync::{Notify, watch};
 
-use super::answer::{Refusal, apart};
 use super::instances::Instances;
 use super::invalidations::Invalidations;
 use super::passkey_ceremonies::PasskeyCeremonies;
+use super::reply::{Refusal, blocking};
 use super::task_table::TaskTable;
 use super::turns::{Asker, Turns};
 use super::used_intents::UsedIntents;
@@ -73,13 +73,13 @@ impl Server {
 
     /// Runs what waits for a disk or for the account database on a thread of its own, when it is that sender's turn.
     /// The turn is over when the work is, whether or not the sender still waits for it.
-    pub(super) async fn apart<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         asker: impl Into<Asker>,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = self.turns.wait(&asker.into()).await;
-        apart(move || {
+        blocking(move || {
             let _until_it_is_done = turn;
             work()
         })

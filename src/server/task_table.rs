@@ -9,8 +9,8 @@ use countersign_keys::time::Timestamp;
 use http::StatusCode;
 use tokio::sync::Notify;
 
-use super::answer::Refusal;
 use super::core_calls::CoreFailure;
+use super::reply::Refusal;
 use crate::ipc::messages::{TASK_SILENCE_MAX_S, TaskState, TaskStatus};
 
 /// Most tasks of one account at a time, ended ones of which Core has not heard among them.

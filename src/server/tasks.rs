@@ -11,8 +11,8 @@ use countersign_keys::store::tasks::Task;
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Refusal, apart};
 use super::core_calls::{Call, CoreCalls, CoreFailure};
+use super::reply::{Refusal, blocking};
 use super::state::Server;
 use super::task_table::Open;
 use super::turns::Asker;
@@ -46,7 +46,7 @@ pub(super) async fn begin(server: &Arc<Server>, uid: Uid, begun: TaskBegun) -> R
     server.tasks.open(uid, task.clone(), now)?;
     let records = Arc::clone(&server.records);
     let work = move || Ok(records.note_task(&task)?);
-    if let Err(failure) = server.apart(Asker::Account(uid), work).await {
+    if let Err(failure) = server.blocking(Asker::Account(uid), work).await {
         server.tasks.lock().remove(&number);
         return Err(failure);
     }
@@ -124,7 +124,7 @@ pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp
         if is_over {
             let records = Arc::clone(&server.records);
             // With its cause in the log. After the next start Core hears once more that it is over.
-            let _failure = apart(move || Ok(records.forget_task(number)?)).await;
+            let _failure = blocking(move || Ok(records.forget_task(number)?)).await;
         }
     }
     true
@@ -167,7 +167,7 @@ async fn create(server: &Arc<Server>, core: &CoreCalls, task: &Task, now: Timest
     }
     let (records, noted) = (Arc::clone(&server.records), Task { core_id: Some(created.task_id), ..task.clone() });
     // With its cause in the log. What is lost is that Core hears of the end after another start.
-    let _failure = apart(move || Ok(records.note_task(&noted)?)).await;
+    let _failure = blocking(move || Ok(records.note_task(&noted)?)).await;
     Ok(created.task_id)
 }
 

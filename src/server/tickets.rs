@@ -12,8 +12,8 @@ use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::time::Timestamp;
 use std::sync::Arc;
 
-use super::answer::{Refusal, registry_refusal};
 use super::record::AuditedAction;
+use super::reply::{Refusal, registry_refusal};
 use super::state::Server;
 use super::turns::Asker;
 use crate::clock::random_bytes;
@@ -60,7 +60,7 @@ pub(super) async fn begin(
     tracing::info!(username = %record.username, ?begun, "connection begun");
     let records = Arc::clone(&server.records);
     let asker = bound_to.map_or(Asker::Core, Asker::Account);
-    server.apart(asker, move || records.open_ticket(&record, now).map_err(refusal)).await?;
+    server.blocking(asker, move || records.open_ticket(&record, now).map_err(refusal)).await?;
     Ok(NewTicket { text: ticket.to_secret_text(), until })
 }
 

@@ -142,14 +142,14 @@ mod tests {
                         let _released = hanging.lock().unwrap().recv();
                         Ok(())
                     };
-                    server.apart(Asker::Account(ALICE), work).await
+                    server.blocking(Asker::Account(ALICE), work).await
                 });
                 tokio::task::yield_now().await;
                 asked.abort();
             }
             for asker in [Asker::Account(BOB), Asker::Page, Asker::Core] {
                 let asked =
-                    tokio::time::timeout(std::time::Duration::from_secs(5), house.server.apart(asker, || Ok(7)));
+                    tokio::time::timeout(std::time::Duration::from_secs(5), house.server.blocking(asker, || Ok(7)));
                 assert_eq!(asked.await.expect("a thread is left"), Ok(7));
             }
             drop(release);

@@ -8,8 +8,8 @@ use countersign_keys::keyring::{KeyRecord, KeyState};
 use countersign_keys::store::records::User;
 use countersign_keys::time::Timestamp;
 
-use super::answer::{Refusal, registry_refusal};
 use super::approval::{authority_over, is_administrator, one_user};
+use super::reply::{Refusal, registry_refusal};
 use super::state::Server;
 use super::turns::Asker;
 use crate::accounts::Account;
@@ -69,7 +69,7 @@ pub(super) fn keys(server: &Server, uid: Uid, list: KeysList) -> Result<Keys, Re
 
 /// Who the server takes the caller for.
 pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Refusal> {
-    let account = server.apart(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
+    let account = server.blocking(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
     Ok(Whoami {
         uid,
         account,

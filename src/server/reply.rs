@@ -137,7 +137,7 @@ pub(super) fn message<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
 }
 
 /// Runs what waits for a disk or for the account database on a thread of its own.
-pub(super) async fn apart<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::failure(&error)))

@@ -23,9 +23,9 @@ use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, key_name, message};
 use super::own;
 use super::record::AuditedAction;
+use super::reply::{Refusal, key_name, message};
 use super::state::Server;
 use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
 use super::turns::Asker;
@@ -99,9 +99,9 @@ pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Ref
     let status = status_of(server, &ticket)?;
     let window = server.config.terms().window;
     let account = match ticket.bound_to {
-        Some(uid) => {
-            Some(server.apart(Asker::Page, move || Ok(Account::name_of(uid).unwrap_or_else(|| uid.to_string()))).await?)
-        }
+        Some(uid) => Some(
+            server.blocking(Asker::Page, move || Ok(Account::name_of(uid).unwrap_or_else(|| uid.to_string()))).await?,
+        ),
         None => None,
     };
     Ok(json!({
@@ -155,7 +155,7 @@ pub(super) async fn offer(
     server.record(&AuditedAction { username: Some(&ticket.username), kid: Some(kid), note: Some(&note), ..*action })?;
     let offer = Offer { code: code.clone(), key: record, at: now, address };
     let (records, hash) = (Arc::clone(&server.records), ticket.hash);
-    let taken = server.apart(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
+    let taken = server.blocking(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
     server.changed();
     taken.inspect_err(|refusal| {
         tracing::warn!(username = %ticket.username, %refusal, "an offered key was not taken");
@@ -207,7 +207,7 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &Audited
     let (here, at_core) = (find(server, &ticket, now)?, find(server, &ucloud_ticket, now)?);
     server.record(&AuditedAction { username: Some(&here.username), ..*action })?;
     let records = Arc::clone(&server.records);
-    server.apart(Asker::Page, move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(
+    server.blocking(Asker::Page, move || records.confirm(&here.hash, &at_core.hash, now).map_err(refusal)).await.map(
         |ticket| {
             tracing::info!(username = %ticket.username, "connection confirmed by UCloud");
             server.changed();
