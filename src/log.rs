@@ -33,11 +33,6 @@ pub(crate) fn start() {
     drop(started);
 }
 
-/// Logs a failure with all of its causes.
-pub(crate) fn log_failure(what: &str, failure: &(dyn Error + 'static)) {
-    tracing::error!(cause = %Chain(failure), "{what}");
-}
-
 /// Fields as a terminal may see them: the message, then `name=value`, each value one word or in quotation marks.
 struct Fields;
 

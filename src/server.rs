@@ -78,7 +78,7 @@ use self::launch::Launcher;
 use self::passkey_ceremonies::PasskeyCeremonies;
 use self::queries::StoreQueryHandler;
 use self::signer::{AuditFailure, CheckpointSigner};
-use self::state::{Records, Server};
+use self::state::{Records, Server, log_failure};
 use self::state_directory::async_listener;
 pub(crate) use self::state_directory::{StateDirectory, StateDirectoryFailure};
 use self::task_table::TaskTable;
@@ -92,7 +92,7 @@ use crate::ipc::control::Ended;
 use crate::ipc::room;
 use crate::journal::Journal;
 use crate::limits::Counted;
-use crate::log::{Chain, log_failure};
+use crate::log::Chain;
 use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
 

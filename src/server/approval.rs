@@ -19,7 +19,7 @@ use super::instances::NoInstance;
 use super::mapper;
 use super::record::AuditedAction;
 use super::reply::{Refusal, key_name, key_refused, not_changed, registry_refusal};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, refuse_begun_at_core};
 use super::turns::Asker;
 use crate::accounts::{Account, AccountRejection};
@@ -30,7 +30,6 @@ use crate::ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
     Start, Started,
 };
-use crate::log::log_failure;
 
 /// What somebody is told for whose account no instance starts. Why is in the server's log.
 const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";

@@ -15,8 +15,7 @@ use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::drives;
 use super::reply::{Refusal, blocking};
 use super::schedule::Schedule;
-use super::state::Server;
-use crate::log::log_failure;
+use super::state::{Server, log_failure};
 
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";

@@ -25,14 +25,13 @@ use super::callers::{Caller, Callers};
 use super::integration::AboutUser;
 use super::record::{AuditedAction, Sender};
 use super::reply::{Refusal, answer, message, rejected};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::{approval, drives, integration, list, offer, own, state_directory, tasks};
 use crate::config::Ipc;
 use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
 use crate::ipc::room;
-use crate::log::log_failure;
 
 /// Connections of everybody at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;

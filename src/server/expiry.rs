@@ -16,9 +16,8 @@ use countersign_keys::time::Timestamp;
 
 use super::record::AuditedAction;
 use super::reply::{Refusal, blocking};
-use super::state::{Records, Server};
+use super::state::{Records, Server, log_failure};
 use crate::ipc::control::{Ended, Signer};
-use crate::log::log_failure;
 
 /// Users read from the store at a time.
 const PAGE: usize = 500;

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::control_channel::{Disconnect, QueryHandler, converse};
 use super::gateway_service::{self, Running};
 use super::invalidations::Invalidation;
-use crate::log::log_failure;
+use super::state::log_failure;
 
 /// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its log.
 const FIRST_LISTENER: i32 = 3;

@@ -19,13 +19,12 @@ use super::instances::NoInstance;
 use super::products::retrieve_products;
 use super::record::AuditedAction;
 use super::reply::{Refusal, blocking, message, not_changed};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::tickets::{begin, page_url};
 use crate::accounts::AccountRejection;
 use crate::config::{Launch, Provider};
 use crate::ipc::answers::Told;
 use crate::ipc::control::Ended;
-use crate::log::log_failure;
 
 /// What Core sends with every call about a user. It may add members: they decide nothing.
 #[derive(Deserialize)]

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use super::own;
 use super::record::AuditedAction;
 use super::reply::{Refusal, key_name, message};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
 use super::turns::Asker;
 use crate::accounts::Account;
@@ -34,7 +34,6 @@ use crate::clock::random_bytes;
 use crate::config::MappingStart;
 use crate::ipc::answers::Told;
 use crate::ipc::messages::POLL_MAX_S;
-use crate::log::log_failure;
 
 /// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
 const OFFER_DEPTH_MAX: u8 = 3;

@@ -14,8 +14,7 @@ use countersign_keys::time::Timestamp;
 use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::drive_registration;
 use super::schedule::Schedule;
-use super::state::{Records, Server};
-use crate::log::log_failure;
+use super::state::{Records, Server, log_failure};
 
 /// Errands read from the store at a time.
 const PAGE: usize = 100;

@@ -12,9 +12,8 @@ use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::core_calls::{Call, CoreCalls, CoreFailure};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use crate::config::Product;
-use crate::log::log_failure;
 
 const REGISTER: &str = "/api/products/v2";
 const BROWSE: &str = "/api/products/v2/browse";

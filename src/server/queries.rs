@@ -15,11 +15,10 @@ use super::control_channel::QueryHandler;
 use super::expiry::Standing;
 use super::record::AuditedAction;
 use super::reply::Refusal;
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::{integration, passkeys};
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
-use crate::log::log_failure;
 
 /// How exactly the last use of a key is remembered, in seconds, and so how often at most it is written: it is for
 /// people who ask which key is still needed.

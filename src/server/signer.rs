@@ -18,12 +18,12 @@ use countersign_keys::secret::Secret;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
+use super::state::log_failure;
 use super::state_directory::{self, StateDirectoryFailure};
 use super::witness::Witnesses;
 use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
 use crate::clock::{Clock, NoRandomness, random_bytes};
 use crate::config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
-use crate::log::log_failure;
 
 /// How often is looked for new records. A checkpoint is signed at least every second while there are any: this, and the time of a write to disk.
 const EVERY: Duration = Duration::from_millis(500);

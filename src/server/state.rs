@@ -22,6 +22,7 @@ use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentMaintenance, Launch};
 use crate::limits::Counted;
+use crate::log::Chain;
 
 /// The key store of this server.
 pub(super) type Records = Registry<SealedStore<SledStore>>;
@@ -85,4 +86,9 @@ impl Server {
         })
         .await
     }
+}
+
+/// Logs a failure with all of its causes.
+pub(super) fn log_failure(what: &str, failure: &(dyn std::error::Error + 'static)) {
+    tracing::error!(cause = %Chain(failure), "{what}");
 }

@@ -13,12 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::reply::{Refusal, blocking};
-use super::state::Server;
+use super::state::{Server, log_failure};
 use super::task_table::Open;
 use super::turns::Asker;
 use crate::clock::random_bytes;
 use crate::ipc::messages::{TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold};
-use crate::log::log_failure;
 
 const CREATE: &str = "/api/tasks";
 const POST_STATUS: &str = "/api/tasks/postStatus";
