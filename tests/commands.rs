@@ -419,6 +419,30 @@ fn connections_are_listed_for_people_and_programs() {
 }
 
 #[test]
+fn c18_status_counts_users_of_whom_ucloud_has_still_to_hear_connected_or_not() {
+    for (untold, want) in [
+        (0, "UCloud        knows who is connected\n"),
+        (1, "UCloud        has not heard yet how 1 user stands; the log says why\n"),
+        (2, "UCloud        has not heard yet how 2 users stand; the log says why\n"),
+    ] {
+        let who = json!({
+            "uid": 0, "account": "root", "usernames": [], "provider": "hpc", "origin": "https://hpc.example.org",
+            "keyLifetimeS": 1, "administrator": true, "untold": untold,
+        });
+        let desk = Desk::with_server(move |path, _| match path {
+            "/whoami" => (200, who.clone()),
+            _ => (200, json!({ "connections": [], "more": false })),
+        });
+        let config = fs::read_to_string(desk.path("config.toml")).unwrap();
+        let config = config.replace("core = {", "core = { refresh_token = 'refresh-token',");
+        fs::write(desk.path("config.toml"), config).unwrap();
+        let said = desk.run(&["status"]);
+        said.expect(0, "");
+        assert!(said.out.contains(want), "{said:?}");
+    }
+}
+
+#[test]
 fn a_long_list_of_connections_comes_in_pages() {
     let desk = Desk::with_server(|_, question| {
         let first = question["after"].is_null();

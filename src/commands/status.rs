@@ -36,6 +36,7 @@ struct Status {
     gateway: Vec<Listening>,
     provider: String,
     connections: Vec<Connection>,
+    untold: usize,
     keys: Vec<ActiveKey>,
     logs: Vec<Log>,
 }
@@ -85,6 +86,7 @@ pub(super) fn print(output: Output, path: &Path) -> Result<(), CommandError> {
         gateway,
         provider: who.provider,
         connections,
+        untold: who.untold,
         keys: active.map(|key| ActiveKey { kid: key.kid, expires: key.expires }).collect(),
         logs: if who.administrator { logs(&config, now) } else { Vec::new() },
     };
@@ -108,11 +110,11 @@ fn of_the_site(status: &Status, config: &Config, now: Timestamp) -> Result<(), C
         connections.len(),
         connections.iter().filter(is_over).count()
     ))?;
-    let waiting = connections.iter().filter(|connection| !connection.core_told).count();
-    show(&match (waiting, &config.core.refresh_token) {
+    show(&match (status.untold, &config.core.refresh_token) {
         (_, None) => "UCloud        is not told of connections: there is no core.refresh_token".to_owned(),
-        (0, Some(_)) => "UCloud        knows of every connection".to_owned(),
-        (waiting, Some(_)) => format!("UCloud        has not heard of {waiting} connections yet; the log says why"),
+        (0, Some(_)) => "UCloud        knows who is connected".to_owned(),
+        (1, Some(_)) => "UCloud        has not heard yet how 1 user stands; the log says why".to_owned(),
+        (untold, Some(_)) => format!("UCloud        has not heard yet how {untold} users stand; the log says why"),
     })?;
     let up = connections.iter().filter(|connection| connection.instance_up).count();
     show(&match &config.instances.launch {

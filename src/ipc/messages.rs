@@ -244,7 +244,7 @@ pub(crate) struct Connection {
     pub(crate) since: Timestamp,
     /// How many keys are active and have not expired.
     pub(crate) active_keys: u32,
-    /// Whether Core has heard of it.
+    /// Whether Core has heard how it stands: that it began or, where its time is over, that it ended.
     pub(crate) core_told: bool,
     /// When it ends, or ended, by itself; `None`: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -381,4 +381,7 @@ pub(crate) struct Whoami {
     pub(crate) key_lifetime_s: u64,
     /// Whether the caller may list and remove for others.
     pub(crate) administrator: bool,
+    /// For administrators, of how many users Core has still to hear that they are connected, or no longer; for others 0.
+    #[serde(default)]
+    pub(crate) untold: usize,
 }

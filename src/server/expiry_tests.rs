@@ -5,14 +5,15 @@
 use std::sync::atomic::Ordering;
 
 use countersign_keys::call::ServiceCall;
-use countersign_keys::identity::KeyId;
+use countersign_keys::identity::{KeyId, Uid};
 use countersign_keys::keyring::{EnrolledKey, KeyState};
 use countersign_keys::store::records::Tell;
+use countersign_keys::store::registry::Authority;
 use countersign_keys::time::Timestamp;
 use serde_json::json;
 
 use super::control_channel::QueryHandler as _;
-use super::harness::{ALICE, BOB, Browser, House, NOW, house, status, user};
+use super::harness::{ALICE, BOB, Browser, House, NOW, TEST, house, status, user};
 use super::list;
 use super::queries::StoreQueryHandler;
 use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
@@ -43,6 +44,14 @@ impl House {
 
     fn errand(&self) -> Option<Tell> {
         self.server.records.errands_after(None, 9).unwrap().first().map(|errand| errand.tell)
+    }
+
+    /// What `connect list` shows of Alice's connection, if there is one, and of how many users `status` says that Core has still to hear.
+    async fn listed(&self) -> (Option<bool>, usize) {
+        let all = ConnectList { after: None, all: true };
+        let connections = list::connections(&self.server, Uid(0), &all).unwrap().connections;
+        let untold = list::whoami(&self.server, Uid(0)).await.unwrap().untold;
+        (connections.first().map(|connection| connection.core_told), untold)
     }
 
     fn core_has_heard(&self) {
@@ -112,6 +121,24 @@ async fn what_is_over_is_told_to_gateway_and_core_once() {
     assert_eq!((house.errand(), house.told.lock().unwrap().len()), (None, 1));
     let log = std::fs::read_to_string(house.directory.path().join("decisions.jsonl")).unwrap();
     assert_eq!(log.matches("\"connection.over\"").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn c18_lists_say_of_every_beginning_and_every_end_whether_core_has_heard() {
+    let house = house(EXPIRING);
+    house.connected().await;
+    assert_eq!(house.listed().await, (Some(false), 1));
+    house.core_has_heard();
+    assert_eq!(house.listed().await, (Some(true), 0));
+    house.look(NOW + LASTS_S).await;
+    assert_eq!(house.listed().await, (Some(false), 1), "that its time is over");
+    house.core_has_heard();
+    assert_eq!(house.listed().await, (Some(true), 0));
+    house.server.disconnect(Authority::Account(ALICE), user("alice#1"), &TEST).await.unwrap();
+    assert_eq!(house.listed().await, (None, 1), "that there is none any more");
+    assert_eq!(list::whoami(&house.server, BOB).await.unwrap().untold, 0, "it is the administrators' business");
+    house.core_has_heard();
+    assert_eq!(house.listed().await, (None, 0));
 }
 
 #[tokio::test]

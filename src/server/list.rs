@@ -78,7 +78,21 @@ pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Ref
         origin: server.config.provider.origin.as_str().to_owned(),
         key_lifetime_s: server.config.intent.key_lifetime_s.unsigned_abs(),
         administrator: is_administrator(uid),
+        untold: if is_administrator(uid) { untold(server)? } else { 0 },
     })
+}
+
+/// How many users there are of whom Core has not heard how they stand, connected or not.
+fn untold(server: &Server) -> Result<usize, Refusal> {
+    let (mut count, mut after) = (0_usize, None);
+    loop {
+        let page = server.records.errands_after(after.as_ref(), LIST_MAX)?;
+        count = count.saturating_add(page.len());
+        match page.into_iter().next_back() {
+            Some(last) => after = Some(last.username),
+            None => return Ok(count),
+        }
+    }
 }
 
 fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Connection>, Refusal> {
@@ -95,7 +109,7 @@ fn connection(server: &Server, user: &User, now: Timestamp) -> Result<Option<Con
         account: connection.account.clone(),
         since: connection.since,
         active_keys: u32::try_from(active).unwrap_or(u32::MAX),
-        core_told: connection.core_told,
+        core_told: server.records.errand(&user.username)?.is_none(),
         ends,
         instance_up: matches!(server.instance_of(&user.username)?, Whereabouts::Up(_)),
     }))

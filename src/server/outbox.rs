@@ -15,6 +15,7 @@ use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::drive_registration;
 use super::schedule::Schedule;
 use super::state::{Records, Server, log_failure};
+use crate::log::Chain;
 
 /// Errands read from the store at a time.
 const PAGE: usize = 100;
@@ -97,7 +98,8 @@ pub(super) async fn round(
                     told();
                 }
                 Err(failure) => {
-                    log_failure("Core has not been told", &failure);
+                    let Errand { username, tell, .. } = &errand;
+                    tracing::error!(%username, ?tell, cause = %Chain(&failure), "Core has not been told");
                     if schedule.failed(&errand.username, &failure, now).is_break() {
                         return Ok(());
                     }

@@ -294,6 +294,14 @@ impl<S: Store> Registry<S> {
         entries.iter().map(|(_, value)| decode(Table::Errands, value)).collect()
     }
 
+    /// What Core has still to be told of a user.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    pub fn errand(&self, username: &Username) -> Result<Option<Errand>, StoreFailure> {
+        self.record(Table::Errands, username.as_str().as_bytes())
+    }
+
     /// Core was told; unless another errand took this one's place meanwhile, it is done.
     ///
     /// # Errors
