@@ -187,7 +187,7 @@ fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailu
         Arc::clone(&config.calls),
     );
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
-    let numbers = Arc::new(DriveNumbers::of(account, &config.provider.id, drives.clone(), config.ipc.socket()));
+    let numbers = Arc::new(DriveNumbers::of(account, config, drives.clone()));
     let protection = Protection::of(account.home(), config.ssh.directory);
     let drives = Drives::new(drives)?.with_protection(protection);
     let drives = drives.with_numbers(Arc::clone(&numbers)).with_notes_in(state.join(UNFINISHED));

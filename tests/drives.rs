@@ -157,6 +157,51 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(own, [&("d-alice#1234:own-by-hand".to_owned(), "own".to_owned())]);
 }
 
+/// Core gives numbers of deleted drives again when its process has started again: to a drive that the user makes, and to one that the
+/// server registers.
+#[tokio::test]
+#[ignore = "needs an installation: run by ./test"]
+async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
+    let centre = Centre::open_with(&format!("{MORE}{MADE}")).await;
+    let alice = centre.connect("alice").await;
+    number(&centre, &alice, "home").await;
+    let ask = async |deed: &Deed| centre.perform(&alice, deed).await.status;
+    // The time of the deletion is changed in place of waiting until nothing signed before it is valid.
+    let later = async || {
+        let script = "sed -i 's/freed=.*/freed=1/' ~/.local/state/countersign/hpc/drives";
+        assert!(centre.shell_as("alice", script).await.status.success());
+        centre.kill(Part::Instance("alice"));
+    };
+
+    let given = centre.control.number_drive();
+    assert_eq!(ask(&make("One", &given)).await, 200, "{}", centre.last_words());
+    assert_eq!(ask(&delete(&[&given])).await, 200);
+    assert_eq!(ask(&delete(&[&given])).await, 200, "Core may not have heard of it");
+    centre.control.restart_numbers();
+    let again = centre.control.number_drive();
+    assert_eq!(again, given);
+    assert_eq!(ask(&make("Photos", &again)).await, 409, "what was signed for the first is not for the second");
+    centre.control.restart_numbers();
+
+    later().await;
+    assert_eq!(centre.control.number_drive(), given);
+    centre.until("it is made", async || ask(&make("Photos", &given)).await == 200).await;
+    assert_eq!(ask(&Deed::create_folder(&format!("/{given}/album"))).await, 200);
+    assert!(alice.home.join("Drives/Photos/album").is_dir());
+    assert_eq!(ask(&Deed::trash(&format!("/{given}/album"))).await, 200);
+    assert_eq!(ask(&Deed::EmptyTrash(vec![format!("/{given}/Trash")])).await, 200);
+    assert_eq!(ask(&delete(&[&given])).await, 200);
+    centre.control.restart_numbers();
+
+    fs::create_dir_all("/run/projects/ucloud_users/results").unwrap();
+    later().await;
+    centre.until("there is another instance", async || ask(&Deed::browse("/home")).await == 200).await;
+    assert_eq!(number(&centre, &alice, "work-ucloud_users").await, given);
+    let results = Deed::browse(&format!("/{given}/results"));
+    centre.until("the group's drive is opened", async || ask(&results).await == 200).await;
+    assert!(!centre.last_words().contains("ALARM"), "{}", centre.last_words());
+}
+
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn where_it_is_not_offered_nobody_makes_drives() {

@@ -16,6 +16,7 @@ use super::drives;
 use super::reply::{Refusal, blocking};
 use super::schedule::Schedule;
 use super::state::{Server, log_failure};
+use crate::log::Chain;
 
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";
@@ -177,7 +178,9 @@ async fn register(
         Ok(()) => Ok(Ok(number)),
         // Core has said what cannot be: the drive stays without a number.
         Err(error) => {
-            log_failure("Core's number of a drive is not taken", &error);
+            let Drive { username, id, .. } = drive;
+            let number = number.as_str();
+            tracing::error!(%username, id, number, cause = %Chain(&error), "Core's number of a drive is not taken");
             Ok(Err(CoreFailure::Form { call: REGISTER }))
         }
     }

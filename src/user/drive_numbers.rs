@@ -1,23 +1,31 @@
-//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first heard of, and never changed.
+//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first heard of, and never changed
+//! but by that user.
 //!
 //! A user's paths begin with such a number, and the number alone is signed. The server says which of the configured drives it
-//! stands for; if it says otherwise later, it is not believed (P3). Which folder a drive is says the configuration.
+//! stands for; if it says otherwise later, it is not believed (P3). Which folder a drive is says the configuration. When the user
+//! has deleted a drive, by a request that they signed, its numbers are free: UCloud gives them again. They mean nothing until no
+//! intent from before the deletion can be valid, and then what is heard next.
 //!
 //! Each provider has its own file, in its own directory: providers that share a home may be known to UCloud by different numbers. The file that
 //! earlier releases kept for all providers is not written any more; a number in it keeps its meaning.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pins;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::identity::{ProviderId, Uid};
 use countersign_keys::store::drives::CoreDriveId;
+use countersign_keys::time::Timestamp;
 use http::{Method, StatusCode};
 
+use self::pins::{FILE_MAX, PINS_MAX, Pinnable, Pins};
+use crate::clock::{Clock, UnreadableClock};
 use crate::config::strict_file::{Opened, StrictFileFailure};
-use crate::config::{DRIVE_NUMBERS, UserDrives};
+use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
 use crate::ipc::http::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, WriteFailure};
@@ -25,12 +33,6 @@ use crate::user::account::OwnAccount;
 
 /// Where instances keep what they have to remember, below the home directory; the pins in a directory of their provider.
 const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
-
-/// Numbers that are pinned at most: those of every drive, several times over.
-const PINS_MAX: usize = 512;
-
-/// The longest file, in bytes.
-const FILE_MAX: usize = PINS_MAX * 96;
 
 /// The server is not asked more often for a number that it does not know.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -55,9 +57,18 @@ pub(crate) enum PinFailure {
     /// The file cannot be read, so none is pinned.
     #[error("UCloud's numbers of drives mean nothing here")]
     Unkept,
-    /// The number means another drive, or there are too many.
-    #[error("the number means another drive, or {PINS_MAX} numbers are known, which is as many as there can be")]
+    /// The clock cannot be read, so no deletion can be dated.
+    #[error(transparent)]
+    Clock(#[from] UnreadableClock),
+    /// The number means another drive, or the drive is none of this account's.
+    #[error("UCloud's number of it means another drive already")]
     NotTaken,
+    /// What was signed for the drive that had the number before may still be valid.
+    #[error("UCloud has given it the number of a drive that you deleted a moment ago: try again in a minute")]
+    NotYet,
+    /// There are too many.
+    #[error("{PINS_MAX} numbers mean drives, which is as many as there can be")]
+    Full,
 }
 
 /// The numbers that are known.
@@ -65,7 +76,6 @@ pub(crate) enum PinFailure {
 pub(crate) struct DriveNumbers {
     /// Where they are kept, and whom to ask; `None`: there are none.
     keeping: Option<Keeping>,
-    /// Bounded by [`PINS_MAX`]; nothing is ever taken out.
     pins: Mutex<Pins>,
     /// When the server was asked last.
     asked: Mutex<Option<Instant>>,
@@ -80,18 +90,19 @@ struct Keeping {
     earlier: Pins,
     drives: UserDrives,
     socket: PathBuf,
+    clock: Clock,
+    /// For how long after a deletion an intent from before it may be valid, in seconds.
+    kept_s: i64,
 }
-
-/// Numbers and the ids that they mean.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Pins(BTreeMap<CoreDriveId, String>);
 
 impl DriveNumbers {
     /// Those of the account, whose drives are these; the server is asked at that socket. Pins that cannot be read are none, and none is made:
     /// drives then go by the ids of the configuration alone.
-    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId, drives: UserDrives, socket: PathBuf) -> Self {
-        let (home, owner, provider) = (account.home().to_owned(), account.uid(), provider.clone());
-        let mut keeping = Keeping { home, owner, provider, earlier: Pins::default(), drives, socket };
+    pub(crate) fn of(account: &OwnAccount, config: &Config, drives: UserDrives) -> Self {
+        let (home, owner, provider) = (account.home().to_owned(), account.uid(), config.provider.id.clone());
+        let (socket, kept_s) = (config.ipc.socket(), config.terms().window.retention_max_s());
+        let (earlier, clock) = (Pins::default(), Clock::System);
+        let mut keeping = Keeping { home, owner, provider, earlier, drives, socket, clock, kept_s };
         match keeping.read() {
             Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
             Err(failure) => {
@@ -104,7 +115,17 @@ impl DriveNumbers {
     /// The id of the drive that a number means.
     pub(crate) fn meaning(&self, number: &str) -> Option<String> {
         let number = CoreDriveId::parse(number).ok()?;
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).0.get(&number).cloned()
+        self.pins().meaning(&number).map(str::to_owned)
+    }
+
+    /// The id of the deleted drive that a number meant, if it has meant nothing since.
+    pub(crate) fn freed(&self, number: &str) -> Option<String> {
+        let number = CoreDriveId::parse(number).ok()?;
+        self.pins().freed(&number).map(str::to_owned)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the server which drives there are, and learns their numbers.
@@ -117,21 +138,17 @@ impl DriveNumbers {
 
     /// A number that means this drive, if there is one: the same each time that it is asked for.
     pub(crate) fn number_of(&self, id: &str) -> Option<String> {
-        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        pins.0.iter().find(|(_, meaning)| *meaning == id).map(|(number, _)| number.as_str().to_owned())
+        self.pins().numbers(id).next().map(|number| number.as_str().to_owned())
     }
 
-    /// Whether a number means this drive, or did at an earlier release.
+    /// Whether a number means this drive, did so before the drive was deleted, or did at an earlier release.
     pub(crate) fn is_numbered(&self, id: &str) -> bool {
-        let mut earlier = self.keeping.iter().flat_map(|keeping| keeping.earlier.0.values());
-        self.number_of(id).is_some() || earlier.any(|meaning| meaning == id)
+        self.pins().knows(id) || self.keeping.as_ref().is_some_and(|keeping| keeping.earlier.knows(id))
     }
 
     /// All numbers that mean this drive.
     pub(crate) fn numbers_of(&self, id: &str) -> Vec<String> {
-        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        let meaning = pins.0.iter().filter(|(_, meaning)| *meaning == id);
-        meaning.map(|(number, _)| number.as_str().to_owned()).collect()
+        self.pins().numbers(id).map(|number| number.as_str().to_owned()).collect()
     }
 
     /// Asks the server about numbers in a request's paths that mean nothing yet.
@@ -177,21 +194,31 @@ impl DriveNumbers {
 
     /// Takes the server's word for numbers that it has said nothing of before; they are on the disk before they mean anything.
     fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
+        let now = keeping.clock.now()?;
         let news = |pins: &Pins| -> Vec<NumberedDrive> {
-            let mut room = PINS_MAX.saturating_sub(pins.0.len());
-            let is_new = |drive: &NumberedDrive| keeping.takes(pins, drive);
-            let mut news: Vec<NumberedDrive> = said.iter().filter(|drive| is_new(drive)).cloned().collect();
-            news.truncate(room);
-            room = room.saturating_sub(news.len());
-            tracing::debug!(new = news.len(), room, "numbers of drives");
-            news
+            let is_new = |drive: &&NumberedDrive| keeping.check(pins, drive, now).is_ok();
+            said.iter().filter(is_new).cloned().collect()
         };
-        if news(&self.pins.lock().unwrap_or_else(PoisonError::into_inner)).is_empty() {
+        let is_news = {
+            let pins = self.pins();
+            for drive in &said {
+                keeping.report(&pins, drive, now);
+            }
+            !news(&pins).is_empty()
+        };
+        if !is_news {
             return Ok(());
         }
         self.change(keeping, |pins| {
-            for drive in news(pins) {
-                pins.0.insert(drive.number, drive.id);
+            let (news, room) = (news(pins), pins.room());
+            if news.len() > room {
+                tracing::error!(
+                    left_out = news.len().saturating_sub(room),
+                    "{PINS_MAX} numbers mean drives, as many as there can be: drives of further numbers cannot be opened"
+                );
+            }
+            for drive in news.into_iter().take(room) {
+                pins.pin(drive.number, drive.id);
             }
             Ok(())
         })
@@ -200,11 +227,31 @@ impl DriveNumbers {
     /// Pins the number of a drive that the user makes.
     pub(crate) fn pin(&self, drive: NumberedDrive) -> Result<(), PinFailure> {
         let keeping = self.keeping.as_ref().ok_or(PinFailure::Unkept)?;
+        let now = keeping.clock.now()?;
         self.change(keeping, |pins| {
-            if pins.0.len() >= PINS_MAX || !keeping.takes(pins, &drive) {
-                return Err(PinFailure::NotTaken);
+            keeping.report(pins, &drive, now);
+            match keeping.check(pins, &drive, now) {
+                Ok(()) if pins.room() == 0 => return Err(PinFailure::Full),
+                Ok(()) => {}
+                Err(NotNew::NotYet) => return Err(PinFailure::NotYet),
+                Err(NotNew::NoDrive | NotNew::IdOfAnother | NotNew::Known | NotNew::Means(_)) => {
+                    return Err(PinFailure::NotTaken);
+                }
             }
-            pins.0.insert(drive.number, drive.id);
+            pins.pin(drive.number, drive.id);
+            Ok(())
+        })
+    }
+
+    /// Frees the numbers of drives that the user has deleted. It takes the user's signature: only a request that names the
+    /// drive's number, or the one that made the drive, leads here, and only once the drive is gone.
+    pub(crate) fn free(&self, ids: &[String]) -> Result<(), PinFailure> {
+        let Some(keeping) = self.keeping.as_ref().filter(|_| ids.iter().any(|id| self.number_of(id).is_some())) else {
+            return Ok(());
+        };
+        let now = keeping.clock.now()?;
+        self.change(keeping, |pins| {
+            ids.iter().for_each(|id| pins.free(id, now, keeping.kept_s));
             Ok(())
         })
     }
@@ -219,9 +266,24 @@ impl DriveNumbers {
         let mut pins = keeping.read_in(&directory)?;
         change(&mut pins)?;
         directory.replace(DRIVE_NUMBERS, pins.to_string().as_bytes())?;
-        *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = pins;
+        *self.pins() = pins;
         Ok(())
     }
+}
+
+/// Why the server's word for a number is none to pin.
+#[derive(Debug)]
+enum NotNew<'p> {
+    /// This account has no such drive.
+    NoDrive,
+    /// The number is an id of the configuration.
+    IdOfAnother,
+    /// It is what the number means.
+    Known,
+    /// The number means that drive.
+    Means(&'p str),
+    /// See [`Pinnable::NotYet`].
+    NotYet,
 }
 
 impl Keeping {
@@ -230,29 +292,51 @@ impl Keeping {
     }
 
     /// Whether the server's word is about a number that means nothing yet, and a drive of this account.
-    fn takes(&self, pins: &Pins, said: &NumberedDrive) -> bool {
+    fn check<'p>(&'p self, pins: &'p Pins, said: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
         let NumberedDrive { number, id } = said;
         if !self.has(id) {
-            return false;
+            return Err(NotNew::NoDrive);
         }
         if self.has(number.as_str()) {
-            tracing::warn!(
-                number = number.as_str(),
-                "UCloud's number of a drive is the id of another: it stays that one's"
-            );
-            return false;
+            return Err(NotNew::IdOfAnother);
         }
-        match pins.0.get(number).or_else(|| self.earlier.0.get(number).filter(|earlier| *earlier != id)) {
-            None => true,
-            Some(known) if known == id => false,
-            Some(known) => {
+        match pins.pinnable(number, now, self.kept_s) {
+            Pinnable::Means(known) if known == id => Err(NotNew::Known),
+            Pinnable::Means(known) => Err(NotNew::Means(known)),
+            Pinnable::NotYet => Err(NotNew::NotYet),
+            Pinnable::Yes if pins.freed(number).is_some() => Ok(()),
+            Pinnable::Yes => match self.earlier.meaning(number).filter(|earlier| *earlier != id) {
+                Some(known) => Err(NotNew::Means(known)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Logs what is wrong with the server's word, if something is.
+    fn report(&self, pins: &Pins, said: &NumberedDrive, now: Timestamp) {
+        let number = said.number.as_str();
+        match self.check(pins, said, now) {
+            Ok(()) | Err(NotNew::NoDrive | NotNew::Known | NotNew::NotYet) => {}
+            Err(NotNew::IdOfAnother) => {
+                tracing::warn!(number, "UCloud's number of a drive is the id of another: it stays that one's");
+            }
+            Err(NotNew::Means(known)) if self.drives.folder(known).is_some_and(|folder| folder.is_dir()) => {
                 tracing::error!(
-                    number = number.as_str(),
+                    number,
                     known,
-                    said = id,
+                    said = said.id,
                     "ALARM: the server says that UCloud's number of a drive means another drive now; it stays what it was"
                 );
-                false
+            }
+            Err(NotNew::Means(known)) => {
+                tracing::error!(
+                    number,
+                    known,
+                    said = said.id,
+                    file = %self.home.join(self.directory().iter().collect::<PathBuf>()).join(DRIVE_NUMBERS).display(),
+                    "cannot open a drive: UCloud gives it the number of one whose folder is gone, and whose user has not deleted it; \
+                     see \"A number that means another drive\" in the manual"
+                );
             }
         }
     }
@@ -290,224 +374,10 @@ impl Keeping {
     }
 }
 
-impl Pins {
-    /// Reads a file, or says which line is none, counted from 1.
-    fn parse(bytes: &[u8]) -> Result<Self, usize> {
-        let mut pins = BTreeMap::new();
-        for (index, line) in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
-            let bad = || index.saturating_add(1);
-            let line = std::str::from_utf8(line).map_err(|_error| bad())?;
-            let (number, id) = line.split_once(' ').ok_or_else(bad)?;
-            let number = CoreDriveId::parse(number).map_err(|_error| bad())?;
-            if pins.insert(number, id.to_owned()).is_some() {
-                return Err(bad());
-            }
-        }
-        Ok(Self(pins))
-    }
-}
-
-impl std::fmt::Display for Pins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|(number, id)| writeln!(f, "{} {id}", number.as_str()))
-    }
-}
-
 /// The number that a path begins with, if it does with one.
 fn number_of(path: &str) -> Option<CoreDriveId> {
     CoreDriveId::parse(path.strip_prefix('/')?.split('/').next()?).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
-
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-    use crate::user::files::drives::Drives;
-
-    struct Home(tempfile::TempDir);
-
-    impl Home {
-        fn new() -> Self {
-            let home = tempfile::tempdir().unwrap();
-            std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-            Self(home)
-        }
-
-        fn keeping(&self, provider: &str) -> Keeping {
-            let drive = |id: &str| (id.to_owned(), self.0.path().to_owned());
-            Keeping {
-                home: self.0.path().to_owned(),
-                owner: Uid(nix::unistd::geteuid().as_raw()),
-                provider: ProviderId::parse(provider).unwrap(),
-                earlier: Pins::default(),
-                drives: ["home", "work-bio", "12"].map(drive).into(),
-                socket: self.0.path().join("nobody"),
-            }
-        }
-
-        /// An instance that starts.
-        fn numbers(&self) -> DriveNumbers {
-            self.numbers_at("hpc")
-        }
-
-        /// One of that provider's.
-        fn numbers_at(&self, provider: &str) -> DriveNumbers {
-            let mut keeping = self.keeping(provider);
-            let pins = Mutex::new(keeping.read().unwrap());
-            DriveNumbers { keeping: Some(keeping), pins, asked: Mutex::default() }
-        }
-
-        fn file(&self) -> PathBuf {
-            self.0.path().join(".local/state/countersign/hpc/drives")
-        }
-
-        /// That of earlier releases.
-        fn earlier_file(&self) -> PathBuf {
-            self.0.path().join(".local/state/countersign/drives")
-        }
-    }
-
-    fn said(pairs: &[(&str, &str)]) -> Vec<NumberedDrive> {
-        let said = |(number, id): &(&str, &str)| NumberedDrive {
-            number: CoreDriveId::parse(number).unwrap(),
-            id: (*id).to_owned(),
-        };
-        pairs.iter().map(said).collect()
-    }
-
-    fn learn(numbers: &DriveNumbers, pairs: &[(&str, &str)]) {
-        numbers.learn(numbers.keeping.as_ref().unwrap(), said(pairs)).unwrap();
-    }
-
-    #[test]
-    fn p3_a_number_means_what_it_meant_first_whatever_the_server_says_later() {
-        let home = Home::new();
-        let numbers = home.numbers();
-        assert_eq!(numbers.meaning("4711"), None);
-        learn(&numbers, &[("4711", "home"), ("4712", "work-bio")]);
-        learn(&numbers, &[("4711", "work-bio"), ("4713", "home")]);
-        let check = |numbers: &DriveNumbers| {
-            assert_eq!(numbers.meaning("4711").unwrap(), "home");
-            assert_eq!(numbers.meaning("4712").unwrap(), "work-bio");
-            assert_eq!(numbers.meaning("4713").unwrap(), "home", "two numbers of one drive harm nobody");
-            assert_eq!((numbers.number_of("home").unwrap(), numbers.number_of("12")), ("4711".to_owned(), None));
-        };
-        check(&numbers);
-        // The next instance, and whatever the server tells that one.
-        let next = home.numbers();
-        check(&next);
-        learn(&next, &[("4712", "home")]);
-        check(&next);
-        assert_eq!(std::fs::read_to_string(home.file()).unwrap(), "4711 home\n4712 work-bio\n4713 home\n");
-        assert_eq!(std::fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn only_drives_of_the_configuration_have_numbers_and_its_ids_are_none() {
-        let home = Home::new();
-        let numbers = home.numbers();
-        learn(&numbers, &[("1", "elsewhere"), ("2", "../etc"), ("12", "home"), ("3", "")]);
-        for number in ["1", "2", "3", "12", "home", "", "04711"] {
-            assert_eq!(numbers.meaning(number), None, "{number}");
-        }
-        assert!(!home.file().exists(), "nothing is written for nothing");
-    }
-
-    #[test]
-    fn what_is_found_in_all_drives_has_the_number_that_ucloud_knows() {
-        let home = Home::new();
-        let numbers = home.numbers();
-        learn(&numbers, &[("4711", "home")]);
-        let drives = ["home", "work-bio"].map(|id| (id.to_owned(), home.0.path().to_owned()));
-        let drives = Drives::new(drives).unwrap().with_numbers(std::sync::Arc::new(numbers));
-        let all: Vec<String> = drives.all().iter().map(ToString::to_string).collect();
-        assert_eq!(all, ["/4711", "/work-bio"]);
-        assert!(drives.open(&drives.parse("/4711").unwrap()).is_ok());
-        assert!(drives.parse("/4712").is_err());
-    }
-
-    #[test]
-    fn what_another_instance_pinned_meanwhile_stands() {
-        let home = Home::new();
-        let (one, two) = (home.numbers(), home.numbers());
-        learn(&one, &[("4711", "home")]);
-        learn(&two, &[("4711", "work-bio")]);
-        assert_eq!(two.meaning("4711").unwrap(), "home");
-    }
-
-    #[test]
-    fn r03_two_providers_on_one_home_have_their_own_numbers() {
-        let home = Home::new();
-        let (hpc, lab) = (home.numbers_at("hpc"), home.numbers_at("lab"));
-        learn(&hpc, &[("4711", "home")]);
-        learn(&lab, &[("4711", "work-bio"), ("9000", "home")]);
-        let check = |hpc: &DriveNumbers, lab: &DriveNumbers| {
-            assert_eq!((hpc.meaning("4711").unwrap(), hpc.meaning("9000")), ("home".to_owned(), None));
-            assert_eq!(
-                (hpc.number_of("home").unwrap(), lab.number_of("home").unwrap()),
-                ("4711".into(), "9000".into())
-            );
-            assert_eq!(lab.meaning("4711").unwrap(), "work-bio");
-        };
-        check(&hpc, &lab);
-        check(&home.numbers_at("hpc"), &home.numbers_at("lab"));
-    }
-
-    #[test]
-    fn r03_what_an_earlier_release_pinned_is_learnt_again_and_contradicted_by_nobody() {
-        let home = Home::new();
-        learn(&home.numbers(), &[("1", "home")]);
-        std::fs::rename(home.file(), home.earlier_file()).unwrap();
-        std::fs::write(home.earlier_file(), "4711 home\n4712 work-bio\n").unwrap();
-        let numbers = home.numbers();
-        assert!(numbers.is_numbered("work-bio") && !numbers.is_numbered("12"));
-        learn(&numbers, &[("4711", "work-bio"), ("4712", "work-bio"), ("4713", "home")]);
-        assert_eq!((numbers.meaning("4711"), numbers.number_of("home").unwrap()), (None, "4713".to_owned()));
-        assert_eq!(numbers.meaning("4712").unwrap(), "work-bio");
-        assert_eq!(std::fs::read_to_string(home.earlier_file()).unwrap(), "4711 home\n4712 work-bio\n");
-        assert_eq!(std::fs::read_to_string(home.file()).unwrap(), "4712 work-bio\n4713 home\n");
-    }
-
-    #[test]
-    fn pins_that_cannot_be_read_or_trusted_are_not_pins() {
-        let home = Home::new();
-        learn(&home.numbers(), &[("4711", "home")]);
-        let check = |text: &str| {
-            std::fs::write(home.file(), text).unwrap();
-            let failure = home.keeping("hpc").read().unwrap_err();
-            assert!(matches!(&failure, PinFailure::Line { line: 2, .. }), "{text:?}");
-            assert!(failure.to_string().contains("/countersign/hpc/drives is no number"), "{failure}");
-        };
-        check("1 home\n1 work-bio\n");
-        check("1 home\nhome\n");
-        check("1 home\nx home\n");
-        std::fs::write(home.file(), "1 home\n").unwrap();
-        std::fs::set_permissions(home.file(), std::fs::Permissions::from_mode(0o622)).unwrap();
-        assert!(matches!(home.keeping("hpc").read(), Err(PinFailure::Strict(_))));
-    }
-
-    #[test]
-    fn the_first_word_of_a_path_may_be_a_number() {
-        let check = |path: &str, want: Option<&str>| {
-            assert_eq!(number_of(path).as_ref().map(CoreDriveId::as_str), want, "{path}");
-        };
-        check("/4711/a", Some("4711"));
-        check("/4711", Some("4711"));
-        check("4711/a", None);
-        check("/home/4711", None);
-        check("//4711", None);
-        check("", None);
-    }
-
-    #[test]
-    fn the_server_is_asked_seldom() {
-        let numbers = Home::new().numbers();
-        let now = Instant::now();
-        assert!(numbers.may_ask(now));
-        assert!(!numbers.may_ask(now + ASK_EVERY / 2));
-        assert!(numbers.may_ask(now + ASK_EVERY));
-    }
-}
+mod tests;

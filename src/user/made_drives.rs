@@ -1,7 +1,8 @@
 //! Drives that users make, rename and remove at UCloud, where the site offers it (`{name}` in `[[drives]]`): a folder each.
 //!
 //! A drive's id, and so its folder, is made here of the title that the user signed. UCloud's number of it is UCloud's word, and is pinned
-//! before the drive is said to be there. An id that once had a number is never used again.
+//! before the drive is said to be there. When the drive was deleted, the number is free; the id is not used again as long as the number is
+//! remembered.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -38,8 +39,8 @@ const NAME_MAX: usize = 40;
 /// The folder's name where a title has nothing that one can be made of.
 const NAMELESS: &str = "drive";
 
-/// How many names are tried for one title.
-const NAMES_TRIED: u32 = 100;
+/// How many names are tried for one title: more than a user can have drives, and deleted ones whose ids are remembered.
+const NAMES_TRIED: u32 = 600;
 
 /// Why a drive is not made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,8 @@ enum NotDone {
     Files(#[from] Trouble),
     #[error("the drive cannot be made: {}", Chain(.0))]
     Pin(PinFailure),
+    #[error("the drive is removed, and its number is not free yet: delete it again: {}", Chain(.0))]
+    Free(PinFailure),
     #[error("the provider's server does not answer")]
     Server,
     #[error("the work was cut short")]
@@ -90,7 +93,9 @@ impl NotDone {
             Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => Told::Malformed,
             Self::NotMade => Told::Forbidden,
             // Core repeats a 503. What is wrong in the user's own account would be so again.
-            Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) => Told::Conflict,
+            Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) | Self::Free(_) => {
+                Told::Conflict
+            }
             Self::Files(trouble) => trouble.told(),
             Self::Server | Self::CutShort => Told::Unavailable,
         }
@@ -149,6 +154,10 @@ impl DriveMaker {
     async fn create_one(&self, username: &Username, wanted: &Wanted) -> Result<String, NotDone> {
         let made = self.made()?;
         let number = &wanted.number;
+        if let Some(gone) = self.files.drives().numbers().freed(number.as_str()) {
+            // In case the server has not heard of its deletion: it takes a number once.
+            self.forget(username, &gone).await;
+        }
         for try_ in 1..=NAMES_TRIED {
             let Some(name) = name_for(&wanted.title, try_) else { continue };
             let Some(id) = made.id(&name).filter(|id| self.is_new(id)) else { continue };
@@ -183,7 +192,7 @@ impl DriveMaker {
         Err(NotDone::NoName)
     }
 
-    /// Whether no drive of the configuration has this id, nor ever had one that was made.
+    /// Whether no drive of the configuration has this id, nor one that was made, as far as is remembered.
     fn is_new(&self, id: &str) -> bool {
         let drives = self.files.drives();
         drives.table().made_as(id).is_some() && !drives.numbers().is_numbered(id)
@@ -194,6 +203,9 @@ impl DriveMaker {
         let drives = self.files.drives();
         let mut removed: Vec<(String, PathBuf)> = Vec::new();
         for named in &named {
+            if drives.numbers().freed(named).is_some() {
+                continue; // UCloud has not heard that it is gone
+            }
             let id = drives.id(named).ok_or(NotDone::NoDrive)?;
             let (made, name) = drives.table().made_as(&id).ok_or(NotDone::NotMade)?;
             removed.push((id, made.folder(&name)));
@@ -205,16 +217,28 @@ impl DriveMaker {
             folders.iter().try_for_each(|folder| remove_folder(folder))
         })
         .await?;
-        for (id, _) in &removed {
+        let ids: Vec<String> = removed.into_iter().map(|(id, _)| id).collect();
+        self.free(&ids).await?;
+        for id in &ids {
             self.forget(&username, id).await;
         }
-        Ok(removed.iter().map(|_| json!({})).collect())
+        Ok(named.iter().map(|_| json!({})).collect())
+    }
+
+    /// Frees the numbers of drives that are gone.
+    async fn free(&self, ids: &[String]) -> Result<(), NotDone> {
+        let (files, ids) = (self.files.clone(), ids.to_vec());
+        blocking(move || files.drive_numbers().free(&ids).map_err(NotDone::Free)).await
     }
 
     async fn take_back(&self, username: &Username, id: &str) {
         if let Some(folder) = self.files.drives().table().folder(id) {
-            // What is in it meanwhile stays, and with it the folder.
-            let _ = blocking(move || remove_folder(&folder)).await;
+            // What is in it meanwhile stays, and with it the folder and its number.
+            if blocking(move || remove_folder(&folder)).await.is_ok()
+                && let Err(not_done) = self.free(&[id.to_owned()]).await
+            {
+                tracing::error!(id, %not_done, "the number of a drive that was not made stays taken");
+            }
         }
         self.forget(username, id).await;
     }
@@ -272,8 +296,8 @@ pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option
     Some(match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
         Err(not_done) => {
-            if let NotDone::Pin(failure) = &not_done {
-                tracing::error!(%failure, "a drive is not made");
+            if let NotDone::Pin(failure) | NotDone::Free(failure) = &not_done {
+                tracing::error!(%failure, %not_done, "a drive is not made or removed");
             }
             not_done.told().reply_with(&not_done.to_string())
         }

@@ -207,6 +207,17 @@ impl Control {
         self.shared.products.all()
     }
 
+    /// Core's number for a drive that its user makes.
+    #[must_use]
+    pub fn number_drive(&self) -> String {
+        self.shared.process.resources.number()
+    }
+
+    /// Has Core number resources as it does when its process has started again.
+    pub fn restart_numbers(&self) {
+        self.shared.process.resources.restart();
+    }
+
     /// Registers a drive of this user under this id, as an earlier version of the provider did.
     pub fn register_drive(&self, id: &str, created_by: &str) {
         self.shared.process.resources.insert(id, created_by);

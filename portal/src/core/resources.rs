@@ -1,7 +1,8 @@
 //! Core's resources of one provider: numbered by Core, each with the id that the provider gave it.
 //!
 //! No two resources of a provider have the same id, whatever their kinds: Core's index of them is
-//! unique.
+//! unique. Numbers go up as long as Core's process lives; when it starts, it goes on after the highest
+//! that is left (`core2/pkg/orchestrator/resources.go`), and so gives those of deleted ones again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,6 +81,8 @@ struct Known {
     drives: Vec<RegisteredDrive>,
     /// Core's number by the provider's id, of every kind of resource.
     ids: BTreeMap<String, String>,
+    /// The highest number that this process has given, or found when it started.
+    last: Option<usize>,
 }
 
 impl Resources {
@@ -96,6 +99,17 @@ impl Resources {
         }
         known.ids.insert(provider_generated_id.to_owned(), number.to_owned());
         Ok(())
+    }
+
+    /// Gives a resource its number.
+    pub(super) fn number(&self) -> String {
+        self.lock().next_number()
+    }
+
+    /// Goes on after the highest number that is left, as Core does when it starts.
+    pub(super) fn restart(&self) {
+        let mut known = self.lock();
+        known.last = known.ids.values().filter_map(|number| number.parse().ok()).max();
     }
 
     /// Forgets the resource of this number; its id is free again.
@@ -178,12 +192,41 @@ impl Resources {
 }
 
 impl Known {
-    fn next_number(&self) -> String {
-        self.drives.len().saturating_add(FIRST).to_string()
+    fn next_number(&mut self) -> String {
+        let number = self.last.map_or(FIRST, |last| last.saturating_add(1));
+        self.last = Some(number);
+        number.to_string()
     }
 
     fn insert(&mut self, drive: RegisteredDrive) {
         self.ids.insert(drive.provider_generated_id.clone(), drive.id.clone());
         self.drives.push(drive);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn c16_core_gives_numbers_again_after_a_restart() {
+        let resources = Resources::default();
+        resources.insert("h-alice:home", "alice");
+        let make = |id: &str| {
+            let number = resources.number();
+            resources.create(&number, id).unwrap();
+            number
+        };
+        assert_eq!((make("one"), make("two")), ("4712".to_owned(), "4713".to_owned()));
+        resources.delete("4713");
+        assert_eq!(make("three"), "4714", "not as long as its process lives");
+        resources.delete("4714");
+        resources.restart();
+        assert_eq!(make("four"), "4713");
+        resources.delete("4712");
+        resources.restart();
+        assert_eq!(make("five"), "4714", "and only at the top");
     }
 }
