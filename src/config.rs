@@ -47,6 +47,8 @@ pub(crate) use crate::config::kept::{
 pub(crate) use crate::config::maintenance::{CurrentMaintenance, Maintenance};
 pub(crate) use crate::config::problem::ConfigError;
 pub(crate) use crate::config::products::{Accounting, Frequency, Machine, Product, ProductKind};
+#[cfg(test)]
+pub(crate) use crate::config::quantity::BODY_DEFAULT;
 pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
 pub(crate) use crate::config::tls::{Tls, TlsFiles};

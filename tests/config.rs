@@ -94,7 +94,7 @@ fn the_shortest_good_configuration_is_short() {
     let said = said(&site);
     for want in [
         "without TLS, for this machine alone",
-        "bodies of 1 MiB, 4096 connections, 2 threads",
+        "bodies of 8 MiB, 4096 connections, 2 threads",
         "live at most 60 s, may be 5 s ahead of our clock; a request waits 1500 ms",
         "version 1    is refused",
         "keys         live 180 days",

@@ -47,12 +47,14 @@ pub(super) const WITNESS_EVERY_S: Range = Range { min: 1, max: 86_400, default: 
 /// A file of records: what is read again when the server starts, some 0.2 s.
 pub(super) const SEGMENT_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Bodies are held in memory until their intent has been judged: `connections_max` times this is the worst case.
+/// Bodies are held in memory until their request is answered: however long one may be, all together take no more than the room that
+/// the gateway has for them, and one user's no more than a quarter of it.
 pub(super) const BODY_MIN: u64 = 1024;
 /// See [`BODY_MIN`]. Core itself sends at most a few MiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
-/// The request with 1000 items of long paths is under 1 MiB.
-pub(super) const BODY_DEFAULT: u64 = 1024 * 1024;
+/// As many items as an intent covers: Core puts the whole drive into each, 2.1 KB, and two into each of a move or copy. For 1,000 items
+/// 4.3 MB, and as much again for long paths, titles and access lists.
+pub(crate) const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
 
 /// Units of a category that one of a product costs. Core keeps 63 bits.
 pub(super) const PRICE: Range = Range { min: 0, max: 1_000_000_000_000, default: 1 };

@@ -181,7 +181,7 @@ impl Ingress {
             Some(text) => Some(self.verify(&username, text).await?),
             None => None,
         };
-        let body = self.bodies.read(head, body, self.body_max).await?;
+        let body = self.bodies.read_of_user(head, body, self.body_max, &username).await?;
         let items = Items::read(request.row(), &body.bytes)?;
         let until = budget.for_deposit(self.deposit_wait);
         let deposit = self.deposit_for(request.row(), &username, from_header.as_ref(), &items, until).await?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use countersign_keys::identity::Username;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
@@ -15,9 +16,12 @@ use tokio::time::Instant;
 
 use crate::limits::{Counted, InFlight};
 
-/// What all bodies that are held at one time may take together, in bytes: four times what one user may hold at the
-/// default `gateway.body_max`.
+/// What all bodies that are held at one time may take together, in bytes: 32 of the longest at the default `gateway.body_max`.
 const HELD_MAX: usize = 256 * 1024 * 1024;
+
+/// The same of one user: a quarter, so that three others have room beside a user who sends the longest bodies only. The longest
+/// `gateway.body_max` that can be configured.
+const USER_MAX: usize = HELD_MAX / 4;
 
 /// What the bodies of those who have shown nothing may take together, apart from the others' room.
 const STRANGERS_MAX: usize = 64 * 1024 * 1024;
@@ -49,6 +53,9 @@ pub(super) enum BodyRejection {
     /// Fields after the body (V30).
     #[error("trailers after the body")]
     Trailers,
+    /// The bodies of this user take what one user's may.
+    #[error("no room for another body of this user")]
+    UserFull,
     /// Not the sender's fault: all bodies together take too much.
     #[error("no room for another body")]
     NoRoom,
@@ -58,6 +65,7 @@ pub(super) enum BodyRejection {
 #[derive(Debug)]
 pub(super) struct BodyRoom {
     room: Semaphore,
+    users: Arc<Counted<Username>>,
     strangers: Arc<Counted<IpAddr>>,
 }
 
@@ -67,6 +75,7 @@ pub(super) struct HeldBody<'r> {
     /// All of it.
     pub(super) bytes: Bytes,
     _room: Option<SemaphorePermit<'r>>,
+    _user: Option<InFlight<Username>>,
     _share: Option<InFlight<IpAddr>>,
 }
 
@@ -78,7 +87,13 @@ impl BodyRoom {
 
     /// Room for that many bytes.
     pub(super) fn of(bytes: usize) -> Self {
-        Self { room: Semaphore::new(bytes), strangers: Counted::new(STRANGERS_MAX, STRANGERS_EACH_MAX) }
+        Self::of_each(bytes, USER_MAX)
+    }
+
+    /// The same, with room for that many bytes of one user.
+    pub(super) fn of_each(bytes: usize, user_max: usize) -> Self {
+        let users = Counted::new(usize::MAX, user_max);
+        Self { room: Semaphore::new(bytes), users, strangers: Counted::new(STRANGERS_MAX, STRANGERS_EACH_MAX) }
     }
 
     /// Reads a body of at most `max` bytes.
@@ -88,7 +103,23 @@ impl BodyRoom {
         }
         let length = promised(head, &body, max)?;
         let room = self.take(length).await?;
-        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: Some(room), _share: None })
+        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: Some(room), _user: None, _share: None })
+    }
+
+    /// The same of a user's call, within what this user may have.
+    pub(super) async fn read_of_user(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        max: usize,
+        username: &Username,
+    ) -> Result<HeldBody<'_>, BodyRejection> {
+        if body.is_end_stream() {
+            return Ok(HeldBody::default());
+        }
+        let size = usize::try_from(promised(head, &body, max)?).unwrap_or(usize::MAX);
+        let share = self.users.begin_with(username, size).ok_or(BodyRejection::UserFull)?;
+        Ok(HeldBody { _user: Some(share), ..self.read(head, body, max).await? })
     }
 
     /// The same of a sender who has shown nothing, in room of its own, which is shared by network.
@@ -105,7 +136,7 @@ impl BodyRoom {
         let length = promised(head, &body, max)?;
         let size = usize::try_from(length).unwrap_or(usize::MAX);
         let share = self.strangers.begin_with(&network, size).ok_or(BodyRejection::NoRoom)?;
-        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: None, _share: Some(share) })
+        Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: None, _user: None, _share: Some(share) })
     }
 
     async fn take(&self, length: u32) -> Result<SemaphorePermit<'_>, BodyRejection> {

@@ -159,7 +159,10 @@ impl Word {
 
     const fn of_body(rejection: BodyRejection) -> Self {
         match rejection {
-            BodyRejection::TooLong(_) => Self::row(Told::BodyTooLong).and_close(),
+            BodyRejection::TooLong(_) => {
+                Self::own(Told::BodyTooLong, "the request is too long: select fewer items at once").and_close()
+            }
+            BodyRejection::UserFull => Self::row(Told::TooMany).and_close(),
             BodyRejection::TooSlow => Self::own(Told::Malformed, "the body came too slowly").and_close(),
             BodyRejection::Broken | BodyRejection::Trailers => {
                 Self::own(Told::Malformed, "the body is malformed").and_close()
@@ -413,6 +416,7 @@ mod tests {
     fn every_class_has_its_answer() {
         check(HeadRejection::Host, 400, "BAD_REQUEST");
         check(BodyRejection::TooLong(1), 413, "BAD_REQUEST");
+        check(BodyRejection::UserFull, 429, "TOO_MANY");
         check(Rejection::NoSuchCall, 404, "NOT_FOUND");
         check(IntentRejection::Missing, 482, "INTENT_REQUIRED");
         check(DepositRejection::Spent, 482, "INTENT_REPLAYED");

@@ -13,6 +13,7 @@ mod flooded;
 mod front;
 mod hostile;
 mod lanes;
+mod large;
 mod maintenance;
 mod over_tls;
 mod own;

@@ -46,7 +46,7 @@ use crate::user::transfer::download;
 use crate::user::{grants, signed};
 
 /// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
-const BODY_MAX: usize = 16 * 1024 * 1024;
+const BODY_MAX: usize = 64 * 1024 * 1024;
 
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

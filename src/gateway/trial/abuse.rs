@@ -157,8 +157,19 @@ async fn v55_bodies_that_never_come_take_the_room_for_a_while_only() {
 #[tokio::test]
 async fn v55_a_body_takes_its_room_until_its_request_is_answered() {
     let length = Deed::trash("/1/a").body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap().len();
+    room_is_taken(BodyRoom::of(length + length / 2), "HTTP/1.1 503 ").await;
+}
+
+#[tokio::test]
+async fn c17_v55_one_users_bodies_do_not_take_the_room_of_all() {
+    let length = Deed::trash("/1/a").body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap().len();
+    room_is_taken(BodyRoom::of_each(100 * length, length + length / 2), "HTTP/1.1 429 ").await;
+}
+
+/// One request waits for its deposit, and there is no room beside it: so another of the same user is refused.
+async fn room_is_taken(bodies: BodyRoom, want: &str) {
     let trial = Trial::changed(|ingress| {
-        ingress.bodies = BodyRoom::of(length + length / 2);
+        ingress.bodies = bodies;
         ingress.deposit_wait = Duration::from_secs(60);
     })
     .await;
@@ -170,10 +181,7 @@ async fn v55_a_body_takes_its_room_until_its_request_is_answered() {
     waits.write_all(format!("{unsigned}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
     waits.write_all(&body).await.unwrap();
     let refused = served_in_memory(&trial).await;
-    assert!(
-        refused.starts_with("HTTP/1.1 503 "),
-        "one waits for its deposit, and there is no room beside it: {refused}"
-    );
+    assert!(refused.starts_with(want), "{refused}");
     let answer = until_closed(&mut waits).await.0;
     assert!(answer.starts_with("HTTP/1.1 482 "), "{answer}");
     assert!(served_in_memory(&trial).await.starts_with("HTTP/1.1 200 "), "the room is free again");
