@@ -38,11 +38,12 @@ impl Default for Callers {
 }
 
 impl Callers {
-    /// Counts a connection in, which costs one operation; `None` if the uid has too many, or asks too much.
+    /// Counts a connection in, which costs one operation; `None` if the uid has too many. On that of a uid that asks too much,
+    /// no operation is done, and each is answered so.
     pub(super) fn enter(callers: &Arc<Self>, uid: Uid, now: Instant) -> Option<Caller> {
         let connection = callers.connections.begin(&uid)?;
         let is_admitted = callers.operations.admits(uid, now);
-        is_admitted.then(|| Caller { callers: Arc::clone(callers), uid, _connection: connection })
+        Some(Caller { callers: Arc::clone(callers), uid, is_admitted, _connection: connection })
     }
 }
 
@@ -51,13 +52,14 @@ impl Callers {
 pub(super) struct Caller {
     callers: Arc<Callers>,
     uid: Uid,
+    is_admitted: bool,
     _connection: InFlight<Uid>,
 }
 
 impl Caller {
     /// Whether it may ask for one more operation at this moment.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
-        self.callers.operations.admits(self.uid, now)
+        self.is_admitted && self.callers.operations.admits(self.uid, now)
     }
 }
 
@@ -87,7 +89,11 @@ mod tests {
         let asked = (0..1000).filter(|_| caller.may_ask(now)).count();
         assert_eq!(asked, 99, "the connection itself is one");
         drop(caller);
-        assert!(Callers::enter(&callers, Uid(7), now).is_none(), "coming back pays for nothing");
+        let turned_away = Callers::enter(&callers, Uid(7), now).unwrap();
+        assert!(
+            !turned_away.may_ask(now + PACE * 9),
+            "coming back pays for nothing, and that connection stays refused"
+        );
         let caller = Callers::enter(&callers, Uid(7), now + PACE).unwrap();
         assert!(!caller.may_ask(now + PACE));
         assert!(caller.may_ask(now + PACE * 2));

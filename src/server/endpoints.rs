@@ -12,7 +12,7 @@ use countersign_keys::core_token::Authenticated;
 use countersign_keys::identity::Uid;
 use countersign_keys::request::{INTENT_MAX, OWN_BODY_MAX, Presented};
 use countersign_keys::verify::Rejection;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::{Bytes, Incoming};
 use serde::Serialize;
@@ -168,16 +168,22 @@ where
 
 /// One operation of somebody on this machine.
 async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    // Of what is refused as well: a socket that is closed with something unread in it takes its answer along.
+    let body = read_body(body, IPC_BODY_MAX).await;
     if !caller.may_ask(Instant::now()) {
-        return answer::<Empty>(Err(Refusal::too_many("too many operations: wait a moment")));
+        let mut reply =
+            answer::<Empty>(Err(Refusal::too_many("too many requests to the provider: try again in a moment")));
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return reply;
     }
-    if request.method() != http::Method::POST {
+    if head.method != http::Method::POST {
         return answer::<Empty>(Err(Refusal::not_found("operations are asked with POST")));
     }
-    let path = request.uri().path().to_owned();
+    let path = head.uri.path().to_owned();
     let (server, asker) = (&server, approval::asker(uid));
     let action = AuditedAction { sender: Sender::Known(&asker), ..AuditedAction::of(&asker, &path) };
-    let within = Within { server, action, body: read_body(request.into_body(), IPC_BODY_MAX).await };
+    let within = Within { server, action, body };
     match path.as_str() {
         ipc::CONNECT_FIND => within.ask(|find| approval::find(server, uid, find)).await,
         ipc::CONNECT_APPROVE => within.ask(|approve| approval::approve(server, uid, approve)).await,
@@ -333,6 +339,29 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
+    use crate::ipc::http::request;
+    use crate::server::harness::house;
+
+    #[tokio::test]
+    async fn c19_who_asks_too_much_is_told_so_every_time() {
+        let house = house("");
+        let socket = house.server.config.ipc.socket();
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(serve_everybody(Arc::clone(&house.server), listener));
+        let mut refused = 0;
+        for _ in 0..10_000 {
+            let (status, body) = request(&socket, http::Method::POST, ipc::WHOAMI, &Empty {}).await.unwrap();
+            if status != http::StatusCode::OK {
+                let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!((status.as_u16(), &body["errorCode"]), (429, &"TOO_MANY".into()));
+                refused += 1;
+            }
+            if refused == 20 {
+                return;
+            }
+        }
+        panic!("{refused} of 10,000 were refused");
+    }
 
     #[test]
     fn an_odd_address_is_not_shown() {

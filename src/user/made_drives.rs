@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::identity::Username;
@@ -41,6 +42,11 @@ const NAMELESS: &str = "drive";
 
 /// How many names are tried for one title: more than a user can have drives, and deleted ones whose ids are remembered.
 const NAMES_TRIED: u32 = 600;
+
+/// How often the server is told that a drive is gone, if it is asked too much, and how long each is waited for: it answers an account 20
+/// times a second.
+const FORGET_TRIES: u32 = 4;
+const FORGET_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a drive is not made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +81,8 @@ enum NotDone {
     Free(PinFailure),
     #[error("the provider's server does not answer")]
     Server,
+    #[error("too many drives are made or deleted at once: try again in a moment")]
+    Busy,
     #[error("the work was cut short")]
     CutShort,
 }
@@ -97,6 +105,7 @@ impl NotDone {
                 Told::Conflict
             }
             Self::Files(trouble) => trouble.told(),
+            Self::Busy => Told::TooMany,
             Self::Server | Self::CutShort => Told::Unavailable,
         }
     }
@@ -253,14 +262,20 @@ impl DriveMaker {
     /// A server that cannot be told keeps a drive in its table that is not there: it costs one of the user's places.
     async fn forget(&self, username: &Username, id: &str) {
         let removed = RemovedDrive { username: username.clone(), id: id.to_owned() };
-        if self.ask(DRIVES_REMOVE, &removed).await.is_err() {
-            tracing::warn!(id, "the server does not know that this drive is gone");
+        for _ in 0..FORGET_TRIES {
+            match self.ask(DRIVES_REMOVE, &removed).await {
+                Ok(_) => return,
+                Err(NotDone::Busy) => tokio::time::sleep(FORGET_PAUSE).await,
+                Err(_) => break,
+            }
         }
+        tracing::warn!(id, "the server does not know that this drive is gone");
     }
 
     async fn ask<Q: Serialize>(&self, path: &'static str, question: &Q) -> Result<bytes::Bytes, NotDone> {
         match request(&self.socket, Method::POST, path, question).await {
             Ok((StatusCode::OK, body)) => Ok(body),
+            Ok((StatusCode::TOO_MANY_REQUESTS, _)) => Err(NotDone::Busy),
             Ok((status, _)) => {
                 tracing::warn!(path, %status, "the server does not take a drive");
                 Err(NotDone::Server)

@@ -3,8 +3,13 @@
 
 use countersign_keys::call::CallTable;
 use countersign_keys::identity::ProviderId;
+use http_body_util::Full;
+use hyper::Response;
+use tokio::net::UnixListener;
 
 use super::*;
+use crate::config::DriveRoot;
+use crate::ipc::http::{Limits, serve_connection};
 
 #[test]
 fn a_title_makes_a_folders_name() {
@@ -90,4 +95,28 @@ fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
     let within = own.join("countersign");
     assert_eq!(of(make_folder(&drives, &within, &within.join("x"))), Trouble::Protected(Whose::Countersign));
     assert!(make_folder(&drives, &own, &own.join("photos")).unwrap());
+}
+
+/// A user who makes drives one after the other asks more than the server answers to one account.
+#[tokio::test]
+async fn c19_a_server_that_is_asked_too_much_is_not_said_to_be_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ucloud.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let refuse = |_request| async {
+            let mut reply = Response::new(Full::new(bytes::Bytes::from_static(b"{}")));
+            *reply.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            reply
+        };
+        let _ = serve_connection(stream, refuse, &Limits::LOCAL).await;
+    });
+    let files = Files::new(Drives::new(Vec::<(String, PathBuf)>::new()).unwrap());
+    let root = DriveRoot::Home("Drives/{name}".into());
+    let drive = Drive { id: "own-{name}".to_owned(), root, title: "{name}".to_owned(), product: None };
+    let maker = DriveMaker { files, socket, product: "own".to_owned(), drive };
+    let (alice, number) = (Username::parse("alice#1234").unwrap(), CoreDriveId::parse("13").unwrap());
+    let refused = maker.note(&alice, &number, "own-One").await.unwrap_err();
+    assert_eq!((refused.told().number(), refused.told().code()), (429, "TOO_MANY"));
 }
