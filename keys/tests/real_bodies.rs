@@ -24,8 +24,16 @@ struct Vectors {
 #[derive(Deserialize)]
 struct Fixture {
     call: String,
+    asked: Asked,
     digests: Vec<String>,
     sent: Vec<Sent>,
+}
+
+/// What the user's side asked UCloud.
+#[derive(Deserialize)]
+struct Asked {
+    method: String,
+    body: Value,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +76,7 @@ fn c06_every_row_that_core_sends_has_a_real_body_or_is_said_to_have_none() {
 fn c06_what_the_real_core_sends_has_the_digests_of_what_the_user_says() {
     let table = table();
     let mut compared = 0;
-    for Fixture { call, digests, sent } in vectors().fixtures {
+    for Fixture { call, digests, sent, .. } in vectors().fixtures {
         if sent.iter().all(|sent| is_service(&table, sent)) {
             continue;
         }
@@ -93,10 +101,20 @@ fn c06_what_the_real_core_sends_has_the_digests_of_what_the_user_says() {
 }
 
 /// Any bound value that is another in the request makes another digest: the fixtures bind what they show.
+/// What Core serves with GET has its parameters in the query, and answers 404 to POST.
+#[test]
+fn c20_what_ucloud_serves_with_get_is_asked_with_get() {
+    for call in ["files.browse", "files.retrieve", "iapps.syncthing.retrieve", "tokens.retrieveOptions"] {
+        let fixtures = vectors().fixtures;
+        let asked = &fixtures.iter().find(|fixture| fixture.call == call).unwrap().asked;
+        assert_eq!((asked.method.as_str(), &asked.body), ("GET", &Value::Null), "{call}");
+    }
+}
+
 #[test]
 fn c06_a_changed_bound_value_in_a_real_body_is_not_what_was_signed() {
     let table = table();
-    for Fixture { call, digests, sent } in vectors().fixtures {
+    for Fixture { call, digests, sent, .. } in vectors().fixtures {
         let Some(row) = table.row(&call) else { continue };
         for Sent { body, .. } in &sent {
             let mut whole: Value = serde_json::from_str(body.get()).unwrap();
