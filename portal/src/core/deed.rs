@@ -212,7 +212,11 @@ impl Deed {
             Self::CreateDrive { title, product, provider, .. } => {
                 // What the page leaves out is dropped from the tree, as Go's zero values are.
                 let product = json!({"id": product, "category": product, "provider": provider});
-                vec![Projection::new([("specification", json!({"title": title.trim(), "product": product}))])]
+                let specification = match title.trim() {
+                    "" => json!({"product": product}),
+                    title => json!({"title": title, "product": product}),
+                };
+                vec![Projection::new([("specification", specification)])]
             }
             Self::StartJob { specification, .. } => {
                 vec![Projection::new([("specification", rewriting::signed_job(specification))])]
