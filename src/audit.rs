@@ -9,6 +9,7 @@
 //! C2SP formats (tlog-tiles, tlog-checkpoint, signed-note).
 
 mod checkpoint;
+mod decision;
 mod entries;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -35,79 +36,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use countersign_keys::identity::{CallName, KeyId, Username};
-use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 pub(crate) use self::checkpoint::CheckpointRejection;
+pub(crate) use self::decision::{Decision, Process, Verdict};
 use self::entries::Entries;
 pub(crate) use self::notary::{Notary, NotaryFailure};
 pub(crate) use self::note::{NoKey, SigningKey};
 pub(crate) use self::place::LogPlace;
 pub(crate) use self::pseudonym::Pseudonyms;
 pub(crate) use self::records::Records;
-use self::tally::{Counted, Counting, Tally};
+use self::tally::{Counting, Tally};
 pub(crate) use self::tree::Leaf;
 use crate::limits::{Rate, RateLimiter};
-
-/// What became of a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// It goes on: from the gateway to an instance or the server, in an instance to the work.
-    Forward,
-    /// The sender was wrong.
-    Refuse,
-    /// The request was right and could not be served: no instance is up.
-    NoInstance,
-    /// We broke; nothing was forwarded.
-    Fail,
-    /// An intent was taken in, to wait for its request.
-    Deposit,
-    /// What came of a request that was let through: the status that the instance answered, under the same request id.
-    Answered,
-}
-
-/// Which process decided.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Process {
-    /// The L7 ingress.
-    Gateway,
-    /// IM/Server.
-    Server,
-    /// IM/User.
-    User,
-}
-
-/// One decision.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Decision<'d> {
-    /// When.
-    #[serde(serialize_with = "rfc3339")]
-    pub(crate) time: OffsetDateTime,
-    /// Which request; the sender has it too.
-    pub(crate) request_id: &'d str,
-    /// Who decided.
-    pub(crate) process: Process,
-    /// For whom, once it is known.
-    pub(crate) username: Option<&'d Username>,
-    /// What, once it is known: a user call's name, or the path of any other.
-    pub(crate) call: Option<&'d CallName>,
-    /// By which key, once its signature has been checked.
-    pub(crate) kid: Option<KeyId>,
-    /// What became of it.
-    pub(crate) decision: Verdict,
-    /// What the sender was answered, if anything.
-    pub(crate) status: Option<u16>,
-    /// Why, exactly.
-    pub(crate) reason: Option<&'d str>,
-    /// Of how many decisions, if it is not one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) counted: Option<Counted>,
-}
 
 /// Why a decision need not be a record of its own. One that lets a request through for a user, or
 /// changes anything, always is.
@@ -130,10 +71,6 @@ const REFUSALS: Rate = Rate::new(4_096, 50);
 
 /// Senders whose rate is remembered.
 const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
-
-fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
-}
 
 /// What a record mostly takes, in bytes.
 const LINE_USUAL: usize = 384;
@@ -294,6 +231,8 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use countersign_keys::identity::{KeyId, Username};
+
     use super::*;
 
     fn decision<'d>(username: Option<&'d Username>, reason: Option<&'d str>) -> Decision<'d> {

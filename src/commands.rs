@@ -19,6 +19,7 @@ mod server_line;
 mod state;
 mod status;
 mod terminal;
+mod text;
 mod used_intents;
 
 use std::path::Path;
@@ -80,7 +81,7 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
             // Names from outside may stand in it, quoted or not.
             let text = Chain(&error).to_string();
             let lines: Vec<String> = text.lines().map(escaped).collect();
-            terminal::remark(&format!("countersign: {}", lines.join("\n")));
+            text::remark(&format!("countersign: {}", lines.join("\n")));
             error.exit().into()
         }
     }

@@ -5,6 +5,8 @@
 
 pub(crate) mod answers;
 pub(crate) mod attachment;
+pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod control;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -10,23 +10,14 @@ mod files;
 mod filter;
 #[cfg(debug_assertions)]
 pub(crate) mod misbehaviour;
-
-use std::path::PathBuf;
+mod permitted;
 
 use crate::config::Sandbox;
 use crate::log::Chain;
 
 pub(crate) use self::files::NoLandlock;
 pub(crate) use self::filter::NoFilter;
-
-/// What is still permitted inside.
-#[derive(Clone, Debug)]
-pub(crate) struct Permitted {
-    /// The directory in which new files may be made, and written. No file that is there already can be opened.
-    pub(crate) new_files_in: PathBuf,
-    /// The TCP ports that may be connected to. Without any there is no TCP socket but those that were inherited or accepted.
-    pub(crate) ports: Vec<u16>,
-}
+pub(crate) use self::permitted::Permitted;
 
 /// Why the gateway is not shut in.
 #[derive(Debug, thiserror::Error)]

@@ -23,6 +23,7 @@ mod shell;
 mod signed;
 mod socket;
 mod ssh_keys;
+mod state;
 mod tasks;
 mod transfer;
 mod umask;
@@ -35,7 +36,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_keys::core_token::CoreTokens;
-use countersign_keys::identity::Uid;
 use countersign_keys::policy::{Policy, StepUp};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,8 +63,8 @@ use crate::user::sessions::Sessions;
 use crate::user::shell::Shells;
 use crate::user::socket::Sockets;
 use crate::user::ssh_keys::SshKeys;
+use crate::user::state::Instance;
 use crate::user::upload_v2::Uploads;
-use crate::user::work::Instance;
 
 /// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at most.
 const INTENTS_MAX: usize = 65_536;
@@ -251,9 +251,4 @@ async fn terminated() {
         }
         Err(_) => std::future::pending().await,
     }
-}
-
-/// This process's own uid.
-fn own_uid() -> Uid {
-    Uid(nix::unistd::geteuid().as_raw())
 }

@@ -19,14 +19,14 @@ use std::sync::Arc;
 pub use crate::call::allowed::{Allowed, UnknownMember};
 pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_asking};
 pub use crate::call::changes::{Change, ChangeSpec, Collision, How};
-pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
+use crate::call::fixed::proves_session_use;
+pub use crate::call::fixed::{PublicCall, ResourceKind, SESSION_CONTINUE, SESSION_OPEN, ServiceCall, SessionEndpoint};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{
     Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,
 };
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
-use crate::session;
 
 /// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by [`CallTable`] alone.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl CallTable {
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
             let is_added = match (row.transport(), row.spec().to) {
                 // What a proof is of has no place of its own: it comes with a token, to the token's endpoint.
-                (Transport::Http, Some(Destination::Session)) => session::is_ours(row.call()),
+                (Transport::Http, Some(Destination::Session)) => proves_session_use(row.call()),
                 (Transport::Http, None) => {
                     table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
                 }

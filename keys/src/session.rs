@@ -8,10 +8,11 @@
 //! ```
 //!
 //! What may be done with a token was signed by the user before their instance made it. Core passes the token on, and so it alone is not
-//! enough: its use is signed as well, by an intent of the call [`OPEN`] or [`CONTINUE`] over the token's hash and, where bytes are sent,
+//! enough: its use is signed as well, by an intent of the call [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash and, where bytes are sent,
 //! their place, number and digest.
 
 mod piece;
+mod rejection;
 mod token;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::bind::Items;
-use crate::call::{CallTable, SessionEndpoint};
+use crate::call::{CallTable, SESSION_OPEN, SessionEndpoint};
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Intended, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1};
@@ -31,16 +32,11 @@ use crate::policy::{Policy, PolicyRejection, SpendError};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
 use crate::request::{INTENT_MAX, PresentedOwn};
 pub use crate::session::piece::{ContentDigest, Piece};
+pub use crate::session::rejection::SessionRejection;
 use crate::session::token::{Claims, Header, TYPE};
 pub use crate::session::token::{Grant, TokenHash};
 use crate::time::Timestamp;
 use crate::verify::Rejection;
-
-/// The call that a session's first request is signed with.
-pub const OPEN: &str = "session.open";
-
-/// The call that each later one is signed with.
-pub const CONTINUE: &str = "session.continue";
 
 /// How long a token can be redeemed, in seconds (protocol, section 7); never longer than an intent may live.
 pub const TOKEN_LIFETIME_S: i64 = 60;
@@ -50,70 +46,6 @@ pub const SESSION_MAX_S: i64 = 48 * 3600;
 
 /// Longest token taken, in bytes. Ours have under 600.
 pub const TOKEN_MAX: usize = 2 * 1024;
-
-/// Whether a call is one of those that prove a session's use.
-pub(crate) fn is_ours(call: &CallName) -> bool {
-    [OPEN, CONTINUE].contains(&call.as_str())
-}
-
-/// Why a session's request is refused.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum SessionRejection {
-    /// There is no token.
-    #[error("no session token")]
-    NoToken,
-    /// It is not of the one form.
-    #[error("session token: {0}")]
-    Form(JwsRejection),
-    /// A claim is not of its form.
-    #[error("session token: the claim {0} is malformed")]
-    Claim(&'static str),
-    /// The user has no instance, or its key is not this.
-    #[error("session token: not signed by the user's own instance")]
-    Signature,
-    /// Meant for another provider.
-    #[error("session token: aud is not this provider")]
-    Audience,
-    /// Made for something else.
-    #[error("session token: made for another endpoint")]
-    Endpoint,
-    /// Its time to be opened, or the session's, is over.
-    #[error("session token: {0}")]
-    Times(FreshnessRejection),
-    /// It has been redeemed, or the log cannot say.
-    #[error("session token: {0}")]
-    Replay(ReplayError),
-    /// The user's proof is missing.
-    #[error("a session token without the user's proof")]
-    NoProof,
-    /// What is said of the bytes cannot be so.
-    #[error("{0} is malformed")]
-    Piece(&'static str),
-    /// The proof is of another call.
-    #[error("the proof is not of a session's use")]
-    Proof,
-}
-
-impl From<ReplayError> for SessionRejection {
-    fn from(cause: ReplayError) -> Self {
-        // Not as a source: its text is part of this one's.
-        Self::Replay(cause)
-    }
-}
-
-impl From<FreshnessRejection> for SessionRejection {
-    fn from(cause: FreshnessRejection) -> Self {
-        // Not as a source: its text is part of this one's.
-        Self::Times(cause)
-    }
-}
-
-impl From<JwsRejection> for SessionRejection {
-    fn from(cause: JwsRejection) -> Self {
-        // Not as a source: its text is part of this one's.
-        Self::Form(cause)
-    }
-}
 
 /// What a proof's one item is made of.
 #[derive(Serialize)]
@@ -367,7 +299,7 @@ impl<'h> AuthorisedSession<'h> {
         let turn = if let Some(proof) = &proof {
             window.check(proof.used.iat, proof.used.exp, now).map_err(SpendError::from)?;
             log.check_and_insert(proof.used, now).map_err(SpendError::from)?;
-            if proof.call().as_str() == OPEN {
+            if proof.call().as_str() == SESSION_OPEN {
                 redeem()?;
                 Turn::Open
             } else {

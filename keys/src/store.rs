@@ -7,6 +7,7 @@
 mod confirmation;
 pub mod drives;
 mod expiry;
+mod passkey_table;
 pub mod passkeys;
 pub mod records;
 pub mod registry;
@@ -20,6 +21,7 @@ pub mod sled_store;
 pub mod tasks;
 mod ticket_limits;
 pub mod tickets;
+mod typed;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -7,12 +7,12 @@ mod judging;
 
 use std::sync::Arc;
 
-use countersign_keys::call::SessionEndpoint;
+use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
 use countersign_keys::identity::{CallName, Origin, Username};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, VerificationKey};
 use countersign_keys::session::{
-    CONTINUE, ContentDigest, Grant, OPEN, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SessionRejection,
-    TOKEN_LIFETIME_S, TOKEN_MAX, TokenHash, Turn,
+    ContentDigest, Grant, Piece, PresentedSession, ProofNeed, SESSION_MAX_S, SessionRejection, TOKEN_LIFETIME_S,
+    TOKEN_MAX, TokenHash, Turn,
 };
 use countersign_keys::verify::{Class, Rejection};
 use countersign_portal::signer::{self, BrowserKey, Intent, Projection};
@@ -113,12 +113,12 @@ impl<'a> Asked<'a> {
 fn v52_a_token_opens_one_session_for_its_user_who_signs_it() {
     let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
     let token = instance.token();
-    let [first, second] = [proof(&site, OPEN, &token), proof(&site, OPEN, &token)];
+    let [first, second] = [proof(&site, SESSION_OPEN, &token), proof(&site, SESSION_OPEN, &token)];
     assert_eq!(Asked::download(&token, &first).class(&site, &instance), Ok(Turn::Open));
     assert_eq!(Asked::download(&token, &first).class(&site, &instance), Err(Class::IntentReplayed));
     let again = Asked::download(&token, &second).judge(&site, &instance).unwrap_err();
     assert!(matches!(again, Rejection::Session(SessionRejection::Replay(_))), "{again:?}");
-    let later = proof(&site, CONTINUE, &token);
+    let later = proof(&site, SESSION_CONTINUE, &token);
     assert_eq!(Asked::download(&token, &later).class(&site, &instance), Ok(Turn::Continue));
     assert_eq!(Asked::download(&token, &later).class(&site, &instance), Err(Class::IntentReplayed), "once, too");
 }
@@ -134,18 +134,18 @@ fn v52_a_token_that_core_saw_opens_nothing_without_the_users_proof() {
         assert_eq!(asked.class(site, &instance), Err(want), "{proof:?}");
     };
     check(&site, None, Class::IntentRequired);
-    check(&site, Some(&proof(&site, OPEN, &other)), Class::IntentInvalid);
+    check(&site, Some(&proof(&site, SESSION_OPEN, &other)), Class::IntentInvalid);
     check(&site, Some(&proof(&site, "keys.list", &token)), Class::IntentInvalid);
     check(&site, Some(&proof(&site, "files.createDownload", &token)), Class::IntentInvalid);
-    let stolen = Intent::new(AUDIENCE, USER, OPEN, &[projection(&token, &Piece::default())], NOW).unwrap();
+    let stolen = Intent::new(AUDIENCE, USER, SESSION_OPEN, &[projection(&token, &Piece::default())], NOW).unwrap();
     check(&site, Some(&stolen.sign(&thief).unwrap()), Class::IntentInvalid);
-    check(&site, Some(&proof_at(&site, OPEN, &token, &Piece::default(), NOW - 61)), Class::IntentStale);
+    check(&site, Some(&proof_at(&site, SESSION_OPEN, &token, &Piece::default(), NOW - 61)), Class::IntentStale);
     check(&site, Some("x.y.z"), Class::IntentInvalid);
-    let stepped = CallName::parse(OPEN).unwrap();
+    let stepped = CallName::parse(SESSION_OPEN).unwrap();
     site.policy.step_up.calls.insert(stepped.clone());
-    check(&site, Some(&proof(&site, OPEN, &token)), Class::IntentStepUp);
+    check(&site, Some(&proof(&site, SESSION_OPEN, &token)), Class::IntentStepUp);
     site.policy.step_up.calls.remove(&stepped);
-    assert_eq!(Asked::download(&token, &proof(&site, OPEN, &token)).class(&site, &instance), Ok(Turn::Open));
+    assert_eq!(Asked::download(&token, &proof(&site, SESSION_OPEN, &token)).class(&site, &instance), Ok(Turn::Open));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn v52_another_users_proof_opens_nothing() {
     let (mut site, instance) = (Site::new(Algorithm::Es256), Instance::new());
     let token = instance.token_for(AUDIENCE, "bob#1", "files.createDownload", NOW);
     // The proof is good, and its signer's own; but the token is bob's.
-    let proof = proof(&site, OPEN, &token);
+    let proof = proof(&site, SESSION_OPEN, &token);
     assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(Class::IntentInvalid));
     // Even where the key under that id is bob's, its claim says who signed.
     site.records[0].owner = Username::parse("bob#1").unwrap();
@@ -164,7 +164,7 @@ fn v52_another_users_proof_opens_nothing() {
 fn v52_only_the_users_own_instance_makes_tokens_for_this_provider_and_this_endpoint() {
     let (site, instance, stranger) = (Site::new(Algorithm::Es256), Instance::new(), Instance::new());
     let check = |token: &str, want: Result<Turn, Class>| {
-        let proof = proof(&site, OPEN, token);
+        let proof = proof(&site, SESSION_OPEN, token);
         assert_eq!(Asked::download(token, &proof).class(&site, &instance), want, "{token}");
     };
     check(&stranger.token(), Err(Class::Unauthorised));
@@ -197,7 +197,7 @@ fn v20_no_other_jws_passes_for_a_token() {
         let token =
             countersign_portal::jws::compact(header.to_string().as_bytes(), claims.to_string().as_bytes(), sign);
         let token = token.unwrap();
-        let proof = proof(&site, OPEN, &token);
+        let proof = proof(&site, SESSION_OPEN, &token);
         assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(want), "{header} {claims}");
     };
     let with = |object: &Value, name: &str, value: Value| {
@@ -230,10 +230,10 @@ fn v34_a_token_is_redeemed_within_a_minute() {
         let proof = proof_at(&site, call, &token, &Piece::default(), now);
         Asked { now, ..Asked::download(&token, &proof) }.class(&site, &instance)
     };
-    assert_eq!(late(NOW + 61, OPEN), Err(Class::IntentStale));
-    assert_eq!(late(NOW + 60, OPEN), Ok(Turn::Open));
-    assert_eq!(late(NOW + SESSION_MAX_S, CONTINUE), Ok(Turn::Continue));
-    assert_eq!(late(NOW + SESSION_MAX_S + 1, CONTINUE), Err(Class::IntentStale));
+    assert_eq!(late(NOW + 61, SESSION_OPEN), Err(Class::IntentStale));
+    assert_eq!(late(NOW + 60, SESSION_OPEN), Ok(Turn::Open));
+    assert_eq!(late(NOW + SESSION_MAX_S, SESSION_CONTINUE), Ok(Turn::Continue));
+    assert_eq!(late(NOW + SESSION_MAX_S + 1, SESSION_CONTINUE), Err(Class::IntentStale));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are()
     let token = instance.token_for(AUDIENCE, USER, "files.createUpload", NOW);
     let signed = Piece { offset: Some(0), size: Some(5), total: Some(10), digest: Some(ContentDigest([1; 32])) };
     let check_signed = |signed: &Piece, piece: Piece, want: Result<Turn, Class>| {
-        let proof = proof_at(&site, CONTINUE, &token, signed, NOW);
+        let proof = proof_at(&site, SESSION_CONTINUE, &token, signed, NOW);
         let endpoint = SessionEndpoint::ChunkedUpload;
         let asked = Asked { endpoint, piece: piece.clone(), ..Asked::download(&token, &proof) };
         assert_eq!(asked.class(&site, &instance), want, "{piece:?}");
@@ -265,7 +265,7 @@ fn v07_a_token_has_2_kib_at_most_and_a_session_two_days() {
     assert_eq!((TOKEN_LIFETIME_S, SESSION_MAX_S, TOKEN_MAX), (60, 172_800, 2_048));
     let (site, instance) = (Site::new(Algorithm::Es256), Instance::new());
     let token = instance.token();
-    let proof = proof(&site, OPEN, &token);
+    let proof = proof(&site, SESSION_OPEN, &token);
     let long = format!("{token}{}", "A".repeat(TOKEN_MAX + 1 - token.len()));
     assert_eq!(Asked::download(&long, &proof).class(&site, &instance), Err(Class::Malformed));
 }
@@ -286,7 +286,7 @@ fn without_proof_a_token_opens_once_and_only_an_upload_goes_on() {
     assert_eq!(ask(SessionEndpoint::UploadSocket, &upload, NOW), Err(Class::IntentReplayed));
     // Whatever is asked for, a proof that comes has to be good.
     let fresh = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW - 1);
-    let other = proof(&site, OPEN, &download);
+    let other = proof(&site, SESSION_OPEN, &download);
     let asked = Asked { need: ProofNeed::Off, ..Asked::download(&fresh, &other) };
     assert_eq!(asked.class(&site, &instance), Err(Class::IntentInvalid));
 }

@@ -10,10 +10,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use countersign_keys::identity::{CallName, Username};
-use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Decision, Process, Verdict, rfc3339};
+use super::decision::{Counted, Decision, Process, Verdict};
 
 /// Kinds counted apart at a time. What is of further kinds is counted together.
 const KINDS_MAX: usize = 64;
@@ -50,21 +49,6 @@ struct Count {
     networks: HashSet<IpAddr>,
     counting: Counting,
     until: Instant,
-}
-
-/// What a record stands for that is of more than one decision.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Counted {
-    /// How many decisions.
-    pub(crate) number: u64,
-    /// When the first of them was made.
-    #[serde(serialize_with = "rfc3339")]
-    pub(crate) first: OffsetDateTime,
-    /// When the last of them was made.
-    #[serde(serialize_with = "rfc3339")]
-    pub(crate) last: OffsetDateTime,
-    /// How many networks they came from, or at least; 0 if that is not known.
-    pub(crate) networks: usize,
 }
 
 /// How a decision is counted.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::{User, geteuid, getuid};
 
 use crate::accounts::{self, AccountRejection};
-use crate::commands::privilege::{self, PrivilegeFailure};
+use crate::commands::privilege::{self, PrivilegeFailure, Target};
 use crate::exit::Exit;
 use crate::pin_file::PinFile;
 use crate::quoted::word;
@@ -107,7 +107,7 @@ impl Account {
 
     fn become_it(self) -> Result<Self, AccountFailure> {
         if geteuid().is_root() {
-            privilege::give_up_root(&self)?;
+            privilege::give_up_root(&Target { uid: self.uid.0, gid: self.gid, name: &self.name, home: &self.home })?;
         }
         Ok(self)
     }
@@ -134,11 +134,6 @@ impl Account {
     /// Its number.
     pub(super) const fn uid(&self) -> Uid {
         self.uid
-    }
-
-    /// Its own group.
-    pub(super) const fn gid(&self) -> u32 {
-        self.gid
     }
 
     /// Its login name.

@@ -7,7 +7,8 @@ use countersign_keys::identity::ProviderId;
 
 use crate::arguments::Output;
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{Width, remark, show_json, show_table};
+use crate::commands::terminal::{Width, show_json, show_table};
+use crate::commands::text::remark;
 use crate::config::{Config, ConfigError};
 
 /// The provider's place in a path where no configuration names one.

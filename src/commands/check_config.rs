@@ -15,7 +15,8 @@ use crate::arguments::CheckConfig;
 use crate::clock::Clock;
 use crate::commands::account::{Account, AccountFailure, Meant};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{moment, show, show_json, span};
+use crate::commands::terminal::{show, show_json};
+use crate::commands::text::{moment, span};
 use crate::config::{
     Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
     MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,

@@ -17,7 +17,8 @@ use crate::commands::error::CommandError;
 use crate::commands::instance_key;
 use crate::commands::offer::{CheckedOffer, OfferLie};
 use crate::commands::server_line::ServerLine;
-use crate::commands::terminal::{Consent, Width, moment, qr, remark, show, show_json, show_table, span};
+use crate::commands::terminal::{Consent, Width, qr, show, show_json, show_table};
+use crate::commands::text::{moment, remark, span};
 use crate::commands::used_intents;
 use crate::config::{Config, Drive};
 use crate::ipc::messages::{

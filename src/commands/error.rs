@@ -17,7 +17,7 @@ use crate::commands::instance_key::InstanceKeyFailure;
 use crate::commands::offer::OfferLie;
 use crate::config::ConfigError;
 use crate::exit::Exit;
-use crate::ipc::http::AskError;
+use crate::ipc::client::AskError;
 use crate::ipc::messages::{Death, Refused};
 use crate::journal::JournalFailure;
 use crate::own_directory::WriteFailure;

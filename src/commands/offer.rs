@@ -10,7 +10,7 @@ use countersign_keys::identity::Username;
 use countersign_keys::keyring::{KeyRecord, KeyRejection, Protocol, VerificationKey};
 use countersign_keys::time::Timestamp;
 
-use crate::commands::terminal::{moment, span};
+use crate::commands::text::{moment, span};
 use crate::config::Config;
 use crate::ipc::messages::{Begun, KEY_NAME_MAX, Offer};
 use crate::quoted::{quoted, word};

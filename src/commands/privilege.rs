@@ -5,14 +5,13 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, seteuid, setresgid, setresuid, setuid};
-
-use crate::commands::account::Account;
 
 /// The environment's search path once root is given up; nothing is run from it.
 const PATH: &str = "/usr/bin:/bin";
@@ -48,16 +47,28 @@ pub(crate) enum PrivilegeFailure {
     StillRoot,
 }
 
+/// An account to become.
+pub(super) struct Target<'a> {
+    /// Its uid.
+    pub(super) uid: u32,
+    /// Its primary group.
+    pub(super) gid: u32,
+    /// Its login name.
+    pub(super) name: &'a str,
+    /// Its home directory.
+    pub(super) home: &'a Path,
+}
+
 /// Becomes the account, so that there is no way back.
-pub(super) fn give_up_root(account: &Account) -> Result<(), PrivilegeFailure> {
+pub(super) fn give_up_root(account: &Target<'_>) -> Result<(), PrivilegeFailure> {
     let failed = |step: &'static str| move |source: Errno| PrivilegeFailure::Step { step, source };
-    let uid = Uid::from_raw(account.uid().0);
-    let gid = Gid::from_raw(account.gid());
+    let uid = Uid::from_raw(account.uid);
+    let gid = Gid::from_raw(account.gid);
     if uid.is_root() {
         return Err(PrivilegeFailure::IsRoot);
     }
     clear_environment(account)?;
-    let name = CString::new(account.name()).map_err(|_| PrivilegeFailure::Name)?;
+    let name = CString::new(account.name).map_err(|_| PrivilegeFailure::Name)?;
     initgroups(&name, gid).map_err(failed("take on the account's groups"))?;
     setresgid(gid, gid, gid).map_err(failed("take on the account's group"))?;
     setresuid(uid, uid, uid).map_err(failed("take on the account's uid"))?;
@@ -66,7 +77,7 @@ pub(super) fn give_up_root(account: &Account) -> Result<(), PrivilegeFailure> {
     prctl::set_dumpable(false).map_err(failed("close this process to others"))?;
     prctl::set_no_new_privs().map_err(failed("renounce new privileges"))?;
     umask(Mode::from_bits_truncate(0o077));
-    std::env::set_current_dir(account.home())
+    std::env::set_current_dir(account.home)
         .or_else(|_| std::env::set_current_dir("/"))
         .map_err(PrivilegeFailure::Directory)
 }
@@ -85,13 +96,13 @@ fn make_sure(uid: Uid, gid: Gid) -> Result<(), PrivilegeFailure> {
 
 /// Runs this program again, with the same arguments, in an environment that says only what the account's own would. Where that is so
 /// already, it returns.
-fn clear_environment(account: &Account) -> Result<(), PrivilegeFailure> {
+fn clear_environment(account: &Target<'_>) -> Result<(), PrivilegeFailure> {
     let kept = KEPT.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let own: [(&str, OsString); 4] = [
-        ("HOME", account.home().into()),
-        ("LOGNAME", account.name().into()),
+        ("HOME", account.home.into()),
+        ("LOGNAME", account.name.into()),
         ("PATH", PATH.into()),
-        ("USER", account.name().into()),
+        ("USER", account.name.into()),
     ];
     let mut wanted: Vec<(OsString, OsString)> =
         kept.chain(own.into_iter().map(|(name, value)| (name.into(), value))).collect();

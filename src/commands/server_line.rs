@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::commands::error::CommandError;
 use crate::config::Config;
-use crate::ipc::http::{AskError, request};
+use crate::ipc::client::{AskError, request};
 use crate::ipc::messages::{BODY_MAX, Refused};
 
 /// Where the server is asked.

@@ -2,39 +2,14 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use countersign_keys::time::Timestamp;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use time::OffsetDateTime;
-use time::format_description::StaticFormatDescription;
-use time::macros::format_description;
 
 use crate::commands::error::CommandError;
 use crate::quoted::{columns_of, cut};
 
 /// The longest answer to a question, in bytes.
 const ANSWER_MAX: u64 = 64;
-
-const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-
-/// A moment, as people read it.
-pub(super) fn moment(at: Timestamp) -> String {
-    OffsetDateTime::from_unix_timestamp(at.seconds())
-        .ok()
-        .and_then(|moment| moment.format(MOMENT).ok())
-        .unwrap_or_else(|| format!("{} s", at.seconds()))
-}
-
-/// A span of time in its largest unit: `3 days`, `5 hours`.
-pub(super) fn span(seconds: i64) -> String {
-    let (count, unit) = match seconds {
-        ..60 => return "less than a minute".to_owned(),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        86_400.. => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
 
 /// Prints lines.
 pub(super) fn show(text: &str) -> Result<(), CommandError> {
@@ -46,12 +21,6 @@ pub(super) fn show(text: &str) -> Result<(), CommandError> {
 pub(super) fn show_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| CommandError::Terminal(error.into()))?;
     show(&text)
-}
-
-/// Says something that is no part of the output.
-pub(super) fn remark(text: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// How wide what is printed may be.
@@ -184,19 +153,6 @@ mod tests {
         check(&[22, 5, 5], 20, &[22, 5, 5]);
         let line = line_of(&["kid".to_owned(), "漢字漢字漢".to_owned(), "x".to_owned()], &[4, 8, 1]);
         assert_eq!(line, "kid   漢字漢…   x  ");
-    }
-
-    #[test]
-    fn times_are_in_words() {
-        assert_eq!(moment(Timestamp::from_seconds(0)), "1970-01-01 00:00 UTC");
-        assert_eq!(moment(Timestamp::from_seconds(i64::MAX)), "9223372036854775807 s");
-        let check = |seconds: i64, want: &str| assert_eq!(span(seconds), want);
-        check(-5, "less than a minute");
-        check(59, "less than a minute");
-        check(60, "1 minute");
-        check(7_200, "2 hours");
-        check(86_399, "23 hours");
-        check(180 * 86_400, "180 days");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use countersign_keys::identity::ProviderId;
 
 use crate::commands::account::Account;
-use crate::commands::terminal::remark;
+use crate::commands::text::remark;
 use crate::journal::{Journal, JournalFailure};
 use crate::log::Chain;
 use crate::own_directory::OwnDirectory;

@@ -3,26 +3,22 @@
 //! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if nothing was reported.
 
 mod audit;
+mod findings;
 mod outside;
 mod products;
 mod served;
 mod users;
 
-use std::ops::Range as Span;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize as _;
-use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
-use crate::config::file::{File, Typed};
-use crate::config::places::{self, Place};
-use crate::config::problem::{ConfigError, Problem, Reason};
-use crate::config::quantity::Range;
+use crate::config::check::findings::{Findings, PROBLEMS_MAX, Site};
+use crate::config::file::File;
+use crate::config::places;
+use crate::config::problem::{ConfigError, Reason};
 use crate::config::{Config, Core, Gateway, Instances, Launch, Reader, Role};
-
-/// The most problems listed: whoever has more has given the wrong file.
-const PROBLEMS_MAX: usize = 100;
 
 impl Config {
     /// Checks a configuration's text as if it had been read from `path`, for that reader.
@@ -134,81 +130,4 @@ fn refuse_secrets_within_reach(
             findings.add(name, None, Reason::WithinReach(file.path().to_owned()));
         }
     }
-}
-
-/// Where the configuration is, and who reads it.
-#[derive(Clone, Copy)]
-struct Site<'a> {
-    base: &'a Path,
-    reader: Reader,
-}
-
-impl Site<'_> {
-    /// A path of the configuration: relative ones begin at the file's directory.
-    fn path(&self, typed: &str) -> PathBuf {
-        self.base.join(typed)
-    }
-}
-
-/// The problems so far.
-struct Findings<'t> {
-    text: &'t str,
-    problems: Vec<Problem>,
-}
-
-impl Findings<'_> {
-    fn add(&mut self, key: &str, span: Option<Span<usize>>, reason: impl Into<Reason>) {
-        if self.problems.len() < PROBLEMS_MAX {
-            let place = span.map(|span| Place::of(self.text, span.start));
-            self.problems.push(Problem { place, key: key.to_owned(), reason: reason.into() });
-        }
-    }
-
-    /// Reports that a key is not there, unless what stands in its place has been reported.
-    fn missing(&mut self, key: &str, reason: Reason) {
-        if !self.is_reported(key) {
-            self.add(key, None, reason);
-        }
-    }
-
-    /// Whether the key, or a table that it stands in, has been reported.
-    fn is_reported(&self, key: &str) -> bool {
-        self.problems.iter().any(|problem| {
-            !problem.key.is_empty()
-                && key.strip_prefix(&problem.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-    }
-
-    fn required<T>(&mut self, key: &str, typed: Typed<T>, what: &'static str) -> Typed<T> {
-        if typed.is_none() {
-            self.missing(key, Reason::Missing(what));
-        }
-        typed
-    }
-
-    /// Reports a failure to make something of what stands there.
-    fn accept<T, E: Into<Reason>>(&mut self, key: &str, span: &Span<usize>, made: Result<T, E>) -> Option<T> {
-        made.map_err(|reason| self.add(key, Some(span.clone()), reason)).ok()
-    }
-
-    fn number(&mut self, key: &str, typed: Option<&Spanned<i64>>, range: Range) -> Option<i64> {
-        let Range { min, max, default } = range;
-        let Some(number) = typed else {
-            return Some(default);
-        };
-        let value = *number.get_ref();
-        let is_within = (min..=max).contains(&value);
-        self.accept(key, &number.span(), is_within.then_some(value).ok_or(Reason::OutOfRange { min, max }))
-    }
-
-    /// In the order of the file; what is missing last.
-    fn into_error(mut self, path: &Path) -> ConfigError {
-        self.problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
-        ConfigError::Content { file: path.to_owned(), problems: self.problems }
-    }
-}
-
-/// A value typed, or what it is otherwise.
-fn word<T: Copy>(typed: Option<&Spanned<T>>, otherwise: T) -> T {
-    typed.map_or(otherwise, |word| *word.get_ref())
 }

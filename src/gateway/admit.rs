@@ -21,12 +21,12 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::compression;
 use super::connections::Shown;
 use super::deposits::{NotTaken, Taken, Wanted};
 use super::directory::{Instance, LookedUp};
 use super::fetch_metadata;
 use super::forward;
-use super::gzip;
 use super::head::{self, Purpose};
 use super::ingress::{Client, Ingress, Known};
 use super::instance_answer::Content;
@@ -197,7 +197,7 @@ impl Ingress {
         let permit = budget.make_ready(self.spend(authorised, deposit, epoch, id, known)).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, budget, id).await?;
         let answer = self.record_answer(answer, id, known).await;
-        Ok(gzip::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
+        Ok(compression::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
     /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a

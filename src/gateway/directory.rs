@@ -3,6 +3,8 @@
 //! Whatever the control line brings goes through [`Directory::hear`] in the order of the line, so that no answer can
 //! bring back what a later notice has ended (P6). A question is asked once, however many requests wait for its answer.
 
+mod failure;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ use lru::LruCache;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+pub(super) use self::failure::{DirectoryFailure, NotAsserted};
 use super::refusal::Refusal;
 use crate::ipc::control::{
     Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
@@ -52,28 +55,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long starting an instance may take: the server itself waits 2 s for one to be ready, and asks the account database before.
 const LAUNCHED_WITHIN: Duration = Duration::from_secs(5);
-
-/// Why the server's word is missing. Nothing is forwarded without it (P8).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum DirectoryFailure {
-    /// No answer in time.
-    #[error("the server did not answer in time")]
-    Slow,
-    /// The server could not find out.
-    #[error("the server could not find out")]
-    Failed,
-    /// Too many questions are open.
-    #[error("too many questions to the server are open")]
-    Full,
-    /// The line is gone; the process is about to end.
-    #[error("the control line is gone")]
-    Gone,
-}
-
-/// A passkey did not assert an intent; the reason is for the log.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct NotAsserted(String);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct KeyAt {

@@ -9,8 +9,9 @@ use countersign_keys::jws::sha256;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, VARY};
 
+use super::gzip::takes_gzip;
 use super::respond::{self, Answer};
 use crate::config::Logo;
 
@@ -93,16 +94,6 @@ fn compress(content: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content).ok()?;
     encoder.finish().ok().filter(|short| short.len() < content.len())
-}
-
-/// Whether `Accept-Encoding` has gzip, and not with the weight nought.
-pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
-    let codings = asked.get_all(ACCEPT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    codings.into_iter().any(|coding| {
-        let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip"));
-        is_gzip && !parts.any(|weight| matches!(weight, b"q=0" | b"q=0." | b"q=0.0" | b"q=0.00" | b"q=0.000"))
-    })
 }
 
 /// Whether `If-None-Match` names it; a proxy may have called the tag weak (RFC 9110 section 13.1.2).

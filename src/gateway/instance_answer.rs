@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::{Body as _, Bytes};
 
 use super::respond::{self, Answer, AnswerBody, REFUSAL_MAX};
-use super::upstream::{ContentRange, Said, UpstreamBody};
+use super::upstream::{ContentRange, NotPassedOn, Said, UpstreamBody};
 use crate::ipc::messages::Refused;
 use crate::quoted;
 
@@ -48,17 +48,6 @@ pub(super) enum Content {
         /// A part of it may come.
         range_asked: bool,
     },
-}
-
-/// Why an answer is not passed on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum NotPassedOn {
-    /// A status that no call's answer has.
-    #[error("the answer has the status {0}, which no answer to this call has")]
-    Status(StatusCode),
-    /// It does not say which part of the file it is, or not the one that it has.
-    #[error("the answer does not say which part of the file it is")]
-    Range,
 }
 
 /// The answer of an instance or of the server. Its head and body can be had only as a response that is safe for

@@ -25,12 +25,12 @@ use super::connections::{Place, Places};
 use super::gate::Gate;
 use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
-use super::pace::PacedStream;
+use super::paced_stream::PacedStream;
 use super::patience::{PatientStream, Turns};
 use super::respond::Transport;
-use super::socket::Spot;
+use super::shutdown::shutdown_requested;
 use super::tls::H2;
-use super::upgrade;
+use super::upgrade::{self, PendingUpgrade};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -94,13 +94,8 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
     };
     tokio::select! {
         () = accepting => {}
-        () = told(&mut stop) => {}
+        () = shutdown_requested(&mut stop) => {}
     }
-}
-
-/// Returns when told to stop, or when whoever could say so is gone.
-pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 impl Door {
@@ -165,7 +160,7 @@ impl Door {
             let is_long = request.body().size_hint().upper().is_none_or(|length| length > BODY_AHEAD_MAX);
             let place = Arc::clone(&place);
             let number = served.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-            let spot = upgrade::is_asked(request.headers()).then(|| Spot {
+            let spot = upgrade::is_asked(request.headers()).then(|| PendingUpgrade {
                 passage: passage.clone(),
                 number,
                 stop: stop.clone(),
@@ -245,7 +240,7 @@ impl Door {
         let outcome = tokio::select! {
             biased;
             outcome = connection.as_mut() => outcome,
-            () = async { tokio::select! { () = told(&mut self.stop) => {}, () = place.is_finished() => {} } } => {
+            () = async { tokio::select! { () = shutdown_requested(&mut self.stop) => {}, () = place.is_finished() => {} } } => {
                 finish(connection.as_mut());
                 connection.await
             }

@@ -16,9 +16,8 @@ use super::deposits::DepositRejection;
 use super::directory::{DirectoryFailure, NotAsserted};
 use super::gate::Early;
 use super::head::HeadRejection;
-use super::instance_answer::NotPassedOn;
 use super::upgrade::UpgradeRejection;
-use super::upstream::{Unwritable, UpstreamFailure};
+use super::upstream::{NotPassedOn, Unwritable, UpstreamFailure};
 use crate::clock::{NoRandomness, UnreadableClock};
 use crate::log::Chain;
 

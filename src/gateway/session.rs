@@ -3,10 +3,10 @@
 //! The token says what may be done, and the user's own instance signed it; the proof says that its user redeems it, and for which bytes. Both
 //! are judged before the instance sees a byte, and used up immediately before the first one goes out.
 
-use countersign_keys::call::SessionEndpoint;
+use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
 use countersign_keys::identity::CallName;
 use countersign_keys::session::{
-    AuthorisedSession, CONTINUE, OPEN, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,
+    AuthorisedSession, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,
 };
 use http::header::RANGE;
 use http::request::Parts;
@@ -125,7 +125,7 @@ impl Ingress {
         if let Some(kid) = permit.kid() {
             self.uses.note(&username, kid);
         }
-        let call = if permit.turn() == Turn::Open { OPEN } else { CONTINUE };
+        let call = if permit.turn() == Turn::Open { SESSION_OPEN } else { SESSION_CONTINUE };
         known.call = CallName::parse(&format!("{call}.{}", permit.session().endpoint().path().replace('/', "."))).ok();
         self.record(Verdict::Forward, id, known)?;
         Ok((permit, connection))

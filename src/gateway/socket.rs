@@ -21,6 +21,7 @@ use std::sync::{Arc, PoisonError};
 use countersign_keys::call::{Method, Route, SessionEndpoint};
 use countersign_keys::request::{BearerToken, PresentedSocket, RequestRejection};
 use countersign_keys::secret::Secret;
+use countersign_keys::session::{Piece, PresentedSession, ProofNeed};
 use countersign_keys::verify::Rejection;
 use http::Request;
 use http::header::UPGRADE;
@@ -28,38 +29,26 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::refused::Refused;
 use self::rpc::Rpc;
-use self::shell::Shell;
+use self::shell::{Shell, Stage};
 use self::tunnel::Tunnel;
 use super::connections::{Place, Shown};
 use super::fetch_metadata;
-use super::gate::{Early, Passage};
+use super::gate::Early;
 use super::head::{self, HeadRejection, Purpose};
 use super::ingress::{Client, Ingress, Known};
 use super::patience::Answering;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::respond::{self, Answer};
-use super::upgrade;
+use super::session::Asked;
+use super::upgrade::{self, Key, PendingUpgrade};
 
 /// The query's one member on an RPC socket: the user, where no header names them.
 const USERNAME_HINT: &str = "usernameHint";
-
-/// Where a request stands that asks to become a socket.
-pub(super) struct Spot {
-    /// The connection's messages, of which this is the last.
-    pub(super) passage: Passage,
-    /// Which of them it is.
-    pub(super) number: u64,
-    /// Turns true when sockets are to end.
-    pub(super) stop: watch::Receiver<bool>,
-    /// The connection's place, which the socket keeps.
-    pub(super) place: Arc<Place>,
-}
 
 /// A socket that may be opened.
 enum Admitted {
@@ -83,7 +72,7 @@ impl Ingress {
         self: &Arc<Self>,
         client: Client,
         mut request: Request<Incoming>,
-        spot: Spot,
+        spot: PendingUpgrade,
         answering: Answering,
     ) -> Answer {
         let id = self.ids.next();
@@ -108,11 +97,49 @@ impl Ingress {
         answer
     }
 
+    /// Judges the upgrade of a session's socket. An instance that does not switch answers for itself.
+    async fn admit_session_socket(
+        self: &Arc<Self>,
+        endpoint: SessionEndpoint,
+        head: &Parts,
+        key: &Key,
+        client: Client,
+        id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Outcome, Refusal> {
+        let asked = Asked::of(endpoint, head)?;
+        let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, Piece::default())?;
+        let awaits_proof =
+            endpoint == SessionEndpoint::ShellSocket && asked.proof.is_none() && self.proof == ProofNeed::Required;
+        if awaits_proof {
+            let username = presented.claimed_username().clone();
+            self.judge_token(presented, client, known).await?;
+            let stage = Stage::AwaitsProof(Secret::new(asked.token.to_owned()));
+            return Ok(Outcome::Admitted(Admitted::Shell(Shell {
+                ingress: Arc::clone(self),
+                client,
+                username,
+                stage,
+            })));
+        }
+        let opened = match self.open_session_socket(presented, key, client, id, known).await? {
+            Ok(opened) => opened,
+            Err(answer) => return Ok(Outcome::Answered(answer)),
+        };
+        let ingress = Arc::clone(self);
+        Ok(Outcome::Admitted(if endpoint == SessionEndpoint::ShellSocket {
+            let username = opened.username.clone();
+            Admitted::Shell(Shell { ingress, client, username, stage: Stage::Open(opened) })
+        } else {
+            Admitted::Tunnel(Tunnel { ingress, opened })
+        }))
+    }
+
     async fn admit_socket(
         self: &Arc<Self>,
         head: &Parts,
         client: Client,
-        spot: &Spot,
+        spot: &PendingUpgrade,
         id: &RequestId,
         known: &mut Known,
     ) -> Result<(upgrade::Key, Outcome), Refusal> {
@@ -153,7 +180,7 @@ impl Ingress {
         route: &Route,
         head: &Parts,
         client: Client,
-        spot: &Spot,
+        spot: &PendingUpgrade,
         id: &RequestId,
         known: &mut Known,
     ) -> Result<Admitted, Refusal> {
@@ -190,7 +217,7 @@ impl Ingress {
         self: &Arc<Self>,
         route: &Route,
         head: &Parts,
-        spot: &Spot,
+        spot: &PendingUpgrade,
         is_cores: bool,
         known: &mut Known,
     ) -> Result<Rpc, Refusal> {
@@ -230,8 +257,8 @@ fn is_of_time(refusal: &Refusal) -> bool {
 }
 
 impl Admitted {
-    async fn run(self, upgraded: Upgraded, spot: Spot) {
-        let Spot { passage, number, stop, place } = spot;
+    async fn run(self, upgraded: Upgraded, spot: PendingUpgrade) {
+        let PendingUpgrade { passage, number, stop, place } = spot;
         if let Err(early) = passage.open(number) {
             return self.ended_early(early, &place);
         }

@@ -2,6 +2,8 @@
 //!
 //! It decides nothing but the form. Extensions and subprotocols are neither read nor offered: a browser that needs one goes without.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
@@ -9,8 +11,11 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Version};
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::connections::Place;
+use super::gate::Passage;
 use crate::clock::{NoRandomness, random_bytes};
 
 /// The protocol, as `Upgrade` names it.
@@ -31,6 +36,18 @@ pub(super) enum UpgradeRejection {
     /// It is one of another version.
     #[error("a version of WebSocket other than 13")]
     Version,
+}
+
+/// A request that asks to become a socket, and the connection that it would take over.
+pub(super) struct PendingUpgrade {
+    /// The connection's messages, of which this is the last.
+    pub(super) passage: Passage,
+    /// Which of them it is.
+    pub(super) number: u64,
+    /// Turns true when sockets are to end.
+    pub(super) stop: watch::Receiver<bool>,
+    /// The connection's place, which the socket keeps.
+    pub(super) place: Arc<Place>,
 }
 
 /// A client's key: whoever knows what follows from it has read the handshake.

@@ -4,9 +4,12 @@
 //! there is no task for it, and it ends with whoever holds it.
 
 mod answer;
+mod body;
 mod exchange;
+mod failure;
 mod outgoing;
 mod said;
+mod send;
 mod stream;
 mod switch;
 
@@ -19,12 +22,13 @@ use countersign_keys::identity::Uid;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
-pub(super) use self::exchange::{Connection, UpstreamBody};
+pub(super) use self::body::UpstreamBody;
+pub(super) use self::exchange::Connection;
+pub(super) use self::failure::{NotPassedOn, UpstreamFailure};
 pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
 pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
 pub(super) use self::switch::{Switched, Switching};
-use super::instance_answer::NotPassedOn;
 use crate::clock::random_bytes;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
@@ -41,35 +45,6 @@ const IDLE_FOR: Duration = Duration::from_secs(60);
 
 /// How long connecting may take, on one machine.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why there is no connection, or no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UpstreamFailure {
-    /// Nobody listens there.
-    #[error("nobody listens there")]
-    Absent,
-    /// It cannot be reached, for a reason of the system's.
-    #[error("cannot connect")]
-    Connect(#[source] io::Error),
-    /// Somebody else's process is at the other end.
-    #[error("the other end is uid {0}, not this account")]
-    Stranger(Uid),
-    /// The connection broke before any byte of the request went out.
-    #[error("the request could not be sent")]
-    NotSent(#[source] io::Error),
-    /// The connection broke after that: what became of the request is unknown.
-    #[error("the connection broke before the answer")]
-    Broken(#[source] io::Error),
-    /// No answer in time.
-    #[error("no answer in time")]
-    Slow,
-    /// It says what is no answer in HTTP/1.1, or one whose end nobody could find.
-    #[error("the answer is not valid HTTP/1.1")]
-    NoAnswer,
-    /// What it says is valid, and not what an answer to the call can say.
-    #[error(transparent)]
-    NotPassedOn(#[from] NotPassedOn),
-}
 
 /// The connections kept. Bounded by the constants above; age evicts.
 pub(super) struct Upstreams {

@@ -12,7 +12,10 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::http::{BodyError, Reply};
+use super::body::BodyError;
+
+/// A reply whose whole body is at hand.
+pub(crate) type Reply = Response<Full<Bytes>>;
 
 /// What a sender is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

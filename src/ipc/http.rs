@@ -1,38 +1,22 @@
 //! HTTP/1.1 over a local socket: what the server and the instances serve, and what asks them.
 //!
-//! One way to serve a connection within limits, one to read a body, one to reply in JSON and one to ask over a
-//! Unix socket. It decides nothing about who asks: `SO_PEERCRED` and the verifier do.
+//! Serves a connection within limits and replies in JSON. It decides nothing about who asks: `SO_PEERCRED` and the verifier do.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
-use std::path::Path;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
 
-use super::answers::Told;
-
-/// A reply whose whole body is at hand.
-pub(crate) type Reply = Response<Full<Bytes>>;
-
-/// The longest answer that [`request`] reads. The longest list of keys is under 1 MiB.
-const ANSWER_MAX: usize = 4 * 1024 * 1024;
-
-/// How long [`request`] waits in all. The longest operation is a launch with its readiness (5 s) or a long poll
-/// (25 s).
-const ASK_TIMEOUT: Duration = Duration::from_secs(35);
-
-/// How long a body may take to arrive. Who sends it is on this machine and has it at hand.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+use super::answers::{Reply, Told};
 
 /// What a local connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -90,131 +74,14 @@ pub(crate) fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply
     reply
 }
 
-/// Why a body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    /// Longer than the caller allows.
-    #[error("the body is longer than {max} bytes")]
-    TooLarge {
-        /// What is allowed.
-        max: usize,
-    },
-    /// The connection ended, or the framing is broken.
-    #[error("the body broke off")]
-    Broken,
-    /// It did not come in time.
-    #[error("the body took too long")]
-    Slow,
-}
-
-/// Reads a whole body of at most `max` bytes. A body that came in one piece is not copied.
-pub(crate) async fn read_body<B>(body: B, max: usize) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    tokio::time::timeout(BODY_TIMEOUT, collect(body, max)).await.map_err(|_elapsed| BodyError::Slow)?
-}
-
-async fn collect<B>(mut body: B, max: usize) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let promised = body.size_hint().lower();
-    if usize::try_from(promised).map_or(true, |promised| promised > max) {
-        return Err(BodyError::TooLarge { max });
-    }
-    let mut whole = Bytes::new();
-    let mut pieces = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_error| BodyError::Broken)?;
-        let Ok(piece) = frame.into_data() else {
-            continue; // trailers mean nothing here
-        };
-        let so_far = whole.len().saturating_add(pieces.len());
-        if so_far.saturating_add(piece.len()) > max {
-            return Err(BodyError::TooLarge { max });
-        }
-        if so_far == 0 {
-            whole = piece;
-            continue;
-        }
-        pieces.extend_from_slice(&whole);
-        whole = Bytes::new();
-        pieces.extend_from_slice(&piece);
-    }
-    Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
-}
-
-/// Why a question over a Unix socket has no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
-    /// Nobody listens there, or we may not connect.
-    #[error("cannot connect to {path}")]
-    Connect {
-        /// The socket.
-        path: std::path::PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The question could not be written as JSON, or its path is none.
-    #[error("the question cannot be asked")]
-    Question(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection broke.
-    #[error("the connection broke")]
-    Http(#[from] hyper::Error),
-    /// The answer is too long, or broke off.
-    #[error("the answer cannot be read")]
-    Answer(#[from] BodyError),
-    /// No answer came in time.
-    #[error("no answer in time")]
-    Slow,
-}
-
-/// Asks whoever listens at `socket` once, over a connection of its own; gives the status and the body.
-pub(crate) async fn request<T: Serialize>(
-    socket: &Path,
-    method: Method,
-    path: &str,
-    content: &T,
-) -> Result<(StatusCode, Bytes), AskError> {
-    let body = serde_json::to_vec(content).map_err(|error| AskError::Question(error.into()))?;
-    let question = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, "localhost")
-        .header(CONTENT_TYPE, "application/json")
-        .header(CONTENT_LENGTH, body.len())
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| AskError::Question(error.into()))?;
-    tokio::time::timeout(ASK_TIMEOUT, ask(socket, question)).await.map_err(|_elapsed| AskError::Slow)?
-}
-
-async fn ask(socket: &Path, question: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), AskError> {
-    let stream =
-        UnixStream::connect(socket).await.map_err(|source| AskError::Connect { path: socket.to_owned(), source })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async {
-        let answer = sender.send_request(question).await?;
-        let status = answer.status();
-        let body = collect(answer.into_body(), ANSWER_MAX).await?;
-        Ok((status, body))
-    };
-    tokio::pin!(answer);
-    tokio::select! {
-        biased;
-        answer = &mut answer => answer,
-        driven = connection => {
-            driven?;
-            answer.await
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
+    use crate::ipc::body::{BodyError, read_body};
+    use crate::ipc::client::{AskError, request};
+    use http::Method;
     use serde_json::json;
     use tokio::net::UnixListener;
 

@@ -11,7 +11,7 @@ use landlock::{
     Scope,
 };
 
-use super::Permitted;
+use super::permitted::Permitted;
 
 /// The newest version that was tried. What a later one adds is not asked for.
 const TRIED: ABI = ABI::V7;

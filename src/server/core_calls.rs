@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::config::SecretFile;
-use crate::ipc::http::{BodyError, read_body};
+use crate::ipc::body::{BodyError, read_body};
 
 /// How long a call may take in all. Core's own calls to us have 5 s; it may be busy.
 const CALL_MAX: Duration = Duration::from_secs(15);

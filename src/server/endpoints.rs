@@ -28,7 +28,9 @@ use super::reply::{Refusal, answer, message, rejected};
 use super::state::{Server, log_failure};
 use super::{approval, drives, integration, list, offer, own, state_directory, tasks};
 use crate::config::Ipc;
-use crate::ipc::http::{BodyError, Limits, Reply, read_body, serve_connection};
+use crate::ipc::answers::Reply;
+use crate::ipc::body::{BodyError, read_body};
+use crate::ipc::http::{Limits, serve_connection};
 use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
 use crate::ipc::room;
@@ -339,7 +341,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::ipc::http::request;
+    use crate::ipc::client::request;
     use crate::server::harness::house;
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use super::record::AuditedAction;
 use super::reply::{Refusal, answer as answer_with, message, rejected};
 use super::state::Server;
 use super::turns::Asker;
-use crate::ipc::http::Reply;
+use crate::ipc::answers::Reply;
 use crate::ipc::messages::Empty;
 
 /// Why a request is not done: the sender is wrong, or the server cannot tell.

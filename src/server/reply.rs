@@ -12,8 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{NoRandomness, UnreadableClock};
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::{BodyError, Reply, json_reply};
+use crate::ipc::body::BodyError;
+use crate::ipc::http::json_reply;
 use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};
 use crate::log::Chain;
 

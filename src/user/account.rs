@@ -137,6 +137,7 @@ impl OwnAccount {
 pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = std::fs::symlink_metadata(path)?;
-    let is_ours = metadata.is_dir() && metadata.uid() == super::own_uid().0 && metadata.mode() & 0o022 == 0;
+    let is_ours =
+        metadata.is_dir() && metadata.uid() == nix::unistd::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
     if is_ours { Ok(()) } else { Err(io::Error::other("not a directory of this account's that nobody else can write")) }
 }

@@ -26,7 +26,7 @@ use self::pins::{FILE_MAX, PINS_MAX, Pinnable, Pins};
 use crate::clock::{Clock, UnreadableClock};
 use crate::config::strict_file::{Opened, StrictFileFailure};
 use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
-use crate::ipc::http::request;
+use crate::ipc::client::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::user::account::OwnAccount;

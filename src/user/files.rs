@@ -18,6 +18,7 @@ pub(crate) mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(crate) mod headway;
+pub(crate) mod identity;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod path;

@@ -10,8 +10,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::config::Terminals;
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::{Reply, json_reply};
+use crate::ipc::http::json_reply;
 use crate::user::files::Files;
 use crate::user::files::error::FilesError;
 use crate::user::sessions::{Granted, NotGranted, Sessions};

@@ -14,11 +14,13 @@ use countersign_keys::keyring::VerificationKey;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy};
 use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedOwn, UserAsked};
-use countersign_keys::session::{PresentedSession, ProofNeed, SessionPermit};
+use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SessionPermit, SessionRejection};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
+use http::request::Parts;
 
 use crate::clock::{Clock, UnreadableClock};
+use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use crate::journal::Journal;
 use crate::user::pinned::{PinnedFailure, PinnedKeys};
 
@@ -235,4 +237,15 @@ fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rej
         Authenticated::User(request) => Ok(request),
         Authenticated::Service(_) => Err(Rejection::NoSuchCall),
     }
+}
+
+/// What a session's request brings, as the gateway wrote it.
+pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
+    let headers = &head.headers;
+    let piece = match endpoint {
+        SessionEndpoint::ChunkedUpload => sessions::piece(headers)?,
+        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
+    };
+    let token = sessions::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
+    PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
 }

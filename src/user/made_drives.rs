@@ -23,8 +23,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Drive, MadeDrives, PlainName};
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::{Reply, json_reply, request};
+use crate::ipc::client::request;
+use crate::ipc::http::json_reply;
 use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
 use crate::log::Chain;
 use crate::user::drive_numbers::PinFailure;

@@ -17,8 +17,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Verdict;
 use crate::config::strict_file::StrictFileFailure;
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::Reply;
 use crate::user::judge::Refusal;
 use crate::user::pinned::PinnedFailure;
 

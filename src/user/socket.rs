@@ -6,6 +6,7 @@ pub(crate) mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handshake;
+pub(crate) mod purposes;
 mod rpc;
 mod standing;
 
@@ -24,55 +25,30 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use self::handshake::Accept;
 pub(crate) use self::handshake::is_asked;
+pub(crate) use self::purposes::Sockets;
 use self::rpc::Rpc;
 use self::standing::Standing;
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::Reply;
 use crate::user::activity::Activity;
 use crate::user::files::error::FilesError;
 use crate::user::files::request::ConflictPolicy;
-use crate::user::judge::{Known, Refusal};
+use crate::user::judge::{Known, Refusal, asked};
 use crate::user::repair::Denied;
-use crate::user::search::Searches;
 use crate::user::sessions::{Granted, NotOpen};
-use crate::user::shell::{self, Shells};
-use crate::user::upload_v2::{self, Target, Uploads, Wanted};
-use crate::user::work::{Instance, asked};
+use crate::user::shell;
+use crate::user::state::Instance;
+use crate::user::upload_v2::{self, Target, Wanted};
 
-/// How many sockets are open at once: more than browsers open, and each holds buffers and descriptors.
-const SOCKETS_MAX: usize = 64;
 /// How long a connection may take to become a socket after it was told that it may.
 const SWITCH_MAX: Duration = Duration::from_secs(10);
-
-/// What sockets are for, and how many there may be.
-#[derive(Debug)]
-pub(crate) struct Sockets {
-    pub(crate) shells: Shells,
-    pub(crate) uploads: Uploads,
-    pub(crate) searches: Searches,
-    places: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
-}
-
-impl Sockets {
-    /// Sockets for these.
-    pub(crate) fn of(shells: Shells, uploads: Uploads, searches: Searches) -> Self {
-        let places = Arc::new(Semaphore::new(SOCKETS_MAX));
-        Self { shells, uploads, searches, places, stop: watch::channel(false).0 }
-    }
-
-    /// Ends all of them.
-    pub(crate) fn stop(&self) {
-        self.stop.send_replace(true);
-    }
-}
 
 /// A socket that may be opened.
 struct Admitted {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::config::show_size;
 use crate::ipc::answers::Told;
-use crate::ipc::http::request;
+use crate::ipc::client::request;
 use crate::ipc::messages::{
     TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
 };

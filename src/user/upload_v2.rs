@@ -7,6 +7,7 @@
 mod arrivals;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod target;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -25,9 +26,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::arrivals::{Arrivals, Failure};
+pub(crate) use self::target::Target;
 use self::wire::{Frame, Said};
 use super::files::drives::Drives;
-use super::files::path::UcloudPath;
 use super::files::request::ConflictPolicy;
 
 /// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened with this.
@@ -46,15 +47,6 @@ const SILENT_MAX: Duration = Duration::from_secs(5 * 60);
 const SEND_MAX: Duration = Duration::from_secs(60);
 /// The longest reason that a WebSocket carries, in bytes.
 const REASON_MAX: usize = 123;
-
-/// Where files go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// One file, whatever the client calls it.
-    File(UcloudPath),
-    /// Files beneath a folder, which is made if there is none.
-    Folder(UcloudPath),
-}
 
 /// What an upload was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! What is done comes from the permit's bound parameters; the rest of the body may say how a listing is shown, nothing more.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,7 @@ use countersign_keys::call::SessionEndpoint;
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
-use countersign_keys::session::{Piece, PresentedSession, SessionPermit, SessionRejection};
-use countersign_keys::verify::Rejection;
+use countersign_keys::session::{PresentedSession, SessionPermit};
 use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
@@ -21,26 +19,25 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::audit::{Decision, DecisionLog, Process, Verdict};
+use crate::audit::{Decision, Process, Verdict};
 use crate::clock::random_bytes;
 use crate::descriptors::Listener;
+use crate::ipc::answers::Reply;
 use crate::ipc::answers::Told;
-use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
+use crate::ipc::body::read_body;
+use crate::ipc::http::{Limits, json_reply, serve_connection};
 use crate::ipc::messages::{Empty, Refused};
 use crate::ipc::peer::Peer;
-use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use crate::ipc::tcp_proof::{self, ListenerKey};
 use crate::ipc::within;
 use crate::log::Chain;
 use crate::user::activity::Activity;
-use crate::user::files::Files;
-use crate::user::judge::{Judge, Known, Permitted, Refusal};
-use crate::user::made_drives::{self, DriveMaker};
-use crate::user::own::OwnCalls;
+use crate::user::judge::{Known, Permitted, Refusal, asked};
+use crate::user::made_drives;
 use crate::user::repair::Denied;
-use crate::user::sessions::{Granted, Sessions};
-use crate::user::socket::{self, Sockets};
-use crate::user::ssh_keys::SshKeys;
+use crate::user::sessions::Granted;
+use crate::user::socket;
+use crate::user::state::Instance;
 use crate::user::transfer::body::{Answer, whole};
 use crate::user::transfer::download;
 use crate::user::{grants, signed};
@@ -59,22 +56,6 @@ const UNPROVED_MAX: usize = 64;
 
 /// A connection from the gateway: deposited intents of many items need a long head.
 const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
-
-/// One user's instance: who judges, who works, and where it is written down.
-#[derive(Debug)]
-pub(crate) struct Instance {
-    pub(super) judge: Judge,
-    pub(super) files: Files,
-    /// Whoever makes drives, where users may.
-    pub(super) drive_maker: Option<DriveMaker>,
-    pub(super) own: OwnCalls,
-    pub(super) ssh_keys: SshKeys,
-    pub(super) sessions: Sessions,
-    pub(super) sockets: Sockets,
-    /// The home directory, for what the user is told of it.
-    pub(super) home: PathBuf,
-    pub(super) log: DecisionLog,
-}
 
 /// Serves the socket until it breaks.
 ///
@@ -325,17 +306,6 @@ impl Instance {
             }
         }
     }
-}
-
-/// What a session's request brings, as the gateway wrote it.
-pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
-    let headers = &head.headers;
-    let piece = match endpoint {
-        SessionEndpoint::ChunkedUpload => sessions::piece(headers)?,
-        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
-    };
-    let token = sessions::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
-    PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
 }
 
 /// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is said as what may have

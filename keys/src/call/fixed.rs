@@ -1,6 +1,18 @@
 //! The calls that are in no site's hands: Core's own, what anybody may ask, and the endpoints that one-time tokens open.
 
-use crate::call::Method;
+use crate::call::row::Method;
+use crate::identity::CallName;
+
+/// The call that a session's first request is signed with (protocol, section 7).
+pub const SESSION_OPEN: &str = "session.open";
+
+/// The call that each later request of a session is signed with.
+pub const SESSION_CONTINUE: &str = "session.continue";
+
+/// Whether a call is one of those that prove a session's use.
+pub(crate) fn proves_session_use(call: &CallName) -> bool {
+    [SESSION_OPEN, SESSION_CONTINUE].contains(&call.as_str())
+}
 
 /// What Core asks with its token alone: on its own account, or for a user where the answer is the same for
 /// everybody and nothing is changed. No instance ever sees one.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 
-use crate::session::SessionRejection;
+use crate::session::rejection::SessionRejection;
 
 /// The bytes that come with a session's request, as its head announces them; nothing where none come.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]

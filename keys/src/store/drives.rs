@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registry::{NotChanged, Registry, fetch, put};
+use super::registry::{NotChanged, Registry};
+use super::typed::{fetch, put};
 use super::{Entry, Store, StoreFailure, Table, decode};
 use crate::identity::Username;
 

@@ -3,7 +3,8 @@
 //! Mapping, keys and passkeys stay, and open nothing: whoever approves the connection anew, at the centre, has them again.
 
 use super::records::Tell;
-use super::registry::{Registry, note_errand, put, read_user};
+use super::registry::{Registry, note_errand, read_user};
+use super::typed::put;
 use super::{Store, StoreFailure, Table};
 use crate::identity::{Uid, Username};
 use crate::time::Timestamp;

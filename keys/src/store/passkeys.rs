@@ -3,12 +3,12 @@
 //! What a passkey *is* stays closed here: the server's WebAuthn library writes and reads the credential. A user's passkeys
 //! end with the connection. A counter that does not grow means a copy, and the passkey is refused from then on.
 
-use serde::{Deserialize, Serialize};
-
-use super::registry::{NotChanged, Registry, fetch, put, read_user};
-use super::{Interrupted, Store, StoreFailure, Table, Transaction};
+pub use super::passkey_table::{Passkey, PasskeyState, Passkeys};
+use super::passkey_table::{digest, read, write};
+use super::registry::{NotChanged, Registry, read_user};
+use super::typed::{fetch, put};
+use super::{Store, StoreFailure, Table};
 use crate::identity::Username;
-use crate::jws::sha256;
 use crate::time::Timestamp;
 
 /// Most passkeys of a user: a phone, a computer or two, keys for the pocket and the drawer.
@@ -16,46 +16,6 @@ pub const PASSKEYS_MAX: usize = 8;
 
 /// Longest credential id, in base64url characters: WebAuthn allows 1023 bytes.
 const ID_MAX: usize = 1_364;
-
-/// A user's passkeys.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Passkeys {
-    /// Random, and the same for all of the user's passkeys: authenticators know the user by it, and it says nothing of them.
-    pub handle: [u8; 16],
-    /// The oldest first.
-    pub passkeys: Vec<Passkey>,
-}
-
-/// One passkey.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Passkey {
-    /// The credential id, base64url.
-    pub id: String,
-    /// What its owner calls it.
-    pub name: String,
-    /// What the WebAuthn library keeps of it: the public key, above all.
-    pub credential: serde_json::Value,
-    /// The signature counter of its last use; 0 for one that counts nothing.
-    pub counter: u32,
-    /// When it was enrolled.
-    pub created: Timestamp,
-    /// When it last asserted an intent.
-    pub last_used: Option<Timestamp>,
-    /// Whether its assertions count.
-    pub state: PasskeyState,
-}
-
-/// Whether a passkey's assertions count.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PasskeyState {
-    /// They do.
-    Active,
-    /// Its counter went back: there is a copy of it, and no telling which is the user's.
-    Copied,
-}
 
 /// A change that the rules do not allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -198,25 +158,4 @@ impl<S: Store> Registry<S> {
             Ok(Ok(()))
         })
     }
-}
-
-/// Removes all of a user's passkeys; part of a disconnection.
-pub(super) fn forget_passkeys(transaction: &dyn Transaction, username: &Username) -> Result<(), Interrupted> {
-    let Some(theirs) = read(transaction, username)? else { return Ok(()) };
-    for passkey in &theirs.passkeys {
-        transaction.remove(Table::PasskeyIds, &digest(&passkey.id))?;
-    }
-    transaction.remove(Table::Passkeys, username.as_str().as_bytes())
-}
-
-fn read(transaction: &dyn Transaction, username: &Username) -> Result<Option<Passkeys>, Interrupted> {
-    fetch(transaction, Table::Passkeys, username.as_str().as_bytes())
-}
-
-fn write(transaction: &dyn Transaction, username: &Username, theirs: &Passkeys) -> Result<(), Interrupted> {
-    put(transaction, Table::Passkeys, username.as_str().as_bytes(), theirs)
-}
-
-fn digest(id: &str) -> [u8; 32] {
-    sha256(&[id.as_bytes()])
 }

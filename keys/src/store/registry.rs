@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 
-use super::passkeys::forget_passkeys;
+use super::passkey_table::forget_passkeys;
 use super::records::{Connection, Errand, Tell, User};
+use super::typed::{fetch, put};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, Verdict, decode, encode};
 use crate::identity::{KeyId, Uid, Username};
 use crate::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
@@ -505,25 +506,6 @@ pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, te
 
 pub(super) fn read_user(transaction: &dyn Transaction, username: &Username) -> Result<Option<User>, Interrupted> {
     fetch(transaction, Table::Users, username.as_str().as_bytes())
-}
-
-/// Reads a record inside a transaction.
-pub(super) fn fetch<T: serde::de::DeserializeOwned>(
-    transaction: &dyn Transaction,
-    table: Table,
-    key: &[u8],
-) -> Result<Option<T>, Interrupted> {
-    Ok(transaction.read(table, key)?.map(|value| decode(table, &value)).transpose()?)
-}
-
-/// Writes a record inside a transaction.
-pub(super) fn put<T: serde::Serialize>(
-    transaction: &dyn Transaction,
-    table: Table,
-    key: &[u8],
-    record: &T,
-) -> Result<(), Interrupted> {
-    transaction.write(table, key, encode(table, record)?)
 }
 
 /// A username cannot contain a zero byte, so no user's keys are among another's.

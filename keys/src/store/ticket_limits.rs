@@ -6,8 +6,9 @@
 //! step looks up the tickets of one sender; none reads the whole table.
 
 use super::records::{Begun, Ticket, TicketState};
-use super::registry::{NotChanged, Registry, fetch, put};
+use super::registry::{NotChanged, Registry};
 use super::tickets::{TicketRejection, is_past};
+use super::typed::{fetch, put};
 use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode};
 use crate::enrolment::TicketHash;
 use crate::time::Timestamp;

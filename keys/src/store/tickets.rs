@@ -4,9 +4,8 @@
 //! be is said in `ticket_limits`.
 
 use super::records::{Death, Offer, Ticket, TicketState};
-use super::registry::{
-    Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect, fetch, put,
-};
+use super::registry::{Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect};
+use super::typed::{fetch, put};
 use super::{Interrupted, Store, Table, Transaction, decode};
 use crate::enrolment::{Code, TicketHash};
 use crate::identity::{KeyId, Uid};

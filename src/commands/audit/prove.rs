@@ -11,7 +11,8 @@ use crate::audit::note::VerifierKey;
 use crate::audit::offline::Checkpoint;
 use crate::audit::{Leaf, Records, proof};
 use crate::commands::error::CommandError;
-use crate::commands::terminal::{remark, show, show_json};
+use crate::commands::terminal::{show, show_json};
+use crate::commands::text::remark;
 use crate::quoted::{escaped, word};
 
 pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result<(), CommandError> {

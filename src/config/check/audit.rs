@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_keys::identity::Origin;
 use toml::Spanned;
 
-use crate::config::check::{Findings, Site, word};
+use crate::config::check::findings::{Findings, Site, word};
 use crate::config::file::{AuditTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::{Audit, Keep, Names, Witness, quantity};

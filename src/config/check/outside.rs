@@ -9,7 +9,7 @@ use countersign_keys::identity::{Origin, ProviderId};
 use toml::Spanned;
 
 use crate::config::brand::{self, Contact};
-use crate::config::check::{Findings, Site, word};
+use crate::config::check::findings::{Findings, Site, word};
 use crate::config::file::{
     CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList,
 };

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use crate::config::check::{Findings, word};
+use crate::config::check::findings::{Findings, word};
 use crate::config::drives::is_name;
 use crate::config::file::{ProductTable, Typed};
 use crate::config::problem::Reason;

@@ -7,8 +7,8 @@ use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
+use crate::config::check::findings::{Findings, Site, word};
 use crate::config::check::products::name;
-use crate::config::check::{Findings, Site, word};
 use crate::config::drives::is_name;
 use crate::config::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, Typed};
 use crate::config::problem::Reason;

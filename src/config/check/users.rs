@@ -12,7 +12,7 @@ use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 use toml::Spanned;
 
-use crate::config::check::{Findings, Site, word};
+use crate::config::check::findings::{Findings, Site, word};
 use crate::config::file::{
     ConnectionTable, InstancesTable, IntentTable, LaunchWord, ListenWord, MaintenanceTable, MapperWord, MappingTable,
     ProofWord, SessionsTable, StartWord, StaticTable, TypedList,

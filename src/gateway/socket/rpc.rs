@@ -27,10 +27,10 @@ use super::super::connections::{Place, Shown};
 use super::super::forward::{self, ToInstance};
 use super::super::ingress::{Ingress, Known};
 use super::super::instance_answer::Content;
-use super::super::listen::told;
 use super::super::refusal::{Refusal, SocketRejection};
 use super::super::request_id::RequestId;
 use super::super::respond::{self, Afterwards, Answer};
+use super::super::shutdown::shutdown_requested;
 use super::super::upstream::{Stream, Switching, UpstreamFailure};
 use super::end::{End, dismiss, leave};
 use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
@@ -107,7 +107,7 @@ impl Rpc {
         };
         let end = tokio::select! {
             biased;
-            () = told(&mut stop) => End::Stop,
+            () = shutdown_requested(&mut stop) => End::Stop,
             end = standing.ends() => end,
             end = relay(open, &say, &streams) => end,
             end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,

@@ -22,9 +22,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::super::connections::Place;
 use super::super::forward::{self, ToInstance};
 use super::super::ingress::{Client, Ingress, Known};
-use super::super::listen::told;
 use super::super::refusal::{Refusal, SocketRejection};
 use super::super::respond::{self, Afterwards};
+use super::super::shutdown::shutdown_requested;
 use super::super::upgrade::Key;
 use super::end::{End, dismiss, leave};
 use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
@@ -72,7 +72,7 @@ impl Shell {
                 let opening = tokio::time::timeout(FIRST_WITHIN, waiting.open(&mut socket));
                 let opened = tokio::select! {
                     biased;
-                    () = told(&mut stop) => Err(End::Stop),
+                    () = shutdown_requested(&mut stop) => Err(End::Stop),
                     opened = opening => match opened {
                         Ok(opened) => opened,
                         Err(_elapsed) => Err(waiting.ended(SocketRejection::Silent)),
@@ -195,7 +195,7 @@ async fn relay<S>(
     let end = match (ingress.sockets.begin(&username), is_counted(&standing, kid)) {
         (Some(_counted), true) => tokio::select! {
             biased;
-            () = told(&mut stop) => End::Stop,
+            () = shutdown_requested(&mut stop) => End::Stop,
             end = standing.ends() => end,
             end = from(from_instance, &say) => end,
             end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 
 use super::super::ingress::{Ingress, Known};
-use super::super::listen::told;
+use super::super::shutdown::shutdown_requested;
 use super::end::End;
 use super::hands::Heard;
 use super::session::Opened;
@@ -53,7 +53,7 @@ impl Tunnel {
         };
         let end = tokio::select! {
             biased;
-            () = told(&mut stop) => End::Stop,
+            () = shutdown_requested(&mut stop) => End::Stop,
             end = standing.ends() => end,
             () = heard.nothing_for(IDLE) => End::Gone,
             _ = passing => End::Gone,

@@ -10,29 +10,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::body::{Frame, SizeHint};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
 
-use super::answer::{Framing, Head, NoAnswer};
+use super::answer::{Head, NoAnswer};
+use super::failure::UpstreamFailure;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
-use super::{UpstreamFailure, Upstreams};
-use crate::gateway::instance_answer::InstanceAnswer;
 use crate::ipc::control::InstanceAddress;
 
 /// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long an upstream may take no piece of a body: it writes to a disk.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Read at a time, in bytes: most answers whole. A kept connection holds one such buffer.
-const READ: usize = 8 * 1024;
-
-/// Read at a time of a body that is known to be longer.
-const READ_LONG: usize = 64 * 1024;
+pub(super) const READ: usize = 8 * 1024;
 
 /// An open connection on which nothing is under way.
 pub(crate) struct Connection {
@@ -75,31 +70,6 @@ impl Connection {
         self.buffer.is_empty() && self.stream.is_silent()
     }
 
-    /// Sends a request and waits for the head of its answer. A failure to send gives the request back.
-    pub(crate) async fn send(
-        mut self,
-        upstreams: &Arc<Upstreams>,
-        request: Outgoing,
-    ) -> Result<InstanceAnswer, (UpstreamFailure, Option<Outgoing>)> {
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        let mut sending = Sending { sent: 0, error: None };
-        let outcome = std::future::poll_fn(|cx| {
-            let outcome = self.poll_head(&request, &mut sending, cx);
-            if outcome.is_pending() && self.poll_late(deadline, cx) {
-                return Poll::Ready(Err(UpstreamFailure::Slow));
-            }
-            outcome
-        });
-        match outcome.await {
-            Ok(head) => {
-                let is_whole = sending.sent == request.length();
-                Ok(self.answered(if request.is_head { head.without_body() } else { head }, is_whole, upstreams))
-            }
-            Err(failure @ UpstreamFailure::NotSent(_)) => Err((failure, Some(request))),
-            Err(failure) => Err((failure, None)),
-        }
-    }
-
     /// Sends the head of a request whose body comes by and by.
     ///
     /// # Errors
@@ -112,14 +82,8 @@ impl Connection {
         }
     }
 
-    fn answered(self, head: Head, is_whole: bool, upstreams: &Arc<Upstreams>) -> InstanceAnswer {
-        let Head { said, framing, stays_open } = head;
-        let body = UpstreamBody::new(self, framing, (stays_open && is_whole).then(|| Arc::clone(upstreams)));
-        InstanceAnswer::new(said, body)
-    }
-
     /// Brings on the request and then the answer's head. An upstream may answer before it has the whole request, or instead of taking it.
-    fn poll_head(
+    pub(super) fn poll_head(
         &mut self,
         request: &Outgoing,
         sending: &mut Sending,
@@ -152,7 +116,7 @@ impl Connection {
     }
 
     /// Reads something into the buffer. The end of the stream is an error: nothing that is read here may end with it.
-    fn poll_read(&mut self, at_most: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read(&mut self, at_most: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.buffer.reserve(at_most);
         let mut reading = std::pin::pin!(self.stream.read_buf(&mut self.buffer));
         reading.as_mut().poll(cx).map(|read| match read {
@@ -163,7 +127,7 @@ impl Connection {
     }
 
     /// Whether that moment has passed. Otherwise the task is woken when it may have.
-    fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         while self.timer.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
                 return true;
@@ -176,8 +140,8 @@ impl Connection {
 
 /// The body of a request on its way out, piece by piece; no more of it is held here than the piece.
 pub(crate) struct Body {
-    connection: Connection,
-    sending: Sending,
+    pub(super) connection: Connection,
+    pub(super) sending: Sending,
 }
 
 impl Body {
@@ -191,34 +155,17 @@ impl Body {
         self.sending.error = Some(error);
         false
     }
-
-    /// Waits for the head of the answer.
-    pub(crate) async fn answer(self, upstreams: &Arc<Upstreams>) -> Result<InstanceAnswer, UpstreamFailure> {
-        let Self { mut connection, mut sending } = self;
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        let is_whole = sending.error.is_none();
-        let nothing = Outgoing { head: Vec::new(), body: Bytes::new(), is_head: false };
-        let head = std::future::poll_fn(|cx| {
-            let outcome = connection.poll_head(&nothing, &mut sending, cx);
-            if outcome.is_pending() && connection.poll_late(deadline, cx) {
-                return Poll::Ready(Err(UpstreamFailure::Slow));
-            }
-            outcome
-        });
-        let head = head.await?;
-        Ok(connection.answered(head, is_whole, upstreams))
-    }
 }
 
 /// How far a request is sent.
-struct Sending {
-    sent: usize,
+pub(super) struct Sending {
+    pub(super) sent: usize,
     /// Why no more of it can be. What was taken may be answered all the same.
-    error: Option<io::Error>,
+    pub(super) error: Option<io::Error>,
 }
 
 impl Outgoing {
-    fn length(&self) -> usize {
+    pub(super) fn length(&self) -> usize {
         self.head.len().saturating_add(self.body.len())
     }
 
@@ -227,74 +174,5 @@ impl Outgoing {
         let head = self.head.get(sent..).unwrap_or_default();
         let body = self.body.get(sent.saturating_sub(self.head.len())..).unwrap_or_default();
         [head, body]
-    }
-}
-
-/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the next request.
-pub(crate) struct UpstreamBody {
-    framing: Framing,
-    connection: Option<Connection>,
-    /// Who keeps the connection afterwards; nobody, where it cannot be used again.
-    keeper: Option<Arc<Upstreams>>,
-}
-
-impl UpstreamBody {
-    pub(super) fn new(connection: Connection, framing: Framing, keeper: Option<Arc<Upstreams>>) -> Self {
-        let mut body = Self { framing, connection: Some(connection), keeper };
-        if body.framing.is_over() {
-            body.finish(); // an answer without a body is never polled
-        }
-        body
-    }
-
-    fn finish(&mut self) {
-        if let (Some(connection), Some(keeper)) = (self.connection.take(), self.keeper.take())
-            && connection.buffer.is_empty()
-        {
-            keeper.keep(connection);
-        }
-    }
-
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        while let Some(connection) = &mut self.connection {
-            let piece = self.framing.take(&mut connection.buffer).map_err(|NoAnswer| io::ErrorKind::InvalidData)?;
-            if self.framing.is_over() {
-                self.finish();
-            }
-            if let Some(piece) = piece {
-                return Poll::Ready(Some(Ok(piece)));
-            }
-            if let Some(connection) = &mut self.connection {
-                let is_long =
-                    self.framing.exact().is_some_and(|left| usize::try_from(left).is_ok_and(|left| left > READ));
-                match connection.poll_read(if is_long { READ_LONG } else { READ }, cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        }
-        Poll::Ready(None)
-    }
-}
-
-impl hyper::body::Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = self.poll_piece(cx);
-        if let Poll::Ready(Some(Err(_))) = piece {
-            self.connection = None;
-        }
-        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.framing.is_over()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.framing.exact().map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }

@@ -12,7 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::UpstreamFailure;
 use super::answer::{HEAD_MAX, Head, NoAnswer};
-use super::exchange::{Connection, UpstreamBody};
+use super::body::UpstreamBody;
+use super::exchange::Connection;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use crate::gateway::instance_answer::InstanceAnswer;

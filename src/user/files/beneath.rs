@@ -15,13 +15,14 @@ use std::time::Duration;
 use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{fsync, sync, syncfs};
 
 use super::error::Trouble;
+pub(crate) use super::identity::{Identity, Kind};
 use super::path::{self, Name};
 use super::protected::{Protected, Protection};
-use super::unfinished::{Note, Unfinished};
+use super::unfinished::Unfinished;
 
 /// How often a resolution is repeated at once that the kernel gave up because somebody renamed something meanwhile, anywhere on the machine:
 /// so it does with `..`, which stands in links. Then it is repeated with pauses, since whoever renames without pause is in step with us.
@@ -32,64 +33,6 @@ const PAUSE: Duration = Duration::from_micros(500);
 const UNOPENED_MAX: usize = 32;
 /// How many folders one may climb to find out whether one lies in another: as many as a longest path has.
 const CLIMB_MAX: usize = path::PATH_BYTES_MAX;
-
-/// Which file something is, whatever it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    /// The identity of what was looked at.
-    pub(crate) fn of(stat: &FileStat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
-    }
-}
-
-impl std::fmt::Display for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.device, self.inode)
-    }
-}
-
-impl std::str::FromStr for Identity {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (device, inode) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self { device: device.parse()?, inode: inode.parse()? })
-    }
-}
-
-/// What kind of file something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// An ordinary file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symbolic link.
-    Link,
-    /// A pipe, a socket or a device: never opened.
-    Special,
-}
-
-impl Kind {
-    /// The kind of what was looked at.
-    pub(crate) fn of(stat: &FileStat) -> Self {
-        let format = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-        if format == SFlag::S_IFREG {
-            Self::File
-        } else if format == SFlag::S_IFDIR {
-            Self::Folder
-        } else if format == SFlag::S_IFLNK {
-            Self::Link
-        } else {
-            Self::Special
-        }
-    }
-}
 
 /// Whether a walk may enter another file system (or the same one, mounted again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,9 +289,9 @@ impl Slot {
         std::fs::read_link(format!("/proc/self/fd/{}", self.folder.descriptor.as_raw_fd()))
     }
 
-    /// A scratch name beside this one for a copy, which is noted while the note lives.
-    pub(crate) fn unfinished(&self) -> Result<(Self, Note), Trouble> {
-        self.folder.unfinished.begin(self)
+    /// The notes of what is unfinished in its drive.
+    pub(super) fn notes(&self) -> &Unfinished {
+        &self.folder.unfinished
     }
 
     /// The open folder.

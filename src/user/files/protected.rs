@@ -4,6 +4,8 @@
 //! signed. [`Protection`] names the folders; [`Protected`] is what those names lead to at one moment, by device and inode, with the
 //! folders above them. A name on the way to a protected folder is protected too: a folder cannot be exchanged by exchanging one above it.
 
+mod whose;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -16,8 +18,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use super::beneath::{Identity, Kind};
+pub(crate) use self::whose::Whose;
 use super::error::Trouble;
+use super::identity::{Identity, Kind};
 use crate::config::SshDirectory;
 
 /// Countersign's own folders, below the home directory: the pinned keys and the instance key, the journal and the drives' numbers.
@@ -30,25 +33,6 @@ const LINKS_MAX: u32 = 40;
 const FILES_MAX: usize = 4096;
 /// How deep the protected folders are looked through: each level holds two descriptors.
 const DEPTH_MAX: usize = 16;
-
-/// Whose a protected folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// Countersign's: keys, journal, state.
-    Countersign,
-    /// The user's SSH keys.
-    Ssh,
-}
-
-impl Whose {
-    /// For the user.
-    pub(super) const fn sentence(self) -> &'static str {
-        match self {
-            Self::Countersign => "this folder belongs to Countersign and cannot be used through UCloud",
-            Self::Ssh => "this folder holds your SSH keys and cannot be used through UCloud",
-        }
-    }
-}
 
 /// Which folders are protected.
 #[derive(Debug, Clone, Default)]

@@ -4,6 +4,8 @@
 //! What has a note that no process holds locked is removed, if it is the very file or folder that was made; anything else, whatever it is
 //! called, is the user's and stays.
 
+mod notes;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -14,23 +16,18 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::beneath::{Identity, Slot};
+pub(crate) use self::notes::Unfinished;
+use self::notes::{MARKS, RANDOM, is_scratch_name};
+use super::beneath::Slot;
 use super::error::Trouble;
+use super::identity::Identity;
 use super::path::Name;
 use super::protected::Protection;
 use super::remove::{remove, remove_if_empty};
 use crate::clock::random_bytes;
 
-/// What the name of an unfinished copy begins and ends with.
-const MARKS: (&str, &str) = (".countersign-copy-", ".part");
-/// How many bytes the random part of such a name has; it is written in hexadecimal.
-const RANDOM: usize = 16;
 /// How often a note is made again that an instance that cleans up took for one that was left behind.
 const TRIES_MAX: usize = 16;
-
-/// Where notes are kept, if anywhere.
-#[derive(Debug)]
-pub(crate) struct Unfinished(Option<PathBuf>);
 
 /// The note of one copy, locked; gone with it.
 #[derive(Debug)]
@@ -48,16 +45,6 @@ pub(super) enum Step {
 }
 
 impl Unfinished {
-    /// Notes in this directory, which is the user's alone and is made when there is something to note.
-    pub(crate) const fn noted_in(directory: PathBuf) -> Self {
-        Self(Some(directory))
-    }
-
-    /// No notes: what is left behind stays.
-    pub(crate) const fn unnoted() -> Self {
-        Self(None)
-    }
-
     /// A name for a copy in the folder of a slot, and the note of it. A note that cannot be written is no reason not to copy.
     pub(crate) fn begin(&self, beside: &Slot) -> Result<(Slot, Note), Trouble> {
         self.begin_in_steps(beside, &|_| ())
@@ -69,7 +56,7 @@ impl Unfinished {
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{}{random}{}", MARKS.0, MARKS.1);
         let slot = beside.beside(Name::from_bytes(name.clone().into_bytes())?)?;
-        let Some(directory) = &self.0 else { return Ok((slot, Note(None))) };
+        let Some(directory) = self.directory() else { return Ok((slot, Note(None))) };
         let path = directory.join(name);
         match write(directory, &path, &slot, reached) {
             Ok(note) => Ok((slot, Note(Some((path, note))))),
@@ -80,15 +67,9 @@ impl Unfinished {
         }
     }
 
-    /// Whether something of that name is a copy or upload that is not complete.
-    pub(crate) fn is_noted(&self, name: &[u8]) -> bool {
-        let Some(directory) = self.0.as_ref().filter(|_| is_scratch_name(name)) else { return false };
-        directory.join(std::ffi::OsStr::from_bytes(name)).symlink_metadata().is_ok()
-    }
-
     /// Removes what was left behind; it may take long.
     pub(crate) fn clean(&self, protection: &Arc<Protection>) {
-        let Some(directory) = &self.0 else { return };
+        let Some(directory) = self.directory() else { return };
         let notes = match std::fs::read_dir(directory) {
             Ok(notes) => notes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -113,6 +94,13 @@ impl Unfinished {
             }
             drop(Note(Some((path, locked))));
         }
+    }
+}
+
+impl Slot {
+    /// A scratch name beside this one for a copy, which is noted while the note lives.
+    pub(crate) fn unfinished(&self) -> Result<(Self, Note), Trouble> {
+        self.notes().begin(self)
     }
 }
 
@@ -164,11 +152,6 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn is_scratch_name(name: &[u8]) -> bool {
-    let random = name.strip_prefix(MARKS.0.as_bytes()).and_then(|rest| rest.strip_suffix(MARKS.1.as_bytes()));
-    random.is_some_and(|random| random.len() == 2 * RANDOM && random.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Whether there was anything to remove.

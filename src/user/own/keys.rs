@@ -20,7 +20,7 @@ use crate::ipc::messages::{
     Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
 };
 use crate::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
-use crate::user::own::NotDone;
+use crate::user::own::failure::NotDone;
 use crate::user::own::server::AskServer;
 
 /// What a renewed key has to meet.

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ipc::http::{AskError, request};
+use crate::ipc::client::{AskError, request};
 use crate::ipc::messages::Refused;
 
 /// Where the server is asked.

@@ -31,7 +31,7 @@ use crate::user::files::error::Trouble;
 use crate::user::judge::{Known, Refusal};
 use crate::user::search::Searches;
 use crate::user::signed::text;
-use crate::user::work::Instance;
+use crate::user::state::Instance;
 
 /// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent that was deposited.
 pub(super) const MESSAGE_MAX: usize = 1536 * 1024;

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use crate::ipc::http::Reply;
+use crate::ipc::answers::Reply;
 use crate::user::files::outgoing::Outgoing;
 
 /// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds two.

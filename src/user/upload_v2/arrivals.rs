@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::Target;
+use super::target::Target;
 use super::wire::{Listed, NotProtocol, Replies};
 use crate::user::files::change::Place;
 use crate::user::files::drives::Drives;

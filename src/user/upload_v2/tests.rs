@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
+use crate::user::files::path::UcloudPath;
 use crate::user::socket::frames::reading;
 
 const PATIENCE: Duration = Duration::from_secs(20);

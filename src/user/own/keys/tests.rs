@@ -24,7 +24,9 @@ use hyper::body::Incoming;
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::ipc::http::{Limits, Reply, json_reply, read_body, serve_connection};
+use crate::ipc::answers::Reply;
+use crate::ipc::body::read_body;
+use crate::ipc::http::{Limits, json_reply, serve_connection};
 use crate::ipc::messages::Refused;
 
 const ORIGIN: &str = "https://hpc.example.org";
