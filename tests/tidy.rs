@@ -7,6 +7,8 @@
 mod dependencies;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/imports.rs"]
+mod imports;
 
 use std::collections::BTreeSet;
 use std::fs;
