@@ -29,10 +29,7 @@ use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
 use crate::ipc::client::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, WriteFailure};
-use crate::user::account::OwnAccount;
-
-/// Where instances keep what they have to remember, below the home directory; the pins in a directory of their provider.
-const DIRECTORY: [&str; 3] = [".local", "state", "countersign"];
+use crate::user::account::{OwnAccount, STATE};
 
 /// The server is not asked more often for a number that it does not know.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -343,13 +340,13 @@ impl Keeping {
 
     /// The directories down to that of the provider.
     fn directory(&self) -> [&str; 4] {
-        let [first, second, third] = DIRECTORY;
+        let [first, second, third] = STATE;
         [first, second, third, self.provider.as_str()]
     }
 
     /// Reads both files: that of the provider, which is the answer, and that of earlier releases.
     fn read(&mut self) -> Result<Pins, PinFailure> {
-        self.earlier = self.read_at(DIRECTORY.iter().chain(&[DRIVE_NUMBERS]).collect())?;
+        self.earlier = self.read_at(STATE.iter().chain(&[DRIVE_NUMBERS]).collect())?;
         self.read_at(self.directory().iter().chain(&[DRIVE_NUMBERS]).collect())
     }
 

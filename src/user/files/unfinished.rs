@@ -76,6 +76,9 @@ impl Unfinished {
             Err(error) => return tracing::warn!(%error, "cannot read the notes of unfinished copies"),
         };
         for note in notes.flatten() {
+            if !is_scratch_name(note.file_name().as_bytes()) {
+                continue; // not a note: whatever it is, it stays
+            }
             let path = note.path();
             // NFS locks only what is open for writing.
             let opened = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
@@ -88,7 +91,7 @@ impl Unfinished {
             }
             match remove_noted(&locked, note.file_name().as_bytes(), protection) {
                 Ok(true) => tracing::info!(copy = %path.display(), "removed an unfinished copy"),
-                // Its folder was moved or removed, or the name is none of ours.
+                // Its folder was moved or removed.
                 Ok(false) => {}
                 Err(trouble) => tracing::warn!(copy = %path.display(), %trouble, "cannot remove an unfinished copy"),
             }
@@ -156,9 +159,6 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
 
 /// Whether there was anything to remove.
 fn remove_noted(mut note: &File, name: &[u8], protection: &Arc<Protection>) -> Result<bool, Trouble> {
-    if !is_scratch_name(name) {
-        return Ok(false);
-    }
     let mut text = Vec::new();
     note.read_to_end(&mut text)?;
     // A path has no NUL.

@@ -93,6 +93,17 @@ fn s19_a_note_outlives_whoever_cleans_up_while_it_is_made() {
 }
 
 #[test]
+fn r03_cleaning_up_leaves_files_that_are_not_notes() {
+    let desk = Desk::new("");
+    let directory = desk.whole.path().join("notes");
+    std::fs::create_dir_all(&directory).unwrap();
+    let journal = directory.join("intents");
+    std::fs::write(&journal, "used").unwrap();
+    drives(&desk).clean_up();
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), "used");
+}
+
+#[test]
 fn r10_what_is_not_complete_is_not_shown() {
     let mut desk = Desk::new("f/a=old f/.countersign-copy-mine.part=user");
     desk.files = Files::new(drives(&desk)).approved(Consent::Asked);
