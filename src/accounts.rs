@@ -1,9 +1,10 @@
 //! Accounts of this machine: which may have an instance, and which never (P10).
 //!
-//! An [`Account`] is a passwd row that was checked. Refused: uid 0, system accounts, nobody, accounts that do not exist, are locked,
-//! or may not log in, and a uid whose name is not the one that was connected. The server asks before it connects or launches
-//! anybody, and the instance asks again. An account's expiry stands in `/etc/shadow`, so only the account itself can ask for it: its
-//! instance does, and whoever approves a connection does.
+//! An [`Account`] is a passwd row that was checked. Refused: uid 0, system accounts, nobody,
+//! accounts that do not exist, are locked, or may not log in, and a uid whose name is not the one
+//! that was connected. The server asks before it connects or launches anybody, and the instance
+//! asks again. An account's expiry stands in `/etc/shadow`, so only the account itself can ask for
+//! it: its instance does, and whoever approves a connection does.
 
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -17,7 +18,8 @@ const GROUPS_MAX: usize = 1_024;
 /// The uid that network file systems map strangers to; it is nobody's, however large.
 const NOBODY: u32 = 65_534;
 
-/// The same in 16 bits; and "no uid", with the number before it, which systemd and shadow's tools keep out of use with it.
+/// The same in 16 bits; and "no uid", with the number before it, which systemd and shadow's tools
+/// keep out of use with it.
 const NO_UID: [u32; 3] = [65_535, u32::MAX - 1, u32::MAX];
 
 /// The shells that let nobody in, wherever they are and whatever `/etc/shells` says.
@@ -237,7 +239,8 @@ fn judge(
     {
         return Err(AccountRejection::Renamed { uid, name, expected: expected.to_owned() });
     }
-    // SSSD and LDAP write "*" for every account, since the password is not in the row; "!" is only ever a lock.
+    // SSSD and LDAP write "*" for every account, since the password is not in the row; "!" is only
+    // ever a lock.
     if row.password.starts_with('!') || row.password.starts_with("*LK*") {
         return Err(AccountRejection::Locked { name });
     }
@@ -247,7 +250,8 @@ fn judge(
     Ok(Account { uid, name })
 }
 
-/// Whether `/etc/shells` lists the shell, and it is not one of the closed ones. An empty field means `/bin/sh` (passwd(5)).
+/// Whether `/etc/shells` lists the shell, and it is not one of the closed ones. An empty field
+/// means `/bin/sh` (passwd(5)).
 fn lets_in(shell: &str, shells: Option<&str>) -> bool {
     let shell = if shell.is_empty() { "/bin/sh" } else { shell };
     let file_name = shell.rsplit('/').next().unwrap_or(shell);
@@ -260,8 +264,9 @@ fn lets_in(shell: &str, shells: Option<&str>) -> bool {
     }
 }
 
-/// Refuses an expired account, and one of which that cannot be told; nobody but root and the account itself learns of its expiry. An account that
-/// the local database does not have (from LDAP, say) is for its own directory to end.
+/// Refuses an expired account, and one of which that cannot be told; nobody but root and the
+/// account itself learns of its expiry. An account that the local database does not have (from
+/// LDAP, say) is for its own directory to end.
 pub(crate) fn refuse_expired(name: &str) -> Result<(), AccountRejection> {
     let today = time::OffsetDateTime::now_utc().date();
     let expiry =
@@ -324,7 +329,8 @@ fn is_local(name: &str, accounts: &[u8]) -> bool {
     accounts.split(|byte| *byte == b'\n').any(|row| row.split(|byte| *byte == b':').next() == Some(name.as_bytes()))
 }
 
-/// The groups of this process that can have drives, by name; without a drive of groups nobody asks the database.
+/// The groups of this process that can have drives, by name; without a drive of groups nobody asks
+/// the database.
 pub(crate) fn own_groups(drives: &[Drive]) -> Vec<PlainName> {
     if !drives.iter().any(Drive::is_of_groups) {
         return Vec::new();

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
 
-/// The version, with the commit where the build says which (`deploy/release`). A build script that asked git would
-/// build everything once more after each commit.
+/// The version, with the commit where the build says which (`deploy/release`). A build script that
+/// asked git would build everything once more after each commit.
 const VERSION: &str = match option_env!("COUNTERSIGN_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
@@ -108,7 +108,8 @@ pub(crate) struct Gateway {
     /// A listening socket that was left open; may be repeated.
     #[arg(long = "listen-fd", value_name = "N")]
     pub(crate) listeners: Vec<i32>,
-    /// Come to the server that runs, and get the sockets from it: for a unit of its own, with gateway.start = "service".
+    /// Come to the server that runs, and get the sockets from it: for a unit of its own, with
+    /// gateway.start = "service".
     #[arg(long, conflicts_with = "listeners")]
     pub(crate) attach: bool,
 }
@@ -119,7 +120,8 @@ pub(crate) struct User {
     /// Another home directory than the account's own, for development.
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// Listen here, where no socket is handed over as standard input: for development, loop-back only.
+    /// Listen here, where no socket is handed over as standard input: for development, loop-back
+    /// only.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 }
@@ -129,8 +131,9 @@ pub(crate) struct User {
 pub(crate) enum Connect {
     /// Approve the key that a connection page offered.
     ///
-    /// Pins the key in your account, makes your instance key where there is none, and has the server activate both. Run it as
-    /// yourself, at the computing centre; staff who run it as root name the account with --uid.
+    /// Pins the key in your account, makes your instance key where there is none, and has the
+    /// server activate both. Run it as yourself, at the computing centre; staff who run it as root
+    /// name the account with --uid.
     #[command(after_help = "Examples:\n  countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567\n  \
         sudo countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567 --uid 1100")]
     Approve(Approve),
@@ -151,7 +154,8 @@ pub(crate) struct Approve {
     /// The code that the connection page shows.
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
-    /// As root: the account to connect, by name or number. Root is given up before anything else is done.
+    /// As root: the account to connect, by name or number. Root is given up before anything else is
+    /// done.
     #[arg(long, visible_alias = "user", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) uid: Option<String>,
     #[command(flatten)]
@@ -227,8 +231,8 @@ pub(crate) enum Keys {
 /// Whose keys are meant.
 #[derive(Args, Debug)]
 pub(crate) struct Whose {
-    /// As root: the local account whose keys are meant, by name or number. Root is given up before anything else
-    /// is done.
+    /// As root: the local account whose keys are meant, by name or number. Root is given up before
+    /// anything else is done.
     #[arg(long, visible_alias = "uid", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) user: Option<String>,
     /// Another home directory than the account's own, for development.
@@ -260,7 +264,8 @@ pub(crate) struct KeysAdd {
     /// What it signs with, where the file leaves a choice.
     #[arg(long, value_enum, value_name = "ALG")]
     pub(crate) algorithm: Option<AlgorithmWord>,
-    /// A key of UCloud's own, older frontend: RSA, for intents of version 1, which bind no parameters.
+    /// A key of UCloud's own, older frontend: RSA, for intents of version 1, which bind no
+    /// parameters.
     #[arg(long)]
     pub(crate) v1: bool,
     /// The UCloud user, where your account serves several.
@@ -303,11 +308,13 @@ pub(crate) struct KeysRevoke {
 /// `countersign state`
 #[derive(Debug, Subcommand)]
 pub(crate) enum State {
-    /// Accept the key store as it is, after it went back or was damaged, or after the directory was copied.
+    /// Accept the key store as it is, after it went back or was damaged, or after the directory was
+    /// copied.
     ///
-    /// The server does not start with a store that is not what it last was: a revoked key might be active again. This
-    /// command seals it anew. The server has to be stopped. Whatever the choice, connections that were begun have to be
-    /// begun again, and intents signed until now are refused.
+    /// The server does not start with a store that is not what it last was: a revoked key might be
+    /// active again. This command seals it anew. The server has to be stopped. Whatever the choice,
+    /// connections that were begun have to be begun again, and intents signed until now are
+    /// refused.
     #[command(after_help = "Examples, as root or ucloud:
           countersign state accept --keys keep      a move to another machine, or a damaged store
           countersign state accept --keys revoke    a backup from an earlier day")]
@@ -319,9 +326,10 @@ pub(crate) enum State {
 pub(crate) struct StateAccept {
     /// What happens to keys that are active in this store.
     ///
-    /// "keep": they stay active, except those in the list of revocations (store.revoked), which has to be whole. Right for
-    /// the newest state. "revoke": all keys are revoked and all passkeys removed, and every user approves a key again.
-    /// Right for a backup, since a key may have been revoked after it was made.
+    /// "keep": they stay active, except those in the list of revocations (store.revoked), which has
+    /// to be whole. Right for the newest state. "revoke": all keys are revoked and all passkeys
+    /// removed, and every user approves a key again. Right for a backup, since a key may have been
+    /// revoked after it was made.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) keys: KeysWord,
     /// Do not ask.
@@ -343,8 +351,9 @@ pub(crate) enum KeysWord {
 pub(crate) enum Audit {
     /// Check that no record was changed, removed, put in, moved or cut off.
     ///
-    /// Needs nothing but the log's directory, or a copy of it. A log that was put back whole to an earlier state, or rewritten by whoever has its
-    /// key, is found only against a checkpoint that was kept elsewhere: --against. Exit code 6 if anything is found.
+    /// Needs nothing but the log's directory, or a copy of it. A log that was put back whole to an
+    /// earlier state, or rewritten by whoever has its key, is found only against a checkpoint that
+    /// was kept elsewhere: --against. Exit code 6 if anything is found.
     #[command(after_help = "Examples:\n  countersign audit verify\n  \
         countersign audit verify ./audit/gateway --key 'hpc.example.org/…' --against witness.txt --json")]
     Verify(AuditVerify),
@@ -364,10 +373,12 @@ pub(crate) enum Audit {
 /// `countersign audit verify`
 #[derive(Args, Debug)]
 pub(crate) struct AuditVerify {
-    /// A log's directory, or one with several; those of the configuration otherwise. Or a file that `audit prove` made.
+    /// A log's directory, or one with several; those of the configuration otherwise. Or a file that
+    /// `audit prove` made.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
-    /// The key that has to have signed, as `audit key` printed it; may be repeated. Otherwise the log itself says which.
+    /// The key that has to have signed, as `audit key` printed it; may be repeated. Otherwise the
+    /// log itself says which.
     #[arg(long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// A file of checkpoints that were kept elsewhere, each of which has to fit; may be repeated.
@@ -465,8 +476,8 @@ pub(crate) struct AuditKey {
 /// `countersign check-config`
 #[derive(Args, Debug)]
 pub(crate) struct CheckConfig {
-    /// As root: the account that the server will run as, by name or number; otherwise the one that the state
-    /// directory belongs to. Root is given up before the files are looked at.
+    /// As root: the account that the server will run as, by name or number; otherwise the one that
+    /// the state directory belongs to. Root is given up before the files are looked at.
     #[arg(long, visible_alias = "uid", value_name = "ACCOUNT")]
     pub(crate) user: Option<String>,
     #[command(flatten)]

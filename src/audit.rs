@@ -1,12 +1,14 @@
-//! What was decided, one record a decision: who asked for what, and why it was let through or not. And how it is shown later that nobody
-//! changed, removed, reordered or cut off any of it (P9).
+//! What was decided, one record a decision: who asked for what, and why it was let through or not.
+//! And how it is shown later that nobody changed, removed, reordered or cut off any of it (P9).
 //!
-//! A request is forwarded only after its record is written (P8): a log that cannot be written refuses everything. The record has the exact
-//! reason, which the sender never learns; the request id joins the two.
+//! A request is forwarded only after its record is written (P8): a log that cannot be written
+//! refuses everything. The record has the exact reason, which the sender never learns; the request
+//! id joins the two.
 //!
-//! The process that decides writes a line ([`entries`]). The server reads these lines a moment later, builds a Merkle tree over them and signs
-//! its root ([`notary`]): the gateway never has the key. Anybody can check the result ([`offline`]), with this program or another of the
-//! C2SP formats (tlog-tiles, tlog-checkpoint, signed-note).
+//! The process that decides writes a line ([`entries`]). The server reads these lines a moment
+//! later, builds a Merkle tree over them and signs its root ([`notary`]): the gateway never has the
+//! key. Anybody can check the result ([`offline`]), with this program or another of the C2SP
+//! formats (tlog-tiles, tlog-checkpoint, signed-note).
 
 mod checkpoint;
 mod decision;
@@ -54,8 +56,8 @@ use crate::limits::{Rate, RateLimiter};
 /// changes anything, always is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight<'w> {
-    /// A refusal of that sender, who showed who they are: a record of its own, unless there are very
-    /// many.
+    /// A refusal of that sender, who showed who they are: a record of its own, unless there are
+    /// very many.
     Refusal(&'w str),
     /// A refusal of a sender who has shown nothing, from that network.
     Stranger(Option<IpAddr>),
@@ -66,7 +68,8 @@ pub(crate) enum Weight<'w> {
 /// Refusals of one sender that are records of their own.
 const REFUSALS_EACH: Rate = Rate::new(256, 1);
 
-/// Refusals in all that are records of their own: 15 KB a second. Core can name any number of senders.
+/// Refusals in all that are records of their own: 15 KB a second. Core can name any number of
+/// senders.
 const REFUSALS: Rate = Rate::new(4_096, 50);
 
 /// Senders whose rate is remembered.
@@ -146,8 +149,8 @@ impl DecisionLog {
         }
     }
 
-    /// Writes one record, or counts a decision that need not be one. What is counted is written later,
-    /// by [`Self::settle`].
+    /// Writes one record, or counts a decision that need not be one. What is counted is written
+    /// later, by [`Self::settle`].
     ///
     /// # Errors
     /// If a record could not be written: the decision was counted.
@@ -177,8 +180,8 @@ impl DecisionLog {
         written
     }
 
-    /// Writes what was counted for long enough, and looks how much room there is. To be called every
-    /// second.
+    /// Writes what was counted for long enough, and looks how much room there is. To be called
+    /// every second.
     pub(crate) fn settle(&self, now: Instant) {
         let is_short = match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::Log(entries) => entries.is_short_of_space(),

@@ -1,7 +1,8 @@
 //! Which boot of this machine it is, and when it began.
 //!
-//! What is in the page cache survives a process and not the machine. So what was written before this boot may be lost, and
-//! what was signed before it must be refused (P4). Nothing that was used before the boot was signed after it.
+//! What is in the page cache survives a process and not the machine. So what was written before
+//! this boot may be lost, and what was signed before it must be refused (P4). Nothing that was used
+//! before the boot was signed after it.
 
 use std::io;
 
@@ -12,7 +13,8 @@ use nix::time::{ClockId, clock_gettime};
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where the kernel says by how much the clocks of this process's time namespace differ from the machine's.
+/// Where the kernel says by how much the clocks of this process's time namespace differ from the
+/// machine's.
 const TIME_OFFSETS: &str = "/proc/self/timens_offsets";
 
 /// This boot.

@@ -1,7 +1,8 @@
-//! The one place of this program that reads the system's clock, and the one that draws random bytes.
+//! The one place of this program that reads the system's clock, and the one that draws random
+//! bytes.
 //!
-//! Everything else takes the moment and the bytes as arguments. A clock before 1970 cannot be judged by, and
-//! randomness that fails is a failure, never a fixed value (P8).
+//! Everything else takes the moment and the bytes as arguments. A clock before 1970 cannot be
+//! judged by, and randomness that fails is a failure, never a fixed value (P8).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

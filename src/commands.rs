@@ -1,7 +1,9 @@
-//! What a person runs: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`, `completions`, `man`.
+//! What a person runs: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`,
+//! `completions`, `man`.
 //!
-//! A command does one thing and says what it did, on standard output; why it did not, on standard error, with an exit code
-//! for each kind of reason. None prints a secret, and none does its work as root (P10).
+//! A command does one thing and says what it did, on standard output; why it did not, on standard
+//! error, with an exit code for each kind of reason. None prints a secret, and none does its work
+//! as root (P10).
 
 mod account;
 mod administrator;

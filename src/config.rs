@@ -1,9 +1,9 @@
 //! The configuration: TOML → checked [`Config`].
 //!
-//! Two layers: what was typed ([`mod@file`], every key optional, unknown ones refused) and what is meant ([`Config`], every
-//! value checked). All problems are reported at once, each with file, place, key and reason; with a single problem
-//! there is no [`Config`] (P8). No secret is ever part of a [`Config`]: it names the files, and whoever needs one opens
-//! it through [`SecretFile`].
+//! Two layers: what was typed ([`mod@file`], every key optional, unknown ones refused) and what is
+//! meant ([`Config`], every value checked). All problems are reported at once, each with file,
+//! place, key and reason; with a single problem there is no [`Config`] (P8). No secret is ever part
+//! of a [`Config`]: it names the files, and whoever needs one opens it through [`SecretFile`].
 
 mod brand;
 mod check;
@@ -114,13 +114,16 @@ pub(crate) struct Provider {
 /// `[core]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Core {
-    /// The only foreign origin that CORS admits, and where the server calls Core. `https`, or loop-back.
+    /// The only foreign origin that CORS admits, and where the server calls Core. `https`, or
+    /// loop-back.
     pub(crate) origin: Origin,
     /// What Core's tokens are verified with.
     pub(crate) public_key: CoreKey,
-    /// Where the refresh token is; `None`: Core is not told of approved connections. Only the server reads it.
+    /// Where the refresh token is; `None`: Core is not told of approved connections. Only the
+    /// server reads it.
     pub(crate) refresh_token: Option<SecretFile>,
-    /// Certificate authorities to trust, for calls to Core, in place of the system's; empty: the system's.
+    /// Certificate authorities to trust, for calls to Core, in place of the system's; empty: the
+    /// system's.
     pub(crate) ca: Vec<CertificateDer<'static>>,
 }
 
@@ -216,7 +219,8 @@ pub(crate) struct Instances {
 pub(crate) enum Launch {
     /// The server starts them through sudo, as their users.
     Sudo,
-    /// They are there already, at these addresses: for development and foreign instances. Never empty.
+    /// They are there already, at these addresses: for development and foreign instances. Never
+    /// empty.
     Static(Vec<StaticInstance>),
 }
 
@@ -306,7 +310,8 @@ pub(crate) enum SshDirectory {
     InDrives,
 }
 
-/// Whose SSH keys their instances write into `~/.ssh/authorized_keys` when UCloud says that they have changed.
+/// Whose SSH keys their instances write into `~/.ssh/authorized_keys` when UCloud says that they
+/// have changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SshKeysOf {
     /// Nobody's: the call is not offered.
@@ -338,8 +343,8 @@ pub(crate) enum Role {
     Server,
     /// The gateway: the TLS key, not the refresh token.
     Gateway,
-    /// An instance: no secret, and where the server starts instances it must not even be able to open one; what it reads
-    /// must be beyond the server account's reach (P3).
+    /// An instance: no secret, and where the server starts instances it must not even be able to
+    /// open one; what it reads must be beyond the server account's reach (P3).
     Instance,
     /// A person's command: as an instance, but the person may be the server's account, or root.
     Command,
@@ -362,7 +367,8 @@ impl Reader {
 }
 
 impl Config {
-    /// Reads it for the server: everything is looked at, and the secret files must be as they should.
+    /// Reads it for the server: everything is looked at, and the secret files must be as they
+    /// should.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Server))
     }
@@ -372,8 +378,9 @@ impl Config {
         Self::load_as(path, Reader::own(Role::Gateway))
     }
 
-    /// Reads it for an instance: no secret is read, one that could be is an error, and so is a configuration or
-    /// `core.public_key` that anyone but root or this user could have written (P3).
+    /// Reads it for an instance: no secret is read, one that could be is an error, and so is a
+    /// configuration or `core.public_key` that anyone but root or this user could have written
+    /// (P3).
     pub(crate) fn load_for_instance(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Instance))
     }

@@ -1,11 +1,14 @@
-//! How every process of this program begins: closed to other processes, and the three daemons with nothing that they were not given.
+//! How every process of this program begins: closed to other processes, and the three daemons with
+//! nothing that they were not given.
 //!
-//! [`Untraceable`] is the first statement of the program, before arguments, environment or files are read. Each daemon then takes
-//! [`Daemon::begin`], the one place that refuses root (P10), closes inherited descriptors and forbids core files. Both are values: a daemon's
-//! `run` cannot be called without them.
+//! [`Untraceable`] is the first statement of the program, before arguments, environment or files
+//! are read. Each daemon then takes [`Daemon::begin`], the one place that refuses root (P10),
+//! closes inherited descriptors and forbids core files. Both are values: a daemon's `run` cannot be
+//! called without them.
 //!
-//! From the first instruction up to `Untraceable::begin` (dynamic linker, start of the standard library) a process is closed by the mode of its
-//! program file alone: see [`crate::program`] (V71).
+//! From the first instruction up to `Untraceable::begin` (dynamic linker, start of the standard
+//! library) a process is closed by the mode of its program file alone: see [`crate::program`]
+//! (V71).
 
 use std::os::fd::RawFd;
 
@@ -16,7 +19,8 @@ use nix::unistd::{geteuid, getuid};
 
 use crate::descriptors;
 
-/// Evidence that this process is closed to other processes of its account: no `ptrace`, no `pidfd_getfd`, no `/proc/PID/mem`, no core file.
+/// Evidence that this process is closed to other processes of its account: no `ptrace`, no
+/// `pidfd_getfd`, no `/proc/PID/mem`, no core file.
 #[derive(Debug)]
 pub(crate) struct Untraceable(());
 
@@ -69,7 +73,8 @@ pub(crate) enum BeginFailure {
 pub(crate) struct Daemon(());
 
 impl Daemon {
-    /// Refuses root, closes what was inherited beside the standard streams, and sets the process's limits. To be called before anything is opened.
+    /// Refuses root, closes what was inherited beside the standard streams, and sets the process's
+    /// limits. To be called before anything is opened.
     ///
     /// # Errors
     /// If this is root, or the kernel refuses a step.

@@ -1,7 +1,9 @@
-//! File descriptors that the parent process left open for us: listening sockets and the control line.
+//! File descriptors that the parent process left open for us: listening sockets and the control
+//! line.
 //!
-//! The only file of this crate with `unsafe` in builds for use. It takes nothing that this process opened itself, and nothing that is
-//! not the kind of socket asked for (P7: what an instance serves is the socket that the server made).
+//! The only file of this crate with `unsafe` in builds for use. It takes nothing that this process
+//! opened itself, and nothing that is not the kind of socket asked for (P7: what an instance serves
+//! is the socket that the server made).
 
 #![allow(unsafe_code)]
 
@@ -60,7 +62,8 @@ pub(crate) fn take_listener(descriptor: RawFd) -> Result<Listener, DescriptorFai
     }
 }
 
-/// Takes an inherited, connected Unix stream socket: the control line. It does not block, and no child inherits it.
+/// Takes an inherited, connected Unix stream socket: the control line. It does not block, and no
+/// child inherits it.
 pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, DescriptorFailure> {
     let wanted = "connected Unix stream socket";
     let (socket, family) = take_stream_socket(descriptor, wanted, false)?;
@@ -71,8 +74,8 @@ pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, Descript
     }
 }
 
-/// Takes an inherited, connected Unix stream socket that stands in the place of a standard stream, and puts `/dev/null` there: nothing that this
-/// process starts or prints gets to the socket.
+/// Takes an inherited, connected Unix stream socket that stands in the place of a standard stream,
+/// and puts `/dev/null` there: nothing that this process starts or prints gets to the socket.
 pub(crate) fn take_unix_stream_elsewhere(descriptor: RawFd) -> Result<UnixStream, DescriptorFailure> {
     let system = |source: nix::Error| DescriptorFailure::System { descriptor, source };
     let inherited = take_unix_stream(descriptor)?;
@@ -87,18 +90,20 @@ pub(crate) fn take_unix_stream_elsewhere(descriptor: RawFd) -> Result<UnixStream
     Ok(elsewhere)
 }
 
-/// Keeps whatever this process inherited beside its standard streams from the programs that it starts, where a test cannot close it.
+/// Keeps whatever this process inherited beside its standard streams from the programs that it
+/// starts, where a test cannot close it.
 #[cfg(test)]
 pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
     let flags = nix::libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors so that `exec` closes them. std has no
-    // such call, and one descriptor after the other would need as many unsafe borrows of numbers.
+    // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors so
+    // that `exec` closes them. std has no such call, and one descriptor after the other would need
+    // as many unsafe borrows of numbers.
     let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, flags) };
     nix::errno::Errno::result(outcome).map(drop)
 }
 
-/// Closes whatever this process inherited beside its standard streams and these: whoever started it may have left anything open. To be called
-/// before anything else was opened.
+/// Closes whatever this process inherited beside its standard streams and these: whoever started it
+/// may have left anything open. To be called before anything else was opened.
 ///
 /// # Errors
 /// If the kernel cannot (before Linux 5.9).
@@ -109,8 +114,9 @@ pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
     for next in kept.into_iter().filter(|next| *next >= 3).chain([u32::MAX]) {
         if from < next {
             let to = if next == u32::MAX { next } else { next.saturating_sub(1) };
-            // SAFETY: the call reads no memory. What it closes came through exec: std has opened nothing that it owns at this point, and what
-            // was taken of the inherited is left out. There is no safe way to close what nobody owns.
+            // SAFETY: the call reads no memory. What it closes came through exec: std has opened
+            // nothing that it owns at this point, and what was taken of the inherited is left out.
+            // There is no safe way to close what nobody owns.
             let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, from, to, 0) };
             nix::errno::Errno::result(outcome)?;
         }
@@ -124,12 +130,14 @@ pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
 pub(crate) struct Process(OwnedFd);
 
 impl Process {
-    /// The process that has this number now. It is for the caller to know that it is the one that is meant.
+    /// The process that has this number now. It is for the caller to know that it is the one that
+    /// is meant.
     ///
     /// # Errors
     /// If there is none, or the kernel cannot (before Linux 5.3).
     pub(crate) fn of(pid: i32) -> Result<Self, nix::Error> {
-        // SAFETY: the call takes two numbers and gives a descriptor that nothing else owns. nix has no such call.
+        // SAFETY: the call takes two numbers and gives a descriptor that nothing else owns. nix has
+        // no such call.
         let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
         let descriptor = nix::errno::Errno::result(outcome)?;
         let descriptor = RawFd::try_from(descriptor).map_err(|_| nix::errno::Errno::EBADF)?;
@@ -142,7 +150,8 @@ impl Process {
     /// # Errors
     /// If it cannot be watched.
     pub(crate) fn watched(self) -> std::io::Result<AsyncFd<Self>> {
-        // SAFETY: the descriptor that `AsRawFd` names is this value's own, never changes, and is closed only with it.
+        // SAFETY: the descriptor that `AsRawFd` names is this value's own, never changes, and is
+        // closed only with it.
         unsafe { AsyncFd::register(self) }.map_err(std::io::Error::from)
     }
 
@@ -152,7 +161,8 @@ impl Process {
     /// If it has ended, or is not ours to end.
     pub(crate) fn kill(&self) -> Result<(), nix::Error> {
         let (process, none) = (self.0.as_raw_fd(), std::ptr::null::<nix::libc::siginfo_t>());
-        // SAFETY: the descriptor is open for as long as `self` is, and a null pointer is what the call takes for no further information.
+        // SAFETY: the descriptor is open for as long as `self` is, and a null pointer is what the
+        // call takes for no further information.
         let outcome =
             unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, process, nix::libc::SIGKILL, none, 0) };
         nix::errno::Errno::result(outcome).map(drop)
@@ -191,8 +201,9 @@ fn take_stream_socket(
     Ok((socket, name.family()))
 }
 
-/// What lets a descriptor be ours alone: whatever Rust opens is close-on-exec, so a descriptor without that flag came
-/// through `exec`, and the flag that is then set on it keeps it from being taken again.
+/// What lets a descriptor be ours alone: whatever Rust opens is close-on-exec, so a descriptor
+/// without that flag came through `exec`, and the flag that is then set on it keeps it from being
+/// taken again.
 fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, DescriptorFailure> {
     let link = std::fs::read_link(format!("/proc/self/fd/{descriptor}"))
         .map_err(|_error| DescriptorFailure::Closed(descriptor))?;
@@ -207,10 +218,10 @@ fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, De
         Some(flags) if flags & nix::libc::O_CLOEXEC == 0 => {}
         _ => return Err(DescriptorFailure::NotInherited(descriptor)),
     }
-    // SAFETY: the descriptor is open and came through exec, as just read, so nothing in this process owns it: std owns
-    // none of 0, 1 and 2, and everything else that it opens is close-on-exec. Both callers set that flag before
-    // they return, so it is taken once; should they fail, it is closed. There is no safe way from a number to an
-    // owned descriptor.
+    // SAFETY: the descriptor is open and came through exec, as just read, so nothing in this
+    // process owns it: std owns none of 0, 1 and 2, and everything else that it opens is
+    // close-on-exec. Both callers set that flag before they return, so it is taken once; should
+    // they fail, it is closed. There is no safe way from a number to an owned descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

@@ -1,7 +1,10 @@
-//! The L7 ingress: TLS and HTTP towards UCloud and browsers, the judgement of every request, and the way to the instance.
+//! The L7 ingress: TLS and HTTP towards UCloud and browsers, the judgement of every request, and
+//! the way to the instance.
 //!
-//! It can ask the server for keys and instances and can change neither. What it lets through is judged again by the instance
-//! (P3). It opens what it needs, shuts itself in ([`crate::sandbox`]), and only then hears the first stranger. Without the server it ends: what cannot be revoked must not be served (P6, P8).
+//! It can ask the server for keys and instances and can change neither. What it lets through is
+//! judged again by the instance (P3). It opens what it needs, shuts itself in ([`crate::sandbox`]),
+//! and only then hears the first stranger. Without the server it ends: what cannot be revoked must
+//! not be served (P6, P8).
 
 mod admit;
 mod assets;
@@ -93,7 +96,8 @@ use crate::sandbox::{self, Permitted, SandboxFailure};
 /// Where the server puts the control line.
 const CONTROL_DESCRIPTOR: RawFd = 0;
 
-/// Used intents remembered at once: with a lifetime of a minute, more than any machine could verify. 64 MiB.
+/// Used intents remembered at once: with a lifetime of a minute, more than any machine could
+/// verify. 64 MiB.
 const INTENTS_MAX: usize = 1_000_000;
 
 /// How often connections to upstreams that nobody used are closed.
@@ -117,7 +121,8 @@ pub(crate) struct GatewayArguments {
 /// Where the gateway's sockets come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Sockets {
-    /// The server, whose child it is, left these listening sockets open, and the control line as descriptor 0.
+    /// The server, whose child it is, left these listening sockets open, and the control line as
+    /// descriptor 0.
     Inherited(Vec<RawFd>),
     /// The server hands them over when it is asked.
     AtTheServer,
@@ -211,7 +216,8 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
             Renewable { maintenance: Arc::clone(&ingress.maintenance), tls: config.gateway.tls.clone().zip(key) };
-        // Whoever signals a whole group of processes means the server by this; it says what there is to say.
+        // Whoever signals a whole group of processes means the server by this; it says what there
+        // is to say.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;
         tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
         tokio::spawn(settle(Arc::clone(&ingress)));
@@ -262,7 +268,8 @@ impl Opened {
     }
 }
 
-/// What the gateway still needs of the system: the next file of its own log, and the ports of instances that have some.
+/// What the gateway still needs of the system: the next file of its own log, and the ports of
+/// instances that have some.
 fn permitted(config: &Config) -> Permitted {
     Permitted { new_files_in: config.state.gateway_log().entries(), ports: config.instances.ports() }
 }
@@ -299,7 +306,8 @@ async fn serve(
     let mut finishing = pin!(finish(&places));
     let end = match end {
         Some(end) => end,
-        // By whoever manages services, and the server may go on: what can revoke a key is heard to the last request (P6).
+        // By whoever manages services, and the server may go on: what can revoke a key is heard to
+        // the last request (P6).
         None => tokio::select! {
             () = &mut finishing => return Ok(()),
             end = &mut line => end,
@@ -310,7 +318,8 @@ async fn serve(
             finishing.await;
             Ok(())
         }
-        // Whoever could revoke a key is gone: nothing more is served, and what is under way ends here.
+        // Whoever could revoke a key is gone: nothing more is served, and what is under way ends
+        // here.
         end @ (LineEnd::Closed | LineEnd::Broken(_) | LineEnd::Message(_) | LineEnd::TooLong) => Err(end.into()),
     }
 }

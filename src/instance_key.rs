@@ -1,7 +1,9 @@
-//! The file of the user's instance key at a provider, `~/.config/countersign/instance_key.PROVIDER`: where it is and how it is read. Commands
-//! make it, the instance signs with it.
+//! The file of the user's instance key at a provider,
+//! `~/.config/countersign/instance_key.PROVIDER`: where it is and how it is read. Commands make it,
+//! the instance signs with it.
 //!
-//! Earlier releases had one key for all providers, `instance_key`. It stays the key of the providers that it was made for.
+//! Earlier releases had one key for all providers, `instance_key`. It stays the key of the
+//! providers that it was made for.
 
 use countersign_keys::identity::ProviderId;
 use countersign_keys::secret::Secret;

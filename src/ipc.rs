@@ -1,7 +1,8 @@
 //! How the three processes speak to each other on this machine.
 //!
-//! [`control`] is the private line between the server and the gateway that it started, [`instance_line`] the one between the server and an
-//! instance; everything else asks the server over its Unix socket, where the kernel says which account is asking.
+//! [`control`] is the private line between the server and the gateway that it started,
+//! [`instance_line`] the one between the server and an instance; everything else asks the server
+//! over its Unix socket, where the kernel says which account is asking.
 
 pub(crate) mod answers;
 pub(crate) mod attachment;

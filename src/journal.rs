@@ -1,10 +1,13 @@
-//! The replay log on disk: what survives a crash is enough that no used intent is accepted again (P4).
+//! The replay log on disk: what survives a crash is enough that no used intent is accepted again
+//! (P4).
 //!
-//! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the request goes out, so that
-//! it survives `kill -9`. It may not survive the machine: what was signed before this boot is refused then, and where a file
-//! is missing, what was signed until now. Which times are no longer on record is part of the files ([`mod@format`]), so
-//! that a clock may be put back: what it reads again is refused where not all of it is remembered, and only there (V40).
-//! The files are laid out in full when they are made, so that a user over their quota can still delete.
+//! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the
+//! request goes out, so that it survives `kill -9`. It may not survive the machine: what was signed
+//! before this boot is refused then, and where a file is missing, what was signed until now. Which
+//! times are no longer on record is part of the files ([`mod@format`]), so that a clock may be put
+//! back: what it reads again is refused where not all of it is remembered, and only there (V40).
+//! The files are laid out in full when they are made, so that a user over their quota can still
+//! delete.
 
 mod format;
 
@@ -24,14 +27,17 @@ use crate::boot::Boot;
 use crate::locked_file::LockedFile;
 use crate::locks::Mutex;
 
-/// Blocks laid out in each file: 256 KiB. The files change places when one is full and the other's records are all over; until then the one grows.
+/// Blocks laid out in each file: 256 KiB. The files change places when one is full and the other's
+/// records are all over; until then the one grows.
 const BLOCKS_LAID_OUT: u64 = 4096;
 
-/// How far the clock of this boot may be behind the one before, in seconds: a machine's own clock drifts while it is off,
-/// and is set right some time after the boot. What was signed that long after the boot is refused as if it was before.
+/// How far the clock of this boot may be behind the one before, in seconds: a machine's own clock
+/// drifts while it is off, and is set right some time after the boot. What was signed that long
+/// after the boot is refused as if it was before.
 const BOOT_CLOCK_MARGIN_S: i64 = 60;
 
-/// How long the kernel keeps what was written in memory alone, in seconds, with room: 30 (`dirty_expire_centisecs`) and 5.
+/// How long the kernel keeps what was written in memory alone, in seconds, with room: 30
+/// (`dirty_expire_centisecs`) and 5.
 const WRITE_BACK_S: i64 = 60;
 
 /// Why a journal cannot be used.
@@ -91,8 +97,9 @@ struct Recovered {
 }
 
 impl Journal {
-    /// Lays the files out where there are none, so that the first intents ever need not be refused. To be called where it is certain that none was
-    /// used before: when an installation, or a user's account, is made ready for the first time.
+    /// Lays the files out where there are none, so that the first intents ever need not be refused.
+    /// To be called where it is certain that none was used before: when an installation, or a
+    /// user's account, is made ready for the first time.
     ///
     /// # Errors
     /// If the files cannot be made, or are there.
@@ -112,7 +119,8 @@ impl Journal {
         paths(directory).iter().any(|path| path.exists())
     }
 
-    /// Takes over the files that an earlier release kept for all providers together, if this provider has none yet.
+    /// Takes over the files that an earlier release kept for all providers together, if this
+    /// provider has none yet.
     ///
     /// # Errors
     /// If they cannot be moved, or an instance of that release still writes them.
@@ -129,7 +137,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Opens the journal and takes up where it ended. `wall` is what the clock reads; `capacity` bounds the intents remembered.
+    /// Opens the journal and takes up where it ended. `wall` is what the clock reads; `capacity`
+    /// bounds the intents remembered.
     ///
     /// # Errors
     /// If a file cannot be opened or read, or another process has it.
@@ -166,7 +175,8 @@ impl Journal {
         }
         let mut used = UsedIntents::new(window, capacity, Timestamp::from_seconds(i64::MIN));
         for (earlier, judged_at) in &recovered.uses {
-            // One that is in both files is one all the same; one for which there is no room is lost.
+            // One that is in both files is one all the same; one for which there is no room is
+            // lost.
             if used.insert(*earlier, *judged_at) == Err(ReplayError::Full) {
                 let until = window.retain_until(earlier.exp);
                 header.lost.add(until, until);
@@ -206,7 +216,8 @@ impl Journal {
         Ok(Self { inner: Mutex::new(inner) })
     }
 
-    /// Refuses whatever was signed until now, for good: for a journal that was restored, and of which the last uses may be missing.
+    /// Refuses whatever was signed until now, for good: for a journal that was restored, and of
+    /// which the last uses may be missing.
     ///
     /// # Errors
     /// If a file cannot be opened or written, or another process has it.
@@ -227,7 +238,8 @@ impl Journal {
         Ok(())
     }
 
-    /// The moment from which on intents are accepted, if none is at this one. Changes nothing and takes no lock, for `check-config`.
+    /// The moment from which on intents are accepted, if none is at this one. Changes nothing and
+    /// takes no lock, for `check-config`.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -263,7 +275,8 @@ impl Journal {
         inner.used.refuses_until(now).map_or(Ok(now), |until| Err(ClockFailure { until }))
     }
 
-    /// Whether this use would be accepted at this moment. Changes nothing: only `check_and_insert` uses an intent up.
+    /// Whether this use would be accepted at this moment. Changes nothing: only `check_and_insert`
+    /// uses an intent up.
     ///
     /// # Errors
     /// Why it would not.
@@ -297,7 +310,8 @@ impl Missing {
     /// Notes it in the header, so that it is refused.
     fn mark(&self, header: &mut Header, latest: Option<Timestamp>, wall: Timestamp, window: Window) {
         let until = match self {
-            // Nothing that was used before the boot was signed later than that, as far as the clock was right to a minute.
+            // Nothing that was used before the boot was signed later than that, as far as the clock
+            // was right to a minute.
             Self::SinceTheBoot(Some(boot)) => wall.min(boot.plus(BOOT_CLOCK_MARGIN_S)),
             Self::SinceTheBoot(None) | Self::Everything => wall,
         };
@@ -318,7 +332,8 @@ impl Recovered {
         let headers: Vec<(Header, u64)> = contents.iter().filter_map(|content| content.header).collect();
         let mut known = LostTimes::default();
         headers.iter().for_each(|(header, _)| known.add_all(&header.lost));
-        // A file of format 2 took another turn when all of what it held before was over, and does not say what that was.
+        // A file of format 2 took another turn when all of what it held before was over, and does
+        // not say what that was.
         for content in contents.iter().filter(|content| content.is_old) {
             if let Some((_, first)) =
                 content.uses.first().filter(|_| content.header.is_some_and(|(_, epoch)| epoch > 1))
@@ -387,8 +402,8 @@ impl Segment {
     }
 }
 
-/// Writes both files anew, aside, and puts them in place: the one with all that is remembered first, so that a crash
-/// between leaves that one and an old one, which say no less together.
+/// Writes both files anew, aside, and puts them in place: the one with all that is remembered
+/// first, so that a crash between leaves that one and an old one, which say no less together.
 fn write_anew(
     directory: &Path,
     header: Header,

@@ -1,9 +1,10 @@
 //! Countersign: arguments → mode → exit code.
 //!
-//! The process closes itself to others before it reads anything (V71), and the three daemons refuse to run as root (P10); what a person runs
-//! decides that for itself.
+//! The process closes itself to others before it reads anything (V71), and the three daemons refuse
+//! to run as root (P10); what a person runs decides that for itself.
 //!
-//! A library so that the executable and the fuzz targets can both link it; the targets reach what they feed through a module of their own.
+//! A library so that the executable and the fuzz targets can both link it; the targets reach what
+//! they feed through a module of their own.
 
 mod accounts;
 mod arguments;

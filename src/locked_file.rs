@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 
-/// An open file and its lock, which is given back with it. To close the file would not do that: a program that is just being started by
-/// another thread has the descriptor as well, until it runs.
+/// An open file and its lock, which is given back with it. To close the file would not do that: a
+/// program that is just being started by another thread has the descriptor as well, until it runs.
 #[derive(Debug)]
 pub(crate) struct LockedFile(File);
 

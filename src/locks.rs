@@ -1,7 +1,9 @@
-//! The lock behind what several threads share and promises hang on: the replay log and the directory of keys.
+//! The lock behind what several threads share and promises hang on: the replay log and the
+//! directory of keys.
 //!
-//! It is the standard library's. In tests it is the same one behind a point at which a scheduler may let another thread go first, so that
-//! the orders in which threads can come to a lock are tried by plan and not by luck. Outside of such a test it is the plain lock there too.
+//! It is the standard library's. In tests it is the same one behind a point at which a scheduler
+//! may let another thread go first, so that the orders in which threads can come to a lock are
+//! tried by plan and not by luck. Outside of such a test it is the plain lock there too.
 
 #[cfg(not(test))]
 pub(crate) use std::sync::Mutex;
@@ -45,7 +47,8 @@ pub(crate) mod scheduled {
         }
     }
 
-    /// Tries every order in which the threads that `test` starts can come to their locks, channels and ends; how many there were.
+    /// Tries every order in which the threads that `test` starts can come to their locks, channels
+    /// and ends; how many there were.
     pub(crate) fn in_every_order(test: impl Fn() + Send + Sync + 'static) -> usize {
         run(shuttle::scheduler::DfsScheduler::new(None, false), test)
     }

@@ -1,6 +1,7 @@
 //! What the processes say about themselves: lines on standard error, for the journal.
 //!
-//! Decisions about requests go to the audit log, not here. Nothing that is a secret has a form that could be printed.
+//! Decisions about requests go to the audit log, not here. Nothing that is a secret has a form that
+//! could be printed.
 
 use std::error::Error;
 use std::fmt;
@@ -17,11 +18,13 @@ use crate::quoted::{EscapingStderr, escaped, word_within};
 /// The variable that says what is logged, in the syntax of `tracing`'s filters.
 const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
-/// The longest value of a field that is shown whole on a terminal, in columns: a cause with all its causes.
+/// The longest value of a field that is shown whole on a terminal, in columns: a cause with all its
+/// causes.
 const FIELD_MAX: usize = 1_000;
 
-/// Starts logging to standard error: for people on a terminal, as JSON lines otherwise. A second call changes nothing.
-/// Fields hold names from outside: none can paint the terminal, and none can look like another field (V75).
+/// Starts logging to standard error: for people on a terminal, as JSON lines otherwise. A second
+/// call changes nothing. Fields hold names from outside: none can paint the terminal, and none can
+/// look like another field (V75).
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
@@ -33,7 +36,8 @@ pub(crate) fn start() {
     drop(started);
 }
 
-/// Fields as a terminal may see them: the message, then `name=value`, each value one word or in quotation marks.
+/// Fields as a terminal may see them: the message, then `name=value`, each value one word or in
+/// quotation marks.
 struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {

@@ -1,7 +1,9 @@
-//! A directory of the user's own, to write in: made where it is missing, one writer at a time, files replaced whole.
+//! A directory of the user's own, to write in: made where it is missing, one writer at a time,
+//! files replaced whole.
 //!
-//! A reader sees the file as it was or as it is, never half of it, and a crash leaves one of the two. Everything happens
-//! relative to open directories that have been checked: see [`crate::config::strict_file`].
+//! A reader sees the file as it was or as it is, never half of it, and a crash leaves one of the
+//! two. Everything happens relative to open directories that have been checked: see
+//! [`crate::config::strict_file`].
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,8 +1,9 @@
-//! `~/.config/countersign/authorized_keys`, the keys that the user has pinned, and how the user's own processes change it: commands, and
-//! the instance when the user's browser asks.
+//! `~/.config/countersign/authorized_keys`, the keys that the user has pinned, and how the user's
+//! own processes change it: commands, and the instance when the user's browser asks.
 //!
-//! It is read and written as its user, never as root, and by the rules of [`crate::config::strict_file`]. Lines that are no
-//! keys are kept as they are; a line that cannot be read stops every change, since it may be a key that its owner thinks pinned.
+//! It is read and written as its user, never as root, and by the rules of
+//! [`crate::config::strict_file`]. Lines that are no keys are kept as they are; a line that cannot
+//! be read stops every change, since it may be a key that its owner thinks pinned.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,8 @@ pub(crate) enum PinFailure {
     },
 }
 
-/// The pinned keys of an account, as one provider changes them: the lines of others stay as they are.
+/// The pinned keys of an account, as one provider changes them: the lines of others stay as they
+/// are.
 #[derive(Clone, Debug)]
 pub(crate) struct PinFile {
     home: PathBuf,
@@ -93,7 +95,8 @@ impl PinFile {
         Ok(before)
     }
 
-    /// Pins a key, unless the very same key is pinned for its user already: then nothing changes, and that line is what counts.
+    /// Pins a key, unless the very same key is pinned for its user already: then nothing changes,
+    /// and that line is what counts.
     pub(crate) fn add_once(&self, record: KeyRecord) -> Result<Pinned, PinFailure> {
         let mut pinned = Pinned { record: record.clone(), was_pinned: WasPinned::No };
         self.change(|pins| {
@@ -136,7 +139,8 @@ impl PinFile {
         Ok(count)
     }
 
-    /// Reads, changes and writes under the directory's lock. Nothing is written unless `change` says so.
+    /// Reads, changes and writes under the directory's lock. Nothing is written unless `change`
+    /// says so.
     fn change(&self, change: impl FnOnce(&mut Pins) -> bool) -> Result<(), PinFailure> {
         let directory = OwnDirectory::make(&self.home, self.owner, &DIRECTORY)?;
         let mut pins = match directory.strict().open(FILE) {

@@ -1,4 +1,5 @@
-//! How each of the three daemons begins and ends: closed, never as root, with its log, and with an exit code that says why.
+//! How each of the three daemons begins and ends: closed, never as root, with its log, and with an
+//! exit code that says why.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use crate::server::{self, ServerFailure};
 use crate::service_manager::ServiceManager;
 use crate::user::{self, UserArguments, UserFailure};
 
-/// How long a server that cannot run stays before it ends. Service managers start one that was killed again at once, as they should; what
-/// keeps one from running (a port that is taken, say) may pass, but not ten times a second.
+/// How long a server that cannot run stays before it ends. Service managers start one that was
+/// killed again at once, as they should; what keeps one from running (a port that is taken, say)
+/// may pass, but not ten times a second.
 const BEFORE_ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// `countersign server`

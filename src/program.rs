@@ -1,15 +1,18 @@
 //! The program's own file: which accounts could read or exchange what becomes a user's instance.
 //!
-//! A process whose program file its account cannot read is closed to that account by the kernel at `execve`, before its first instruction:
-//! no `ptrace`, no `pidfd_getfd`, no `/proc/PID/mem` (`would_dump` and `begin_new_exec` in fs/exec.c). So the program is installed with mode 0711. With a
-//! readable file a user could take the listening socket of their own starting instance and answer in its place (P7, V71).
+//! A process whose program file its account cannot read is closed to that account by the kernel at
+//! `execve`, before its first instruction: no `ptrace`, no `pidfd_getfd`, no `/proc/PID/mem`
+//! (`would_dump` and `begin_new_exec` in fs/exec.c). So the program is installed with mode 0711.
+//! With a readable file a user could take the listening socket of their own starting instance and
+//! answer in its place (P7, V71).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use countersign_keys::identity::Uid;
 
-/// The permission bits with which others than root could read the program. Where a file has an access list, the group's bits are its mask.
+/// The permission bits with which others than root could read the program. Where a file has an
+/// access list, the group's bits are its mask.
 const READABLE: u32 = 0o044;
 
 /// The permission bits with which others than root could change it.

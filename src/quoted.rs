@@ -1,9 +1,10 @@
 //! Text from outside, made harmless before a terminal or a log shows it (V75).
 //!
-//! A UCloud username, a browser's name for itself or a sentence of a server that was taken over can hold characters
-//! that do not show, that steer a terminal, or that turn the direction of a line. One rule here says which characters
-//! are shown as they are; all others are escaped. The provider's title is held to the same rule. Long values are cut, with a mark. What Unicode says of a character
-//! comes from `icu_properties`.
+//! A UCloud username, a browser's name for itself or a sentence of a server that was taken over can
+//! hold characters that do not show, that steer a terminal, or that turn the direction of a line.
+//! One rule here says which characters are shown as they are; all others are escaped. The
+//! provider's title is held to the same rule. Long values are cut, with a mark. What Unicode says
+//! of a character comes from `icu_properties`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,7 +13,8 @@ use icu_properties::props::{BidiClass, DefaultIgnorableCodePoint, EastAsianWidth
 use icu_properties::{CodePointMapData, CodePointSetData};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The longest value shown whole, in columns of a terminal: a line of 100 columns keeps room for its label.
+/// The longest value shown whole, in columns of a terminal: a line of 100 columns keeps room for
+/// its label.
 pub(crate) const VALUE_MAX: usize = 72;
 
 /// The longest sentence shown whole, in columns.
@@ -100,8 +102,8 @@ fn piece(character: char) -> String {
     if is_shown(character) { character.to_string() } else { character.escape_unicode().to_string() }
 }
 
-/// Whether a terminal shows a character as itself, where it stands: a space, visible ASCII, or a letter or number
-/// that is written from left to right and takes a place of its own.
+/// Whether a terminal shows a character as itself, where it stands: a space, visible ASCII, or a
+/// letter or number that is written from left to right and takes a place of its own.
 fn is_shown(character: char) -> bool {
     if character.is_ascii() {
         return character == ' ' || character.is_ascii_graphic();
@@ -124,8 +126,8 @@ fn is_shown(character: char) -> bool {
     is_visible && !is_deceptive(character)
 }
 
-/// Whether a character does not show, steers what shows it, breaks a line, or turns its direction: no text that is one
-/// line, read as it is written, has such a character.
+/// Whether a character does not show, steers what shows it, breaks a line, or turns its direction:
+/// no text that is one line, read as it is written, has such a character.
 pub(crate) fn is_deceptive(character: char) -> bool {
     let is_unseen = matches!(
         CodePointMapData::<GeneralCategory>::new().get(character),
@@ -143,7 +145,8 @@ pub(crate) fn is_deceptive(character: char) -> bool {
     is_unseen || is_right_to_left || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
 }
 
-/// Where log lines go: what JSON leaves as it is and a terminal would not show is written as JSON's own escapes.
+/// Where log lines go: what JSON leaves as it is and a terminal would not show is written as JSON's
+/// own escapes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EscapingStderr;
 

@@ -1,8 +1,10 @@
-//! What the gateway shuts itself into, once it has what it needs and before it hears the first stranger: whoever takes it over gets the requests
-//! that pass through it, and next to nothing of the machine (P3).
+//! What the gateway shuts itself into, once it has what it needs and before it hears the first
+//! stranger: whoever takes it over gets the requests that pass through it, and next to nothing of
+//! the machine (P3).
 //!
-//! Three locks, each for itself: no new privileges, so that no program gives it any; Landlock, which opens one directory and no port but those of
-//! instances ([`files`]); and an allow-list of system calls ([`calls`]). They hold for all threads, since they are put on before there is a
+//! Three locks, each for itself: no new privileges, so that no program gives it any; Landlock,
+//! which opens one directory and no port but those of instances ([`files`]); and an allow-list of
+//! system calls ([`calls`]). They hold for all threads, since they are put on before there is a
 //! second one, and nothing can take them off.
 
 mod calls;

@@ -1,8 +1,8 @@
 //! IM/Server: who is connected to which account, with which keys, and which instances run.
 //!
-//! Runs as an account of its own, never as root (P10), alone in its state directory. It makes every listening socket, starts the
-//! gateway and the instances, and believes none of them more than it must: the gateway can only ask, an
-//! instance is known by its uid.
+//! Runs as an account of its own, never as root (P10), alone in its state directory. It makes every
+//! listening socket, starts the gateway and the instances, and believes none of them more than it
+//! must: the gateway can only ask, an instance is known by its uid.
 
 mod approval;
 mod callers;
@@ -108,7 +108,8 @@ const SWEEP: Duration = Duration::from_secs(300);
 /// How often is looked for counts of decisions that are to be written.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long instances may take to notice that the server stops. They exit with the broken line in any case.
+/// How long instances may take to notice that the server stops. They exit with the broken line in
+/// any case.
 const STOP_GRACE: Duration = Duration::from_millis(300);
 
 /// Why there is no server.
@@ -223,7 +224,8 @@ async fn serve(
         }
         None => tracing::warn!("core.refresh_token is not set: Core is not told of connections"),
     }
-    // Connections are taken from here on, if by the kernel's queue until there is a gateway; and one in a unit of its own may come.
+    // Connections are taken from here on, if by the kernel's queue until there is a gateway; and
+    // one in a unit of its own may come.
     if let Some(manager) = ServiceManager::named()
         && let Err(error) = manager.tell_ready()
     {
@@ -244,8 +246,9 @@ async fn serve(
     end
 }
 
-/// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay log begins empty instead of refusing
-/// what was issued before it (P4). If that fails the gateway does refuse it, for some seconds, and nothing else is lost.
+/// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay
+/// log begins empty instead of refusing what was issued before it (P4). If that fails the gateway
+/// does refuse it, for some seconds, and nothing else is lost.
 fn lay_out_replay_log(directory: &Path) {
     if let Err(failure) = state_directory::private_directory(directory) {
         tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
@@ -274,7 +277,8 @@ fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailu
     }
 }
 
-/// Where instances have ports, the first is held and nobody listens at it: the gateway asks the server over a Unix socket, whose peer the kernel names.
+/// Where instances have ports, the first is held and nobody listens at it: the gateway asks the
+/// server over a Unix socket, whose peer the kernel names.
 fn hold_first_port(config: &Config) -> Result<Option<OwnedFd>, ServerFailure> {
     let InstanceListen::Tcp { first_port } = config.instances.listen else {
         return Ok(None);
@@ -351,8 +355,8 @@ async fn sweep(server: Arc<Server>) {
     }
 }
 
-/// On `SIGHUP`, reads whom the site serves, and a certificate that was renewed, and tells the gateway, which cannot open files any more. What
-/// cannot be used changes nothing.
+/// On `SIGHUP`, reads whom the site serves, and a certificate that was renewed, and tells the
+/// gateway, which cannot open files any more. What cannot be used changes nothing.
 async fn read_again(server: Arc<Server>) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
         return;

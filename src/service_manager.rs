@@ -1,6 +1,8 @@
-//! What a service manager is told: that the server is ready. Until then it is starting, and who waits for it waits (`Type=notify`).
+//! What a service manager is told: that the server is ready. Until then it is starting, and who
+//! waits for it waits (`Type=notify`).
 //!
-//! One message to the socket that the environment names, as sd_notify(3) has it; without that name, none. Nothing is ever heard from there.
+//! One message to the socket that the environment names, as sd_notify(3) has it; without that name,
+//! none. Nothing is ever heard from there.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,7 +1,8 @@
 //! IM/User, the *instance*: runs as the end user, verifies everything again, then does the work.
 //!
-//! It believes neither the gateway nor the server (P3): Core's token and the user's intent are verified here with the keys that the user
-//! pinned in their own account, and used intents are remembered in the user's own journal (P4). It refuses to be root (P10) and serves the socket
+//! It believes neither the gateway nor the server (P3): Core's token and the user's intent are
+//! verified here with the keys that the user pinned in their own account, and used intents are
+//! remembered in the user's own journal (P4). It refuses to be root (P10) and serves the socket
 //! that it was given, or in development one that its command line names.
 
 mod account;
@@ -66,7 +67,8 @@ use crate::user::ssh_keys::SshKeys;
 use crate::user::state::Instance;
 use crate::user::upload_v2::Uploads;
 
-/// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at most.
+/// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at
+/// most.
 const INTENTS_MAX: usize = 65_536;
 
 /// What `countersign user` was started with.
@@ -163,7 +165,8 @@ fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
 fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
     let terms = config.terms();
     let window = terms.window;
-    // A passkey's assertion is checked by the server, which an instance does not believe: it asks for none.
+    // A passkey's assertion is checked by the server, which an instance does not believe: it asks
+    // for none.
     let policy = Policy { terms, step_up: StepUp::default() };
     let state = account.state_directory();
     account::make_private_directory(&state).map_err(|source| UserFailure::File {

@@ -1,5 +1,5 @@
-//! The promises about accounts (P7, P10), kept by a real installation: the server as its own uid, users with their own,
-//! instances started by sudo under the project's rule.
+//! The promises about accounts (P7, P10), kept by a real installation: the server as its own uid,
+//! users with their own, instances started by sudo under the project's rule.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -25,7 +25,8 @@ fn sudo(caller: &str, arguments: &[&str]) -> Output {
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn v59_sudo_starts_one_command_for_members_of_one_group() {
-    // The last word, and nothing of ours: sudo also warns, of a host name that does not resolve, say.
+    // The last word, and nothing of ours: sudo also warns, of a host name that does not resolve,
+    // say.
     let refused_by_sudo = |output: &Output| {
         let words = String::from_utf8_lossy(&output.stderr);
         output.status.code() == Some(1) && words.lines().last().is_some_and(|line| line.starts_with("sudo: "))
@@ -188,7 +189,8 @@ async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
         let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
         if command.contains("sudo\0") || command.contains("countersign\0") {
             let status = fs::read_to_string(process.path().join("status")).unwrap();
-            // Real, effective, saved and file system uid: sudo that waits has root for all but the first.
+            // Real, effective, saved and file system uid: sudo that waits has root for all but the
+            // first.
             let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
             assert!(!uids.split_whitespace().any(|uid| uid == "0"), "runs as root: {command:?}");
             assert!(!command.contains(secret));
@@ -295,7 +297,8 @@ async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_n
     let alice = centre.connect("alice").await;
     let log = || fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap_or_default();
     let made = Deed::create_folder("/home/made");
-    // Whatever happens to chage: it is refused for half a minute, so each way has an installation of its own but for the first.
+    // Whatever happens to chage: it is refused for half a minute, so each way has an installation
+    // of its own but for the first.
     let output = Command::new("chage").args(["-E", "1970-01-02", "alice"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let end = std::env::temp_dir().join("end");

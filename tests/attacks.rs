@@ -1,5 +1,5 @@
-//! What the stand-in's corpus of attacks comes to at a real installation: every one is refused, nothing is done, the
-//! sender learns a class and the log the reason (P1, P5).
+//! What the stand-in's corpus of attacks comes to at a real installation: every one is refused,
+//! nothing is done, the sender learns a class and the log the reason (P1, P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -38,7 +38,8 @@ async fn every_altered_intent_is_refused(algorithm: Algorithm) {
         let answer = centre.core.send(&request).await.unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(!is_made(&alice), "{name} was done");
         if answer.status == 431 {
-            // A head too long to be read to its end: the connection is closed, and there is nothing to decide about.
+            // A head too long to be read to its end: the connection is closed, and there is nothing
+            // to decide about.
             continue;
         }
         let class = answer.error_code();

@@ -1,4 +1,5 @@
-//! `countersign connect` and the command line as such: what is done, what is said, and with which exit code.
+//! `countersign connect` and the command line as such: what is done, what is said, and with which
+//! exit code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -106,7 +107,8 @@ fn r03_a_provider_that_comes_to_a_shared_home_makes_its_own_instance_key_and_jou
     let lab = line.replacen("provider=hpc", "provider=lab", 1);
     assert_ne!(line, lab);
 
-    // Another provider was there first: its key and its line stay, and none of its intents was used here.
+    // Another provider was there first: its key and its line stay, and none of its intents was used
+    // here.
     let desk = Desk::with_server(honest(offer.clone()));
     desk.write(SHARED, &key);
     desk.write("home/.config/countersign/authorized_keys", &lab);
@@ -117,7 +119,8 @@ fn r03_a_provider_that_comes_to_a_shared_home_makes_its_own_instance_key_and_jou
     assert!(desk.pins().starts_with(&lab) && desk.pins().lines().count() == 2, "{}", desk.pins());
     assert!(desk.path("home/.local/state/countersign/hpc/used-intents.a").exists());
 
-    // This one was, with an earlier release: browsers have pinned its key, and a line without a provider may have been used.
+    // This one was, with an earlier release: browsers have pinned its key, and a line without a
+    // provider may have been used.
     let desk = Desk::with_server(honest(offer));
     desk.write(SHARED, &key);
     desk.write("home/.local/state/countersign/hpc/used-intents.a", "");

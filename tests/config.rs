@@ -1,4 +1,5 @@
-//! The configuration as operators meet it: every rule broken once, one flip at a time, with the exact line that says so.
+//! The configuration as operators meet it: every rule broken once, one flip at a time, with the
+//! exact line that says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 

@@ -1,4 +1,5 @@
-//! The files of a configuration: who may have written them, who may read them, and what has to be in them.
+//! The files of a configuration: who may have written them, who may read them, and what has to be
+//! in them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -115,7 +116,8 @@ fn start_instance(site: &Site) -> String {
 fn an_instance_that_could_read_a_secret_does_not_start() {
     let site = Site::new();
     if nix::unistd::geteuid().is_root() {
-        // As it should be: the files are another account's. What comes next then is another complaint.
+        // As it should be: the files are another account's. What comes next then is another
+        // complaint.
         assert!(!start_instance(&site).contains("can be read by this account"));
     }
     site.chmod("refresh-token", 0o644);

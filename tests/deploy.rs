@@ -1,6 +1,8 @@
-//! What `deploy/` ships is what the programs that read it take: the unit, and the example configuration.
+//! What `deploy/` ships is what the programs that read it take: the unit, and the example
+//! configuration.
 //!
-//! Each test runs alone in `tests/support/installation.sh`, which uses the rest of `deploy/`: see `./test`.
+//! Each test runs alone in `tests/support/installation.sh`, which uses the rest of `deploy/`: see
+//! `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fs;
@@ -50,7 +52,8 @@ fn systemd_takes_the_unit() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// What `systemd-analyze security` may say of the gateway's unit at most, of 10. It says 0.5 (version 252).
+/// What `systemd-analyze security` may say of the gateway's unit at most, of 10. It says 0.5
+/// (version 252).
 const EXPOSURE_MAX: &str = "20";
 
 #[test]
@@ -78,7 +81,8 @@ fn systemd_finds_little_exposed_in_the_gateways_unit() {
     assert!(!exposure(&directory.join("countersign.service")).unwrap().status.success());
 }
 
-/// The lines of docs/operators.md that install them, run where nothing outside of this test is changed.
+/// The lines of docs/operators.md that install them, run where nothing outside of this test is
+/// changed.
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn n13_the_documented_commands_install_manual_pages_and_completions() {

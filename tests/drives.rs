@@ -1,4 +1,5 @@
-//! Drives in a real installation: registered at Core for whoever connects, with the groups that the account is in, and opened by Core's numbers.
+//! Drives in a real installation: registered at Core for whoever connects, with the groups that the
+//! account is in, and opened by Core's numbers.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -157,8 +158,8 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(own, [&("d-alice#1234:own-by-hand".to_owned(), "own".to_owned())]);
 }
 
-/// Core gives numbers of deleted drives again when its process has started again: to a drive that the user makes, and to one that the
-/// server registers.
+/// Core gives numbers of deleted drives again when its process has started again: to a drive that
+/// the user makes, and to one that the server registers.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
@@ -166,7 +167,8 @@ async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
     let alice = centre.connect("alice").await;
     number(&centre, &alice, "home").await;
     let ask = async |deed: &Deed| centre.perform(&alice, deed).await.status;
-    // The time of the deletion is changed in place of waiting until nothing signed before it is valid.
+    // The time of the deletion is changed in place of waiting until nothing signed before it is
+    // valid.
     let later = async || {
         let script = "sed -i 's/freed=.*/freed=1/' ~/.local/state/countersign/hpc/drives";
         assert!(centre.shell_as("alice", script).await.status.success());

@@ -1,5 +1,5 @@
-//! How keys come to be, at a real installation: which are refused, what proves that they are in the browser, and what
-//! a second one and a revoked one mean (P2, P6).
+//! How keys come to be, at a real installation: which are refused, what proves that they are in the
+//! browser, and what a second one and a revoked one mean (P2, P6).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

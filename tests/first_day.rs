@@ -1,5 +1,6 @@
-//! docs/first-day.md, followed word for word on an empty machine that systemd has started: each command of it is run as it
-//! stands there, with the placeholders filled in, up to a user who is connected, works and leaves again.
+//! docs/first-day.md, followed word for word on an empty machine that systemd has started: each
+//! command of it is run as it stands there, with the placeholders filled in, up to a user who is
+//! connected, works and leaves again.
 //!
 //! Runs alone on a machine of its own, `tests/support/booted.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -51,7 +52,8 @@ impl Document {
         section.split(&format!("```{language}\n")).skip(1).map(|block| block.split("```").next().unwrap()).collect()
     }
 
-    /// Runs, as that account, a command that the document names in a line, with its placeholder filled in.
+    /// Runs, as that account, a command that the document names in a line, with its placeholder
+    /// filled in.
     fn run(&self, account: &str, command: &str, placeholder: (&str, &str)) -> String {
         assert!(self.text.contains(&format!("`{command}`")), "the document does not say {command}");
         let command = command.replace(placeholder.0, placeholder.1);
@@ -87,7 +89,8 @@ async fn c14_the_first_day_word_for_word() {
     let document = Document::read();
     assert!(document.text.contains("Do not use *Renew token*"), "what locks a provider out");
 
-    // 1 and 2: the machine has a name and a certificate that its users believe; UCloud has made a key and a token.
+    // 1 and 2: the machine has a name and a certificate that its users believe; UCloud has made a
+    // key and a token.
     let certificate = TestCertificate::make(NAME).unwrap();
     let append =
         |path: &str, text: &str| fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Folders over a WebSocket at a real installation: every byte arrives as the user's, whatever happens on the way leaves whole files, and
-//! memory does not grow with what comes.
+//! Folders over a WebSocket at a real installation: every byte arrives as the user's, whatever
+//! happens on the way leaves whole files, and memory does not grow with what comes.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -71,7 +71,9 @@ async fn a_folder_comes_over_a_socket_as_the_user() {
     assert_eq!(fs::read_dir(alice.home.join("folder")).unwrap().count(), 2, "nothing unfinished");
 }
 
-/// `kill -9` among 200 files that replace others (the server starts an instance that often fails ever later, so not oftener): every file is the old one or the whole new one, and what was half done goes.
+/// `kill -9` among 200 files that replace others (the server starts an instance that often fails
+/// ever later, so not oftener): every file is the old one or the whole new one, and what was half
+/// done goes.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_new() {

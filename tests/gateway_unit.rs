@@ -1,4 +1,5 @@
-//! A gateway that the service manager starts, in a unit of its own: it comes to the server for its sockets, and is as much the server's as a child.
+//! A gateway that the service manager starts, in a unit of its own: it comes to the server for its
+//! sockets, and is as much the server's as a child.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -14,7 +15,8 @@ use countersign_portal::Endpoint;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A gateway as deploy/systemd/countersign-gateway.service starts it: as the account, with nobody in its network. It ends with the test.
+/// A gateway as deploy/systemd/countersign-gateway.service starts it: as the account, with nobody
+/// in its network. It ends with the test.
 struct Unit(Child);
 
 impl Unit {

@@ -1,5 +1,6 @@
-//! The gateway from outside, as a stranger or a proxy with other ideas of HTTP would meet it: whatever can be read in two ways is refused, what
-//! is slow is ended, and of nothing refused does an instance see a byte (P5).
+//! The gateway from outside, as a stranger or a proxy with other ideas of HTTP would meet it:
+//! whatever can be read in two ways is refused, what is slow is ended, and of nothing refused does
+//! an instance see a byte (P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -175,7 +176,8 @@ async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     let answer = open.send(&format!("{request_line}\r\n{}\r\n\r\n{half}", lines.join("\r\n"))).await;
     assert!(statuses(&answer) <= 1 && !answer.contains(" 200 "), "{answer}");
 
-    // A good one with a bad one behind it in the same breath: the first is done, the second is not, nor anything after it.
+    // A good one with a bad one behind it in the same breath: the first is done, the second is not,
+    // nor anything after it.
     let (mut lines, body) = open.good("first");
     lines.pop(); // keep the connection
     let good = format!("{request_line}\r\n{}\r\n\r\n{body}", lines.join("\r\n"));

@@ -1,5 +1,5 @@
-//! `kill -9` of every process in the middle of traffic: no used intent is accepted again, no record is lost, and the
-//! service is back by itself (P4, P8, P9).
+//! `kill -9` of every process in the middle of traffic: no used intent is accepted again, no record
+//! is lost, and the service is back by itself (P4, P8, P9).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -27,8 +27,8 @@ const WARM: usize = 20;
 /// How long a user waits who got no answer.
 const AFTER_CUT: Duration = Duration::from_millis(25);
 
-/// A request that was sent, and what became of it. Each makes a folder of its own, so that the disk says how often it
-/// was accepted.
+/// A request that was sent, and what became of it. Each makes a folder of its own, so that the disk
+/// says how often it was accepted.
 struct Sent {
     folder: String,
     request: Request,
@@ -59,7 +59,8 @@ async fn v39_the_instance_is_killed() {
     killed(Part::Instance("alice")).await;
 }
 
-/// In the middle of a copy: what it had made is gone again soon after, and what only looks like it is not touched.
+/// In the middle of a copy: what it had made is gone again soon after, and what only looks like it
+/// is not touched.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_instance_that_is_killed_while_it_copies_leaves_nothing_half_done() {
@@ -167,7 +168,8 @@ fn is_forward(decision: &Value) -> bool {
     decision["decision"] == "forward" && decision["call"] == "files.createFolder"
 }
 
-/// How many folders a request has made: a second one would have got a name of its own, with the first as its beginning.
+/// How many folders a request has made: a second one would have got a name of its own, with the
+/// first as its beginning.
 fn folders(person: &Person, folder: &str) -> usize {
     let entries = fs::read_dir(&person.home).unwrap().flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder)).count()

@@ -1,5 +1,6 @@
-//! The generic user mapper of the kind `command`, in a whole centre: a program of the site's names the account, and only that account can
-//! approve (design, section 5). Whatever else the program does connects nobody (P8).
+//! The generic user mapper of the kind `command`, in a whole centre: a program of the site's names
+//! the account, and only that account can approve (design, section 5). Whatever else the program
+//! does connects nobody (P8).
 //!
 //! Runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -21,8 +22,8 @@ const SCRIPT: &str = "#!/bin/sh\n\
     echo \" $(id -un) $* $(env | grep -cv -e ^PWD= -e ^_= -e ^SHLVL= -e ^LANG= -e ^PATH=)\" >> /var/lib/countersign/asked\n\
     . /etc/countersign/answer\n";
 
-/// One answer to everybody whom the program does not map to the account that asks, whatever the reason: otherwise any
-/// account here could find out which usernames the site knows (V69).
+/// One answer to everybody whom the program does not map to the account that asks, whatever the
+/// reason: otherwise any account here could find out which usernames the site knows (V69).
 const REFUSED: &str = "does not connect that UCloud user to your account";
 
 fn answers(script: &str) {

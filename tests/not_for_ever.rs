@@ -1,4 +1,5 @@
-//! In a real installation: connections that end by themselves and are approved anew, and maintenance, begun and ended while everything runs.
+//! In a real installation: connections that end by themselves and are approved anew, and
+//! maintenance, begun and ended while everything runs.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

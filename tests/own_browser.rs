@@ -1,5 +1,6 @@
-//! What the user's own browser asks without Core, at a real installation: keys listed, renewed and removed, the instance started for it, and what
-//! Core, a neighbour or the `ucloud` account can do with it: nothing (P1, P2, P3).
+//! What the user's own browser asks without Core, at a real installation: keys listed, renewed and
+//! removed, the instance started for it, and what Core, a neighbour or the `ucloud` account can do
+//! with it: nothing (P1, P2, P3).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

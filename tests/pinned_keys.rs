@@ -1,4 +1,5 @@
-//! `countersign keys`: both sides are shown, both are changed, and each half of a revocation is carried out though the other is gone.
+//! `countersign keys`: both sides are shown, both are changed, and each half of a revocation is
+//! carried out though the other is gone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 

@@ -1,4 +1,5 @@
-//! UCloud's page with a signer that signs whatever it is asked for: what it can sign installs no key (P2, P3, V65).
+//! UCloud's page with a signer that signs whatever it is asked for: what it can sign installs no
+//! key (P2, P3, V65).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

@@ -1,7 +1,8 @@
 //! A gateway that somebody has taken over: what it tries, and what the sandbox leaves of it.
 //!
-//! The gateway of a debug build does what a file in the state directory says, inside the sandbox, and writes down what came of it. Every test has its
-//! contrast: what is refused in one is done in another. Each runs alone in `tests/support/installation.sh`: see `./test`.
+//! The gateway of a debug build does what a file in the state directory says, inside the sandbox,
+//! and writes down what came of it. Every test has its contrast: what is refused in one is done in
+//! another. Each runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 #[path = "support/centre.rs"]
@@ -22,7 +23,8 @@ use countersign_portal::Endpoint;
 use nix::libc;
 use nix::unistd::{User, chown};
 
-/// A deed, and its error where the sandbox is whole, where Landlock alone is in force, and where there is none.
+/// A deed, and its error where the sandbox is whole, where Landlock alone is in force, and where
+/// there is none.
 type Row = (String, &'static str, &'static str, &'static str);
 
 /// What can be got hold of from the gateway's account, so that only the sandbox is in the way.
@@ -263,7 +265,8 @@ async fn without_the_sandbox_an_inherited_socket_leads_anywhere() {
     assert_eq!(reconnecting("sandbox = \"off\"").await, "done");
 }
 
-/// What comes of it if the gateway makes a connection of its own out of the socket that it accepts on.
+/// What comes of it if the gateway makes a connection of its own out of the socket that it accepts
+/// on.
 async fn reconnecting(gateway: &str) -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let deed = format!("reconnect {}", port.local_addr().unwrap());

@@ -1,4 +1,5 @@
-//! What the service manager says to the processes: `SIGTERM` finishes what is under way, `SIGHUP` ends nothing.
+//! What the service manager says to the processes: `SIGTERM` finishes what is under way, `SIGHUP`
+//! ends nothing.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -29,7 +30,8 @@ async fn with_much_to_copy() -> (Centre, Person) {
     (centre, alice)
 }
 
-/// The request for a copy, during which that process was told to stop, and which was answered all the same.
+/// The request for a copy, during which that process was told to stop, and which was answered all
+/// the same.
 async fn copied_while(centre: &Centre, alice: &Person, part: Part) -> Request {
     let to = alice.home.join("to");
     let request = centre.signed(alice, &Deed::copy("/home/from", "/home/to/copy"));

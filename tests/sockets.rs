@@ -1,4 +1,5 @@
-//! WebSockets at a real installation, as the gateway sees them: whose message it is, and when a socket has to end.
+//! WebSockets at a real installation, as the gateway sees them: whose message it is, and when a
+//! socket has to end.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

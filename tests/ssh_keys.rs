@@ -1,4 +1,5 @@
-//! SSH keys in a real installation: what Core says has changed is written as the user, if the user signed it and the site wants it.
+//! SSH keys in a real installation: what Core says has changed is written as the user, if the user
+//! signed it and the site wants it.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

@@ -1,5 +1,5 @@
-//! A user's own programs against the user's own instance while it starts (V71, V72): nothing of theirs gets its descriptors, traces it, or
-//! speaks for it.
+//! A user's own programs against the user's own instance while it starts (V71, V72): nothing of
+//! theirs gets its descriptors, traces it, or speaks for it.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -15,11 +15,13 @@ use std::process::{Child, Command, Stdio};
 use centre::{Centre, Part, Person, said};
 use nix::sys::signal::{Signal, kill};
 
-/// How often the instance is started under attack. Where it could be traced from `execve` to `PR_SET_DUMPABLE`, one start was enough.
+/// How often the instance is started under attack. Where it could be traced from `execve` to
+/// `PR_SET_DUMPABLE`, one start was enough.
 const STARTS: usize = 25;
 
-/// Tries, without a pause, to take descriptors 0 to 2 of every process that begins, to trace it and to open its memory; says what it got of an
-/// instance, and how often it was refused. ARGV: a file that ends it.
+/// Tries, without a pause, to take descriptors 0 to 2 of every process that begins, to trace it and
+/// to open its memory; says what it got of an instance, and how often it was refused. ARGV: a file
+/// that ends it.
 const GRABBER: &str = r#"
 use strict; use warnings; use Errno qw(EPERM EACCES);
 my ($until) = @ARGV;
@@ -48,7 +50,8 @@ print "got of $_:$got{$_}\n" for sort keys %got;
 print "denied: ", scalar(keys %denied), " instances\n";
 "#;
 
-/// Stops the first instance that it sees, and says in its place that it serves. ARGV: the server's socket, a file for the instance's number.
+/// Stops the first instance that it sees, and says in its place that it serves. ARGV: the server's
+/// socket, a file for the instance's number.
 const IMPOSTOR: &str = r#"
 use strict; use warnings; use IO::Socket::UNIX;
 my ($socket, $stopped) = @ARGV;

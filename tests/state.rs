@@ -1,5 +1,6 @@
-//! A state that was damaged or restored: the server does not start with it, says so, and the documented command puts it
-//! back into service with every revocation in force (V74, docs/operators.md).
+//! A state that was damaged or restored: the server does not start with it, says so, and the
+//! documented command puts it back into service with every revocation in force (V74,
+//! docs/operators.md).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -21,8 +22,8 @@ async fn kid(centre: &Centre, person: &Person) -> String {
     keys[0]["kid"].as_str().unwrap().to_owned()
 }
 
-/// Takes the store away under a server that is killed, to `store.away`, and waits until it was tried in vain to start
-/// without it.
+/// Takes the store away under a server that is killed, to `store.away`, and waits until it was
+/// tried in vain to start without it.
 async fn without_its_store(centre: &Centre) {
     let starts = centre.starts();
     centre.kill(Part::Server);

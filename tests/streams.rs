@@ -1,4 +1,5 @@
-//! Terminals and searches at a real installation: done as the user, in the user's account, and over when the key is.
+//! Terminals and searches at a real installation: done as the user, in the user's account, and over
+//! when the key is.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -55,7 +56,8 @@ async fn a_terminal_is_the_user_s_own() {
     centre.until("the shell ends", async || !is_alive(&pid)).await;
 }
 
-/// The server knows nothing of this: the key is gone from the user's own file alone, and the user's own instance sees it.
+/// The server knows nothing of this: the key is gone from the user's own file alone, and the user's
+/// own instance sees it.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
@@ -193,7 +195,8 @@ async fn v76_c03_c10_c11_what_nobody_signed_ends_at_once_and_never_cores_process
     assert!(began.elapsed() < Duration::from_secs(1), "nothing is waited for: {:?}", began.elapsed());
 }
 
-/// Speaks to an instance's socket as whoever has the gateway's account would, and prints every answer.
+/// Speaks to an instance's socket as whoever has the gateway's account would, and prints every
+/// answer.
 const SPEAK: &str = r#"python3 -c '
 import os, socket, struct, sys
 line = socket.socket(socket.AF_UNIX)
@@ -213,7 +216,8 @@ while len(sys.argv) > 3:
 print(heard)
 '"#;
 
-/// What alice's instance answers the account `ucloud`, which opens a WebSocket at its socket and says `messages`.
+/// What alice's instance answers the account `ucloud`, which opens a WebSocket at its socket and
+/// says `messages`.
 async fn speak(centre: &Centre, path: &str, headers: &str, messages: &[String]) -> String {
     let mut instances = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
     let socket = instances.find(|path| path.to_str().unwrap().contains("/1101-")).unwrap();
@@ -232,9 +236,9 @@ async fn speak(centre: &Centre, path: &str, headers: &str, messages: &[String]) 
     said(&centre.shell_as("ucloud", &script).await)
 }
 
-/// A limit of P3, not a promise: until sessions are sealed (protocol, section 10), an attacker with the gateway's
-/// account can use a terminal's token and proof in the user's place. When this test goes red, correct the limits in
-/// README, invariants.md, boundaries.md and actors.md.
+/// A limit of P3, not a promise: until sessions are sealed (protocol, section 10), an attacker with
+/// the gateway's account can use a terminal's token and proof in the user's place. When this test
+/// goes red, correct the limits in README, invariants.md, boundaries.md and actors.md.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn p3_s04_a_terminals_token_and_proof_open_it_for_the_gateways_account() {
@@ -296,7 +300,8 @@ async fn v57_an_instance_judges_messages_and_tokens_itself() {
     check("the same again", &headers, hers, "INTENT_REPLAYED").await;
     assert!(speak(&format!("/ucloud/{PROVIDER}/websocket"), &headers, &[]).await.contains("HTTP/1.1 4"), "no token");
 
-    // What alice asked for is granted her alone: the token alone opens nothing, nor does it with another's proof.
+    // What alice asked for is granted her alone: the token alone opens nothing, nor does it with
+    // another's proof.
     let (token, proof) = granted(&centre, &alice, &Deed::Terminal("/home".to_owned())).await;
     let by_bob = session::proof(&centre.origin(), &bob.username, OPEN, &token, None, now()).unwrap();
     let terminal = format!("/ucloud/{PROVIDER}/websocket");

@@ -1,5 +1,6 @@
-//! The `ucloud` account is taken over, gateway and all: it holds Core's token, sees every intent and speaks to the instances' sockets as
-//! it likes. The user's own process refuses all the same (P3, V57).
+//! The `ucloud` account is taken over, gateway and all: it holds Core's token, sees every intent
+//! and speaks to the instances' sockets as it likes. The user's own process refuses all the same
+//! (P3, V57).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -32,7 +33,8 @@ fn socket(centre: &Centre) -> PathBuf {
     sockets.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("1101-")).expect("alice's socket")
 }
 
-/// A request as the gateway would write it, sent by that account; the first line of the answer and its body.
+/// A request as the gateway would write it, sent by that account; the first line of the answer and
+/// its body.
 async fn send_as(centre: &Centre, account: &str, deed: &Deed, token: &str, intent: Option<&str>) -> String {
     let body = deed.body("alice#1234", PROVIDER, Flavour::Core2).unwrap();
     let intent = intent.map(|intent| format!("ucloud-signed-intent: {intent}\r\n")).unwrap_or_default();
@@ -107,7 +109,8 @@ async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
     assert!(!alice.home.join("by-ucloud").exists());
 }
 
-/// A signer that asks nobody, or an old one: what it signs serves no item from which a program starts.
+/// A signer that asks nobody, or an old one: what it signs serves no item from which a program
+/// starts.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance() {
@@ -154,7 +157,8 @@ async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance(
 async fn v57_a_key_that_only_the_server_knows_opens_nothing() {
     let centre = Centre::open().await;
     let alice = with_instance(&centre).await;
-    // Whoever owns the server's store can put a key there; alice's own file is out of reach, so take hers out instead.
+    // Whoever owns the server's store can put a key there; alice's own file is out of reach, so
+    // take hers out instead.
     let pins = alice.home.join(".config/countersign/authorized_keys");
     fs::write(&pins, "").unwrap();
     let answer = centre.browse(&alice, "/home").await;
@@ -169,7 +173,8 @@ async fn v56_a_stranger_at_an_instances_socket_is_not_heard() {
     let token = centre.keys.core2_token(now()).unwrap();
     let folder = Deed::create_folder("/home/by-a-stranger");
     let intent = sign(&centre, &alice.key, &folder);
-    // The directory keeps other accounts away. Should it be left open by mistake, the instance itself still asks the kernel who it is.
+    // The directory keeps other accounts away. Should it be left open by mistake, the instance
+    // itself still asks the kernel who it is.
     let knock = async |account: &str| send_as(&centre, account, &folder, &token, Some(&intent)).await;
     assert!(knock("mallory").await.contains("PermissionError"));
     for directory in [centre.state.clone(), centre.state.join("instances")] {

@@ -1,4 +1,5 @@
-//! Tasks in a real installation: a long copy as its user sees it at UCloud, rests, goes on, is stopped, and ends with its instance.
+//! Tasks in a real installation: a long copy as its user sees it at UCloud, rests, goes on, is
+//! stopped, and ends with its instance.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -41,7 +42,8 @@ fn twenty_copies() -> Deed {
     Deed::Copy((0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect())
 }
 
-/// What two waits take one after the other, Core's 5 s do not bear: the copy would be made, and its user told that it failed.
+/// What two waits take one after the other, Core's 5 s do not bear: the copy would be made, and its
+/// user told that it failed.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c08_a_late_deposit_and_a_long_copy_are_answered_before_core_gives_up() {

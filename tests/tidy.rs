@@ -1,5 +1,5 @@
-//! What no compiler checks: how the tree looks, what `countersign-keys` depends on, and that every line of the
-//! verifier's checklist has its test.
+//! What no compiler checks: how the tree looks, what `countersign-keys` depends on, and that every
+//! line of the verifier's checklist has its test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -18,7 +18,11 @@ use std::process::Command;
 /// No source file is longer, so that each can be read in one sitting.
 const LINES_MAX: usize = 600;
 
-/// Crates through which `countersign-keys` could reach a socket, a clock's timers, a file or a runtime.
+/// No line of a comment is longer, in columns.
+const COMMENT_MAX: usize = 100;
+
+/// Crates through which `countersign-keys` could reach a socket, a clock's timers, a file or a
+/// runtime.
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "mio", "socket2", "sled", "nix", "rustix", "async-std", "ureq", "reqwest"];
 
@@ -90,6 +94,32 @@ fn the_crate_that_decides_cannot_reach_the_world() {
     assert_none(&found, "countersign-keys depends on");
 }
 
+/// Lines of a source that are comments and longer than comments may be, counted from 1. A line that
+/// cannot be wrapped is none of them: one word, or one of a block that stands as it is.
+fn long_comments(source: &str) -> Vec<usize> {
+    let (mut found, mut is_block) = (Vec::new(), false);
+    for (index, line) in source.lines().enumerate() {
+        let Some(comment) = line.trim_start().strip_prefix("//") else {
+            is_block = false;
+            continue;
+        };
+        let text = comment.trim_start_matches(['/', '!']).trim_start();
+        is_block ^= text.starts_with("```");
+        if line.chars().count() > COMMENT_MAX && text.contains(' ') && !is_block {
+            found.push(index + 1);
+        }
+    }
+    found
+}
+
+#[test]
+fn comments_wrap_at_100_columns() {
+    let found = sources().into_iter().flat_map(|(file, source)| {
+        long_comments(&source).into_iter().map(move |line| format!("{}:{line}", file.display()))
+    });
+    assert_none(&found.collect::<Vec<_>>(), "wrap these comments at 100 columns");
+}
+
 #[test]
 fn every_file_is_short_enough_to_read() {
     let long = sources()
@@ -156,7 +186,8 @@ fn every_line_of_the_checklist_has_its_test() {
     assert_none(&done, "tested, and still in LATER");
 }
 
-/// The numbers of the functions `vNN_…` in a source; a function may stand for several, as `vNN_vMM_…`.
+/// The numbers of the functions `vNN_…` in a source; a function may stand for several, as
+/// `vNN_vMM_…`.
 fn checklist_tests(text: &str) -> Vec<u32> {
     let number = |part: &str| part.strip_prefix('v').filter(|digits| digits.len() == 2)?.parse().ok();
     text.lines()
@@ -171,7 +202,8 @@ fn checklist_tests_of_node(text: &str) -> Vec<u32> {
     text.lines().filter_map(|line| line.trim_start().strip_prefix("test(\"v")).filter_map(digits).collect()
 }
 
-/// What a document links to: the text in brackets, or the name in quotes as in `"name" in [file](…)`; and the target.
+/// What a document links to: the text in brackets, or the name in quotes as in `"name" in
+/// [file](…)`; and the target.
 fn links(text: &str) -> Vec<(&str, &str)> {
     let mut links = Vec::new();
     for (at, _) in text.match_indices("](") {
@@ -230,7 +262,8 @@ fn every_promise_and_precedent_names_its_test() {
     assert_none(&untested.collect::<Vec<String>>(), "no test");
 }
 
-/// What a patch of `threat-model/removed` is about, the tests that go red under it, and its hunks: file and the text that stands there.
+/// What a patch of `threat-model/removed` is about, the tests that go red under it, and its hunks:
+/// file and the text that stands there.
 struct Removal {
     name: String,
     keeps: Vec<String>,

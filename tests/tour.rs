@@ -1,6 +1,7 @@
-//! All that two users do at a centre through UCloud, from connecting to disconnecting, as UCloud's Core of today makes them do
-//! it: over TLS, with deposits, and the same over plain HTTP with intents in a header. In the middle of each part the server
-//! is killed with all that belongs to it, and systemd's place is taken by the test.
+//! All that two users do at a centre through UCloud, from connecting to disconnecting, as UCloud's
+//! Core of today makes them do it: over TLS, with deposits, and the same over plain HTTP with
+//! intents in a header. In the middle of each part the server is killed with all that belongs to
+//! it, and systemd's place is taken by the test.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -90,7 +91,8 @@ async fn connect(centre: &Centre, account: &'static str, username: &str) -> Pers
     Person { username: username.to_owned(), account, home: centre.home(account), key }
 }
 
-/// Both have a home, and make drives of one title: their ids at Core differ, and each opens their own.
+/// Both have a home, and make drives of one title: their ids at Core differ, and each opens their
+/// own.
 async fn drives(centre: &Centre, alice: &Person, bob: &Person) {
     let make = |number: &str| Deed::CreateDrive {
         title: "Photos".to_owned(),
@@ -224,7 +226,8 @@ async fn ssh_keys(centre: &Centre, alice: &Person) {
     assert_eq!(installed(), "");
 }
 
-/// Whoever acts in a project signs their own home without it: the project is that of the folder's owner.
+/// Whoever acts in a project signs their own home without it: the project is that of the folder's
+/// owner.
 async fn project(centre: &Centre, alice: &Person) {
     let deed = Deed::create_folder("/home/in-a-project");
     let intent = Intent { project: Some("b5a1".to_owned()), ..centre.intent(alice, &deed) };

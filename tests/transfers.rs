@@ -1,5 +1,5 @@
-//! Uploads and downloads at a real installation: every byte arrives, nobody but the user redeems a token, and whatever fails leaves what was
-//! there.
+//! Uploads and downloads at a real installation: every byte arrives, nobody but the user redeems a
+//! token, and whatever fails leaves what was there.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -188,7 +188,8 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
     for round in 0..200_u32 {
         centre.write(&alice, "f", &old);
         centre.start_static_instance(&alice).await;
-        // After a piece of it, after the last, and from before the first byte to after the last, in no order.
+        // After a piece of it, after the last, and from before the first byte to after the last, in
+        // no order.
         let moment = usual * (round * 79 % 200) / 133;
         let (taken, mut pieces) = watch::channel(0);
         let killing = async {
@@ -239,7 +240,8 @@ async fn a_full_disk_leaves_what_was_there() {
     assert!(answer.is_ok(), "and it goes on: {answer:?}");
 }
 
-/// Sends a file to an instance that may be killed meanwhile, and says how many pieces were taken; whether all of it was.
+/// Sends a file to an instance that may be killed meanwhile, and says how many pieces were taken;
+/// whether all of it was.
 async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8], taken: watch::Sender<usize>) -> bool {
     let made = centre.core.send(&centre.signed(person, &Deed::upload(path, "REPLACE"))).await;
     let Ok(made) = made else { return false };
@@ -329,7 +331,8 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
         let group = nix::unistd::Group::from_name(group).unwrap().unwrap();
         assert_eq!(found.gid(), group.gid.as_raw(), "{path}");
     };
-    // Alice has a group of her own, so that her umask is 002; Bob's is 077, by his row of the account database.
+    // Alice has a group of her own, so that her umask is 002; Bob's is 077, by his row of the
+    // account database.
     check("/home/alice/alice", 0o775, "alice");
     check("/home/alice/alice.txt", 0o664, "alice");
     check("/home/bob/bob", 0o700, "bob");

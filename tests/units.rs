@@ -1,4 +1,5 @@
-//! The units of deploy/systemd under a real systemd, installed step by step as docs/operators.md says.
+//! The units of deploy/systemd under a real systemd, installed step by step as docs/operators.md
+//! says.
 //!
 //! Each test runs alone on a machine of its own, `tests/support/booted.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -83,7 +84,8 @@ async fn installed_as_the_document_says_it_serves() {
     assert!(words.contains("sudo: a password is required"), "{words}");
 }
 
-/// The document's commands, word for word: what is restored has no active key, and a key that is approved then works.
+/// The document's commands, word for word: what is restored has no active key, and a key that is
+/// approved then works.
 #[tokio::test]
 #[ignore = "needs a machine that systemd has started: run by ./test"]
 async fn v74_r06_a_state_that_is_restored_as_the_document_says_takes_new_keys_and_no_old_one() {
@@ -144,7 +146,8 @@ async fn a_gateway_in_a_unit_of_its_own_is_shut_in() {
 /// How long users may be without service.
 const BACK_MAX: Duration = Duration::from_secs(2);
 
-/// `kill -9` of that unit's process: it is back by itself and in time, and what was used stays used.
+/// `kill -9` of that unit's process: it is back by itself and in time, and what was used stays
+/// used.
 async fn is_back_after_a_kill(centre: &Centre, person: &Person, unit: &str) {
     let name = format!("of-{unit}");
     let used = centre.signed(person, &Deed::create_folder(&format!("/home/{name}")));
@@ -222,7 +225,8 @@ async fn told_to_reload_it_goes_on_and_takes_up_what_it_can() {
     assert_eq!(property(GATEWAY, "NRestarts"), "0", "{}", journal());
 }
 
-/// In both ways of starting the gateway: what is under way is finished and answered, and then there is nothing left of anybody.
+/// In both ways of starting the gateway: what is under way is finished and answered, and then there
+/// is nothing left of anybody.
 async fn stops(gateway: &str) {
     let centre = machine::install(gateway).await;
     if !gateway.is_empty() {

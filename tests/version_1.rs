@@ -1,5 +1,5 @@
-//! Intents of version 1, as UCloud's own, older frontends sign them: accepted where the site says so, for what can do least harm
-//! (protocol, section 5).
+//! Intents of version 1, as UCloud's own, older frontends sign them: accepted where the site says
+//! so, for what can do least harm (protocol, section 5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

@@ -13,20 +13,22 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// CPU time a request, throughput and latency of every proxy that is given, in interleaved rounds
+    /// CPU time a request, throughput and latency of every proxy that is given, in interleaved
+    /// rounds
     Compare(CompareOptions),
     /// CPU time of the judgement by itself, without a network, and of the signature check in it
     Judgement(JudgementOptions),
     /// Memory of gateway and server with many enrolled users, and how soon they are ready
     Memory(MemoryOptions),
-    /// How long a user without an instance waits for one; runs inside tests/support/installation.sh alone
+    /// How long a user without an instance waits for one; runs inside tests/support/installation.sh
+    /// alone
     FirstRequest(FirstRequestOptions),
     /// Memory and time of the replay log as live intents pile up
     Replay(ReplayOptions),
     /// Whether the time of a refusal tells who is enrolled, or which key is
     Timing(TimingOptions),
-    /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first page; runs inside
-    /// tests/support/installation.sh alone
+    /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first
+    /// page; runs inside tests/support/installation.sh alone
     Transfer(TransferOptions),
     /// How fast `audit verify` checks a long log
     Audit(AuditOptions),
@@ -44,7 +46,8 @@ pub(crate) struct CompareOptions {
     /// The program `envoy`
     #[arg(long)]
     pub(crate) envoy: Option<PathBuf>,
-    /// Measured requests a round and proxy; signed beforehand, so that they must be sent within an intent's 60 s
+    /// Measured requests a round and proxy; signed beforehand, so that they must be sent within an
+    /// intent's 60 s
     #[arg(long, default_value_t = 8000)]
     pub(crate) requests: usize,
     /// Rounds; in each, every proxy gets its turn

@@ -1,5 +1,6 @@
-//! How fast a log is checked: a log of millions of records, made here in the formats of C2SP without a line of the product's, and the product's own
-//! `audit verify` over it. So a log that the product takes for good also shows that two programs agree about the formats.
+//! How fast a log is checked: a log of millions of records, made here in the formats of C2SP
+//! without a line of the product's, and the product's own `audit verify` over it. So a log that the
+//! product takes for good also shows that two programs agree about the formats.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -151,7 +152,8 @@ impl<'d> Log<'d> {
         self.push(level.saturating_add(1), above(&whole))
     }
 
-    /// Writes what is not full, the list and the checkpoint. The key, and how many bytes the records are.
+    /// Writes what is not full, the list and the checkpoint. The key, and how many bytes the
+    /// records are.
     fn finish(mut self) -> Result<(String, u64), BenchError> {
         self.segment.0.flush().map_err(BenchError::io("writing records"))?;
         let mut root: Option<Hash> = None;

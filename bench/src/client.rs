@@ -1,5 +1,6 @@
-//! The load: a lean HTTP/1.1 client over TLS that keeps its connections, reads every answer whole and times it.
-//! Lean because it shares the machine with what it measures; it reads only answers with a `Content-Length`.
+//! The load: a lean HTTP/1.1 client over TLS that keeps its connections, reads every answer whole
+//! and times it. Lean because it shares the machine with what it measures; it reads only answers
+//! with a `Content-Length`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -112,8 +113,9 @@ impl Connection {
             .replace(')', "")
     }
 
-    /// Waits until a good request is answered 200. A replay log that has just been made can't know what was used before, and so refuses
-    /// what was signed until then and, clocks being what they are, in the next few seconds.
+    /// Waits until a good request is answered 200. A replay log that has just been made can't know
+    /// what was used before, and so refuses what was signed until then and, clocks being what they
+    /// are, in the next few seconds.
     pub(crate) async fn settle(&mut self, workload: &Workload) -> Result<(), BenchError> {
         let begun = Instant::now();
         while self.exchange(&workload.request_of(&workload.first)?).await?.status != 200 && begun.elapsed() < SETTLE_MAX
@@ -164,7 +166,8 @@ fn parse(received: &[u8]) -> Result<Option<(u16, usize, usize)>, BenchError> {
     Ok((received.len() >= end).then_some((status, begin, end)))
 }
 
-/// Sends `requests` over `connections`, each connection one at a time, and checks every answer against `want`.
+/// Sends `requests` over `connections`, each connection one at a time, and checks every answer
+/// against `want`.
 pub(crate) async fn drive(
     proxy: &Running,
     connections: Vec<Connection>,

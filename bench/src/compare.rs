@@ -1,5 +1,6 @@
-//! The comparison: every proxy is first shown to refuse what it must, then all of them work in turn, round after round.
-//! Turns are short and interleaved so that whatever else the machine does meets all of them alike.
+//! The comparison: every proxy is first shown to refuse what it must, then all of them work in
+//! turn, round after round. Turns are short and interleaved so that whatever else the machine does
+//! meets all of them alike.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::workload::{Flaw, USERNAME, Workload, now_s};
 /// Where the proxies run, and where the load and the upstream run: neither takes the other's time.
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
-/// Unmeasured requests on each connection before a measured turn: handshakes, pools and caches are then behind it.
+/// Unmeasured requests on each connection before a measured turn: handshakes, pools and caches are
+/// then behind it.
 const WARM_UP_PER_CONNECTION: usize = 16;
 
 /// What one proxy did in one round.
@@ -27,7 +29,8 @@ pub(crate) struct Turn {
     pub(crate) requests: usize,
     /// CPU time by part of the proxy, in the order of its parts.
     pub(crate) cpu: Vec<(&'static str, Duration)>,
-    /// What load and upstream took meanwhile: near `elapsed`, they and not the proxy were the bottleneck.
+    /// What load and upstream took meanwhile: near `elapsed`, they and not the proxy were the
+    /// bottleneck.
     pub(crate) load: Duration,
     pub(crate) elapsed: Duration,
     pub(crate) p50: Duration,
@@ -106,7 +109,8 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Shows that the proxy forwards a good request and refuses each flawed one before the upstream sees it.
+    /// Shows that the proxy forwards a good request and refuses each flawed one before the upstream
+    /// sees it.
     async fn prove(&self, proxy: &Running) -> Result<String, BenchError> {
         let mut connection = self.client.connect(proxy).await?;
         let protection = connection.protection();

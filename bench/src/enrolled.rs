@@ -1,5 +1,6 @@
-//! A key store with many users in it, written record by record: enrolling each through the connection flow would take hours and
-//! measure something else. Should the records' format change, the server refuses the store, loudly.
+//! A key store with many users in it, written record by record: enrolling each through the
+//! connection flow would take hours and measure something else. Should the records' format change,
+//! the server refuses the store, loudly.
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ pub(crate) struct Enrolled {
     pub(crate) username: Username,
     pub(crate) kid: KeyId,
     pub(crate) key: VerificationKey,
-    /// SubjectPublicKeyInfo of what the user's instance signs with. Any key of the right form will do where no session is opened.
+    /// SubjectPublicKeyInfo of what the user's instance signs with. Any key of the right form will
+    /// do where no session is opened.
     pub(crate) instance_key: Vec<u8>,
 }
 
@@ -50,7 +52,8 @@ impl Enrolled {
     }
 }
 
-/// Makes a store in `directory` with these users, each connected to an account that needs not exist.
+/// Makes a store in `directory` with these users, each connected to an account that needs not
+/// exist.
 pub(crate) fn store(directory: &Path, users: Vec<Enrolled>, now_s: i64) -> Result<(), BenchError> {
     let store = SledStore::open(directory).map_err(BenchError::Store)?;
     for (uid, user) in (UID_FIRST..).zip(users) {

@@ -1,4 +1,5 @@
-//! What can go wrong with a measurement. Every one of these ends the run: a figure beside an error is worse than none.
+//! What can go wrong with a measurement. Every one of these ends the run: a figure beside an error
+//! is worse than none.
 
 use std::io;
 

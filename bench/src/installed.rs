@@ -1,4 +1,5 @@
-//! Countersign as `tests/support/installation.sh` installs it, with one user who is connected: a real instance needs sudo and an account.
+//! Countersign as `tests/support/installation.sh` installs it, with one user who is connected: a
+//! real instance needs sudo and an account.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -35,7 +36,8 @@ pub(crate) fn instance(proxy: &Running) -> Result<Pid, BenchError> {
     Err(BenchError::NotUp { proxy: Name::Countersign, why: "no instance among its processes".to_owned() })
 }
 
-/// Fills in what the installation leaves open, connects the one user, and starts the server as its own account.
+/// Fills in what the installation leaves open, connects the one user, and starts the server as its
+/// own account.
 pub(crate) fn install(workload: &Workload, site: &Site) -> Result<Running, BenchError> {
     let (service, user) = (account("ucloud")?, account(ACCOUNT)?);
     let io = || BenchError::io("installing (this runs inside tests/support/installation.sh)");

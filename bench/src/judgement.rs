@@ -1,5 +1,6 @@
-//! The judgement by itself: from a request's head and body to the permit, without a network, a store on disk or a log. Beside it the one
-//! signature check that it contains: the rest is what Countersign adds.
+//! The judgement by itself: from a request's head and body to the permit, without a network, a
+//! store on disk or a log. Beside it the one signature check that it contains: the rest is what
+//! Countersign adds.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Gateway and server with many enrolled users: how soon they are ready, and what they hold in memory before and after every single
-//! one of those users has asked for something, each with a key of their own.
+//! Gateway and server with many enrolled users: how soon they are ready, and what they hold in
+//! memory before and after every single one of those users has asked for something, each with a key
+//! of their own.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,8 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<(), BenchError> {
     ))
 }
 
-/// Adds what was in memory, and says how long the start took until a stranger's request was answered.
+/// Adds what was in memory, and says how long the start took until a stranger's request was
+/// answered.
 async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment>) -> Result<Duration, BenchError> {
     let workload = Workload::generate(USERNAME)?;
     let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001")));

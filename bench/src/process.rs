@@ -32,7 +32,8 @@ pub(crate) fn arguments(process: Pid) -> Result<Vec<String>, BenchError> {
     Ok(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
-/// User and system time of these processes, all threads and ended threads included, in nanoseconds rather than `/proc`'s hundredths.
+/// User and system time of these processes, all threads and ended threads included, in nanoseconds
+/// rather than `/proc`'s hundredths.
 pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
     let mut total = Duration::ZERO;
     for process in processes {
@@ -43,7 +44,8 @@ pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
     Ok(total)
 }
 
-/// What these processes have in memory, in bytes: a page that several share is counted for each. Cheap enough to be asked for all the time.
+/// What these processes have in memory, in bytes: a page that several share is counted for each.
+/// Cheap enough to be asked for all the time.
 pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     let mut total: u64 = 0;
     for process in processes {
@@ -57,7 +59,8 @@ pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
 pub(crate) struct Taken {
     /// With all that it shares.
     pub(crate) resident_bytes: u64,
-    /// A page that `n` processes share counted as its `n`th part: what the kernel calls proportional.
+    /// A page that `n` processes share counted as its `n`th part: what the kernel calls
+    /// proportional.
     pub(crate) proportional_bytes: u64,
     /// Of no file, and shared with nobody: what each further process of its kind costs.
     pub(crate) own_bytes: u64,

@@ -1,4 +1,5 @@
-//! The replay log as it grows: what an intent that lives takes in memory, and whether looking takes longer the more there are.
+//! The replay log as it grows: what an intent that lives takes in memory, and whether looking takes
+//! longer the more there are.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

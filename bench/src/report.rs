@@ -1,4 +1,5 @@
-//! What the tool prints: of the comparison one table of medians, the ratios to HAProxy round by round, and what they were measured on.
+//! What the tool prints: of the comparison one table of medians, the ratios to HAProxy round by
+//! round, and what they were measured on.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

@@ -1,5 +1,6 @@
 //! The bench's own signers: Core's token and the user's intents, after the protocol's text.
-//! Deliberately not the product's code, so that a fault there can't hide behind the same fault here.
+//! Deliberately not the product's code, so that a fault there can't hide behind the same fault
+//! here.
 
 use std::collections::BTreeMap;
 
@@ -127,8 +128,8 @@ impl UserSigner {
     }
 }
 
-/// The digest of one item's bound parameters, all of whose names and values are plain ASCII without escapes: for those, sorted
-/// and without white space is all that RFC 8785 asks.
+/// The digest of one item's bound parameters, all of whose names and values are plain ASCII without
+/// escapes: for those, sorted and without white space is all that RFC 8785 asks.
 pub(crate) fn digest_of_strings(bound: &BTreeMap<&str, Option<&str>>) -> String {
     digest_of(&json!(bound))
 }

@@ -16,8 +16,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// Cliff's delta: how much more often a value of `one` is larger than one of `other` than the reverse; 0 where they are of one kind, 1 or -1
-/// where they do not overlap (Cliff 1993). What an attacker who sees one value of each gains over guessing is half of it. `None` of nothing.
+/// Cliff's delta: how much more often a value of `one` is larger than one of `other` than the
+/// reverse; 0 where they are of one kind, 1 or -1 where they do not overlap (Cliff 1993). What an
+/// attacker who sees one value of each gains over guessing is half of it. `None` of nothing.
 pub(crate) fn cliffs_delta(one: &[f64], other: &[f64]) -> Option<f64> {
     let mut sorted = other.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -31,8 +32,9 @@ pub(crate) fn cliffs_delta(one: &[f64], other: &[f64]) -> Option<f64> {
     (pairs > 0.0).then(|| sum / pairs)
 }
 
-/// The interval in which the difference of the medians, `one` less `other`, lies with 99 % confidence: percentiles of so many resamples (Efron's
-/// bootstrap). The same values give the same interval. `None` of nothing.
+/// The interval in which the difference of the medians, `one` less `other`, lies with 99 %
+/// confidence: percentiles of so many resamples (Efron's bootstrap). The same values give the same
+/// interval. `None` of nothing.
 pub(crate) fn median_difference(one: &[f64], other: &[f64], resamples: usize) -> Option<(f64, f64)> {
     let mut random = Random::new();
     let mut differences = Vec::with_capacity(resamples);
@@ -54,7 +56,8 @@ fn resampled(values: &[f64], random: &mut Random) -> Vec<f64> {
     (0..values.len()).filter_map(draw).collect()
 }
 
-/// Marsaglia's xorshift, the same numbers every time: any cheap generator will do that is no part of what is measured.
+/// Marsaglia's xorshift, the same numbers every time: any cheap generator will do that is no part
+/// of what is measured.
 pub(crate) struct Random(u64);
 
 impl Random {

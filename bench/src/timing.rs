@@ -1,5 +1,7 @@
-//! Whether the time that a refusal takes tells more than the refusal: all of these are answered alike (`482 INTENT_INVALID`, V61), and what is compared
-//! is how long that takes, over one connection, the kinds in an order of chance. The first kind is there twice: what differs between those two is noise.
+//! Whether the time that a refusal takes tells more than the refusal: all of these are answered
+//! alike (`482 INTENT_INVALID`, V61), and what is compared is how long that takes, over one
+//! connection, the kinds in an order of chance. The first kind is there twice: what differs between
+//! those two is noise.
 
 use std::time::{Duration, Instant};
 
@@ -100,7 +102,8 @@ async fn measure(
     Ok(times)
 }
 
-/// The places of the kinds in an order of chance, since what came before has a part in how long a refusal takes.
+/// The places of the kinds in an order of chance, since what came before has a part in how long a
+/// refusal takes.
 fn shuffled(random: &mut Random) -> Vec<usize> {
     let mut places: Vec<(u64, usize)> = (0..KINDS.len()).map(|place| (random.draw(), place)).collect();
     places.sort_unstable();
@@ -114,7 +117,8 @@ async fn once(
     kind: Kind,
     sender: Sender,
 ) -> Result<f64, BenchError> {
-    // A name of the same length, and each time a key that was not asked for before: an answer is remembered for a second.
+    // A name of the same length, and each time a key that was not asked for before: an answer is
+    // remembered for a second.
     let (username, intent) = match kind {
         Kind::UnknownUser | Kind::UnknownUserAgain => {
             let person = Person::generate("bench#0002")?;

@@ -1,8 +1,9 @@
-//! Files over TLS through Countersign and nginx, side by side, with `curl` at the other end of both; what a long transfer takes in memory;
-//! and how long the first page of a large folder takes.
+//! Files over TLS through Countersign and nginx, side by side, with `curl` at the other end of
+//! both; what a long transfer takes in memory; and how long the first page of a large folder takes.
 //!
-//! nginx reads and writes files itself, in one process; Countersign's gateway passes them to and from the user's own process, which digests
-//! what comes. Works only where `tests/support/installation.sh` has installed Countersign.
+//! nginx reads and writes files itself, in one process; Countersign's gateway passes them to and
+//! from the user's own process, which digests what comes. Works only where
+//! `tests/support/installation.sh` has installed Countersign.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -46,7 +47,8 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
     let folder = user.dir.join("docs");
     write_file(&folder.join("source"), options.size.saturating_mul(MIB))?;
     give(&folder, &user)?;
-    // Beside it in the same file system, with the same file in it: nginx takes what it is given for its own.
+    // Beside it in the same file system, with the same file in it: nginx takes what it is given for
+    // its own.
     let beside = user.dir.join("nginx");
     fs::create_dir(&beside).map_err(BenchError::io("nginx's folder"))?;
     fs::hard_link(folder.join("source"), beside.join("source")).map_err(BenchError::io("nginx's folder"))?;
@@ -83,7 +85,8 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
     })
 }
 
-/// The median of each, and of the ratios of the rounds: a round's two were measured one after the other.
+/// The median of each, and of the ratios of the rounds: a round's two were measured one after the
+/// other.
 fn print(what: &str, size: u64, rounds: &mut [(Duration, Duration)]) -> Result<(), BenchError> {
     let rate = |time: Duration| report::mebibytes(size.saturating_mul(MIB)) / time.as_secs_f64();
     let (mut ours, mut theirs): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
@@ -161,7 +164,8 @@ impl Drop for Nginx {
     }
 }
 
-/// One `curl`, from its start to its end; whatever it gets is thrown away, and anything but success is an error.
+/// One `curl`, from its start to its end; whatever it gets is thrown away, and anything but success
+/// is an error.
 fn curl(site: &Site, arguments: &[&str]) -> Result<Duration, BenchError> {
     let begun = Instant::now();
     let output = Command::new("curl")
@@ -190,7 +194,8 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Has the instance started, and waits until the replay logs that have just been made vouch for what is signed now.
+    /// Has the instance started, and waits until the replay logs that have just been made vouch for
+    /// what is signed now.
     async fn settle(&mut self) -> Result<(), BenchError> {
         let begun = Instant::now();
         loop {
@@ -241,7 +246,8 @@ impl Desk<'_> {
         curl(self.site, &[&format!("{}?token={token}&intent={proof}", self.endpoint("download"))])
     }
 
-    /// Sends a file in pieces over one connection. Its digests and proofs are made before the clock runs: a browser makes them while it sends.
+    /// Sends a file in pieces over one connection. Its digests and proofs are made before the clock
+    /// runs: a browser makes them while it sends.
     async fn upload(&mut self, file: &Path, name: &str) -> Result<Duration, BenchError> {
         let bound = json!({"id": format!("/home/docs/{name}"), "type": "FILE", "conflictPolicy": "REPLACE"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;
@@ -297,7 +303,8 @@ impl Desk<'_> {
         Ok(arguments)
     }
 
-    /// The most that gateway and instance have in memory while a file of that length goes out, and while one comes in.
+    /// The most that gateway and instance have in memory while a file of that length goes out, and
+    /// while one comes in.
     async fn long(&mut self, folder: &Path, length: u64) -> Result<(), BenchError> {
         let bytes = length.saturating_mul(MIB);
         let io = || BenchError::io("a long file");
@@ -322,7 +329,8 @@ impl Desk<'_> {
         ))
     }
 
-    /// The same piece over and over, each with a proof of its own, made just before it is sent: they live for a minute.
+    /// The same piece over and over, each with a proof of its own, made just before it is sent:
+    /// they live for a minute.
     async fn upload_long(&mut self, total: u64) -> Result<(), BenchError> {
         let bound = json!({"id": "/home/docs/long-uploaded", "type": "FILE", "conflictPolicy": "REPLACE"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;

@@ -1,5 +1,5 @@
-//! The dummy that stands behind every proxy: it answers any request with the same kilobyte, and counts.
-//! It runs in a thread of the load tool, so that its CPU time is never a proxy's.
+//! The dummy that stands behind every proxy: it answers any request with the same kilobyte, and
+//! counts. It runs in a thread of the load tool, so that its CPU time is never a proxy's.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! The work that every proxy gets: a user browsing one folder, each time with an intent of its own.
-//! Requests are rendered to bytes beforehand, so that while measuring the load tool only copies and compares.
+//! Requests are rendered to bytes beforehand, so that while measuring the load tool only copies and
+//! compares.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -184,7 +185,8 @@ fn render(method: &str, path: &str, username: &str, token: Option<&str>, intent:
     .into_bytes()
 }
 
-/// What Core sends for a folder that the user opened: the drive and the paging of its own making around one path.
+/// What Core sends for a folder that the user opened: the drive and the paging of its own making
+/// around one path.
 fn browse_body() -> Value {
     json!({
         "resolvedCollection": {

@@ -1,4 +1,5 @@
-//! What is handed to whoever checks a log: keys, checkpoints as notes and in a system's log, proofs. What is accepted was signed.
+//! What is handed to whoever checks a log: keys, checkpoints as notes and in a system's log,
+//! proofs. What is accepted was signed.
 #![no_main]
 
 #[path = "edit.rs"]

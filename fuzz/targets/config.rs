@@ -1,4 +1,5 @@
-//! The configuration. Its files are as they should be, so that what is refused is refused for its text.
+//! The configuration. Its files are as they should be, so that what is refused is refused for its
+//! text.
 #![no_main]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Whatever comes signed: compact JWS, intents of both versions, proofs of enrolment, Core's tokens. None verifies, as nobody
-//! here holds a key; and what is read has one spelling.
+//! Whatever comes signed: compact JWS, intents of both versions, proofs of enrolment, Core's
+//! tokens. None verifies, as nobody here holds a key; and what is read has one spelling.
 #![no_main]
 
 use countersign_keys::call::SessionEndpoint;

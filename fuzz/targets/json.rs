@@ -1,4 +1,5 @@
-//! JSON as `keys` reads it, against serde_json; and its RFC 8785 form against another implementation.
+//! JSON as `keys` reads it, against serde_json; and its RFC 8785 form against another
+//! implementation.
 //!
 //! Ours is the stricter of the two: whatever it takes, serde_json takes, with the same meaning.
 #![no_main]

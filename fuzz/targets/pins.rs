@@ -1,4 +1,5 @@
-//! A user's file of pinned keys: what is read is written back, and no key is lost, changed or invented.
+//! A user's file of pinned keys: what is read is written back, and no key is lost, changed or
+//! invented.
 #![no_main]
 
 use countersign_keys::pins::Pins;

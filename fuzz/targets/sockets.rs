@@ -1,4 +1,5 @@
-//! WebSockets: a client's frames, the messages in them, what goes on of these, and what an instance reads of that.
+//! WebSockets: a client's frames, the messages in them, what goes on of these, and what an instance
+//! reads of that.
 #![no_main]
 
 use arbitrary::Arbitrary;

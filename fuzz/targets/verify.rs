@@ -1,5 +1,5 @@
-//! The whole judgement. A request that its user signed is changed in any way that needs no key of the user's; whatever is then
-//! accepted must mean what the user signed, or this is a hole.
+//! The whole judgement. A request that its user signed is changed in any way that needs no key of
+//! the user's; whatever is then accepted must mean what the user signed, or this is a hole.
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 

@@ -1,7 +1,9 @@
-//! Binding: the parameters that the user signed are those of the request that came (protocol, section 3).
+//! Binding: the parameters that the user signed are those of the request that came (protocol,
+//! section 3).
 //!
-//! Each item is projected onto its bound parameters, put into canonical form (RFC 8785) and digested; each digest must be a signed
-//! one. Whatever else the request has must be on the call's list of what Core adds. Refuses anything unknown.
+//! Each item is projected onto its bound parameters, put into canonical form (RFC 8785) and
+//! digested; each digest must be a signed one. Whatever else the request has must be on the call's
+//! list of what Core adds. Refuses anything unknown.
 
 use std::borrow::Cow;
 
@@ -135,7 +137,8 @@ fn value_of<'b>(parameter: &BoundParameter, item: &Json<'b>) -> Result<Json<'b>,
 /// Whether both ends read every number alike.
 fn is_exact(value: &Json<'_>) -> bool {
     match value {
-        // A fraction has one spelling (RFC 8785). Beyond 53 bits one end reads an integer, the other the nearest double.
+        // A fraction has one spelling (RFC 8785). Beyond 53 bits one end reads an integer, the
+        // other the nearest double.
         Json::Float(number) => number.is_finite() && number.abs() <= WHOLE_MAX,
         Json::Integer(number) => (-INTEGER_MAX..=INTEGER_MAX).contains(number),
         Json::Array(elements) => elements.iter().all(is_exact),
@@ -144,8 +147,8 @@ fn is_exact(value: &Json<'_>) -> bool {
     }
 }
 
-/// Without the members, at every depth, that Go writes for "absent"; null if nothing is left. An array keeps its elements, whatever
-/// they are: none of them can be absent.
+/// Without the members, at every depth, that Go writes for "absent"; null if nothing is left. An
+/// array keeps its elements, whatever they are: none of them can be absent.
 fn without_zeros(value: Json<'_>) -> Json<'_> {
     let pruned = without_zero_members(value);
     if pruned.is_zero() { Json::Null } else { pruned }
@@ -162,7 +165,8 @@ fn without_zero_members(value: Json<'_>) -> Json<'_> {
     }
 }
 
-/// A set of strings in one order: by code unit of UTF-16, as JavaScript sorts. Null is the empty set.
+/// A set of strings in one order: by code unit of UTF-16, as JavaScript sorts. Null is the empty
+/// set.
 fn sorted(value: Json<'_>) -> Option<Json<'_>> {
     let mut elements = match value {
         Json::Array(elements) => elements,
@@ -204,7 +208,8 @@ impl ShownProject {
         if shown.all(|other| other == first) { first } else { Self::Unfit }
     }
 
-    /// Whether an intent for that project may cover the items. Null is no project; the empty string is nobody's.
+    /// Whether an intent for that project may cover the items. Null is no project; the empty string
+    /// is nobody's.
     fn is(&self, signed: Option<&Project>) -> bool {
         match self {
             Self::Nothing => true,
@@ -215,7 +220,8 @@ impl ShownProject {
     }
 }
 
-/// A request's body, taken apart by its call's row: every item projected and digested, nothing unknown in it.
+/// A request's body, taken apart by its call's row: every item projected and digested, nothing
+/// unknown in it.
 #[derive(Clone, Debug)]
 pub struct Items<'b> {
     bytes: &'b [u8],
@@ -295,7 +301,8 @@ impl<'b> Items<'b> {
         self.bytes
     }
 
-    /// The body as it was read. What is not bound has no authority: it may say how an answer is shown, never what is done.
+    /// The body as it was read. What is not bound has no authority: it may say how an answer is
+    /// shown, never what is done.
     #[must_use]
     pub const fn body(&self) -> &Json<'b> {
         &self.body
@@ -337,7 +344,8 @@ impl<'h, R: UserAsked> Intended<'h, R> {
 }
 
 impl VerifiedIntent<'_> {
-    /// Whether [`Intended::bind`] would take it for a request of that call with these items and that project.
+    /// Whether [`Intended::bind`] would take it for a request of that call with these items and
+    /// that project.
     #[must_use]
     pub fn fits(&self, call: &CallName, items: &[ItemDigest], project: &ShownProject) -> bool {
         self.call == *call && project.is(self.project.as_ref()) && self.covers(items)

@@ -1,7 +1,8 @@
-//! The table of calls: what a user may ask, where it stands in the provider's request, and what of it the user's
-//! signature binds (protocol, section 4).
+//! The table of calls: what a user may ask, where it stands in the provider's request, and what of
+//! it the user's signature binds (protocol, section 4).
 //!
-//! A call that is in no table is refused: nothing passes by omission (V01). The standard rows are in `rows`.
+//! A call that is in no table is refused: nothing passes by omission (V01). The standard rows are
+//! in `rows`.
 
 mod allowed;
 mod ask;
@@ -28,12 +29,13 @@ pub use crate::call::row::{
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 
-/// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by [`CallTable`] alone.
+/// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by
+/// [`CallTable`] alone.
 #[derive(Clone, Debug)]
 pub struct CoreRow(Arc<Row>);
 
-/// A row of what the user's own browser sends: it takes the user's intent, and Core's token has no place in it. Made by
-/// [`CallTable`] alone.
+/// A row of what the user's own browser sends: it takes the user's intent, and Core's token has no
+/// place in it. Made by [`CallTable`] alone.
 #[derive(Clone, Debug)]
 pub struct OwnRow {
     row: Arc<Row>,
@@ -127,7 +129,8 @@ impl CallTable {
             let row = Arc::new(Row::new(spec, provider)?);
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
             let is_added = match (row.transport(), row.spec().to) {
-                // What a proof is of has no place of its own: it comes with a token, to the token's endpoint.
+                // What a proof is of has no place of its own: it comes with a token, to the token's
+                // endpoint.
                 (Transport::Http, Some(Destination::Session)) => proves_session_use(row.call()),
                 (Transport::Http, None) => {
                     table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
@@ -145,8 +148,9 @@ impl CallTable {
         Ok(table)
     }
 
-    /// Where a request of that method and path belongs; `None` if nothing of the kind is served. Slashes are folded
-    /// as UCloud's own servers fold them: `//` is `/`, and one at the end is none.
+    /// Where a request of that method and path belongs; `None` if nothing of the kind is served.
+    /// Slashes are folded as UCloud's own servers fold them: `//` is `/`, and one at the end is
+    /// none.
     #[must_use]
     pub fn route(&self, method: Method, path: &str) -> Option<&Route> {
         self.routes.get(&method)?.get(fold_slashes(path).as_ref())
@@ -164,14 +168,15 @@ impl CallTable {
         self.rows.iter().find(|row| row.call().as_str() == call)
     }
 
-    /// The row of that call, if Core sends it: the way in for messages, which have no path of their own.
+    /// The row of that call, if Core sends it: the way in for messages, which have no path of their
+    /// own.
     #[must_use]
     pub fn core_row(&self, call: &str) -> Option<CoreRow> {
         self.row(call).filter(|row| row.sender() == Sender::Core).map(|row| CoreRow(Arc::clone(row)))
     }
 
-    /// The row of a message on the WebSocket at that path, by the name that the wire gives its call:
-    /// `files.provider.{p}.streamingSearch` is `files.streamingSearch`.
+    /// The row of a message on the WebSocket at that path, by the name that the wire gives its
+    /// call: `files.provider.{p}.streamingSearch` is `files.streamingSearch`.
     #[must_use]
     pub fn socket_row(&self, path: &str, wire_call: &str) -> Option<CoreRow> {
         let path = fold_slashes(path);
@@ -196,8 +201,8 @@ impl CallTable {
         self.row(call).filter(|row| row.spec().to == Some(Destination::Session))
     }
 
-    /// How many calls look, change something, and are dangerous, whatever their items; and of how many of the first two
-    /// an item can be dangerous.
+    /// How many calls look, change something, and are dangerous, whatever their items; and of how
+    /// many of the first two an item can be dangerous.
     #[must_use]
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();

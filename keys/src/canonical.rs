@@ -28,7 +28,8 @@ fn write(value: &Json<'_>, text: &mut Vec<u8>) {
         Json::Bool(true) => text.extend_from_slice(b"true"),
         Json::Bool(false) => text.extend_from_slice(b"false"),
         Json::Integer(number) => text.extend_from_slice(number.to_string().as_bytes()),
-        // As ECMAScript spells it (RFC 8785 section 3.2.2.3). Never infinite: JSON has no text for that.
+        // As ECMAScript spells it (RFC 8785 section 3.2.2.3). Never infinite: JSON has no text for
+        // that.
         Json::Float(number) => text.extend_from_slice(ryu_js::Buffer::new().format(*number).as_bytes()),
         Json::String(string) => write_string(string, text),
         Json::Array(elements) => {
@@ -64,7 +65,8 @@ fn write_string(string: &str, text: &mut Vec<u8>) {
     text.push(b'"');
 }
 
-/// RFC 8785 section 3.2.3: by code units of UTF-16. Bytes of UTF-8 have the same order but for characters beyond the first plane.
+/// RFC 8785 section 3.2.3: by code units of UTF-16. Bytes of UTF-8 have the same order but for
+/// characters beyond the first plane.
 fn in_order_of_utf16(one: &str, other: &str) -> Ordering {
     if one.is_ascii() || other.is_ascii() {
         return one.as_bytes().cmp(other.as_bytes());

@@ -1,7 +1,8 @@
 //! Core's access token: that a request comes from Core at all (`docs/ucloud-wire.md`, section 1.1).
 //!
-//! Refuses every algorithm but RS256 with the one configured key, and the provider's own token, which Core signs with that very
-//! key. Times have no tolerance at their end: Core renews three minutes ahead.
+//! Refuses every algorithm but RS256 with the one configured key, and the provider's own token,
+//! which Core signs with that very key. Times have no tolerance at their end: Core renews three
+//! minutes ahead.
 
 use std::sync::Arc;
 
@@ -87,7 +88,8 @@ pub enum CoreKeyRejection {
 pub struct CoreKey(VerificationKey);
 
 impl CoreKey {
-    /// Reads the key as operators get it: bare base64 of the SPKI on one line, or as PEM, or in a certificate. Line ends of any kind.
+    /// Reads the key as operators get it: bare base64 of the SPKI on one line, or as PEM, or in a
+    /// certificate. Line ends of any kind.
     ///
     /// # Errors
     /// If it is none of these, or not an RSA key of usable strength.
@@ -159,7 +161,8 @@ enum Typ {
     Jwt,
 }
 
-/// What is read of the claims; Core's others (`uid`, `extendedByChain`, `principalType`) decide nothing.
+/// What is read of the claims; Core's others (`uid`, `extendedByChain`, `principalType`) decide
+/// nothing.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -172,8 +175,8 @@ struct Claims {
     aud: Audience,
 }
 
-/// A string from the older Core, an array from the newer. Core names a scope here, not the provider: the *key* binds a token to
-/// a provider.
+/// A string from the older Core, an array from the newer. Core names a scope here, not the
+/// provider: the *key* binds a token to a provider.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -194,7 +197,8 @@ impl Audience {
 #[derive(Debug)]
 pub struct CoreTokens {
     key: CoreKey,
-    /// Digest of the token and when it ends; the newest last. Bounded by [`REMEMBERED_MAX`]; the oldest goes first.
+    /// Digest of the token and when it ends; the newest last. Bounded by [`REMEMBERED_MAX`]; the
+    /// oldest goes first.
     remembered: Vec<([u8; 32], Timestamp)>,
 }
 
@@ -224,7 +228,8 @@ impl CoreTokens {
         })
     }
 
-    /// Shows that a token is Core's, of whatever it is the head. It gives no authority: [`CoreTokens::authenticate`] does.
+    /// Shows that a token is Core's, of whatever it is the head. It gives no authority:
+    /// [`CoreTokens::authenticate`] does.
     ///
     /// # Errors
     /// What is wrong with the token.

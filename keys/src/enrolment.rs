@@ -1,7 +1,9 @@
-//! Enrolment (protocol, section 6): tickets, the proof that comes with an offered key, and the code that commits to it.
+//! Enrolment (protocol, section 6): tickets, the proof that comes with an offered key, and the code
+//! that commits to it.
 //!
-//! Core sees everything that passes through it, so nothing that passes through it is enough: a ticket lets a key be *offered*, and
-//! only [`Code`], approved at the computing centre, says which offer counts (P2).
+//! Core sees everything that passes through it, so nothing that passes through it is enough: a
+//! ticket lets a key be *offered*, and only [`Code`], approved at the computing centre, says which
+//! offer counts (P2).
 
 use std::fmt;
 
@@ -14,7 +16,8 @@ use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256, sha256_of_texts};
 use crate::keyring::VerificationKey;
 use crate::secret::Secret;
 
-/// How long a ticket can be used, in seconds: long enough to find the SSH window, short enough to be worthless in a log.
+/// How long a ticket can be used, in seconds: long enough to find the SSH window, short enough to
+/// be worthless in a log.
 pub const TICKET_LIFETIME_S: i64 = 15 * 60;
 
 /// Longest proof taken, in bytes.
@@ -119,14 +122,15 @@ impl From<TicketHash> for String {
     }
 }
 
-/// What the user carries from the browser to the computing centre: it names the ticket and commits to user and key, so that whoever
-/// approves it approves exactly this key. 160 bits.
+/// What the user carries from the browser to the computing centre: it names the ticket and commits
+/// to user and key, so that whoever approves it approves exactly this key. 160 bits.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Code(String);
 
 impl Code {
-    /// The code of an offer. Whoever has the offer can compute it, and compares it with what the user typed.
+    /// The code of an offer. Whoever has the offer can compute it, and compares it with what the
+    /// user typed.
     #[must_use]
     pub fn of(ticket: &TicketHash, username: &Username, key: &VerificationKey) -> Self {
         let digest = sha256_of_texts(&[
@@ -225,8 +229,8 @@ struct Claims {
 }
 
 impl Challenge<'_> {
-    /// Shows that whoever offers the key has its private half, here and now. The JWS has `typ` `ucloud-enrol+jwt`, so that it can never pass
-    /// for an intent, nor an intent for it (V20).
+    /// Shows that whoever offers the key has its private half, here and now. The JWS has `typ`
+    /// `ucloud-enrol+jwt`, so that it can never pass for an intent, nor an intent for it (V20).
     ///
     /// # Errors
     /// What is wrong with the proof.
@@ -240,7 +244,8 @@ impl Challenge<'_> {
     }
 }
 
-/// What the proof of a renewal has to be about: that a key takes the place of another of the same user.
+/// What the proof of a renewal has to be about: that a key takes the place of another of the same
+/// user.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewal<'a> {
     /// This provider.
@@ -260,8 +265,9 @@ struct RenewalClaims {
 }
 
 impl Renewal<'_> {
-    /// Shows that whoever has the old key sign also has the private half of the new one. The JWS has `typ` `ucloud-renew+jwt`, so that it
-    /// passes for nothing else (V20). What makes it fresh is the intent that binds it.
+    /// Shows that whoever has the old key sign also has the private half of the new one. The JWS
+    /// has `typ` `ucloud-renew+jwt`, so that it passes for nothing else (V20). What makes it fresh
+    /// is the intent that binds it.
     ///
     /// # Errors
     /// What is wrong with the proof.
@@ -316,7 +322,8 @@ mod tests {
         assert_eq!(code.as_str().len(), 35);
     }
 
-    /// Computed apart, with Python's hashlib and base64: 20 bytes of SHA-256 over the five texts, each after its length, in RFC 4648's base32.
+    /// Computed apart, with Python's hashlib and base64: 20 bytes of SHA-256 over the five texts,
+    /// each after its length, in RFC 4648's base32.
     #[test]
     fn v47_a_code_is_what_anybody_computes_from_the_offer() {
         let [key, _] = keys();

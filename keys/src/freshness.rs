@@ -1,4 +1,5 @@
-//! Time's part of the judgement: when an intent can be accepted, and until when a used one must be remembered.
+//! Time's part of the judgement: when an intent can be accepted, and until when a used one must be
+//! remembered.
 
 use crate::time::Timestamp;
 
@@ -49,14 +50,15 @@ impl Window {
         Ok(())
     }
 
-    /// The last moment at which a used intent must be remembered: beyond it no clock that is tolerated accepts it (V38).
-    /// The one formula of retention.
+    /// The last moment at which a used intent must be remembered: beyond it no clock that is
+    /// tolerated accepts it (V38). The one formula of retention.
     #[must_use]
     pub const fn retain_until(&self, exp: Timestamp) -> Timestamp {
         exp.plus(self.future_skew_s)
     }
 
-    /// The furthest from now that [`Window::retain_until`] of an acceptable intent can be, in seconds.
+    /// The furthest from now that [`Window::retain_until`] of an acceptable intent can be, in
+    /// seconds.
     #[must_use]
     pub const fn retention_max_s(&self) -> i64 {
         self.lifetime_max_s.saturating_add(self.future_skew_s).saturating_add(self.future_skew_s)

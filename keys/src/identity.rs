@@ -1,6 +1,7 @@
 //! Who and what: names that crossed a boundary and were checked once, at birth.
 //!
-//! A value of one of these types is well-formed; that it is also *true* is for later stages to show.
+//! A value of one of these types is well-formed; that it is also *true* is for later stages to
+//! show.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Longest UCloud username taken, in bytes. UCloud's own are under 100; the limit keeps a key of the store, a log
-/// line and a header small.
+/// Longest UCloud username taken, in bytes. UCloud's own are under 100; the limit keeps a key of
+/// the store, a log line and a header small.
 pub const USERNAME_MAX: usize = 256;
 
 /// Longest project id taken, in bytes. UCloud's are UUIDs or short words.
@@ -44,8 +45,8 @@ pub enum IdentityRejection {
     CallName,
 }
 
-/// Makes a string newtype: `parse` is the only way in, serde goes through it. The text is shared: one request hands its user's name to
-/// many.
+/// Makes a string newtype: `parse` is the only way in, serde goes through it. The text is shared:
+/// one request hands its user's name to many.
 macro_rules! checked_string {
     ($(#[$meta:meta])* $name:ident, $rejection:expr, $check:expr) => {
         $(#[$meta])*
@@ -105,7 +106,8 @@ macro_rules! checked_string {
 }
 
 checked_string!(
-    /// A UCloud username, such as `Alice#1234`. Compared byte for byte: nothing is folded or normalised.
+    /// A UCloud username, such as `Alice#1234`. Compared byte for byte: nothing is folded or
+    /// normalised.
     Username,
     IdentityRejection::Username,
     |text| !text.is_empty() && text.len() <= USERNAME_MAX && !text.chars().any(char::is_control)
@@ -149,8 +151,8 @@ impl Username {
         Self::decode(&STANDARD, value)
     }
 
-    /// Reads a `usernameHint`, which Core writes in the URL-safe alphabet, UCloud's frontend in the standard one
-    /// without percent-encoding, so that a plus sign may have become a space.
+    /// Reads a `usernameHint`, which Core writes in the URL-safe alphabet, UCloud's frontend in the
+    /// standard one without percent-encoding, so that a plus sign may have become a space.
     ///
     /// # Errors
     /// If neither alphabet fits, or the name breaks its rule.

@@ -1,7 +1,9 @@
-//! The signed intent: what the user says they want, and the proof that they said it (protocol, section 2).
+//! The signed intent: what the user says they want, and the proof that they said it (protocol,
+//! section 2).
 //!
-//! The signature is checked before a claim is believed. Refuses every header and claim that the profile does not name. For an unknown
-//! user or key a signature is checked all the same, against a decoy, so that the answer takes as long (V61).
+//! The signature is checked before a claim is believed. Refuses every header and claim that the
+//! profile does not name. For an unknown user or key a signature is checked all the same, against a
+//! decoy, so that the answer takes as long (V61).
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -24,8 +26,8 @@ pub const ITEMS_MAX: usize = 1000;
 /// Longest lifetime of a version 1 intent, in seconds: what UCloud's frontend wrote.
 const LIFETIME_MAX_V1_S: i64 = 30;
 
-/// Names one signed intent to the last byte: what a passkey's assertion is tied to. Another JWS with the same token id is
-/// another intent here, though both together can be used only once.
+/// Names one signed intent to the last byte: what a passkey's assertion is tied to. Another JWS
+/// with the same token id is another intent here, though both together can be used only once.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint([u8; 32]);
@@ -174,7 +176,8 @@ struct ClaimsV2 {
     asked: Consent,
 }
 
-/// Whether the signer had asked a person before it signed: the claim `asked`, which is `true` or absent.
+/// Whether the signer had asked a person before it signed: the claim `asked`, which is `true` or
+/// absent.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consent {
@@ -214,7 +217,8 @@ impl<'h> PresentedIntent<'h> {
     /// Reads the envelope and the protected header.
     ///
     /// # Errors
-    /// If the text is longer than `length_max`, or the header is not exactly that of a version that is taken.
+    /// If the text is longer than `length_max`, or the header is not exactly that of a version that
+    /// is taken.
     pub fn parse(text: &'h str, length_max: usize, version_1: Version1) -> Result<Self, IntentRejection> {
         let jws = CompactJws::parse(text, length_max)?;
         let header = jws.header_bytes()?;
@@ -240,7 +244,8 @@ impl<'h> PresentedIntent<'h> {
         self.key
     }
 
-    /// Whose it claims to be: for looking up the key of a deposit, which comes without a request. Believe nothing of it.
+    /// Whose it claims to be: for looking up the key of a deposit, which comes without a request.
+    /// Believe nothing of it.
     ///
     /// # Errors
     /// If the claims are not of the form.
@@ -251,8 +256,9 @@ impl<'h> PresentedIntent<'h> {
         }
     }
 
-    /// Shows that this user's key signed it, for this provider, in this window. `keys` are what the store has under
-    /// [`PresentedIntent::key_wanted`] for that user: none, one, or up to four of version 1.
+    /// Shows that this user's key signed it, for this provider, in this window. `keys` are what the
+    /// store has under [`PresentedIntent::key_wanted`] for that user: none, one, or up to four of
+    /// version 1.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -348,7 +354,8 @@ impl<'h> PresentedIntent<'h> {
         })
     }
 
-    /// The signature first: what a key's standing or algorithm says of it is for those who have the key.
+    /// The signature first: what a key's standing or algorithm says of it is for those who have the
+    /// key.
     fn check_signature(&self, key: &EnrolledKey, now: Timestamp) -> Result<(), IntentRejection> {
         if self.algorithm != key.key().algorithm() {
             self.spend_the_time_of_a_check();
@@ -367,7 +374,8 @@ impl<'h> PresentedIntent<'h> {
     }
 }
 
-/// A published test key (RFC 6979, appendix A.2.5). It can vouch for nothing: whatever it verifies is refused.
+/// A published test key (RFC 6979, appendix A.2.5). It can vouch for nothing: whatever it verifies
+/// is refused.
 static DECOY: LazyLock<Option<VerificationKey>> = LazyLock::new(|| {
     let jwk = br#"{"kty":"EC","crv":"P-256","x":"YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y","y":"eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk"}"#;
     VerificationKey::from_jwk(jwk, Algorithm::Es256).ok()
@@ -393,8 +401,8 @@ pub(crate) enum Binding {
     NameOnly,
 }
 
-/// An intent that its user's key signed, for this provider, and that was fresh when it was checked. Made by
-/// [`PresentedIntent::verify`] alone.
+/// An intent that its user's key signed, for this provider, and that was fresh when it was checked.
+/// Made by [`PresentedIntent::verify`] alone.
 #[derive(Clone, Debug)]
 pub struct VerifiedIntent<'h> {
     pub(crate) text: Cow<'h, str>,

@@ -1,7 +1,7 @@
 //! JSON of strangers: read once, strictly, into a value that both ends read the same way.
 //!
-//! Refuses a repeated member name, which two readers may resolve differently (RFC 8259 section 4 leaves it open),
-//! and nesting beyond a limit. Strings borrow from the input where they can.
+//! Refuses a repeated member name, which two readers may resolve differently (RFC 8259 section 4
+//! leaves it open), and nesting beyond a limit. Strings borrow from the input where they can.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,10 +10,12 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// Deepest nesting taken in a request's body. UCloud's deepest, a job with its resolved application, has 9 levels.
+/// Deepest nesting taken in a request's body. UCloud's deepest, a job with its resolved
+/// application, has 9 levels.
 pub const DEPTH_MAX: u8 = 32;
 
-/// The largest integer that a double holds exactly (RFC 7493 section 2.2): both ends agree up to here.
+/// The largest integer that a double holds exactly (RFC 7493 section 2.2): both ends agree up to
+/// here.
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 
 /// Why a text is not taken as JSON.
@@ -56,7 +58,8 @@ impl<'a> Json<'a> {
     /// If it is not one JSON value, repeats a member or is nested deeper than `depth_max`.
     pub fn parse(text: &'a [u8], depth_max: u8) -> Result<Self, JsonRejection> {
         let reason = Cell::new(None);
-        // Read as UTF-8 at once: a body has a hundred short strings, and each by itself would take as long as all together.
+        // Read as UTF-8 at once: a body has a hundred short strings, and each by itself would take
+        // as long as all together.
         let text = str::from_utf8(text).map_err(|_| JsonRejection::Malformed)?;
         let mut reader = serde_json::Deserializer::from_str(text);
         let value = Nested { depth_left: depth_max, reason: &reason }

@@ -1,8 +1,9 @@
 //! Compact JWS (RFC 7515), and the only place that knows the `jsonwebtoken` crate.
 //!
-//! Of that crate only the signature check itself is used: its `Validation` reads the clock, forgives 60 s and passes
-//! absent claims. Taking the envelope apart is done here, in the one spelling that RFC 7515 section 2 gives it. ES256, which is what every
-//! browser signs with, goes to aws-lc directly: that crate would read the key anew for each signature.
+//! Of that crate only the signature check itself is used: its `Validation` reads the clock,
+//! forgives 60 s and passes absent claims. Taking the envelope apart is done here, in the one
+//! spelling that RFC 7515 section 2 gives it. ES256, which is what every browser signs with, goes
+//! to aws-lc directly: that crate would read the key anew for each signature.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
@@ -12,7 +13,8 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Signature algorithms that are taken (RFC 7518 section 3.1, RFC 8037). No other is known here, `none` least of all.
+/// Signature algorithms that are taken (RFC 7518 section 3.1, RFC 8037). No other is known here,
+/// `none` least of all.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, serde::Serialize)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256, fixed-length signature.
@@ -121,8 +123,8 @@ impl<'a> CompactJws<'a> {
         decode(self.header_b64())
     }
 
-    /// Reads the claims. The type says which members may be there. They are not to be believed before
-    /// [`CompactJws::verify`].
+    /// Reads the claims. The type says which members may be there. They are not to be believed
+    /// before [`CompactJws::verify`].
     ///
     /// # Errors
     /// If they are not canonical base64url of exactly such an object.
@@ -206,7 +208,8 @@ impl SignatureKey {
         self.algorithm
     }
 
-    /// Whether `signature_b64`, base64url without padding, is this key's signature over those bytes.
+    /// Whether `signature_b64`, base64url without padding, is this key's signature over those
+    /// bytes.
     #[must_use]
     pub fn verify(&self, signing_input: &[u8], signature_b64: &str) -> bool {
         // `jsonwebtoken` decodes with the same strict engine; the length is ours to insist on.
@@ -252,7 +255,8 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     bytes
 }
 
-/// SHA-256 of texts, each preceded by its length, so that no two lists of texts run together into the same input.
+/// SHA-256 of texts, each preceded by its length, so that no two lists of texts run together into
+/// the same input.
 #[must_use]
 pub fn sha256_of_texts(texts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);

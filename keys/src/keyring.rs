@@ -1,7 +1,8 @@
-//! Users' verification keys: from JWK, PEM or DER into a value that has passed every check on strength and form.
+//! Users' verification keys: from JWK, PEM or DER into a value that has passed every check on
+//! strength and form.
 //!
-//! Refuses private keys, weak and malformed ones (RFC 8725 section 3.4), and any use but the one recorded. A verification key
-//! is confidential here (P2): it prints as its fingerprint.
+//! Refuses private keys, weak and malformed ones (RFC 8725 section 3.4), and any use but the one
+//! recorded. A verification key is confidential here (P2): it prints as its fingerprint.
 
 use std::fmt;
 
@@ -181,13 +182,15 @@ impl VerificationKey {
         self.key.algorithm()
     }
 
-    /// What people compare: `SHA256:` and the digest of the SPKI, written as OpenSSH writes its own.
+    /// What people compare: `SHA256:` and the digest of the SPKI, written as OpenSSH writes its
+    /// own.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(&[&self.spki])))
     }
 
-    /// The first 66 bits of that digest as words, which people compare more willingly. They confirm; what commits is the code of an approval.
+    /// The first 66 bits of that digest as words, which people compare more willingly. They
+    /// confirm; what commits is the code of an approval.
     #[must_use]
     pub fn words(&self) -> [&'static str; FINGERPRINT_WORDS] {
         let digest = sha256(&[&self.spki]);
@@ -218,7 +221,8 @@ impl VerificationKey {
     fn ed25519(bytes: &[u8]) -> Result<Self, KeyRejection> {
         let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyRejection::Form)?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyRejection::Point)?;
-        // Decompression forgives an encoding that is not reduced; a second spelling of a key is none of ours.
+        // Decompression forgives an encoding that is not reduced; a second spelling of a key is
+        // none of ours.
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyRejection::Point);
         }
@@ -261,8 +265,9 @@ impl PartialEq for VerificationKey {
 
 impl Eq for VerificationKey {}
 
-/// Whether a modulus comes from the generator of CVE-2017-15361 ("ROCA"): its primes, and so their product, are powers of 65537 modulo
-/// every small prime. By chance that happens to one modulus in 2²⁷.
+/// Whether a modulus comes from the generator of CVE-2017-15361 ("ROCA"): its primes, and so their
+/// product, are powers of 65537 modulo every small prime. By chance that happens to one modulus in
+/// 2²⁷.
 fn has_roca_mark(modulus: &[u8]) -> bool {
     ROCA_PRIMES.iter().all(|prime| {
         let residue = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
@@ -274,7 +279,8 @@ fn has_roca_mark(modulus: &[u8]) -> bool {
     })
 }
 
-/// The DER inside a PEM text with that label; line ends of any kind, nothing around it but white space.
+/// The DER inside a PEM text with that label; line ends of any kind, nothing around it but white
+/// space.
 pub(crate) fn pem_body(text: &str, label: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     let body =
@@ -474,7 +480,8 @@ mod tests {
 
     #[test]
     fn a_fingerprint_in_words_is_the_first_66_bits_of_the_digest() {
-        // RFC 7517, appendix A.1; the words were computed by other means from the digest and the published list.
+        // RFC 7517, appendix A.1; the words were computed by other means from the digest and the
+        // published list.
         let jwk = br#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
         let key = VerificationKey::from_jwk(jwk, Algorithm::Es256).unwrap();
         assert_eq!(key.fingerprint(), "SHA256:UblEzfpUTUwyc6pr81BiWn3VO7tqcXIydPU4sZogd2A");

@@ -1,7 +1,8 @@
-//! The lane of the user's own browser: a call at the provider's own origin, without Core. The intent is all that it takes, and who
-//! asks is whoever signed it.
+//! The lane of the user's own browser: a call at the provider's own origin, without Core. The
+//! intent is all that it takes, and who asks is whoever signed it.
 //!
-//! What comes out of it is not what comes out of Core's lane: a request of the one cannot be taken for one of the other.
+//! What comes out of it is not what comes out of Core's lane: a request of the one cannot be taken
+//! for one of the other.
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ impl UserAsked for OwnRequest {
 }
 
 impl<'h> PresentedOwn<'h> {
-    /// The intent of the header. One of version 1 is none here, whatever a site accepts from Core: it binds no provider and no parameter.
+    /// The intent of the header. One of version 1 is none here, whatever a site accepts from Core:
+    /// it binds no provider and no parameter.
     ///
     /// # Errors
     /// If there is none, or not of its form.
@@ -38,7 +40,8 @@ impl<'h> PresentedOwn<'h> {
         PresentedIntent::parse(self.intent.ok_or(IntentRejection::Missing)?, INTENT_MAX, Version1::Refused)
     }
 
-    /// Joins the request with the intent that is said to be for it: whoever signed that is whose request it is.
+    /// Joins the request with the intent that is said to be for it: whoever signed that is whose
+    /// request it is.
     ///
     /// # Errors
     /// If the intent is another call's, or binds no parameters.

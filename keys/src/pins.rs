@@ -1,14 +1,16 @@
-//! The keys that users pinned in their own account, one a line, in the manner of SSH's `authorized_keys`.
+//! The keys that users pinned in their own account, one a line, in the manner of SSH's
+//! `authorized_keys`.
 //!
 //! ```text
 //! ES256 <spki, base64> <kid> <username, base64url> v2 provider=<id> created=<s> expires=<s> <name, to the end of the line>
 //! ```
 //!
-//! Several providers may share a home: a line counts only for the provider that it names. Lines of earlier releases name none and count
-//! for every provider.
+//! Several providers may share a home: a line counts only for the provider that it names. Lines of
+//! earlier releases name none and count for every provider.
 //!
-//! An instance believes this file and nothing that the server says (P3). A line that cannot be read is an error, never skipped: a key that its
-//! owner thinks pinned and is not, or the reverse, is worse than a file that has to be mended.
+//! An instance believes this file and nothing that the server says (P3). A line that cannot be read
+//! is an error, never skipped: a key that its owner thinks pinned and is not, or the reverse, is
+//! worse than a file that has to be mended.
 
 use std::fmt;
 
@@ -111,7 +113,8 @@ impl Pins {
         })
     }
 
-    /// Adds a key of a provider at the end, in place of one of the same user and id that counts there.
+    /// Adds a key of a provider at the end, in place of one of the same user and id that counts
+    /// there.
     pub fn add(&mut self, provider: &ProviderId, key: KeyRecord) {
         self.remove(provider, &key.owner, key.kid);
         self.lines.push(Line::Key(Pin { scope: Scope::Provider(provider.clone()), key }));
@@ -152,7 +155,8 @@ impl fmt::Display for Pins {
     }
 }
 
-/// A name is free text; a control character in it must neither begin a line of its own nor reach a terminal.
+/// A name is free text; a control character in it must neither begin a line of its own nor reach a
+/// terminal.
 fn on_one_line(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -179,7 +183,8 @@ fn parse_line(line: &str) -> Result<Pin, &'static str> {
         text.parse().map(Timestamp::from_seconds).map_err(|_| name)
     };
     let fifth = field("the time created=")?;
-    // The provider stands before the times, where a key's name cannot: no name of a line without it reads as one.
+    // The provider stands before the times, where a key's name cannot: no name of a line without it
+    // reads as one.
     let (scope, created) = match fifth.strip_prefix("provider=") {
         None => (Scope::Every, fifth),
         Some(id) => {

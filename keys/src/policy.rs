@@ -1,7 +1,7 @@
 //! Policy: what a well-signed request still needs, and the permit that it leaves with.
 //!
-//! A permit is the only thing that is forwarded. It comes out of one step that looks at the time once more and uses up the intent (P4);
-//! no function makes one otherwise.
+//! A permit is the only thing that is forwarded. It comes out of one step that looks at the time
+//! once more and uses up the intent (P4); no function makes one otherwise.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub struct Policy {
 pub struct StepUp {
     /// These calls, whatever their items.
     pub calls: BTreeSet<CallName>,
-    /// Every item that a rule of its call's row raises, of whatever call: `"raised"` in the configuration.
+    /// Every item that a rule of its call's row raises, of whatever call: `"raised"` in the
+    /// configuration.
     pub raised: bool,
 }
 
@@ -42,11 +43,12 @@ impl StepUp {
     }
 }
 
-/// How the calls about passkeys themselves begin. No list of the site's rules them: nobody could enrol a first one.
+/// How the calls about passkeys themselves begin. No list of the site's rules them: nobody could
+/// enrol a first one.
 const ABOUT_PASSKEYS: &str = "passkeys.";
 
-/// Those that change which there are. Where passkeys are asked for at all, whoever has one has to use it for these: the signing key
-/// alone could put another in its place otherwise.
+/// Those that change which there are. Where passkeys are asked for at all, whoever has one has to
+/// use it for these: the signing key alone could put another in its place otherwise.
 const CHANGE_PASSKEYS: [&str; 2] = ["passkeys.begin", "passkeys.remove"];
 
 /// Whether a call needs a passkey as well.
@@ -60,16 +62,16 @@ pub enum StepUpNeed {
     WhereThereIsOne,
 }
 
-/// Evidence that a passkey of the user asserted one very intent, with the user verified. It is good for that intent and no
-/// other.
+/// Evidence that a passkey of the user asserted one very intent, with the user verified. It is good
+/// for that intent and no other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SteppedUp {
     intent: Fingerprint,
 }
 
 impl SteppedUp {
-    /// The evidence, from whoever checked the assertion. This crate checks none: to be called in one place, where the word of the
-    /// process that does is heard.
+    /// The evidence, from whoever checked the assertion. This crate checks none: to be called in
+    /// one place, where the word of the process that does is heard.
     #[must_use]
     pub const fn dangerous_on_the_word_of_the_server(intent: Fingerprint) -> Self {
         Self { intent }
@@ -103,8 +105,9 @@ impl Policy {
         self.step_up.calls.contains(call) && !call.as_str().starts_with(ABOUT_PASSKEYS)
     }
 
-    /// Whether an intent that comes before its request needs a passkey as well, calls about passkeys included. Its items
-    /// are digests. A person was asked about an item that is raised, or the intent is refused with its request.
+    /// Whether an intent that comes before its request needs a passkey as well, calls about
+    /// passkeys included. Its items are digests. A person was asked about an item that is raised,
+    /// or the intent is refused with its request.
     #[must_use]
     pub fn step_up_of(&self, row: &Row, consent: Consent) -> StepUpNeed {
         let call = row.call();
@@ -154,8 +157,8 @@ impl Policy {
         Ok(Authorised { bound })
     }
 
-    /// Looks whether an intent is enough for these items. Part of authorising, and for intents that wait for their
-    /// request.
+    /// Looks whether an intent is enough for these items. Part of authorising, and for intents that
+    /// wait for their request.
     ///
     /// # Errors
     /// An item is dangerous, and the intent binds the call's name alone or nobody was asked.
@@ -209,7 +212,8 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
         self.bound.intended.kid()
     }
 
-    /// Uses up the intent, at this moment, and gives the permit: to be done immediately before the first byte goes out.
+    /// Uses up the intent, at this moment, and gives the permit: to be done immediately before the
+    /// first byte goes out.
     ///
     /// # Errors
     /// If the intent has become stale or been used, or its use cannot be written down.
@@ -222,7 +226,8 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
     }
 }
 
-/// Leave to forward one request, once. Made by [`Authorised::spend`] alone; whoever forwards takes it by value.
+/// Leave to forward one request, once. Made by [`Authorised::spend`] alone; whoever forwards takes
+/// it by value.
 #[derive(Debug)]
 pub struct Permit<'h, 'b, R = UserRequest<'h>> {
     request: R,
@@ -231,7 +236,8 @@ pub struct Permit<'h, 'b, R = UserRequest<'h>> {
 }
 
 impl<'h> Permit<'h, '_, UserRequest<'h>> {
-    /// Core's token as it came, for whoever verifies it again. A request of the user's own browser has none.
+    /// Core's token as it came, for whoever verifies it again. A request of the user's own browser
+    /// has none.
     #[must_use]
     pub const fn token(&self) -> BearerToken<'h> {
         self.request.token

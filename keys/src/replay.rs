@@ -1,8 +1,9 @@
 //! The replay log: an intent is accepted at most once (P4).
 //!
-//! A check costs the same however much is remembered: what may be forgotten is forgotten a little with every use. A full
-//! log refuses; nothing that is still acceptable is ever evicted (V41). What was forgotten is refused by its time for
-//! good, so that no clock that is put back makes it acceptable again ([`lost`], V40).
+//! A check costs the same however much is remembered: what may be forgotten is forgotten a little
+//! with every use. A full log refuses; nothing that is still acceptable is ever evicted (V41). What
+//! was forgotten is refused by its time for good, so that no clock that is put back makes it
+//! acceptable again ([`lost`], V40).
 
 pub mod lost;
 
@@ -44,10 +45,12 @@ pub enum ReplayError {
     Unwritable,
 }
 
-/// Where uses are written down. The one call both asks and writes: between two there would be room for a second copy.
+/// Where uses are written down. The one call both asks and writes: between two there would be room
+/// for a second copy.
 pub trait ReplayLog {
-    /// Writes down the first use of an intent. Of several concurrent calls with the same id exactly one succeeds. An `Ok` that is
-    /// wrong lets a request be repeated; an `Err` that is wrong costs its user a signature.
+    /// Writes down the first use of an intent. Of several concurrent calls with the same id exactly
+    /// one succeeds. An `Ok` that is wrong lets a request be repeated; an `Err` that is wrong costs
+    /// its user a signature.
     ///
     /// # Errors
     /// If it was used, may have been used, or cannot be written down.
@@ -64,17 +67,19 @@ impl ReplayLog for NoReplayLog {
     }
 }
 
-/// Sets that the memory is divided into, one for each first byte of an id, so that growing one takes no longer than a signature check.
+/// Sets that the memory is divided into, one for each first byte of an id, so that growing one
+/// takes no longer than a signature check.
 const SHARDS: usize = 256;
 
 /// Uses forgotten with each new one, at most: more than one, so that forgetting keeps up.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
-/// Uses remembered beyond their time, at most: a clock that is put back then finds them. About 2 MiB.
+/// Uses remembered beyond their time, at most: a clock that is put back then finds them. About 2
+/// MiB.
 pub const KEPT_MAX: usize = 32_768;
 
-/// What is kept of an id. To make another user's intent look used takes a second preimage of 128 bits; two that collide take 64, and cost the
-/// user who made them one of their own.
+/// What is kept of an id. To make another user's intent look used takes a second preimage of 128
+/// bits; two that collide take 64, and cost the user who made them one of their own.
 type ShortId = [u8; 16];
 
 /// The records, in memory. Whoever keeps a log on disk puts one of these before it.
@@ -152,8 +157,8 @@ impl UsedIntents {
         &self.lost
     }
 
-    /// The first moment at which intents that are signed then can be judged, if at that moment none can: what was used in
-    /// times that the clock reads again is not all remembered.
+    /// The first moment at which intents that are signed then can be judged, if at that moment none
+    /// can: what was used in times that the clock reads again is not all remembered.
     #[must_use]
     pub fn refuses_until(&self, now: Timestamp) -> Option<Timestamp> {
         let by_fence = (self.fence.since(now) > self.window.retention_max_s())
@@ -163,7 +168,8 @@ impl UsedIntents {
         by_fence.max(by_loss)
     }
 
-    /// Forgets some of what cannot be accepted any more, where there is more of it than a clock that is put back may need.
+    /// Forgets some of what cannot be accepted any more, where there is more of it than a clock
+    /// that is put back may need.
     pub fn forget(&mut self, now: Timestamp) {
         for _ in 0..FORGOTTEN_AT_ONCE {
             if self.count <= KEPT_MAX.min(self.capacity / 2) {
@@ -309,7 +315,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order and the steps of the clock, forward and back, no intent passes twice. The log is so small that it forgets.
+        /// Whatever the order and the steps of the clock, forward and back, no intent passes twice.
+        /// The log is so small that it forgets.
         #[test]
         fn v35_no_sequence_of_uses_passes_one_twice(
             steps in proptest::collection::vec(

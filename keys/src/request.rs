@@ -1,7 +1,8 @@
 //! A request as it was presented: well-formed, small, and not believed.
 //!
-//! Refuses what could be read in two ways: a header that stands twice (V02), one that `Connection` takes back (V31), values
-//! that are too long (V07). Only the headers named here are looked at; nothing else of the head has authority.
+//! Refuses what could be read in two ways: a header that stands twice (V02), one that `Connection`
+//! takes back (V31), values that are too long (V07). Only the headers named here are looked at;
+//! nothing else of the head has authority.
 
 use std::sync::Arc;
 
@@ -21,10 +22,12 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 /// Longest intent taken from a client's header, in bytes (protocol, section 2).
 pub const INTENT_MAX: usize = 16 * 1024;
 
-/// Longest body of a call of the user's own browser, in bytes: a passkey's registration with a chain of certificates has 10 KiB.
+/// Longest body of a call of the user's own browser, in bytes: a passkey's registration with a
+/// chain of certificates has 10 KiB.
 pub const OWN_BODY_MAX: usize = 64 * 1024;
 
-/// Longest intent taken from a deposit, and hence between gateway and instance, in bytes (protocol, section 5).
+/// Longest intent taken from a deposit, and hence between gateway and instance, in bytes (protocol,
+/// section 5).
 pub const DEPOSIT_MAX: usize = 256 * 1024;
 
 /// Why a head is refused.
@@ -77,8 +80,9 @@ impl std::fmt::Debug for BearerToken<'_> {
     }
 }
 
-/// A request that a user asked for, whichever way it came: Core's for them ([`crate::core_token::UserRequest`]), or their own
-/// browser's ([`crate::own::OwnRequest`]). The later stages are the same for both, and what comes out of them still says which it was.
+/// A request that a user asked for, whichever way it came: Core's for them
+/// ([`crate::core_token::UserRequest`]), or their own browser's ([`crate::own::OwnRequest`]). The
+/// later stages are the same for both, and what comes out of them still says which it was.
 pub trait UserAsked: sealed::Sealed {
     /// The call.
     fn row(&self) -> &Arc<Row>;
@@ -106,8 +110,8 @@ pub(crate) enum PresentedLane<'h> {
 }
 
 impl<'h> Presented<'h> {
-    /// Reads the head of a request on a lane. `headers` are all of them, in any case and order; `intent_max` is
-    /// [`INTENT_MAX`] where clients speak, [`DEPOSIT_MAX`] behind the gateway.
+    /// Reads the head of a request on a lane. `headers` are all of them, in any case and order;
+    /// `intent_max` is [`INTENT_MAX`] where clients speak, [`DEPOSIT_MAX`] behind the gateway.
     ///
     /// # Errors
     /// The rule that the head breaks.
@@ -132,7 +136,8 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// A call of the user's own browser, as presented: it comes with an intent, and with nothing of Core's.
+/// A call of the user's own browser, as presented: it comes with an intent, and with nothing of
+/// Core's.
 #[derive(Debug)]
 pub struct PresentedOwn<'h> {
     pub(crate) row: Arc<Row>,
@@ -140,12 +145,12 @@ pub struct PresentedOwn<'h> {
 }
 
 impl<'h> PresentedOwn<'h> {
-    /// Reads the head of a request on that row. `headers` are all of them, in any case and order. No deposit serves this lane, so an
-    /// intent has at most [`INTENT_MAX`] everywhere.
+    /// Reads the head of a request on that row. `headers` are all of them, in any case and order.
+    /// No deposit serves this lane, so an intent has at most [`INTENT_MAX`] everywhere.
     ///
     /// # Errors
-    /// The rule that the head breaks. What would have authority in Core's lane is refused, not overlooked: whoever sends it takes
-    /// this for that lane.
+    /// The rule that the head breaks. What would have authority in Core's lane is refused, not
+    /// overlooked: whoever sends it takes this for that lane.
     pub fn parse(
         row: &OwnRow,
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
@@ -171,8 +176,8 @@ impl<'h> PresentedOwn<'h> {
 }
 
 impl<'h> Presented<'h> {
-    /// What a message on a WebSocket says of itself, in the places where a request has headers: Core's token, of the message or of the
-    /// socket's own head, and the user's intent.
+    /// What a message on a WebSocket says of itself, in the places where a request has headers:
+    /// Core's token, of the message or of the socket's own head, and the user's intent.
     ///
     /// # Errors
     /// If one is too long or has bytes that it cannot have.
@@ -193,8 +198,8 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// The head of a request to open a WebSocket, as presented: what it says of Core and of the user holds for every message that brings
-/// nothing else.
+/// The head of a request to open a WebSocket, as presented: what it says of Core and of the user
+/// holds for every message that brings nothing else.
 #[derive(Debug)]
 pub struct PresentedSocket<'h> {
     /// Core's token, if it is in the head.
@@ -207,7 +212,8 @@ impl<'h> PresentedSocket<'h> {
     /// Reads the head. `headers` are all of them; `hint` is the `usernameHint` of the query.
     ///
     /// # Errors
-    /// The rule that the head breaks; an intent has no place in it, and header and hint name one user.
+    /// The rule that the head breaks; an intent has no place in it, and header and hint name one
+    /// user.
     pub fn parse(
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         hint: Option<&str>,
@@ -266,7 +272,8 @@ impl<'h> Deciding<'h> {
     }
 }
 
-/// The token of a `Bearer` header (RFC 6750 section 2.1): one space, then a token of three base64url parts.
+/// The token of a `Bearer` header (RFC 6750 section 2.1): one space, then a token of three
+/// base64url parts.
 fn bearer(value: &str) -> Result<BearerToken<'_>, RequestRejection> {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ') => {
@@ -288,7 +295,8 @@ fn visible<'h>(name: &'static str, value: &'h [u8], length_max: usize) -> Result
     }
 }
 
-/// `Connection` may take away hop-by-hop headers (RFC 9110 section 7.6.1); none that decides is one.
+/// `Connection` may take away hop-by-hop headers (RFC 9110 section 7.6.1); none that decides is
+/// one.
 fn refuse_taken_back(value: &[u8]) -> Result<(), RequestRejection> {
     const DECIDING: [&str; 7] =
         [AUTHORIZATION, USERNAME, SIGNED_INTENT, "host", "content-length", "content-type", "transfer-encoding"];

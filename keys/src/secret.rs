@@ -4,7 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A secret. It has no `Display`, no `Clone` and no serialisation: each use says [`Secret::expose`].
+/// A secret. It has no `Display`, no `Clone` and no serialisation: each use says
+/// [`Secret::expose`].
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {

@@ -1,5 +1,5 @@
-//! Sessions between the user and their own instance: one-time tokens, and the user's proof that it is they who redeem one
-//! (protocol, section 7).
+//! Sessions between the user and their own instance: one-time tokens, and the user's proof that it
+//! is they who redeem one (protocol, section 7).
 //!
 //! ```text
 //! PresentedSession ─► VerifiedSession ─► AuthorisedSession ─► SessionPermit
@@ -7,9 +7,10 @@
 //!                     the token           this use of it       first use
 //! ```
 //!
-//! What may be done with a token was signed by the user before their instance made it. Core passes the token on, and so it alone is not
-//! enough: its use is signed as well, by an intent of the call [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash and, where bytes are sent,
-//! their place, number and digest.
+//! What may be done with a token was signed by the user before their instance made it. Core passes
+//! the token on, and so it alone is not enough: its use is signed as well, by an intent of the call
+//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash
+//! and, where bytes are sent, their place, number and digest.
 
 mod piece;
 mod rejection;
@@ -38,7 +39,8 @@ pub use crate::session::token::{Grant, TokenHash};
 use crate::time::Timestamp;
 use crate::verify::Rejection;
 
-/// How long a token can be redeemed, in seconds (protocol, section 7); never longer than an intent may live.
+/// How long a token can be redeemed, in seconds (protocol, section 7); never longer than an intent
+/// may live.
 pub const TOKEN_LIFETIME_S: i64 = 60;
 
 /// How long a session may go on, in seconds: what UCloud recommends at most for an upload.
@@ -107,8 +109,9 @@ impl<'h> PresentedSession<'h> {
         self.proof.as_ref().map(PresentedIntent::key_wanted)
     }
 
-    /// Shows that the user's own instance made the token, for this provider, and that the user's key signed the proof. `instance_key` is the
-    /// public half that is known of that user's instance; `keys` are what the store has under [`PresentedSession::key_wanted`].
+    /// Shows that the user's own instance made the token, for this provider, and that the user's
+    /// key signed the proof. `instance_key` is the public half that is known of that user's
+    /// instance; `keys` are what the store has under [`PresentedSession::key_wanted`].
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -196,7 +199,8 @@ impl Session {
 pub enum ProofNeed {
     /// Yes.
     Required,
-    /// Whoever has the token may use it, for frontends that know no proof. A proof that comes is judged all the same.
+    /// Whoever has the token may use it, for frontends that know no proof. A proof that comes is
+    /// judged all the same.
     Off,
 }
 
@@ -244,7 +248,8 @@ impl<'h> VerifiedSession<'h> {
             };
         };
         if piece.size.is_some_and(|size| size > 0) && piece.digest.is_none() {
-            // A proof that says how many bytes come, and not which, lets whoever passes them on choose (V29).
+            // A proof that says how many bytes come, and not which, lets whoever passes them on
+            // choose (V29).
             return Err(SessionRejection::Piece("content-digest").into());
         }
         let row = calls.session_row(proof.call().as_str()).ok_or(SessionRejection::Proof)?;
@@ -261,7 +266,8 @@ impl<'h> VerifiedSession<'h> {
     }
 }
 
-/// A use of a token that may be let through once, and has not been. Made by [`VerifiedSession::authorise`] alone.
+/// A use of a token that may be let through once, and has not been. Made by
+/// [`VerifiedSession::authorise`] alone.
 #[derive(Debug)]
 pub struct AuthorisedSession<'h> {
     session: Session,
@@ -284,8 +290,9 @@ impl<'h> AuthorisedSession<'h> {
         self.proof.as_ref().map(VerifiedIntent::kid)
     }
 
-    /// Uses up the proof, and the token if the session begins with this request, at this moment: to be done immediately before the first
-    /// byte goes out. A piece without a proof goes on with a session whose token was redeemed before.
+    /// Uses up the proof, and the token if the session begins with this request, at this moment: to
+    /// be done immediately before the first byte goes out. A piece without a proof goes on with a
+    /// session whose token was redeemed before.
     ///
     /// # Errors
     /// If either has become stale or been used, or the use cannot be written down.
@@ -322,8 +329,8 @@ impl<'h> AuthorisedSession<'h> {
     }
 }
 
-/// Leave to pass on one request of a session, once. Made by [`AuthorisedSession::spend`] alone; whoever passes it on takes it by
-/// value.
+/// Leave to pass on one request of a session, once. Made by [`AuthorisedSession::spend`] alone;
+/// whoever passes it on takes it by value.
 #[derive(Debug)]
 pub struct SessionPermit<'h> {
     session: Session,

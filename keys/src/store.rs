@@ -1,8 +1,9 @@
 //! The key store: users, keys, tickets and what Core has still to be told.
 //!
-//! [`Store`] is what a database has to offer, and no more than etcd could; [`registry`] decides, on top of it, what may
-//! be changed. Every change is one transaction and durable before it is acknowledged. A record that cannot
-//! be read is a failure, never an absent record: whatever cannot be decided is refused (P8).
+//! [`Store`] is what a database has to offer, and no more than etcd could; [`registry`] decides, on
+//! top of it, what may be changed. Every change is one transaction and durable before it is
+//! acknowledged. A record that cannot be read is a failure, never an absent record: whatever cannot
+//! be decided is refused (P8).
 
 mod confirmation;
 pub mod drives;
@@ -121,15 +122,16 @@ pub trait Store: Send + Sync {
     /// The database cannot tell.
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFailure>;
 
-    /// At most `count` entries whose keys begin with `prefix` and come after `after`, in order of their keys.
+    /// At most `count` entries whose keys begin with `prefix` and come after `after`, in order of
+    /// their keys.
     ///
     /// # Errors
     /// The database cannot tell.
     fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, count: usize)
     -> Result<Vec<Entry>, StoreFailure>;
 
-    /// Applies all that `change` writes, or nothing; as if no other transaction ran at the same time, and durable
-    /// when this returns. `change` may run more than once.
+    /// Applies all that `change` writes, or nothing; as if no other transaction ran at the same
+    /// time, and durable when this returns. `change` may run more than once.
     ///
     /// # Errors
     /// The database failed; whether the change was applied is then unknown.

@@ -33,7 +33,8 @@ impl Timestamp {
     }
 }
 
-/// The clock reads a time again of which not all uses are remembered: nothing can be judged until it has passed (P8).
+/// The clock reads a time again of which not all uses are remembered: nothing can be judged until
+/// it has passed (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the clock was put back to a time whose used intents are not all remembered: nothing is accepted until {} (seconds since 1970)", until.seconds())]
 pub struct ClockFailure {
@@ -43,9 +44,10 @@ pub struct ClockFailure {
 
 /// Makes the moment to judge by, which does not go back in small steps.
 ///
-/// A small step back is held at the latest moment seen, so that what was signed before it is not from the future. A larger one
-/// is followed: no used intent passes because of it, since the replay log refuses the times that it has forgotten
-/// ([`crate::replay::lost`]). A step forward only makes intents stale sooner.
+/// A small step back is held at the latest moment seen, so that what was signed before it is not
+/// from the future. A larger one is followed: no used intent passes because of it, since the replay
+/// log refuses the times that it has forgotten ([`crate::replay::lost`]). A step forward only makes
+/// intents stale sooner.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockGuard {
     latest: Timestamp,
@@ -53,7 +55,8 @@ pub struct ClockGuard {
 }
 
 impl ClockGuard {
-    /// A guard that has seen `latest` (from a journal, or the first reading) and holds for up to `behind_max_s`.
+    /// A guard that has seen `latest` (from a journal, or the first reading) and holds for up to
+    /// `behind_max_s`.
     #[must_use]
     pub const fn new(latest: Timestamp, behind_max_s: i64) -> Self {
         Self { latest, behind_max_s }
@@ -66,7 +69,8 @@ impl ClockGuard {
         self.latest
     }
 
-    /// How far the clock is behind the latest moment judged by, in seconds; negative if it is ahead.
+    /// How far the clock is behind the latest moment judged by, in seconds; negative if it is
+    /// ahead.
     #[must_use]
     pub const fn behind_s(&self, wall: Timestamp) -> i64 {
         self.latest.since(wall)

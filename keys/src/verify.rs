@@ -8,8 +8,9 @@
 //! request                       own
 //! ```
 //!
-//! Every arrow consumes the value before it, and only its own module can make the next: a skipped check does not compile.
-//! Here the refusals of all stages meet: the sender learns the [`Class`], the operator the text.
+//! Every arrow consumes the value before it, and only its own module can make the next: a skipped
+//! check does not compile. Here the refusals of all stages meet: the sender learns the [`Class`],
+//! the operator the text.
 
 use crate::bind::BindRejection;
 use crate::core_token::CoreTokenRejection;
@@ -45,7 +46,8 @@ pub enum Rejection {
     /// A session's token, or the proof that belongs to it.
     #[error(transparent)]
     Session(#[from] SessionRejection),
-    /// Its second use, or its lateness at the last step. Failures of our own are in here too: see [`Class::OurFailure`].
+    /// Its second use, or its lateness at the last step. Failures of our own are in here too: see
+    /// [`Class::OurFailure`].
     #[error(transparent)]
     Spend(#[from] SpendError),
 }

@@ -1,5 +1,6 @@
-//! What raises an item to a dangerous one, by the cases of `vectors/asked.json`: the signer's modules are tested with the same file
-//! (tests/web/asked.test.mjs). The cases were written from the protocol's text.
+//! What raises an item to a dangerous one, by the cases of `vectors/asked.json`: the signer's
+//! modules are tested with the same file (tests/web/asked.test.mjs). The cases were written from
+//! the protocol's text.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

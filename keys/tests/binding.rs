@@ -1,5 +1,5 @@
-//! What is taken from a request by its call's row, and what a permit says of the request that was judged: an instance acts on
-//! these values and on nothing else.
+//! What is taken from a request by its call's row, and what a permit says of the request that was
+//! judged: an instance acts on these values and on nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]

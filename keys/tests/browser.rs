@@ -1,4 +1,5 @@
-//! What the browser's modules (web/js) sign is what this crate takes: a sample that they made, in tests/web/sample.mjs.
+//! What the browser's modules (web/js) sign is what this crate takes: a sample that they made, in
+//! tests/web/sample.mjs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,7 +1,8 @@
 //! What must be refused, line by line of the verifier's checklist, through the whole judgement.
 //!
-//! The signer is the stand-in portal's, which shares no code with what is tested. Nearly every case carries a *correct* signature of the
-//! user's own key, so that only the rule in question can refuse it. For every case there is the same request unaltered, which passes.
+//! The signer is the stand-in portal's, which shares no code with what is tested. Nearly every case
+//! carries a *correct* signature of the user's own key, so that only the rule in question can
+//! refuse it. For every case there is the same request unaltered, which passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -29,7 +30,8 @@ fn deed() -> Deed {
     Deed::move_("/home/a", "/home/b")
 }
 
-/// Every alteration of this checklist line is refused, with the one class that the sender may learn, and burns nothing.
+/// Every alteration of this checklist line is refused, with the one class that the sender may
+/// learn, and burns nothing.
 fn check_line(line: &str, cases_min: usize) {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256] {
         let site = Site::new(algorithm);
@@ -345,7 +347,8 @@ fn v36_the_replay_log_tells_users_and_keys_apart() {
     let mut intent = Intent::of(AUDIENCE, USER, &deed(), NOW).unwrap();
     intent.jti = jws::base64url(&[7; 16]);
     site.judge(&deed(), Some(&intent.sign(&site.key).unwrap())).unwrap();
-    // The same token id under another key is another intent; under the same key, whatever else it says, it is the same.
+    // The same token id under another key is another intent; under the same key, whatever else it
+    // says, it is the same.
     site.judge(&deed(), Some(&intent.sign(&second).unwrap())).unwrap();
     intent.exp -= 1;
     let again = site.judge(&deed(), Some(&intent.sign(&site.key).unwrap()));

@@ -1,7 +1,8 @@
-//! A skipped stage does not compile: each program of `compile_fail/` leaves something out and says with which error the compiler refuses it;
-//! the one of `compile_pass/` leaves nothing out.
+//! A skipped stage does not compile: each program of `compile_fail/` leaves something out and says
+//! with which error the compiler refuses it; the one of `compile_pass/` leaves nothing out.
 //!
-//! The compiler is asked directly, with the crate as it was just built: a harness that builds it anew takes minutes.
+//! The compiler is asked directly, with the crate as it was just built: a harness that builds it
+//! anew takes minutes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test asks the compiler")]
 

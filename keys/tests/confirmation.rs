@@ -1,4 +1,5 @@
-//! Whose word a connection needs for its name: Core's, the site's, or an earlier one of the same account (V69).
+//! Whose word a connection needs for its name: Core's, the site's, or an earlier one of the same
+//! account (V69).
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

@@ -1,5 +1,6 @@
-//! Digests of generated parameters for every row of the table of calls: what this crate makes of a provider's request is what PyPI's
-//! `rfc8785` makes of the user's parameters, and what the browser's modules make of them (tests/web/digests.test.mjs reads the same file).
+//! Digests of generated parameters for every row of the table of calls: what this crate makes of a
+//! provider's request is what PyPI's `rfc8785` makes of the user's parameters, and what the
+//! browser's modules make of them (tests/web/digests.test.mjs reads the same file).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

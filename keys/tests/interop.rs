@@ -1,5 +1,6 @@
-//! Other people's signers and canonicalisers against this crate: what npm's and PyPI's libraries make of the protocol's text is what we
-//! verify, digest for digest. The programs are in `tests/interop/`; they read one job and answer it whole, each with keys of its own.
+//! Other people's signers and canonicalisers against this crate: what npm's and PyPI's libraries
+//! make of the protocol's text is what we verify, digest for digest. The programs are in
+//! `tests/interop/`; they read one job and answer it whole, each with keys of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -81,7 +82,8 @@ fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, j
 
 // ---- generated items
 
-/// Strings with everything in them that a canonicaliser may stumble over: controls, quotes, both sides of the surrogates.
+/// Strings with everything in them that a canonicaliser may stumble over: controls, quotes, both
+/// sides of the surrogates.
 fn text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(vec![
         "",
@@ -222,7 +224,8 @@ fn claims(n: usize) -> Value {
     })
 }
 
-/// One signer's intents with these algorithms: every one is taken for its items, and for nothing else.
+/// One signer's intents with these algorithms: every one is taken for its items, and for nothing
+/// else.
 fn check_signer(language: Language, program: &str, algorithms: &[Algorithm]) {
     let row = row();
     let count = INTENTS_EACH * algorithms.len();

@@ -1,4 +1,5 @@
-//! What is taken for a verification key: the edges of strength and form, and what a JWK says of itself.
+//! What is taken for a verification key: the edges of strength and form, and what a JWK says of
+//! itself.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::iter::repeat_n;
@@ -110,7 +111,8 @@ fn v13_an_rsa_key_has_2048_to_4096_bits_and_one_exponent() {
     assert_eq!(read_rsa(&even, &EXPONENT.into()), weak());
 }
 
-/// A power of 65537 is one modulo every prime, as are the primes of that generator and their products.
+/// A power of 65537 is one modulo every prime, as are the primes of that generator and their
+/// products.
 #[test]
 fn v13_a_key_of_the_broken_generator_is_refused() {
     let power = (0..128).fold(BigUint::from(1_u8), |power, _| power * BigUint::from(EXPONENT));

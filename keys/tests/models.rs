@@ -1,5 +1,6 @@
-//! The rules of replay and enrolment, checked exhaustively: every order in which Core, the user and the clock can act, up to a bound, is tried on
-//! the very code that a gateway and a server run (P2, P4). The models only say who may do what, and what must never be.
+//! The rules of replay and enrolment, checked exhaustively: every order in which Core, the user and
+//! the clock can act, up to a bound, is tried on the very code that a gateway and a server run (P2,
+//! P4). The models only say who may do what, and what must never be.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

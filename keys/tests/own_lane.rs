@@ -1,5 +1,5 @@
-//! The lane of the user's own browser, in the manner of the checklist: with one alteration each, signed correctly by the user's own key, so
-//! that only the rule in question can refuse it.
+//! The lane of the user's own browser, in the manner of the checklist: with one alteration each,
+//! signed correctly by the user's own key, so that only the rule in question can refuse it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]

@@ -1,4 +1,5 @@
-//! The rules about passkeys, on a store of its own: how many, whose, counters, and that they end with the connection.
+//! The rules about passkeys, on a store of its own: how many, whose, counters, and that they end
+//! with the connection.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

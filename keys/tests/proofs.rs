@@ -1,4 +1,5 @@
-//! The proofs that come with a new key: what each member says counts, and nothing else passes for one. Over HTTP: `tests/enrolment.rs`.
+//! The proofs that come with a new key: what each member says counts, and nothing else passes for
+//! one. Over HTTP: `tests/enrolment.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use countersign_keys::enrolment::{Challenge, EnrolmentRejection, PROOF_MAX, Renewal, TICKET_LIFETIME_S, Ticket};
@@ -94,7 +95,8 @@ fn v20_each_member_of_a_renewals_proof_counts() {
     }
 }
 
-/// A nonce is as long as the provider makes it, so it is what a proof of any length is made with here.
+/// A nonce is as long as the provider makes it, so it is what a proof of any length is made with
+/// here.
 #[test]
 fn a_proof_has_4_kib_at_most() {
     let offer = Offer::new();

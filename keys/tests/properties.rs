@@ -1,4 +1,5 @@
-//! An accepted request, changed anywhere, is refused: bits, members, items; and of many copies one passes.
+//! An accepted request, changed anywhere, is refused: bits, members, items; and of many copies one
+//! passes.
 #![allow(
     clippy::wildcard_enum_match_arm,
     clippy::unwrap_used,
@@ -39,7 +40,8 @@ fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
     flipped
 }
 
-/// What decides of a body: its items' bound parameters. Two bodies of the same meaning are one request.
+/// What decides of a body: its items' bound parameters. Two bodies of the same meaning are one
+/// request.
 fn meaning(body: &[u8]) -> Option<Vec<[Option<Value>; 3]>> {
     Json::parse(body, DEPTH_MAX).ok()?;
     let body: Value = serde_json::from_slice(body).ok()?;
@@ -189,7 +191,8 @@ fn members_in_another_order_are_the_same_request() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Members of the signed texts dropped, repeated or put elsewhere, under the user's old signature.
+    /// Members of the signed texts dropped, repeated or put elsewhere, under the user's old
+    /// signature.
     #[test]
     fn signed_claims_in_any_other_form_are_refused(order in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(), dropped in 0..8_usize, how in 0..3) {
         let site = Site::new(Algorithm::Es256);

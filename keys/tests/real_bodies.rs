@@ -1,6 +1,6 @@
-//! The table of calls against the real Core: for every call, what a user asked UCloud, what the Go Core made of it on its
-//! way to the provider, and the digest that both sides have. `tests/web/real_bodies.test.mjs` reads the user's side of the same
-//! file.
+//! The table of calls against the real Core: for every call, what a user asked UCloud, what the Go
+//! Core made of it on its way to the provider, and the digest that both sides have.
+//! `tests/web/real_bodies.test.mjs` reads the user's side of the same file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -110,7 +110,8 @@ fn c20_what_ucloud_serves_with_get_is_asked_with_get() {
     }
 }
 
-/// Any bound value that is another in the request makes another digest: the fixtures bind what they show.
+/// Any bound value that is another in the request makes another digest: the fixtures bind what they
+/// show.
 #[test]
 fn c06_a_changed_bound_value_in_a_real_body_is_not_what_was_signed() {
     let table = table();

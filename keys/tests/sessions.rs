@@ -1,4 +1,5 @@
-//! One-time tokens and the proof that the user redeems them: with one alteration each, so that only the rule in question can refuse it.
+//! One-time tokens and the proof that the user redeems them: with one alteration each, so that only
+//! the rule in question can refuse it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]

@@ -1,7 +1,8 @@
-//! P8 and the store's promise: `kill -9` at any moment loses nothing that was acknowledged, and leaves nothing half done.
+//! P8 and the store's promise: `kill -9` at any moment loses nothing that was acknowledged, and
+//! leaves nothing half done.
 //!
-//! This test starts itself as a child that changes a store and says so after each acknowledgement, kills it, opens the
-//! store again and compares.
+//! This test starts itself as a child that changes a store and says so after each acknowledgement,
+//! kills it, opens the store again and compares.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

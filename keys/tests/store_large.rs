@@ -1,7 +1,8 @@
-//! 100,000 enrolled users: how long the store takes to open, seal and all, what it keeps in memory, and how long a key
-//! takes to find.
+//! 100,000 enrolled users: how long the store takes to open, seal and all, what it keeps in memory,
+//! and how long a key takes to find.
 //!
-//! Not run by default: `cargo test --release -p countersign-keys --test store_large -- --ignored --nocapture`.
+//! Not run by default: `cargo test --release -p countersign-keys --test store_large -- --ignored
+//! --nocapture`.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -22,7 +23,8 @@ use enrolled::{enrol, kid, name};
 
 const USERS: u32 = 100_000;
 
-/// The server has one second in all (design, section 9). A debug build hashes the store some twenty times as slowly.
+/// The server has one second in all (design, section 9). A debug build hashes the store some twenty
+/// times as slowly.
 const OPEN_MAX: Duration = if cfg!(debug_assertions) { Duration::from_secs(60) } else { Duration::from_millis(700) };
 
 fn open(state: &Path) -> SealedStore<SledStore> {

@@ -1,4 +1,5 @@
-//! Tickets, connections and keys: every step that is allowed, and every refusal, on a store of its own.
+//! Tickets, connections and keys: every step that is allowed, and every refusal, on a store of its
+//! own.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

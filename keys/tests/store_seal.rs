@@ -1,4 +1,5 @@
-//! V74: a store that went back in time or was damaged is not opened, and a revoked key never becomes active again.
+//! V74: a store that went back in time or was damaged is not opened, and a revoked key never
+//! becomes active again.
 //!
 //! The damage is done to sled's own files, as a disk would do it; the product opens what is left.
 
@@ -258,7 +259,8 @@ fn v74_r06_what_nobody_waits_for_is_not_sealed() {
 #[test]
 fn v74_r06_a_revocation_whose_store_was_lost_is_carried_out() {
     let (outside, state) = state_with_a_revoked_key();
-    // What a power cut between the list and the store leaves: everything as before, and one record more in the list.
+    // What a power cut between the list and the store leaves: everything as before, and one record
+    // more in the list.
     let before = outside.path().join("before");
     fs::rename(&state, outside.path().join("now")).unwrap();
     copy(&outside.path().join("now"), &before);
@@ -299,7 +301,8 @@ fn passkey(id: &str) -> Passkey {
     }
 }
 
-/// A store from before the last change, under the list of revocations of after it: what a damaged store is.
+/// A store from before the last change, under the list of revocations of after it: what a damaged
+/// store is.
 fn went_back(change: impl Fn(&Records)) -> (tempfile::TempDir, PathBuf) {
     let outside = tempfile::tempdir().unwrap();
     let state = outside.path().join("state");

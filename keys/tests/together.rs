@@ -1,4 +1,5 @@
-//! The fast tests as one program, for cargo-mutants alone: a mutant is then linked twice and not eight times. Nothing else builds it.
+//! The fast tests as one program, for cargo-mutants alone: a mutant is then linked twice and not
+//! eight times. Nothing else builds it.
 #![allow(clippy::duplicate_mod, reason = "each of the files brings its own site")]
 
 #[path = "binding.rs"]

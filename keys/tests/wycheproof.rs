@@ -1,6 +1,7 @@
-//! Project Wycheproof's cases for JWS and JWK, every one of them, against the envelope, the key import and the signature check.
-//! Our profile is narrower than the standard, so what is valid there may be refused here; what is invalid there never passes.
-//! Where the algorithm is one of our four, the two must agree. The tallies are asserted, so that no case is skipped in silence.
+//! Project Wycheproof's cases for JWS and JWK, every one of them, against the envelope, the key
+//! import and the signature check. Our profile is narrower than the standard, so what is valid
+//! there may be refused here; what is invalid there never passes. Where the algorithm is one of our
+//! four, the two must agree. The tallies are asserted, so that no case is skipped in silence.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -90,7 +91,8 @@ fn named(jws: &str) -> Option<String> {
     Some(CompactJws::parse(jws, INTENT_MAX).ok()?.header::<Header>().ok()?.alg)
 }
 
-/// The JWK's own algorithm or, where it names none, the header's: the one that enrolment would be asked for.
+/// The JWK's own algorithm or, where it names none, the header's: the one that enrolment would be
+/// asked for.
 fn algorithm(jwk: &Value, jws: &str) -> Option<Algorithm> {
     let named = jwk.get("alg").cloned().or_else(|| named(jws).map(Value::String));
     serde_json::from_value(named?).ok()
@@ -156,7 +158,8 @@ fn v15_the_signature_check_by_itself_agrees_with_every_case_of_an_algorithm_that
         let jwk = group.public.as_ref().unwrap_or(&group.private);
         for case in group.tests {
             let Ok(key) = import(jwk, &case.jws) else { continue };
-            // What is not compact has no signing input; PS384 is not taken, whatever the key says of itself.
+            // What is not compact has no signing input; PS384 is not taken, whatever the key says
+            // of itself.
             let Some((signing_input, signature)) = case.jws.rsplit_once('.') else { continue };
             if named(&case.jws).as_deref() == Some("PS384") {
                 continue;

@@ -1,7 +1,9 @@
-//! A software authenticator: what a phone or a security key does when a page asks it for a passkey (WebAuthn level 3).
+//! A software authenticator: what a phone or a security key does when a page asks it for a passkey
+//! (WebAuthn level 3).
 //!
-//! Written from the specification, sharing nothing with the library that the provider judges it by. Tests set what a real one would not
-//! let them: whether the user was verified, what the counter says, which page asked.
+//! Written from the specification, sharing nothing with the library that the provider judges it by.
+//! Tests set what a real one would not let them: whether the user was verified, what the counter
+//! says, which page asked.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -60,7 +62,8 @@ impl Authenticator {
         &self.id
     }
 
-    /// Answers `navigator.credentials.create`: `RegistrationResponseJSON` for the options that the provider sent.
+    /// Answers `navigator.credentials.create`: `RegistrationResponseJSON` for the options that the
+    /// provider sent.
     #[must_use]
     pub fn register(&mut self, options: &Value) -> Value {
         let id = jws::from_base64url(&self.id).unwrap_or_default();
@@ -91,7 +94,8 @@ impl Authenticator {
         })
     }
 
-    /// Answers `navigator.credentials.get`: `AuthenticationResponseJSON` for the options that the provider sent.
+    /// Answers `navigator.credentials.get`: `AuthenticationResponseJSON` for the options that the
+    /// provider sent.
     ///
     /// # Errors
     /// [`Fault::Key`] where it cannot sign.

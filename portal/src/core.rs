@@ -1,8 +1,9 @@
-//! UCloud's Core as the provider sees it: a client that calls the provider the way the Go or the Kotlin Core
-//! does, and ([`control`]) the few endpoints that a provider calls.
+//! UCloud's Core as the provider sees it: a client that calls the provider the way the Go or the
+//! Kotlin Core does, and ([`control`]) the few endpoints that a provider calls.
 //!
-//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for anything else. It ends
-//! where the real Core's process ends, and a test that did not expect that fails.
+//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for
+//! anything else. It ends where the real Core's process ends, and a test that did not expect that
+//! fails.
 
 pub mod bodies;
 pub mod control;
@@ -163,7 +164,8 @@ impl Core {
         self.line.endpoint()
     }
 
-    // --- The service lane ------------------------------------------------------------------------------
+    // --- The service lane
+    // ------------------------------------------------------------------------------
 
     /// Begins a connection. The answer's `redirectTo` has the ticket in its fragment.
     ///
@@ -225,7 +227,8 @@ impl Core {
         Ok(Request::new(method, &self.path(operation), body))
     }
 
-    // --- The user lane ---------------------------------------------------------------------------------
+    // --- The user lane
+    // ---------------------------------------------------------------------------------
 
     /// The request that Core makes for a user's deed, with the intent that the browser sent along.
     ///
@@ -265,8 +268,8 @@ impl Core {
         self.send(&request).await
     }
 
-    /// Sends a request and, on 449 or 503 and for a user only, asks for the instance and repeats it, as often
-    /// and as slowly as this Core does.
+    /// Sends a request and, on 449 or 503 and for a user only, asks for the instance and repeats
+    /// it, as often and as slowly as this Core does.
     ///
     /// # Errors
     /// Where no answer comes, or where the Kotlin Core's `init` is refused.
@@ -335,7 +338,8 @@ impl Core {
         Fault::Died(self.process.end(why))
     }
 
-    // --- What the browser does while Core's page is open --------------------------------------------------
+    // --- What the browser does while Core's page is open
+    // --------------------------------------------------
 
     /// The browser leaves an intent at the provider, because this Core drops the header.
     ///

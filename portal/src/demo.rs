@@ -1,6 +1,7 @@
-//! The demo, in two parts. With `--check` the story: a real provider, two users, some honest work, and what a
-//! taken-over Core and a bad neighbour try; every line is something that has just happened. Without it the pages: the
-//! same provider with nobody connected yet, for a person with a browser.
+//! The demo, in two parts. With `--check` the story: a real provider, two users, some honest work,
+//! and what a taken-over Core and a bad neighbour try; every line is something that has just
+//! happened. Without it the pages: the same provider with nobody connected yet, for a person with a
+//! browser.
 
 mod attacks;
 mod invitation;
@@ -36,11 +37,12 @@ pub(crate) struct Options {
     /// Whose account the users' instances run in.
     #[arg(long, value_enum)]
     accounts: Accounts,
-    /// Play the story and end, with status 0 only if everything came out as it must. Without it: serve the pages.
+    /// Play the story and end, with status 0 only if everything came out as it must. Without it:
+    /// serve the pages.
     #[arg(long)]
     check: bool,
-    /// Serve UCloud's page at this port, the computing centre at the next, its terminal at the one after. Without it:
-    /// three free ports.
+    /// Serve UCloud's page at this port, the computing centre at the next, its terminal at the one
+    /// after. Without it: three free ports.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=65533))]
     port: Option<u16>,
 }

@@ -1,7 +1,8 @@
 //! The computing centre of the demo and of the stage: its files, its accounts and its processes.
 //!
-//! With accounts of their own, this is what `tests/support/installation.sh` has installed in a namespace; with a
-//! shared one, all of it lies in one temporary directory. Either way it is gone afterwards.
+//! With accounts of their own, this is what `tests/support/installation.sh` has installed in a
+//! namespace; with a shared one, all of it lies in one temporary directory. Either way it is gone
+//! afterwards.
 
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -44,8 +45,8 @@ pub(crate) enum Accounts {
 pub(crate) enum Front {
     /// As they would anywhere: over TLS. They have to believe in this run's own authority.
     Tls,
-    /// In clear text at this loop-back port, where [`crate::relay`] speaks TLS for them: every browser takes that for
-    /// a secure place, without being told of an authority.
+    /// In clear text at this loop-back port, where [`crate::relay`] speaks TLS for them: every
+    /// browser takes that for a secure place, without being told of an authority.
     Relay(u16),
 }
 
@@ -285,7 +286,8 @@ impl House {
         command
     }
 
-    /// As the local account `mallory`: runs `countersign`, to which she has as much right as anybody.
+    /// As the local account `mallory`: runs `countersign`, to which she has as much right as
+    /// anybody.
     pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, Trouble> {
         let mut command = self.countersign(Some("mallory"), None);
         command.args(arguments);

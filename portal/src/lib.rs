@@ -1,8 +1,10 @@
-//! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for `./demo`.
+//! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for
+//! `./demo`.
 //!
-//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`], [`enrol`] and [`own`] are what a user's browser does, [`malicious`] is what a
-//! taken-over Core or a neighbour would try. Nothing here shares code with the product: where both sides must
-//! agree on a byte, two independent readings of the protocol meet, and a test fails if they differ.
+//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`], [`enrol`]
+//! and [`own`] are what a user's browser does, [`malicious`] is what a taken-over Core or a
+//! neighbour would try. Nothing here shares code with the product: where both sides must agree on a
+//! byte, two independent readings of the protocol meet, and a test fails if they differ.
 
 pub mod authenticator;
 pub mod certificate;

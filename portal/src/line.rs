@@ -1,5 +1,5 @@
-//! HTTP toward the provider as Go's client does it: over TLS HTTP/2 on one connection where the provider speaks it,
-//! otherwise HTTP/1.1 with connections kept open and used again.
+//! HTTP toward the provider as Go's client does it: over TLS HTTP/2 on one connection where the
+//! provider speaks it, otherwise HTTP/1.1 with connections kept open and used again.
 //!
 //! Certificates are believed only if they chain to the one test authority that the caller names.
 
@@ -92,8 +92,8 @@ impl Endpoint {
         format!("{scheme}://{}", self.authority)
     }
 
-    /// Sends these very bytes on a connection of their own and returns what comes back until the other side
-    /// closes or `patience` is over: for requests that no HTTP library would write.
+    /// Sends these very bytes on a connection of their own and returns what comes back until the
+    /// other side closes or `patience` is over: for requests that no HTTP library would write.
     ///
     /// # Errors
     /// [`Fault::Io`] where no connection comes about. One that is cut in the middle is no fault.
@@ -144,7 +144,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none. What was compressed is read as Core's own client would.
+    /// The body as JSON; null where it is none. What was compressed is read as Core's own client
+    /// would.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let read = match self.header("content-encoding") {
@@ -259,7 +260,8 @@ impl Line {
             };
             match sent {
                 Ok(response) => return read(response).await,
-                // Given back unsent, because the other side had closed a kept connection: Go tries again too.
+                // Given back unsent, because the other side had closed a kept connection: Go tries
+                // again too.
                 Err(mut unsent) => match unsent.take_message() {
                     Some(whole) if kept => request = whole,
                     _ => return Err(unsent.into_error().into()),

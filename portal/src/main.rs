@@ -1,4 +1,5 @@
-//! The stand-in UCloud as a program: `core` for experiments, `demo` for `./demo`, `stage` for browsers.
+//! The stand-in UCloud as a program: `core` for experiments, `demo` for `./demo`, `stage` for
+//! browsers.
 
 mod core_process;
 mod demo;
@@ -31,7 +32,8 @@ enum Command {
     Demo(demo::Options),
     /// Serves a provider with its Core and its pages, and does what lines of JSON on its input say.
     Stage(stage::Options),
-    /// Tries to open a Unix socket, as whoever runs it, and says how it went: status 0 if it opened.
+    /// Tries to open a Unix socket, as whoever runs it, and says how it went: status 0 if it
+    /// opened.
     Knock {
         /// The socket.
         socket: PathBuf,

@@ -1,7 +1,8 @@
 //! What a taken-over Core, a neighbour at another provider or a stranger would try.
 //!
-//! Each attack is a function from something honest to something that must be refused, and the tables
-//! ([`intents`], [`tokens`], [`offers`]) name theirs after the verifier's checklist: `v05_…` is its line V05.
+//! Each attack is a function from something honest to something that must be refused, and the
+//! tables ([`intents`], [`tokens`], [`offers`]) name theirs after the verifier's checklist: `v05_…`
+//! is its line V05.
 
 pub mod intents;
 pub mod offers;

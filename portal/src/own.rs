@@ -1,4 +1,5 @@
-//! What the provider's page of keys does in the user's browser, over HTTP: calls of the user's own, without Core.
+//! What the provider's page of keys does in the user's browser, over HTTP: calls of the user's own,
+//! without Core.
 
 use std::time::Duration;
 

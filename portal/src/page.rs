@@ -1,5 +1,6 @@
-//! What people see of the stand-ins: UCloud's page ([`ucloud`]) at Core's origin, and the centre's desk ([`desk`]) at
-//! an origin of its own, because nothing of UCloud's may reach what stands there.
+//! What people see of the stand-ins: UCloud's page ([`ucloud`]) at Core's origin, and the centre's
+//! desk ([`desk`]) at an origin of its own, because nothing of UCloud's may reach what stands
+//! there.
 
 mod assets;
 mod conduct;
@@ -69,7 +70,8 @@ struct Acquaintances<'a> {
     styles: &'static str,
 }
 
-/// The same answer with what a page needs to be safe: scripts and styles of its own origin and nothing else.
+/// The same answer with what a page needs to be safe: scripts and styles of its own origin and
+/// nothing else.
 fn guarded(mut response: Response<Body>, knows: &Acquaintances<'_>) -> Response<Body> {
     let Acquaintances { asks, frames, framed_by, styles } = knows;
     let policy = format!(

@@ -1,7 +1,7 @@
 //! A door in clear text on loop-back to a gateway that speaks TLS alone.
 //!
-//! Browsers take `http://localhost` for a secure place, and would warn of a certificate of this run's own authority.
-//! The relay believes in that authority and in no other; bytes pass unchanged.
+//! Browsers take `http://localhost` for a secure place, and would warn of a certificate of this
+//! run's own authority. The relay believes in that authority and in no other; bytes pass unchanged.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! One-time tokens as an instance makes them, and the proof with which a browser redeems one (protocol, section 7).
+//! One-time tokens as an instance makes them, and the proof with which a browser redeems one
+//! (protocol, section 7).
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What the user's browser does with keys: makes them, keeps them, signs with them.
 //!
-//! A [`BrowserKey`] signs whatever it is given, because tests need signatures over things that no browser
-//! would sign; [`Intent`] is the honest way, [`Draft`] the place where a test alters it.
+//! A [`BrowserKey`] signs whatever it is given, because tests need signatures over things that no
+//! browser would sign; [`Intent`] is the honest way, [`Draft`] the place where a test alters it.
 
 mod intent;
 
@@ -95,7 +95,8 @@ impl BrowserKey {
         self.algorithm
     }
 
-    /// The same pair under another algorithm: an RSA key that signs PS256 though it was enrolled for RS256.
+    /// The same pair under another algorithm: an RSA key that signs PS256 though it was enrolled
+    /// for RS256.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = algorithm;

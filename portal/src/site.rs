@@ -1,7 +1,7 @@
 //! Web pages on a loop-back port, for people and browsers that try Countersign.
 //!
-//! A page elsewhere must not work these: a request has to name this very origin as its host, and whatever changes
-//! something has to come from a page of it.
+//! A page elsewhere must not work these: a request has to name this very origin as its host, and
+//! whatever changes something has to come from a page of it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -44,7 +44,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// A loop-back port of the system's choice, for pages that have to know their origin before they are made.
+    /// A loop-back port of the system's choice, for pages that have to know their origin before
+    /// they are made.
     ///
     /// # Errors
     /// [`Fault::Io`] where it cannot listen.
@@ -104,7 +105,8 @@ async fn answer(request: http::Request<Incoming>, pages: &Pages) -> Response<Bod
     }
 }
 
-/// Whether a request was meant for `origin`, and comes from a page of it if it is to change something.
+/// Whether a request was meant for `origin`, and comes from a page of it if it is to change
+/// something.
 #[must_use]
 pub fn is_own(request: &http::Request<Bytes>, origin: &str) -> bool {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);

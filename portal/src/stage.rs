@@ -1,5 +1,6 @@
-//! A provider with its Core and its pages, for whoever drives browsers: it says where everything is in one line of
-//! JSON, does what each line on its input asks, answers with a line, and ends with its input.
+//! A provider with its Core and its pages, for whoever drives browsers: it says where everything is
+//! in one line of JSON, does what each line on its input asks, answers with a line, and ends with
+//! its input.
 
 mod errand;
 

@@ -42,8 +42,8 @@ async fn provider(certificate: &TestCertificate) -> SocketAddr {
     address
 }
 
-/// A provider that speaks HTTP/2 to those who offer it, and what each request was: its connection's number, its version,
-/// and whom it was for.
+/// A provider that speaks HTTP/2 to those who offer it, and what each request was: its connection's
+/// number, its version, and whom it was for.
 async fn multiplexing_provider(
     certificate: &TestCertificate,
 ) -> (SocketAddr, mpsc::UnboundedReceiver<(usize, http::Version, String)>) {

@@ -158,7 +158,8 @@ fn every_altered_intent_has_its_own_name_and_differs_from_the_honest_one() {
             let same_words =
                 jws::read(&one.it).is_ok_and(|read| read == (honest.header.clone(), honest.claims.clone()));
             let stands = same_words && holds(verification(algorithm), &key.public_spki().unwrap(), &one.it);
-            // Text-level alterations parse to the same values in a lenient reader and are correctly signed.
+            // Text-level alterations parse to the same values in a lenient reader and are correctly
+            // signed.
             let lenient = ["v04_", "v05_", "v33_exp_with_"].iter().any(|group| one.name.starts_with(group));
             assert!(!stands || lenient, "{}", one.name);
         }

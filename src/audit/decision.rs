@@ -19,7 +19,8 @@ pub(crate) enum Verdict {
     Fail,
     /// An intent was taken in, to wait for its request.
     Deposit,
-    /// What came of a request that was let through: the status that the instance answered, under the same request id.
+    /// What came of a request that was let through: the status that the instance answered, under
+    /// the same request id.
     Answered,
 }
 

@@ -1,7 +1,9 @@
-//! Writing records: one line each, in the kernel's hands before anything is forwarded, so that `kill -9` loses none of a forwarded request (P9).
+//! Writing records: one line each, in the kernel's hands before anything is forwarded, so that
+//! `kill -9` loses none of a forwarded request (P9).
 //!
-//! A file has a number and its date; a full one, or one of an earlier day, is followed by the next. One process writes a log; the tree is made
-//! behind it by another (`notary`), so this is one write for each record and no hashing.
+//! A file has a number and its date; a full one, or one of an earlier day, is followed by the next.
+//! One process writes a log; the tree is made behind it by another (`notary`), so this is one write
+//! for each record and no hashing.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -38,7 +40,8 @@ struct Current {
 }
 
 impl Entries {
-    /// Takes up the newest file, whose last line is taken off if it was not finished: nothing was forwarded for it.
+    /// Takes up the newest file, whose last line is taken off if it was not finished: nothing was
+    /// forwarded for it.
     pub(super) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
         let lock = OpenOptions::new()
             .write(true)

@@ -1,6 +1,8 @@
-//! What the fuzzer asks of the log: one that somebody has edited, and the texts that are handed to whoever checks it.
+//! What the fuzzer asks of the log: one that somebody has edited, and the texts that are handed to
+//! whoever checks it.
 //!
-//! Whatever is accepted was signed: a checkpoint, a record, a proof. And no byte of a log that is kept can change without being found.
+//! Whatever is accepted was signed: a checkpoint, a record, a proof. And no byte of a log that is
+//! kept can change without being found.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -85,7 +87,8 @@ impl Sample {
         self.files.iter().map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Somebody puts other bytes into some of its files, and somebody who has kept the last checkpoint checks it.
+    /// Somebody puts other bytes into some of its files, and somebody who has kept the last
+    /// checkpoint checks it.
     pub fn edited(&self, edits: &[(usize, Vec<u8>)]) {
         for (file, bytes) in edits {
             fs::write(&self.files[*file].0, bytes).unwrap();
@@ -111,10 +114,12 @@ impl Sample {
             let is_same = match name.to_str().unwrap() {
                 // Newer records are believed until they are signed.
                 name if name.starts_with("entries/") => bytes.starts_with(kept),
-                // A partial tile of an earlier tree is used by nobody; the key is the checker's own.
+                // A partial tile of an earlier tree is used by nobody; the key is the checker's
+                // own.
                 name if name.contains(".p/") && !self.is_of_this_tree(path) => true,
                 "vkey" => true,
-                // Another's signature beside ours changes nothing; and of earlier checkpoints some may be gone.
+                // Another's signature beside ours changes nothing; and of earlier checkpoints some
+                // may be gone.
                 "checkpoint" | "checkpoints" => self.were_signed(&String::from_utf8_lossy(bytes)),
                 _ => bytes == kept,
             };

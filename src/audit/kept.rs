@@ -5,7 +5,8 @@ use super::note;
 /// What begins the part of a line that is a checkpoint.
 const MARK: &str = "countersign checkpoint: ";
 
-/// A checkpoint on one line, for a system log: the mark and the note's words. `None` for a note that has not just one signature.
+/// A checkpoint on one line, for a system log: the mark and the note's words. `None` for a note
+/// that has not just one signature.
 pub(crate) fn to_line(note: &str) -> Option<String> {
     let (text, signatures) = note.split_once("\n\n")?;
     let mut lines = text.lines();

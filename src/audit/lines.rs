@@ -1,4 +1,5 @@
-//! Reading records: line by line, each with the room for hashing it, and none longer than a record may be.
+//! Reading records: line by line, each with the room for hashing it, and none longer than a record
+//! may be.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -50,7 +51,8 @@ impl Lines {
         self.file.get_ref()
     }
 
-    /// Reads the next record into `leaf`, in place of what is there. What is not whole yet stays to be read again.
+    /// Reads the next record into `leaf`, in place of what is there. What is not whole yet stays to
+    /// be read again.
     ///
     /// # Errors
     /// If the file cannot be read.

@@ -1,8 +1,10 @@
 //! Behind the records: reads each line once it is written, builds the tree, signs its root.
 //!
-//! The server's work, with a key that no other process reads: a gateway that is taken over can write what it likes from then on, and can take back
-//! nothing that was signed before. A checkpoint covers only what is on the disk, so that a loss of power makes no honest log look like a forged
-//! one. Whatever does not agree with the last checkpoint is refused, when the server starts and while it runs (P8).
+//! The server's work, with a key that no other process reads: a gateway that is taken over can
+//! write what it likes from then on, and can take back nothing that was signed before. A checkpoint
+//! covers only what is on the disk, so that a loss of power makes no honest log look like a forged
+//! one. Whatever does not agree with the last checkpoint is refused, when the server starts and
+//! while it runs (P8).
 
 use std::fs::File;
 use std::io;
@@ -105,7 +107,8 @@ impl Notary {
         loop {
             self.read_on()?;
             let Some(next) = self.following()? else { break };
-            // Nothing more is written to a file that has a successor, but something may have been since it was read.
+            // Nothing more is written to a file that has a successor, but something may have been
+            // since it was read.
             self.read_on()?;
             self.finish_segment()?;
             self.begin_segment(next)?;
@@ -124,8 +127,9 @@ impl Notary {
         File::open(self.place.directory()).and_then(|directory| share_of(&directory, part)).ok()
     }
 
-    /// Deletes the oldest files of records: those of days before `since`, and those without which `bytes_max` bytes are left. The newest always
-    /// stays. What was deleted is said in a signed statement first; of the tree stays what later proofs need.
+    /// Deletes the oldest files of records: those of days before `since`, and those without which
+    /// `bytes_max` bytes are left. The newest always stays. What was deleted is said in a signed
+    /// statement first; of the tree stays what later proofs need.
     ///
     /// # Errors
     /// If a file cannot be written or deleted.
@@ -160,7 +164,8 @@ impl Notary {
         Ok(())
     }
 
-    /// Reads the records of the file in which the checkpoint is, up to it, and sees that they are the ones signed.
+    /// Reads the records of the file in which the checkpoint is, up to it, and sees that they are
+    /// the ones signed.
     fn catch_up(&mut self) -> Result<(), NotaryFailure> {
         let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
         let size = self.published.size;
@@ -301,7 +306,8 @@ impl Notary {
     }
 }
 
-/// Begins a log with a checkpoint of nothing, so that one which has none is one whose checkpoint was removed.
+/// Begins a log with a checkpoint of nothing, so that one which has none is one whose checkpoint
+/// was removed.
 fn begin(place: &LogPlace, key: &SigningKey) -> Result<Checkpoint, NotaryFailure> {
     let entries = place.entries();
     at(&entries, |path| std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) }))?;

@@ -1,6 +1,8 @@
-//! Signed notes (c2sp.org/signed-note) with Ed25519: the key of a log, what it signs, and what a checker believes.
+//! Signed notes (c2sp.org/signed-note) with Ed25519: the key of a log, what it signs, and what a
+//! checker believes.
 //!
-//! Of several signatures on a note only that of the known key counts; unknown ones are ignored, a bad one of a known key spoils the note.
+//! Of several signatures on a note only that of the known key counts; unknown ones are ignored, a
+//! bad one of a known key spoils the note.
 
 use std::fmt::{self, Write as _};
 

@@ -1,8 +1,11 @@
-//! Checking a log without the centre that wrote it: every record is hashed again and the tree compared with what was signed.
+//! Checking a log without the centre that wrote it: every record is hashed again and the tree
+//! compared with what was signed.
 //!
-//! What is found (P9): any record changed, removed, inserted, moved or cut off that a checkpoint covers. What no look at the log alone can find: a
-//! log that was put back whole to an earlier day, or rewritten and signed again by whoever has its key. Both are found against a checkpoint that
-//! somebody else has kept; those are an argument here. Records newer than the checkpoint are counted and believed.
+//! What is found (P9): any record changed, removed, inserted, moved or cut off that a checkpoint
+//! covers. What no look at the log alone can find: a log that was put back whole to an earlier day,
+//! or rewritten and signed again by whoever has its key. Both are found against a checkpoint that
+//! somebody else has kept; those are an argument here. Records newer than the checkpoint are
+//! counted and believed.
 
 use std::fmt;
 use std::io;
@@ -40,7 +43,8 @@ pub(crate) struct Report {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Records that no checkpoint covers yet.
     pub(crate) unsigned: u64,
-    /// Whether there is half a line at the end: a record that was being written when the writer was killed, or is being written.
+    /// Whether there is half a line at the end: a record that was being written when the writer was
+    /// killed, or is being written.
     pub(crate) is_torn: bool,
     /// Checkpoints kept elsewhere that agree.
     pub(crate) agreeing: usize,

@@ -113,7 +113,8 @@ impl LogPlace {
         Segment { number, path: self.entries().join(format!("{number:06}-{date}.jsonl")) }
     }
 
-    /// Which record each file of records begins with, as far as it is known: number and index, in their order.
+    /// Which record each file of records begins with, as far as it is known: number and index, in
+    /// their order.
     ///
     /// # Errors
     /// If the list cannot be read, or is none.
@@ -151,7 +152,8 @@ impl LogPlace {
         path
     }
 
-    /// The first `width` hashes of a tile, from whatever file has them: the full one, or a partial one at least as wide.
+    /// The first `width` hashes of a tile, from whatever file has them: the full one, or a partial
+    /// one at least as wide.
     ///
     /// # Errors
     /// If there is none.
@@ -206,7 +208,8 @@ impl LogPlace {
         Ok(())
     }
 
-    /// Deletes the tiles that are needed for no record from `first` on, nor for any tree with them; those before `before` are gone.
+    /// Deletes the tiles that are needed for no record from `first` on, nor for any tree with them;
+    /// those before `before` are gone.
     ///
     /// # Errors
     /// If one cannot be deleted.

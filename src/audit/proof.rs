@@ -1,5 +1,6 @@
-//! That one record is in a log, without the log: its path to the root of a checkpoint (RFC 6962, section 2.1.1), in the form of
-//! c2sp.org/tlog-proof. The record itself goes along as the proof's extra data, which nobody believes before it is hashed.
+//! That one record is in a log, without the log: its path to the root of a checkpoint (RFC 6962,
+//! section 2.1.1), in the form of c2sp.org/tlog-proof. The record itself goes along as the proof's
+//! extra data, which nobody believes before it is hashed.
 
 use std::fmt::Write as _;
 use std::io;

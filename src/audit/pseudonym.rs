@@ -1,4 +1,5 @@
-//! Usernames in records as pseudonyms: the same user has the same one for good, and only whoever has the key can say whose it is.
+//! Usernames in records as pseudonyms: the same user has the same one for good, and only whoever
+//! has the key can say whose it is.
 
 use std::fmt;
 
@@ -23,7 +24,8 @@ impl Pseudonyms {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()))
     }
 
-    /// What stands in the records for this user. `None` never happens: it is a username like any other.
+    /// What stands in the records for this user. `None` never happens: it is a username like any
+    /// other.
     pub(crate) fn of(&self, username: &Username) -> Option<Username> {
         let tag = hmac::sign(&self.0, username.as_str().as_bytes());
         let short = tag.as_ref().get(..BYTES)?;

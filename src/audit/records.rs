@@ -1,4 +1,5 @@
-//! The records of a log one after the other, over its files, and those that are written while one reads.
+//! The records of a log one after the other, over its files, and those that are written while one
+//! reads.
 
 use std::io;
 
@@ -38,7 +39,8 @@ impl Records {
                 return Ok(true);
             }
             let Some(next) = self.following()? else { return Ok(false) };
-            // Nothing is written to a file that has a successor, but something may have been since it was read.
+            // Nothing is written to a file that has a successor, but something may have been since
+            // it was read.
             if self.read(leaf)? == Next::Record {
                 return Ok(true);
             }

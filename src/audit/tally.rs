@@ -60,14 +60,16 @@ pub(super) enum Counting {
     All,
 }
 
-/// The counts. Bounded by [`KINDS_MAX`], one more for each verdict, and the calls that change nothing.
+/// The counts. Bounded by [`KINDS_MAX`], one more for each verdict, and the calls that change
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: HashMap<Kind, Count>,
 }
 
 impl Tally {
-    /// Counts a decision. `true` if it is the first of its kind and not counted: it is to be a record.
+    /// Counts a decision. `true` if it is the first of its kind and not counted: it is to be a
+    /// record.
     pub(super) fn count(
         &mut self,
         decision: &Decision<'_>,

@@ -1,4 +1,5 @@
-//! A real log, and everything that somebody with its files could do to it: each is found, and the record named, at random places.
+//! A real log, and everything that somebody with its files could do to it: each is found, and the
+//! record named, at random places.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -45,7 +46,8 @@ fn place(directory: &Path) -> LogPlace {
     LogPlace::new(directory.to_owned())
 }
 
-/// Writes records as a process of the centre does, and has them signed every so often. The checkpoints that were.
+/// Writes records as a process of the centre does, and has them signed every so often. The
+/// checkpoints that were.
 fn grow(directory: &Path, records: usize, every: usize) -> Vec<String> {
     let mut notary = Notary::open(place(directory), key()).unwrap();
     let log = DecisionLog::open(place(directory), SEGMENT).unwrap();
@@ -114,7 +116,8 @@ impl Victim {
         self.place().segments().unwrap().into_iter().map(|segment| segment.path).collect()
     }
 
-    /// Does something to all records, which then stand in the files that their lines stood in, as far as there are so many.
+    /// Does something to all records, which then stand in the files that their lines stood in, as
+    /// far as there are so many.
     fn tamper(&self, deed: impl FnOnce(&mut Vec<String>)) {
         let texts: Vec<String> = self.files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
@@ -151,7 +154,8 @@ impl Victim {
         }
     }
 
-    /// What somebody does who knows the format and has no key: new tiles for the records that there are.
+    /// What somebody does who knows the format and has no key: new tiles for the records that there
+    /// are.
     fn rebuild_tiles(&self) {
         let mut tree = super::tree::Tree::default();
         let place = self.place();
@@ -370,7 +374,8 @@ fn the_wrong_key_is_not_believed() {
     assert!(report.checkpoint.is_none());
 }
 
-// --- Deleting what is old -------------------------------------------------------------------------------------------
+// --- Deleting what is old
+// -------------------------------------------------------------------------------------------
 
 #[test]
 fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
@@ -436,7 +441,8 @@ fn days_that_are_over_are_deleted_and_the_newest_file_never_is() {
     assert_eq!((report.first, report.records), (4, 1));
 }
 
-// --- Proofs ---------------------------------------------------------------------------------------------------------
+// --- Proofs
+// ---------------------------------------------------------------------------------------------------------
 
 #[test]
 fn every_record_of_every_tree_is_proven_by_its_own_path_and_by_no_other() {
@@ -480,7 +486,8 @@ fn what_is_no_proof_is_said_to_be_none() {
     assert!(matches!(proof::check(&good, other.public()), Err(ProofRejection::Checkpoint(_))));
 }
 
-// --- The one who signs ----------------------------------------------------------------------------------------------
+// --- The one who signs
+// ----------------------------------------------------------------------------------------------
 
 #[test]
 fn signing_goes_on_where_it_ended_whatever_was_left_undone() {
@@ -540,7 +547,8 @@ fn records_that_were_cut_off_while_it_ran_end_it() {
     assert!(matches!(notary.step(), Err(NotaryFailure::Diverged { .. })));
 }
 
-// --- How fast -------------------------------------------------------------------------------------------------------
+// --- How fast
+// -------------------------------------------------------------------------------------------------------
 
 #[test]
 #[ignore = "a figure: cargo test --release -p countersign --lib figures_of_a_million -- --ignored --nocapture"]

@@ -1,7 +1,8 @@
-//! The Merkle tree over the records (RFC 6962), kept as its right edge: of every level the hashes that do not fill a tile yet.
+//! The Merkle tree over the records (RFC 6962), kept as its right edge: of every level the hashes
+//! that do not fill a tile yet.
 //!
-//! Pure: it hashes and remembers, nothing else. A tile is 256 hashes of one level (C2SP tlog-tiles); the hash of a full tile is one hash of the
-//! level above.
+//! Pure: it hashes and remembers, nothing else. A tile is 256 hashes of one level (C2SP
+//! tlog-tiles); the hash of a full tile is one hash of the level above.
 
 use std::fmt;
 
@@ -56,7 +57,8 @@ fn digest_of(bytes: &[u8]) -> Hash {
     Hash(hash)
 }
 
-/// A record with the zero byte before it that makes it a leaf: one piece, so that hashing copies nothing.
+/// A record with the zero byte before it that makes it a leaf: one piece, so that hashing copies
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Leaf(Vec<u8>);
 
@@ -112,7 +114,8 @@ pub(crate) struct FullTile<'t> {
 }
 
 impl Tree {
-    /// A tree that somebody has stored: of each level the hashes of its last, unfilled tile. `None` if their number does not fit the size.
+    /// A tree that somebody has stored: of each level the hashes of its last, unfilled tile. `None`
+    /// if their number does not fit the size.
     pub(crate) fn resumed(size: u64, edge: Vec<Vec<Hash>>) -> Option<Self> {
         let wanted = edge_widths(size);
         let is_whole = edge.len() == wanted.len() && edge.iter().zip(&wanted).all(|(have, want)| have.len() == *want);
@@ -234,7 +237,8 @@ mod tests {
         for leaf in &leaves {
             tree.push(*leaf, |tile| tiles.push((tile.level, tile.index, tile.hashes.to_vec())));
         }
-        // The example of tlog-tiles: 273 full tiles of level 0 and one of level 1, and partial ones of width 112, 17 and 1.
+        // The example of tlog-tiles: 273 full tiles of level 0 and one of level 1, and partial ones
+        // of width 112, 17 and 1.
         let bottom: Vec<_> = tiles.iter().filter(|(level, ..)| *level == 0).collect();
         assert_eq!(bottom.len(), 273);
         assert!(

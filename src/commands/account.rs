@@ -1,4 +1,5 @@
-//! Whose files a command touches: the caller's own account, or one that root names and then becomes.
+//! Whose files a command touches: the caller's own account, or one that root names and then
+//! becomes.
 
 use std::path::{Path, PathBuf};
 
@@ -59,8 +60,8 @@ pub(super) enum Meant<'a> {
     Own(&'static str),
     /// That one; only root can mean another than its own.
     Uid(Uid),
-    /// The one of that name or, where there is none and it is a number, of that uid. Only root can mean another
-    /// than its own.
+    /// The one of that name or, where there is none and it is a number, of that uid. Only root can
+    /// mean another than its own.
     Named(&'a str),
 }
 
@@ -74,13 +75,15 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account meant. Where root means another, this process is that account when this returns, and for good.
+    /// The account meant. Where root means another, this process is that account when this returns,
+    /// and for good.
     pub(super) fn acting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         Self::named(meant)?.become_it()
     }
 
-    /// The same, of an account that is to be connected: it must not have expired, since its instance would not start and the server
-    /// cannot know. Root asks while it is root, for what it becomes has given up the right to.
+    /// The same, of an account that is to be connected: it must not have expired, since its
+    /// instance would not start and the server cannot know. Root asks while it is root, for what it
+    /// becomes has given up the right to.
     pub(super) fn connecting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         let account = Self::named(meant)?;
         accounts::refuse_expired(&account.name)?;

@@ -1,6 +1,7 @@
 //! What an administrator may do through the server: list, remove and revoke for others.
 //!
-//! Root does none of it as root (P10): it becomes the server's own account, which the server lets do the same.
+//! Root does none of it as root (P10): it becomes the server's own account, which the server lets
+//! do the same.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -12,7 +13,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::config::Config;
 
-/// Reads the configuration, for whoever calls. Root reads it first, since it says who the server is, and is that account afterwards.
+/// Reads the configuration, for whoever calls. Root reads it first, since it says who the server
+/// is, and is that account afterwards.
 pub(super) fn load_config(path: &Path) -> Result<Config, CommandError> {
     let config = Config::load_for_command(path)?;
     if geteuid().is_root() {

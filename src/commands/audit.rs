@@ -1,6 +1,7 @@
 //! `countersign audit`: the logs of decisions, checked and read by whoever is to believe them.
 //!
-//! Nothing here writes, and nothing asks the server: a copy of the directory on another machine is enough.
+//! Nothing here writes, and nothing asks the server: a copy of the directory on another machine is
+//! enough.
 
 mod key;
 mod prove;
@@ -31,7 +32,8 @@ struct Log {
     place: LogPlace,
 }
 
-/// The logs meant: one in that directory, all in the directories below it, or those of the configuration.
+/// The logs meant: one in that directory, all in the directories below it, or those of the
+/// configuration.
 fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandError> {
     let directory = match directory {
         Some(directory) => std::path::absolute(&directory).unwrap_or(directory),

@@ -1,4 +1,5 @@
-//! `countersign calls`: the table of calls, and what of each a user's signature binds (protocol, section 4).
+//! `countersign calls`: the table of calls, and what of each a user's signature binds (protocol,
+//! section 4).
 
 use std::path::Path;
 
@@ -17,7 +18,8 @@ const ANY_PROVIDER: &str = "p";
 pub(super) fn print(output: Output, config: &Path) -> Result<(), CommandError> {
     match Config::load_for_command(config) {
         Ok(config) => print_table(output, &config.calls),
-        // The standard rows are the same everywhere, and are of interest before there is a configuration.
+        // The standard rows are the same everywhere, and are of interest before there is a
+        // configuration.
         Err(ConfigError::File(reason)) if reason.is_absence() => {
             remark("There is no configuration: these are the rows that every provider has.");
             let provider = ProviderId::parse(ANY_PROVIDER)?;

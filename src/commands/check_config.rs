@@ -1,4 +1,5 @@
-//! `countersign check-config`: what the configuration would do, in words that a person can check against what they meant.
+//! `countersign check-config`: what the configuration would do, in words that a person can check
+//! against what they meant.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -82,8 +83,9 @@ enum CheckedAs {
     SomebodyElse,
 }
 
-/// The configuration as the server will read it. Root becomes the server's account: the one named, or the owner of
-/// the state directory. Another user than that owner cannot read the secrets, which is as it should be.
+/// The configuration as the server will read it. Root becomes the server's account: the one named,
+/// or the owner of the state directory. Another user than that owner cannot read the secrets, which
+/// is as it should be.
 fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), CommandError> {
     if let Some(named) = user {
         Account::acting(Meant::Named(named))?;
@@ -347,7 +349,8 @@ fn calls_in_words(calls: &CallTable) -> String {
     )
 }
 
-/// Whether the gateway refuses all intents because of the clock, and until when. Whoever cannot read the replay log is told nothing.
+/// Whether the gateway refuses all intents because of the clock, and until when. Whoever cannot
+/// read the replay log is told nothing.
 fn clock_remark(config: &Config) -> Option<String> {
     let now = Clock::System.now().ok()?;
     let until = Journal::refuses_until(&config.state.replay(), config.terms().window, now).ok()??;

@@ -1,4 +1,5 @@
-//! `countersign connect`: a key that was offered becomes one that speaks for the user, here and by the user's own hand (P2).
+//! `countersign connect`: a key that was offered becomes one that speaks for the user, here and by
+//! the user's own hand (P2).
 
 use std::path::Path;
 
@@ -29,7 +30,8 @@ use crate::log::Chain;
 use crate::pin_file::Before;
 use crate::quoted::{quoted, word};
 
-/// The question before anything is done. The words are all that tells this browser's key from another's.
+/// The question before anything is done. The words are all that tells this browser's key from
+/// another's.
 const QUESTION: &str = "Does the page in your browser show these six words? Let this key act as you?";
 
 /// `connect approve CODE`
@@ -95,7 +97,8 @@ fn wait_for_offer(server: &ServerLine, begun: &Started) -> Result<Offer, Command
     }
 }
 
-/// Shows an offer, asks, pins the key and then has it activated; if it is not, it is not pinned either.
+/// Shows an offer, asks, pins the key and then has it activated; if it is not, it is not pinned
+/// either.
 fn approve_offer(
     offer: &CheckedOffer,
     account: &Account,
@@ -137,8 +140,8 @@ fn approve_offer(
     }
 }
 
-/// Says which drives the account has, so that UCloud can show them before anything was asked of an instance. What is not said here, the first
-/// instance says.
+/// Says which drives the account has, so that UCloud can show them before anything was asked of an
+/// instance. What is not said here, the first instance says.
 fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
     let report = DrivesReport { ids: drives.there() };

@@ -1,6 +1,8 @@
-//! `~/.config/countersign/instance_key.PROVIDER`: with it the user's instance signs one-time tokens (protocol, section 7).
+//! `~/.config/countersign/instance_key.PROVIDER`: with it the user's instance signs one-time tokens
+//! (protocol, section 7).
 //!
-//! Made once at each provider, when the first key is approved. Its private half never leaves the account; what is passed on is the public half.
+//! Made once at each provider, when the first key is approved. Its private half never leaves the
+//! account; what is passed on is the public half.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -58,9 +60,11 @@ impl InstanceKeyFailure {
     }
 }
 
-/// The public half of the account's instance key at a provider, as standard base64 of its SPKI. The key is made where there is none.
+/// The public half of the account's instance key at a provider, as standard base64 of its SPKI. The
+/// key is made where there is none.
 ///
-/// The key of earlier releases is the provider's if it was used there: instances have left their journal, and browsers have pinned that key.
+/// The key of earlier releases is the provider's if it was used there: instances have left their
+/// journal, and browsers have pinned that key.
 pub(super) fn public_half(account: &Account, provider: &ProviderId) -> Result<String, InstanceKeyFailure> {
     let directory = OwnDirectory::make(account.home(), account.uid(), &DIRECTORY)?;
     let own = file_of(provider);

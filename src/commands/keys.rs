@@ -1,7 +1,9 @@
-//! `countersign keys`: the keys that speak for a user, as the server has them and as the user's own account has them pinned.
+//! `countersign keys`: the keys that speak for a user, as the server has them and as the user's own
+//! account has them pinned.
 //!
-//! A key works only while both sides have it: the gateway goes by the server's, the instance by the pinned ones (P3). So each command
-//! looks at both, and a revocation is carried as far as it goes even if one side is gone.
+//! A key works only while both sides have it: the gateway goes by the server's, the instance by the
+//! pinned ones (P3). So each command looks at both, and a revocation is carried as far as it goes
+//! even if one side is gone.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -122,8 +124,8 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     unasked.map_or(Ok(()), Err)
 }
 
-/// What is asked for most, in the width of a terminal; all there is with `--wide`. That there are no keys is said
-/// only where the server was asked.
+/// What is asked for most, in the width of a terminal; all there is with `--wide`. That there are
+/// no keys is said only where the server was asked.
 fn show_rows(rows: &[Row], now: Timestamp, wide: bool, is_unasked: bool) -> Result<(), CommandError> {
     match (rows.is_empty(), is_unasked) {
         (true, true) => show("No keys are pinned in this account. The server could not be asked for its own."),
@@ -303,7 +305,8 @@ impl From<AlgorithmWord> for Algorithm {
     }
 }
 
-/// Reads a public key. Which algorithm it is for is tried in order where it is not said: only RSA leaves a choice, and PSS is the better one.
+/// Reads a public key. Which algorithm it is for is tried in order where it is not said: only RSA
+/// leaves a choice, and PSS is the better one.
 fn read_key(file: &Path, algorithm: Option<Algorithm>, v1: bool) -> Result<VerificationKey, CommandError> {
     let text = read_text(file)?;
     let tried = match (algorithm, v1) {

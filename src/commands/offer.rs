@@ -1,7 +1,8 @@
 //! An offer that may be shown to the one who typed its code.
 //!
-//! The server is asked for the offer and not believed (P3): the code is computed again from ticket, user and key, and an offer with
-//! another code is a lie. So a server that was taken over cannot put its own key in the place of the browser's.
+//! The server is asked for the offer and not believed (P3): the code is computed again from ticket,
+//! user and key, and an offer with another code is a lie. So a server that was taken over cannot
+//! put its own key in the place of the browser's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

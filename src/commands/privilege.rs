@@ -1,7 +1,8 @@
 //! Giving up root, for good: the one thing that a command does as root.
 //!
-//! Nothing of the user's, and nothing on the network, is touched before it has been done and seen to be done (P10). The account
-//! could otherwise lead root to other files by links, or take over this process and through it root's terminal.
+//! Nothing of the user's, and nothing on the network, is touched before it has been done and seen
+//! to be done (P10). The account could otherwise lead root to other files by links, or take over
+//! this process and through it root's terminal.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -94,8 +95,8 @@ fn make_sure(uid: Uid, gid: Gid) -> Result<(), PrivilegeFailure> {
     if is_given_up { Ok(()) } else { Err(PrivilegeFailure::StillRoot) }
 }
 
-/// Runs this program again, with the same arguments, in an environment that says only what the account's own would. Where that is so
-/// already, it returns.
+/// Runs this program again, with the same arguments, in an environment that says only what the
+/// account's own would. Where that is so already, it returns.
 fn clear_environment(account: &Target<'_>) -> Result<(), PrivilegeFailure> {
     let kept = KEPT.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let own: [(&str, OsString); 4] = [

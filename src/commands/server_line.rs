@@ -1,7 +1,8 @@
 //! The client of the server's Unix socket: one question, one answer.
 //!
-//! The server says who the caller is by asking the kernel; nothing here says it. What the server answers is believed only as far as
-//! the caller's own account and eyes can bear it out: see [`super::offer`].
+//! The server says who the caller is by asking the kernel; nothing here says it. What the server
+//! answers is believed only as far as the caller's own account and eyes can bear it out: see
+//! [`super::offer`].
 
 use std::path::PathBuf;
 

@@ -1,7 +1,9 @@
-//! `countersign state`: puts a state directory that was restored, moved or damaged back into service.
+//! `countersign state`: puts a state directory that was restored, moved or damaged back into
+//! service.
 //!
-//! Whatever may have been taken away before is taken away again: revoked keys, removed passkeys, connections that were
-//! begun, intents that were used. It runs as the account that owns the directory, and only while no server does (P8, P10).
+//! Whatever may have been taken away before is taken away again: revoked keys, removed passkeys,
+//! connections that were begun, intents that were used. It runs as the account that owns the
+//! directory, and only while no server does (P8, P10).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

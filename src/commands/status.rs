@@ -1,7 +1,8 @@
-//! `countersign status`: whether this site works, for its administrator, and whether the caller can, for everybody else.
+//! `countersign status`: whether this site works, for its administrator, and whether the caller
+//! can, for everybody else.
 //!
-//! What can be seen from outside is looked at from outside: the gateway is connected to, and checkpoints are read from
-//! the log's directory. It changes nothing.
+//! What can be seen from outside is looked at from outside: the gateway is connected to, and
+//! checkpoints are read from the log's directory. It changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -154,7 +155,8 @@ fn of_the_caller(status: &Status, now: Timestamp) -> Result<(), CommandError> {
     })
 }
 
-/// Whether something accepts connections there; from this machine, where it listens on every address.
+/// Whether something accepts connections there; from this machine, where it listens on every
+/// address.
 fn accepts(address: SocketAddr) -> bool {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

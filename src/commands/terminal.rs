@@ -1,4 +1,5 @@
-//! What commands show and ask. [`crate::quoted`] makes what came from outside harmless before a terminal sees it.
+//! What commands show and ask. [`crate::quoted`] makes what came from outside harmless before a
+//! terminal sees it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -49,8 +50,8 @@ impl Width {
 /// The least columns that a column of a table is cut to.
 const COLUMN_MIN: usize = 8;
 
-/// Prints rows in columns. Cells are words already (see [`crate::quoted::word`]); all but the first column are cut
-/// where the width does not do.
+/// Prints rows in columns. Cells are words already (see [`crate::quoted::word`]); all but the first
+/// column are cut where the width does not do.
 pub(super) fn show_table<const N: usize>(
     heads: [&str; N],
     rows: &[[String; N]],

@@ -1,4 +1,5 @@
-//! What people are shown of the provider: its title, its logo and whom to ask, on every page and in the signer.
+//! What people are shown of the provider: its title, its logo and whom to ask, on every page and in
+//! the signer.
 
 use std::path::Path;
 
@@ -110,8 +111,9 @@ impl Logo {
 }
 
 impl LogoKind {
-    /// What the content says. Pages show it as an image, in which no script runs; an SVG with a document type or a
-    /// script is refused all the same, for whoever opens it by itself in a browser that knows no policy.
+    /// What the content says. Pages show it as an image, in which no script runs; an SVG with a
+    /// document type or a script is refused all the same, for whoever opens it by itself in a
+    /// browser that knows no policy.
     fn of(content: &[u8]) -> Result<Self, &'static str> {
         if content.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self::Png);

@@ -1,6 +1,8 @@
-//! From what was typed to what is meant: every value checked, every problem kept, none of them fatal to the search.
+//! From what was typed to what is meant: every value checked, every problem kept, none of them
+//! fatal to the search.
 //!
-//! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if nothing was reported.
+//! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if
+//! nothing was reported.
 
 mod audit;
 mod findings;
@@ -32,7 +34,8 @@ impl Config {
     }
 }
 
-/// Reads the file's shape. What does not fit is reported and taken out, so that the rest is looked at too.
+/// Reads the file's shape. What does not fit is reported and taken out, so that the rest is looked
+/// at too.
 fn typed(findings: &mut Findings<'_>) -> Option<File> {
     let (original, errors) = DeTable::parse_recoverable(findings.text);
     for error in &errors {
@@ -113,7 +116,8 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     })
 }
 
-/// An instance that the server starts runs as a user: what that user can open is no secret of the server's.
+/// An instance that the server starts runs as a user: what that user can open is no secret of the
+/// server's.
 fn refuse_secrets_within_reach(
     core: Option<&Core>,
     gateway: Option<&Gateway>,

@@ -1,7 +1,8 @@
-//! `[[drives]]`: which folders users see, one for each user, one for each group that a user is in, or those that users make for themselves.
+//! `[[drives]]`: which folders users see, one for each user, one for each group that a user is in,
+//! or those that users make for themselves.
 //!
-//! What an id means comes from here and from nowhere else. The server reads from an id which drive it is; the user's own process
-//! alone makes a path of it.
+//! What an id means comes from here and from nowhere else. The server reads from an id which drive
+//! it is; the user's own process alone makes a path of it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,8 @@ const NAME_MAX: usize = 64;
 /// One of `[[drives]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Drive {
-    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`; with [`GROUP`] in it once, a drive for each group, with
-    /// [`NAME`] those that users make.
+    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`; with [`GROUP`] in
+    /// it once, a drive for each group, with [`NAME`] those that users make.
     pub(crate) id: String,
     /// Where it is.
     pub(crate) root: DriveRoot,
@@ -33,7 +34,8 @@ pub(crate) struct Drive {
     pub(crate) product: Option<String>,
 }
 
-/// Where a drive is. [`GROUP`] stands in it where it stands in the drive's id; [`NAME`] is its last part.
+/// Where a drive is. [`GROUP`] stands in it where it stands in the drive's id; [`NAME`] is its last
+/// part.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum DriveRoot {
     /// Below the user's home directory; empty for the home itself. Relative, without `..`.
@@ -42,8 +44,8 @@ pub(crate) enum DriveRoot {
     Fixed(PathBuf),
 }
 
-/// The name of a group, or of a drive that a user made, as it may stand in ids and paths: a name by the rule of ids, and none that a
-/// folder means something by.
+/// The name of a group, or of a drive that a user made, as it may stand in ids and paths: a name by
+/// the rule of ids, and none that a folder means something by.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct PlainName(String);
 
@@ -63,7 +65,8 @@ pub(crate) struct UserDrives {
     made: Option<MadeDrives>,
 }
 
-/// Where a user makes drives: each is a folder directly below one that is for nothing else. Which there are says that folder.
+/// Where a user makes drives: each is a folder directly below one that is for nothing else. Which
+/// there are says that folder.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MadeDrives {
     /// What stands in their ids before and after their names.
@@ -103,7 +106,8 @@ impl UserDrives {
         self.made.as_ref()
     }
 
-    /// The ids of the drives whose folders are there, as this account sees it; no more than a user can have.
+    /// The ids of the drives whose folders are there, as this account sees it; no more than a user
+    /// can have.
     pub(crate) fn there(&self) -> Vec<String> {
         let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
         configured.chain(self.made_there()).take(DRIVES_MAX).collect()
@@ -166,7 +170,8 @@ impl PlainName {
     }
 }
 
-/// 1 to 64 letters, digits, `.`, `-` or `_`, beginning with a letter or digit: neither `.` nor `..`, and in no need of quoting anywhere.
+/// 1 to 64 letters, digits, `.`, `-` or `_`, beginning with a letter or digit: neither `.` nor
+/// `..`, and in no need of quoting anywhere.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
@@ -192,9 +197,9 @@ impl Drive {
     /// Core's `providerGeneratedId` of the drive with that id of this user: kind, owner and id.
     ///
     /// Core keeps one unique index of these for each provider, over all users and all kinds of
-    /// resources, and ends its own process over a repeated one. It shows a user the drive with `h-` as
-    /// the preferred one. The id has no colon, so the last one ends the owner's name. Other kinds of
-    /// resources take other letters.
+    /// resources, and ends its own process over a repeated one. It shows a user the drive with `h-`
+    /// as the preferred one. The id has no colon, so the last one ends the owner's name. Other
+    /// kinds of resources take other letters.
     pub(crate) fn id_at_core(&self, owner: &Username, id: &str) -> String {
         let kind = if self.root == DriveRoot::Home(PathBuf::new()) { 'h' } else { 'd' };
         format!("{kind}-{owner}:{id}")
@@ -210,7 +215,8 @@ impl Drive {
         (self.id == id).then(|| self.title.clone())
     }
 
-    /// The drives of a user with that home, in those groups. Whether the folders are there is not looked at.
+    /// The drives of a user with that home, in those groups. Whether the folders are there is not
+    /// looked at.
     pub(crate) fn all_of(drives: &[Self], home: &Path, groups: &[PlainName]) -> UserDrives {
         let mut all = UserDrives::default();
         for drive in drives {

@@ -1,6 +1,7 @@
 //! What was typed: the file's tables and keys, each with its place, nothing judged yet.
 //!
-//! Every key is optional here, so that what is missing is found together with what is wrong. Unknown keys are refused.
+//! Every key is optional here, so that what is missing is found together with what is wrong.
+//! Unknown keys are refused.
 
 use countersign_keys::call::RowSpec;
 use serde::Deserialize;

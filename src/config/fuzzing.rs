@@ -1,5 +1,6 @@
-//! What the fuzzer asks of the configuration: whoever reads it finds the same, a text with a key too many is none, and what is accepted keeps within
-//! what the rest of the program takes for granted.
+//! What the fuzzer asks of the configuration: whoever reads it finds the same, a text with a key
+//! too many is none, and what is accepted keeps within what the rest of the program takes for
+//! granted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

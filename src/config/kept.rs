@@ -1,4 +1,5 @@
-//! What is kept, and where: `[ipc]`, `[audit]` and `[state]`, the layout of the state directory said once.
+//! What is kept, and where: `[ipc]`, `[audit]` and `[state]`, the layout of the state directory
+//! said once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,18 +11,19 @@ use crate::audit::LogPlace;
 /// The name of the file with the key of the records' pseudonyms, beside the logs.
 pub(crate) const PSEUDONYM_KEY: &str = "pseudonym.key";
 
-/// The file with what UCloud's numbers of drives mean, in the directory of a provider in a user's home; that of earlier
-/// releases, beside these directories. So no provider has this id.
+/// The file with what UCloud's numbers of drives mean, in the directory of a provider in a user's
+/// home; that of earlier releases, beside these directories. So no provider has this id.
 pub(crate) const DRIVE_NUMBERS: &str = "drives";
 
-/// The directory with the notes of unfinished copies, beside those of the providers in a user's home. So no provider
-/// has this id.
+/// The directory with the notes of unfinished copies, beside those of the providers in a user's
+/// home. So no provider has this id.
 pub(crate) const UNFINISHED: &str = "unfinished";
 
 /// `[ipc]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Ipc {
-    /// The directory of the socket, absolute; nobody but root and the server's account may write to it.
+    /// The directory of the socket, absolute; nobody but root and the server's account may write to
+    /// it.
     pub(crate) directory: PathBuf,
 }
 

@@ -1,4 +1,5 @@
-//! `[maintenance]`: whether users are served. Read again by the server on `SIGHUP`, which tells the gateway.
+//! `[maintenance]`: whether users are served. Read again by the server on `SIGHUP`, which tells the
+//! gateway.
 //!
 //! What is under way goes on; Core's own calls, connections and pages are served as ever.
 

@@ -1,4 +1,5 @@
-//! Where something stands in the file: line and column of a byte, and the dotted path of the key there.
+//! Where something stands in the file: line and column of a byte, and the dotted path of the key
+//! there.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! `[[products]]`: what the provider offers at UCloud, and how UCloud accounts for it.
 //!
-//! The server registers these at Core when it starts. Core never lets a category's unit, frequency or
-//! freedom of charge change, so all products of a category agree on them.
+//! The server registers these at Core when it starts. Core never lets a category's unit, frequency
+//! or freedom of charge change, so all products of a category agree on them.
 
 use serde::Deserialize;
 

@@ -20,10 +20,12 @@ pub(super) const DEPOSIT_WAIT_MS: Range = Range { min: 0, max: 3_000, default: 1
 /// Three years are the most that a forgotten browser should keep.
 pub(super) const KEY_LIFETIME_DAYS: Range = Range { min: 1, max: 1_095, default: 180 };
 
-/// More threads than any machine that runs a gateway has processors. Two serve 10,000 requests a second.
+/// More threads than any machine that runs a gateway has processors. Two serve 10,000 requests a
+/// second.
 pub(super) const THREADS: Range = Range { min: 1, max: 256, default: 2 };
 
-/// Two descriptors a connection, within the usual hard limit of 524,288; a head and a body buffer each.
+/// Two descriptors a connection, within the usual hard limit of 524,288; a head and a body buffer
+/// each.
 pub(super) const CONNECTIONS_MAX: Range = Range { min: 1, max: 200_000, default: 4_096 };
 
 /// Unprivileged, with room for instances after it.
@@ -38,7 +40,8 @@ pub(super) const IDLE_STOP_S: Range = Range { min: 10, max: 604_800, default: 1_
 /// Records are kept for a year unless the site says otherwise; 0 is for ever.
 pub(super) const KEEP_DAYS: Range = Range { min: 0, max: 36_500, default: 365 };
 
-/// A share of the file system unless the site says otherwise, which stands for the default here; 0 is no limit.
+/// A share of the file system unless the site says otherwise, which stands for the default here; 0
+/// is no limit.
 pub(super) const KEEP_GIB: Range = Range { min: 0, max: 1_000_000, default: 0 };
 
 /// Whoever keeps checkpoints wants some a day, not one a second.
@@ -47,13 +50,15 @@ pub(super) const WITNESS_EVERY_S: Range = Range { min: 1, max: 86_400, default: 
 /// A file of records: what is read again when the server starts, some 0.2 s.
 pub(super) const SEGMENT_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Bodies are held in memory until their request is answered: however long one may be, all together take no more than the room that
-/// the gateway has for them, and one user's no more than a quarter of it.
+/// Bodies are held in memory until their request is answered: however long one may be, all together
+/// take no more than the room that the gateway has for them, and one user's no more than a quarter
+/// of it.
 pub(super) const BODY_MIN: u64 = 1024;
 /// See [`BODY_MIN`]. Core itself sends at most a few MiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
-/// As many items as an intent covers: Core puts the whole drive into each, 2.1 KB, and two into each of a move or copy. For 1,000 items
-/// 4.3 MB, and as much again for long paths, titles and access lists.
+/// As many items as an intent covers: Core puts the whole drive into each, 2.1 KB, and two into
+/// each of a move or copy. For 1,000 items 4.3 MB, and as much again for long paths, titles and
+/// access lists.
 pub(crate) const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
 
 /// Units of a category that one of a product costs. Core keeps 63 bits.

@@ -1,7 +1,8 @@
-//! A file with a secret in it: named in the configuration, opened only by the process that needs it.
+//! A file with a secret in it: named in the configuration, opened only by the process that needs
+//! it.
 //!
-//! It must be a regular file of mode 0600 or 0400 that belongs to root or its reader. What is checked is the
-//! descriptor that is then read.
+//! It must be a regular file of mode 0600 or 0400 that belongs to root or its reader. What is
+//! checked is the descriptor that is then read.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,8 @@ const SECRET_MAX: u64 = 64 * 1024;
 #[error(transparent)]
 pub(crate) struct SecretFileError(#[from] FileReason);
 
-/// Where a secret is. Holding one says nothing about the file: [`SecretFile::read`] does, each time.
+/// Where a secret is. Holding one says nothing about the file: [`SecretFile::read`] does, each
+/// time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct SecretFile {
     path: PathBuf,
@@ -54,7 +56,8 @@ impl SecretFile {
         Ok(Secret::new(trimmed.to_owned()))
     }
 
-    /// Reads a secret that is one word of printable ASCII, as a token is: no second line, no byte order mark.
+    /// Reads a secret that is one word of printable ASCII, as a token is: no second line, no byte
+    /// order mark.
     pub(crate) fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
         let token = self.read()?;
         if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {

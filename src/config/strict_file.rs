@@ -1,8 +1,10 @@
-//! Files of a user's own that decide who may act as that user: read as sshd reads `authorized_keys`.
+//! Files of a user's own that decide who may act as that user: read as sshd reads
+//! `authorized_keys`.
 //!
-//! From the home directory down, every directory and the file itself must belong to the user or root, and nobody else
-//! may be able to write any of them. Symbolic links are not followed. What is checked is always the descriptor that
-//! is used next, never a name, so that nothing can be exchanged in between (P3).
+//! From the home directory down, every directory and the file itself must belong to the user or
+//! root, and nobody else may be able to write any of them. Symbolic links are not followed. What is
+//! checked is always the descriptor that is used next, never a name, so that nothing can be
+//! exchanged in between (P3).
 
 use std::fs::File;
 use std::io::Read as _;
@@ -296,7 +298,8 @@ mod tests {
     /// As a secret is read.
     const SECRET: Reading = Opened::private;
 
-    /// A home with `.config/countersign/authorized_keys`, spoilt by `spoil`; `want` stands in what comes of reading it.
+    /// A home with `.config/countersign/authorized_keys`, spoilt by `spoil`; `want` stands in what
+    /// comes of reading it.
     fn check(spoil: impl FnOnce(&Path), read: Reading, want: &str) {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join(".config/countersign");
@@ -388,7 +391,8 @@ mod tests {
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(home.path().join("file"), "x").unwrap();
         let own = nix::unistd::geteuid().as_raw();
-        // Root's own files are as good as the user's: the case shows only where the tests do not run as root.
+        // Root's own files are as good as the user's: the case shows only where the tests do not
+        // run as root.
         let outcome = open(home.path(), Path::new("file"), Uid(own + 1));
         assert_eq!(matches!(outcome, Err(StrictFileFailure::Owner { .. })), own != 0, "{outcome:?}");
     }

@@ -1,5 +1,5 @@
-//! The gateway's certificate and key: named in the configuration, read by the gateway when it starts and by the server, for the gateway, when
-//! they were renewed.
+//! The gateway's certificate and key: named in the configuration, read by the gateway when it
+//! starts and by the server, for the gateway, when they were renewed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::secret_file::{SecretFile, SecretFileError};
 use crate::config::trusted_file::{self, FileReason, PEM_MAX};
 
-/// What is handed over at most, in bytes, so that it fits a line of the control line with its escapes: four times the usual.
+/// What is handed over at most, in bytes, so that it fits a line of the control line with its
+/// escapes: four times the usual.
 const HANDED_OVER_MAX: usize = 48 * 1024;
 
 /// Why there is no TLS.

@@ -1,6 +1,7 @@
 //! Files that decide something and are no secret: readable by all, written by few.
 //!
-//! What is checked is the descriptor that is then read, so that nothing can be exchanged in between.
+//! What is checked is the descriptor that is then read, so that nothing can be exchanged in
+//! between.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read as _;

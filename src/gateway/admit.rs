@@ -1,8 +1,8 @@
 //! One request, from its head to the instance: the whole pipeline on one page (design, section 3).
 //!
-//! Nothing is believed before it is verified; the user's signature comes before the body is read where it can; a connection to
-//! the instance is made before the intent is used up; and that, with one more look at the time, is the last step before
-//! the first byte goes out (P1, P4, P5).
+//! Nothing is believed before it is verified; the user's signature comes before the body is read
+//! where it can; a connection to the instance is made before the intent is used up; and that, with
+//! one more look at the time, is the last step before the first byte goes out (P1, P4, P5).
 
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ const SERVICE_BODY_MAX: usize = 16 * 1024;
 
 /// Why a request has no deposit.
 enum NoDeposit {
-    /// None is there and none comes. The refusal of a deposit that was discarded says more than this one.
+    /// None is there and none comes. The refusal of a deposit that was discarded says more than
+    /// this one.
     Absent(Refusal),
     /// A deposit is there that no passkey has asserted, or the gateway failed.
     Refused(Refusal),
@@ -145,7 +146,8 @@ impl Ingress {
                 self.record(Verdict::Forward, id, known)?;
                 body.bytes
             }
-            // Core asks for these all day, and they change nothing. What they say is the same whatever comes along.
+            // Core asks for these all day, and they change nothing. What they say is the same
+            // whatever comes along.
             ServiceCall::RetrieveManifest
             | ServiceCall::RetrieveBranding
             | ServiceCall::RetrieveProducts(_)
@@ -200,10 +202,11 @@ impl Ingress {
         Ok(compression::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
-    /// The deposit that the request needs: one that covers it if it came without an intent; if the call needs a
-    /// passkey, the deposit of the very intent that came, which the passkey has asserted. A deposit that no
-    /// request can use any more is discarded, and the next one is tried (V70). Nothing is waited for that cannot
-    /// come: the intent of a user who is not connected, or has no key.
+    /// The deposit that the request needs: one that covers it if it came without an intent; if the
+    /// call needs a passkey, the deposit of the very intent that came, which the passkey has
+    /// asserted. A deposit that no request can use any more is discarded, and the next one is tried
+    /// (V70). Nothing is waited for that cannot come: the intent of a user who is not connected, or
+    /// has no key.
     pub(super) async fn deposit_for<'d>(
         &'d self,
         row: &Row,
@@ -259,8 +262,9 @@ impl Ingress {
         })
     }
 
-    /// Whether an intent of this user can come: one that is connected and has a key may be signing it at this moment.
-    /// A server that cannot say so lets nothing through either: the deposit is waited for as it would be.
+    /// Whether an intent of this user can come: one that is connected and has a key may be signing
+    /// it at this moment. A server that cannot say so lets nothing through either: the deposit is
+    /// waited for as it would be.
     async fn check_signer(&self, username: &Username) -> Result<(), Refusal> {
         match self.directory.signer(username).await {
             Ok(Signer::NotConnected) => Err(Refusal::NotConnected),
@@ -269,7 +273,8 @@ impl Ingress {
         }
     }
 
-    /// Looks whether a deposit could still be used up. Uses nothing up: that is the last step's, which looks again.
+    /// Looks whether a deposit could still be used up. Uses nothing up: that is the last step's,
+    /// which looks again.
     async fn check_deposit(&self, items: &Items<'_>, taken: &Taken<'_>) -> Result<(), Refusal> {
         let (intent, now) = (&taken.intent, self.now()?);
         let used = intent.to_use();
@@ -291,8 +296,9 @@ impl Ingress {
         }
     }
 
-    /// The last step before the first byte goes out: what was signed is used up, once, if its key still speaks for its user, and that it goes out
-    /// is written down. `epoch` is the directory's from before the signature was checked.
+    /// The last step before the first byte goes out: what was signed is used up, once, if its key
+    /// still speaks for its user, and that it goes out is written down. `epoch` is the directory's
+    /// from before the signature was checked.
     pub(super) async fn spend<'h, 'b, R: UserAsked>(
         &self,
         authorised: Authorised<'h, 'b, R>,
@@ -350,7 +356,8 @@ impl Ingress {
         self.connect_by(Way::Kept, username).await
     }
 
-    /// The way to the user's instance, which every lane takes: none leads there past the maintenance.
+    /// The way to the user's instance, which every lane takes: none leads there past the
+    /// maintenance.
     pub(super) async fn connect_by(&self, way: Way, username: &Username) -> Result<Connection, Refusal> {
         self.check_maintenance(username)?;
         let address = match self.directory.instance(username).await? {

@@ -1,8 +1,9 @@
-//! The scripts and styles that the pages load, compiled into the program: no file is looked for when one is asked for.
+//! The scripts and styles that the pages load, compiled into the program: no file is looked for
+//! when one is asked for.
 //!
-//! A file is served if it stands in this list, and a test sees to it that every file of `web/js` and `web/css` does. All of them stand
-//! below one hash of everything, so that modules import each other by relative paths and caches may keep them for good.
-//! The icon stands below its own hash.
+//! A file is served if it stands in this list, and a test sees to it that every file of `web/js`
+//! and `web/css` does. All of them stand below one hash of everything, so that modules import each
+//! other by relative paths and caches may keep them for good. The icon stands below its own hash.
 
 use std::collections::HashMap;
 
@@ -102,8 +103,8 @@ impl Assets {
         &self.folder
     }
 
-    /// The answer to a request for one of them; anything else is not theirs to answer. The path has to be exactly the one that
-    /// stands in a page: nothing is decoded or folded.
+    /// The answer to a request for one of them; anything else is not theirs to answer. The path has
+    /// to be exactly the one that stands in a page: nothing is decoded or folded.
     pub(super) fn answer(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
         let document = self.by_path.get(target.path()).filter(|_| method == Method::GET && target.query().is_none())?;
         let mut answer = document.answer(asked);
@@ -119,7 +120,8 @@ impl Assets {
     }
 }
 
-/// The logo: public, since UCloud's page shows it too. It may have styles and nothing else, also when it is opened as a page.
+/// The logo: public, since UCloud's page shows it too. It may have styles and nothing else, also
+/// when it is opened as a page.
 pub(super) fn of_image(headers: &mut HeaderMap, kept: &HeaderValue) {
     headers.insert(CACHE_CONTROL, kept.clone());
     headers.insert(CONTENT_SECURITY_POLICY, IMAGE);

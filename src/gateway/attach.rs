@@ -1,4 +1,5 @@
-//! A gateway that the service manager started comes to the server for its sockets: over one connection, which is the control line from then on.
+//! A gateway that the service manager started comes to the server for its sockets: over one
+//! connection, which is the control line from then on.
 //!
 //! It listens to nobody but its own account, which alone can enter the directory.
 
@@ -15,7 +16,8 @@ use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::LISTENERS_MAX;
 use crate::ipc::peer::{Peer, UnknownPeer};
 
-/// How long the server may take to hand them over. It takes the next gateway when the one before is gone.
+/// How long the server may take to hand them over. It takes the next gateway when the one before is
+/// gone.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Why it got none.

@@ -1,4 +1,5 @@
-//! A request's body: read whole, within its length, in its time, and within what all bodies together may take.
+//! A request's body: read whole, within its length, in its time, and within what all bodies
+//! together may take.
 //!
 //! Nothing is read of a body before its head has been judged as far as it can be (V55).
 
@@ -16,11 +17,12 @@ use tokio::time::Instant;
 
 use crate::limits::{Counted, InFlight};
 
-/// What all bodies that are held at one time may take together, in bytes: 32 of the longest at the default `gateway.body_max`.
+/// What all bodies that are held at one time may take together, in bytes: 32 of the longest at the
+/// default `gateway.body_max`.
 const HELD_MAX: usize = 256 * 1024 * 1024;
 
-/// The same of one user: a quarter, so that three others have room beside a user who sends the longest bodies only. The longest
-/// `gateway.body_max` that can be configured.
+/// The same of one user: a quarter, so that three others have room beside a user who sends the
+/// longest bodies only. The longest `gateway.body_max` that can be configured.
 const USER_MAX: usize = HELD_MAX / 4;
 
 /// What the bodies of those who have shown nothing may take together, apart from the others' room.

@@ -1,8 +1,9 @@
-//! How long one of a user's requests may take: one budget from its arrival, since Core gives up after 5 s.
+//! How long one of a user's requests may take: one budget from its arrival, since Core gives up
+//! after 5 s.
 //!
-//! The wait for a deposit, the way to the instance and the instance's own work all take from it. What is left when
-//! the request goes out is told to the instance. If too little is left, nothing goes out and nothing is used up:
-//! Core repeats the request, whose deposit waits for it (P4).
+//! The wait for a deposit, the way to the instance and the instance's own work all take from it.
+//! What is left when the request goes out is told to the instance. If too little is left, nothing
+//! goes out and nothing is used up: Core repeats the request, whose deposit waits for it (P4).
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::ipc::within::ANSWERED_WITHIN;
 /// The least that is left for the instance's work: listing an ordinary folder takes a tenth of it.
 const WORK_MIN: Duration = Duration::from_millis(500);
 
-/// How much later than the instance was told its answer is still waited for: it has to be written and read.
+/// How much later than the instance was told its answer is still waited for: it has to be written
+/// and read.
 const WAY_BACK: Duration = Duration::from_millis(200);
 
 /// What a request may take, from its arrival on.
@@ -29,12 +31,14 @@ impl Budget {
         Self { end: arrival + ANSWERED_WITHIN }
     }
 
-    /// Until when a deposit is waited for that may take so long to come. Some time for the work is kept.
+    /// Until when a deposit is waited for that may take so long to come. Some time for the work is
+    /// kept.
     pub(super) fn for_deposit(self, wait: Duration) -> Instant {
         (Instant::now() + wait).min(self.last())
     }
 
-    /// What `making_ready` gives, if enough time is left then for the work. It uses nothing up before it is done.
+    /// What `making_ready` gives, if enough time is left then for the work. It uses nothing up
+    /// before it is done.
     pub(super) async fn make_ready<T>(
         self,
         making_ready: impl Future<Output = Result<T, Refusal>>,

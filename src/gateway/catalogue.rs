@@ -1,6 +1,7 @@
 //! The table of calls as the browser's signer reads it: `GET /ucloud/{p}/intent/calls.json`.
 //!
-//! Written once, at start-up, from the very table that judges requests, so that signer and gateway cannot differ.
+//! Written once, at start-up, from the very table that judges requests, so that signer and gateway
+//! cannot differ.
 
 use countersign_keys::call::{CallTable, RowSpec};
 use countersign_keys::policy::StepUp;
@@ -15,7 +16,8 @@ use super::respond::Answer;
 #[derive(Clone, Debug)]
 pub(super) struct Catalogue(Document);
 
-/// A row, and whether its call needs a passkey as well: the signer then shows a person what it is for, whatever its class.
+/// A row, and whether its call needs a passkey as well: the signer then shows a person what it is
+/// for, whatever its class.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed<'t> {
@@ -36,7 +38,8 @@ impl Catalogue {
     /// The table, or that the client has it.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Answer {
         let mut answer = self.0.answer(asked);
-        // Asked for anew each time, so that a site's new row is known at once; the answer is mostly "unchanged".
+        // Asked for anew each time, so that a site's new row is known at once; the answer is mostly
+        // "unchanged".
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer
     }

@@ -1,8 +1,10 @@
-//! Compresses long lists on their way to Core, which asks for it: a page of a folder is 350 KB of JSON, mostly the same.
+//! Compresses long lists on their way to Core, which asks for it: a page of a folder is 350 KB of
+//! JSON, mostly the same.
 //!
-//! Only calls on a list are compressed, where no secret shares the body with text that somebody else can choose: the
-//! length of a compressed body tells whoever sees it how much of the one is in the other (BREACH, CVE-2013-3587).
-//! Tokens and intents are in no listing. Nothing compressed is ever taken from an instance (V63).
+//! Only calls on a list are compressed, where no secret shares the body with text that somebody
+//! else can choose: the length of a compressed body tells whoever sees it how much of the one is in
+//! the other (BREACH, CVE-2013-3587). Tokens and intents are in no listing. Nothing compressed is
+//! ever taken from an instance (V63).
 
 use countersign_keys::identity::CallName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, VARY};
@@ -12,8 +14,8 @@ use hyper::body::Body as _;
 use super::gzip::{GzipBody, takes_gzip};
 use super::respond::{Answer, AnswerBody};
 
-/// Calls whose answers are compressed: names, sizes and times of files that the user may list. Whoever can put a name
-/// into a folder can list it, too.
+/// Calls whose answers are compressed: names, sizes and times of files that the user may list.
+/// Whoever can put a name into a folder can list it, too.
 const COMPRESSED: [&str; 1] = ["files.browse"];
 
 /// Shorter answers are not compressed, in bytes: they fit one packet as they are.

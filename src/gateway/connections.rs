@@ -1,9 +1,9 @@
 //! Limits the connections there may be, and decides which ends when there are too many.
 //!
 //! A connection that has shown neither Core's token nor a user's good signature is a stranger's. A
-//! stranger's address may have half of all connections; beyond that, its own oldest ends. When there
-//! is no room, the oldest of the address with most ends, so that an address's share shrinks to its
-//! even part of the room. If there are no strangers, the oldest of the user with most ends.
+//! stranger's address may have half of all connections; beyond that, its own oldest ends. When
+//! there is no room, the oldest of the address with most ends, so that an address's share shrinks
+//! to its even part of the room. If there are no strangers, the oldest of the user with most ends.
 //! Connections of Core's never end for another. So a flood keeps out neither Core nor other users.
 
 use std::net::IpAddr;
@@ -58,8 +58,8 @@ pub(super) enum Shown<'s> {
     User(&'s Username),
 }
 
-/// One connection's place: free again when the last that holds it lets go, be it the connection or a
-/// socket that it became.
+/// One connection's place: free again when the last that holds it lets go, be it the connection or
+/// a socket that it became.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -354,7 +354,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: never more than there may be, and never one of Core's told to end.
+        /// Whatever comes and goes: never more than there may be, and never one of Core's told to
+        /// end.
         #[test]
         fn places_hold_their_bounds(steps in prop::collection::vec((0_usize..6, 0_u8..5), 1..300)) {
             let places = Places::new(16);

@@ -1,6 +1,8 @@
-//! This end of the control line: what the server says is acted on in the order in which it was said.
+//! This end of the control line: what the server says is acted on in the order in which it was
+//! said.
 //!
-//! The line's end is the gateway's end: without the server nothing can be revoked, so nothing may be served (P6, P8).
+//! The line's end is the gateway's end: without the server nothing can be revoked, so nothing may
+//! be served (P6, P8).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! Which web pages may ask the gateway from a browser: Core's and our own, and nobody's with credentials (V48).
+//! Which web pages may ask the gateway from a browser: Core's and our own, and nobody's with
+//! credentials (V48).
 //!
-//! Four resources are for pages: leaving an intent, the table of calls, a download and a piece of a file. A preflight gets exactly what
-//! they need.
+//! Four resources are for pages: leaving an intent, the table of calls, a download and a piece of a
+//! file. A preflight gets exactly what they need.
 
 use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use countersign_keys::identity::Origin;
@@ -91,7 +92,8 @@ impl Cors {
         self.one_of(&[&self.core, &self.own], headers)
     }
 
-    /// The same where only pages of our own may ask: a foreign one could offer a key in a user's name.
+    /// The same where only pages of our own may ask: a foreign one could offer a key in a user's
+    /// name.
     pub(super) fn own(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         self.one_of(&[&self.own], headers).map(drop)
     }

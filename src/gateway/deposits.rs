@@ -1,9 +1,9 @@
 //! Intents that came by themselves and wait for their request (protocol, section 5).
 //!
-//! One request at a time takes a deposit. It goes back if that request comes to nothing (449, 503), and is spent
-//! with it. One that can serve no request any more is discarded, so that it blocks no other. One that a passkey
-//! has to assert is taken only after it did. No deposit ever pushes out another: a user who has too many is
-//! refused, and so is every user when all is full (P8).
+//! One request at a time takes a deposit. It goes back if that request comes to nothing (449, 503),
+//! and is spent with it. One that can serve no request any more is discarded, so that it blocks no
+//! other. One that a passkey has to assert is taken only after it did. No deposit ever pushes out
+//! another: a user who has too many is refused, and so is every user when all is full (P8).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,8 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests of one user that wait for a deposit at a time.
 const WAITING_EACH_MAX: usize = 64;
 
-/// Spent intents of one user that are remembered until they expire. Beyond, the replay log alone refuses them, later.
+/// Spent intents of one user that are remembered until they expire. Beyond, the replay log alone
+/// refuses them, later.
 const SPENT_EACH_MAX: usize = 1_024;
 
 /// Why a deposit is not taken in.
@@ -116,7 +117,8 @@ enum State {
     Spent,
 }
 
-/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] and [`Taken::discard`] end it.
+/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] and
+/// [`Taken::discard`] end it.
 #[derive(Debug)]
 pub(super) struct Taken<'d> {
     deposits: &'d Deposits,
@@ -134,8 +136,8 @@ struct Waiting<'d> {
 }
 
 impl Deposits {
-    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again changes nothing, unless it comes back
-    /// with a passkey's word.
+    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again
+    /// changes nothing, unless it comes back with a passkey's word.
     pub(super) fn put(
         &self,
         intent: VerifiedIntent<'static>,

@@ -1,7 +1,8 @@
 //! What the server said of keys and instances, remembered until it says otherwise.
 //!
-//! Whatever the control line brings goes through [`Directory::hear`] in the order of the line, so that no answer can
-//! bring back what a later notice has ended (P6). A question is asked once, however many requests wait for its answer.
+//! Whatever the control line brings goes through [`Directory::hear`] in the order of the line, so
+//! that no answer can bring back what a later notice has ended (P6). A question is asked once,
+//! however many requests wait for its answer.
 
 mod failure;
 
@@ -28,7 +29,8 @@ use crate::ipc::control::{
 };
 use crate::locks::Mutex;
 
-/// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each, nothing else.
+/// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each,
+/// nothing else.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// Users whose version 1 keys are remembered: four keys each at most.
@@ -40,11 +42,12 @@ const INSTANCES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// Users remembered of whom it is known that they have a key.
 const SIGNERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Absent keys remembered, apart from the others: whoever asks for invented ones pushes out inventions alone.
+/// Absent keys remembered, apart from the others: whoever asks for invented ones pushes out
+/// inventions alone.
 const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// How long a key stays absent. Long enough that a loop of bad requests asks once a second, short enough that
-/// nobody notices.
+/// How long a key stays absent. Long enough that a loop of bad requests asks once a second, short
+/// enough that nobody notices.
 const STRANGER_FOR: Duration = Duration::from_secs(1);
 
 /// Open questions at a time. Each is a few hundred bytes here and at the server.
@@ -53,7 +56,8 @@ const OPEN_MAX: usize = 1_024;
 /// How long a question may stay open. Core gives up on the whole request after 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long starting an instance may take: the server itself waits 2 s for one to be ready, and asks the account database before.
+/// How long starting an instance may take: the server itself waits 2 s for one to be ready, and
+/// asks the account database before.
 const LAUNCHED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -121,8 +125,8 @@ struct Memory {
     keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
     instances: LruCache<Username, Arc<InstanceAddress>>,
     instance_keys: LruCache<Username, Arc<VerificationKey>>,
-    /// Users who have a key. Those who have none are asked for each time: one may be approved at any moment, and
-    /// nobody is told.
+    /// Users who have a key. Those who have none are asked for each time: one may be approved at
+    /// any moment, and nobody is told.
     signers: LruCache<Username, ()>,
     strangers: LruCache<KeyAt, Instant>,
     open: HashMap<u64, Open>,
@@ -133,7 +137,8 @@ struct Memory {
 /// The keys and instances that the server has told of.
 pub(super) struct Directory {
     memory: Mutex<Memory>,
-    /// Counts what has ended: a request that finds it changed looks its key up again, and so does a socket as soon as it changes.
+    /// Counts what has ended: a request that finds it changed looks its key up again, and so does a
+    /// socket as soon as it changes.
     epoch: watch::Sender<u64>,
     line: mpsc::Sender<FromGateway>,
 }
@@ -188,8 +193,8 @@ impl Directory {
         Ok(key)
     }
 
-    /// Shows that a key speaks for its user, by an answer that nothing has overtaken: whatever ends while it is looked up has it
-    /// looked up again (P6).
+    /// Shows that a key speaks for its user, by an answer that nothing has overtaken: whatever ends
+    /// while it is looked up has it looked up again (P6).
     pub(super) async fn check_standing(
         &self,
         username: &Username,
@@ -237,7 +242,8 @@ impl Directory {
         Ok(instance)
     }
 
-    /// The key with which the user's instance signs one-time tokens; `None` if the user is not connected.
+    /// The key with which the user's instance signs one-time tokens; `None` if the user is not
+    /// connected.
     pub(super) async fn instance_key(
         &self,
         username: &Username,
@@ -251,8 +257,8 @@ impl Directory {
         Ok(key)
     }
 
-    /// Whether an intent of this user can come. One of whom it was once said that they have a key may have lost it
-    /// by its time alone: that costs a wait, and lets nothing through.
+    /// Whether an intent of this user can come. One of whom it was once said that they have a key
+    /// may have lost it by its time alone: that costs a wait, and lets nothing through.
     pub(super) async fn signer(&self, username: &Username) -> Result<Signer, DirectoryFailure> {
         if self.memory().signers.get(username).is_some() {
             return Ok(Signer::HasKey);
@@ -272,7 +278,8 @@ impl Directory {
         Ok(need)
     }
 
-    /// Has the server judge what a passkey asserted for an intent: the only place where evidence of it comes from.
+    /// Has the server judge what a passkey asserted for an intent: the only place where evidence of
+    /// it comes from.
     pub(super) async fn assertion(
         &self,
         intent: &VerifiedIntent<'_>,
@@ -287,7 +294,8 @@ impl Directory {
         })
     }
 
-    /// Has the user's instance started if none is up; returns when one is ready, or the server cannot bring one up.
+    /// Has the user's instance started if none is up; returns when one is ready, or the server
+    /// cannot bring one up.
     pub(super) async fn launch(&self, username: &Username) -> Result<(), DirectoryFailure> {
         let Found::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Sought::Launch(username.clone())).await? else {
             return Err(DirectoryFailure::Failed);
@@ -395,7 +403,8 @@ impl Directory {
         found.map_err(|_closed| DirectoryFailure::Gone)
     }
 
-    /// Puts a question on the line. Should the line be full, its waiters learn at once that there is no answer.
+    /// Puts a question on the line. Should the line be full, its waiters learn at once that there
+    /// is no answer.
     fn put(&self, memory: &mut Memory, open: Open) {
         memory.last_id = memory.last_id.wrapping_add(1);
         let id = memory.last_id;
@@ -424,7 +433,8 @@ impl Directory {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        // Every change is a whole one: a panic while it was locked (a bug that ends the process) leaves no half.
+        // Every change is a whole one: a panic while it was locked (a bug that ends the process)
+        // leaves no half.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -450,7 +460,8 @@ impl Memory {
             (Sought::Signer(username), Found::Signer(Signer::HasKey)) => {
                 self.signers.put(username, ());
             }
-            // No instance is not remembered: Core asks again within half a second, and one may be up then.
+            // No instance is not remembered: Core asks again within half a second, and one may be
+            // up then.
             (
                 Sought::Key(_)
                 | Sought::KeysV1(_)

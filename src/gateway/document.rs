@@ -1,6 +1,8 @@
-//! A document that does not change while the gateway runs: its bytes, its names for caches, and how it is asked for.
+//! A document that does not change while the gateway runs: its bytes, its names for caches, and how
+//! it is asked for.
 //!
-//! It is compressed once, when it is made. Each form has an entity tag of its own; whoever names it is told that nothing changed.
+//! It is compressed once, when it is made. Each form has an entity tag of its own; whoever names it
+//! is told that nothing changed.
 
 use std::io::Write as _;
 
@@ -96,7 +98,8 @@ fn compress(content: &[u8]) -> Option<Vec<u8>> {
     encoder.finish().ok().filter(|short| short.len() < content.len())
 }
 
-/// Whether `If-None-Match` names it; a proxy may have called the tag weak (RFC 9110 section 13.1.2).
+/// Whether `If-None-Match` names it; a proxy may have called the tag weak (RFC 9110 section
+/// 13.1.2).
 fn knows(asked: &HeaderMap, tag: &HeaderValue) -> bool {
     let known = asked.get(IF_NONE_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
     known.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|known| {

@@ -1,8 +1,9 @@
-//! Refuses requests whose answer a browser would run: service workers everywhere, and of what instances and the server
-//! answer every destination but a navigation to a download and `fetch` (Fetch Metadata; P1, V63, V64).
+//! Refuses requests whose answer a browser would run: service workers everywhere, and of what
+//! instances and the server answer every destination but a navigation to a download and `fetch`
+//! (Fetch Metadata; P1, V63, V64).
 //!
-//! Browsers set these headers and pages cannot. A client that sends none is no browser, or an old one: the answer's own
-//! head keeps it from being run all the same.
+//! Browsers set these headers and pages cannot. A client that sends none is no browser, or an old
+//! one: the answer's own head keeps it from being run all the same.
 
 use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use http::HeaderMap;

@@ -1,7 +1,8 @@
 //! The only place that makes requests to instances and to the server's service endpoint.
 //!
-//! A user's request goes out for a `Permit`, taken by value (P1, P5); one of Core's own for the proof that it is Core's. Each is
-//! built anew from what was judged: nothing of the client's head is passed on that is not named here. So is each message of a socket.
+//! A user's request goes out for a `Permit`, taken by value (P1, P5); one of Core's own for the
+//! proof that it is Core's. Each is built anew from what was judged: nothing of the client's head
+//! is passed on that is not named here. So is each message of a socket.
 
 use std::io;
 use std::net::IpAddr;
@@ -33,7 +34,8 @@ use super::upstream::{Connection, Outgoing, OutgoingHead, Stream, Switching, Ups
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 use crate::ipc::within::{self, WITHIN};
 
-/// What of the head of a session's request is passed on: each says something about the bytes, and stands there once.
+/// What of the head of a session's request is passed on: each says something about the bytes, and
+/// stands there once.
 const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
 
 /// The way to an instance on an open socket.
@@ -45,8 +47,9 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
 const CLIENT_ADDRESS: &str = "x-client-address";
 
-/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to judge them again, and how
-/// long the instance has. After that, and the way back, its answer is given up.
+/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to
+/// judge them again, and how long the instance has. After that, and the way back, its answer is
+/// given up.
 pub(super) async fn user(
     permit: Permit<'_, '_>,
     body: &Bytes,
@@ -66,7 +69,8 @@ pub(super) async fn user(
     answered.map_err(|_elapsed| UpstreamFailure::Slow)?
 }
 
-/// Forwards a request of the user's own browser, once, to whoever judges it again. There is no token to pass on.
+/// Forwards a request of the user's own browser, once, to whoever judges it again. There is no
+/// token to pass on.
 pub(super) async fn own(
     permit: Permit<'_, '_, OwnRequest>,
     body: &Bytes,
@@ -81,7 +85,8 @@ pub(super) async fn own(
     send(request, upstreams, connection).await
 }
 
-/// Passes on one request of a session, once: the token and the proof, and what the endpoint takes beside them. A body is passed on as it comes.
+/// Passes on one request of a session, once: the token and the proof, and what the endpoint takes
+/// beside them. A body is passed on as it comes.
 pub(super) async fn session(
     permit: SessionPermit<'_>,
     provider: &ProviderId,
@@ -240,7 +245,8 @@ fn begin(method: Method, path: &str, id: &RequestId) -> OutgoingHead {
     Outgoing::begin(method, path).header("content-type", ["application/json"]).header("x-request-id", [id.as_str()])
 }
 
-/// A connection that was kept may have been closed at this very moment: if not a byte went out, one more is tried.
+/// A connection that was kept may have been closed at this very moment: if not a byte went out, one
+/// more is tried.
 async fn send(
     request: Outgoing,
     upstreams: &Arc<Upstreams>,

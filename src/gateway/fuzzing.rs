@@ -1,4 +1,5 @@
-//! What the fuzzer asks of the gateway: of everything that it takes, other readers read the same, and there is one way to say it.
+//! What the fuzzer asks of the gateway: of everything that it takes, other readers read the same,
+//! and there is one way to say it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

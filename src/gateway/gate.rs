@@ -1,11 +1,14 @@
 //! Between the network and `hyper`'s HTTP/1.1: a head that breaks the grammar does not get through.
 //!
-//! [`Gate`] lets whole messages pass, one behind the other, as [`super::grammar`] measures them. In the place of the first that is refused
-//! `hyper` reads a request that says so and nothing after it, so that a refusal for its form is answered, logged and counted like any
-//! other, behind the answers to what came before. That request is one that could never be served: whoever sends it is refused too.
+//! [`Gate`] lets whole messages pass, one behind the other, as [`super::grammar`] measures them. In
+//! the place of the first that is refused `hyper` reads a request that says so and nothing after
+//! it, so that a refusal for its form is answered, logged and counted like any other, behind the
+//! answers to what came before. That request is one that could never be served: whoever sends it is
+//! refused too.
 //!
-//! Behind an upgrade there are no more messages. The gate stops looking when whoever answered it says so ([`Passage::open`]), which is after
-//! our own 101; what came before that was looked at as a message, and ends the connection instead of being taken for something else.
+//! Behind an upgrade there are no more messages. The gate stops looking when whoever answered it
+//! says so ([`Passage::open`]), which is after our own 101; what came before that was looked at as
+//! a message, and ends the connection instead of being taken for something else.
 
 use std::io;
 use std::pin::Pin;
@@ -23,8 +26,9 @@ use super::head::HeadRejection;
 /// What `hyper` reads in the place of a refused head.
 const STAND_IN: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// How much of a refused request is read and thrown away after its answer, in bytes, and how long that may take. Closed at once, with bytes
-/// unread, the connection would be reset, and the client might never see the answer.
+/// How much of a refused request is read and thrown away after its answer, in bytes, and how long
+/// that may take. Closed at once, with bytes unread, the connection would be reset, and the client
+/// might never see the answer.
 const LINGER_MAX: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -65,7 +69,8 @@ impl Passage {
         if is_last { Ok(()) } else { Err(Early) }
     }
 
-    /// What comes from here on is no message: to be said once the answer to message `number`, an upgrade, is out.
+    /// What comes from here on is no message: to be said once the answer to message `number`, an
+    /// upgrade, is out.
     pub(super) fn open(&self, number: u64) -> Result<(), Early> {
         self.check_last(number)?;
         self.0.is_open.store(true, Ordering::Release);
@@ -79,7 +84,8 @@ pub(super) struct Gate<S> {
     stream: S,
     refused: Refused,
     passage: Passage,
-    /// Read from the stream and not let through: part of a head, or what came behind a message. Its head at most, and what one read brings.
+    /// Read from the stream and not let through: part of a head, or what came behind a message. Its
+    /// head at most, and what one read brings.
     held: Vec<u8>,
     /// How much of `held` holds no end of a head.
     looked_at: usize,
@@ -123,7 +129,8 @@ impl<S> Gate<S> {
         self.passage.clone()
     }
 
-    /// How many of these bytes, which are the next of the connection, may pass now. None: their head is not whole, or is refused.
+    /// How many of these bytes, which are the next of the connection, may pass now. None: their
+    /// head is not whole, or is refused.
     fn may_pass(&mut self, bytes: &[u8]) -> usize {
         if self.to_pass == 0 {
             match grammar::measure(bytes, self.looked_at) {
@@ -158,7 +165,8 @@ impl<S> Gate<S> {
         count > 0
     }
 
-    /// Lets through what it may of what the stream has just put behind the first `before` bytes, and holds the rest; whether it was anything.
+    /// Lets through what it may of what the stream has just put behind the first `before` bytes,
+    /// and holds the rest; whether it was anything.
     fn pass_fresh(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         let count = self.may_pass(fresh);

@@ -1,8 +1,10 @@
-//! The grammar of an HTTP/1.1 request's head, and where its message ends: looked at before `hyper` sees a byte of it.
+//! The grammar of an HTTP/1.1 request's head, and where its message ends: looked at before `hyper`
+//! sees a byte of it.
 //!
-//! Stricter than RFC 9112 allows a server to be, never laxer, so that two readers have to agree on every message and none is served of
-//! which only one is sure. Lines end with CRLF; a target is a path, and has no fragment, which `http` would drop in silence; a body has
-//! one length. It understands no header but that one: what they mean is for [`super::head`] and `keys` to judge.
+//! Stricter than RFC 9112 allows a server to be, never laxer, so that two readers have to agree on
+//! every message and none is served of which only one is sure. Lines end with CRLF; a target is a
+//! path, and has no fragment, which `http` would drop in silence; a body has one length. It
+//! understands no header but that one: what they mean is for [`super::head`] and `keys` to judge.
 
 use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use memchr::memchr_iter;
@@ -15,11 +17,12 @@ pub(super) const HEAD_MAX: usize = 32 * 1024;
 /// Header lines at most. Core sends seven.
 pub(super) const HEADERS_MAX: usize = 64;
 
-/// Digits of a `Content-Length` at most: what nobody would send, and what no sum of ours overflows at.
+/// Digits of a `Content-Length` at most: what nobody would send, and what no sum of ours overflows
+/// at.
 const LENGTH_DIGITS_MAX: usize = 15;
 
-/// Looks at what has come of a message: how many bytes it has in all, or `None` while its head is not whole. Lines that ended within the
-/// first `looked_at` bytes were looked at before.
+/// Looks at what has come of a message: how many bytes it has in all, or `None` while its head is
+/// not whole. Lines that ended within the first `looked_at` bytes were looked at before.
 pub(super) fn measure(bytes: &[u8], looked_at: usize) -> Result<Option<u64>, HeadRejection> {
     let Some(end) = find_end(bytes, looked_at)? else {
         // What is no request by its first line is not waited for.
@@ -132,7 +135,8 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadRejection> {
     if !is_token(name) {
         return Err(HeadRejection::Grammar("a header whose name is no token"));
     }
-    // Without a way out in the middle, so that many bytes are looked at in one step: this is most of a head.
+    // Without a way out in the middle, so that many bytes are looked at in one step: this is most
+    // of a head.
     let is_text = value.iter().fold(true, |is_text, &byte| is_text & ((byte >= b' ' && byte != 0x7f) || byte == b'\t'));
     if !is_text {
         return Err(HeadRejection::Grammar("a control character in a header"));

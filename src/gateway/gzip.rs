@@ -12,7 +12,8 @@ use hyper::body::{Body, Frame};
 
 use super::upstream::UpstreamBody;
 
-/// An upstream's body, compressed as it comes. Holds no more than the encoder's window and one piece.
+/// An upstream's body, compressed as it comes. Holds no more than the encoder's window and one
+/// piece.
 pub(super) struct GzipBody {
     body: Box<UpstreamBody>,
     /// `None`: the last byte has been sent.

@@ -1,7 +1,9 @@
-//! What of a request's head must not be, whatever the call: everything that two readers of HTTP could read in two ways.
+//! What of a request's head must not be, whatever the call: everything that two readers of HTTP
+//! could read in two ways.
 //!
-//! [`super::grammar`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a space before the colon, `Content-Length`
-//! that disagrees); this refuses what keeps to it and is a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
+//! [`super::grammar`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a
+//! space before the colon, `Content-Length` that disagrees); this refuses what keeps to it and is a
+//! trick all the same. Headers that decide are `keys`' to judge (V02, V31).
 
 mod rejection;
 
@@ -12,11 +14,12 @@ use http::{HeaderValue, Version};
 pub(super) use self::rejection::HeadRejection;
 use super::grammar::{HEAD_MAX, HEADERS_MAX};
 
-/// Longest path and query, in bytes. The longest path of the table has 60; what opens a download or a socket has a token and its
-/// user's proof in the query, 1.5 KiB with the longest signature.
+/// Longest path and query, in bytes. The longest path of the table has 60; what opens a download or
+/// a socket has a token and its user's proof in the query, 1.5 KiB with the longest signature.
 const TARGET_MAX: usize = 4_096;
 
-/// What `Connection` may name beside its own options. It takes back nothing else, so that nothing that was judged can vanish (V31).
+/// What `Connection` may name beside its own options. It takes back nothing else, so that nothing
+/// that was judged can vanish (V31).
 const MAY_BE_TAKEN_BACK: [HeaderName; 5] =
     [TE, ACCEPT_ENCODING, UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
 
@@ -31,8 +34,8 @@ pub(super) enum Purpose {
 
 /// What a header's name alone says of it.
 enum Kind {
-    /// How the message is cut or coded. We need none of these: bodies come with `Content-Length`, whole and plain. Without
-    /// them no two readers can cut the stream at different places.
+    /// How the message is cut or coded. We need none of these: bodies come with `Content-Length`,
+    /// whole and plain. Without them no two readers can cut the stream at different places.
     Framing,
     /// There may be one.
     Single,
@@ -66,8 +69,9 @@ const READ: [&str; 20] = [
     "ucloud-username",
 ];
 
-/// Drops each header that nothing reads and whose value has bytes outside ASCII, such as a cookie of a parent domain
-/// (R8). What is left is judged whole, so that nothing is read that was not judged.
+/// Drops each header that nothing reads and whose value has bytes outside ASCII, such as a cookie
+/// of a parent domain (R8). What is left is judged whole, so that nothing is read that was not
+/// judged.
 pub(super) fn drop_unread(headers: &mut HeaderMap) {
     let is_dropped = |name: &HeaderName, value: &HeaderValue| {
         let is_read = !matches!(kind(name), Kind::Any) || READ.contains(&name.as_str());
@@ -87,7 +91,8 @@ pub(super) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection>
         _ => return Err(HeadRejection::Version),
     }
     check_target(head)?;
-    // HTTP/1.1 has had both looked at before it was parsed; a list of HTTP/2 is as long as its names and values.
+    // HTTP/1.1 has had both looked at before it was parsed; a list of HTTP/2 is as long as its
+    // names and values.
     let length: usize = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
     if head.headers.len() > HEADERS_MAX || length > HEAD_MAX {
         return Err(HeadRejection::TooLong);
@@ -97,7 +102,8 @@ pub(super) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection>
     // Values of the same name follow each other in this order.
     let mut before = None;
     for (name, value) in &head.headers {
-        // Without a way out in the middle, so that many bytes are looked at in one step: this is most of a head.
+        // Without a way out in the middle, so that many bytes are looked at in one step: this is
+        // most of a head.
         let is_visible = |is_visible, byte: &u8| is_visible & matches!(byte, b'\t' | b' '..=b'~');
         if !value.as_bytes().iter().fold(true, is_visible) {
             return Err(HeadRejection::Bytes(name.clone()));
@@ -129,7 +135,8 @@ fn kind(name: &HeaderName) -> Kind {
     }
 }
 
-/// A path without percent-encoding, dots or backslashes: those of the table have none, and decoding is where readers differ.
+/// A path without percent-encoding, dots or backslashes: those of the table have none, and decoding
+/// is where readers differ.
 fn check_target(head: &Parts) -> Result<(), HeadRejection> {
     let is_absolute =
         head.version == Version::HTTP_11 && (head.uri.scheme().is_some() || head.uri.authority().is_some());
@@ -141,7 +148,8 @@ fn check_target(head: &Parts) -> Result<(), HeadRejection> {
     if is_absolute || target.len() > TARGET_MAX || !is_plain { Err(HeadRejection::Target) } else { Ok(()) }
 }
 
-/// One authority: `Host` in HTTP/1.1; in HTTP/2 `:authority`, with which a `Host` has to agree (RFC 9113 section 8.3.1).
+/// One authority: `Host` in HTTP/1.1; in HTTP/2 `:authority`, with which a `Host` has to agree (RFC
+/// 9113 section 8.3.1).
 fn check_host(head: &Parts, host: Option<&HeaderValue>, second: Option<&HeaderValue>) -> Result<(), HeadRejection> {
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = match (head.version, host.map(HeaderValue::as_bytes), authority, second) {

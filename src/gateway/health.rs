@@ -1,8 +1,10 @@
-//! Health checks of load balancers and monitoring: cheap, the same for everybody, and no decision for the log.
+//! Health checks of load balancers and monitoring: cheap, the same for everybody, and no decision
+//! for the log.
 //!
-//! `/healthz` says that the process answers. `/readyz` says that it can judge requests, too: a clock that it believes.
-//! Without the server's line there is no gateway, so that needs no question. `HEAD` and `OPTIONS` of `/` are HAProxy's
-//! and others' own ideas of a check. A version older than HTTP/1.1 is refused before this is asked.
+//! `/healthz` says that the process answers. `/readyz` says that it can judge requests, too: a
+//! clock that it believes. Without the server's line there is no gateway, so that needs no
+//! question. `HEAD` and `OPTIONS` of `/` are HAProxy's and others' own ideas of a check. A version
+//! older than HTTP/1.1 is refused before this is asked.
 
 use http::Method;
 use http::request::Parts;

@@ -1,8 +1,8 @@
 //! What every request works with, and the record that each leaves.
 //!
-//! What is let through for a user, or changes anything, is a record in the audit log before its first
-//! byte goes out; where that cannot be written, nothing goes out (P8, P9). Refusals are recorded after
-//! they were decided; those of strangers, and what changes nothing, are counted.
+//! What is let through for a user, or changes anything, is a record in the audit log before its
+//! first byte goes out; where that cannot be written, nothing goes out (P8, P9). Refusals are
+//! recorded after they were decided; those of strangers, and what changes nothing, are counted.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,7 +100,8 @@ impl Client {
     }
 }
 
-/// What is known of a request so far: filled in as it is found out, for the log and for the answer's head.
+/// What is known of a request so far: filled in as it is found out, for the log and for the
+/// answer's head.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) username: Option<Username>,
@@ -132,8 +133,8 @@ impl Known {
         Self { place: Some(Arc::clone(place)), ..Self::default() }
     }
 
-    /// Nothing but whose it is said to be, of a message on a socket: whoever showed who they are when
-    /// it was opened need not show it again.
+    /// Nothing but whose it is said to be, of a message on a socket: whoever showed who they are
+    /// when it was opened need not show it again.
     pub(super) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
         let sender = if place.is_strangers() { Sender::Stranger } else { Sender::Shown };
         Self { username: Some(username.clone()), sender, ..Self::on(place) }
@@ -220,14 +221,15 @@ impl Ingress {
         self.audit.append(&decision(verdict, None, None, id, known)).map_err(Failure::Audit)
     }
 
-    /// Counts that a request is let through which changes nothing: one that anybody may make, or one
-    /// of those that Core makes all day.
+    /// Counts that a request is let through which changes nothing: one that anybody may make, or
+    /// one of those that Core makes all day.
     pub(super) fn count_read(&self, id: &RequestId, known: &Known) {
         self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
-    /// Writes down what came of a user's request that was let through, and if it was refused, why. It is done by then:
-    /// a log that cannot be written refuses the next request, and keeps no answer back.
+    /// Writes down what came of a user's request that was let through, and if it was refused, why.
+    /// It is done by then: a log that cannot be written refuses the next request, and keeps no
+    /// answer back.
     pub(super) async fn record_answer(&self, answer: InstanceAnswer, id: &RequestId, known: &Known) -> InstanceAnswer {
         let (answer, reason) = answer.with_reason().await;
         let status = answer.status();
@@ -245,8 +247,8 @@ impl Ingress {
         self.note(&refused, Weight::Stranger(known.network()));
     }
 
-    /// The answer to a refused request, of which the record is written. A stranger who is refused too
-    /// often is answered late, and has to connect again. What was answered comes back as well.
+    /// The answer to a refused request, of which the record is written. A stranger who is refused
+    /// too often is answered late, and has to connect again. What was answered comes back as well.
     pub(super) async fn refuse(
         &self,
         refusal: Refusal,

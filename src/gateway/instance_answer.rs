@@ -1,9 +1,11 @@
-//! The answer of an instance, or of the server's service endpoint, and the one way in which it becomes a response.
+//! The answer of an instance, or of the server's service endpoint, and the one way in which it
+//! becomes a response.
 //!
-//! Whoever writes an instance's answers may be hostile: a user runs code in that process, and the provider's origin is
-//! where every user's signing keys are. So the gateway makes the whole head. What kind of content it is follows from
-//! the call, never from the answer; status and the values of [`Said`] are taken if they are on a list; the body is
-//! passed on as bytes that no browser runs (P1, V63).
+//! Whoever writes an instance's answers may be hostile: a user runs code in that process, and the
+//! provider's origin is where every user's signing keys are. So the gateway makes the whole head.
+//! What kind of content it is follows from the call, never from the answer; status and the values
+//! of [`Said`] are taken if they are on a list; the body is passed on as bytes that no browser runs
+//! (P1, V63).
 
 use std::time::Duration;
 
@@ -17,13 +19,13 @@ use super::upstream::{ContentRange, NotPassedOn, Said, UpstreamBody};
 use crate::ipc::messages::Refused;
 use crate::quoted;
 
-/// Statuses of answers that say why something was not done: those of [`crate::ipc::answers::Told`]. Others have a
-/// meaning for browsers or proxies that no call has: 3xx lead elsewhere, 407 and 511 ask for passwords, 421 and 425
-/// repeat the request.
+/// Statuses of answers that say why something was not done: those of [`crate::ipc::answers::Told`].
+/// Others have a meaning for browsers or proxies that no call has: 3xx lead elsewhere, 407 and 511
+/// ask for passwords, 421 and 425 repeat the request.
 const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
 
-/// How long an instance may take over the sentence of a refusal, which ours write with its head. Its user alone waits,
-/// and Core must not give up meanwhile.
+/// How long an instance may take over the sentence of a refusal, which ours write with its head.
+/// Its user alone waits, and Core must not give up meanwhile.
 const REFUSAL_WITHIN: Duration = Duration::from_millis(500);
 
 /// The longest kind of refusal that is recorded whole, in columns: ours have 19.
@@ -50,8 +52,8 @@ pub(super) enum Content {
     },
 }
 
-/// The answer of an instance or of the server. Its head and body can be had only as a response that is safe for
-/// browsers, from [`InstanceAnswer::pass_on`].
+/// The answer of an instance or of the server. Its head and body can be had only as a response that
+/// is safe for browsers, from [`InstanceAnswer::pass_on`].
 pub(super) struct InstanceAnswer {
     said: Said,
     body: AnswerBody,
@@ -72,9 +74,9 @@ impl InstanceAnswer {
         REFUSALS.contains(&self.status())
     }
 
-    /// The reason of a refusal, for the log: what the instance's user is told, quoted and cut, since whoever writes it
-    /// may be hostile. The refusal is read for that, and passed on as it is; one that is too long or too slow is
-    /// passed on without its sentence.
+    /// The reason of a refusal, for the log: what the instance's user is told, quoted and cut,
+    /// since whoever writes it may be hostile. The refusal is read for that, and passed on as it
+    /// is; one that is too long or too slow is passed on without its sentence.
     pub(super) async fn with_reason(self) -> (Self, Option<String>) {
         if !self.is_refusal() {
             return (self, None);

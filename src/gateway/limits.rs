@@ -22,12 +22,12 @@ const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// for bodies and connections. A browser has six connections, and a user a few browsers.
 const UNDER_WAY_EACH_MAX: usize = 64;
 
-/// Refusals of one address that has shown neither Core's token nor a good signature. Apart from public
-/// calls, so that a flood of junk leaves its neighbours behind the same address their pages.
+/// Refusals of one address that has shown neither Core's token nor a good signature. Apart from
+/// public calls, so that a flood of junk leaves its neighbours behind the same address their pages.
 const REFUSALS: Rate = Rate::new(1_024, 64);
 
-/// How long an address that is refused more often waits for its answer, after which it has to connect
-/// again: a flood costs a handshake a second for each connection, and hardly any records.
+/// How long an address that is refused more often waits for its answer, after which it has to
+/// connect again: a flood costs a handshake a second for each connection, and hardly any records.
 pub(super) const TOO_OFTEN_FOR: Duration = Duration::from_secs(1);
 
 /// How long a refused client should wait.

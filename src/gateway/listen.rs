@@ -1,6 +1,8 @@
-//! From a listening socket to requests: how many connections there may be, from whom, and how long each may dawdle.
+//! From a listening socket to requests: how many connections there may be, from whom, and how long
+//! each may dawdle.
 //!
-//! Over TLS, HTTP/1.1 and HTTP/2 by ALPN; bare, HTTP/1.1 on the loop-back interface and nowhere else.
+//! Over TLS, HTTP/1.1 and HTTP/2 by ALPN; bare, HTTP/1.1 on the loop-back interface and nowhere
+//! else.
 
 use std::convert::Infallible;
 use std::io;
@@ -38,21 +40,24 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is buffered of a connection at most, in bytes: a head, and the part of a body that came with it.
+/// What is buffered of a connection at most, in bytes: a head, and the part of a body that came
+/// with it.
 const BUFFER_MAX: usize = 2 * HEAD_MAX;
 
-/// The longest body that has come by the time its request is refused. Of a longer one the rest may be on its way, unread, and no
-/// request can follow it on an HTTP/1.1 connection: the client is told so.
+/// The longest body that has come by the time its request is refused. Of a longer one the rest may
+/// be on its way, unread, and no request can follow it on an HTTP/1.1 connection: the client is
+/// told so.
 const BODY_AHEAD_MAX: u64 = 8 * 1024;
 
-/// Longest header list of HTTP/2, as RFC 9113 counts, with 32 bytes for each header. What is longer than a head may be and not longer than
-/// this gets an answer with a body.
+/// Longest header list of HTTP/2, as RFC 9113 counts, with 32 bytes for each header. What is longer
+/// than a head may be and not longer than this gets an answer with a body.
 const LIST_MAX: u32 = 64 * 1024;
 
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
-/// Streams that a client may reset before they were looked at (CVE-2023-44487), and that we may for its errors (CVE-2025-8671).
+/// Streams that a client may reset before they were looked at (CVE-2023-44487), and that we may for
+/// its errors (CVE-2025-8671).
 const RESETS_MAX: usize = 32;
 
 /// Bytes of a body that a stream, and a connection, may send unasked.
@@ -100,7 +105,8 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
 
 impl Door {
     fn open(&mut self, stream: TcpStream, from: SocketAddr) {
-        // Beyond its limits a connection is closed unread: to answer it would take what there is too little of.
+        // Beyond its limits a connection is closed unread: to answer it would take what there is
+        // too little of.
         let Some(place) = self.places.take(from.ip()) else {
             tracing::debug!(%from, "refused connection: every place is Core's");
             return;
@@ -170,7 +176,8 @@ impl Door {
                 let mut answer = match (rejection, spot) {
                     (Some(rejection), _) => ingress.answer_for(rejection, client, &place).await,
                     (None, None) => ingress.answer(client, &place, request).await,
-                    // Whatever has become of the connection, it is we who say how long it may be silent.
+                    // Whatever has become of the connection, it is we who say how long it may be
+                    // silent.
                     (None, Some(spot)) => {
                         return Ok(Arc::clone(&ingress).upgrade(client, request, spot, answering).await);
                     }
@@ -183,8 +190,8 @@ impl Door {
             }
         });
         let mut http1 = http1::Builder::new();
-        // Heads have their time from `patience`, which tells an idle connection from a slow head, and their form from the gate: these
-        // limits are the second lock.
+        // Heads have their time from `patience`, which tells an idle connection from a slow head,
+        // and their form from the gate: these limits are the second lock.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
         let connection = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
         self.until_its_end(connection, &whole, http1::UpgradeableConnection::graceful_shutdown).await
@@ -226,7 +233,8 @@ impl Door {
         self.until_its_end(connection, &whole, http2::Connection::graceful_shutdown).await
     }
 
-    /// Serves a connection until it ends; told to stop, or to finish, it finishes what is under way, as `finish` has it.
+    /// Serves a connection until it ends; told to stop, or to finish, it finishes what is under
+    /// way, as `finish` has it.
     async fn until_its_end<C>(
         mut self,
         connection: C,
@@ -248,7 +256,8 @@ impl Door {
         outcome.map_err(|error| self.broke(error, place))
     }
 
-    /// Should hyper find no request in what has passed the gate, that leaves its record too: hyper has answered it.
+    /// Should hyper find no request in what has passed the gate, that leaves its record too: hyper
+    /// has answered it.
     fn broke(&self, error: hyper::Error, place: &Arc<Place>) -> io::Error {
         if error.is_parse() {
             self.ingress.record_no_request(&format!("head: {error}"), place);

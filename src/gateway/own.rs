@@ -1,7 +1,9 @@
-//! A call of the user's own browser, from its head to the instance or the server: the same pipeline without Core.
+//! A call of the user's own browser, from its head to the instance or the server: the same pipeline
+//! without Core.
 //!
-//! Nobody has vouched for the sender before the signature is checked, so until then an address may ask so often and no more, and no body is
-//! read. A page may ask only if it is our own (V48). An instance that is not up is started: there is no Core here that would ask for it and repeat.
+//! Nobody has vouched for the sender before the signature is checked, so until then an address may
+//! ask so often and no more, and no body is read. A page may ask only if it is our own (V48). An
+//! instance that is not up is started: there is no Core here that would ask for it and repeat.
 
 use countersign_keys::bind::Items;
 use countersign_keys::call::{Destination, OwnRow};

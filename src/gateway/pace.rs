@@ -1,15 +1,18 @@
-//! Paces what is read of connections that have shown nothing, so that a flood waits and honest users do not.
+//! Paces what is read of connections that have shown nothing, so that a flood waits and honest
+//! users do not.
 //!
-//! A connection that has shown neither Core's token nor a good signature is a stranger's. It is read a piece at a
-//! time: a request of HTTP/1.1, or a few frames. Between two pieces all other connections have their turn. Each
-//! connection has some pieces of its own, since its handshake cost as much, and rests for a moment after each while
-//! strangers together are over their rate. Further pieces count against its network as well, and after those it is
-//! not read until both rates have room. Its sender then waits on TCP's flow control, which costs nothing here. Nothing
-//! is refused, a connection's first piece waits for nobody, and one that has shown something is read at once.
+//! A connection that has shown neither Core's token nor a good signature is a stranger's. It is
+//! read a piece at a time: a request of HTTP/1.1, or a few frames. Between two pieces all other
+//! connections have their turn. Each connection has some pieces of its own, since its handshake
+//! cost as much, and rests for a moment after each while strangers together are over their rate.
+//! Further pieces count against its network as well, and after those it is not read until both
+//! rates have room. Its sender then waits on TCP's flow control, which costs nothing here. Nothing
+//! is refused, a connection's first piece waits for nobody, and one that has shown something is
+//! read at once.
 //!
-//! A TLS handshake costs more than a piece. A network whose strangers have begun many connections waits for further
-//! handshakes; a connection that shows something later is taken off its network's account.
-//! Protects availability; keeps no promise of P1 to P7.
+//! A TLS handshake costs more than a piece. A network whose strangers have begun many connections
+//! waits for further handshakes; a connection that shows something later is taken off its network's
+//! account. Protects availability; keeps no promise of P1 to P7.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -24,25 +27,32 @@ use crate::limits::{Bucket, Rate};
 /// Pieces that are a connection's own: a page with its parts, and then one a second.
 const OF_A_CONNECTION: Rate = Rate::new(32, 1);
 
-/// Further pieces of the connections of one network: some dozens of people who click behind one address.
+/// Further pieces of the connections of one network: some dozens of people who click behind one
+/// address.
 const OF_A_NETWORK: Rate = Rate::new(128, 16);
 
-/// Pieces of all strangers, before they rest. An optimised build answers as many in some milliseconds.
+/// Pieces of all strangers, before they rest. An optimised build answers as many in some
+/// milliseconds.
 const OF_ALL: Rate = Rate::new(64, 256);
 
-/// How long a connection rests at most after a piece of its own: a page in a flood takes some seconds.
+/// How long a connection rests at most after a piece of its own: a page in a flood takes some
+/// seconds.
 const OWN_REST_MAX: Duration = Duration::from_millis(100);
 
-/// How long it rests at most after a further one. Shorter than a head may take, so that a head in two pieces arrives.
+/// How long it rests at most after a further one. Shorter than a head may take, so that a head in
+/// two pieces arrives.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// TLS handshakes of the connections of one network on which nothing was shown: the browsers of a class room begin at once.
+/// TLS handshakes of the connections of one network on which nothing was shown: the browsers of a
+/// class room begin at once.
 const HANDSHAKES: Rate = Rate::new(64, 4);
 
-/// Networks whose rates are remembered. An attacker that has more of them is held by the rate of all.
+/// Networks whose rates are remembered. An attacker that has more of them is held by the rate of
+/// all.
 const NETWORKS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// What all strangers have sent. Bounded by [`NETWORKS_MAX`]; the network not heard for longest is forgotten first.
+/// What all strangers have sent. Bounded by [`NETWORKS_MAX`]; the network not heard for longest is
+/// forgotten first.
 #[derive(Debug)]
 pub(super) struct Strangers(Mutex<Sent>);
 
@@ -83,8 +93,8 @@ impl Strangers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a piece, and returns how long its connection has to rest: a piece of its own, or a further one of that
-    /// network.
+    /// Counts a piece, and returns how long its connection has to rest: a piece of its own, or a
+    /// further one of that network.
     fn count(&self, further_of: Option<IpAddr>, now: std::time::Instant) -> Duration {
         let mut sent = self.sent();
         let for_all = sent.all.wait(&OF_ALL, REST_MAX, now);
@@ -132,8 +142,8 @@ mod tests {
         IpAddr::from((0x0a00_0000 + number).to_be_bytes())
     }
 
-    /// How many pieces so many connections of each of so many networks get through in that time, each of them sending
-    /// as fast as it is read.
+    /// How many pieces so many connections of each of so many networks get through in that time,
+    /// each of them sending as fast as it is read.
     fn pieces(networks: u32, connections: usize, for_s: u64) -> usize {
         let (strangers, start) = (Strangers::default(), Instant::now());
         let mut paces: Vec<(IpAddr, Pace)> = (0..networks)
@@ -161,8 +171,8 @@ mod tests {
         for (networks, connections) in [(1, 1), (1, 100), (40, 1), (200, 1), (200, 4)] {
             let count = pieces(networks, connections, 60);
             let all = usize::try_from(networks).unwrap() * connections;
-            // What is the connections' own, and then the lower of the rates of their networks and of all; the last piece
-            // of each before its first rest.
+            // What is the connections' own, and then the lower of the rates of their networks and
+            // of all; the last piece of each before its first rest.
             let own = all * (32 + 60 + 1);
             let most = own + (usize::try_from(networks).unwrap() * (128 + 60 * 16)).min(64 + 60 * 256);
             assert!(count <= most, "{networks} networks, {connections} connections each: {count}, not {most}");

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::connections::Place;
 use super::patience::Turns;
 
-/// Longest piece of a connection whose requests follow each other, in bytes: no more than one request is in it. A
-/// socket is such a connection as well.
+/// Longest piece of a connection whose requests follow each other, in bytes: no more than one
+/// request is in it. A socket is such a connection as well.
 const PIECE_MAX: usize = 4 * 1024;
 
-/// Longest piece of HTTP/2, in bytes: some ten requests as a flood has them, or the one that a browser begins with.
+/// Longest piece of HTTP/2, in bytes: some ten requests as a flood has them, or the one that a
+/// browser begins with.
 const PIECE_OF_FRAMES_MAX: usize = 512;
 
 /// A stream that is read at its connection's pace until that has shown something.
@@ -23,7 +24,8 @@ pub(super) struct PacedStream<S> {
     stream: S,
     place: Arc<Place>,
     piece_max: usize,
-    /// Whether the connection has shown nothing, as far as this stream has looked: it looks until that has changed.
+    /// Whether the connection has shown nothing, as far as this stream has looked: it looks until
+    /// that has changed.
     is_strangers: bool,
     /// What ends the pause after a piece.
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -147,7 +149,8 @@ mod tests {
             for _ in 0..200 {
                 assert_eq!(read(&mut ours).await, piece);
             }
-            // Of 200 more, its network has 128 at once, the connection one a second, and then it is 16 a second.
+            // Of 200 more, its network has 128 at once, the connection one a second, and then it is
+            // 16 a second.
             let took = began.elapsed();
             assert!((Duration::from_secs(4)..=Duration::from_secs(5)).contains(&took), "{took:?}");
         }

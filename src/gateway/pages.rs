@@ -1,9 +1,10 @@
-//! The pages that browsers open at the provider's own origin: connecting, one's keys, the signer, what this place is,
-//! and why something was refused.
+//! The pages that browsers open at the provider's own origin: connecting, one's keys, the signer,
+//! what this place is, and why something was refused.
 //!
-//! All but the last are rendered when the gateway starts. Nothing of a request is ever written into a page: of a
-//! refused one the page has our own sentence and our own request id. Each may run our own scripts and load our own
-//! styles and nothing else, is shown in no frame, and tells nobody where its reader came from.
+//! All but the last are rendered when the gateway starts. Nothing of a request is ever written into
+//! a page: of a refused one the page has our own sentence and our own request id. Each may run our
+//! own scripts and load our own styles and nothing else, is shown in no frame, and tells nobody
+//! where its reader came from.
 
 use askama::Template;
 use bytes::Bytes;
@@ -31,13 +32,15 @@ const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400")
 /// The icon of a site that has no logo.
 const SHIELD: &[u8] = br##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="#0b5cad" d="M12 2 4 5v6c0 5 3.4 9.3 8 11 4.6-1.7 8-6 8-11V5z"/><path fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" d="m8 12 3 3 5.5-6"/></svg>"##;
 
-/// What a page may do. No inline script or style, no `eval`, no string that becomes markup, no form, nobody's frame.
+/// What a page may do. No inline script or style, no `eval`, no string that becomes markup, no
+/// form, nobody's frame.
 const MAY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; \
      base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );
 
-/// What of the browser it may use: passkeys, and to put a command on the clipboard when a button is pressed.
+/// What of the browser it may use: passkeys, and to put a command on the clipboard when a button is
+/// pressed.
 const MAY_USE: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), clipboard-read=(), \
      clipboard-write=(self), display-capture=(), encrypted-media=(), fullscreen=(), gamepad=(), geolocation=(), gyroscope=(), \
@@ -54,14 +57,16 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    // Asked for anew each time, so that a newer program's page is known at once; the answer is mostly "unchanged".
+    // Asked for anew each time, so that a newer program's page is known at once; the answer is
+    // mostly "unchanged".
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
 /// Whether whoever opened a page's window keeps a hand on it.
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Declares a page's template: all of them are filled with the same five things, and some with more.
+/// Declares a page's template: all of them are filled with the same five things, and some with
+/// more.
 macro_rules! template {
     ($name:ident, $path:literal $(, $more:ident)*) => {
         #[derive(Template)]
@@ -156,8 +161,8 @@ impl Pages {
         })
     }
 
-    /// What a browser finds at the origin itself: a page that says what this is, and an icon. `None` if the request is
-    /// for something else.
+    /// What a browser finds at the origin itself: a page that says what this is, and an icon.
+    /// `None` if the request is for something else.
     pub(super) fn front(&self, head: &Parts) -> Option<Answer> {
         if head.method != Method::GET || head.uri.query().is_some() {
             return None;
@@ -202,7 +207,8 @@ impl Pages {
 
     /// A page.
     pub(super) fn page(&self, page: Page, asked: &HeaderMap) -> Answer {
-        // The signer answers the window that opened it, which is of another origin; the others have nobody to talk to.
+        // The signer answers the window that opened it, which is of another origin; the others have
+        // nobody to talk to.
         let (document, opener_policy) = match page {
             Page::Connect => (&self.connect, "same-origin"),
             Page::Keys => (&self.keys, "same-origin"),
@@ -217,8 +223,8 @@ impl Pages {
     }
 }
 
-/// Whether a person looks at the answer: a browser that opens a page asks for HTML, and programs do not. What is loaded
-/// into a frame is no page of ours.
+/// Whether a person looks at the answer: a browser that opens a page asks for HTML, and programs do
+/// not. What is loaded into a frame is no page of ours.
 pub(super) fn wants_page(head: &Parts) -> bool {
     let is_html = |value: &HeaderValue| {
         let mut types = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

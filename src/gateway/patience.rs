@@ -1,7 +1,9 @@
-//! How long a connection may keep us waiting: for its next request, for the rest of a head, for room to write.
+//! How long a connection may keep us waiting: for its next request, for the rest of a head, for
+//! room to write.
 //!
-//! One timer a connection, armed again only when it fires: a request in time costs two stores and no timer. Bodies
-//! have their own limit in [`super::body`], since only whoever reads one knows how long it is.
+//! One timer a connection, armed again only when it fires: a request in time costs two stores and
+//! no timer. Bodies have their own limit in [`super::body`], since only whoever reads one knows how
+//! long it is.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a connection may be idle. Core's client keeps its own for 90 s: it should be the one that closes.
+/// How long a connection may be idle. Core's client keeps its own for 90 s: it should be the one
+/// that closes.
 pub(super) const IDLE: Duration = Duration::from_secs(100);
 
 /// How long a head may take from its first byte to its last. It fits into a few packets.

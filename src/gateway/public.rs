@@ -1,4 +1,5 @@
-//! What anybody may ask: the connection page and its endpoints, the table of calls, and leaving an intent (protocol, section 5).
+//! What anybody may ask: the connection page and its endpoints, the table of calls, and leaving an
+//! intent (protocol, section 5).
 //!
 //! Each address may ask so often and no more; a web page may ask only where it belongs.
 
@@ -130,8 +131,8 @@ impl Ingress {
         Ok(answer)
     }
 
-    /// Verifies an intent as far as that is possible without its request, and keeps it for that. Where its call needs a passkey, the
-    /// answer is the challenge.
+    /// Verifies an intent as far as that is possible without its request, and keeps it for that.
+    /// Where its call needs a passkey, the answer is the challenge.
     async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
         let intent = self.verify_alone(text, known).await?;
@@ -177,8 +178,9 @@ impl Ingress {
         known.username = Some(claimed);
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());
-        // What the user's own browser sends comes with its intent: a deposit of that would wait for nothing.
-        // Of the browser's own calls, one about which a person was asked is left to find out whether it needs a passkey.
+        // What the user's own browser sends comes with its intent: a deposit of that would wait for
+        // nothing. Of the browser's own calls, one about which a person was asked is left to find
+        // out whether it needs a passkey.
         let was_asked = intent.consent() == Consent::Asked;
         let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || was_asked;
         if !self.calls.row(intent.call().as_str()).is_some_and(may_be_left) {
@@ -187,8 +189,8 @@ impl Ingress {
         Ok(intent.into_owned())
     }
 
-    /// The browser's own calls bring their intent with them: what is kept of one is that it was asserted. Which of those about
-    /// passkeys were, the server knows itself.
+    /// The browser's own calls bring their intent with them: what is kept of one is that it was
+    /// asserted. Which of those about passkeys were, the server knows itself.
     fn keep(&self, intent: VerifiedIntent<'static>, standing: Standing) -> Result<(), Refusal> {
         let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
         if is_cores || self.policy.names(intent.call()) {
@@ -208,7 +210,8 @@ struct Assertion<'b> {
     credential: serde_json::Value,
 }
 
-/// Neither of the types that are expected is one that a page can send across origins without a preflight.
+/// Neither of the types that are expected is one that a page can send across origins without a
+/// preflight.
 pub(super) fn expect_content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Refusal> {
     let is_wanted = headers.get(CONTENT_TYPE).is_some_and(|value| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();

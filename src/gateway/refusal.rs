@@ -1,6 +1,7 @@
 //! Why a request is not forwarded: whose fault it is, and how exactly.
 //!
-//! Three families that are never mixed: a rejection (the sender was wrong), no instance (nobody was), a failure (we broke).
+//! Three families that are never mixed: a rejection (the sender was wrong), no instance (nobody
+//! was), a failure (we broke).
 
 use countersign_keys::bind::BindRejection;
 use countersign_keys::core_token::CoreTokenRejection;
@@ -110,8 +111,8 @@ impl From<HeadRejection> for Refusal {
 }
 
 impl Refusal {
-    /// Whether the intent is at fault, so that no request can use it any more: it is over, used, or its key
-    /// does not speak for the user.
+    /// Whether the intent is at fault, so that no request can use it any more: it is over, used, or
+    /// its key does not speak for the user.
     pub(super) fn is_of_the_intent(&self) -> bool {
         let Self::Rejection(rejection) = self else { return false };
         match rejection.class() {
@@ -174,7 +175,8 @@ pub(super) enum Failure {
     /// The audit log.
     #[error("the audit log cannot be written")]
     Audit(#[source] std::io::Error),
-    /// Too little of the request's time is left for its work. Nothing went out, and nothing was used up.
+    /// Too little of the request's time is left for its work. Nothing went out, and nothing was
+    /// used up.
     #[error("too little time is left of what the request may take")]
     Late,
     /// The instance, or the server's service endpoint.

@@ -1,7 +1,7 @@
 //! The name of one request, in the audit log and in its answer.
 //!
-//! A random beginning, drawn once, and a count: unique without a draw of random bytes for each request. It is never
-//! taken from a client.
+//! A random beginning, drawn once, and a count: unique without a draw of random bytes for each
+//! request. It is never taken from a client.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,8 @@
-//! From what was decided to what the sender hears: rows of the one table of answers, and what goes with them on the wire.
+//! From what was decided to what the sender hears: rows of the one table of answers, and what goes
+//! with them on the wire.
 //!
-//! The sender learns a class and the request's id. The reason is in the audit log, under the same id.
+//! The sender learns a class and the request's id. The reason is in the audit log, under the same
+//! id.
 
 use std::io;
 use std::pin::Pin;
@@ -37,7 +39,8 @@ pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_sta
 /// Two years: what the preload lists ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
-/// What every answer is to a browser that is not a page or a part of one: an opaque origin that runs and loads nothing.
+/// What every answer is to a browser that is not a page or a part of one: an opaque origin that
+/// runs and loads nothing.
 const INERT: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// The type of every answer that is neither a document of ours nor a file.
@@ -231,7 +234,8 @@ pub(super) fn close_after(answer: &mut Answer, version: Version) {
     }
 }
 
-/// What is said on a socket about a refused message, in UCloud's own form, and with what status; whether the socket can be used for another.
+/// What is said on a socket about a refused message, in UCloud's own form, and with what status;
+/// whether the socket can be used for another.
 pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
     let word = Word::of(refusal);
     let status = word.told.number();
@@ -258,7 +262,8 @@ fn last_message(status: u16, payload: &serde_json::Value, stream_id: &str) -> St
     serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
 }
 
-/// What is said on a socket where an answer to a request has a status and a body. A body that is no JSON says nothing.
+/// What is said on a socket where an answer to a request has a status and a body. A body that is no
+/// JSON says nothing.
 fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
     let payload: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     last_message(status, &payload, stream_id)

@@ -1,7 +1,8 @@
 //! One-time tokens, redeemed by the user's own browser or tool, without Core (protocol, section 7).
 //!
-//! The token says what may be done, and the user's own instance signed it; the proof says that its user redeems it, and for which bytes. Both
-//! are judged before the instance sees a byte, and used up immediately before the first one goes out.
+//! The token says what may be done, and the user's own instance signed it; the proof says that its
+//! user redeems it, and for which bytes. Both are judged before the instance sees a byte, and used
+//! up immediately before the first one goes out.
 
 use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
 use countersign_keys::identity::CallName;
@@ -70,7 +71,8 @@ impl Ingress {
         Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
     }
 
-    /// Whether the user's own instance made the token, before anybody has signed its use: that opens nothing.
+    /// Whether the user's own instance made the token, before anybody has signed its use: that
+    /// opens nothing.
     pub(super) async fn judge_token(
         &self,
         presented: PresentedSession<'_>,
@@ -105,8 +107,8 @@ impl Ingress {
         Ok(verified)
     }
 
-    /// Uses up what lets the request through, and writes down that it is. The session lives in the instance that made the token: where none is
-    /// up, there is none.
+    /// Uses up what lets the request through, and writes down that it is. The session lives in the
+    /// instance that made the token: where none is up, there is none.
     pub(super) async fn pass<'h>(
         &self,
         authorised: AuthorisedSession<'h>,

@@ -1,8 +1,9 @@
 //! WebSockets: which connection becomes one, and what it may be used for (protocol, section 8).
 //!
-//! An upgrade is judged before it is answered: its form, the page that asks, Core's token if it brings one. That gives it no authority: each message
-//! that carries a call is judged like a request, and of nothing refused does the instance see a byte (P1, P5, V52, V53). What is refused to Core
-//! is refused on a socket, since Core does not bear another answer to its handshake (V76).
+//! An upgrade is judged before it is answered: its form, the page that asks, Core's token if it
+//! brings one. That gives it no authority: each message that carries a call is judged like a
+//! request, and of nothing refused does the instance see a byte (P1, P5, V52, V53). What is refused
+//! to Core is refused on a socket, since Core does not bear another answer to its handshake (V76).
 
 mod end;
 #[cfg(fuzzing)]
@@ -97,7 +98,8 @@ impl Ingress {
         answer
     }
 
-    /// Judges the upgrade of a session's socket. An instance that does not switch answers for itself.
+    /// Judges the upgrade of a session's socket. An instance that does not switch answers for
+    /// itself.
     async fn admit_session_socket(
         self: &Arc<Self>,
         endpoint: SessionEndpoint,
@@ -170,11 +172,13 @@ impl Ingress {
         Ok(socket)
     }
 
-    /// A socket for Core's calls: opened by Core's token, or on trust in its first message, but then only so often.
+    /// A socket for Core's calls: opened by Core's token, or on trust in its first message, but
+    /// then only so often.
     ///
-    /// The Go Core ends as a process if the handshake of a search is answered with anything but 101. So whatever is wrong
-    /// with a handshake that came with a token of Core's is said on the socket, which is then closed (V76). One of which
-    /// it cannot be told whether it did, since a clock is wrong, is treated alike, so often and no more.
+    /// The Go Core ends as a process if the handshake of a search is answered with anything but
+    /// 101. So whatever is wrong with a handshake that came with a token of Core's is said on the
+    /// socket, which is then closed (V76). One of which it cannot be told whether it did, since a
+    /// clock is wrong, is treated alike, so often and no more.
     fn admit_rpc(
         self: &Arc<Self>,
         route: &Route,
@@ -229,8 +233,8 @@ impl Ingress {
         known.username.clone_from(&presented.username);
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
         spot.passage.check_last(spot.number)?;
-        // By user, since all of Core's come from one address. A name that nobody vouches for is not counted: whoever says
-        // it would take that user's room.
+        // By user, since all of Core's come from one address. A name that nobody vouches for is not
+        // counted: whoever says it would take that user's room.
         let waiting = match is_cores {
             true => Some(self.waiting.begin(&username).ok_or(Refusal::TooMany)?),
             false => None,
@@ -299,7 +303,8 @@ fn hint(query: Option<&str>) -> Result<Option<String>, Rejection> {
     value.map(decoded).ok_or(Rejection::NoSuchCall).map(Some)
 }
 
-/// What a query's value says, its bytes being ASCII. What is no such encoding stays, and is no name then.
+/// What a query's value says, its bytes being ASCII. What is no such encoding stays, and is no name
+/// then.
 fn decoded(value: &str) -> String {
     let mut decoded = String::with_capacity(value.len());
     let mut rest = value;

@@ -1,7 +1,9 @@
-//! TLS 1.3 and 1.2 as Mozilla's intermediate profile has it, or better: AEAD suites with forward secrecy alone.
+//! TLS 1.3 and 1.2 as Mozilla's intermediate profile has it, or better: AEAD suites with forward
+//! secrecy alone.
 //!
-//! The configuration reads certificate and key, refuses a key file that others can read, and sees to it that they
-//! belong together. They can be exchanged while the gateway runs: certificates end every few weeks.
+//! The configuration reads certificate and key, refuses a key file that others can read, and sees
+//! to it that they belong together. They can be exchanged while the gateway runs: certificates end
+//! every few weeks.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,7 +14,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// Sessions remembered for resumption in TLS 1.2: one for each connection of a busy Core, and some for browsers.
+/// Sessions remembered for resumption in TLS 1.2: one for each connection of a busy Core, and some
+/// for browsers.
 const SESSIONS_MAX: usize = 4_096;
 
 /// HTTP/2 and HTTP/1.1, as ALPN spells them (RFC 7301).

@@ -1,6 +1,8 @@
-//! A whole gateway under test: real sockets on both sides, raw bytes in, and an upstream that writes down every byte it sees.
+//! A whole gateway under test: real sockets on both sides, raw bytes in, and an upstream that
+//! writes down every byte it sees.
 //!
-//! The server's part of the control line is played by a table; time is the system's, except where a test says otherwise.
+//! The server's part of the control line is played by a table; time is the system's, except where a
+//! test says otherwise.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -202,7 +204,8 @@ impl Trial {
         (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The last decisions with the same of those that were counted meanwhile, which are written after them.
+    /// The last decisions with the same of those that were counted meanwhile, which are written
+    /// after them.
     fn last_decisions(&self) -> Vec<(String, String)> {
         self.ingress.audit.settle_all();
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();

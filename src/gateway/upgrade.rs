@@ -1,6 +1,8 @@
-//! The opening handshake of a WebSocket (RFC 6455 section 4.2.1), held to the letter: HTTP/1.1, one way to write it, no body.
+//! The opening handshake of a WebSocket (RFC 6455 section 4.2.1), held to the letter: HTTP/1.1, one
+//! way to write it, no body.
 //!
-//! It decides nothing but the form. Extensions and subprotocols are neither read nor offered: a browser that needs one goes without.
+//! It decides nothing but the form. Extensions and subprotocols are neither read nor offered: a
+//! browser that needs one goes without.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Connections to instances and to the server's service endpoint, kept open between requests.
 //!
-//! At the other end of a Unix socket must be our own account, which made it (P7, V56). Whoever polls a request polls its connection too:
-//! there is no task for it, and it ends with whoever holds it.
+//! At the other end of a Unix socket must be our own account, which made it (P7, V56). Whoever
+//! polls a request polls its connection too: there is no task for it, and it ends with whoever
+//! holds it.
 
 mod answer;
 mod body;
@@ -34,7 +35,8 @@ use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 use crate::ipc::tcp_proof;
 
-/// Idle connections kept to one upstream. More requests than this at a time to one user's instance are rare.
+/// Idle connections kept to one upstream. More requests than this at a time to one user's instance
+/// are rare.
 const IDLE_EACH_MAX: usize = 32;
 
 /// Idle connections kept in all: a third of the descriptors that a process usually gets.
@@ -54,7 +56,8 @@ pub(super) struct Upstreams {
 
 #[derive(Default)]
 struct Idle {
-    /// By where the address is in memory: each connection holds it there, and hashing a path takes longer than all else here.
+    /// By where the address is in memory: each connection holds it there, and hashing a path takes
+    /// longer than all else here.
     by_address: HashMap<usize, Vec<Connection>>,
     count: usize,
 }

@@ -1,8 +1,8 @@
-//! Which keys were used since the server last heard of it, for the list in which people look for a key that is not
-//! theirs or no longer needed.
+//! Which keys were used since the server last heard of it, for the list in which people look for a
+//! key that is not theirs or no longer needed.
 //!
-//! A key counts as used when an intent of it was used up, and not when somebody names it. What is remembered and what
-//! is said is bounded: each key once in [`TELL_EVERY`].
+//! A key counts as used when an intent of it was used up, and not when somebody names it. What is
+//! remembered and what is said is bounded: each key once in [`TELL_EVERY`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -16,8 +16,8 @@ use crate::ipc::control::{FromGateway, USES_MAX, UsedKey};
 /// How often the server is told. It remembers the hour, so a minute more or less is not seen.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Keys remembered between two reports: as many as the gateway keeps in memory at all. One more is told of when it is
-/// used in the next minute.
+/// Keys remembered between two reports: as many as the gateway keeps in memory at all. One more is
+/// told of when it is used in the next minute.
 const KEYS_MAX: usize = 65_536;
 
 /// The keys that were used since the last report.

@@ -1,7 +1,8 @@
-//! The table of answers (design, section 8): what the sender of a request that is not done is told, by all three processes.
+//! The table of answers (design, section 8): what the sender of a request that is not done is told,
+//! by all three processes.
 //!
-//! One row a kind: status, `errorCode`, and a sentence that says nothing of anybody else (V61). Nothing here knows a reason:
-//! those are in the log.
+//! One row a kind: status, `errorCode`, and a sentence that says nothing of anybody else (V61).
+//! Nothing here knows a reason: those are in the log.
 
 use bytes::Bytes;
 use countersign_keys::verify::Class;
@@ -36,17 +37,18 @@ pub(crate) enum Told {
     NotYours,
     /// The account can have no keys, or no instance.
     AccountRefused,
-    /// The user is not connected to this provider. Not 482, at which UCloud's older page throws its keys away, nor
-    /// 449 or 503, after which UCloud repeats the request.
+    /// The user is not connected to this provider. Not 482, at which UCloud's older page throws its
+    /// keys away, nor 449 or 503, after which UCloud repeats the request.
     NotConnected,
     /// The UCloud user is another account's.
     OfAnotherAccount,
     /// In no table, or nothing of the kind.
     NotFound,
-    /// Users are not served. Not a 5xx, the text of which UCloud hides from the user, and not 449 or 503, after which it repeats the request.
+    /// Users are not served. Not a 5xx, the text of which UCloud hides from the user, and not 449
+    /// or 503, after which it repeats the request.
     Maintenance,
-    /// The user's account, or this host, has to be put right first; the sentence says how. Neither 503 nor 449, after
-    /// which UCloud repeats a request whose intent is used up.
+    /// The user's account, or this host, has to be put right first; the sentence says how. Neither
+    /// 503 nor 449, after which UCloud repeats a request whose intent is used up.
     AccountUnusable,
     /// Not as things stand.
     Conflict,
@@ -80,7 +82,8 @@ pub(crate) enum Told {
     IntentStepUp,
     /// The disk or the kernel failed at the user's work.
     Failed,
-    /// The request went out and no answer came. Not 503: UCloud would repeat what may have been done.
+    /// The request went out and no answer came. Not 503: UCloud would repeat what may have been
+    /// done.
     NoAnswer,
     /// Our side broke, and nothing was done.
     Unavailable,
@@ -217,8 +220,8 @@ impl From<&BodyError> for Told {
     }
 }
 
-/// Says in the payload of a refusal that no result follows. The Go Core reads neither type nor status of a message: it hands
-/// the payload on to UCloud's page, which waits for this word.
+/// Says in the payload of a refusal that no result follows. The Go Core reads neither type nor
+/// status of a message: it hands the payload on to UCloud's page, which waits for this word.
 pub(crate) fn end_of_results(mut payload: Value) -> Value {
     if let Some(members) = payload.as_object_mut() {
         members.insert("type".to_owned(), "end_of_results".into());

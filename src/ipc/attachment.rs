@@ -1,7 +1,8 @@
 //! The file name of a download, as `Content-Disposition` says it (RFC 6266, RFC 8187).
 //!
-//! The instance writes it; the gateway reads it, limits it and writes it again, so that no byte of an instance's header
-//! reaches a browser as it came (S1). Anything but `filename*=UTF-8''…` is not read.
+//! The instance writes it; the gateway reads it, limits it and writes it again, so that no byte of
+//! an instance's header reaches a browser as it came (S1). Anything but `filename*=UTF-8''…` is not
+//! read.
 
 /// Longest file name, in bytes: `NAME_MAX` of Linux.
 const NAME_MAX: usize = 255;
@@ -9,8 +10,8 @@ const NAME_MAX: usize = 255;
 /// How a name begins that is not ASCII, and how our instances write every name.
 const EXTENDED: &str = "filename*=UTF-8''";
 
-/// The header's value for a file of that name: in ASCII for clients that read no more, and in full (RFC 8187). Neither
-/// has a semicolon, so that [`read`] need not know what a quoted string is.
+/// The header's value for a file of that name: in ASCII for clients that read no more, and in full
+/// (RFC 8187). Neither has a semicolon, so that [`read`] need not know what a quoted string is.
 pub(crate) fn write(name: &str) -> String {
     let is_plain =
         |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%' | '/' | ';') || letter == ' ';
@@ -24,7 +25,8 @@ pub(crate) fn write(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; {EXTENDED}{full}")
 }
 
-/// The name in such a value, without characters that would hide what the file is. `None` if there is no usable name.
+/// The name in such a value, without characters that would hide what the file is. `None` if there
+/// is no usable name.
 pub(crate) fn read(value: &[u8]) -> Option<String> {
     let value = str::from_utf8(value).ok()?;
     let mut encoded = value.split(';').filter_map(|part| part.trim_ascii().strip_prefix(EXTENDED));
@@ -55,7 +57,8 @@ fn decode(encoded: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A separator of paths, a control character, or one of Unicode's that reorder or hide text ("gpj.exe" as "exe.jpg").
+/// A separator of paths, a control character, or one of Unicode's that reorder or hide text
+/// ("gpj.exe" as "exe.jpg").
 fn is_misleading(letter: char) -> bool {
     matches!(letter, '/' | '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

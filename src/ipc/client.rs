@@ -17,8 +17,8 @@ use super::body::{BodyError, collect};
 /// The longest answer that [`request`] reads. The longest list of keys is under 1 MiB.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// How long [`request`] waits in all. The longest operation is a launch with its readiness (5 s) or a long poll
-/// (25 s).
+/// How long [`request`] waits in all. The longest operation is a launch with its readiness (5 s) or
+/// a long poll (25 s).
 const ASK_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Why a question over a Unix socket has no answer.
@@ -46,7 +46,8 @@ pub(crate) enum AskError {
     Slow,
 }
 
-/// Asks whoever listens at `socket` once, over a connection of its own; gives the status and the body.
+/// Asks whoever listens at `socket` once, over a connection of its own; gives the status and the
+/// body.
 pub(crate) async fn request<T: Serialize>(
     socket: &Path,
     method: Method,

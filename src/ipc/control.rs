@@ -1,8 +1,9 @@
 //! The line between the server and its gateway: one JSON message a line over a socket pair.
 //!
-//! The gateway can ask for a key or an instance and nothing more: no message here adds a key or a mapping, and the one that
-//! starts an instance does what any request of Core's would. The server can push what has ended, and the gateway says when it has
-//! taken note (P6). The gateway opens no file once it serves: what was renewed in one comes this way too.
+//! The gateway can ask for a key or an instance and nothing more: no message here adds a key or a
+//! mapping, and the one that starts an instance does what any request of Core's would. The server
+//! can push what has ended, and the gateway says when it has taken note (P6). The gateway opens no
+//! file once it serves: what was renewed in one comes this way too.
 
 use countersign_keys::identity::{CallName, KeyId, Uid, Username};
 use countersign_keys::intent::{Consent, Fingerprint};
@@ -13,14 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::tcp_proof::ListenerKey;
 use crate::config::{Maintenance, TlsFiles};
 
-/// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of them
-/// (version 1) with their frame are under 10 KiB.
+/// The longest line either side reads. A key record with an RSA-4096 key is under 2 KiB; four of
+/// them (version 1) with their frame are under 10 KiB.
 pub(crate) const LINE_MAX: usize = 64 * 1024;
 
 /// The most listening sockets that a gateway gets, and addresses that a configuration names.
 pub(crate) const LISTENERS_MAX: usize = 16;
 
-/// The most keys in one [`FromGateway::Used`]: with the longest names the line is within [`LINE_MAX`].
+/// The most keys in one [`FromGateway::Used`]: with the longest names the line is within
+/// [`LINE_MAX`].
 pub(crate) const USES_MAX: usize = 100;
 
 /// A key of which an intent was used up.
@@ -79,8 +81,9 @@ pub(crate) enum Question {
         /// The user.
         username: Username,
     },
-    /// The same, and it is started first if none is up. Asked where there is no Core that would ask for it with `init`, and after the user's
-    /// signature was verified. The answer comes when the instance is ready or cannot be; others are given meanwhile.
+    /// The same, and it is started first if none is up. Asked where there is no Core that would ask
+    /// for it with `init`, and after the user's signature was verified. The answer comes when the
+    /// instance is ready or cannot be; others are given meanwhile.
     Launch {
         /// The user.
         username: Username,
@@ -183,8 +186,8 @@ pub(crate) enum FromServer {
     Stop,
 }
 
-/// An answer. Absence is an answer; a server that cannot tell says [`Answer::Failed`], and the request is
-/// refused as unavailable (P8).
+/// An answer. Absence is an answer; a server that cannot tell says [`Answer::Failed`], and the
+/// request is refused as unavailable (P8).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Answer {
@@ -200,7 +203,8 @@ pub(crate) enum Answer {
     },
     /// The key of the user's instance.
     InstanceKey {
-        /// SubjectPublicKeyInfo of a P-256 key, DER, standard base64; `None`: the user is not connected.
+        /// SubjectPublicKeyInfo of a P-256 key, DER, standard base64; `None`: the user is not
+        /// connected.
         spki: Option<String>,
     },
     /// Whether an intent of the user can come.
@@ -242,7 +246,8 @@ pub(crate) struct InstanceAddress {
     pub(crate) uid: Option<Uid>,
     /// Its socket.
     pub(crate) socket: SocketAddress,
-    /// What shows both ends of a TCP connection to it who the other is. `None` where the kernel says so, and for one that the configuration names.
+    /// What shows both ends of a TCP connection to it who the other is. `None` where the kernel
+    /// says so, and for one that the configuration names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<ListenerKey>,
 }
@@ -278,7 +283,8 @@ pub(crate) enum Ended {
         /// The user.
         username: Username,
     },
-    /// What stood in the files when the gateway began; it cannot open them again, so here is what stands there.
+    /// What stood in the files when the gateway began; it cannot open them again, so here is what
+    /// stands there.
     Files {
         /// Who is served.
         maintenance: Maintenance,

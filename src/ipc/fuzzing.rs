@@ -1,5 +1,5 @@
-//! What the fuzzer asks of the messages between the processes: what one writes the other reads as the same, and nothing is read that has more in it
-//! than the type says.
+//! What the fuzzer asks of the messages between the processes: what one writes the other reads as
+//! the same, and nothing is read that has more in it than the type says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -52,7 +52,8 @@ fn control<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
     let written = serde_json::to_value(&read).unwrap();
     assert!(!written.to_string().contains('\n'));
-    // Of a message that says nothing but what it is, serde passes over the rest: nothing can come of that.
+    // Of a message that says nothing but what it is, serde passes over the rest: nothing can come
+    // of that.
     if written.as_object().is_some_and(|members| members.len() > 1) { closed::<T>(bytes) } else { same::<T>(bytes) }
 }
 

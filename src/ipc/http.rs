@@ -1,6 +1,7 @@
 //! HTTP/1.1 over a local socket: what the server and the instances serve, and what asks them.
 //!
-//! Serves a connection within limits and replies in JSON. It decides nothing about who asks: `SO_PEERCRED` and the verifier do.
+//! Serves a connection within limits and replies in JSON. It decides nothing about who asks:
+//! `SO_PEERCRED` and the verifier do.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -30,8 +31,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// For whoever is on this machine. The idle time is longer than the gateway keeps a connection in its pool, so
-    /// that it is the gateway that closes; the head holds an intent of 16 KiB, Core's token and their names.
+    /// For whoever is on this machine. The idle time is longer than the gateway keeps a connection
+    /// in its pool, so that it is the gateway that closes; the head holds an intent of 16 KiB,
+    /// Core's token and their names.
     pub(crate) const LOCAL: Self = Self { idle: Duration::from_secs(120), head_max: 32 * 1024, headers_max: 64 };
 }
 

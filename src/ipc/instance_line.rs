@@ -1,8 +1,10 @@
-//! The line between the server and one instance: a socket pair that the instance inherits as descriptor 1, through sudo.
+//! The line between the server and one instance: a socket pair that the instance inherits as
+//! descriptor 1, through sudo.
 //!
-//! Only the process that the server launched has the other end, so what comes over it is that process's word and no other's (V72), also
-//! where the account runs hostile programs. What an account says of itself (keys, drives, tasks) goes over the public socket, where the kernel
-//! names the account. The line's end is the instance's end.
+//! Only the process that the server launched has the other end, so what comes over it is that
+//! process's word and no other's (V72), also where the account runs hostile programs. What an
+//! account says of itself (keys, drives, tasks) goes over the public socket, where the kernel names
+//! the account. The line's end is the instance's end.
 
 use std::io;
 

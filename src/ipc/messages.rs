@@ -1,8 +1,9 @@
-//! What is asked of the server over its Unix socket, and what it answers: one path an operation, `POST`, JSON.
+//! What is asked of the server over its Unix socket, and what it answers: one path an operation,
+//! `POST`, JSON.
 //!
-//! No message says who asks: the server takes uid, gid and pid from the kernel. A uid sees and changes only what
-//! is its own; uid 0 and the server's own uid may also list and remove for others, and nothing else.
-//! Refusals have a status code and a [`Refused`] body.
+//! No message says who asks: the server takes uid, gid and pid from the kernel. A uid sees and
+//! changes only what is its own; uid 0 and the server's own uid may also list and remove for
+//! others, and nothing else. Refusals have a status code and a [`Refused`] body.
 
 mod instances;
 
@@ -18,11 +19,12 @@ pub(crate) use self::instances::{
     TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 
-/// The longest request or answer body. A list of every key of one user (16 of at most 1 KiB) is 16 KiB;
-/// an administrator's list of all connections comes in pages of [`LIST_MAX`].
+/// The longest request or answer body. A list of every key of one user (16 of at most 1 KiB) is 16
+/// KiB; an administrator's list of all connections comes in pages of [`LIST_MAX`].
 pub(crate) const BODY_MAX: usize = 256 * 1024;
 
-/// The longest that the server keeps a long poll open, in seconds: below the usual 30 s of anything that times out.
+/// The longest that the server keeps a long poll open, in seconds: below the usual 30 s of anything
+/// that times out.
 pub(crate) const POLL_MAX_S: u64 = 25;
 
 /// The most connections in one answer of [`CONNECT_LIST`].
@@ -55,7 +57,8 @@ pub(crate) const KEY_NAME_MAX: usize = 64;
 /// What is said of a name that is none.
 pub(crate) const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control characters";
 
-/// Whether a key may be called that, by its owner or their browser: it is shown in terminals and stands in a line of its own.
+/// Whether a key may be called that, by its owner or their browser: it is shown in terminals and
+/// stands in a line of its own.
 pub(crate) fn is_key_name(name: &str) -> bool {
     (1..=KEY_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
@@ -85,8 +88,8 @@ pub(crate) struct Find {
     pub(crate) code: String,
 }
 
-/// A key that was offered and waits for approval. Whoever shows it computes the code again from `ticket_hash`,
-/// `username` and `spki`, and refuses one that differs from what was typed.
+/// A key that was offered and waits for approval. Whoever shows it computes the code again from
+/// `ticket_hash`, `username` and `spki`, and refuses one that differs from what was typed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Offer {
@@ -130,7 +133,8 @@ pub(crate) struct Approve {
     pub(crate) code: String,
     /// The login name that the caller takes itself for; the server checks that it is the uid's.
     pub(crate) account: String,
-    /// The public half of the account's instance key: SubjectPublicKeyInfo of a P-256 key, DER, standard base64.
+    /// The public half of the account's instance key: SubjectPublicKeyInfo of a P-256 key, DER,
+    /// standard base64.
     pub(crate) instance_key: String,
 }
 
@@ -244,7 +248,8 @@ pub(crate) struct Connection {
     pub(crate) since: Timestamp,
     /// How many keys are active and have not expired.
     pub(crate) active_keys: u32,
-    /// Whether Core has heard how it stands: that it began or, where its time is over, that it ended.
+    /// Whether Core has heard how it stands: that it began or, where its time is over, that it
+    /// ended.
     pub(crate) core_told: bool,
     /// When it ends, or ended, by itself; `None`: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,7 +263,8 @@ pub(crate) struct Connection {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Remove {
-    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must name one.
+    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must
+    /// name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
 }
@@ -356,7 +362,8 @@ impl KeyAdd {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct KeyRevoke {
-    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must name one.
+    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must
+    /// name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
     /// The key.
@@ -381,7 +388,8 @@ pub(crate) struct Whoami {
     pub(crate) key_lifetime_s: u64,
     /// Whether the caller may list and remove for others.
     pub(crate) administrator: bool,
-    /// For administrators, of how many users Core has still to hear that they are connected, or no longer; for others 0.
+    /// For administrators, of how many users Core has still to hear that they are connected, or no
+    /// longer; for others 0.
     #[serde(default)]
     pub(crate) untold: usize,
 }

@@ -1,6 +1,7 @@
 //! The connections between gateway and server's service endpoint, divided by who asks.
 //!
-//! The gateway keeps to its parts, so that what strangers and users ask leaves room for Core's calls.
+//! The gateway keeps to its parts, so that what strangers and users ask leaves room for Core's
+//! calls.
 
 /// All of them.
 pub(crate) const CONNECTIONS: usize = 2_048;

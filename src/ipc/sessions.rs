@@ -1,4 +1,5 @@
-//! How a session's request is written on its way from a browser to the gateway, and from the gateway to the instance: both read it alike.
+//! How a session's request is written on its way from a browser to the gateway, and from the
+//! gateway to the instance: both read it alike.
 
 use countersign_keys::request::SIGNED_INTENT;
 use countersign_keys::session::{ContentDigest, Piece, SessionRejection};

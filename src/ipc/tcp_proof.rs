@@ -1,8 +1,10 @@
-//! Who is at the other end of a loop-back TCP connection: shown by a key that both ends have from the server, since the kernel does not say (S15).
+//! Who is at the other end of a loop-back TCP connection: shown by a key that both ends have from
+//! the server, since the kernel does not say (S15).
 //!
-//! The connecting side sends 32 random bytes; the listening side answers with 32 of its own and an HMAC over both; the connecting side answers
-//! with another. Each end thus knows, before a byte of a request is sent or read, that the other has this very listener's key. The key never
-//! crosses the connection, and no message can be used for another connection or turned back.
+//! The connecting side sends 32 random bytes; the listening side answers with 32 of its own and an
+//! HMAC over both; the connecting side answers with another. Each end thus knows, before a byte of
+//! a request is sent or read, that the other has this very listener's key. The key never crosses
+//! the connection, and no message can be used for another connection or turned back.
 
 use std::hash::{Hash, Hasher};
 use std::io;

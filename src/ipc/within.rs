@@ -1,7 +1,8 @@
-//! How long an instance has for its answer to one of Core's calls: the gateway tells it with each request.
+//! How long an instance has for its answer to one of Core's calls: the gateway tells it with each
+//! request.
 //!
-//! Core gives up after 5 s, whatever the wait for a deposit has taken of that. An instance believes no gateway that
-//! gives it more time than it would take by itself; less only has it answer sooner.
+//! Core gives up after 5 s, whatever the wait for a deposit has taken of that. An instance believes
+//! no gateway that gives it more time than it would take by itself; less only has it answer sooner.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use http::HeaderMap;
 /// The header, in whole milliseconds. The gateway builds the head, so no client's can come through.
 pub(crate) const WITHIN: &str = "x-answer-within-ms";
 
-/// How long a request may take from its arrival at the gateway until it is answered. Core waits 5 s, and the network
-/// takes its part.
+/// How long a request may take from its arrival at the gateway until it is answered. Core waits 5
+/// s, and the network takes its part.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// How long an instance takes for an answer at most, and where nothing was told.
@@ -25,7 +26,8 @@ pub(crate) fn write(left: Duration) -> String {
     left.as_millis().to_string()
 }
 
-/// What an instance takes for its answer. A header that is none, or stands twice, is as good as absent.
+/// What an instance takes for its answer. A header that is none, or stands twice, is as good as
+/// absent.
 pub(crate) fn read(headers: &HeaderMap) -> Duration {
     let mut values = headers.get_all(WITHIN).iter();
     let only = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());

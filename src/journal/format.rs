@@ -1,6 +1,7 @@
 //! What the journal's files hold, byte by byte: a header of two blocks, then a block for each use.
 //!
-//! Format 2 (`csused02`) had a header of one block and did not say which times were lost. It is read, and rewritten.
+//! Format 2 (`csused02`) had a header of one block and did not say which times were lost. It is
+//! read, and rewritten.
 
 use countersign_keys::jws::sha256;
 use countersign_keys::replay::lost::{INTERVALS_MAX, LostTimes};
@@ -24,8 +25,8 @@ const MAGIC_2: [u8; 8] = *b"csused02";
 pub(super) struct Header {
     /// The boot in which they were begun.
     pub(super) boot: [u8; 16],
-    /// Of what was issued until then, not all that was used is on record. It has to outlive the process that found it
-    /// out: the files alone no longer show that anything is missing.
+    /// Of what was issued until then, not all that was used is on record. It has to outlive the
+    /// process that found it out: the files alone no longer show that anything is missing.
     pub(super) fence: Timestamp,
     /// Times of which not all uses are on record, since a file was written anew.
     pub(super) lost: LostTimes,

@@ -26,7 +26,8 @@ fn v35_of_concurrent_copies_one_passes_in_every_order() {
     let journal = Arc::new(Journal::open(directory.path(), WINDOW, usize::MAX, NOW).unwrap());
     let order = AtomicU32::new(0);
     let orders = in_every_order(move || {
-        // One journal for all orders, since making one takes longer than a schedule; each order has intents of its own.
+        // One journal for all orders, since making one takes longer than a schedule; each order has
+        // intents of its own.
         let order = order.fetch_add(1, Ordering::Relaxed);
         let copies = [(); 3].map(|()| {
             let journal = Arc::clone(&journal);

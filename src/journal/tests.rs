@@ -78,7 +78,8 @@ fn v39_after_another_boot_everything_issued_until_then_is_refused() {
     let journal = open_in(another(990), directory.path(), 1000);
     assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
     drop(journal);
-    // Files of this boot no longer show that something was lost: the fence itself has to be on record.
+    // Files of this boot no longer show that something was lost: the fence itself has to be on
+    // record.
     let journal = open_in(another(990), directory.path(), 1001);
     assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.check_and_insert(used(1, 1006), at(1001)), Ok(()));
@@ -183,7 +184,8 @@ fn v40_r04_a_clock_that_reads_what_was_forgotten_is_refused_until_a_moment_that_
     assert_eq!(journal.now(at(5_000)), Err(ClockFailure { until }));
     assert_eq!(journal.check_and_insert(used(1, 5_000), at(5_000)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.now(until), Ok(until));
-    // Signed at that moment, at the longest life and the greatest skew: the first that can be judged.
+    // Signed at that moment, at the longest life and the greatest skew: the first that can be
+    // judged.
     assert_eq!(journal.check_and_insert(used(1, until.seconds() + 5), until), Ok(()));
 }
 

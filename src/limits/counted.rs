@@ -1,7 +1,7 @@
 //! Limits how much each sender has of something at a time, given back on drop.
 //!
-//! What is limited has a size in all. A sender may have no more than `each_max`, and no more than is
-//! still free: its share shrinks as room does, so that a few senders cannot take all of it.
+//! What is limited has a size in all. A sender may have no more than `each_max`, and no more than
+//! is still free: its share shrinks as room does, so that a few senders cannot take all of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,8 +1,8 @@
 //! Limits how often something may happen: the generic cell rate algorithm (GCRA), in nanoseconds.
 //!
 //! A bucket is one moment: when it is full again. Each admitted event moves that moment by one
-//! interval; an event that would move it too far into the future is refused and moves nothing. So no
-//! fraction of an interval is lost, however often the limiter is asked.
+//! interval; an event that would move it too far into the future is refused and moves nothing. So
+//! no fraction of an interval is lost, however often the limiter is asked.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -52,8 +52,8 @@ impl Bucket {
         is_admitted
     }
 
-    /// Counts one more event, which has happened, and returns how long its sender has to wait before the
-    /// next: no longer than `wait_max`, whatever else has happened meanwhile.
+    /// Counts one more event, which has happened, and returns how long its sender has to wait
+    /// before the next: no longer than `wait_max`, whatever else has happened meanwhile.
     pub(crate) fn wait(&mut self, rate: &Rate, wait_max: Duration, now: Instant) -> Duration {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)).checked_add(rate.interval);
         let latest = now.checked_add(rate.tolerance.saturating_add(wait_max));
@@ -71,8 +71,8 @@ impl Bucket {
     }
 }
 
-/// One bucket for each sender. Bounded: the sender that has not asked for longest is forgotten first,
-/// and then has a full bucket.
+/// One bucket for each sender. Bounded: the sender that has not asked for longest is forgotten
+/// first, and then has a full bucket.
 #[derive(Debug)]
 pub(crate) struct RateLimiter<K: Hash + Eq> {
     rate: Rate,
@@ -158,7 +158,8 @@ mod tests {
         assert_eq!(admitted(&limiter, "::ffff:192.0.2.1", now), 0);
     }
 
-    /// What a sender is promised that asks every `step` for `span`, with `step` no longer than an interval.
+    /// What a sender is promised that asks every `step` for `span`, with `step` no longer than an
+    /// interval.
     fn promised(step: Duration, span: Duration, rate: Rate) -> u64 {
         let asked = span.as_nanos() / step.as_nanos();
         let burst = rate.tolerance.as_nanos() / rate.interval.as_nanos();
@@ -188,7 +189,8 @@ mod tests {
         assert_eq!([wait(5_000), wait(5_000), wait(5_000)], [0, 0, 100]);
     }
 
-    /// A sender that waits as it is told, with one piece under way, is held to the rate to the nanosecond.
+    /// A sender that waits as it is told, with one piece under way, is held to the rate to the
+    /// nanosecond.
     #[test]
     fn v67_s03_a_sender_that_waits_gets_the_rate_and_no_more() {
         let (rate, start) = (Rate::new(10, 4), Instant::now());
@@ -254,7 +256,8 @@ mod tests {
             }
         }
 
-        /// A sender that asks at least once an interval gets all that is promised. A burst of one holds no part of the next.
+        /// A sender that asks at least once an interval gets all that is promised. A burst of one
+        /// holds no part of the next.
         #[test]
         fn s17_never_less_than_promised(rate in rates(), part in 1_u32..1_000, intervals in 1_u32..200) {
             prop_assume!(rate.tolerance > rate.interval);

@@ -115,7 +115,8 @@ mod tests {
     }
 
     proptest! {
-        /// A sender that has no more than its even part of the room loses nothing, whatever the others do.
+        /// A sender that has no more than its even part of the room loses nothing, whatever the
+        /// others do.
         #[test]
         fn a_sender_with_its_even_part_loses_nothing(others in prop::collection::vec(1_u32..8, 0..500), own in 1_usize..8) {
             const ROOM: usize = 64;

@@ -1,10 +1,13 @@
-//! The allow-list: every system call that the gateway may make once it serves, in groups, each with its reason. All others fail with `EPERM`.
+//! The allow-list: every system call that the gateway may make once it serves, in groups, each with
+//! its reason. All others fail with `EPERM`.
 //!
-//! It is what was seen with `strace` in tests of each part, what all the other tests turned out to need, and what the C library does in its place on other versions and processors. What is
-//! not here is not there for it: no program is run and no process made (`execve`, `fork`), none is looked into or signalled (`ptrace`,
-//! `process_vm_readv`, `kill`), nothing is bound or listened on, no name is looked up, listed, renamed or removed (`stat`, `getdents64`,
-//! `rename`, `unlink`), no descriptor is passed on (`sendmsg`), and nothing is mounted, loaded, traced or configured (`mount`, `bpf`,
-//! `perf_event_open`, `io_uring_setup`, `unshare`, `keyctl`, `userfaultfd`, …).
+//! It is what was seen with `strace` in tests of each part, what all the other tests turned out to
+//! need, and what the C library does in its place on other versions and processors. What is not
+//! here is not there for it: no program is run and no process made (`execve`, `fork`), none is
+//! looked into or signalled (`ptrace`, `process_vm_readv`, `kill`), nothing is bound or listened
+//! on, no name is looked up, listed, renamed or removed (`stat`, `getdents64`, `rename`, `unlink`),
+//! no descriptor is passed on (`sendmsg`), and nothing is mounted, loaded, traced or configured
+//! (`mount`, `bpf`, `perf_event_open`, `io_uring_setup`, `unshare`, `keyctl`, `userfaultfd`, …).
 
 use nix::libc;
 
@@ -16,11 +19,13 @@ pub(super) type Call = i64;
 pub(super) struct List {
     /// Whatever the arguments are.
     pub(super) always: Vec<Call>,
-    /// Only if all of the conditions hold; a call that stands here more than once needs those of one place.
+    /// Only if all of the conditions hold; a call that stands here more than once needs those of
+    /// one place.
     pub(super) only_if: Vec<(Call, Vec<If>)>,
 }
 
-/// What an argument has to be: the lower 32 bits of it, which are all that the kernel looks at in those below.
+/// What an argument has to be: the lower 32 bits of it, which are all that the kernel looks at in
+/// those below.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum If {
     /// This argument, counted from 0, has this value.
@@ -29,7 +34,8 @@ pub(super) enum If {
     Among(u8, u32, u32),
 }
 
-/// Reading and writing what is open already: connections, the line to the server, the logs, the journal.
+/// Reading and writing what is open already: connections, the line to the server, the logs, the
+/// journal.
 const OPEN: &[Call] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -45,7 +51,8 @@ const OPEN: &[Call] = &[
     libc::SYS_fstatfs,
 ];
 
-/// Connections: those that come in by the inherited sockets, and those to instances, whose address Landlock judges.
+/// Connections: those that come in by the inherited sockets, and those to instances, whose address
+/// Landlock judges.
 const CONNECTIONS: &[Call] = &[libc::SYS_accept4, libc::SYS_connect, libc::SYS_getsockname, libc::SYS_getpeername];
 
 /// Waiting for any of them, and for time.
@@ -58,7 +65,8 @@ const WAITING: &[Call] = &[
     libc::SYS_eventfd2,
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
-    // In place of a wait that a signal interrupted; the kernel makes it, and a program can do nothing else with it.
+    // In place of a wait that a signal interrupted; the kernel makes it, and a program can do
+    // nothing else with it.
     libc::SYS_restart_syscall,
 ];
 
@@ -69,7 +77,8 @@ const CLOCK_AND_CHANCE: &[Call] =
 /// Memory, taken and given back. What could make it executable is below.
 const MEMORY: &[Call] = &[libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk];
 
-/// Threads of this process: their locks, their beginning and end, and which processors there are for them.
+/// Threads of this process: their locks, their beginning and end, and which processors there are
+/// for them.
 const THREADS: &[Call] = &[
     libc::SYS_futex,
     libc::SYS_set_robust_list,
@@ -95,13 +104,14 @@ pub(super) fn list(has_tcp: bool) -> List {
     let mut only_if = Vec::new();
     let mut only = |call: Call, conditions: &[If]| only_if.push((call, conditions.to_vec()));
 
-    // A file is opened only by making it: none that is there already can be read or written. That is the log's next file; Landlock says in
-    // which directory. Everything else was opened before.
+    // A file is opened only by making it: none that is there already can be read or written. That
+    // is the log's next file; Landlock says in which directory. Everything else was opened before.
     let new = bits(libc::O_CREAT | libc::O_EXCL);
     only(libc::SYS_openat, &[If::Among(2, new, new)]);
 
-    // Sockets towards instances and the server: streams of the one family, and of the other only where there is need. No datagrams, no
-    // raw packets, no netlink, no protocol that Landlock does not see (MPTCP).
+    // Sockets towards instances and the server: streams of the one family, and of the other only
+    // where there is need. No datagrams, no raw packets, no netlink, no protocol that Landlock does
+    // not see (MPTCP).
     let stream = If::Among(1, !bits(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK), bits(libc::SOCK_STREAM));
     only(libc::SYS_socket, &[If::Is(0, bits(libc::AF_UNIX)), stream, If::Is(2, 0)]);
     if has_tcp {
@@ -114,7 +124,8 @@ pub(super) fn list(has_tcp: bool) -> List {
     }
     // Two ends of one socket, with which the runtime hears of signals.
     only(libc::SYS_socketpair, &[If::Is(0, bits(libc::AF_UNIX))]);
-    // No delay for small packets; everything else about a socket stays as it was. What is asked: whether connecting worked, who is there.
+    // No delay for small packets; everything else about a socket stays as it was. What is asked:
+    // whether connecting worked, who is there.
     only(libc::SYS_setsockopt, &[If::Is(1, bits(libc::IPPROTO_TCP)), If::Is(2, bits(libc::TCP_NODELAY))]);
     only(libc::SYS_getsockopt, &[If::Is(1, bits(libc::SOL_SOCKET))]);
 

@@ -1,7 +1,8 @@
 //! Landlock: which files, ports and processes are within reach at all.
 //!
-//! Linux 5.13 keeps the gateway from files. What later kernels add (truncation, devices, TCP, abstract sockets, signals) is taken where it is
-//! there; the allow-list of system calls refuses most of it anyway.
+//! Linux 5.13 keeps the gateway from files. What later kernels add (truncation, devices, TCP,
+//! abstract sockets, signals) is taken where it is there; the allow-list of system calls refuses
+//! most of it anyway.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! The allow-list of [`super::calls`] as a seccomp filter.
 //!
-//! The kernel remembers for each call whether the filter lets it pass whatever its arguments are (since Linux 5.11), and does not run the
-//! filter for those: of what a request takes, none is looked at. For the rest the filter is some hundred instructions.
+//! The kernel remembers for each call whether the filter lets it pass whatever its arguments are
+//! (since Linux 5.11), and does not run the filter for those: of what a request takes, none is
+//! looked at. For the rest the filter is some hundred instructions.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +42,9 @@ pub(super) struct OnlyLogged;
 /// Puts the filter on every thread of this process, for good.
 pub(super) fn install(has_tcp: bool, otherwise: Otherwise) -> Result<(), NoFilter> {
     let architecture = std::env::consts::ARCH.try_into()?;
-    // With this answer, and no other, the C library makes its threads with the older call, whose arguments a filter can see. Both filters
-    // are asked for each call, and this one goes first: the list has to let it pass.
+    // With this answer, and no other, the C library makes its threads with the older call, whose
+    // arguments a filter can see. Both filters are asked for each call, and this one goes first:
+    // the list has to let it pass.
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let older = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let older = SeccompFilter::new(older, SeccompAction::Allow, absent, architecture)?;

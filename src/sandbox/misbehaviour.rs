@@ -1,8 +1,10 @@
-//! A gateway that does what a taken-over one would try, for `tests/sandbox.rs`; builds for use have none of this (`debug_assertions`).
+//! A gateway that does what a taken-over one would try, for `tests/sandbox.rs`; builds for use have
+//! none of this (`debug_assertions`).
 //!
-//! It begins inside the sandbox, in a thread of its own. What is to be tried stands in `misbehave` in the state directory, a line each, and
-//! what came of it goes to `misbehaved`, which is opened before the sandbox closes. The only other file of this crate with `unsafe`:
-//! system calls with plain numbers, as code in a foreign hand would make them.
+//! It begins inside the sandbox, in a thread of its own. What is to be tried stands in `misbehave`
+//! in the state directory, a line each, and what came of it goes to `misbehaved`, which is opened
+//! before the sandbox closes. The only other file of this crate with `unsafe`: system calls with
+//! plain numbers, as code in a foreign hand would make them.
 
 #![allow(unsafe_code)]
 
@@ -100,7 +102,8 @@ fn perform(line: &str) -> io::Result<()> {
             let page = map(libc::PROT_READ | libc::PROT_WRITE)?;
             call(libc::SYS_mprotect, [page, 4096, i64::from(libc::PROT_READ | libc::PROT_EXEC), 0, 0, 0])
         }
-        // Any other call, with these arguments and others that mean nothing: done is to have been let through to the kernel's own opinion.
+        // Any other call, with these arguments and others that mean nothing: done is to have been
+        // let through to the kernel's own opinion.
         "call" => {
             let numbers = rest.split(' ').map(str::parse).collect::<Result<Vec<i64>, _>>().map_err(io::Error::other)?;
             let (number, known) = numbers.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -121,7 +124,8 @@ fn perform(line: &str) -> io::Result<()> {
 fn sweep() -> io::Result<()> {
     let list = super::calls::list(false);
     let listed = |number: &i64| list.always.contains(number) || list.only_if.iter().any(|(call, _)| call == number);
-    // The kernel asks no filter about its own probes' return (335, 336), and ends whoever calls them from anywhere else.
+    // The kernel asks no filter about its own probes' return (335, 336), and ends whoever calls
+    // them from anywhere else.
     let listed = |number: &i64| listed(number) || [libc::SYS_clone3, 335, 336].contains(number);
     // The latest of them had number 470 when this was written.
     let let_through: Vec<i64> = (0..600)
@@ -136,7 +140,8 @@ fn call(number: i64, [a, b, c, d, e, f]: [i64; 6]) -> io::Result<()> {
 }
 
 fn result(number: i64, [a, b, c, d, e, f]: [i64; 6]) -> io::Result<i64> {
-    // SAFETY: the numbers and what they point at are those of this file, and outlive the call. It is what a debug build does in a test.
+    // SAFETY: the numbers and what they point at are those of this file, and outlive the call. It
+    // is what a debug build does in a test.
     let outcome = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     Errno::result(outcome).map_err(io::Error::from)
 }
@@ -186,7 +191,8 @@ fn tcp_socket() -> io::Result<()> {
     call(libc::SYS_close, [socket, 0, 0, 0, 0, 0])
 }
 
-/// Takes the first inherited socket for a connection of its own: the kernel lets a socket forget what it was.
+/// Takes the first inherited socket for a connection of its own: the kernel lets a socket forget
+/// what it was.
 fn reconnect(to: &str) -> io::Result<()> {
     let std::net::SocketAddr::V4(to) = to.parse().map_err(io::Error::other)? else {
         return Err(io::ErrorKind::Unsupported.into());

@@ -1,7 +1,9 @@
-//! What accounts of this machine do about their own connections and keys, over the socket that everybody may use.
+//! What accounts of this machine do about their own connections and keys, over the socket that
+//! everybody may use.
 //!
-//! Who asks is the peer's uid and nothing else. It approves for itself alone; administrators may end, and begin
-//! nothing: a key is activated by the account that pinned it, or not at all (P2, P3).
+//! Who asks is the peer's uid and nothing else. It approves for itself alone; administrators may
+//! end, and begin nothing: a key is activated by the account that pinned it, or not at all (P2,
+//! P3).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +36,8 @@ use crate::ipc::messages::{
 /// What somebody is told for whose account no instance starts. Why is in the server's log.
 const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";
 
-/// Describes the offer that a code names, after everything that would keep this uid from approving it.
+/// Describes the offer that a code names, after everything that would keep this uid from approving
+/// it.
 pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {
     let now = server.clock.now()?;
     let code = parse_code(&find.code)?;
@@ -95,8 +98,9 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
     Ok(Approved { username, kid, uid, key_expires: expires })
 }
 
-/// Begins a connection here, for this uid alone. Says nothing of the named user: whether they are connected, and
-/// to which account, is no business of a local account that only knows the name (V69).
+/// Begins a connection here, for this uid alone. Says nothing of the named user: whether they are
+/// connected, and to which account, is no business of a local account that only knows the name
+/// (V69).
 pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Result<Started, Refusal> {
     account_of(server, uid, None).await?;
     refuse_second_user(server, uid, &start.username)?;
@@ -238,8 +242,9 @@ fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusa
     VerificationKey::from_spki_der(&der, algorithm).map_err(|rejection| key_refused(rejection.to_string()))
 }
 
-/// The caller's account, checked. Where instances are launched, the server's own account has none: whoever took
-/// it over must not be able to act as anybody (P3). Where none is launched an account only owns its keys, and any but root's will do.
+/// The caller's account, checked. Where instances are launched, the server's own account has none:
+/// whoever took it over must not be able to act as anybody (P3). Where none is launched an account
+/// only owns its keys, and any but root's will do.
 async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Result<Account, Refusal> {
     let uid_min = server.config.instances.uid_min;
     let is_launched = server.config.instances.launch == Launch::Sudo;
@@ -270,7 +275,8 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
     server.blocking(Asker::Account(uid), work).await
 }
 
-/// Starts an instance of the account, where instances are started, before anybody is told that it is connected: whether sudo serves it, only sudo knows.
+/// Starts an instance of the account, where instances are started, before anybody is told that it
+/// is connected: whether sudo serves it, only sudo knows.
 async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
     if server.config.instances.launch != Launch::Sudo {
         return Ok(());
@@ -283,7 +289,8 @@ async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
     })
 }
 
-/// Refuses an offer that cannot be approved yet or at all, before anything is said of the named user.
+/// Refuses an offer that cannot be approved yet or at all, before anything is said of the named
+/// user.
 fn refuse_unconfirmed(server: &Server, ticket: &TicketRecord) -> Result<(), Refusal> {
     refuse_begun_at_core(server, ticket)?;
     if is_unconfirmed(server, ticket)? {
@@ -292,8 +299,8 @@ fn refuse_unconfirmed(server: &Server, ticket: &TicketRecord) -> Result<(), Refu
     Ok(())
 }
 
-/// Says early what the transaction of the approval would say, before anything is pinned. Only for a ticket that
-/// has Core's or the site's word for the name.
+/// Says early what the transaction of the approval would say, before anything is pinned. Only for a
+/// ticket that has Core's or the site's word for the name.
 fn refuse_other_mapping(server: &Server, uid: Uid, ticket: &TicketRecord) -> Result<(), Refusal> {
     let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
     if connection.is_some_and(|connection| connection.uid != uid && connection.is_confirmed) {
@@ -311,8 +318,8 @@ fn refuse_second_user(server: &Server, uid: Uid, username: &Username) -> Result<
     Ok(())
 }
 
-/// Where the site's own program maps users, approval comes from exactly the uid that it names. A user whom it
-/// does not know and one of another account get one answer.
+/// Where the site's own program maps users, approval comes from exactly the uid that it names. A
+/// user whom it does not know and one of another account get one answer.
 async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let Mapper::Command { program, arguments } = &server.config.mapping.by else {
         return Ok(());

@@ -38,8 +38,8 @@ impl Default for Callers {
 }
 
 impl Callers {
-    /// Counts a connection in, which costs one operation; `None` if the uid has too many. On that of a uid that asks too much,
-    /// no operation is done, and each is answered so.
+    /// Counts a connection in, which costs one operation; `None` if the uid has too many. On that
+    /// of a uid that asks too much, no operation is done, and each is answered so.
     pub(super) fn enter(callers: &Arc<Self>, uid: Uid, now: Instant) -> Option<Caller> {
         let connection = callers.connections.begin(&uid)?;
         let is_admitted = callers.operations.admits(uid, now);

@@ -1,5 +1,5 @@
-//! The connection flow against the server's own functions, from the first click to the last key. Every refusal of the flow has
-//! a case.
+//! The connection flow against the server's own functions, from the first click to the last key.
+//! Every refusal of the flow has a case.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 

@@ -1,8 +1,9 @@
 //! The server's end of the line to its gateway: answers what it asks, tells it what has ended.
 //!
-//! One task reads the store, answers and tells, in that order and on one stream: an answer read before a key was
-//! revoked cannot arrive after the invalidation of it. The gateway can change nothing here; what it can set going is a user's own instance,
-//! whose address it is told by that same task when the instance is ready.
+//! One task reads the store, answers and tells, in that order and on one stream: an answer read
+//! before a key was revoked cannot arrive after the invalidation of it. The gateway can change
+//! nothing here; what it can set going is a user's own instance, whose address it is told by that
+//! same task when the instance is ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,11 +18,12 @@ use zeroize::Zeroizing;
 use super::invalidations::{ACK_MAX, Invalidation};
 use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
-/// Messages read and not yet answered. The gateway waits for its answers, so that there are as many as it has
-/// requests without a remembered key.
+/// Messages read and not yet answered. The gateway waits for its answers, so that there are as many
+/// as it has requests without a remembered key.
 const READ_AHEAD: usize = 64;
 
-/// Instances that the gateway has asked for and that are not ready yet. More is refused: each takes a process.
+/// Instances that the gateway has asked for and that are not ready yet. More is refused: each takes
+/// a process.
 const LAUNCHES_MAX: usize = 64;
 
 /// How long the gateway may take to read what we write.
@@ -59,8 +61,9 @@ pub(super) trait QueryHandler {
     fn gateway_is_ready(&self);
 }
 
-/// Converses until one side ends it. What comes back with the reason are the invalidations that were told and not
-/// noted: to be kept until this gateway is known to be dead. `invalidations` itself goes on to the next conversation.
+/// Converses until one side ends it. What comes back with the reason are the invalidations that
+/// were told and not noted: to be kept until this gateway is known to be dead. `invalidations`
+/// itself goes on to the next conversation.
 pub(super) async fn converse<S>(
     stream: S,
     queries: &impl QueryHandler,
@@ -89,7 +92,8 @@ where
                 say(&mut writer, &message).await
             }
             Some(launched) = launches.join_next() => match launched {
-                // Where the instance is, is looked up now: what has ended meanwhile has been told before.
+                // Where the instance is, is looked up now: what has ended meanwhile has been told
+                // before.
                 Ok((id, username)) => {
                     let answer = queries.answer(&Question::Instance { username });
                     say(&mut writer, &FromServer::Answer { id, answer }).await
@@ -138,8 +142,8 @@ where
     (disconnect, open)
 }
 
-/// Invalidations that this gateway has been told and has not noted. Bounded by the gateway's life: it has [`ACK_MAX`]
-/// for the oldest.
+/// Invalidations that this gateway has been told and has not noted. Bounded by the gateway's life:
+/// it has [`ACK_MAX`] for the oldest.
 #[derive(Debug, Default)]
 pub(super) struct OpenInvalidations {
     told: u64,

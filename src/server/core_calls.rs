@@ -1,7 +1,9 @@
-//! Calls to Core: refresh token → access token → `control/approveConnection` and `control/clearConnection`.
+//! Calls to Core: refresh token → access token → `control/approveConnection` and
+//! `control/clearConnection`.
 //!
-//! Core is told who is connected, and ids and titles of their drives: no key, no uid, no account name, no path. It is called over TLS, or
-//! over plain HTTP on this machine (an [`Origin`] is nothing else); redirects are not followed.
+//! Core is told who is connected, and ids and titles of their drives: no key, no uid, no account
+//! name, no path. It is called over TLS, or over plain HTTP on this machine (an [`Origin`] is
+//! nothing else); redirects are not followed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,8 +181,8 @@ impl Call {
 }
 
 impl CoreCalls {
-    /// Core at its origin, trusted by the system's certificate authorities, or, if there are any in `authorities`, by
-    /// those alone.
+    /// Core at its origin, trusted by the system's certificate authorities, or, if there are any in
+    /// `authorities`, by those alone.
     pub(super) fn new(
         origin: Origin,
         refresh_token: SecretFile,
@@ -285,8 +287,8 @@ fn bearer_header(token: &Secret<String>) -> Result<HeaderValue, CoreFailure> {
     Ok(header)
 }
 
-/// When a token says that it ends. It is Core's own, for Core's own use: nothing is verified, and nothing depends on it
-/// but when the next one is fetched.
+/// When a token says that it ends. It is Core's own, for Core's own use: nothing is verified, and
+/// nothing depends on it but when the next one is fetched.
 fn expiry(token: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,4 +1,5 @@
-//! Calls to Core, against a stand-in Core that can be broken; and Core's calls to the server, through its own door.
+//! Calls to Core, against a stand-in Core that can be broken; and Core's calls to the server,
+//! through its own door.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -80,8 +81,8 @@ async fn core_is_told_of_connections_and_of_their_end() {
     assert_eq!((control.calls(), house.errands()), (said, 0));
 }
 
-/// Core approved, the answer was lost, and the server that asked ended before it could note a failure.
-/// The stand-in dies of a second approval, as Core does.
+/// Core approved, the answer was lost, and the server that asked ended before it could note a
+/// failure. The stand-in dies of a second approval, as Core does.
 #[tokio::test]
 async fn c04_an_approval_is_never_repeated_without_a_clearing() {
     let (house, control, calls) = house_with_core().await;
@@ -456,7 +457,8 @@ async fn c02_products_are_registered_with_all_that_core_needs() {
     assert_eq!(control.products(), want, "at each start");
 }
 
-/// Core keeps a category's accounting as it was: what users would be charged is not what the site wrote.
+/// Core keeps a category's accounting as it was: what users would be charged is not what the site
+/// wrote.
 #[tokio::test]
 async fn c02_a_category_never_changes_its_accounting() {
     let changes =

@@ -1,7 +1,7 @@
 //! Registers users' drives at Core, one at a time, with back-off.
 //!
-//! A registration whose answer was lost is looked for before it is repeated, and so is an id that Core
-//! says it has already.
+//! A registration whose answer was lost is looked for before it is repeated, and so is an id that
+//! Core says it has already.
 
 use std::sync::Arc;
 

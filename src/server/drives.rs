@@ -1,7 +1,9 @@
-//! Users' drives at Core: an account says which of the configured drives it has, and Core is asked to register them.
+//! Users' drives at Core: an account says which of the configured drives it has, and Core is asked
+//! to register them.
 //!
-//! What is told Core is the drive's id, title and owner: no path. An account can report drives for its own users alone, and only
-//! such as the configuration has; what one of them opens is for the account's own process to say.
+//! What is told Core is the drive's id, title and owner: no path. An account can report drives for
+//! its own users alone, and only such as the configuration has; what one of them opens is for the
+//! account's own process to say.
 
 use std::sync::Arc;
 
@@ -43,7 +45,8 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     Ok(DriveTable { drives: numbered.collect() })
 }
 
-/// Takes note of a drive that one of the account's users makes: UCloud has asked for it, so it is not registered there again.
+/// Takes note of a drive that one of the account's users makes: UCloud has asked for it, so it is
+/// not registered there again.
 pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Result<MakingAnswer, Refusal> {
     let MadeDrive { username, number, id } = made;
     may_make(server, uid, &username, &id)?;

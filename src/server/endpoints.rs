@@ -1,7 +1,9 @@
-//! The server's two doors: the socket that everybody on this machine may use, and the one that only the gateway reaches.
+//! The server's two doors: the socket that everybody on this machine may use, and the one that only
+//! the gateway reaches.
 //!
-//! Each says who is there before it reads a byte: on the first every operation gets the peer's uid from the kernel; on the
-//! second Core's token is verified again, whatever the gateway has done. What is on no list is 404.
+//! Each says who is there before it reads a byte: on the first every operation gets the peer's uid
+//! from the kernel; on the second Core's token is verified again, whatever the gateway has done.
+//! What is on no list is 404.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -47,7 +49,8 @@ const PAGE_BODY_MAX: usize = 16 * 1024;
 /// The longest body of one of Core's own calls, in bytes: a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
 
-/// The header in which the gateway says from where a public request came. It has no authority: it is shown.
+/// The header in which the gateway says from where a public request came. It has no authority: it
+/// is shown.
 const CLIENT_ADDRESS: &str = "x-client-address";
 
 /// The request's name in the gateway's log of decisions, and in ours.
@@ -56,7 +59,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest of these that is shown, in bytes: an IPv6 address with its port and zone.
 const SHOWN_MAX: usize = 80;
 
-/// How often it is seen whether the socket that everybody may use is still there: something may have emptied the run directory.
+/// How often it is seen whether the socket that everybody may use is still there: something may
+/// have emptied the run directory.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The socket that everybody may use, which is made again where it was removed.
@@ -85,7 +89,8 @@ impl PublicSocket {
         }
     }
 
-    /// Makes the socket again if it is gone. Whoever can do that to it is root or the server's own account.
+    /// Makes the socket again if it is gone. Whoever can do that to it is root or the server's own
+    /// account.
     fn see_to_it(&mut self) {
         if state_directory::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
             return;
@@ -171,7 +176,8 @@ where
 /// One operation of somebody on this machine.
 async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    // Of what is refused as well: a socket that is closed with something unread in it takes its answer along.
+    // Of what is refused as well: a socket that is closed with something unread in it takes its
+    // answer along.
     let body = read_body(body, IPC_BODY_MAX).await;
     if !caller.may_ask(Instant::now()) {
         let mut reply =

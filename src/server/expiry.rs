@@ -1,9 +1,10 @@
-//! Connections that last for a time only (`connection.expires_after`): a user proves at the centre from time to time that the account is
-//! still theirs.
+//! Connections that last for a time only (`connection.expires_after`): a user proves at the centre
+//! from time to time that the account is still theirs.
 //!
-//! The end of a connection is the end of each of its keys, as the gateway hears it: so a key is refused at that very second, whether or
-//! not anybody has looked. Looking is what stops the instance and tells Core. What an instance believes of the server does not grow by
-//! this: like a revocation here, an expiry is the server's word and binds gateway and server.
+//! The end of a connection is the end of each of its keys, as the gateway hears it: so a key is
+//! refused at that very second, whether or not anybody has looked. Looking is what stops the
+//! instance and tells Core. What an instance believes of the server does not grow by this: like a
+//! revocation here, an expiry is the server's word and binds gateway and server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::ipc::control::{Ended, Signer};
 /// Users read from the store at a time.
 const PAGE: usize = 500;
 
-/// The longest between two looks. A connection that is approved meanwhile ends later than any that was there.
+/// The longest between two looks. A connection that is approved meanwhile ends later than any that
+/// was there.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The shortest between two looks.
@@ -71,7 +73,8 @@ impl Server {
         }
     }
 
-    /// A user's keys of version 1 that speak for the user at that moment, for as long as the connection lasts.
+    /// A user's keys of version 1 that speak for the user at that moment, for as long as the
+    /// connection lasts.
     pub(super) fn keys_v1(&self, username: &Username, now: Timestamp) -> Result<Vec<KeyRecord>, StoreFailure> {
         let mut keys = self.within_connection(username, self.records.keys_v1(username, now)?)?;
         keys.retain(|key| now < key.expires);
@@ -98,7 +101,8 @@ impl Server {
         Ok(keys)
     }
 
-    /// Ends what is over: gateway and Core are told, the instance stops. Gives the next end that is known of.
+    /// Ends what is over: gateway and Core are told, the instance stops. Gives the next end that is
+    /// known of.
     pub(super) async fn end_what_is_over(&self, lasts_s: i64, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         let records = Arc::clone(&self.records);
         let (due, next) = blocking(move || Ok(look(&records, lasts_s, now)?)).await?;

@@ -1,4 +1,5 @@
-//! Connections whose time is over, against the server's own functions: the second before, the second itself, and what a fresh approval revives.
+//! Connections whose time is over, against the server's own functions: the second before, the
+//! second itself, and what a fresh approval revives.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -46,7 +47,8 @@ impl House {
         self.server.records.errands_after(None, 9).unwrap().first().map(|errand| errand.tell)
     }
 
-    /// What `connect list` shows of Alice's connection, if there is one, and of how many users `status` says that Core has still to hear.
+    /// What `connect list` shows of Alice's connection, if there is one, and of how many users
+    /// `status` says that Core has still to hear.
     async fn listed(&self) -> (Option<bool>, usize) {
         let all = ConnectList { after: None, all: true };
         let connections = list::connections(&self.server, Uid(0), &all).unwrap().connections;

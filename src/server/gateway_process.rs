@@ -1,8 +1,9 @@
-//! The gateway as a child process: started with the server's listening sockets, and started again when it ends. Or, where the service manager
-//! starts it, the same with one that comes by itself ([`gateway_service`]).
+//! The gateway as a child process: started with the server's listening sockets, and started again
+//! when it ends. Or, where the service manager starts it, the same with one that comes by itself
+//! ([`gateway_service`]).
 //!
-//! The sockets stay open here, so that connections wait while there is no gateway. It gets no environment but
-//! what its log needs, and no way to do anything but ask and be told.
+//! The sockets stay open here, so that connections wait while there is no gateway. It gets no
+//! environment but what its log needs, and no way to do anything but ask and be told.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -22,7 +23,8 @@ use super::gateway_service::{self, Running};
 use super::invalidations::Invalidation;
 use super::state::log_failure;
 
-/// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its log.
+/// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its
+/// log.
 const FIRST_LISTENER: i32 = 3;
 
 /// The shortest wait before another start, after a gateway that did not last.
@@ -37,8 +39,8 @@ const LASTED: Duration = Duration::from_secs(5);
 /// How long a gateway may take to finish what is under way after [`Disconnect::Stopped`].
 const STOP_MAX: Duration = Duration::from_secs(3);
 
-/// How long one that has closed the line may take to say why and exit. With what it has for an invalidation this is less than the second after which a
-/// revoked key is refused (P6).
+/// How long one that has closed the line may take to say why and exit. With what it has for an
+/// invalidation this is less than the second after which a revoked key is refused (P6).
 const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
 /// What it keeps of the environment: what decides how logs look.

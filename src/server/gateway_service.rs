@@ -1,7 +1,9 @@
-//! The gateway in a unit of its own: it comes for the listening sockets, and what it came over is the line to it from then on.
+//! The gateway in a unit of its own: it comes for the listening sockets, and what it came over is
+//! the line to it from then on.
 //!
-//! One at a time, and only a process of this very account, which alone can enter the directory. It is held by a descriptor of the process, so
-//! that it can be ended for certain, and no other by mistake.
+//! One at a time, and only a process of this very account, which alone can enter the directory. It
+//! is held by a descriptor of the process, so that it can be ended for certain, and no other by
+//! mistake.
 
 use std::io::{self, IoSlice};
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
-//! A server for tests, in a directory of its own, with everybody around it played here: browsers, users at the centre, Core
-//! and a gateway.
+//! A server for tests, in a directory of its own, with everybody around it played here: browsers,
+//! users at the centre, Core and a gateway.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -114,7 +114,8 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         }
     });
     let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
-    // An instance: it serves until it is told to stop, or fails at once where there is a file `broken`.
+    // An instance: it serves until it is told to stop, or fails at once where there is a file
+    // `broken`.
     let broken = directory.path().join("broken");
     let script =
         format!("if [ -e {} ]; then exit 1; fi; echo '{{\"say\":\"ready\"}}'; read -r stop <&1", broken.display());

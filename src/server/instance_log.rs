@@ -1,7 +1,9 @@
-//! What an instance prints, kept by the server: bounded in rate and size, and without anything that paints a terminal.
+//! What an instance prints, kept by the server: bounded in rate and size, and without anything that
+//! paints a terminal.
 //!
-//! An instance writes into a pipe and never has a file of the server's (S1). A log of one account is `log/instance-UID.log` and one earlier
-//! file, [`FILE_MAX`] bytes each. Every line in it is printable ASCII of at most [`LINE_MAX`] bytes of what was printed. Whoever prints faster than
+//! An instance writes into a pipe and never has a file of the server's (S1). A log of one account
+//! is `log/instance-UID.log` and one earlier file, [`FILE_MAX`] bytes each. Every line in it is
+//! printable ASCII of at most [`LINE_MAX`] bytes of what was printed. Whoever prints faster than
 //! [`RATE`] is read no faster, and waits.
 
 use std::collections::VecDeque;
@@ -20,10 +22,12 @@ use tokio::time::Instant;
 /// The size from which on a file is set aside, in bytes; one earlier file is kept.
 const FILE_MAX: u64 = 8 * 1024 * 1024;
 
-/// The longest line that is kept whole, in bytes: a record of a decision has under 1 KiB, an error with all its causes not much more.
+/// The longest line that is kept whole, in bytes: a record of a decision has under 1 KiB, an error
+/// with all its causes not much more.
 const LINE_MAX: usize = 4096;
 
-/// Bytes a second that are read of one instance in the long run: some 2,500 records of decisions a second.
+/// Bytes a second that are read of one instance in the long run: some 2,500 records of decisions a
+/// second.
 const RATE: u32 = 1024 * 1024;
 
 /// Bytes that are read at once before [`RATE`] counts.
@@ -58,7 +62,8 @@ impl InstanceLog {
     /// Keeps what comes out of the pipe, until its end. Then: the last lines.
     ///
     /// # Errors
-    /// If it cannot be read or kept; the instance can then print nothing more, and so do nothing more (P8).
+    /// If it cannot be read or kept; the instance can then print nothing more, and so do nothing
+    /// more (P8).
     pub(super) async fn keep(mut self, output: OwnedFd) -> io::Result<Vec<String>> {
         let mut output = Receiver::from_owned_fd(output)?;
         let mut piece = vec![0; PIECE];

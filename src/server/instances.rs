@@ -1,8 +1,9 @@
 //! The instances that run: at most one a uid, from launched over ready to gone.
 //!
-//! The server cannot signal another account's process. It holds a line to each instance ([`crate::ipc::instance_line`]), over which the instance
-//! says that it serves (V72). The instance exits when told so, when the line breaks, or when it has been idle; whatever way it ends, the gateway
-//! is told, and the next `init` launches another.
+//! The server cannot signal another account's process. It holds a line to each instance
+//! ([`crate::ipc::instance_line`]), over which the instance says that it serves (V72). The instance
+//! exits when told so, when the line breaks, or when it has been idle; whatever way it ends, the
+//! gateway is told, and the next `init` launches another.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -23,7 +24,8 @@ use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
 use crate::ipc::instance_line::{FromInstance, ToInstance, hear, say};
 use crate::ipc::tcp_proof::ListenerKey;
 
-/// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the request anyhow.
+/// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the
+/// request anyhow.
 pub(super) const READY_MAX: Duration = Duration::from_secs(2);
 
 /// How long an approval waits for an instance: a person waits, and no call of Core's.
@@ -32,24 +34,27 @@ const TRY_MAX: Duration = Duration::from_secs(10);
 /// How long an instance that was told to stop may take; after that another may take its place.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// The wait after a second failure in a row, doubled for each further one, and the longest. After a first failure the next
-/// `init` launches again at once.
+/// The wait after a second failure in a row, doubled for each further one, and the longest. After a
+/// first failure the next `init` launches again at once.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// For how long it is believed that an account can have no instance. Long enough that a user who tries again gets the answer and not
-/// another launch, short enough that nobody waits for long once the staff have put it right.
+/// For how long it is believed that an account can have no instance. Long enough that a user who
+/// tries again gets the answer and not another launch, short enough that nobody waits for long once
+/// the staff have put it right.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// An instance that lived this long did not fail to start.
 const LASTED: Duration = Duration::from_secs(10);
 
-/// How long what an instance has said is waited for once it is gone. It is there already, unless a child of it is between fork and exec.
+/// How long what an instance has said is waited for once it is gone. It is there already, unless a
+/// child of it is between fork and exec.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
 /// sudo's exit code for whatever it refuses.
 const SUDO_REFUSED: i32 = 1;
 
-/// The running instances. Bounded by the accounts that are connected; an entry goes when its process is gone.
+/// The running instances. Bounded by the accounts that are connected; an entry goes when its
+/// process is gone.
 #[derive(Debug)]
 pub(super) struct Instances {
     launcher: Launcher,
@@ -63,8 +68,8 @@ struct Slots {
     by_uid: HashMap<Uid, Slot>,
     /// Instances that failed of late; an entry goes when an instance of that uid has lasted.
     failures: HashMap<Uid, Failures>,
-    /// Accounts that can have no instance, as the server or the instance itself found, and until when that is believed. An entry goes when
-    /// its time has passed and another comes.
+    /// Accounts that can have no instance, as the server or the instance itself found, and until
+    /// when that is believed. An entry goes when its time has passed and another comes.
     refused: HashMap<Uid, Instant>,
 }
 
@@ -148,12 +153,14 @@ impl Instances {
         slots.refused.insert(uid, now + REFUSED_FOR);
     }
 
-    /// Sees to it that the account's instance runs, and waits until it is ready. Any number may ask at once.
+    /// Sees to it that the account's instance runs, and waits until it is ready. Any number may ask
+    /// at once.
     pub(super) async fn ensure(self: &Arc<Self>, account: &Account, now: Instant) -> Result<(), NoInstance> {
         self.ensure_within(READY_MAX, account, now).await
     }
 
-    /// Sees whether the account can have an instance: where none runs, one is started and ended again.
+    /// Sees whether the account can have an instance: where none runs, one is started and ended
+    /// again.
     pub(super) async fn try_out(self: &Arc<Self>, account: &Account, now: Instant) -> Result<(), NoInstance> {
         if matches!(self.whereabouts(account.uid, now), Whereabouts::Up(_)) {
             return Ok(());
@@ -162,7 +169,8 @@ impl Instances {
         let phase = self.watch(account.uid);
         self.stop(account.uid);
         if let Some(mut phase) = phase {
-            // One that does not end in time is known to be ending: the next is launched when it is gone.
+            // One that does not end in time is known to be ending: the next is launched when it is
+            // gone.
             let _ = tokio::time::timeout(STOP_MAX, phase.wait_for(|phase| *phase == Phase::Gone)).await;
         }
         Ok(())
@@ -185,7 +193,8 @@ impl Instances {
         }
     }
 
-    /// The phase of the uid's instance, which is launched if there is none. Under one lock, so that two never are.
+    /// The phase of the uid's instance, which is launched if there is none. Under one lock, so that
+    /// two never are.
     fn launched(self: &Arc<Self>, uid: Uid, now: Instant) -> Result<watch::Receiver<Phase>, NoInstance> {
         let mut slots = self.lock();
         if let Some(slot) = slots.by_uid.get(&uid) {
@@ -228,7 +237,8 @@ impl Instances {
         let started = tokio::time::timeout(LAST_WORDS_MAX, &mut conversing).await;
         let started = matches!(started, Ok(Ok(Progress::Started)));
         conversing.abort();
-        // Its own word that its account can have none, or sudo's, which says 1 for whatever it refuses.
+        // Its own word that its account can have none, or sudo's, which says 1 for whatever it
+        // refuses.
         let by_sudo = (!started && code == Some(SUDO_REFUSED)).then(|| sudos_reason(&last)).flatten();
         if code == Some(Exit::Refused.number().into()) || by_sudo.is_some() {
             self.refuse(uid, Instant::now());
@@ -389,7 +399,8 @@ impl Instances {
         slots.failures.insert(uid, Failures { in_a_row, back_off, not_before: ended + back_off });
     }
 
-    /// The map is consistent after every statement, so that a panic elsewhere leaves nothing half done.
+    /// The map is consistent after every statement, so that a panic elsewhere leaves nothing half
+    /// done.
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -401,7 +412,8 @@ impl Slots {
     }
 }
 
-/// Why sudo refused, if the last that was printed is a word of sudo's. What it warns of before that (a host name that does not resolve, say) is no refusal.
+/// Why sudo refused, if the last that was printed is a word of sudo's. What it warns of before that
+/// (a host name that does not resolve, say) is no refusal.
 fn sudos_reason(last: &[String]) -> Option<&str> {
     last.last().and_then(|line| line.strip_prefix("sudo: "))
 }

@@ -1,7 +1,8 @@
-//! Calls that take Core's token alone: `connect`, `init`, `unlinked`, and those of which the answer is the same for every user.
+//! Calls that take Core's token alone: `connect`, `init`, `unlinked`, and those of which the answer
+//! is the same for every user.
 //!
-//! None of them gives Core anything: a ticket activates no key (P2), `init` starts the user's own process and does nothing else,
-//! `unlinked` only takes away.
+//! None of them gives Core anything: a ticket activates no key (P2), `init` starts the user's own
+//! process and does nothing else, `unlinked` only takes away.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +45,8 @@ pub(super) async fn call(
         ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveBranding => Ok(branding(&server.config.provider)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
-        // Nothing of the user who opened the page is looked at, so nothing of theirs can be in these answers.
+        // Nothing of the user who opened the page is looked at, so nothing of theirs can be in
+        // these answers.
         ServiceCall::RequestDynamicParameters => Ok(json!({ "parameters": [] })),
         ServiceCall::RetrieveTokenOptions => Ok(json!({ "availablePermissions": [] })),
         ServiceCall::Connect => connect(server, action, message::<AboutUser>(body)?.username).await,
@@ -87,7 +89,8 @@ async fn connect(server: &Arc<Server>, action: &AuditedAction<'_>, username: Use
     Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
 }
 
-/// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway for the user's own browser.
+/// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway
+/// for the user's own browser.
 pub(super) async fn launch(
     server: &Arc<Server>,
     action: &AuditedAction<'_>,
@@ -128,7 +131,8 @@ pub(super) async fn launch(
     })
 }
 
-/// Ends the connection, as Core says that the user wants. For a user who is not connected there is nothing to end.
+/// Ends the connection, as Core says that the user wants. For a user who is not connected there is
+/// nothing to end.
 async fn unlinked(server: &Arc<Server>, action: &AuditedAction<'_>, username: Username) -> Result<Value, Refusal> {
     if server.records.user(&username)?.is_some_and(|user| user.connection.is_some()) {
         server.disconnect(Authority::Core, username, action).await?;
@@ -137,8 +141,8 @@ async fn unlinked(server: &Arc<Server>, action: &AuditedAction<'_>, username: Us
 }
 
 impl Server {
-    /// Ends a connection everywhere: in the store, at the gateway, and its instance. Returns when no gateway honours
-    /// it any more.
+    /// Ends a connection everywhere: in the store, at the gateway, and its instance. Returns when
+    /// no gateway honours it any more.
     pub(super) async fn disconnect(
         &self,
         authority: Authority,

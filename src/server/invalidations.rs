@@ -1,7 +1,8 @@
-//! What has ended is told to the gateway; whoever tells waits until no gateway goes on as before (P6).
+//! What has ended is told to the gateway; whoever tells waits until no gateway goes on as before
+//! (P6).
 //!
-//! A gateway that has not taken note within [`ACK_MAX`] is killed: its successor remembers nothing, so what ended
-//! has ended for it too. While no gateway runs, every invalidation is noted at once.
+//! A gateway that has not taken note within [`ACK_MAX`] is killed: its successor remembers nothing,
+//! so what ended has ended for it too. While no gateway runs, every invalidation is noted at once.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ipc::control::Ended;
 
-/// How long a gateway may take to act on a notice: a revoked key is refused at most 1 s later (P6), and half of
-/// that is left for killing the gateway.
+/// How long a gateway may take to act on a notice: a revoked key is refused at most 1 s later (P6),
+/// and half of that is left for killing the gateway.
 pub(super) const ACK_MAX: Duration = Duration::from_millis(500);
 
 /// Invalidations under way. More wait with whoever tells them.

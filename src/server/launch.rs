@@ -1,7 +1,8 @@
 //! Launching an instance: one narrow sudo rule, one socket, nothing else handed over (P7, P10).
 //!
-//! The instance gets its listening socket as descriptor 0, its line to the server as 1, a pipe for what it prints as 2, and sudo closes every
-//! other. No secret, no argument but the configuration's path where it is not the standard one, no environment of ours.
+//! The instance gets its listening socket as descriptor 0, its line to the server as 1, a pipe for
+//! what it prints as 2, and sudo closes every other. No secret, no argument but the configuration's
+//! path where it is not the standard one, no environment of ours.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -43,8 +44,9 @@ pub(super) struct Launcher {
     /// Where logs go.
     logs: PathBuf,
     listen: InstanceListen,
-    /// The port of every uid that has had an instance, listened on until the server ends: between two instances nobody else
-    /// can take it, and who connects then waits for the next (P7). Bounded by [`INSTANCE_PORTS_MAX`].
+    /// The port of every uid that has had an instance, listened on until the server ends: between
+    /// two instances nobody else can take it, and who connects then waits for the next (P7).
+    /// Bounded by [`INSTANCE_PORTS_MAX`].
     ports: Mutex<HashMap<Uid, TcpListener>>,
 }
 
@@ -225,7 +227,8 @@ mod tests {
     #[tokio::test]
     async fn the_child_has_its_socket_its_line_a_pipe_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        // The shell that substitutes has a pipe as its output, and so asks for the other's descriptors.
+        // The shell that substitutes has a pipe as its output, and so asks for the other's
+        // descriptors.
         let script = "for fd in 0 1 2; do to=$(readlink /proc/$$/fd/$fd); echo $to >&2; done; \
                       for fd in 0 1 2; do ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/$fd)\" >&2; done; \
                       env -u PWD -u SHLVL -u _ | sort | tr '\\n' ' ' >&2";
@@ -248,7 +251,8 @@ mod tests {
         let mut launched = Launcher::stub("exit 0", directory.path()).launch(Uid(1100), 1).unwrap();
         launched.child.wait().await.unwrap();
         let path = directory.path().join("1100-1.sock");
-        // Another test's child may be between fork and exec, and have a copy of every descriptor until then.
+        // Another test's child may be between fork and exec, and have a copy of every descriptor
+        // until then.
         let refused = async {
             while std::os::unix::net::UnixStream::connect(&path).is_ok() {
                 tokio::task::yield_now().await;

@@ -1,5 +1,5 @@
-//! What may be looked at over the socket that everybody may use: one's own connections and keys, and as an
-//! administrator everybody's. Verification keys themselves are given to nobody (P2).
+//! What may be looked at over the socket that everybody may use: one's own connections and keys,
+//! and as an administrator everybody's. Verification keys themselves are given to nobody (P2).
 
 use std::sync::Arc;
 

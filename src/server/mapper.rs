@@ -1,7 +1,9 @@
-//! The generic user mapper of the kind `command`: a program of the site's says which uid a UCloud user has.
+//! The generic user mapper of the kind `command`: a program of the site's says which uid a UCloud
+//! user has.
 //!
-//! It gets `{"username":"…"}` on its standard input and prints `{"uid":1100}`. It decides nothing alone: approval
-//! must come from exactly that uid. Whatever else it does (late, loud, unparsable, an error) is a failure (P8).
+//! It gets `{"username":"…"}` on its standard input and prints `{"uid":1100}`. It decides nothing
+//! alone: approval must come from exactly that uid. Whatever else it does (late, loud, unparsable,
+//! an error) is a failure (P8).
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,8 +1,8 @@
-//! The endpoints of the connection page: what a ticket is for, the offer of a key, how far the connection has come, and
-//! a first try of the new key (protocol, section 6).
+//! The endpoints of the connection page: what a ticket is for, the offer of a key, how far the
+//! connection has come, and a first try of the new key (protocol, section 6).
 //!
-//! Anybody may ask, so a ticket is all that is believed. A key that is merely offered verifies nothing; an
-//! unknown ticket and a forgotten one get the same answer.
+//! Anybody may ask, so a ticket is all that is believed. A key that is merely offered verifies
+//! nothing; an unknown ticket and a forgotten one get the same answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,8 +90,8 @@ struct Status {
     second_offer: bool,
 }
 
-/// What a ticket is for. One that was begun at the centre names the account, so that its owner can tell it from
-/// the account of whoever sent them the link.
+/// What a ticket is for. One that was begun at the centre names the account, so that its owner can
+/// tell it from the account of whoever sent them the link.
 pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let ticket = find(server, &message::<TicketOnly>(body)?.ticket, now)?;
@@ -198,8 +198,8 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
     }
 }
 
-/// Confirms a connection that was begun at the centre: the browser shows the ticket that Core gave it for the same
-/// user.
+/// Confirms a connection that was begun at the centre: the browser shows the ticket that Core gave
+/// it for the same user.
 pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let Confirm { ticket, ucloud_ticket } = message(body)?;
@@ -277,7 +277,8 @@ fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket
     }
 }
 
-/// A QR code's rows of modules, `1` for dark; without the quiet zone, which is the page's to draw. No row if the text fits in no code.
+/// A QR code's rows of modules, `1` for dark; without the quiet zone, which is the page's to draw.
+/// No row if the text fits in no code.
 fn qr_modules(text: &str) -> Vec<String> {
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::M) else { return Vec::new() };
     let colours = code.to_colors();
@@ -322,7 +323,8 @@ fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusa
     })
 }
 
-/// The public half of an instance key as a page wants it. In the SPKI of a P-256 key the last 64 bytes are x and y.
+/// The public half of an instance key as a page wants it. In the SPKI of a P-256 key the last 64
+/// bytes are x and y.
 fn instance_jwk(spki: &str) -> Result<Value, Refusal> {
     let damaged = || Refusal::failure(&KeyRejection::Form);
     let der = STANDARD.decode(spki).map_err(|_malformed| damaged())?;

@@ -1,7 +1,8 @@
-//! What Core has still to be told, told until it has heard: errands outlive restarts, and wait ever longer.
+//! What Core has still to be told, told until it has heard: errands outlive restarts, and wait ever
+//! longer.
 //!
-//! One errand at a time, in the order of usernames. When Core cannot be reached at all, nobody's errand is
-//! tried until the common wait is over.
+//! One errand at a time, in the order of usernames. When Core cannot be reached at all, nobody's
+//! errand is tried until the common wait is over.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ impl CoreClient for CoreCalls {
     }
 }
 
-/// Runs errands until the server ends; whoever has a new one says so with `errands`. First who is connected, then which drives they have.
+/// Runs errands until the server ends; whoever has a new one says so with `errands`. First who is
+/// connected, then which drives they have.
 pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let wake = Arc::clone(&server.errands);
     let (mut schedule, mut drives) = (Schedule::default(), Schedule::default());

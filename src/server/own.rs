@@ -1,7 +1,7 @@
 //! What a user's own browser asks of the server, in the lane without Core.
 //!
-//! The gateway has judged it; here it is judged again from head to first use, with the keys of the store, and only the permit that
-//! comes out of that reaches whoever does the work (P3).
+//! The gateway has judged it; here it is judged again from head to first use, with the keys of the
+//! store, and only the permit that comes out of that reaches whoever does the work (P3).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -174,7 +174,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// Does it where waiting for the disk holds up nobody. The body has one member of each name: the judgement saw to that.
+    /// Does it where waiting for the disk holds up nobody. The body has one member of each name:
+    /// the judgement saw to that.
     async fn blocking<Q: DeserializeOwned>(
         self,
         work: impl FnOnce(&Self, Q) -> Result<Value, Refusal> + Send + 'static,

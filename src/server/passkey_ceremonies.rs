@@ -1,4 +1,5 @@
-//! Passkey ceremonies under way: enrolments and challenges, in memory alone, and the relying party they are for.
+//! Passkey ceremonies under way: enrolments and challenges, in memory alone, and the relying party
+//! they are for.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,8 @@ use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use super::reply::Refusal;
 
-/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people minutes (WebAuthn level 3, section 15.1).
+/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people
+/// minutes (WebAuthn level 3, section 15.1).
 pub(super) const ENROLMENT_S: i64 = 300;
 
 /// Enrolments under way, one a user.

@@ -1,4 +1,5 @@
-//! Passkeys at the server, with a software authenticator: enrolment, removal, step-up, and all that must not pass.
+//! Passkeys at the server, with a software authenticator: enrolment, removal, step-up, and all that
+//! must not pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -60,7 +61,8 @@ fn assert_for(house: &House, username: &str, n: u8, credential: &Value) -> Asser
     passkeys::assert(&house.server, &user(username), intent(n), &credential.to_string()).unwrap()
 }
 
-/// What a passkey says to a challenge, and what comes of it; the reason for the log if it is refused.
+/// What a passkey says to a challenge, and what comes of it; the reason for the log if it is
+/// refused.
 fn why_not(house: &House, n: u8, credential: &Value) -> String {
     match assert_for(house, "alice#1", n, credential) {
         AssertionOutcome::Good => "good".to_owned(),

@@ -1,8 +1,9 @@
-//! Passkeys: enrolling them, and what they assert (protocol, section 6). The relying party is the provider's host; the user is
-//! verified by the authenticator every time.
+//! Passkeys: enrolling them, and what they assert (protocol, section 6). The relying party is the
+//! provider's host; the user is verified by the authenticator every time.
 //!
-//! A challenge for a step-up is tied to one intent, to the last byte, and is good once and no longer than that intent. What is under way is
-//! kept here and nowhere else: a server that was restarted begins again. Signatures are judged by webauthn-rs.
+//! A challenge for a step-up is tied to one intent, to the last byte, and is good once and no
+//! longer than that intent. What is under way is kept here and nowhere else: a server that was
+//! restarted begins again. Signatures are judged by webauthn-rs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -107,8 +108,8 @@ pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fin
     Ok(json!({}))
 }
 
-/// Where calls need a passkey, so does changing what passkeys there are: whoever merely has the signing key could enrol one of
-/// their own otherwise. The first one is taken on the signature.
+/// Where calls need a passkey, so does changing what passkeys there are: whoever merely has the
+/// signing key could enrol one of their own otherwise. The first one is taken on the signature.
 fn vouched(
     server: &Server,
     username: &Username,
@@ -131,7 +132,8 @@ pub(super) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUp
     row.map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
 }
 
-/// The challenge for an intent, if it needs a passkey's assertion: the same one as long as it is open.
+/// The challenge for an intent, if it needs a passkey's assertion: the same one as long as it is
+/// open.
 pub(super) fn challenge(
     server: &Server,
     username: &Username,
@@ -169,7 +171,8 @@ pub(super) fn challenge(
     Ok(StepUp::Challenge { options })
 }
 
-/// Judges what a passkey asserted for an intent. The challenge is gone afterwards, whatever comes out.
+/// Judges what a passkey asserted for an intent. The challenge is gone afterwards, whatever comes
+/// out.
 pub(super) fn assert(
     server: &Server,
     username: &Username,
@@ -238,7 +241,8 @@ fn has_active(theirs: &Passkeys) -> bool {
     theirs.passkeys.iter().any(|passkey| passkey.state == PasskeyState::Active)
 }
 
-/// The credential as webauthn-rs wrote it. One that it cannot read is a damaged record, never an absent one.
+/// The credential as webauthn-rs wrote it. One that it cannot read is a damaged record, never an
+/// absent one.
 fn credential(passkey: &Passkey) -> Result<Credential, Refusal> {
     serde_json::from_value(passkey.credential.clone()).map_err(|error| Refusal::failure(&error))
 }

@@ -13,7 +13,8 @@ pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     let (wanted, support): (_, fn(&Value, Offered) -> Value) = match kind {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
-        // There are no products of these kinds: no public links, addresses, licences, private networks or shares.
+        // There are no products of these kinds: no public links, addresses, licences, private
+        // networks or shares.
         ResourceKind::Ingresses
         | ResourceKind::NetworkIps
         | ResourceKind::Licenses

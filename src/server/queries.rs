@@ -1,8 +1,8 @@
 //! Answers the gateway's questions from the store and from the table of running instances.
 //!
-//! A question that cannot be answered is answered with [`Answer::Failed`], and the request is refused as
-//! unavailable (P8). Nothing that is asked changes anything but a passkey's counter; a launch starts the user's own
-//! process, as `init` does, and nothing else.
+//! A question that cannot be answered is answered with [`Answer::Failed`], and the request is
+//! refused as unavailable (P8). Nothing that is asked changes anything but a passkey's counter; a
+//! launch starts the user's own process, as `init` does, and nothing else.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +20,8 @@ use super::{integration, passkeys};
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
-/// How exactly the last use of a key is remembered, in seconds, and so how often at most it is written: it is for
-/// people who ask which key is still needed.
+/// How exactly the last use of a key is remembered, in seconds, and so how often at most it is
+/// written: it is for people who ask which key is still needed.
 const USE_GRAIN_S: i64 = 3600;
 
 /// The server, as the gateway sees it.
@@ -103,7 +103,8 @@ impl QueryHandler for StoreQueryHandler {
 }
 
 impl Server {
-    /// Where a user's instance is: the configured one, or the ready one of the uid that the user is mapped to at this moment (P7).
+    /// Where a user's instance is: the configured one, or the ready one of the uid that the user is
+    /// mapped to at this moment (P7).
     pub(super) fn instance_of(&self, username: &Username) -> Result<Whereabouts, Refusal> {
         match &self.config.instances.launch {
             Launch::Static(instances) => {

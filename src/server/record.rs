@@ -1,8 +1,9 @@
-//! The server's part of the log of decisions (P9): who was connected, who was given or lost a key, what Core asked.
+//! The server's part of the log of decisions (P9): who was connected, who was given or lost a key,
+//! what Core asked.
 //!
-//! What goes on to be done is written down before it is done, and a log that cannot be written refuses it (P8); a
-//! refusal is written down with the reason that its sender never learns. Refusals of strangers are counted.
-//! Looking at lists is no decision.
+//! What goes on to be done is written down before it is done, and a log that cannot be written
+//! refuses it (P8); a refusal is written down with the reason that its sender never learns.
+//! Refusals of strangers are counted. Looking at lists is no decision.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -60,13 +61,15 @@ impl Server {
         self.write(action, Verdict::Forward, None, action.note, None)
     }
 
-    /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing changes for the sender.
+    /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing
+    /// changes for the sender.
     pub(super) fn record_refusal(&self, action: &AuditedAction<'_>, refusal: Refusal) -> Refusal {
         let reason = refusal.to_string();
         self.record_with_reason(action, refusal, &reason)
     }
 
-    /// The same for what was judged and rejected: the log has the rule that was broken, its sender the class alone.
+    /// The same for what was judged and rejected: the log has the rule that was broken, its sender
+    /// the class alone.
     pub(super) fn record_rejection(
         &self,
         action: &AuditedAction<'_>,

@@ -1,7 +1,7 @@
 //! What the server answers with: JSON, and refusals that name a class.
 //!
-//! The exact reason goes to the log of the operator; the sender gets a sentence that tells nothing about other
-//! users (V61).
+//! The exact reason goes to the log of the operator; the sender gets a sentence that tells nothing
+//! about other users (V61).
 
 use bytes::Bytes;
 use countersign_keys::store::StoreFailure;

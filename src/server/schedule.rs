@@ -1,4 +1,5 @@
-//! When Core may be asked again after a failure: exponential back-off for each user, and for all of them.
+//! When Core may be asked again after a failure: exponential back-off for each user, and for all of
+//! them.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -14,7 +15,8 @@ const WAIT_MIN_S: i64 = 1;
 /// The longest. A connection that Core hears of ten minutes after it is back is late enough.
 const WAIT_MAX_S: i64 = 600;
 
-/// When to try again. Holds the errands that failed, and only those: an entry goes when its errand succeeds.
+/// When to try again. Holds the errands that failed, and only those: an entry goes when its errand
+/// succeeds.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     failed: HashMap<Username, Wait>,

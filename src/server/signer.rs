@@ -1,7 +1,9 @@
-//! The server's part of the audit logs beside writing its own: their directories, their keys, and the thread that signs what was written (P9).
+//! The server's part of the audit logs beside writing its own: their directories, their keys, and
+//! the thread that signs what was written (P9).
 //!
-//! A log whose records are not those last signed keeps the server from starting, and ends one that runs (P8). A disk that is full does not:
-//! what cannot be written down is refused by whoever would have written it.
+//! A log whose records are not those last signed keeps the server from starting, and ends one that
+//! runs (P8). A disk that is full does not: what cannot be written down is refused by whoever would
+//! have written it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -25,7 +27,8 @@ use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKe
 use crate::clock::{Clock, NoRandomness, random_bytes};
 use crate::config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
 
-/// How often is looked for new records. A checkpoint is signed at least every second while there are any: this, and the time of a write to disk.
+/// How often is looked for new records. A checkpoint is signed at least every second while there
+/// are any: this, and the time of a write to disk.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// How often is looked for records that are old enough, or too many, and deleted.
@@ -83,7 +86,8 @@ pub(super) struct CheckpointSigner {
 }
 
 impl CheckpointSigner {
-    /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What is received in the end is why that stopped.
+    /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What
+    /// is received in the end is why that stopped.
     pub(super) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
         state_directory::private_directory(&config.state.audit())?;
         make_pseudonym_key(config)?;
@@ -201,7 +205,8 @@ fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailu
     Ok(Notary::open(log, key)?)
 }
 
-/// The log's name for the rest of the world: an address without its scheme, which need not lead anywhere.
+/// The log's name for the rest of the world: an address without its scheme, which need not lead
+/// anywhere.
 fn origin(config: &Config, name: &str) -> String {
     let provider = &config.provider;
     let origin = provider.origin.as_str();

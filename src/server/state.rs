@@ -1,5 +1,6 @@
 //! State that every part of the server shares: configuration, key store, running instances, and the
-//! operations under way. [`super`] fills it at startup; it imports none of the parts that work with it.
+//! operations under way. [`super`] fills it at startup; it imports none of the parts that work with
+//! it.
 
 use std::sync::{Arc, Mutex};
 
@@ -72,8 +73,9 @@ impl Server {
         }
     }
 
-    /// Runs what waits for a disk or for the account database on a thread of its own, when it is that sender's turn.
-    /// The turn is over when the work is, whether or not the sender still waits for it.
+    /// Runs what waits for a disk or for the account database on a thread of its own, when it is
+    /// that sender's turn. The turn is over when the work is, whether or not the sender still waits
+    /// for it.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         asker: impl Into<Asker>,

@@ -1,7 +1,8 @@
-//! The server's places on disk: the state directory, which is its alone, and the socket at which everybody may ask.
+//! The server's places on disk: the state directory, which is its alone, and the socket at which
+//! everybody may ask.
 //!
-//! Refused: a state directory that others could read or write, a second server in it, and a socket directory in
-//! which somebody else could put a socket of their own (P7).
+//! Refused: a state directory that others could read or write, a second server in it, and a socket
+//! directory in which somebody else could put a socket of their own (P7).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -74,7 +75,8 @@ pub(crate) struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Checks the state directory, makes it and what belongs into it if they are missing, and takes hold of it.
+    /// Checks the state directory, makes it and what belongs into it if they are missing, and takes
+    /// hold of it.
     pub(crate) fn claim(state: &State) -> Result<Self, StateDirectoryFailure> {
         let instances = state.instances();
         let logs = state.directory.join("log");

@@ -23,7 +23,8 @@ const REPEAT_AFTER_S: i64 = 4 * 60;
 /// How often Core is asked about one task that it refuses, before it is given up.
 const REFUSALS_MAX: u32 = 5;
 
-/// The tasks under way. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one goes when Core has heard of its end.
+/// The tasks under way. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one goes when Core has heard of
+/// its end.
 #[derive(Debug, Default)]
 pub(super) struct TaskTable {
     tasks: Mutex<BTreeMap<u64, Open>>,
@@ -44,7 +45,8 @@ pub(super) struct Open {
 }
 
 impl TaskTable {
-    /// What is in the store when the server starts. Whoever did that work ended with the server that was before: it has failed.
+    /// What is in the store when the server starts. Whoever did that work ended with the server
+    /// that was before: it has failed.
     pub(super) fn left_behind(stored: Vec<Task>, now: Timestamp) -> Self {
         let left = |task: Task| {
             let status = failure("the provider was started anew");

@@ -1,4 +1,5 @@
-//! Tasks: from an instance's word to what a user sees at Core, with Core away, whoever did them gone, or the server.
+//! Tasks: from an instance's word to what a user sees at Core, with Core away, whoever did them
+//! gone, or the server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 

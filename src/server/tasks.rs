@@ -1,7 +1,8 @@
 //! Long pieces of work of users' instances, as Core shows them: begun, on their way, over.
 //!
-//! An instance tells for its own account (`SO_PEERCRED`); what it says is shown to that account's users and to nobody else. Core hears the latest of
-//! each, no more than once a second, and of every end, whenever it is back. A task whose instance is gone has failed.
+//! An instance tells for its own account (`SO_PEERCRED`); what it says is shown to that account's
+//! users and to nobody else. Core hears the latest of each, no more than once a second, and of
+//! every end, whenever it is back. A task whose instance is gone has failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +149,8 @@ async fn tell_core(server: &Arc<Server>, core: &CoreCalls, open: &Open, now: Tim
     Ok(())
 }
 
-/// Has Core make the task. If its answer is not heard it is asked again, and shows for some minutes one that stands still.
+/// Has Core make the task. If its answer is not heard it is asked again, and shows for some minutes
+/// one that stands still.
 async fn create(server: &Arc<Server>, core: &CoreCalls, task: &Task, now: Timestamp) -> Result<i64, CoreFailure> {
     let create = Create {
         user: &task.username,

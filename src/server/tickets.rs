@@ -68,8 +68,9 @@ pub(super) async fn begin(
 pub(super) const NO_SUCH_OFFER: &str =
     "No offer matches this. Links and codes are valid for 15 minutes: get a new one from the connection page";
 
-/// Whether Core has still to name the user before what was offered for a ticket can be approved. Where the site's
-/// program maps users, or the account is connected to that user already, the name is not in question.
+/// Whether Core has still to name the user before what was offered for a ticket can be approved.
+/// Where the site's program maps users, or the account is connected to that user already, the name
+/// is not in question.
 pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Result<bool, StoreFailure> {
     if ticket.is_confirmed() || matches!(server.config.mapping.by, Mapper::Command { .. }) {
         return Ok(false);
@@ -87,7 +88,8 @@ pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) ->
     Ok(())
 }
 
-/// What is said to a step with a ticket that is refused. An unknown ticket and a forgotten one get one answer.
+/// What is said to a step with a ticket that is refused. An unknown ticket and a forgotten one get
+/// one answer.
 pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let rejection = match not_changed {
         NotChanged::Failed(failure) => return failure.into(),

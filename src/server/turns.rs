@@ -1,8 +1,9 @@
 //! Divides the server's waiting threads among those who ask, so that no sender can hold them all.
 //!
-//! Whatever waits for a disk or for the account database does so on one of a few threads. A sender may hold some of
-//! them at a time, and all senders together leave some for Core's calls and the server's own work. What is asked
-//! beyond that waits for its turn, and holds no thread meanwhile. Protects availability (P8).
+//! Whatever waits for a disk or for the account database does so on one of a few threads. A sender
+//! may hold some of them at a time, and all senders together leave some for Core's calls and the
+//! server's own work. What is asked beyond that waits for its turn, and holds no thread meanwhile.
+//! Protects availability (P8).
 
 use std::sync::Arc;
 
@@ -67,7 +68,8 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits until that sender may hold one more thread. How many wait is bounded by the connections of each sender.
+    /// Waits until that sender may hold one more thread. How many wait is bounded by the
+    /// connections of each sender.
     pub(super) async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
         loop {
             // Listening before looking, so that no end between the two is missed.

@@ -1,4 +1,5 @@
-//! The intents of users' own browsers that the server has honoured (P4), and how many calls each user makes.
+//! The intents of users' own browsers that the server has honoured (P4), and how many calls each
+//! user makes.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,8 @@ use countersign_keys::time::Timestamp;
 
 use crate::limits::{Rate, RateLimiter};
 
-/// Intents of this lane remembered at once. People press buttons; more than this in a minute are refused.
+/// Intents of this lane remembered at once. People press buttons; more than this in a minute are
+/// refused.
 const USED_MAX: usize = 16_384;
 
 /// Calls of one user's browser that the server answers: no more than 800 intents of one user are
@@ -20,8 +22,9 @@ const CALLS: Rate = Rate::new(240, 8);
 /// Users whose rate is remembered.
 const USERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// The intents that were used here: in memory, since the gateway's journal is what survives. So whoever has taken the gateway over can use one
-/// again only if the server is started anew within the intent's life.
+/// The intents that were used here: in memory, since the gateway's journal is what survives. So
+/// whoever has taken the gateway over can use one again only if the server is started anew within
+/// the intent's life.
 #[derive(Debug)]
 pub(super) struct UsedIntents {
     used: Mutex<replay::UsedIntents>,

@@ -1,6 +1,8 @@
-//! Checkpoints sent elsewhere: to a file, the system's log, an address. Whoever keeps them can tell when a log was rolled back or rewritten.
+//! Checkpoints sent elsewhere: to a file, the system's log, an address. Whoever keeps them can tell
+//! when a log was rolled back or rewritten.
 //!
-//! What cannot be sent is logged and holds nothing up: a log without its witnesses is as good as it was, only less can be shown of it.
+//! What cannot be sent is logged and holds nothing up: a log without its witnesses is as good as it
+//! was, only less can be shown of it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};

@@ -1,4 +1,5 @@
-//! The account that this process runs as: who it is, where its home is, and whether it may have an instance at all (V59).
+//! The account that this process runs as: who it is, where its home is, and whether it may have an
+//! instance at all (V59).
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -11,8 +12,9 @@ use crate::accounts::{Account, AccountRejection};
 use crate::config::{Instances, Launch};
 use crate::user::shell::Login;
 
-/// Where instances keep what they have to remember, below the home directory. What is of one provider alone is in a
-/// directory below it with that provider's id: homes may be shared by machines of several.
+/// Where instances keep what they have to remember, below the home directory. What is of one
+/// provider alone is in a directory below it with that provider's id: homes may be shared by
+/// machines of several.
 pub(super) const STATE: [&str; 3] = [".local", "state", "countersign"];
 
 /// Why an account cannot have an instance.

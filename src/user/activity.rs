@@ -37,7 +37,8 @@ impl Activity {
         UnderWay(self)
     }
 
-    /// Waits until nothing has been under way for so long, neither a request nor, says `is_busy`, work that outlived its own.
+    /// Waits until nothing has been under way for so long, neither a request nor, says `is_busy`,
+    /// work that outlived its own.
     pub(crate) async fn idle_for(&self, time: Duration, is_busy: impl Fn() -> bool) {
         loop {
             let (under_way, idle_since) = self.look();

@@ -1,13 +1,15 @@
-//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first heard of, and never changed
-//! but by that user.
+//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first
+//! heard of, and never changed but by that user.
 //!
-//! A user's paths begin with such a number, and the number alone is signed. The server says which of the configured drives it
-//! stands for; if it says otherwise later, it is not believed (P3). Which folder a drive is says the configuration. When the user
-//! has deleted a drive, by a request that they signed, its numbers are free: UCloud gives them again. They mean nothing until no
+//! A user's paths begin with such a number, and the number alone is signed. The server says which
+//! of the configured drives it stands for; if it says otherwise later, it is not believed (P3).
+//! Which folder a drive is says the configuration. When the user has deleted a drive, by a request
+//! that they signed, its numbers are free: UCloud gives them again. They mean nothing until no
 //! intent from before the deletion can be valid, and then what is heard next.
 //!
-//! Each provider has its own file, in its own directory: providers that share a home may be known to UCloud by different numbers. The file that
-//! earlier releases kept for all providers is not written any more; a number in it keeps its meaning.
+//! Each provider has its own file, in its own directory: providers that share a home may be known
+//! to UCloud by different numbers. The file that earlier releases kept for all providers is not
+//! written any more; a number in it keeps its meaning.
 
 mod pins;
 
@@ -93,8 +95,9 @@ struct Keeping {
 }
 
 impl DriveNumbers {
-    /// Those of the account, whose drives are these; the server is asked at that socket. Pins that cannot be read are none, and none is made:
-    /// drives then go by the ids of the configuration alone.
+    /// Those of the account, whose drives are these; the server is asked at that socket. Pins that
+    /// cannot be read are none, and none is made: drives then go by the ids of the configuration
+    /// alone.
     pub(crate) fn of(account: &OwnAccount, config: &Config, drives: UserDrives) -> Self {
         let (home, owner, provider) = (account.home().to_owned(), account.uid(), config.provider.id.clone());
         let (socket, kept_s) = (config.ipc.socket(), config.terms().window.retention_max_s());
@@ -138,7 +141,8 @@ impl DriveNumbers {
         self.pins().numbers(id).next().map(|number| number.as_str().to_owned())
     }
 
-    /// Whether a number means this drive, did so before the drive was deleted, or did at an earlier release.
+    /// Whether a number means this drive, did so before the drive was deleted, or did at an earlier
+    /// release.
     pub(crate) fn is_numbered(&self, id: &str) -> bool {
         self.pins().knows(id) || self.keeping.as_ref().is_some_and(|keeping| keeping.earlier.knows(id))
     }
@@ -189,7 +193,8 @@ impl DriveNumbers {
         }
     }
 
-    /// Takes the server's word for numbers that it has said nothing of before; they are on the disk before they mean anything.
+    /// Takes the server's word for numbers that it has said nothing of before; they are on the disk
+    /// before they mean anything.
     fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
         let now = keeping.clock.now()?;
         let news = |pins: &Pins| -> Vec<NumberedDrive> {
@@ -240,8 +245,9 @@ impl DriveNumbers {
         })
     }
 
-    /// Frees the numbers of drives that the user has deleted. It takes the user's signature: only a request that names the
-    /// drive's number, or the one that made the drive, leads here, and only once the drive is gone.
+    /// Frees the numbers of drives that the user has deleted. It takes the user's signature: only a
+    /// request that names the drive's number, or the one that made the drive, leads here, and only
+    /// once the drive is gone.
     pub(crate) fn free(&self, ids: &[String]) -> Result<(), PinFailure> {
         let Some(keeping) = self.keeping.as_ref().filter(|_| ids.iter().any(|id| self.number_of(id).is_some())) else {
             return Ok(());
@@ -288,7 +294,8 @@ impl Keeping {
         self.drives.has(id)
     }
 
-    /// Whether the server's word is about a number that means nothing yet, and a drive of this account.
+    /// Whether the server's word is about a number that means nothing yet, and a drive of this
+    /// account.
     fn check<'p>(&'p self, pins: &'p Pins, said: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
         let NumberedDrive { number, id } = said;
         if !self.has(id) {

@@ -1,12 +1,14 @@
 //! The user's files: UCloud's files API on the drives of the configuration, done as the user.
 //!
-//! What may be done is what the user may do, and beneath the drives only: the kernel resolves every path (see
-//! [`beneath`]). All authority comes from bound parameters; what Core adds to a request never gets here.
+//! What may be done is what the user may do, and beneath the drives only: the kernel resolves every
+//! path (see [`beneath`]). All authority comes from bound parameters; what Core adds to a request
+//! never gets here.
 //!
-//! Copies, emptying the trash and moves between file systems may take long. They have a lane of their own, so
-//! that they never keep a browse waiting; and after [`INSTANCE_MAX`], or less, the request is answered while they go on,
-//! because Core gives up after 5 s. Whoever asked then sees it at UCloud as a task, and may have it rest or stop (see
-//! [`crate::user::tasks`]); if it fails, or is stopped, what it began is undone.
+//! Copies, emptying the trash and moves between file systems may take long. They have a lane of
+//! their own, so that they never keep a browse waiting; and after [`INSTANCE_MAX`], or less, the
+//! request is answered while they go on, because Core gives up after 5 s. Whoever asked then sees
+//! it at UCloud as a task, and may have it rest or stop (see [`crate::user::tasks`]); if it fails,
+//! or is stopped, what it began is undone.
 
 pub(crate) mod beneath;
 mod browse;
@@ -63,7 +65,8 @@ use crate::user::tasks::{self, Tasks};
 
 /// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
 const QUICK_MAX: usize = 16;
-/// How many long works run at once: two saturate most disks, and each holds hundreds of descriptors.
+/// How many long works run at once: two saturate most disks, and each holds hundreds of
+/// descriptors.
 const LONG_MAX: usize = 2;
 /// How many changes may be under way or waiting; more are refused.
 const UNDER_WAY_MAX: usize = 64;
@@ -181,7 +184,8 @@ impl Files {
         UNDER_WAY_MAX.saturating_sub(self.lanes.under_way.available_permits()).max(self.tasks.open())
     }
 
-    /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any more.
+    /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any
+    /// more.
     pub(crate) async fn perform(&self, request: FilesRequest) -> Result<Answer, FilesError> {
         let (drives, consent) = (&self.drives, self.consent);
         match request {
@@ -212,8 +216,8 @@ impl Files {
         file.map(Answer::File).map_err(error)
     }
 
-    /// The same, for an answer that nobody waits for when its time is over. What has begun goes on, and gives its place
-    /// back when the file system lets go of it.
+    /// The same, for an answer that nobody waits for when its time is over. What has begun goes on,
+    /// and gives its place back when the file system lets go of it.
     async fn look_in_time<T: Send + 'static>(
         &self,
         path: UcloudPath,
@@ -327,7 +331,8 @@ impl Lanes {
     }
 }
 
-/// Does the items from one on when the lane has room. The place belongs to the work, which gives it up while it rests.
+/// Does the items from one on when the lane has room. The place belongs to the work, which gives it
+/// up while it rests.
 async fn run_in(
     lane: &Arc<Semaphore>,
     bulk: &Arc<Bulk>,

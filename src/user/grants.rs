@@ -122,7 +122,8 @@ impl<'p> Grant<'p, '_> {
     }
 }
 
-/// The protocols that the frontend speaks, for each item: they say how the bytes come, and nothing of what they are.
+/// The protocols that the frontend speaks, for each item: they say how the bytes come, and nothing
+/// of what they are.
 fn offered<'b>(items: &'b Items<'_>) -> Vec<Vec<&'b str>> {
     let each = items.body().member("items").and_then(Json::elements).unwrap_or_default();
     let of_item = |item: &'b Json<'_>| {

@@ -1,7 +1,9 @@
-//! The instance's own judgement: all stages once more, on one page, with nothing taken from whoever forwarded the request (P3, V57).
+//! The instance's own judgement: all stages once more, on one page, with nothing taken from whoever
+//! forwarded the request (P3, V57).
 //!
-//! A request comes through Core, with its token, or from the user's own browser, without: which of the two it was stays in the
-//! type of the permit, so that what only the user may ask is never done for Core.
+//! A request comes through Core, with its token, or from the user's own browser, without: which of
+//! the two it was stays in the type of the permit, so that what only the user may ask is never done
+//! for Core.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,7 +115,8 @@ impl Judge {
         self.judge_presented(presented, body, known)
     }
 
-    /// Permits what a message on a socket asks, once, or says why not. `named` is the socket's path and the call's name on the wire.
+    /// Permits what a message on a socket asks, once, or says why not. `named` is the socket's path
+    /// and the call's name on the wire.
     pub(crate) fn judge_message<'r>(
         &self,
         named: (&str, &str),
@@ -188,7 +191,8 @@ impl Judge {
         self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
     }
 
-    /// Permits a request with a one-time token, once, or says why not. `instance_key` is this instance's own: no other's tokens are good here.
+    /// Permits a request with a one-time token, once, or says why not. `instance_key` is this
+    /// instance's own: no other's tokens are good here.
     pub(crate) fn judge_session<'r>(
         &self,
         presented: PresentedSession<'r>,

@@ -1,8 +1,9 @@
-//! Drives that users make, rename and remove at UCloud, where the site offers it (`{name}` in `[[drives]]`): a folder each.
+//! Drives that users make, rename and remove at UCloud, where the site offers it (`{name}` in
+//! `[[drives]]`): a folder each.
 //!
-//! A drive's id, and so its folder, is made here of the title that the user signed. UCloud's number of it is UCloud's word, and is pinned
-//! before the drive is said to be there. When the drive was deleted, the number is free; the id is not used again as long as the number is
-//! remembered.
+//! A drive's id, and so its folder, is made here of the title that the user signed. UCloud's number
+//! of it is UCloud's word, and is pinned before the drive is said to be there. When the drive was
+//! deleted, the number is free; the id is not used again as long as the number is remembered.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -42,11 +43,12 @@ const NAME_MAX: usize = 40;
 /// The folder's name where a title has nothing that one can be made of.
 const NAMELESS: &str = "drive";
 
-/// How many names are tried for one title: more than a user can have drives, and deleted ones whose ids are remembered.
+/// How many names are tried for one title: more than a user can have drives, and deleted ones whose
+/// ids are remembered.
 const NAMES_TRIED: u32 = 600;
 
-/// How often the server is told that a drive is gone, if it is asked too much, and how long each is waited for: it answers an account 20
-/// times a second.
+/// How often the server is told that a drive is gone, if it is asked too much, and how long each is
+/// waited for: it answers an account 20 times a second.
 const FORGET_TRIES: u32 = 4;
 const FORGET_PAUSE: Duration = Duration::from_millis(250);
 
@@ -125,7 +127,8 @@ pub(crate) struct DriveMaker {
     drive: Drive,
 }
 
-/// A drive that was asked for, by what its user signed, and UCloud's number of it, by UCloud's word.
+/// A drive that was asked for, by what its user signed, and UCloud's number of it, by UCloud's
+/// word.
 #[derive(Debug)]
 struct Wanted {
     title: String,
@@ -203,7 +206,8 @@ impl DriveMaker {
         Err(NotDone::NoName)
     }
 
-    /// Whether no drive of the configuration has this id, nor one that was made, as far as is remembered.
+    /// Whether no drive of the configuration has this id, nor one that was made, as far as is
+    /// remembered.
     fn is_new(&self, id: &str) -> bool {
         let drives = self.files.drives();
         drives.table().made_as(id).is_some() && !drives.numbers().is_numbered(id)
@@ -261,7 +265,8 @@ impl DriveMaker {
         Ok(answer.outcome)
     }
 
-    /// A server that cannot be told keeps a drive in its table that is not there: it costs one of the user's places.
+    /// A server that cannot be told keeps a drive in its table that is not there: it costs one of
+    /// the user's places.
     async fn forget(&self, username: &Username, id: &str) {
         let removed = RemovedDrive { username: username.clone(), id: id.to_owned() };
         for _ in 0..FORGET_TRIES {
@@ -336,7 +341,8 @@ fn ids(items: &Items<'_>) -> Vec<String> {
     items.projections().iter().map(|item| text(item, "id")).collect()
 }
 
-/// The drives of a request: title and product are signed, and so is that they are in no project; UCloud adds the number.
+/// The drives of a request: title and product are signed, and so is that they are in no project;
+/// UCloud adds the number.
 fn wanted(items: &Items<'_>, product: &str) -> Result<Vec<Wanted>, NotDone> {
     let bodies = items.body().member("items").and_then(Json::elements).unwrap_or_default();
     items.projections().iter().zip(bodies).map(|(signed, body)| one_wanted(signed, body, product)).collect()
@@ -359,7 +365,8 @@ fn one_wanted(signed: &Projection<'_>, body: &Json<'_>, product: &str) -> Result
     Ok(Wanted { title: title.to_owned(), number: number.ok_or(NotDone::NoNumber)? })
 }
 
-/// A folder's name for a title: its letters and digits of ASCII, with a dash for what is between them; the second try has a 2 behind it.
+/// A folder's name for a title: its letters and digits of ASCII, with a dash for what is between
+/// them; the second try has a 2 behind it.
 fn name_for(title: &str, try_: u32) -> Option<PlainName> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_');
     let words: Vec<&str> = title.split(|letter| !is_plain(letter)).filter(|word| !word.is_empty()).collect();

@@ -1,7 +1,8 @@
 //! What the user's own browser asks of the instance: nothing of this is ever done for Core.
 //!
-//! A change of the keys takes both sides: the user's own file, which this process may write and the server may not, and the server's store,
-//! which the server changes because it asks the kernel who this process is.
+//! A change of the keys takes both sides: the user's own file, which this process may write and the
+//! server may not, and the server's store, which the server changes because it asks the kernel who
+//! this process is.
 
 mod drives;
 mod failure;

@@ -1,4 +1,5 @@
-//! The keys that the user pinned: read anew whenever their file has changed, so that a revoked key is refused on its next request (P6).
+//! The keys that the user pinned: read anew whenever their file has changed, so that a revoked key
+//! is refused on its next request (P6).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,7 +62,8 @@ struct ReadFile {
 }
 
 impl PinnedKeys {
-    /// Those of the account at that provider: a key that the user approved for another opens nothing here.
+    /// Those of the account at that provider: a key that the user approved for another opens
+    /// nothing here.
     pub(crate) fn of(account: &OwnAccount, provider: &ProviderId) -> Self {
         Self { account: account.clone(), provider: provider.clone(), read: Mutex::new(None) }
     }

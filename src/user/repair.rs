@@ -1,8 +1,10 @@
-//! Says why the user's own account, or this host, keeps requests from being judged, and what to do about it.
+//! Says why the user's own account, or this host, keeps requests from being judged, and what to do
+//! about it.
 //!
-//! When an instance judges, the gateway has used the intent up. UCloud repeats a request after 449 and 503, and its
-//! second try is a replay: the user would hear that, and nothing of the cause. So nothing here is answered with
-//! either, and the sentence names the cause and the remedy. It names files of the user's own, by their place in the home.
+//! When an instance judges, the gateway has used the intent up. UCloud repeats a request after 449
+//! and 503, and its second try is a replay: the user would hear that, and nothing of the cause. So
+//! nothing here is answered with either, and the sentence names the cause and the remedy. It names
+//! files of the user's own, by their place in the home.
 
 use std::path::Path;
 

@@ -1,7 +1,9 @@
-//! Search by name beneath a folder, or in all drives: what is found is told while the rest is still looked through.
+//! Search by name beneath a folder, or in all drives: what is found is told while the rest is still
+//! looked through.
 //!
-//! The walk never follows a link and holds one open folder a level, whatever a drive contains. It runs on a thread of its own, in a lane of
-//! its own, and stops at once when nobody waits for its results any more; whoever takes them slowly slows it down.
+//! The walk never follows a link and holds one open folder a level, whatever a drive contains. It
+//! runs on a thread of its own, in a lane of its own, and stops at once when nobody waits for its
+//! results any more; whoever takes them slowly slows it down.
 
 #[cfg(test)]
 mod tests;
@@ -25,14 +27,16 @@ use super::files::path::{NAME_BYTES_MAX, UcloudPath};
 const WALKS_MAX: usize = 2;
 /// How many may walk or wait.
 const SEARCHES_MAX: usize = 16;
-/// How many results a message carries, and how long the first of them waits for others: what UCloud's own module does.
+/// How many results a message carries, and how long the first of them waits for others: what
+/// UCloud's own module does.
 const BATCH_MAX: usize = 100;
 const BATCH_AFTER: Duration = Duration::from_millis(100);
 /// How many results are told: more than anybody reads.
 const RESULTS_MAX: usize = 10_000;
 /// How deep folders are looked through. Each level holds two descriptors.
 const DEPTH_MAX: usize = 64;
-/// How long a walk may take. Whoever looks for something in more than it sees by then names a folder.
+/// How long a walk may take. Whoever looks for something in more than it sees by then names a
+/// folder.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// What a search may cost.
@@ -79,7 +83,8 @@ impl Searches {
         }
     }
 
-    /// Begins to look for names that contain the query, whatever the case: beneath a folder, or in all drives if none is named.
+    /// Begins to look for names that contain the query, whatever the case: beneath a folder, or in
+    /// all drives if none is named.
     ///
     /// # Errors
     /// If there is nothing to look for, no such folder, or too much being looked for already.

@@ -1,4 +1,5 @@
-//! The instance's end of its line to the server: says when it serves, and ends when the server says so or is gone.
+//! The instance's end of its line to the server: says when it serves, and ends when the server says
+//! so or is gone.
 //!
 //! Nothing that the server says here has authority over what is verified.
 
@@ -28,8 +29,8 @@ pub(crate) enum ServerLineFailure {
 pub(super) struct ServerLine(BufReader<UnixStream>);
 
 impl ServerLine {
-    /// Takes it, and says that the program runs: a failure from here on is not sudo's. Standard output is `/dev/null` from then on, so that no
-    /// program that is started has the line.
+    /// Takes it, and says that the program runs: a failure from here on is not sudo's. Standard
+    /// output is `/dev/null` from then on, so that no program that is started has the line.
     ///
     /// # Errors
     /// If descriptor 1 is no socket that the server left open, or the server is gone.
@@ -41,7 +42,8 @@ impl ServerLine {
         Ok(InheritedLine(line))
     }
 
-    /// The key of the instance's listening socket, which the server says first where that is a TCP port.
+    /// The key of the instance's listening socket, which the server says first where that is a TCP
+    /// port.
     ///
     /// # Errors
     /// If the server says something else, or is gone.

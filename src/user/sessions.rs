@@ -1,7 +1,9 @@
-//! What this instance has granted with one-time tokens: made when a signed call arrives, opened once, gone with the process.
+//! What this instance has granted with one-time tokens: made when a signed call arrives, opened
+//! once, gone with the process.
 //!
-//! A token says little; what it is good for is written here, so that nobody can ask for more than was signed. Nothing of this survives a
-//! restart, and a token whose session is not here opens nothing.
+//! A token says little; what it is good for is written here, so that nobody can ask for more than
+//! was signed. Nothing of this survives a restart, and a token whose session is not here opens
+//! nothing.
 
 mod key;
 
@@ -182,7 +184,8 @@ impl Sessions {
         self.entries().remove(&hash);
     }
 
-    /// Takes out the sessions that are over. To drop one may wait for the disk: what has come of its upload goes with it.
+    /// Takes out the sessions that are over. To drop one may wait for the disk: what has come of
+    /// its upload goes with it.
     pub(crate) fn take_expired(&self) -> Vec<Granted> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

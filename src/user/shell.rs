@@ -1,8 +1,9 @@
 //! The terminal: the user's login shell behind UCloud's `shell.open` messages.
 //!
-//! What the shell writes is read when the socket has taken what was read before, so whoever does not read stops the shell, not this
-//! process's memory. A socket that ends hangs the shell up, and a shell that ends closes the socket.
-//! Whether somebody may open one is decided before any of this.
+//! What the shell writes is read when the socket has taken what was read before, so whoever does
+//! not read stops the shell, not this process's memory. A socket that ends hangs the shell up, and
+//! a shell that ends closes the socket. Whether somebody may open one is decided before any of
+//! this.
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -32,7 +33,8 @@ use text::Decoder;
 
 use super::socket::frames::{Asked, message, response};
 
-/// How many shells one user has at once: more than anybody looks at, and each holds processes and descriptors.
+/// How many shells one user has at once: more than anybody looks at, and each holds processes and
+/// descriptors.
 const SHELLS_MAX: usize = 16;
 /// How long a socket may be open before it says what it is for.
 const INITIALIZE_MAX: Duration = Duration::from_secs(10);
@@ -40,9 +42,11 @@ const INITIALIZE_MAX: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// How long a session may last: a working day and a night's run.
 const SESSION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long what an ended shell has written is still passed on; a program that it left in the background may hold the terminal for ever.
+/// How long what an ended shell has written is still passed on; a program that it left in the
+/// background may hold the terminal for ever.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// How often a socket on which nothing happens is tried, so that one whose other end vanished is noticed.
+/// How often a socket on which nothing happens is tried, so that one whose other end vanished is
+/// noticed.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// What is read from the terminal at once, in bytes: the kernel gives no more than about 4 KiB.
 const PIECE: usize = 4096;
@@ -118,7 +122,8 @@ impl Shells {
         SHELLS_MAX.saturating_sub(self.places.available_permits())
     }
 
-    /// Serves one session on a socket, in a folder that is open. Dropped before its end, it hangs the shell up.
+    /// Serves one session on a socket, in a folder that is open. Dropped before its end, it hangs
+    /// the shell up.
     pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, folder: OwnedFd)
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,5 @@
-//! From a permit's bound parameters to what is asked: nothing else of a request has a say in what is done.
+//! From a permit's bound parameters to what is asked: nothing else of a request has a say in what
+//! is done.
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::json::Json;

@@ -1,6 +1,8 @@
-//! WebSockets of an instance: judged by itself before they are opened, and ended by itself when the key that opened them is gone.
+//! WebSockets of an instance: judged by itself before they are opened, and ended by itself when the
+//! key that opened them is gone.
 //!
-//! The gateway judged alike. Nothing of that is believed here (P3): not the upgrade, not a message, and not that a key still stands.
+//! The gateway judged alike. Nothing of that is believed here (P3): not the upgrade, not a message,
+//! and not that a key still stands.
 
 pub(crate) mod frames;
 #[cfg(fuzzing)]
@@ -137,7 +139,8 @@ async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> 
     Ok(Admitted { work, _place: place })
 }
 
-/// Nothing is done for this yet, so nothing is believed of it either, nor written down: each message is.
+/// Nothing is done for this yet, so nothing is believed of it either, nor written down: each
+/// message is.
 fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
     let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
         if !instance.judge.is_socket(&head) {

@@ -1,8 +1,9 @@
 //! The SSH keys that a user has given UCloud, in the user's own `~/.ssh/authorized_keys`.
 //!
-//! UCloud sends the whole list after any change, and the user signs its keys. Whoever has one of them can log in as the user, so
-//! this is off unless the site says otherwise. Our lines end in a mark and are replaced together; every other line stays byte for byte.
-//! The file is replaced whole (P3: as sshd's StrictModes, nothing is written where others could have).
+//! UCloud sends the whole list after any change, and the user signs its keys. Whoever has one of
+//! them can log in as the user, so this is off unless the site says otherwise. Our lines end in a
+//! mark and are replaced together; every other line stays byte for byte. The file is replaced whole
+//! (P3: as sshd's StrictModes, nothing is written where others could have).
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -29,7 +30,8 @@ const DIRECTORY: &str = ".ssh";
 /// The file in it.
 const FILE: &str = "authorized_keys";
 
-/// How a line of ours ends: as UCloud's own integration modules mark them, so that a site may change from one to the other.
+/// How a line of ours ends: as UCloud's own integration modules mark them, so that a site may
+/// change from one to the other.
 const MARK: &str = " ucloud-integration";
 
 /// Keys that are installed for a user at most: a person has some, and sshd tries them all.
@@ -93,7 +95,8 @@ impl From<StrictFileFailure> for NotInstalled {
 }
 
 impl NotInstalled {
-    /// What the sender is told, beside the sentence. UCloud hides the sentence of a 5xx, and the user can mend their own file.
+    /// What the sender is told, beside the sentence. UCloud hides the sentence of a 5xx, and the
+    /// user can mend their own file.
     pub(crate) fn told(&self) -> Told {
         match self {
             Self::Off => Told::NotFound,
@@ -139,7 +142,8 @@ impl SshKeys {
     }
 }
 
-/// Puts these keys in the place of ours. What is no key is left out and told, so that it keeps no other key from being taken away.
+/// Puts these keys in the place of ours. What is no key is left out and told, so that it keeps no
+/// other key from being taken away.
 fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled> {
     if texts.len() > KEYS_MAX {
         return Err(NotInstalled::TooMany(texts.len()));
@@ -188,7 +192,8 @@ fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
     }
 }
 
-/// The file as it is; without one, nothing. One that root put there is root's decision, though the directory be the user's.
+/// The file as it is; without one, nothing. One that root put there is root's decision, though the
+/// directory be the user's.
 fn read(directory: &StrictDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled> {
     match directory.open(FILE) {
         Ok(opened) if opened.owner() != owner => {

@@ -1,7 +1,8 @@
-//! What goes on after its request was answered, as UCloud shows it to the user; and the user's word to it: rest, go on, stop.
+//! What goes on after its request was answered, as UCloud shows it to the user; and the user's word
+//! to it: rest, go on, stop.
 //!
-//! The server tells UCloud for this instance. What it says of UCloud's number of a task is believed once and decides only which of this user's own
-//! pieces of work rests or stops.
+//! The server tells UCloud for this instance. What it says of UCloud's number of a task is believed
+//! once and decides only which of this user's own pieces of work rests or stops.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Files on their way between the user's browser and this instance, over HTTP: what UCloud calls download and chunked upload.
+//! Files on their way between the user's browser and this instance, over HTTP: what UCloud calls
+//! download and chunked upload.
 
 pub(crate) mod body;
 mod download;

@@ -1,7 +1,9 @@
-//! The umask of a user's files and terminals: the one that the user has after logging in, as pam_umask(8) finds it.
+//! The umask of a user's files and terminals: the one that the user has after logging in, as
+//! pam_umask(8) finds it.
 //!
-//! In this order: the `umask=` that the account's GECOS field names; `UMASK` in `/etc/login.defs`, with the group's bits as the owner's where
-//! `USERGROUPS_ENAB` is on and the account has a group of its own name; 022. Where it cannot be told, 077. Countersign's own files do not depend on it:
+//! In this order: the `umask=` that the account's GECOS field names; `UMASK` in `/etc/login.defs`,
+//! with the group's bits as the owner's where `USERGROUPS_ENAB` is on and the account has a group
+//! of its own name; 022. Where it cannot be told, 077. Countersign's own files do not depend on it:
 //! their modes are set when they are made.
 
 use std::io;

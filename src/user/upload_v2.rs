@@ -1,8 +1,10 @@
 //! Uploads over a WebSocket: UCloud's protocol, version 2, for a folder's files or a single one.
 //!
-//! The client lists what it has, is told which of them to send and how many are done. Files are written one frame at a time: the next is
-//! read when the one before is written, so a disk that is slow slows the client, and memory holds one frame. A file has its real name when
-//! all of it is there (see [`crate::user::files::incoming`]); whatever goes wrong ends the upload with a reason, and leaves no half file.
+//! The client lists what it has, is told which of them to send and how many are done. Files are
+//! written one frame at a time: the next is read when the one before is written, so a disk that is
+//! slow slows the client, and memory holds one frame. A file has its real name when all of it is
+//! there (see [`crate::user::files::incoming`]); whatever goes wrong ends the upload with a reason,
+//! and leaves no half file.
 
 mod arrivals;
 #[cfg(fuzzing)]
@@ -31,7 +33,8 @@ use self::wire::{Frame, Said};
 use super::files::drives::Drives;
 use super::files::request::ConflictPolicy;
 
-/// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened with this.
+/// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened
+/// with this.
 pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;
 /// How many uploads go on at once: more than UCloud's page begins.
 const UPLOADS_MAX: usize = 8;
@@ -55,7 +58,8 @@ pub(crate) struct Wanted {
     pub(crate) target: Target,
     /// What happens if something has a name already.
     pub(crate) policy: ConflictPolicy,
-    /// Whether a person was asked: of what programs start from, a folder's files are taken only then.
+    /// Whether a person was asked: of what programs start from, a folder's files are taken only
+    /// then.
     pub(crate) consent: Consent,
 }
 
@@ -99,7 +103,8 @@ impl Uploads {
         }
     }
 
-    /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing else.
+    /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing
+    /// else.
     pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, wanted: Wanted)
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,6 +1,7 @@
 //! From a permit to the work, and back to an answer in UCloud's own JSON.
 //!
-//! What is done comes from the permit's bound parameters; the rest of the body may say how a listing is shown, nothing more.
+//! What is done comes from the permit's bound parameters; the rest of the body may say how a
+//! listing is shown, nothing more.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
@@ -48,10 +49,12 @@ const BODY_MAX: usize = 64 * 1024 * 1024;
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is looked for sessions that are over: what has come of an upload takes room until then.
+/// How often it is looked for sessions that are over: what has come of an upload takes room until
+/// then.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Connections to a TCP port that have not shown yet that they are the gateway's. Any account can open one, for 2 s.
+/// Connections to a TCP port that have not shown yet that they are the gateway's. Any account can
+/// open one, for 2 s.
 const UNPROVED_MAX: usize = 64;
 
 /// A connection from the gateway: deposited intents of many items need a long head.
@@ -59,7 +62,8 @@ const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOC
 
 /// Serves the socket until it breaks.
 ///
-/// On a TCP port whoever connects shows that they have its key, where there is one: the kernel does not say who that is.
+/// On a TCP port whoever connects shows that they have its key, where there is one: the kernel does
+/// not say who that is.
 pub(crate) async fn accept(
     listener: Listener,
     key: Option<ListenerKey>,
@@ -147,7 +151,8 @@ where
 }
 
 impl Instance {
-    /// Tells the server which drives there are, and removes what an instance that was killed left unfinished.
+    /// Tells the server which drives there are, and removes what an instance that was killed left
+    /// unfinished.
     pub(crate) async fn begin(&self) {
         self.files.drive_numbers().report().await;
         self.files.clean_up().await;
@@ -258,7 +263,8 @@ impl Instance {
         outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(Told::Failed)))
     }
 
-    /// Does what is permitted, and answers within that time: what takes longer goes on as a task, or is given up.
+    /// Does what is permitted, and answers within that time: what takes longer goes on as a task,
+    /// or is given up.
     async fn perform(&self, permit: &Permit<'_, '_>, within: Duration) -> Reply {
         self.files.drive_numbers().learn_for(permit.items()).await;
         if permit.row().call().as_str() == "ssh.keyUploaded" {
@@ -308,8 +314,8 @@ impl Instance {
     }
 }
 
-/// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is said as what may have
-/// been begun.
+/// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is
+/// said as what may have been begun.
 async fn not_to_be_repeated(reply: Reply) -> Reply {
     if ![Told::NoInstance, Told::Unavailable].iter().any(|told| told.status() == reply.status()) {
         return reply;

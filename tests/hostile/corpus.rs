@@ -1,8 +1,10 @@
-//! Bytes with which somebody would slip a request past a proxy, or another's answer to themselves. The tricks of one head and one request
-//! are in `src/gateway/trial/corpus.rs`; these are about where one message ends and the next begins.
+//! Bytes with which somebody would slip a request past a proxy, or another's answer to themselves.
+//! The tricks of one head and one request are in `src/gateway/trial/corpus.rs`; these are about
+//! where one message ends and the next begins.
 //!
-//! Every attack is something that a reader in front of the gateway, if it falls for the trick, takes for a known number of requests. Inside
-//! is one more, which Core might send: with Core's own token, for a user, unsigned. None of it may be forwarded by anybody.
+//! Every attack is something that a reader in front of the gateway, if it falls for the trick,
+//! takes for a known number of requests. Inside is one more, which Core might send: with Core's own
+//! token, for a user, unsigned. None of it may be forwarded by anybody.
 
 /// What an attack is made of.
 pub struct Bait {
@@ -72,7 +74,8 @@ const LENGTHS: [(&str, &str); 14] = [
     ("taken back", "Connection: Content-Length\r\nContent-Length: {a}"),
 ];
 
-/// Bodies in chunks that are read differently; `{size}` is the length of the request inside, in hexadecimal, and `{inner}` that request.
+/// Bodies in chunks that are read differently; `{size}` is the length of the request inside, in
+/// hexadecimal, and `{inner}` that request.
 const CHUNKS: [(&str, &str); 14] = [
     ("all good", "{size}\r\n{inner}\r\n0\r\n\r\n"),
     ("an extension with a line feed", "2;\nxx\r\n{size}\r\n{inner}\r\n0\r\n\r\n"),
@@ -108,7 +111,8 @@ impl Bait {
         format!("{}X-Swallowed: ", self.head("POST /ucloud/hpc/files/folder HTTP/1.1"))
     }
 
-    /// The two requests around it: one that anybody may make and whose body is read, and one of Core's.
+    /// The two requests around it: one that anybody may make and whose body is read, and one of
+    /// Core's.
     fn outers(&self) -> [(&'static str, String); 2] {
         let host = &self.host;
         [
@@ -226,7 +230,8 @@ pub fn all(bait: &Bait) -> Vec<Attack> {
     all
 }
 
-/// A body that ends behind the last chunk for one reader, and behind the first line of the first chunk for another.
+/// A body that ends behind the last chunk for one reader, and behind the first line of the first
+/// chunk for another.
 fn te_cl(outer: &str, coding: &str, hidden: &str) -> String {
     let size = format!("{:x}\r\n", hidden.len());
     format!("{outer}Content-Length: {}\r\n{coding}\r\n\r\n{size}{hidden}\r\n0\r\n\r\n", size.len())

@@ -1,4 +1,5 @@
-//! Who is slow, or far too much, is ended or waited for; whoever is honest is served meanwhile, and memory stays within its bound.
+//! Who is slow, or far too much, is ended or waited for; whoever is honest is served meanwhile, and
+//! memory stays within its bound.
 
 use std::fs;
 use std::process::Stdio;
@@ -16,12 +17,14 @@ use crate::script::Script;
 /// Connections in these tests: half of them are one address's.
 const CONNECTIONS_MAX: usize = 512;
 
-/// What the gateway may have in memory, in MiB, whatever comes: it has some 40 in a debug build, and what 512 connections may hold of heads, of
-/// bodies that anybody may send, and of TLS is 150 more.
+/// What the gateway may have in memory, in MiB, whatever comes: it has some 40 in a debug build,
+/// and what 512 connections may hold of heads, of bodies that anybody may send, and of TLS is 150
+/// more.
 const MEMORY_MAX_MIB: u64 = 320;
 
-/// Where a flood comes from: an address of the same network interface, and not the honest user's. Floods of frames come
-/// from one each, so that none of them is held up for what the one before has sent.
+/// Where a flood comes from: an address of the same network interface, and not the honest user's.
+/// Floods of frames come from one each, so that none of them is held up for what the one before has
+/// sent.
 fn flooder(attack: &str) -> String {
     let number = FRAMES.iter().position(|(known, _)| *known == attack).unwrap_or_default();
     format!("127.0.0.{}", number + 2)
@@ -128,8 +131,9 @@ const PROTOCOL: &str = "goaway 1";
 const FLOW_CONTROL: &str = "goaway 3";
 const CALM: &str = "goaway 11";
 
-/// Floods of frames, and what a connection that carries one is ended with. Those without an end are slowed down: what they are owed is not
-/// written any faster than they read, and nothing of theirs is read meanwhile.
+/// Floods of frames, and what a connection that carries one is ended with. Those without an end are
+/// slowed down: what they are owed is not written any faster than they read, and nothing of theirs
+/// is read meanwhile.
 const FRAMES: [(&str, Option<&str>); 13] = [
     ("rapid reset", Some(CALM)),
     ("made you reset", Some(PROTOCOL)),
@@ -137,7 +141,8 @@ const FRAMES: [(&str, Option<&str>); 13] = [
     ("empty continuation", Some(CALM)),
     ("empty data", Some(CALM)),
     ("hpack bomb", Some(CALM)),
-    // So few requests of it are read that it never has as many streams open, or reset, as end a connection.
+    // So few requests of it are read that it never has as many streams open, or reset, as end a
+    // connection.
     ("no window", None),
     ("window overflow", Some(FLOW_CONTROL)),
     ("small windows", None),
@@ -147,7 +152,8 @@ const FRAMES: [(&str, Option<&str>); 13] = [
     ("pings, unread", None),
 ];
 
-/// Bytes of a flood that one connection may bring before it is ended: a head without an end is read to its end, up to a limit of frames.
+/// Bytes of a flood that one connection may bring before it is ended: a head without an end is read
+/// to its end, up to a limit of frames.
 const TAKEN_MAX: u64 = 16 * 1024 * 1024;
 
 #[tokio::test]
@@ -184,10 +190,12 @@ async fn v55_floods_of_connections_leave_room_for_others() {
     honest.asks("afterwards").await;
 }
 
-/// Connections of each mode of `slowhttptest`: all of them come from the honest user's own address, and leave it room.
+/// Connections of each mode of `slowhttptest`: all of them come from the honest user's own address,
+/// and leave it room.
 const SLOW: usize = 50;
 
-/// Debian's `slowhttptest` in one of its modes: whether all of its connections were closed before its time was over.
+/// Debian's `slowhttptest` in one of its modes: whether all of its connections were closed before
+/// its time was over.
 async fn slow(honest: &Honest, mode: &str, path: &str, more: &[&str], for_s: f64) -> bool {
     let (count, length) = (SLOW.to_string(), format!("{for_s:.0}"));
     let url = format!("https://{}{path}", honest.centre.address);
@@ -208,7 +216,8 @@ async fn slow(honest: &Honest, mode: &str, path: &str, more: &[&str], for_s: f64
 async fn v55_slow_clients_are_ended_and_hold_nobody_up() {
     let honest = open().await;
     let (page, deposits) = ("/ucloud/hpc/intent/calls.json", "/ucloud/hpc/intents");
-    // A head has 10 s, such a body 5.5 s. These end when the last connection is closed, so that a long time for it costs none.
+    // A head has 10 s, such a body 5.5 s. These end when the last connection is closed, so that a
+    // long time for it costs none.
     let long_s = seconds(40.0);
     // An answer may be left unread for 30 s, which is longer than this lasts in ./test.
     let reads_s = seconds(10.0);
@@ -235,12 +244,13 @@ const GROWTH_MAX: u64 = 1024 * 1024;
 /// What the 99th percentile of answers may be in a flood, as a multiple of what it was without.
 const SLOWER_MAX: u32 = 2;
 
-/// What the 99th percentile is taken for if it was less without the flood: the figure of a debug build on two cores that
-/// have nothing else to do. Without it the test would judge the noise of a faster machine.
+/// What the 99th percentile is taken for if it was less without the flood: the figure of a debug
+/// build on two cores that have nothing else to do. Without it the test would judge the noise of a
+/// faster machine.
 const CALM_AT_LEAST: Duration = Duration::from_millis(28);
 
-/// How much longer Core and honest users may take for a new connection and an answer while strangers hold what they can,
-/// and begin again what was closed as fast as they can.
+/// How much longer Core and honest users may take for a new connection and an answer while
+/// strangers hold what they can, and begin again what was closed as fast as they can.
 const CONNECTED_LATER_MAX: Duration = Duration::from_millis(100);
 
 impl Honest {
@@ -257,7 +267,8 @@ impl Honest {
         self.centre.decisions().iter().filter(let_through).count()
     }
 
-    /// How long the answers to an honest user took until that came about, in order. All of them are answered.
+    /// How long the answers to an honest user took until that came about, in order. All of them are
+    /// answered.
     async fn times_until(&self, what: &str, by: By, comes: impl Future<Output = ()>) -> Vec<Duration> {
         let mut comes = std::pin::pin!(comes);
         let mut times = Vec::new();

@@ -1,4 +1,5 @@
-//! An honest user whose every answer can be told from every other: each request lists a folder in which one file's name says which it is.
+//! An honest user whose every answer can be told from every other: each request lists a folder in
+//! which one file's name says which it is.
 
 use std::fs;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ impl Honest {
         self.asked.fetch_add(1, Ordering::Relaxed) % FOLDERS
     }
 
-    /// One signed request by way of UCloud, which must be answered, and with its own answer. How long that took.
+    /// One signed request by way of UCloud, which must be answered, and with its own answer. How
+    /// long that took.
     pub async fn asks(&self, meanwhile: &str) -> Duration {
         self.asks_by(&self.core, meanwhile).await
     }
@@ -85,7 +87,8 @@ impl Honest {
         began.elapsed()
     }
 
-    /// The same request as bytes, after which the connection is to be closed; and what only its answer contains.
+    /// The same request as bytes, after which the connection is to be closed; and what only its
+    /// answer contains.
     pub fn bytes(&self) -> (String, String) {
         let number = self.next();
         let deed = Deed::browse(&format!("/home/h-{number}"));

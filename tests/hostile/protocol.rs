@@ -1,4 +1,5 @@
-//! HTTP/2 as h2spec judges it: every rule of RFC 9113 and RFC 7541 that it knows, on a page and on a refusal.
+//! HTTP/2 as h2spec judges it: every rule of RFC 9113 and RFC 7541 that it knows, on a page and on
+//! a refusal.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,6 @@
-//! Other people's proxies before the gateway, with the configuration that `deploy/` gives operators: what these tests change of it is where
-//! things are, and that one connection to the gateway has to do for everybody.
+//! Other people's proxies before the gateway, with the configuration that `deploy/` gives
+//! operators: what these tests change of it is where things are, and that one connection to the
+//! gateway has to do for everybody.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
@@ -141,7 +142,8 @@ fn haproxy(front: Front, outside: SocketAddr, gateway: SocketAddr, certificate: 
             ("server gateway 127.0.0.1:8889", &format!("server gateway {gateway} pool-max-conn 1")),
             ("http-reuse safe", "http-reuse always"), // what of a connection could be spoilt has to be
             ("gt 100 }", "gt 1000000 }"),             // the gateway's own limits are what is tested
-            // The proxy is there before the gateway; a check would keep it out for seconds after that.
+            // The proxy is there before the gateway; a check would keep it out for seconds after
+            // that.
             (" check inter 2s check-ssl verify none", ""),
             ("tune.bufsize", "nbthread 1\n    tune.bufsize"),
         ],

@@ -26,8 +26,9 @@ pub fn installed(name: &str) -> std::path::PathBuf {
 }
 
 impl Script {
-    /// Starts the script of that name. An attacker has machines of their own: what it computes here must not take the
-    /// processor from those whose times are judged, so that it has the lowest priority.
+    /// Starts the script of that name. An attacker has machines of their own: what it computes here
+    /// must not take the processor from those whose times are judged, so that it has the lowest
+    /// priority.
     pub fn start(name: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile").join(name);
         let mut command = Command::new("nice");

@@ -1,4 +1,5 @@
-//! Nothing that was not signed reaches an instance, nobody gets another's answer, and whoever shares a connection with an attack is served.
+//! Nothing that was not signed reaches an instance, nobody gets another's answer, and whoever
+//! shares a connection with an attack is served.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use crate::honest::Honest;
 use crate::proxy::{self, Front};
 use crate::script::Script;
 
-/// How long an attack may be without any answer before the next one follows. Some never get one: a proxy waits for the rest.
+/// How long an attack may be without any answer before the next one follows. Some never get one: a
+/// proxy waits for the rest.
 const SILENCE: Duration = Duration::from_millis(150);
 
 /// How long the gateway may take to end a connection that it has nothing more to say on.
@@ -49,7 +51,8 @@ async fn nothing_was_done(honest: &Honest, before: (usize, usize)) {
     assert_eq!(honest.forwarded() - before.1, honest.served(), "the gateway let through what was not signed");
 }
 
-/// As a front would that took the attack for so many requests: it has put the next client's request behind it, on the same connection.
+/// As a front would that took the attack for so many requests: it has put the next client's request
+/// behind it, on the same connection.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v55_a_front_that_falls_for_it_gets_no_answer_out_of_turn() {

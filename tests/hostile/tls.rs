@@ -1,4 +1,5 @@
-//! TLS as other people's tools judge it. What they find is explained here, each thing with its reason, or it is a failure.
+//! TLS as other people's tools judge it. What they find is explained here, each thing with its
+//! reason, or it is a failure.
 
 use std::fs;
 use std::process::Stdio;

@@ -328,9 +328,9 @@ impl Centre {
         self.perform_signed(person, deed, &self.intent(person, deed)).await
     }
 
-    /// Signs an intent for a deed and has Core request it, with Core's repetitions while the instance
-    /// starts. Where Core drops intents, deposits the intent first, and returns the answer to a
-    /// refused deposit.
+    /// Signs an intent for a deed and has Core request it, with Core's repetitions while the
+    /// instance starts. Where Core drops intents, deposits the intent first, and returns the answer
+    /// to a refused deposit.
     pub async fn perform_signed(&self, person: &Person, deed: &Deed, intent: &Intent) -> Answer {
         let request = self.request(person, deed, intent);
         if let (IntentForwarding::Dropped, Some(intent)) = (self.core.forwarding(), &request.intent) {

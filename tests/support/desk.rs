@@ -1,5 +1,6 @@
-//! The desk that a person sits at when they run a command: a home directory, a configuration, and a server that answers what the test
-//! says and remembers what it was asked. The server is the peer here, not the thing under test.
+//! The desk that a person sits at when they run a command: a home directory, a configuration, and a
+//! server that answers what the test says and remembers what it was asked. The server is the peer
+//! here, not the thing under test.
 
 // Each test file takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]

@@ -1,6 +1,8 @@
-//! A centre on a machine that systemd has started: Countersign installed as docs/operators.md says, in the units of deploy/.
+//! A centre on a machine that systemd has started: Countersign installed as docs/operators.md says,
+//! in the units of deploy/.
 //!
-//! Inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until what it was told has come about; what comes about by itself is looked for.
+//! Inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until what it was told has come
+//! about; what comes about by itself is looked for.
 
 // Each test file takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]

@@ -1,4 +1,5 @@
-//! A directory with a good configuration and every file that it names, to be spoilt one thing at a time.
+//! A directory with a good configuration and every file that it names, to be spoilt one thing at a
+//! time.
 
 // Each test file takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]

@@ -1,7 +1,8 @@
 //! What the product is built from keeps to deny.toml: licences, sources, one version of each crate.
 //!
-//! `cargo deny` knows more (advisories, what a licence's file really says) and takes minutes to install: it is run with each release
-//! (docs/release.md). These rules are the ones that a changed dependency breaks from one day to the next.
+//! `cargo deny` knows more (advisories, what a licence's file really says) and takes minutes to
+//! install: it is run with each release (docs/release.md). These rules are the ones that a changed
+//! dependency breaks from one day to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,7 +43,8 @@ fn packages(metadata: &Value) -> BTreeMap<String, &Value> {
     all.map(|package| (text(&package["id"]), package)).filter(|(id, _)| built.contains(id)).collect()
 }
 
-/// Whether an SPDX expression can be met by licences that are allowed. `/` is how `OR` was written once.
+/// Whether an SPDX expression can be met by licences that are allowed. `/` is how `OR` was written
+/// once.
 fn is_met(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let mut words = spaced.split_whitespace().peekable();

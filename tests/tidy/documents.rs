@@ -1,5 +1,5 @@
-//! Documents: decisions keep their numbers, and whatever cites a section, decision, checklist line or document cites
-//! one that exists.
+//! Documents: decisions keep their numbers, and whatever cites a section, decision, checklist line
+//! or document cites one that exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,13 +35,15 @@ fn headings(document: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The number with which a text begins, "6.1" or "6", without a full stop behind it; empty if there is none.
+/// The number with which a text begins, "6.1" or "6", without a full stop behind it; empty if there
+/// is none.
 fn number_at(text: &str) -> String {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     text[..end].trim_end_matches('.').to_owned()
 }
 
-/// The sections that a text cites: document and number. A list ("sections 9 and 10") counts for each.
+/// The sections that a text cites: document and number. A list ("sections 9 and 10") counts for
+/// each.
 fn cited_sections(text: &str) -> Vec<(&'static str, String)> {
     // A citation may be broken over two lines, in a comment too.
     let text = text.replace("\n//! ", " ").replace("\n/// ", " ").replace('\n', " ");

@@ -1,8 +1,8 @@
-//! Imports: no file of `src` or `keys/src` imports a file that imports it, directly or through others, and the three
-//! processes do not import each other.
+//! Imports: no file of `src` or `keys/src` imports a file that imports it, directly or through
+//! others, and the three processes do not import each other.
 //!
-//! Reads the sources with `syn` and follows `use` declarations and paths to the file that defines what they name;
-//! a re-export leads to the file behind it. Tests within the files are left out.
+//! Reads the sources with `syn` and follows `use` declarations and paths to the file that defines
+//! what they name; a re-export leads to the file behind it. Tests within the files are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

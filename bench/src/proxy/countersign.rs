@@ -1,5 +1,6 @@
-//! Countersign as it is installed: server and gateway under an account that is not root, one gateway thread, its full check.
-//! The user's instance is the dummy upstream (`launch = "static"`); the key comes from a store that was written beforehand.
+//! Countersign as it is installed: server and gateway under an account that is not root, one
+//! gateway thread, its full check. The user's instance is the dummy upstream (`launch = "static"`);
+//! the key comes from a store that was written beforehand.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -18,7 +19,8 @@ use crate::workload::{ORIGIN, PROVIDER, USERNAME};
 /// The account that owns nothing: Countersign refuses to run as root, whoever runs the bench.
 const NOBODY: u32 = 65_534;
 
-/// Prepares configuration, state and a store with these users, the first of whom has the dummy for an instance.
+/// Prepares configuration, state and a store with these users, the first of whom has the dummy for
+/// an instance.
 pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: i64) -> Result<Installed, BenchError> {
     let address = free_address()?;
     let home = site.path("countersign");
@@ -73,7 +75,8 @@ impl Installed {
     }
 }
 
-/// Gateway and server apart: the numbers of the design, section 9 are about the first, and the second is not free.
+/// Gateway and server apart: the numbers of the design, section 9 are about the first, and the
+/// second is not free.
 pub(super) fn parts(processes: Vec<nix::unistd::Pid>) -> Result<Vec<Part>, BenchError> {
     let (mut gateway, mut server) = (Vec::new(), Vec::new());
     for pid in processes {

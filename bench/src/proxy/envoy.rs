@@ -1,5 +1,6 @@
-//! Envoy with one worker: two `jwt_authn` providers, both required. It checks `exp` as well, since it can't be told not to.
-//! Its cache of verified tokens (`jwt_cache_config`) stays off, as it is unless somebody asks for it.
+//! Envoy with one worker: two `jwt_authn` providers, both required. It checks `exp` as well, since
+//! it can't be told not to. Its cache of verified tokens (`jwt_cache_config`) stays off, as it is
+//! unless somebody asks for it.
 
 use std::path::Path;
 use std::process::Command;

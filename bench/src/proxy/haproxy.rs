@@ -1,4 +1,5 @@
-//! HAProxy with one thread, checking the two signatures and nothing else: no claim, no parameter, no replay.
+//! HAProxy with one thread, checking the two signatures and nothing else: no claim, no parameter,
+//! no replay.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,8 @@ use crate::error::BenchError;
 pub(crate) fn start(program: &Path, site: &Site) -> Result<Running, BenchError> {
     let address = free_address()?;
     let (certificate, core, user) = (site.path("chain-and-key.pem"), site.path("core.pem"), site.path("user.pem"));
-    // `jwt_verify` is told the algorithm, so what the token says of itself doesn't matter; 1 is its word for "verified".
+    // `jwt_verify` is told the algorithm, so what the token says of itself doesn't matter; 1 is its
+    // word for "verified".
     let configuration = format!(
         "global\n    nbthread 1\n    maxconn 1000\n\
          defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n    timeout connect 5s\n    \

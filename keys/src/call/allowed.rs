@@ -1,4 +1,5 @@
-//! What a request may contain: the places that the signature binds and those that Core fills, and nothing else (V26).
+//! What a request may contain: the places that the signature binds and those that Core fills, and
+//! nothing else (V26).
 
 use std::borrow::Cow;
 
@@ -32,8 +33,8 @@ impl Allowed {
         root
     }
 
-    /// Looks whether the value has nothing but what is allowed. Above an allowed subtree only objects and arrays may
-    /// stand, and what Go writes for "absent".
+    /// Looks whether the value has nothing but what is allowed. Above an allowed subtree only
+    /// objects and arrays may stand, and what Go writes for "absent".
     ///
     /// # Errors
     /// The first member that is not allowed.

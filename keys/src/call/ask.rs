@@ -1,9 +1,9 @@
-//! Rules that raise single items to [`Class::Danger`](super::Class::Danger): predicates over bound parameters
-//! (protocol, section 9).
+//! Rules that raise single items to [`Class::Danger`](super::Class::Danger): predicates over bound
+//! parameters (protocol, section 9).
 //!
-//! The gateway, the instance and the signer (`web/js/ask.js`) evaluate the same rules of the same table;
-//! `tests/vectors/asked.json` holds the cases that both languages are tested with. Whatever a predicate cannot read is
-//! raised: a parameter that is no text, an unknown conflict policy.
+//! The gateway, the instance and the signer (`web/js/ask.js`) evaluate the same rules of the same
+//! table; `tests/vectors/asked.json` holds the cases that both languages are tested with. Whatever
+//! a predicate cannot read is raised: a parameter that is no text, an unknown conflict policy.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,8 @@ pub struct AskRule {
     pub when: Condition,
 }
 
-/// What a rule looks for. A closed set: a signer that does not know a condition signs nothing of that table.
+/// What a rule looks for. A closed set: a signer that does not know a condition signs nothing of
+/// that table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
@@ -63,15 +64,16 @@ impl Condition {
     }
 }
 
-/// Whether something written at this path needs a person's word: it is hidden, or programs start from there. A path of
-/// UCloud's, or one of the file system's below a home directory.
+/// Whether something written at this path needs a person's word: it is hidden, or programs start
+/// from there. A path of UCloud's, or one of the file system's below a home directory.
 #[must_use]
 pub fn needs_asking(path: &str) -> bool {
     is_hidden(path) || is_startup(path)
 }
 
-/// Whether a component of the path begins with a dot. `.` and `..` do, a path with NUL counts as one that does, and so
-/// does one with a percent-encoded dot or slash, which another reader may decode.
+/// Whether a component of the path begins with a dot. `.` and `..` do, a path with NUL counts as
+/// one that does, and so does one with a percent-encoded dot or slash, which another reader may
+/// decode.
 #[must_use]
 pub fn is_hidden(path: &str) -> bool {
     path.contains('\0') || has_encoded_separator(path) || components(path).any(|component| component.starts_with('.'))
@@ -87,7 +89,8 @@ pub fn is_startup(path: &str) -> bool {
     })
 }
 
-/// The components as a file system that ignores case, and characters without a shape, compares them.
+/// The components as a file system that ignores case, and characters without a shape, compares
+/// them.
 fn components(path: &str) -> impl Iterator<Item = String> {
     path.split('/').map(|component| {
         let shown: String = component.chars().filter(|character| !is_ignorable(*character)).collect();
@@ -111,8 +114,8 @@ fn has_encoded_separator(path: &str) -> bool {
     false
 }
 
-/// Unicode's property `Default_Ignorable_Code_Point`: file systems that ignore case (ext4's `casefold`, HFS+) ignore
-/// these characters as well, so that `.s<U+200D>sh` is `.ssh` there.
+/// Unicode's property `Default_Ignorable_Code_Point`: file systems that ignore case (ext4's
+/// `casefold`, HFS+) ignore these characters as well, so that `.s<U+200D>sh` is `.ssh` there.
 const fn is_ignorable(character: char) -> bool {
     matches!(
         character,

@@ -1,7 +1,8 @@
-//! What Core changes of a bound value on its way to the provider: the same is done to what the user says and to what
-//! comes, so that the two have one digest (protocol, section 3).
+//! What Core changes of a bound value on its way to the provider: the same is done to what the user
+//! says and to what comes, so that the two have one digest (protocol, section 3).
 //!
-//! What is dropped is in no projection: it has no authority, and nobody can take it for the user's word.
+//! What is dropped is in no projection: it has no authority, and nobody can take it for the user's
+//! word.
 
 use std::borrow::Cow;
 
@@ -14,7 +15,8 @@ use crate::json::Json;
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeSpec {
-    /// Where in the value, as a JSON pointer; empty for the value itself. `*` is every element, or every member.
+    /// Where in the value, as a JSON pointer; empty for the value itself. `*` is every element, or
+    /// every member.
     pub at: String,
     /// What happens there.
     pub how: How,

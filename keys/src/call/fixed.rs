@@ -1,4 +1,5 @@
-//! The calls that are in no site's hands: Core's own, what anybody may ask, and the endpoints that one-time tokens open.
+//! The calls that are in no site's hands: Core's own, what anybody may ask, and the endpoints that
+//! one-time tokens open.
 
 use crate::call::row::Method;
 use crate::identity::CallName;
@@ -14,8 +15,8 @@ pub(crate) fn proves_session_use(call: &CallName) -> bool {
     [SESSION_OPEN, SESSION_CONTINUE].contains(&call.as_str())
 }
 
-/// What Core asks with its token alone: on its own account, or for a user where the answer is the same for
-/// everybody and nothing is changed. No instance ever sees one.
+/// What Core asks with its token alone: on its own account, or for a user where the answer is the
+/// same for everybody and nothing is changed. No instance ever sees one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ServiceCall {
     /// A user wants to connect.
@@ -30,10 +31,11 @@ pub enum ServiceCall {
     RetrieveBranding,
     /// What products there are: one path for each kind of resource.
     RetrieveProducts(ResourceKind),
-    /// Which parameters the provider adds to those of an application: none. UCloud's page asks whenever an
-    /// application is opened, and nobody has signed anything then.
+    /// Which parameters the provider adds to those of an application: none. UCloud's page asks
+    /// whenever an application is opened, and nobody has signed anything then.
     RequestDynamicParameters,
-    /// Which access tokens the provider offers: none. Core asks for one user and keeps the answer for all.
+    /// Which access tokens the provider offers: none. Core asks for one user and keeps the answer
+    /// for all.
     RetrieveTokenOptions,
 }
 
@@ -94,7 +96,8 @@ pub enum PublicCall {
     ConnectOffer,
     /// How far a connection has come.
     ConnectStatus,
-    /// Shows that UCloud takes the browser for the user of a connection that was begun at the centre.
+    /// Shows that UCloud takes the browser for the user of a connection that was begun at the
+    /// centre.
     ConnectConfirm,
     /// Tries a new key.
     ConnectProbe,
@@ -123,7 +126,8 @@ impl PublicCall {
     ];
 }
 
-/// Where a one-time token of the user's own instance is redeemed (protocol, section 7), without Core and without its token.
+/// Where a one-time token of the user's own instance is redeemed (protocol, section 7), without
+/// Core and without its token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SessionEndpoint {
     /// A file's content.

@@ -63,8 +63,8 @@ impl Pointer {
         &self.0
     }
 
-    /// What stands there; `None` if nothing does. A pointer with `*` makes an array of what stands in each element,
-    /// with null where nothing does.
+    /// What stands there; `None` if nothing does. A pointer with `*` makes an array of what stands
+    /// in each element, with null where nothing does.
     #[must_use]
     pub fn find<'v, 'a>(&self, value: &'v Json<'a>) -> Option<Cow<'v, Json<'a>>> {
         find(&self.0, value)

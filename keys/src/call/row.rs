@@ -93,7 +93,8 @@ pub enum Sender {
     /// UCloud's Core, with its token, for a user.
     #[default]
     Core,
-    /// The user's own browser, at the provider's origin, without Core: the intent is all that it has.
+    /// The user's own browser, at the provider's origin, without Core: the intent is all that it
+    /// has.
     User,
 }
 
@@ -105,7 +106,8 @@ pub enum Destination {
     Instance,
     /// The server, which judges again with the keys of its store.
     Server,
-    /// No request of its own: the user signs it as the proof that comes with a one-time token (protocol, section 7).
+    /// No request of its own: the user signs it as the proof that comes with a one-time token
+    /// (protocol, section 7).
     Session,
 }
 
@@ -115,7 +117,8 @@ pub enum Destination {
 pub struct BoundSpec {
     /// Its name in the object that the user signs.
     pub name: String,
-    /// Where it stands in an item of the provider's request; more than one place for spellings of different Cores.
+    /// Where it stands in an item of the provider's request; more than one place for spellings of
+    /// different Cores.
     pub at: Vec<String>,
     /// How its value is taken.
     #[serde(default)]
@@ -125,7 +128,8 @@ pub struct BoundSpec {
     pub changes: Vec<ChangeSpec>,
 }
 
-/// One row of the table, as it is written: in `calls.json` for the browser's signer, and by sites in `[[calls]]`.
+/// One row of the table, as it is written: in `calls.json` for the browser's signer, and by sites
+/// in `[[calls]]`.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowSpec {
@@ -148,7 +152,8 @@ pub struct RowSpec {
     pub items: Items,
     /// What the signature binds.
     pub bound: Vec<BoundSpec>,
-    /// What Core adds to an item: the subtrees beneath these pointers are let through and never trusted.
+    /// What Core adds to an item: the subtrees beneath these pointers are let through and never
+    /// trusted.
     #[serde(default)]
     pub adds: Vec<String>,
     /// Where an item shows the project, if it does.
@@ -157,7 +162,8 @@ pub struct RowSpec {
     /// Where an item repeats the username, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// What it can do at least: [`Items::class_of`](crate::bind::Items::class_of) says what one item can do.
+    /// What it can do at least: [`Items::class_of`](crate::bind::Items::class_of) says what one
+    /// item can do.
     pub(crate) class: Class,
     /// What raises an item to [`Class::Danger`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -210,7 +216,8 @@ pub enum RowRejection {
         /// The row's call.
         call: CallName,
     },
-    /// A destination on a row that comes from Core, or none on one of the user's own browser; or what only Core adds.
+    /// A destination on a row that comes from Core, or none on one of the user's own browser; or
+    /// what only Core adds.
     #[error(
         "call {call}: a row from the user has a destination, is a POST with one item, and has nothing that Core adds; one from Core has no destination"
     )]
@@ -318,8 +325,8 @@ impl Row {
         self.spec.items
     }
 
-    /// What the call can do at least. For binding alone, which looks at each item: a harmless call may have an item that
-    /// installs a program.
+    /// What the call can do at least. For binding alone, which looks at each item: a harmless call
+    /// may have an item that installs a program.
     pub(crate) const fn least_class(&self) -> Class {
         self.spec.class
     }

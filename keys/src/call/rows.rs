@@ -1,7 +1,8 @@
 //! The standard rows: every call of a UCloud provider that a user can cause.
 //!
-//! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets, scripts, parameters,
-//! resources. How a reading is shown (paging, order, what to include) stands among what Core adds.
+//! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets,
+//! scripts, parameters, resources. How a reading is shown (paging, order, what to include) stands
+//! among what Core adds.
 //!
 //! `tests/real_bodies.rs` holds every row that Core sends against a body of the real Core.
 
@@ -95,7 +96,8 @@ fn files() -> Vec<RowSpec> {
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
-        // Three requests, at two centres: each has some of these, and `Start` has only what the user cannot know.
+        // Three requests, at two centres: each has some of these, and `Start` has only what the
+        // user cannot know.
         row("files.transfer", Method::Post, "files/transfer", Items::Whole, Class::Write)
             .bind_tree("type", "/type")
             .bind_tree("sourcePath", "/sourcePath")
@@ -148,9 +150,9 @@ fn drives() -> Vec<RowSpec> {
 
 fn jobs() -> Vec<RowSpec> {
     vec![
-        // A sample rate is Core's to add, `readOnly` says what Core lets the user do with the drive, a duplicate is for
-        // Core to allow, and whether a job is to be restarted Core does not keep: an instance takes none of them for the
-        // user's word, and has none of them.
+        // A sample rate is Core's to add, `readOnly` says what Core lets the user do with the
+        // drive, a duplicate is for Core to allow, and whether a job is to be restarted Core does
+        // not keep: an instance takes none of them for the user's word, and has none of them.
         row("jobs.create", Method::Post, "jobs", Items::Bulk, Class::Danger)
             .bind_tree("specification", "/specification")
             .changed("/allowDuplicateJob", How::Dropped)
@@ -212,7 +214,8 @@ fn jobs() -> Vec<RowSpec> {
     ]
 }
 
-/// Public links, public addresses, licences, private networks and shares: alike but for their names.
+/// Public links, public addresses, licences, private networks and shares: alike but for their
+/// names.
 fn resources() -> Vec<RowSpec> {
     let mut rows = Vec::new();
     for path in ["ingresses", "networkips", "licenses", "private-networks", "shares"] {
@@ -255,7 +258,8 @@ fn resources() -> Vec<RowSpec> {
 
 fn others() -> Vec<RowSpec> {
     vec![
-        // UCloud sends the whole list after any change; the user signs the keys themselves, in no order.
+        // UCloud sends the whole list after any change; the user signs the keys themselves, in no
+        // order.
         row("ssh.keyUploaded", Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
             .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
             .changed("/*", How::Trimmed)
@@ -301,8 +305,8 @@ fn own() -> Vec<RowSpec> {
     ]
 }
 
-/// What comes with a one-time token. What may be done with the token was signed before the token was made; this says that it is the user who
-/// redeems it, and for which bytes.
+/// What comes with a one-time token. What may be done with the token was signed before the token
+/// was made; this says that it is the user who redeems it, and for which bytes.
 fn proof_row(call: &str, path: &str) -> RowSpec {
     own_row(call, path, Class::Write, Destination::Session)
         .bind("token", "/token")

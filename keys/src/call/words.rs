@@ -1,7 +1,9 @@
-//! The words that a site's own row brings for the signer, which describes every call that it signs (protocol, section 4).
+//! The words that a site's own row brings for the signer, which describes every call that it signs
+//! (protocol, section 4).
 //!
-//! Texts are short and plain, since they stand in a question that a person has to understand. Placeholders name bound
-//! parameters: the signer puts in their values, escaped and cut. The standard rows have the signer's own words.
+//! Texts are short and plain, since they stand in a question that a person has to understand.
+//! Placeholders name bound parameters: the signer puts in their values, escaped and cut. The
+//! standard rows have the signer's own words.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +60,8 @@ pub enum WordsRejection {
 }
 
 impl Words {
-    /// Looks whether these are words that a person can be asked with. `bound` are the call's bound parameters.
+    /// Looks whether these are words that a person can be asked with. `bound` are the call's bound
+    /// parameters.
     pub(super) fn check(&self, bound: &[&str]) -> Result<(), WordsRejection> {
         let is_bound =
             |name: &str| if bound.contains(&name) { Ok(()) } else { Err(WordsRejection::Unknown(name.into())) };

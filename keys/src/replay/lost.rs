@@ -1,21 +1,25 @@
 //! Times of which the replay log no longer knows everything that was used.
 //!
-//! A used intent may be forgotten once no clock accepts it any more. If the clock is put back, it could be accepted
-//! again: so the log remembers *which* times it has forgotten, and refuses those, whatever the clock says (P4, V40).
-//! Times that were never lived through, such as those between a clock that was two days ahead and today, are not lost.
+//! A used intent may be forgotten once no clock accepts it any more. If the clock is put back, it
+//! could be accepted again: so the log remembers *which* times it has forgotten, and refuses those,
+//! whatever the clock says (P4, V40). Times that were never lived through, such as those between a
+//! clock that was two days ahead and today, are not lost.
 
 use crate::time::Timestamp;
 
-/// Most intervals remembered. Each further one costs 16 bytes in every journal's header; joining two refuses more, never less.
+/// Most intervals remembered. Each further one costs 16 bytes in every journal's header; joining
+/// two refuses more, never less.
 pub const INTERVALS_MAX: usize = 4;
 
-/// Intervals closer than this are one, in seconds: ordinary use leaves one interval and not thousands.
+/// Intervals closer than this are one, in seconds: ordinary use leaves one interval and not
+/// thousands.
 const JOINED_S: i64 = 300;
 
 /// An interval, both ends included.
 pub type Interval = (Timestamp, Timestamp);
 
-/// The lost times, as values of [`crate::freshness::Window::retain_until`]: disjoint and in their order.
+/// The lost times, as values of [`crate::freshness::Window::retain_until`]: disjoint and in their
+/// order.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LostTimes([Option<Interval>; INTERVALS_MAX]);
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::session::rejection::SessionRejection;
 
-/// The bytes that come with a session's request, as its head announces them; nothing where none come.
+/// The bytes that come with a session's request, as its head announces them; nothing where none
+/// come.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Piece {
     /// Where the first of them belongs; -1: behind the last that came.
@@ -24,7 +25,8 @@ pub struct Piece {
 pub struct ContentDigest(pub [u8; 32]);
 
 impl ContentDigest {
-    /// Reads the value of a `Content-Digest` header: one SHA-256, and no other digest, so that nobody checks another one.
+    /// Reads the value of a `Content-Digest` header: one SHA-256, and no other digest, so that
+    /// nobody checks another one.
     ///
     /// # Errors
     /// If it is anything else.

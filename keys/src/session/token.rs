@@ -79,8 +79,8 @@ pub struct Grant<'a> {
 }
 
 impl Grant<'_> {
-    /// Header and claims of the token with this id, ready to be signed (RFC 7515 section 5.1): what is to come behind is a dot and
-    /// the signature of the instance's key, in base64url.
+    /// Header and claims of the token with this id, ready to be signed (RFC 7515 section 5.1): what
+    /// is to come behind is a dot and the signature of the instance's key, in base64url.
     ///
     /// # Errors
     /// If it cannot be written as JSON, which no grant is known to do.

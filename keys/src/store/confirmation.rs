@@ -1,8 +1,8 @@
 //! Core's word for a name, for a connection that was begun at the centre (protocol, section 6).
 //!
-//! A local account can begin a connection under any name. So the browser that offers a key for it shows a second
-//! ticket as well, which Core had made for the user of that name: a local account that has not signed in at
-//! UCloud under that name has none (V69).
+//! A local account can begin a connection under any name. So the browser that offers a key for it
+//! shows a second ticket as well, which Core had made for the user of that name: a local account
+//! that has not signed in at UCloud under that name has none (V69).
 
 use super::records::{Begun, Death, Ticket, TicketState};
 use super::registry::{NotChanged, Registry};
@@ -12,12 +12,12 @@ use crate::enrolment::TicketHash;
 use crate::time::Timestamp;
 
 impl<S: Store> Registry<S> {
-    /// Confirms a connection that was begun here with a ticket that Core began for the same user, and uses up
-    /// Core's ticket. The key of either is approved as before.
+    /// Confirms a connection that was begun here with a ticket that Core began for the same user,
+    /// and uses up Core's ticket. The key of either is approved as before.
     ///
     /// # Errors
-    /// One of the tickets is none of its kind, they are for two users, or nothing can come of one of them; or the
-    /// store failed.
+    /// One of the tickets is none of its kind, they are for two users, or nothing can come of one
+    /// of them; or the store failed.
     pub fn confirm(
         &self,
         begun_here: &TicketHash,

@@ -1,7 +1,8 @@
 //! The drives of users, and what Core calls each of them.
 //!
-//! The provider's own id of a drive comes from its configuration; Core gives a drive a number when it is registered there, and users' paths
-//! begin with that number. A number, once known, means the same drive for ever: nothing here changes one.
+//! The provider's own id of a drive comes from its configuration; Core gives a drive a number when
+//! it is registered there, and users' paths begin with that number. A number, once known, means the
+//! same drive for ever: nothing here changes one.
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +112,8 @@ impl<S: Store> Registry<S> {
         read(Table::DriveErrands, &self.store().scan(Table::DriveErrands, b"", after.as_deref(), count)?)
     }
 
-    /// Notes that a user has these drives; those beyond [`DRIVES_MAX`] are left out. Says how many were not known before.
+    /// Notes that a user has these drives; those beyond [`DRIVES_MAX`] are left out. Says how many
+    /// were not known before.
     ///
     /// # Errors
     /// The store failed.
@@ -198,7 +200,8 @@ impl<S: Store> Registry<S> {
     /// Notes what Core calls a drive.
     ///
     /// # Errors
-    /// There is no such drive, its number or its owner's other drives contradict, or the store failed.
+    /// There is no such drive, its number or its owner's other drives contradict, or the store
+    /// failed.
     pub fn note_registered(
         &self,
         username: &Username,

@@ -1,6 +1,7 @@
 //! Connections that last for a time only: what is kept of one that is over, and what is not.
 //!
-//! Mapping, keys and passkeys stay, and open nothing: whoever approves the connection anew, at the centre, has them again.
+//! Mapping, keys and passkeys stay, and open nothing: whoever approves the connection anew, at the
+//! centre, has them again.
 
 use super::records::Tell;
 use super::registry::{Registry, note_errand, read_user};
@@ -10,8 +11,9 @@ use crate::identity::{Uid, Username};
 use crate::time::Timestamp;
 
 impl<S: Store> Registry<S> {
-    /// Notes that the time of a user's connection was over at that moment, and that Core has to hear of it; gives the account's uid. Nothing is
-    /// noted, and nothing given, where it was noted before, or the connection has ended or been approved since `approved`.
+    /// Notes that the time of a user's connection was over at that moment, and that Core has to
+    /// hear of it; gives the account's uid. Nothing is noted, and nothing given, where it was noted
+    /// before, or the connection has ended or been approved since `approved`.
     ///
     /// # Errors
     /// The store failed.

@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passkeys {
-    /// Random, and the same for all of the user's passkeys: authenticators know the user by it, and it says nothing of them.
+    /// Random, and the same for all of the user's passkeys: authenticators know the user by it, and
+    /// it says nothing of them.
     pub handle: [u8; 16],
     /// The oldest first.
     pub passkeys: Vec<Passkey>,

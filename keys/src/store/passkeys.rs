@@ -1,7 +1,9 @@
-//! Passkeys: a user's few, the rules of their number and of their counters, each change in one transaction.
+//! Passkeys: a user's few, the rules of their number and of their counters, each change in one
+//! transaction.
 //!
-//! What a passkey *is* stays closed here: the server's WebAuthn library writes and reads the credential. A user's passkeys
-//! end with the connection. A counter that does not grow means a copy, and the passkey is refused from then on.
+//! What a passkey *is* stays closed here: the server's WebAuthn library writes and reads the
+//! credential. A user's passkeys end with the connection. A counter that does not grow means a
+//! copy, and the passkey is refused from then on.
 
 pub use super::passkey_table::{Passkey, PasskeyState, Passkeys};
 use super::passkey_table::{digest, read, write};
@@ -89,8 +91,8 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Notes an assertion, whose signature was verified. If its counter has not grown, the passkey counts as copied from here on; one that
-    /// has never counted need not begin.
+    /// Notes an assertion, whose signature was verified. If its counter has not grown, the passkey
+    /// counts as copied from here on; one that has never counted need not begin.
     ///
     /// # Errors
     /// The passkey is gone or copied, or the store failed.

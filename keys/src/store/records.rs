@@ -1,6 +1,7 @@
 //! What the store keeps, record by record, and the words for it.
 //!
-//! Records are plain values; whoever reads a key out of one checks it anew ([`KeyRecord::verification_key`]).
+//! Records are plain values; whoever reads a key out of one checks it anew
+//! ([`KeyRecord::verification_key`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -31,18 +32,20 @@ pub struct Connection {
     pub account: String,
     /// Since when.
     pub since: Timestamp,
-    /// The public half of the account's instance key: SubjectPublicKeyInfo, standard base64 of the DER.
+    /// The public half of the account's instance key: SubjectPublicKeyInfo, standard base64 of the
+    /// DER.
     pub instance_key: String,
     /// Whether Core has heard of it.
     pub core_told: bool,
     /// When it was last approved, if that was not the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed: Option<Timestamp>,
-    /// When its time was over, once that has been noted: it stands for nothing until it is approved anew.
+    /// When its time was over, once that has been noted: it stands for nothing until it is approved
+    /// anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Timestamp>,
-    /// Whether Core named the user to the user's own browser, or the site's user mapper named the account. One
-    /// for which neither did gives way to one for which Core did.
+    /// Whether Core named the user to the user's own browser, or the site's user mapper named the
+    /// account. One for which neither did gives way to one for which Core did.
     #[serde(default)]
     pub is_confirmed: bool,
 }
@@ -54,8 +57,9 @@ impl Connection {
         self.renewed.unwrap_or(self.since)
     }
 
-    /// The first second at which it stands for nothing, where a connection lasts so many seconds from its approval; `None`: it does not end by
-    /// itself. Once it was over it stays so, whatever the configuration says later.
+    /// The first second at which it stands for nothing, where a connection lasts so many seconds
+    /// from its approval; `None`: it does not end by itself. Once it was over it stays so, whatever
+    /// the configuration says later.
     #[must_use]
     pub fn end(&self, lasts_s: Option<i64>) -> Option<Timestamp> {
         self.over.or_else(|| lasts_s.map(|lasts_s| self.approved().plus(lasts_s)))

@@ -1,7 +1,7 @@
 //! Who is connected to which account, with which keys: the rules, each change in one transaction.
 //!
-//! A username is mapped to one uid and the reverse, and remapped only by way of a disconnection (protocol, section 6).
-//! Nothing here asks who is asking: the server has done that.
+//! A username is mapped to one uid and the reverse, and remapped only by way of a disconnection
+//! (protocol, section 6). Nothing here asks who is asking: the server has done that.
 
 use std::cell::RefCell;
 
@@ -13,8 +13,8 @@ use crate::identity::{KeyId, Uid, Username};
 use crate::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
 use crate::time::Timestamp;
 
-/// Most keys on record for a user, revoked ones included: a browser or two on each device of a busy person.
-/// The oldest that speak no more make room for new ones.
+/// Most keys on record for a user, revoked ones included: a browser or two on each device of a busy
+/// person. The oldest that speak no more make room for new ones.
 pub const KEYS_MAX: usize = 16;
 
 /// Most usernames that share a uid where sharing is allowed at all (development).
@@ -65,7 +65,8 @@ pub enum NotChanged<R: std::error::Error + 'static> {
 /// Who says that a UCloud name is the account's to connect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Naming {
-    /// Core named the user, to the browser that offered the key; or nobody did, for a ticket that says so.
+    /// Core named the user, to the browser that offered the key; or nobody did, for a ticket that
+    /// says so.
     ByTicket,
     /// The site's user mapper named the account.
     BySite,
@@ -256,7 +257,8 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Ends a user's connection: the mapping and the passkeys are removed, every key revoked, and an errand to Core noted.
+    /// Ends a user's connection: the mapping and the passkeys are removed, every key revoked, and
+    /// an errand to Core noted.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -365,8 +367,8 @@ impl<S: Store> Registry<S> {
     }
 }
 
-/// Revokes the keys of a user whose connection was taken out, removes the mapping and the passkeys, and writes
-/// the user back.
+/// Revokes the keys of a user whose connection was taken out, removes the mapping and the passkeys,
+/// and writes the user back.
 fn end(transaction: &dyn Transaction, user: &User, uid: Uid) -> Result<Ended, Interrupted> {
     let username = &user.username;
     let mut kids = Vec::new();
@@ -400,8 +402,8 @@ pub(super) enum Confirmation {
     Missing,
 }
 
-/// Connects a user, or gives a connected one another key; part of an approval. A connection that neither Core
-/// nor the site has confirmed gives way to one that is: what is ended comes back.
+/// Connects a user, or gives a connected one another key; part of an approval. A connection that
+/// neither Core nor the site has confirmed gives way to one that is: what is ended comes back.
 pub(super) fn connect(
     transaction: &dyn Transaction,
     new: &NewConnection,
@@ -461,7 +463,8 @@ pub(super) fn connect(
     Ok(Ok(displaced))
 }
 
-/// Adds an active key to the user's, in place of the oldest that speaks no more if there are too many.
+/// Adds an active key to the user's, in place of the oldest that speaks no more if there are too
+/// many.
 fn insert_key(
     transaction: &dyn Transaction,
     user: &mut User,

@@ -1,18 +1,22 @@
-//! Compares the store with a seal that is kept outside of it, so that a store that went back in time or was damaged is noticed.
+//! Compares the store with a seal that is kept outside of it, so that a store that went back in
+//! time or was damaged is noticed.
 //!
-//! A database recovers from damage by dropping what it cannot read. For a key store that is the worst answer: the
-//! revocation may be what was dropped, and the key is active again (V74). So every change counts up and carries a digest
-//! of everything the store holds; the same two values are in a file beside the store ([`super::seal_file`]).
+//! A database recovers from damage by dropping what it cannot read. For a key store that is the
+//! worst answer: the revocation may be what was dropped, and the key is active again (V74). So
+//! every change counts up and carries a digest of everything the store holds; the same two values
+//! are in a file beside the store ([`super::seal_file`]).
 //!
-//! This detects accidents: damage, a restored copy, a lost write. It does not detect an attacker who can write the state
-//! directory: such an attacker can write both. What holds against them is the user's own pins (P3).
+//! This detects accidents: damage, a restored copy, a lost write. It does not detect an attacker
+//! who can write the state directory: such an attacker can write both. What holds against them is
+//! the user's own pins (P3).
 
 use serde::{Deserialize, Serialize};
 
 use super::Table;
 use crate::jws::sha256_of_texts;
 
-/// A digest of a set of entries that can be updated entry by entry: the sum of their SHA-256 values, modulo 2^256.
+/// A digest of a set of entries that can be updated entry by entry: the sum of their SHA-256
+/// values, modulo 2^256.
 ///
 /// The order of entries does not count, and each table and key is there once.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -74,7 +78,8 @@ pub struct Seal {
     pub content: ContentDigest,
 }
 
-/// The same, as the store itself says. A store that was never changed under a seal has none: that is no change.
+/// The same, as the store itself says. A store that was never changed under a seal has none: that
+/// is no change.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InnerSeal {
@@ -93,7 +98,8 @@ pub enum Agreement {
     Unsealed,
     /// They say the same.
     Same,
-    /// The store has one change more: the process ended after the change and before the seal was written.
+    /// The store has one change more: the process ended after the change and before the seal was
+    /// written.
     OneAhead,
 }
 

@@ -1,11 +1,13 @@
-//! Keeps the seal, and the list of revocations, in two small files beside the store ([`super::seal`]).
+//! Keeps the seal, and the list of revocations, in two small files beside the store
+//! ([`super::seal`]).
 //!
-//! `store.seal` has two halves that are written in turns, so that a write that is cut short leaves the other. It knows its
-//! own inode and time of birth: a file that does not is a copy, and with it the whole directory. `store.revoked` is only
-//! appended to; each record carries a digest over all records before it, and the seal says how many there are.
+//! `store.seal` has two halves that are written in turns, so that a write that is cut short leaves
+//! the other. It knows its own inode and time of birth: a file that does not is a copy, and with it
+//! the whole directory. `store.revoked` is only appended to; each record carries a digest over all
+//! records before it, and the seal says how many there are.
 //!
-//! Order of writes: revocations, then the store, then the seal. So a revocation is never lost, and the store is never
-//! behind the seal of an honest crash.
+//! Order of writes: revocations, then the store, then the seal. So a revocation is never lost, and
+//! the store is never behind the seal of an honest crash.
 
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the store's own files")]
 
@@ -32,7 +34,8 @@ const MAGIC: [u8; 8] = *b"csseal01";
 /// Length of what is written of a half: seven fields and a digest over them, in bytes.
 const HALF: usize = 8 + 8 + 32 + 8 + 32 + 8 + 16 + 32;
 
-/// Where the second half begins, in bytes: on a page and a disk sector of its own, so that no write touches both.
+/// Where the second half begins, in bytes: on a page and a disk sector of its own, so that no write
+/// touches both.
 const HALF_APART: u64 = 4096;
 
 /// One revocation: which, and a digest over all until then.
@@ -143,7 +146,8 @@ impl SealFile {
         Ok(Some(Self { directory: directory.to_owned(), file, kept, birth, tail }))
     }
 
-    /// Makes a seal in this directory, in place of one that is there. The list of revocations stays, as far as it can be read.
+    /// Makes a seal in this directory, in place of one that is there. The list of revocations
+    /// stays, as far as it can be read.
     ///
     /// # Errors
     /// The system failed.
@@ -170,7 +174,8 @@ impl SealFile {
         Ok(Self { directory: directory.to_owned(), file, kept, birth, tail: Vec::new() })
     }
 
-    /// How many changes the seal of that directory counts, as far as it can be read; whether it is a copy or not.
+    /// How many changes the seal of that directory counts, as far as it can be read; whether it is
+    /// a copy or not.
     #[must_use]
     pub fn changes_in(directory: &Path) -> u64 {
         let Ok(file) = File::open(directory.join(SEAL_FILE)) else { return 0 };
@@ -241,7 +246,8 @@ struct Record {
     chain: [u8; 32],
 }
 
-/// The records, up to the first that was not written whole; one in the middle that does not follow from those before is an error.
+/// The records, up to the first that was not written whole; one in the middle that does not follow
+/// from those before is an error.
 fn read_revocations(directory: &Path) -> Result<Vec<Record>, NotOpened> {
     let path = directory.join(REVOCATIONS_FILE);
     let mut bytes = Vec::new();

@@ -1,8 +1,9 @@
-//! A store under a seal: every change is counted, and what it leaves is sealed before it is acknowledged ([`super::seal`]).
+//! A store under a seal: every change is counted, and what it leaves is sealed before it is
+//! acknowledged ([`super::seal`]).
 //!
-//! A store that does not agree with its seal is not opened (P8, V74). A change whose seal cannot be written is not
-//! acknowledged, and the next one waits until it can be. Whatever revokes a key or passkey is written down outside of the
-//! store first, so that a revocation outlives the store.
+//! A store that does not agree with its seal is not opened (P8, V74). A change whose seal cannot be
+//! written is not acknowledged, and the next one waits until it can be. Whatever revokes a key or
+//! passkey is written down outside of the store first, so that a revocation outlives the store.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -114,7 +115,8 @@ impl<S: Store> Store for SealedStore<S> {
 
     fn transact(&self, change: &Change<'_>) -> Result<(), StoreFailure> {
         let mut file = self.lock();
-        // The store is never more than one change ahead, or an honest crash could not be told from an old seal.
+        // The store is never more than one change ahead, or an honest crash could not be told from
+        // an old seal.
         let inner = inner_seal(&self.store)?;
         if let Some(inner) = inner.filter(|inner| inner.changes > file.seal().changes) {
             file.keep(Seal { changes: inner.changes, content: inner.content })?;
@@ -265,7 +267,8 @@ fn revocations(
 /// What happens to keys when a state is accepted that does not agree with its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeysAccepted {
-    /// Those stay active that are so in the store and are not in the list of revocations, which has to be whole.
+    /// Those stay active that are so in the store and are not in the list of revocations, which has
+    /// to be whole.
     Keep,
     /// All are revoked, and all passkeys removed.
     Revoke,
@@ -284,11 +287,12 @@ pub struct Accepted {
     pub tickets: usize,
 }
 
-/// Seals a store as it is, after taking away whatever may have been taken away before. If it is interrupted, the store
-/// still does not agree with its seal, and it is done again.
+/// Seals a store as it is, after taking away whatever may have been taken away before. If it is
+/// interrupted, the store still does not agree with its seal, and it is done again.
 ///
 /// # Errors
-/// Keys are to be kept, and the list of revocations is not whole; or the store or the system failed.
+/// Keys are to be kept, and the list of revocations is not whole; or the store or the system
+/// failed.
 pub fn accept<S: Store>(store: &S, directory: &Path, keys: KeysAccepted) -> Result<Accepted, UnsealedStore> {
     let failure = |failure| unsealed(directory, failure);
     match SealFile::open(directory).map_err(failure) {

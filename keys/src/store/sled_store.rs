@@ -1,7 +1,7 @@
 //! The store on the local disk: sled 0.34.
 //!
-//! One process opens it at a time. A transaction is acknowledged after sled has flushed its log, so that neither
-//! `kill -9` nor a power cut takes back what a user or Core was told.
+//! One process opens it at a time. A transaction is acknowledged after sled has flushed its log, so
+//! that neither `kill -9` nor a power cut takes back what a user or Core was told.
 
 #![allow(clippy::disallowed_types, reason = "the store is what this crate may open")]
 
@@ -12,8 +12,8 @@ use sled::transaction::{
 use std::ops::Bound;
 use std::path::Path;
 
-/// What sled may keep in memory, in bytes. 100,000 users' keys are about 60 MB on disk; the gateway remembers
-/// the ones in use, so that the server seldom reads the same twice.
+/// What sled may keep in memory, in bytes. 100,000 users' keys are about 60 MB on disk; the gateway
+/// remembers the ones in use, so that the server seldom reads the same twice.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How often sled writes what nobody waits for (the times of last use), in milliseconds.

@@ -1,5 +1,5 @@
-//! Long pieces of work that Core has been told of and that are not over: kept so that Core hears of their end though whoever did them,
-//! and this program, be gone.
+//! Long pieces of work that Core has been told of and that are not over: kept so that Core hears of
+//! their end though whoever did them, and this program, be gone.
 
 use serde::{Deserialize, Serialize};
 

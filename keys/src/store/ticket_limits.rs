@@ -1,9 +1,9 @@
 //! How many tickets there may be, and which goes when there are too many.
 //!
 //! A ticket counts against whoever began it: the user at Core, or the uid at the centre. The sender
-//! that begins too many loses their own oldest; one that is offered is never pushed out by its owner,
-//! so those are few. All tickets of one side are bounded as well: the oldest of that side goes. Each
-//! step looks up the tickets of one sender; none reads the whole table.
+//! that begins too many loses their own oldest; one that is offered is never pushed out by its
+//! owner, so those are few. All tickets of one side are bounded as well: the oldest of that side
+//! goes. Each step looks up the tickets of one sender; none reads the whole table.
 
 use super::records::{Begun, Ticket, TicketState};
 use super::registry::{NotChanged, Registry};

@@ -1,7 +1,7 @@
 //! Tickets: from begun over offered to approved or dead, each step in one transaction.
 //!
-//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is kept. How many there may
-//! be is said in `ticket_limits`.
+//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is
+//! kept. How many there may be is said in `ticket_limits`.
 
 use super::records::{Death, Offer, Ticket, TicketState};
 use super::registry::{Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect};
@@ -11,7 +11,8 @@ use crate::enrolment::{Code, TicketHash};
 use crate::identity::{KeyId, Uid};
 use crate::time::Timestamp;
 
-/// How long a ticket is remembered after that, in seconds, so that a page left open learns what became of it.
+/// How long a ticket is remembered after that, in seconds, so that a page left open learns what
+/// became of it.
 const REMEMBERED_S: i64 = 60 * 60;
 
 /// A step that the rules do not allow.
@@ -116,8 +117,9 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Approves the offer that a code names: connects the user and activates the key. `new.key` is the offered one
-    /// with its times set. A connection of the user's that gives way to this one comes back.
+    /// Approves the offer that a code names: connects the user and activates the key. `new.key` is
+    /// the offered one with its times set. A connection of the user's that gives way to this one
+    /// comes back.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.

@@ -1,7 +1,8 @@
-//! Whatever Core and a neighbour do with tickets, no key but one of Alice's own browser ever acts in Alice's account (P2).
+//! Whatever Core and a neighbour do with tickets, no key but one of Alice's own browser ever acts
+//! in Alice's account (P2).
 //!
-//! Alice does what people do: she clicks, opens what she is given, lets her browser offer a key and approves the code that *her page*
-//! shows under *her name*. Everything else is anybody's.
+//! Alice does what people do: she clicks, opens what she is given, lets her browser offer a key and
+//! approves the code that *her page* shows under *her name*. Everything else is anybody's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,7 +98,8 @@ enum Maker {
     Mallory = 3,
 }
 
-/// A ticket, and who has seen it. Core sees every ticket that it had made, and passes it on as it likes.
+/// A ticket, and who has seen it. Core sees every ticket that it had made, and passes it on as it
+/// likes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Known {
     username: &'static str,
@@ -123,7 +125,8 @@ enum Action {
     AliceBeginsHere,
     /// Core sends Alice to the page of a ticket.
     CoreSendsAlice(usize),
-    /// Alice's browser, which has the page of a connection that she began, shows the ticket that UCloud gave it.
+    /// Alice's browser, which has the page of a connection that she began, shows the ticket that
+    /// UCloud gave it.
     AliceConfirms(usize, usize),
     /// Somebody's browser offers a key.
     Offer(Maker, usize),

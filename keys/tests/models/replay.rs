@@ -1,6 +1,8 @@
-//! No intent is accepted twice, whatever the clock does and however often the process starts anew (P4, V39, V40).
+//! No intent is accepted twice, whatever the clock does and however often the process starts anew
+//! (P4, V39, V40).
 //!
-//! A state is its history: the log, the guard and the acceptances are made again from it, by the product's own code.
+//! A state is its history: the log, the guard and the acceptances are made again from it, by the
+//! product's own code.
 
 use countersign_keys::freshness::Window;
 use countersign_keys::replay::lost::LostTimes;
@@ -14,13 +16,15 @@ const WINDOW: Window = Window { lifetime_max_s: 3, future_skew_s: 1 };
 /// How far back a clock is held, as the gateway has it.
 const BEHIND_MAX_S: i64 = 1;
 
-/// So small that a use is forgotten as soon as it may be, and the times of what was forgotten decide.
+/// So small that a use is forgotten as soon as it may be, and the times of what was forgotten
+/// decide.
 const CAPACITY: usize = 2;
 
 /// The longest history.
 const STEPS_MAX: usize = 7;
 
-/// Intents that the user has signed, by `iat` and `exp`. While the first is still accepted, the second may be forgotten already.
+/// Intents that the user has signed, by `iat` and `exp`. While the first is still accepted, the
+/// second may be forgotten already.
 const INTENTS: [(i64, i64); 2] = [(10, 13), (10, 11)];
 
 const START: i64 = 10;

@@ -153,7 +153,8 @@ impl Site {
         let mut headers: Vec<(&str, &[u8])> =
             vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
         headers.extend(intent.map(|intent| ("ucloud-signed-intent", intent.as_bytes())));
-        // Rows that travel over WebSocket have no route of their own: they are judged like any other.
+        // Rows that travel over WebSocket have no route of their own: they are judged like any
+        // other.
         let row = self.calls.core_row(call).ok_or(Rejection::NoSuchCall)?;
         let lane = Lane::User(row);
         let presented = Presented::parse(&lane, headers, INTENT_MAX)?;

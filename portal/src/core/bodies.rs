@@ -1,7 +1,8 @@
 //! The bodies that Core writes, as captured from its own client.
 //!
-//! The Go Core writes members in a fixed order with every zero value in place, and one without a JSON tag
-//! (`Browse`); the Kotlin Core wrote its defaults. A provider must understand both, so both are written here.
+//! The Go Core writes members in a fixed order with every zero value in place, and one without a
+//! JSON tag (`Browse`); the Kotlin Core wrote its defaults. A provider must understand both, so
+//! both are written here.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -259,7 +260,8 @@ pub struct Retrieve {
     pub id: String,
 }
 
-/// A user's SSH keys after one was added or removed: all that there are, and null where there is none.
+/// A user's SSH keys after one was added or removed: all that there are, and null where there is
+/// none.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyUpload {

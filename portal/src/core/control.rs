@@ -1,7 +1,8 @@
-//! The endpoints of Core that a provider calls: a token for its refresh token, and who has connected.
+//! The endpoints of Core that a provider calls: a token for its refresh token, and who has
+//! connected.
 //!
-//! It can be told to fail or to be gone, so that the provider's patience can be tested. It dies where
-//! the real Core ends its own process, and a test that did not expect that fails.
+//! It can be told to fail or to be gone, so that the provider's patience can be tested. It dies
+//! where the real Core ends its own process, and a test that did not expect that fails.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -125,7 +126,8 @@ impl Control {
     /// Starts to listen over TLS, as `localhost`, with a certificate for that name.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen, [`Fault::Tls`] and [`Fault::Certificate`] where the certificate cannot be used.
+    /// [`Fault::Io`] where it cannot listen, [`Fault::Tls`] and [`Fault::Certificate`] where the
+    /// certificate cannot be used.
     pub async fn start_over_tls(keys: Arc<CoreKeys>, certificate: &TestCertificate) -> Result<Self, Fault> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let origin = format!("https://localhost:{}", listener.local_addr()?.port());
@@ -167,7 +169,8 @@ impl Control {
         self.address
     }
 
-    /// `http://127.0.0.1:port`, or `https://localhost:port`: what the provider's configuration calls `core.origin`.
+    /// `http://127.0.0.1:port`, or `https://localhost:port`: what the provider's configuration
+    /// calls `core.origin`.
     #[must_use]
     pub fn origin(&self) -> String {
         self.origin.clone()

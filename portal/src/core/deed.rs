@@ -1,4 +1,5 @@
-//! What a user does with files: the same deed as the user says it (and signs it) and as Core tells the provider.
+//! What a user does with files: the same deed as the user says it (and signs it) and as Core tells
+//! the provider.
 //!
 //! The signed side is the protocol, section 3, read independently of the product.
 
@@ -47,7 +48,8 @@ pub enum Deed {
     RenameDrive(String, String),
     /// Asks for a file's content.
     Download(String),
-    /// Brings a file, or a folder's files: where to, and what happens if there is something of that name.
+    /// Brings a file, or a folder's files: where to, and what happens if there is something of that
+    /// name.
     Upload(String, Brings, String),
     /// Opens a terminal in a folder.
     Terminal(String),
@@ -186,7 +188,8 @@ impl Deed {
         if matches!(self, Self::DeleteDrives(_)) { "DELETE" } else { "POST" }
     }
 
-    /// The bound parameters of every item, as the user's browser takes them from what the user does.
+    /// The bound parameters of every item, as the user's browser takes them from what the user
+    /// does.
     #[must_use]
     pub fn projections(&self) -> Vec<Projection> {
         match self {

@@ -1,7 +1,7 @@
 //! Core's RSA key for one provider, and the tokens that Core signs with it.
 //!
-//! One pair serves both directions: Core's own token and the provider's. Whoever verifies must therefore look
-//! at subject and role, which is why a provider's own token is minted here as well.
+//! One pair serves both directions: Core's own token and the provider's. Whoever verifies must
+//! therefore look at subject and role, which is why a provider's own token is minted here as well.
 
 use std::fmt;
 
@@ -64,7 +64,8 @@ impl CoreKeys {
         &self.provider
     }
 
-    /// The public key as Core shows it to a new provider: base64 of the SPKI on one line, without armour.
+    /// The public key as Core shows it to a new provider: base64 of the SPKI on one line, without
+    /// armour.
     ///
     /// # Errors
     /// [`Fault::Key`] where the library cannot write it.

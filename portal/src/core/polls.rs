@@ -1,12 +1,13 @@
-//! What the Go Core asks of each provider again and again: what it can, and what people are shown of it.
+//! What the Go Core asks of each provider again and again: what it can, and what people are shown
+//! of it.
 
 use std::sync::PoisonError;
 
 use crate::core::Core;
 use crate::{Answer, Fault};
 
-/// The paths below `/ucloud/{provider}/`, in Core's order: seven of features, then the branding. There is none for files
-/// or shares.
+/// The paths below `/ucloud/{provider}/`, in Core's order: seven of features, then the branding.
+/// There is none for files or shares.
 pub const POLLED: [&str; 8] = [
     "integration/retrieveManifest",
     "files/collections/retrieveProducts",
@@ -26,7 +27,8 @@ const REST_S: i64 = 10;
 pub struct Polled(pub Vec<Answer>);
 
 impl Polled {
-    /// The first answer that is none to Core, with what was asked: Core then does without it, and asks for ever.
+    /// The first answer that is none to Core, with what was asked: Core then does without it, and
+    /// asks for ever.
     #[must_use]
     pub fn refused(&self) -> Option<(&'static str, u16)> {
         POLLED.into_iter().zip(&self.0).find(|(_, answer)| !answer.is_ok()).map(|(path, answer)| (path, answer.status))

@@ -1,8 +1,9 @@
 //! Core's resources of one provider: numbered by Core, each with the id that the provider gave it.
 //!
 //! No two resources of a provider have the same id, whatever their kinds: Core's index of them is
-//! unique. Numbers go up as long as Core's process lives; when it starts, it goes on after the highest
-//! that is left (`core2/pkg/orchestrator/resources.go`), and so gives those of deleted ones again.
+//! unique. Numbers go up as long as Core's process lives; when it starts, it goes on after the
+//! highest that is left (`core2/pkg/orchestrator/resources.go`), and so gives those of deleted ones
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,15 +1,16 @@
-//! What the Go Core changes of a user's request before the provider sees it, and what of it the user's browser signs.
+//! What the Go Core changes of a user's request before the provider sees it, and what of it the
+//! user's browser signs.
 //!
-//! Each change is a fact of `docs/ucloud-wire.md`, section 6.9. `portal/tests/core2_wire.rs` holds the result against
-//! bodies of the real Core.
+//! Each change is a fact of `docs/ucloud-wire.md`, section 6.9. `portal/tests/core2_wire.rs` holds
+//! the result against bodies of the real Core.
 
 use serde_json::{Map, Value, json};
 
 /// The parameter that Core adds to every job.
 const SAMPLE_RATE: &str = "ucMetricSampleRate";
 
-/// What Core makes of a new job's specification. `may_edit` says of a drive, by its number, whether the user may change
-/// files on it: Core writes that over whatever the user asked.
+/// What Core makes of a new job's specification. `may_edit` says of a drive, by its number, whether
+/// the user may change files on it: Core writes that over whatever the user asked.
 #[must_use]
 pub fn job(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
     let mut parameters: Map<String, Value> = members(asked.get("parameters"))
@@ -25,7 +26,8 @@ pub fn job(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
         "hostname": as_asked("hostname"), "replicas": as_asked("replicas"), "allowDuplicateJob": false,
         "parameters": parameters, "resources": resources, "timeAllocation": as_asked("timeAllocation"),
     });
-    // Go leaves these out when they are empty; whether a job is to be restarted Core does not keep at all.
+    // Go leaves these out when they are empty; whether a job is to be restarted Core does not keep
+    // at all.
     let name = asked.get("name").and_then(Value::as_str).unwrap_or_default().trim();
     for (member, value) in
         [("name", json!(name)), ("openedFile", as_asked("openedFile")), ("sshEnabled", as_asked("sshEnabled"))]
@@ -98,7 +100,8 @@ fn with(asked: &Value, names: &[&str], change: impl Fn(&str) -> String) -> Value
     Value::Object(made)
 }
 
-/// What of a new job's specification the user signs: all but what Core decides, and without what Go writes for "absent".
+/// What of a new job's specification the user signs: all but what Core decides, and without what Go
+/// writes for "absent".
 #[must_use]
 pub fn signed_job(asked: &Value) -> Value {
     let mut signed = with(asked, &["name"], |text| text.trim().to_owned());

@@ -1,4 +1,5 @@
-//! The WebSockets that the Go Core opens at a provider: a new one for every search and for every job that is followed.
+//! The WebSockets that the Go Core opens at a provider: a new one for every search and for every
+//! job that is followed.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ const HEAD_MAX: usize = 16 * 1024;
 const ENDED: &str = "the WebSocket handshake of a search was answered with anything but 101, or not at all";
 
 impl Core {
-    /// Opens the socket of a search. The handshake names the user in the address alone, and has no intent.
+    /// Opens the socket of a search. The handshake names the user in the address alone, and has no
+    /// intent.
     ///
     /// # Errors
     /// [`Fault::Died`] where the answer is anything but 101: Core's process ends.

@@ -1,5 +1,6 @@
-//! The other half of the demo: a taken-over Core that sees and sends everything, a neighbour with another provider's
-//! credentials, and a local account. Each attack must be refused, leave no trace, and be explained in the log.
+//! The other half of the demo: a taken-over Core that sees and sends everything, a neighbour with
+//! another provider's credentials, and a local account. Each attack must be refused, leave no
+//! trace, and be explained in the log.
 
 use std::path::PathBuf;
 
@@ -212,7 +213,8 @@ impl Story<'_> {
         self.attack_at(&core, &house.journal(), house, name, request, want).await
     }
 
-    /// One attack at any door: the answer, the absence of any trace, and the reason in the log of who refused.
+    /// One attack at any door: the answer, the absence of any trace, and the reason in the log of
+    /// who refused.
     async fn attack_at(
         &mut self,
         door: &Core,

@@ -28,7 +28,8 @@ impl Invitation<'_> {
         }
     }
 
-    /// The command that brings the pages to another machine, under the same addresses: keys belong to an origin.
+    /// The command that brings the pages to another machine, under the same addresses: keys belong
+    /// to an origin.
     fn tunnel(&self, machine: &str) -> String {
         let ports = [self.ucloud, self.centre, self.desk].map(|origin| origin.rsplit(':').next().unwrap_or_default());
         let forwards = ports.map(|port| format!("-L {port}:127.0.0.1:{port}"));

@@ -77,7 +77,8 @@ impl<'s> Story<'s> {
         Ok(())
     }
 
-    /// One connection: Core begins it, the browser offers a key, the user approves it at the centre.
+    /// One connection: Core begins it, the browser offers a key, the user approves it at the
+    /// centre.
     pub(super) async fn connect_one(
         &mut self,
         house: &House,
@@ -170,7 +171,8 @@ impl<'s> Story<'s> {
         }
     }
 
-    // --- What both halves use ------------------------------------------------------------------------
+    // --- What both halves use
+    // ------------------------------------------------------------------------
 
     pub(super) fn core(&self) -> Result<&Core, Trouble> {
         self.core.as_ref().ok_or_else(|| Trouble::new("Core has not begun"))

@@ -1,5 +1,5 @@
-//! One honest intent, altered in every way that the checklist names. Nearly all of them carry a *correct*
-//! signature of the user's own key, so that only the rule in question can refuse them.
+//! One honest intent, altered in every way that the checklist names. Nearly all of them carry a
+//! *correct* signature of the user's own key, so that only the rule in question can refuse them.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ const P256_ORDER: [u8; 32] = [
     0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// Every alteration of `intent` that must be refused whatever the request is. `key` is the user's, `now` the
-/// time at which they will be shown.
+/// Every alteration of `intent` that must be refused whatever the request is. `key` is the user's,
+/// `now` the time at which they will be shown.
 ///
 /// # Errors
 /// [`Fault`] where one cannot be made.
@@ -267,7 +267,8 @@ pub fn claims(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>,
     sign_each(cases, key)
 }
 
-/// V32 to V34: times that are absent, no integers, the wrong way round, too far apart, past or to come.
+/// V32 to V34: times that are absent, no integers, the wrong way round, too far apart, past or to
+/// come.
 ///
 /// # Errors
 /// [`Fault`] where one cannot be made.
@@ -314,8 +315,9 @@ pub fn times(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<
     Ok(all)
 }
 
-/// The other signature that is as good: anyone can make (r, n - s) of (r, s). Whoever remembers signatures
-/// rather than token ids takes it for a new intent. `None` for algorithms that have no such twin.
+/// The other signature that is as good: anyone can make (r, n - s) of (r, s). Whoever remembers
+/// signatures rather than token ids takes it for a new intent. `None` for algorithms that have no
+/// such twin.
 ///
 /// # Errors
 /// [`Fault`] where `intent` is no compact JWS.

@@ -1,4 +1,5 @@
-//! Tokens that are almost Core's: what anyone but Core could make, and what Core signed for another purpose.
+//! Tokens that are almost Core's: what anyone but Core could make, and what Core signed for another
+//! purpose.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};

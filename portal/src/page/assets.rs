@@ -1,4 +1,5 @@
-//! The files of the pages, compiled in. xterm.js, which draws terminals, is vendored in `portal/page/xterm`.
+//! The files of the pages, compiled in. xterm.js, which draws terminals, is vendored in
+//! `portal/page/xterm`.
 
 use countersign_portal::site::{Body, whole};
 use http::{Response, StatusCode};

@@ -1,5 +1,5 @@
-//! What this Core does with a user's signed request: what it should, or one of the things that it must not get away
-//! with.
+//! What this Core does with a user's signed request: what it should, or one of the things that it
+//! must not get away with.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,8 @@ pub(super) enum Conduct {
     Key,
     /// Redeems one-time tokens itself.
     Token,
-    /// Its page asks the signer for something else than it shows; Core itself passes on what was signed.
+    /// Its page asks the signer for something else than it shows; Core itself passes on what was
+    /// signed.
     Disguise,
 }
 
@@ -80,7 +81,8 @@ pub(super) struct Conducted<'c> {
 }
 
 impl Conducted<'_> {
-    /// Does a user's deed, or what this Core does instead. Reading stays honest, so that there is something to see.
+    /// Does a user's deed, or what this Core does instead. Reading stays honest, so that there is
+    /// something to see.
     pub(super) async fn perform(&self, deed: &Deed, intent: Option<&str>) -> Result<Outcome, Fault> {
         let honest = self.core.request(self.username, deed, intent)?;
         let is_reading = matches!(deed, Deed::Browse(_) | Deed::Retrieve(_));
@@ -132,7 +134,8 @@ impl Conducted<'_> {
         }
     }
 
-    /// Begins a connection, and offers a key of Core's where Core is like that. The address to send the browser to.
+    /// Begins a connection, and offers a key of Core's where Core is like that. The address to send
+    /// the browser to.
     pub(super) async fn connect(&self) -> Result<(String, Option<Attempt>), Fault> {
         let redirect = self.core.connect(self.username).await?;
         if self.conduct != Conduct::Key {
@@ -153,7 +156,8 @@ impl Conducted<'_> {
         Ok(Attempt { what, answer: self.core.invoke(&request).await? })
     }
 
-    /// Uses a token that came through Core, with a proof by a key of Core's: before the user does, since the answer with it is still here.
+    /// Uses a token that came through Core, with a proof by a key of Core's: before the user does,
+    /// since the answer with it is still here.
     async fn redeem(&self, deed: &Deed, token: &str) -> Result<Attempt, Fault> {
         let key = self.own_key().await?;
         let piece = Piece { offset: 0, bytes: b"What Core likes.\n", total: 17 };

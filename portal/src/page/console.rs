@@ -1,5 +1,5 @@
-//! Commands at the centre, for the desk's terminal: each runs on a pseudoterminal, so it asks what it asks anywhere,
-//! and the page shows its words and types the answers.
+//! Commands at the centre, for the desk's terminal: each runs on a pseudoterminal, so it asks what
+//! it asks anywhere, and the page shows its words and types the answers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,8 @@ use crate::trouble::{Doing as _, Trouble};
 const RUNNING_MAX: usize = 16;
 /// How much of what a command says is kept, in bytes: its end.
 const SAID_MAX: usize = 64 * 1024;
-/// How long a command may wait for an answer: as long as a connection may be begun and not finished, and a bit.
+/// How long a command may wait for an answer: as long as a connection may be begun and not
+/// finished, and a bit.
 const LASTS_MAX: Duration = Duration::from_secs(20 * 60);
 /// Rows and columns of the terminal. Commands fit their tables to it.
 const SIZE: (u16, u16) = (40, 80);
@@ -49,7 +50,8 @@ impl Console {
     /// Starts a command; its number.
     pub(super) fn start(&self, command: &Command, ended: impl FnOnce(i32) + Send + 'static) -> Result<u64, Trouble> {
         let mut running = self.running();
-        // Commands that have ended are kept only as long as there is room, for the page to read their end.
+        // Commands that have ended are kept only as long as there is room, for the page to read
+        // their end.
         if running.len() >= RUNNING_MAX {
             running.retain(|_, one| one.said.borrow().status.is_none());
         }
@@ -94,7 +96,8 @@ impl Console {
     }
 }
 
-/// The same command on a terminal, without colours. Its environment is the one that it was given, and no more.
+/// The same command on a terminal, without colours. Its environment is the one that it was given,
+/// and no more.
 fn on_terminal(command: &Command) -> pty_process::Command {
     let command = command.as_std();
     let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));

@@ -1,5 +1,5 @@
-//! The centre's desk: a terminal for each user, as after SSH, and the gateway's decisions as they are made. UCloud's
-//! page frames it and can do no more with it than show it.
+//! The centre's desk: a terminal for each user, as after SSH, and the gateway's decisions as they
+//! are made. UCloud's page frames it and can do no more with it than show it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,8 +154,8 @@ impl Desk {
     }
 }
 
-/// The commands that the terminal runs. It is no shell: in a demo without accounts of its own that would be the
-/// shell of whoever started it, for every local account that finds the port.
+/// The commands that the terminal runs. It is no shell: in a demo without accounts of its own that
+/// would be the shell of whoever started it, for every local account that finds the port.
 const OFFERED: [&str; 6] = [
     "countersign connect approve CODE",
     "countersign connect start USERNAME",

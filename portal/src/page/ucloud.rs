@@ -1,5 +1,5 @@
-//! UCloud's page: its files, and what its Core does for it. Who is logged in, and how Core behaves, are switches on
-//! the page and come with every request.
+//! UCloud's page: its files, and what its Core does for it. Who is logged in, and how Core behaves,
+//! are switches on the page and come with every request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -158,7 +158,8 @@ impl Ucloud {
             (&Method::POST, "/call") => self.call(&request).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
-        // The page has transfers with the provider, whose answer to a download is shown in a frame where it is a refusal.
+        // The page has transfers with the provider, whose answer to a download is shown in a frame
+        // where it is a refusal.
         let provider = self.house.origin();
         guarded(
             response,

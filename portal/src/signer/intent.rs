@@ -1,4 +1,5 @@
-//! Intents and enrolment proofs: built as the protocol says, then open for alteration before they are signed.
+//! Intents and enrolment proofs: built as the protocol says, then open for alteration before they
+//! are signed.
 
 use serde_json::{Map, Value, json};
 
@@ -66,7 +67,8 @@ pub struct Intent {
     pub asked: bool,
 }
 
-/// Calls that look, or say who opens a session: the last part of their name. A signer asks nobody about them.
+/// Calls that look, or say who opens a session: the last part of their name. A signer asks nobody
+/// about them.
 const UNASKED: [&str; 8] =
     ["browse", "continue", "createDownload", "follow", "list", "open", "retrieve", "streamingSearch"];
 
@@ -217,7 +219,8 @@ pub fn enrolment_proof(key: &BrowserKey, aud: &str, ticket: &str, username: &str
     }
 }
 
-/// The proof that `key`, which is in this browser's hands, takes the place of the user's key `old_kid`.
+/// The proof that `key`, which is in this browser's hands, takes the place of the user's key
+/// `old_kid`.
 #[must_use]
 pub fn renewal_proof(key: &BrowserKey, aud: &str, username: &str, old_kid: &str) -> Draft {
     Draft {
@@ -233,7 +236,8 @@ pub fn ticket_hash(ticket: &str) -> String {
     jws::base64url(&jws::sha256(&bytes))
 }
 
-/// A parameter of kind *tree* as it is signed: without what Go cannot tell from absence, at every depth.
+/// A parameter of kind *tree* as it is signed: without what Go cannot tell from absence, at every
+/// depth.
 #[must_use]
 pub fn tree(mut value: Value) -> Value {
     drop_zeros(&mut value);

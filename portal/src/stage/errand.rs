@@ -25,8 +25,8 @@ pub(super) enum Errand {
         /// `alice`, `bob`.
         r#as: String,
     },
-    /// `countersign connect start USERNAME`, in this account: answers with the page's address, and approves the key
-    /// that is offered there.
+    /// `countersign connect start USERNAME`, in this account: answers with the page's address, and
+    /// approves the key that is offered there.
     Start {
         /// At UCloud.
         username: String,
@@ -47,7 +47,8 @@ pub(super) enum Errand {
         /// `alice`, `bob`.
         r#as: String,
     },
-    /// Core's `integration/connect` for this user: answers with the address that it would send the browser to.
+    /// Core's `integration/connect` for this user: answers with the address that it would send the
+    /// browser to.
     Connect {
         /// At UCloud.
         username: String,

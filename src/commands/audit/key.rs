@@ -1,4 +1,5 @@
-//! `countersign audit key`: the public halves of the logs' keys, to be kept where nobody who could change the logs can change them.
+//! `countersign audit key`: the public halves of the logs' keys, to be kept where nobody who could
+//! change the logs can change them.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `countersign audit prove`: that one record is in a log, in a text that can be checked without the log.
+//! `countersign audit prove`: that one record is in a log, in a text that can be checked without
+//! the log.
 
 use std::fs;
 use std::path::Path;

@@ -26,7 +26,8 @@ const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day
 
 /// Which records are wanted.
 struct Filter {
-    /// The user's name, and their pseudonym where its key can be read; nobody in particular if empty.
+    /// The user's name, and their pseudonym where its key can be read; nobody in particular if
+    /// empty.
     users: Vec<String>,
     call: Option<String>,
     decision: Option<&'static str>,
@@ -164,8 +165,8 @@ fn counted(record: &Value) -> String {
 /// The least columns for the reason on the record's own line. With less it gets the next one.
 const WHY_MIN: usize = 24;
 
-/// In columns wide enough for what mostly stands there: what comes next is not known yet. `--wide` has the columns
-/// BY and REQUEST as well, and cuts nothing.
+/// In columns wide enough for what mostly stands there: what comes next is not known yet. `--wide`
+/// has the columns BY and REQUEST as well, and cuts nothing.
 fn row(cells: [String; 8], width: Width) -> String {
     let [time, by, decision, status, user, call, request, why] = cells;
     if width == Width::Wide {

@@ -91,7 +91,8 @@ fn read_core_key(path: &Path, site: Site<'_>) -> Result<CoreKey, Reason> {
     CoreKey::parse(text.trim()).map_err(|source| Reason::CoreKey { path: path.to_owned(), source })
 }
 
-/// The file of a secret. A value that looks like the secret itself is refused without being repeated.
+/// The file of a secret. A value that looks like the secret itself is refused without being
+/// repeated.
 fn secret_file(key: &str, typed: &Spanned<String>, site: Site<'_>, findings: &mut Findings<'_>) -> Option<SecretFile> {
     let text = typed.get_ref();
     let is_inline = text.contains("-----BEGIN") || (text.len() >= TOKEN_LENGTH_MIN && !text.contains(['/', '.']));

@@ -1,4 +1,5 @@
-//! What is served and where it is kept: `[[drives]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`, `[state]`.
+//! What is served and where it is kept: `[[drives]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`,
+//! `[state]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub(super) fn calls(
     provider: Option<&ProviderId>,
     findings: &mut Findings<'_>,
 ) -> Option<Arc<CallTable>> {
-    // Rows, and the names of calls elsewhere, are checked though the provider's id is wrong: all problems at once.
+    // Rows, and the names of calls elsewhere, are checked though the provider's id is wrong: all
+    // problems at once.
     let unnamed = ProviderId::parse("unnamed").ok();
     let provider = provider.or(unnamed.as_ref())?;
     let mut good: Vec<RowSpec> = Vec::with_capacity(rows.len());
@@ -103,7 +105,8 @@ pub(super) fn drives(
     drives
 }
 
-/// Drives that users make have a folder of the home to themselves: what else is in it would be taken for drives.
+/// Drives that users make have a folder of the home to themselves: what else is in it would be
+/// taken for drives.
 fn is_parent_of_made(root: &DriveRoot) -> bool {
     let DriveRoot::Home(below) = root else { return false };
     let parent = below.parent().and_then(Path::to_str).unwrap_or_default();

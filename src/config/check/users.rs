@@ -1,4 +1,5 @@
-//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`, `[connection]`, `[maintenance]`.
+//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`,
+//! `[connection]`, `[maintenance]`.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -58,7 +59,8 @@ fn deposit_wait_ms(typed: Option<&Spanned<i64>>, findings: &mut Findings<'_>) ->
     findings.accept("intent.deposit_wait_ms", &typed.span(), made)
 }
 
-/// Stands in `intent.step_up` for every item that a rule raises to a dangerous one. No call has a name without a dot.
+/// Stands in `intent.step_up` for every item that a rule raises to a dangerous one. No call has a
+/// name without a dot.
 const RAISED: &str = "raised";
 
 fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> StepUp {

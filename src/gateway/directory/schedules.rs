@@ -1,7 +1,8 @@
-//! A revocation that was acknowledged is never followed by an acceptance (P6), in whatever order requests, answers and notices meet.
+//! A revocation that was acknowledged is never followed by an acceptance (P6), in whatever order
+//! requests, answers and notices meet.
 //!
-//! The server is what it is to the gateway: one line. Between its look at a key and its answer on the line anything may happen, the key's
-//! revocation and the notice of it included.
+//! The server is what it is to the gateway: one line. Between its look at a key and its answer on
+//! the line anything may happen, the key's revocation and the notice of it included.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +18,8 @@ use crate::locks::scheduled::in_orders;
 
 const NOW: Timestamp = Timestamp::from_seconds(500);
 
-/// Orders tried: a second or two. Without one of the steps that this is about, one of the first hundreds shows it.
+/// Orders tried: a second or two. Without one of the steps that this is about, one of the first
+/// hundreds shows it.
 const ORDERS: usize = 2_000;
 
 /// About as many steps as a request takes, so that what is revoked is so before, amid and after it.
@@ -33,7 +35,8 @@ fn revocation() -> Ended {
     Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) }
 }
 
-/// A request's way past the directory, as a gateway's is: the key, whatever takes time, and the last look at how the key stands.
+/// A request's way past the directory, as a gateway's is: the key, whatever takes time, and the
+/// last look at how the key stands.
 async fn is_accepted(directory: &Directory) -> bool {
     let (alice, kid) = (user("a"), KeyId::from_bytes([1; 16]));
     let epoch = directory.epoch();
@@ -72,7 +75,8 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
             }
         });
         let (line, revoked) = (saying.clone(), is_revoked);
-        // First something else about the user changes, so that the key is asked for once more; then it is revoked.
+        // First something else about the user changes, so that the key is asked for once more; then
+        // it is revoked.
         let revoking = spawn(async move {
             for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
                 yield_now().await;

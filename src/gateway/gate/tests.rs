@@ -9,7 +9,8 @@ const FIRST: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 30\r\n\r\nGET /in-the
 const SECOND: &[u8] = b"GET /b HTTP/1.1\r\n\r\n";
 const BAD: &[u8] = b"GET /c HTTP/1.1\n\n";
 
-/// What comes through a gate that gets these bytes in pieces of `piece`, and is read in pieces of `room`; and the gate.
+/// What comes through a gate that gets these bytes in pieces of `piece`, and is read in pieces of
+/// `room`; and the gate.
 async fn through(bytes: &[u8], piece: usize, room: usize) -> (Vec<u8>, Gate<tokio::io::DuplexStream>) {
     let (ours, mut theirs) = tokio::io::duplex(piece);
     let mut gate = Gate::new(ours);

@@ -14,10 +14,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::super::refusal::Refusal;
 
-/// How long an end may take to take leave. A revoked key's sockets are gone within a second, this included.
+/// How long an end may take to take leave. A revoked key's sockets are gone within a second, this
+/// included.
 const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 
-/// What is read of a client that is being left, in bytes: closed with bytes unread, it might never see why.
+/// What is read of a client that is being left, in bytes: closed with bytes unread, it might never
+/// see why.
 const SCRAP_MAX: usize = 64 * 1024;
 
 /// Why a socket ends.
@@ -104,7 +106,8 @@ pub(super) async fn leave<S>(
         if !matches!(end, End::Gone) {
             sink.send(Message::Close(Some(end.frame()))).await?;
         }
-        // Until the other side has closed too; an answer of ours to its own close goes out on the way.
+        // Until the other side has closed too; an answer of ours to its own close goes out on the
+        // way.
         while source.next().await.is_some_and(|message| message.is_ok()) {}
         sink.flush().await
     };

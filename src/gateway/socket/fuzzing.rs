@@ -1,4 +1,5 @@
-//! What the fuzzer asks of WebSockets at the gateway: no message is longer than the limit, and each says to every reader what it says to us.
+//! What the fuzzer asks of WebSockets at the gateway: no message is longer than the limit, and each
+//! says to every reader what it says to us.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -32,7 +33,8 @@ impl Write for Bytes<'_> {
     }
 }
 
-/// Reads bytes as the frames of a client. What an instance is sent for the messages among them that end a stream.
+/// Reads bytes as the frames of a client. What an instance is sent for the messages among them that
+/// end a stream.
 pub fn frames(bytes: &[u8]) -> Vec<String> {
     let mut socket = WebSocket::from_raw_socket(Bytes(Cursor::new(bytes)), Role::Server, Some(limits()));
     let (streams, mut sent) = (Streams::default(), Vec::new());
@@ -58,7 +60,8 @@ pub fn text(text: &str) -> Option<String> {
 fn message(text: &str, streams: &Streams) -> Option<String> {
     let written = Written::read(text).ok()??;
     let Ok(value) = serde_json::from_str::<Value>(text) else {
-        // Half a surrogate pair is passed over in what is not read here: `keys` refuses such a payload, and nothing else of it goes on.
+        // Half a surrogate pair is passed over in what is not read here: `keys` refuses such a
+        // payload, and nothing else of it goes on.
         let is_refused = Json::parse(written.payload(), DEPTH_MAX).is_err();
         let sent = written.cancels().map(|cancel| cancelled(&cancel, &written).unwrap());
         assert!(is_refused != sent.is_some() || sent.is_none(), "{text}");

@@ -1,4 +1,5 @@
-//! What every socket of messages has: its limits, the writing side with its pings, and how often it may be used.
+//! What every socket of messages has: its limits, the writing side with its pings, and how often it
+//! may be used.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,8 @@ pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
 /// Read and written at a time, in bytes.
 const BUFFER: usize = 8 * 1024;
 
-/// Messages to the client that wait for it to read: what stands between its pace and the instance's.
+/// Messages to the client that wait for it to read: what stands between its pace and the
+/// instance's.
 pub(super) const UNSAID_MAX: usize = 2;
 
 /// How often a client is asked whether it is there.
@@ -73,7 +75,8 @@ impl Heard {
     }
 }
 
-/// Writes what is to be said, and asks in between whether anybody is there. `in_hand` is what was taken and is not written yet, whenever this ends.
+/// Writes what is to be said, and asks in between whether anybody is there. `in_hand` is what was
+/// taken and is not written yet, whenever this ends.
 pub(super) async fn write<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     unsaid: &mut mpsc::Receiver<Message>,

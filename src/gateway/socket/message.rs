@@ -1,6 +1,8 @@
-//! A message of UCloud's RPC protocol (`docs/ucloud-wire.md`, section 4) as it comes, and as it goes on.
+//! A message of UCloud's RPC protocol (`docs/ucloud-wire.md`, section 4) as it comes, and as it
+//! goes on.
 //!
-//! What goes on is written anew from what was judged. Members that nobody knows are refused, and so is one that stands twice.
+//! What goes on is written anew from what was judged. Members that nobody knows are refused, and so
+//! is one that stands twice.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -41,7 +43,8 @@ pub(in crate::gateway) struct Written<'m> {
     /// Core's own account of its doings.
     #[serde(default, rename = "causedBy")]
     _caused_by: Option<IgnoredAny>,
-    /// The project, as Core says. What counts is the one in the intent, and in the payload where it shows one.
+    /// The project, as Core says. What counts is the one in the intent, and in the payload where it
+    /// shows one.
     #[serde(default, rename = "project")]
     _project: Option<IgnoredAny>,
 }
@@ -134,7 +137,8 @@ pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) 
 pub(in crate::gateway) struct Streams(Mutex<HashSet<String>>);
 
 impl Streams {
-    /// One begins, if nothing keeps it from beginning. A client may use a name again, and today's Core has one name for all.
+    /// One begins, if nothing keeps it from beginning. A client may use a name again, and today's
+    /// Core has one name for all.
     pub(in crate::gateway) fn begin(&self, stream_id: &str) -> Result<Beginning<'_>, Refusal> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if streams.len() >= STREAMS_MAX && !streams.contains(stream_id) {

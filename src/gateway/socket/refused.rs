@@ -1,4 +1,5 @@
-//! A socket that was opened only to say why it is refused: Core takes no other answer to its handshake (V76).
+//! A socket that was opened only to say why it is refused: Core takes no other answer to its
+//! handshake (V76).
 
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};

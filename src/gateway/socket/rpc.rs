@@ -1,6 +1,8 @@
-//! A socket for Core's calls on a user's behalf: each message is judged like a request, whole, before anything of it goes on (V53).
+//! A socket for Core's calls on a user's behalf: each message is judged like a request, whole,
+//! before anything of it goes on (V53).
 //!
-//! The WebSocket ends here on both sides. The one to the instance is opened for the first message that was permitted, and not before.
+//! The WebSocket ends here on both sides. The one to the instance is opened for the first message
+//! that was permitted, and not before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +54,8 @@ pub(super) struct Rpc {
     pub(super) username: Username,
     /// Core's token as the socket's own head has it.
     pub(super) token: Option<Secret<String>>,
-    /// What the socket counts as among those of its user's on which nothing was permitted yet, where Core opened it.
+    /// What the socket counts as among those of its user's on which nothing was permitted yet,
+    /// where Core opened it.
     pub(super) waiting: Option<InFlight<Username>>,
 }
 
@@ -203,7 +206,8 @@ impl Work<'_> {
                 self.say(said).await;
                 let is_too_often = self.rpc.ingress.is_refused_too_often(&known);
                 match afterwards {
-                    // Core has one call for a socket and waits until it is closed. One that has more keeps the others.
+                    // Core has one call for a socket and waits until it is closed. One that has
+                    // more keeps the others.
                     Afterwards::Keep if !is_too_often && !self.streams.is_empty() => Ok(()),
                     Afterwards::Keep | Afterwards::Close => Err(End::Policy),
                 }
@@ -260,7 +264,8 @@ impl Work<'_> {
             Some(_) => None,
             None => Some(ingress.connect_or_start(Way::Anew, username).await?),
         };
-        // From here on the socket ends with this key, whenever that is; what has ended before is looked up.
+        // From here on the socket ends with this key, whenever that is; what has ended before is
+        // looked up.
         self.standing.add(kid)?;
         let stream = self.streams.begin(&written.stream_id)?;
         if self.counted.is_none() {

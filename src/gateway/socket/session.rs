@@ -1,7 +1,8 @@
 //! Sockets that a one-time token opens (protocol, section 7): for a shell, and for an upload.
 //!
-//! Token and proof are judged before the instance sees a byte; what follows is between the user and their own instance. An upload's bytes go
-//! through as they come. A shell's proof may also come in its first message: then nothing goes on before that was judged.
+//! Token and proof are judged before the instance sees a byte; what follows is between the user and
+//! their own instance. An upload's bytes go through as they come. A shell's proof may also come in
+//! its first message: then nothing goes on before that was judged.
 
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::PresentedSession;

@@ -1,6 +1,8 @@
-//! A shell's socket: messages both ways between the user and their own instance, once token and proof were judged.
+//! A shell's socket: messages both ways between the user and their own instance, once token and
+//! proof were judged.
 //!
-//! UCloud's page has no place for a proof but its first message. Until that was judged the instance knows of nothing.
+//! UCloud's page has no place for a proof but its first message. Until that was judged the instance
+//! knows of nothing.
 
 use std::sync::Arc;
 

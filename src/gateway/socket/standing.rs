@@ -1,5 +1,5 @@
-//! Whether the keys that a socket lives on still speak for their user (P6): looked at as soon as anything has ended, and often enough to see
-//! one expire.
+//! Whether the keys that a socket lives on still speak for their user (P6): looked at as soon as
+//! anything has ended, and often enough to see one expire.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,16 @@ use super::super::ingress::Ingress;
 use super::super::refusal::{Failure, Refusal};
 use super::end::End;
 
-/// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings as many as the user has browsers.
+/// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings as many as
+/// the user has browsers.
 const KEYS_MAX: usize = 16;
 
-/// How often keys are looked at for their expiry. Their times are whole seconds, and a socket may outlive one by a second.
+/// How often keys are looked at for their expiry. Their times are whole seconds, and a socket may
+/// outlive one by a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long the server may take to say how a key stands. Whatever it would say later would be too late.
+/// How long the server may take to say how a key stands. Whatever it would say later would be too
+/// late.
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 
 /// The keys that a socket lives on.

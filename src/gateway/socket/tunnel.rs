@@ -1,4 +1,5 @@
-//! An upload's socket: bytes both ways, as they come, between the user and their own instance, which has judged token and proof as well.
+//! An upload's socket: bytes both ways, as they come, between the user and their own instance,
+//! which has judged token and proof as well.
 //!
 //! Nothing is read of them here, so nothing can be said either: what has to end is cut.
 
@@ -18,7 +19,8 @@ use super::hands::Heard;
 use super::session::Opened;
 use super::standing::Standing;
 
-/// How long nothing may pass either way. An instance pings every 30 s, and a client that is there answers.
+/// How long nothing may pass either way. An instance pings every 30 s, and a client that is there
+/// answers.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// Read and written at a time, in bytes.

@@ -1,5 +1,5 @@
-//! Floods: of resets, of header frames, of connections that never shake hands, of bodies that never come. Each is ended, and whoever is honest
-//! is served beside it and after it.
+//! Floods: of resets, of header frames, of connections that never shake hands, of bodies that never
+//! come. Each is ended, and whoever is honest is served beside it and after it.
 
 use countersign_portal::Deed;
 use tokio::time::Instant;
@@ -36,7 +36,8 @@ fn streams() -> impl Iterator<Item = u32> {
     (1..).step_by(2)
 }
 
-/// Sends until the gateway takes no more, and reads what it says meanwhile: how much was sent, and the code that the connection ended with.
+/// Sends until the gateway takes no more, and reads what it says meanwhile: how much was sent, and
+/// the code that the connection ended with.
 async fn flood(tls: &Tls, chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> (usize, Option<u32>) {
     let (mut reading, mut writing) = tokio::io::split(tls.connect(b"h2").await);
     let sending = tokio::spawn(async move {
@@ -70,7 +71,8 @@ async fn is_served(tls: &Tls) -> bool {
     tls.http2().await.send_request(request).await.is_ok_and(|answer| answer.status() == 200)
 }
 
-/// CVE-2023-44487: streams are opened and reset at once, so that no limit on open streams is ever reached.
+/// CVE-2023-44487: streams are opened and reset at once, so that no limit on open streams is ever
+/// reached.
 #[tokio::test]
 async fn v55_a_client_that_only_resets_is_sent_away() {
     let tls = Tls::new().await;
@@ -166,7 +168,8 @@ async fn c17_v55_one_users_bodies_do_not_take_the_room_of_all() {
     room_is_taken(BodyRoom::of_each(100 * length, length + length / 2), "HTTP/1.1 429 ").await;
 }
 
-/// One request waits for its deposit, and there is no room beside it: so another of the same user is refused.
+/// One request waits for its deposit, and there is no room beside it: so another of the same user
+/// is refused.
 async fn room_is_taken(bodies: BodyRoom, want: &str) {
     let trial = Trial::changed(|ingress| {
         ingress.bodies = bodies;

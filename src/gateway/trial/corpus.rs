@@ -1,6 +1,8 @@
-//! Requests that two readers of HTTP would read differently: each is refused with its class, and nothing of it goes upstream.
+//! Requests that two readers of HTTP would read differently: each is refused with its class, and
+//! nothing of it goes upstream.
 //!
-//! Every trick is a good request with one thing changed, and the good request itself passes at the end.
+//! Every trick is a good request with one thing changed, and the good request itself passes at the
+//! end.
 
 use countersign_portal::Deed;
 

@@ -1,4 +1,5 @@
-//! What people and programs find at the origin itself: pages, an icon, health checks, and errors in a form of their own.
+//! What people and programs find at the origin itself: pages, an icon, health checks, and errors in
+//! a form of their own.
 
 use std::io::Read as _;
 

@@ -1,5 +1,5 @@
-//! An instance that answers anything: whatever status, header, framing or body it chooses, the gateway makes the head
-//! (V63), and no browser gets anything that it would run.
+//! An instance that answers anything: whatever status, header, framing or body it chooses, the
+//! gateway makes the head (V63), and no browser gets anything that it would run.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,8 @@ const WRITTEN: &[&str] = &[
     "x-request-id",
 ];
 
-/// Headers with which an instance would make its answer active, lead a browser elsewhere or change what it keeps.
+/// Headers with which an instance would make its answer active, lead a browser elsewhere or change
+/// what it keeps.
 const HEADERS: &[&str] = &[
     "content-type: text/html",
     "content-type: text/html; charset=utf-7",
@@ -187,7 +188,8 @@ const LANES: [Lane; 9] = [
 ];
 
 impl Trial {
-    /// A good request on that lane, which the upstream answers with these bytes; what the client hears.
+    /// A good request on that lane, which the upstream answers with these bytes; what the client
+    /// hears.
     async fn hear(&self, lane: Lane, answer: Vec<u8>) -> Heard {
         *self.hostile.lock().unwrap() = Some(answer);
         // Each request of this test would count against the address that all of them come from.

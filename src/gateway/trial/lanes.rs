@@ -1,6 +1,7 @@
 //! What is let through, what it looks like upstream, and what each missing proof costs.
 //!
-//! Of whatever is refused, the upstream must not have seen a byte (P5), and the log must have the reason (P9).
+//! Of whatever is refused, the upstream must not have seen a byte (P5), and the log must have the
+//! reason (P9).
 
 use std::sync::atomic::Ordering;
 
@@ -271,7 +272,8 @@ async fn one_address_asks_so_often_and_no_more() {
     assert_eq!(trial.core.retrieve_manifest().await.unwrap().status, 200, "Core's own calls are not counted");
 }
 
-/// Signatures of RFC 9421 are not offered: whole, halved or odd, they stand for no intent, and beside one they go no further.
+/// Signatures of RFC 9421 are not offered: whole, halved or odd, they stand for no intent, and
+/// beside one they go no further.
 #[tokio::test]
 async fn v03_v08_signatures_of_another_kind_are_no_intent() {
     let trial = Trial::new().await;

@@ -1,4 +1,5 @@
-//! Maintenance: whoever is not on the list is turned away before anything is asked of them, in every lane that leads to an instance.
+//! Maintenance: whoever is not on the list is turned away before anything is asked of them, in
+//! every lane that leads to an instance.
 
 use countersign_keys::identity::Username;
 use countersign_portal::Deed;

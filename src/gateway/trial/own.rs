@@ -1,4 +1,5 @@
-//! The lane of the user's own browser: what passes without Core, and that nothing of Core's passes there, nor the reverse.
+//! The lane of the user's own browser: what passes without Core, and that nothing of Core's passes
+//! there, nor the reverse.
 
 use std::sync::atomic::Ordering;
 

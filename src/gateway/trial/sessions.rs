@@ -1,4 +1,5 @@
-//! One-time tokens: who may redeem one, for which bytes, and that of what is refused the instance sees nothing.
+//! One-time tokens: who may redeem one, for which bytes, and that of what is refused the instance
+//! sees nothing.
 
 use countersign_portal::session::{self, CONTINUE, InstanceKey, OPEN, Piece};
 use serde_json::Value;

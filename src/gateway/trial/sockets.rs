@@ -1,6 +1,8 @@
-//! WebSockets through a whole gateway: who may open one, and that each message is judged for itself.
+//! WebSockets through a whole gateway: who may open one, and that each message is judged for
+//! itself.
 //!
-//! The instance is played: it writes down what it hears, and answers as a search would. The client is a library that others wrote.
+//! The instance is played: it writes down what it hears, and answers as a search would. The client
+//! is a library that others wrote.
 
 mod ends;
 mod handshakes;
@@ -51,7 +53,9 @@ impl Played {
         String::from_utf8_lossy(head).contains("\r\nupgrade: websocket\r\n")
     }
 
-    /// Answers an upgrade and then each message with itself on a session's socket. On others it answers with a result, and a query for `"end"` with the last; one for `"close"` ends the socket.
+    /// Answers an upgrade and then each message with itself on a session's socket. On others it
+    /// answers with a result, and a query for `"end"` with the last; one for `"close"` ends the
+    /// socket.
     pub(super) async fn play(&self, mut stream: UnixStream, head: &[u8]) {
         if self.refuses.load(Ordering::SeqCst) {
             let said = r#"{"statusCode":482,"why":"no","errorCode":"INTENT_INVALID"}"#;
@@ -144,8 +148,8 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Status and class of the one message of a socket that is refused. It says that no result follows, and then the
-    /// socket is closed.
+    /// Status and class of the one message of a socket that is refused. It says that no result
+    /// follows, and then the socket is closed.
     async fn refusal(&mut self) -> (u64, String) {
         let (code, said) = self.end().await;
         assert_eq!((code, said.len()), (Some(CloseCode::Policy), 1), "{said:?}");

@@ -1,5 +1,5 @@
-//! Calls that need a passkey as well: nothing is forwarded without the assertion of that very intent, whichever way it comes and
-//! whatever comes first.
+//! Calls that need a passkey as well: nothing is forwarded without the assertion of that very
+//! intent, whichever way it comes and whatever comes first.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Requests that nobody signed: which are answered all the same, which are refused at once, and which are waited for; and
-//! that whatever is waited for leaves an instance less time.
+//! Requests that nobody signed: which are answered all the same, which are refused at once, and
+//! which are waited for; and that whatever is waited for leaves an instance less time.
 
 use countersign_keys::identity::Username;
 use countersign_portal::Deed;

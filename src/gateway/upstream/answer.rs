@@ -1,14 +1,17 @@
-//! What an upstream says, taken apart: the head, and where its body ends. Bytes in, values out; no socket.
+//! What an upstream says, taken apart: the head, and where its body ends. Bytes in, values out; no
+//! socket.
 //!
-//! An instance is its user's and not trusted to frame well: HTTP/1.1 alone, one `Content-Length` or `chunked` and never both, limits on
-//! all of it. Whatever else it says is no answer, and its connection is not used again.
+//! An instance is its user's and not trusted to frame well: HTTP/1.1 alone, one `Content-Length` or
+//! `chunked` and never both, limits on all of it. Whatever else it says is no answer, and its
+//! connection is not used again.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 
 use super::said::{Said, Values};
 
-/// Longest head of an answer, in bytes. It is read again with each piece that comes, so that a long one in small pieces would take our time.
+/// Longest head of an answer, in bytes. It is read again with each piece that comes, so that a long
+/// one in small pieces would take our time.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 /// Header lines of an answer at most.
@@ -63,8 +66,9 @@ impl Head {
     fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, NoAnswer> {
         let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(NoAnswer) };
         let status = StatusCode::from_u16(status).map_err(|_out_of_range| NoAnswer)?;
-        // Nothing was asked that an upstream could announce (100, 103) or switch to (101); and no call has an answer
-        // without a body (204, 205, 304), where readers differ about what follows the head.
+        // Nothing was asked that an upstream could announce (100, 103) or switch to (101); and no
+        // call has an answer without a body (204, 205, 304), where readers differ about what
+        // follows the head.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
         if status.is_informational() || has_none {
             return Err(NoAnswer);
@@ -107,7 +111,8 @@ fn content_length(value: &[u8]) -> Result<u64, NoAnswer> {
 }
 
 impl Head {
-    /// The same, to a request with `HEAD`: the length is said of a body that does not come (RFC 9110 section 9.3.2).
+    /// The same, to a request with `HEAD`: the length is said of a body that does not come (RFC
+    /// 9110 section 9.3.2).
     pub(super) fn without_body(mut self) -> Self {
         if let Framing::Length(length) = self.framing {
             self.said.length_of_get = Some(length);
@@ -131,7 +136,8 @@ impl Framing {
         }
     }
 
-    /// Takes the next piece of the body off the buffer. `None` says that more has to come first, or that it is over.
+    /// Takes the next piece of the body off the buffer. `None` says that more has to come first, or
+    /// that it is over.
     pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, NoAnswer> {
         loop {
             match *self {

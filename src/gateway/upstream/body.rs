@@ -15,7 +15,8 @@ use super::exchange::{Connection, READ};
 /// Read at a time of a body that is known to be longer.
 const READ_LONG: usize = 64 * 1024;
 
-/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the next request.
+/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the
+/// next request.
 pub(crate) struct UpstreamBody {
     framing: Framing,
     connection: Option<Connection>,

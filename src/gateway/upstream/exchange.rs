@@ -1,7 +1,8 @@
-//! One request and its answer over one connection (HTTP/1.1, RFC 9112), as little of it as the gateway needs.
+//! One request and its answer over one connection (HTTP/1.1, RFC 9112), as little of it as the
+//! gateway needs.
 //!
-//! Head and body go out in one write where the kernel takes them. The answer's body is handed on as it comes; only one that was read to its end
-//! leaves its connection for the next request.
+//! Head and body go out in one write where the kernel takes them. The answer's body is handed on as
+//! it comes; only one that was read to its end leaves its connection for the next request.
 
 use std::future::Future;
 use std::io;
@@ -65,7 +66,8 @@ impl Connection {
         }
     }
 
-    /// Whether the next request may go out on it: the other end has not closed it, and has not said anything unasked.
+    /// Whether the next request may go out on it: the other end has not closed it, and has not said
+    /// anything unasked.
     pub(super) fn is_usable(&self) -> bool {
         self.buffer.is_empty() && self.stream.is_silent()
     }
@@ -82,7 +84,8 @@ impl Connection {
         }
     }
 
-    /// Brings on the request and then the answer's head. An upstream may answer before it has the whole request, or instead of taking it.
+    /// Brings on the request and then the answer's head. An upstream may answer before it has the
+    /// whole request, or instead of taking it.
     pub(super) fn poll_head(
         &mut self,
         request: &Outgoing,
@@ -115,7 +118,8 @@ impl Connection {
         }
     }
 
-    /// Reads something into the buffer. The end of the stream is an error: nothing that is read here may end with it.
+    /// Reads something into the buffer. The end of the stream is an error: nothing that is read
+    /// here may end with it.
     pub(super) fn poll_read(&mut self, at_most: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.buffer.reserve(at_most);
         let mut reading = std::pin::pin!(self.stream.read_buf(&mut self.buffer));
@@ -145,7 +149,8 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Sends a piece; whether more is wanted. An upstream that takes no more has answered, or is gone.
+    /// Sends a piece; whether more is wanted. An upstream that takes no more has answered, or is
+    /// gone.
     pub(crate) async fn write(&mut self, piece: &[u8]) -> bool {
         let error = match tokio::time::timeout(TAKEN_WITHIN, self.connection.stream.write_all(piece)).await {
             Ok(Ok(())) => return true,

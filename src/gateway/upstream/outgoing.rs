@@ -1,4 +1,5 @@
-//! A request to an upstream, written out once: a head that says in one way where its body ends, and the body.
+//! A request to an upstream, written out once: a head that says in one way where its body ends, and
+//! the body.
 //!
 //! No header can end early or begin another: what is not plain text is refused (V31).
 
@@ -57,7 +58,8 @@ impl OutgoingHead {
         self.head.extend_from_slice(name.as_bytes());
         self.head.extend_from_slice(b": ");
         for part in value {
-            // Without a way out in the middle, so that many bytes are looked at in one step: this is most of the head.
+            // Without a way out in the middle, so that many bytes are looked at in one step: this
+            // is most of the head.
             let is_plain = |is_plain, byte| is_plain & matches!(byte, b'\t' | b' '..=b'~');
             self.is_plain = part.bytes().fold(self.is_plain, is_plain);
             self.head.extend_from_slice(part.as_bytes());
@@ -66,7 +68,8 @@ impl OutgoingHead {
         self
     }
 
-    /// Ends the head of a request that has no body and says so by saying nothing: one to switch protocols.
+    /// Ends the head of a request that has no body and says so by saying nothing: one to switch
+    /// protocols.
     ///
     /// # Errors
     /// If a path or value was not plain.
@@ -85,7 +88,8 @@ impl OutgoingHead {
         Ok(Outgoing { body, ..self.body_to_come(length)? })
     }
 
-    /// Ends the head with the length of a body that comes by and by: see [`super::Connection::begin`].
+    /// Ends the head with the length of a body that comes by and by: see
+    /// [`super::Connection::begin`].
     ///
     /// # Errors
     /// If a path or value was not plain.

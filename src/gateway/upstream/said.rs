@@ -1,7 +1,8 @@
 //! What is taken of the head of an upstream's answer: a status and a few typed values, each parsed.
 //!
-//! A header that is not named here is not read. One that is named and cannot be parsed, or stands twice, counts as
-//! absent. No header's bytes are kept: [`crate::gateway::instance_answer`] writes each value again (S1, V63).
+//! A header that is not named here is not read. One that is named and cannot be parsed, or stands
+//! twice, counts as absent. No header's bytes are kept: [`crate::gateway::instance_answer`] writes
+//! each value again (S1, V63).
 
 use http::StatusCode;
 use http::header::{
@@ -14,7 +15,8 @@ use crate::ipc::attachment;
 /// Longest entity tag, in bytes with its quotes. Ours have 66.
 const TAG_MAX: usize = 128;
 
-/// Longest wait that an upstream may ask for, in seconds: an hour. A longer one would look like an outage of ours.
+/// Longest wait that an upstream may ask for, in seconds: an hour. A longer one would look like an
+/// outage of ours.
 const RETRY_AFTER_MAX_S: u32 = 3_600;
 
 /// Digits of a number at most: no sum of ours overflows at that.

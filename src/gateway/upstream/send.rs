@@ -15,7 +15,8 @@ use super::outgoing::Outgoing;
 use crate::gateway::instance_answer::InstanceAnswer;
 
 impl Connection {
-    /// Sends a request and waits for the head of its answer. A failure to send gives the request back.
+    /// Sends a request and waits for the head of its answer. A failure to send gives the request
+    /// back.
     pub(crate) async fn send(
         mut self,
         upstreams: &Arc<Upstreams>,

@@ -17,7 +17,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Whether the other end is silent and has not closed. Asks what the runtime knows, and the kernel only if something came.
+    /// Whether the other end is silent and has not closed. Asks what the runtime knows, and the
+    /// kernel only if something came.
     pub(super) fn is_silent(&self) -> bool {
         let mut unasked = [0];
         let read = match self {

@@ -1,6 +1,8 @@
-//! From HTTP to a WebSocket on a connection to an instance: asked for, and believed only if the answer says exactly that (RFC 6455 section 4.1).
+//! From HTTP to a WebSocket on a connection to an instance: asked for, and believed only if the
+//! answer says exactly that (RFC 6455 section 4.1).
 //!
-//! An instance that answers anything else has refused, and what it says is an answer like any other.
+//! An instance that answers anything else has refused, and what it says is an answer like any
+//! other.
 
 use std::io;
 use std::time::Duration;

@@ -1,25 +1,30 @@
-//! What an account's own processes tell the server that UCloud is to know: its drives, and work that takes long.
+//! What an account's own processes tell the server that UCloud is to know: its drives, and work
+//! that takes long.
 
 use countersign_keys::identity::Username;
 use countersign_keys::store::drives::CoreDriveId;
 use serde::{Deserialize, Serialize};
 
-/// Says which of the configured drives an account has; answers with what UCloud calls them. [`DrivesReport`] → [`DriveTable`].
+/// Says which of the configured drives an account has; answers with what UCloud calls them.
+/// [`DrivesReport`] → [`DriveTable`].
 pub(crate) const DRIVES_REPORT: &str = "/drives/report";
 /// A user makes a drive, which has a number at UCloud already. [`MadeDrive`] → [`MakingAnswer`].
 pub(crate) const DRIVES_MAKE: &str = "/drives/make";
 /// A user has removed a drive of their making. [`RemovedDrive`] → `{}`.
 pub(crate) const DRIVES_REMOVE: &str = "/drives/remove";
-/// An account has a long piece of work under way, which UCloud shows to its user. [`TaskBegun`] → [`TaskNumber`].
+/// An account has a long piece of work under way, which UCloud shows to its user. [`TaskBegun`] →
+/// [`TaskNumber`].
 pub(crate) const TASKS_BEGIN: &str = "/tasks/begin";
-/// How far it is; to be said again well within [`TASK_SILENCE_MAX_S`] until it is over. [`TaskTold`] → [`TaskKnown`].
+/// How far it is; to be said again well within [`TASK_SILENCE_MAX_S`] until it is over.
+/// [`TaskTold`] → [`TaskKnown`].
 pub(crate) const TASKS_TELL: &str = "/tasks/tell";
 /// A task of which nothing was heard for so long, in seconds, has failed: whoever did it is gone.
 pub(crate) const TASK_SILENCE_MAX_S: i64 = 45;
 /// The longest text of a task, in bytes; what is longer is cut.
 pub(crate) const TASK_TEXT_MAX: usize = 1_024;
 
-/// The drives that the account of the uid that asks has, by the ids of the configuration. An empty list asks what is known.
+/// The drives that the account of the uid that asks has, by the ids of the configuration. An empty
+/// list asks what is known.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DrivesReport {

@@ -1,6 +1,8 @@
-//! Numbers of drives and their file: those that mean a drive, and those that are free again since their user deleted the drive.
+//! Numbers of drives and their file: those that mean a drive, and those that are free again since
+//! their user deleted the drive.
 //!
-//! A line is `NUMBER ID`, or `NUMBER ID freed=SECONDS` with the time of the deletion (Unix, in seconds).
+//! A line is `NUMBER ID`, or `NUMBER ID freed=SECONDS` with the time of the deletion (Unix, in
+//! seconds).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +13,9 @@ use countersign_keys::time::Timestamp;
 /// Numbers that mean a drive, at most: those of every drive, several times over.
 pub(super) const PINS_MAX: usize = 512;
 
-/// Free numbers that are remembered, at most. UCloud may not have heard of a deletion: it asks for it again, and its process ends if
-/// another drive gets the id meanwhile. Once it gives the number again, it has heard.
+/// Free numbers that are remembered, at most. UCloud may not have heard of a deletion: it asks for
+/// it again, and its process ends if another drive gets the id meanwhile. Once it gives the number
+/// again, it has heard.
 pub(super) const FREED_MAX: usize = 512;
 
 /// The longest file, in bytes.
@@ -59,7 +62,8 @@ impl Pins {
         self.freed.get(number).map(|freed| freed.id.as_str())
     }
 
-    /// Whether a number may be pinned. `kept_s`: for how long after a deletion what was signed before it may be valid, in seconds.
+    /// Whether a number may be pinned. `kept_s`: for how long after a deletion what was signed
+    /// before it may be valid, in seconds.
     pub(super) fn pinnable(&self, number: &CoreDriveId, now: Timestamp, kept_s: i64) -> Pinnable<'_> {
         match (self.pinned.get(number), self.freed.get(number)) {
             (Some(id), _) => Pinnable::Means(id),
@@ -79,7 +83,8 @@ impl Pins {
         self.pinned.insert(number, id);
     }
 
-    /// Frees the numbers of a deleted drive. While too many drives were deleted at about the same time, the number stays pinned.
+    /// Frees the numbers of a deleted drive. While too many drives were deleted at about the same
+    /// time, the number stays pinned.
     pub(super) fn free(&mut self, id: &str, now: Timestamp, kept_s: i64) {
         let numbers: Vec<CoreDriveId> = self.numbers(id).cloned().collect();
         for number in numbers {

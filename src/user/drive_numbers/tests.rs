@@ -96,7 +96,8 @@ fn pin(numbers: &DriveNumbers, number: &str, id: &str) -> Result<(), PinFailure>
     numbers.pin(said(&[(number, id)]).remove(0))
 }
 
-/// What stands in for the user's signed deletion is `free`: nothing else calls it. Without it no word frees a number.
+/// What stands in for the user's signed deletion is `free`: nothing else calls it. Without it no
+/// word frees a number.
 #[test]
 fn c16_p3_only_a_drive_that_its_user_deleted_gives_up_its_number() {
     let home = Home::new();

@@ -1,11 +1,13 @@
 //! The only door to the disk: the kernel resolves every path beneath a drive's root, by descriptor.
 //!
-//! A path that leads out of the drive, by `..`, by an absolute or relative symbolic link or by a magic link
-//! of `/proc`, is refused by `openat2` itself, so nothing lies between a check and its use. What changes
-//! something works on a [`Slot`]: a folder that is already open, and a name in it that is never followed.
+//! A path that leads out of the drive, by `..`, by an absolute or relative symbolic link or by a
+//! magic link of `/proc`, is refused by `openat2` itself, so nothing lies between a check and its
+//! use. What changes something works on a [`Slot`]: a folder that is already open, and a name in it
+//! that is never followed.
 //!
-//! A [`Folder`] is proof that what is open is no protected folder and lies in none, a [`Slot`] that its name leads to none, by the
-//! identity of what was opened (see [`super::protected`]). There is no other way to open anything in a drive.
+//! A [`Folder`] is proof that what is open is no protected folder and lies in none, a [`Slot`] that
+//! its name leads to none, by the identity of what was opened (see [`super::protected`]). There is
+//! no other way to open anything in a drive.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,14 +26,17 @@ use super::path::{self, Name};
 use super::protected::{Protected, Protection};
 use super::unfinished::Unfinished;
 
-/// How often a resolution is repeated at once that the kernel gave up because somebody renamed something meanwhile, anywhere on the machine:
-/// so it does with `..`, which stands in links. Then it is repeated with pauses, since whoever renames without pause is in step with us.
+/// How often a resolution is repeated at once that the kernel gave up because somebody renamed
+/// something meanwhile, anywhere on the machine: so it does with `..`, which stands in links. Then
+/// it is repeated with pauses, since whoever renames without pause is in step with us.
 const RESOLVE_TRIES_MAX: u32 = 64;
 const PATIENT_TRIES_MAX: u32 = 200;
 const PAUSE: Duration = Duration::from_micros(500);
-/// How many names at the end of a path that leads nowhere are looked at, to find out whether it would be protected.
+/// How many names at the end of a path that leads nowhere are looked at, to find out whether it
+/// would be protected.
 const UNOPENED_MAX: usize = 32;
-/// How many folders one may climb to find out whether one lies in another: as many as a longest path has.
+/// How many folders one may climb to find out whether one lies in another: as many as a longest
+/// path has.
 const CLIMB_MAX: usize = path::PATH_BYTES_MAX;
 
 /// Whether a walk may enter another file system (or the same one, mounted again).
@@ -53,8 +58,8 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Opens the folder that the configuration names, following links in that path: it is the provider's own. Copies in it are noted
-    /// while they are made.
+    /// Opens the folder that the configuration names, following links in that path: it is the
+    /// provider's own. Copies in it are noted while they are made.
     pub(crate) fn at(path: &Path, protection: Arc<Protection>, unfinished: Arc<Unfinished>) -> Result<Self, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty())?;
@@ -91,7 +96,8 @@ impl Root {
         Slot::checked(self.identity, folder, name, Arc::clone(&self.protection))
     }
 
-    /// Opens what a path names, and refuses what is protected. What is protected is looked at once it is open: what is open stays what it is.
+    /// Opens what a path names, and refuses what is protected. What is protected is looked at once
+    /// it is open: what is open stays what it is.
     fn resolve(&self, names: &[Name], flags: OFlag) -> Result<(OwnedFd, FileStat, Arc<Protected>), Trouble> {
         let found = self.open(names, flags);
         let protected = self.protection.look()?;
@@ -106,7 +112,8 @@ impl Root {
         protected.check_file(&stat)?;
         if Kind::of(&stat) == Kind::Folder {
             match check_way_up(&found, &protected) {
-                // A folder that may be seen but not entered: nothing is done in it, and it lies in the one above.
+                // A folder that may be seen but not entered: nothing is done in it, and it lies in
+                // the one above.
                 Err(Trouble::Denied) => {}
                 outcome => return outcome.map(|()| (found, stat, protected)),
             }
@@ -126,7 +133,8 @@ impl Root {
         Ok((found, stat, protected))
     }
 
-    /// Refuses a path that leads nowhere if it would lead to what is protected: whether there is anything of that name is not told.
+    /// Refuses a path that leads nowhere if it would lead to what is protected: whether there is
+    /// anything of that name is not told.
     fn check_unopened(&self, names: &[Name], protected: &Protected) -> Result<(), Trouble> {
         for length in (0..names.len()).rev().take(UNOPENED_MAX) {
             let (Some(above), Some(name)) = (names.get(..length), names.get(length)) else { continue };
@@ -217,7 +225,8 @@ impl Folder {
         Names::of(self)
     }
 
-    /// What is there of that name, the link itself if it is one; nothing if there is none, or none that is shown.
+    /// What is there of that name, the link itself if it is one; nothing if there is none, or none
+    /// that is shown.
     pub(crate) fn look(&self, name: &Name) -> Result<Option<FileStat>, Errno> {
         if self.protected.check_entry(self.identity, name.as_bytes()).is_err_and(|why| why != Trouble::HoldsProtected) {
             return Ok(None);
@@ -231,7 +240,8 @@ impl Folder {
         Ok(Some(stat).filter(|_| seen.is_ok() && !self.is_unfinished(name)))
     }
 
-    /// Opens a folder in it that is no link. The inner error is the system's, the outer one says that the folder is protected.
+    /// Opens a folder in it that is no link. The inner error is the system's, the outer one says
+    /// that the folder is protected.
     pub(crate) fn enter(&self, name: &[u8], flags: OFlag, mounts: Mounts) -> Result<Result<Self, Errno>, Trouble> {
         let descriptor = match child(self, name, flags | OFlag::O_DIRECTORY, mounts) {
             Ok(descriptor) => descriptor,
@@ -249,7 +259,8 @@ impl Folder {
     }
 }
 
-/// A name in an open folder of a drive, which leads to nothing that is protected. There may or may not be something of that name.
+/// A name in an open folder of a drive, which leads to nothing that is protected. There may or may
+/// not be something of that name.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     root: Identity,
@@ -353,7 +364,8 @@ impl Slot {
         Ok((file, stat))
     }
 
-    /// Opens the folder that is there, not a link to one, for reading and for work in it. What an error of the system means is the caller's to say.
+    /// Opens the folder that is there, not a link to one, for reading and for work in it. What an
+    /// error of the system means is the caller's to say.
     pub(crate) fn open_folder(&self, mounts: Mounts, meaning: fn(Errno) -> Trouble) -> Result<Arc<Folder>, Trouble> {
         self.folder.enter(self.name(), OFlag::O_RDONLY, mounts)?.map(Arc::new).map_err(meaning)
     }

@@ -1,8 +1,9 @@
 //! One page of a folder, in order, without holding or looking at the whole folder.
 //!
-//! Every page reads all names of the folder but keeps only as many as it shows, and looks (`stat`) only at
-//! those, unless the order needs more. `next` says behind which entry to go on, not how many to skip: files
-//! that come and go meanwhile neither repeat others nor hide them. It grants nothing: it is a position.
+//! Every page reads all names of the folder but keeps only as many as it shows, and looks (`stat`)
+//! only at those, unless the order needs more. `next` says behind which entry to go on, not how
+//! many to skip: files that come and go meanwhile neither repeat others nor hide them. It grants
+//! nothing: it is a position.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -242,8 +243,8 @@ fn has_extension(name: &Name, wanted: &str) -> bool {
     name.text().to_lowercase().strip_suffix(wanted).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// What an entry is, or nothing if it vanished. A link that stays in the drive counts as what it leads to,
-/// any other as itself: a small file.
+/// What an entry is, or nothing if it vanished. A link that stays in the drive counts as what it
+/// leads to, any other as itself: a small file.
 fn look(root: &Root, path: &UcloudPath, folder: &Folder, name: &Name) -> Result<Option<FileStat>, Trouble> {
     let Some(stat) = folder.look(name)? else {
         return Ok(None);

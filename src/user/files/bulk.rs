@@ -1,4 +1,5 @@
-//! The items of a bulk request: all of them read before the first is done, then done in order until one fails.
+//! The items of a bulk request: all of them read before the first is done, then done in order until
+//! one fails.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! What changes a user's files, an item at a time: each is done as a whole, or not at all and an error says why.
-//! Only merging folders, which is many moves, can stop half-way; what was moved by then is where it belongs.
+//! What changes a user's files, an item at a time: each is done as a whole, or not at all and an
+//! error says why. Only merging folders, which is many moves, can stop half-way; what was moved by
+//! then is where it belongs.
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -18,7 +19,8 @@ use super::startup::Change;
 /// The name of a drive's trash folder, directly beneath its root.
 pub(crate) const TRASH: &[u8] = b"Trash";
 
-/// The permissions of a new folder, before the user's umask or the default access list of the folder it is made in: those of mkdir(1).
+/// The permissions of a new folder, before the user's umask or the default access list of the
+/// folder it is made in: those of mkdir(1).
 fn folder_mode() -> Mode {
     Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO
 }
@@ -26,7 +28,8 @@ fn folder_mode() -> Mode {
 /// The bits with which others than its owner can write in a folder.
 const SHARED: u32 = 0o022;
 
-/// What a shared drive's trash takes over from the drive's folder: who may do what, and whether only owners remove.
+/// What a shared drive's trash takes over from the drive's folder: who may do what, and whether
+/// only owners remove.
 const LIKE_THE_DRIVE: u32 = 0o1777;
 
 /// A path and the drive that it lies in.
@@ -90,8 +93,9 @@ pub(crate) fn trash(place: &Place, crossing: Crossing, headway: &Headway) -> Res
     relocate(&from, &to, ConflictPolicy::Rename, crossing, headway)
 }
 
-/// Makes a drive's trash, if there is none: its user's alone, but in a drive in which others can write, for all of them. Whoever may remove something
-/// from a shared folder may then move it to the trash. One that its user made private in a shared drive, as earlier versions did, is opened.
+/// Makes a drive's trash, if there is none: its user's alone, but in a drive in which others can
+/// write, for all of them. Whoever may remove something from a shared folder may then move it to
+/// the trash. One that its user made private in a shared drive, as earlier versions did, is opened.
 fn make_trash(trash: &Slot) -> Result<(), Trouble> {
     let drive = fstat(trash.folder())?;
     let is_shared = drive.st_mode & SHARED != 0;
@@ -126,13 +130,14 @@ fn trash_slot(root: &Root) -> Result<Slot, Trouble> {
     root.slot(&[name])
 }
 
-/// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as it is: what it
-/// holds was never the request's to remove. Nor is a file in its place.
+/// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as
+/// it is: what it holds was never the request's to remove. Nor is a file in its place.
 pub(crate) fn create_folder(place: &Place, policy: ConflictPolicy) -> Result<(), Trouble> {
     in_new_folders(place, || make_folder(&place.slot()?, policy))
 }
 
-/// Makes the folders above a place that do not exist, and does something there; if it fails, they are gone again.
+/// Makes the folders above a place that do not exist, and does something there; if it fails, they
+/// are gone again.
 pub(super) fn in_new_folders<T>(place: &Place, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     let mut made = Vec::new();
     let outcome = make_parents(place, &mut made).and_then(|()| work());

@@ -1,4 +1,5 @@
-//! The drives of the configuration, and those that the user made: the only table that says which folder a drive id means.
+//! The drives of the configuration, and those that the user made: the only table that says which
+//! folder a drive id means.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -44,8 +45,8 @@ pub(crate) struct Drives {
 }
 
 impl Drives {
-    /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist shows when
-    /// they are used: one may be mounted later.
+    /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist
+    /// shows when they are used: one may be mounted later.
     pub(crate) fn new(drives: impl Into<UserDrives>) -> Result<Self, DrivesError> {
         let drives = drives.into();
         let mut ids = BTreeSet::new();
@@ -110,7 +111,8 @@ impl Drives {
         self.drives.folder(&id).ok_or(Trouble::NoDrive)
     }
 
-    /// The id of a drive that is named by it, or by the number that UCloud gave it. An id of a drive is never a number.
+    /// The id of a drive that is named by it, or by the number that UCloud gave it. An id of a
+    /// drive is never a number.
     pub(crate) fn id(&self, named: &str) -> Option<String> {
         if self.drives.has(named) {
             return Some(named.to_owned());
@@ -129,7 +131,8 @@ impl Drives {
         self.drives.ids().iter().filter_map(|id| path(id).ok()).collect()
     }
 
-    /// Refuses the folder of a drive that its user makes or removes, if it is protected or holds what is.
+    /// Refuses the folder of a drive that its user makes or removes, if it is protected or holds
+    /// what is.
     pub(crate) fn check_made(&self, folder: &Path) -> Result<(), Trouble> {
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return Err(Trouble::WholeDrive);
@@ -148,13 +151,15 @@ impl Drives {
         Ok(Place { root, path: path.clone(), change: None })
     }
 
-    /// Opens the drive of a path at which something is to change, with what the intent says of a person's word.
+    /// Opens the drive of a path at which something is to change, with what the intent says of a
+    /// person's word.
     pub(crate) fn open_for_change(&self, path: &UcloudPath, consent: Consent) -> Result<Place, Trouble> {
         let change = Change::on(&self.folder(path)?, &self.home, consent);
         Ok(Place { change: Some(change), ..self.open(path)? })
     }
 
-    /// Whether every change on a drive needs a person's word, since programs start from where it lies.
+    /// Whether every change on a drive needs a person's word, since programs start from where it
+    /// lies.
     pub(crate) fn is_startup(&self, id: &str) -> bool {
         self.drives.folder(id).is_some_and(|folder| self.home.covers(&folder))
     }

@@ -91,7 +91,8 @@ mod tests {
 
     use super::*;
 
-    /// The literal of the description of UCloud's wire, for a file of 12 bytes; owner and group are the test's.
+    /// The literal of the description of UCloud's wire, for a file of 12 bytes; owner and group are
+    /// the test's.
     #[test]
     fn json_is_exactly_ucloud_s() {
         let folder = tempfile::tempdir().unwrap();

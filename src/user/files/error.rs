@@ -1,7 +1,7 @@
 //! What can go wrong with a user's files, and in whose words they hear of it.
 //!
-//! The process that says it is the user's own, so it may name the user's own paths. A path outside the
-//! drive is never named, nor whether there is anything at it.
+//! The process that says it is the user's own, so it may name the user's own paths. A path outside
+//! the drive is never named, nor whether there is anything at it.
 
 use nix::errno::Errno;
 
@@ -170,15 +170,17 @@ impl Trouble {
         }
     }
 
-    /// What it means that a path could not be resolved: here `EXDEV` and `ELOOP` say that it leads outside.
+    /// What it means that a path could not be resolved: here `EXDEV` and `ELOOP` say that it leads
+    /// outside.
     pub(crate) fn resolving(errno: Errno) -> Self {
         if matches!(errno, Errno::EXDEV | Errno::ELOOP) { Self::Outside } else { Self::from(errno) }
     }
 }
 
 impl Trouble {
-    /// What it means that an entry could not be opened that a walk had just seen: whoever put a link in its
-    /// place meanwhile gets no further, and `EXDEV` says that something else is mounted there.
+    /// What it means that an entry could not be opened that a walk had just seen: whoever put a
+    /// link in its place meanwhile gets no further, and `EXDEV` says that something else is mounted
+    /// there.
     pub(crate) fn walking(errno: Errno) -> Self {
         if errno == Errno::EXDEV {
             Self::Mounted
@@ -198,7 +200,8 @@ impl Trouble {
 }
 
 impl From<Errno> for Trouble {
-    /// What it means that a change on open folders failed: here `EXDEV` says that they are on two file systems.
+    /// What it means that a change on open folders failed: here `EXDEV` says that they are on two
+    /// file systems.
     #[expect(clippy::wildcard_enum_match_arm, reason = "errno has 133 values; the rest are failures of the system")]
     fn from(errno: Errno) -> Self {
         match errno {
@@ -238,7 +241,8 @@ pub(crate) struct FilesError {
     pub(crate) at: Option<ItemAt>,
 }
 
-/// Where in a bulk request something went wrong. Items are done in order, and none after the first that fails.
+/// Where in a bulk request something went wrong. Items are done in order, and none after the first
+/// that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ItemAt {
     /// Which item, counted from 0.

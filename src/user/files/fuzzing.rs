@@ -1,4 +1,5 @@
-//! What the fuzzer asks of paths, names and the parameters of a browse: one spelling each, and no way out of a drive.
+//! What the fuzzer asks of paths, names and the parameters of a browse: one spelling each, and no
+//! way out of a drive.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

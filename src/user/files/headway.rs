@@ -1,7 +1,8 @@
 //! How far a long piece of work is, and what its user wants of it: to go on, to rest, or to stop.
 //!
-//! The work counts as it goes and looks here between files and between pieces of a file. One that rests gives its place in the lane
-//! to others; one that is stopped fails with [`Trouble::Cancelled`] and is undone as after any failure.
+//! The work counts as it goes and looks here between files and between pieces of a file. One that
+//! rests gives its place in the lane to others; one that is stopped fails with
+//! [`Trouble::Cancelled`] and is undone as after any failure.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::Trouble;
 
-/// What is done before it is looked whether to go on, in bytes: a fraction of a second on a slow disk.
+/// What is done before it is looked whether to go on, in bytes: a fraction of a second on a slow
+/// disk.
 pub(crate) const PIECE: u64 = 8 * 1024 * 1024;
 
 /// What a user wants of a piece of work.

@@ -1,8 +1,10 @@
-//! A file on its way in: written under a scratch name beside its target, which gets its real name only when it is complete.
+//! A file on its way in: written under a scratch name beside its target, which gets its real name
+//! only when it is complete.
 //!
-//! Whatever happens before that, what was there under the real name stays as it was: a file that is given up, or whose instance is killed, is
-//! removed, at once or by the next instance. It is written from its beginning to its end without gaps, so what says that it is complete is its length.
-//! All of this waits for the disk: it belongs on a thread of its own.
+//! Whatever happens before that, what was there under the real name stays as it was: a file that is
+//! given up, or whose instance is killed, is removed, at once or by the next instance. It is
+//! written from its beginning to its end without gaps, so what says that it is complete is its
+//! length. All of this waits for the disk: it belongs on a thread of its own.
 
 use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -22,14 +24,16 @@ use super::rename::link_new;
 use super::request::ConflictPolicy;
 use super::unfinished::Note;
 
-/// The permissions of a file that comes in, before the user's umask or the default access list of its folder: those of touch(1).
+/// The permissions of a file that comes in, before the user's umask or the default access list of
+/// its folder: those of touch(1).
 const MODE: Mode = Mode::S_IRUSR
     .union(Mode::S_IWUSR)
     .union(Mode::S_IRGRP)
     .union(Mode::S_IWGRP)
     .union(Mode::S_IROTH)
     .union(Mode::S_IWOTH);
-/// The permissions that a file inherits from the one whose place it takes. Set-user-id and its like are not among them.
+/// The permissions that a file inherits from the one whose place it takes. Set-user-id and its like
+/// are not among them.
 const PERMISSIONS: u32 = 0o777;
 
 /// A file that is not complete yet. Dropped, it is gone without a trace.
@@ -42,7 +46,8 @@ pub(crate) struct Incoming {
     /// How many bytes there are from the beginning on, without a gap.
     written: u64,
     is_placed: bool,
-    /// Gone after the scratch name, so that there is no moment at which neither stands for the other.
+    /// Gone after the scratch name, so that there is no moment at which neither stands for the
+    /// other.
     _note: Note,
 }
 
@@ -50,7 +55,8 @@ impl Incoming {
     /// Begins a file for a place, under a scratch name.
     ///
     /// # Errors
-    /// If the policy does not let it take the place: it would be refused at the end, and nothing needs to be sent. If the folder cannot be written to.
+    /// If the policy does not let it take the place: it would be refused at the end, and nothing
+    /// needs to be sent. If the folder cannot be written to.
     pub(crate) fn begin(place: &Place, policy: ConflictPolicy) -> Result<Self, Trouble> {
         Self::begin_at(place.slot()?, policy)
     }
@@ -114,19 +120,22 @@ impl Incoming {
     /// Gives it its name, once all of it is safe on the disk; tells which name it has got.
     ///
     /// # Errors
-    /// If something has taken the name meanwhile and the policy lets it; if the disk is full or fails. Then nothing has changed.
+    /// If something has taken the name meanwhile and the policy lets it; if the disk is full or
+    /// fails. Then nothing has changed.
     pub(crate) fn commit(mut self, modified: Option<SystemTime>) -> Result<Slot, Trouble> {
         if let Some(modified) = modified {
             tolerate(self.file.set_times(FileTimes::new().set_modified(modified)))?;
         }
         self.file.sync_all()?;
-        // Somebody who may write to the folder as well could have put another file under the scratch name.
+        // Somebody who may write to the folder as well could have put another file under the
+        // scratch name.
         if Identity::of(&self.scratch.stat()?) != Identity::of(&fstat(&self.file)?) {
             return Err(Trouble::InUse);
         }
         let placed = self.place()?;
         self.is_placed = true;
-        // Before this, a power cut could take the name away again. The file is there: whether the disk says so is for the log.
+        // Before this, a power cut could take the name away again. The file is there: whether the
+        // disk says so is for the log.
         if let Err(error) = placed.sync_folder() {
             tracing::warn!(%error, "a folder could not be synchronised after a file came in");
         }
@@ -156,7 +165,8 @@ impl Incoming {
         }
     }
 
-    /// Takes the place of what is there in one step. Who could read the user's old file can read the new one, and nobody else.
+    /// Takes the place of what is there in one step. Who could read the user's old file can read
+    /// the new one, and nobody else.
     fn replace(&self) -> Result<Slot, Trouble> {
         if let Some(there) = self.target.look_if_any()? {
             refuse(&there, self.policy)?;
@@ -183,7 +193,8 @@ impl Drop for Incoming {
     }
 }
 
-/// Whether a file is at that place already that is of this size and was last changed then, in milliseconds since 1970.
+/// Whether a file is at that place already that is of this size and was last changed then, in
+/// milliseconds since 1970.
 ///
 /// # Errors
 /// If the path leads out of the drive, or cannot be looked at.

@@ -21,7 +21,8 @@ pub(crate) struct Outgoing {
     pub(crate) length: u64,
     /// When its content last changed.
     pub(crate) modified: SystemTime,
-    /// Names this very content: another of the same length at the same time would be another file, or have been changed later.
+    /// Names this very content: another of the same length at the same time would be another file,
+    /// or have been changed later.
     pub(crate) tag: String,
 }
 
@@ -56,7 +57,8 @@ impl Outgoing {
         Ok(Self { file: File::from(file), name, length, modified, tag })
     }
 
-    /// Reads so many bytes from a place on. A file that has become shorter is an error: what was promised cannot be sent.
+    /// Reads so many bytes from a place on. A file that has become shorter is an error: what was
+    /// promised cannot be sent.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }

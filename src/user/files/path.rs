@@ -1,10 +1,11 @@
 //! A UCloud path, `/<drive>/<name>/<name>…`, checked once, at birth.
 //!
-//! JSON carries text, a Linux name is any bytes but `/` and NUL. So a name is spelt as itself wherever it
-//! is valid UTF-8, and each byte that is not becomes one character of the block U+10FE80 to U+10FEFF in a
-//! private-use plane (the byte plus U+10FE00). A name that really contains such a character has that
-//! character's four bytes spelt out in the same way. Every name has exactly one spelling and every other
-//! spelling is refused, so what a user signed can mean one file only.
+//! JSON carries text, a Linux name is any bytes but `/` and NUL. So a name is spelt as itself
+//! wherever it is valid UTF-8, and each byte that is not becomes one character of the block
+//! U+10FE80 to U+10FEFF in a private-use plane (the byte plus U+10FE00). A name that really
+//! contains such a character has that character's four bytes spelt out in the same way. Every name
+//! has exactly one spelling and every other spelling is refused, so what a user signed can mean one
+//! file only.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -12,9 +13,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The longest name that a Linux file system holds (`NAME_MAX`), in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// The longest path beneath a drive, in bytes: what one system call takes (`PATH_MAX`), without its NUL.
+/// The longest path beneath a drive, in bytes: what one system call takes (`PATH_MAX`), without its
+/// NUL.
 pub(crate) const PATH_BYTES_MAX: usize = 4095;
-/// The longest path as text, in bytes: a byte that is not UTF-8 is spelt in four, and the drive comes on top.
+/// The longest path as text, in bytes: a byte that is not UTF-8 is spelt in four, and the drive
+/// comes on top.
 pub(crate) const PATH_TEXT_MAX: usize = 4 * (PATH_BYTES_MAX + NAME_BYTES_MAX + 2);
 
 /// Added to a byte that is not part of valid UTF-8 to spell it.
@@ -84,11 +87,12 @@ impl Name {
         encode(&self.0)
     }
 
-    /// `name(1).ext` for `name.ext`: how UCloud keeps a file apart from one that has its name already.
-    /// A name that grows too long thereby loses the end of its stem.
+    /// `name(1).ext` for `name.ext`: how UCloud keeps a file apart from one that has its name
+    /// already. A name that grows too long thereby loses the end of its stem.
     pub(crate) fn numbered(&self, number: u32) -> Self {
         let dot = self.0.iter().rposition(|byte| *byte == b'.');
-        // A leading dot is no extension, and one so long that it leaves no room for a stem is none either.
+        // A leading dot is no extension, and one so long that it leaves no room for a stem is none
+        // either.
         let (stem, extension) = match dot {
             Some(at) if at > 0 && self.0.len() - at <= NAME_BYTES_MAX / 2 => self.0.split_at(at),
             _ => (self.0.as_slice(), [].as_slice()),
@@ -112,7 +116,8 @@ fn shortened(stem: &[u8], room: usize) -> &[u8] {
     stem.get(..cut).unwrap_or(stem)
 }
 
-/// A path within a drive. Which folder the drive is, and what really lies there, is not its business.
+/// A path within a drive. Which folder the drive is, and what really lies there, is not its
+/// business.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct UcloudPath {
     drive: String,
@@ -271,7 +276,8 @@ mod tests {
         check("/home/./a", Err(PathError::Dots));
         check("/home/a\0b", Err(PathError::Nul));
         check("/ho\0me/a", Err(PathError::Nul));
-        // The escapes of `.`, `/` or an ordinary character do not exist; those of valid UTF-8 are refused.
+        // The escapes of `.`, `/` or an ordinary character do not exist; those of valid UTF-8 are
+        // refused.
         check("/1/\u{10fec3}\u{10fea6}", Err(PathError::Misspelt));
         check("/1/\u{10fef4}\u{10fe8f}\u{10feba}", Ok(("1", &[b"\xf4\x8f\xba"])));
     }

@@ -1,8 +1,11 @@
-//! The folders that no drive gives access to: Countersign's own, and `~/.ssh` unless the site allows it.
+//! The folders that no drive gives access to: Countersign's own, and `~/.ssh` unless the site
+//! allows it.
 //!
-//! Whoever writes to one of them through UCloud installs keys without approval (P2, P3), so every call is refused whatever was
-//! signed. [`Protection`] names the folders; [`Protected`] is what those names lead to at one moment, by device and inode, with the
-//! folders above them. A name on the way to a protected folder is protected too: a folder cannot be exchanged by exchanging one above it.
+//! Whoever writes to one of them through UCloud installs keys without approval (P2, P3), so every
+//! call is refused whatever was signed. [`Protection`] names the folders; [`Protected`] is what
+//! those names lead to at one moment, by device and inode, with the folders above them. A name on
+//! the way to a protected folder is protected too: a folder cannot be exchanged by exchanging one
+//! above it.
 
 mod whose;
 
@@ -23,13 +26,15 @@ use super::error::Trouble;
 use super::identity::{Identity, Kind};
 use crate::config::SshDirectory;
 
-/// Countersign's own folders, below the home directory: the pinned keys and the instance key, the journal and the drives' numbers.
+/// Countersign's own folders, below the home directory: the pinned keys and the instance key, the
+/// journal and the drives' numbers.
 const OWN: [&str; 2] = [".config/countersign", ".local/state/countersign"];
 /// Where sshd and ssh keep keys, below the home directory.
 const SSH: &str = ".ssh";
 /// How many symbolic links one path may have: what the kernel follows.
 const LINKS_MAX: u32 = 40;
-/// How many files are looked at in the protected folders. Beyond, no file with several hard links is read through a drive.
+/// How many files are looked at in the protected folders. Beyond, no file with several hard links
+/// is read through a drive.
 const FILES_MAX: usize = 4096;
 /// How deep the protected folders are looked through: each level holds two descriptors.
 const DEPTH_MAX: usize = 16;
@@ -87,8 +92,8 @@ pub(crate) struct Protected {
     has_more_files: bool,
     /// The folders on the way to them.
     above: HashSet<Identity>,
-    /// The names on the way to them, each in the folder that holds it, and whose folder it stands for if it is the last. There may be
-    /// nothing of that name.
+    /// The names on the way to them, each in the folder that holds it, and whose folder it stands
+    /// for if it is the last. There may be nothing of that name.
     entries: Vec<(Identity, Vec<u8>, Option<Whose>)>,
 }
 
@@ -116,7 +121,8 @@ impl Protected {
         if self.is_above(Identity::of(stat)) { Err(Trouble::HoldsProtected) } else { Ok(()) }
     }
 
-    /// Refuses a name on the way to a protected folder, whether or not there is anything of that name.
+    /// Refuses a name on the way to a protected folder, whether or not there is anything of that
+    /// name.
     pub(super) fn check_entry(&self, folder: Identity, name: &[u8]) -> Result<(), Trouble> {
         let entry = self.entries.iter().find(|(of, entry, _)| *of == folder && is_like(name, entry));
         match entry {
@@ -174,7 +180,8 @@ impl Protected {
     }
 }
 
-/// Follows a path name by name, and takes note of every folder and every name on the way, those of links included.
+/// Follows a path name by name, and takes note of every folder and every name on the way, those of
+/// links included.
 struct Trace<'p> {
     protected: &'p mut Protected,
     /// Whose folder is at its end, if it is a protected one.
@@ -249,8 +256,9 @@ const fn is_nowhere(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::ENAMETOOLONG)
 }
 
-/// Whether two names may be one on some file system: such that ignore case, or characters that show nothing. All protected names are
-/// ASCII, so a name without its other characters is compared, with the two letters that fold to ASCII counted as that.
+/// Whether two names may be one on some file system: such that ignore case, or characters that show
+/// nothing. All protected names are ASCII, so a name without its other characters is compared, with
+/// the two letters that fold to ASCII counted as that.
 fn is_like(name: &[u8], protected: &[u8]) -> bool {
     if name == protected {
         return true;

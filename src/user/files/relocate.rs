@@ -1,7 +1,8 @@
 //! Moving something to a place where there may be something already: the four conflict policies.
 //!
-//! Moving to another file system means copying. That takes long, so it is done only where the caller allows it;
-//! the source goes only after the copy is complete, in its place and safely on disk.
+//! Moving to another file system means copying. That takes long, so it is done only where the
+//! caller allows it; the source goes only after the copy is complete, in its place and safely on
+//! disk.
 
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
@@ -70,7 +71,8 @@ pub(crate) fn duplicate(from: &Slot, to: &Slot, policy: ConflictPolicy, headway:
     })
 }
 
-/// Refuses a replacement in which one of the two is a folder: a folder goes into the trash, and nowhere else, with all that it holds.
+/// Refuses a replacement in which one of the two is a folder: a folder goes into the trash, and
+/// nowhere else, with all that it holds.
 fn refuse_folder(from: &Slot, to: &Slot) -> Result<(), Trouble> {
     let Some(there) = to.look_if_any()? else { return Ok(()) };
     if Kind::of(&there) == Kind::Folder || is_folder(from)? { Err(Trouble::FolderNotReplaced) } else { Ok(()) }
@@ -82,7 +84,8 @@ fn is_same_entry(from_stat: &FileStat, to_stat: &FileStat, from: &Slot, to: &Slo
     Identity::of(from_stat) == Identity::of(to_stat) && (is_only_link || from.is_at(to))
 }
 
-/// Refuses to put a folder into itself, and to replace a folder, or merge with one, that holds the newcomer.
+/// Refuses to put a folder into itself, and to replace a folder, or merge with one, that holds the
+/// newcomer.
 fn refuse_entangled(stat: &FileStat, from: &Slot, to: &Slot, policy: ConflictPolicy) -> Result<(), Trouble> {
     let holds = |outer: &FileStat, slot: &Slot| match Kind::of(outer) {
         Kind::Folder => slot.lies_in(Identity::of(outer)).map_err(Trouble::resolving),
@@ -187,7 +190,8 @@ impl Step<'_> {
         }
         let seen = Identity::of(&from.look()?);
         let staged = Staged::copy(from, to, Mounts::Stay, self.headway)?;
-        // The source loses its name first: whoever may not remove it learns so while nothing has changed.
+        // The source loses its name first: whoever may not remove it learns so while nothing has
+        // changed.
         let (aside, ()) = scratch(from, |aside| rename_new(from, aside))?;
         let placed = match aside.stat() {
             Ok(stat) if Identity::of(&stat) == seen => {

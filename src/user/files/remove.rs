@@ -1,5 +1,5 @@
-//! Removing what is in a folder, for good: link by link and folder by folder, never through a link and never
-//! into another file system.
+//! Removing what is in a folder, for good: link by link and folder by folder, never through a link
+//! and never into another file system.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat2};
@@ -11,18 +11,20 @@ use super::error::Trouble;
 use super::headway::{Amount, Headway};
 use super::rename::scratch_name;
 
-/// How deep a removal goes before it lifts what is deeper to the top and begins again: each level holds a
-/// descriptor, and a process has some 1024 of them.
+/// How deep a removal goes before it lifts what is deeper to the top and begins again: each level
+/// holds a descriptor, and a process has some 1024 of them.
 const DEPTH_MAX: usize = 64;
-/// How many names are held at once. What is removed goes on being read from the start until nothing is left.
+/// How many names are held at once. What is removed goes on being read from the start until nothing
+/// is left.
 const NAMES_MAX: usize = 4096;
 /// How often a folder is emptied anew because something appeared in it meanwhile.
 const REFILLS_MAX: usize = 16;
 /// What an owner needs to remove what a folder holds.
 const OWNER: u32 = 0o700;
 
-/// Removes a file, a link or a folder with all that it holds, if it is the expected one: another account that may rename here could have put
-/// a folder there of which it may remove nothing itself.
+/// Removes a file, a link or a folder with all that it holds, if it is the expected one: another
+/// account that may rename here could have put a folder there of which it may remove nothing
+/// itself.
 pub(crate) fn remove(slot: &Slot, expected: Identity) -> Result<(), Trouble> {
     if Identity::of(&slot.stat()?) != expected {
         return Err(Trouble::InUse);
@@ -125,7 +127,8 @@ fn empty_level(folder: &Folder, top: &Folder, depth: usize, headway: &Headway) -
 fn lift(folder: &Folder, name: &[u8], top: &Folder) -> Result<(), Trouble> {
     loop {
         let scratch = scratch_name()?;
-        // Without RENAME_NOREPLACE (NFS) a folder would replace an empty one at most: nothing is lost.
+        // Without RENAME_NOREPLACE (NFS) a folder would replace an empty one at most: nothing is
+        // lost.
         let free = renameat2(folder, name, top, scratch.as_bytes(), RenameFlags::RENAME_NOREPLACE);
         match free {
             Err(Errno::EEXIST) => {}
@@ -137,8 +140,8 @@ fn lift(folder: &Folder, name: &[u8], top: &Folder) -> Result<(), Trouble> {
     }
 }
 
-/// Whatever cannot be written to may still be the user's own to remove, like a folder of read-only modules.
-/// If this fails, the removal does, and says why.
+/// Whatever cannot be written to may still be the user's own to remove, like a folder of read-only
+/// modules. If this fails, the removal does, and says why.
 fn make_writable(folder: &Folder) {
     if let Ok(stat) = fstat(folder)
         && stat.st_mode & OWNER != OWNER

@@ -1,7 +1,8 @@
 //! Giving something a new name, in one step, without ever losing what had that name.
 //!
-//! Linux has a rename that refuses to replace; NFS and some parallel file systems have not. There a name is
-//! first claimed with an empty file or folder, which the kernel only ever gives to one, and then replaced.
+//! Linux has a rename that refuses to replace; NFS and some parallel file systems have not. There a
+//! name is first claimed with an empty file or folder, which the kernel only ever gives to one, and
+//! then replaced.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,11 +15,12 @@ use super::beneath::{Identity, Kind, Slot};
 use super::error::Trouble;
 use super::path::Name;
 
-/// How many scratch names are tried: others that are taken stem from a process of the same number elsewhere.
+/// How many scratch names are tried: others that are taken stem from a process of the same number
+/// elsewhere.
 const SCRATCH_TRIES_MAX: u32 = 10_000;
 
-/// A name for something unfinished. It begins with a dot and names the process, so that whoever finds it after
-/// a power cut knows whose it was.
+/// A name for something unfinished. It begins with a dot and names the process, so that whoever
+/// finds it after a power cut knows whose it was.
 pub(crate) fn scratch_name() -> Result<Name, Trouble> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -48,8 +50,9 @@ pub(crate) fn rename_new(from: &Slot, to: &Slot) -> Result<(), Errno> {
     }
 }
 
-/// Gives a complete file its name; `EEXIST` if that is taken. Where the kernel cannot refuse to replace, the file has both names for a moment:
-/// at none is there anything else than the whole file under the new one.
+/// Gives a complete file its name; `EEXIST` if that is taken. Where the kernel cannot refuse to
+/// replace, the file has both names for a moment: at none is there anything else than the whole
+/// file under the new one.
 pub(crate) fn link_new(from: &Slot, to: &Slot) -> Result<(), Errno> {
     let flags = RenameFlags::RENAME_NOREPLACE;
     match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
@@ -68,7 +71,8 @@ pub(super) fn link_and_unlink(from: &Slot, to: &Slot) -> Result<(), Errno> {
     }
 }
 
-/// Puts a file or link in the place of another, in one step. The kernel puts none in the place of a folder.
+/// Puts a file or link in the place of another, in one step. The kernel puts none in the place of a
+/// folder.
 pub(crate) fn rename_over(from: &Slot, to: &Slot) -> Result<(), Trouble> {
     let (new, old) = (from.look()?, to.look_if_any()?);
     renameat(from.folder(), from.name(), to.folder(), to.name())?;

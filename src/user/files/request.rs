@@ -1,4 +1,5 @@
-//! What a user may ask of files: the bound parameters of the files calls, and nothing that Core adds.
+//! What a user may ask of files: the bound parameters of the files calls, and nothing that Core
+//! adds.
 
 use super::error::Trouble;
 
@@ -28,7 +29,8 @@ pub(crate) enum FilesRequest {
     EmptyTrash(Vec<Trash>),
 }
 
-/// `files/browse`. UCloud's `include…` flags have no place here: all that they ask for is always told.
+/// `files/browse`. UCloud's `include…` flags have no place here: all that they ask for is always
+/// told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Browse {
     /// `flags.path`.
@@ -43,7 +45,8 @@ pub(crate) struct Browse {
     pub(crate) sort_direction: String,
     /// `flags.filterHiddenFiles`: leave out what begins with a dot.
     pub(crate) filter_hidden_files: bool,
-    /// `flags.filterByFileExtension`: leave out files that end otherwise, whatever the case; folders stay.
+    /// `flags.filterByFileExtension`: leave out files that end otherwise, whatever the case;
+    /// folders stay.
     pub(crate) filter_by_file_extension: Option<String>,
 }
 
@@ -84,7 +87,8 @@ pub(crate) struct Trash {
 /// What happens if there is something of the wanted name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConflictPolicy {
-    /// The newcomer is called `name(1)`. Meant by Go's empty string too, being the one that harms nothing.
+    /// The newcomer is called `name(1)`. Meant by Go's empty string too, being the one that harms
+    /// nothing.
     Rename,
     /// It is an error.
     Reject,

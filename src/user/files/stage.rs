@@ -1,7 +1,9 @@
-//! Copying: into a scratch name beside the target, which is given its real name only when it is complete.
+//! Copying: into a scratch name beside the target, which is given its real name only when it is
+//! complete.
 //!
-//! Files keep their holes, permissions and times; links are copied as links. Pipes, sockets and devices are
-//! not opened and make the copy fail. Owners, access lists and extended attributes are those of new files.
+//! Files keep their holes, permissions and times; links are copied as links. Pipes, sockets and
+//! devices are not opened and make the copy fail. Owners, access lists and extended attributes are
+//! those of new files.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -19,8 +21,8 @@ use super::headway::{Amount, Headway, PIECE};
 use super::remove::remove;
 use super::unfinished::Note;
 
-/// How deeply folders may be nested to be copied: each level holds three descriptors, and a process has some
-/// 1024 of them for two copies at a time.
+/// How deeply folders may be nested to be copied: each level holds three descriptors, and a process
+/// has some 1024 of them for two copies at a time.
 pub(crate) const DEPTH_MAX: usize = 100;
 
 /// The permissions that are copied. Set-user-id and its like are not: the copy is somebody else's.
@@ -109,7 +111,8 @@ impl Make {
 }
 
 impl Made {
-    /// Which file it is. Another account that may rename here could have exchanged a folder meanwhile: a new one is empty.
+    /// Which file it is. Another account that may rename here could have exchanged a folder
+    /// meanwhile: a new one is empty.
     fn checked(self, slot: &Slot) -> Result<(Self, Identity), Trouble> {
         let identity = match &self {
             Self::File(file) => Identity::of(&fstat(file)?),
@@ -171,7 +174,8 @@ impl Walk<'_> {
     }
 
     fn fill_file(&self, from: &Slot, target: OwnedFd, seen: &FileStat) -> Result<(), Trouble> {
-        // Should a pipe have taken the file's place meanwhile, opening it does not wait for a writer.
+        // Should a pipe have taken the file's place meanwhile, opening it does not wait for a
+        // writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let (source, stat) = from.open_file(flags, self.mounts)?;
         let source = File::from(source);
@@ -216,7 +220,8 @@ fn copy_data(source: &File, target: &File, headway: &Headway) -> Result<(), Trou
         }
         at = i64::try_from(reached).map_err(|_| Trouble::NoSpace)?;
     }
-    // A hole at the end; or a file that grew or says it is empty, of which all that was read counts.
+    // A hole at the end; or a file that grew or says it is empty, of which all that was read
+    // counts.
     let length = fstat(source)?.st_size.unsigned_abs().max(reached);
     Ok(target.set_len(length)?)
 }

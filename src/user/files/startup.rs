@@ -1,8 +1,10 @@
-//! Places from which programs start, as the file system has them: what a path leads to through links, and where a drive lies.
+//! Places from which programs start, as the file system has them: what a path leads to through
+//! links, and where a drive lies.
 //!
-//! The gateway and the signer know a path's text. The instance knows more, and judges that by the table's own definition
-//! (`countersign_keys::call::needs_asking`). A change that leads to such a place is refused unless the intent says that a
-//! person was asked (V66). A folder upload's files are judged here too, since no intent names them.
+//! The gateway and the signer know a path's text. The instance knows more, and judges that by the
+//! table's own definition (`countersign_keys::call::needs_asking`). A change that leads to such a
+//! place is refused unless the intent says that a person was asked (V66). A folder upload's files
+//! are judged here too, since no intent names them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +26,9 @@ impl Home {
         Self(Some(directory.canonicalize().unwrap_or_else(|_| directory.to_owned())))
     }
 
-    /// Whether something written at this place needs a person's word: programs start from there, or it is the home
-    /// directory itself, or holds it. `drive` is the folder of the drive that the place is reached through.
+    /// Whether something written at this place needs a person's word: programs start from there, or
+    /// it is the home directory itself, or holds it. `drive` is the folder of the drive that the
+    /// place is reached through.
     fn needs_asking(&self, drive: &Path, place: &Path) -> bool {
         if let Some(home) = &self.0 {
             if home.starts_with(place) {

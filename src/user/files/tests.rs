@@ -1,5 +1,6 @@
-//! Whole requests against real folders. A folder is written down as one line, so that a case is one line too:
-//! `a=text` is a file, `d/` a folder, `l->x` a link, `p|` a pipe, and what lies in a folder implies it.
+//! Whole requests against real folders. A folder is written down as one line, so that a case is one
+//! line too: `a=text` is a file, `d/` a folder, `l->x` a link, `p|` a pipe, and what lies in a
+//! folder implies it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 

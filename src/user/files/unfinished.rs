@@ -1,8 +1,10 @@
-//! Copies and uploads that are not complete: hidden while they are made, and removed by the next instance if this one is killed.
+//! Copies and uploads that are not complete: hidden while they are made, and removed by the next
+//! instance if this one is killed.
 //!
-//! There is a note of each, in a folder of the user's own that no drive shows, until its scratch name is gone. What has a note is not listed.
-//! What has a note that no process holds locked is removed, if it is the very file or folder that was made; anything else, whatever it is
-//! called, is the user's and stays.
+//! There is a note of each, in a folder of the user's own that no drive shows, until its scratch
+//! name is gone. What has a note is not listed. What has a note that no process holds locked is
+//! removed, if it is the very file or folder that was made; anything else, whatever it is called,
+//! is the user's and stays.
 
 mod notes;
 
@@ -26,7 +28,8 @@ use super::protected::Protection;
 use super::remove::{remove, remove_if_empty};
 use crate::clock::random_bytes;
 
-/// How often a note is made again that an instance that cleans up took for one that was left behind.
+/// How often a note is made again that an instance that cleans up took for one that was left
+/// behind.
 const TRIES_MAX: usize = 16;
 
 /// The note of one copy, locked; gone with it.
@@ -45,7 +48,8 @@ pub(super) enum Step {
 }
 
 impl Unfinished {
-    /// A name for a copy in the folder of a slot, and the note of it. A note that cannot be written is no reason not to copy.
+    /// A name for a copy in the folder of a slot, and the note of it. A note that cannot be written
+    /// is no reason not to copy.
     pub(crate) fn begin(&self, beside: &Slot) -> Result<(Slot, Note), Trouble> {
         self.begin_in_steps(beside, &|_| ())
     }
@@ -108,7 +112,8 @@ impl Slot {
 }
 
 impl Note {
-    /// Notes which file or folder was made under the scratch name. Until this is said, only an empty one is removed.
+    /// Notes which file or folder was made under the scratch name. Until this is said, only an
+    /// empty one is removed.
     pub(crate) fn made(&mut self, made: Identity) {
         if let Some((_, note)) = &mut self.0
             && let Err(error) = note.write_all(format!("\0{made}").as_bytes())
@@ -128,8 +133,8 @@ impl Drop for Note {
     }
 }
 
-/// Makes a note that says where the copy will be. An instance that cleans up locks a note before it removes it: one that is still there
-/// once it is locked here is not removed.
+/// Makes a note that says where the copy will be. An instance that cleans up locks a note before it
+/// removes it: one that is still there once it is locked here is not removed.
 fn write(directory: &Path, path: &Path, slot: &Slot, reached: &dyn Fn(Step)) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     for _ in 0..TRIES_MAX {

@@ -1,4 +1,5 @@
-//! Names for titles, what is signed of a drive, and which folders are empty. The rest needs a server: `tests/drives.rs`.
+//! Names for titles, what is signed of a drive, and which folders are empty. The rest needs a
+//! server: `tests/drives.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use countersign_keys::call::CallTable;

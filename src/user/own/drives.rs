@@ -1,5 +1,5 @@
-//! The user's drives by the provider's own titles, for the signer: UCloud's Core names a drive by a number, which tells a
-//! person nothing. Nothing that Core says of a drive is in here.
+//! The user's drives by the provider's own titles, for the signer: UCloud's Core names a drive by a
+//! number, which tells a person nothing. Nothing that Core says of a drive is in here.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ impl OwnDrives {
         Self { configured: configured.to_vec(), drives: Arc::clone(drives) }
     }
 
-    /// Each drive's id, the numbers that mean it, its title, and whether programs start from where it lies: then the
-    /// signer asks before every change on it.
+    /// Each drive's id, the numbers that mean it, its title, and whether programs start from where
+    /// it lies: then the signer asks before every change on it.
     pub(super) async fn list(&self) -> Value {
         self.drives.numbers().report().await;
         let listed: Vec<Value> = self.drives.table().ids().iter().map(|id| self.listed(id)).collect();

@@ -1,7 +1,7 @@
 //! The user's keys, as the server and the user's own file have them: seen, renewed, removed.
 //!
-//! A key works only while both sides have it. So it is pinned first and activated then, and a removal goes the other way about: whatever
-//! breaks in between leaves a key that opens nothing.
+//! A key works only while both sides have it. So it is pinned first and activated then, and a
+//! removal goes the other way about: whatever breaks in between leaves a key that opens nothing.
 
 use countersign_keys::bind::Projection;
 use countersign_keys::enrolment::Renewal;
@@ -87,8 +87,8 @@ impl OwnKeys {
         Ok(json!({ "keys": serde_json::to_value(shown)? }))
     }
 
-    /// `keys.renew`: the key that signs vouches for another, which is pinned here and then activated at the server. A repeat with the same key
-    /// takes up where a first try broke off.
+    /// `keys.renew`: the key that signs vouches for another, which is pinned here and then
+    /// activated at the server. A repeat with the same key takes up where a first try broke off.
     pub(super) async fn renew(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         let wanted = self.wanted(permit)?;
         let now = Clock::System.now()?;
@@ -115,7 +115,8 @@ impl OwnKeys {
         Ok(renewed(&record))
     }
 
-    /// `keys.remove`: the pin goes first, so that the instance refuses the key whatever the server does.
+    /// `keys.remove`: the pin goes first, so that the instance refuses the key whatever the server
+    /// does.
     pub(super) async fn remove(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
         let owner = permit.username().clone();
@@ -151,7 +152,8 @@ impl OwnKeys {
         Ok(())
     }
 
-    /// After a failure: was it done all the same, is it undone, or is it open? What is open stays pinned, and opens nothing.
+    /// After a failure: was it done all the same, is it undone, or is it open? What is open stays
+    /// pinned, and opens nothing.
     async fn settle(&self, record: &KeyRecord, was_pinned: WasPinned, failure: NotDone) -> Result<(), NotDone> {
         match self.at_server(record).await {
             Ok(AtServer::Active) => Ok(()),
@@ -179,7 +181,8 @@ impl OwnKeys {
         Ok(keys)
     }
 
-    /// Files and their locks are waited for on a thread of their own. What has begun there is finished, whoever still waits for it.
+    /// Files and their locks are waited for on a thread of their own. What has begun there is
+    /// finished, whoever still waits for it.
     async fn with_pins<T: Send + 'static>(
         &self,
         work: impl FnOnce(&PinFile) -> Result<T, PinFailure> + Send + 'static,

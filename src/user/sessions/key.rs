@@ -26,8 +26,9 @@ impl std::fmt::Debug for InstanceKey {
 }
 
 impl InstanceKey {
-    /// Reads the key of that provider, or that of earlier releases where it has none. `None`, and a line in the log, where there is neither, or
-    /// one that others could have read: then there are no sessions.
+    /// Reads the key of that provider, or that of earlier releases where it has none. `None`, and a
+    /// line in the log, where there is neither, or one that others could have read: then there are
+    /// no sessions.
     pub(super) fn of(account: &OwnAccount, provider: &ProviderId) -> Option<Self> {
         let read = |file: &str| -> Result<Vec<u8>, StrictFileFailure> {
             let path: std::path::PathBuf = DIRECTORY.iter().copied().chain([file]).collect();

@@ -1,4 +1,5 @@
-//! What the fuzzer asks of a terminal: text that comes in pieces is the same text, and no message is two.
+//! What the fuzzer asks of a terminal: text that comes in pieces is the same text, and no message
+//! is two.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

@@ -1,6 +1,8 @@
-//! The user's login shell on a terminal of its own: as `login` would start it, in a folder that is open already.
+//! The user's login shell on a terminal of its own: as `login` would start it, in a folder that is
+//! open already.
 //!
-//! It gets a clean environment and no descriptor but its terminal. However it comes to its end, nothing of it goes on that holds the terminal.
+//! It gets a clean environment and no descriptor but its terminal. However it comes to its end,
+//! nothing of it goes on that holds the terminal.
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -44,8 +46,8 @@ pub(super) struct Running {
 impl Login {
     /// Starts the shell in a folder.
     pub(super) fn start(&self, folder: &OwnedFd, size: Size) -> pty_process::Result<Running> {
-        // What is ignored here (by whoever started us with nohup, say) would be ignored there, and no shell could be hung up. What is handled
-        // here has its default there.
+        // What is ignored here (by whoever started us with nohup, say) would be ignored there, and
+        // no shell could be hung up. What is handled here has its default there.
         let _handled = signal(SignalKind::hangup()).map_err(pty_process::Error::Io)?;
         let (pty, pts) = pty_process::open()?;
         pty.resize(size)?;
@@ -54,7 +56,8 @@ impl Login {
         arg0.push(shell.file_name().unwrap_or(shell.as_os_str()));
         let child = Command::new(&shell)
             .arg0(arg0)
-            // Resolved in the child, before the descriptor is closed by the kernel as all of ours are.
+            // Resolved in the child, before the descriptor is closed by the kernel as all of ours
+            // are.
             .current_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
             .env_clear()
             .env("HOME", &self.home)
@@ -87,8 +90,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // The terminal closes with this value: the kernel then sends SIGHUP to the shell and to the foreground, and lets go on what is stopped.
-        // Nothing is left to wait for once the shell's end is known, and its number may be another's.
+        // The terminal closes with this value: the kernel then sends SIGHUP to the shell and to the
+        // foreground, and lets go on what is stopped. Nothing is left to wait for once the shell's
+        // end is known, and its number may be another's.
         let Some(shell) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else { return };
         let foreground = tcgetpgrp(&self.pty).ok().filter(|group| group.as_raw() > 1);
         let end = async move {

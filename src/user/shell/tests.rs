@@ -234,7 +234,8 @@ async fn a_browser_that_does_not_read_stops_the_shell() {
         "cd \"$HOME\"; i=0; l=$(printf %01000d 0); while :; do echo $l; i=$((i+1)); echo $i >.c; mv .c count; done",
     );
     let mut browser = desk.opened().await;
-    // It stands still when for half a second nothing was written, which a shell that goes on does every millisecond.
+    // It stands still when for half a second nothing was written, which a shell that goes on does
+    // every millisecond.
     let mut seen = (count(&desk), Instant::now());
     while seen.1.elapsed() < Duration::from_millis(500) || seen.0.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -260,7 +261,8 @@ async fn what_is_typed_arrives_though_what_is_shown_is_not_read() {
         Desk::with_script("stty -echo; trap 'echo > \"$HOME/interrupted\"; exit' INT; while :; do echo yes; done");
     let mut browser = desk.opened().await;
     browser.until("yes").await;
-    // A shell that is signalled just before it writes to a terminal that is full notices when that takes it: so people press it again.
+    // A shell that is signalled just before it writes to a terminal that is full notices when that
+    // takes it: so people press it again.
     let pressing = async {
         while !desk.home.path().join("interrupted").exists() {
             browser.input("\u{3}").await;

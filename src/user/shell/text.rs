@@ -1,4 +1,5 @@
-//! Text out of bytes that come in pieces: a character that a piece cuts in two is put together again.
+//! Text out of bytes that come in pieces: a character that a piece cuts in two is put together
+//! again.
 //!
 //! JSON carries no bytes, so what is no UTF-8 becomes U+FFFD, as terminals show it.
 

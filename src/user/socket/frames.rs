@@ -1,4 +1,5 @@
-//! UCloud's messages on a WebSocket: one JSON object a text frame, streams told apart by an id that whoever asks has chosen.
+//! UCloud's messages on a WebSocket: one JSON object a text frame, streams told apart by an id that
+//! whoever asks has chosen.
 //!
 //! What cannot be read as a message is passed over, as UCloud's own modules do.
 
@@ -9,7 +10,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// The longest stream id that is answered, in bytes: both Cores and UCloud's page number theirs.
 pub(super) const STREAM_ID_MAX: usize = 128;
-/// What a socket reads and writes at once, in bytes. A socket has both for as long as it is open, so they are small.
+/// What a socket reads and writes at once, in bytes. A socket has both for as long as it is open,
+/// so they are small.
 const BUFFER: usize = 8 * 1024;
 
 /// A message that asks for something.
@@ -52,7 +54,8 @@ pub(crate) fn response<P: Serialize>(stream_id: &str, status: u16, payload: &P) 
 }
 
 fn write<P: Serialize>(answer: &Answer<'_, P>) -> Message {
-    // Only what has no form in JSON fails here, and nothing that is sent has none. An empty object says nothing, which is passed over.
+    // Only what has no form in JSON fails here, and nothing that is sent has none. An empty object
+    // says nothing, which is passed over.
     Message::text(serde_json::to_string(answer).unwrap_or_else(|_| "{}".to_owned()))
 }
 

@@ -1,4 +1,5 @@
-//! What the fuzzer asks of messages at the instance: what the gateway writes is read as what it says.
+//! What the fuzzer asks of messages at the instance: what the gateway writes is read as what it
+//! says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

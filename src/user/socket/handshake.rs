@@ -1,4 +1,5 @@
-//! The answer to an upgrade (RFC 6455 section 4.2). The gateway asked, and was strict with whoever asked it; here it is read and answered, no more.
+//! The answer to an upgrade (RFC 6455 section 4.2). The gateway asked, and was strict with whoever
+//! asked it; here it is read and answered, no more.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};

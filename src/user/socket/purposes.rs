@@ -8,7 +8,8 @@ use crate::user::search::Searches;
 use crate::user::shell::Shells;
 use crate::user::upload_v2::Uploads;
 
-/// How many sockets are open at once: more than browsers open, and each holds buffers and descriptors.
+/// How many sockets are open at once: more than browsers open, and each holds buffers and
+/// descriptors.
 const SOCKETS_MAX: usize = 64;
 /// What sockets are for, and how many there may be.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
-//! A socket for Core's calls on the user's behalf: each message is judged like a request, by this process itself, before anything is done (V53).
+//! A socket for Core's calls on the user's behalf: each message is judged like a request, by this
+//! process itself, before anything is done (V53).
 //!
-//! Answers of several streams share the socket. It is closed when the last stream has ended: today's Core waits for that.
+//! Answers of several streams share the socket. It is closed when the last stream has ended:
+//! today's Core waits for that.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,7 +35,8 @@ use crate::user::search::Searches;
 use crate::user::signed::text;
 use crate::user::state::Instance;
 
-/// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent that was deposited.
+/// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent
+/// that was deposited.
 pub(super) const MESSAGE_MAX: usize = 1536 * 1024;
 /// How many streams a socket has at once.
 const STREAMS_MAX: usize = 64;

@@ -1,4 +1,5 @@
-//! The keys that a socket lives by: when one of them is pinned no more, or its time is over, so is the socket's (P6).
+//! The keys that a socket lives by: when one of them is pinned no more, or its time is over, so is
+//! the socket's (P6).
 //!
 //! The instance looks itself, at the user's own file, and asks nobody.
 
@@ -9,7 +10,8 @@ use countersign_keys::identity::{KeyId, Username};
 
 use crate::user::judge::Judge;
 
-/// How often the file is looked at. A revoked key's sockets end within a second, and the look itself takes some of it.
+/// How often the file is looked at. A revoked key's sockets end within a second, and the look
+/// itself takes some of it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The keys that signed what a socket does.

@@ -1,7 +1,9 @@
-//! One public key as OpenSSH writes it, taken apart to its last byte before it may stand in an `authorized_keys`.
+//! One public key as OpenSSH writes it, taken apart to its last byte before it may stand in an
+//! `authorized_keys`.
 //!
-//! What is written is put together again from what was understood, so a text that two readers could take differently never
-//! gets there. Refuses options before the key, more than one line, kinds that sshd no longer takes, and RSA keys that are too short.
+//! What is written is put together again from what was understood, so a text that two readers could
+//! take differently never gets there. Refuses options before the key, more than one line, kinds
+//! that sshd no longer takes, and RSA keys that are too short.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -153,7 +155,8 @@ const fn check(is_so: bool) -> Result<(), SshKeyRejection> {
     if is_so { Ok(()) } else { Err(SshKeyRejection::Form) }
 }
 
-/// The curve's name and an uncompressed point. Whether it lies on the curve is sshd's to find: a key that does not opens nothing.
+/// The curve's name and an uncompressed point. Whether it lies on the curve is sshd's to find: a
+/// key that does not opens nothing.
 fn check_point(fields: &mut Fields<'_>, curve: &str, length: usize) -> Result<(), SshKeyRejection> {
     check(fields.next()? == curve.as_bytes())?;
     let point = fields.next()?;

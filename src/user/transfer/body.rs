@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::ipc::answers::Reply;
 use crate::user::files::outgoing::Outgoing;
 
-/// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds two.
+/// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds
+/// two.
 const PIECE: u64 = 512 * 1024;
 
 /// A part of a file.

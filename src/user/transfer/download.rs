@@ -18,7 +18,8 @@ use crate::user::files::outgoing::Outgoing;
 /// Ranges in one request that are read at most.
 const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
-/// From when on two changes cannot share a second, so that a date names one content (RFC 9110 section 8.8.2.2).
+/// From when on two changes cannot share a second, so that a date names one content (RFC 9110
+/// section 8.8.2.2).
 const DATE_IS_STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// What of a file is asked for.
@@ -56,8 +57,9 @@ pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
     answer
 }
 
-/// A range that cannot be read is as none (RFC 9110 section 14.2); so is one of another content than there is now, and
-/// so are several: the answer would need a content type of its own, and the gateway takes none from an instance (S1).
+/// A range that cannot be read is as none (RFC 9110 section 14.2); so is one of another content
+/// than there is now, and so are several: the answer would need a content type of its own, and the
+/// gateway takes none from an instance (S1).
 fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
     let Some(wanted) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
     if headers.get(IF_RANGE).is_some_and(|condition| !is_of(file, condition, now)) {
@@ -74,7 +76,8 @@ fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
     }
 }
 
-/// Whether a condition is of this content: by a strong tag, or by a date that is one (RFC 9110 section 13.1.5).
+/// Whether a condition is of this content: by a strong tag, or by a date that is one (RFC 9110
+/// section 13.1.5).
 fn is_of(file: &Outgoing, condition: &HeaderValue, now: SystemTime) -> bool {
     let Ok(condition) = condition.to_str() else { return false };
     if condition.starts_with('"') || condition.starts_with("W/") {

@@ -1,7 +1,8 @@
 //! A file that comes in pieces, each with a request of its own: what UCloud calls a chunked upload.
 //!
-//! Pieces come in order, or again from a place that was reached before. A piece is written as it comes, and counts only when all of it came and
-//! has the digest that the user signed; otherwise it is taken back. After the last one the file gets its name (V54).
+//! Pieces come in order, or again from a place that was reached before. A piece is written as it
+//! comes, and counts only when all of it came and has the digest that the user signed; otherwise it
+//! is taken back. After the last one the file gets its name (V54).
 
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ enum State {
     Coming { file: Incoming, total: u64 },
     /// All have, and the file is in its place.
     Done { total: u64 },
-    /// A piece is being written; if this is seen, its writing was ended from outside, and what came of the file is gone.
+    /// A piece is being written; if this is seen, its writing was ended from outside, and what came
+    /// of the file is gone.
     Lost,
 }
 
@@ -93,8 +95,9 @@ impl Upload {
         Self { id, is_folder, policy, consent, state: Mutex::new(State::Untouched) }
     }
 
-    /// Takes a piece of the file. When it is answered, the piece is written; after the last one the file is in its place. It goes on if whoever
-    /// asked is gone: what came of a piece that broke off has to be taken back.
+    /// Takes a piece of the file. When it is answered, the piece is written; after the last one the
+    /// file is in its place. It goes on if whoever asked is gone: what came of a piece that broke
+    /// off has to be taken back.
     pub(crate) async fn take(self: Arc<Self>, files: Files, piece: Piece, body: IncomingBody) -> Result<(), NotTaken> {
         let taking = tokio::spawn(async move {
             let mut body = body;
@@ -252,7 +255,8 @@ struct Writing {
 }
 
 impl Writing {
-    /// Writes what comes, on a thread that may wait for the disk, until nothing more does or it cannot.
+    /// Writes what comes, on a thread that may wait for the disk, until nothing more does or it
+    /// cannot.
     fn write(mut self, mut pieces: mpsc::Receiver<Vec<Bytes>>) -> Self {
         while let Some(gathered) = pieces.blocking_recv() {
             for bytes in gathered {

@@ -21,12 +21,13 @@ use crate::user::files::request::ConflictPolicy;
 
 /// How many files of an upload are open at once: what UCloud's own module does.
 const OPEN_MAX: usize = 64;
-/// How many each upload may have open whatever the others have. A file holds three descriptors, and a process has some 1024 of them.
+/// How many each upload may have open whatever the others have. A file holds three descriptors, and
+/// a process has some 1024 of them.
 const OPEN_MIN: usize = 8;
 /// How many files are given their names at once: each waits for the disk.
 const PLACING_MAX: usize = 8;
-/// How many files may be listed that are not let in yet, and how much text their paths may have, in bytes. UCloud's page lists a folder
-/// bit by bit.
+/// How many files may be listed that are not let in yet, and how much text their paths may have, in
+/// bytes. UCloud's page lists a folder bit by bit.
 const WAITING_MAX: usize = 100_000;
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How deep beneath its folder a file may come: as deep as a copy goes.
@@ -277,7 +278,8 @@ impl Arrivals {
         self.finished(id);
     }
 
-    /// Waits until a file has its name, or cannot have it; for ever if there is none that is to have one. Nothing is lost if nobody waits to the end.
+    /// Waits until a file has its name, or cannot have it; for ever if there is none that is to
+    /// have one. Nothing is lost if nobody waits to the end.
     pub(super) async fn next_placed(&mut self) -> Placed {
         match self.placing.join_next().await {
             Some(Ok(placed)) => Placed(placed.0.path, Some(placed.0.id), placed.1),

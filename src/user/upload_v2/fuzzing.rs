@@ -1,4 +1,5 @@
-//! What the fuzzer asks of an upload's frames: what was read is what stood there, and nothing was left over.
+//! What the fuzzer asks of an upload's frames: what was read is what stood there, and nothing was
+//! left over.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

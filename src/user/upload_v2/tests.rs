@@ -194,7 +194,8 @@ impl Client {
 
 use ConflictPolicy::{Reject, Rename, Replace};
 
-/// More files than may be open, in folders that do not exist, some of them empty; and the same once more.
+/// More files than may be open, in folders that do not exist, some of them empty; and the same once
+/// more.
 #[tokio::test]
 async fn a_folder_of_many_files() {
     let desk = Desk::new(&[("old", "old")]);
@@ -336,7 +337,8 @@ async fn small_talk() {
     let mut client = desk.folder("/d", Rename).await;
     client.socket.send(Message::text("ping")).await.unwrap();
     assert_eq!(client.socket.next().await.unwrap().unwrap(), Message::text("pong"));
-    // Of a file that nobody knows, or that was skipped, pieces are passed over; several messages come in a frame.
+    // Of a file that nobody knows, or that was skipped, pieces are passed over; several messages
+    // come in a frame.
     client.say(chunk(9, b"what?")).await;
     client.say(listing(&[(1, "a", 1), (2, "b", 1), (3, "c", 1)])).await;
     assert_eq!(client.hear().await, [Heard::Ok(1), Heard::Ok(2), Heard::Ok(3)]);

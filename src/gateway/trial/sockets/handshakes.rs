@@ -1,4 +1,5 @@
-//! Handshakes of Core's: UCloud's Core ends as a process if one is answered with anything but 101 (V76).
+//! Handshakes of Core's: UCloud's Core ends as a process if one is answered with anything but 101
+//! (V76).
 
 use countersign_keys::identity::Username;
 

@@ -1,4 +1,5 @@
-//! Each message of a socket is a request for itself: what is let through, what it looks like to the instance, and what each missing proof costs.
+//! Each message of a socket is a request for itself: what is let through, what it looks like to the
+//! instance, and what each missing proof costs.
 
 use super::*;
 

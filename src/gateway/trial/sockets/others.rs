@@ -1,7 +1,9 @@
-//! Clients that others wrote, and the WebSocket suite that all are measured by, against a whole gateway over real sockets.
+//! Clients that others wrote, and the WebSocket suite that all are measured by, against a whole
+//! gateway over real sockets.
 //!
-//! The programs are in `tests/interop/`. The suite wants its own words said back: a shell's messages and an upload's bytes are, by an instance that
-//! says back what it hears. One relay gives each of its connections a token of its own, which is all that is changed.
+//! The programs are in `tests/interop/`. The suite wants its own words said back: a shell's
+//! messages and an upload's bytes are, by an instance that says back what it hears. One relay gives
+//! each of its connections a token of its own, which is all that is changed.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -86,7 +88,8 @@ async fn a_client_by_pypis_websockets_uses_sockets() {
     others("socket_client.py").await;
 }
 
-/// Listens, and passes each connection on with the target of its request replaced; the rest as it comes.
+/// Listens, and passes each connection on with the target of its request replaced; the rest as it
+/// comes.
 async fn relay(trial: Arc<Trial>, target: fn(&Trial) -> String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

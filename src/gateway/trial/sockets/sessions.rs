@@ -1,4 +1,5 @@
-//! Sockets that a one-time token opens: a shell, of which messages are passed on, and an upload, of which bytes are.
+//! Sockets that a one-time token opens: a shell, of which messages are passed on, and an upload, of
+//! which bytes are.
 
 use countersign_keys::session::ProofNeed;
 use countersign_portal::session::OPEN;

@@ -95,7 +95,8 @@ fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
 async fn v52_only_the_handshake_of_rfc_6455_is_one() {
     let trial = Trial::new().await;
     let status = async |change: &dyn Fn(&mut Vec<String>)| {
-        // What is closed after its answer is read whole; what is kept open ends with its next request.
+        // What is closed after its answer is read whole; what is kept open ends with its next
+        // request.
         let bytes = raw(&trial, |lines| {
             change(lines);
             lines.push("Connection: close".to_owned());

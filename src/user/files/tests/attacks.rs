@@ -8,8 +8,9 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use super::*;
 use crate::user::files::path::PathError;
 
-/// The kernel gives up a resolution with `..` while anything anywhere is renamed, and after some tries so do we. The races rename without pause:
-/// what has to be resolved for certain does not run beside them.
+/// The kernel gives up a resolution with `..` while anything anywhere is renamed, and after some
+/// tries so do we. The races rename without pause: what has to be resolved for certain does not run
+/// beside them.
 static RENAMES: RwLock<()> = RwLock::new(());
 
 /// All that can be asked of one path, as source or as target.
@@ -74,13 +75,15 @@ fn through_links_that_lead_out() {
     for path in ["dots/outside/secret", "root/etc/passwd", "root/tmp/new", "proc/etc/passwd", "cwd/new"] {
         refused(&desk, path, &|trouble| matches!(trouble, Trouble::Outside | Trouble::NotTrash));
     }
-    // An absolute link is never followed, even if it leads back in: the kernel cannot know that it does.
+    // An absolute link is never followed, even if it leads back in: the kernel cannot know that it
+    // does.
     let home = desk.drive();
     std::os::unix::fs::symlink(home.join("f"), home.join("in")).unwrap();
     refused(&desk, "in/g", &|trouble| matches!(trouble, Trouble::Outside | Trouble::NotTrash));
 }
 
-/// At the end of a path nothing is read through such a link; a link itself may be moved like any file.
+/// At the end of a path nothing is read through such a link; a link itself may be moved like any
+/// file.
 #[test]
 fn links_that_lead_out_themselves() {
     let desk = Desk::new("abs->OUT rel->../outside file->OUT/secret gone->OUT/new loop->loop");
@@ -113,7 +116,8 @@ fn links_that_lead_out_themselves() {
     desk.assert_outside_untouched();
 }
 
-/// A drive in `/proc` is full of magic links, which jump anywhere without a path that could be checked.
+/// A drive in `/proc` is full of magic links, which jump anywhere without a path that could be
+/// checked.
 #[test]
 fn magic_links() {
     let desk = Desk::new("");
@@ -131,7 +135,8 @@ fn magic_links() {
     desk.assert_outside_untouched();
 }
 
-/// Somebody swaps a folder for a link out of the drive, over and over, while all kinds of work go on in it.
+/// Somebody swaps a folder for a link out of the drive, over and over, while all kinds of work go
+/// on in it.
 #[test]
 fn races() {
     let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);
@@ -213,8 +218,9 @@ fn races_within_a_walk() {
     assert!(!desk.tree().iter().any(|line| line.contains("safe")));
 }
 
-/// While anybody on the machine renames, the kernel gives up a path with `..` again and again. It is resolved all the same, or said to be
-/// in use where the renaming leaves no gap, which is for the scheduler to say; it never leads anywhere else.
+/// While anybody on the machine renames, the kernel gives up a path with `..` again and again. It
+/// is resolved all the same, or said to be in use where the renaming leaves no gap, which is for
+/// the scheduler to say; it never leads anywhere else.
 #[test]
 fn dots_resolve_while_others_rename_without_pause() {
     let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);

@@ -96,7 +96,8 @@ fn move_to_a_taken_name() {
     check("a/d->OUT b/d/x=1", move_("a", "b", "MERGE_RENAME"), Ok("b/d(1)->OUT b/d/x=1"));
 }
 
-/// `REPLACE` destroys one file at most: what a folder holds goes by way of the trash alone, for which a site may ask for more.
+/// `REPLACE` destroys one file at most: what a folder holds goes by way of the trash alone, for
+/// which a site may ask for more.
 #[test]
 fn s13_a_folder_is_not_replaced_and_replaces_nothing() {
     for (before, from) in [

@@ -175,7 +175,8 @@ fn a_move_between_file_systems_that_fails_last() {
     assert_eq!(far.tree(), before);
 }
 
-/// What `kill -9` leaves in the middle of a copy: the next instance removes it, and nothing that only looks like it.
+/// What `kill -9` leaves in the middle of a copy: the next instance removes it, and nothing that
+/// only looks like it.
 #[test]
 fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
     let desk =

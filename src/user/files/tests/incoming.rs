@@ -1,4 +1,5 @@
-//! Files on their way in: what they leave in the end, when they are given up, and when their instance is killed.
+//! Files on their way in: what they leave in the end, when they are given up, and when their
+//! instance is killed.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
@@ -152,7 +153,8 @@ fn a_file_gets_its_name_by_a_link() {
     assert_eq!(desk.tree(), entries("free=2 taken=1"));
 }
 
-/// `kill -9` in the middle: a process of its own that is told to die, since only the kernel takes its locks away.
+/// `kill -9` in the middle: a process of its own that is told to die, since only the kernel takes
+/// its locks away.
 #[test]
 fn of_a_killed_instance_nothing_is_left() {
     const DRIVE: &str = "COUNTERSIGN_TEST_KILLED_IN";

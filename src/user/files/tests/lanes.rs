@@ -89,7 +89,8 @@ fn too_much_under_way() {
     desk.ask(copy("a", "z", "REJECT")).unwrap();
 }
 
-/// 100,000 files: in release, the first page takes no more than 150 ms. `cargo test --release -- --ignored`.
+/// 100,000 files: in release, the first page takes no more than 150 ms. `cargo test --release --
+/// --ignored`.
 #[test]
 #[ignore = "a measurement, meaningful in release only"]
 fn first_page_of_100_000_files() {

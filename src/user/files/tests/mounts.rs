@@ -124,7 +124,8 @@ fn mounts_in_what_is_moved_or_copied() {
     assert_eq!(error.trouble, Trouble::Mounted);
     assert_eq!(far.tree(), entries(""));
     assert_eq!(desk.tree(), entries("a/m/ a/x=1 keep/ b/m/y=2 b/x=1 z=2"));
-    // One folder by two names is still one folder: it does not go into itself, and onto itself it stays.
+    // One folder by two names is still one folder: it does not go into itself, and onto itself it
+    // stays.
     assert_eq!(desk.ask(move_("keep", "a/m/in", "")), Err(Trouble::IntoItself));
     assert_eq!(desk.ask(copy("keep", "a/m/in", "")), Err(Trouble::IntoItself));
     std::fs::write(keep.join("y"), "3").unwrap();

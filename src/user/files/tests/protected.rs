@@ -1,4 +1,5 @@
-//! Countersign's own folders and `~/.ssh`: no call reaches them, whatever it is, by whatever way (V65).
+//! Countersign's own folders and `~/.ssh`: no call reaches them, whatever it is, by whatever way
+//! (V65).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,8 @@ fn asked_otherwise(desk: &Desk, path: &str) -> Vec<Trouble> {
     answers.into_iter().map(|answer| answer.unwrap_err().trouble).collect()
 }
 
-/// Refused by all that can be asked of a path, with the sentence of the protected, and nothing is changed.
+/// Refused by all that can be asked of a path, with the sentence of the protected, and nothing is
+/// changed.
 fn check_refused(desk: &Desk, path: &str, want: &Trouble) {
     let before = desk.tree();
     for request in everything(path) {
@@ -187,7 +189,8 @@ fn v65_s02_no_link_leads_to_a_protected_folder() {
     desk.ask(trash("l")).unwrap();
 }
 
-/// `~/.ssh` kept elsewhere, as with dotfiles: neither the folder, nor a link on the way, nor what is above either can be exchanged.
+/// `~/.ssh` kept elsewhere, as with dotfiles: neither the folder, nor a link on the way, nor what
+/// is above either can be exchanged.
 #[test]
 fn v65_s02_what_stands_behind_links_of_the_users_own_is_protected_where_it_is() {
     let spec =
@@ -273,7 +276,8 @@ fn v65_s02_nothing_is_merged_into_a_protected_folder() {
     assert_eq!(desk.tree(), before);
 }
 
-/// An upload goes to an open folder. If that has become a protected one meanwhile, the file does not get its name.
+/// An upload goes to an open folder. If that has become a protected one meanwhile, the file does
+/// not get its name.
 #[test]
 fn v65_s02_a_folder_that_becomes_protected_while_a_file_comes_in() {
     let desk = home("sub/x=1");

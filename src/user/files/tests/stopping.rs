@@ -1,4 +1,5 @@
-//! Work that its user stops: nothing half done has a real name, and what is counted is what there is.
+//! Work that its user stops: nothing half done has a real name, and what is counted is what there
+//! is.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Notes of copies and uploads under way: whenever an instance stops, and whoever cleans up meanwhile, what is left behind can be removed.
+//! Notes of copies and uploads under way: whenever an instance stops, and whoever cleans up
+//! meanwhile, what is left behind can be removed.
 
 use std::cell::Cell;
 
@@ -26,7 +27,8 @@ fn notes(desk: &Desk) -> usize {
 
 const STEPS: [Step; 3] = [Step::Made, Step::Locked, Step::Written];
 
-/// An instance that is killed between any two steps, in a process of its own: only the kernel takes its locks away.
+/// An instance that is killed between any two steps, in a process of its own: only the kernel takes
+/// its locks away.
 #[test]
 fn s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step() {
     const DRIVE: &str = "COUNTERSIGN_TEST_KILLED_AT";
@@ -67,7 +69,8 @@ fn s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step() {
     }
 }
 
-/// Another instance of the same user begins, and cleans up, between any two steps: the note that is kept in the end is a note.
+/// Another instance of the same user begins, and cleans up, between any two steps: the note that is
+/// kept in the end is a note.
 #[test]
 fn s19_a_note_outlives_whoever_cleans_up_while_it_is_made() {
     for step in STEPS {
@@ -126,7 +129,8 @@ fn r10_what_is_not_complete_is_not_shown() {
     assert_eq!(shown(), 4);
 }
 
-/// Whoever else may rename in a folder could put one there in place of a copy, of which it could not remove anything itself.
+/// Whoever else may rename in a folder could put one there in place of a copy, of which it could
+/// not remove anything itself.
 #[test]
 fn only_the_very_copy_is_removed() {
     let desk = Desk::new("theirs/precious=1 mine/x=1");

@@ -13,7 +13,8 @@ pub(super) const RANDOM: usize = 16;
 pub(crate) struct Unfinished(Option<PathBuf>);
 
 impl Unfinished {
-    /// Notes in this directory, which is the user's alone and is made when there is something to note.
+    /// Notes in this directory, which is the user's alone and is made when there is something to
+    /// note.
     pub(crate) const fn noted_in(directory: PathBuf) -> Self {
         Self(Some(directory))
     }

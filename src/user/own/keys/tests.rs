@@ -355,7 +355,8 @@ async fn a_removed_key_is_unpinned_first_and_then_revoked() {
     assert_eq!(scene.remove(&kid).await.unwrap(), json!({}));
     assert_eq!(scene.pinned(), [scene.old.kid()]);
     assert_eq!(scene.store.lock().unwrap().revoked.len(), 1);
-    // The server is gone: the instance refuses the key all the same, and the page hears that it is not all.
+    // The server is gone: the instance refuses the key all the same, and the page hears that it is
+    // not all.
     let kid = scene.renew(&new_key()).await.unwrap()["kid"].as_str().unwrap().to_owned();
     scene.leave();
     assert_eq!(told(scene.remove(&kid).await), 503);

@@ -1,4 +1,5 @@
-//! What the fuzzer asks of a download: the name that it is kept under, and the ranges that are asked for.
+//! What the fuzzer asks of a download: the name that it is kept under, and the ranges that are
+//! asked for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

@@ -1,4 +1,5 @@
-//! A folder's files are named by no intent: what programs start from is taken only where a person was asked.
+//! A folder's files are named by no intent: what programs start from is taken only where a person
+//! was asked.
 
 use super::*;
 
