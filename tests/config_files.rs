@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/site.rs"]
 mod site;
 
@@ -101,7 +103,7 @@ fn v62_a_secret_in_the_place_of_its_file_s_name_is_not_repeated() {
 
 /// Runs `countersign user` as somebody who is not root.
 fn start_instance(site: &Site) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    let mut command = Command::new(program::reachable(site.0.path()));
     command.arg("user").arg("--config").arg(site.path("config.toml"));
     if nix::unistd::geteuid().is_root() {
         fs::set_permissions(site.0.path(), fs::Permissions::from_mode(0o755)).unwrap();

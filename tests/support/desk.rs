@@ -5,6 +5,9 @@
 // Each test file takes what it needs of this.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "program.rs"]
+mod program;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -77,13 +80,15 @@ pub fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
 pub struct Desk {
     directory: TempDir,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
+    program: PathBuf,
 }
 
 impl Desk {
     /// With nobody at the socket.
     pub fn without_server() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let desk = Self { directory, asked: Arc::default() };
+        let program = program::reachable(directory.path());
+        let desk = Self { directory, asked: Arc::default(), program };
         desk.chmod("", 0o755);
         fs::write(desk.path("core.pem"), CORE_KEY).unwrap();
         let config = "provider = { id = 'hpc', origin = 'http://127.0.0.1:8889' }\n\
@@ -164,7 +169,7 @@ impl Desk {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let mut command = Command::new(&self.program);
         command.args(arguments).arg("--config").arg(self.path("config.toml")).stdin(Stdio::null());
         if nix::unistd::geteuid().is_root() {
             command.uid(SOMEBODY).gid(SOMEBODY);

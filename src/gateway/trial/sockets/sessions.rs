@@ -194,6 +194,8 @@ async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     while silent.next().await.is_some_and(|said| said.is_ok()) {}
-    assert_eq!(began.elapsed().as_secs(), 10);
+    // A part of the 10 s may have passed before time was made to pass.
+    let waited = began.elapsed().as_secs();
+    assert!((8..=10).contains(&waited), "{waited} s");
     assert_eq!(trial.upstream_saw(), "");
 }
