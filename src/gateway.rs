@@ -8,48 +8,48 @@
 
 mod admit;
 mod assets;
-mod attach;
 mod body;
 mod budget;
-mod catalogue;
+mod call_table;
 mod compression;
 mod connections;
 mod control;
 mod cors;
 mod deposits;
-mod directory;
 mod document;
 mod fetch_metadata;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gate;
-mod grammar;
 mod gzip;
 mod head;
 mod health;
 mod ingress;
 mod instance_answer;
+mod key_cache;
 mod limits;
-mod listen;
+mod listener;
+mod message_filter;
 mod own;
 mod pace;
 mod paced_stream;
 mod pages;
-mod patience;
 mod public;
+mod receive_sockets;
 mod refusal;
 mod request_id;
-mod respond;
+mod request_syntax;
+mod response;
 mod scene;
 mod session;
 mod shutdown;
-mod socket;
+mod timeouts;
 mod tls;
 mod trial;
 mod upgrade;
 mod upstream;
 mod uses;
+mod websocket;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -71,14 +71,14 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::body::BodyRoom;
-use self::catalogue::Catalogue;
+use self::call_table::CallTableDocument;
 use self::connections::Places;
 use self::control::{ControlLine, LineEnd, Renewable};
 use self::cors::Cors;
 use self::deposits::Deposits;
-use self::directory::Directory;
 use self::ingress::Ingress;
-use self::listen::Door;
+use self::key_cache::KeyCache;
+use self::listener::Door;
 use self::pages::Pages;
 use self::request_id::RequestIds;
 use self::tls::CurrentKey;
@@ -154,7 +154,7 @@ pub(crate) enum GatewayFailure {
     Bare,
     /// The server that is to hand the sockets over.
     #[error("the server hands no sockets over")]
-    Attach(#[from] attach::AttachFailure),
+    Attach(#[from] receive_sockets::AttachFailure),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxFailure),
@@ -169,7 +169,7 @@ pub(crate) enum GatewayFailure {
     Randomness(#[from] NoRandomness),
     /// The table of calls cannot be written.
     #[error("the table of calls cannot be written")]
-    Catalogue(#[from] serde_json::Error),
+    CallTableDocument(#[from] serde_json::Error),
     /// A page cannot be rendered.
     #[error("a page cannot be rendered")]
     Page(#[from] askama::Error),
@@ -199,7 +199,7 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
     let (control, listeners) = match inherited {
         Some(inherited) => inherited,
         None if config.gateway.start == GatewayStart::Server => return Err(GatewayFailure::Unwanted),
-        None => attach::to_server(&config.state.gateway_socket())?,
+        None => receive_sockets::to_server(&config.state.gateway_socket())?,
     };
     let listeners = checked(listeners, &config)?;
     let opened = Opened::by(&config)?;
@@ -210,9 +210,9 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
     let runtime = runtime(&config)?;
     runtime.block_on(async {
         let line = ControlLine::new(UnixStream::from_std(control)?);
-        let directory = Arc::new(Directory::new(line.say()));
+        let key_cache = Arc::new(KeyCache::new(line.say()));
         let Opened { journal, audit, ids, key } = opened;
-        let ingress = Arc::new(ingress(&config, Arc::clone(&directory), journal, audit, ids)?);
+        let ingress = Arc::new(ingress(&config, Arc::clone(&key_cache), journal, audit, ids)?);
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
             Renewable { maintenance: Arc::clone(&ingress.maintenance), tls: config.gateway.tls.clone().zip(key) };
@@ -225,7 +225,7 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
         if let Some(plan) = misbehaviour {
             plan.begin();
         }
-        let line = Line { line, directory, renewable };
+        let line = Line { line, key_cache, renewable };
         let served = serve(line, Arc::clone(&ingress), listeners, tls, config.gateway.connections_max).await;
         ingress.audit.settle_all();
         served
@@ -277,12 +277,12 @@ fn permitted(config: &Config) -> Permitted {
 /// The line to the server, and what it changes here.
 struct Line {
     line: ControlLine,
-    directory: Arc<Directory>,
+    key_cache: Arc<KeyCache>,
     renewable: Renewable,
 }
 
 async fn serve(
-    Line { line, directory, renewable }: Line,
+    Line { line, key_cache, renewable }: Line,
     ingress: Arc<Ingress>,
     listeners: Vec<std::net::TcpListener>,
     tls: Option<TlsAcceptor>,
@@ -292,12 +292,12 @@ async fn serve(
     let places = Places::new(connections_max);
     let door = Door { ingress, places: Arc::clone(&places), tls, stop };
     for listener in listeners {
-        tokio::spawn(listen::accept(TcpListener::from_std(listener)?, door.clone()));
+        tokio::spawn(listener::accept(TcpListener::from_std(listener)?, door.clone()));
     }
     let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
     let (telling, say) = (Arc::clone(&door.ingress), line.say());
     tokio::spawn(async move { telling.uses.tell(say).await });
-    let mut line = pin!(line.run(directory, renewable));
+    let mut line = pin!(line.run(key_cache, renewable));
     let end = tokio::select! {
         end = &mut line => Some(end),
         terminated = terminated() => terminated.map(|()| None)?,
@@ -355,7 +355,7 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
 
 fn ingress(
     config: &Config,
-    directory: Arc<Directory>,
+    key_cache: Arc<KeyCache>,
     journal: Journal,
     audit: DecisionLog,
     ids: RequestIds,
@@ -367,7 +367,7 @@ fn ingress(
         core: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
         policy: config.policy(),
         proof: config.sessions.proof,
-        directory,
+        key_cache,
         journal,
         clock: Clock::System,
         deposits: Deposits::default(),
@@ -385,7 +385,7 @@ fn ingress(
         sockets: limits::of_each_user(),
         waiting: limits::of_each_user(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),
-        catalogue: Catalogue::new(&config.calls, &config.intent.step_up)?,
+        catalogue: CallTableDocument::new(&config.calls, &config.intent.step_up)?,
         pages: Pages::new(&config.provider, &config.core.origin)?,
         ids,
         uses: Uses::default(),

@@ -24,15 +24,15 @@ use super::budget::Budget;
 use super::compression;
 use super::connections::Shown;
 use super::deposits::{NotTaken, Taken, Wanted};
-use super::directory::{Instance, LookedUp};
 use super::fetch_metadata;
 use super::forward;
 use super::head::{self, Purpose};
-use super::ingress::{Client, Ingress, Known};
+use super::ingress::{AuditContext, Client, Ingress};
 use super::instance_answer::Content;
+use super::key_cache::{AsOf, Instance};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::Answer;
+use super::response::Answer;
 use super::upstream::{Connection, UpstreamFailure};
 use crate::audit::Verdict;
 use crate::ipc::control::Signer;
@@ -57,7 +57,7 @@ impl Ingress {
         body: Incoming,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         let budget = Budget::from(Instant::now());
         head::check(head, Purpose::Request)?;
@@ -125,7 +125,7 @@ impl Ingress {
         head: &Parts,
         body: Incoming,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         known.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
         let body_max = match request.call() {
@@ -169,7 +169,7 @@ impl Ingress {
         body: Incoming,
         budget: Budget,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         let (username, call) = (request.username().clone(), request.row().call().clone());
         known.username = Some(username.clone());
@@ -178,7 +178,7 @@ impl Ingress {
         self.check_maintenance(&username)?;
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
-        let epoch = self.directory.epoch();
+        let epoch = self.key_cache.epoch();
         let from_header = match request.intent() {
             Some(text) => Some(self.verify(&username, text).await?),
             None => None,
@@ -266,7 +266,7 @@ impl Ingress {
     /// it at this moment. A server that cannot say so lets nothing through either: the deposit is
     /// waited for as it would be.
     async fn check_signer(&self, username: &Username) -> Result<(), Refusal> {
-        match self.directory.signer(username).await {
+        match self.key_cache.signer(username).await {
             Ok(Signer::NotConnected) => Err(Refusal::NotConnected),
             Ok(Signer::NoKey) => Err(Refusal::NoKey),
             Ok(Signer::HasKey) | Err(_) => Ok(()),
@@ -281,7 +281,7 @@ impl Ingress {
         Policy::check_binding(items, intent)?;
         self.policy.terms.window.check(used.iat, used.exp, now).map_err(SpendError::from)?;
         self.journal.check(used).map_err(SpendError::from)?;
-        self.directory.check_standing(intent.username(), intent.kid(), LookedUp::Earlier, now).await
+        self.key_cache.check_standing(intent.username(), intent.kid(), AsOf::Earlier, now).await
     }
 
     /// The site's rules, with what a passkey asserted.
@@ -305,9 +305,9 @@ impl Ingress {
         deposit: Option<Taken<'_>>,
         epoch: u64,
         id: &RequestId,
-        known: &Known,
+        known: &AuditContext,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
-        let looked_up = if deposit.is_some() { LookedUp::Earlier } else { LookedUp::At(epoch) };
+        let looked_up = if deposit.is_some() { AsOf::Earlier } else { AsOf::At(epoch) };
         let spent = self.use_up(authorised, looked_up).await;
         match (deposit, &spent) {
             (Some(deposit), Ok(_)) => deposit.spend(),
@@ -324,10 +324,10 @@ impl Ingress {
     async fn use_up<'h, 'b, R: UserAsked>(
         &self,
         authorised: Authorised<'h, 'b, R>,
-        looked_up: LookedUp,
+        looked_up: AsOf,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
         // Something may have been revoked since the signature was checked: this key, perhaps (P6).
-        self.directory.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
+        self.key_cache.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
         Ok(authorised.spend(&self.policy, &self.journal, self.now()?)?)
     }
 
@@ -341,8 +341,8 @@ impl Ingress {
     /// The keys that an intent has to be judged with.
     pub(super) async fn keys(&self, username: &Username, wanted: KeyWanted) -> Result<Keys, Refusal> {
         Ok(match wanted {
-            KeyWanted::Id(kid) => Keys::One(self.directory.key(username, kid).await?),
-            KeyWanted::Version1 => Keys::Several(self.directory.keys_v1(username).await?),
+            KeyWanted::Id(kid) => Keys::One(self.key_cache.key(username, kid).await?),
+            KeyWanted::Version1 => Keys::Several(self.key_cache.keys_v1(username).await?),
         })
     }
 
@@ -353,26 +353,26 @@ impl Ingress {
 
     /// The way to the user's instance for a request and its answer.
     pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
-        self.connect_by(Way::Kept, username).await
+        self.connect_by(Reuse::Pooled, username).await
     }
 
     /// The way to the user's instance, which every lane takes: none leads there past the
     /// maintenance.
-    pub(super) async fn connect_by(&self, way: Way, username: &Username) -> Result<Connection, Refusal> {
+    pub(super) async fn connect_by(&self, way: Reuse, username: &Username) -> Result<Connection, Refusal> {
         self.check_maintenance(username)?;
-        let address = match self.directory.instance(username).await? {
+        let address = match self.key_cache.instance(username).await? {
             Instance::Up(address) => address,
             Instance::Down => return Err(Refusal::NoInstance),
             Instance::Refused => return Err(Refusal::AccountRefused),
         };
         let connected = match way {
-            Way::Kept => self.upstreams.connect(&address).await,
-            Way::Anew => self.upstreams.connect_anew(&address).await,
+            Reuse::Pooled => self.upstreams.connect(&address).await,
+            Reuse::Fresh => self.upstreams.connect_anew(&address).await,
         };
         match connected {
             Ok(connection) => Ok(connection),
             Err(UpstreamFailure::Absent) => {
-                self.directory.forget_instance(username);
+                self.key_cache.forget_instance(username);
                 Err(Refusal::NoInstance)
             }
             Err(failure) => Err(failure.into()),
@@ -382,14 +382,14 @@ impl Ingress {
 
 /// Which connection to an instance will do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Way {
+pub(super) enum Reuse {
     /// One that was kept, for a request and its answer.
-    Kept,
+    Pooled,
     /// One on which nothing was sent yet, for a socket that keeps it to itself.
-    Anew,
+    Fresh,
 }
 
-/// Keys as the directory has them.
+/// Keys as the cache has them.
 pub(super) enum Keys {
     /// The one of an id, if there is one.
     One(Option<Arc<EnrolledKey>>),

@@ -13,7 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap};
 use http::{HeaderValue, Method};
 
 use super::document::{Document, name_of};
-use super::respond::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
+use super::response::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
 use crate::config::Logo as Icon;
 
 /// A year, which is as long as caches keep anything. Other content has another address.

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::body::Body as _;
 
 use super::gzip::{GzipBody, takes_gzip};
-use super::respond::{Answer, AnswerBody};
+use super::response::{Answer, AnswerBody};
 
 /// Calls whose answers are compressed: names, sizes and times of files that the user may list.
 /// Whoever can put a name into a folder can list it, too.

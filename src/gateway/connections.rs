@@ -40,7 +40,7 @@ struct Table {
 
 /// Where a connection is in the table.
 #[derive(Debug)]
-enum Standing {
+enum ConnectionState {
     /// Nothing was shown on it.
     Stranger(Ticket<IpAddr>),
     /// A user's signature was good.
@@ -64,7 +64,7 @@ pub(super) enum Shown<'s> {
 pub(super) struct Place {
     places: Arc<Places>,
     network: IpAddr,
-    standing: Mutex<Standing>,
+    standing: Mutex<ConnectionState>,
     ending: Arc<Notify>,
     finishing: Notify,
     pace: Mutex<Pace>,
@@ -102,7 +102,7 @@ impl Places {
             evicted.notify_one();
         }
         self.open.send_modify(|open| *open = open.saturating_add(1));
-        let (places, standing) = (Arc::clone(self), Mutex::new(Standing::Stranger(ticket)));
+        let (places, standing) = (Arc::clone(self), Mutex::new(ConnectionState::Stranger(ticket)));
         let (finishing, pace, shown) = (Notify::new(), Mutex::default(), Notify::new());
         Some(Arc::new(Place { places, network, standing, ending, finishing, pace, shown }))
     }
@@ -124,22 +124,22 @@ impl Place {
     pub(super) fn show(&self, shown: Shown<'_>) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*standing, shown) {
-            (Standing::Core, _) | (Standing::User(_), Shown::User(_)) => return,
-            (Standing::Stranger(_), _) | (Standing::User(_), Shown::Core) => {}
+            (ConnectionState::Core, _) | (ConnectionState::User(_), Shown::User(_)) => return,
+            (ConnectionState::Stranger(_), _) | (ConnectionState::User(_), Shown::Core) => {}
         }
         let mut table = self.places.table();
         let kept = match &*standing {
-            Standing::Stranger(ticket) => table.strangers.remove(ticket),
-            Standing::User(ticket) => table.users.remove(ticket),
-            Standing::Core => None,
+            ConnectionState::Stranger(ticket) => table.strangers.remove(ticket),
+            ConnectionState::User(ticket) => table.users.remove(ticket),
+            ConnectionState::Core => None,
         };
         let Some(ending) = kept else { return };
         *standing = match shown {
             Shown::Core => {
                 table.of_core = table.of_core.saturating_add(1);
-                Standing::Core
+                ConnectionState::Core
             }
-            Shown::User(username) => Standing::User(table.users.push(username.clone(), ending)),
+            Shown::User(username) => ConnectionState::User(table.users.push(username.clone(), ending)),
         };
         drop(table);
         self.places.strangers.take_back_handshake(self.network);
@@ -176,7 +176,7 @@ impl Place {
 
     /// Whether nothing was shown on this connection.
     pub(super) fn is_strangers(&self) -> bool {
-        matches!(*self.standing.lock().unwrap_or_else(PoisonError::into_inner), Standing::Stranger(_))
+        matches!(*self.standing.lock().unwrap_or_else(PoisonError::into_inner), ConnectionState::Stranger(_))
     }
 
     /// What counts as one client at its other end.
@@ -207,9 +207,9 @@ impl Drop for Place {
         let standing = self.standing.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut table = self.places.table();
         match standing {
-            Standing::Stranger(ticket) => drop(table.strangers.remove(ticket)),
-            Standing::User(ticket) => drop(table.users.remove(ticket)),
-            Standing::Core => table.of_core = table.of_core.saturating_sub(1),
+            ConnectionState::Stranger(ticket) => drop(table.strangers.remove(ticket)),
+            ConnectionState::User(ticket) => drop(table.users.remove(ticket)),
+            ConnectionState::Core => table.of_core = table.of_core.saturating_sub(1),
         }
         drop(table);
         self.places.open.send_modify(|open| *open = open.saturating_sub(1));

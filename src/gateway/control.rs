@@ -13,7 +13,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use zeroize::Zeroize as _;
 
-use super::directory::Directory;
+use super::key_cache::KeyCache;
 use super::tls::CurrentKey;
 use crate::config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
 use crate::ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
@@ -92,9 +92,9 @@ impl ControlLine {
     }
 
     /// Runs the line until it ends.
-    pub(super) async fn run(mut self, directory: Arc<Directory>, renewable: Renewable) -> LineEnd {
+    pub(super) async fn run(mut self, key_cache: Arc<KeyCache>, renewable: Renewable) -> LineEnd {
         let writing = write_lines(&mut self.writer, &mut self.unsent);
-        let reading = read_lines(&mut self.reader, &directory, &renewable, &self.say);
+        let reading = read_lines(&mut self.reader, &key_cache, &renewable, &self.say);
         tokio::select! {
             end = writing => end,
             end = reading => end,
@@ -104,7 +104,7 @@ impl ControlLine {
 
 async fn read_lines<R: AsyncBufRead + Unpin>(
     reader: &mut R,
-    directory: &Directory,
+    key_cache: &KeyCache,
     renewable: &Renewable,
     say: &mpsc::Sender<FromGateway>,
 ) -> LineEnd {
@@ -120,7 +120,7 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
             Err(error) => return LineEnd::Broken(error),
         }
         match serde_json::from_slice(&line) {
-            Ok(FromServer::Answer { id, answer }) => directory.hear(id, answer),
+            Ok(FromServer::Answer { id, answer }) => key_cache.hear(id, answer),
             Ok(FromServer::Notice { notice, ended }) => {
                 match ended {
                     Ended::Files { maintenance, tls } => {
@@ -128,7 +128,7 @@ async fn read_lines<R: AsyncBufRead + Unpin>(
                         line.zeroize();
                     }
                     ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. }) => {
-                        directory.forget(&ended)
+                        key_cache.forget(&ended)
                     }
                 }
                 if say.send(FromGateway::Noted { notice }).await.is_err() {
@@ -166,25 +166,25 @@ async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::R
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-    use super::super::directory::Instance;
+    use super::super::key_cache::Instance;
     use super::*;
     use countersign_keys::identity::Username;
 
     /// The server's end of a running line.
-    fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<Directory>) {
+    fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<KeyCache>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let line = ControlLine::new(ours);
-        let directory = Arc::new(Directory::new(line.say()));
+        let key_cache = Arc::new(KeyCache::new(line.say()));
         let maintenance = Arc::new(CurrentMaintenance::new(Maintenance::None));
         let renewable = Renewable { maintenance, tls: None };
-        let running = tokio::spawn(line.run(Arc::clone(&directory), renewable));
-        (BufReader::new(theirs), running, directory)
+        let running = tokio::spawn(line.run(Arc::clone(&key_cache), renewable));
+        (BufReader::new(theirs), running, key_cache)
     }
 
     #[tokio::test]
     async fn a_question_is_answered_and_a_notice_noted() {
-        let (mut server, _running, directory) = start();
-        let asking = tokio::spawn(async move { directory.instance(&Username::parse("alice").unwrap()).await.unwrap() });
+        let (mut server, _running, key_cache) = start();
+        let asking = tokio::spawn(async move { key_cache.instance(&Username::parse("alice").unwrap()).await.unwrap() });
         let mut line = String::new();
         server.read_line(&mut line).await.unwrap();
         assert_eq!(line, "{\"say\":\"ask\",\"id\":1,\"question\":{\"ask\":\"instance\",\"username\":\"alice\"}}\n");

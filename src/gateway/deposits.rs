@@ -74,13 +74,13 @@ struct Kept {
     number: u64,
     id: IntentId,
     fingerprint: Fingerprint,
-    standing: Standing,
+    standing: DepositState,
     state: State,
 }
 
 /// What a deposit has to show for itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum DepositState {
     /// Its signature, which is enough for its call.
     Signed,
     /// Its signature, and a passkey was asked to assert it.
@@ -125,7 +125,7 @@ pub(super) struct Taken<'d> {
     number: u64,
     /// The intent.
     pub(super) intent: VerifiedIntent<'static>,
-    standing: Standing,
+    standing: DepositState,
 }
 
 /// A request that waits; dropped, it waits no more.
@@ -141,7 +141,7 @@ impl Deposits {
     pub(super) fn put(
         &self,
         intent: VerifiedIntent<'static>,
-        standing: Standing,
+        standing: DepositState,
         now: Timestamp,
     ) -> Result<(), DepositRejection> {
         let mut all = self.all();
@@ -155,7 +155,7 @@ impl Deposits {
                 if matches!(kept.state, State::Spent) {
                     return Err(DepositRejection::Spent);
                 }
-                if kept.fingerprint == fingerprint && matches!(standing, Standing::SteppedUp(_)) {
+                if kept.fingerprint == fingerprint && matches!(standing, DepositState::SteppedUp(_)) {
                     kept.standing = standing;
                     of_user.wake();
                 }
@@ -182,7 +182,7 @@ impl Deposits {
     pub(super) fn is_stepped_up(&self, intent: &VerifiedIntent<'_>) -> bool {
         let (all, fingerprint) = (self.all(), intent.fingerprint());
         let kept = all.by_user.get(intent.username()).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
-        kept.iter().any(|kept| kept.fingerprint == fingerprint && matches!(kept.standing, Standing::SteppedUp(_)))
+        kept.iter().any(|kept| kept.fingerprint == fingerprint && matches!(kept.standing, DepositState::SteppedUp(_)))
     }
 
     /// Takes a deposit of that user, waiting for one until `deadline`.
@@ -214,7 +214,7 @@ impl Deposits {
         let all = self.all();
         let kept = all.by_user.get(username).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
         let is_challenged =
-            kept.iter().any(|kept| kept.standing == Standing::Challenged && kept.fits(wanted).is_some());
+            kept.iter().any(|kept| kept.standing == DepositState::Challenged && kept.fits(wanted).is_some());
         if is_challenged { NotTaken::NotSteppedUp } else { NotTaken::Absent }
     }
 
@@ -233,8 +233,8 @@ impl Taken<'_> {
     /// A passkey's word for it, if there is one.
     pub(super) const fn stepped_up(&self) -> Option<SteppedUp> {
         match self.standing {
-            Standing::SteppedUp(evidence) => Some(evidence),
-            Standing::Signed | Standing::Challenged => None,
+            DepositState::SteppedUp(evidence) => Some(evidence),
+            DepositState::Signed | DepositState::Challenged => None,
         }
     }
 
@@ -329,8 +329,8 @@ impl Kept {
 
     fn may_be_taken(&self, wanted: Wanted<'_>) -> bool {
         match (wanted, self.standing) {
-            (_, Standing::Challenged) | (Wanted::Asserted(_), Standing::Signed) => false,
-            (Wanted::Covering(..), Standing::Signed) | (_, Standing::SteppedUp(_)) => true,
+            (_, DepositState::Challenged) | (Wanted::Asserted(_), DepositState::Signed) => false,
+            (Wanted::Covering(..), DepositState::Signed) | (_, DepositState::SteppedUp(_)) => true,
         }
     }
 
@@ -348,7 +348,7 @@ impl OfUser {
     }
 
     /// The one that ends first, so that what is left lasts longest.
-    fn take(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, Standing)> {
+    fn take(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, DepositState)> {
         let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_taken(wanted));
         let fitting = fitting.filter_map(|kept| Some((kept.fits(wanted)?, kept)));
         let (_, kept) = fitting.min_by_key(|(expires, _)| *expires)?;
@@ -401,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn a_deposit_is_taken_by_a_request_that_it_covers_and_spent_once() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
-        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
         assert!(take(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
         assert!(take(&deposits, &alice, "b").await.is_none());
         let taken = take(&deposits, &alice, "a").await.unwrap();
@@ -410,7 +410,7 @@ mod tests {
         let taken = take(&deposits, &alice, "a").await.expect("it went back, as after 449");
         taken.spend();
         assert!(take(&deposits, &alice, "a").await.is_none());
-        let again = deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW));
+        let again = deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW));
         assert_eq!(again, Err(DepositRejection::Spent));
         assert_eq!(deposits.all().bytes, 0);
     }
@@ -425,8 +425,8 @@ mod tests {
         let putting = std::future::poll_fn(|_| {
             // Polled after the request: one that does not fit, then the one that does.
             assert!(!std::mem::replace(&mut put, true));
-            deposits.put(intent(&alice_signs, "other", 1), Standing::Signed, at(NOW)).unwrap();
-            deposits.put(intent(&alice_signs, "a", 2), Standing::Signed, at(NOW)).unwrap();
+            deposits.put(intent(&alice_signs, "other", 1), DepositState::Signed, at(NOW)).unwrap();
+            deposits.put(intent(&alice_signs, "a", 2), DepositState::Signed, at(NOW)).unwrap();
             std::task::Poll::Ready(())
         });
         let (taken, ()) = tokio::join!(biased; waiting, putting);
@@ -444,24 +444,24 @@ mod tests {
     async fn a_flood_pushes_nobody_out() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         let bob_signs = Signer::new("bob");
-        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
         for token_id in 0..64 {
-            deposits.put(intent(&bob_signs, "a", token_id), Standing::Signed, at(NOW)).unwrap();
+            deposits.put(intent(&bob_signs, "a", token_id), DepositState::Signed, at(NOW)).unwrap();
         }
         assert_eq!(
-            deposits.put(intent(&bob_signs, "a", 64), Standing::Signed, at(NOW)),
+            deposits.put(intent(&bob_signs, "a", 64), DepositState::Signed, at(NOW)),
             Err(DepositRejection::TooMany)
         );
-        assert_eq!(deposits.put(intent(&bob_signs, "a", 63), Standing::Signed, at(NOW)), Ok(()), "there already");
+        assert_eq!(deposits.put(intent(&bob_signs, "a", 63), DepositState::Signed, at(NOW)), Ok(()), "there already");
         assert!(take(&deposits, &alice, "a").await.is_some());
     }
 
     #[tokio::test]
     async fn what_expires_is_forgotten() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
-        deposits.put(intent(&alice_signs, "a", 1), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
         take(&deposits, &alice, "a").await.unwrap().spend();
-        deposits.put(intent(&alice_signs, "b", 2), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(intent(&alice_signs, "b", 2), DepositState::Signed, at(NOW)).unwrap();
         deposits.all().forget_expired(at(NOW + 1_000));
         assert!(deposits.all().by_user.is_empty());
         assert!(deposits.all().by_expiry.is_empty());
@@ -474,18 +474,18 @@ mod tests {
         let signed = intent(&alice_signs, "a", 1);
         let one = || signed.clone();
         let evidence = SteppedUp::dangerous_on_the_word_of_the_server;
-        deposits.put(one(), Standing::Challenged, at(NOW)).unwrap();
+        deposits.put(one(), DepositState::Challenged, at(NOW)).unwrap();
         let (call, items) = (call(), [digest("a")]);
         let covering = Wanted::Covering(&call, &items, &ShownProject::Nothing);
         let look = async |wanted| deposits.take(&alice, wanted, at(NOW), Instant::now()).await;
         assert_eq!(look(covering).await.unwrap_err(), NotTaken::NotSteppedUp);
         assert_eq!(look(Wanted::Asserted(one().fingerprint())).await.unwrap_err(), NotTaken::NotSteppedUp);
-        deposits.put(one(), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(one(), DepositState::Signed, at(NOW)).unwrap();
         assert!(look(covering).await.is_err(), "leaving it once more is no assertion");
         assert!(!deposits.is_stepped_up(&one()));
-        let stepped_up = Standing::SteppedUp(evidence(one().fingerprint()));
+        let stepped_up = DepositState::SteppedUp(evidence(one().fingerprint()));
         let other = intent(&alice_signs, "b", 2);
-        deposits.put(other.clone(), Standing::Signed, at(NOW)).unwrap();
+        deposits.put(other.clone(), DepositState::Signed, at(NOW)).unwrap();
         deposits.put(one(), stepped_up, at(NOW)).unwrap();
         assert!(deposits.is_stepped_up(&one()));
         assert!(look(Wanted::Asserted(other.fingerprint())).await.is_err(), "another's assertion");

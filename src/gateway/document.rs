@@ -14,7 +14,7 @@ use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, VARY};
 
 use super::gzip::takes_gzip;
-use super::respond::{self, Answer};
+use super::response::{self, Answer};
 use crate::config::Logo;
 
 /// Shorter documents are not compressed, in bytes: they fit one packet as they are.
@@ -48,9 +48,9 @@ impl Document {
         let compressed = self.compressed.as_ref().filter(|_| takes_gzip(asked));
         let form = compressed.unwrap_or(&self.plain);
         let mut answer = if knows(asked, &form.tag) {
-            respond::unchanged()
+            response::unchanged()
         } else {
-            respond::document(form.content.clone(), self.content_type.clone())
+            response::document(form.content.clone(), self.content_type.clone())
         };
         let is_whole = answer.headers().contains_key(CONTENT_TYPE);
         let headers = answer.headers_mut();
@@ -113,7 +113,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::gateway::respond::AnswerBody;
+    use crate::gateway::response::AnswerBody;
     use std::io::Read as _;
 
     fn ask(document: &Document, headers: &[(&'static str, &str)]) -> Answer {

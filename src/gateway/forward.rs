@@ -28,9 +28,11 @@ use super::budget::Budget;
 use super::instance_answer::InstanceAnswer;
 use super::refusal::{Failure, Refusal};
 use super::request_id::RequestId;
-use super::socket::message::{self, Cancel, Written};
 use super::upgrade::Key;
-use super::upstream::{Connection, Outgoing, OutgoingHead, Stream, Switching, UpstreamFailure, Upstreams};
+use super::upstream::{
+    Connection, Stream, Switching, UpstreamFailure, UpstreamRequest, UpstreamRequestHead, Upstreams,
+};
+use super::websocket::message::{self, Cancel, Written};
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 use crate::ipc::within::{self, WITHIN};
 
@@ -98,9 +100,9 @@ pub(super) async fn session(
 ) -> Result<InstanceAnswer, Refusal> {
     let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
     let outgoing = match head.method {
-        http::Method::HEAD => Outgoing::begin_head(&path),
-        http::Method::POST => Outgoing::begin(Method::Post, &path),
-        _ => Outgoing::begin(Method::Get, &path),
+        http::Method::HEAD => UpstreamRequest::begin_head(&path),
+        http::Method::POST => UpstreamRequest::begin(Method::Post, &path),
+        _ => UpstreamRequest::begin(Method::Get, &path),
     };
     let mut outgoing = outgoing.header("x-request-id", [id.as_str()]).header(SESSION_TOKEN, [permit.token()]);
     if let Some(proof) = permit.proof() {
@@ -232,8 +234,8 @@ pub(super) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
     found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
 }
 
-fn begin_socket(path: &str, key: &Key, id: &RequestId) -> OutgoingHead {
-    Outgoing::begin(Method::Get, path)
+fn begin_socket(path: &str, key: &Key, id: &RequestId) -> UpstreamRequestHead {
+    UpstreamRequest::begin(Method::Get, path)
         .header("upgrade", ["websocket"])
         .header("connection", ["Upgrade"])
         .header("sec-websocket-version", ["13"])
@@ -241,14 +243,16 @@ fn begin_socket(path: &str, key: &Key, id: &RequestId) -> OutgoingHead {
         .header("x-request-id", [id.as_str()])
 }
 
-fn begin(method: Method, path: &str, id: &RequestId) -> OutgoingHead {
-    Outgoing::begin(method, path).header("content-type", ["application/json"]).header("x-request-id", [id.as_str()])
+fn begin(method: Method, path: &str, id: &RequestId) -> UpstreamRequestHead {
+    UpstreamRequest::begin(method, path)
+        .header("content-type", ["application/json"])
+        .header("x-request-id", [id.as_str()])
 }
 
 /// A connection that was kept may have been closed at this very moment: if not a byte went out, one
 /// more is tried.
 async fn send(
-    request: Outgoing,
+    request: UpstreamRequest,
     upstreams: &Arc<Upstreams>,
     connection: Connection,
 ) -> Result<InstanceAnswer, Failure> {

@@ -10,12 +10,12 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Request, Version};
 
-use super::grammar::{HEAD_MAX, HEADERS_MAX, measure};
 use super::head::{self, Purpose};
+use super::request_syntax::{HEAD_MAX, HEADERS_MAX, measure};
 use super::session::Asked;
 use super::upgrade;
 
-pub use super::socket::fuzzing as socket;
+pub use super::websocket::fuzzing as socket;
 
 /// Reads what a connection brings as the head of a request.
 pub fn head(bytes: &[u8]) {

@@ -1,9 +1,9 @@
 //! What of a request's head must not be, whatever the call: everything that two readers of HTTP
 //! could read in two ways.
 //!
-//! [`super::grammar`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines, a
-//! space before the colon, `Content-Length` that disagrees); this refuses what keeps to it and is a
-//! trick all the same. Headers that decide are `keys`' to judge (V02, V31).
+//! [`super::request_syntax`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines,
+//! a space before the colon, `Content-Length` that disagrees); this refuses what keeps to it and is
+//! a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
 
 mod rejection;
 
@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderValue, Version};
 
 pub(super) use self::rejection::HeadRejection;
-use super::grammar::{HEAD_MAX, HEADERS_MAX};
+use super::request_syntax::{HEAD_MAX, HEADERS_MAX};
 
 /// Longest path and query, in bytes. The longest path of the table has 60; what opens a download or
 /// a socket has a token and its user's proof in the query, 1.5 KiB with the longest signature.

@@ -10,7 +10,7 @@ use http::Method;
 use http::request::Parts;
 
 use super::ingress::Ingress;
-use super::respond::{self, Answer};
+use super::response::{self, Answer};
 
 impl Ingress {
     /// The answer to a health check; `None` if the request is something else.
@@ -18,9 +18,9 @@ impl Ingress {
         let is_check = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let is_plain = is_check && head.uri.query().is_none();
         match head.uri.path() {
-            "/healthz" if is_plain => Some(respond::health(true)),
-            "/readyz" if is_plain => Some(respond::health(self.now().is_ok())),
-            "/" if is_plain && head.method != Method::GET => Some(respond::health(true)),
+            "/healthz" if is_plain => Some(response::health(true)),
+            "/readyz" if is_plain => Some(response::health(self.now().is_ok())),
+            "/" if is_plain && head.method != Method::GET => Some(response::health(true)),
             _ => None,
         }
     }

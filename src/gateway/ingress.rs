@@ -21,18 +21,18 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::body::BodyRoom;
-use super::catalogue::Catalogue;
+use super::call_table::CallTableDocument;
 use super::connections::{Place, Shown};
 use super::cors::{self, Admitted, Cors};
 use super::deposits::Deposits;
-use super::directory::Directory;
 use super::head::{self, HeadRejection};
 use super::instance_answer::InstanceAnswer;
+use super::key_cache::KeyCache;
 use super::limits::TOO_OFTEN_FOR;
 use super::pages::{self, Pages};
 use super::refusal::{Failure, Refusal};
 use super::request_id::{RequestId, RequestIds};
-use super::respond::{self, Answer, Transport};
+use super::response::{self, Answer, Transport};
 use super::upstream::Upstreams;
 use super::uses::Uses;
 use crate::audit::{Decision, DecisionLog, Process, Verdict, Weight};
@@ -51,7 +51,7 @@ pub(super) struct Ingress {
     pub(super) policy: Policy,
     /// Whether the use of a one-time token has to be signed.
     pub(super) proof: ProofNeed,
-    pub(super) directory: Arc<Directory>,
+    pub(super) key_cache: Arc<KeyCache>,
     pub(super) journal: Journal,
     pub(super) clock: Clock,
     pub(super) deposits: Deposits,
@@ -77,7 +77,7 @@ pub(super) struct Ingress {
     /// Sockets that Core opened for each user, and on which nothing was permitted yet.
     pub(super) waiting: Arc<Counted<Username>>,
     pub(super) cors: Cors,
-    pub(super) catalogue: Catalogue,
+    pub(super) catalogue: CallTableDocument,
     pub(super) pages: Pages,
     pub(super) ids: RequestIds,
     /// Which keys the server has still to be told of.
@@ -103,7 +103,7 @@ impl Client {
 /// What is known of a request so far: filled in as it is found out, for the log and for the
 /// answer's head.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct AuditContext {
     pub(super) username: Option<Username>,
     pub(super) call: Option<CallName>,
     pub(super) kid: Option<KeyId>,
@@ -127,7 +127,7 @@ pub(super) enum Sender {
     Shown,
 }
 
-impl Known {
+impl AuditContext {
     /// Nothing, of a request on that connection.
     pub(super) fn on(place: &Arc<Place>) -> Self {
         Self { place: Some(Arc::clone(place)), ..Self::default() }
@@ -172,13 +172,13 @@ impl Ingress {
         let id = self.ids.next();
         let (mut head, body) = request.into_parts();
         head::drop_unread(&mut head.headers);
-        let mut known = Known::on(place);
+        let mut known = AuditContext::on(place);
         let mut answer = match self.admit(&head, body, client, &id, &mut known).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 let (mut answer, refusal) = self.refuse(refusal, head.version, &id, &known).await;
                 if pages::wants_page(&head) {
-                    let (told, why) = respond::told(&refusal);
+                    let (told, why) = response::told(&refusal);
                     self.pages.explain(&mut answer, told, why, &id);
                 }
                 answer
@@ -190,15 +190,15 @@ impl Ingress {
         if known.varies {
             cors::vary(answer.headers_mut());
         }
-        respond::finish(&mut answer, &id, client.transport);
+        response::finish(&mut answer, &id, client.transport);
         answer
     }
 
     /// Answers for a request that was refused before it was one.
     pub(super) async fn answer_for(&self, rejection: HeadRejection, client: Client, place: &Arc<Place>) -> Answer {
         let id = self.ids.next();
-        let (mut answer, _) = self.refuse(rejection.into(), Version::HTTP_11, &id, &Known::on(place)).await;
-        respond::finish(&mut answer, &id, client.transport);
+        let (mut answer, _) = self.refuse(rejection.into(), Version::HTTP_11, &id, &AuditContext::on(place)).await;
+        response::finish(&mut answer, &id, client.transport);
         answer
     }
 
@@ -217,20 +217,25 @@ impl Ingress {
     }
 
     /// Writes down that a request is let through: to be done before it is.
-    pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &Known) -> Result<(), Failure> {
+    pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &AuditContext) -> Result<(), Failure> {
         self.audit.append(&decision(verdict, None, None, id, known)).map_err(Failure::Audit)
     }
 
     /// Counts that a request is let through which changes nothing: one that anybody may make, or
     /// one of those that Core makes all day.
-    pub(super) fn count_read(&self, id: &RequestId, known: &Known) {
+    pub(super) fn count_read(&self, id: &RequestId, known: &AuditContext) {
         self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
     /// Writes down what came of a user's request that was let through, and if it was refused, why.
     /// It is done by then: a log that cannot be written refuses the next request, and keeps no
     /// answer back.
-    pub(super) async fn record_answer(&self, answer: InstanceAnswer, id: &RequestId, known: &Known) -> InstanceAnswer {
+    pub(super) async fn record_answer(
+        &self,
+        answer: InstanceAnswer,
+        id: &RequestId,
+        known: &AuditContext,
+    ) -> InstanceAnswer {
         let (answer, reason) = answer.with_reason().await;
         let status = answer.status();
         let answered = decision(Verdict::Answered, Some(status), reason.as_deref(), id, known);
@@ -242,7 +247,7 @@ impl Ingress {
 
     /// Writes down that bytes came which were no request at all.
     pub(super) fn record_no_request(&self, why: &str, place: &Arc<Place>) {
-        let (id, known) = (self.ids.next(), Known::on(place));
+        let (id, known) = (self.ids.next(), AuditContext::on(place));
         let refused = decision(Verdict::Refuse, None, Some(why), &id, &known);
         self.note(&refused, Weight::Stranger(known.network()));
     }
@@ -254,14 +259,14 @@ impl Ingress {
         refusal: Refusal,
         version: Version,
         id: &RequestId,
-        known: &Known,
+        known: &AuditContext,
     ) -> (Answer, Refusal) {
         let is_too_often = self.is_refused_too_often(known);
         let refusal = if is_too_often { Refusal::TooMany } else { refusal };
-        let mut answer = respond::refused(&refusal, version);
+        let mut answer = response::refused(&refusal, version);
         self.record_refusal(&refusal, Some(answer.status().as_u16()), id, known);
         if is_too_often {
-            respond::close_after(&mut answer, version);
+            response::close_after(&mut answer, version);
             tokio::time::sleep(TOO_OFTEN_FOR).await;
             known.finish_connection();
         }
@@ -269,13 +274,13 @@ impl Ingress {
     }
 
     /// Counts a refusal against its sender's network, if they have shown nothing.
-    pub(super) fn is_refused_too_often(&self, known: &Known) -> bool {
+    pub(super) fn is_refused_too_often(&self, known: &AuditContext) -> bool {
         let network = known.network().filter(|_| known.sender == Sender::Stranger);
         network.is_some_and(|network| !self.refusals.admits(network, Instant::now()))
     }
 
     /// Writes down why something is refused, and with what status it was answered, if it was.
-    pub(super) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &Known) {
+    pub(super) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &AuditContext) {
         let verdict = match refusal {
             Refusal::NoInstance => Verdict::NoInstance,
             Refusal::Failure(_) => Verdict::Fail,
@@ -318,7 +323,7 @@ fn decision<'d>(
     status: Option<u16>,
     reason: Option<&'d str>,
     id: &'d RequestId,
-    known: &'d Known,
+    known: &'d AuditContext,
 ) -> Decision<'d> {
     // Whoever has shown nothing may name anybody.
     let username = known.username.as_ref().filter(|_| known.sender == Sender::Shown);

@@ -14,14 +14,14 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::{Body as _, Bytes};
 
-use super::respond::{self, Answer, AnswerBody, REFUSAL_MAX};
+use super::response::{self, Answer, AnswerBody, REFUSAL_MAX};
 use super::upstream::{ContentRange, NotPassedOn, Said, UpstreamBody};
 use crate::ipc::messages::Refused;
 use crate::quoted;
 
-/// Statuses of answers that say why something was not done: those of [`crate::ipc::answers::Told`].
-/// Others have a meaning for browsers or proxies that no call has: 3xx lead elsewhere, 407 and 511
-/// ask for passwords, 421 and 425 repeat the request.
+/// Statuses of answers that say why something was not done: those of
+/// [`crate::ipc::answers::ErrorCode`]. Others have a meaning for browsers or proxies that no call
+/// has: 3xx lead elsewhere, 407 and 511 ask for passwords, 421 and 425 repeat the request.
 const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
 
 /// How long an instance may take over the sentence of a refusal, which ours write with its head.
@@ -109,7 +109,7 @@ impl InstanceAnswer {
             return Err(NotPassedOn::Status(said.status));
         }
         if content == Content::Json && !is_refusal && body.is_end_stream() {
-            return Ok(respond::empty());
+            return Ok(response::empty());
         }
         let mut answer = Response::new(body);
         *answer.status_mut() = said.status;
@@ -143,7 +143,7 @@ impl Content {
 
 fn write_head(headers: &mut HeaderMap, said: &Said, content: Content, is_refusal: bool) {
     if is_refusal || content == Content::Json {
-        headers.insert(CONTENT_TYPE, respond::JSON);
+        headers.insert(CONTENT_TYPE, response::JSON);
     } else {
         headers.insert(CONTENT_TYPE, ANY_BYTES);
         said.write_of_file(headers);

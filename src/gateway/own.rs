@@ -14,15 +14,15 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::admit::Way;
+use super::admit::Reuse;
 use super::connections::Shown;
 use super::forward;
-use super::ingress::{Client, Ingress, Known};
+use super::ingress::{AuditContext, Client, Ingress};
 use super::instance_answer::Content;
 use super::public::expect_content_type;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::Answer;
+use super::response::Answer;
 use super::upstream::Connection;
 
 impl Ingress {
@@ -34,7 +34,7 @@ impl Ingress {
         body: Incoming,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         known.call = Some(row.row().call().clone());
         if !self.crowd.admits(client.network(), Instant::now()) {
@@ -45,7 +45,7 @@ impl Ingress {
         let presented = PresentedOwn::parse(row, headers)?;
         expect_content_type(&head.headers, "application/json")?;
 
-        let epoch = self.directory.epoch();
+        let epoch = self.key_cache.epoch();
         let intent = presented.intent()?;
         let claimed = intent.claimed_username()?;
         let keys = self.keys(&claimed, intent.key_wanted()).await?;
@@ -63,7 +63,7 @@ impl Ingress {
         let authorised = self.authorise(presented.intend(intent)?.bind(items)?, asserted.as_ref())?;
         let mut _room = None;
         let connection = match row.destination() {
-            Destination::Instance => self.connect_or_start(Way::Kept, &username).await?,
+            Destination::Instance => self.connect_or_start(Reuse::Pooled, &username).await?,
             Destination::Server => {
                 _room = Some(self.own_at_server.begin(&username).ok_or(Refusal::TooMany)?);
                 self.upstreams.connect(&self.server).await?
@@ -77,10 +77,10 @@ impl Ingress {
     }
 
     /// Where there is no Core that would ask for an instance and repeat its request.
-    pub(super) async fn connect_or_start(&self, way: Way, username: &Username) -> Result<Connection, Refusal> {
+    pub(super) async fn connect_or_start(&self, way: Reuse, username: &Username) -> Result<Connection, Refusal> {
         match self.connect_by(way, username).await {
             Err(Refusal::NoInstance) => {
-                self.directory.launch(username).await?;
+                self.key_cache.launch(username).await?;
                 self.connect_by(way, username).await
             }
             connected => connected,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::connections::Place;
-use super::patience::Turns;
+use super::timeouts::Turns;
 
 /// Longest piece of a connection whose requests follow each other, in bytes: no more than one
 /// request is in it. A socket is such a connection as well.

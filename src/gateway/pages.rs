@@ -19,9 +19,9 @@ use http::{HeaderValue, Method};
 use super::assets::{Assets, of_image};
 use super::document::Document;
 use super::request_id::RequestId;
-use super::respond::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
+use super::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
 use crate::config::{Brand, Logo, LogoKind, Provider};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 
 /// The type of every page.
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -179,7 +179,7 @@ impl Pages {
     }
 
     /// Turns the answer to a refused request into a page, for whoever sees it in a browser.
-    pub(super) fn explain(&self, answer: &mut Answer, told: Told, why: &str, id: &RequestId) {
+    pub(super) fn explain(&self, answer: &mut Answer, told: ErrorCode, why: &str, id: &RequestId) {
         let (heading, remedy) = in_words(told);
         let rendered = ProblemTemplate {
             provider: self.provider.as_str(),
@@ -247,7 +247,7 @@ fn of_page(mut answer: Answer, opener_policy: &'static str) -> Answer {
 }
 
 /// What a person is told beside the sentence: what happened, and what to do.
-const fn in_words(told: Told) -> (&'static str, &'static str) {
+const fn in_words(told: ErrorCode) -> (&'static str, &'static str) {
     const AGAIN: &str = "Try again in a minute. If it stays like this, tell the computing centre's support.";
     const FROM_UCLOUD: &str = "Go back to UCloud and start again from there.";
     match told.number() {

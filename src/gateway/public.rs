@@ -23,14 +23,14 @@ use tokio::time::Instant;
 
 use super::connections::Shown;
 use super::cors::{Admitted, ForPages};
-use super::deposits::Standing;
+use super::deposits::DepositState;
 use super::forward;
-use super::ingress::{Client, Ingress, Known};
+use super::ingress::{AuditContext, Client, Ingress};
 use super::instance_answer::Content;
 use super::pages::Page;
 use super::refusal::{Refusal, StepUpRejection};
 use super::request_id::RequestId;
-use super::respond::{self, Answer};
+use super::response::{self, Answer};
 use crate::audit::Verdict;
 use crate::ipc::control::StepUp;
 
@@ -49,7 +49,7 @@ impl Ingress {
         body: Incoming,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         known.call = CallName::parse(&forward::place_of_public(call).1.replace('/', ".")).ok();
         if !self.crowd.admits(client.network(), Instant::now()) {
@@ -102,7 +102,7 @@ impl Ingress {
         }
     }
 
-    fn page(&self, page: Page, head: &Parts, id: &RequestId, known: &Known) -> Answer {
+    fn page(&self, page: Page, head: &Parts, id: &RequestId, known: &AuditContext) -> Answer {
         self.count_read(id, known);
         self.pages.page(page, &head.headers)
     }
@@ -113,7 +113,7 @@ impl Ingress {
         head: &Parts,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
@@ -125,7 +125,7 @@ impl Ingress {
         known.varies = true;
         let admitted = self.cors.preflight(wanted, &head.headers)?;
         self.count_read(id, known);
-        let mut answer = respond::empty();
+        let mut answer = response::empty();
         Admitted::allow_to_go_on(wanted, answer.headers_mut());
         known.page = Some(admitted);
         Ok(answer)
@@ -133,20 +133,20 @@ impl Ingress {
 
     /// Verifies an intent as far as that is possible without its request, and keeps it for that.
     /// Where its call needs a passkey, the answer is the challenge.
-    async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
+    async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut AuditContext) -> Result<Answer, Refusal> {
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
         let intent = self.verify_alone(text, known).await?;
         let row = self.calls.row(intent.call().as_str()).ok_or(IntentRejection::Call)?;
         let (standing, answer) = match self.policy.step_up_of(row, intent.consent()) {
-            StepUpNeed::Never => (Standing::Signed, respond::deposited()),
+            StepUpNeed::Never => (DepositState::Signed, response::deposited()),
             StepUpNeed::Always | StepUpNeed::WhereThereIsOne if self.deposits.is_stepped_up(&intent) => {
-                (Standing::Challenged, respond::deposited())
+                (DepositState::Challenged, response::deposited())
             }
-            StepUpNeed::Always | StepUpNeed::WhereThereIsOne => match self.directory.step_up(&intent).await? {
-                StepUp::NotNeeded => (Standing::Signed, respond::deposited()),
+            StepUpNeed::Always | StepUpNeed::WhereThereIsOne => match self.key_cache.step_up(&intent).await? {
+                StepUp::NotNeeded => (DepositState::Signed, response::deposited()),
                 StepUp::NoPasskey => return Err(StepUpRejection::NoPasskey.into()),
                 StepUp::TooMany => return Err(Refusal::TooMany),
-                StepUp::Challenge { options } => (Standing::Challenged, respond::challenged(&options)),
+                StepUp::Challenge { options } => (DepositState::Challenged, response::challenged(&options)),
             },
         };
         self.keep(intent, standing)?;
@@ -155,21 +155,21 @@ impl Ingress {
     }
 
     /// Has the server judge what a passkey asserted for an intent, and keeps the intent with that.
-    async fn assertion(&self, body: &[u8], id: &RequestId, known: &mut Known) -> Result<Answer, Refusal> {
+    async fn assertion(&self, body: &[u8], id: &RequestId, known: &mut AuditContext) -> Result<Answer, Refusal> {
         let Assertion { intent, credential } = serde_json::from_slice(body).map_err(|_error| StepUpRejection::Form)?;
         let credential = credential.to_string();
         if credential.len() > CREDENTIAL_MAX {
             return Err(StepUpRejection::Form.into());
         }
         let intent = self.verify_alone(&intent, known).await?;
-        let evidence = self.directory.assertion(&intent, credential).await?.map_err(StepUpRejection::from)?;
-        self.keep(intent, Standing::SteppedUp(evidence))?;
+        let evidence = self.key_cache.assertion(&intent, credential).await?.map_err(StepUpRejection::from)?;
+        self.keep(intent, DepositState::SteppedUp(evidence))?;
         self.record(Verdict::Deposit, id, known)?;
-        Ok(respond::deposited())
+        Ok(response::deposited())
     }
 
     /// An intent that came without its request: everything about it that needs none.
-    async fn verify_alone(&self, text: &str, known: &mut Known) -> Result<VerifiedIntent<'static>, Refusal> {
+    async fn verify_alone(&self, text: &str, known: &mut AuditContext) -> Result<VerifiedIntent<'static>, Refusal> {
         let presented = PresentedIntent::parse(text, DEPOSIT_MAX, self.policy.terms.version_1)?;
         let claimed = presented.claimed_username()?;
         let keys = self.keys(&claimed, presented.key_wanted()).await?;
@@ -191,7 +191,7 @@ impl Ingress {
 
     /// The browser's own calls bring their intent with them: what is kept of one is that it was
     /// asserted. Which of those about passkeys were, the server knows itself.
-    fn keep(&self, intent: VerifiedIntent<'static>, standing: Standing) -> Result<(), Refusal> {
+    fn keep(&self, intent: VerifiedIntent<'static>, standing: DepositState) -> Result<(), Refusal> {
         let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
         if is_cores || self.policy.names(intent.call()) {
             self.deposits.put(intent, standing, self.now()?)?;

@@ -14,9 +14,9 @@ use countersign_keys::verify::{Class, Rejection};
 
 use super::body::BodyRejection;
 use super::deposits::DepositRejection;
-use super::directory::{DirectoryFailure, NotAsserted};
-use super::gate::Early;
 use super::head::HeadRejection;
+use super::key_cache::{KeyCacheFailure, NotAsserted};
+use super::message_filter::Early;
 use super::upgrade::UpgradeRejection;
 use super::upstream::{NotPassedOn, Unwritable, UpstreamFailure};
 use crate::clock::{NoRandomness, UnreadableClock};
@@ -165,7 +165,7 @@ pub(super) enum StepUpRejection {
 pub(super) enum Failure {
     /// The server's word is missing.
     #[error(transparent)]
-    Directory(#[from] DirectoryFailure),
+    KeyCache(#[from] KeyCacheFailure),
     /// The system's clock.
     #[error(transparent)]
     Unreadable(#[from] UnreadableClock),
@@ -232,7 +232,7 @@ macro_rules! broken {
     };
 }
 
-broken!(DirectoryFailure, UnreadableClock, ClockFailure, Unwritable);
+broken!(KeyCacheFailure, UnreadableClock, ClockFailure, Unwritable);
 
 impl From<Early> for Refusal {
     fn from(early: Early) -> Self {

@@ -14,16 +14,16 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::admit::Way;
+use super::admit::Reuse;
 use super::body::StreamedBody;
 use super::connections::Shown;
-use super::directory::LookedUp;
 use super::forward;
-use super::ingress::{Client, Ingress, Known};
+use super::ingress::{AuditContext, Client, Ingress};
 use super::instance_answer::Content;
+use super::key_cache::AsOf;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::Answer;
+use super::response::Answer;
 use super::upstream::Connection;
 use crate::audit::Verdict;
 use crate::ipc::sessions::{self, PROOF, TOKEN};
@@ -37,7 +37,7 @@ impl Ingress {
         body: Incoming,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Answer, Refusal> {
         known.varies = true;
         known.page = self.cors.admitted(&head.headers)?;
@@ -48,7 +48,7 @@ impl Ingress {
         let authorised = self.judge_session(presented, client, known).await?;
         // Not before: whoever only names a user would take that user's room.
         let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
-        let (permit, connection) = self.pass(authorised, Way::Kept, id, known).await?;
+        let (permit, connection) = self.pass(authorised, Reuse::Pooled, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
         let answer = self.record_answer(answer, id, known).await;
         let content = match endpoint {
@@ -65,7 +65,7 @@ impl Ingress {
         &self,
         presented: PresentedSession<'h>,
         client: Client,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<AuthorisedSession<'h>, Refusal> {
         let verified = self.verify_session(presented, client, known).await?;
         Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
@@ -77,7 +77,7 @@ impl Ingress {
         &self,
         presented: PresentedSession<'_>,
         client: Client,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<(), Refusal> {
         self.verify_session(presented, client, known).await.map(drop)
     }
@@ -86,14 +86,14 @@ impl Ingress {
         &self,
         presented: PresentedSession<'h>,
         client: Client,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<VerifiedSession<'h>, Refusal> {
         // A stranger may ask so often and no more; whose token is good is none.
         if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
         let username = presented.claimed_username().clone();
-        let instance_key = self.directory.instance_key(&username).await?;
+        let instance_key = self.key_cache.instance_key(&username).await?;
         let keys = match presented.key_wanted() {
             Some(wanted) => Some(self.keys(&username, wanted).await?),
             None => None,
@@ -112,16 +112,16 @@ impl Ingress {
     pub(super) async fn pass<'h>(
         &self,
         authorised: AuthorisedSession<'h>,
-        way: Way,
+        way: Reuse,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<(SessionPermit<'h>, Connection), Refusal> {
         let username = authorised.session().username().clone();
         let connection = self.connect_by(way, &username).await?;
         known.kid = authorised.kid();
         if let Some(kid) = authorised.kid() {
             // Asked of what is remembered, unless something was revoked meanwhile (P6).
-            self.directory.check_standing(&username, kid, LookedUp::Earlier, self.now()?).await?;
+            self.key_cache.check_standing(&username, kid, AsOf::Earlier, self.now()?).await?;
         }
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
         if let Some(kid) = permit.kid() {

@@ -45,14 +45,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 
 use super::body::BodyRoom;
-use super::catalogue::Catalogue;
+use super::call_table::CallTableDocument;
 use super::connections::Places;
 use super::cors::Cors;
 use super::deposits::Deposits;
-use super::directory::Directory;
 use super::ingress::Ingress;
+use super::key_cache::KeyCache;
 use super::limits;
-use super::listen::{self, Door};
+use super::listener::{self, Door};
 use super::pages::Pages;
 use super::request_id::RequestIds;
 use super::scene::{ORIGIN, Signer, terms};
@@ -134,7 +134,7 @@ impl Trial {
         let (alice, instance_is_up) = (Arc::new(Mutex::new(Signer::new("alice"))), Arc::new(AtomicBool::new(true)));
         let launches = Arc::new(AtomicBool::new(true));
         let (say, asked) = mpsc::channel(64);
-        let known = Arc::new(Directory::new(say));
+        let known = Arc::new(KeyCache::new(say));
         let socket = directory.path().join("instance.sock");
         let passkeys = Arc::default();
         let neighbours = Neighbours {
@@ -151,7 +151,7 @@ impl Trial {
         let door = Door { ingress: Arc::clone(&ingress), places: Places::new(PLACES), tls: None, stop: stopping };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(listen::accept(listener, door.clone()));
+        tokio::spawn(listener::accept(listener, door.clone()));
         let core = core_at(Endpoint::plain(address));
         Self { directory, core, alice, ingress, door, seen, hostile, instance_is_up, launches, passkeys, sockets, stop }
     }
@@ -240,7 +240,7 @@ impl Trial {
             alice.record.state = KeyState::Revoked;
             Ended::Key { username: alice.record.owner.clone(), kid: alice.record.kid }
         };
-        self.ingress.directory.forget(&ended);
+        self.ingress.key_cache.forget(&ended);
     }
 }
 
@@ -248,7 +248,7 @@ fn core_at(endpoint: Endpoint) -> Core {
     Core::new(Arc::clone(&CORE_KEYS), endpoint).with_origin(CORE_ORIGIN).with_retry_pause(Duration::from_millis(10))
 }
 
-fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
+fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
     let provider = ProviderId::parse("hpc").unwrap();
     let calls = Arc::new(CallTable::new(&provider, &[own::row_to_the_server()]).unwrap());
     Journal::create(directory.path()).unwrap();
@@ -260,7 +260,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         core: Mutex::new(CoreTokens::new(CoreKey::parse(&CORE_KEYS.public_base64().unwrap()).unwrap())),
         policy: Policy { terms: terms(), step_up: Default::default() },
         proof: ProofNeed::Required,
-        directory: known,
+        key_cache: known,
         journal,
         clock,
         deposits: Deposits::default(),
@@ -278,7 +278,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<Directory>) -> Ingress {
         sockets: limits::of_each_user(),
         waiting: limits::of_each_user(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),
-        catalogue: Catalogue::new(&calls, &Default::default()).unwrap(),
+        catalogue: CallTableDocument::new(&calls, &Default::default()).unwrap(),
         pages: Pages::new(&site(&provider), &Origin::parse(CORE_ORIGIN).unwrap()).unwrap(),
         ids: RequestIds::new().unwrap(),
         uses: Uses::default(),
@@ -310,12 +310,7 @@ struct Neighbours {
 }
 
 /// Answers the gateway's questions as the server would.
-async fn answer(
-    mut asked: mpsc::Receiver<FromGateway>,
-    known: Arc<Directory>,
-    neighbours: Neighbours,
-    socket: PathBuf,
-) {
+async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, neighbours: Neighbours, socket: PathBuf) {
     let Neighbours { alice, up, launches, passkeys } = neighbours;
     while let Some(message) = asked.recv().await {
         let FromGateway::Ask { id, question } = message else { continue };

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::connections::Place;
-use super::gate::Passage;
+use super::message_filter::UpgradeBoundary;
 use crate::clock::{NoRandomness, random_bytes};
 
 /// The protocol, as `Upgrade` names it.
@@ -43,7 +43,7 @@ pub(super) enum UpgradeRejection {
 /// A request that asks to become a socket, and the connection that it would take over.
 pub(super) struct PendingUpgrade {
     /// The connection's messages, of which this is the last.
-    pub(super) passage: Passage,
+    pub(super) passage: UpgradeBoundary,
     /// Which of them it is.
     pub(super) number: u64,
     /// Turns true when sockets are to end.

@@ -4,15 +4,15 @@
 //! polls a request polls its connection too: there is no task for it, and it ends with whoever
 //! holds it.
 
-mod answer;
 mod body;
-mod exchange;
+mod connection;
 mod failure;
-mod outgoing;
+mod request;
+mod response;
 mod said;
 mod send;
 mod stream;
-mod switch;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::io;
@@ -24,12 +24,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 pub(super) use self::body::UpstreamBody;
-pub(super) use self::exchange::Connection;
+pub(super) use self::connection::Connection;
 pub(super) use self::failure::{NotPassedOn, UpstreamFailure};
-pub(super) use self::outgoing::{Outgoing, OutgoingHead, Unwritable};
+pub(super) use self::request::{Unwritable, UpstreamRequest, UpstreamRequestHead};
 pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
-pub(super) use self::switch::{Switched, Switching};
+pub(super) use self::upgrade::{Switched, Switching};
 use crate::clock::random_bytes;
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
@@ -188,8 +188,8 @@ mod tests {
         }
     }
 
-    fn hello() -> Outgoing {
-        Outgoing::begin(Method::Post, "/x").body(Bytes::from_static(b"hello")).unwrap()
+    fn hello() -> UpstreamRequest {
+        UpstreamRequest::begin(Method::Post, "/x").body(Bytes::from_static(b"hello")).unwrap()
     }
 
     /// Answers that many requests on one connection with what is given, then closes.
@@ -312,7 +312,7 @@ mod tests {
         let upstream = Upstream::new(own_uid());
         let address = upstream.address();
         let connection = upstream.upstreams.connect(&address).await.unwrap();
-        let request = Outgoing::begin(Method::Post, "/x").body(Bytes::from(vec![b'x'; 8 << 20])).unwrap();
+        let request = UpstreamRequest::begin(Method::Post, "/x").body(Bytes::from(vec![b'x'; 8 << 20])).unwrap();
         let serving = async {
             let (mut stream, _) = upstream.listener.accept().await.unwrap();
             stream.write_all(OK.as_bytes()).await.unwrap();
@@ -336,7 +336,7 @@ mod tests {
             answer(stream, &["HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"]).await;
         };
         let (_, outcome) = tokio::join!(serving, connection.send(&upstream.upstreams, hello()));
-        assert!(matches!(outcome, Err((UpstreamFailure::NoAnswer, None))));
+        assert!(matches!(outcome, Err((UpstreamFailure::InvalidResponse, None))));
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 
 /// What a sender is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum ErrorCode {
     /// The request is no sentence, or asks for something impossible.
     Malformed,
     /// Its body is longer than is read.
@@ -98,7 +98,7 @@ struct Body<'a> {
     error_code: &'a str,
 }
 
-impl Told {
+impl ErrorCode {
     /// The table.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
@@ -194,7 +194,7 @@ impl Told {
     }
 }
 
-impl From<Class> for Told {
+impl From<Class> for ErrorCode {
     fn from(class: Class) -> Self {
         match class {
             Class::Malformed => Self::Malformed,
@@ -211,7 +211,7 @@ impl From<Class> for Told {
     }
 }
 
-impl From<&BodyError> for Told {
+impl From<&BodyError> for ErrorCode {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooLarge { .. } => Self::BodyTooLong,
@@ -238,20 +238,20 @@ mod tests {
 
     #[test]
     fn the_body_is_what_every_process_reads_as_a_refusal() {
-        let check = |told: Told, why: &str, want: (u16, &str)| {
+        let check = |told: ErrorCode, why: &str, want: (u16, &str)| {
             let refused: Refused = serde_json::from_slice(&told.body(why)).unwrap();
             assert_eq!((refused.status_code, refused.error_code.as_str(), refused.why.as_str()), (want.0, want.1, why));
             assert_eq!(told.status().as_u16(), want.0, "{told:?}");
         };
-        check(Told::NoInstance, "none", (449, "NO_INSTANCE"));
-        check(Told::IntentInvalid, "a \"quoted\"\nword", (482, "INTENT_INVALID"));
-        check(Told::Unavailable, "", (503, "UNAVAILABLE"));
+        check(ErrorCode::NoInstance, "none", (449, "NO_INSTANCE"));
+        check(ErrorCode::IntentInvalid, "a \"quoted\"\nword", (482, "INTENT_INVALID"));
+        check(ErrorCode::Unavailable, "", (503, "UNAVAILABLE"));
     }
 
     #[test]
     fn v61_what_is_wrong_with_an_intent_is_no_part_of_its_class() {
-        assert_eq!(Told::from(Class::IntentInvalid), Told::IntentInvalid);
-        assert!(!Told::from(Class::IntentInvalid).is_failure());
-        assert!(Told::from(Class::OurFailure).is_failure());
+        assert_eq!(ErrorCode::from(Class::IntentInvalid), ErrorCode::IntentInvalid);
+        assert!(!ErrorCode::from(Class::IntentInvalid).is_failure());
+        assert!(ErrorCode::from(Class::OurFailure).is_failure());
     }
 }

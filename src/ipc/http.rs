@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::answers::{Reply, Told};
+use super::answers::{ErrorCode, Reply};
 
 /// What a local connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub(crate) fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply
         Ok(body) => body,
         Err(error) => {
             tracing::error!(%error, "a reply could not be written as JSON");
-            return Told::Unavailable.reply();
+            return ErrorCode::Unavailable.reply();
         }
     };
     let mut reply = Response::new(Full::new(Bytes::from(body)));

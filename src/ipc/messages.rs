@@ -76,7 +76,7 @@ pub(crate) struct Refused {
     pub(crate) status_code: u16,
     /// One sentence for the person who asked.
     pub(crate) why: String,
-    /// The kind, for programs: see [`super::answers::Told`].
+    /// The kind, for programs: see [`super::answers::ErrorCode`].
     pub(crate) error_code: String,
 }
 

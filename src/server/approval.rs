@@ -26,7 +26,7 @@ use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, re
 use super::turns::Asker;
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Launch, Mapper, V1};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::Ended;
 use crate::ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
@@ -249,7 +249,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
     let uid_min = server.config.instances.uid_min;
     let is_launched = server.config.instances.launch == Launch::Sudo;
     if is_launched && uid.0 == nix::unistd::geteuid().as_raw() {
-        return Err(Refusal::new(Told::AccountRefused, "the server's own account has no instance"));
+        return Err(Refusal::new(ErrorCode::AccountRefused, "the server's own account has no instance"));
     }
     if !is_launched && uid.0 != 0 {
         let name = server.blocking(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
@@ -269,7 +269,7 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
             | AccountRejection::Renamed { .. }
             | AccountRejection::Locked { .. }
             | AccountRejection::Shell { .. }
-            | AccountRejection::Expired { .. } => Refusal::new(Told::AccountRefused, rejection.to_string()),
+            | AccountRejection::Expired { .. } => Refusal::new(ErrorCode::AccountRefused, rejection.to_string()),
         })
     };
     server.blocking(Asker::Account(uid), work).await
@@ -282,7 +282,7 @@ async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
         return Ok(());
     }
     server.instances.try_out(account, Instant::now()).await.map_err(|no_instance| match no_instance {
-        NoInstance::Refused(_) => Refusal::new(Told::AccountRefused, NOT_SERVED),
+        NoInstance::Refused(_) => Refusal::new(ErrorCode::AccountRefused, NOT_SERVED),
         NoInstance::Launch(_) | NoInstance::Died(_) | NoInstance::Slow(_) | NoInstance::Failing(_) => {
             Refusal::failure(&no_instance)
         }
@@ -330,7 +330,7 @@ async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username)
         Err(failure) => log_failure("the user mapper names no account", &failure),
     }
     Err(Refusal::new(
-        Told::OfAnotherAccount,
+        ErrorCode::OfAnotherAccount,
         "this centre does not connect that UCloud user to your account: ask its staff if it should",
     ))
 }
@@ -341,7 +341,7 @@ fn offer_message(
     now: Timestamp,
 ) -> Result<Offer, Refusal> {
     let TicketState::Offered { offer } = &ticket.state else {
-        return Err(Refusal::new(Told::Conflict, "no key was offered for this ticket"));
+        return Err(Refusal::new(ErrorCode::Conflict, "no key was offered for this ticket"));
     };
     let key = offer.key.verification_key().map_err(|rejection| Refusal::failure(&rejection))?;
     Ok(Offer {

@@ -24,7 +24,7 @@ use super::state::{Server, log_failure};
 use super::tickets::{begin, page_url};
 use crate::accounts::AccountRejection;
 use crate::config::{Launch, Provider};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::Ended;
 
 /// What Core sends with every call about a user. It may add members: they decide nothing.
@@ -106,7 +106,7 @@ pub(super) async fn launch(
         }
     };
     if !server.maintenance.admits(&username) {
-        return Err(Refusal::new(Told::Maintenance, Told::Maintenance.why()));
+        return Err(Refusal::new(ErrorCode::Maintenance, ErrorCode::Maintenance.why()));
     }
     server.record(&AuditedAction { username: Some(&username), ..*action })?;
     if matches!(server.config.instances.launch, Launch::Static(_)) {
@@ -121,10 +121,10 @@ pub(super) async fn launch(
         }
         log_failure("an instance is refused", &rejection);
         server.instances.refuse(connection.uid, Instant::now());
-        Refusal::new(Told::AccountRefused, Told::AccountRefused.why())
+        Refusal::new(ErrorCode::AccountRefused, ErrorCode::AccountRefused.why())
     })?;
     server.instances.ensure(&account, Instant::now()).await.map_err(|no_instance| match no_instance {
-        NoInstance::Refused(_) => Refusal::new(Told::AccountRefused, Told::AccountRefused.why()),
+        NoInstance::Refused(_) => Refusal::new(ErrorCode::AccountRefused, ErrorCode::AccountRefused.why()),
         NoInstance::Launch(_) | NoInstance::Died(_) | NoInstance::Slow(_) | NoInstance::Failing(_) => {
             Refusal::failure(&no_instance)
         }

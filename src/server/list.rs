@@ -13,7 +13,7 @@ use super::reply::{Refusal, registry_refusal};
 use super::state::Server;
 use super::turns::Asker;
 use crate::accounts::Account;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::Whereabouts;
 use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
@@ -23,7 +23,7 @@ pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Resu
     let now = server.clock.now()?;
     if list.all {
         if !is_administrator(uid) {
-            return Err(Refusal::new(Told::NotYours, "only an administrator sees everybody's connections"));
+            return Err(Refusal::new(ErrorCode::NotYours, "only an administrator sees everybody's connections"));
         }
         return all_connections(server, list, now);
     }

@@ -32,7 +32,7 @@ use super::turns::Asker;
 use crate::accounts::Account;
 use crate::clock::random_bytes;
 use crate::config::MappingStart;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::messages::POLL_MAX_S;
 
 /// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
@@ -222,10 +222,10 @@ pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -
     let ticket = find(server, &probe.ticket, now)?;
     let invalid = |cause: &(dyn std::error::Error + 'static)| {
         log_failure("a first try of a key failed", cause);
-        Refusal::new(Told::IntentInvalid, "the key's first signature does not verify")
+        Refusal::new(ErrorCode::IntentInvalid, "the key's first signature does not verify")
     };
     let TicketState::Approved { kid, .. } = ticket.state else {
-        return Err(Refusal::new(Told::Conflict, "no key was approved for this ticket"));
+        return Err(Refusal::new(ErrorCode::Conflict, "no key was approved for this ticket"));
     };
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
     let keys = own::key_of(server, &ticket.username, kid)?;
@@ -287,7 +287,7 @@ fn qr_modules(text: &str) -> Vec<String> {
 }
 
 fn key_refused(cause: &(dyn std::error::Error + 'static)) -> Refusal {
-    Refusal::new(Told::KeyRefused, cause.to_string())
+    Refusal::new(ErrorCode::KeyRefused, cause.to_string())
 }
 
 fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusal> {

@@ -22,7 +22,7 @@ use super::passkey_ceremonies::{Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolme
 use super::reply::{Refusal, key_name};
 use super::state::Server;
 use crate::clock::random_bytes;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::{AssertionOutcome, StepUp};
 
 /// A user's passkeys, as they see them.
@@ -75,11 +75,11 @@ pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -
     let now = server.clock.now()?;
     let relying_party = server.passkeys.relying_party()?;
     let enrolment = server.passkeys.under_way(now).enrolments.remove(username);
-    let enrolment =
-        enrolment.ok_or_else(|| Refusal::new(Told::Conflict, "no passkey is being enrolled, or it took too long"))?;
+    let enrolment = enrolment
+        .ok_or_else(|| Refusal::new(ErrorCode::Conflict, "no passkey is being enrolled, or it took too long"))?;
     let unusable = |cause: &(dyn std::error::Error + 'static)| {
         tracing::warn!(%username, %cause, "a passkey was not taken");
-        Refusal::new(Told::KeyRefused, "this passkey cannot be used")
+        Refusal::new(ErrorCode::KeyRefused, "this passkey cannot be used")
     };
     let answer: RegisterPublicKeyCredential =
         serde_json::from_value(credential.clone()).map_err(|error| unusable(&error))?;
@@ -122,7 +122,7 @@ fn vouched(
     }
     match server.passkeys.under_way(now).asserted.remove(&intent) {
         Some((owner, _)) if owner == *username => Ok(()),
-        Some(_) | None => Err(Refusal::new(Told::IntentStepUp, "one of your passkeys has to assert this first")),
+        Some(_) | None => Err(Refusal::new(ErrorCode::IntentStepUp, "one of your passkeys has to assert this first")),
     }
 }
 
@@ -249,10 +249,10 @@ fn credential(passkey: &Passkey) -> Result<Credential, Refusal> {
 
 fn refused(rejection: &PasskeyRejection) -> Refusal {
     let told = match rejection {
-        PasskeyRejection::NotConnected | PasskeyRejection::NoSuchPasskey => Told::NotFound,
-        PasskeyRejection::TooMany => Told::TooMany,
-        PasskeyRejection::Exists => Told::KeyExists,
-        PasskeyRejection::Copied => Told::KeyRefused,
+        PasskeyRejection::NotConnected | PasskeyRejection::NoSuchPasskey => ErrorCode::NotFound,
+        PasskeyRejection::TooMany => ErrorCode::TooMany,
+        PasskeyRejection::Exists => ErrorCode::KeyExists,
+        PasskeyRejection::Copied => ErrorCode::KeyRefused,
     };
     Refusal::new(told, rejection.to_string())
 }

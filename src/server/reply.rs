@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{NoRandomness, UnreadableClock};
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::ipc::body::BodyError;
 use crate::ipc::http::json_reply;
 use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};
@@ -24,36 +24,36 @@ use crate::log::Chain;
 #[error("{}: {why}", told.code())]
 pub(super) struct Refusal {
     /// The row of the table of answers.
-    pub(super) told: Told,
+    pub(super) told: ErrorCode,
     /// The sentence, for people.
     pub(super) why: String,
 }
 
 impl Refusal {
     /// With a sentence of its own.
-    pub(super) fn new(told: Told, why: impl Into<String>) -> Self {
+    pub(super) fn new(told: ErrorCode, why: impl Into<String>) -> Self {
         Self { told, why: why.into() }
     }
 
     /// Malformed, or not possible for this user.
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
-        Self::new(Told::Malformed, why)
+        Self::new(ErrorCode::Malformed, why)
     }
 
     /// No such thing, or none of the sender's.
     pub(super) fn not_found(why: impl Into<String>) -> Self {
-        Self::new(Told::NotFound, why)
+        Self::new(ErrorCode::NotFound, why)
     }
 
     /// Too many of something.
     pub(super) fn too_many(why: impl Into<String>) -> Self {
-        Self::new(Told::TooMany, why)
+        Self::new(ErrorCode::TooMany, why)
     }
 
     /// Our side broke: the cause is logged here and goes no further.
     pub(super) fn failure(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "unavailable");
-        Self::new(Told::Unavailable, Told::Unavailable.why())
+        Self::new(ErrorCode::Unavailable, ErrorCode::Unavailable.why())
     }
 
     /// The answer.
@@ -82,7 +82,7 @@ impl From<NoRandomness> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        Self::new(Told::from(&error), error.to_string())
+        Self::new(ErrorCode::from(&error), error.to_string())
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Reply {
 /// The class for the sender; the reason for the log.
 pub(super) fn rejected(rejection: &Rejection) -> Refusal {
     tracing::info!(reason = %rejection, "rejected");
-    let told = Told::from(rejection.class());
+    let told = ErrorCode::from(rejection.class());
     Refusal::new(told, told.why())
 }
 
@@ -106,12 +106,12 @@ pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
     let why = rejection.to_string();
     match rejection {
         RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
-        RegistryRejection::Unconfirmed => Refusal::new(Told::Conflict, why),
+        RegistryRejection::Unconfirmed => Refusal::new(ErrorCode::Conflict, why),
         RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
-            Refusal::new(Told::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
+            Refusal::new(ErrorCode::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
         }
         RegistryRejection::TooManyKeys => Refusal::too_many(why),
-        RegistryRejection::KeyExists => Refusal::new(Told::KeyExists, why),
+        RegistryRejection::KeyExists => Refusal::new(ErrorCode::KeyExists, why),
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal
 
 /// A key that cannot be taken.
 pub(super) fn key_refused(why: impl Into<String>) -> Refusal {
-    Refusal::new(Told::KeyRefused, why)
+    Refusal::new(ErrorCode::KeyRefused, why)
 }
 
 /// The name of a key, as its owner or browser gave it.

@@ -18,7 +18,7 @@ use super::state::Server;
 use super::turns::Asker;
 use crate::clock::random_bytes;
 use crate::config::{Mapper, MappingStart};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 
 /// A ticket that was just made: the one time that it is in clear.
 pub(super) struct NewTicket {
@@ -83,7 +83,7 @@ pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Resul
 pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
     if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
         let why = "connections to this provider begin at the computing centre, with countersign connect start";
-        return Err(Refusal::new(Told::Conflict, why));
+        return Err(Refusal::new(ErrorCode::Conflict, why));
     }
     Ok(())
 }
@@ -98,9 +98,9 @@ pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let why = rejection.to_string();
     match rejection {
         TicketRejection::Unknown => Refusal::not_found(NO_SUCH_OFFER),
-        TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::new(Told::TicketDead, why),
-        TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::new(Told::Conflict, why),
-        TicketRejection::BoundToAnother => Refusal::new(Told::NotYours, why),
+        TicketRejection::Dead(_) | TicketRejection::SecondOffer => Refusal::new(ErrorCode::TicketDead, why),
+        TicketRejection::NotOffered | TicketRejection::AlreadyApproved => Refusal::new(ErrorCode::Conflict, why),
+        TicketRejection::BoundToAnother => Refusal::new(ErrorCode::NotYours, why),
         TicketRejection::TooMany => Refusal::too_many(why),
         TicketRejection::Registry(rejection) => registry_refusal(rejection),
     }

@@ -10,8 +10,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::config::Terminals;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::ipc::http::json_reply;
 use crate::user::files::Files;
 use crate::user::files::error::FilesError;
@@ -34,12 +34,12 @@ impl Refused {
     fn reply(&self) -> Reply {
         match self {
             Self::Files(error) => error.told().reply_with(&error.to_string()),
-            Self::NotGranted(NotGranted::TooMany) => Told::TooMany.reply_with(&self.to_string()),
+            Self::NotGranted(NotGranted::TooMany) => ErrorCode::TooMany.reply_with(&self.to_string()),
             Self::NotGranted(cause) => {
                 tracing::error!(%cause, "no token was made");
-                Told::Unavailable.reply_with(&cause.to_string())
+                ErrorCode::Unavailable.reply_with(&cause.to_string())
             }
-            Self::Protocol => Told::Malformed.reply_with(&self.to_string()),
+            Self::Protocol => ErrorCode::Malformed.reply_with(&self.to_string()),
         }
     }
 }

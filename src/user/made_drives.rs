@@ -24,8 +24,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Drive, MadeDrives, PlainName};
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::ipc::client::request;
 use crate::ipc::http::json_reply;
 use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
@@ -99,18 +99,18 @@ impl From<PinFailure> for NotDone {
 }
 
 impl NotDone {
-    fn told(&self) -> Told {
+    fn told(&self) -> ErrorCode {
         match self {
-            Self::NotOffered | Self::NoDrive => Told::NotFound,
-            Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => Told::Malformed,
-            Self::NotMade => Told::Forbidden,
+            Self::NotOffered | Self::NoDrive => ErrorCode::NotFound,
+            Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => ErrorCode::Malformed,
+            Self::NotMade => ErrorCode::Forbidden,
             // Core repeats a 503. What is wrong in the user's own account would be so again.
             Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) | Self::Free(_) => {
-                Told::Conflict
+                ErrorCode::Conflict
             }
             Self::Files(trouble) => trouble.told(),
-            Self::Busy => Told::TooMany,
-            Self::Server | Self::CutShort => Told::Unavailable,
+            Self::Busy => ErrorCode::TooMany,
+            Self::Server | Self::CutShort => ErrorCode::Unavailable,
         }
     }
 }

@@ -19,8 +19,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Verdict;
 use crate::config::strict_file::StrictFileFailure;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::user::judge::Refusal;
 use crate::user::pinned::PinnedFailure;
 
@@ -28,14 +28,14 @@ use crate::user::pinned::PinnedFailure;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Denied {
     /// The row of the table.
-    pub(crate) told: Told,
+    pub(crate) told: ErrorCode,
     /// The sentence.
     pub(crate) why: String,
 }
 
 impl Denied {
     /// With the table's own sentence.
-    pub(crate) fn row(told: Told) -> Self {
+    pub(crate) fn row(told: ErrorCode) -> Self {
         Self { told, why: told.why().to_owned() }
     }
 
@@ -46,7 +46,7 @@ impl Denied {
 
     /// What is said of that refusal.
     pub(crate) fn of(refusal: &Refusal, home: &Path) -> (Verdict, Self) {
-        let repair = |why| Self { told: Told::AccountUnusable, why };
+        let repair = |why| Self { told: ErrorCode::AccountUnusable, why };
         let denied = match refusal {
             Refusal::Pinned(failure) => repair(of_pins(failure, home)),
             Refusal::Clock(ClockFailure { until }) => repair(format!(
@@ -63,8 +63,10 @@ impl Denied {
                      be full, or the directory read-only. Free some space there, and try again."
                         .into(),
                 ),
-                Some(ReplayError::Full) => Self::row(Told::TooMany),
-                Some(ReplayError::Used | ReplayError::BeforeFence) | None => Self::row(Told::from(rejection.class())),
+                Some(ReplayError::Full) => Self::row(ErrorCode::TooMany),
+                Some(ReplayError::Used | ReplayError::BeforeFence) | None => {
+                    Self::row(ErrorCode::from(rejection.class()))
+                }
             },
         };
         (if denied.told.is_failure() { Verdict::Fail } else { Verdict::Refuse }, denied)

@@ -37,8 +37,8 @@ pub(crate) use self::handshake::is_asked;
 pub(crate) use self::purposes::Sockets;
 use self::rpc::Rpc;
 use self::standing::Standing;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::user::activity::Activity;
 use crate::user::files::error::FilesError;
 use crate::user::files::request::ConflictPolicy;
@@ -71,15 +71,15 @@ enum Session {
 
 /// Why a socket is not opened.
 enum NotOpened {
-    Told(Told),
+    ErrorCode(ErrorCode),
     Denied(Denied),
     Session(NotOpen),
     Files(FilesError),
 }
 
-impl From<Told> for NotOpened {
-    fn from(told: Told) -> Self {
-        Self::Told(told)
+impl From<ErrorCode> for NotOpened {
+    fn from(told: ErrorCode) -> Self {
+        Self::ErrorCode(told)
     }
 }
 
@@ -98,9 +98,9 @@ impl From<FilesError> for NotOpened {
 impl NotOpened {
     fn reply(&self) -> Reply {
         match self {
-            Self::Told(told) => told.reply(),
+            Self::ErrorCode(told) => told.reply(),
             Self::Denied(denied) => denied.reply(),
-            Self::Session(not_open) => Told::NotFound.reply_with(&not_open.to_string()),
+            Self::Session(not_open) => ErrorCode::NotFound.reply_with(&not_open.to_string()),
             Self::Files(error) => error.told().reply_with(&error.to_string()),
         }
     }
@@ -114,7 +114,7 @@ pub(crate) async fn upgrade(
 ) -> Reply {
     let upgrading = hyper::upgrade::on(&mut request);
     let (head, _body) = request.into_parts();
-    let Some(accept) = Accept::of(&head) else { return Told::Malformed.reply() };
+    let Some(accept) = Accept::of(&head) else { return ErrorCode::Malformed.reply() };
     let admitted = match admit(instance, head).await {
         Ok(admitted) => admitted,
         Err(not_opened) => return not_opened.reply(),
@@ -131,7 +131,7 @@ pub(crate) async fn upgrade(
 
 async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> {
     let places = Arc::clone(&instance.sockets.places);
-    let place = places.try_acquire_owned().map_err(|_full| Told::TooMany)?;
+    let place = places.try_acquire_owned().map_err(|_full| ErrorCode::TooMany)?;
     let work = match instance.judge.session_endpoint(&head) {
         Some(endpoint) => admit_session(instance, endpoint, &head).await?,
         None => Work::Rpc(admit_rpc(instance, head)?),
@@ -156,7 +156,7 @@ fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
         Ok((username, token)) => Ok(Rpc { head, username, token }),
         Err(refusal) => match instance.decided::<()>(&head, &Known::default(), Err(refusal)) {
             Err(denied) => Err(denied.into()),
-            Ok(()) => Err(Told::Unavailable.into()),
+            Ok(()) => Err(ErrorCode::Unavailable.into()),
         },
     }
 }
@@ -195,7 +195,7 @@ async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Grante
             Session::Upload(Wanted { target, policy, consent: upload.consent })
         }
         (_, Granted::Download { .. } | Granted::Upload(_) | Granted::Shell { .. }) => {
-            return Err(Told::NotFound.into());
+            return Err(ErrorCode::NotFound.into());
         }
     })
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::public_key::{SshKeyRejection, SshPublicKey};
 use crate::config::SshKeysOf;
 use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::log::Chain;
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::user::account::OwnAccount;
@@ -97,13 +97,13 @@ impl From<StrictFileFailure> for NotInstalled {
 impl NotInstalled {
     /// What the sender is told, beside the sentence. UCloud hides the sentence of a 5xx, and the
     /// user can mend their own file.
-    pub(crate) fn told(&self) -> Told {
+    pub(crate) fn told(&self) -> ErrorCode {
         match self {
-            Self::Off => Told::NotFound,
-            Self::TooMany(_) | Self::Key { .. } => Told::KeyRefused,
-            Self::Strict(_) | Self::Foreign { .. } | Self::Write(WriteFailure::Strict(_)) => Told::Conflict,
-            Self::Write(failure) if failure.is_full() => Told::NoSpace,
-            Self::Write(_) | Self::CutShort => Told::Failed,
+            Self::Off => ErrorCode::NotFound,
+            Self::TooMany(_) | Self::Key { .. } => ErrorCode::KeyRefused,
+            Self::Strict(_) | Self::Foreign { .. } | Self::Write(WriteFailure::Strict(_)) => ErrorCode::Conflict,
+            Self::Write(failure) if failure.is_full() => ErrorCode::NoSpace,
+            Self::Write(_) | Self::CutShort => ErrorCode::Failed,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::show_size;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::client::request;
 use crate::ipc::messages::{
     TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
@@ -70,16 +70,16 @@ pub(crate) enum NotHeard {
 
 impl NotHeard {
     /// What the sender is told, beside the sentence.
-    pub(crate) const fn told(self) -> Told {
+    pub(crate) const fn told(self) -> ErrorCode {
         match self {
-            Self::NoTask => Told::NotFound,
-            Self::State => Told::Malformed,
+            Self::NoTask => ErrorCode::NotFound,
+            Self::State => ErrorCode::Malformed,
         }
     }
 }
 
 impl Tasks {
-    /// Told to the server at that socket.
+    /// ErrorCode to the server at that socket.
     pub(crate) fn told_at(socket: PathBuf) -> Self {
         Self { socket: Some(socket), open: Mutex::default() }
     }

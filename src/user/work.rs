@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use crate::audit::{Decision, Process, Verdict};
 use crate::clock::random_bytes;
 use crate::descriptors::Listener;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::ipc::body::read_body;
 use crate::ipc::http::{Limits, json_reply, serve_connection};
 use crate::ipc::messages::{Empty, Refused};
@@ -191,7 +191,7 @@ impl Instance {
     async fn answer_call(&self, head: &Parts, body: Incoming) -> Reply {
         let body = match read_body(body, BODY_MAX).await {
             Ok(body) => body,
-            Err(error) => return Told::from(&error).reply(),
+            Err(error) => return ErrorCode::from(&error).reply(),
         };
         let mut known = Known::default();
         let outcome = self.judge.judge(head, &body, &mut known);
@@ -221,8 +221,8 @@ impl Instance {
                 Ok(()) => whole(json_reply(StatusCode::OK, &Empty {})),
                 Err(not_taken) => whole(not_taken.reply()),
             },
-            Ok(Granted::Shell { .. }) => whole(Told::NotFound.reply_with("a terminal comes over a WebSocket")),
-            Err(not_open) => whole(Told::NotFound.reply_with(&not_open.to_string())),
+            Ok(Granted::Shell { .. }) => whole(ErrorCode::NotFound.reply_with("a terminal comes over a WebSocket")),
+            Err(not_open) => whole(ErrorCode::NotFound.reply_with(&not_open.to_string())),
         }
     }
 
@@ -258,9 +258,9 @@ impl Instance {
         };
         if let Err(failure) = self.log.append(&decision) {
             tracing::error!(%failure, "the decision cannot be logged");
-            return Err(Denied::row(Told::Failed));
+            return Err(Denied::row(ErrorCode::Failed));
         }
-        outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(Told::Failed)))
+        outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(ErrorCode::Failed)))
     }
 
     /// Does what is permitted, and answers within that time: what takes longer goes on as a task,
@@ -283,7 +283,7 @@ impl Instance {
             return reply;
         }
         let Some(request) = signed::files_request(permit.row().call().as_str(), permit.items()) else {
-            return Told::NotFound.reply_with("this provider does not offer this");
+            return ErrorCode::NotFound.reply_with("this provider does not offer this");
         };
         let files = self.files.asked_by(permit.username()).approved(permit.consent()).answering_within(within);
         match files.perform(request).await {
@@ -317,10 +317,10 @@ impl Instance {
 /// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is
 /// said as what may have been begun.
 async fn not_to_be_repeated(reply: Reply) -> Reply {
-    if ![Told::NoInstance, Told::Unavailable].iter().any(|told| told.status() == reply.status()) {
+    if ![ErrorCode::NoInstance, ErrorCode::Unavailable].iter().any(|told| told.status() == reply.status()) {
         return reply;
     }
     let body = reply.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
     let said: Option<Refused> = serde_json::from_slice(&body).ok();
-    said.map_or_else(|| Told::Failed.reply(), |said| Told::Failed.reply_with(&said.why))
+    said.map_or_else(|| ErrorCode::Failed.reply(), |said| ErrorCode::Failed.reply_with(&said.why))
 }

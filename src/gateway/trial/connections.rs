@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::gateway::ingress::Client;
-use crate::gateway::patience::{HEAD, IDLE};
-use crate::gateway::respond::Transport;
+use crate::gateway::response::Transport;
+use crate::gateway::timeouts::{HEAD, IDLE};
 
 /// A connection in memory: with nothing that happens outside, time can be made to pass.
 pub(super) fn connect(trial: &Trial) -> DuplexStream {

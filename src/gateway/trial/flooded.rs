@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::connections::until_closed;
 use super::*;
 use crate::gateway::ingress::Client;
-use crate::gateway::respond::Transport;
+use crate::gateway::response::Transport;
 use crate::limits::Counted;
 
 /// A connection from that loop-back address.

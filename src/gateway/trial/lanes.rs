@@ -178,13 +178,13 @@ async fn a_log_that_cannot_be_written_lets_nothing_through() {
     let mut trial = Trial::new().await;
     let Ok(full) = std::fs::File::options().append(true).open("/dev/full") else { return };
     trial.stop.send_replace(true);
-    let ingress = ingress(&tempfile::tempdir().unwrap(), Arc::clone(&trial.ingress.directory));
+    let ingress = ingress(&tempfile::tempdir().unwrap(), Arc::clone(&trial.ingress.key_cache));
     let ingress = Arc::new(Ingress { audit: DecisionLog::to(full), ..ingress });
     let (_stop, stopping) = watch::channel(false);
     let door = Door { ingress, stop: stopping, ..trial.door.clone() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::plain(listener.local_addr().unwrap());
-    tokio::spawn(listen::accept(listener, door));
+    tokio::spawn(listener::accept(listener, door));
     trial.core = Core::new(Arc::clone(&CORE_KEYS), endpoint);
     let deed = Deed::trash("/1/a");
     let intent = trial.sign(&deed);

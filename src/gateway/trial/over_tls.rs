@@ -31,7 +31,7 @@ impl Tls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let door = Door { tls: Some(acceptor(key).unwrap()), ..trial.door.clone() };
-        tokio::spawn(listen::accept(listener, door));
+        tokio::spawn(listener::accept(listener, door));
         Self { trial, address, certificate }
     }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use super::Upstreams;
-use super::answer::{Framing, NoAnswer};
-use super::exchange::{Connection, READ};
+use super::connection::{Connection, READ};
+use super::response::{Framing, InvalidResponse};
 
 /// Read at a time of a body that is known to be longer.
 const READ_LONG: usize = 64 * 1024;
@@ -43,7 +43,8 @@ impl UpstreamBody {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         while let Some(connection) = &mut self.connection {
-            let piece = self.framing.take(&mut connection.buffer).map_err(|NoAnswer| io::ErrorKind::InvalidData)?;
+            let piece =
+                self.framing.take(&mut connection.buffer).map_err(|InvalidResponse| io::ErrorKind::InvalidData)?;
             if self.framing.is_over() {
                 self.finish();
             }

@@ -28,7 +28,7 @@ pub(in crate::gateway) enum UpstreamFailure {
     Slow,
     /// It says what is no answer in HTTP/1.1, or one whose end nobody could find.
     #[error("the answer is not valid HTTP/1.1")]
-    NoAnswer,
+    InvalidResponse,
     /// What it says is valid, and not what an answer to the call can say.
     #[error(transparent)]
     NotPassedOn(#[from] NotPassedOn),

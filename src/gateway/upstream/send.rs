@@ -7,11 +7,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Upstreams;
-use super::answer::Head;
 use super::body::UpstreamBody;
-use super::exchange::{ANSWER_WITHIN, Body, Connection, Sending};
+use super::connection::{ANSWER_WITHIN, Body, Connection, Sending};
 use super::failure::UpstreamFailure;
-use super::outgoing::Outgoing;
+use super::request::UpstreamRequest;
+use super::response::Head;
 use crate::gateway::instance_answer::InstanceAnswer;
 
 impl Connection {
@@ -20,8 +20,8 @@ impl Connection {
     pub(crate) async fn send(
         mut self,
         upstreams: &Arc<Upstreams>,
-        request: Outgoing,
-    ) -> Result<InstanceAnswer, (UpstreamFailure, Option<Outgoing>)> {
+        request: UpstreamRequest,
+    ) -> Result<InstanceAnswer, (UpstreamFailure, Option<UpstreamRequest>)> {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let mut sending = Sending { sent: 0, error: None };
         let outcome = std::future::poll_fn(|cx| {
@@ -54,7 +54,7 @@ impl Body {
         let Self { mut connection, mut sending } = self;
         let deadline = Instant::now() + ANSWER_WITHIN;
         let is_whole = sending.error.is_none();
-        let nothing = Outgoing { head: Vec::new(), body: Bytes::new(), is_head: false };
+        let nothing = UpstreamRequest { head: Vec::new(), body: Bytes::new(), is_head: false };
         let head = std::future::poll_fn(|cx| {
             let outcome = connection.poll_head(&nothing, &mut sending, cx);
             if outcome.is_pending() && connection.poll_late(deadline, cx) {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::path::PathError;
 use super::protected::Whose;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 
 /// Why one thing could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,7 +138,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// What the sender is told, beside the sentence.
-    pub(crate) fn told(&self) -> Told {
+    pub(crate) fn told(&self) -> ErrorCode {
         match self {
             Self::Path(_)
             | Self::Policy
@@ -151,10 +151,12 @@ impl Trouble {
             | Self::InTrash
             | Self::IntoItself
             | Self::Special
-            | Self::TooDeep => Told::Malformed,
-            Self::Outside | Self::Denied | Self::NotAsked => Told::Forbidden,
-            Self::Protected(_) | Self::HoldsProtected => Told::Protected,
-            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => Told::NotFound,
+            | Self::TooDeep => ErrorCode::Malformed,
+            Self::Outside | Self::Denied | Self::NotAsked => ErrorCode::Forbidden,
+            Self::Protected(_) | Self::HoldsProtected => ErrorCode::Protected,
+            Self::NoDrive | Self::DriveMissing | Self::NotFound | Self::NotAFolder | Self::NotAFile => {
+                ErrorCode::NotFound
+            }
             Self::Exists
             | Self::FolderNotReplaced
             | Self::TooManyFiles
@@ -163,10 +165,10 @@ impl Trouble {
             | Self::Mounted
             | Self::OtherDevice
             | Self::Gap
-            | Self::Cancelled => Told::Conflict,
-            Self::NoSpace => Told::NoSpace,
-            Self::Busy => Told::TooMany,
-            Self::Failed(_) | Self::Slow | Self::CutShort => Told::Failed,
+            | Self::Cancelled => ErrorCode::Conflict,
+            Self::NoSpace => ErrorCode::NoSpace,
+            Self::Busy => ErrorCode::TooMany,
+            Self::Failed(_) | Self::Slow | Self::CutShort => ErrorCode::Failed,
         }
     }
 
@@ -270,7 +272,7 @@ impl FilesError {
     }
 
     /// What the sender is told, beside the sentence.
-    pub(crate) fn told(&self) -> Told {
+    pub(crate) fn told(&self) -> ErrorCode {
         self.trouble.told()
     }
 }

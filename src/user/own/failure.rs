@@ -4,7 +4,7 @@ use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
 
 use crate::clock::{NoRandomness, UnreadableClock};
-use crate::ipc::answers::{Reply, Told};
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::ipc::http::json_reply;
 use crate::pin_file::PinFailure;
 use crate::user::own::server::NotAnswered;
@@ -54,9 +54,9 @@ impl NotDone {
     /// What the browser is told. What the server says to this account it says to its user.
     pub(crate) fn reply(&self) -> Reply {
         match self {
-            Self::NotOffered => Told::NotFound.reply_with(&self.to_string()),
-            Self::Missing(_) | Self::Malformed(_) => Told::Malformed.reply_with(&self.to_string()),
-            Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => Told::KeyRefused.reply_with(&self.to_string()),
+            Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),
+            Self::Missing(_) | Self::Malformed(_) => ErrorCode::Malformed.reply_with(&self.to_string()),
+            Self::KeyRefused(_) | Self::Key(_) | Self::Proof(_) => ErrorCode::KeyRefused.reply_with(&self.to_string()),
             Self::Server(NotAnswered::Refused { status, refused }) if status.is_client_error() => {
                 json_reply(*status, refused)
             }
@@ -65,7 +65,7 @@ impl NotDone {
             | Self::Clock(_)
             | Self::Randomness(_)
             | Self::CutShort
-            | Self::Unwritable(_) => Told::Unavailable.reply(),
+            | Self::Unwritable(_) => ErrorCode::Unavailable.reply(),
         }
     }
 }

@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::frames::{STREAM_ID_MAX, message, response};
 use super::standing::Standing;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::user::files::entry::ProviderFile;
 use crate::user::files::error::Trouble;
 use crate::user::judge::{Known, Refusal};
@@ -103,9 +103,9 @@ struct Streams {
 }
 
 impl Streams {
-    fn begin(&mut self, stream_id: String, work: impl Future<Output = ()> + Send + 'static) -> Result<(), Told> {
+    fn begin(&mut self, stream_id: String, work: impl Future<Output = ()> + Send + 'static) -> Result<(), ErrorCode> {
         if self.tasks.len() >= STREAMS_MAX {
-            return Err(Told::TooMany);
+            return Err(ErrorCode::TooMany);
         }
         let handle = self.tasks.spawn(work);
         self.names.insert(handle.id(), stream_id.clone());
@@ -217,11 +217,11 @@ fn begin(
     searches: &Searches,
     stream_id: &str,
     streams: &mut Streams,
-) -> Result<(), (Told, String)> {
+) -> Result<(), (ErrorCode, String)> {
     let item = permit.items().projections().first();
     let (Some(item), "files.streamingSearch") = (item, permit.row().call().as_str()) else {
         // There are no jobs, and so there is no output to follow.
-        return Err((Told::NotFound, "this provider does not offer this".to_owned()));
+        return Err((ErrorCode::NotFound, "this provider does not offer this".to_owned()));
     };
     let (query, folder) = (text(item, "query"), text(item, "currentFolder"));
     let folder = Some(folder).filter(|folder| !folder.is_empty());
@@ -252,6 +252,6 @@ async fn search(
 }
 
 /// The last message of a stream that was refused, as a request would have been.
-fn refused(stream_id: &str, told: Told, why: &str) -> Message {
+fn refused(stream_id: &str, told: ErrorCode, why: &str) -> Message {
     response(stream_id, told.number(), &told.last_payload(why))
 }

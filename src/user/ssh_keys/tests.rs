@@ -126,7 +126,7 @@ fn one_bad_key_keeps_no_other_from_being_installed_or_taken_away() {
     let injected = format!("{}\nssh-ed25519 AAAA mallory", ed25519(3));
     let outcome = home.install(&[laptop(1), weak, injected, laptop(2)]);
     let Err(failure @ NotInstalled::Key { number: 2, of: 4, refused: 2, .. }) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(failure.told(), Told::KeyRefused);
+    assert_eq!(failure.told(), ErrorCode::KeyRefused);
     assert_eq!(fs::read_to_string(home.file()).unwrap(), format!("mine\n{}{}", ours(1), ours(2)));
 }
 
@@ -152,7 +152,7 @@ fn refused(spoil: impl FnOnce(&Home), want: &str) {
     let before = fs::read(home.file()).ok();
     let failure = home.install(&[laptop(1)]).unwrap_err();
     assert!(failure.to_string().contains(want), "{failure} lacks {want:?}");
-    assert_eq!(failure.told(), Told::Conflict, "{failure}");
+    assert_eq!(failure.told(), ErrorCode::Conflict, "{failure}");
     assert_eq!(fs::read(home.file()).ok(), before, "{want}");
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
 use super::body::{Answer, AnswerBody, FileBody, Part, whole};
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::attachment;
 use crate::user::files::outgoing::Outgoing;
 
@@ -45,7 +45,7 @@ pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
             answer
         }
         Asked::Nothing => {
-            let mut answer = whole(Told::RangeNotSatisfiable.reply());
+            let mut answer = whole(ErrorCode::RangeNotSatisfiable.reply());
             set(&mut answer, CONTENT_RANGE, &format!("bytes */{length}"));
             return answer;
         }

@@ -14,8 +14,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::ipc::answers::ErrorCode;
 use crate::ipc::answers::Reply;
-use crate::ipc::answers::Told;
 use crate::user::files::Files;
 use crate::user::files::error::{FilesError, Trouble};
 use crate::user::files::incoming::Incoming;
@@ -53,9 +53,9 @@ impl NotTaken {
     /// What the sender is told.
     pub(crate) fn reply(&self) -> Reply {
         let told = match self {
-            Self::Busy => Told::Conflict,
-            Self::Malformed(_) | Self::Digest | Self::Broken => Told::Malformed,
-            Self::Lost => Told::Failed,
+            Self::Busy => ErrorCode::Conflict,
+            Self::Malformed(_) | Self::Digest | Self::Broken => ErrorCode::Malformed,
+            Self::Lost => ErrorCode::Failed,
             Self::Files(error) => error.told(),
         };
         told.reply_with(&self.to_string())

@@ -61,7 +61,7 @@ async fn v53_a_socket_ends_when_its_user_is_removed() {
         let mut alice = trial.alice.lock().unwrap();
         std::mem::replace(&mut alice.record.owner, countersign_keys::identity::Username::parse("gone").unwrap())
     };
-    trial.ingress.directory.forget(&Ended::User { username });
+    trial.ingress.key_cache.forget(&Ended::User { username });
     assert_eq!(socket.end().await.0, Some(CloseCode::Policy));
 }
 
@@ -70,8 +70,8 @@ async fn somebody_elses_revocation_ends_no_socket() {
     let trial = Trial::new().await;
     let mut socket = searching(&trial).await;
     let bob = Signer::new("bob");
-    trial.ingress.directory.forget(&Ended::Key { username: bob.record.owner.clone(), kid: bob.record.kid });
-    trial.ingress.directory.forget(&Ended::User { username: bob.record.owner });
+    trial.ingress.key_cache.forget(&Ended::Key { username: bob.record.owner.clone(), kid: bob.record.kid });
+    trial.ingress.key_cache.forget(&Ended::User { username: bob.record.owner });
     let intent = trial.sign_search("y");
     assert_eq!(socket.verdict(&message("y", Some(&intent))).await.0, 200);
 }

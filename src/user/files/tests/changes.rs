@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::ipc::answers::Told;
+use crate::ipc::answers::ErrorCode;
 use crate::user::files::beneath::Root;
 use crate::user::files::error::ItemAt;
 use crate::user::files::path::{Name, PathError};
@@ -177,7 +177,7 @@ fn bulk_requests_are_done_in_order_up_to_the_first_that_fails() {
     // One that cannot be read stops all of them.
     let error = desk.perform(FilesRequest::Move(items(["", "", "?"]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 2, of: 3, done: 0 }));
-    assert_eq!((error.trouble.clone(), error.told()), (Trouble::Policy, Told::Malformed));
+    assert_eq!((error.trouble.clone(), error.told()), (Trouble::Policy, ErrorCode::Malformed));
     assert_eq!(error.to_string(), "/d/c → /d/cc: there is no such conflict policy (item 3 of 3; 0 of them were done)");
     assert_eq!(desk.tree(), entries("a=1 b=2 c=3"));
 

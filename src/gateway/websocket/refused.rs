@@ -8,8 +8,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::end::{End, leave};
-use super::hands::{UNSAID_MAX, limits};
+use super::close::{End, close_client};
+use super::keepalive::{UNSAID_MAX, limits};
 
 /// Such a socket.
 pub(super) struct Refused {
@@ -26,6 +26,6 @@ impl Refused {
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
         let (sink, source) = socket.split();
         let (_, unsaid) = mpsc::channel(UNSAID_MAX);
-        leave(&End::Policy, sink, source, Some(Message::Text(self.said.into())), unsaid).await;
+        close_client(&End::Policy, sink, source, Some(Message::Text(self.said.into())), unsaid).await;
     }
 }

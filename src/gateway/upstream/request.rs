@@ -16,7 +16,7 @@ pub(crate) struct Unwritable;
 
 /// A request, ready to be sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct UpstreamRequest {
     pub(super) head: Vec<u8>,
     pub(super) body: Bytes,
     /// The answer has no body, whatever its head says.
@@ -25,25 +25,25 @@ pub(crate) struct Outgoing {
 
 /// A head that is being written.
 #[derive(Clone, Debug)]
-pub(crate) struct OutgoingHead {
+pub(crate) struct UpstreamRequestHead {
     head: Vec<u8>,
     is_plain: bool,
     is_head: bool,
 }
 
-impl Outgoing {
+impl UpstreamRequest {
     /// Begins a request to the one host that there is behind a connection.
-    pub(crate) fn begin(method: Method, path: &str) -> OutgoingHead {
+    pub(crate) fn begin(method: Method, path: &str) -> UpstreamRequestHead {
         Self::begin_with(method.as_str(), path)
     }
 
     /// Begins a request for the head of what `GET` would answer.
-    pub(crate) fn begin_head(path: &str) -> OutgoingHead {
-        OutgoingHead { is_head: true, ..Self::begin_with("HEAD", path) }
+    pub(crate) fn begin_head(path: &str) -> UpstreamRequestHead {
+        UpstreamRequestHead { is_head: true, ..Self::begin_with("HEAD", path) }
     }
 
-    fn begin_with(method: &str, path: &str) -> OutgoingHead {
-        let mut head = OutgoingHead { head: Vec::with_capacity(HEAD_USUAL), is_plain: true, is_head: false };
+    fn begin_with(method: &str, path: &str) -> UpstreamRequestHead {
+        let mut head = UpstreamRequestHead { head: Vec::with_capacity(HEAD_USUAL), is_plain: true, is_head: false };
         head.is_plain = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
         for part in [method, " ", path, " HTTP/1.1\r\nhost: instance\r\n"] {
             head.head.extend_from_slice(part.as_bytes());
@@ -52,7 +52,7 @@ impl Outgoing {
     }
 }
 
-impl OutgoingHead {
+impl UpstreamRequestHead {
     /// Adds a header. The value is written in parts, so that nobody has to put it together first.
     pub(crate) fn header<const N: usize>(mut self, name: &'static str, value: [&str; N]) -> Self {
         self.head.extend_from_slice(name.as_bytes());
@@ -73,19 +73,19 @@ impl OutgoingHead {
     ///
     /// # Errors
     /// If a path or value was not plain.
-    pub(crate) fn without_body(self) -> Result<Outgoing, Unwritable> {
+    pub(crate) fn without_body(self) -> Result<UpstreamRequest, Unwritable> {
         let Self { mut head, is_plain, is_head } = self;
         head.extend_from_slice(b"\r\n");
-        if is_plain { Ok(Outgoing { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
+        if is_plain { Ok(UpstreamRequest { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
     }
 
     /// Ends the head with the body's length.
     ///
     /// # Errors
     /// If a path or value was not plain.
-    pub(crate) fn body(self, body: Bytes) -> Result<Outgoing, Unwritable> {
+    pub(crate) fn body(self, body: Bytes) -> Result<UpstreamRequest, Unwritable> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        Ok(Outgoing { body, ..self.body_to_come(length)? })
+        Ok(UpstreamRequest { body, ..self.body_to_come(length)? })
     }
 
     /// Ends the head with the length of a body that comes by and by: see
@@ -93,10 +93,10 @@ impl OutgoingHead {
     ///
     /// # Errors
     /// If a path or value was not plain.
-    pub(crate) fn body_to_come(self, length: u64) -> Result<Outgoing, Unwritable> {
+    pub(crate) fn body_to_come(self, length: u64) -> Result<UpstreamRequest, Unwritable> {
         let Self { mut head, is_plain, is_head } = self.header("content-length", [&length.to_string()]);
         head.extend_from_slice(b"\r\n");
-        if is_plain { Ok(Outgoing { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
+        if is_plain { Ok(UpstreamRequest { head, body: Bytes::new(), is_head }) } else { Err(Unwritable) }
     }
 }
 
@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_request_is_written_in_one_way() {
-        let request = Outgoing::begin(Method::Post, "/ucloud/hpc/files/move").header("authorization", ["Bearer ", "t"]);
+        let request =
+            UpstreamRequest::begin(Method::Post, "/ucloud/hpc/files/move").header("authorization", ["Bearer ", "t"]);
         let request = request.body(Bytes::from_static(b"{}")).unwrap();
         let want = "POST /ucloud/hpc/files/move HTTP/1.1\r\nhost: instance\r\nauthorization: Bearer t\r\ncontent-length: 2\r\n\r\n";
         assert_eq!(String::from_utf8(request.head).unwrap(), want);
@@ -117,13 +118,17 @@ mod tests {
 
     #[test]
     fn v31_no_value_ends_its_line() {
-        let with = |value: &str| Outgoing::begin(Method::Get, "/x").header("a", ["b", value]).body(Bytes::new());
+        let with = |value: &str| UpstreamRequest::begin(Method::Get, "/x").header("a", ["b", value]).body(Bytes::new());
         assert!(with("c").is_ok());
         for trick in ["\r\nx: y", "\n", "\r", "\0", "\u{7f}", "é"] {
             assert_eq!(with(trick).map(|_| ()), Err(Unwritable), "{trick:?}");
         }
         for path in ["/a b", "/a\r\n", "", "x", "/é"] {
-            assert_eq!(Outgoing::begin(Method::Get, path).body(Bytes::new()).map(|_| ()), Err(Unwritable), "{path:?}");
+            assert_eq!(
+                UpstreamRequest::begin(Method::Get, path).body(Bytes::new()).map(|_| ()),
+                Err(Unwritable),
+                "{path:?}"
+            );
         }
     }
 }

@@ -24,20 +24,20 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::super::admit::Way;
+use super::super::admit::Reuse;
 use super::super::connections::{Place, Shown};
 use super::super::forward::{self, ToInstance};
-use super::super::ingress::{Ingress, Known};
+use super::super::ingress::{AuditContext, Ingress};
 use super::super::instance_answer::Content;
 use super::super::refusal::{Refusal, SocketRejection};
 use super::super::request_id::RequestId;
-use super::super::respond::{self, Afterwards, Answer};
+use super::super::response::{self, Afterwards, Answer};
 use super::super::shutdown::shutdown_requested;
 use super::super::upstream::{Stream, Switching, UpstreamFailure};
-use super::end::{End, dismiss, leave};
-use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
+use super::close::{End, close_client, close_upstream};
+use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
+use super::key_watch::KeyWatch;
 use super::message::{Streams, Written};
-use super::standing::Standing;
 use crate::audit::Verdict;
 use crate::limits::{Bucket, InFlight};
 
@@ -65,7 +65,7 @@ struct Work<'w> {
     /// The connection that became the socket.
     place: &'w Arc<Place>,
     streams: &'w Streams,
-    standing: &'w Standing<'w>,
+    standing: &'w KeyWatch<'w>,
     /// What is to be said to the client.
     say: mpsc::Sender<Message>,
     /// Where the instance's side goes when it is open.
@@ -94,9 +94,9 @@ impl Rpc {
         let (mut sink, mut source) = socket.split();
         let (say, mut unsaid) = mpsc::channel(UNSAID_MAX);
         let (opened, open) = oneshot::channel();
-        let (streams, heard) = (Streams::default(), Heard::new());
+        let (streams, heard) = (Streams::default(), LastSeen::new());
         let waiting = self.waiting.take();
-        let standing = Standing::new(&self.ingress, &self.username);
+        let standing = KeyWatch::new(&self.ingress, &self.username);
         let (mut instance, mut in_hand) = (None, None);
         let mut work = Work {
             rpc: &self,
@@ -116,15 +116,15 @@ impl Rpc {
             end = write(&mut sink, &mut unsaid, &mut in_hand, &heard) => end,
             end = work.listen(&mut source, &mut instance, &heard) => end,
         };
-        if let End::Standing(refusal) = &end {
-            let known = Known::on_socket(place, &self.username);
+        if let End::KeyWatch(refusal) = &end {
+            let known = AuditContext::on_socket(place, &self.username);
             self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
         }
         drop((work, say));
         if let Some(instance) = instance {
-            dismiss(&end, instance).await;
+            close_upstream(&end, instance).await;
         }
-        leave(&end, sink, source, in_hand, unsaid).await;
+        close_client(&end, sink, source, in_hand, unsaid).await;
     }
 }
 
@@ -152,7 +152,7 @@ impl Work<'_> {
         &mut self,
         source: &mut SplitStream<WebSocketStream<S>>,
         instance: &mut Option<ToInstance>,
-        heard: &Heard,
+        heard: &LastSeen,
     ) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -193,15 +193,15 @@ impl Work<'_> {
             Err(refusal) => return Err(self.ended(refusal, None).await),
         };
         let id = self.rpc.ingress.ids.next();
-        let mut known = Known::on_socket(self.place, &self.rpc.username);
+        let mut known = AuditContext::on_socket(self.place, &self.rpc.username);
         match self.admit(&written, instance, &id, &mut known).await {
             Ok(Sent::On) => Ok(()),
             Ok(Sent::Answered(answer)) => {
-                self.say(respond::last_of(*answer, &written.stream_id).await).await;
+                self.say(response::last_of(*answer, &written.stream_id).await).await;
                 if self.streams.is_empty() { Err(End::Policy) } else { Ok(()) }
             }
             Err(refusal) => {
-                let (said, status, afterwards) = respond::refused_stream(&refusal, &written.stream_id);
+                let (said, status, afterwards) = response::refused_stream(&refusal, &written.stream_id);
                 self.rpc.ingress.record_refusal(&refusal, Some(status), &id, &known);
                 self.say(said).await;
                 let is_too_often = self.rpc.ingress.is_refused_too_often(&known);
@@ -221,7 +221,7 @@ impl Work<'_> {
         written: &Written<'_>,
         instance: &mut Option<ToInstance>,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Sent, Refusal> {
         let (ingress, username) = (&self.rpc.ingress, &self.rpc.username);
         let row = ingress.calls.socket_row(&self.rpc.path, &written.call).ok_or(Rejection::NoSuchCall)?;
@@ -243,7 +243,7 @@ impl Work<'_> {
         known.show(Shown::Core);
 
         let _under_way = ingress.fair.begin(username).ok_or(Refusal::TooMany)?;
-        let epoch = ingress.directory.epoch();
+        let epoch = ingress.key_cache.epoch();
         let from_message = match request.intent() {
             Some(text) => Some(ingress.verify(username, text).await?),
             None => None,
@@ -262,7 +262,7 @@ impl Work<'_> {
         let authorised = ingress.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = match instance {
             Some(_) => None,
-            None => Some(ingress.connect_or_start(Way::Anew, username).await?),
+            None => Some(ingress.connect_or_start(Reuse::Fresh, username).await?),
         };
         // From here on the socket ends with this key, whenever that is; what has ended before is
         // looked up.
@@ -294,8 +294,8 @@ impl Work<'_> {
     /// The socket ends for what its client did.
     async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
         let refusal = refusal.into();
-        let known = Known::on_socket(self.place, &self.rpc.username);
-        let (said, status, _) = respond::refused_stream(&refusal, stream_id.unwrap_or_default());
+        let known = AuditContext::on_socket(self.place, &self.rpc.username);
+        let (said, status, _) = response::refused_stream(&refusal, stream_id.unwrap_or_default());
         self.rpc.ingress.record_refusal(&refusal, Some(status), &self.rpc.ingress.ids.next(), &known);
         self.say(said).await;
         End::Policy

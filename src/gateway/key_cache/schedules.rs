@@ -35,17 +35,17 @@ fn revocation() -> Ended {
     Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) }
 }
 
-/// A request's way past the directory, as a gateway's is: the key, whatever takes time, and the
+/// A request's way past the key_cache, as a gateway's is: the key, whatever takes time, and the
 /// last look at how the key stands.
-async fn is_accepted(directory: &Directory) -> bool {
+async fn is_accepted(key_cache: &KeyCache) -> bool {
     let (alice, kid) = (user("a"), KeyId::from_bytes([1; 16]));
-    let epoch = directory.epoch();
-    let Ok(Some(key)) = directory.key(&alice, kid).await else { return false };
+    let epoch = key_cache.epoch();
+    let Ok(Some(key)) = key_cache.key(&alice, kid).await else { return false };
     if key.standing(NOW).is_err() {
         return false;
     }
     yield_now().await;
-    directory.check_standing(&alice, kid, LookedUp::At(epoch), NOW).await.is_ok()
+    key_cache.check_standing(&alice, kid, AsOf::At(epoch), NOW).await.is_ok()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
         let key = key.clone();
         let (asking, mut asked) = mpsc::channel(8);
         let (saying, mut said) = mpsc::unbounded_channel();
-        let directory = Arc::new(Directory::new(asking));
+        let key_cache = Arc::new(KeyCache::new(asking));
         let is_revoked = Arc::new(AtomicBool::new(false));
         let is_acknowledged = Arc::new(AtomicBool::new(false));
 
@@ -88,7 +88,7 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
             revoked.store(true, Ordering::SeqCst);
             let _ = line.send(OnTheLine::Ended(revocation()));
         });
-        let (heard, acknowledged) = (Arc::clone(&directory), Arc::clone(&is_acknowledged));
+        let (heard, acknowledged) = (Arc::clone(&key_cache), Arc::clone(&is_acknowledged));
         let hearing = spawn(async move {
             while let Some(message) = said.recv().await {
                 match message {
@@ -102,10 +102,10 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
             }
         });
         let requests = [(); 2].map(|()| {
-            let (directory, acknowledged) = (Arc::clone(&directory), Arc::clone(&is_acknowledged));
+            let (key_cache, acknowledged) = (Arc::clone(&key_cache), Arc::clone(&is_acknowledged));
             let (accepted, refused) = (Arc::clone(&counted_accepted), Arc::clone(&counted_refused));
             spawn(async move {
-                if is_accepted(&directory).await {
+                if is_accepted(&key_cache).await {
                     assert!(!acknowledged.load(Ordering::SeqCst), "accepted after the acknowledgement");
                     accepted.fetch_add(1, Ordering::SeqCst);
                 } else {
@@ -120,7 +120,7 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
             revoking.await.unwrap();
             let _ = saying.send(OnTheLine::End);
             hearing.await.unwrap();
-            drop(directory);
+            drop(key_cache);
             answering.await.unwrap();
         });
     });

@@ -10,11 +10,11 @@ use http::header::{CACHE_CONTROL, HeaderMap};
 use serde::Serialize;
 
 use super::document::Document;
-use super::respond::Answer;
+use super::response::Answer;
 
 /// The table, written.
 #[derive(Clone, Debug)]
-pub(super) struct Catalogue(Document);
+pub(super) struct CallTableDocument(Document);
 
 /// A row, and whether its call needs a passkey as well: the signer then shows a person what it is
 /// for, whatever its class.
@@ -27,7 +27,7 @@ struct Listed<'t> {
     step_up: bool,
 }
 
-impl Catalogue {
+impl CallTableDocument {
     /// Writes the table. `step_up`: the calls that need a passkey as well.
     pub(super) fn new(calls: &CallTable, step_up: &StepUp) -> Result<Self, serde_json::Error> {
         let rows: Vec<_> =
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_table_is_written_whole() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
-        let catalogue = Catalogue::new(&calls, &StepUp::default()).unwrap();
+        let catalogue = CallTableDocument::new(&calls, &StepUp::default()).unwrap();
         let rows: Vec<RowSpec> = serde_json::from_slice(catalogue.0.content()).unwrap();
         assert_eq!(rows.len(), calls.rows().len());
         assert_eq!(catalogue.answer(&HeaderMap::new()).headers()["cache-control"], "no-cache");
@@ -65,7 +65,7 @@ mod tests {
     fn a_call_that_needs_a_passkey_says_so() {
         let calls = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         let step_up = StepUp { calls: [CallName::parse("files.move").unwrap()].into(), raised: true };
-        let catalogue = Catalogue::new(&calls, &step_up).unwrap();
+        let catalogue = CallTableDocument::new(&calls, &step_up).unwrap();
         let rows: Vec<serde_json::Value> = serde_json::from_slice(catalogue.0.content()).unwrap();
         let marked: Vec<_> = rows.iter().filter(|row| row["stepUp"] == true).map(|row| &row["call"]).collect();
         assert_eq!(marked, ["files.move"]);

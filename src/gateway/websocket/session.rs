@@ -7,13 +7,13 @@
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::PresentedSession;
 
-use super::super::admit::Way;
+use super::super::admit::Reuse;
 use super::super::forward;
-use super::super::ingress::{Client, Ingress, Known};
+use super::super::ingress::{AuditContext, Client, Ingress};
 use super::super::instance_answer::Content;
 use super::super::refusal::Refusal;
 use super::super::request_id::RequestId;
-use super::super::respond::Answer;
+use super::super::response::Answer;
 use super::super::upgrade::Key;
 use super::super::upstream::{Switched, Switching};
 
@@ -33,14 +33,14 @@ impl Ingress {
         key: &Key,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Result<Opened, Answer>, Refusal> {
         let username = presented.claimed_username().clone();
         let authorised = self.judge_session(presented, client, known).await?;
         if self.sockets.begin(&username).is_none() {
             return Err(Refusal::TooMany);
         }
-        let (permit, connection) = self.pass(authorised, Way::Anew, id, known).await?;
+        let (permit, connection) = self.pass(authorised, Reuse::Fresh, id, known).await?;
         let kid = permit.kid();
         match forward::session_socket(permit, &self.provider, key, connection, id).await? {
             Switching::Switched(instance) => Ok(Ok(Opened { username, kid, instance })),

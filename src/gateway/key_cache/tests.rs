@@ -1,4 +1,4 @@
-//! The directory: what is remembered of the server's word, and what is forgotten.
+//! The key_cache: what is remembered of the server's word, and what is forgotten.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -25,14 +25,14 @@ fn instance() -> Answer {
 }
 
 struct Line {
-    directory: Arc<Directory>,
+    key_cache: Arc<KeyCache>,
     asked: mpsc::Receiver<FromGateway>,
 }
 
 impl Line {
     fn new() -> Self {
         let (line, asked) = mpsc::channel(8);
-        Self { directory: Arc::new(Directory::new(line)), asked }
+        Self { key_cache: Arc::new(KeyCache::new(line)), asked }
     }
 
     async fn next_id(&mut self) -> u64 {
@@ -42,9 +42,9 @@ impl Line {
         }
     }
 
-    fn lookup(&self) -> tokio::task::JoinHandle<Result<Option<Arc<EnrolledKey>>, DirectoryFailure>> {
-        let directory = Arc::clone(&self.directory);
-        tokio::spawn(async move { directory.key(&user("a"), KeyId::from_bytes([1; 16])).await })
+    fn lookup(&self) -> tokio::task::JoinHandle<Result<Option<Arc<EnrolledKey>>, KeyCacheFailure>> {
+        let key_cache = Arc::clone(&self.key_cache);
+        tokio::spawn(async move { key_cache.key(&user("a"), KeyId::from_bytes([1; 16])).await })
     }
 }
 
@@ -54,18 +54,18 @@ async fn a_key_is_asked_for_once_and_remembered_until_it_ends() {
     let (first, second) = (line.lookup(), line.lookup());
     let id = line.next_id().await;
     tokio::task::yield_now().await;
-    line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+    line.key_cache.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
     assert!(first.await.unwrap().unwrap().is_some());
     assert!(second.await.unwrap().unwrap().is_some());
     assert!(line.lookup().await.unwrap().unwrap().is_some());
     assert!(line.asked.try_recv().is_err(), "asked once");
 
-    let before = line.directory.epoch();
-    line.directory.forget(&Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) });
-    assert_ne!(line.directory.epoch(), before);
+    let before = line.key_cache.epoch();
+    line.key_cache.forget(&Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) });
+    assert_ne!(line.key_cache.epoch(), before);
     let again = line.lookup();
     let id = line.next_id().await;
-    line.directory.hear(id, Answer::Keys { keys: vec![] });
+    line.key_cache.hear(id, Answer::Keys { keys: vec![] });
     assert!(again.await.unwrap().unwrap().is_none());
     assert!(line.lookup().await.unwrap().unwrap().is_none());
     assert!(line.asked.try_recv().is_err(), "absence is remembered for a moment");
@@ -76,10 +76,10 @@ async fn v18_an_answer_that_a_notice_overtook_is_asked_for_again() {
     let mut line = Line::new();
     let lookup = line.lookup();
     let id = line.next_id().await;
-    line.directory.forget(&Ended::User { username: user("a") });
-    line.directory.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
+    line.key_cache.forget(&Ended::User { username: user("a") });
+    line.key_cache.hear(id, Answer::Keys { keys: vec![record("a", 1)] });
     let id = line.next_id().await;
-    line.directory.hear(id, Answer::Keys { keys: vec![] });
+    line.key_cache.hear(id, Answer::Keys { keys: vec![] });
     assert!(lookup.await.unwrap().unwrap().is_none());
 }
 
@@ -89,8 +89,8 @@ async fn v17_another_users_key_is_no_answer() {
         let mut line = Line::new();
         let lookup = line.lookup();
         let id = line.next_id().await;
-        line.directory.hear(id, Answer::Keys { keys });
-        assert_eq!(lookup.await.unwrap().unwrap_err(), DirectoryFailure::Failed);
+        line.key_cache.hear(id, Answer::Keys { keys });
+        assert_eq!(lookup.await.unwrap().unwrap_err(), KeyCacheFailure::Failed);
     }
 }
 
@@ -98,22 +98,22 @@ async fn v17_another_users_key_is_no_answer() {
 async fn a_line_that_takes_nothing_is_a_failure() {
     let (full, asked) = mpsc::channel(1);
     full.try_send(FromGateway::Ready).unwrap();
-    let directory = Directory::new(full);
-    assert_eq!(directory.instance(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+    let key_cache = KeyCache::new(full);
+    assert_eq!(key_cache.instance(&user("a")).await.unwrap_err(), KeyCacheFailure::Gone);
     drop(asked);
-    assert_eq!(directory.keys_v1(&user("a")).await.unwrap_err(), DirectoryFailure::Gone);
+    assert_eq!(key_cache.keys_v1(&user("a")).await.unwrap_err(), KeyCacheFailure::Gone);
 }
 
 #[tokio::test]
 async fn an_instance_is_remembered_until_it_is_gone() {
     let mut line = Line::new();
     for end in [Ended::Instance { username: user("a") }, Ended::User { username: user("a") }] {
-        let directory = Arc::clone(&line.directory);
-        let lookup = tokio::spawn(async move { directory.instance(&user("a")).await });
+        let key_cache = Arc::clone(&line.key_cache);
+        let lookup = tokio::spawn(async move { key_cache.instance(&user("a")).await });
         let id = line.next_id().await;
-        line.directory.hear(id, instance());
+        line.key_cache.hear(id, instance());
         assert!(matches!(lookup.await.unwrap().unwrap(), Instance::Up(_)));
-        assert!(matches!(line.directory.instance(&user("a")).await.unwrap(), Instance::Up(_)));
-        line.directory.forget(&end);
+        assert!(matches!(line.key_cache.instance(&user("a")).await.unwrap(), Instance::Up(_)));
+        line.key_cache.forget(&end);
     }
 }

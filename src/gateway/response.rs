@@ -28,7 +28,7 @@ use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
 use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
-use crate::ipc::answers::{Told, end_of_results};
+use crate::ipc::answers::{ErrorCode, end_of_results};
 
 /// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
 pub(super) const REFUSAL_MAX: usize = 16 * 1024;
@@ -69,18 +69,18 @@ pub(super) enum Afterwards {
 }
 
 /// What is answered to a refused request: a row of the table, perhaps with a sentence of its own.
-struct Word {
-    told: Told,
+struct ErrorResponse {
+    told: ErrorCode,
     why: &'static str,
     afterwards: Afterwards,
 }
 
-impl Word {
-    const fn row(told: Told) -> Self {
+impl ErrorResponse {
+    const fn row(told: ErrorCode) -> Self {
         Self::own(told, told.why())
     }
 
-    const fn own(told: Told, why: &'static str) -> Self {
+    const fn own(told: ErrorCode, why: &'static str) -> Self {
         Self { told, why, afterwards: Afterwards::Keep }
     }
 
@@ -95,26 +95,26 @@ impl Word {
             Refusal::Body(rejection) => Self::of_body(*rejection),
             Refusal::Rejection(rejection) => Self::of_class(rejection.class()),
             Refusal::Deposit(DepositRejection::Spent) => Self::of_class(Class::IntentReplayed),
-            Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => Self::row(Told::TooMany),
-            Refusal::Deposit(DepositRejection::Full) => Self::row(Told::Unavailable),
-            Refusal::StepUp(StepUpRejection::NoPasskey) => Self::own(Told::IntentStepUp, "enrol a passkey first"),
-            Refusal::StepUp(StepUpRejection::Form) => Self::row(Told::Malformed).and_close(),
+            Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => Self::row(ErrorCode::TooMany),
+            Refusal::Deposit(DepositRejection::Full) => Self::row(ErrorCode::Unavailable),
+            Refusal::StepUp(StepUpRejection::NoPasskey) => Self::own(ErrorCode::IntentStepUp, "enrol a passkey first"),
+            Refusal::StepUp(StepUpRejection::Form) => Self::row(ErrorCode::Malformed).and_close(),
             Refusal::StepUp(StepUpRejection::NotAsserted(_)) => {
-                Self::own(Told::IntentStepUp, "the passkey's answer is not valid for this request")
+                Self::own(ErrorCode::IntentStepUp, "the passkey's answer is not valid for this request")
             }
-            Refusal::CrossOrigin(_) => Self::own(Told::Forbidden, "not for pages of this origin").and_close(),
-            Refusal::Destination(_) => Self::own(Told::Forbidden, "not for this use of the answer").and_close(),
+            Refusal::CrossOrigin(_) => Self::own(ErrorCode::Forbidden, "not for pages of this origin").and_close(),
+            Refusal::Destination(_) => Self::own(ErrorCode::Forbidden, "not for this use of the answer").and_close(),
             Refusal::ContentType(_) => {
-                Self::own(Told::Malformed, "the content type is not the one that is taken here").and_close()
+                Self::own(ErrorCode::Malformed, "the content type is not the one that is taken here").and_close()
             }
-            Refusal::NoInstance => Self::row(Told::NoInstance),
-            Refusal::AccountRefused => Self::row(Told::AccountRefused),
-            Refusal::NotConnected => Self::row(Told::NotConnected),
+            Refusal::NoInstance => Self::row(ErrorCode::NoInstance),
+            Refusal::AccountRefused => Self::row(ErrorCode::AccountRefused),
+            Refusal::NotConnected => Self::row(ErrorCode::NotConnected),
             Refusal::NoKey => Self::own(
-                Told::IntentRequired,
+                ErrorCode::IntentRequired,
                 "you have no valid key at this provider: connect to it again in this browser",
             ),
-            Refusal::Maintenance => Self::row(Told::Maintenance),
+            Refusal::Maintenance => Self::row(ErrorCode::Maintenance),
             Refusal::Socket(rejection) => Self::of_socket(*rejection),
             Refusal::Failure(failure) => Self::of_failure(failure),
         }
@@ -122,17 +122,17 @@ impl Word {
 
     const fn of_socket(rejection: SocketRejection) -> Self {
         match rejection {
-            SocketRejection::Upgrade(UpgradeRejection::Version) => Self::row(Told::UpgradeRequired),
+            SocketRejection::Upgrade(UpgradeRejection::Version) => Self::row(ErrorCode::UpgradeRequired),
             SocketRejection::Upgrade(UpgradeRejection::Form(_))
             | SocketRejection::Early(_)
             | SocketRejection::Message(_)
-            | SocketRejection::Silent => Self::row(Told::Malformed).and_close(),
-            SocketRejection::TooFast => Self::row(Told::TooMany).and_close(),
+            | SocketRejection::Silent => Self::row(ErrorCode::Malformed).and_close(),
+            SocketRejection::TooFast => Self::row(ErrorCode::TooMany).and_close(),
         }
     }
 
     fn of_class(class: Class) -> Self {
-        let word = Self::row(Told::from(class));
+        let word = Self::row(ErrorCode::from(class));
         match class {
             Class::Malformed | Class::HeadTooLong | Class::Unauthorised => word.and_close(),
             Class::NotFound
@@ -147,7 +147,7 @@ impl Word {
 
     const fn of_head(rejection: &HeadRejection) -> Self {
         match rejection {
-            HeadRejection::TooLong => Self::row(Told::HeadTooLong).and_close(),
+            HeadRejection::TooLong => Self::row(ErrorCode::HeadTooLong).and_close(),
             HeadRejection::Grammar(_)
             | HeadRejection::Version
             | HeadRejection::Host
@@ -156,21 +156,21 @@ impl Word {
             | HeadRejection::Framing(_)
             | HeadRejection::Expectation
             | HeadRejection::Bytes(_)
-            | HeadRejection::TakenBack(_) => Self::row(Told::Malformed).and_close(),
+            | HeadRejection::TakenBack(_) => Self::row(ErrorCode::Malformed).and_close(),
         }
     }
 
     const fn of_body(rejection: BodyRejection) -> Self {
         match rejection {
             BodyRejection::TooLong(_) => {
-                Self::own(Told::BodyTooLong, "the request is too long: select fewer items at once").and_close()
+                Self::own(ErrorCode::BodyTooLong, "the request is too long: select fewer items at once").and_close()
             }
-            BodyRejection::UserFull => Self::row(Told::TooMany).and_close(),
-            BodyRejection::TooSlow => Self::own(Told::Malformed, "the body came too slowly").and_close(),
+            BodyRejection::UserFull => Self::row(ErrorCode::TooMany).and_close(),
+            BodyRejection::TooSlow => Self::own(ErrorCode::Malformed, "the body came too slowly").and_close(),
             BodyRejection::Broken | BodyRejection::Trailers => {
-                Self::own(Told::Malformed, "the body is malformed").and_close()
+                Self::own(ErrorCode::Malformed, "the body is malformed").and_close()
             }
-            BodyRejection::NoRoom => Self::row(Told::Unavailable).and_close(),
+            BodyRejection::NoRoom => Self::row(ErrorCode::Unavailable).and_close(),
         }
     }
 
@@ -179,49 +179,49 @@ impl Word {
             Failure::Upstream(
                 UpstreamFailure::Broken(_)
                 | UpstreamFailure::Slow
-                | UpstreamFailure::NoAnswer
+                | UpstreamFailure::InvalidResponse
                 | UpstreamFailure::NotPassedOn(_),
-            ) => Self::row(Told::NoAnswer),
+            ) => Self::row(ErrorCode::NoAnswer),
             Failure::Upstream(
                 UpstreamFailure::Absent
                 | UpstreamFailure::Connect(_)
                 | UpstreamFailure::Stranger(_)
                 | UpstreamFailure::NotSent(_),
             )
-            | Failure::Directory(_)
+            | Failure::KeyCache(_)
             | Failure::Unreadable(_)
             | Failure::Clock(_)
             | Failure::Audit(_)
             | Failure::Late
             | Failure::Unwritable(_)
             | Failure::Unwritten(_)
-            | Failure::Randomness(_) => Self::row(Told::Unavailable),
+            | Failure::Randomness(_) => Self::row(ErrorCode::Unavailable),
         }
     }
 }
 
 /// What the sender of a refused request is told: the row of the table, and the sentence.
-pub(super) fn told(refusal: &Refusal) -> (Told, &'static str) {
-    let word = Word::of(refusal);
+pub(super) fn told(refusal: &Refusal) -> (ErrorCode, &'static str) {
+    let word = ErrorResponse::of(refusal);
     (word.told, word.why)
 }
 
 /// The answer to a refused request.
 pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
-    let word = Word::of(refusal);
+    let word = ErrorResponse::of(refusal);
     let mut answer = json(word.told.status(), word.told.body(word.why));
     if word.afterwards == Afterwards::Close {
         close_after(&mut answer, version);
     }
-    if word.told == Told::TooMany {
+    if word.told == ErrorCode::TooMany {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(COME_BACK_AFTER.as_secs()));
     }
-    if word.told == Told::UpgradeRequired {
+    if word.told == ErrorCode::UpgradeRequired {
         answer.headers_mut().insert(UPGRADE, WEBSOCKET);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
-    if word.told == Told::Unauthorised {
+    if word.told == ErrorCode::Unauthorised {
         answer.headers_mut().insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
@@ -237,14 +237,14 @@ pub(super) fn close_after(answer: &mut Answer, version: Version) {
 /// What is said on a socket about a refused message, in UCloud's own form, and with what status;
 /// whether the socket can be used for another.
 pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
-    let word = Word::of(refusal);
+    let word = ErrorResponse::of(refusal);
     let status = word.told.number();
     (response_message(status, &word.told.body(word.why), stream_id), status, word.afterwards)
 }
 
 /// What is said on a socket of Core's about a refused call: the last of its stream.
 pub(super) fn refused_stream(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
-    let word = Word::of(refusal);
+    let word = ErrorResponse::of(refusal);
     let (status, payload) = (word.told.number(), word.told.last_payload(word.why));
     (last_message(status, &payload, stream_id), status, word.afterwards)
 }

@@ -22,7 +22,7 @@ const CHUNK_LINE_MAX: usize = 256;
 
 /// What came is no answer to a request of ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct NoAnswer;
+pub(super) struct InvalidResponse;
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -50,43 +50,43 @@ pub(super) enum Framing {
 
 impl Head {
     /// Takes a head off the buffer once all of it is there.
-    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, NoAnswer> {
+    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, InvalidResponse> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut headers);
         let length = match answer.parse(buffer) {
             Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
             Ok(httparse::Status::Partial) if buffer.len() < HEAD_MAX => return Ok(None),
-            Ok(_) | Err(_) => return Err(NoAnswer),
+            Ok(_) | Err(_) => return Err(InvalidResponse),
         };
         let head = Self::of(&answer)?;
         buffer.advance(length);
         Ok(Some(head))
     }
 
-    fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, NoAnswer> {
-        let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(NoAnswer) };
-        let status = StatusCode::from_u16(status).map_err(|_out_of_range| NoAnswer)?;
+    fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, InvalidResponse> {
+        let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(InvalidResponse) };
+        let status = StatusCode::from_u16(status).map_err(|_out_of_range| InvalidResponse)?;
         // Nothing was asked that an upstream could announce (100, 103) or switch to (101); and no
         // call has an answer without a body (204, 205, 304), where readers differ about what
         // follows the head.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
         if status.is_informational() || has_none {
-            return Err(NoAnswer);
+            return Err(InvalidResponse);
         }
         let (mut length, mut is_chunked, mut stays_open) = (None, false, true);
         let mut values = Values::default();
         for httparse::Header { name, value } in answer.headers.iter() {
             if name.eq_ignore_ascii_case("content-length") {
                 if length.replace(content_length(value)?).is_some() {
-                    return Err(NoAnswer);
+                    return Err(InvalidResponse);
                 }
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(NoAnswer);
+                    return Err(InvalidResponse);
                 }
                 is_chunked = true;
             } else if name.eq_ignore_ascii_case("content-encoding") {
-                return Err(NoAnswer); // the body would not be the bytes that its type says
+                return Err(InvalidResponse); // the body would not be the bytes that its type says
             } else if name.eq_ignore_ascii_case("connection") {
                 stays_open = value.eq_ignore_ascii_case(b"keep-alive");
             } else {
@@ -94,20 +94,20 @@ impl Head {
             }
         }
         let framing = match (length, is_chunked) {
-            (Some(_), true) => return Err(NoAnswer),
+            (Some(_), true) => return Err(InvalidResponse),
             (Some(length), false) => Framing::Length(length),
             (None, true) => Framing::ChunkLine,
             // Until it closes: then nobody can tell a whole answer from half of one.
-            (None, false) => return Err(NoAnswer),
+            (None, false) => return Err(InvalidResponse),
         };
         Ok(Self { said: values.said(status), framing, stays_open })
     }
 }
 
 /// Digits alone: no sign, no list, no white space.
-fn content_length(value: &[u8]) -> Result<u64, NoAnswer> {
+fn content_length(value: &[u8]) -> Result<u64, InvalidResponse> {
     let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or(NoAnswer)
+    digits.and_then(|digits| digits.parse().ok()).ok_or(InvalidResponse)
 }
 
 impl Head {
@@ -138,7 +138,7 @@ impl Framing {
 
     /// Takes the next piece of the body off the buffer. `None` says that more has to come first, or
     /// that it is over.
-    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, NoAnswer> {
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, InvalidResponse> {
         loop {
             match *self {
                 Self::Length(left) => return Ok(self.piece(left, buffer, Self::Length)),
@@ -153,7 +153,7 @@ impl Framing {
                         *self = if size == 0 { Self::LastLine } else { Self::Chunk(size) };
                     }
                     Ok(httparse::Status::Partial) if buffer.len() < CHUNK_LINE_MAX => return Ok(None),
-                    Ok(_) | Err(_) => return Err(NoAnswer),
+                    Ok(_) | Err(_) => return Err(InvalidResponse),
                 },
                 // Trailers are not passed on, and so they are not read either.
                 Self::LastLine => match end_of_line(buffer)? {
@@ -174,14 +174,14 @@ impl Framing {
     }
 }
 
-fn end_of_line(buffer: &mut BytesMut) -> Result<bool, NoAnswer> {
+fn end_of_line(buffer: &mut BytesMut) -> Result<bool, InvalidResponse> {
     match buffer.as_ref() {
         [] | [b'\r'] => Ok(false),
         [b'\r', b'\n', ..] => {
             buffer.advance(2);
             Ok(true)
         }
-        _ => Err(NoAnswer),
+        _ => Err(InvalidResponse),
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     /// Reads an answer that comes byte by byte: its status, its body and what is left over.
-    fn read(text: &str) -> Result<(u16, String, String), NoAnswer> {
+    fn read(text: &str) -> Result<(u16, String, String), InvalidResponse> {
         let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
@@ -205,12 +205,12 @@ mod tests {
                 body.extend_from_slice(&piece);
             }
         }
-        let head = head.filter(|head| head.framing.is_over()).ok_or(NoAnswer)?;
+        let head = head.filter(|head| head.framing.is_over()).ok_or(InvalidResponse)?;
         let left = String::from_utf8(buffer.to_vec()).unwrap();
         Ok((head.said.status.as_u16(), String::from_utf8(body).unwrap(), left))
     }
 
-    fn check(headers: &str, body: &str, want: Result<&str, NoAnswer>) {
+    fn check(headers: &str, body: &str, want: Result<&str, InvalidResponse>) {
         let outcome = read(&format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}"));
         assert_eq!(outcome, want.map(|body| (200, body.to_owned(), String::new())), "{headers:?} {body:?}");
     }
@@ -236,7 +236,7 @@ mod tests {
             "transfer-encoding: identity\r\n",
             "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
         ] {
-            check(headers, "2\r\n{}\r\n0\r\n\r\n", Err(NoAnswer));
+            check(headers, "2\r\n{}\r\n0\r\n\r\n", Err(InvalidResponse));
         }
     }
 
@@ -251,10 +251,10 @@ mod tests {
             "2\r\n{}\r\n0\r\ntrailer: x\r\n\r\n",
             "2\r\n{}\r\n",
         ] {
-            check("transfer-encoding: chunked\r\n", body, Err(NoAnswer));
+            check("transfer-encoding: chunked\r\n", body, Err(InvalidResponse));
         }
         let long = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(CHUNK_LINE_MAX));
-        check("transfer-encoding: chunked\r\n", &long, Err(NoAnswer));
+        check("transfer-encoding: chunked\r\n", &long, Err(InvalidResponse));
     }
 
     #[test]
@@ -280,12 +280,12 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n folded\r\n\r\n",
             "hello\r\n\r\n",
         ] {
-            assert_eq!(read(text), Err(NoAnswer), "{text:?}");
+            assert_eq!(read(text), Err(InvalidResponse), "{text:?}");
         }
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(HEAD_MAX));
-        assert_eq!(Head::take(&mut BytesMut::from(long.as_bytes())).unwrap_err(), NoAnswer);
+        assert_eq!(Head::take(&mut BytesMut::from(long.as_bytes())).unwrap_err(), InvalidResponse);
         let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "a: b\r\n".repeat(HEADERS_MAX));
-        assert_eq!(read(&many), Err(NoAnswer));
+        assert_eq!(read(&many), Err(InvalidResponse));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::hands::{MESSAGE_MAX, limits};
+use super::keepalive::{MESSAGE_MAX, limits};
 use super::message::{Streams, Written, cancelled};
 use super::shell::Initialise;
 

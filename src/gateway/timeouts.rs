@@ -36,10 +36,10 @@ pub(super) enum Turns {
 
 /// What the stream and whoever answers requests on it share.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct Deadlines {
     began: Instant,
     turns: Turns,
-    /// Milliseconds after `began` at which patience ends.
+    /// Milliseconds after `began` at which the time is over.
     deadline: AtomicU64,
     /// Requests being answered: while there are any, it is we who owe something.
     answering: AtomicUsize,
@@ -47,14 +47,14 @@ pub(super) struct Patience {
 
 /// Says that a request is being answered, for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Patience>);
+pub(super) struct Answering(Arc<Deadlines>);
 
-impl Patience {
+impl Deadlines {
     fn new(turns: Turns) -> Self {
-        let patience =
+        let deadlines =
             Self { began: Instant::now(), turns, deadline: AtomicU64::new(0), answering: AtomicUsize::new(0) };
-        patience.allow(IDLE);
-        patience
+        deadlines.allow(IDLE);
+        deadlines
     }
 
     /// A request is being answered from here on.
@@ -95,33 +95,33 @@ enum Phase {
     Stalled,
 }
 
-/// A stream that fails with `TimedOut` when patience ends.
+/// A stream that fails with `TimedOut` when its time is over.
 #[derive(Debug)]
-pub(super) struct PatientStream<S> {
+pub(super) struct TimeoutStream<S> {
     stream: S,
-    patience: Arc<Patience>,
+    deadlines: Arc<Deadlines>,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S> PatientStream<S> {
-    /// Lays patience around a stream.
+impl<S> TimeoutStream<S> {
+    /// Lays timeouts around a stream.
     pub(super) fn new(stream: S, turns: Turns) -> Self {
-        let patience = Arc::new(Patience::new(turns));
-        let timer = Box::pin(tokio::time::sleep_until(patience.deadline()));
-        Self { stream, patience, phase: Phase::Between, timer }
+        let deadlines = Arc::new(Deadlines::new(turns));
+        let timer = Box::pin(tokio::time::sleep_until(deadlines.deadline()));
+        Self { stream, deadlines, phase: Phase::Between, timer }
     }
 
     /// What whoever answers requests has to hold.
-    pub(super) fn patience(&self) -> Arc<Patience> {
-        Arc::clone(&self.patience)
+    pub(super) fn deadlines(&self) -> Arc<Deadlines> {
+        Arc::clone(&self.deadlines)
     }
 
-    /// Whether patience has ended. Otherwise the task is woken when it may have.
+    /// Whether the time is over. Otherwise the task is woken when it may have.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
         while self.timer.as_mut().poll(cx).is_ready() {
-            let owed_by_us = self.patience.is_answering() && self.phase != Phase::Stalled;
-            let deadline = if owed_by_us { Instant::now() + IDLE } else { self.patience.deadline() };
+            let owed_by_us = self.deadlines.is_answering() && self.phase != Phase::Stalled;
+            let deadline = if owed_by_us { Instant::now() + IDLE } else { self.deadlines.deadline() };
             if deadline <= Instant::now() {
                 return true;
             }
@@ -130,11 +130,11 @@ impl<S> PatientStream<S> {
         false
     }
 
-    /// Shorter patience than the timer was set for.
+    /// Less time than the timer was set for.
     fn allow(&mut self, span: Duration) {
-        self.patience.allow(span);
-        if self.patience.deadline() < self.timer.deadline() {
-            let deadline = self.patience.deadline();
+        self.deadlines.allow(span);
+        if self.deadlines.deadline() < self.timer.deadline() {
+            let deadline = self.deadlines.deadline();
             self.timer.as_mut().reset(deadline);
         }
     }
@@ -144,13 +144,13 @@ impl<S> PatientStream<S> {
     }
 
     fn has_read(&mut self) {
-        match (self.patience.turns, self.phase) {
-            (Turns::OneByOne, Phase::Between) if !self.patience.is_answering() => {
+        match (self.deadlines.turns, self.phase) {
+            (Turns::OneByOne, Phase::Between) if !self.deadlines.is_answering() => {
                 self.phase = Phase::InHead;
                 self.allow(HEAD);
             }
-            (Turns::OneByOne, Phase::InHead) if self.patience.is_answering() => self.phase = Phase::Between,
-            (Turns::Interleaved, Phase::Between) => self.patience.allow(IDLE),
+            (Turns::OneByOne, Phase::InHead) if self.deadlines.is_answering() => self.phase = Phase::Between,
+            (Turns::Interleaved, Phase::Between) => self.deadlines.allow(IDLE),
             (_, Phase::Between | Phase::InHead | Phase::Stalled) => {}
         }
     }
@@ -159,9 +159,9 @@ impl<S> PatientStream<S> {
     fn has_written(&mut self) {
         if self.phase != Phase::Between {
             self.phase = Phase::Between;
-            self.patience.allow(IDLE);
-        } else if !self.patience.is_answering() {
-            self.patience.allow(IDLE); // a long answer is being streamed
+            self.deadlines.allow(IDLE);
+        } else if !self.deadlines.is_answering() {
+            self.deadlines.allow(IDLE); // a long answer is being streamed
         }
     }
 
@@ -173,7 +173,7 @@ impl<S> PatientStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
@@ -189,7 +189,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> PatientStream<S> {
+impl<S: AsyncWrite + Unpin> TimeoutStream<S> {
     fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match outcome {
             Poll::Ready(Ok(written)) => {
@@ -205,7 +205,7 @@ impl<S: AsyncWrite + Unpin> PatientStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(cx, outcome)
@@ -252,14 +252,14 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    fn stream(turns: Turns) -> (PatientStream<DuplexStream>, DuplexStream) {
+    fn stream(turns: Turns) -> (TimeoutStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(16);
-        (PatientStream::new(ours, turns), theirs)
+        (TimeoutStream::new(ours, turns), theirs)
     }
 
-    /// What is left of patience, in whole seconds, rounded up.
-    fn left<S>(stream: &PatientStream<S>) -> u64 {
-        let left = stream.patience.deadline().duration_since(Instant::now());
+    /// What is left of the time, in whole seconds, rounded up.
+    fn left<S>(stream: &TimeoutStream<S>) -> u64 {
+        let left = stream.deadlines.deadline().duration_since(Instant::now());
         left.as_secs() + u64::from(left.subsec_millis() > 0)
     }
 
@@ -270,7 +270,7 @@ mod tests {
         theirs.write_all(b"G").await.unwrap();
         ours.read_u8().await.unwrap();
         assert_eq!(left(&ours), HEAD.as_secs());
-        ours.patience.deadline.store(0, Ordering::Relaxed);
+        ours.deadlines.deadline.store(0, Ordering::Relaxed);
         ours.timer.as_mut().reset(Instant::now());
         assert_eq!(ours.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
@@ -280,10 +280,10 @@ mod tests {
         let (mut ours, mut theirs) = stream(Turns::OneByOne);
         theirs.write_all(b"G").await.unwrap();
         ours.read_u8().await.unwrap();
-        ours.patience.deadline.store(1, Ordering::Relaxed);
+        ours.deadlines.deadline.store(1, Ordering::Relaxed);
         theirs.write_all(b"E").await.unwrap();
         ours.read_u8().await.unwrap();
-        assert_eq!(ours.patience.deadline.load(Ordering::Relaxed), 1);
+        assert_eq!(ours.deadlines.deadline.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
@@ -291,8 +291,8 @@ mod tests {
         let (mut ours, mut theirs) = stream(Turns::OneByOne);
         theirs.write_all(b"G").await.unwrap();
         ours.read_u8().await.unwrap();
-        let answering = ours.patience().answering();
-        ours.patience.deadline.store(0, Ordering::Relaxed);
+        let answering = ours.deadlines().answering();
+        ours.deadlines.deadline.store(0, Ordering::Relaxed);
         ours.timer.as_mut().reset(Instant::now());
         let waited = std::future::poll_fn(|cx| Poll::Ready(ours.poll_ended(cx))).await;
         assert!(!waited, "while it is we who owe the answer, nothing ends");
@@ -304,13 +304,13 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_given_up() {
         let (mut ours, _theirs) = stream(Turns::OneByOne);
-        let _answering = ours.patience().answering();
+        let _answering = ours.deadlines().answering();
         ours.write_all(&[0; 16]).await.unwrap();
         let stalled =
             std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut ours).poll_write(cx, b"x").is_pending())).await;
         assert!(stalled);
         assert_eq!(left(&ours), WRITE.as_secs());
-        ours.patience.deadline.store(0, Ordering::Relaxed);
+        ours.deadlines.deadline.store(0, Ordering::Relaxed);
         ours.timer.as_mut().reset(Instant::now());
         assert_eq!(ours.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -38,7 +38,7 @@ pub(super) enum End {
     /// The instance is gone, or says what it cannot.
     Broken,
     /// The user's key does not speak for them any more, or nobody can say whether it does.
-    Standing(Refusal),
+    KeyWatch(Refusal),
 }
 
 impl End {
@@ -74,7 +74,7 @@ impl End {
             Self::Closed(None) => (CloseCode::Normal, ""),
             Self::Closed(Some(frame)) => return frame.clone(),
             Self::Broken => (CloseCode::Error, "the instance is gone"),
-            Self::Standing(_) => (CloseCode::Policy, "the key does not speak for its user any more"),
+            Self::KeyWatch(_) => (CloseCode::Policy, "the key does not speak for its user any more"),
         };
         CloseFrame { code, reason: reason.into() }
     }
@@ -86,7 +86,7 @@ impl End {
 }
 
 /// Tells the client, after what it has yet to hear, and hangs up.
-pub(super) async fn leave<S>(
+pub(super) async fn close_client<S>(
     end: &End,
     mut sink: SplitSink<WebSocketStream<S>, Message>,
     mut source: SplitStream<WebSocketStream<S>>,
@@ -130,7 +130,7 @@ pub(super) async fn leave<S>(
 }
 
 /// Tells the instance, and lets it go: whatever it does of its own belongs to nobody any more.
-pub(super) async fn dismiss<S>(end: &End, mut instance: SplitSink<WebSocketStream<S>, Message>)
+pub(super) async fn close_upstream<S>(end: &End, mut instance: SplitSink<WebSocketStream<S>, Message>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -24,13 +24,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Place, Places};
-use super::gate::Gate;
-use super::grammar::{HEAD_MAX, HEADERS_MAX};
 use super::ingress::{Client, Ingress};
+use super::message_filter::MessageFilter;
 use super::paced_stream::PacedStream;
-use super::patience::{PatientStream, Turns};
-use super::respond::Transport;
+use super::request_syntax::{HEAD_MAX, HEADERS_MAX};
+use super::response::Transport;
 use super::shutdown::shutdown_requested;
+use super::timeouts::{TimeoutStream, Turns};
 use super::tls::H2;
 use super::upgrade::{self, PendingUpgrade};
 
@@ -152,16 +152,16 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let whole = Arc::clone(&place);
-        let stream = PatientStream::new(stream, Turns::OneByOne);
-        let patience = stream.patience();
-        let stream = Gate::new(stream);
+        let stream = TimeoutStream::new(stream, Turns::OneByOne);
+        let deadlines = stream.deadlines();
+        let stream = MessageFilter::new(stream);
         let (ingress, refused, passage) = (Arc::clone(&self.ingress), stream.refused(), stream.passage());
-        // Outside of the gate, which lets one message pass at a time.
+        // Outside of the message filter, which lets one message pass at a time.
         let stream = PacedStream::new(stream, Arc::clone(&place), Turns::OneByOne);
         let stop = self.stop.clone();
         let served = AtomicU64::new(0);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (ingress, answering) = (Arc::clone(&ingress), patience.answering());
+            let (ingress, answering) = (Arc::clone(&ingress), deadlines.answering());
             let rejection = refused.stands_for(request.method());
             let is_long = request.body().size_hint().upper().is_none_or(|length| length > BODY_AHEAD_MAX);
             let place = Arc::clone(&place);
@@ -190,8 +190,8 @@ impl Door {
             }
         });
         let mut http1 = http1::Builder::new();
-        // Heads have their time from `patience`, which tells an idle connection from a slow head,
-        // and their form from the gate: these limits are the second lock.
+        // Heads have their time from `deadlines`, which tells an idle connection from a slow head,
+        // and their form from the message filter: these limits are the second lock.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
         let connection = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
         self.until_its_end(connection, &whole, http1::UpgradeableConnection::graceful_shutdown).await
@@ -202,12 +202,12 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let whole = Arc::clone(&place);
-        let stream = PatientStream::new(stream, Turns::Interleaved);
-        let patience = stream.patience();
+        let stream = TimeoutStream::new(stream, Turns::Interleaved);
+        let deadlines = stream.deadlines();
         let stream = PacedStream::new(stream, Arc::clone(&place), Turns::Interleaved);
         let ingress = Arc::clone(&self.ingress);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (ingress, answering, place) = (Arc::clone(&ingress), patience.answering(), Arc::clone(&place));
+            let (ingress, answering, place) = (Arc::clone(&ingress), deadlines.answering(), Arc::clone(&place));
             if place.is_strangers() {
                 place.has_sent(); // a piece may have held many
             }
@@ -256,8 +256,8 @@ impl Door {
         outcome.map_err(|error| self.broke(error, place))
     }
 
-    /// Should hyper find no request in what has passed the gate, that leaves its record too: hyper
-    /// has answered it.
+    /// Should hyper find no request in what has passed the message filter, that leaves its record
+    /// too: hyper has answered it.
     fn broke(&self, error: hyper::Error, place: &Arc<Place>) -> io::Error {
         if error.is_parse() {
             self.ingress.record_no_request(&format!("head: {error}"), place);

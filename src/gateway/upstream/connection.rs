@@ -15,9 +15,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
 
-use super::answer::{Head, NoAnswer};
 use super::failure::UpstreamFailure;
-use super::outgoing::Outgoing;
+use super::request::UpstreamRequest;
+use super::response::{Head, InvalidResponse};
 use super::stream::Stream;
 use crate::ipc::control::InstanceAddress;
 
@@ -76,7 +76,7 @@ impl Connection {
     ///
     /// # Errors
     /// If the head cannot be sent.
-    pub(crate) async fn begin(mut self, request: &Outgoing) -> Result<Body, UpstreamFailure> {
+    pub(crate) async fn begin(mut self, request: &UpstreamRequest) -> Result<Body, UpstreamFailure> {
         match tokio::time::timeout(TAKEN_WITHIN, self.stream.write_all(&request.head)).await {
             Ok(Ok(())) => Ok(Body { connection: self, sending: Sending { sent: 0, error: None } }),
             Ok(Err(error)) => Err(UpstreamFailure::NotSent(error)),
@@ -88,7 +88,7 @@ impl Connection {
     /// whole request, or instead of taking it.
     pub(super) fn poll_head(
         &mut self,
-        request: &Outgoing,
+        request: &UpstreamRequest,
         sending: &mut Sending,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Head, UpstreamFailure>> {
@@ -105,7 +105,9 @@ impl Connection {
             }
         }
         loop {
-            if let Some(head) = Head::take(&mut self.buffer).map_err(|NoAnswer| UpstreamFailure::NoAnswer)? {
+            if let Some(head) =
+                Head::take(&mut self.buffer).map_err(|InvalidResponse| UpstreamFailure::InvalidResponse)?
+            {
                 return Poll::Ready(Ok(head));
             }
             match self.poll_read(READ, cx) {
@@ -169,7 +171,7 @@ pub(super) struct Sending {
     pub(super) error: Option<io::Error>,
 }
 
-impl Outgoing {
+impl UpstreamRequest {
     pub(super) fn length(&self) -> usize {
         self.head.len().saturating_add(self.body.len())
     }

@@ -13,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::end::End;
+use super::close::End;
 use crate::limits::Rate;
 
 /// Longest message, in bytes, both ways.
@@ -50,9 +50,9 @@ pub(super) fn limits() -> WebSocketConfig {
 
 /// When the client was last heard.
 #[derive(Debug)]
-pub(super) struct Heard(Mutex<Instant>);
+pub(super) struct LastSeen(Mutex<Instant>);
 
-impl Heard {
+impl LastSeen {
     /// Now.
     pub(super) fn new() -> Self {
         Self(Mutex::new(Instant::now()))
@@ -81,7 +81,7 @@ pub(super) async fn write<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     unsaid: &mut mpsc::Receiver<Message>,
     in_hand: &mut Option<Message>,
-    heard: &Heard,
+    heard: &LastSeen,
 ) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,6 +1,6 @@
 //! What the server said of keys and instances, remembered until it says otherwise.
 //!
-//! Whatever the control line brings goes through [`Directory::hear`] in the order of the line, so
+//! Whatever the control line brings goes through [`KeyCache::hear`] in the order of the line, so
 //! that no answer can bring back what a later notice has ended (P6). A question is asked once,
 //! however many requests wait for its answer.
 
@@ -22,7 +22,7 @@ use lru::LruCache;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-pub(super) use self::failure::{DirectoryFailure, NotAsserted};
+pub(super) use self::failure::{KeyCacheFailure, NotAsserted};
 use super::refusal::Refusal;
 use crate::ipc::control::{
     Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
@@ -68,7 +68,7 @@ struct KeyAt {
 
 /// What a question is about.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Sought {
+enum Query {
     Key(KeyAt),
     KeysV1(Username),
     Instance(Username),
@@ -81,7 +81,7 @@ enum Sought {
 
 /// An answer, made ready.
 #[derive(Clone, Debug)]
-enum Found {
+enum Entry {
     Key(Option<Arc<EnrolledKey>>),
     KeysV1(Arc<[Arc<EnrolledKey>]>),
     Instance(Instance),
@@ -94,10 +94,10 @@ enum Found {
 
 /// When a key was looked up that a request is judged by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum LookedUp {
+pub(super) enum AsOf {
     /// At some time before.
     Earlier,
-    /// When, or after, [`Directory::epoch`] was this.
+    /// When, or after, [`KeyCache::epoch`] was this.
     At(u64),
 }
 
@@ -113,14 +113,14 @@ pub(super) enum Instance {
 }
 
 struct Open {
-    sought: Sought,
+    sought: Query,
     /// Something ended while the answer was under way: ask again.
     overtaken: bool,
-    waiting: Vec<oneshot::Sender<Found>>,
+    waiting: Vec<oneshot::Sender<Entry>>,
 }
 
 /// Bounded by the constants above; a notice evicts, and so does age of use.
-struct Memory {
+struct Cache {
     keys: LruCache<KeyAt, Arc<EnrolledKey>>,
     keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
     instances: LruCache<Username, Arc<InstanceAddress>>,
@@ -130,24 +130,24 @@ struct Memory {
     signers: LruCache<Username, ()>,
     strangers: LruCache<KeyAt, Instant>,
     open: HashMap<u64, Open>,
-    open_by_sought: HashMap<Sought, u64>,
+    open_by_sought: HashMap<Query, u64>,
     last_id: u64,
 }
 
 /// The keys and instances that the server has told of.
-pub(super) struct Directory {
-    memory: Mutex<Memory>,
+pub(super) struct KeyCache {
+    memory: Mutex<Cache>,
     /// Counts what has ended: a request that finds it changed looks its key up again, and so does a
     /// socket as soon as it changes.
     epoch: watch::Sender<u64>,
     line: mpsc::Sender<FromGateway>,
 }
 
-impl Directory {
+impl KeyCache {
     /// An empty directory that asks over `line`.
     pub(super) fn new(line: mpsc::Sender<FromGateway>) -> Self {
         Self {
-            memory: Mutex::new(Memory {
+            memory: Mutex::new(Cache {
                 keys: LruCache::new(KEYS_MAX),
                 keys_v1: LruCache::new(KEYS_V1_MAX),
                 instances: LruCache::new(INSTANCES_MAX),
@@ -178,7 +178,7 @@ impl Directory {
         &self,
         username: &Username,
         kid: KeyId,
-    ) -> Result<Option<Arc<EnrolledKey>>, DirectoryFailure> {
+    ) -> Result<Option<Arc<EnrolledKey>>, KeyCacheFailure> {
         let at = KeyAt { username: username.clone(), kid };
         {
             let mut memory = self.memory();
@@ -189,7 +189,7 @@ impl Directory {
                 return Ok(None);
             }
         }
-        let Found::Key(key) = self.ask(Sought::Key(at)).await? else { return Err(DirectoryFailure::Failed) };
+        let Entry::Key(key) = self.ask(Query::Key(at)).await? else { return Err(KeyCacheFailure::Failed) };
         Ok(key)
     }
 
@@ -199,13 +199,13 @@ impl Directory {
         &self,
         username: &Username,
         kid: KeyId,
-        looked_up: LookedUp,
+        looked_up: AsOf,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let mut looked_up = looked_up;
         loop {
             let epoch = self.epoch();
-            if looked_up == LookedUp::At(epoch) {
+            if looked_up == AsOf::At(epoch) {
                 return Ok(());
             }
             let key = match self.key(username, kid).await? {
@@ -216,28 +216,28 @@ impl Directory {
                 }
             };
             key.standing(now).map_err(IntentRejection::from)?;
-            looked_up = LookedUp::At(epoch);
+            looked_up = AsOf::At(epoch);
         }
     }
 
     /// The user's version 1 keys, in whatever state.
-    pub(super) async fn keys_v1(&self, username: &Username) -> Result<Arc<[Arc<EnrolledKey>]>, DirectoryFailure> {
+    pub(super) async fn keys_v1(&self, username: &Username) -> Result<Arc<[Arc<EnrolledKey>]>, KeyCacheFailure> {
         if let Some(keys) = self.memory().keys_v1.get(username) {
             return Ok(Arc::clone(keys));
         }
-        let Found::KeysV1(keys) = self.ask(Sought::KeysV1(username.clone())).await? else {
-            return Err(DirectoryFailure::Failed);
+        let Entry::KeysV1(keys) = self.ask(Query::KeysV1(username.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
         };
         Ok(keys)
     }
 
     /// Where the user's instance is.
-    pub(super) async fn instance(&self, username: &Username) -> Result<Instance, DirectoryFailure> {
+    pub(super) async fn instance(&self, username: &Username) -> Result<Instance, KeyCacheFailure> {
         if let Some(instance) = self.memory().instances.get(username) {
             return Ok(Instance::Up(Arc::clone(instance)));
         }
-        let Found::Instance(instance) = self.ask(Sought::Instance(username.clone())).await? else {
-            return Err(DirectoryFailure::Failed);
+        let Entry::Instance(instance) = self.ask(Query::Instance(username.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
         };
         Ok(instance)
     }
@@ -247,34 +247,34 @@ impl Directory {
     pub(super) async fn instance_key(
         &self,
         username: &Username,
-    ) -> Result<Option<Arc<VerificationKey>>, DirectoryFailure> {
+    ) -> Result<Option<Arc<VerificationKey>>, KeyCacheFailure> {
         if let Some(key) = self.memory().instance_keys.get(username) {
             return Ok(Some(Arc::clone(key)));
         }
-        let Found::InstanceKey(key) = self.ask(Sought::InstanceKey(username.clone())).await? else {
-            return Err(DirectoryFailure::Failed);
+        let Entry::InstanceKey(key) = self.ask(Query::InstanceKey(username.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
         };
         Ok(key)
     }
 
     /// Whether an intent of this user can come. One of whom it was once said that they have a key
     /// may have lost it by its time alone: that costs a wait, and lets nothing through.
-    pub(super) async fn signer(&self, username: &Username) -> Result<Signer, DirectoryFailure> {
+    pub(super) async fn signer(&self, username: &Username) -> Result<Signer, KeyCacheFailure> {
         if self.memory().signers.get(username).is_some() {
             return Ok(Signer::HasKey);
         }
-        let Found::Signer(signer) = self.ask(Sought::Signer(username.clone())).await? else {
-            return Err(DirectoryFailure::Failed);
+        let Entry::Signer(signer) = self.ask(Query::Signer(username.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
         };
         Ok(signer)
     }
 
     /// Whether an intent needs a passkey's assertion, and the challenge for it.
-    pub(super) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, DirectoryFailure> {
+    pub(super) async fn step_up(&self, intent: &VerifiedIntent<'_>) -> Result<StepUp, KeyCacheFailure> {
         let (username, call) = (intent.username().clone(), intent.call().clone());
         let consent = intent.consent();
-        let sought = Sought::StepUp { username, call, consent, intent: intent.fingerprint(), until: intent.expires() };
-        let Found::StepUp(need) = self.ask(sought).await? else { return Err(DirectoryFailure::Failed) };
+        let sought = Query::StepUp { username, call, consent, intent: intent.fingerprint(), until: intent.expires() };
+        let Entry::StepUp(need) = self.ask(sought).await? else { return Err(KeyCacheFailure::Failed) };
         Ok(need)
     }
 
@@ -284,10 +284,10 @@ impl Directory {
         &self,
         intent: &VerifiedIntent<'_>,
         credential: String,
-    ) -> Result<Result<SteppedUp, NotAsserted>, DirectoryFailure> {
+    ) -> Result<Result<SteppedUp, NotAsserted>, KeyCacheFailure> {
         let fingerprint = intent.fingerprint();
-        let sought = Sought::Assertion { username: intent.username().clone(), intent: fingerprint, credential };
-        let Found::Assertion(outcome) = self.ask(sought).await? else { return Err(DirectoryFailure::Failed) };
+        let sought = Query::Assertion { username: intent.username().clone(), intent: fingerprint, credential };
+        let Entry::Assertion(outcome) = self.ask(sought).await? else { return Err(KeyCacheFailure::Failed) };
         Ok(match outcome {
             AssertionOutcome::Good => Ok(SteppedUp::dangerous_on_the_word_of_the_server(fingerprint)),
             AssertionOutcome::Refused { why } => Err(NotAsserted(why)),
@@ -296,9 +296,9 @@ impl Directory {
 
     /// Has the user's instance started if none is up; returns when one is ready, or the server
     /// cannot bring one up.
-    pub(super) async fn launch(&self, username: &Username) -> Result<(), DirectoryFailure> {
-        let Found::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Sought::Launch(username.clone())).await? else {
-            return Err(DirectoryFailure::Failed);
+    pub(super) async fn launch(&self, username: &Username) -> Result<(), KeyCacheFailure> {
+        let Entry::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Query::Launch(username.clone())).await? else {
+            return Err(KeyCacheFailure::Failed);
         };
         Ok(())
     }
@@ -343,11 +343,11 @@ impl Directory {
                 memory.instance_keys.pop(username);
                 memory.signers.pop(username);
                 memory.overtake(|sought| match sought {
-                    Sought::Key(open) => *open == at,
-                    Sought::KeysV1(open) | Sought::Signer(open) => open == username,
+                    Query::Key(open) => *open == at,
+                    Query::KeysV1(open) | Query::Signer(open) => open == username,
                     // Whatever changes a user's connection changes a key of theirs.
-                    Sought::InstanceKey(open) => open == username,
-                    Sought::Instance(_) | Sought::Launch(_) | Sought::StepUp { .. } | Sought::Assertion { .. } => false,
+                    Query::InstanceKey(open) => open == username,
+                    Query::Instance(_) | Query::Launch(_) | Query::StepUp { .. } | Query::Assertion { .. } => false,
                 });
             }
             Ended::User { username } => {
@@ -356,20 +356,20 @@ impl Directory {
                 memory.instance_keys.pop(username);
                 memory.signers.pop(username);
                 memory.overtake(|sought| match sought {
-                    Sought::Key(open) => open.username == *username,
-                    Sought::KeysV1(open)
-                    | Sought::Signer(open)
-                    | Sought::Instance(open)
-                    | Sought::Launch(open)
-                    | Sought::InstanceKey(open) => open == username,
+                    Query::Key(open) => open.username == *username,
+                    Query::KeysV1(open)
+                    | Query::Signer(open)
+                    | Query::Instance(open)
+                    | Query::Launch(open)
+                    | Query::InstanceKey(open) => open == username,
                     // Nothing of these is remembered, and the server answers them once.
-                    Sought::StepUp { .. } | Sought::Assertion { .. } => false,
+                    Query::StepUp { .. } | Query::Assertion { .. } => false,
                 });
             }
             Ended::Instance { username } => {
                 memory.instances.pop(username);
                 memory.overtake(
-                    |sought| matches!(sought, Sought::Instance(open) | Sought::Launch(open) if open == username),
+                    |sought| matches!(sought, Query::Instance(open) | Query::Launch(open) if open == username),
                 );
             }
             // Nothing of users is in them.
@@ -378,11 +378,11 @@ impl Directory {
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
 
-    async fn ask(&self, sought: Sought) -> Result<Found, DirectoryFailure> {
+    async fn ask(&self, sought: Query) -> Result<Entry, KeyCacheFailure> {
         self.ask_within(ANSWER_WITHIN, sought).await
     }
 
-    async fn ask_within(&self, within: Duration, sought: Sought) -> Result<Found, DirectoryFailure> {
+    async fn ask_within(&self, within: Duration, sought: Query) -> Result<Entry, KeyCacheFailure> {
         let (waiting, answer) = oneshot::channel();
         {
             let mut memory = self.memory();
@@ -392,34 +392,34 @@ impl Directory {
                 None => {
                     memory.drop_abandoned();
                     if memory.open.len() >= OPEN_MAX {
-                        return Err(DirectoryFailure::Full);
+                        return Err(KeyCacheFailure::Full);
                     }
                     self.put(&mut memory, Open { sought, overtaken: false, waiting: vec![waiting] });
                 }
             }
         }
         let answer = tokio::time::timeout(within, answer).await;
-        let found = answer.map_err(|_elapsed| DirectoryFailure::Slow)?;
-        found.map_err(|_closed| DirectoryFailure::Gone)
+        let found = answer.map_err(|_elapsed| KeyCacheFailure::Slow)?;
+        found.map_err(|_closed| KeyCacheFailure::Gone)
     }
 
     /// Puts a question on the line. Should the line be full, its waiters learn at once that there
     /// is no answer.
-    fn put(&self, memory: &mut Memory, open: Open) {
+    fn put(&self, memory: &mut Cache, open: Open) {
         memory.last_id = memory.last_id.wrapping_add(1);
         let id = memory.last_id;
         let question = match &open.sought {
-            Sought::Key(at) => Question::Key { username: at.username.clone(), kid: at.kid },
-            Sought::KeysV1(username) => Question::KeysV1 { username: username.clone() },
-            Sought::Instance(username) => Question::Instance { username: username.clone() },
-            Sought::Launch(username) => Question::Launch { username: username.clone() },
-            Sought::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
-            Sought::Signer(username) => Question::Signer { username: username.clone() },
-            Sought::StepUp { username, call, consent, intent, until } => {
+            Query::Key(at) => Question::Key { username: at.username.clone(), kid: at.kid },
+            Query::KeysV1(username) => Question::KeysV1 { username: username.clone() },
+            Query::Instance(username) => Question::Instance { username: username.clone() },
+            Query::Launch(username) => Question::Launch { username: username.clone() },
+            Query::InstanceKey(username) => Question::InstanceKey { username: username.clone() },
+            Query::Signer(username) => Question::Signer { username: username.clone() },
+            Query::StepUp { username, call, consent, intent, until } => {
                 let (username, call) = (username.clone(), call.clone());
                 Question::StepUp { username, call, consent: *consent, intent: *intent, until: *until }
             }
-            Sought::Assertion { username, intent, credential } => {
+            Query::Assertion { username, intent, credential } => {
                 let (username, credential) = (username.clone(), credential.clone());
                 Question::Assertion { username, intent: *intent, credential }
             }
@@ -432,45 +432,45 @@ impl Directory {
         memory.open.insert(id, open);
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Cache> {
         // Every change is a whole one: a panic while it was locked (a bug that ends the process)
         // leaves no half.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
-    fn remember(&mut self, sought: Sought, found: &Found) {
+impl Cache {
+    fn remember(&mut self, sought: Query, found: &Entry) {
         match (sought, found) {
-            (Sought::Key(at), Found::Key(Some(key))) => {
+            (Query::Key(at), Entry::Key(Some(key))) => {
                 self.keys.put(at, Arc::clone(key));
             }
-            (Sought::Key(at), Found::Key(None)) => {
+            (Query::Key(at), Entry::Key(None)) => {
                 self.strangers.put(at, Instant::now());
             }
-            (Sought::KeysV1(username), Found::KeysV1(keys)) if !keys.is_empty() => {
+            (Query::KeysV1(username), Entry::KeysV1(keys)) if !keys.is_empty() => {
                 self.keys_v1.put(username, Arc::clone(keys));
             }
-            (Sought::Instance(username) | Sought::Launch(username), Found::Instance(Instance::Up(instance))) => {
+            (Query::Instance(username) | Query::Launch(username), Entry::Instance(Instance::Up(instance))) => {
                 self.instances.put(username, Arc::clone(instance));
             }
-            (Sought::InstanceKey(username), Found::InstanceKey(Some(key))) => {
+            (Query::InstanceKey(username), Entry::InstanceKey(Some(key))) => {
                 self.instance_keys.put(username, Arc::clone(key));
             }
-            (Sought::Signer(username), Found::Signer(Signer::HasKey)) => {
+            (Query::Signer(username), Entry::Signer(Signer::HasKey)) => {
                 self.signers.put(username, ());
             }
             // No instance is not remembered: Core asks again within half a second, and one may be
             // up then.
             (
-                Sought::Key(_)
-                | Sought::KeysV1(_)
-                | Sought::Instance(_)
-                | Sought::Launch(_)
-                | Sought::InstanceKey(_)
-                | Sought::Signer(_)
-                | Sought::StepUp { .. }
-                | Sought::Assertion { .. },
+                Query::Key(_)
+                | Query::KeysV1(_)
+                | Query::Instance(_)
+                | Query::Launch(_)
+                | Query::InstanceKey(_)
+                | Query::Signer(_)
+                | Query::StepUp { .. }
+                | Query::Assertion { .. },
                 _,
             ) => {}
         }
@@ -490,7 +490,7 @@ impl Memory {
         self.keys_v1.pop(username);
     }
 
-    fn overtake(&mut self, concerns: impl Fn(&Sought) -> bool) {
+    fn overtake(&mut self, concerns: impl Fn(&Query) -> bool) {
         for open in self.open.values_mut() {
             open.overtaken |= concerns(&open.sought);
         }
@@ -508,47 +508,47 @@ impl Memory {
 }
 
 /// Parses keys once, here. One that cannot be parsed, or is not the one asked for, is no answer.
-fn make_ready(sought: &Sought, answer: Answer) -> Found {
+fn make_ready(sought: &Query, answer: Answer) -> Entry {
     match (sought, answer) {
-        (Sought::Key(at), Answer::Keys { keys }) => match keys.as_slice() {
-            [] => Found::Key(None),
+        (Query::Key(at), Answer::Keys { keys }) => match keys.as_slice() {
+            [] => Entry::Key(None),
             [record] if record.owner == at.username && record.kid == at.kid => {
-                parse(record).map_or(Found::Failed, |key| Found::Key(Some(key)))
+                parse(record).map_or(Entry::Failed, |key| Entry::Key(Some(key)))
             }
-            _ => Found::Failed,
+            _ => Entry::Failed,
         },
-        (Sought::KeysV1(username), Answer::Keys { keys }) => {
+        (Query::KeysV1(username), Answer::Keys { keys }) => {
             let theirs = keys.iter().all(|record| record.owner == *username && record.protocol == Protocol::V1);
             let parsed: Option<Arc<[_]>> = keys.iter().map(parse).collect();
             match parsed {
-                Some(parsed) if theirs => Found::KeysV1(parsed),
-                Some(_) | None => Found::Failed,
+                Some(parsed) if theirs => Entry::KeysV1(parsed),
+                Some(_) | None => Entry::Failed,
             }
         }
-        (Sought::Instance(_) | Sought::Launch(_), Answer::Instance { instance }) => Found::Instance(match instance {
+        (Query::Instance(_) | Query::Launch(_), Answer::Instance { instance }) => Entry::Instance(match instance {
             Whereabouts::Up(address) => Instance::Up(Arc::new(address)),
             Whereabouts::Down => Instance::Down,
             Whereabouts::Refused => Instance::Refused,
         }),
-        (Sought::StepUp { .. }, Answer::StepUp { need }) => Found::StepUp(need),
-        (Sought::Assertion { .. }, Answer::Assertion { outcome }) => Found::Assertion(outcome),
-        (Sought::Signer(_), Answer::Signer { signer }) => Found::Signer(signer),
-        (Sought::InstanceKey(_), Answer::InstanceKey { spki: None }) => Found::InstanceKey(None),
-        (Sought::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
+        (Query::StepUp { .. }, Answer::StepUp { need }) => Entry::StepUp(need),
+        (Query::Assertion { .. }, Answer::Assertion { outcome }) => Entry::Assertion(outcome),
+        (Query::Signer(_), Answer::Signer { signer }) => Entry::Signer(signer),
+        (Query::InstanceKey(_), Answer::InstanceKey { spki: None }) => Entry::InstanceKey(None),
+        (Query::InstanceKey(_), Answer::InstanceKey { spki: Some(spki) }) => {
             let der = STANDARD.decode(spki).ok();
             let key = der.and_then(|der| VerificationKey::from_spki_der(&der, Algorithm::Es256).ok());
-            key.map_or(Found::Failed, |key| Found::InstanceKey(Some(Arc::new(key))))
+            key.map_or(Entry::Failed, |key| Entry::InstanceKey(Some(Arc::new(key))))
         }
         // An answer to another question than was asked is none.
         (
-            Sought::Key(_)
-            | Sought::KeysV1(_)
-            | Sought::Instance(_)
-            | Sought::Launch(_)
-            | Sought::InstanceKey(_)
-            | Sought::Signer(_)
-            | Sought::StepUp { .. }
-            | Sought::Assertion { .. },
+            Query::Key(_)
+            | Query::KeysV1(_)
+            | Query::Instance(_)
+            | Query::Launch(_)
+            | Query::InstanceKey(_)
+            | Query::Signer(_)
+            | Query::StepUp { .. }
+            | Query::Assertion { .. },
             Answer::Keys { .. }
             | Answer::Instance { .. }
             | Answer::InstanceKey { .. }
@@ -556,7 +556,7 @@ fn make_ready(sought: &Sought, answer: Answer) -> Found {
             | Answer::StepUp { .. }
             | Answer::Assertion { .. }
             | Answer::Failed,
-        ) => Found::Failed,
+        ) => Entry::Failed,
     }
 }
 

@@ -5,16 +5,16 @@
 //! request, and of nothing refused does the instance see a byte (P1, P5, V52, V53). What is refused
 //! to Core is refused on a socket, since Core does not bear another answer to its handshake (V76).
 
-mod end;
+mod close;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod hands;
+mod keepalive;
+mod key_watch;
 pub(super) mod message;
 mod refused;
 mod rpc;
 mod session;
 mod shell;
-mod standing;
 mod tunnel;
 
 use std::sync::{Arc, PoisonError};
@@ -38,14 +38,14 @@ use self::shell::{Shell, Stage};
 use self::tunnel::Tunnel;
 use super::connections::{Place, Shown};
 use super::fetch_metadata;
-use super::gate::Early;
 use super::head::{self, HeadRejection, Purpose};
-use super::ingress::{Client, Ingress, Known};
-use super::patience::Answering;
+use super::ingress::{AuditContext, Client, Ingress};
+use super::message_filter::Early;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::respond::{self, Answer};
+use super::response::{self, Answer};
 use super::session::Asked;
+use super::timeouts::Answering;
 use super::upgrade::{self, Key, PendingUpgrade};
 
 /// The query's one member on an RPC socket: the user, where no header names them.
@@ -80,7 +80,7 @@ impl Ingress {
         let upgrading = hyper::upgrade::on(&mut request);
         let (mut head, _body) = request.into_parts();
         head::drop_unread(&mut head.headers);
-        let mut known = Known::on(&spot.place);
+        let mut known = AuditContext::on(&spot.place);
         let mut answer = match self.admit_socket(&head, client, &spot, &id, &mut known).await {
             Ok((_, Outcome::Answered(answer))) => answer,
             Ok((key, Outcome::Admitted(socket))) => {
@@ -90,11 +90,11 @@ impl Ingress {
                     }
                     drop(answering); // it was we who said how long it may be silent
                 });
-                respond::switching(&key)
+                response::switching(&key)
             }
             Err(refusal) => self.refuse(refusal, head.version, &id, &known).await.0,
         };
-        respond::finish(&mut answer, &id, client.transport);
+        response::finish(&mut answer, &id, client.transport);
         answer
     }
 
@@ -107,7 +107,7 @@ impl Ingress {
         key: &Key,
         client: Client,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Outcome, Refusal> {
         let asked = Asked::of(endpoint, head)?;
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, Piece::default())?;
@@ -143,7 +143,7 @@ impl Ingress {
         client: Client,
         spot: &PendingUpgrade,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<(upgrade::Key, Outcome), Refusal> {
         head::check(head, Purpose::Upgrade)?;
         let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
@@ -186,7 +186,7 @@ impl Ingress {
         client: Client,
         spot: &PendingUpgrade,
         id: &RequestId,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Admitted, Refusal> {
         let token = PresentedSocket::token(headers(head))?;
         let doubt = match token.map(|token| self.check_token(token)) {
@@ -209,7 +209,7 @@ impl Ingress {
         match judged {
             Ok(rpc) => Ok(Admitted::Rpc(rpc)),
             Err(refusal) if token.is_some() => {
-                let (said, status, _) = respond::refused_stream(&refusal, "");
+                let (said, status, _) = response::refused_stream(&refusal, "");
                 self.record_refusal(&refusal, Some(status), id, known);
                 Ok(Admitted::Refused(Refused { said }))
             }
@@ -223,7 +223,7 @@ impl Ingress {
         head: &Parts,
         spot: &PendingUpgrade,
         is_cores: bool,
-        known: &mut Known,
+        known: &mut AuditContext,
     ) -> Result<Rpc, Refusal> {
         fetch_metadata::refuse_service_worker(&head.headers)?;
         fetch_metadata::check(route, &head.headers)?;
@@ -290,7 +290,7 @@ impl Admitted {
             Self::Shell(shell) => (shell.ingress, shell.username),
             Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
         };
-        let known = Known::on_socket(place, &username);
+        let known = AuditContext::on_socket(place, &username);
         ingress.record_refusal(&early.into(), None, &ingress.ids.next(), &known);
     }
 }

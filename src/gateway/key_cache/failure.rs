@@ -2,7 +2,7 @@
 
 /// Why the server's word is missing. Nothing is forwarded without it (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::gateway) enum DirectoryFailure {
+pub(in crate::gateway) enum KeyCacheFailure {
     /// No answer in time.
     #[error("the server did not answer in time")]
     Slow,

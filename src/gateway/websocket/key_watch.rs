@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
 
-use super::super::directory::{DirectoryFailure, LookedUp};
 use super::super::ingress::Ingress;
+use super::super::key_cache::{AsOf, KeyCacheFailure};
 use super::super::refusal::{Failure, Refusal};
-use super::end::End;
+use super::close::End;
 
 /// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings as many as
 /// the user has browsers.
@@ -24,13 +24,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 
 /// The keys that a socket lives on.
-pub(super) struct Standing<'i> {
+pub(super) struct KeyWatch<'i> {
     ingress: &'i Ingress,
     username: &'i Username,
     keys: Mutex<Vec<KeyId>>,
 }
 
-impl<'i> Standing<'i> {
+impl<'i> KeyWatch<'i> {
     /// None yet.
     pub(super) const fn new(ingress: &'i Ingress, username: &'i Username) -> Self {
         Self { ingress, username, keys: Mutex::new(Vec::new()) }
@@ -51,14 +51,14 @@ impl<'i> Standing<'i> {
 
     /// Returns when one of them does not speak for the user any more, or nobody can say so.
     pub(super) async fn ends(&self) -> End {
-        let mut endings = self.ingress.directory.endings();
+        let mut endings = self.ingress.key_cache.endings();
         loop {
             // Whether something ended or only time has passed, the question is the same.
             let _ = tokio::time::timeout(LOOK_EVERY, endings.changed()).await;
             let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for kid in keys {
                 if let Err(refusal) = self.look(kid).await {
-                    return End::Standing(refusal);
+                    return End::KeyWatch(refusal);
                 }
             }
         }
@@ -66,8 +66,8 @@ impl<'i> Standing<'i> {
 
     async fn look(&self, kid: KeyId) -> Result<(), Refusal> {
         let now = self.ingress.now()?;
-        let standing = self.ingress.directory.check_standing(self.username, kid, LookedUp::Earlier, now);
+        let standing = self.ingress.key_cache.check_standing(self.username, kid, AsOf::Earlier, now);
         let said = tokio::time::timeout(SAID_WITHIN, standing).await;
-        said.map_err(|_elapsed| Failure::Directory(DirectoryFailure::Slow))?
+        said.map_err(|_elapsed| Failure::KeyCache(KeyCacheFailure::Slow))?
     }
 }

@@ -23,17 +23,17 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::super::connections::Place;
 use super::super::forward::{self, ToInstance};
-use super::super::ingress::{Client, Ingress, Known};
+use super::super::ingress::{AuditContext, Client, Ingress};
 use super::super::refusal::{Refusal, SocketRejection};
-use super::super::respond::{self, Afterwards};
+use super::super::response::{self, Afterwards};
 use super::super::shutdown::shutdown_requested;
 use super::super::upgrade::Key;
-use super::end::{End, dismiss, leave};
-use super::hands::{Heard, MESSAGES, UNSAID_MAX, limits, write};
+use super::close::{End, close_client, close_upstream};
+use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
+use super::key_watch::KeyWatch;
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
-use super::standing::Standing;
 use crate::limits::Bucket;
 
 /// A shell's socket.
@@ -90,7 +90,7 @@ impl Shell {
         match opened {
             Err(end) => {
                 let (sink, source) = socket.split();
-                leave(&end, sink, source, None, unsaid).await;
+                close_client(&end, sink, source, None, unsaid).await;
             }
             Ok(opened) => relay(&ingress, opened, first, socket, (say, unsaid), stop).await,
         }
@@ -136,7 +136,7 @@ impl Waiting<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let id = self.ingress.ids.next();
-        let mut known = Known::on_socket(self.place, self.username);
+        let mut known = AuditContext::on_socket(self.place, self.username);
         let read = Written::read(text);
         let stream_id = read.as_ref().ok().and_then(Option::as_ref).map(|written| written.stream_id.clone());
         let opening = async {
@@ -157,11 +157,11 @@ impl Waiting<'_> {
             Ok(None) => return Ok(None),
             Ok(Some(Ok(opened))) => return Ok(Some(opened)),
             Ok(Some(Err(answer))) => {
-                (respond::message_of(answer, stream_id.as_deref().unwrap_or_default()).await, Some(End::Policy))
+                (response::message_of(answer, stream_id.as_deref().unwrap_or_default()).await, Some(End::Policy))
             }
             Err(refusal) => {
                 let stream_id = stream_id.as_deref().unwrap_or_default();
-                let (said, status, afterwards) = respond::refused_message(&refusal, stream_id);
+                let (said, status, afterwards) = response::refused_message(&refusal, stream_id);
                 self.ingress.record_refusal(&refusal, Some(status), &id, &known);
                 (said, (afterwards == Afterwards::Close).then_some(End::Policy))
             }
@@ -172,7 +172,7 @@ impl Waiting<'_> {
 
     /// The socket ends for what its client did, or did not do.
     fn ended(&self, rejection: SocketRejection) -> End {
-        let known = Known::on_socket(self.place, self.username);
+        let known = AuditContext::on_socket(self.place, self.username);
         self.ingress.record_refusal(&rejection.into(), None, &self.ingress.ids.next(), &known);
         End::Policy
     }
@@ -192,8 +192,8 @@ async fn relay<S>(
     let Opened { username, kid, instance } = opened;
     let (mut instance, from_instance) = instance.into_socket(limits()).await.split();
     let (mut sink, mut source) = socket.split();
-    let standing = Standing::new(ingress, &username);
-    let (heard, mut in_hand) = (Heard::new(), None);
+    let standing = KeyWatch::new(ingress, &username);
+    let (heard, mut in_hand) = (LastSeen::new(), None);
     let end = match (ingress.sockets.begin(&username), is_counted(&standing, kid)) {
         (Some(_counted), true) => tokio::select! {
             biased;
@@ -205,16 +205,16 @@ async fn relay<S>(
         },
         (None, _) | (_, false) => End::Policy,
     };
-    if let End::Standing(refusal) = &end {
-        let known = Known::of_session(&username, kid);
+    if let End::KeyWatch(refusal) = &end {
+        let known = AuditContext::of_session(&username, kid);
         ingress.record_refusal(refusal, None, &ingress.ids.next(), &known);
     }
     drop(say);
-    dismiss(&end, instance).await;
-    leave(&end, sink, source, in_hand, unsaid).await;
+    close_upstream(&end, instance).await;
+    close_client(&end, sink, source, in_hand, unsaid).await;
 }
 
-fn is_counted(standing: &Standing<'_>, kid: Option<KeyId>) -> bool {
+fn is_counted(standing: &KeyWatch<'_>, kid: Option<KeyId>) -> bool {
     kid.is_none_or(|kid| standing.add(kid).is_ok())
 }
 
@@ -240,7 +240,7 @@ async fn to<S>(
     first: Option<Utf8Bytes>,
     source: &mut SplitStream<WebSocketStream<S>>,
     instance: &mut ToInstance,
-    heard: &Heard,
+    heard: &LastSeen,
 ) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,

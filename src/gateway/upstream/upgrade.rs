@@ -13,10 +13,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::UpstreamFailure;
-use super::answer::{HEAD_MAX, Head, NoAnswer};
 use super::body::UpstreamBody;
-use super::exchange::Connection;
-use super::outgoing::Outgoing;
+use super::connection::Connection;
+use super::request::UpstreamRequest;
+use super::response::{HEAD_MAX, Head, InvalidResponse};
 use super::stream::Stream;
 use crate::gateway::instance_answer::InstanceAnswer;
 
@@ -52,15 +52,15 @@ pub(crate) enum Switching {
 
 impl Connection {
     /// Sends a request to switch and waits for the answer, which has to say `accept`.
-    pub(crate) async fn switch(self, request: &Outgoing, accept: &str) -> Result<Switching, UpstreamFailure> {
+    pub(crate) async fn switch(self, request: &UpstreamRequest, accept: &str) -> Result<Switching, UpstreamFailure> {
         let outcome = tokio::time::timeout(SWITCH_WITHIN, self.ask_to_switch(request, accept)).await;
         outcome.map_err(|_elapsed| UpstreamFailure::Slow)?
     }
 
-    async fn ask_to_switch(mut self, request: &Outgoing, accept: &str) -> Result<Switching, UpstreamFailure> {
+    async fn ask_to_switch(mut self, request: &UpstreamRequest, accept: &str) -> Result<Switching, UpstreamFailure> {
         self.stream.write_all(&request.head).await.map_err(UpstreamFailure::NotSent)?;
         loop {
-            match take(&mut self.buffer, accept).map_err(|NoAnswer| UpstreamFailure::NoAnswer)? {
+            match take(&mut self.buffer, accept).map_err(|InvalidResponse| UpstreamFailure::InvalidResponse)? {
                 Some(Taken::Switches) => {
                     return Ok(Switching::Switched(Switched { stream: self.stream, begun: self.buffer }));
                 }
@@ -85,13 +85,13 @@ enum Taken {
 }
 
 /// Takes the answer's head off the buffer once all of it is there.
-fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, NoAnswer> {
+fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, InvalidResponse> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(buffer) {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
         Ok(httparse::Status::Partial) if buffer.len() < HEAD_MAX => return Ok(None),
-        Ok(_) | Err(_) => return Err(NoAnswer),
+        Ok(_) | Err(_) => return Err(InvalidResponse),
     };
     if answer.code != Some(101) {
         return Ok(Head::take(buffer)?.map(Taken::Head));
@@ -107,7 +107,7 @@ fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, NoAnswer> 
     let chooses = |name: &str| answer.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
     if answer.version != Some(1) || !is_ours || chooses("sec-websocket-extensions") || chooses("sec-websocket-protocol")
     {
-        return Err(NoAnswer);
+        return Err(InvalidResponse);
     }
     buffer.advance(length);
     Ok(Some(Taken::Switches))
@@ -122,7 +122,7 @@ mod tests {
     const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: yes=\r\n\r\n";
 
     /// What becomes of an answer, and what is left behind it.
-    fn check(answer: &str, want: Result<Option<&str>, NoAnswer>) {
+    fn check(answer: &str, want: Result<Option<&str>, InvalidResponse>) {
         let mut buffer = BytesMut::from(answer);
         let got = take(&mut buffer, "yes=").map(|taken| {
             taken.map(|taken| match taken {
@@ -155,7 +155,7 @@ mod tests {
             ("\r\n\r\n", "\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"),
             ("\r\n\r\n", "\r\nsec-websocket-protocol: x\r\n\r\n"),
         ] {
-            check(&GOOD.replacen(from, to, 1), Err(NoAnswer));
+            check(&GOOD.replacen(from, to, 1), Err(InvalidResponse));
         }
     }
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 
-use super::super::ingress::{Ingress, Known};
+use super::super::ingress::{AuditContext, Ingress};
 use super::super::shutdown::shutdown_requested;
-use super::end::End;
-use super::hands::Heard;
+use super::close::End;
+use super::keepalive::LastSeen;
+use super::key_watch::KeyWatch;
 use super::session::Opened;
-use super::standing::Standing;
 
 /// How long nothing may pass either way. An instance pings every 30 s, and a client that is there
 /// answers.
@@ -40,13 +40,13 @@ impl Tunnel {
     {
         let Opened { username, kid, instance } = self.opened;
         let Some(_counted) = self.ingress.sockets.begin(&username) else { return };
-        let standing = Standing::new(&self.ingress, &username);
+        let standing = KeyWatch::new(&self.ingress, &username);
         if let Some(kid) = kid
             && standing.add(kid).is_err()
         {
             return;
         }
-        let heard = Heard::new();
+        let heard = LastSeen::new();
         let mut client = Watched { stream, heard: &heard };
         let mut instance_end = instance.stream;
         let passing = async {
@@ -60,8 +60,8 @@ impl Tunnel {
             () = heard.nothing_for(IDLE) => End::Gone,
             _ = passing => End::Gone,
         };
-        if let End::Standing(refusal) = &end {
-            let known = Known::of_session(&username, kid);
+        if let End::KeyWatch(refusal) = &end {
+            let known = AuditContext::of_session(&username, kid);
             self.ingress.record_refusal(refusal, None, &self.ingress.ids.next(), &known);
         }
     }
@@ -70,7 +70,7 @@ impl Tunnel {
 /// A stream of which every byte, in or out, says that somebody is there.
 struct Watched<'h, S> {
     stream: S,
-    heard: &'h Heard,
+    heard: &'h LastSeen,
 }
 
 impl<S> Watched<'_, S> {

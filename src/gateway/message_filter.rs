@@ -1,14 +1,14 @@
 //! Between the network and `hyper`'s HTTP/1.1: a head that breaks the grammar does not get through.
 //!
-//! [`Gate`] lets whole messages pass, one behind the other, as [`super::grammar`] measures them. In
-//! the place of the first that is refused `hyper` reads a request that says so and nothing after
-//! it, so that a refusal for its form is answered, logged and counted like any other, behind the
-//! answers to what came before. That request is one that could never be served: whoever sends it is
-//! refused too.
+//! [`MessageFilter`] lets whole messages pass, one behind the other, as [`super::request_syntax`]
+//! measures them. In the place of the first that is refused `hyper` reads a request that says so
+//! and nothing after it, so that a refusal for its form is answered, logged and counted like any
+//! other, behind the answers to what came before. That request is one that could never be served:
+//! whoever sends it is refused too.
 //!
-//! Behind an upgrade there are no more messages. The gate stops looking when whoever answered it
-//! says so ([`Passage::open`]), which is after our own 101; what came before that was looked at as
-//! a message, and ends the connection instead of being taken for something else.
+//! Behind an upgrade there are no more messages. The filter stops looking when whoever answered it
+//! says so ([`UpgradeBoundary::open`]), which is after our own 101; what came before that was
+//! looked at as a message, and ends the connection instead of being taken for something else.
 
 use std::io;
 use std::pin::Pin;
@@ -20,11 +20,11 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::grammar;
 use super::head::HeadRejection;
+use super::request_syntax;
 
 /// What `hyper` reads in the place of a refused head.
-const STAND_IN: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+const PLACEHOLDER_REQUEST: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// How much of a refused request is read and thrown away after its answer, in bytes, and how long
 /// that may take. Closed at once, with bytes unread, the connection would be reset, and the client
@@ -50,7 +50,7 @@ pub(super) struct Early;
 
 /// How a connection's messages come to their end, for whoever answers an upgrade on it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Passage(Arc<State>);
+pub(super) struct UpgradeBoundary(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -62,7 +62,7 @@ struct State {
     is_open: AtomicBool,
 }
 
-impl Passage {
+impl UpgradeBoundary {
     /// Whether nothing has come behind the connection's message of that number, the first being 1.
     pub(super) fn check_last(&self, number: u64) -> Result<(), Early> {
         let is_last = self.0.begun.load(Ordering::Acquire) == number && !self.0.holds.load(Ordering::Acquire);
@@ -80,10 +80,10 @@ impl Passage {
 
 /// A stream of which only well-formed messages are read.
 #[derive(Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct MessageFilter<S> {
     stream: S,
     refused: Refused,
-    passage: Passage,
+    passage: UpgradeBoundary,
     /// Read from the stream and not let through: part of a head, or what came behind a message. Its
     /// head at most, and what one read brings.
     held: Vec<u8>,
@@ -103,10 +103,10 @@ enum Linger {
     Until(Pin<Box<tokio::time::Sleep>>, usize),
 }
 
-impl<S> Gate<S> {
+impl<S> MessageFilter<S> {
     /// Around a stream that begins with a head.
     pub(super) fn new(stream: S) -> Self {
-        let (refused, passage) = (Refused::default(), Passage::default());
+        let (refused, passage) = (Refused::default(), UpgradeBoundary::default());
         Self {
             stream,
             refused,
@@ -125,7 +125,7 @@ impl<S> Gate<S> {
     }
 
     /// For whoever answers upgrades.
-    pub(super) fn passage(&self) -> Passage {
+    pub(super) fn passage(&self) -> UpgradeBoundary {
         self.passage.clone()
     }
 
@@ -133,7 +133,7 @@ impl<S> Gate<S> {
     /// head is not whole, or is refused.
     fn may_pass(&mut self, bytes: &[u8]) -> usize {
         if self.to_pass == 0 {
-            match grammar::measure(bytes, self.looked_at) {
+            match request_syntax::measure(bytes, self.looked_at) {
                 Ok(Some(message)) => {
                     (self.to_pass, self.looked_at) = (message, 0);
                     self.passage.0.begun.fetch_add(1, Ordering::AcqRel);
@@ -178,48 +178,48 @@ impl<S> Gate<S> {
     }
 
     fn stand_in(&mut self, buffer: &mut ReadBuf<'_>) {
-        let rest = STAND_IN.get(self.stood_in..).unwrap_or_default();
+        let rest = PLACEHOLDER_REQUEST.get(self.stood_in..).unwrap_or_default();
         let piece = rest.get(..buffer.remaining()).unwrap_or(rest);
         buffer.put_slice(piece);
         self.stood_in = self.stood_in.saturating_add(piece.len());
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MessageFilter<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let gate = self.get_mut();
-        if gate.passage.0.is_open.load(Ordering::Acquire) {
-            return if gate.held.is_empty() && gate.to_pass == 0 {
-                Pin::new(&mut gate.stream).poll_read(cx, buffer)
+        let filter = self.get_mut();
+        if filter.passage.0.is_open.load(Ordering::Acquire) {
+            return if filter.held.is_empty() && filter.to_pass == 0 {
+                Pin::new(&mut filter.stream).poll_read(cx, buffer)
             } else {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Early)))
             };
         }
-        if buffer.remaining() == 0 || (!gate.held.is_empty() && gate.looked_at == 0 && gate.pass_held(buffer)) {
+        if buffer.remaining() == 0 || (!filter.held.is_empty() && filter.looked_at == 0 && filter.pass_held(buffer)) {
             return Poll::Ready(Ok(()));
         }
         loop {
-            if gate.refused.0.get().is_some() {
-                if gate.stood_in >= STAND_IN.len() {
+            if filter.refused.0.get().is_some() {
+                if filter.stood_in >= PLACEHOLDER_REQUEST.len() {
                     // Nothing comes any more; the answer under way is what wakes the connection.
                     return Poll::Pending;
                 }
-                gate.held = Vec::new();
-                gate.stand_in(buffer);
+                filter.held = Vec::new();
+                filter.stand_in(buffer);
                 return Poll::Ready(Ok(()));
             }
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut gate.stream).poll_read(cx, buffer))?;
+            ready!(Pin::new(&mut filter.stream).poll_read(cx, buffer))?;
             let came = buffer.filled().get(before..).unwrap_or_default();
             if came.is_empty() {
                 return Poll::Ready(Ok(())); // the end, perhaps within a head: of that nothing was let through
             }
-            let has_passed = if gate.held.is_empty() {
-                gate.pass_fresh(buffer, before)
+            let has_passed = if filter.held.is_empty() {
+                filter.pass_fresh(buffer, before)
             } else {
-                gate.held.extend_from_slice(came);
+                filter.held.extend_from_slice(came);
                 buffer.set_filled(before);
-                gate.pass_held(buffer)
+                filter.pass_held(buffer)
             };
             if has_passed {
                 return Poll::Ready(Ok(()));
@@ -228,7 +228,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> MessageFilter<S> {
     /// Throws away what still comes, within limits.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 4096];
@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MessageFilter<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
@@ -273,13 +273,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let gate = self.get_mut();
-        if matches!(gate.linger, Linger::NotYet) {
-            ready!(Pin::new(&mut gate.stream).poll_shutdown(cx))?;
+        let filter = self.get_mut();
+        if matches!(filter.linger, Linger::NotYet) {
+            ready!(Pin::new(&mut filter.stream).poll_shutdown(cx))?;
         }
         // Only where something is certainly on its way is the end worth waiting for.
-        if gate.to_pass > 0 || gate.refused.0.get().is_some() {
-            ready!(gate.poll_linger(cx));
+        if filter.to_pass > 0 || filter.refused.0.get().is_some() {
+            ready!(filter.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
     }
