@@ -10,9 +10,10 @@
 //! is refused, a connection's first piece waits for nobody, and one that has shown something is
 //! read at once.
 //!
-//! A TLS handshake costs more than a piece. A network whose strangers have begun many connections
-//! waits for further handshakes; a connection that shows something later is taken off its network's
-//! account. Protects availability; keeps no promise of P1 to P7.
+//! A TLS handshake costs more than a piece. A network whose strangers have begun some connections
+//! waits for further handshakes while it, or all strangers together, are over their rate; a
+//! connection that shows something later is taken off its network's account. Protects availability;
+//! keeps no promise of P1 to P7.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -43,9 +44,15 @@ const OWN_REST_MAX: Duration = Duration::from_millis(100);
 /// two pieces arrives.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// TLS handshakes of the connections of one network on which nothing was shown: the browsers of a
-/// class room begin at once.
-const HANDSHAKES: Rate = Rate::new(64, 4);
+/// TLS handshakes of one network's connections on which nothing was shown, that wait for nothing: a
+/// browser or two.
+const HANDSHAKES_OWN: Rate = Rate::new(4, 1);
+
+/// Further handshakes of one network: a class room that begins at once, a scanner of TLS.
+const HANDSHAKES_OF_A_NETWORK: Rate = Rate::new(512, 64);
+
+/// Further handshakes of all strangers. A debug build does as many in a tenth of a second.
+const HANDSHAKES_OF_ALL: Rate = Rate::new(64, 64);
 
 /// Networks whose rates are remembered. An attacker that has more of them is held by the rate of
 /// all.
@@ -60,32 +67,44 @@ pub(super) struct Strangers(Mutex<Sent>);
 struct Sent {
     networks: LruCache<IpAddr, Network>,
     all: Bucket,
+    all_handshakes: Bucket,
 }
 
 #[derive(Debug, Default)]
 struct Network {
     pieces: Bucket,
+    own_handshakes: Bucket,
     handshakes: Bucket,
 }
 
 impl Default for Strangers {
     fn default() -> Self {
-        Self(Mutex::new(Sent { networks: LruCache::new(NETWORKS_MAX), all: Bucket::default() }))
+        Self(Mutex::new(Sent {
+            networks: LruCache::new(NETWORKS_MAX),
+            all: Bucket::default(),
+            all_handshakes: Bucket::default(),
+        }))
     }
 }
 
 impl Strangers {
     /// Counts a handshake of that network, and returns how long it has to wait.
     pub(super) fn begin_handshake(&self, network: IpAddr, now: Instant) -> Duration {
-        let mut sent = self.sent();
+        let now = now.into_std();
+        let mut guard = self.sent();
+        let sent = &mut *guard;
         let network = sent.networks.get_or_insert_mut(network, Network::default);
-        network.handshakes.wait(&HANDSHAKES, REST_MAX, now.into_std())
+        if network.own_handshakes.admits(&HANDSHAKES_OWN, now) {
+            return Duration::ZERO;
+        }
+        let for_network = network.handshakes.wait(&HANDSHAKES_OF_A_NETWORK, REST_MAX, now);
+        for_network.max(sent.all_handshakes.wait(&HANDSHAKES_OF_ALL, REST_MAX, now))
     }
 
     /// Takes a handshake of that network back: its connection has shown something.
     pub(super) fn take_back_handshake(&self, network: IpAddr) {
         if let Some(network) = self.sent().networks.get_mut(&network) {
-            network.handshakes.refund(&HANDSHAKES);
+            network.own_handshakes.refund(&HANDSHAKES_OWN);
         }
     }
 

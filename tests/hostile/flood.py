@@ -7,6 +7,7 @@ its connections ended. Nothing that it receives is believed, and what it breaks 
 import base64
 import collections
 import copy
+import itertools
 import json
 import select
 import socket
@@ -32,8 +33,8 @@ PLAIN.verify_mode = ssl.CERT_NONE
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PAGE = "/ucloud/hpc/intent/calls.json"
 DEPOSIT = "/ucloud/hpc/intents"
-# Threads that begin connections: most of a handshake is waiting.
-BEGINNERS = 8
+# Addresses that connections of TLS come from, where they are to be begun at once.
+TLS_ADDRESSES = 16
 
 
 class Target:
@@ -318,9 +319,13 @@ def is_writable(stream):
     return bool(poller.poll(0))
 
 
-def begun(target, data, tls):
+def begun(target, data, tls, networks=0):
+    """`networks`: from as many addresses as TLS needs, which no other attack has used: each has so many handshakes at once."""
+    numbers = itertools.count()
+
     def make():
-        stream = target.tls(PLAIN) if tls else target.tcp()
+        own = target.from_another(250 * networks + next(numbers) % TLS_ADDRESSES) if networks else target
+        stream = own.tls(PLAIN) if tls else own.tcp()
         stream.sendall(data)
         return stream
 
@@ -379,7 +384,7 @@ def held_again(target):
 
 def long_heads(target):
     line = b"X-A: " + b"a" * 31000
-    return begun(target, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + line, True)
+    return begun(target, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + line, True, networks=1)
 
 
 def head_bombs(target):
@@ -401,7 +406,7 @@ def head_bombs(target):
 def long_bodies(target):
     """Bodies of which all but the last byte comes."""
     head = b"POST /ucloud/hpc/intents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jwt\r\nContent-Length: 262144\r\n\r\n"
-    return begun(target, head + b"a" * 262143, True)
+    return begun(target, head + b"a" * 262143, True, networks=2)
 
 
 def refused(target, session):
