@@ -18,6 +18,11 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
 
+/// Where instances keep what they have to remember, below the home directory. What is of one
+/// provider alone is in a directory below it with that provider's id: homes may be shared by
+/// machines of several.
+pub(crate) const STATE: [&str; 3] = [".local", "state", "countersign"];
+
 /// Why something of the user's own cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteFailure {

@@ -13,11 +13,7 @@ use crate::commands::account::Account;
 use crate::commands::text::remark;
 use crate::journal::{Journal, JournalFailure};
 use crate::log::Chain;
-use crate::own_directory::OwnDirectory;
-
-/// Where instances keep what they have to remember, below the home directory; the journal in a
-/// directory of its provider.
-const STATE: [&str; 3] = [".local", "state", "countersign"];
+use crate::own_directory::{OwnDirectory, STATE};
 
 /// Whether the account has used that provider before: then its journal is there, or the one that
 /// earlier releases kept for all providers.

@@ -12,8 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{NoRandomness, UnreadableClock};
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::answers::Reply;
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::ipc::body::BodyError;
 use crate::ipc::http::json_reply;
 use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};

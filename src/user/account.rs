@@ -10,12 +10,8 @@ use nix::unistd::{User, geteuid, getuid};
 
 use crate::accounts::{Account, AccountRejection};
 use crate::config::{Instances, Launch};
+use crate::own_directory::STATE;
 use crate::user::shell::Login;
-
-/// Where instances keep what they have to remember, below the home directory. What is of one
-/// provider alone is in a directory below it with that provider's id: homes may be shared by
-/// machines of several.
-pub(super) const STATE: [&str; 3] = [".local", "state", "countersign"];
 
 /// Why an account cannot have an instance.
 #[derive(Debug, thiserror::Error)]

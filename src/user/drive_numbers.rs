@@ -30,8 +30,8 @@ use crate::config::strict_file::{Opened, StrictFileFailure};
 use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
 use crate::ipc::client::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
-use crate::own_directory::{OwnDirectory, WriteFailure};
-use crate::user::account::{OwnAccount, STATE};
+use crate::own_directory::{OwnDirectory, STATE, WriteFailure};
+use crate::user::account::OwnAccount;
 
 /// The server is not asked more often for a number that it does not know.
 const ASK_EVERY: Duration = Duration::from_secs(1);

@@ -10,8 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::config::Terminals;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::answers::Reply;
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::ipc::http::json_reply;
 use crate::user::files::Files;
 use crate::user::files::error::FilesError;

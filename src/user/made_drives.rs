@@ -24,8 +24,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Drive, MadeDrives, PlainName};
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::answers::Reply;
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::ipc::client::request;
 use crate::ipc::http::json_reply;
 use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};

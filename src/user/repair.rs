@@ -19,8 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Verdict;
 use crate::config::strict_file::StrictFileFailure;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::answers::Reply;
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::user::judge::Refusal;
 use crate::user::pinned::PinnedFailure;
 

@@ -14,8 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::answers::Reply;
+use crate::ipc::answers::{ErrorCode, Reply};
 use crate::user::files::Files;
 use crate::user::files::error::{FilesError, Trouble};
 use crate::user::files::incoming::Incoming;
