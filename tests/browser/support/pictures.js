@@ -1,4 +1,4 @@
-// Pictures of every page, light and dark, for the README: what a user sees on the way from Connect to a refused forgery.
+// Pictures of every page, light and dark, for docs/screenshots/README.md: what a user sees on the way from Connect to a refused forgery.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, statSync } from "node:fs";
