@@ -1,11 +1,11 @@
-//! Documents: decisions keep their numbers, and whatever cites a section, decision, checklist line
-//! or document cites one that exists.
+//! Checks documents: decisions have one form and one index, and every section, decision, checklist
+//! line and document that is cited exists.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{CHECKLIST_LINES, assert_none, files, root};
+use super::{CHECKLIST_LINES, assert_none, files, links, root};
 
 /// The documents whose sections are cited, by the word that stands before "section" in a citation.
 const CITED: [(&str, &str); 3] =
@@ -154,57 +154,151 @@ fn n17_every_checklist_line_that_is_cited_exists() {
     assert_none(&found, "no line of the checklist");
 }
 
-/// The numbers of `### 98. …`, in the order in which they stand, by section.
-fn decisions() -> Vec<(String, Vec<u32>)> {
-    let mut sections: Vec<(String, Vec<u32>)> = Vec::new();
-    for line in read("threat-model/decisions.md").lines() {
-        if let Some(section) = line.strip_prefix("## ") {
-            sections.push((section.to_owned(), Vec::new()));
-        } else if let (Some(decision), Some((_, numbers))) = (line.strip_prefix("### "), sections.last_mut()) {
-            numbers.push(number_at(decision).parse().expect("### NUMBER. Title"));
-        }
-    }
-    sections
+/// The folder of the decisions, with their index (README.md) and the reasons for dependencies.
+const DECISIONS: &str = "docs/decisions";
+
+/// The headings of a decision, in order.
+const PARTS: [&str; 4] = ["Status", "Context", "Decision", "Consequences"];
+
+/// What a decision's status begins with.
+const STATUS: [&str; 3] = ["Accepted", "Amended by [", "Superseded by ["];
+
+/// The number in the name of a decision's file: 137 of `0137-clock-set-back.md`.
+fn number_of(name: &str) -> Option<u32> {
+    let (digits, title) = name.strip_suffix(".md")?.split_once('-')?;
+    let is_number = digits.len() == 4 && digits.chars().all(|letter| letter.is_ascii_digit());
+    let is_title = title.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    digits.parse().ok().filter(|_| is_number && is_title)
+}
+
+/// Number and file name of every decision.
+fn decisions() -> Vec<(u32, String)> {
+    let inside = |file: PathBuf| file.strip_prefix(DECISIONS).ok()?.to_str().map(str::to_owned);
+    let names = files().into_iter().filter_map(inside).filter(|name| name != "README.md" && name != "dependencies.md");
+    names.map(|name| (number_of(&name).unwrap_or_else(|| panic!("{name}: name it NNNN-short-title")), name)).collect()
 }
 
 #[test]
-fn n15_decisions_are_numbered_once_and_in_order() {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (section, numbers) in decisions() {
-        found.extend(numbers.iter().filter(|number| !seen.insert(**number)).map(|number| format!("{number} twice")));
-        found.extend(
-            numbers.windows(2).filter(|pair| pair[0] >= pair[1]).map(|pair| format!("{section}: {pair:?} in order")),
-        );
+fn n15_decisions_have_one_form() {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for (number, name) in decisions() {
+        let text = read(&format!("{DECISIONS}/{name}"));
+        let parts: Vec<(&str, &str)> =
+            text.split("\n## ").skip(1).map(|part| part.split_once('\n').unwrap_or((part, ""))).collect();
+        if !seen.insert(number) {
+            found.push(format!("{name}: another file has this number"));
+        }
+        if !text.starts_with(&format!("# {number}. ")) {
+            found.push(format!("{name}: the first line is \"# {number}. Title\""));
+        }
+        if parts.iter().map(|(heading, _)| *heading).ne(PARTS) {
+            found.push(format!("{name}: the headings are {PARTS:?}"));
+        }
+        let status = parts.first().map_or("", |(_, status)| status.trim_start());
+        if !STATUS.iter().any(|form| status.starts_with(form)) {
+            found.push(format!("{name}: the status begins with one of {STATUS:?}"));
+        }
     }
     assert!(seen.len() > 100, "the decisions were not found");
-    let text = read("threat-model/decisions.md");
-    let listed = text.lines().filter(|line| {
-        let number = number_at(line);
-        !number.is_empty() && line[number.len()..].starts_with(". **")
-    });
-    found.extend(listed.map(|line| format!("write it as \"### NUMBER. Title\": {line}")));
-    assert_none(&found, "threat-model/decisions.md");
+    assert_none(&found, "decisions");
+}
+
+/// A row of the decisions' index: number, file name and title.
+type Row<'t> = (u32, &'t str, &'t str);
+
+/// Reads `| [137](0137-clock-set-back.md) | Title |`.
+fn row(line: &str) -> Option<Row<'_>> {
+    let (number, rest) = line.strip_prefix("| [")?.split_once("](")?;
+    let (name, title) = rest.strip_suffix(" |")?.split_once(") | ")?;
+    Some((number.parse().ok()?, name, title))
+}
+
+/// The rows of the index, by subject.
+fn index(text: &str) -> Vec<(&str, Vec<Row<'_>>)> {
+    let subjects = text.split("\n## ").skip(1).map(|part| part.split_once('\n').unwrap_or((part, "")));
+    subjects.map(|(subject, body)| (subject, body.lines().filter_map(row).collect())).collect()
+}
+
+#[test]
+fn n15_the_index_names_every_decision_once() {
+    let text = fs::read_to_string(root().join(DECISIONS).join("README.md")).unwrap();
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    for (subject, rows) in index(&text) {
+        if rows.is_empty() {
+            found.push(format!("{subject}: no rows"));
+        }
+        let disordered = rows.windows(2).filter(|pair| pair[0].0 >= pair[1].0);
+        found.extend(disordered.map(|pair| format!("{subject}: {} before {}", pair[0].0, pair[1].0)));
+        for (number, name, title) in rows {
+            let stands = fs::read_to_string(root().join(DECISIONS).join(name)).unwrap_or_default();
+            if !stands.starts_with(&format!("# {number}. {title}\n")) {
+                found.push(format!("{name}: not a file with the title \"# {number}. {title}\""));
+            }
+            if !seen.insert(name) {
+                found.push(format!("{name}: more than one row"));
+            }
+        }
+    }
+    let all = decisions();
+    let missing = all.iter().filter(|(_, name)| !seen.contains(name.as_str()));
+    found.extend(missing.map(|(_, name)| format!("{name}: no row under a subject")));
+    let rows = text.lines().filter(|line| line.starts_with("| [")).count();
+    if rows != all.len() {
+        found.push(format!("{rows} rows for {} decisions", all.len()));
+    }
+    assert_none(&found, "docs/decisions/README.md");
+}
+
+/// The numbers after "decision" in a text, as in "decision 137" and "decisions 74, 137 and 138".
+fn cited_decisions(text: &str) -> Vec<u32> {
+    let comments = ["//", "///", "//!", "#"];
+    let mut words = text.split_whitespace().filter(|word| !comments.contains(word)).peekable();
+    let mut cited = Vec::new();
+    while let Some(word) = words.next() {
+        let word = word.trim_start_matches(|letter: char| !letter.is_ascii_alphabetic());
+        if !["decision", "decisions"].contains(&word.to_ascii_lowercase().as_str()) {
+            continue;
+        }
+        let continues = |word: &&str| *word == "and" || word.starts_with(|letter: char| letter.is_ascii_digit());
+        while let Some(number) = words.next_if(continues) {
+            cited.extend(number_at(number).parse::<u32>());
+        }
+    }
+    cited
 }
 
 #[test]
 fn n15_every_decision_that_is_cited_exists() {
-    let known: BTreeSet<u32> = decisions().into_iter().flat_map(|(_, numbers)| numbers).collect();
+    assert_eq!(
+        cited_decisions("(decision 74);\n    // see Decisions 70,\n    // 71 and 2. A decision"),
+        [74, 70, 71, 2]
+    );
+    let all = decisions();
     let (mut found, mut cited) = (Vec::new(), 0);
     for (file, text) in texts() {
-        for (at, link) in text.match_indices("decisions.md)") {
-            // "([decisions](decisions.md), 80, 83)" or "[decisions](decisions.md) (22)"
-            let rest = &text[at + link.len()..];
-            let end = rest.find(|letter: char| !letter.is_ascii_digit() && !", (\n".contains(letter));
-            for number in rest[..end.unwrap_or(rest.len())].split([',', ' ', '(', '\n']).filter(|word| !word.is_empty())
-            {
-                cited += 1;
-                if !number.parse().is_ok_and(|number| known.contains(&number)) {
-                    found.push(format!("{}: decision {number}", file.display()));
-                }
+        let mut missing = |number: u32, form: &str| {
+            cited += 1;
+            if !all.iter().any(|(known, name)| *known == number && (form.is_empty() || form == name)) {
+                found.push(format!("{}: decision {number} {form}", file.display()));
+            }
+        };
+        for number in cited_decisions(&text) {
+            missing(number, "");
+        }
+        for name in text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '.') {
+            if let Some(number) = number_of(name) {
+                missing(number, name);
+            }
+        }
+        // "[137](…)" and "[decision 137](…)" link to 137.
+        for (label, target) in links(&text) {
+            let number = label.rsplit(char::is_whitespace).next().and_then(|number| number.parse().ok());
+            let name = target.rsplit('/').next().unwrap_or_default();
+            if let (Some(number), Some(_)) = (number, number_of(name)) {
+                missing(number, name);
             }
         }
     }
-    assert!(cited > 5, "{cited} citations: they were not found");
+    assert!(cited > 300, "{cited} citations: they were not found");
     assert_none(&found, "no such decision");
 }
