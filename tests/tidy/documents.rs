@@ -252,7 +252,9 @@ fn n15_the_index_names_every_decision_once() {
 /// The numbers after "decision" in a text, as in "decision 137" and "decisions 74, 137 and 138".
 fn cited_decisions(text: &str) -> Vec<u32> {
     let comments = ["//", "///", "//!", "#"];
-    let mut words = text.split_whitespace().filter(|word| !comments.contains(word)).peekable();
+    // The heading is no citation, even where a number is the first word below it.
+    let lines = text.lines().filter(|line| *line != "## Decision");
+    let mut words = lines.flat_map(str::split_whitespace).filter(|word| !comments.contains(word)).peekable();
     let mut cited = Vec::new();
     while let Some(word) = words.next() {
         let word = word.trim_start_matches(|letter: char| !letter.is_ascii_alphabetic());
