@@ -1,8 +1,8 @@
-//! One request, from its head to the instance: the whole pipeline on one page (design, section 3).
+//! The pipeline of one request, from its head to the instance (design, section 3).
 //!
-//! Nothing is believed before it is verified; the user's signature comes before the body is read
-//! where it can; a connection to the instance is made before the intent is used up; and that, with
-//! one more look at the time, is the last step before the first byte goes out (P1, P4, P5).
+//! Verifies before it believes. Checks the user's signature before it reads the body, where it can,
+//! and connects to the instance before it consumes the intent. Consuming the intent, with one more
+//! check of the time, is the last step before the first byte goes out (P1, P4, P5).
 
 use std::sync::Arc;
 
@@ -37,20 +37,20 @@ use super::upstream::{Connection, UpstreamFailure};
 use crate::audit::Verdict;
 use crate::ipc::control::Signer;
 
-/// Longest body of one of Core's own calls, in bytes: a username.
+/// In bytes. The body of one of Core's own calls is a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
 
 /// Why a request has no deposit.
 enum NoDeposit {
-    /// None is there and none comes. The refusal of a deposit that was discarded says more than
-    /// this one.
+    /// No deposit is there, and none can come. If a deposit was discarded meanwhile, its refusal is
+    /// reported instead: it says more.
     Absent(Refusal),
-    /// A deposit is there that no passkey has asserted, or the gateway failed.
+    /// No passkey has asserted the deposit, or the gateway failed.
     Refused(Refusal),
 }
 
 impl Ingress {
-    /// Judges a request and forwards it, or says why not.
+    /// Verifies a request, then forwards or refuses it.
     pub(super) async fn admit(
         &self,
         head: &Parts,
@@ -71,7 +71,7 @@ impl Ingress {
         if head.method == http::Method::OPTIONS {
             return self.preflight(head, client, id, known);
         }
-        // The same for everybody: nothing is decided that the log would have to keep.
+        // Assets are public, so this is no decision that the log has to keep.
         if let Some(asset) = self.pages.asset(&head.method, &head.uri, &head.headers) {
             return Ok(asset);
         }
@@ -95,7 +95,7 @@ impl Ingress {
         }
     }
 
-    /// What is in no table is refused (V01), and so is a query, which no signature would cover.
+    /// Refuses a path that no table lists (V01), and a query, which no signature would cover.
     fn route(&self, head: &Parts) -> Result<&Route, Rejection> {
         if head.method == http::Method::HEAD {
             let route = self.calls.route(Method::Get, head.uri.path());
@@ -105,7 +105,7 @@ impl Ingress {
         }
         let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
         let route = self.calls.route(method, head.uri.path()).filter(|route| match route {
-            // Their queries hold what is judged, and nothing else.
+            // Their queries hold only what is verified.
             Route::Session(_) | Route::Socket => true,
             Route::Public(_) | Route::Private(_) | Route::Own(_) => head.uri.query().is_none(),
         });
@@ -118,7 +118,7 @@ impl Ingress {
         Ok(self.authenticate(presented, self.now()?)?)
     }
 
-    /// A call that takes Core's token alone.
+    /// Handles a call that needs Core's token alone.
     async fn service(
         &self,
         request: ServiceRequest<'_>,
@@ -129,7 +129,7 @@ impl Ingress {
     ) -> Result<Answer, Refusal> {
         known.call = CallName::parse(&forward::place_of_service(request.call()).1.replace('/', ".")).ok();
         let body_max = match request.call() {
-            // A whole application.
+            // The body is a whole application.
             ServiceCall::RequestDynamicParameters => self.body_max,
             ServiceCall::Connect
             | ServiceCall::Init
@@ -146,8 +146,7 @@ impl Ingress {
                 self.record(Verdict::Forward, id, known)?;
                 body.bytes
             }
-            // Core asks for these all day, and they change nothing. What they say is the same
-            // whatever comes along.
+            // Core polls these all day. They change nothing and ignore the body.
             ServiceCall::RetrieveManifest
             | ServiceCall::RetrieveBranding
             | ServiceCall::RetrieveProducts(_)
@@ -161,7 +160,7 @@ impl Ingress {
         Ok(answer.pass_on(Content::Json)?)
     }
 
-    /// A user's call: what they signed, and nothing else.
+    /// Handles a user's call: only what the user signed passes.
     async fn user(
         &self,
         request: UserRequest<'_>,
@@ -174,7 +173,7 @@ impl Ingress {
         let (username, call) = (request.username().clone(), request.row().call().clone());
         known.username = Some(username.clone());
         known.call = Some(call.clone());
-        // Before anything is asked of the user: a signature would not help them.
+        // Checked first: during maintenance a signature would not help the user.
         self.check_maintenance(&username)?;
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
@@ -202,11 +201,12 @@ impl Ingress {
         Ok(compression::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
     }
 
-    /// The deposit that the request needs: one that covers it if it came without an intent; if the
-    /// call needs a passkey, the deposit of the very intent that came, which the passkey has
-    /// asserted. A deposit that no request can use any more is discarded, and the next one is tried
-    /// (V70). Nothing is waited for that cannot come: the intent of a user who is not connected, or
-    /// has no key.
+    /// Finds the deposit that the request needs.
+    ///
+    /// A request without an intent needs a deposit that covers it. A call that needs a passkey
+    /// needs the deposit of the intent that came with it, asserted by the passkey. A deposit that
+    /// no request can use any more is discarded, and the next one is tried (V70). Returns without
+    /// waiting if the user is not connected or has no key.
     pub(super) async fn deposit_for<'d>(
         &'d self,
         row: &Row,
@@ -239,7 +239,7 @@ impl Ingress {
         }
     }
 
-    /// A deposit that is there, or else one that comes in time, if one can come at all.
+    /// Takes a deposit, or waits for one if one can come.
     async fn take_or_wait<'d>(
         &'d self,
         username: &'d Username,
@@ -262,9 +262,9 @@ impl Ingress {
         })
     }
 
-    /// Whether an intent of this user can come: one that is connected and has a key may be signing
-    /// it at this moment. A server that cannot say so lets nothing through either: the deposit is
-    /// waited for as it would be.
+    /// Checks whether the user is connected and has a key, and so may be signing at this moment. If
+    /// the server cannot tell, the gateway waits for the deposit as usual, so a failure lets
+    /// nothing through.
     async fn check_signer(&self, username: &Username) -> Result<(), Refusal> {
         match self.key_cache.signer(username).await {
             Ok(Signer::NotConnected) => Err(Refusal::NotConnected),
@@ -273,8 +273,8 @@ impl Ingress {
         }
     }
 
-    /// Looks whether a deposit could still be used up. Uses nothing up: that is the last step's,
-    /// which looks again.
+    /// Checks whether a deposit could still be consumed. Consumes nothing: the last step does, and
+    /// checks again.
     async fn check_deposit(&self, items: &Items<'_>, taken: &Taken<'_>) -> Result<(), Refusal> {
         let (intent, now) = (&taken.intent, self.now()?);
         let used = intent.to_use();
@@ -284,7 +284,7 @@ impl Ingress {
         self.key_cache.check_standing(intent.username(), intent.kid(), AsOf::Earlier, now).await
     }
 
-    /// The site's rules, with what a passkey asserted.
+    /// Applies the site's rules, with the passkey's evidence if there is some.
     pub(super) fn authorise<'h, 'b, R: UserAsked>(
         &self,
         bound: Bound<'h, 'b, R>,
@@ -296,9 +296,9 @@ impl Ingress {
         }
     }
 
-    /// The last step before the first byte goes out: what was signed is used up, once, if its key
-    /// still speaks for its user, and that it goes out is written down. `epoch` is the directory's
-    /// from before the signature was checked.
+    /// The last step before the first byte goes out: checks that the key is still valid, consumes
+    /// the intent, and writes the record. `epoch` is the key cache's from before the signature was
+    /// checked.
     pub(super) async fn spend<'h, 'b, R: UserAsked>(
         &self,
         authorised: Authorised<'h, 'b, R>,
@@ -312,7 +312,7 @@ impl Ingress {
         match (deposit, &spent) {
             (Some(deposit), Ok(_)) => deposit.spend(),
             (Some(deposit), Err(refusal)) if refusal.is_of_the_intent() => deposit.discard(),
-            // What was not the intent's fault: the deposit goes back.
+            // The refusal was not the intent's fault: the deposit goes back.
             (Some(_), Err(_)) | (None, _) => {}
         }
         let permit = spent?;
@@ -326,19 +326,18 @@ impl Ingress {
         authorised: Authorised<'h, 'b, R>,
         looked_up: AsOf,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
-        // Something may have been revoked since the signature was checked: this key, perhaps (P6).
+        // This key, among others, may have been revoked since its signature was checked (P6).
         self.key_cache.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
         Ok(authorised.spend(&self.policy, &self.journal, self.now()?)?)
     }
 
-    /// Shows that this user's key signed the intent, whatever the request is.
+    /// Verifies that one of the user's keys signed the intent. Does not look at the request.
     pub(super) async fn verify<'h>(&self, username: &Username, text: &'h str) -> Result<VerifiedIntent<'h>, Refusal> {
         let presented = PresentedIntent::parse(text, INTENT_MAX, self.policy.terms.version_1)?;
         let keys = self.keys(username, presented.key_wanted()).await?;
         Ok(presented.verify(username, keys.as_ref(), &self.policy.terms, self.now()?)?)
     }
 
-    /// The keys that an intent has to be judged with.
     pub(super) async fn keys(&self, username: &Username, wanted: KeyWanted) -> Result<Keys, Refusal> {
         Ok(match wanted {
             KeyWanted::Id(kid) => Keys::One(self.key_cache.key(username, kid).await?),
@@ -346,18 +345,16 @@ impl Ingress {
         })
     }
 
-    /// Whether this user is served at this moment.
     pub(super) fn check_maintenance(&self, username: &Username) -> Result<(), Refusal> {
         if self.maintenance.admits(username) { Ok(()) } else { Err(Refusal::Maintenance) }
     }
 
-    /// The way to the user's instance for a request and its answer.
+    /// Connects to the user's instance for one request and its answer.
     pub(super) async fn connect_to_instance(&self, username: &Username) -> Result<Connection, Refusal> {
         self.connect_by(Reuse::Pooled, username).await
     }
 
-    /// The way to the user's instance, which every lane takes: none leads there past the
-    /// maintenance.
+    /// Connects to the user's instance. Every lane comes through here, so none evades maintenance.
     pub(super) async fn connect_by(&self, way: Reuse, username: &Username) -> Result<Connection, Refusal> {
         self.check_maintenance(username)?;
         let address = match self.key_cache.instance(username).await? {
@@ -380,20 +377,18 @@ impl Ingress {
     }
 }
 
-/// Which connection to an instance will do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reuse {
-    /// One that was kept, for a request and its answer.
+    /// A pooled connection, for a request and its answer.
     Pooled,
-    /// One on which nothing was sent yet, for a socket that keeps it to itself.
+    /// A connection on which nothing was sent yet, for a socket that keeps it.
     Fresh,
 }
 
-/// Keys as the cache has them.
 pub(super) enum Keys {
-    /// The one of an id, if there is one.
+    /// The key of an id, if it exists.
     One(Option<Arc<EnrolledKey>>),
-    /// Those of version 1.
+    /// The user's keys of version 1.
     Several(Arc<[Arc<EnrolledKey>]>),
 }
 

@@ -1,9 +1,8 @@
-//! The scripts and styles that the pages load, compiled into the program: no file is looked for
-//! when one is asked for.
+//! The scripts and styles of the pages, compiled into the program: no request opens a file.
 //!
-//! A file is served if it stands in this list, and a test sees to it that every file of `web/js`
-//! and `web/css` does. All of them stand below one hash of everything, so that modules import each
-//! other by relative paths and caches may keep them for good. The icon stands below its own hash.
+//! Serves only the files in this list; a test checks that it has every file of `web/js` and
+//! `web/css`. Their common path contains one hash of all files, so that modules can import each
+//! other by relative paths and caches may keep them for ever. The icon's path has its own hash.
 
 use std::collections::HashMap;
 
@@ -16,10 +15,10 @@ use super::document::{Document, name_of};
 use super::response::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
 use crate::config::Logo as Icon;
 
-/// A year, which is as long as caches keep anything. Other content has another address.
+/// A year, the longest that caches honour. New content gets a new path.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// For whoever opens one as a page: it is none.
+/// For an asset that is opened as a page.
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// For an SVG that is opened as a page.
@@ -31,7 +30,7 @@ macro_rules! files {
     };
 }
 
-/// Every file, by its path below `web/`.
+/// By path below `web/`.
 const FILES: &[(&str, &[u8])] = &files![
     "css/style.css",
     "js/approval.js",
@@ -71,7 +70,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/words.js",
 ];
 
-/// What is served, by its whole path.
+/// Documents by whole path.
 #[derive(Clone, Debug)]
 pub(super) struct Assets {
     folder: String,
@@ -80,7 +79,6 @@ pub(super) struct Assets {
 }
 
 impl Assets {
-    /// All files, below the hash of all.
     pub(super) fn new(provider: &ProviderId, icon: &Icon) -> Self {
         let folder = format!("/ucloud/{provider}/web/{}", name_of(&hash_of(FILES)));
         let documents = FILES
@@ -93,7 +91,7 @@ impl Assets {
         Self { by_path, folder, icon_path }
     }
 
-    /// The icon's path: the site's logo, or our own.
+    /// Path of the icon: the site's logo, or the built-in one.
     pub(super) fn icon(&self) -> &str {
         &self.icon_path
     }
@@ -103,8 +101,8 @@ impl Assets {
         &self.folder
     }
 
-    /// The answer to a request for one of them; anything else is not theirs to answer. The path has
-    /// to be exactly the one that stands in a page: nothing is decoded or folded.
+    /// Answers a request for an asset; `None` if the path is not one. Compares paths exactly:
+    /// nothing is decoded or folded.
     pub(super) fn answer(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
         let document = self.by_path.get(target.path()).filter(|_| method == Method::GET && target.query().is_none())?;
         let mut answer = document.answer(asked);
@@ -120,15 +118,16 @@ impl Assets {
     }
 }
 
-/// The logo: public, since UCloud's page shows it too. It may have styles and nothing else, also
-/// when it is opened as a page.
+/// Sets the headers of the logo, which is public because UCloud's page shows it too. It may use
+/// styles and nothing else, even when it is opened as a page.
 pub(super) fn of_image(headers: &mut HeaderMap, kept: &HeaderValue) {
     headers.insert(CACHE_CONTROL, kept.clone());
     headers.insert(CONTENT_SECURITY_POLICY, IMAGE);
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }
 
-/// Over every path and content, each behind its length.
+/// Hashes the digests of each path and content. They have a fixed length, so the boundaries are
+/// unambiguous.
 fn hash_of(files: &[(&str, &[u8])]) -> [u8; 32] {
     let digests: Vec<u8> =
         files.iter().flat_map(|(path, content)| [sha256(&[path.as_bytes()]), sha256(&[content])]).flatten().collect();

@@ -1,7 +1,7 @@
-//! A request's body: read whole, within its length, in its time, and within what all bodies
-//! together may take.
+//! Reads a request's body within limits: its length, its time, and the memory of all bodies
+//! together.
 //!
-//! Nothing is read of a body before its head has been judged as far as it can be (V55).
+//! Reads no byte before the head has been verified as far as it can be (V55).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,53 +17,53 @@ use tokio::time::Instant;
 
 use crate::limits::{Counted, InFlight};
 
-/// What all bodies that are held at one time may take together, in bytes: 32 of the longest at the
-/// default `gateway.body_max`.
+/// Memory of all bodies held at a time, in bytes: 32 of the longest at the default
+/// `gateway.body_max`.
 const HELD_MAX: usize = 256 * 1024 * 1024;
 
-/// The same of one user: a quarter, so that three others have room beside a user who sends the
-/// longest bodies only. The longest `gateway.body_max` that can be configured.
+/// In bytes. A quarter, so that a user who sends only the longest bodies leaves room for three
+/// others. Also the largest `gateway.body_max` that can be configured.
 const USER_MAX: usize = HELD_MAX / 4;
 
-/// What the bodies of those who have shown nothing may take together, apart from the others' room.
+/// Bodies of unauthenticated senders, in bytes. Separate from the others' room.
 const STRANGERS_MAX: usize = 64 * 1024 * 1024;
 
-/// The same of one address: 64 of the longest.
+/// Bodies of unauthenticated senders from one network, in bytes: 64 of the longest.
 const STRANGERS_EACH_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a request waits for room among them.
+/// How long a request waits for memory.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
-/// Time that every body has, however short.
+/// Allowed for every body, however short.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The slowest a body may come, in bytes a second. A modem does better.
+/// Slowest rate of a body, in bytes a second. A modem is faster.
 const RATE_MIN: u64 = 16 * 1024;
 
-/// Why a body is not taken.
+/// Why a body is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum BodyRejection {
-    /// Longer than the call allows.
+    /// Longer than the call allows, in bytes.
     #[error("the body is longer than {0} bytes")]
     TooLong(usize),
     /// Slower than [`RATE_MIN`].
     #[error("the body came too slowly")]
     TooSlow,
-    /// It ended early, or its frames are malformed.
+    /// The body ended early, or its frames are malformed.
     #[error("the body broke off")]
     Broken,
-    /// Fields after the body (V30).
+    /// Trailer fields after the body (V30).
     #[error("trailers after the body")]
     Trailers,
-    /// The bodies of this user take what one user's may.
+    /// The bodies of this user fill the user's share.
     #[error("no room for another body of this user")]
     UserFull,
-    /// Not the sender's fault: all bodies together take too much.
+    /// All bodies together fill the memory: not the sender's fault.
     #[error("no room for another body")]
     NoRoom,
 }
 
-/// The room that bodies have.
+/// The memory for bodies.
 #[derive(Debug)]
 pub(super) struct BodyRoom {
     room: Semaphore,
@@ -71,10 +71,10 @@ pub(super) struct BodyRoom {
     strangers: Arc<Counted<IpAddr>>,
 }
 
-/// A body, and the room that it takes for as long as it is held.
+/// A body, and the memory that it reserves while it is held.
 #[derive(Debug, Default)]
 pub(super) struct HeldBody<'r> {
-    /// All of it.
+    /// The whole body.
     pub(super) bytes: Bytes,
     _room: Option<SemaphorePermit<'r>>,
     _user: Option<InFlight<Username>>,
@@ -82,17 +82,15 @@ pub(super) struct HeldBody<'r> {
 }
 
 impl BodyRoom {
-    /// All of it free.
     pub(super) fn new() -> Self {
         Self::of(HELD_MAX)
     }
 
-    /// Room for that many bytes.
     pub(super) fn of(bytes: usize) -> Self {
         Self::of_each(bytes, USER_MAX)
     }
 
-    /// The same, with room for that many bytes of one user.
+    /// With a limit for each user. Both are in bytes.
     pub(super) fn of_each(bytes: usize, user_max: usize) -> Self {
         let users = Counted::new(usize::MAX, user_max);
         Self { room: Semaphore::new(bytes), users, strangers: Counted::new(STRANGERS_MAX, STRANGERS_EACH_MAX) }
@@ -108,7 +106,7 @@ impl BodyRoom {
         Ok(HeldBody { bytes: in_time(body, length, max).await?, _room: Some(room), _user: None, _share: None })
     }
 
-    /// The same of a user's call, within what this user may have.
+    /// As [`BodyRoom::read`], within the user's share.
     pub(super) async fn read_of_user(
         &self,
         head: &Parts,
@@ -124,7 +122,8 @@ impl BodyRoom {
         Ok(HeldBody { _user: Some(share), ..self.read(head, body, max).await? })
     }
 
-    /// The same of a sender who has shown nothing, in room of its own, which is shared by network.
+    /// As [`BodyRoom::read`] for an unauthenticated sender, in separate memory that is shared by
+    /// network.
     pub(super) async fn read_of_stranger(
         &self,
         head: &Parts,
@@ -152,7 +151,7 @@ impl BodyRoom {
     }
 }
 
-/// A body that is not held: whoever reads it passes each piece on before the next comes.
+/// A body that is not held: its reader passes each piece on before it takes the next.
 #[derive(Debug)]
 pub(super) struct StreamedBody {
     body: Incoming,
@@ -161,10 +160,10 @@ pub(super) struct StreamedBody {
 }
 
 impl StreamedBody {
-    /// A body whose head promises that many bytes; `None` where none may come.
+    /// Expects a body of that many bytes, or none.
     ///
     /// # Errors
-    /// If a body comes where none may, or one of another length.
+    /// If a body comes where none may, or the head promises another length.
     pub(super) fn new(body: Incoming, length: Option<u64>) -> Result<Self, BodyRejection> {
         match (length, body.size_hint().exact()) {
             (None, Some(0)) | (None, None) if body.is_end_stream() => {}
@@ -176,12 +175,12 @@ impl StreamedBody {
         Ok(Self { body, length, until: Instant::now() + within })
     }
 
-    /// How long it is; `None`: there is none.
+    /// In bytes; `None` without a body.
     pub(super) const fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// The next piece; `None` at the end, when all of it has come.
+    /// Returns the next piece, or `None` at the end of a complete body.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyRejection> {
         let frame = tokio::time::timeout_at(self.until, self.body.frame()).await;
         match frame.map_err(|_elapsed| BodyRejection::TooSlow)? {
@@ -192,7 +191,7 @@ impl StreamedBody {
     }
 }
 
-/// The length that the head promises; without one (HTTP/2), as much as there may be.
+/// The length that the head promises; without one (HTTP/2), the maximum.
 fn promised(head: &Parts, body: &Incoming, max: usize) -> Result<u32, BodyRejection> {
     let most = u32::try_from(max).unwrap_or(u32::MAX);
     let promised = match head.headers.get(http::header::CONTENT_LENGTH) {
@@ -205,13 +204,13 @@ fn promised(head: &Parts, body: &Incoming, max: usize) -> Result<u32, BodyReject
     }
 }
 
-/// A body in the time that one of that length has.
+/// Reads a body in the time that its length allows.
 async fn in_time(body: Incoming, length: u32, max: usize) -> Result<Bytes, BodyRejection> {
     let within = GRACE.saturating_add(Duration::from_secs(u64::from(length) / RATE_MIN));
     tokio::time::timeout(within, collect(body, max)).await.map_err(|_elapsed| BodyRejection::TooSlow)?
 }
 
-/// A body that came in one piece is not copied.
+/// Does not copy a body that came in one piece.
 async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, BodyRejection> {
     let mut first = Bytes::new();
     let mut more = BytesMut::new();

@@ -1,9 +1,8 @@
-//! How long one of a user's requests may take: one budget from its arrival, since Core gives up
-//! after 5 s.
+//! The time budget of one user's request, counted from its arrival: Core gives up after 5 s.
 //!
-//! The wait for a deposit, the way to the instance and the instance's own work all take from it.
-//! What is left when the request goes out is told to the instance. If too little is left, nothing
-//! goes out and nothing is used up: Core repeats the request, whose deposit waits for it (P4).
+//! The wait for a deposit, the connection to the instance and the instance's work all take from it.
+//! The gateway tells the instance what is left. If too little is left, it forwards nothing and
+//! consumes nothing: Core repeats the request, and its deposit waits for it (P4).
 
 use std::time::Duration;
 
@@ -12,32 +11,29 @@ use tokio::time::Instant;
 use super::refusal::{Failure, Refusal};
 use crate::ipc::within::ANSWERED_WITHIN;
 
-/// The least that is left for the instance's work: listing an ordinary folder takes a tenth of it.
+/// Least time for the instance's work: listing an ordinary folder takes a tenth of it.
 const WORK_MIN: Duration = Duration::from_millis(500);
 
-/// How much later than the instance was told its answer is still waited for: it has to be written
-/// and read.
+/// How long after the instance's deadline the gateway still waits: the answer has to be written and
+/// read.
 const WAY_BACK: Duration = Duration::from_millis(200);
 
-/// What a request may take, from its arrival on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     end: Instant,
 }
 
 impl Budget {
-    /// Of a request that arrived at that moment.
     pub(super) fn from(arrival: Instant) -> Self {
         Self { end: arrival + ANSWERED_WITHIN }
     }
 
-    /// Until when a deposit is waited for that may take so long to come. Some time for the work is
-    /// kept.
+    /// Until when to wait for a deposit, at most `wait` from now. Leaves [`WORK_MIN`] for the work.
     pub(super) fn for_deposit(self, wait: Duration) -> Instant {
         (Instant::now() + wait).min(self.last())
     }
 
-    /// What `making_ready` gives, if enough time is left then for the work. It uses nothing up
+    /// Awaits `making_ready`, if enough time is left then for the work. It must consume nothing
     /// before it is done.
     pub(super) async fn make_ready<T>(
         self,
@@ -50,17 +46,16 @@ impl Budget {
         tokio::time::timeout_at(self.last(), making_ready).await.map_err(|_elapsed| late())?
     }
 
-    /// What is left for the instance.
     pub(super) fn left(self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    /// The last moment at which the request may go out.
+    /// The last moment at which the request may be forwarded.
     fn last(self) -> Instant {
         self.end.checked_sub(WORK_MIN).unwrap_or(self.end)
     }
 
-    /// When the instance's answer is given up.
+    /// When the gateway gives up the instance's answer.
     pub(super) fn given_up(self) -> Instant {
         self.end + WAY_BACK
     }

@@ -1,6 +1,6 @@
-//! The table of calls as the browser's signer reads it: `GET /ucloud/{p}/intent/calls.json`.
+//! The call table for the browser's signer: `GET /ucloud/{p}/intent/calls.json`.
 //!
-//! Written once, at start-up, from the very table that judges requests, so that signer and gateway
+//! Written once, at start-up, from the table that verifies requests, so that signer and gateway
 //! cannot differ.
 
 use countersign_keys::call::{CallTable, RowSpec};
@@ -12,12 +12,11 @@ use serde::Serialize;
 use super::document::Document;
 use super::response::Answer;
 
-/// The table, written.
 #[derive(Clone, Debug)]
 pub(super) struct CallTableDocument(Document);
 
-/// A row, and whether its call needs a passkey as well: the signer then shows a person what it is
-/// for, whatever its class.
+/// A row, and whether its call needs a passkey too. If it does, the signer shows a person the
+/// request, whatever its class.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed<'t> {
@@ -28,18 +27,18 @@ struct Listed<'t> {
 }
 
 impl CallTableDocument {
-    /// Writes the table. `step_up`: the calls that need a passkey as well.
+    /// Writes the table. `step_up` lists the calls that need a passkey too.
     pub(super) fn new(calls: &CallTable, step_up: &StepUp) -> Result<Self, serde_json::Error> {
         let rows: Vec<_> =
             calls.specs().map(|spec| Listed { spec, step_up: step_up.calls.contains(&spec.call) }).collect();
         Ok(Self(Document::new(serde_json::to_vec(&rows)?, "application/json")))
     }
 
-    /// The table, or that the client has it.
+    /// The table, or 304 if the client has it.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Answer {
         let mut answer = self.0.answer(asked);
-        // Asked for anew each time, so that a site's new row is known at once; the answer is mostly
-        // "unchanged".
+        // Revalidated each time, so that a site's new row takes effect at once. Most answers are
+        // 304.
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer
     }

@@ -1,10 +1,9 @@
-//! Compresses long lists on their way to Core, which asks for it: a page of a folder is 350 KB of
-//! JSON, mostly the same.
+//! Compresses long lists for Core, which asks for it: a page of a folder is 350 KB of repetitive
+//! JSON.
 //!
-//! Only calls on a list are compressed, where no secret shares the body with text that somebody
-//! else can choose: the length of a compressed body tells whoever sees it how much of the one is in
-//! the other (BREACH, CVE-2013-3587). Tokens and intents are in no listing. Nothing compressed is
-//! ever taken from an instance (V63).
+//! Compresses listed calls only, where no secret shares the body with text that an attacker can
+//! choose. Otherwise the compressed length would leak the secret (BREACH, CVE-2013-3587). No
+//! listing contains tokens or intents. Refuses compressed bodies from instances (V63).
 
 use countersign_keys::identity::CallName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, VARY};
@@ -14,14 +13,14 @@ use hyper::body::Body as _;
 use super::gzip::{GzipBody, takes_gzip};
 use super::response::{Answer, AnswerBody};
 
-/// Calls whose answers are compressed: names, sizes and times of files that the user may list.
-/// Whoever can put a name into a folder can list it, too.
+/// Answers with names, sizes and times of files that the user may list. A user who can put a name
+/// into a folder can also list it.
 const COMPRESSED: [&str; 1] = ["files.browse"];
 
-/// Shorter answers are not compressed, in bytes: they fit one packet as they are.
+/// In bytes. Shorter answers fit one packet as they are.
 const COMPRESSED_MIN: u64 = 1_400;
 
-/// Compresses the answer, if that is allowed, asked for and worth it.
+/// Compresses the answer if its call allows it, the client asks for it, and it is long enough.
 pub(super) fn compress(answer: Answer, call: &CallName, asked: &HeaderMap) -> Answer {
     let is_allowed = COMPRESSED.contains(&call.as_str()) && answer.status() == StatusCode::OK;
     let is_long = answer.body().size_hint().exact().is_none_or(|length| length >= COMPRESSED_MIN);

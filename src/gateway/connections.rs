@@ -1,10 +1,10 @@
-//! Limits the connections there may be, and decides which ends when there are too many.
+//! Limits the number of connections, and decides which one ends when there are too many.
 //!
-//! A connection that has shown neither Core's token nor a user's good signature is a stranger's. A
+//! A connection is a stranger's until it has shown Core's token or a user's valid signature. A
 //! stranger's address may have half of all connections; beyond that, its own oldest ends. When
-//! there is no room, the oldest of the address with most ends, so that an address's share shrinks
-//! to its even part of the room. If there are no strangers, the oldest of the user with most ends.
-//! Connections of Core's never end for another. So a flood keeps out neither Core nor other users.
+//! there is no room, the oldest connection of the address with the most ends, so that each address
+//! shrinks to an equal share. Without strangers, the oldest of the user with the most ends. Core's
+//! connections never end for another, so a flood keeps out neither Core nor users.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,18 +16,18 @@ use tokio::time::Instant;
 use super::pace::{Pace, Strangers};
 use crate::limits::{Shares, Ticket, network_of};
 
-/// The part of all connections that a stranger's address may have.
+/// A stranger's address may have one in so many of all connections.
 const EACH_PART: usize = 2;
 
-/// The connections there are. Bounded by `connections_max`; those told to end may outlast it by the
-/// time that a task takes to be woken.
+/// The connection table. Bounded by `connections_max`; a connection that was told to end may exceed
+/// it until its task wakes.
 #[derive(Debug)]
 pub(super) struct Places {
     connections_max: usize,
     table: Mutex<Table>,
-    /// What connections have sent on which nothing was shown.
+    /// Counts what unauthenticated connections have sent.
     strangers: Strangers,
-    /// Connections that have not ended, told to or not.
+    /// Connections that have not ended, whether told to or not.
     open: watch::Sender<usize>,
 }
 
@@ -38,28 +38,28 @@ struct Table {
     of_core: usize,
 }
 
-/// Where a connection is in the table.
+/// Who a connection belongs to, and its place in the table.
 #[derive(Debug)]
 enum ConnectionState {
     /// Nothing was shown on it.
     Stranger(Ticket<IpAddr>),
-    /// A user's signature was good.
+    /// A user's signature was valid.
     User(Ticket<Username>),
-    /// Core's token was good.
+    /// Core's token was valid.
     Core,
 }
 
-/// What was shown on a connection.
+/// Credentials shown on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shown<'s> {
     /// Core's token.
     Core,
-    /// That user's signature, or a token that their own instance signed.
+    /// The user's signature, or a token that the user's instance signed.
     User(&'s Username),
 }
 
-/// One connection's place: free again when the last that holds it lets go, be it the connection or
-/// a socket that it became.
+/// One connection's place, freed with its last holder: the connection, or the socket that it
+/// became.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -72,7 +72,6 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Places for that many connections.
     pub(super) fn new(connections_max: usize) -> Arc<Self> {
         let (table, strangers, open) = (Mutex::default(), Strangers::default(), watch::Sender::new(0));
         Arc::new(Self { connections_max, table, strangers, open })
@@ -83,8 +82,8 @@ impl Places {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await; // the sender is `self`
     }
 
-    /// A place for a connection from that address. Another may have been told to end for it. `None`
-    /// if every connection is Core's.
+    /// Takes a place for a connection from that address, and may tell another connection to end for
+    /// it. `None` if every connection is Core's.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
         let network = network_of(address);
         let ending = Arc::new(Notify::new());
@@ -119,8 +118,8 @@ impl Table {
 }
 
 impl Place {
-    /// Notes what was shown on this connection. Core's token counts for more than a signature. A
-    /// connection that was told to end already ends.
+    /// Notes what was shown on this connection. Core's token outranks a signature. Does not save a
+    /// connection that was already told to end.
     pub(super) fn show(&self, shown: Shown<'_>) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*standing, shown) {
@@ -146,8 +145,7 @@ impl Place {
         self.shown.notify_one();
     }
 
-    /// Returns when the connection's TLS handshake may begin: at once, unless its network has begun
-    /// many others.
+    /// Returns when the TLS handshake may begin: at once, unless the network has begun many others.
     pub(super) async fn may_shake_hands(&self) {
         let wait = self.places.strangers.begin_handshake(self.network, Instant::now());
         if !wait.is_zero() {
@@ -155,17 +153,17 @@ impl Place {
         }
     }
 
-    /// Returns when something was shown on this connection. One at a time may wait for it.
+    /// Returns when something was shown on this connection. Supports one waiter.
     pub(super) async fn has_shown(&self) {
         self.shown.notified().await;
     }
 
-    /// Counts a piece that came while nothing was shown, or a request in one.
+    /// Counts a piece, or a request in one, that came before anything was shown.
     pub(super) fn has_sent(&self) {
         self.pace().count(&self.places.strangers, self.network, Instant::now());
     }
 
-    /// Until when nothing is read of this connection while nothing was shown, if so at that moment.
+    /// Until when the connection may not be read, if it is paced at `now`.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.pace().rests_until(now)
     }
@@ -174,22 +172,21 @@ impl Place {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing was shown on this connection.
     pub(super) fn is_strangers(&self) -> bool {
         matches!(*self.standing.lock().unwrap_or_else(PoisonError::into_inner), ConnectionState::Stranger(_))
     }
 
-    /// What counts as one client at its other end.
+    /// The network of the client, which counts as one client.
     pub(super) const fn network(&self) -> IpAddr {
         self.network
     }
 
-    /// Has the connection take no further request, and end when those under way are answered.
+    /// Tells the connection to take no further request, and to end after those under way.
     pub(super) fn finish(&self) {
         self.finishing.notify_one();
     }
 
-    /// Returns when the connection is to take no further request.
+    /// Returns after [`Place::finish`].
     pub(super) async fn is_finished(&self) {
         self.finishing.notified().await;
     }
@@ -197,7 +194,7 @@ impl Place {
     /// Returns when this connection has to end for another.
     pub(super) async fn is_needed(&self) {
         self.ending.notified().await;
-        // Whoever else waits for the same, the connection or its socket, is to hear of it as well.
+        // Wakes the next waiter too: the connection and its socket may both wait.
         self.ending.notify_one();
     }
 }
@@ -234,7 +231,7 @@ mod tests {
         place.is_needed().now_or_never().is_some()
     }
 
-    /// Connections that nobody told to end.
+    /// Connections that were not told to end.
     fn kept(places: &[Arc<Place>]) -> usize {
         places.iter().filter(|place| !has_to_end(place)).count()
     }
@@ -262,7 +259,7 @@ mod tests {
             }
             let honest = places.take(address(5_000)).unwrap();
             assert!(!has_to_end(&honest) && kept(&held) <= 1_000, "{addresses} addresses");
-            // While the flood goes on, and however long.
+            // The flood continues.
             for number in 0..2_000 {
                 held.push(places.take(address(number % addresses)).unwrap());
             }
@@ -296,7 +293,7 @@ mod tests {
         assert!(places.take(address(2)).is_some(), "and anybody can still connect");
     }
 
-    /// How many of so many connections from one address have begun their handshakes at that moment.
+    /// Counts the handshakes that begin by `by`, of so many connections from one address.
     async fn handshakes(places: &Arc<Places>, connections: usize, show: Option<Shown<'_>>, by: Duration) -> usize {
         let mut begun = 0;
         let began = Instant::now();
@@ -346,7 +343,7 @@ mod tests {
         let held: Vec<_> = (0..9).map(|number| places.take(address(number)).unwrap()).collect();
         held[7].show(Shown::Core);
         held[8].show(Shown::User(&user("alice")));
-        held[0].show(Shown::Core); // it has to end, and was shown too late
+        held[0].show(Shown::Core); // it was told to end before this
         assert!(places.all_left().now_or_never().is_none());
         drop(held);
         assert!(places.all_left().now_or_never().is_some());
@@ -354,8 +351,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: never more than there may be, and never one of Core's told to
-        /// end.
+        /// Arrivals and departures in any order exceed no limit and end no connection of Core's.
         #[test]
         fn places_hold_their_bounds(steps in prop::collection::vec((0_usize..6, 0_u8..5), 1..300)) {
             let places = Places::new(16);

@@ -1,8 +1,8 @@
-//! This end of the control line: what the server says is acted on in the order in which it was
-//! said.
+//! The gateway's end of the control channel. Acts on the server's messages in the order they were
+//! sent.
 //!
-//! The line's end is the gateway's end: without the server nothing can be revoked, so nothing may
-//! be served (P6, P8).
+//! The gateway ends with the channel: without the server it could not learn of revocations, so it
+//! must not serve (P6, P8).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,38 +19,37 @@ use crate::config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
 use crate::ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
 use crate::log::Chain;
 
-/// Lines that wait to be written. Each is a question of a request that waits for its answer.
+/// Unsent lines. Each is the query of a request that waits for its answer.
 const UNSENT_MAX: usize = 2_048;
 
-/// How long the server may take to read a line. It does nothing else for us.
+/// How long the server may take to read a line. This channel is all that it reads there.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How the line ended.
+/// Why the channel ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineEnd {
-    /// The server said so.
+    /// The server asked the gateway to stop.
     #[error("the server asked the gateway to stop")]
     Stop,
-    /// The server is gone.
     #[error("the server closed the control line")]
     Closed,
-    /// It broke, or the server does not read.
+    /// An I/O error, or the server does not read.
     #[error("the control line broke")]
     Broken(#[from] std::io::Error),
-    /// What came is no message.
+    /// A line is not a valid message.
     #[error("the server sent what is no message")]
     Message(#[from] serde_json::Error),
-    /// A line without an end.
+    /// A line is longer than [`LINE_MAX`].
     #[error("the server sent a line of more than {LINE_MAX} bytes")]
     TooLong,
 }
 
-/// What stood in files and changes while the gateway runs.
+/// Configuration that can change while the gateway runs.
 #[derive(Debug)]
 pub(super) struct Renewable {
-    /// Who is served.
+    /// Which users are served.
     pub(super) maintenance: Arc<CurrentMaintenance>,
-    /// Certificate and key, and where the configuration says that they are.
+    /// The certificate and key in use, and the files that hold them.
     pub(super) tls: Option<(Tls, Arc<CurrentKey>)>,
 }
 
@@ -58,19 +57,19 @@ impl Renewable {
     fn renew(&self, maintenance: Maintenance, files: Option<&TlsFiles>) {
         let is_on = maintenance != Maintenance::None;
         self.maintenance.set(maintenance);
-        tracing::info!(maintenance = is_on, "configuration taken up");
+        tracing::info!(maintenance = is_on, "applied configuration");
         let (Some(files), Some((tls, current))) = (files, &self.tls) else { return };
         match tls.certified(files) {
             Ok(key) => {
                 current.set(key);
-                tracing::info!(certificate = %tls.certificate.display(), "certificate taken up");
+                tracing::info!(certificate = %tls.certificate.display(), "loaded certificate");
             }
-            Err(error) => tracing::error!("the certificate cannot be used; the one in use stays: {}", Chain(&error)),
+            Err(error) => tracing::error!("rejected new certificate, kept the old one: {}", Chain(&error)),
         }
     }
 }
 
-/// The line and where to put what is to be said on it.
+/// The channel, and the queue of messages to send.
 pub(super) struct ControlLine {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
@@ -86,12 +85,12 @@ impl ControlLine {
         Self { reader: BufReader::new(reader), writer, unsent, say }
     }
 
-    /// Where to put what is to be said.
+    /// The queue of messages to send.
     pub(super) fn say(&self) -> mpsc::Sender<FromGateway> {
         self.say.clone()
     }
 
-    /// Runs the line until it ends.
+    /// Runs until the channel ends.
     pub(super) async fn run(mut self, key_cache: Arc<KeyCache>, renewable: Renewable) -> LineEnd {
         let writing = write_lines(&mut self.writer, &mut self.unsent);
         let reading = read_lines(&mut self.reader, &key_cache, &renewable, &self.say);
@@ -170,7 +169,7 @@ mod tests {
     use super::*;
     use countersign_keys::identity::Username;
 
-    /// The server's end of a running line.
+    /// Starts a channel and returns the server's end.
     fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<KeyCache>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let line = ControlLine::new(ours);

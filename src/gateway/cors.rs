@@ -1,8 +1,7 @@
-//! Which web pages may ask the gateway from a browser: Core's and our own, and nobody's with
-//! credentials (V48).
+//! CORS: Core's pages and the gateway's own may use it from a browser, without credentials (V48).
 //!
-//! Four resources are for pages: leaving an intent, the table of calls, a download and a piece of a
-//! file. A preflight gets exactly what they need.
+//! Pages may deposit an intent, read the call table, download a file and upload a chunk. A
+//! preflight allows exactly the method and headers that these need.
 
 use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use countersign_keys::identity::Origin;
@@ -15,31 +14,30 @@ use http::header::{
 
 use super::refusal::Refusal;
 
-/// How long a browser may remember a preflight, in seconds.
+/// How long a browser may cache a preflight, in seconds.
 const REMEMBERED_S: u64 = 600;
 
-/// What pages may ask for, across origins.
+/// What pages may request across origins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ForPages {
-    /// Leaving an intent.
+    /// Depositing an intent.
     Deposit,
-    /// The table of calls.
     Calls,
-    /// A file.
+    /// Downloading a file.
     Download,
-    /// A piece of a file.
+    /// Uploading a chunk of a file.
     Chunk,
 }
 
 impl ForPages {
-    /// What of that route is for pages.
+    /// The cross-origin use of that route, if it has one.
     pub(super) const fn of(route: &Route) -> Option<Self> {
         match route {
             Route::Public(PublicCall::DepositIntent) => Some(Self::Deposit),
             Route::Public(PublicCall::Calls) => Some(Self::Calls),
             Route::Session(SessionEndpoint::Download) => Some(Self::Download),
             Route::Session(SessionEndpoint::ChunkedUpload) => Some(Self::Chunk),
-            // A WebSocket needs no preflight: its own judgement looks at the origin.
+            // WebSockets have no preflight; their handshake checks the origin.
             Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) | Route::Socket => None,
             Route::Public(_) | Route::Private(_) | Route::Own(_) => None,
         }
@@ -66,39 +64,37 @@ impl ForPages {
     }
 }
 
-/// What a page may read of an answer's head.
+/// Response headers that a page may read.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("x-request-id, etag, content-disposition, content-range, accept-ranges, last-modified");
 
-/// The origins of the pages that may ask.
 #[derive(Clone, Debug)]
 pub(super) struct Cors {
     core: Origin,
     own: Origin,
 }
 
-/// The page's origin, which was found to be one that may ask.
+/// A page's origin, found to be allowed.
 #[derive(Clone, Debug)]
 pub(super) struct Admitted(HeaderValue);
 
 impl Cors {
-    /// Core's pages and our own.
     pub(super) fn new(core: Origin, own: Origin) -> Self {
         Self { core, own }
     }
 
-    /// The page's origin, if the request says that a page asks.
+    /// Checks the `Origin` header; `None` without one.
     pub(super) fn admitted(&self, headers: &HeaderMap) -> Result<Option<Admitted>, Refusal> {
         self.one_of(&[&self.core, &self.own], headers)
     }
 
-    /// The same where only pages of our own may ask: a foreign one could offer a key in a user's
-    /// name.
+    /// As [`Cors::admitted`], for the gateway's own pages alone. A foreign page could offer a key
+    /// in a user's name.
     pub(super) fn own(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         self.one_of(&[&self.own], headers).map(drop)
     }
 
-    /// Whether a page may go on to ask for that.
+    /// Checks a preflight for that use.
     pub(super) fn preflight(&self, wanted: ForPages, headers: &HeaderMap) -> Result<Admitted, Refusal> {
         let admitted = self.admitted(headers)?.ok_or(Refusal::CrossOrigin("a preflight without an origin"))?;
         let is_method =
@@ -128,13 +124,13 @@ impl Cors {
 }
 
 impl Admitted {
-    /// Lets the page read the answer.
+    /// Lets the page read the response.
     pub(super) fn allow(&self, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 
-    /// Lets the page go on after a preflight.
+    /// Sets the preflight's own headers.
     pub(super) fn allow_to_go_on(wanted: ForPages, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(wanted.methods()));
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(wanted.headers()));
@@ -142,7 +138,7 @@ impl Admitted {
     }
 }
 
-/// Caches between us and the browser must not give one page's answer to another.
+/// Keeps shared caches from giving one page's response to another.
 pub(super) fn vary(headers: &mut HeaderMap) {
     headers.append(VARY, HeaderValue::from_static("origin"));
 }

@@ -1,9 +1,10 @@
-//! Intents that came by themselves and wait for their request (protocol, section 5).
+//! Deposits: intents that arrive before their request (protocol, section 5).
 //!
-//! One request at a time takes a deposit. It goes back if that request comes to nothing (449, 503),
-//! and is spent with it. One that can serve no request any more is discarded, so that it blocks no
-//! other. One that a passkey has to assert is taken only after it did. No deposit ever pushes out
-//! another: a user who has too many is refused, and so is every user when all is full (P8).
+//! One request at a time takes a deposit. The deposit goes back if that request fails (449, 503),
+//! and is spent if it succeeds. A deposit that no request can use any more is discarded, so that it
+//! blocks no other. If a call needs a passkey, its deposit can be taken only after the passkey
+//! asserted it. No deposit evicts another: the gateway refuses a user who has too many, and every
+//! user when the store is full (P8).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use countersign_keys::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// Deposits of one user that wait at a time: more than one second's worth of any browser.
+/// Waiting deposits of one user: more than a second's worth of any browser.
 const EACH_MAX: usize = 64;
 
 /// Bytes of one user's deposits: two of the longest, or hundreds of usual ones.
@@ -29,20 +30,18 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests of one user that wait for a deposit at a time.
 const WAITING_EACH_MAX: usize = 64;
 
-/// Spent intents of one user that are remembered until they expire. Beyond, the replay log alone
-/// refuses them, later.
+/// Spent intents of one user that are remembered until they expire. Beyond this, only the replay
+/// log refuses them, in a later step.
 const SPENT_EACH_MAX: usize = 1_024;
 
-/// Why a deposit is not taken in.
+/// Why a deposit is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum DepositRejection {
-    /// It has been used already.
     #[error("the deposited intent has been used")]
     Spent,
-    /// The user has too many.
     #[error("the user has too many deposits")]
     TooMany,
-    /// All of them together are too many: our limit, not the sender's.
+    /// All deposits together fill the store: not the sender's fault.
     #[error("there is no room for another deposit")]
     Full,
 }
@@ -56,7 +55,7 @@ pub(super) struct Deposits {
 #[derive(Debug, Default)]
 struct All {
     by_user: HashMap<Username, OfUser>,
-    /// When each expires, and whose it is: spent ones too.
+    /// Expiry and number of each deposit, spent ones included, and its owner.
     by_expiry: BTreeMap<(Timestamp, u64), Username>,
     bytes: usize,
     last_number: u64,
@@ -78,14 +77,14 @@ struct Kept {
     state: State,
 }
 
-/// What a deposit has to show for itself.
+/// What supports a deposit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum DepositState {
-    /// Its signature, which is enough for its call.
+    /// A signature, which is enough for its call.
     Signed,
-    /// Its signature, and a passkey was asked to assert it.
+    /// A signature; a passkey was asked to assert it.
     Challenged,
-    /// A passkey asserted it too.
+    /// A signature and a passkey's assertion.
     SteppedUp(SteppedUp),
 }
 
@@ -94,16 +93,14 @@ pub(super) enum DepositState {
 pub(super) enum Wanted<'w> {
     /// Any deposit of that call that covers the items and is for the project that they show.
     Covering(&'w CallName, &'w [ItemDigest], &'w ShownProject),
-    /// The deposit of the very intent that came with the request, asserted by a passkey.
+    /// The deposit of the intent that came with the request, asserted by a passkey.
     Asserted(Fingerprint),
 }
 
-/// Why a request finds none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NotTaken {
-    /// There is none.
     Absent,
-    /// There is one, and no passkey has asserted it.
+    /// A deposit is there, but no passkey has asserted it.
     NotSteppedUp,
 }
 
@@ -113,22 +110,21 @@ enum State {
     Free(VerifiedIntent<'static>),
     /// A request has taken it.
     InHand(VerifiedIntent<'static>),
-    /// It has been used; what is left says so until it expires.
+    /// It has been used. Kept until it expires, to refuse it again.
     Spent,
 }
 
-/// A deposit in the hands of one request. Dropped, it goes back; [`Taken::spend`] and
+/// A deposit that one request has taken. Goes back when it is dropped; [`Taken::spend`] and
 /// [`Taken::discard`] end it.
 #[derive(Debug)]
 pub(super) struct Taken<'d> {
     deposits: &'d Deposits,
     number: u64,
-    /// The intent.
     pub(super) intent: VerifiedIntent<'static>,
     standing: DepositState,
 }
 
-/// A request that waits; dropped, it waits no more.
+/// A waiting request; dropping it ends the wait.
 struct Waiting<'d> {
     deposits: &'d Deposits,
     username: &'d Username,
@@ -136,8 +132,8 @@ struct Waiting<'d> {
 }
 
 impl Deposits {
-    /// Takes an intent in, and wakes the requests that may be waiting for it. The same one again
-    /// changes nothing, unless it comes back with a passkey's word.
+    /// Stores an intent and wakes the user's waiting requests. Storing it again changes nothing,
+    /// unless it now has a passkey's assertion.
     pub(super) fn put(
         &self,
         intent: VerifiedIntent<'static>,
@@ -178,14 +174,13 @@ impl Deposits {
         Ok(())
     }
 
-    /// Whether a passkey has asserted that deposit already.
     pub(super) fn is_stepped_up(&self, intent: &VerifiedIntent<'_>) -> bool {
         let (all, fingerprint) = (self.all(), intent.fingerprint());
         let kept = all.by_user.get(intent.username()).map(|of_user| of_user.kept.as_slice()).unwrap_or_default();
         kept.iter().any(|kept| kept.fingerprint == fingerprint && matches!(kept.standing, DepositState::SteppedUp(_)))
     }
 
-    /// Takes a deposit of that user, waiting for one until `deadline`.
+    /// Takes a deposit of the user, waiting for one until `deadline`.
     pub(super) async fn take<'d>(
         &'d self,
         username: &'d Username,
@@ -218,7 +213,7 @@ impl Deposits {
         if is_challenged { NotTaken::NotSteppedUp } else { NotTaken::Absent }
     }
 
-    /// Requests of that user that wait at this moment.
+    /// Requests of the user that wait at this moment.
     #[cfg(test)]
     pub(super) fn waiting(&self, username: &Username) -> usize {
         self.all().by_user.get(username).map_or(0, |of_user| of_user.waiting.len())
@@ -230,7 +225,7 @@ impl Deposits {
 }
 
 impl Taken<'_> {
-    /// A passkey's word for it, if there is one.
+    /// The passkey's evidence, if there is some.
     pub(super) const fn stepped_up(&self) -> Option<SteppedUp> {
         match self.standing {
             DepositState::SteppedUp(evidence) => Some(evidence),
@@ -238,17 +233,17 @@ impl Taken<'_> {
         }
     }
 
-    /// The intent has been used.
+    /// Ends the deposit: its intent has been used.
     pub(super) fn spend(self) {
         self.end();
     }
 
-    /// No request can use the intent any more, whatever it asks for.
+    /// Ends the deposit: no request can use its intent any more.
     pub(super) fn discard(self) {
         self.end();
     }
 
-    /// No request gets it again; it cannot be deposited again either.
+    /// Marks the deposit as spent, so that it is neither taken nor stored again.
     fn end(self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
             let spent = of_user.kept.len().saturating_sub(of_user.unspent());
@@ -288,7 +283,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl All {
-    /// Changes what is kept under that number, and adjusts the sums.
+    /// Changes the deposit of that number, and adjusts the sums.
     fn change(&mut self, intent: &VerifiedIntent<'_>, number: u64, change: impl FnOnce(&mut OfUser, usize)) {
         let Some(of_user) = self.by_user.get_mut(intent.username()) else { return };
         let Some(at) = of_user.kept.iter().position(|kept| kept.number == number) else { return };
@@ -299,7 +294,6 @@ impl All {
         self.bytes = self.bytes.saturating_sub(freed);
     }
 
-    /// Forgets what no clock accepts any more.
     fn forget_expired(&mut self, now: Timestamp) {
         while let Some(first) = self.by_expiry.first_entry().filter(|first| first.key().0 < now) {
             let ((_, number), owner) = first.remove_entry();
@@ -317,7 +311,7 @@ impl All {
 }
 
 impl Kept {
-    /// When it ends, if it is free and what is wanted.
+    /// The intent's expiry, if the deposit is free and matches.
     fn fits(&self, wanted: Wanted<'_>) -> Option<Timestamp> {
         let State::Free(intent) = &self.state else { return None };
         let fits = match wanted {
@@ -347,7 +341,7 @@ impl OfUser {
         self.kept.iter().filter(|kept| !matches!(kept.state, State::Spent)).count()
     }
 
-    /// The one that ends first, so that what is left lasts longest.
+    /// Takes the matching deposit that expires first, so that the rest last longest.
     fn take(&mut self, wanted: Wanted<'_>) -> Option<(u64, VerifiedIntent<'static>, DepositState)> {
         let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_taken(wanted));
         let fitting = fitting.filter_map(|kept| Some((kept.fits(wanted)?, kept)));
@@ -368,7 +362,7 @@ impl OfUser {
 
     fn wake(&mut self) {
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(()); // whoever gave up needs none
+            let _ = waiting.send(()); // fails if the request gave up
         }
     }
 }
@@ -423,7 +417,7 @@ mod tests {
         let (call, mut put) = (call(), false);
         let waiting = deposits.take(&alice, Wanted::Covering(&call, &items, &ShownProject::Nothing), at(NOW), deadline);
         let putting = std::future::poll_fn(|_| {
-            // Polled after the request: one that does not fit, then the one that does.
+            // Polled after the request: stores a deposit that does not fit, then one that does.
             assert!(!std::mem::replace(&mut put, true));
             deposits.put(intent(&alice_signs, "other", 1), DepositState::Signed, at(NOW)).unwrap();
             deposits.put(intent(&alice_signs, "a", 2), DepositState::Signed, at(NOW)).unwrap();

@@ -1,8 +1,8 @@
-//! A document that does not change while the gateway runs: its bytes, its names for caches, and how
-//! it is asked for.
+//! A document that does not change while the gateway runs, with its entity tags (ETag) and its
+//! conditional responses.
 //!
-//! It is compressed once, when it is made. Each form has an entity tag of its own; whoever names it
-//! is told that nothing changed.
+//! Compressed once, when it is made. Each form has its own tag; a client that sends the tag gets
+//! 304.
 
 use std::io::Write as _;
 
@@ -17,10 +17,9 @@ use super::gzip::takes_gzip;
 use super::response::{self, Answer};
 use crate::config::Logo;
 
-/// Shorter documents are not compressed, in bytes: they fit one packet as they are.
+/// In bytes. Shorter documents fit one packet as they are.
 const COMPRESSED_MIN: usize = 1_024;
 
-/// A document in its forms.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     content_type: HeaderValue,
@@ -35,7 +34,6 @@ struct Form {
 }
 
 impl Document {
-    /// Makes the document's forms and names.
     pub(super) fn new(content: Vec<u8>, content_type: &'static str) -> Self {
         let compressed =
             compress(&content).map(|short| Form { tag: tag(&content, "-gzip"), content: Bytes::from(short) });
@@ -43,7 +41,7 @@ impl Document {
         Self { content_type: HeaderValue::from_static(content_type), plain, compressed }
     }
 
-    /// The document in the form that the client wants, or that the client has it.
+    /// Answers with the form that the client accepts, or with 304.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Answer {
         let compressed = self.compressed.as_ref().filter(|_| takes_gzip(asked));
         let form = compressed.unwrap_or(&self.plain);
@@ -64,7 +62,7 @@ impl Document {
         answer
     }
 
-    /// Its bytes, uncompressed.
+    /// The uncompressed bytes.
     #[cfg(test)]
     pub(super) fn content(&self) -> &[u8] {
         &self.plain.content
@@ -72,13 +70,12 @@ impl Document {
 }
 
 impl Logo {
-    /// The logo, ready to be served.
     pub(super) fn document(&self) -> Document {
         Document::new(self.content.to_vec(), self.kind.media_type())
     }
 }
 
-/// The first half of a digest, in hexadecimal: enough of a name for what we ourselves have written.
+/// The first half of a digest, in hexadecimal. Enough for a name: the content is the gateway's own.
 pub(super) fn name_of(digest: &[u8; 32]) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -88,7 +85,7 @@ fn tag(content: &[u8], form: &str) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// The document as gzip, if that is worth it.
+/// Compresses the document, unless it is short or does not shrink.
 fn compress(content: &[u8]) -> Option<Vec<u8>> {
     if content.len() < COMPRESSED_MIN {
         return None;
@@ -98,8 +95,8 @@ fn compress(content: &[u8]) -> Option<Vec<u8>> {
     encoder.finish().ok().filter(|short| short.len() < content.len())
 }
 
-/// Whether `If-None-Match` names it; a proxy may have called the tag weak (RFC 9110 section
-/// 13.1.2).
+/// Whether `If-None-Match` lists the tag. Ignores `W/`, which a proxy may have added (RFC 9110
+/// section 13.1.2).
 fn knows(asked: &HeaderMap, tag: &HeaderValue) -> bool {
     let known = asked.get(IF_NONE_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
     known.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|known| {

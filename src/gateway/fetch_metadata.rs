@@ -1,9 +1,9 @@
-//! Refuses requests whose answer a browser would run: service workers everywhere, and of what
-//! instances and the server answer every destination but a navigation to a download and `fetch`
-//! (Fetch Metadata; P1, V63, V64).
+//! Refuses requests whose response a browser would execute (Fetch Metadata; P1, V63, V64).
 //!
-//! Browsers set these headers and pages cannot. A client that sends none is no browser, or an old
-//! one: the answer's own head keeps it from being run all the same.
+//! Refuses service workers everywhere. For responses of instances and of the server, allows only
+//! `fetch` and the navigation to a download. Browsers set these headers and pages cannot. A client
+//! without them is an old browser or none; the response's own headers then keep a browser from
+//! executing it.
 
 use countersign_keys::call::{PublicCall, Route, SessionEndpoint};
 use http::HeaderMap;
@@ -11,22 +11,22 @@ use http::header::HeaderName;
 
 use super::refusal::Refusal;
 
-/// What a browser will do with the answer.
+/// What the browser will do with the response.
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// A browser asks for the script of a service worker. No page of ours registers one.
+/// Sent by a browser that loads a service worker's script. The gateway's pages register none.
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
-/// Where a navigation leads, as a user downloads a file: a window, or a frame that a page hides.
+/// The navigation of a download: in a window, or in a frame that a page hides.
 const DOWNLOAD: &[&str] = &["document", "iframe", "empty"];
 
-/// For `fetch` and `XMLHttpRequest` alone.
+/// `fetch` and `XMLHttpRequest` alone.
 const FETCH: &[&str] = &["empty"];
 
-/// WebSockets. Browsers that name a destination say either.
+/// WebSockets. Browsers that send a destination send one of these.
 const SOCKET: &[&str] = &["websocket", "empty"];
 
-/// Refuses the script of a service worker: it would see every later request to this origin.
+/// Refuses a service worker's script: the worker would see every later request to this origin.
 pub(super) fn refuse_service_worker(headers: &HeaderMap) -> Result<(), Refusal> {
     let is_worker = headers.get_all(SEC_FETCH_DEST).iter().any(|value| value == "serviceworker");
     if is_worker || headers.contains_key(SERVICE_WORKER) {
@@ -35,7 +35,7 @@ pub(super) fn refuse_service_worker(headers: &HeaderMap) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses what a browser would not only read or keep.
+/// Refuses a destination that the route does not allow.
 pub(super) fn check(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(allowed) = allowed(route) else { return Ok(()) };
     let is_allowed = |value: &http::HeaderValue| allowed.iter().any(|known| value == known);
@@ -46,7 +46,7 @@ pub(super) fn check(route: &Route, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The destinations that a route has; `None` for our own pages.
+/// Destinations that a route allows; `None` for the gateway's own pages.
 const fn allowed(route: &Route) -> Option<&'static [&'static str]> {
     match route {
         Route::Public(PublicCall::ConnectPage | PublicCall::KeysPage | PublicCall::SignerPage) => None,

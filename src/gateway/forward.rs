@@ -1,8 +1,8 @@
-//! The only place that makes requests to instances and to the server's service endpoint.
+//! The only module that sends requests to instances and to the server's service endpoint.
 //!
-//! A user's request goes out for a `Permit`, taken by value (P1, P5); one of Core's own for the
-//! proof that it is Core's. Each is built anew from what was judged: nothing of the client's head
-//! is passed on that is not named here. So is each message of a socket.
+//! Takes a `Permit` by value for a user's request (P1, P5), and the verified token for Core's own.
+//! Builds each request, and each message of a socket, from verified parts. Passes on no other
+//! header of the client's than those named here.
 
 use std::io;
 use std::net::IpAddr;
@@ -36,22 +36,24 @@ use super::websocket::message::{self, Cancel, Written};
 use crate::ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 use crate::ipc::within::{self, WITHIN};
 
-/// What of the head of a session's request is passed on: each says something about the bytes, and
-/// stands there once.
+/// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most
+/// once.
 const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
 
-/// The way to an instance on an open socket.
+/// The sending half of an open socket to an instance.
 pub(super) type ToInstance = SplitSink<WebSocketStream<Stream>, Message>;
 
-/// How long an instance may take to take a message.
+/// How long an instance may take to accept a message.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// Where a public request came from; shown to whoever approves a key, and trusted by nobody.
+/// The client's address of a public request. Shown to the user who approves a key; no check relies
+/// on it.
 const CLIENT_ADDRESS: &str = "x-client-address";
 
-/// Forwards a user's request, once: the bytes that were judged, with what its verifiers need to
-/// judge them again, and how long the instance has. After that, and the way back, its answer is
-/// given up.
+/// Forwards a user's request, once.
+///
+/// Sends the verified bytes, what the instance needs to verify them again, and its deadline. Gives
+/// up the answer after [`Budget::given_up`].
 pub(super) async fn user(
     permit: Permit<'_, '_>,
     body: &Bytes,
@@ -71,8 +73,8 @@ pub(super) async fn user(
     answered.map_err(|_elapsed| UpstreamFailure::Slow)?
 }
 
-/// Forwards a request of the user's own browser, once, to whoever judges it again. There is no
-/// token to pass on.
+/// Forwards a request from the user's own browser, once, to the server or instance that verifies it
+/// again. Has no token to pass on.
 pub(super) async fn own(
     permit: Permit<'_, '_, OwnRequest>,
     body: &Bytes,
@@ -87,8 +89,8 @@ pub(super) async fn own(
     send(request, upstreams, connection).await
 }
 
-/// Passes on one request of a session, once: the token and the proof, and what the endpoint takes
-/// beside them. A body is passed on as it comes.
+/// Forwards one request of a session, once: the token, the proof and the headers that the endpoint
+/// needs. Streams the body.
 pub(super) async fn session(
     permit: SessionPermit<'_>,
     provider: &ProviderId,
@@ -126,7 +128,7 @@ pub(super) async fn session(
     Ok(sent.answer(upstreams).await?)
 }
 
-/// Opens a socket at the user's instance for the first message that it may have.
+/// Opens a socket at the user's instance for its first permitted message.
 pub(super) async fn socket(
     permit: &Permit<'_, '_>,
     connection: Connection,
@@ -140,7 +142,7 @@ pub(super) async fn socket(
     Ok(connection.switch(&request, &key.accept()).await?)
 }
 
-/// Forwards a user's message, once, on a socket to their instance.
+/// Forwards a user's message, once, on a socket to the user's instance.
 pub(super) async fn message(
     permit: Permit<'_, '_>,
     written: &Written<'_>,
@@ -149,7 +151,7 @@ pub(super) async fn message(
     say(message::permitted(&permit, written)?, instance).await
 }
 
-/// Tells the instance that a stream of this very socket is to end.
+/// Tells the instance to end a stream of this socket.
 pub(super) async fn cancel(
     cancel: &Cancel<'_>,
     written: &Written<'_>,
@@ -158,7 +160,7 @@ pub(super) async fn cancel(
     say(message::cancelled(cancel, written)?, instance).await
 }
 
-/// Opens a session's socket at the instance that made its token, with the token and the proof.
+/// Opens a session's socket at the instance that issued its token.
 pub(super) async fn session_socket(
     permit: SessionPermit<'_>,
     provider: &ProviderId,
@@ -174,7 +176,7 @@ pub(super) async fn session_socket(
     Ok(connection.switch(&request.without_body()?, &key.accept()).await?)
 }
 
-/// Passes on a message of a session that is open.
+/// Passes on a message of an open session.
 pub(super) async fn of_session(message: Message, instance: &mut ToInstance) -> Result<(), Failure> {
     send_message(message, instance).await
 }
@@ -189,7 +191,7 @@ async fn send_message(message: Message, instance: &mut ToInstance) -> Result<(),
     Ok(taken.map_err(|error| UpstreamFailure::Broken(io::Error::other(error)))?)
 }
 
-/// Forwards one of Core's own requests to the server, which verifies its token again.
+/// Forwards one of Core's own requests to the server, which verifies the token again.
 pub(super) async fn service(
     proven: ServiceRequest<'_>,
     provider: &ProviderId,
@@ -205,7 +207,7 @@ pub(super) async fn service(
     send(request, upstreams, connection).await
 }
 
-/// Forwards what anybody may ask to the server.
+/// Forwards a public call to the server.
 pub(super) async fn public(
     call: PublicCall,
     provider: &ProviderId,
@@ -222,13 +224,13 @@ pub(super) async fn public(
     send(request, upstreams, connection).await
 }
 
-/// Where one of Core's own calls stands, below `/ucloud/{p}/`.
+/// Method, and path below `/ucloud/{p}/`, of one of Core's own calls.
 pub(super) fn place_of_service(call: ServiceCall) -> (Method, &'static str) {
     let found = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
     found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
 }
 
-/// Where a public call stands, below `/ucloud/{p}/`.
+/// Method, and path below `/ucloud/{p}/`, of a public call.
 pub(super) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
     let found = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
     found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
@@ -249,8 +251,8 @@ fn begin(method: Method, path: &str, id: &RequestId) -> UpstreamRequestHead {
         .header("x-request-id", [id.as_str()])
 }
 
-/// A connection that was kept may have been closed at this very moment: if not a byte went out, one
-/// more is tried.
+/// Sends a request. If a pooled connection turns out closed before the first byte was sent, tries
+/// one more.
 async fn send(
     request: UpstreamRequest,
     upstreams: &Arc<Upstreams>,

@@ -1,5 +1,5 @@
-//! What the fuzzer asks of the gateway: of everything that it takes, other readers read the same,
-//! and there is one way to say it.
+//! Fuzz targets of the gateway: other parsers read each accepted input in the same way, and it has
+//! one encoding.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -17,10 +17,10 @@ use super::upgrade;
 
 pub use super::websocket::fuzzing as socket;
 
-/// Reads what a connection brings as the head of a request.
+/// Reads the bytes as the head of a request.
 pub fn head(bytes: &[u8]) {
     let whole = measure(bytes, 0);
-    // However it was cut on its way, it is the same message.
+    // The result does not depend on how the input is split.
     for cut in [1, bytes.len() / 2, bytes.len().saturating_sub(1)] {
         let Some(part) = bytes.get(..cut) else { continue };
         match measure(part, 0) {
@@ -55,7 +55,7 @@ fn parts(read: &httparse::Request<'_, '_>) -> Option<Parts> {
     Some(request.body(()).ok()?.into_parts().0)
 }
 
-/// What passes has no trick in it.
+/// An accepted head is unambiguous.
 fn plain(parts: &Parts, purpose: Purpose) {
     if head::check(parts, purpose).is_err() {
         return;
@@ -77,7 +77,7 @@ fn plain(parts: &Parts, purpose: Purpose) {
     }
 }
 
-/// A handshake that is accepted is the one of RFC 6455.
+/// An accepted handshake follows RFC 6455.
 fn handshake(parts: &Parts) {
     let Ok(key) = upgrade::read(parts) else { return };
     let bytes = STANDARD.decode(key.as_str()).unwrap();
@@ -87,7 +87,7 @@ fn handshake(parts: &Parts) {
     assert!(upgrade::is_asked(&parts.headers));
 }
 
-/// Of a token and a proof there is one each, wherever they stand.
+/// An accepted session request has one token and at most one proof, in query and headers together.
 fn session(endpoint: SessionEndpoint, parts: &Parts) {
     let Ok(asked) = Asked::of(endpoint, parts) else { return };
     assert!(!asked.token.contains('&'));

@@ -1,4 +1,4 @@
-//! gzip on the wire: whether a client takes it, and a body that is compressed as it comes.
+//! gzip: content negotiation, and a body that is compressed as it streams.
 
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -12,16 +12,14 @@ use hyper::body::{Body, Frame};
 
 use super::upstream::UpstreamBody;
 
-/// An upstream's body, compressed as it comes. Holds no more than the encoder's window and one
-/// piece.
+/// An upstream's body, compressed as it streams. Holds at most the encoder's window and one piece.
 pub(super) struct GzipBody {
     body: Box<UpstreamBody>,
-    /// `None`: the last byte has been sent.
+    /// `None` after the last byte.
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
 impl GzipBody {
-    /// Compresses what comes of that body.
     pub(super) fn new(body: Box<UpstreamBody>) -> Self {
         Self { body, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
     }
@@ -59,7 +57,7 @@ impl Body for GzipBody {
     }
 }
 
-/// Whether `Accept-Encoding` has gzip, and not with the weight nought.
+/// Whether `Accept-Encoding` lists gzip with a weight other than 0.
 pub(super) fn takes_gzip(asked: &HeaderMap) -> bool {
     let codings = asked.get_all(ACCEPT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     codings.into_iter().any(|coding| {

@@ -1,9 +1,8 @@
-//! What of a request's head must not be, whatever the call: everything that two readers of HTTP
-//! could read in two ways.
+//! Rejects ambiguous request heads, for every call (request smuggling, RFC 9112 section 11.2).
 //!
-//! [`super::request_syntax`] refuses what breaks the grammar (RFC 9112: bare CR, NUL, folded lines,
-//! a space before the colon, `Content-Length` that disagrees); this refuses what keeps to it and is
-//! a trick all the same. Headers that decide are `keys`' to judge (V02, V31).
+//! [`super::request_syntax`] rejects what breaks the grammar: bare CR, NUL, folded lines, a space
+//! before the colon, `Content-Length` fields that disagree. This module rejects heads that are
+//! valid and still ambiguous. The security headers are left to `countersign_keys` (V02, V31).
 
 mod rejection;
 
@@ -14,38 +13,37 @@ use http::{HeaderValue, Version};
 pub(super) use self::rejection::HeadRejection;
 use super::request_syntax::{HEAD_MAX, HEADERS_MAX};
 
-/// Longest path and query, in bytes. The longest path of the table has 60; what opens a download or
-/// a socket has a token and its user's proof in the query, 1.5 KiB with the longest signature.
+/// Longest path and query, in bytes. The longest path of the table has 60. The query of a download
+/// or socket has a token and its user's proof, 1.5 KiB with the longest signature.
 const TARGET_MAX: usize = 4_096;
 
-/// What `Connection` may name beside its own options. It takes back nothing else, so that nothing
-/// that was judged can vanish (V31).
+/// Headers that `Connection` may name beside its own options. It may remove no other, so that no
+/// verified header can vanish (V31).
 const MAY_BE_TAKEN_BACK: [HeaderName; 5] =
     [TE, ACCEPT_ENCODING, UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
 
-/// What a head is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Purpose {
-    /// A request and its answer, after which comes the next.
+    /// A request and its response, followed by the next request.
     Request,
-    /// Another protocol on the same connection.
+    /// A switch to another protocol on the same connection.
     Upgrade,
 }
 
-/// What a header's name alone says of it.
+/// How a header is treated, by its name.
 enum Kind {
-    /// How the message is cut or coded. We need none of these: bodies come with `Content-Length`,
-    /// whole and plain. Without them no two readers can cut the stream at different places.
+    /// Message framing or coding. All are refused: bodies come with `Content-Length`, whole and
+    /// plain. Without them no two parsers can split the stream at different places.
     Framing,
-    /// There may be one.
+    /// May occur once.
     Single,
-    /// Names others.
+    /// Names other headers.
     Connection,
-    /// There may be several, and nothing here depends on them.
+    /// May repeat; nothing here depends on it.
     Any,
 }
 
-/// Headers that something here reads, beside those that say how a message is cut.
+/// Headers that the gateway reads, besides those of framing.
 const READ: [&str; 20] = [
     "accept",
     "accept-encoding",
@@ -69,9 +67,8 @@ const READ: [&str; 20] = [
     "ucloud-username",
 ];
 
-/// Drops each header that nothing reads and whose value has bytes outside ASCII, such as a cookie
-/// of a parent domain (R8). What is left is judged whole, so that nothing is read that was not
-/// judged.
+/// Drops each header that the gateway does not read and whose value is not ASCII, such as a cookie
+/// of a parent domain (R8). Runs before the checks, so that they see what the gateway later reads.
 pub(super) fn drop_unread(headers: &mut HeaderMap) {
     let is_dropped = |name: &HeaderName, value: &HeaderValue| {
         let is_read = !matches!(kind(name), Kind::Any) || READ.contains(&name.as_str());
@@ -84,26 +81,25 @@ pub(super) fn drop_unread(headers: &mut HeaderMap) {
     }
 }
 
-/// Refuses a head with a trick in it.
+/// Refuses an ambiguous head.
 pub(super) fn check(head: &Parts, purpose: Purpose) -> Result<(), HeadRejection> {
     match head.version {
         Version::HTTP_11 | Version::HTTP_2 => {}
         _ => return Err(HeadRejection::Version),
     }
     check_target(head)?;
-    // HTTP/1.1 has had both looked at before it was parsed; a list of HTTP/2 is as long as its
-    // names and values.
+    // HTTP/1.1 heads had both checked before they were parsed. The length of an HTTP/2 list is that
+    // of its names and values.
     let length: usize = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
     if head.headers.len() > HEADERS_MAX || length > HEAD_MAX {
         return Err(HeadRejection::TooLong);
     }
     let mut hosts = head.headers.get_all(HOST).iter();
     check_host(head, hosts.next(), hosts.next())?;
-    // Values of the same name follow each other in this order.
+    // Values of one name follow each other in this iteration.
     let mut before = None;
     for (name, value) in &head.headers {
-        // Without a way out in the middle, so that many bytes are looked at in one step: this is
-        // most of a head.
+        // A fold without early exit, which the compiler vectorises: values are most of a head.
         let is_visible = |is_visible, byte: &u8| is_visible & matches!(byte, b'\t' | b' '..=b'~');
         if !value.as_bytes().iter().fold(true, is_visible) {
             return Err(HeadRejection::Bytes(name.clone()));
@@ -135,8 +131,8 @@ fn kind(name: &HeaderName) -> Kind {
     }
 }
 
-/// A path without percent-encoding, dots or backslashes: those of the table have none, and decoding
-/// is where readers differ.
+/// Requires a path without percent-encoding, dot segments or backslashes. The table's paths have
+/// none, and parsers differ in decoding them.
 fn check_target(head: &Parts) -> Result<(), HeadRejection> {
     let is_absolute =
         head.version == Version::HTTP_11 && (head.uri.scheme().is_some() || head.uri.authority().is_some());
@@ -148,8 +144,8 @@ fn check_target(head: &Parts) -> Result<(), HeadRejection> {
     if is_absolute || target.len() > TARGET_MAX || !is_plain { Err(HeadRejection::Target) } else { Ok(()) }
 }
 
-/// One authority: `Host` in HTTP/1.1; in HTTP/2 `:authority`, with which a `Host` has to agree (RFC
-/// 9113 section 8.3.1).
+/// Requires one authority: `Host` in HTTP/1.1; `:authority` in HTTP/2, with which a `Host` has to
+/// agree (RFC 9113 section 8.3.1).
 fn check_host(head: &Parts, host: Option<&HeaderValue>, second: Option<&HeaderValue>) -> Result<(), HeadRejection> {
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = match (head.version, host.map(HeaderValue::as_bytes), authority, second) {
@@ -166,7 +162,7 @@ fn check_host(head: &Parts, host: Option<&HeaderValue>, second: Option<&HeaderVa
 fn check_connection(value: &HeaderValue, headers: &HeaderMap) -> Result<(), HeadRejection> {
     for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
         let Ok(name) = HeaderName::from_bytes(option) else {
-            continue; // an empty element, or no name: it takes nothing back
+            continue; // empty, or not a header name: removes nothing
         };
         if headers.contains_key(&name) && !MAY_BE_TAKEN_BACK.contains(&name) {
             return Err(HeadRejection::TakenBack(name));

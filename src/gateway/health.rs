@@ -1,10 +1,10 @@
-//! Health checks of load balancers and monitoring: cheap, the same for everybody, and no decision
-//! for the log.
+//! Health checks of load balancers and monitoring. Cheap, the same for every client, and not in the
+//! decision log.
 //!
-//! `/healthz` says that the process answers. `/readyz` says that it can judge requests, too: a
-//! clock that it believes. Without the server's line there is no gateway, so that needs no
-//! question. `HEAD` and `OPTIONS` of `/` are HAProxy's and others' own ideas of a check. A version
-//! older than HTTP/1.1 is refused before this is asked.
+//! `/healthz` reports that the process answers. `/readyz` also reports that it can verify requests:
+//! it trusts its clock. Neither asks the server, because the gateway ends with the control channel.
+//! `HEAD` and `OPTIONS` of `/` are the default checks of HAProxy and others. Versions before
+//! HTTP/1.1 are refused earlier.
 
 use http::Method;
 use http::request::Parts;
@@ -13,7 +13,7 @@ use super::ingress::Ingress;
 use super::response::{self, Answer};
 
 impl Ingress {
-    /// The answer to a health check; `None` if the request is something else.
+    /// Answers a health check; `None` if the request is none.
     pub(super) fn health(&self, head: &Parts) -> Option<Answer> {
         let is_check = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let is_plain = is_check && head.uri.query().is_none();

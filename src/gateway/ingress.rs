@@ -1,8 +1,9 @@
-//! What every request works with, and the record that each leaves.
+//! The state that all requests share, and the record that each request leaves.
 //!
-//! What is let through for a user, or changes anything, is a record in the audit log before its
-//! first byte goes out; where that cannot be written, nothing goes out (P8, P9). Refusals are
-//! recorded after they were decided; those of strangers, and what changes nothing, are counted.
+//! A forwarded request of a user, or one that changes something, is in the audit log before its
+//! first byte goes out. If the log cannot be written, nothing goes out (P8, P9). Refusals are
+//! recorded after the decision. Refusals of unauthenticated clients, and requests that change
+//! nothing, are counted.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,11 +43,10 @@ use crate::ipc::control::InstanceAddress;
 use crate::journal::Journal;
 use crate::limits::{Counted, RateLimiter, network_of};
 
-/// What every request works with.
 pub(super) struct Ingress {
     pub(super) provider: ProviderId,
     pub(super) calls: Arc<CallTable>,
-    /// Core's key and the tokens that it has verified; locked for a lookup and never across a wait.
+    /// Core's key and the tokens verified with it. Locked for a lookup, never across an await.
     pub(super) core: Mutex<CoreTokens>,
     pub(super) policy: Policy,
     /// Whether the use of a one-time token has to be signed.
@@ -62,31 +62,31 @@ pub(super) struct Ingress {
     pub(super) audit: DecisionLog,
     pub(super) body_max: usize,
     pub(super) bodies: BodyRoom,
-    /// Public calls of each address.
+    /// Limits public calls by address.
     pub(super) crowd: RateLimiter<IpAddr>,
-    /// Refusals of each address that has shown nothing.
+    /// Limits refusals by address, for unauthenticated senders.
     pub(super) refusals: RateLimiter<IpAddr>,
-    /// Requests of each user under way.
+    /// Requests in flight by user.
     pub(super) fair: Arc<Counted<Username>>,
-    /// Public calls of each address that the server answers.
+    /// Public calls at the server by address.
     pub(super) public_at_server: Arc<Counted<IpAddr>>,
-    /// Calls of each user's own browser that the server answers.
+    /// Calls at the server of users' own browsers, by user.
     pub(super) own_at_server: Arc<Counted<Username>>,
-    /// Sockets of each user.
+    /// Sockets by user.
     pub(super) sockets: Arc<Counted<Username>>,
-    /// Sockets that Core opened for each user, and on which nothing was permitted yet.
+    /// Sockets by user that Core opened and on which nothing was permitted yet.
     pub(super) waiting: Arc<Counted<Username>>,
     pub(super) cors: Cors,
     pub(super) catalogue: CallTableDocument,
     pub(super) pages: Pages,
     pub(super) ids: RequestIds,
-    /// Which keys the server has still to be told of.
+    /// Key uses not yet reported to the server.
     pub(super) uses: Uses,
     /// Which users are served.
     pub(super) maintenance: Arc<CurrentMaintenance>,
 }
 
-/// Who is at the other end of a connection, and how they came.
+/// The client of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     pub(super) address: IpAddr,
@@ -94,70 +94,67 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// What counts as one client.
+    /// The network, which counts as one client.
     pub(super) fn network(&self) -> IpAddr {
         network_of(self.address)
     }
 }
 
-/// What is known of a request so far: filled in as it is found out, for the log and for the
-/// answer's head.
+/// What is known of a request so far, for the log and for the response's head.
 #[derive(Debug, Default)]
 pub(super) struct AuditContext {
     pub(super) username: Option<Username>,
     pub(super) call: Option<CallName>,
     pub(super) kid: Option<KeyId>,
-    /// A web page asks, and may read the answer.
+    /// The page that asks, if it may read the response.
     pub(super) page: Option<Admitted>,
-    /// Whether a page may read the answer depends on its origin.
+    /// The page's access depends on its origin (`Vary`).
     pub(super) varies: bool,
-    /// Who sent it.
     pub(super) sender: Sender,
     /// The connection that it came on.
     place: Option<Arc<Place>>,
 }
 
-/// Whether the sender of a request has shown who they are.
+/// Whether the sender has authenticated.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Sender {
-    /// Neither Core's token nor a user's signature was good.
+    /// Neither Core's token nor a user's signature was valid.
     #[default]
     Stranger,
-    /// Core's token or a user's signature was good.
+    /// Core's token or a user's signature was valid.
     Shown,
 }
 
 impl AuditContext {
-    /// Nothing, of a request on that connection.
+    /// The context of a new request on that connection.
     pub(super) fn on(place: &Arc<Place>) -> Self {
         Self { place: Some(Arc::clone(place)), ..Self::default() }
     }
 
-    /// Nothing but whose it is said to be, of a message on a socket: whoever showed who they are
-    /// when it was opened need not show it again.
+    /// The context of a message on a socket. A sender who authenticated when the socket was opened
+    /// need not repeat it.
     pub(super) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
         let sender = if place.is_strangers() { Sender::Stranger } else { Sender::Shown };
         Self { username: Some(username.clone()), sender, ..Self::on(place) }
     }
 
-    /// What is known of a session that is open.
+    /// The context of an open session.
     pub(super) fn of_session(username: &Username, kid: Option<KeyId>) -> Self {
         Self { username: Some(username.clone()), kid, sender: Sender::Shown, ..Self::default() }
     }
 
-    /// What counts as one client.
     fn network(&self) -> Option<IpAddr> {
         self.place.as_ref().map(|place| place.network())
     }
 
-    /// Has the connection take no further request.
+    /// Lets the connection take no further request.
     fn finish_connection(&self) {
         if let Some(place) = &self.place {
             place.finish();
         }
     }
 
-    /// Notes that the request came with Core's token, or a user's good signature.
+    /// Notes that the request came with Core's token, or with a user's valid signature.
     pub(super) fn show(&mut self, shown: Shown<'_>) {
         self.sender = Sender::Shown;
         if let Some(place) = &self.place {
@@ -167,7 +164,6 @@ impl AuditContext {
 }
 
 impl Ingress {
-    /// Answers one request.
     pub(super) async fn answer(&self, client: Client, place: &Arc<Place>, request: Request<Incoming>) -> Answer {
         let id = self.ids.next();
         let (mut head, body) = request.into_parts();
@@ -194,7 +190,7 @@ impl Ingress {
         answer
     }
 
-    /// Answers for a request that was refused before it was one.
+    /// Answers a head that was refused before it became a request.
     pub(super) async fn answer_for(&self, rejection: HeadRejection, client: Client, place: &Arc<Place>) -> Answer {
         let id = self.ids.next();
         let (mut answer, _) = self.refuse(rejection.into(), Version::HTTP_11, &id, &AuditContext::on(place)).await;
@@ -202,12 +198,12 @@ impl Ingress {
         answer
     }
 
-    /// The moment to judge by.
+    /// The time to verify with.
     pub(super) fn now(&self) -> Result<Timestamp, Failure> {
         Ok(self.journal.now(self.clock.now()?)?)
     }
 
-    /// Whether the request comes from Core.
+    /// Verifies that the request comes from Core.
     pub(super) fn authenticate<'h>(
         &self,
         presented: Presented<'h>,
@@ -216,20 +212,20 @@ impl Ingress {
         self.core.lock().unwrap_or_else(PoisonError::into_inner).authenticate(presented, now)
     }
 
-    /// Writes down that a request is let through: to be done before it is.
+    /// Records that a request is forwarded. Has to be called before it is.
     pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &AuditContext) -> Result<(), Failure> {
         self.audit.append(&decision(verdict, None, None, id, known)).map_err(Failure::Audit)
     }
 
-    /// Counts that a request is let through which changes nothing: one that anybody may make, or
-    /// one of those that Core makes all day.
+    /// Counts a forwarded request that changes nothing: a public one, or one that Core polls.
     pub(super) fn count_read(&self, id: &RequestId, known: &AuditContext) {
         self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
-    /// Writes down what came of a user's request that was let through, and if it was refused, why.
-    /// It is done by then: a log that cannot be written refuses the next request, and keeps no
-    /// answer back.
+    /// Records the status of a forwarded user's request, and the reason if it was refused.
+    ///
+    /// The request is done by then. A log that cannot be written refuses the next request; it does
+    /// not hold back this answer.
     pub(super) async fn record_answer(
         &self,
         answer: InstanceAnswer,
@@ -240,20 +236,20 @@ impl Ingress {
         let status = answer.status();
         let answered = decision(Verdict::Answered, Some(status), reason.as_deref(), id, known);
         if let Err(error) = self.audit.append(&answered) {
-            tracing::error!(%error, request = id.as_str(), status, "the audit log cannot be written");
+            tracing::error!(%error, request = id.as_str(), status, "cannot write audit log");
         }
         answer
     }
 
-    /// Writes down that bytes came which were no request at all.
+    /// Records bytes that were not a request.
     pub(super) fn record_no_request(&self, why: &str, place: &Arc<Place>) {
         let (id, known) = (self.ids.next(), AuditContext::on(place));
         let refused = decision(Verdict::Refuse, None, Some(why), &id, &known);
         self.note(&refused, Weight::Stranger(known.network()));
     }
 
-    /// The answer to a refused request, of which the record is written. A stranger who is refused
-    /// too often is answered late, and has to connect again. What was answered comes back as well.
+    /// Records a refusal and returns its response. A stranger who is refused too often is answered
+    /// late, and its connection ends. Returns the refusal that was answered, too.
     pub(super) async fn refuse(
         &self,
         refusal: Refusal,
@@ -273,13 +269,13 @@ impl Ingress {
         (answer, refusal)
     }
 
-    /// Counts a refusal against its sender's network, if they have shown nothing.
+    /// Counts a refusal against its sender's network, if the sender has not authenticated.
     pub(super) fn is_refused_too_often(&self, known: &AuditContext) -> bool {
         let network = known.network().filter(|_| known.sender == Sender::Stranger);
         network.is_some_and(|network| !self.refusals.admits(network, Instant::now()))
     }
 
-    /// Writes down why something is refused, and with what status it was answered, if it was.
+    /// Records a refusal, with the status of its response if there is one.
     pub(super) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &AuditContext) {
         let verdict = match refusal {
             Refusal::NoInstance => Verdict::NoInstance,
@@ -302,7 +298,7 @@ impl Ingress {
         let reason = refusal.to_string();
         if verdict == Verdict::Fail {
             let cause = std::error::Error::source(refusal).map(ToString::to_string);
-            tracing::error!(request = id.as_str(), reason, cause, "a request failed on our side");
+            tracing::error!(request = id.as_str(), reason, cause, "request failed");
         }
         let weight = match known.sender {
             Sender::Stranger => Weight::Stranger(known.network()),
@@ -325,7 +321,7 @@ fn decision<'d>(
     id: &'d RequestId,
     known: &'d AuditContext,
 ) -> Decision<'d> {
-    // Whoever has shown nothing may name anybody.
+    // An unauthenticated sender may have named any user.
     let username = known.username.as_ref().filter(|_| known.sender == Sender::Shown);
     Decision {
         time: OffsetDateTime::now_utc(),

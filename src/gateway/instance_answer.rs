@@ -1,11 +1,9 @@
-//! The answer of an instance, or of the server's service endpoint, and the one way in which it
-//! becomes a response.
+//! The response of an instance or of the server's service endpoint, and the only way to pass it on.
 //!
-//! Whoever writes an instance's answers may be hostile: a user runs code in that process, and the
-//! provider's origin is where every user's signing keys are. So the gateway makes the whole head.
-//! What kind of content it is follows from the call, never from the answer; status and the values
-//! of [`Said`] are taken if they are on a list; the body is passed on as bytes that no browser runs
-//! (P1, V63).
+//! An instance's responses may be hostile: its user runs code in that process, and every user's
+//! signing keys belong to the provider's origin. So the gateway writes the whole head. The call
+//! alone decides the content type. Status and the values of [`Said`] must be on a list. The body is
+//! passed on as bytes that no browser executes (P1, V63).
 
 use std::time::Duration;
 
@@ -19,53 +17,53 @@ use super::upstream::{ContentRange, NotPassedOn, Said, UpstreamBody};
 use crate::ipc::messages::Refused;
 use crate::quoted;
 
-/// Statuses of answers that say why something was not done: those of
-/// [`crate::ipc::answers::ErrorCode`]. Others have a meaning for browsers or proxies that no call
-/// has: 3xx lead elsewhere, 407 and 511 ask for passwords, 421 and 425 repeat the request.
+/// Statuses of refusals: those of [`crate::ipc::answers::ErrorCode`]. Others mean something to
+/// browsers or proxies that no call needs: 3xx redirect, 407 and 511 ask for passwords, 421 and 425
+/// make the client repeat.
 const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
 
-/// How long an instance may take over the sentence of a refusal, which ours write with its head.
-/// Its user alone waits, and Core must not give up meanwhile.
+/// How long an instance may take over the text of a refusal, which ours send with the head. Only
+/// its own user waits, and Core must not give up meanwhile.
 const REFUSAL_WITHIN: Duration = Duration::from_millis(500);
 
-/// The longest kind of refusal that is recorded whole, in columns: ours have 19.
+/// Longest error code that is recorded whole, in columns: ours have 19.
 const CODE_MAX: usize = 32;
 
-/// The longest sentence of a refusal that is recorded whole, in columns.
+/// Longest text of a refusal that is recorded whole, in columns.
 const WHY_MAX: usize = 240;
 
-/// What is recorded where a refusal does not say why, or not in [`Refused`]'s form.
+/// Recorded if a refusal has no reason, or none in [`Refused`]'s form.
 const NO_REASON: &str = "answer: no reason was given";
 
-/// What every file is to a browser: nothing that it would run or show.
+/// Content type of every file: a browser neither executes nor displays it.
 const ANY_BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// What a call's answer is.
+/// Content type of a call's response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Content {
-    /// JSON. Core takes every success for it; a success without a body becomes an empty object.
+    /// JSON. Core parses every success as JSON, so a success without a body becomes an empty
+    /// object.
     Json,
-    /// A file's bytes if it succeeds, JSON otherwise.
+    /// A file's bytes on success, JSON otherwise.
     File {
-        /// A part of it may come.
+        /// The client asked for a range, so a part may come.
         range_asked: bool,
     },
 }
 
-/// The answer of an instance or of the server. Its head and body can be had only as a response that
-/// is safe for browsers, from [`InstanceAnswer::pass_on`].
+/// A response of an instance or of the server. Its head and body are available only as a response
+/// that is safe for browsers, through [`InstanceAnswer::pass_on`].
 pub(super) struct InstanceAnswer {
     said: Said,
     body: AnswerBody,
 }
 
 impl InstanceAnswer {
-    /// What an upstream answered.
     pub(super) fn new(said: Said, body: UpstreamBody) -> Self {
         Self { said, body: AnswerBody::Upstream(Box::new(body)) }
     }
 
-    /// The status, for the log.
+    /// For the log.
     pub(super) fn status(&self) -> u16 {
         self.said.status.as_u16()
     }
@@ -74,9 +72,9 @@ impl InstanceAnswer {
         REFUSALS.contains(&self.status())
     }
 
-    /// The reason of a refusal, for the log: what the instance's user is told, quoted and cut,
-    /// since whoever writes it may be hostile. The refusal is read for that, and passed on as it
-    /// is; one that is too long or too slow is passed on without its sentence.
+    /// Reads the reason of a refusal, for the log: the text for the user, quoted and cut, because
+    /// the instance may be hostile. Passes the refusal on unchanged; if it is too long or too slow,
+    /// without its text.
     pub(super) async fn with_reason(self) -> (Self, Option<String>) {
         if !self.is_refusal() {
             return (self, None);
@@ -89,7 +87,6 @@ impl InstanceAnswer {
         (Self { said, body: AnswerBody::Whole(body) }, Some(reason))
     }
 
-    /// The response to the client.
     pub(super) fn pass_on(self, content: Content) -> Result<Answer, NotPassedOn> {
         let is_refusal = self.is_refusal();
         let Self { said, body } = self;
@@ -117,14 +114,13 @@ impl InstanceAnswer {
         Ok(answer)
     }
 
-    /// The body, for tests.
     #[cfg(test)]
     pub(super) fn into_body(self) -> AnswerBody {
         self.body
     }
 }
 
-/// The kind and the sentence of a refusal, as one line of a log.
+/// The code and the text of a refusal, as one line of a log.
 fn reason_of(body: &Bytes) -> String {
     match serde_json::from_slice::<Refused>(body) {
         Ok(refused) => {

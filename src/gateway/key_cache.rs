@@ -1,8 +1,7 @@
-//! What the server said of keys and instances, remembered until it says otherwise.
+//! Caches the server's answers about keys and instances until the server revokes them.
 //!
-//! Whatever the control line brings goes through [`KeyCache::hear`] in the order of the line, so
-//! that no answer can bring back what a later notice has ended (P6). A question is asked once,
-//! however many requests wait for its answer.
+//! Everything on the control channel passes through here in its order, so that no answer can bring
+//! back what a later notice ended (P6). Concurrent requests share one query.
 
 mod failure;
 
@@ -29,35 +28,34 @@ use crate::ipc::control::{
 };
 use crate::locks::Mutex;
 
-/// Keys remembered. One takes under 1 KiB; more users than this at a time cost a question each,
-/// nothing else.
+/// Keys in the cache, under 1 KiB each. With more active users than this, the rest cost one query
+/// each.
 const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
-/// Users whose version 1 keys are remembered: four keys each at most.
+/// Users whose version 1 keys are cached: four keys each at most.
 const KEYS_V1_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// Instances remembered. A machine with more instances than this has other worries.
+/// Instances in the cache. More than one machine can run.
 const INSTANCES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Users remembered of whom it is known that they have a key.
+/// Users in the cache who are known to have a key.
 const SIGNERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Absent keys remembered, apart from the others: whoever asks for invented ones pushes out
-/// inventions alone.
+/// Negative cache, separate so that lookups of invented keys evict only each other.
 const STRANGERS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// How long a key stays absent. Long enough that a loop of bad requests asks once a second, short
-/// enough that nobody notices.
+/// How long a key stays in the negative cache. A loop of bad requests asks once a second; a user
+/// does not notice the delay.
 const STRANGER_FOR: Duration = Duration::from_secs(1);
 
-/// Open questions at a time. Each is a few hundred bytes here and at the server.
+/// Open queries at a time. Each takes a few hundred bytes here and at the server.
 const OPEN_MAX: usize = 1_024;
 
-/// How long a question may stay open. Core gives up on the whole request after 5 s.
+/// How long a query may stay open. Core gives up on the whole request after 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long starting an instance may take: the server itself waits 2 s for one to be ready, and
-/// asks the account database before.
+/// How long starting an instance may take. The server waits 2 s for it to be ready, and asks the
+/// account database first.
 const LAUNCHED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -66,7 +64,6 @@ struct KeyAt {
     kid: KeyId,
 }
 
-/// What a question is about.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Query {
     Key(KeyAt),
@@ -79,7 +76,7 @@ enum Query {
     Assertion { username: Username, intent: Fingerprint, credential: String },
 }
 
-/// An answer, made ready.
+/// A parsed answer.
 #[derive(Clone, Debug)]
 enum Entry {
     Key(Option<Arc<EnrolledKey>>),
@@ -92,41 +89,38 @@ enum Entry {
     Failed,
 }
 
-/// When a key was looked up that a request is judged by.
+/// When a request's key was looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AsOf {
-    /// At some time before.
+    /// At some earlier time.
     Earlier,
-    /// When, or after, [`KeyCache::epoch`] was this.
+    /// When [`KeyCache::epoch`] had this value, or later.
     At(u64),
 }
 
-/// A user's instance.
 #[derive(Clone, Debug)]
 pub(super) enum Instance {
-    /// It is ready.
     Up(Arc<InstanceAddress>),
-    /// None is up.
     Down,
-    /// The user's account can have none.
+    /// The user's account may not have an instance.
     Refused,
 }
 
 struct Open {
     sought: Query,
-    /// Something ended while the answer was under way: ask again.
+    /// Something ended while the answer was under way, so the query is repeated.
     overtaken: bool,
     waiting: Vec<oneshot::Sender<Entry>>,
 }
 
-/// Bounded by the constants above; a notice evicts, and so does age of use.
+/// Bounded by the constants above; a notice evicts, and so does LRU order.
 struct Cache {
     keys: LruCache<KeyAt, Arc<EnrolledKey>>,
     keys_v1: LruCache<Username, Arc<[Arc<EnrolledKey>]>>,
     instances: LruCache<Username, Arc<InstanceAddress>>,
     instance_keys: LruCache<Username, Arc<VerificationKey>>,
-    /// Users who have a key. Those who have none are asked for each time: one may be approved at
-    /// any moment, and nobody is told.
+    /// Users who have a key. For users without one the gateway asks each time: a key may be
+    /// approved at any moment, without a notice.
     signers: LruCache<Username, ()>,
     strangers: LruCache<KeyAt, Instant>,
     open: HashMap<u64, Open>,
@@ -134,17 +128,16 @@ struct Cache {
     last_id: u64,
 }
 
-/// The keys and instances that the server has told of.
+/// The cache, and its end of the control channel.
 pub(super) struct KeyCache {
     memory: Mutex<Cache>,
-    /// Counts what has ended: a request that finds it changed looks its key up again, and so does a
-    /// socket as soon as it changes.
+    /// Counts notices. If it changed, a request looks its key up again; a socket does so at once.
     epoch: watch::Sender<u64>,
     line: mpsc::Sender<FromGateway>,
 }
 
 impl KeyCache {
-    /// An empty directory that asks over `line`.
+    /// An empty cache that asks over `line`.
     pub(super) fn new(line: mpsc::Sender<FromGateway>) -> Self {
         Self {
             memory: Mutex::new(Cache {
@@ -163,17 +156,17 @@ impl KeyCache {
         }
     }
 
-    /// A number that changes whenever something has ended.
+    /// Changes with every notice.
     pub(super) fn epoch(&self) -> u64 {
         *self.epoch.borrow()
     }
 
-    /// Changes whenever something has ended.
+    /// Wakes with every notice.
     pub(super) fn endings(&self) -> watch::Receiver<u64> {
         self.epoch.subscribe()
     }
 
-    /// The user's key of that id, in whatever state.
+    /// The user's key of that id, in any state.
     pub(super) async fn key(
         &self,
         username: &Username,
@@ -193,8 +186,8 @@ impl KeyCache {
         Ok(key)
     }
 
-    /// Shows that a key speaks for its user, by an answer that nothing has overtaken: whatever ends
-    /// while it is looked up has it looked up again (P6).
+    /// Checks that a key is valid, by an answer that no notice overtook. A notice during the lookup
+    /// repeats it (P6).
     pub(super) async fn check_standing(
         &self,
         username: &Username,
@@ -220,7 +213,7 @@ impl KeyCache {
         }
     }
 
-    /// The user's version 1 keys, in whatever state.
+    /// The user's version 1 keys, in any state.
     pub(super) async fn keys_v1(&self, username: &Username) -> Result<Arc<[Arc<EnrolledKey>]>, KeyCacheFailure> {
         if let Some(keys) = self.memory().keys_v1.get(username) {
             return Ok(Arc::clone(keys));
@@ -231,7 +224,6 @@ impl KeyCache {
         Ok(keys)
     }
 
-    /// Where the user's instance is.
     pub(super) async fn instance(&self, username: &Username) -> Result<Instance, KeyCacheFailure> {
         if let Some(instance) = self.memory().instances.get(username) {
             return Ok(Instance::Up(Arc::clone(instance)));
@@ -257,8 +249,8 @@ impl KeyCache {
         Ok(key)
     }
 
-    /// Whether an intent of this user can come. One of whom it was once said that they have a key
-    /// may have lost it by its time alone: that costs a wait, and lets nothing through.
+    /// Whether the user can sign. A cached key may since have expired: that costs a wait and lets
+    /// nothing through.
     pub(super) async fn signer(&self, username: &Username) -> Result<Signer, KeyCacheFailure> {
         if self.memory().signers.get(username).is_some() {
             return Ok(Signer::HasKey);
@@ -278,8 +270,8 @@ impl KeyCache {
         Ok(need)
     }
 
-    /// Has the server judge what a passkey asserted for an intent: the only place where evidence of
-    /// it comes from.
+    /// Asks the server to verify a passkey's assertion for an intent: the only source of that
+    /// evidence.
     pub(super) async fn assertion(
         &self,
         intent: &VerifiedIntent<'_>,
@@ -294,8 +286,8 @@ impl KeyCache {
         })
     }
 
-    /// Has the user's instance started if none is up; returns when one is ready, or the server
-    /// cannot bring one up.
+    /// Starts the user's instance if none is up. Returns when one is ready or the server could not
+    /// start one.
     pub(super) async fn launch(&self, username: &Username) -> Result<(), KeyCacheFailure> {
         let Entry::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Query::Launch(username.clone())).await? else {
             return Err(KeyCacheFailure::Failed);
@@ -308,7 +300,7 @@ impl KeyCache {
         self.memory().instances.pop(username);
     }
 
-    /// Takes an answer off the line.
+    /// Handles an answer from the channel.
     pub(super) fn hear(&self, id: u64, answer: Answer) {
         let mut memory = self.memory();
         let Some(mut open) = memory.open.remove(&id) else {
@@ -327,11 +319,11 @@ impl KeyCache {
         }
         drop(memory);
         for waiting in open.waiting {
-            let _ = waiting.send(found.clone()); // whoever gave up needs none
+            let _ = waiting.send(found.clone()); // fails if the request gave up
         }
     }
 
-    /// Forgets what has ended. When it returns, no later request is judged by it.
+    /// Handles a notice. After it returns, no request is judged by what ended.
     pub(super) fn forget(&self, ended: &Ended) {
         let mut memory = self.memory();
         match ended {
@@ -345,7 +337,7 @@ impl KeyCache {
                 memory.overtake(|sought| match sought {
                     Query::Key(open) => *open == at,
                     Query::KeysV1(open) | Query::Signer(open) => open == username,
-                    // Whatever changes a user's connection changes a key of theirs.
+                    // Every change of a user's connection changes one of the user's keys.
                     Query::InstanceKey(open) => open == username,
                     Query::Instance(_) | Query::Launch(_) | Query::StepUp { .. } | Query::Assertion { .. } => false,
                 });
@@ -362,7 +354,7 @@ impl KeyCache {
                     | Query::Instance(open)
                     | Query::Launch(open)
                     | Query::InstanceKey(open) => open == username,
-                    // Nothing of these is remembered, and the server answers them once.
+                    // These are not cached, and the server answers them once.
                     Query::StepUp { .. } | Query::Assertion { .. } => false,
                 });
             }
@@ -372,7 +364,7 @@ impl KeyCache {
                     |sought| matches!(sought, Query::Instance(open) | Query::Launch(open) if open == username),
                 );
             }
-            // Nothing of users is in them.
+            // Files concern no user.
             Ended::Files { .. } => return,
         }
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
@@ -403,8 +395,7 @@ impl KeyCache {
         found.map_err(|_closed| KeyCacheFailure::Gone)
     }
 
-    /// Puts a question on the line. Should the line be full, its waiters learn at once that there
-    /// is no answer.
+    /// Sends a query. If the queue is full, its waiters learn at once that there is no answer.
     fn put(&self, memory: &mut Cache, open: Open) {
         memory.last_id = memory.last_id.wrapping_add(1);
         let id = memory.last_id;
@@ -433,8 +424,8 @@ impl KeyCache {
     }
 
     fn memory(&self) -> MutexGuard<'_, Cache> {
-        // Every change is a whole one: a panic while it was locked (a bug that ends the process)
-        // leaves no half.
+        // Every change is atomic, so a panic under the lock (a bug, which ends the process) leaves
+        // no partial change.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -460,8 +451,8 @@ impl Cache {
             (Query::Signer(username), Entry::Signer(Signer::HasKey)) => {
                 self.signers.put(username, ());
             }
-            // No instance is not remembered: Core asks again within half a second, and one may be
-            // up then.
+            // `Down` is not cached: Core asks again within half a second, and an instance may be up
+            // by then.
             (
                 Query::Key(_)
                 | Query::KeysV1(_)
@@ -476,7 +467,7 @@ impl Cache {
         }
     }
 
-    /// A walk over all of them: users end rarely, and 65,536 keys take a millisecond.
+    /// Scans the whole cache: users end rarely, and 65,536 keys take a millisecond.
     fn forget_keys_of(&mut self, username: &Username) {
         let theirs = |(at, _): (&KeyAt, _)| (at.username == *username).then(|| at.clone());
         let known: Vec<KeyAt> = self.keys.iter().filter_map(|(at, _)| theirs((at, ()))).collect();
@@ -496,7 +487,7 @@ impl Cache {
         }
     }
 
-    /// Questions that the server never answered, and for which nobody waits any more.
+    /// Drops queries that the server never answered and that have no waiters left.
     fn drop_abandoned(&mut self) {
         if self.open.len() < OPEN_MAX {
             return;
@@ -507,7 +498,7 @@ impl Cache {
     }
 }
 
-/// Parses keys once, here. One that cannot be parsed, or is not the one asked for, is no answer.
+/// Parses keys once, here. Refuses a key that cannot be parsed or was not asked for.
 fn make_ready(sought: &Query, answer: Answer) -> Entry {
     match (sought, answer) {
         (Query::Key(at), Answer::Keys { keys }) => match keys.as_slice() {
@@ -539,7 +530,7 @@ fn make_ready(sought: &Query, answer: Answer) -> Entry {
             let key = der.and_then(|der| VerificationKey::from_spki_der(&der, Algorithm::Es256).ok());
             key.map_or(Entry::Failed, |key| Entry::InstanceKey(Some(Arc::new(key))))
         }
-        // An answer to another question than was asked is none.
+        // The answer does not belong to the query.
         (
             Query::Key(_)
             | Query::KeysV1(_)
@@ -564,7 +555,7 @@ fn parse(record: &KeyRecord) -> Option<Arc<EnrolledKey>> {
     match EnrolledKey::from_record(record) {
         Ok(key) => Some(Arc::new(key)),
         Err(error) => {
-            tracing::error!(%error, username = %record.owner, kid = %record.kid, "the server sent a key that is none");
+            tracing::error!(%error, username = %record.owner, kid = %record.kid, "rejected key from the server");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What one client, and one user, may ask of the gateway.
+//! Limits of the gateway for each client and each user.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -10,40 +10,38 @@ use countersign_keys::identity::Username;
 use crate::ipc::room;
 use crate::limits::{Counted, Rate, RateLimiter};
 
-/// Public calls of one address. A connection page makes five requests; a hospital or university may
-/// have many users behind one address.
+/// By address. A connection page makes five requests, and a hospital or university may have many
+/// users behind one address.
 const PUBLIC_CALLS: Rate = Rate::new(120, 20);
 
-/// Addresses whose rate is remembered: 2 MiB. An attacker that has more of them makes the gateway
-/// forget others, which then have their whole burst again.
+/// Addresses in each rate limiter: 2 MiB. An attacker with more addresses makes the gateway forget
+/// others, which then have their whole burst again.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Requests of one user under way: a user whose instance answers nothing cannot hold all the room
-/// for bodies and connections. A browser has six connections, and a user a few browsers.
+/// Requests in flight by user, so that a user whose instance hangs cannot hold all memory for
+/// bodies and all connections. A browser has six connections, and a user a few browsers.
 const UNDER_WAY_EACH_MAX: usize = 64;
 
-/// Refusals of one address that has shown neither Core's token nor a good signature. Apart from
-/// public calls, so that a flood of junk leaves its neighbours behind the same address their pages.
+/// Refusals by address, for senders that have shown neither Core's token nor a valid signature.
+/// Separate from public calls, so that a flood leaves other users of the address their pages.
 const REFUSALS: Rate = Rate::new(1_024, 64);
 
-/// How long an address that is refused more often waits for its answer, after which it has to
-/// connect again: a flood costs a handshake a second for each connection, and hardly any records.
+/// Delay of the response to an address over that rate; its connection then ends. A flood costs the
+/// attacker a handshake a second for each connection, and leaves hardly any records.
 pub(super) const TOO_OFTEN_FOR: Duration = Duration::from_secs(1);
 
-/// How long a refused client should wait.
+/// `Retry-After` of a refused client.
 pub(super) const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
-/// Limits public calls by address.
 pub(super) fn public_calls() -> RateLimiter<IpAddr> {
     RateLimiter::new(PUBLIC_CALLS, ADDRESSES_MAX)
 }
 
-/// Limits refusals by address.
 pub(super) fn refusals() -> RateLimiter<IpAddr> {
     RateLimiter::new(REFUSALS, ADDRESSES_MAX)
 }
 
-/// Limits the public calls that the server answers: each holds a connection to it, and a page that
+/// Limits the public calls that the server answers. Each holds a connection to it; a page that
 /// waits for its user holds one for half a minute.
 pub(super) fn public_at_server() -> Arc<Counted<IpAddr>> {
     Counted::new(room::PUBLIC, room::PUBLIC_EACH)
@@ -54,8 +52,8 @@ pub(super) fn own_at_server() -> Arc<Counted<Username>> {
     Counted::new(room::OWN, room::OWN_EACH)
 }
 
-/// Limits the requests, or the sockets, of one user at a time. All together are bounded by the
-/// number of connections.
+/// Limits the requests, or the sockets, of one user at a time. The number of connections bounds
+/// their sum.
 pub(super) fn of_each_user() -> Arc<Counted<Username>> {
     Counted::new(usize::MAX, UNDER_WAY_EACH_MAX)
 }

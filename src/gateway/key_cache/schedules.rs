@@ -1,8 +1,8 @@
-//! A revocation that was acknowledged is never followed by an acceptance (P6), in whatever order
-//! requests, answers and notices meet.
+//! Tests that no request is accepted after the revocation of its key was acknowledged (P6), for any
+//! interleaving of requests, answers and notices.
 //!
-//! The server is what it is to the gateway: one line. Between its look at a key and its answer on
-//! the line anything may happen, the key's revocation and the notice of it included.
+//! The server is simulated as the gateway sees it: one channel. Between its lookup of a key and its
+//! answer, the key may be revoked and the notice sent.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,11 +18,11 @@ use crate::locks::scheduled::in_orders;
 
 const NOW: Timestamp = Timestamp::from_seconds(500);
 
-/// Orders tried: a second or two. Without one of the steps that this is about, one of the first
-/// hundreds shows it.
+/// Interleavings tried: a second or two. If one of the tested steps is removed, one of the first
+/// hundreds fails.
 const ORDERS: usize = 2_000;
 
-/// About as many steps as a request takes, so that what is revoked is so before, amid and after it.
+/// About the steps of a request, so that the revocation comes before, during and after it.
 const STEPS: u32 = 12;
 
 enum OnTheLine {
@@ -35,8 +35,7 @@ fn revocation() -> Ended {
     Ended::Key { username: user("a"), kid: KeyId::from_bytes([1; 16]) }
 }
 
-/// A request's way past the key_cache, as a gateway's is: the key, whatever takes time, and the
-/// last look at how the key stands.
+/// A request's use of the key cache: the key, a wait, and the last check of the key.
 async fn is_accepted(key_cache: &KeyCache) -> bool {
     let (alice, kid) = (user("a"), KeyId::from_bytes([1; 16]));
     let epoch = key_cache.epoch();
@@ -50,7 +49,7 @@ async fn is_accepted(key_cache: &KeyCache) -> bool {
 
 #[test]
 fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() {
-    // Time stands still: nothing here may depend on how long it takes.
+    // Time is paused: no result may depend on it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _entered = runtime.enter();
     let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -75,8 +74,8 @@ fn p6_no_order_lets_a_request_pass_after_its_keys_revocation_was_acknowledged() 
             }
         });
         let (line, revoked) = (saying.clone(), is_revoked);
-        // First something else about the user changes, so that the key is asked for once more; then
-        // it is revoked.
+        // Another change of the user comes first, so that the key is looked up once more; then the
+        // key is revoked.
         let revoking = spawn(async move {
             for _ in 0..shuttle::rand::thread_rng().gen_range(0..STEPS) {
                 yield_now().await;

@@ -1,4 +1,4 @@
-//! The key_cache: what is remembered of the server's word, and what is forgotten.
+//! Tests of the key cache: what it keeps and what it forgets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
