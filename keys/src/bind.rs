@@ -1,9 +1,8 @@
-//! Binding: the parameters that the user signed are those of the request that came (protocol,
-//! section 3).
+//! Binds a request's parameters to the signed intent (protocol, section 3).
 //!
-//! Each item is projected onto its bound parameters, put into canonical form (RFC 8785) and
-//! digested; each digest must be a signed one. Whatever else the request has must be on the call's
-//! list of what Core adds. Refuses anything unknown.
+//! Projects each item onto its bound parameters, writes the projection in canonical form (RFC 8785)
+//! and digests it. The intent must have signed every digest. Every other member of the request must
+//! be one that the call's row allows Core to add; refuses any other member (P1).
 
 use std::borrow::Cow;
 
@@ -21,56 +20,56 @@ use crate::request::UserAsked;
 /// [`INTEGER_MAX`] as a double, which holds it exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
 
-/// Room for the canonical form of an ordinary item, in bytes: a few paths.
+/// Usual size of an item's canonical form, in bytes: a few paths.
 const CANONICAL_USUAL: usize = 256;
 
-/// Why a request is not what was signed.
+/// Why the request does not match the intent.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BindRejection {
-    /// The body is not JSON that both ends read alike.
+    /// The body is not JSON that both ends read the same way.
     #[error("the body: {0}")]
     Json(JsonRejection),
-    /// The body is not of the call's shape.
+    /// The body does not have the call's shape.
     #[error("the body has no items where the call has them")]
     Shape,
-    /// More items than an intent can cover, or none.
+    /// More than [`ITEMS_MAX`] items, or none.
     #[error("the request has no item, or more than {ITEMS_MAX}")]
     ItemCount,
     /// A member that the call does not know.
     #[error(transparent)]
     Unknown(#[from] UnknownMember),
-    /// A bound parameter stands in two places.
+    /// Two places of the request hold the same bound parameter.
     #[error("the bound parameter {0:?} stands in two places")]
     Ambiguous(String),
-    /// A bound parameter has a value that two ends may read differently.
+    /// A bound parameter has a value that the two ends may read differently.
     #[error(
         "the bound parameter {0:?} has a whole number of more than 53 bits, two members that are one to Core, or is no set of strings"
     )]
     Value(String),
-    /// The item repeats another username.
+    /// An item names another user.
     #[error("an item names another user")]
     Username,
-    /// The item shows another project than the intent.
+    /// An item names another project than the intent.
     #[error("an item shows another project than the intent")]
     Project,
-    /// An item that no signed digest covers.
+    /// An item without a signed digest.
     #[error("the parameters are not those that the user signed")]
     Parameters,
 }
 
 impl From<JsonRejection> for BindRejection {
     fn from(cause: JsonRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Json(cause)
     }
 }
 
-/// One item's bound parameters: where a call's authority comes from, and nothing else's.
+/// The bound parameters of one item, and nothing else of it. Authority comes only from these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection<'b>(Vec<(String, Json<'b>)>);
 
 impl<'b> Projection<'b> {
-    /// The bound parameter of that name; null if the request had none.
+    /// The bound parameter of that name; null if the request does not have it.
     #[must_use]
     pub fn parameter(&self, name: &str) -> &Json<'b> {
         self.0.iter().find(|(parameter, _)| parameter == name).map_or(&Json::Null, |(_, value)| value)
@@ -90,7 +89,7 @@ impl<'b> Projection<'b> {
         text
     }
 
-    /// What the user signs for this item.
+    /// SHA-256 of the canonical form: the value that the user signs for this item.
     #[must_use]
     pub fn digest(&self) -> ItemDigest {
         sha256(&[&self.canonical()])
@@ -134,11 +133,11 @@ fn value_of<'b>(parameter: &BoundParameter, item: &Json<'b>) -> Result<Json<'b>,
     }
 }
 
-/// Whether both ends read every number alike.
+/// Whether both ends read every number in the value the same way.
 fn is_exact(value: &Json<'_>) -> bool {
     match value {
-        // A fraction has one spelling (RFC 8785). Beyond 53 bits one end reads an integer, the
-        // other the nearest double.
+        // RFC 8785 gives each fraction one spelling. Beyond 53 bits one end reads an integer and
+        // the other the nearest double.
         Json::Float(number) => number.is_finite() && number.abs() <= WHOLE_MAX,
         Json::Integer(number) => (-INTEGER_MAX..=INTEGER_MAX).contains(number),
         Json::Array(elements) => elements.iter().all(is_exact),
@@ -147,8 +146,8 @@ fn is_exact(value: &Json<'_>) -> bool {
     }
 }
 
-/// Without the members, at every depth, that Go writes for "absent"; null if nothing is left. An
-/// array keeps its elements, whatever they are: none of them can be absent.
+/// Removes, at every depth, the members that Go writes for an absent field. Returns null if nothing
+/// is left. An array keeps all its elements, because no element can be absent.
 fn without_zeros(value: Json<'_>) -> Json<'_> {
     let pruned = without_zero_members(value);
     if pruned.is_zero() { Json::Null } else { pruned }
@@ -165,8 +164,8 @@ fn without_zero_members(value: Json<'_>) -> Json<'_> {
     }
 }
 
-/// A set of strings in one order: by code unit of UTF-16, as JavaScript sorts. Null is the empty
-/// set.
+/// Sorts a set of strings by UTF-16 code unit, as JavaScript does. Null is the empty set; `None` if
+/// the value is not a set of strings.
 fn sorted(value: Json<'_>) -> Option<Json<'_>> {
     let mut elements = match value {
         Json::Array(elements) => elements,
@@ -183,16 +182,16 @@ fn sorted(value: Json<'_>) -> Option<Json<'_>> {
     Some(Json::Array(elements))
 }
 
-/// The project that the items of a request show.
+/// The project that a request's items name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ShownProject {
-    /// No item shows one.
+    /// No item names a project.
     Nothing,
-    /// Every item that shows one shows that there is none.
+    /// At least one item has null as its project, and no item names another.
     NoProject,
-    /// Every item that shows one shows this one.
+    /// Every item that names a project names this one.
     Project(String),
-    /// The items differ, or a value is neither null nor a string: no intent has that project.
+    /// The items differ, or a value is neither null nor a string. No intent matches.
     Unfit,
 }
 
@@ -208,8 +207,8 @@ impl ShownProject {
         if shown.all(|other| other == first) { first } else { Self::Unfit }
     }
 
-    /// Whether an intent for that project may cover the items. Null is no project; the empty string
-    /// is nobody's.
+    /// Whether an intent for that project may cover the items. Null means no project; the empty
+    /// string matches no intent.
     fn is(&self, signed: Option<&Project>) -> bool {
         match self {
             Self::Nothing => true,
@@ -220,8 +219,8 @@ impl ShownProject {
     }
 }
 
-/// A request's body, taken apart by its call's row: every item projected and digested, nothing
-/// unknown in it.
+/// A request's body, checked against its call's row: every item projected and digested, and no
+/// unknown member in any.
 #[derive(Clone, Debug)]
 pub struct Items<'b> {
     bytes: &'b [u8],
@@ -234,10 +233,10 @@ pub struct Items<'b> {
 }
 
 impl<'b> Items<'b> {
-    /// Takes a body apart. An empty one is `{}`: a `GET` has none.
+    /// Reads a body. An empty body counts as `{}`, because a `GET` has none.
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that the body breaks.
     pub fn read(row: &Row, bytes: &'b [u8]) -> Result<Self, BindRejection> {
         let body = if bytes.is_empty() { Json::Object(Vec::new()) } else { Json::parse(bytes, DEPTH_MAX)? };
         let mut projections = Vec::new();
@@ -259,31 +258,31 @@ impl<'b> Items<'b> {
         Ok(Self { bytes, body, projections, digests, classes, is_raised, project })
     }
 
-    /// What the item of that number can do; of an item that is not there, the worst is assumed.
+    /// The class of the item with that index; [`Class::Danger`] if there is no such item.
     #[must_use]
     pub fn class_of(&self, item: usize) -> Class {
         self.classes.get(item).copied().unwrap_or(Class::Danger)
     }
 
-    /// What the most dangerous item can do.
+    /// The class of the most dangerous item.
     #[must_use]
     pub fn class(&self) -> Class {
         self.classes.iter().copied().max().unwrap_or(Class::Danger)
     }
 
-    /// Whether a rule of the row has raised an item above what the call can do at least.
+    /// Whether a rule of the row raised an item above the row's least class.
     #[must_use]
     pub const fn is_raised(&self) -> bool {
         self.is_raised
     }
 
-    /// What the user has to have signed.
+    /// The digests that the user must have signed, one for each item.
     #[must_use]
     pub fn digests(&self) -> &[ItemDigest] {
         &self.digests
     }
 
-    /// The project that the items show.
+    /// The project that the items name.
     #[must_use]
     pub const fn project(&self) -> &ShownProject {
         &self.project
@@ -295,14 +294,14 @@ impl<'b> Items<'b> {
         &self.projections
     }
 
-    /// The body as it came.
+    /// The body as received.
     #[must_use]
     pub const fn bytes(&self) -> &'b [u8] {
         self.bytes
     }
 
-    /// The body as it was read. What is not bound has no authority: it may say how an answer is
-    /// shown, never what is done.
+    /// The parsed body. Members that are not bound have no authority: they may choose how a
+    /// response is shown, never what is done.
     #[must_use]
     pub const fn body(&self) -> &Json<'b> {
         &self.body
@@ -321,10 +320,10 @@ fn items_of<'v, 'b>(at: ItemsAt, body: &'v Json<'b>) -> Result<&'v [Json<'b>], B
 }
 
 impl<'h, R: UserAsked> Intended<'h, R> {
-    /// Shows that what was signed is what came.
+    /// Checks that the intent covers the items, their project and their user.
     ///
     /// # Errors
-    /// How they differ.
+    /// The first difference found.
     pub fn bind<'b>(self, items: Items<'b>) -> Result<Bound<'h, 'b, R>, BindRejection> {
         let row = self.request.row();
         for item in items_of(row.items(), &items.body)? {
@@ -344,15 +343,15 @@ impl<'h, R: UserAsked> Intended<'h, R> {
 }
 
 impl VerifiedIntent<'_> {
-    /// Whether [`Intended::bind`] would take it for a request of that call with these items and
-    /// that project.
+    /// Whether [`Intended::bind`] would accept this intent for a request of that call with these
+    /// items and that project.
     #[must_use]
     pub fn fits(&self, call: &CallName, items: &[ItemDigest], project: &ShownProject) -> bool {
         self.call == *call && project.is(self.project.as_ref()) && self.covers(items)
     }
 }
 
-/// A request whose parameters its user signed. Made by [`Intended::bind`] alone.
+/// A request whose parameters its user signed. Only [`Intended::bind`] makes one.
 #[derive(Debug)]
 pub struct Bound<'h, 'b, R = UserRequest<'h>> {
     pub(crate) intended: Intended<'h, R>,

@@ -1,8 +1,7 @@
-//! The table of calls: what a user may ask, where it stands in the provider's request, and what of
-//! it the user's signature binds (protocol, section 4).
+//! The table of calls: each call a user may make, its place in the provider's request, and the
+//! parameters that the user's signature binds (protocol, section 4).
 //!
-//! A call that is in no table is refused: nothing passes by omission (V01). The standard rows are
-//! in `rows`.
+//! Refuses a call that has no row (V01). The standard rows are in `rows`.
 
 mod allowed;
 mod ask;
@@ -29,13 +28,13 @@ pub use crate::call::row::{
 pub use crate::call::words::{Words, WordsRejection};
 use crate::identity::ProviderId;
 
-/// A row of what Core sends for a user: it takes Core's token and the user's intent. Made by
-/// [`CallTable`] alone.
+/// A row for a request that Core sends for a user: it needs Core's token and the user's intent.
+/// Only [`CallTable`] makes one.
 #[derive(Clone, Debug)]
 pub struct CoreRow(Arc<Row>);
 
-/// A row of what the user's own browser sends: it takes the user's intent, and Core's token has no
-/// place in it. Made by [`CallTable`] alone.
+/// A row for a request that the user's own browser sends: it needs the user's intent and refuses
+/// Core's token. Only [`CallTable`] makes one.
 #[derive(Clone, Debug)]
 pub struct OwnRow {
     row: Arc<Row>,
@@ -57,47 +56,47 @@ impl OwnRow {
         &self.row
     }
 
-    /// Which process does it.
+    /// The process that handles the call.
     #[must_use]
     pub const fn destination(&self) -> Destination {
         self.destination
     }
 }
 
-/// Where a request belongs.
+/// The lane of a request.
 #[derive(Clone, Debug)]
 pub enum Route {
-    /// Anybody may ask.
+    /// Anyone may call.
     Public(PublicCall),
-    /// Core may ask, or a user through Core.
+    /// Core may call, for itself or for a user.
     Private(Lane),
-    /// The user's own browser may ask, without Core.
+    /// The user's own browser may call, without Core.
     Own(OwnRow),
-    /// Whoever has a one-time token of the user's own instance, and the user's proof, may ask.
+    /// The holder of a one-time token from the user's own instance may call, with the user's proof.
     Session(SessionEndpoint),
-    /// A WebSocket, each of whose messages is a call for itself: see [`CallTable::socket_row`].
+    /// A WebSocket. Each message on it is a call: see [`CallTable::socket_row`].
     Socket,
 }
 
 /// The two lanes behind Core's token.
 #[derive(Clone, Debug)]
 pub enum Lane {
-    /// Core itself.
+    /// Core on its own account.
     Service(ServiceCall),
-    /// A user, by an intent.
+    /// A user, with an intent.
     User(CoreRow),
 }
 
-/// How many calls there are of each class.
+/// The number of calls in each class.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Tally {
-    /// Look.
+    /// Calls that only read.
     pub read: usize,
-    /// Change something that can be changed back.
+    /// Calls that make a reversible change.
     pub write: usize,
-    /// Are dangerous whatever their items.
+    /// Calls that are dangerous whatever their items.
     pub danger: usize,
-    /// Of the others, those of which an item can be dangerous.
+    /// Calls of the first two classes in which an item can be dangerous.
     pub raised: usize,
 }
 
@@ -110,10 +109,10 @@ pub struct CallTable {
 }
 
 impl CallTable {
-    /// The standard rows for a provider, and the site's own after them.
+    /// Builds the table: the standard rows for a provider, then the site's own.
     ///
     /// # Errors
-    /// If a row is malformed, or says again what another says.
+    /// A row is malformed, or repeats another row's call or place.
     pub fn new(provider: &ProviderId, site_rows: &[RowSpec]) -> Result<Self, RowRejection> {
         let mut table = Self { routes: HashMap::new(), rows: Vec::new(), provider: provider.clone() };
         for (endpoint, method, path) in SessionEndpoint::ALL {
@@ -129,8 +128,7 @@ impl CallTable {
             let row = Arc::new(Row::new(spec, provider)?);
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
             let is_added = match (row.transport(), row.spec().to) {
-                // What a proof is of has no place of its own: it comes with a token, to the token's
-                // endpoint.
+                // A proof has no path of its own: it comes with a token, to the token's endpoint.
                 (Transport::Http, Some(Destination::Session)) => proves_session_use(row.call()),
                 (Transport::Http, None) => {
                     table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
@@ -148,15 +146,14 @@ impl CallTable {
         Ok(table)
     }
 
-    /// Where a request of that method and path belongs; `None` if nothing of the kind is served.
-    /// Slashes are folded as UCloud's own servers fold them: `//` is `/`, and one at the end is
-    /// none.
+    /// The route of a request; `None` if no row matches. Slashes are folded as UCloud's own servers
+    /// fold them: `//` becomes `/`, and a trailing slash is dropped.
     #[must_use]
     pub fn route(&self, method: Method, path: &str) -> Option<&Route> {
         self.routes.get(&method)?.get(fold_slashes(path).as_ref())
     }
 
-    /// The user calls, in the table's order.
+    /// The rows of the user calls, in order.
     #[must_use]
     pub fn rows(&self) -> &[Arc<Row>] {
         &self.rows
@@ -168,15 +165,14 @@ impl CallTable {
         self.rows.iter().find(|row| row.call().as_str() == call)
     }
 
-    /// The row of that call, if Core sends it: the way in for messages, which have no path of their
-    /// own.
+    /// The row of that call if Core sends it. For messages, which have no path of their own.
     #[must_use]
     pub fn core_row(&self, call: &str) -> Option<CoreRow> {
         self.row(call).filter(|row| row.sender() == Sender::Core).map(|row| CoreRow(Arc::clone(row)))
     }
 
-    /// The row of a message on the WebSocket at that path, by the name that the wire gives its
-    /// call: `files.provider.{p}.streamingSearch` is `files.streamingSearch`.
+    /// The row of a message on the WebSocket at that path, by the call name on the wire:
+    /// `files.provider.{p}.streamingSearch` is `files.streamingSearch`.
     #[must_use]
     pub fn socket_row(&self, path: &str, wire_call: &str) -> Option<CoreRow> {
         let path = fold_slashes(path);
@@ -195,14 +191,13 @@ impl CallTable {
         self.rows.iter().find(is_meant).map(|row| CoreRow(Arc::clone(row)))
     }
 
-    /// The row of what a proof is of: a session's first request, or a later one.
+    /// The row of a session proof: the session's first request, or a later one.
     #[must_use]
     pub(crate) fn session_row(&self, call: &str) -> Option<&Arc<Row>> {
         self.row(call).filter(|row| row.spec().to == Some(Destination::Session))
     }
 
-    /// How many calls look, change something, and are dangerous, whatever their items; and of how
-    /// many of the first two an item can be dangerous.
+    /// Counts the calls of each class, and those in which an item can be raised to danger.
     #[must_use]
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
@@ -218,12 +213,12 @@ impl CallTable {
         tally
     }
 
-    /// The rows as they are written, for people and for the signer.
+    /// The specifications of the rows, for display and for the signer.
     pub fn specs(&self) -> impl Iterator<Item = &RowSpec> {
         self.rows.iter().map(|row| row.spec())
     }
 
-    /// Several calls may share a socket, and no request its path.
+    /// Several calls may share a WebSocket path. No plain request may have the same path.
     fn add_socket(&mut self, row: &Row) -> bool {
         let of_method = self.routes.entry(row.method()).or_default();
         matches!(of_method.entry(row.path().into()).or_insert(Route::Socket), Route::Socket)

@@ -1,12 +1,12 @@
-//! The canonical form of JSON (RFC 8785).
+//! Writes JSON in canonical form (RFC 8785).
 //!
-//! One pass into one buffer. Checked against other people's implementations in `tests/`.
+//! One pass into one buffer. The tests compare the result with other implementations.
 
 use std::cmp::Ordering;
 
 use crate::json::Json;
 
-/// Writes an object of these members.
+/// Writes an object with these members.
 pub(crate) fn write_object<'m, 'a: 'm>(members: impl Iterator<Item = (&'m str, &'m Json<'a>)>, text: &mut Vec<u8>) {
     let mut members: Vec<_> = members.collect();
     members.sort_by(|(one, _), (other, _)| in_order_of_utf16(one, other));
@@ -28,7 +28,7 @@ fn write(value: &Json<'_>, text: &mut Vec<u8>) {
         Json::Bool(true) => text.extend_from_slice(b"true"),
         Json::Bool(false) => text.extend_from_slice(b"false"),
         Json::Integer(number) => text.extend_from_slice(number.to_string().as_bytes()),
-        // As ECMAScript spells it (RFC 8785 section 3.2.2.3). Never infinite: JSON has no text for
+        // As ECMAScript writes it (RFC 8785 section 3.2.2.3). Never infinite: JSON has no text for
         // that.
         Json::Float(number) => text.extend_from_slice(ryu_js::Buffer::new().format(*number).as_bytes()),
         Json::String(string) => write_string(string, text),
@@ -46,7 +46,7 @@ fn write(value: &Json<'_>, text: &mut Vec<u8>) {
     }
 }
 
-/// RFC 8785 section 3.2.2.2: what must be escaped is, in the shortest way; nothing else.
+/// Escapes only what RFC 8785 section 3.2.2.2 requires, with the shortest escape.
 fn write_string(string: &str, text: &mut Vec<u8>) {
     text.push(b'"');
     for byte in string.bytes() {
@@ -65,8 +65,8 @@ fn write_string(string: &str, text: &mut Vec<u8>) {
     text.push(b'"');
 }
 
-/// RFC 8785 section 3.2.3: by code units of UTF-16. Bytes of UTF-8 have the same order but for
-/// characters beyond the first plane.
+/// Compares by UTF-16 code unit (RFC 8785 section 3.2.3). The order of UTF-8 bytes differs only for
+/// characters beyond the Basic Multilingual Plane.
 fn in_order_of_utf16(one: &str, other: &str) -> Ordering {
     if one.is_ascii() || other.is_ascii() {
         return one.as_bytes().cmp(other.as_bytes());
@@ -105,7 +105,7 @@ mod tests {
         );
     }
 
-    /// Appendix B of RFC 8785: what IEEE 754 has, by its bits, and what is written.
+    /// RFC 8785, appendix B: the bits of an IEEE 754 double, and its text.
     #[test]
     fn c06_numbers_are_spelt_as_rfc_8785_spells_them() {
         let vectors: Vec<(String, String)> =
@@ -114,12 +114,12 @@ mod tests {
         for (bits, want) in vectors {
             let number = f64::from_bits(u64::from_str_radix(&bits, 16).unwrap());
             assert_eq!(canonical(&Json::Float(number)), want, "{bits}");
-            // What is read is what was written, to the last bit.
+            // Parsing the text gives the same bits.
             check(&want, &want);
         }
     }
 
-    /// Any value, names and strings with what is hard about them.
+    /// Any value, with names and strings that are hard to sort and to escape.
     fn values() -> impl Strategy<Value = Json<'static>> {
         let text = || "[\\x00-\\x1f\"\\\\/a-c\u{7f}é€\u{fb33}\u{ffff}😀\u{10ffff}]{0,6}";
         let integer = -crate::json::INTEGER_MAX..=crate::json::INTEGER_MAX;

@@ -1,8 +1,9 @@
-//! Core's access token: that a request comes from Core at all (`docs/ucloud-wire.md`, section 1.1).
+//! Verifies Core's access token, which shows that a request comes from Core (`docs/ucloud-wire.md`,
+//! section 1.1).
 //!
-//! Refuses every algorithm but RS256 with the one configured key, and the provider's own token,
-//! which Core signs with that very key. Times have no tolerance at their end: Core renews three
-//! minutes ahead.
+//! Accepts only RS256 with the one configured key. Refuses the provider's own token, which Core
+//! signs with the same key. Expiry has no tolerance: Core renews its token three minutes before the
+//! end.
 
 use std::sync::Arc;
 
@@ -16,13 +17,13 @@ use crate::keyring::{KeyRejection, VerificationKey, pem_body};
 use crate::request::{BearerToken, Presented, PresentedLane, TOKEN_MAX, UserAsked, sealed};
 use crate::time::Timestamp;
 
-/// How far ahead of us Core's clock may be, in seconds.
+/// How far Core's clock may be ahead, in seconds.
 const FUTURE_SKEW_S: i64 = 5;
 
-/// Longest lifetime of a token that is believed, in seconds. Core's have 10 minutes, older ones 15.
+/// Longest lifetime of an accepted token, in seconds. Core's tokens live 10 minutes, older ones 15.
 const LIFETIME_MAX_S: i64 = 3600;
 
-/// Tokens remembered. Core has one at a time, and two while it renews.
+/// Verified tokens remembered. Core uses one at a time, and two while it renews.
 const REMEMBERED_MAX: usize = 8;
 
 /// Why Core's token is refused.
@@ -31,31 +32,31 @@ pub enum CoreTokenRejection {
     /// Not a JWS of the expected form.
     #[error("Core's token: {0}")]
     Form(JwsRejection),
-    /// Signed by another key, or not at all.
+    /// Signed by another key, or not signed.
     #[error("Core's token: the signature is not that of the configured key")]
     Signature,
-    /// Another issuer.
+    /// `iss` is not UCloud.
     #[error("Core's token: iss is not cloud.sdu.dk")]
     Issuer,
-    /// Not Core's own: the provider's token, or a user's.
+    /// Not Core's own token, but the provider's or a user's.
     #[error("Core's token: sub and role are not those of UCloud itself")]
     Subject,
-    /// For less than everything, or for nothing.
+    /// The scope is not `all:write`.
     #[error("Core's token: aud is not all:write")]
     Audience,
-    /// Over.
+    /// `exp` has passed.
     #[error("Core's token: expired")]
     Expired,
-    /// Issued later than now.
+    /// `iat` or `nbf` is further ahead than clocks may differ.
     #[error("Core's token: issued in the future")]
     FromTheFuture,
-    /// Valid for longer than any token of Core's.
+    /// The lifetime is longer than that of any token of Core's.
     #[error("Core's token: valid for longer than {LIFETIME_MAX_S} s")]
     Lifetime,
 }
 
 impl CoreTokenRejection {
-    /// Whether the token is Core's, and only its time, or ours, is wrong.
+    /// Whether the token is Core's and only a clock or its age is wrong.
     #[must_use]
     pub const fn is_of_its_time(self) -> bool {
         match self {
@@ -67,7 +68,7 @@ impl CoreTokenRejection {
 
 impl From<JwsRejection> for CoreTokenRejection {
     fn from(cause: JwsRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Form(cause)
     }
 }
@@ -75,7 +76,7 @@ impl From<JwsRejection> for CoreTokenRejection {
 /// Why Core's public key is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CoreKeyRejection {
-    /// None of the three forms.
+    /// Not in any of the three forms.
     #[error("neither bare base64 of an SPKI, nor a PUBLIC KEY PEM, nor a CERTIFICATE PEM")]
     Form,
     /// Not a usable RSA key.
@@ -83,16 +84,16 @@ pub enum CoreKeyRejection {
     Key(#[from] KeyRejection),
 }
 
-/// The key with which Core signs what it sends to this provider.
+/// The public key with which Core signs its requests to this provider.
 #[derive(Clone, Debug)]
 pub struct CoreKey(VerificationKey);
 
 impl CoreKey {
-    /// Reads the key as operators get it: bare base64 of the SPKI on one line, or as PEM, or in a
-    /// certificate. Line ends of any kind.
+    /// Reads the key in the forms that operators get: bare base64 of the SPKI on one line, a PEM
+    /// public key, or a PEM certificate. Accepts line ends of any kind.
     ///
     /// # Errors
-    /// If it is none of these, or not an RSA key of usable strength.
+    /// The text has none of these forms, or the key is not an RSA key of sufficient strength.
     pub fn parse(text: &str) -> Result<Self, CoreKeyRejection> {
         let spki = if text.contains("-----BEGIN CERTIFICATE-----") {
             let der = pem_body(text, "CERTIFICATE").ok_or(CoreKeyRejection::Form)?;
@@ -107,7 +108,7 @@ impl CoreKey {
         Ok(Self(VerificationKey::from_spki_der(&spki, Algorithm::Rs256)?))
     }
 
-    /// What people compare.
+    /// The fingerprint that people compare.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         self.0.fingerprint()
@@ -142,7 +143,7 @@ impl CoreKey {
     }
 }
 
-/// The header that both Cores write. `kid` is tolerated: it chooses nothing.
+/// The header that both Cores write. `kid` is accepted and selects nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -161,7 +162,7 @@ enum Typ {
     Jwt,
 }
 
-/// What is read of the claims; Core's others (`uid`, `extendedByChain`, `principalType`) decide
+/// The claims that are read. Core's other claims (`uid`, `extendedByChain`, `principalType`) decide
 /// nothing.
 #[derive(Deserialize)]
 struct Claims {
@@ -193,26 +194,26 @@ impl Audience {
     }
 }
 
-/// Core's key, and the tokens that it has verified and that are not over.
+/// Core's key, and the verified tokens that have not expired.
 #[derive(Debug)]
 pub struct CoreTokens {
     key: CoreKey,
-    /// Digest of the token and when it ends; the newest last. Bounded by [`REMEMBERED_MAX`]; the
-    /// oldest goes first.
+    /// SHA-256 of the token and its expiry, the newest last. At most [`REMEMBERED_MAX`]; the oldest
+    /// is evicted first.
     remembered: Vec<([u8; 32], Timestamp)>,
 }
 
 impl CoreTokens {
-    /// With nothing remembered.
+    /// Makes an empty memory.
     #[must_use]
     pub const fn new(key: CoreKey) -> Self {
         Self { key, remembered: Vec::new() }
     }
 
-    /// Shows that the request comes from Core.
+    /// Verifies that the request comes from Core.
     ///
     /// # Errors
-    /// What is wrong with its token.
+    /// Why the token is refused.
     pub fn authenticate<'h>(
         &mut self,
         presented: Presented<'h>,
@@ -228,11 +229,10 @@ impl CoreTokens {
         })
     }
 
-    /// Shows that a token is Core's, of whatever it is the head. It gives no authority:
-    /// [`CoreTokens::authenticate`] does.
+    /// Verifies a token on its own. This gives no authority: [`CoreTokens::authenticate`] does.
     ///
     /// # Errors
-    /// What is wrong with the token.
+    /// Why the token is refused.
     pub fn check(&mut self, token: BearerToken<'_>, now: Timestamp) -> Result<(), CoreTokenRejection> {
         self.verify(token.expose(), now)
     }
@@ -252,16 +252,16 @@ impl CoreTokens {
     }
 }
 
-/// A request that comes from Core. Made by [`CoreTokens::authenticate`] alone.
+/// A request that comes from Core. Only [`CoreTokens::authenticate`] makes one.
 #[derive(Debug)]
 pub enum Authenticated<'h> {
-    /// On its own account.
+    /// Core acts on its own account.
     Service(ServiceRequest<'h>),
-    /// For a user, or so it says.
+    /// Core says that it acts for a user.
     User(UserRequest<'h>),
 }
 
-/// What Core asks on its own account: its token is all that it takes.
+/// A request of Core on its own account. Core's token is enough for it.
 #[derive(Debug)]
 pub struct ServiceRequest<'h> {
     call: ServiceCall,
@@ -275,14 +275,14 @@ impl<'h> ServiceRequest<'h> {
         self.call
     }
 
-    /// Core's token, for whoever verifies it again.
+    /// Core's token, so that the server can verify it again.
     #[must_use]
     pub const fn token(&self) -> BearerToken<'h> {
         self.token
     }
 }
 
-/// What Core asks for a user. Nothing is known yet of what the user wants.
+/// A request of Core for a user. The user's consent is not shown yet.
 #[derive(Debug)]
 pub struct UserRequest<'h> {
     pub(crate) row: Arc<Row>,

@@ -1,9 +1,9 @@
-//! Enrolment (protocol, section 6): tickets, the proof that comes with an offered key, and the code
-//! that commits to it.
+//! Enrolment (protocol, section 6): tickets, the proof of possession of an offered key, and the
+//! code that commits to the key.
 //!
-//! Core sees everything that passes through it, so nothing that passes through it is enough: a
-//! ticket lets a key be *offered*, and only [`Code`], approved at the computing centre, says which
-//! offer counts (P2).
+//! Core sees everything that passes through it, so nothing that passes through it is sufficient. A
+//! ticket only lets a browser *offer* a key. The [`Code`], approved at the computing centre, says
+//! which offer counts (P2).
 
 use std::fmt;
 
@@ -16,17 +16,17 @@ use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256, sha256_of_texts};
 use crate::keyring::VerificationKey;
 use crate::secret::Secret;
 
-/// How long a ticket can be used, in seconds: long enough to find the SSH window, short enough to
-/// be worthless in a log.
+/// Lifetime of a ticket, in seconds: long enough to find the SSH window, short enough to be
+/// worthless in a log.
 pub const TICKET_LIFETIME_S: i64 = 15 * 60;
 
-/// Longest proof taken, in bytes.
+/// Longest proof accepted, in bytes.
 pub const PROOF_MAX: usize = 4 * 1024;
 
 /// The alphabet of RFC 4648 section 6 in lower case: no 0, 1, 8 or 9 to mistake for letters.
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// Why something of an enrolment is refused.
+/// Why a part of an enrolment is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EnrolmentRejection {
     /// Not base64url of 32 bytes.
@@ -35,7 +35,7 @@ pub enum EnrolmentRejection {
     /// Not four groups of eight letters.
     #[error("a code is four groups of eight of the characters a-z and 2-7, as in abcdefgh-abcdefgh-abcdefgh-abcdefgh")]
     Code,
-    /// The proof is not of its form.
+    /// The proof does not have the expected form.
     #[error("the proof: {0}")]
     ProofForm(JwsRejection),
     /// The proof is signed by another key, or with another algorithm.
@@ -48,16 +48,16 @@ pub enum EnrolmentRejection {
 
 impl From<JwsRejection> for EnrolmentRejection {
     fn from(cause: JwsRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::ProofForm(cause)
     }
 }
 
-/// What lets one browser offer one key: 32 random bytes.
+/// The right of one browser to offer one key: 32 random bytes.
 pub struct Ticket(Secret<[u8; 32]>);
 
 impl Ticket {
-    /// The ticket made of these random bytes.
+    /// Makes a ticket from these random bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Secret::new(bytes))
@@ -66,7 +66,7 @@ impl Ticket {
     /// Reads the 43 characters of base64url.
     ///
     /// # Errors
-    /// If it is anything but the canonical encoding of 32 bytes.
+    /// The text is not the canonical encoding of 32 bytes.
     pub fn parse(text: &str) -> Result<Self, EnrolmentRejection> {
         let mut bytes = [0; 32];
         match (text.len(), URL_SAFE_NO_PAD.decode_slice(text, &mut bytes)) {
@@ -75,13 +75,13 @@ impl Ticket {
         }
     }
 
-    /// What is written down of it.
+    /// The hash, which is stored in place of the ticket.
     #[must_use]
     pub fn hash(&self) -> TicketHash {
         TicketHash(sha256(&[self.0.expose()]))
     }
 
-    /// The ticket as it stands in a URL's fragment, for the one answer that carries it.
+    /// The ticket as text for a URL's fragment, for the one response that carries it.
     #[must_use]
     pub fn to_secret_text(&self) -> Secret<String> {
         Secret::new(URL_SAFE_NO_PAD.encode(self.0.expose()))
@@ -94,7 +94,7 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// SHA-256 of a ticket's bytes: names it and does not open it.
+/// SHA-256 of a ticket's bytes: identifies the ticket and cannot be used in its place.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TicketHash([u8; 32]);
@@ -111,7 +111,7 @@ impl TryFrom<String> for TicketHash {
     type Error = EnrolmentRejection;
 
     fn try_from(text: String) -> Result<Self, EnrolmentRejection> {
-        // The same form as a ticket's, and read by the same rule.
+        // The same form as a ticket's text, so the same parser reads it.
         Ticket::parse(&text).map(|ticket| Self(*ticket.0.expose()))
     }
 }
@@ -122,15 +122,14 @@ impl From<TicketHash> for String {
     }
 }
 
-/// What the user carries from the browser to the computing centre: it names the ticket and commits
-/// to user and key, so that whoever approves it approves exactly this key. 160 bits.
+/// The code that the user carries from the browser to the computing centre. It names the ticket and
+/// commits to user and key, so an approval is for exactly this key. 160 bits.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Code(String);
 
 impl Code {
-    /// The code of an offer. Whoever has the offer can compute it, and compares it with what the
-    /// user typed.
+    /// Computes the code of an offer, to compare with the code that the user typed.
     #[must_use]
     pub fn of(ticket: &TicketHash, username: &Username, key: &VerificationKey) -> Self {
         let digest = sha256_of_texts(&[
@@ -154,10 +153,10 @@ impl Code {
         Self(text)
     }
 
-    /// Reads a code as people type it: case, spaces and hyphens do not matter.
+    /// Reads a typed code. Case, spaces and hyphens do not matter.
     ///
     /// # Errors
-    /// If it is not 32 letters of the alphabet.
+    /// The text does not have 32 letters of the alphabet.
     pub fn parse(typed: &str) -> Result<Self, EnrolmentRejection> {
         let letters: Vec<u8> = typed
             .bytes()
@@ -199,16 +198,16 @@ impl fmt::Display for Code {
     }
 }
 
-/// What a proof has to be about.
+/// The values that a proof must name.
 #[derive(Clone, Copy, Debug)]
 pub struct Challenge<'a> {
-    /// This provider.
+    /// This provider's origin.
     pub origin: &'a Origin,
     /// The ticket under which the key is offered.
     pub ticket: &'a TicketHash,
     /// The user that the ticket is for.
     pub username: &'a Username,
-    /// What the provider chose for this ticket.
+    /// The nonce that the provider chose for this ticket.
     pub nonce: &'a str,
 }
 
@@ -229,11 +228,11 @@ struct Claims {
 }
 
 impl Challenge<'_> {
-    /// Shows that whoever offers the key has its private half, here and now. The JWS has `typ`
-    /// `ucloud-enrol+jwt`, so that it can never pass for an intent, nor an intent for it (V20).
+    /// Verifies that the sender holds the offered key's private half now. The JWS has `typ`
+    /// `ucloud-enrol+jwt`, so it cannot pass for an intent, nor an intent for it (V20).
     ///
     /// # Errors
-    /// What is wrong with the proof.
+    /// Why the proof is refused.
     pub fn verify(&self, proof: &str, key: &VerificationKey) -> Result<(), EnrolmentRejection> {
         let Claims { aud, ticket, username, nonce } = proven(proof, "ucloud-enrol+jwt", key)?.claims()?;
         let is_ours = aud == self.origin.as_str()
@@ -244,15 +243,15 @@ impl Challenge<'_> {
     }
 }
 
-/// What the proof of a renewal has to be about: that a key takes the place of another of the same
-/// user.
+/// The values that the proof of a renewal must name. In a renewal a key replaces another key of the
+/// same user.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewal<'a> {
-    /// This provider.
+    /// This provider's origin.
     pub origin: &'a Origin,
-    /// The user whose keys they are.
+    /// The owner of both keys.
     pub username: &'a Username,
-    /// The key that vouches.
+    /// The key that vouches for the new one.
     pub old: KeyId,
 }
 
@@ -265,12 +264,12 @@ struct RenewalClaims {
 }
 
 impl Renewal<'_> {
-    /// Shows that whoever has the old key sign also has the private half of the new one. The JWS
-    /// has `typ` `ucloud-renew+jwt`, so that it passes for nothing else (V20). What makes it fresh
-    /// is the intent that binds it.
+    /// Verifies that the signer of the renewal also holds the private half of the new key. The JWS
+    /// has `typ` `ucloud-renew+jwt`, so it cannot pass for anything else (V20). The intent that
+    /// binds the proof makes it fresh.
     ///
     /// # Errors
-    /// What is wrong with the proof.
+    /// Why the proof is refused.
     pub fn verify(&self, proof: &str, key: &VerificationKey) -> Result<(), EnrolmentRejection> {
         let RenewalClaims { aud, username, kid } = proven(proof, "ucloud-renew+jwt", key)?.claims()?;
         let is_ours = aud == self.origin.as_str() && username == self.username.as_str() && kid == self.old.to_string();
@@ -278,7 +277,7 @@ impl Renewal<'_> {
     }
 }
 
-/// A proof of that type which that very key has signed.
+/// Parses a proof of the wanted `typ` and verifies that this key signed it.
 fn proven<'p>(proof: &'p str, wanted: &str, key: &VerificationKey) -> Result<CompactJws<'p>, EnrolmentRejection> {
     let jws = CompactJws::parse(proof, PROOF_MAX)?;
     let Header { alg, typ } = jws.header()?;
@@ -322,8 +321,8 @@ mod tests {
         assert_eq!(code.as_str().len(), 35);
     }
 
-    /// Computed apart, with Python's hashlib and base64: 20 bytes of SHA-256 over the five texts,
-    /// each after its length, in RFC 4648's base32.
+    /// Computed independently with Python's hashlib and base64: 20 bytes of SHA-256 over the five
+    /// texts, each preceded by its length, in the base32 of RFC 4648.
     #[test]
     fn v47_a_code_is_what_anybody_computes_from_the_offer() {
         let [key, _] = keys();

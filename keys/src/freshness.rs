@@ -1,9 +1,8 @@
-//! Time's part of the judgement: when an intent can be accepted, and until when a used one must be
-//! remembered.
+//! Decides when an intent may be accepted, and until when a used intent must be remembered.
 
 use crate::time::Timestamp;
 
-/// How long an intent may live and how far ahead a user's clock may be.
+/// The lifetime of an intent, and the tolerance for a user's clock that is ahead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Window {
     /// Longest `exp - iat`, in seconds.
@@ -18,19 +17,19 @@ pub enum FreshnessRejection {
     /// `exp` is not after `iat`, or too long after it.
     #[error("exp is not after iat, or later than the longest lifetime allows")]
     Lifetime,
-    /// `exp` has passed. There is no tolerance.
+    /// `exp` has passed. Expiry has no tolerance.
     #[error("expired")]
     Expired,
-    /// `iat` is further ahead than clocks may differ.
+    /// `iat` is further ahead than the clock tolerance allows.
     #[error("issued in the future")]
     FromTheFuture,
-    /// `iat` is further back than any intent may live.
+    /// `iat` is further back than the longest lifetime.
     #[error("issued too long ago")]
     TooOld,
 }
 
 impl Window {
-    /// Whether an intent of these times can be accepted at that moment.
+    /// Whether an intent with these times is acceptable now.
     ///
     /// # Errors
     /// The rule that the times break.
@@ -50,14 +49,14 @@ impl Window {
         Ok(())
     }
 
-    /// The last moment at which a used intent must be remembered: beyond it no clock that is
-    /// tolerated accepts it (V38). The one formula of retention.
+    /// The last moment at which a used intent must be remembered. After it, no tolerated clock
+    /// accepts the intent (V38). The only formula for retention.
     #[must_use]
     pub const fn retain_until(&self, exp: Timestamp) -> Timestamp {
         exp.plus(self.future_skew_s)
     }
 
-    /// The furthest from now that [`Window::retain_until`] of an acceptable intent can be, in
+    /// The largest distance from now to [`Window::retain_until`] of an acceptable intent, in
     /// seconds.
     #[must_use]
     pub const fn retention_max_s(&self) -> i64 {
@@ -108,7 +107,7 @@ mod tests {
             let window = Window { lifetime_max_s, future_skew_s };
             let iat = Timestamp::from_seconds(iat);
             let exp = iat.plus(lifetime);
-            // Near the end, where remembering for too short a time would show.
+            // Near the end, where too short a retention would show.
             let now = exp.plus(-before_exp);
             if window.check(iat, exp, now).is_ok() {
                 prop_assert!(now <= window.retain_until(exp));

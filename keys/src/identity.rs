@@ -1,7 +1,7 @@
-//! Who and what: names that crossed a boundary and were checked once, at birth.
+//! Names of users, projects, providers, calls, origins, keys and accounts, each checked when it is
+//! made.
 //!
-//! A value of one of these types is well-formed; that it is also *true* is for later stages to
-//! show.
+//! A value of one of these types is well-formed. Later stages show that it is true.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Longest UCloud username taken, in bytes. UCloud's own are under 100; the limit keeps a key of
-/// the store, a log line and a header small.
+/// Longest UCloud username accepted, in bytes. UCloud's own are under 100. The limit keeps store
+/// keys, log lines and headers small.
 pub const USERNAME_MAX: usize = 256;
 
-/// Longest project id taken, in bytes. UCloud's are UUIDs or short words.
+/// Longest project id accepted, in bytes. UCloud's are UUIDs or short words.
 pub const PROJECT_MAX: usize = 128;
 
-/// A name that is not what it has to be. The text says which rule it broke, never the name.
+/// A malformed name. The text says which rule the name breaks, and never quotes the name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IdentityRejection {
     /// Empty, too long, or with control characters.
     #[error("the username is empty, longer than {USERNAME_MAX} bytes, or has control characters")]
     Username,
-    /// Not base64 of the expected alphabet with its padding, or not UTF-8 inside.
+    /// Not padded base64 of the expected alphabet, or not UTF-8 inside.
     #[error("the username is not canonical base64 of UTF-8")]
     UsernameEncoding,
     /// Empty, too long, or with control characters.
@@ -32,7 +32,7 @@ pub enum IdentityRejection {
     /// Not 1 to 64 letters, digits, `-` or `_`.
     #[error("a provider id is 1 to 64 letters, digits, '-' or '_'")]
     Provider,
-    /// Not `https://host[:port]` in its one canonical spelling.
+    /// Not `https://host[:port]` in its canonical spelling.
     #[error(
         "an origin is https://host[:port], in lower case, without a default port, path or trailing slash (http only for a loop-back address)"
     )]
@@ -45,8 +45,8 @@ pub enum IdentityRejection {
     CallName,
 }
 
-/// Makes a string newtype: `parse` is the only way in, serde goes through it. The text is shared:
-/// one request hands its user's name to many.
+/// Makes a string newtype. `parse` is the only constructor, also for serde. The text is shared,
+/// because one request passes its user's name to many places.
 macro_rules! checked_string {
     ($(#[$meta:meta])* $name:ident, $rejection:expr, $check:expr) => {
         $(#[$meta])*
@@ -55,7 +55,7 @@ macro_rules! checked_string {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks and takes the text.
+            /// Checks and copies the text.
             ///
             /// # Errors
             /// The rule that the text breaks.
@@ -106,8 +106,8 @@ macro_rules! checked_string {
 }
 
 checked_string!(
-    /// A UCloud username, such as `Alice#1234`. Compared byte for byte: nothing is folded or
-    /// normalised.
+    /// A UCloud username, such as `Alice#1234`. Compared byte for byte, without case folding or
+    /// normalisation.
     Username,
     IdentityRejection::Username,
     |text| !text.is_empty() && text.len() <= USERNAME_MAX && !text.chars().any(char::is_control)
@@ -121,14 +121,14 @@ checked_string!(
 );
 
 checked_string!(
-    /// The provider's id, as it stands in every path (`/ucloud/{p}/…`).
+    /// The provider's id, as in every path (`/ucloud/{p}/…`).
     ProviderId,
     IdentityRejection::Provider,
     |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 );
 
 checked_string!(
-    /// The name of a call as the user's side says it, such as `files.move`.
+    /// The name of a call on the user's side, such as `files.move`.
     CallName,
     IdentityRejection::CallName,
     |text| (1..=64).contains(&text.len())
@@ -136,7 +136,7 @@ checked_string!(
 );
 
 checked_string!(
-    /// A web origin (RFC 6454) in its one spelling, so that comparing is comparing bytes.
+    /// A web origin (RFC 6454) in its canonical spelling, so that equal origins have equal bytes.
     Origin,
     IdentityRejection::Origin,
     is_canonical_origin
@@ -146,29 +146,29 @@ impl Username {
     /// Reads the `UCloud-Username` header: standard base64 with padding of the UTF-8 name.
     ///
     /// # Errors
-    /// If the encoding is not canonical, or the name breaks its rule.
+    /// The encoding is not canonical, or the name breaks its rule.
     pub fn from_header(value: &[u8]) -> Result<Self, IdentityRejection> {
         Self::decode(&STANDARD, value)
     }
 
-    /// Reads a `usernameHint`, which Core writes in the URL-safe alphabet, UCloud's frontend in the
-    /// standard one without percent-encoding, so that a plus sign may have become a space.
+    /// Reads a `usernameHint`. Core writes it in the URL-safe alphabet. UCloud's frontend uses the
+    /// standard alphabet without percent-encoding, so a plus sign may arrive as a space.
     ///
     /// # Errors
-    /// If neither alphabet fits, or the name breaks its rule.
+    /// Neither alphabet fits, or the name breaks its rule.
     pub fn from_hint(value: &str) -> Result<Self, IdentityRejection> {
         let restored = value.replace(' ', "+");
         Self::decode(&URL_SAFE, restored.as_bytes()).or_else(|_| Self::decode(&STANDARD, restored.as_bytes()))
     }
 
-    /// The name as the `UCloud-Username` header has it.
+    /// The name as the value of the `UCloud-Username` header.
     #[must_use]
     pub fn to_header(&self) -> String {
         STANDARD.encode(self.as_str())
     }
 
     fn decode(engine: &impl base64::Engine, value: &[u8]) -> Result<Self, IdentityRejection> {
-        // Four characters carry three bytes: longer input cannot be a name that we take.
+        // Four characters carry three bytes, so longer input cannot be an acceptable name.
         if value.len() > USERNAME_MAX.div_ceil(3) * 4 {
             return Err(IdentityRejection::Username);
         }
@@ -179,13 +179,13 @@ impl Username {
 }
 
 impl Origin {
-    /// The host, without scheme and port; an IPv6 address keeps its brackets.
+    /// The host, without scheme and port. An IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         split_origin(self.as_str()).map_or("", |(_, host, _)| host)
     }
 
-    /// The port: the one written, or the scheme's own.
+    /// The explicit port, or the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
         match split_origin(self.as_str()) {
@@ -195,7 +195,7 @@ impl Origin {
         }
     }
 
-    /// Whether it is reached over TLS.
+    /// Whether the scheme is `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.as_str().starts_with("https://")
@@ -259,7 +259,7 @@ fn is_loop_back(host: &str) -> bool {
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
-    /// The id made of these random bytes.
+    /// Makes a key id from these random bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -268,7 +268,7 @@ impl KeyId {
     /// Reads the 22 characters of base64url.
     ///
     /// # Errors
-    /// If it is anything but the canonical encoding of 16 bytes.
+    /// The text is not the canonical encoding of 16 bytes.
     pub fn parse(text: &str) -> Result<Self, IdentityRejection> {
         let mut bytes = [0; 16];
         match (text.len(), URL_SAFE_NO_PAD.decode_slice(text, &mut bytes)) {
@@ -310,7 +310,7 @@ impl From<KeyId> for String {
     }
 }
 
-/// A local account's number.
+/// The number of a local account.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Uid(pub u32);

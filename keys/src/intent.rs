@@ -1,9 +1,8 @@
-//! The signed intent: what the user says they want, and the proof that they said it (protocol,
-//! section 2).
+//! Verifies the signed intent: the user's statement of what they want (protocol, section 2).
 //!
-//! The signature is checked before a claim is believed. Refuses every header and claim that the
-//! profile does not name. For an unknown user or key a signature is checked all the same, against a
-//! decoy, so that the answer takes as long (V61).
+//! Checks the signature before it believes a claim (P1). Refuses every header and claim that the
+//! profile does not name. For an unknown user or key it checks the signature against a decoy key,
+//! so that the response takes as long (V61).
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -23,11 +22,11 @@ use crate::time::Timestamp;
 /// Most items an intent may cover (protocol, section 2).
 pub const ITEMS_MAX: usize = 1000;
 
-/// Longest lifetime of a version 1 intent, in seconds: what UCloud's frontend wrote.
+/// Longest lifetime of a version 1 intent, in seconds: the one that UCloud's frontend wrote.
 const LIFETIME_MAX_V1_S: i64 = 30;
 
-/// Names one signed intent to the last byte: what a passkey's assertion is tied to. Another JWS
-/// with the same token id is another intent here, though both together can be used only once.
+/// SHA-256 of one signed intent, to the last byte. A passkey's assertion is tied to it. Another JWS
+/// with the same `jti` has another fingerprint, although only one of the two can be used.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint([u8; 32]);
@@ -49,91 +48,91 @@ impl From<Fingerprint> for String {
 /// Digest of one item's bound parameters.
 pub type ItemDigest = [u8; 32];
 
-/// Whether intents of version 1 are taken.
+/// Whether version 1 intents are accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Version1 {
-    /// They bind nothing but the call's name: refused unless a site asks for them.
+    /// Refused, which is the default: such an intent binds only the call's name.
     Refused,
-    /// Taken, for calls that are not dangerous.
+    /// Accepted, for calls that are not dangerous.
     Accepted,
 }
 
-/// What an intent has to meet, whatever it says.
+/// The terms that every intent must meet.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Our own origin: the audience.
+    /// The audience: this provider's origin.
     pub audience: Origin,
-    /// Lifetime and skew.
+    /// Lifetime and clock tolerance.
     pub window: Window,
-    /// Whether version 1 is taken.
+    /// Whether version 1 is accepted.
     pub version_1: Version1,
 }
 
 /// Why an intent is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IntentRejection {
-    /// There is none.
+    /// The request has no intent.
     #[error("no intent, neither in the header nor deposited")]
     Missing,
-    /// Not of the one form.
+    /// Not in the expected form.
     #[error("intent: {0}")]
     Form(JwsRejection),
-    /// A version 1 intent where none is taken.
+    /// A version 1 intent where version 1 is refused.
     #[error("an intent of version 1, which is not accepted here")]
     Version1,
     /// No such user, or no such key of this user.
     #[error("no such key of this user")]
     UnknownKey,
-    /// The key does not speak for its owner any more.
+    /// The key is revoked or expired.
     #[error(transparent)]
     Key(#[from] KeyStanding),
     /// The header's algorithm is not the key's.
     #[error("the header's algorithm is not the one recorded for the key")]
     Algorithm,
-    /// The signature is not the key's.
+    /// The signature does not verify with the key.
     #[error("the signature is not that of the key")]
     Signature,
-    /// A claim is not of its form.
+    /// A claim is malformed.
     #[error("the claim {0} is malformed")]
     Claim(&'static str),
-    /// Meant for another provider.
+    /// The intent is for another provider.
     #[error("aud is not this provider")]
     Audience,
-    /// Another user's.
+    /// The intent is another user's.
     #[error("the claim username is not the key's owner and the request's user")]
     Username,
-    /// Another call's.
+    /// The intent is for another call.
     #[error("the claim call is not the request's")]
     Call,
-    /// Its times.
+    /// The intent's times are refused.
     #[error("intent: {0}")]
     Times(FreshnessRejection),
 }
 
 impl From<FreshnessRejection> for IntentRejection {
     fn from(cause: FreshnessRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Times(cause)
     }
 }
 
 impl From<JwsRejection> for IntentRejection {
     fn from(cause: JwsRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Form(cause)
     }
 }
 
-/// Which keys an intent has to be judged with.
+/// Which keys can verify an intent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyWanted {
-    /// The user's key of this id.
+    /// The user's key with this id.
     Id(KeyId),
     /// The user's keys of version 1, which have no id on the wire.
     Version1,
 }
 
-/// An intent as presented: of the right form, not believed.
+/// A well-formed intent that is not verified yet.
 #[derive(Clone, Copy, Debug)]
 pub struct PresentedIntent<'h> {
     jws: CompactJws<'h>,
@@ -159,7 +158,7 @@ struct HeaderV1<'a> {
     typ: Cow<'a, str>,
 }
 
-/// Every claim required but `asked`; `project` too, which may be null.
+/// Every claim is required except `asked`. `project` is required and may be null.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClaimsV2 {
@@ -176,15 +175,15 @@ struct ClaimsV2 {
     asked: Consent,
 }
 
-/// Whether the signer had asked a person before it signed: the claim `asked`, which is `true` or
+/// Whether the signer asked a person before it signed: the claim `asked`, which is `true` or
 /// absent.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consent {
-    /// Nobody was asked: enough for what is harmless.
+    /// The signer asked no person. Sufficient for harmless calls.
     #[default]
     Unasked,
-    /// A person saw what was to be signed, and approved it.
+    /// A person saw the request and approved it.
     Asked,
 }
 
@@ -199,12 +198,12 @@ struct ClaimsV1 {
     project: Option<Project>,
 }
 
-/// Without this, serde takes an absent member for null.
+/// Without this, serde reads an absent member as null.
 fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Project>, D::Error> {
     Option::deserialize(deserializer)
 }
 
-/// `"asked": false` says nothing that its absence does not: one spelling for each meaning.
+/// Refuses `"asked": false`, which means the same as its absence: one spelling for each meaning.
 fn true_alone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Consent, D::Error> {
     if bool::deserialize(deserializer)? {
         Ok(Consent::Asked)
@@ -217,8 +216,8 @@ impl<'h> PresentedIntent<'h> {
     /// Reads the envelope and the protected header.
     ///
     /// # Errors
-    /// If the text is longer than `length_max`, or the header is not exactly that of a version that
-    /// is taken.
+    /// The text is longer than `length_max` bytes, or the header is not exactly that of an accepted
+    /// version.
     pub fn parse(text: &'h str, length_max: usize, version_1: Version1) -> Result<Self, IntentRejection> {
         let jws = CompactJws::parse(text, length_max)?;
         let header = jws.header_bytes()?;
@@ -238,17 +237,17 @@ impl<'h> PresentedIntent<'h> {
         }
     }
 
-    /// Which keys it has to be judged with.
+    /// Which keys can verify the intent.
     #[must_use]
     pub const fn key_wanted(&self) -> KeyWanted {
         self.key
     }
 
-    /// Whose it claims to be: for looking up the key of a deposit, which comes without a request.
-    /// Believe nothing of it.
+    /// The user that the unverified intent names. Used only to look up the key of a deposit, which
+    /// comes without a request.
     ///
     /// # Errors
-    /// If the claims are not of the form.
+    /// The claims are malformed.
     pub fn claimed_username(&self) -> Result<Username, IntentRejection> {
         match self.key {
             KeyWanted::Id(_) => Ok(self.jws.claims::<ClaimsV2>()?.username),
@@ -256,12 +255,12 @@ impl<'h> PresentedIntent<'h> {
         }
     }
 
-    /// Shows that this user's key signed it, for this provider, in this window. `keys` are what the
-    /// store has under [`PresentedIntent::key_wanted`] for that user: none, one, or up to four of
-    /// version 1.
+    /// Verifies that this user's key signed the intent, for this provider, in this window. `keys`
+    /// are what the store has for that user under [`PresentedIntent::key_wanted`]: none, one, or up
+    /// to four of version 1.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first rule that the intent breaks.
     pub fn verify(
         self,
         username: &Username,
@@ -354,8 +353,8 @@ impl<'h> PresentedIntent<'h> {
         })
     }
 
-    /// The signature first: what a key's standing or algorithm says of it is for those who have the
-    /// key.
+    /// Checks the signature first: only a holder of the key may learn its standing. An algorithm
+    /// that does not match costs a decoy check.
     fn check_signature(&self, key: &EnrolledKey, now: Timestamp) -> Result<(), IntentRejection> {
         if self.algorithm != key.key().algorithm() {
             self.spend_the_time_of_a_check();
@@ -374,8 +373,8 @@ impl<'h> PresentedIntent<'h> {
     }
 }
 
-/// A published test key (RFC 6979, appendix A.2.5). It can vouch for nothing: whatever it verifies
-/// is refused.
+/// A published test key (RFC 6979, appendix A.2.5). It can vouch for nothing: the result of its
+/// check is ignored and the intent refused.
 static DECOY: LazyLock<Option<VerificationKey>> = LazyLock::new(|| {
     let jwk = br#"{"kty":"EC","crv":"P-256","x":"YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y","y":"eQP-EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk"}"#;
     VerificationKey::from_jwk(jwk, Algorithm::Es256).ok()
@@ -392,17 +391,17 @@ fn item_digest(text: &str) -> Option<ItemDigest> {
     (text.len() == 43 && URL_SAFE_NO_PAD.decode_slice(text, &mut digest) == Ok(32)).then_some(digest)
 }
 
-/// What an intent's signature covers of the request.
+/// The parts of a request that an intent's signature covers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Binding {
     /// Every item, by its digest.
     Items(Vec<ItemDigest>),
-    /// Version 1: the call's name, and no parameter.
+    /// Version 1: the call's name and no parameter.
     NameOnly,
 }
 
-/// An intent that its user's key signed, for this provider, and that was fresh when it was checked.
-/// Made by [`PresentedIntent::verify`] alone.
+/// An intent signed by its user's key, for this provider, and fresh when it was checked. Only
+/// [`PresentedIntent::verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedIntent<'h> {
     pub(crate) text: Cow<'h, str>,
@@ -434,31 +433,31 @@ impl VerifiedIntent<'_> {
         self.kid
     }
 
-    /// Whether a person was asked before it was signed.
+    /// Whether the signer asked a person before it signed.
     #[must_use]
     pub const fn consent(&self) -> Consent {
         self.consent
     }
 
-    /// When it ends.
+    /// The `exp` claim.
     #[must_use]
     pub const fn expires(&self) -> Timestamp {
         self.used.exp
     }
 
-    /// What identifies it.
+    /// The id under which its use is recorded.
     #[must_use]
     pub const fn id(&self) -> IntentId {
         self.used.id
     }
 
-    /// The use that would be written down for it.
+    /// The record of its use, for the replay log.
     #[must_use]
     pub const fn to_use(&self) -> Use {
         self.used
     }
 
-    /// Names this very JWS.
+    /// The fingerprint of this JWS.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(sha256(&[self.text.as_bytes()]))
@@ -470,7 +469,7 @@ impl VerifiedIntent<'_> {
         self.text.len()
     }
 
-    /// Whether its signature covers every one of these items, each digest used up once.
+    /// Whether the signature covers every one of these items. Each signed digest counts once.
     #[must_use]
     pub fn covers(&self, items: &[ItemDigest]) -> bool {
         match &self.binding {
@@ -479,7 +478,7 @@ impl VerifiedIntent<'_> {
         }
     }
 
-    /// The same, on its own feet: for keeping until its request comes.
+    /// Copies the borrowed text, so that the intent can be kept until its request comes.
     #[must_use]
     pub fn into_owned(self) -> VerifiedIntent<'static> {
         let Self { text, username, project, call, kid, used, binding, consent } = self;
@@ -487,7 +486,7 @@ impl VerifiedIntent<'_> {
     }
 }
 
-/// Whether each item finds a signed digest of its own.
+/// Whether each item matches a signed digest, each of which counts once.
 fn uses_up(signed: &[ItemDigest], items: &[ItemDigest]) -> bool {
     if let ([signed], [item]) = (signed, items) {
         return signed == item;
@@ -502,10 +501,10 @@ fn uses_up(signed: &[ItemDigest], items: &[ItemDigest]) -> bool {
 }
 
 impl<'h> UserRequest<'h> {
-    /// Joins the request with the intent that is said to be for it.
+    /// Joins the request with its intent.
     ///
     /// # Errors
-    /// If the intent is another user's or another call's.
+    /// The intent is another user's or for another call.
     pub fn intend(self, intent: VerifiedIntent<'h>) -> Result<Intended<'h>, IntentRejection> {
         if intent.username != self.username {
             return Err(IntentRejection::Username);
@@ -517,8 +516,8 @@ impl<'h> UserRequest<'h> {
     }
 }
 
-/// A request whose user signed an intent for this call. Made by [`UserRequest::intend`] and
-/// [`PresentedOwn::intend`](crate::request::PresentedOwn::intend) alone.
+/// A request whose user signed an intent for this call. Only [`UserRequest::intend`] and
+/// [`PresentedOwn::intend`](crate::request::PresentedOwn::intend) make one.
 #[derive(Debug)]
 pub struct Intended<'h, R = UserRequest<'h>> {
     pub(crate) request: R,

@@ -1,7 +1,7 @@
-//! JSON of strangers: read once, strictly, into a value that both ends read the same way.
+//! Strict parser for untrusted JSON: both ends read an accepted text the same way.
 //!
-//! Refuses a repeated member name, which two readers may resolve differently (RFC 8259 section 4
-//! leaves it open), and nesting beyond a limit. Strings borrow from the input where they can.
+//! Refuses a repeated member name, which two readers may resolve differently (RFC 8259 section 4),
+//! and nesting beyond a limit. Strings borrow from the input where they can.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,21 +10,21 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// Deepest nesting taken in a request's body. UCloud's deepest, a job with its resolved
+/// Deepest nesting accepted in a request's body. UCloud's deepest, a job with its resolved
 /// application, has 9 levels.
 pub const DEPTH_MAX: u8 = 32;
 
-/// The largest integer that a double holds exactly (RFC 7493 section 2.2): both ends agree up to
-/// here.
+/// The largest integer that a double holds exactly (RFC 7493 section 2.2). Both ends agree on
+/// integers up to here.
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 
-/// Why a text is not taken as JSON.
+/// Why a text is refused as JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum JsonRejection {
-    /// Not JSON (RFC 8259), or with something after it.
+    /// Not JSON (RFC 8259), or followed by more text.
     #[error("not valid JSON")]
     Malformed,
-    /// A member name stands twice in one object.
+    /// Two members of an object have the same name.
     #[error("an object has two members of the same name")]
     DuplicateMember,
     /// Nested deeper than the limit.
@@ -32,14 +32,14 @@ pub enum JsonRejection {
     TooDeep,
 }
 
-/// A JSON value; an object keeps its members in the order in which they came.
+/// A JSON value. An object keeps its members in the order received.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number written as an integer that fits.
+    /// A number written as an integer that fits in 64 bits.
     Integer(i64),
     /// Any other number.
     Float(f64),
@@ -52,14 +52,14 @@ pub enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Reads a whole text.
+    /// Parses a whole text.
     ///
     /// # Errors
-    /// If it is not one JSON value, repeats a member or is nested deeper than `depth_max`.
+    /// The text is not one JSON value, repeats a member, or is nested deeper than `depth_max`.
     pub fn parse(text: &'a [u8], depth_max: u8) -> Result<Self, JsonRejection> {
         let reason = Cell::new(None);
-        // Read as UTF-8 at once: a body has a hundred short strings, and each by itself would take
-        // as long as all together.
+        // UTF-8 is checked once for the whole text. A body has a hundred short strings, and a check
+        // for each takes as long as one for all.
         let text = str::from_utf8(text).map_err(|_| JsonRejection::Malformed)?;
         let mut reader = serde_json::Deserializer::from_str(text);
         let value = Nested { depth_left: depth_max, reason: &reason }
@@ -99,13 +99,14 @@ impl<'a> Json<'a> {
         if let Json::Integer(number) = self { Some(*number) } else { None }
     }
 
-    /// The truth value, if this is one.
+    /// The Boolean, if this is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         if let Json::Bool(truth) = self { Some(*truth) } else { None }
     }
 
-    /// Whether Go writes this for "absent": null, false, 0, "", [] or {} (protocol, section 3).
+    /// Whether Go writes this value for an absent field: null, false, 0, "", [] or {} (protocol,
+    /// section 3).
     #[must_use]
     pub fn is_zero(&self) -> bool {
         match self {
@@ -139,7 +140,7 @@ impl Serialize for Json<'_> {
     }
 }
 
-/// Reads one value with what is left of the depth; `reason` carries what serde's own error cannot.
+/// Reads one value within the depth left. `reason` carries the cause, which serde's error cannot.
 #[derive(Clone, Copy)]
 struct Nested<'r> {
     depth_left: u8,
@@ -225,7 +226,7 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A member's name, borrowed if it has no escapes.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -253,7 +254,7 @@ impl<'de> Visitor<'de> for Name {
 }
 
 fn has_duplicate(members: &[(Cow<'_, str>, Json<'_>)]) -> bool {
-    /// Up to here comparing each with each is quicker than sorting.
+    /// Up to this count, comparing all pairs is faster than sorting.
     const PAIRWISE_MAX: usize = 12;
     if members.len() <= PAIRWISE_MAX {
         members.iter().enumerate().any(|(i, (name, _))| members.iter().skip(i + 1).any(|(other, _)| other == name))
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(read("{\"a\":7}"), (None, None, None, (None, Some(1))));
     }
 
-    /// What Go writes for a field that was never set.
+    /// The values that Go writes for a field that was never set.
     #[test]
     fn what_go_writes_for_absent_is_zero_and_nothing_else_is() {
         let is_zero = |text: &str| Json::parse(text.as_bytes(), 8).unwrap().is_zero();
@@ -343,7 +344,7 @@ mod tests {
         }
     }
 
-    /// On both sides of the number of members at which another way to compare begins.
+    /// Both below and above the count at which the comparison changes to sorting.
     #[test]
     fn v05_a_repeated_member_is_found_at_every_place() {
         for count in 2..20_usize {

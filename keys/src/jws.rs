@@ -1,9 +1,9 @@
-//! Compact JWS (RFC 7515), and the only place that knows the `jsonwebtoken` crate.
+//! Compact JWS (RFC 7515): parses the envelope and verifies the signature.
 //!
-//! Of that crate only the signature check itself is used: its `Validation` reads the clock,
-//! forgives 60 s and passes absent claims. Taking the envelope apart is done here, in the one
-//! spelling that RFC 7515 section 2 gives it. ES256, which is what every browser signs with, goes
-//! to aws-lc directly: that crate would read the key anew for each signature.
+//! Accepts only the spelling of RFC 7515 section 2. This is the only module that uses
+//! `jsonwebtoken`, and it uses only that crate's signature check: its `Validation` reads the clock,
+//! forgives 60 s and accepts absent claims. ES256, the algorithm of every browser, uses aws-lc
+//! directly, because `jsonwebtoken` would parse the key for each signature.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
@@ -13,8 +13,7 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Signature algorithms that are taken (RFC 7518 section 3.1, RFC 8037). No other is known here,
-/// `none` least of all.
+/// The accepted signature algorithms (RFC 7518 section 3.1, RFC 8037). There is no `none`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, serde::Serialize)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256, fixed-length signature.
@@ -32,7 +31,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name that `alg` has.
+    /// The value of `alg`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,27 +49,27 @@ impl Algorithm {
     }
 }
 
-/// Length of an ES256 signature: r and s (RFC 7518 section 3.4), in bytes.
+/// Length of an ES256 signature, r and s (RFC 7518 section 3.4), in bytes.
 const ES256_SIGNATURE: usize = 64;
 
 /// Why an envelope is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum JwsRejection {
-    /// Longer than its place allows.
+    /// Longer than the caller's limit.
     #[error("the JWS is too long")]
     TooLong,
     /// Not three parts of canonical base64url without padding.
     #[error("not a compact JWS: three parts of base64url without padding or white space")]
     Form,
-    /// The header is not the JSON object that is expected, member for member.
+    /// The header does not have exactly the expected members.
     #[error("the protected header is not exactly as the profile says")]
     Header,
-    /// The payload is not the JSON object that is expected, member for member.
+    /// The payload does not have exactly the expected members.
     #[error("the claims are not exactly as the profile says")]
     Claims,
 }
 
-/// A JWS in compact serialization, taken apart and not believed.
+/// A parsed JWS in compact serialization, not verified.
 #[derive(Clone, Copy, Debug)]
 pub struct CompactJws<'a> {
     text: &'a str,
@@ -79,10 +78,10 @@ pub struct CompactJws<'a> {
 }
 
 impl<'a> CompactJws<'a> {
-    /// Takes the three parts apart.
+    /// Splits the text into its three parts.
     ///
     /// # Errors
-    /// If the text is longer than `length_max` bytes or not of that form.
+    /// The text is longer than `length_max` bytes, or is not a compact JWS.
     pub fn parse(text: &'a str, length_max: usize) -> Result<Self, JwsRejection> {
         if text.len() > length_max {
             return Err(JwsRejection::TooLong);
@@ -101,38 +100,38 @@ impl<'a> CompactJws<'a> {
         Ok(jws)
     }
 
-    /// The text as it came.
+    /// The text as received.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.text
     }
 
-    /// Reads the protected header. The type says which members may be there.
+    /// Reads the protected header as `T`, which defines the members allowed.
     ///
     /// # Errors
-    /// If it is not canonical base64url of exactly such an object.
+    /// The header is not canonical base64url of exactly such an object.
     pub fn header<T: DeserializeOwned>(&self) -> Result<T, JwsRejection> {
         serde_json::from_slice(&self.header_bytes()?).map_err(|_| JwsRejection::Header)
     }
 
-    /// The protected header's text, where more than one type may fit.
+    /// The text of the protected header, for callers that accept more than one type.
     ///
     /// # Errors
-    /// If it is not canonical base64url.
+    /// The header is not canonical base64url.
     pub(crate) fn header_bytes(&self) -> Result<Vec<u8>, JwsRejection> {
         decode(self.header_b64())
     }
 
-    /// Reads the claims. The type says which members may be there. They are not to be believed
-    /// before [`CompactJws::verify`].
+    /// Reads the claims as `T`, which defines the members allowed. Believe no claim before
+    /// [`CompactJws::verify`].
     ///
     /// # Errors
-    /// If they are not canonical base64url of exactly such an object.
+    /// The payload is not canonical base64url of exactly such an object.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, JwsRejection> {
         serde_json::from_slice(&decode(self.payload_b64())?).map_err(|_| JwsRejection::Claims)
     }
 
-    /// Whether the signature is this key's, over this header and payload.
+    /// Whether the signature over this header and payload is the key's.
     #[must_use]
     pub fn verify(&self, key: &SignatureKey) -> bool {
         let signing_input = self.text.get(..self.payload_end).unwrap_or_default();
@@ -156,9 +155,9 @@ fn decode(part: &str) -> Result<Vec<u8>, JwsRejection> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsRejection::Form)
 }
 
-/// A public key with the one algorithm that it is for, in the form that the signature check wants.
+/// A public key with its one algorithm, in the form that the signature check needs.
 ///
-/// Made by [`crate::keyring`] alone, after its checks on strength and form.
+/// Only [`crate::keyring`] makes one, after its checks of strength and form.
 #[derive(Clone)]
 pub struct SignatureKey {
     key: Key,
@@ -166,21 +165,20 @@ pub struct SignatureKey {
     signature_length: usize,
 }
 
-/// A key in the hands of whoever checks with it.
 #[derive(Clone)]
 enum Key {
-    /// Read once, for every signature to come.
+    /// Parsed once, for all signatures.
     Es256(ParsedPublicKey),
-    /// Read anew for each.
+    /// Parsed for each signature.
     Other(DecodingKey, jsonwebtoken::Algorithm),
 }
 
-/// Not a point on P-256.
+/// The point is not on P-256.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct OffCurve;
 
 impl SignatureKey {
-    /// An uncompressed point on P-256.
+    /// Takes an uncompressed point on P-256.
     pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, OffCurve> {
         let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| OffCurve)?;
         Ok(Self { key: Key::Es256(key), algorithm: Algorithm::Es256, signature_length: ES256_SIGNATURE })
@@ -192,7 +190,7 @@ impl SignatureKey {
         Self { key, algorithm: Algorithm::EdDsa, signature_length: 64 }
     }
 
-    /// An RSA modulus and exponent, big-endian without leading zeros.
+    /// Takes an RSA modulus and exponent, big-endian without leading zeros.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8], padding: RsaPadding) -> Self {
         let (algorithm, theirs) = match padding {
             RsaPadding::Pss => (Algorithm::Ps256, jsonwebtoken::Algorithm::PS256),
@@ -202,17 +200,17 @@ impl SignatureKey {
         Self { key, algorithm, signature_length: modulus.len() }
     }
 
-    /// The one algorithm that this key verifies.
+    /// The only algorithm that this key verifies.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Whether `signature_b64`, base64url without padding, is this key's signature over those
+    /// Whether `signature_b64` (base64url without padding) is this key's signature over those
     /// bytes.
     #[must_use]
     pub fn verify(&self, signing_input: &[u8], signature_b64: &str) -> bool {
-        // `jsonwebtoken` decodes with the same strict engine; the length is ours to insist on.
+        // `jsonwebtoken` decodes with the same strict engine, but does not check the length.
         if signature_b64.len() != encoded_length(self.signature_length) {
             return false;
         }
@@ -229,21 +227,18 @@ impl SignatureKey {
     }
 }
 
-/// The two ways of RSA.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RsaPadding {
-    /// RSASSA-PSS.
     Pss,
-    /// RSASSA-PKCS1-v1_5.
     Pkcs1,
 }
 
-/// Length of the base64url without padding of that many bytes.
+/// Length of unpadded base64url for that many bytes.
 const fn encoded_length(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
 }
 
-/// SHA-256 of the parts, one after the other.
+/// SHA-256 of the concatenated parts.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -255,8 +250,8 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     bytes
 }
 
-/// SHA-256 of texts, each preceded by its length, so that no two lists of texts run together into
-/// the same input.
+/// SHA-256 of texts, each preceded by its length, so that two different lists never have the same
+/// input.
 #[must_use]
 pub fn sha256_of_texts(texts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);

@@ -1,8 +1,8 @@
-//! Users' verification keys: from JWK, PEM or DER into a value that has passed every check on
-//! strength and form.
+//! Users' verification keys: parses JWK, PEM and DER, and checks strength and form.
 //!
-//! Refuses private keys, weak and malformed ones (RFC 8725 section 3.4), and any use but the one
-//! recorded. A verification key is confidential here (P2): it prints as its fingerprint.
+//! Refuses private keys, weak keys and malformed keys (RFC 8725 section 3.4), and any use other
+//! than the recorded one. A verification key is confidential here (P2), so it prints as its
+//! fingerprint.
 
 use std::fmt;
 
@@ -23,37 +23,38 @@ use crate::time::Timestamp;
 /// Smallest RSA modulus, in bits (RFC 7518 section 3.3).
 const RSA_BITS_MIN: usize = 2048;
 
-/// Largest RSA modulus, in bits: beyond it a check costs so much that keys become a weapon.
+/// Largest RSA modulus, in bits. Beyond it a signature check is slow enough for denial of service.
 const RSA_BITS_MAX: usize = 4096;
 
-/// The primes that the generator of CVE-2017-15361 used for keys of every size.
+/// The primes under which keys of every size from the generator of CVE-2017-15361 can be
+/// recognised.
 const ROCA_PRIMES: [u32; 38] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
     113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
-/// Longest text of a key, in bytes: an RSA-4096 key as PEM has 800.
+/// Longest text of a key, in bytes. An RSA-4096 key as PEM has 800.
 const KEY_TEXT_MAX: usize = 4096;
 
-/// Most version 1 keys a user may have: without a key id each may have to be tried.
+/// Most version 1 keys of a user. They have no key id, so each may have to be tried.
 pub const KEYS_V1_MAX: usize = 4;
 
-/// Words of a fingerprint: 66 bits, so that another key with the same words takes 2⁶⁶ tries.
+/// Words in a fingerprint: 66 bits, so another key with the same words takes 2⁶⁶ tries.
 pub const FINGERPRINT_WORDS: usize = 6;
 
-/// Bits that a word of BIP 39's English list stands for.
+/// Bits per word of BIP 39's English list.
 const WORD_BITS: usize = 11;
 
-/// What an Ed25519 public key is preceded by in SPKI (RFC 8410 section 4).
+/// The bytes before an Ed25519 public key in SPKI (RFC 8410 section 4).
 const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why a key is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyRejection {
-    /// A private or symmetric key was sent. Whoever sent it has lost it.
+    /// A private or symmetric key. Its owner must treat it as compromised.
     #[error("this is a private key: it must never leave where it was made")]
     Private,
-    /// Not a key of the form that the algorithm wants.
+    /// Not a key in the form that the algorithm needs.
     #[error("not a well-formed public key for this algorithm")]
     Form,
     /// Not on its curve, or of low order.
@@ -62,15 +63,15 @@ pub enum KeyRejection {
     /// RSA below 2048 bits, above 4096, or with an exponent other than 65537.
     #[error("an RSA key must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits and the exponent 65537")]
     RsaStrength,
-    /// RSA primes of a generator that is known to be broken.
+    /// RSA primes from a generator that is known to be broken.
     #[error("the RSA key comes from a generator whose keys can be factored (CVE-2017-15361)")]
     RsaGenerator,
-    /// The JWK says that it is for something else.
+    /// The JWK's own `use`, `key_ops` or `alg` excludes this use.
     #[error("the JWK's own use, key_ops or alg do not allow this use")]
     Purpose,
 }
 
-/// A public key that verifies a user's signatures, and has passed every check.
+/// A public key that verifies a user's signatures and has passed every check.
 #[derive(Clone)]
 pub struct VerificationKey {
     spki: Vec<u8>,
@@ -78,10 +79,10 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    /// Reads a JWK (RFC 7517) as WebCrypto exports it, for that algorithm.
+    /// Reads a JWK (RFC 7517) as WebCrypto exports it, for the given algorithm.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the key is refused.
     pub fn from_jwk(text: &[u8], algorithm: Algorithm) -> Result<Self, KeyRejection> {
         if text.len() > KEY_TEXT_MAX {
             return Err(KeyRejection::Form);
@@ -90,10 +91,10 @@ impl VerificationKey {
         Self::from_jwk_value(&jwk, algorithm)
     }
 
-    /// Reads a JWK that stands within a larger JSON text.
+    /// Reads a JWK that is part of a larger JSON text.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the key is refused.
     pub fn from_jwk_value(jwk: &Json<'_>, algorithm: Algorithm) -> Result<Self, KeyRejection> {
         let members = jwk.members().ok_or(KeyRejection::Form)?;
         let is_private = |name: &str| matches!(name, "d" | "p" | "q" | "dp" | "dq" | "qi" | "oth" | "k");
@@ -139,7 +140,7 @@ impl VerificationKey {
     /// Reads a `PUBLIC KEY` PEM (RFC 7468 section 13).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the key is refused.
     pub fn from_pem(text: &str, algorithm: Algorithm) -> Result<Self, KeyRejection> {
         if text.contains("PRIVATE KEY") {
             return Err(KeyRejection::Private);
@@ -147,10 +148,10 @@ impl VerificationKey {
         Self::from_spki_der(&pem_body(text, "PUBLIC KEY").ok_or(KeyRejection::Form)?, algorithm)
     }
 
-    /// Reads a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1), in its one encoding.
+    /// Reads a SubjectPublicKeyInfo (RFC 5280 section 4.1). Accepts only its one DER encoding.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the key is refused.
     pub fn from_spki_der(der: &[u8], algorithm: Algorithm) -> Result<Self, KeyRejection> {
         if der.len() > KEY_TEXT_MAX {
             return Err(KeyRejection::Form);
@@ -176,21 +177,21 @@ impl VerificationKey {
         &self.spki
     }
 
-    /// The one algorithm that this key is for.
+    /// The only algorithm of this key.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.key.algorithm()
     }
 
-    /// What people compare: `SHA256:` and the digest of the SPKI, written as OpenSSH writes its
-    /// own.
+    /// The fingerprint that people compare: `SHA256:` and the digest of the SPKI, in OpenSSH's
+    /// notation.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(&[&self.spki])))
     }
 
-    /// The first 66 bits of that digest as words, which people compare more willingly. They
-    /// confirm; what commits is the code of an approval.
+    /// The first 66 bits of the digest as words, which people compare more readily. They only
+    /// confirm; the code of an approval commits.
     #[must_use]
     pub fn words(&self) -> [&'static str; FINGERPRINT_WORDS] {
         let digest = sha256(&[&self.spki]);
@@ -198,18 +199,18 @@ impl VerificationKey {
         std::array::from_fn(|nth| {
             let bits = nth * WORD_BITS..(nth + 1) * WORD_BITS;
             let at = bits.fold(0, |at, bit| at * 2 + usize::from(is_set(bit)));
-            // Of 2048 words, each 11 bits name one.
+            // 11 bits select one of 2048 words.
             bip39::Language::English.word_list().get(at).copied().unwrap_or_default()
         })
     }
 
-    /// The key in the form that the signature check wants.
+    /// The key in the form that the signature check needs.
     #[must_use]
     pub const fn signature_key(&self) -> &SignatureKey {
         &self.key
     }
 
-    /// `point` in SEC 1 form; only an uncompressed one has the right length.
+    /// `point` is in SEC 1 form. Only an uncompressed point has the right length.
     fn es256(point: &[u8]) -> Result<Self, KeyRejection> {
         let point: &[u8; 65] = point.try_into().map_err(|_| KeyRejection::Form)?;
         let key = p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyRejection::Point)?;
@@ -221,8 +222,8 @@ impl VerificationKey {
     fn ed25519(bytes: &[u8]) -> Result<Self, KeyRejection> {
         let bytes: &[u8; 32] = bytes.try_into().map_err(|_| KeyRejection::Form)?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyRejection::Point)?;
-        // Decompression forgives an encoding that is not reduced; a second spelling of a key is
-        // none of ours.
+        // Decompression accepts an encoding that is not reduced. Refuse it, so that each key has
+        // one spelling.
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyRejection::Point);
         }
@@ -265,9 +266,9 @@ impl PartialEq for VerificationKey {
 
 impl Eq for VerificationKey {}
 
-/// Whether a modulus comes from the generator of CVE-2017-15361 ("ROCA"): its primes, and so their
-/// product, are powers of 65537 modulo every small prime. By chance that happens to one modulus in
-/// 2²⁷.
+/// Whether a modulus comes from the generator of CVE-2017-15361 ("ROCA"). Its primes, and so their
+/// product, are powers of 65537 modulo every small prime. A random modulus has this property with
+/// probability 2⁻²⁷.
 fn has_roca_mark(modulus: &[u8]) -> bool {
     ROCA_PRIMES.iter().all(|prime| {
         let residue = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
@@ -279,8 +280,8 @@ fn has_roca_mark(modulus: &[u8]) -> bool {
     })
 }
 
-/// The DER inside a PEM text with that label; line ends of any kind, nothing around it but white
-/// space.
+/// The DER inside a PEM text with that label. Accepts line ends of any kind, and only white space
+/// around the block.
 pub(crate) fn pem_body(text: &str, label: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     let body =
@@ -293,17 +294,16 @@ fn is_verify_only(key_ops: &Json<'_>) -> bool {
     key_ops.elements().is_some_and(|ops| ops.iter().all(|op| op.as_str() == Some("verify")))
 }
 
-/// Which form of intent a key signs.
+/// The version of the intents that a key signs.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Protocol {
-    /// What UCloud's own, older frontend signed: the call's name alone.
+    /// Version 1, of UCloud's older frontend: binds only the call's name.
     V1,
-    /// Ours.
+    /// Version 2, of this project.
     V2,
 }
 
-/// A protocol's number is 1 or 2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the protocol's version is 1 or 2")]
 pub struct UnknownProtocol;
@@ -329,42 +329,43 @@ impl From<Protocol> for u8 {
     }
 }
 
-/// Whether a key still speaks for its owner.
+/// Whether a key is valid for its owner.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
-    /// It does.
+    /// Valid, until it expires.
     Active,
-    /// It did.
+    /// Revoked for good.
     Revoked,
 }
 
-/// A key as it is written down: in the store, on the control line.
+/// A key as stored, and as sent on the control channel.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
-    /// The UCloud user whose key it is.
+    /// The UCloud user who owns the key.
     pub owner: Username,
     /// The key's id.
     pub kid: KeyId,
-    /// What it signs with.
+    /// The signature algorithm.
     pub algorithm: Algorithm,
-    /// SubjectPublicKeyInfo, standard base64 of the DER.
+    /// SubjectPublicKeyInfo, as standard base64 of the DER.
     pub spki: String,
-    /// Which intents it signs.
+    /// The version of the intents that it signs.
     pub protocol: Protocol,
-    /// Whether it still speaks for its owner.
+    /// Whether it is active or revoked.
     pub state: KeyState,
     /// When it was activated.
     pub created: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires: Timestamp,
-    /// What its owner calls it ("Firefox on the laptop"). Shown, never judged by.
+    /// The owner's name for it ("Firefox on the laptop"). Display only; no decision depends on it.
     pub name: String,
 }
 
 impl KeyRecord {
-    /// Writes down a key.
+    /// Makes the record of an active key. `lifetime` is the time of activation and the time of
+    /// expiry.
     #[must_use]
     pub fn new(
         owner: Username,
@@ -387,17 +388,17 @@ impl KeyRecord {
         }
     }
 
-    /// The key itself, checked anew: a record is not believed for having been written.
+    /// Parses and checks the key again. A stored record gets the same checks as a new key.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Why the key is refused.
     pub fn verification_key(&self) -> Result<VerificationKey, KeyRejection> {
         let der = STANDARD.decode(&self.spki).map_err(|_| KeyRejection::Form)?;
         VerificationKey::from_spki_der(&der, self.algorithm)
     }
 }
 
-/// A user's key, parsed once and ready to judge with.
+/// A user's key, parsed once and ready for verification.
 #[derive(Clone, Debug)]
 pub struct EnrolledKey {
     owner: Username,
@@ -408,22 +409,22 @@ pub struct EnrolledKey {
     expires: Timestamp,
 }
 
-/// Why a key of the store says nothing for its owner.
+/// Why a stored key is not valid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyStanding {
-    /// It was revoked.
+    /// The key was revoked.
     #[error("the key is revoked")]
     Revoked,
-    /// Its lifetime is over.
+    /// The key's lifetime is over.
     #[error("the key has expired")]
     Expired,
 }
 
 impl EnrolledKey {
-    /// Makes a record ready.
+    /// Parses a record.
     ///
     /// # Errors
-    /// If its key is not one that enrolment would have taken.
+    /// Enrolment would refuse the record's key.
     pub fn from_record(record: &KeyRecord) -> Result<Self, KeyRejection> {
         let key = record.verification_key()?;
         Ok(Self {
@@ -436,7 +437,7 @@ impl EnrolledKey {
         })
     }
 
-    /// The UCloud user whose key it is.
+    /// The UCloud user who owns the key.
     #[must_use]
     pub const fn owner(&self) -> &Username {
         &self.owner
@@ -454,16 +455,16 @@ impl EnrolledKey {
         &self.key
     }
 
-    /// Which intents it signs.
+    /// The version of the intents that it signs.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Whether it speaks for its owner at that moment.
+    /// Whether the key is valid at that moment.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Why it is not.
     pub fn standing(&self, now: Timestamp) -> Result<(), KeyStanding> {
         match self.state {
             KeyState::Revoked => Err(KeyStanding::Revoked),
@@ -480,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_in_words_is_the_first_66_bits_of_the_digest() {
-        // RFC 7517, appendix A.1; the words were computed by other means from the digest and the
+        // RFC 7517, appendix A.1. The words were computed independently from the digest and the
         // published list.
         let jwk = br#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
         let key = VerificationKey::from_jwk(jwk, Algorithm::Es256).unwrap();

@@ -1,8 +1,7 @@
-//! The lane of the user's own browser: a call at the provider's own origin, without Core. The
-//! intent is all that it takes, and who asks is whoever signed it.
+//! The lane of the user's own browser: calls at the provider's origin, without Core.
 //!
-//! What comes out of it is not what comes out of Core's lane: a request of the one cannot be taken
-//! for one of the other.
+//! The intent is the only credential, and its signer is the user of the request. The result has
+//! another type than that of Core's lane, so neither can pass for the other.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::identity::Username;
 use crate::intent::{Binding, Intended, IntentRejection, PresentedIntent, VerifiedIntent, Version1};
 use crate::request::{INTENT_MAX, PresentedOwn, UserAsked, sealed};
 
-/// What a user's own browser asks. Made by [`PresentedOwn::intend`] alone.
+/// A request of the user's own browser. Only [`PresentedOwn::intend`] makes one.
 #[derive(Debug)]
 pub struct OwnRequest {
     row: Arc<Row>,
@@ -31,20 +30,19 @@ impl UserAsked for OwnRequest {
 }
 
 impl<'h> PresentedOwn<'h> {
-    /// The intent of the header. One of version 1 is none here, whatever a site accepts from Core:
-    /// it binds no provider and no parameter.
+    /// Parses the header's intent. Refuses version 1 whatever the site accepts from Core, because
+    /// version 1 binds no provider and no parameter.
     ///
     /// # Errors
-    /// If there is none, or not of its form.
+    /// The intent is missing or malformed.
     pub fn intent(&self) -> Result<PresentedIntent<'h>, IntentRejection> {
         PresentedIntent::parse(self.intent.ok_or(IntentRejection::Missing)?, INTENT_MAX, Version1::Refused)
     }
 
-    /// Joins the request with the intent that is said to be for it: whoever signed that is whose
-    /// request it is.
+    /// Joins the request with its intent. The signer of the intent becomes the user of the request.
     ///
     /// # Errors
-    /// If the intent is another call's, or binds no parameters.
+    /// The intent is for another call, or binds no parameters.
     pub fn intend(self, intent: VerifiedIntent<'h>) -> Result<Intended<'h, OwnRequest>, IntentRejection> {
         if intent.binding == Binding::NameOnly {
             return Err(IntentRejection::Version1);

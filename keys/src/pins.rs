@@ -1,16 +1,16 @@
-//! The keys that users pinned in their own account, one a line, in the manner of SSH's
+//! The file of keys that a user pinned in their own account, one key a line, like SSH's
 //! `authorized_keys`.
 //!
 //! ```text
 //! ES256 <spki, base64> <kid> <username, base64url> v2 provider=<id> created=<s> expires=<s> <name, to the end of the line>
 //! ```
 //!
-//! Several providers may share a home: a line counts only for the provider that it names. Lines of
-//! earlier releases name none and count for every provider.
+//! Several providers may share a home directory: a line counts only for the provider that it names.
+//! Lines of earlier releases name no provider and count for every one.
 //!
-//! An instance believes this file and nothing that the server says (P3). A line that cannot be read
-//! is an error, never skipped: a key that its owner thinks pinned and is not, or the reverse, is
-//! worse than a file that has to be mended.
+//! An instance believes this file, and nothing that the server says about keys (P3). Parsing fails
+//! on a malformed line and never skips one: the owner would believe that a key is pinned when it is
+//! not.
 
 use std::fmt;
 
@@ -21,32 +21,32 @@ use crate::identity::{KeyId, ProviderId, Username};
 use crate::keyring::{Algorithm, KeyRecord, KeyState, Protocol};
 use crate::time::Timestamp;
 
-/// Longest file read, in bytes: a thousand keys.
+/// Longest file accepted, in bytes: about a thousand keys.
 pub const PINS_MAX: usize = 1024 * 1024;
 
-/// A line that cannot be read.
+/// A malformed line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("line {line}: {field} is missing or malformed")]
 pub struct PinRejection {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// Which part of it.
+    /// The part of the line that is malformed.
     pub field: &'static str,
 }
 
-/// At which providers a pinned key counts.
+/// The providers for which a pinned key counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Scope {
-    /// At this one.
+    /// This provider only.
     Provider(ProviderId),
-    /// At every one: the line is of a release that named none.
+    /// Every provider: the line is from a release that named none.
     Every,
 }
 
 /// A pinned key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pin {
-    /// Where it counts.
+    /// The providers for which the key counts.
     pub scope: Scope,
     /// The key.
     pub key: KeyRecord,
@@ -61,26 +61,26 @@ impl Pin {
     }
 }
 
-/// One line of the file: a pinned key, or something that people wrote.
+/// One line of the file: a pinned key, or a comment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Line {
     /// A key.
     Key(Pin),
-    /// A comment or an empty line, kept as it is.
+    /// A comment or an empty line, kept unchanged.
     Other(String),
 }
 
-/// A file of pinned keys, line by line, so that it can be written back without losing anything.
+/// A parsed file of pinned keys. Writing it back loses no line.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Pins {
     lines: Vec<Line>,
 }
 
 impl Pins {
-    /// Reads a file's text.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// The first line that cannot be read.
+    /// The first malformed line.
     pub fn parse(text: &str) -> Result<Self, PinRejection> {
         let read = |(at, line): (usize, &str)| {
             if line.trim().is_empty() || line.starts_with('#') {
@@ -92,7 +92,7 @@ impl Pins {
         Ok(Self { lines: text.lines().enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// The pinned keys, whatever provider they are for.
+    /// The pinned keys of all providers.
     pub fn all(&self) -> impl Iterator<Item = &Pin> {
         self.lines.iter().filter_map(|line| match line {
             Line::Key(pin) => Some(pin),
@@ -100,12 +100,12 @@ impl Pins {
         })
     }
 
-    /// The keys that count at a provider.
+    /// The keys that count for a provider.
     pub fn keys_at(&self, provider: &ProviderId) -> impl Iterator<Item = &KeyRecord> {
         self.all().filter(|pin| pin.counts_at(provider)).map(|pin| &pin.key)
     }
 
-    /// The keys that count at other providers only, each with the one that it is for.
+    /// The keys that count only for another provider, each with that provider.
     pub fn keys_elsewhere(&self, provider: &ProviderId) -> impl Iterator<Item = (&ProviderId, &KeyRecord)> {
         self.all().filter_map(move |pin| match &pin.scope {
             Scope::Provider(named) if named != provider => Some((named, &pin.key)),
@@ -113,14 +113,13 @@ impl Pins {
         })
     }
 
-    /// Adds a key of a provider at the end, in place of one of the same user and id that counts
-    /// there.
+    /// Appends a key for a provider. Replaces a key of the same owner and id that counts there.
     pub fn add(&mut self, provider: &ProviderId, key: KeyRecord) {
         self.remove(provider, &key.owner, key.kid);
         self.lines.push(Line::Key(Pin { scope: Scope::Provider(provider.clone()), key }));
     }
 
-    /// Takes out a key that counts at a provider; says whether it was there.
+    /// Removes a key that counts for a provider, and returns whether there was one.
     pub fn remove(&mut self, provider: &ProviderId, owner: &Username, kid: KeyId) -> bool {
         let before = self.lines.len();
         let is_meant = |pin: &Pin| pin.counts_at(provider) && pin.key.kid == kid && pin.key.owner == *owner;
@@ -155,8 +154,8 @@ impl fmt::Display for Pins {
     }
 }
 
-/// A name is free text; a control character in it must neither begin a line of its own nor reach a
-/// terminal.
+/// Replaces control characters in a name, which is free text. They must neither start another line
+/// nor reach a terminal.
 fn on_one_line(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -183,8 +182,8 @@ fn parse_line(line: &str) -> Result<Pin, &'static str> {
         text.parse().map(Timestamp::from_seconds).map_err(|_| name)
     };
     let fifth = field("the time created=")?;
-    // The provider stands before the times, where a key's name cannot: no name of a line without it
-    // reads as one.
+    // The provider comes before the times and the name comes last. A name that contains `provider=`
+    // can therefore never be read as the provider.
     let (scope, created) = match fifth.strip_prefix("provider=") {
         None => (Scope::Every, fifth),
         Some(id) => {

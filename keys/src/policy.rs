@@ -1,7 +1,7 @@
-//! Policy: what a well-signed request still needs, and the permit that it leaves with.
+//! Applies the site's policy to a bound request, and makes the permit.
 //!
-//! A permit is the only thing that is forwarded. It comes out of one step that looks at the time
-//! once more and uses up the intent (P4); no function makes one otherwise.
+//! Only a permit is forwarded. [`Authorised::spend`] makes it in one step, which checks the time
+//! again and records the use of the intent (P4). No other function makes one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,98 +16,97 @@ use crate::replay::{ReplayError, ReplayLog};
 use crate::request::{BearerToken, UserAsked};
 use crate::time::Timestamp;
 
-/// The site's own rules.
+/// The site's rules.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// What every intent has to meet.
+    /// The terms that every intent must meet.
     pub terms: Terms,
-    /// What needs a passkey as well.
+    /// The requests that also need a passkey.
     pub step_up: StepUp,
 }
 
-/// What needs a passkey as well as the signature (`intent.step_up`).
+/// The requests that need a passkey as well as the signature (`intent.step_up`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StepUp {
     /// These calls, whatever their items.
     pub calls: BTreeSet<CallName>,
-    /// Every item that a rule of its call's row raises, of whatever call: `"raised"` in the
-    /// configuration.
+    /// Every item that a rule of its call's row raises: `"raised"` in the configuration.
     pub raised: bool,
 }
 
 impl StepUp {
-    /// Whether nothing needs one.
+    /// Whether no request needs a passkey.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty() && !self.raised
     }
 }
 
-/// How the calls about passkeys themselves begin. No list of the site's rules them: nobody could
-/// enrol a first one.
+/// Prefix of the calls about passkeys. The site's list never applies to them: no user could enrol a
+/// first passkey.
 const ABOUT_PASSKEYS: &str = "passkeys.";
 
-/// Those that change which there are. Where passkeys are asked for at all, whoever has one has to
-/// use it for these: the signing key alone could put another in its place otherwise.
+/// The calls that change a user's passkeys. At a site that uses passkeys, a user who has one must
+/// use it for these calls. Otherwise the signing key alone could replace a passkey.
 const CHANGE_PASSKEYS: [&str; 2] = ["passkeys.begin", "passkeys.remove"];
 
-/// Whether a call needs a passkey as well.
+/// Whether a call also needs a passkey.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StepUpNeed {
-    /// The signature is enough.
+    /// The signature is sufficient.
     Never,
-    /// The call is refused without.
+    /// Refused without a passkey.
     Always,
-    /// A user who has a passkey has to use it; the server, which knows, sees to that.
+    /// Refused without a passkey if the user has one. The server knows, and enforces it.
     WhereThereIsOne,
 }
 
-/// Evidence that a passkey of the user asserted one very intent, with the user verified. It is good
-/// for that intent and no other.
+/// Evidence that a passkey of the user asserted one intent, with user verification. Valid for that
+/// intent only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SteppedUp {
     intent: Fingerprint,
 }
 
 impl SteppedUp {
-    /// The evidence, from whoever checked the assertion. This crate checks none: to be called in
-    /// one place, where the word of the process that does is heard.
+    /// Makes the evidence. This crate checks no assertion: call this in one place only, where the
+    /// answer of the server arrives, which checked it.
     #[must_use]
     pub const fn dangerous_on_the_word_of_the_server(intent: Fingerprint) -> Self {
         Self { intent }
     }
 }
 
-/// Why a request that its user signed is refused all the same.
+/// Why policy refuses a request that its user signed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyRejection {
-    /// An intent of version 1 binds no parameter: it starts nothing dangerous.
+    /// A version 1 intent binds no parameter, so it starts no dangerous call.
     #[error("a dangerous call needs an intent of version 2")]
     DangerByName,
-    /// What can do harm is signed after a person was asked, and the intent says so.
+    /// An item is dangerous, and the intent does not say that a person was asked.
     #[error("an item is dangerous, and the intent does not say that a person was asked")]
     NotAsked,
-    /// The call needs a passkey's assertion too.
+    /// The call also needs a passkey's assertion.
     #[error("the call needs a passkey as well")]
     StepUp,
 }
 
 impl Policy {
-    /// Whether a request needs a passkey as well: its call does, or one of its items.
+    /// Whether a request also needs a passkey, because of its call or of an item.
     #[must_use]
     pub fn needs_step_up(&self, call: &CallName, items: &Items<'_>) -> bool {
         self.names(call) || (self.step_up.raised && items.is_raised())
     }
 
-    /// Whether every request of that call needs a passkey as well.
+    /// Whether every request of that call also needs a passkey.
     #[must_use]
     pub fn names(&self, call: &CallName) -> bool {
         self.step_up.calls.contains(call) && !call.as_str().starts_with(ABOUT_PASSKEYS)
     }
 
-    /// Whether an intent that comes before its request needs a passkey as well, calls about
-    /// passkeys included. Its items are digests. A person was asked about an item that is raised,
-    /// or the intent is refused with its request.
+    /// Whether an intent that arrives before its request also needs a passkey; covers the calls
+    /// about passkeys. The items are known only by digest, so an item counts as raised if a person
+    /// was asked. A raised item without that consent is refused with its request.
     #[must_use]
     pub fn step_up_of(&self, row: &Row, consent: Consent) -> StepUpNeed {
         let call = row.call();
@@ -121,10 +120,10 @@ impl Policy {
         }
     }
 
-    /// Looks whether the site's rules allow what the user signed, on the signature alone.
+    /// Checks a request against the policy, on the signature alone.
     ///
     /// # Errors
-    /// The rule that does not.
+    /// The rule that refuses it.
     pub fn authorise<'h, 'b, R: UserAsked>(
         &self,
         bound: Bound<'h, 'b, R>,
@@ -135,10 +134,11 @@ impl Policy {
         Self::authorise_signed(bound)
     }
 
-    /// The same, where a passkey asserted an intent as well: it has to be this one.
+    /// Checks a request for which a passkey asserted an intent. It must be the request's own
+    /// intent.
     ///
     /// # Errors
-    /// The rule that does not.
+    /// The rule that refuses it.
     pub fn authorise_stepped_up<'h, 'b, R: UserAsked>(
         &self,
         bound: Bound<'h, 'b, R>,
@@ -157,11 +157,11 @@ impl Policy {
         Ok(Authorised { bound })
     }
 
-    /// Looks whether an intent is enough for these items. Part of authorising, and for intents that
+    /// Whether an intent is sufficient for these items. Used in authorisation, and for intents that
     /// wait for their request.
     ///
     /// # Errors
-    /// An item is dangerous, and the intent binds the call's name alone or nobody was asked.
+    /// An item is dangerous, and the intent binds only the call's name or has no person's consent.
     pub fn check_binding(items: &Items<'_>, intent: &VerifiedIntent<'_>) -> Result<(), PolicyRejection> {
         if items.class() < Class::Danger {
             return Ok(());
@@ -174,27 +174,27 @@ impl Policy {
     }
 }
 
-/// A request that may be forwarded once, and has not been. Made by [`Policy::authorise`] and
-/// [`Policy::authorise_stepped_up`] alone.
+/// A request that may be forwarded once, and has not been. Only [`Policy::authorise`] and
+/// [`Policy::authorise_stepped_up`] make one.
 #[derive(Debug)]
 pub struct Authorised<'h, 'b, R = UserRequest<'h>> {
     bound: Bound<'h, 'b, R>,
 }
 
-/// Why the last step fails.
+/// Why the last step refuses a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SpendError {
-    /// The intent has become stale meanwhile.
+    /// The intent became stale after it was verified.
     #[error("intent: {0}")]
     Stale(FreshnessRejection),
-    /// It was used, or the log cannot say.
+    /// The intent was used before, or the log cannot tell.
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
 
 impl From<FreshnessRejection> for SpendError {
     fn from(cause: FreshnessRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Stale(cause)
     }
 }
@@ -212,11 +212,11 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
         self.bound.intended.kid()
     }
 
-    /// Uses up the intent, at this moment, and gives the permit: to be done immediately before the
-    /// first byte goes out.
+    /// Records the use of the intent and makes the permit. Call this immediately before the first
+    /// byte is forwarded.
     ///
     /// # Errors
-    /// If the intent has become stale or been used, or its use cannot be written down.
+    /// The intent is stale or was used, or its use cannot be recorded.
     pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<Permit<'h, 'b, R>, SpendError> {
         let Bound { intended: Intended { request, intent }, items } = self.bound;
         let used = intent.used;
@@ -226,8 +226,8 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
     }
 }
 
-/// Leave to forward one request, once. Made by [`Authorised::spend`] alone; whoever forwards takes
-/// it by value.
+/// Permission to forward one request, once. Only [`Authorised::spend`] makes one, and forwarding
+/// consumes it.
 #[derive(Debug)]
 pub struct Permit<'h, 'b, R = UserRequest<'h>> {
     request: R,
@@ -236,8 +236,8 @@ pub struct Permit<'h, 'b, R = UserRequest<'h>> {
 }
 
 impl<'h> Permit<'h, '_, UserRequest<'h>> {
-    /// Core's token as it came, for whoever verifies it again. A request of the user's own browser
-    /// has none.
+    /// Core's token as received, for the instance to verify again. A request of the user's own
+    /// browser has none.
     #[must_use]
     pub const fn token(&self) -> BearerToken<'h> {
         self.request.token
@@ -263,19 +263,19 @@ impl<'b, R: UserAsked> Permit<'_, 'b, R> {
         self.intent.kid
     }
 
-    /// The intent as it came, for whoever verifies it again.
+    /// The intent as received. The process behind the gateway verifies it again.
     #[must_use]
     pub fn intent(&self) -> &str {
         &self.intent.text
     }
 
-    /// Names that very intent.
+    /// The fingerprint of the intent.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.intent.fingerprint()
     }
 
-    /// Whether a person was asked before it was signed.
+    /// Whether the signer asked a person before it signed.
     #[must_use]
     pub const fn consent(&self) -> Consent {
         self.intent.consent

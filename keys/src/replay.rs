@@ -1,9 +1,9 @@
-//! The replay log: an intent is accepted at most once (P4).
+//! The replay log: accepts each intent at most once (P4).
 //!
-//! A check costs the same however much is remembered: what may be forgotten is forgotten a little
-//! with every use. A full log refuses; nothing that is still acceptable is ever evicted (V41). What
-//! was forgotten is refused by its time for good, so that no clock that is put back makes it
-//! acceptable again ([`lost`], V40).
+//! A check costs the same however many uses are remembered, because each use also forgets a few old
+//! ones. A full log refuses; it never evicts a use that is still acceptable (V41). A forgotten use
+//! stays refused by its time, so a clock that is set back does not make it acceptable again
+//! ([`lost`], V40).
 
 pub mod lost;
 
@@ -13,14 +13,14 @@ use self::lost::LostTimes;
 use crate::freshness::Window;
 use crate::time::Timestamp;
 
-/// What identifies an intent: a digest over its user, key and token id (V36).
+/// The identity of an intent: a digest over its user, key and token id (V36).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct IntentId(pub [u8; 32]);
 
-/// A use that is to be written down.
+/// A use of an intent, as recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Use {
-    /// Which intent.
+    /// The intent.
     pub id: IntentId,
     /// When it was issued.
     pub iat: Timestamp,
@@ -31,33 +31,33 @@ pub struct Use {
 /// Why a use is refused, or cannot be judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ReplayError {
-    /// It was used before.
+    /// The intent was used before.
     #[error("the intent has been used")]
     Used,
-    /// Issued at a time of which the log cannot say what was used.
+    /// Issued at a time for which the log does not remember every use.
     #[error("the intent was issued before the log can vouch for what was used")]
     BeforeFence,
-    /// The log is full. Our fault, and said so: nothing is forwarded.
+    /// The log is full. A failure on this side: nothing is forwarded.
     #[error("the replay log is full")]
     Full,
-    /// The log cannot be written. Our fault.
+    /// The log cannot be written. A failure on this side.
     #[error("the replay log cannot be written")]
     Unwritable,
 }
 
-/// Where uses are written down. The one call both asks and writes: between two there would be room
+/// The place where uses are recorded. One call both checks and writes; two calls would leave a gap
 /// for a second copy.
 pub trait ReplayLog {
-    /// Writes down the first use of an intent. Of several concurrent calls with the same id exactly
-    /// one succeeds. An `Ok` that is wrong lets a request be repeated; an `Err` that is wrong costs
-    /// its user a signature.
+    /// Records the first use of an intent. Of several concurrent calls with the same id exactly one
+    /// succeeds. A wrong `Ok` lets a request be replayed; a wrong `Err` costs the user a new
+    /// signature.
     ///
     /// # Errors
-    /// If it was used, may have been used, or cannot be written down.
+    /// The intent was used, may have been used, or its use cannot be recorded.
     fn check_and_insert(&self, used: Use, now: Timestamp) -> Result<(), ReplayError>;
 }
 
-/// Accepts nothing: what stands where no log could be opened.
+/// A log that refuses every use. Stands in where no log could be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct NoReplayLog;
 
@@ -67,26 +67,26 @@ impl ReplayLog for NoReplayLog {
     }
 }
 
-/// Sets that the memory is divided into, one for each first byte of an id, so that growing one
-/// takes no longer than a signature check.
+/// Number of sets, one for each first byte of an id. Growing one set takes no longer than a
+/// signature check.
 const SHARDS: usize = 256;
 
-/// Uses forgotten with each new one, at most: more than one, so that forgetting keeps up.
+/// Most uses forgotten for each new one. More than one, so that forgetting keeps up.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
-/// Uses remembered beyond their time, at most: a clock that is put back then finds them. About 2
-/// MiB.
+/// Most uses remembered beyond their time, so that a clock that is set back still finds them. About
+/// 2 MiB.
 pub const KEPT_MAX: usize = 32_768;
 
-/// What is kept of an id. To make another user's intent look used takes a second preimage of 128
-/// bits; two that collide take 64, and cost the user who made them one of their own.
+/// The stored part of an id. To make another user's intent look used takes a second preimage of 128
+/// bits. A collision takes 64 bits, and costs only the user who made both intents.
 type ShortId = [u8; 16];
 
-/// The records, in memory. Whoever keeps a log on disk puts one of these before it.
+/// The records in memory. A log on disk keeps one of these in front of it.
 #[derive(Debug)]
 pub struct UsedIntents {
     window: Window,
-    /// By the first byte of their id. Bounded by `capacity` in all.
+    /// Indexed by the first byte of the id. At most `capacity` ids in all.
     shards: Vec<HashSet<ShortId>>,
     /// The same ids, by the last second in which they must be remembered.
     by_second: BTreeMap<Timestamp, Vec<ShortId>>,
@@ -94,12 +94,13 @@ pub struct UsedIntents {
     capacity: usize,
     /// Intents issued at or before this moment may have been used without a record.
     fence: Timestamp,
-    /// Times of which not all uses are remembered.
+    /// Times for which not every use is remembered.
     lost: LostTimes,
 }
 
 impl UsedIntents {
-    /// Nothing used since `fence`; of earlier intents nothing is known, and they are refused.
+    /// Makes an empty log. Intents issued at or before `fence` are refused, because their uses are
+    /// unknown.
     #[must_use]
     pub fn new(window: Window, capacity: usize, fence: Timestamp) -> Self {
         let shards = (0..SHARDS).map(|_| HashSet::new()).collect();
@@ -110,7 +111,7 @@ impl UsedIntents {
     /// Whether this use would be accepted. Changes nothing.
     ///
     /// # Errors
-    /// Why it would not.
+    /// Why it would be refused.
     pub fn check(&self, used: Use) -> Result<(), ReplayError> {
         let (shard, id) = place(used.id);
         if self.shards.get(shard).is_none_or(|ids| ids.contains(&id)) {
@@ -125,7 +126,7 @@ impl UsedIntents {
         Ok(())
     }
 
-    /// Writes down a use, if it is the first.
+    /// Records a use, if it is the first.
     ///
     /// # Errors
     /// As [`UsedIntents::check`].
@@ -141,24 +142,24 @@ impl UsedIntents {
         Ok(())
     }
 
-    /// Refuses from now on whatever was issued at or before that moment.
+    /// Refuses from now on every intent issued at or before that moment.
     pub fn raise_fence(&mut self, fence: Timestamp) {
         self.fence = self.fence.max(fence);
     }
 
-    /// Refuses from now on whatever had to be remembered until a time that was lost.
+    /// Refuses from now on every intent whose use had to be remembered until a lost time.
     pub fn lose(&mut self, lost: &LostTimes) {
         self.lost.add_all(lost);
     }
 
-    /// Times of which not all uses are remembered.
+    /// Times for which not every use is remembered.
     #[must_use]
     pub const fn lost(&self) -> &LostTimes {
         &self.lost
     }
 
-    /// The first moment at which intents that are signed then can be judged, if at that moment none
-    /// can: what was used in times that the clock reads again is not all remembered.
+    /// When no new intent is acceptable now, the first moment at which one will be. This happens
+    /// when the clock was set back to times for which not every use is remembered.
     #[must_use]
     pub fn refuses_until(&self, now: Timestamp) -> Option<Timestamp> {
         let by_fence = (self.fence.since(now) > self.window.retention_max_s())
@@ -168,8 +169,7 @@ impl UsedIntents {
         by_fence.max(by_loss)
     }
 
-    /// Forgets some of what cannot be accepted any more, where there is more of it than a clock
-    /// that is put back may need.
+    /// Forgets some expired uses, if there are more than a clock that is set back may need.
     pub fn forget(&mut self, now: Timestamp) {
         for _ in 0..FORGOTTEN_AT_ONCE {
             if self.count <= KEPT_MAX.min(self.capacity / 2) {
@@ -189,7 +189,7 @@ impl UsedIntents {
         }
     }
 
-    /// How many uses are remembered.
+    /// The number of uses remembered.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.count
@@ -233,9 +233,9 @@ mod tests {
         assert_eq!(log.insert(used(1, 100, 130), at(130)), Err(ReplayError::Used));
         assert_eq!(log.insert(used(1, 100, 130), at(135)), Err(ReplayError::Used));
         assert_eq!(log.insert(used(2, 100, 130), at(100)), Ok(()));
-        // The id is what counts, whatever times a second intent of the same id has.
+        // Only the id counts, whatever the times of a second intent with the same id.
         assert_eq!(log.insert(used(1, 101, 150), at(101)), Err(ReplayError::Used));
-        // Not forgotten before there is need of its place.
+        // A use is not forgotten before its place is needed.
         assert_eq!(log.insert(used(1, 100, 130), at(10_000)), Err(ReplayError::Used));
     }
 
@@ -315,7 +315,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order and the steps of the clock, forward and back, no intent passes twice.
+        /// For every order and every step of the clock, forward and back, no intent passes twice.
         /// The log is so small that it forgets.
         #[test]
         fn v35_no_sequence_of_uses_passes_one_twice(
@@ -333,7 +333,7 @@ mod tests {
                     let id = IntentId([u8::try_from(issued.len()).unwrap(); 32]);
                     issued.push(Use { id, iat: now, exp: now.plus(lifetime) });
                 }
-                // One of those that were ever issued, so that many come again.
+                // One of all issued so far, so that many repeat.
                 let attempt = *which.get(&issued);
                 if WINDOW.check(attempt.iat, attempt.exp, now).is_ok() && log.insert(attempt, now).is_ok() {
                     prop_assert!(accepted.insert(attempt.id));

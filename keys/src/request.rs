@@ -1,8 +1,7 @@
-//! A request as it was presented: well-formed, small, and not believed.
+//! Parses the head of a request: well-formed and bounded, not verified.
 //!
-//! Refuses what could be read in two ways: a header that stands twice (V02), one that `Connection`
-//! takes back (V31), values that are too long (V07). Only the headers named here are looked at;
-//! nothing else of the head has authority.
+//! Refuses ambiguity: a repeated header (V02), a header that `Connection` names (V31), a value that
+//! is too long (V07). Reads only the headers named here; no other header has authority.
 
 use std::sync::Arc;
 
@@ -16,53 +15,53 @@ pub const USERNAME: &str = "ucloud-username";
 /// The user's intent.
 pub const SIGNED_INTENT: &str = "ucloud-signed-intent";
 
-/// Longest `Authorization` taken, in bytes. Core's tokens have 600.
+/// Longest `Authorization` accepted, in bytes. Core's tokens have 600.
 pub const TOKEN_MAX: usize = 8 * 1024;
 
-/// Longest intent taken from a client's header, in bytes (protocol, section 2).
+/// Longest intent accepted in a client's header, in bytes (protocol, section 2).
 pub const INTENT_MAX: usize = 16 * 1024;
 
-/// Longest body of a call of the user's own browser, in bytes: a passkey's registration with a
+/// Longest body of a call of the user's own browser, in bytes. A passkey's registration with a
 /// chain of certificates has 10 KiB.
 pub const OWN_BODY_MAX: usize = 64 * 1024;
 
-/// Longest intent taken from a deposit, and hence between gateway and instance, in bytes (protocol,
+/// Longest intent accepted from a deposit, and so between gateway and instance, in bytes (protocol,
 /// section 5).
 pub const DEPOSIT_MAX: usize = 256 * 1024;
 
 /// Why a head is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RequestRejection {
-    /// A header that decides stands more than once.
+    /// A security header is repeated.
     #[error("the header {0} stands more than once")]
     Repeated(&'static str),
-    /// `Connection` names a header that decides.
+    /// `Connection` names a security header (RFC 9110 section 7.6.1).
     #[error("the header Connection names {0}")]
     TakenBack(&'static str),
-    /// A header that decides is longer than its limit.
+    /// A security header is longer than its limit.
     #[error("the header {0} is too long")]
     TooLong(&'static str),
-    /// A header that decides has bytes that it cannot have.
+    /// A security header has bytes that it must not have.
     #[error("the header {0} is malformed")]
     Malformed(&'static str),
     /// `UCloud-Username` is not a username.
     #[error("the header ucloud-username is not a username: {0}")]
     Username(IdentityRejection),
-    /// A user call that names no user.
+    /// A user's call that names no user.
     #[error("a user's call without the header ucloud-username")]
     NoUsername,
-    /// No token of Core's.
+    /// No token of Core.
     #[error("no bearer token")]
     NoToken,
-    /// A header that decides elsewhere, where it decides nothing.
+    /// A security header in a request in which it has no meaning.
     #[error("the header {0} has no place in this request")]
     OutOfPlace(&'static str),
-    /// The header names one user, and `usernameHint` another.
+    /// The header and `usernameHint` name different users.
     #[error("ucloud-username and usernameHint name two users")]
     TwoUsers,
 }
 
-/// Core's token as it came. It prints as `<secret>`: whoever has it is Core for a while.
+/// Core's token as received. Prints as `<secret>`: its holder can act as Core until it expires.
 #[derive(Clone, Copy)]
 pub struct BearerToken<'h>(&'h str);
 
@@ -80,9 +79,9 @@ impl std::fmt::Debug for BearerToken<'_> {
     }
 }
 
-/// A request that a user asked for, whichever way it came: Core's for them
-/// ([`crate::core_token::UserRequest`]), or their own browser's ([`crate::own::OwnRequest`]). The
-/// later stages are the same for both, and what comes out of them still says which it was.
+/// A request made for a user: by Core ([`crate::core_token::UserRequest`]), or by the user's own
+/// browser ([`crate::own::OwnRequest`]). The later stages treat both the same, and their types
+/// still tell which it was.
 pub trait UserAsked: sealed::Sealed {
     /// The call.
     fn row(&self) -> &Arc<Row>;
@@ -91,18 +90,17 @@ pub trait UserAsked: sealed::Sealed {
 }
 
 pub(crate) mod sealed {
-    /// Nobody else says that a user asked.
+    /// Only this crate implements it.
     pub trait Sealed {}
 }
 
-/// A request behind Core's token, as presented.
+/// A request with Core's token, parsed and not verified.
 #[derive(Debug)]
 pub struct Presented<'h> {
     pub(crate) token: BearerToken<'h>,
     pub(crate) lane: PresentedLane<'h>,
 }
 
-/// What is presented in each lane.
 #[derive(Debug)]
 pub(crate) enum PresentedLane<'h> {
     Service(ServiceCall),
@@ -110,8 +108,8 @@ pub(crate) enum PresentedLane<'h> {
 }
 
 impl<'h> Presented<'h> {
-    /// Reads the head of a request on a lane. `headers` are all of them, in any case and order;
-    /// `intent_max` is [`INTENT_MAX`] where clients speak, [`DEPOSIT_MAX`] behind the gateway.
+    /// Parses the head of a request on a lane. `headers` are all headers, in any case and order.
+    /// `intent_max` is [`INTENT_MAX`] towards clients and [`DEPOSIT_MAX`] behind the gateway.
     ///
     /// # Errors
     /// The rule that the head breaks.
@@ -136,7 +134,7 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// A call of the user's own browser, as presented: it comes with an intent, and with nothing of
+/// A call of the user's own browser, parsed and not verified. It carries an intent and nothing of
 /// Core's.
 #[derive(Debug)]
 pub struct PresentedOwn<'h> {
@@ -145,12 +143,13 @@ pub struct PresentedOwn<'h> {
 }
 
 impl<'h> PresentedOwn<'h> {
-    /// Reads the head of a request on that row. `headers` are all of them, in any case and order.
-    /// No deposit serves this lane, so an intent has at most [`INTENT_MAX`] everywhere.
+    /// Parses the head of a request on that row. `headers` are all headers, in any case and order.
+    /// Deposits do not apply to this lane, so an intent has at most [`INTENT_MAX`] bytes
+    /// everywhere.
     ///
     /// # Errors
-    /// The rule that the head breaks. What would have authority in Core's lane is refused, not
-    /// overlooked: whoever sends it takes this for that lane.
+    /// The rule that the head breaks. Headers of Core's lane are refused and not ignored, because
+    /// their sender mistakes this lane for Core's.
     pub fn parse(
         row: &OwnRow,
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
@@ -168,7 +167,7 @@ impl<'h> PresentedOwn<'h> {
 }
 
 impl<'h> PresentedOwn<'h> {
-    /// What a session's request says of itself: the proof that came with the token.
+    /// The request of a session: the proof that came with the token.
     pub(crate) fn of_session(row: &Arc<Row>, intent: &'h str) -> Result<Self, RequestRejection> {
         let intent = visible(SIGNED_INTENT, intent.as_bytes(), INTENT_MAX)?;
         Ok(Self { row: Arc::clone(row), intent: Some(intent) })
@@ -176,11 +175,11 @@ impl<'h> PresentedOwn<'h> {
 }
 
 impl<'h> Presented<'h> {
-    /// What a message on a WebSocket says of itself, in the places where a request has headers:
-    /// Core's token, of the message or of the socket's own head, and the user's intent.
+    /// The request of a WebSocket message. Its fields stand for the headers of a request: Core's
+    /// token, from the message or from the socket's head, and the user's intent.
     ///
     /// # Errors
-    /// If one is too long or has bytes that it cannot have.
+    /// A field is too long or has bytes that it must not have.
     pub fn of_message(
         row: &CoreRow,
         token: &'h str,
@@ -198,21 +197,21 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// The head of a request to open a WebSocket, as presented: what it says of Core and of the user
-/// holds for every message that brings nothing else.
+/// The head of a WebSocket request, parsed and not verified. Its token and user apply to every
+/// message that names none.
 #[derive(Debug)]
 pub struct PresentedSocket<'h> {
     /// Core's token, if it is in the head.
     pub token: Option<BearerToken<'h>>,
-    /// The user, by header or by hint.
+    /// The user, from the header or the hint.
     pub username: Option<Username>,
 }
 
 impl<'h> PresentedSocket<'h> {
-    /// Reads the head. `headers` are all of them; `hint` is the `usernameHint` of the query.
+    /// Parses the head. `headers` are all headers; `hint` is the `usernameHint` of the query.
     ///
     /// # Errors
-    /// The rule that the head breaks; an intent has no place in it, and header and hint name one
+    /// The rule that the head breaks. An intent is refused, and header and hint must name the same
     /// user.
     pub fn parse(
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
@@ -232,10 +231,11 @@ impl<'h> PresentedSocket<'h> {
         Ok(Self { token, username })
     }
 
-    /// Core's token alone, whatever else is wrong with the head.
+    /// Core's token alone. Other errors of the head are ignored.
     ///
     /// # Errors
-    /// If a header that decides stands twice or is taken back, or this one is not a token.
+    /// A security header is repeated or named by `Connection`, or this header is not a bearer
+    /// token.
     pub fn token(
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Result<Option<BearerToken<'h>>, RequestRejection> {
@@ -244,7 +244,7 @@ impl<'h> PresentedSocket<'h> {
     }
 }
 
-/// The headers that decide, each as it stands there once.
+/// The security headers, each of which occurs at most once.
 struct Deciding<'h> {
     token: Option<&'h [u8]>,
     username: Option<&'h [u8]>,
@@ -272,8 +272,7 @@ impl<'h> Deciding<'h> {
     }
 }
 
-/// The token of a `Bearer` header (RFC 6750 section 2.1): one space, then a token of three
-/// base64url parts.
+/// The token of a `Bearer` header (RFC 6750 section 2.1): one space, then a token without spaces.
 fn bearer(value: &str) -> Result<BearerToken<'_>, RequestRejection> {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ') => {
@@ -287,7 +286,7 @@ fn visible<'h>(name: &'static str, value: &'h [u8], length_max: usize) -> Result
     if value.len() > length_max {
         return Err(RequestRejection::TooLong(name));
     }
-    // Without a way out in the middle, so that many bytes are looked at in one step.
+    // Without an early exit, so that the compiler checks many bytes at once.
     let is_visible = value.iter().fold(!value.is_empty(), |is_visible, byte| is_visible & (0x20..0x7f).contains(byte));
     match std::str::from_utf8(value) {
         Ok(text) if is_visible => Ok(text),
@@ -295,8 +294,7 @@ fn visible<'h>(name: &'static str, value: &'h [u8], length_max: usize) -> Result
     }
 }
 
-/// `Connection` may take away hop-by-hop headers (RFC 9110 section 7.6.1); none that decides is
-/// one.
+/// `Connection` may remove hop-by-hop headers (RFC 9110 section 7.6.1). No security header is one.
 fn refuse_taken_back(value: &[u8]) -> Result<(), RequestRejection> {
     const DECIDING: [&str; 7] =
         [AUTHORIZATION, USERNAME, SIGNED_INTENT, "host", "content-length", "content-type", "transfer-encoding"];
@@ -430,7 +428,7 @@ mod tests {
         assert_eq!(parse(&GOOD, None), Err(RequestRejection::OutOfPlace(SIGNED_INTENT)));
     }
 
-    /// Protocol, section 2, and the figures that stand beside each limit.
+    /// The limits of protocol, section 2, and the figures beside each constant.
     #[test]
     fn v07_the_limits_are_these() {
         assert_eq!([TOKEN_MAX, INTENT_MAX, OWN_BODY_MAX, DEPOSIT_MAX], [8_192, 16_384, 65_536, 262_144]);

@@ -1,15 +1,14 @@
-//! Values that must leave no trace: zeroed on drop, silent in `Debug`, compared in constant time.
+//! Secret values: zeroed on drop, hidden in `Debug`, compared in constant time.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A secret. It has no `Display`, no `Clone` and no serialisation: each use says
-/// [`Secret::expose`].
+/// A secret. Has no `Display`, no `Clone` and no serialisation; each use names [`Secret::expose`].
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes the value in.
+    /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
@@ -21,7 +20,7 @@ impl<T: Zeroize> Secret<T> {
 }
 
 impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
-    /// Whether the other value is the same, in time that depends on the length alone.
+    /// Whether the other value is equal. The time taken depends only on the length.
     pub fn eq_ct(&self, other: &[u8]) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_ref(), other).is_ok()
     }

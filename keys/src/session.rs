@@ -1,5 +1,5 @@
-//! Sessions between the user and their own instance: one-time tokens, and the user's proof that it
-//! is they who redeem one (protocol, section 7).
+//! Sessions between a user and their own instance: one-time tokens, and the user's proof of each
+//! use (protocol, section 7).
 //!
 //! ```text
 //! PresentedSession ─► VerifiedSession ─► AuthorisedSession ─► SessionPermit
@@ -7,10 +7,10 @@
 //!                     the token           this use of it       first use
 //! ```
 //!
-//! What may be done with a token was signed by the user before their instance made it. Core passes
-//! the token on, and so it alone is not enough: its use is signed as well, by an intent of the call
-//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash
-//! and, where bytes are sent, their place, number and digest.
+//! The user signed what a token allows before the instance made it. Core relays the token, so the
+//! token alone is not sufficient. The user also signs each use: an intent of the call
+//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash.
+//! If the request carries bytes, the intent also covers their place, number and digest.
 
 mod piece;
 mod rejection;
@@ -39,17 +39,16 @@ pub use crate::session::token::{Grant, TokenHash};
 use crate::time::Timestamp;
 use crate::verify::Rejection;
 
-/// How long a token can be redeemed, in seconds (protocol, section 7); never longer than an intent
-/// may live.
+/// Lifetime of a token, in seconds (protocol, section 7). Never longer than an intent may live.
 pub const TOKEN_LIFETIME_S: i64 = 60;
 
-/// How long a session may go on, in seconds: what UCloud recommends at most for an upload.
+/// Longest session, in seconds: the most that UCloud recommends for an upload.
 pub const SESSION_MAX_S: i64 = 48 * 3600;
 
-/// Longest token taken, in bytes. Ours have under 600.
+/// Longest token accepted, in bytes. Tokens of an instance have under 600.
 pub const TOKEN_MAX: usize = 2 * 1024;
 
-/// What a proof's one item is made of.
+/// The one item of a proof.
 #[derive(Serialize)]
 struct Proven<'a> {
     token: String,
@@ -57,7 +56,7 @@ struct Proven<'a> {
     piece: &'a Piece,
 }
 
-/// A session's request, as presented: well-formed, not believed.
+/// A session's request, parsed and not verified.
 #[derive(Debug)]
 pub struct PresentedSession<'h> {
     endpoint: SessionEndpoint,
@@ -70,10 +69,10 @@ pub struct PresentedSession<'h> {
 }
 
 impl<'h> PresentedSession<'h> {
-    /// Takes apart what came to an endpoint.
+    /// Parses a request at an endpoint.
     ///
     /// # Errors
-    /// If the token or the proof is not of its form, or the token is another endpoint's.
+    /// The token or the proof is malformed, or the token is for another endpoint.
     pub fn parse(
         endpoint: SessionEndpoint,
         token: &'h str,
@@ -91,30 +90,30 @@ impl<'h> PresentedSession<'h> {
         if !endpoint.calls().contains(&claims.call.as_str()) {
             return Err(SessionRejection::Endpoint.into());
         }
-        // An intent of version 1 binds no parameter, and so no token.
+        // A version 1 intent binds no parameter, and so no token.
         let parse = |text| PresentedIntent::parse(text, INTENT_MAX, Version1::Refused);
         let parsed = proof.map(parse).transpose()?;
         Ok(Self { endpoint, token: jws, claims, item, proof: parsed, proof_text: proof, piece })
     }
 
-    /// Whose session it claims to be: for looking up keys. Believe nothing of it.
+    /// The user that the unverified token names. Used only to look up keys.
     #[must_use]
     pub const fn claimed_username(&self) -> &Username {
         &self.claims.username
     }
 
-    /// The key that the proof has to be judged with, if there is a proof.
+    /// The key that can verify the proof, if there is a proof.
     #[must_use]
     pub fn key_wanted(&self) -> Option<KeyWanted> {
         self.proof.as_ref().map(PresentedIntent::key_wanted)
     }
 
-    /// Shows that the user's own instance made the token, for this provider, and that the user's
-    /// key signed the proof. `instance_key` is the public half that is known of that user's
-    /// instance; `keys` are what the store has under [`PresentedSession::key_wanted`].
+    /// Verifies that the user's own instance made the token, for this provider, and that the user's
+    /// key signed the proof. `instance_key` is the known public key of that user's instance. `keys`
+    /// are what the store has under [`PresentedSession::key_wanted`].
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first rule broken.
     pub fn verify(
         self,
         instance_key: Option<&VerificationKey>,
@@ -151,7 +150,7 @@ impl<'h> PresentedSession<'h> {
     }
 }
 
-/// What a token says, once it is known that the user's own instance made it.
+/// The content of a token that the user's own instance made.
 #[derive(Clone, Debug)]
 pub struct Session {
     endpoint: SessionEndpoint,
@@ -163,57 +162,57 @@ pub struct Session {
 }
 
 impl Session {
-    /// Where it is redeemed.
+    /// The endpoint at which it is redeemed.
     #[must_use]
     pub const fn endpoint(&self) -> SessionEndpoint {
         self.endpoint
     }
 
-    /// The user whose it is.
+    /// The user.
     #[must_use]
     pub const fn username(&self) -> &Username {
         &self.username
     }
 
-    /// The call that asked for it.
+    /// The call for which it was made.
     #[must_use]
     pub const fn call(&self) -> &CallName {
         &self.call
     }
 
-    /// The item of that call that it is for.
+    /// The item of that call for which it was made.
     #[must_use]
     pub const fn item(&self) -> &ItemDigest {
         &self.item
     }
 
-    /// Names it.
+    /// The hash that identifies it.
     #[must_use]
     pub const fn hash(&self) -> TokenHash {
         self.hash
     }
 }
 
-/// Whether the use of a token has to be signed.
+/// Whether the use of a token needs a proof.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProofNeed {
-    /// Yes.
+    /// Required.
     Required,
-    /// Whoever has the token may use it, for frontends that know no proof. A proof that comes is
-    /// judged all the same.
+    /// Not required: the holder of the token may use it. For frontends that know no proofs. A proof
+    /// that is present is verified.
     Off,
 }
 
-/// Whether a request begins a session or goes on with it.
+/// Whether a request opens a session or continues it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Turn {
-    /// It redeems the token.
+    /// Redeems the token.
     Open,
-    /// The token was redeemed before.
+    /// The token was redeemed by an earlier request.
     Continue,
 }
 
-/// A session's request with a token of the user's own instance.
+/// A session's request whose token the user's own instance made.
 #[derive(Debug)]
 pub struct VerifiedSession<'h> {
     session: Session,
@@ -230,10 +229,10 @@ impl<'h> VerifiedSession<'h> {
         &self.session
     }
 
-    /// Shows that the user signed this use of the token: this token, these bytes.
+    /// Verifies that the user signed this use: this token and these bytes.
     ///
     /// # Errors
-    /// If there is no proof where one is needed, or it is of something else.
+    /// The proof is required and missing, or is for something else.
     pub fn authorise(
         self,
         calls: &CallTable,
@@ -248,8 +247,7 @@ impl<'h> VerifiedSession<'h> {
             };
         };
         if piece.size.is_some_and(|size| size > 0) && piece.digest.is_none() {
-            // A proof that says how many bytes come, and not which, lets whoever passes them on
-            // choose (V29).
+            // A proof of the number of bytes without their digest lets Core choose the bytes (V29).
             return Err(SessionRejection::Piece("content-digest").into());
         }
         let row = calls.session_row(proof.call().as_str()).ok_or(SessionRejection::Proof)?;
@@ -260,14 +258,14 @@ impl<'h> VerifiedSession<'h> {
         let proven = serde_json::to_vec(&proven).map_err(|_| SessionRejection::Proof)?;
         let items = Items::read(row, &proven)?;
         let intended = PresentedOwn::of_session(row, text)?.intend(proof)?;
-        // Its signer is the session's user: with that name it was verified.
+        // The proof was verified with the session's username, so its signer is the session's user.
         let Intended { intent, .. } = intended.bind(items)?.intended;
         Ok(AuthorisedSession { session, token, piece, proof: Some(intent), proof_text: Some(text) })
     }
 }
 
-/// A use of a token that may be let through once, and has not been. Made by
-/// [`VerifiedSession::authorise`] alone.
+/// A use of a token that may be let through once, and has not been. Only
+/// [`VerifiedSession::authorise`] makes one.
 #[derive(Debug)]
 pub struct AuthorisedSession<'h> {
     session: Session,
@@ -290,12 +288,12 @@ impl<'h> AuthorisedSession<'h> {
         self.proof.as_ref().map(VerifiedIntent::kid)
     }
 
-    /// Uses up the proof, and the token if the session begins with this request, at this moment: to
-    /// be done immediately before the first byte goes out. A piece without a proof goes on with a
-    /// session whose token was redeemed before.
+    /// Records the use of the proof, and of the token if this request opens the session. Call this
+    /// immediately before the first byte is forwarded. A piece without a proof continues a session
+    /// whose token was redeemed before.
     ///
     /// # Errors
-    /// If either has become stale or been used, or the use cannot be written down.
+    /// The proof or the token is stale or was used, or its use cannot be recorded.
     pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<SessionPermit<'h>, Rejection> {
         let Self { session, token, piece, proof, proof_text } = self;
         let window = policy.terms.window;
@@ -329,8 +327,8 @@ impl<'h> AuthorisedSession<'h> {
     }
 }
 
-/// Leave to pass on one request of a session, once. Made by [`AuthorisedSession::spend`] alone;
-/// whoever passes it on takes it by value.
+/// Permission to forward one request of a session, once. Only [`AuthorisedSession::spend`] makes
+/// one, and forwarding consumes it.
 #[derive(Debug)]
 pub struct SessionPermit<'h> {
     session: Session,
@@ -348,19 +346,19 @@ impl<'h> SessionPermit<'h> {
         &self.session
     }
 
-    /// Whether it begins.
+    /// Whether this request opens the session.
     #[must_use]
     pub const fn turn(&self) -> Turn {
         self.turn
     }
 
-    /// The token as it came, for whoever verifies it again.
+    /// The token as received, for the instance to verify again.
     #[must_use]
     pub const fn token(&self) -> &'h str {
         self.token
     }
 
-    /// What the head announces of the bytes.
+    /// The bytes that the head announces.
     #[must_use]
     pub const fn piece(&self) -> &Piece {
         &self.piece
@@ -372,7 +370,7 @@ impl<'h> SessionPermit<'h> {
         self.kid
     }
 
-    /// The proof as it came, for whoever verifies it again.
+    /// The proof as received, for the instance to verify again.
     #[must_use]
     pub const fn proof(&self) -> Option<&'h str> {
         self.proof

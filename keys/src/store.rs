@@ -1,9 +1,9 @@
-//! The key store: users, keys, tickets and what Core has still to be told.
+//! The key store: users, keys, tickets, and messages that Core must still receive.
 //!
-//! [`Store`] is what a database has to offer, and no more than etcd could; [`registry`] decides, on
-//! top of it, what may be changed. Every change is one transaction and durable before it is
-//! acknowledged. A record that cannot be read is a failure, never an absent record: whatever cannot
-//! be decided is refused (P8).
+//! [`Store`] is the interface to a database, with no more than etcd could provide. [`registry`]
+//! holds the rules on top of it. Every change is one transaction and durable before it is
+//! acknowledged. An unreadable record is a failure, never an absent record, and a request that
+//! cannot be decided is refused (P8).
 
 mod confirmation;
 pub mod drives;
@@ -27,10 +27,10 @@ mod typed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version of every record that this program writes: its first byte.
+/// The version of every record written: its first byte.
 const RECORD_VERSION: u8 = 1;
 
-/// What is kept, each under keys of its own kind.
+/// The tables, each with its kind of key and record.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Table {
     /// By username: [`records::User`].
@@ -39,34 +39,34 @@ pub enum Table {
     Uids,
     /// By username, a zero byte and key id: [`crate::keyring::KeyRecord`].
     Keys,
-    /// By the same: when a gateway last asked for the key. Written without waiting for the disk.
+    /// By the same: when a gateway last asked for the key. Not written durably.
     Uses,
     /// By ticket hash: [`records::Ticket`].
     Tickets,
-    /// By who began it, its age and its hash: the ticket hash.
+    /// By initiator, age and hash: the ticket hash.
     TicketsBySender,
-    /// By where it was begun, its age and its hash: the ticket hash.
+    /// By place of origin, age and hash: the ticket hash.
     TicketsByAge,
     /// By code: the ticket hash.
     Codes,
     /// By username: [`records::Errand`].
     Errands,
-    /// By name: a number that only grows.
+    /// By name: a number that only grows, or the number of tickets.
     Counters,
     /// By username: [`passkeys::Passkeys`].
     Passkeys,
-    /// By the digest of a passkey's credential id: whose it is.
+    /// By the digest of a passkey's credential id: its owner.
     PasskeyIds,
     /// By username, a zero byte and the provider's id of the drive: [`drives::Drive`].
     Drives,
-    /// By the same, while Core has not registered the drive: the same.
+    /// By the same, until Core has registered the drive: the same.
     DriveErrands,
     /// By its number, big-endian: [`tasks::Task`].
     Tasks,
 }
 
 impl Table {
-    /// All of them; an implementation keeps each apart from the others.
+    /// Every table. An implementation keeps them apart.
     pub const ALL: [Self; 15] = [
         Self::Users,
         Self::Uids,
@@ -85,13 +85,14 @@ impl Table {
         Self::Tasks,
     ];
 
-    /// Whether the seal covers it ([`seal`]): all but what is written without waiting for the disk.
+    /// Whether the seal covers it ([`seal`]): every table except the one that is not written
+    /// durably.
     #[must_use]
     pub const fn is_sealed(self) -> bool {
         !matches!(self, Self::Uses)
     }
 
-    /// Its name in the database.
+    /// The table's name in the database.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -119,25 +120,24 @@ pub trait Store: Send + Sync {
     /// The value of a key.
     ///
     /// # Errors
-    /// The database cannot tell.
+    /// The database cannot be read.
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFailure>;
 
-    /// At most `count` entries whose keys begin with `prefix` and come after `after`, in order of
-    /// their keys.
+    /// At most `count` entries whose keys begin with `prefix` and come after `after`, in key order.
     ///
     /// # Errors
-    /// The database cannot tell.
+    /// The database cannot be read.
     fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, count: usize)
     -> Result<Vec<Entry>, StoreFailure>;
 
-    /// Applies all that `change` writes, or nothing; as if no other transaction ran at the same
-    /// time, and durable when this returns. `change` may run more than once.
+    /// Applies all writes of `change` or none, isolated from other transactions, and durable on
+    /// return. `change` may run more than once.
     ///
     /// # Errors
-    /// The database failed; whether the change was applied is then unknown.
+    /// The database failed. Whether the change was applied is then unknown.
     fn transact(&self, change: &Change<'_>) -> Result<(), StoreFailure>;
 
-    /// Writes one value without waiting until it is durable.
+    /// Writes one value, which is durable some time later.
     ///
     /// # Errors
     /// The database failed.
@@ -147,43 +147,43 @@ pub trait Store: Send + Sync {
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
-/// What a transaction does.
+/// The body of a transaction.
 pub type Change<'c> = dyn Fn(&dyn Transaction) -> Result<Verdict, Interrupted> + 'c;
 
-/// Whether a transaction's writes stand.
+/// Whether a transaction's writes are applied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// They are applied.
+    /// Apply them.
     Commit,
-    /// They are dropped.
+    /// Discard them.
     Abort,
 }
 
 /// Reads and writes inside a transaction.
 pub trait Transaction {
-    /// The value of a key, this transaction's own writes included.
+    /// The value of a key, including this transaction's own writes.
     ///
     /// # Errors
-    /// To be passed on to [`Store::transact`].
+    /// The caller must return it to [`Store::transact`].
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Interrupted>;
 
     /// Sets the value of a key.
     ///
     /// # Errors
-    /// To be passed on to [`Store::transact`].
+    /// The caller must return it to [`Store::transact`].
     fn write(&self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), Interrupted>;
 
     /// Removes a key.
     ///
     /// # Errors
-    /// To be passed on to [`Store::transact`].
+    /// The caller must return it to [`Store::transact`].
     fn remove(&self, table: Table, key: &[u8]) -> Result<(), Interrupted>;
 }
 
-/// Why a transaction cannot go on.
+/// Why a transaction stops.
 #[derive(Debug, thiserror::Error)]
 pub enum Interrupted {
-    /// Another transaction was first: the database runs this one again.
+    /// A concurrent transaction won; the database runs this one again.
     #[error("another transaction was first")]
     Conflict,
     /// The database failed.
@@ -191,19 +191,19 @@ pub enum Interrupted {
     Failure(#[from] StoreFailure),
 }
 
-/// The store is broken: nothing is decided, and nothing forwarded.
+/// A failure of the store. Nothing is decided or forwarded.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFailure {
-    /// There is no store in this program.
+    /// This program was built without a store.
     #[error("this program was built without a key store")]
     Absent,
     /// The database reports an error.
     #[error("the key store cannot be read or written")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was changed cannot be sealed, so it is not acknowledged.
+    /// The change could not be sealed, so it is not acknowledged.
     #[error("the seal of the key store cannot be written")]
     Seal(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A record of a version that this program does not know.
+    /// A record of an unknown version.
     #[error("a record in table {table} has version {version}, which this program does not know")]
     Version {
         /// The table's name.
@@ -211,7 +211,7 @@ pub enum StoreFailure {
         /// The record's first byte.
         version: u8,
     },
-    /// A record that is not one.
+    /// A record that cannot be parsed.
     #[error("a record in table {table} is damaged")]
     Damaged {
         /// The table's name.
@@ -219,14 +219,14 @@ pub enum StoreFailure {
     },
 }
 
-/// A record as it is stored: its version, then JSON.
+/// Writes a record: its version, then JSON.
 fn encode<T: Serialize>(table: Table, record: &T) -> Result<Vec<u8>, StoreFailure> {
     let mut bytes = vec![RECORD_VERSION];
     serde_json::to_writer(&mut bytes, record).map_err(|_| StoreFailure::Damaged { table: table.name() })?;
     Ok(bytes)
 }
 
-/// The record that was stored.
+/// Reads a record.
 fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreFailure> {
     match bytes.split_first() {
         Some((&RECORD_VERSION, json)) => {
@@ -237,7 +237,7 @@ fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreFai
     }
 }
 
-/// The store of a program that was built without one: refuses everything.
+/// A store that refuses every access, for a program built without one.
 #[derive(Clone, Copy, Debug)]
 pub struct NoStore;
 

@@ -1,4 +1,4 @@
-//! Time as a value. Nothing in this crate reads a clock: whoever asks brings the moment.
+//! Time as a value. This crate reads no clock: the caller passes the time.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment this many seconds after 1970 began.
+    /// The moment this many seconds after the start of 1970 (UTC).
     #[must_use]
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds)
     }
 
-    /// Seconds since 1970 began.
+    /// Seconds since the start of 1970 (UTC).
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0
     }
 
-    /// This moment moved by that many seconds, at the ends of time at most.
+    /// This moment plus that many seconds. Saturates.
     #[must_use]
     pub const fn plus(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// Seconds from `earlier` to this moment, negative if it is the later one.
+    /// Seconds from `earlier` to this moment; negative if `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// The clock reads a time again of which not all uses are remembered: nothing can be judged until
-/// it has passed (P8).
+/// The clock was set back to times for which not every use is remembered. Nothing is judged until
+/// they have passed (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the clock was put back to a time whose used intents are not all remembered: nothing is accepted until {} (seconds since 1970)", until.seconds())]
 pub struct ClockFailure {
@@ -42,12 +42,12 @@ pub struct ClockFailure {
     pub until: Timestamp,
 }
 
-/// Makes the moment to judge by, which does not go back in small steps.
+/// Turns wall clock readings into the time to judge by, which does not follow small steps back.
 ///
-/// A small step back is held at the latest moment seen, so that what was signed before it is not
-/// from the future. A larger one is followed: no used intent passes because of it, since the replay
-/// log refuses the times that it has forgotten ([`crate::replay::lost`]). A step forward only makes
-/// intents stale sooner.
+/// After a small step back it stays at the latest time seen, so that an intent signed before the
+/// step is not from the future. It follows a larger step back. No used intent passes because of
+/// that: the replay log refuses the times that it has forgotten ([`crate::replay::lost`]). A step
+/// forward only makes intents stale sooner.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockGuard {
     latest: Timestamp,
@@ -55,21 +55,21 @@ pub struct ClockGuard {
 }
 
 impl ClockGuard {
-    /// A guard that has seen `latest` (from a journal, or the first reading) and holds for up to
-    /// `behind_max_s`.
+    /// A guard that has seen `latest` (from a journal, or the first reading) and holds steps back
+    /// of up to `behind_max_s` seconds.
     #[must_use]
     pub const fn new(latest: Timestamp, behind_max_s: i64) -> Self {
         Self { latest, behind_max_s }
     }
 
-    /// The moment to judge by, given what the wall clock reads.
+    /// The time to judge by, given the wall clock's reading.
     pub fn judge_by(&mut self, wall: Timestamp) -> Timestamp {
         let is_held = self.latest.since(wall) <= self.behind_max_s;
         self.latest = if is_held { self.latest.max(wall) } else { wall };
         self.latest
     }
 
-    /// How far the clock is behind the latest moment judged by, in seconds; negative if it is
+    /// How far the wall clock is behind the latest time judged by, in seconds; negative if it is
     /// ahead.
     #[must_use]
     pub const fn behind_s(&self, wall: Timestamp) -> i64 {

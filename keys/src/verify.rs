@@ -1,4 +1,4 @@
-//! The whole judgement, and what each refusal means to whoever sent the request.
+//! The reasons for which the stages refuse a request, and the class that its sender learns.
 //!
 //! ```text
 //! Presented ─► Authenticated ─► Intended ─► Bound ─► Authorised ─► Permit
@@ -8,9 +8,9 @@
 //! request                       own
 //! ```
 //!
-//! Every arrow consumes the value before it, and only its own module can make the next: a skipped
-//! check does not compile. Here the refusals of all stages meet: the sender learns the [`Class`],
-//! the operator the text.
+//! Each stage consumes the value of the stage before it, and only the stage's own module can make
+//! its value. A skipped check does not compile. The sender learns the [`Class`], the operator the
+//! reason.
 
 use crate::bind::BindRejection;
 use crate::core_token::CoreTokenRejection;
@@ -25,10 +25,10 @@ use crate::session::SessionRejection;
 /// Why a request is refused, by the stage that refused it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Rejection {
-    /// Nothing of the kind is served.
+    /// No such call.
     #[error("no such call")]
     NoSuchCall,
-    /// Its head.
+    /// The head.
     #[error(transparent)]
     Request(#[from] RequestRejection),
     /// Core's token.
@@ -37,17 +37,17 @@ pub enum Rejection {
     /// The user's intent.
     #[error(transparent)]
     Intent(#[from] IntentRejection),
-    /// Its parameters.
+    /// The parameters.
     #[error(transparent)]
     Bind(#[from] BindRejection),
-    /// The site's rules.
+    /// The site's policy.
     #[error(transparent)]
     Policy(#[from] PolicyRejection),
-    /// A session's token, or the proof that belongs to it.
+    /// The token of a session, or its proof.
     #[error(transparent)]
     Session(#[from] SessionRejection),
-    /// Its second use, or its lateness at the last step. Failures of our own are in here too: see
-    /// [`Class::OurFailure`].
+    /// The intent was used before or became stale at the last step. Includes failures on this side:
+    /// see [`Class::OurFailure`].
     #[error(transparent)]
     Spend(#[from] SpendError),
 }
@@ -57,28 +57,28 @@ pub enum Rejection {
 pub enum Class {
     /// Malformed or repeated.
     Malformed,
-    /// A header, or all of them, are too long.
+    /// A header, or the whole head, is too long.
     HeadTooLong,
     /// Core's token is missing or bad.
     Unauthorised,
-    /// In no table.
+    /// No row matches.
     NotFound,
     /// A user's call without an intent.
     IntentRequired,
-    /// Unknown user, unknown key, bad signature, wrong parameters: one answer for all.
+    /// Unknown user, unknown key, bad signature or wrong parameters: one answer for all.
     IntentInvalid,
-    /// Not in its window.
+    /// Outside its window.
     IntentStale,
     /// Used before.
     IntentReplayed,
-    /// Needs a passkey as well.
+    /// Also needs a passkey.
     IntentStepUp,
-    /// Not the sender's fault: it could not be judged, and so it is refused (P8).
+    /// A failure on this side: the request cannot be judged, so it is refused (P8).
     OurFailure,
 }
 
 impl Rejection {
-    /// What the sender learns.
+    /// The class that the sender learns.
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {

@@ -1,30 +1,30 @@
-//! What a request may contain: the places that the signature binds and those that Core fills, and
-//! nothing else (V26).
+//! The members that a request may have: those that the signature binds and those that Core adds
+//! (V26).
 
 use std::borrow::Cow;
 
 use crate::call::pointer::{Pointer, Step};
 use crate::json::Json;
 
-/// A member that the row does not know. It names the member and not its value.
+/// A member that the row does not allow. Reports its path, never its value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the request has the member {path:?}, which the call does not know")]
 pub struct UnknownMember {
-    /// Its path in the item, cut short if long.
+    /// The path in the item, truncated if long.
     pub path: String,
 }
 
-/// The places allowed, as a tree.
+/// The allowed places, as a tree.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     members: Vec<(String, Allowed)>,
     each: Option<Box<Allowed>>,
-    /// Everything below is allowed.
+    /// Every value below this node is allowed.
     whole: bool,
 }
 
 impl Allowed {
-    /// The subtrees beneath these pointers.
+    /// Allows the subtrees beneath these pointers.
     pub fn beneath<'p>(pointers: impl Iterator<Item = &'p Pointer>) -> Self {
         let mut root = Self::default();
         for pointer in pointers {
@@ -33,14 +33,14 @@ impl Allowed {
         root
     }
 
-    /// Looks whether the value has nothing but what is allowed. Above an allowed subtree only
-    /// objects and arrays may stand, and what Go writes for "absent".
+    /// Checks that the value has only allowed members. Above an allowed subtree, only objects,
+    /// arrays and null may stand.
     ///
     /// # Errors
     /// The first member that is not allowed.
     pub fn check(&self, value: &Json<'_>) -> Result<(), UnknownMember> {
         self.descend(value).map_err(|mut path| {
-            /// Enough to find the member by, and no more for a log line.
+            /// Sufficient to find the member, and short enough for a log line.
             const PATH_MAX: usize = 8;
             path.truncate(PATH_MAX);
             path.reverse();

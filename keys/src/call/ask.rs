@@ -2,8 +2,9 @@
 //! parameters (protocol, section 9).
 //!
 //! The gateway, the instance and the signer (`web/js/ask.js`) evaluate the same rules of the same
-//! table; `tests/vectors/asked.json` holds the cases that both languages are tested with. Whatever
-//! a predicate cannot read is raised: a parameter that is no text, an unknown conflict policy.
+//! table. `tests/vectors/asked.json` has the cases with which both languages are tested. A value
+//! that a predicate cannot read raises the item: a parameter that is not text, an unknown conflict
+//! policy.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,38 +16,38 @@ use crate::json::Json;
 pub struct AskRule {
     /// The bound parameter.
     pub parameter: String,
-    /// What is looked for in it.
+    /// The condition on its value.
     pub when: Condition,
 }
 
-/// What a rule looks for. A closed set: a signer that does not know a condition signs nothing of
-/// that table.
+/// A condition. The set is closed: a signer that meets an unknown condition signs nothing of that
+/// table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// A path with a component that begins with a dot: [`is_hidden`].
     Hidden,
-    /// A path with a component that names a place from which programs start: [`is_startup`].
+    /// A path with a component from which programs start: [`is_startup`].
     Startup,
-    /// A conflict policy that does away with what has the name already.
+    /// A conflict policy that replaces an existing file or folder.
     Replaces,
 }
 
-/// Conflict policies that keep what has the name already.
+/// Conflict policies that keep an existing file or folder.
 const KEEPS: [&str; 3] = ["RENAME", "REJECT", "MERGE_RENAME"];
 
-/// Folders whose files are run by their name, at a login, or on a request from the network:
+/// Folders whose files run by name, at a login, or on a request from the network:
 /// - `bin`, `sbin`: login profiles of most distributions put `~/bin` on the path;
-/// - `autostart`: desktop sessions start what is in it;
+/// - `autostart`: desktop sessions start the files in it;
 /// - `public_html`, `cgi-bin`: web servers run scripts there as the user;
 /// - `ondemand`: Open OnDemand runs the applications in it as the user;
-/// - `launchagents`: macOS starts what is in it, where homes are shared with such machines.
+/// - `launchagents`: macOS starts the files in it, where such machines share the home directory.
 const STARTUP_FOLDERS: [&str; 7] = ["bin", "sbin", "autostart", "public_html", "cgi-bin", "ondemand", "launchagents"];
 
-/// Files that a program runs by their name, wherever they lie on its path: MATLAB's.
+/// Files that a program runs by name, anywhere on its path: MATLAB's.
 const STARTUP_FILES: [&str; 2] = ["startup.m", "matlabrc.m"];
 
-/// The end of a launcher's name: a desktop starts the program that it names.
+/// Suffix of a launcher: a desktop starts the program that it names.
 const LAUNCHER: &str = ".desktop";
 
 impl Condition {
@@ -58,39 +59,37 @@ impl Condition {
             (Self::Startup, Json::String(path)) => is_startup(path),
             (Self::Replaces, Json::String(policy)) => !KEEPS.contains(&policy.as_ref()),
             (Self::Replaces, Json::Null) => false,
-            // What is no path cannot be looked at.
+            // A value that is not a path cannot be checked.
             (Self::Hidden | Self::Startup | Self::Replaces, _) => true,
         }
     }
 }
 
-/// Whether something written at this path needs a person's word: it is hidden, or programs start
-/// from there. A path of UCloud's, or one of the file system's below a home directory.
+/// Whether writing at this path needs a person's consent: it is hidden, or programs start from
+/// there. The path is UCloud's, or that of a file below a home directory.
 #[must_use]
 pub fn needs_asking(path: &str) -> bool {
     is_hidden(path) || is_startup(path)
 }
 
-/// Whether a component of the path begins with a dot. `.` and `..` do, a path with NUL counts as
-/// one that does, and so does one with a percent-encoded dot or slash, which another reader may
-/// decode.
+/// Whether a component of the path begins with a dot, as `.` and `..` do. Also true for a path with
+/// NUL, and for a percent-encoded dot or slash, which another reader may decode.
 #[must_use]
 pub fn is_hidden(path: &str) -> bool {
     path.contains('\0') || has_encoded_separator(path) || components(path).any(|component| component.starts_with('.'))
 }
 
-/// Whether a component of the path names a place from which programs start, whatever its case.
+/// Whether programs start from a component of the path. Ignores case.
 #[must_use]
 pub fn is_startup(path: &str) -> bool {
     components(path).any(|component| {
-        // File systems of other systems drop dots and spaces at the end of a name.
+        // Some file systems drop dots and spaces at the end of a name.
         let name = component.trim_end_matches(['.', ' ']);
         STARTUP_FOLDERS.contains(&name) || STARTUP_FILES.contains(&name) || name.ends_with(LAUNCHER)
     })
 }
 
-/// The components as a file system that ignores case, and characters without a shape, compares
-/// them.
+/// The components as a file system compares them that ignores case and invisible characters.
 fn components(path: &str) -> impl Iterator<Item = String> {
     path.split('/').map(|component| {
         let shown: String = component.chars().filter(|character| !is_ignorable(*character)).collect();
@@ -98,7 +97,7 @@ fn components(path: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// `%2e` or `%2f`, encoded once or more often.
+/// `%2e` or `%2f`, encoded once or repeatedly.
 fn has_encoded_separator(path: &str) -> bool {
     let mut rest = path;
     while let Some((_, after)) = rest.split_once('%') {
@@ -114,8 +113,8 @@ fn has_encoded_separator(path: &str) -> bool {
     false
 }
 
-/// Unicode's property `Default_Ignorable_Code_Point`: file systems that ignore case (ext4's
-/// `casefold`, HFS+) ignore these characters as well, so that `.s<U+200D>sh` is `.ssh` there.
+/// Unicode's property `Default_Ignorable_Code_Point`. File systems that ignore case (ext4's
+/// `casefold`, HFS+) ignore these characters as well, so `.s<U+200D>sh` is `.ssh` there.
 const fn is_ignorable(character: char) -> bool {
     matches!(
         character,

@@ -1,8 +1,7 @@
-//! What Core changes of a bound value on its way to the provider: the same is done to what the user
-//! says and to what comes, so that the two have one digest (protocol, section 3).
+//! The changes that Core makes to a bound value on its way to the provider (protocol, section 3).
 //!
-//! What is dropped is in no projection: it has no authority, and nobody can take it for the user's
-//! word.
+//! Both the signer and the verifier apply them, so that the signed value and the received value
+//! have the same digest. A dropped member is in no projection, so it has no authority.
 
 use std::borrow::Cow;
 
@@ -11,36 +10,37 @@ use serde::{Deserialize, Serialize};
 use crate::call::pointer::{Pointer, PointerRejection, Step};
 use crate::json::Json;
 
-/// One change, as it is written in a row.
+/// One change, as a row specifies it.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeSpec {
-    /// Where in the value, as a JSON pointer; empty for the value itself. `*` is every element, or
-    /// every member.
+    /// The place in the value, as a JSON pointer; empty for the value itself. `*` is every element,
+    /// or every member.
     pub at: String,
-    /// What happens there.
+    /// The change.
     pub how: How,
 }
 
-/// What Core does. A closed set: a signer that does not know one signs nothing of that table.
+/// The kind of change. The set is closed: a signer that meets an unknown kind signs nothing of that
+/// table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
-    /// Core puts in a value of its own, or none: the member is left out.
+    /// Core replaces or removes the member, so it is left out.
     Dropped,
-    /// White space (Unicode's `White_Space`) at both ends of a text is taken away.
+    /// White space (Unicode's `White_Space`) at both ends of a text is removed.
     Trimmed,
-    /// A text is put into lower case.
+    /// A text is converted to lower case.
     Lowered,
-    /// The names of an object's members are put into lower case and trimmed.
+    /// The names of an object's members are converted to lower case and trimmed.
     Names,
 }
 
-/// Two names that are one after the change.
+/// The change makes two names of an object equal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Collision;
 
-/// A change, ready to be made.
+/// A parsed change.
 #[derive(Clone, Debug)]
 pub struct Change {
     at: Vec<Step>,
@@ -56,7 +56,7 @@ impl Change {
         Ok(Self { at, how: spec.how })
     }
 
-    /// Makes it, wherever the pointer finds something of the kind.
+    /// Applies the change wherever the pointer finds a value of the right type.
     pub(crate) fn make(&self, value: &mut Json<'_>) -> Result<(), Collision> {
         descend(&self.at, self.how, value)
     }
@@ -99,7 +99,7 @@ fn change(how: How, value: &mut Json<'_>) -> Result<(), Collision> {
                 return Err(Collision);
             }
         }
-        // Of another kind: left as it is, and so bound as it is.
+        // A value of another type stays unchanged, and is bound unchanged.
         (How::Trimmed | How::Lowered | How::Names | How::Dropped, _) => {}
     }
     Ok(())

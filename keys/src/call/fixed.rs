@@ -1,41 +1,42 @@
-//! The calls that are in no site's hands: Core's own, what anybody may ask, and the endpoints that
-//! one-time tokens open.
+//! The fixed calls, which no site configures: Core's own, the public ones, and the endpoints for
+//! one-time tokens.
 
 use crate::call::row::Method;
 use crate::identity::CallName;
 
-/// The call that a session's first request is signed with (protocol, section 7).
+/// The call in the intent of a session's first request (protocol, section 7).
 pub const SESSION_OPEN: &str = "session.open";
 
-/// The call that each later request of a session is signed with.
+/// The call in the intent of each later request of a session.
 pub const SESSION_CONTINUE: &str = "session.continue";
 
-/// Whether a call is one of those that prove a session's use.
+/// Whether a call proves the use of a session token.
 pub(crate) fn proves_session_use(call: &CallName) -> bool {
     [SESSION_OPEN, SESSION_CONTINUE].contains(&call.as_str())
 }
 
-/// What Core asks with its token alone: on its own account, or for a user where the answer is the
-/// same for everybody and nothing is changed. No instance ever sees one.
+/// The calls for which Core's token is sufficient. Core makes them on its own account, or for a
+/// user if the answer is the same for every user and nothing changes. No instance ever receives
+/// one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ServiceCall {
     /// A user wants to connect.
     Connect,
-    /// Starts a user's instance and does nothing else.
+    /// Starts a user's instance, nothing else.
     Init,
-    /// What the provider supports.
+    /// The features that the provider supports.
     RetrieveManifest,
     /// A user has disconnected.
     Unlinked,
-    /// What people are shown of the provider. Core asks every 10 s.
+    /// The provider's name and logo for display. Core asks every 10 s.
     RetrieveBranding,
-    /// What products there are: one path for each kind of resource.
+    /// The products, with one path for each kind of resource.
     RetrieveProducts(ResourceKind),
-    /// Which parameters the provider adds to those of an application: none. UCloud's page asks
-    /// whenever an application is opened, and nobody has signed anything then.
+    /// The parameters that the provider adds to an application's: none. UCloud's page asks when a
+    /// user opens an application, before the user has signed anything.
     RequestDynamicParameters,
-    /// Which access tokens the provider offers: none. Core asks for one user and keeps the answer
-    /// for all.
+    /// The access tokens that the provider offers: none. Core asks for one user and caches the
+    /// answer for all.
     RetrieveTokenOptions,
 }
 
@@ -81,7 +82,7 @@ impl ServiceCall {
     ];
 }
 
-/// What anybody may ask: the connection page, its endpoints, and what the signer needs.
+/// The calls open to anyone: the connection page, its endpoints, and the files of the signer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum PublicCall {
     /// The connection page.
@@ -90,22 +91,22 @@ pub enum PublicCall {
     KeysPage,
     /// The signer's window.
     SignerPage,
-    /// What a ticket is for.
+    /// Describes a ticket.
     ConnectDescribe,
     /// Offers a key.
     ConnectOffer,
-    /// How far a connection has come.
+    /// The state of a connection.
     ConnectStatus,
-    /// Shows that UCloud takes the browser for the user of a connection that was begun at the
+    /// Confirms that UCloud takes the browser for the user of a connection that was begun at the
     /// centre.
     ConnectConfirm,
     /// Tries a new key.
     ConnectProbe,
-    /// Leaves an intent for a request that will come through Core.
+    /// Deposits an intent for a request that will come through Core.
     DepositIntent,
-    /// Hands in what a passkey asserted for a deposited intent.
+    /// Submits a passkey's assertion for a deposited intent.
     AssertIntent,
-    /// This table, for the signer.
+    /// The table of calls, for the signer.
     Calls,
 }
 
@@ -126,13 +127,13 @@ impl PublicCall {
     ];
 }
 
-/// Where a one-time token of the user's own instance is redeemed (protocol, section 7), without
-/// Core and without its token.
+/// The endpoints at which a one-time token of the user's own instance is redeemed (protocol,
+/// section 7), without Core and Core's token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SessionEndpoint {
     /// A file's content.
     Download,
-    /// A piece of a file, as a body.
+    /// A piece of a file, as a request body.
     ChunkedUpload,
     /// Files over a WebSocket, in UCloud's binary protocol.
     UploadSocket,
@@ -159,7 +160,7 @@ impl SessionEndpoint {
         }
     }
 
-    /// Its path below `/ucloud/{p}/`.
+    /// The path below `/ucloud/{p}/`.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {

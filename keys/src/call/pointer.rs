@@ -1,27 +1,27 @@
-//! A place in a JSON value: RFC 6901, and `*` for every element of an array.
+//! JSON pointers (RFC 6901), with `*` for every element of an array.
 
 use std::borrow::Cow;
 
 use crate::json::Json;
 
-/// Most steps a pointer may have.
+/// Most steps of a pointer.
 const STEPS_MAX: usize = 8;
 
 /// Why a pointer is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PointerRejection {
-    /// It does not begin with a slash, or names nothing.
+    /// It does not begin with a slash, or a step is empty.
     #[error("it must begin with '/' and name something")]
     Form,
     /// Too many steps.
     #[error("it has more than {STEPS_MAX} steps")]
     TooLong,
-    /// A member is to be dropped, and it names none.
+    /// The pointer of a dropped member does not end with a member's name.
     #[error("what is dropped is a member, named by the pointer's last step")]
     NoMember,
 }
 
-/// One step down.
+/// One step of a pointer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
     /// The member of that name.
@@ -35,10 +35,10 @@ pub enum Step {
 pub struct Pointer(Vec<Step>);
 
 impl Pointer {
-    /// Reads `/a/b` or `/a/*/b`. Escapes (`~0`, `~1`) are RFC 6901's.
+    /// Parses `/a/b` or `/a/*/b`, with the escapes of RFC 6901 (`~0`, `~1`).
     ///
     /// # Errors
-    /// If it is not of that form.
+    /// The text does not have that form.
     pub fn parse(text: &str) -> Result<Self, PointerRejection> {
         let steps = text.strip_prefix('/').ok_or(PointerRejection::Form)?;
         let steps: Vec<Step> = steps
@@ -57,14 +57,14 @@ impl Pointer {
         Ok(Self(steps))
     }
 
-    /// The steps, from the top.
+    /// The steps, outermost first.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
-    /// What stands there; `None` if nothing does. A pointer with `*` makes an array of what stands
-    /// in each element, with null where nothing does.
+    /// The value at the pointer; `None` if there is none. A pointer with `*` makes an array with
+    /// one value for each element, and null where an element has none.
     #[must_use]
     pub fn find<'v, 'a>(&self, value: &'v Json<'a>) -> Option<Cow<'v, Json<'a>>> {
         find(&self.0, value)

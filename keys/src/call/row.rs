@@ -1,11 +1,11 @@
-//! One row of the table of calls: as it is written, and ready to judge with.
+//! One row of the table of calls: its specification, and the checked row.
 
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Allowed, AskRule, Change, ChangeSpec, Pointer, PointerRejection, Words, WordsRejection};
 use crate::identity::{CallName, ProviderId};
 
-/// A request's method, of those that UCloud uses.
+/// The HTTP methods that UCloud uses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
@@ -18,7 +18,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Reads the method of a request line; no other is served.
+    /// Parses the method of a request line; `None` for any other method.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -29,7 +29,7 @@ impl Method {
         }
     }
 
-    /// The method as it stands in a request line.
+    /// The method as in a request line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,74 +40,74 @@ impl Method {
     }
 }
 
-/// What a call can do, at worst.
+/// The harm that a call can do.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Looks.
+    /// Reads only.
     Read,
-    /// Changes something that can be changed back.
+    /// Makes a reversible change.
     Write,
     /// Deletes, opens a shell, installs a key or starts a job.
     Danger,
 }
 
-/// How the call travels.
+/// How a call is sent.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// A request and its answer.
+    /// A request and its response.
     #[default]
     Http,
     /// A message on a WebSocket.
     WebSocket,
 }
 
-/// Where the items of a request stand.
+/// The place of the items in a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Items {
     /// `{"items": [ … ]}`
     Bulk,
-    /// The body is the one item; an absent body is `{}`.
+    /// The body is the only item; an absent body is `{}`.
     Whole,
 }
 
-/// How a bound parameter's value is taken.
+/// How a bound parameter's value is normalised.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// As it stands.
+    /// Unchanged.
     #[default]
     Plain,
-    /// Without the members, at every depth, that Go writes for "absent".
+    /// Without the members, at every depth, that Go writes for an absent field.
     Tree,
-    /// An array of strings whose order means nothing: sorted.
+    /// An array of strings whose order has no meaning: sorted.
     Set,
 }
 
-/// Who sends a call to the provider.
+/// The sender of a call to the provider.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sender {
     /// UCloud's Core, with its token, for a user.
     #[default]
     Core,
-    /// The user's own browser, at the provider's origin, without Core: the intent is all that it
-    /// has.
+    /// The user's own browser, at the provider's origin, without Core. The intent is its only
+    /// credential.
     User,
 }
 
-/// Which process does what the user's own browser asks.
+/// The process that handles a call of the user's own browser.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Destination {
-    /// The user's own instance, which judges again with the keys that the user pinned.
+    /// The user's own instance, which verifies again with the keys that the user pinned.
     Instance,
-    /// The server, which judges again with the keys of its store.
+    /// The server, which verifies again with the keys of its store.
     Server,
-    /// No request of its own: the user signs it as the proof that comes with a one-time token
-    /// (protocol, section 7).
+    /// Not a request: the user signs it as the proof that comes with a one-time token (protocol,
+    /// section 7).
     Session,
 }
 
@@ -115,60 +115,60 @@ pub enum Destination {
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoundSpec {
-    /// Its name in the object that the user signs.
+    /// The name in the object that the user signs.
     pub name: String,
-    /// Where it stands in an item of the provider's request; more than one place for spellings of
-    /// different Cores.
+    /// The places in an item of the provider's request. Several, if different Cores spell it
+    /// differently.
     pub at: Vec<String>,
-    /// How its value is taken.
+    /// How the value is normalised.
     #[serde(default)]
     pub kind: Kind,
-    /// What Core changes of the value on its way: done on both sides, before anything else.
+    /// The changes that Core makes to the value. Both sides apply them first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeSpec>,
 }
 
-/// One row of the table, as it is written: in `calls.json` for the browser's signer, and by sites
-/// in `[[calls]]`.
+/// The specification of a row: in `calls.json` for the browser's signer, and in a site's
+/// `[[calls]]`.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowSpec {
-    /// The user-side name, which the intent's `call` must equal.
+    /// The user-side name, which must equal the intent's `call`.
     pub call: CallName,
     /// The method at the provider.
     pub method: Method,
-    /// The path at the provider; `{p}` stands for the provider's id.
+    /// The path at the provider; `{p}` is the provider's id.
     pub path: String,
-    /// Who sends it.
+    /// The sender.
     #[serde(default)]
     pub from: Sender,
-    /// Which process does it; said of what the user's own browser sends, and of nothing else.
+    /// The process that handles the call. Given for calls of the user's own browser only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Destination>,
-    /// How it travels.
+    /// How the call is sent.
     #[serde(default)]
     pub transport: Transport,
-    /// Where the items stand.
+    /// The place of the items.
     pub items: Items,
-    /// What the signature binds.
+    /// The parameters that the signature binds.
     pub bound: Vec<BoundSpec>,
-    /// What Core adds to an item: the subtrees beneath these pointers are let through and never
-    /// trusted.
+    /// The members that Core adds to an item. The subtrees beneath these pointers are allowed and
+    /// never trusted.
     #[serde(default)]
     pub adds: Vec<String>,
-    /// Where an item shows the project, if it does.
+    /// The place at which an item names the project, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// Where an item repeats the username, if it does.
+    /// The place at which an item repeats the username, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// What it can do at least: [`Items::class_of`](crate::bind::Items::class_of) says what one
-    /// item can do.
+    /// The least class of an item: [`Items::class_of`](crate::bind::Items::class_of) gives the
+    /// class of a given item.
     pub(crate) class: Class,
-    /// What raises an item to [`Class::Danger`].
+    /// The rules that raise an item to [`Class::Danger`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ask_if: Vec<AskRule>,
-    /// How the signer describes it; the standard rows have the signer's own words.
+    /// The signer's description of the call. The signer has its own words for the standard rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<Words>,
 }
@@ -181,12 +181,12 @@ pub enum RowRejection {
     Pointer {
         /// The row's call.
         call: CallName,
-        /// What was written.
+        /// The text of the pointer.
         pointer: String,
-        /// What is wrong with it.
+        /// Why it is refused.
         why: PointerRejection,
     },
-    /// A bound parameter without a place, or two of the same name.
+    /// A bound parameter without a place, or a repeated name.
     #[error("call {call}: the bound parameter {name:?} has no place, or stands twice")]
     Bound {
         /// The row's call.
@@ -202,12 +202,12 @@ pub enum RowRejection {
         /// The parameter.
         parameter: String,
     },
-    /// Words that a person cannot be asked with.
+    /// Unsuitable words for the signer's question.
     #[error("call {call}: {why}")]
     Words {
         /// The row's call.
         call: CallName,
-        /// What is wrong with them.
+        /// Why they are refused.
         why: WordsRejection,
     },
     /// The path is not below `/ucloud/`.
@@ -216,8 +216,8 @@ pub enum RowRejection {
         /// The row's call.
         call: CallName,
     },
-    /// A destination on a row that comes from Core, or none on one of the user's own browser; or
-    /// what only Core adds.
+    /// A row from Core with a destination, or a row from the user without one or with members that
+    /// only Core adds.
     #[error(
         "call {call}: a row from the user has a destination, is a POST with one item, and has nothing that Core adds; one from Core has no destination"
     )]
@@ -233,20 +233,20 @@ pub enum RowRejection {
     },
 }
 
-/// A bound parameter, ready to be looked for.
+/// A checked bound parameter.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    /// Its name in the object that the user signs.
+    /// The name in the object that the user signs.
     pub name: String,
-    /// Where it may stand.
+    /// The possible places.
     pub at: Vec<Pointer>,
-    /// How its value is taken.
+    /// How the value is normalised.
     pub kind: Kind,
-    /// What Core changes of the value on its way.
+    /// The changes that Core makes to the value.
     pub changes: Vec<Change>,
 }
 
-/// A row, ready to judge with.
+/// A checked row.
 #[derive(Clone, Debug)]
 pub struct Row {
     spec: RowSpec,
@@ -313,42 +313,42 @@ impl Row {
         self.spec.method
     }
 
-    /// The path at the provider, in full.
+    /// The full path at the provider.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Where the items stand.
+    /// The place of the items.
     #[must_use]
     pub const fn items(&self) -> Items {
         self.spec.items
     }
 
-    /// What the call can do at least. For binding alone, which looks at each item: a harmless call
-    /// may have an item that installs a program.
+    /// The least class of an item. Only for `bind`, which classifies each item: a harmless call may
+    /// have an item that installs a program.
     pub(crate) const fn least_class(&self) -> Class {
         self.spec.class
     }
 
-    /// What raises an item to [`Class::Danger`].
+    /// The rules that raise an item to [`Class::Danger`].
     pub(crate) fn ask_if(&self) -> &[AskRule] {
         &self.spec.ask_if
     }
 
-    /// Whether a rule can raise an item above what the call can do at least.
+    /// Whether a rule can raise an item above the least class.
     #[must_use]
     pub fn may_be_raised(&self) -> bool {
         self.spec.class < Class::Danger && !self.spec.ask_if.is_empty()
     }
 
-    /// Who sends it.
+    /// The sender.
     #[must_use]
     pub const fn sender(&self) -> Sender {
         self.spec.from
     }
 
-    /// How it travels.
+    /// How the call is sent.
     #[must_use]
     pub const fn transport(&self) -> Transport {
         self.spec.transport
@@ -360,25 +360,25 @@ impl Row {
         &self.bound
     }
 
-    /// What an item may contain.
+    /// The members that an item may have.
     #[must_use]
     pub const fn allowed(&self) -> &Allowed {
         &self.allowed
     }
 
-    /// Where an item shows the project.
+    /// The place at which an item names the project.
     #[must_use]
     pub const fn project(&self) -> Option<&Pointer> {
         self.project.as_ref()
     }
 
-    /// Where an item repeats the username.
+    /// The place at which an item repeats the username.
     #[must_use]
     pub const fn username(&self) -> Option<&Pointer> {
         self.username.as_ref()
     }
 
-    /// The row as it is written.
+    /// The specification of the row.
     #[must_use]
     pub const fn spec(&self) -> &RowSpec {
         &self.spec
@@ -386,7 +386,7 @@ impl Row {
 }
 
 impl RowSpec {
-    /// The class for people who read the table.
+    /// The class, for readers of the table.
     #[must_use]
     pub const fn class_in_words(&self) -> &'static str {
         match (self.class, self.ask_if.is_empty()) {
@@ -398,7 +398,7 @@ impl RowSpec {
         }
     }
 
-    /// Whether the row says of its sender what there is to say, and no more.
+    /// Whether the fields about the sender are complete and consistent.
     fn sender_fits(&self) -> bool {
         match self.from {
             Sender::Core => self.to.is_none(),

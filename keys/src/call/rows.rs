@@ -1,17 +1,17 @@
 //! The standard rows: every call of a UCloud provider that a user can cause.
 //!
-//! Bound for certain is all that decides *what happens*: paths, ids, conflict policies, targets,
-//! scripts, parameters, resources. How a reading is shown (paging, order, what to include) stands
-//! among what Core adds.
+//! The signature binds every member that decides *what happens*: paths, ids, conflict policies,
+//! targets, scripts, parameters, resources. The members that decide how a reading is shown (paging,
+//! order, what to include) are listed with those that Core adds.
 //!
-//! `tests/real_bodies.rs` holds every row that Core sends against a body of the real Core.
+//! `tests/real_bodies.rs` checks every row that Core sends against a body of the real Core.
 
 use crate::call::{
     AskRule, BoundSpec, ChangeSpec, Class, Condition, Destination, How, Items, Kind, Method, RowSpec, Sender, Transport,
 };
 use crate::identity::CallName;
 
-/// What Core repeats of a resource (job, drive, link, …) beside its specification.
+/// The members that Core repeats of a resource (job, drive, link, …) beside its specification.
 const RESOURCE: [&str; 8] = [
     "/createdAt",
     "/owner",
@@ -96,8 +96,8 @@ fn files() -> Vec<RowSpec> {
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
-        // Three requests, at two centres: each has some of these, and `Start` has only what the
-        // user cannot know.
+        // One call makes three requests, at two centres. Each has some of these members; `Start`
+        // has only members that the user cannot know.
         row("files.transfer", Method::Post, "files/transfer", Items::Whole, Class::Write)
             .bind_tree("type", "/type")
             .bind_tree("sourcePath", "/sourcePath")
@@ -150,9 +150,9 @@ fn drives() -> Vec<RowSpec> {
 
 fn jobs() -> Vec<RowSpec> {
     vec![
-        // A sample rate is Core's to add, `readOnly` says what Core lets the user do with the
-        // drive, a duplicate is for Core to allow, and whether a job is to be restarted Core does
-        // not keep: an instance takes none of them for the user's word, and has none of them.
+        // Dropped members: `ucMetricSampleRate`, which Core adds; `readOnly`, Core's permission on
+        // the drive; `allowDuplicateJob`, which Core decides; `restartOnExit`, which Core does not
+        // keep. None of them is the user's statement, and an instance receives none.
         row("jobs.create", Method::Post, "jobs", Items::Bulk, Class::Danger)
             .bind_tree("specification", "/specification")
             .changed("/allowDuplicateJob", How::Dropped)
@@ -214,8 +214,8 @@ fn jobs() -> Vec<RowSpec> {
     ]
 }
 
-/// Public links, public addresses, licences, private networks and shares: alike but for their
-/// names.
+/// Public links, public addresses, licences, private networks and shares, which differ only in
+/// their names.
 fn resources() -> Vec<RowSpec> {
     let mut rows = Vec::new();
     for path in ["ingresses", "networkips", "licenses", "private-networks", "shares"] {
@@ -229,7 +229,7 @@ fn resources() -> Vec<RowSpec> {
                 .changed("/subdomain", How::Lowered),
             _ => create,
         };
-        // Core keeps no labels of a share.
+        // Core keeps no labels for a share.
         let create = match path {
             "shares" => create.changed("/labels", How::Dropped),
             _ => create.changed("/labels", How::Names),
@@ -258,8 +258,7 @@ fn resources() -> Vec<RowSpec> {
 
 fn others() -> Vec<RowSpec> {
     vec![
-        // UCloud sends the whole list after any change; the user signs the keys themselves, in no
-        // order.
+        // UCloud sends the whole list after each change. The user signs the keys as a set.
         row("ssh.keyUploaded", Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
             .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
             .changed("/*", How::Trimmed)
@@ -283,13 +282,13 @@ fn others() -> Vec<RowSpec> {
     ]
 }
 
-/// What the user's own browser asks at the provider's origin, without Core.
+/// The calls of the user's own browser at the provider's origin, without Core.
 fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
         own_row("drives.list", "drives/list", Class::Read, Instance),
         own_row("keys.list", "keys/list", Class::Read, Instance),
-        // The key that signs vouches for another, which proves itself in `proof`.
+        // The signing key vouches for another key, which proves possession in `proof`.
         own_row("keys.renew", "keys/renew", Class::Danger, Instance)
             .bind_tree("jwk", "/jwk")
             .bind("alg", "/alg")
@@ -305,8 +304,8 @@ fn own() -> Vec<RowSpec> {
     ]
 }
 
-/// What comes with a one-time token. What may be done with the token was signed before the token
-/// was made; this says that it is the user who redeems it, and for which bytes.
+/// The proof that comes with a one-time token. The user signed what the token allows before it was
+/// made. The proof shows that the user redeems it, and for which bytes.
 fn proof_row(call: &str, path: &str) -> RowSpec {
     own_row(call, path, Class::Write, Destination::Session)
         .bind("token", "/token")
@@ -329,7 +328,8 @@ fn acl(call: &str, path: &str) -> RowSpec {
         .project("/resource/owner/project")
 }
 
-/// Core sends the resource as it is to be. A label without a text is one all the same: no tree.
+/// Core sends the resource in its new state. Not a tree, because a label with an empty text is
+/// still a label.
 fn labels(call: &str, path: &str) -> RowSpec {
     row(call, Method::Post, path, Items::Bulk, Class::Write)
         .bind("id", "/id")
@@ -373,7 +373,7 @@ fn row(call: &str, method: Method, path: &str, items: Items, class: Class) -> Ro
     }
 }
 
-/// The names above are constants, and a test reads every one.
+/// The names above are constants, and a test parses each of them.
 #[allow(clippy::expect_used, reason = "a constant of this file, not input")]
 fn call_name(name: &str) -> CallName {
     CallName::parse(name).expect("a standard call's name is well-formed")
@@ -394,7 +394,7 @@ impl RowSpec {
         self
     }
 
-    /// Core changes this of the parameter before.
+    /// Adds a change that Core makes to the last bound parameter.
     fn changed(mut self, at: &str, how: How) -> Self {
         if let Some(bound) = self.bound.last_mut() {
             bound.changes.push(ChangeSpec { at: at.to_owned(), how });
@@ -402,7 +402,7 @@ impl RowSpec {
         self
     }
 
-    /// The same for a value of a job's parameters or resources.
+    /// The changes for a value of a job's parameters or resources.
     fn changed_value(self, at: &str) -> Self {
         self.changed(&format!("{at}/readOnly"), How::Dropped)
             .changed(&format!("{at}/hostname"), How::Trimmed)
@@ -412,7 +412,7 @@ impl RowSpec {
     }
 
     fn adds(mut self, pointers: &[&str]) -> Self {
-        // A place that is bound is not added.
+        // A bound place is not added.
         let is_bound = |pointer: &&&str| !self.bound.iter().any(|bound| bound.at.iter().any(|at| at == **pointer));
         let added: Vec<String> = pointers.iter().filter(is_bound).map(|&pointer| pointer.to_owned()).collect();
         self.adds.extend(added);
@@ -424,12 +424,12 @@ impl RowSpec {
         self
     }
 
-    /// An item is dangerous if this path is hidden, or programs start from there.
+    /// An item is dangerous if this path is hidden, or if programs start from it.
     fn ask_at(self, path: &str) -> Self {
         self.ask(path, Condition::Hidden).ask(path, Condition::Startup)
     }
 
-    /// An item is dangerous if it does away with what has the name already.
+    /// An item is dangerous if it replaces an existing file or folder.
     fn ask_if_it_replaces(self) -> Self {
         self.ask("conflictPolicy", Condition::Replaces)
     }

@@ -1,13 +1,12 @@
-//! The words that a site's own row brings for the signer, which describes every call that it signs
-//! (protocol, section 4).
+//! The words with which the signer describes a site's own row (protocol, section 4).
 //!
-//! Texts are short and plain, since they stand in a question that a person has to understand.
-//! Placeholders name bound parameters: the signer puts in their values, escaped and cut. The
-//! standard rows have the signer's own words.
+//! Texts are short and plain, because a person must understand the question. Placeholders name
+//! bound parameters; the signer inserts their values, escaped and truncated. The signer has its own
+//! words for the standard rows.
 
 use serde::{Deserialize, Serialize};
 
-/// Longest sentence, in characters: two lines of the signer's window.
+/// Longest sentence, in characters: two lines in the signer's window.
 const SENTENCE_MAX: usize = 120;
 
 /// Longest text of a button, in characters.
@@ -16,25 +15,25 @@ const BUTTON_MAX: usize = 30;
 /// Longest note, in characters.
 const NOTE_MAX: usize = 400;
 
-/// Most parameters that say what a call is done to.
+/// Most parameters that name the object of a call.
 const SUBJECTS_MAX: usize = 4;
 
-/// How a call is put into words.
+/// The description of a call.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
-    /// What is done, for one item: "Rotate the key of {id}".
+    /// The sentence for one item: "Rotate the key of {id}".
     pub one: String,
-    /// The same for several: "Rotate {n} keys".
+    /// The sentence for several items: "Rotate {n} keys".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub many: Option<String>,
-    /// What the button of approval says.
+    /// The text of the approval button.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub button: Option<String>,
-    /// What it means, where the sentence alone does not say.
+    /// An explanation, if the sentence alone is not sufficient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The bound parameters that say what it is done to: shown first.
+    /// The bound parameters that name the object of the call: shown first.
     #[serde(default)]
     pub subjects: Vec<String>,
 }
@@ -42,26 +41,25 @@ pub struct Words {
 /// Why words are refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WordsRejection {
-    /// Empty, too long, or with characters that do not show.
+    /// Empty, too long, or with invisible characters.
     #[error("words.{0} is empty, longer than {1} characters, or has characters that do not show")]
     Text(&'static str, usize),
-    /// A placeholder or subject that is no bound parameter.
+    /// A placeholder or subject that is not a bound parameter.
     #[error("words name {{{0}}}, which is no bound parameter of the call")]
     Unknown(String),
-    /// A brace without its other.
+    /// An unpaired brace.
     #[error("words.{0} has a brace that is part of no {{placeholder}}")]
     Brace(&'static str),
-    /// The sentence for several items does not say how many.
+    /// The sentence for several items lacks their number.
     #[error("words.many has no {{n}} for the number of items")]
     Uncounted,
-    /// Too many parameters would stand first.
+    /// Too many subjects.
     #[error("words.subjects are more than {SUBJECTS_MAX}")]
     Subjects,
 }
 
 impl Words {
-    /// Looks whether these are words that a person can be asked with. `bound` are the call's bound
-    /// parameters.
+    /// Checks that a person can be asked with these words. `bound` are the call's bound parameters.
     pub(super) fn check(&self, bound: &[&str]) -> Result<(), WordsRejection> {
         let is_bound =
             |name: &str| if bound.contains(&name) { Ok(()) } else { Err(WordsRejection::Unknown(name.into())) };
@@ -94,7 +92,7 @@ impl Words {
     }
 }
 
-/// What stands in braces; nothing if a brace stands alone.
+/// The names in braces; `None` if a brace is unpaired.
 fn placeholders(text: &str) -> Option<Vec<&str>> {
     let mut pieces = text.split('{');
     if pieces.next()?.contains('}') {
@@ -106,7 +104,7 @@ fn placeholders(text: &str) -> Option<Vec<&str>> {
         .collect()
 }
 
-/// Control characters, and those that turn the reading direction round or do not show.
+/// Control characters, invisible characters, and those that change the reading direction.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -1,30 +1,29 @@
-//! Times of which the replay log no longer knows everything that was used.
+//! Lost times: times for which the replay log no longer knows every use.
 //!
-//! A used intent may be forgotten once no clock accepts it any more. If the clock is put back, it
-//! could be accepted again: so the log remembers *which* times it has forgotten, and refuses those,
-//! whatever the clock says (P4, V40). Times that were never lived through, such as those between a
-//! clock that was two days ahead and today, are not lost.
+//! A use may be forgotten when no clock accepts its intent any more. A clock that is set back could
+//! accept the intent again. The log therefore remembers *which* times it has forgotten, and refuses
+//! those whatever the clock says (P4, V40). Times in which nothing was used, such as those between
+//! a clock that was two days ahead and today, are not lost.
 
 use crate::time::Timestamp;
 
-/// Most intervals remembered. Each further one costs 16 bytes in every journal's header; joining
-/// two refuses more, never less.
+/// Most intervals remembered. Each costs 16 bytes in every journal's header. Joining two intervals
+/// refuses more intents, never fewer.
 pub const INTERVALS_MAX: usize = 4;
 
-/// Intervals closer than this are one, in seconds: ordinary use leaves one interval and not
+/// Intervals closer than this are joined, in seconds. Ordinary use then leaves one interval, not
 /// thousands.
 const JOINED_S: i64 = 300;
 
-/// An interval, both ends included.
+/// An interval, including both ends.
 pub type Interval = (Timestamp, Timestamp);
 
-/// The lost times, as values of [`crate::freshness::Window::retain_until`]: disjoint and in their
-/// order.
+/// The lost times, as values of [`crate::freshness::Window::retain_until`]: disjoint and in order.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LostTimes([Option<Interval>; INTERVALS_MAX]);
 
 impl LostTimes {
-    /// Adds an interval; the earliest are joined where there would be too many.
+    /// Adds an interval. Joins the earliest intervals if there are too many.
     pub fn add(&mut self, from: Timestamp, to: Timestamp) {
         if to < from {
             return;
@@ -50,18 +49,18 @@ impl LostTimes {
         }
     }
 
-    /// Adds all that is lost there.
+    /// Adds every interval of the other.
     pub fn add_all(&mut self, others: &Self) {
         others.intervals().for_each(|(from, to)| self.add(from, to));
     }
 
-    /// The end of the interval in which that time is; `None` if it is not lost.
+    /// The end of the interval that contains that time; `None` if the time is not lost.
     #[must_use]
     pub fn end_of(&self, time: Timestamp) -> Option<Timestamp> {
         self.intervals().find(|(from, to)| (*from..=*to).contains(&time)).map(|(_, to)| to)
     }
 
-    /// The intervals, the earliest first.
+    /// The intervals, earliest first.
     pub fn intervals(&self) -> impl Iterator<Item = Interval> {
         self.0.into_iter().flatten()
     }
@@ -92,7 +91,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was lost stays lost, however much is added and joined.
+        /// A lost time stays lost, however many intervals are added and joined.
         #[test]
         fn v40_nothing_that_is_lost_is_ever_vouched_for_again(
             added in proptest::collection::vec((0_i64..20_000, 0_i64..500), 1..40)

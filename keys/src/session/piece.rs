@@ -1,4 +1,4 @@
-//! What a session's request says of the bytes that come with it.
+//! The bytes that a session's request announces.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -6,30 +6,30 @@ use serde::Serialize;
 
 use crate::session::rejection::SessionRejection;
 
-/// The bytes that come with a session's request, as its head announces them; nothing where none
-/// come.
+/// The bytes of a session's request, as its head announces them. All fields are empty if there are
+/// none.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Piece {
-    /// Where the first of them belongs; -1: behind the last that came.
+    /// Offset of the first byte; -1 means after the last byte received.
     pub offset: Option<i64>,
-    /// How many they are.
+    /// Number of bytes.
     pub size: Option<i64>,
-    /// How many there will be in all.
+    /// Total number of bytes of the file.
     pub total: Option<i64>,
-    /// Their SHA-256.
+    /// SHA-256 of the bytes.
     pub digest: Option<ContentDigest>,
 }
 
-/// SHA-256 of a body, as `Content-Digest` announces it (RFC 9530).
+/// SHA-256 of a body, as in `Content-Digest` (RFC 9530).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ContentDigest(pub [u8; 32]);
 
 impl ContentDigest {
-    /// Reads the value of a `Content-Digest` header: one SHA-256, and no other digest, so that
-    /// nobody checks another one.
+    /// Reads the value of a `Content-Digest` header. Accepts one SHA-256 digest and no other, so
+    /// that all readers check the same one.
     ///
     /// # Errors
-    /// If it is anything else.
+    /// The value has another form.
     pub fn parse(value: &str) -> Result<Self, SessionRejection> {
         let mut digest = [0; 32];
         let encoded = value.strip_prefix("sha-256=:").and_then(|rest| rest.strip_suffix(':'));

@@ -1,4 +1,4 @@
-//! Why a session's request is refused.
+//! Reasons for which a session's request is refused.
 
 use crate::freshness::FreshnessRejection;
 use crate::jws::JwsRejection;
@@ -7,58 +7,58 @@ use crate::replay::ReplayError;
 /// Why a session's request is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SessionRejection {
-    /// There is no token.
+    /// The token is missing.
     #[error("no session token")]
     NoToken,
-    /// It is not of the one form.
+    /// The token is malformed.
     #[error("session token: {0}")]
     Form(JwsRejection),
-    /// A claim is not of its form.
+    /// A claim is malformed.
     #[error("session token: the claim {0} is malformed")]
     Claim(&'static str),
-    /// The user has no instance, or its key is not this.
+    /// The user has no instance, or another key signed the token.
     #[error("session token: not signed by the user's own instance")]
     Signature,
-    /// Meant for another provider.
+    /// The token is for another provider.
     #[error("session token: aud is not this provider")]
     Audience,
-    /// Made for something else.
+    /// The token is for another endpoint.
     #[error("session token: made for another endpoint")]
     Endpoint,
-    /// Its time to be opened, or the session's, is over.
+    /// The time to open it, or the session's time, is over.
     #[error("session token: {0}")]
     Times(FreshnessRejection),
-    /// It has been redeemed, or the log cannot say.
+    /// The token was redeemed, or the log cannot tell.
     #[error("session token: {0}")]
     Replay(ReplayError),
     /// The user's proof is missing.
     #[error("a session token without the user's proof")]
     NoProof,
-    /// What is said of the bytes cannot be so.
+    /// A field about the bytes is malformed or missing.
     #[error("{0} is malformed")]
     Piece(&'static str),
-    /// The proof is of another call.
+    /// The proof is for another call.
     #[error("the proof is not of a session's use")]
     Proof,
 }
 
 impl From<ReplayError> for SessionRejection {
     fn from(cause: ReplayError) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Replay(cause)
     }
 }
 
 impl From<FreshnessRejection> for SessionRejection {
     fn from(cause: FreshnessRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Times(cause)
     }
 }
 
 impl From<JwsRejection> for SessionRejection {
     fn from(cause: JwsRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the text of the cause is part of this text.
         Self::Form(cause)
     }
 }

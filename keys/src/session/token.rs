@@ -1,4 +1,4 @@
-//! The one-time token: a compact JWS by the user's own instance.
+//! The one-time token: a compact JWS signed by the user's own instance.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,15 +9,15 @@ use crate::intent::ItemDigest;
 use crate::jws::{Algorithm, JwsRejection, sha256};
 use crate::time::Timestamp;
 
-/// Its `typ`, so that it passes for nothing else, and nothing else for it (V20).
+/// The token's `typ`, so that it passes for nothing else, and nothing else for it (V20).
 pub(super) const TYPE: &str = "ucloud-session+jwt";
 
-/// SHA-256 of a token's text: names a session and does not open it.
+/// SHA-256 of a token's text: identifies a session and cannot open it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Of this token.
+    /// The hash of this token.
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(sha256(&[token.as_bytes()]))
@@ -29,7 +29,7 @@ impl TokenHash {
         &self.0
     }
 
-    /// As the user signs it: base64url.
+    /// The hash as the user signs it: base64url.
     #[must_use]
     pub fn to_base64url(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
@@ -61,29 +61,29 @@ impl std::fmt::Debug for Claims {
     }
 }
 
-/// What an instance grants with a token.
+/// The content of a token.
 #[derive(Clone, Debug)]
 pub struct Grant<'a> {
-    /// This provider.
+    /// This provider's origin.
     pub audience: &'a Origin,
-    /// The user whose instance makes it.
+    /// The user whose instance makes the token.
     pub username: &'a Username,
-    /// The call that asked for it.
+    /// The call for which it is made.
     pub call: &'a CallName,
-    /// The item of that call that it is for.
+    /// The item of that call for which it is made.
     pub item: ItemDigest,
-    /// The moment.
+    /// The time of issue.
     pub now: Timestamp,
-    /// How long it can be opened, in seconds.
+    /// How long it can be redeemed, in seconds.
     pub lifetime_s: i64,
 }
 
 impl Grant<'_> {
-    /// Header and claims of the token with this id, ready to be signed (RFC 7515 section 5.1): what
-    /// is to come behind is a dot and the signature of the instance's key, in base64url.
+    /// Header and claims of the token with this id, ready to be signed (RFC 7515 section 5.1). The
+    /// caller appends a dot and the signature of the instance's key, in base64url.
     ///
     /// # Errors
-    /// If it cannot be written as JSON, which no grant is known to do.
+    /// The claims cannot be written as JSON. No grant is known to cause this.
     pub fn signing_input(&self, jti: [u8; 16]) -> Result<String, JwsRejection> {
         let header = format!(r#"{{"alg":"{}","typ":"{TYPE}"}}"#, Algorithm::Es256.as_str());
         let claims = Claims {

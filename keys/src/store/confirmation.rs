@@ -1,8 +1,9 @@
-//! Core's word for a name, for a connection that was begun at the centre (protocol, section 6).
+//! Core's confirmation of the user's name, for a connection that was begun at the centre (protocol,
+//! section 6).
 //!
-//! A local account can begin a connection under any name. So the browser that offers a key for it
-//! shows a second ticket as well, which Core had made for the user of that name: a local account
-//! that has not signed in at UCloud under that name has none (V69).
+//! A local account can begin a connection under any name. The browser that offers the key must
+//! therefore show a second ticket, which Core began for the user of that name. Only a browser that
+//! is signed in at UCloud under that name can have one (V69).
 
 use super::records::{Begun, Death, Ticket, TicketState};
 use super::registry::{NotChanged, Registry};
@@ -12,12 +13,12 @@ use crate::enrolment::TicketHash;
 use crate::time::Timestamp;
 
 impl<S: Store> Registry<S> {
-    /// Confirms a connection that was begun here with a ticket that Core began for the same user,
-    /// and uses up Core's ticket. The key of either is approved as before.
+    /// Confirms a connection that was begun here with a ticket that Core began for the same user.
+    /// Core's ticket is consumed. The key still needs its approval.
     ///
     /// # Errors
-    /// One of the tickets is none of its kind, they are for two users, or nothing can come of one
-    /// of them; or the store failed.
+    /// A ticket is of the wrong kind or finished, the tickets are for two users, or the store
+    /// failed.
     pub fn confirm(
         &self,
         begun_here: &TicketHash,
@@ -46,7 +47,7 @@ impl<S: Store> Registry<S> {
     }
 }
 
-/// A ticket of that kind from which something can come still.
+/// Reads a ticket of that kind that is not finished.
 fn read(
     transaction: &dyn Transaction,
     hash: &TicketHash,

@@ -1,8 +1,8 @@
-//! The drives of users, and what Core calls each of them.
+//! The drives of users, and Core's number for each.
 //!
-//! The provider's own id of a drive comes from its configuration; Core gives a drive a number when
-//! it is registered there, and users' paths begin with that number. A number, once known, means the
-//! same drive for ever: nothing here changes one.
+//! The configuration gives a drive its id at the provider. Core gives it a number at registration,
+//! and users' paths begin with that number. A known number means the same drive for ever: nothing
+//! here changes one.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,27 +11,27 @@ use super::typed::{fetch, put};
 use super::{Entry, Store, StoreFailure, Table, decode};
 use crate::identity::Username;
 
-/// Most drives of a user: a home, and work directories of the groups that somebody is in.
+/// Most drives of a user: a home, and the work directories of the user's groups.
 pub const DRIVES_MAX: usize = 64;
 
-/// Most digits of Core's number of a drive: 64 bits.
+/// Most digits in Core's number of a drive: 64 bits.
 const CORE_ID_MAX: usize = 20;
 
-/// A drive's number at Core: digits, the first not 0.
+/// A drive's number at Core: digits, the first of which is not 0.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CoreDriveId(String);
 
-/// Not a number as Core gives them to drives.
+/// Not a number that Core gives to drives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a drive's number at Core is 1 to {CORE_ID_MAX} digits")]
 pub struct NoCoreDriveId;
 
 impl CoreDriveId {
-    /// Reads one.
+    /// Parses a number.
     ///
     /// # Errors
-    /// If it is none.
+    /// The text is not such a number.
     pub fn parse(text: &str) -> Result<Self, NoCoreDriveId> {
         let is_number = (1..=CORE_ID_MAX).contains(&text.len())
             && text.bytes().all(|digit| digit.is_ascii_digit())
@@ -39,7 +39,7 @@ impl CoreDriveId {
         if is_number { Ok(Self(text.to_owned())) } else { Err(NoCoreDriveId) }
     }
 
-    /// Its text.
+    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,13 +64,13 @@ impl From<CoreDriveId> for String {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drive {
-    /// Whose it is.
+    /// The owner.
     pub username: Username,
-    /// The provider's id of it.
+    /// The provider's id for the drive.
     pub id: String,
-    /// What Core calls it; `None`: Core has not been heard to have registered it.
+    /// Core's number; `None` until Core is known to have registered the drive.
     pub core_id: Option<CoreDriveId>,
-    /// Whether Core has been asked: it may have registered the drive although nobody heard so.
+    /// Whether Core was asked. Core may have registered the drive although its response was lost.
     pub asked: bool,
 }
 
@@ -80,16 +80,16 @@ pub enum DriveRejection {
     /// The user has no such drive.
     #[error("this user has no drive of this id")]
     Unknown,
-    /// Core gave this drive another number before.
+    /// Core gave this drive another number earlier.
     #[error("Core calls this drive by another number")]
     Renumbered,
     /// Core gave this number to another of the user's drives.
     #[error("Core has given this number to another drive of this user")]
     NumberTaken,
-    /// The user has a drive of this id already.
+    /// The user already has a drive with this id.
     #[error("this user has a drive of this id already")]
     Exists,
-    /// The user has as many as there can be.
+    /// The user has the most drives allowed.
     #[error("this user has {DRIVES_MAX} drives, as many as there can be")]
     TooMany,
 }
@@ -98,22 +98,21 @@ impl<S: Store> Registry<S> {
     /// The drives of a user.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn drives(&self, username: &Username) -> Result<Vec<Drive>, StoreFailure> {
         read(Table::Drives, &self.store().scan(Table::Drives, &prefix_of(username), None, DRIVES_MAX)?)
     }
 
-    /// Drives that Core has to register yet: at most `count`, after that one.
+    /// At most `count` drives that Core must still register, after the given one.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn drives_to_register(&self, after: Option<&Drive>, count: usize) -> Result<Vec<Drive>, StoreFailure> {
         let after = after.map(|drive| key_of(&drive.username, &drive.id));
         read(Table::DriveErrands, &self.store().scan(Table::DriveErrands, b"", after.as_deref(), count)?)
     }
 
-    /// Notes that a user has these drives; those beyond [`DRIVES_MAX`] are left out. Says how many
-    /// were not known before.
+    /// Records a user's drives, up to [`DRIVES_MAX`]. Returns how many were new.
     ///
     /// # Errors
     /// The store failed.
@@ -138,10 +137,10 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Notes a drive that its user makes at Core, which has given it a number already.
+    /// Records a drive that its user creates at Core, with the number from Core.
     ///
     /// # Errors
-    /// There is one of that id or number, there are too many, or the store failed.
+    /// The id or number exists, the user has too many drives, or the store failed.
     pub fn add_made_drive(
         &self,
         username: &Username,
@@ -167,7 +166,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Forgets a drive, which its user has removed. One that is not known is forgotten.
+    /// Removes a drive that its user deleted. Succeeds if there is no such drive.
     ///
     /// # Errors
     /// The store failed.
@@ -180,7 +179,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Notes that Core is about to be asked to register a drive.
+    /// Records that Core will be asked to register a drive.
     ///
     /// # Errors
     /// There is no such drive, or the store failed.
@@ -197,11 +196,11 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Notes what Core calls a drive.
+    /// Records Core's number for a drive.
     ///
     /// # Errors
-    /// There is no such drive, its number or its owner's other drives contradict, or the store
-    /// failed.
+    /// There is no such drive, the drive has another number, another drive has this number, or the
+    /// store failed.
     pub fn note_registered(
         &self,
         username: &Username,
@@ -233,7 +232,7 @@ fn read(table: Table, entries: &[Entry]) -> Result<Vec<Drive>, StoreFailure> {
     entries.iter().map(|(_, value)| decode(table, value)).collect()
 }
 
-/// A username cannot contain a zero byte, so no user's drives are among another's.
+/// A username cannot contain a zero byte, so the prefix matches only this user's drives.
 fn prefix_of(username: &Username) -> Vec<u8> {
     [username.as_str().as_bytes(), &[0]].concat()
 }

@@ -1,7 +1,7 @@
-//! Connections that last for a time only: what is kept of one that is over, and what is not.
+//! Expiry of connections: records the end of a connection's time.
 //!
-//! Mapping, keys and passkeys stay, and open nothing: whoever approves the connection anew, at the
-//! centre, has them again.
+//! The mapping, keys and passkeys stay in the store and give no access. A new approval at the
+//! centre makes them valid again.
 
 use super::records::Tell;
 use super::registry::{Registry, note_errand, read_user};
@@ -11,9 +11,9 @@ use crate::identity::{Uid, Username};
 use crate::time::Timestamp;
 
 impl<S: Store> Registry<S> {
-    /// Notes that the time of a user's connection was over at that moment, and that Core has to
-    /// hear of it; gives the account's uid. Nothing is noted, and nothing given, where it was noted
-    /// before, or the connection has ended or been approved since `approved`.
+    /// Records that a user's connection expired at that moment and that Core must hear of it.
+    /// Returns the account's uid. Does nothing and returns `None` if the end is recorded already,
+    /// or if the connection was ended or approved again since `approved`.
     ///
     /// # Errors
     /// The store failed.

@@ -1,4 +1,4 @@
-//! The passkeys as they are stored: one record for each user, and an index of their ids.
+//! Stored passkeys: one record for each user, and an index by credential id.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passkeys {
-    /// Random, and the same for all of the user's passkeys: authenticators know the user by it, and
-    /// it says nothing of them.
+    /// Random, and shared by all passkeys of the user: WebAuthn's user handle. It reveals nothing
+    /// about the user.
     pub handle: [u8; 16],
-    /// The oldest first.
+    /// The passkeys, oldest first.
     pub passkeys: Vec<Passkey>,
 }
 
@@ -25,31 +25,32 @@ pub struct Passkeys {
 pub struct Passkey {
     /// The credential id, base64url.
     pub id: String,
-    /// What its owner calls it.
+    /// The owner's name for it.
     pub name: String,
-    /// What the WebAuthn library keeps of it: the public key, above all.
+    /// The credential as the WebAuthn library serialises it: mainly the public key.
     pub credential: serde_json::Value,
-    /// The signature counter of its last use; 0 for one that counts nothing.
+    /// The signature counter of the last use; 0 for an authenticator without a counter.
     pub counter: u32,
     /// When it was enrolled.
     pub created: Timestamp,
     /// When it last asserted an intent.
     pub last_used: Option<Timestamp>,
-    /// Whether its assertions count.
+    /// Whether its assertions are accepted.
     pub state: PasskeyState,
 }
 
-/// Whether a passkey's assertions count.
+/// Whether a passkey's assertions are accepted.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PasskeyState {
-    /// They do.
+    /// Accepted.
     Active,
-    /// Its counter went back: there is a copy of it, and no telling which is the user's.
+    /// Refused: its counter went back, so there is a copy, and the copy cannot be told from the
+    /// original.
     Copied,
 }
 
-/// Removes all of a user's passkeys; part of a disconnection.
+/// Removes all passkeys of a user, as part of a disconnection.
 pub(super) fn forget_passkeys(transaction: &dyn Transaction, username: &Username) -> Result<(), Interrupted> {
     let Some(theirs) = read(transaction, username)? else { return Ok(()) };
     for passkey in &theirs.passkeys {

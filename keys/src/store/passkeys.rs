@@ -1,9 +1,8 @@
-//! Passkeys: a user's few, the rules of their number and of their counters, each change in one
-//! transaction.
+//! The passkeys of users: rules for their number and counters, each change in one transaction.
 //!
-//! What a passkey *is* stays closed here: the server's WebAuthn library writes and reads the
-//! credential. A user's passkeys end with the connection. A counter that does not grow means a
-//! copy, and the passkey is refused from then on.
+//! This crate does not interpret the credential; the server's WebAuthn library does. A user's
+//! passkeys end with the connection. A counter that does not increase shows a copy, and the passkey
+//! is refused from then on.
 
 pub use super::passkey_table::{Passkey, PasskeyState, Passkeys};
 use super::passkey_table::{digest, read, write};
@@ -13,10 +12,10 @@ use super::{Store, StoreFailure, Table};
 use crate::identity::Username;
 use crate::time::Timestamp;
 
-/// Most passkeys of a user: a phone, a computer or two, keys for the pocket and the drawer.
+/// Most passkeys of a user: a phone, a computer or two, and security keys with a spare.
 pub const PASSKEYS_MAX: usize = 8;
 
-/// Longest credential id, in base64url characters: WebAuthn allows 1023 bytes.
+/// Longest credential id, in base64url characters. WebAuthn allows 1023 bytes.
 const ID_MAX: usize = 1_364;
 
 /// A change that the rules do not allow.
@@ -25,44 +24,44 @@ pub enum PasskeyRejection {
     /// The user is not connected.
     #[error("this UCloud user is not connected")]
     NotConnected,
-    /// The user has as many as there may be.
+    /// The user has the most passkeys allowed.
     #[error("this user has {PASSKEYS_MAX} passkeys: remove one first")]
     TooMany,
-    /// A passkey of this id is somebody's already.
+    /// A passkey with this id is enrolled, for any user.
     #[error("this passkey is enrolled already")]
     Exists,
-    /// No passkey of this id, or not this user's.
+    /// This user has no passkey with this id.
     #[error("this user has no such passkey")]
     NoSuchPasskey,
-    /// It is refused since its counter went back.
+    /// The passkey is refused because its counter went back.
     #[error("this passkey was copied, and is refused")]
     Copied,
 }
 
-/// What an assertion changes.
+/// The changes that an assertion causes.
 #[derive(Clone, Debug)]
 pub struct Asserted {
     /// The passkey's credential id, base64url.
     pub id: String,
     /// The counter that came with the assertion.
     pub counter: u32,
-    /// The credential as it is to be kept, if the WebAuthn library changed it.
+    /// The credential to store, if the WebAuthn library changed it.
     pub credential: Option<serde_json::Value>,
-    /// When.
+    /// The time of the assertion.
     pub at: Timestamp,
 }
 
 impl<S: Store> Registry<S> {
-    /// A user's passkeys; `None` if there never was one.
+    /// A user's passkeys; `None` if the user never had one.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn passkeys(&self, username: &Username) -> Result<Option<Passkeys>, StoreFailure> {
         let value = self.store().read(Table::Passkeys, username.as_str().as_bytes())?;
         value.map(|value| super::decode(Table::Passkeys, &value)).transpose()
     }
 
-    /// Adds a passkey to a connected user's. `handle` is the one that it was enrolled under.
+    /// Adds a passkey of a connected user. `handle` is the user handle under which it was enrolled.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -91,11 +90,11 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Notes an assertion, whose signature was verified. If its counter has not grown, the passkey
-    /// counts as copied from here on; one that has never counted need not begin.
+    /// Records a verified assertion. If the counter has not increased, the passkey counts as copied
+    /// from now on. A passkey whose counter was always 0 may keep it at 0.
     ///
     /// # Errors
-    /// The passkey is gone or copied, or the store failed.
+    /// The passkey does not exist or is copied, or the store failed.
     pub fn use_passkey(&self, username: &Username, used: &Asserted) -> Result<(), NotChanged<PasskeyRejection>> {
         let is_good = self.change(|transaction| {
             let Some(mut theirs) = read(transaction, username)? else {
@@ -123,10 +122,10 @@ impl<S: Store> Registry<S> {
         if is_good { Ok(()) } else { Err(NotChanged::Rejected(PasskeyRejection::Copied)) }
     }
 
-    /// Notes that the WebAuthn library itself found a counter that had not grown.
+    /// Records that the WebAuthn library found a counter that had not increased.
     ///
     /// # Errors
-    /// The passkey is gone, or the store failed.
+    /// The passkey does not exist, or the store failed.
     pub fn mark_passkey_copied(&self, username: &Username, id: &str) -> Result<(), NotChanged<PasskeyRejection>> {
         self.change(|transaction| {
             let Some(mut theirs) = read(transaction, username)? else {
@@ -141,10 +140,10 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Removes a passkey of a user's.
+    /// Removes a passkey of a user.
     ///
     /// # Errors
-    /// There is none of that id, or the store failed.
+    /// The user has no passkey with that id, or the store failed.
     pub fn remove_passkey(&self, username: &Username, id: &str) -> Result<(), NotChanged<PasskeyRejection>> {
         self.change(|transaction| {
             let Some(mut theirs) = read(transaction, username)? else {

@@ -1,7 +1,6 @@
-//! What the store keeps, record by record, and the words for it.
+//! The records of the store.
 //!
-//! Records are plain values; whoever reads a key out of one checks it anew
-//! ([`KeyRecord::verification_key`]).
+//! Records are plain values. A reader of a key checks it again ([`KeyRecord::verification_key`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -18,81 +17,83 @@ pub struct User {
     pub username: Username,
     /// The user's account here; `None` after a disconnection.
     pub connection: Option<Connection>,
-    /// The ids of the user's keys, the oldest first, whatever their state.
+    /// The ids of the user's keys in every state, oldest first.
     pub kids: Vec<KeyId>,
 }
 
-/// What a user is connected to.
+/// The connection between a user and a local account.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connection {
     /// The account's uid.
     pub uid: Uid,
-    /// The account's login name when it was connected: another name later means another account.
+    /// The account's login name at the time of connection. Another name later means another
+    /// account.
     pub account: String,
-    /// Since when.
+    /// When the connection was made.
     pub since: Timestamp,
-    /// The public half of the account's instance key: SubjectPublicKeyInfo, standard base64 of the
-    /// DER.
+    /// The public half of the account's instance key: SubjectPublicKeyInfo, as standard base64 of
+    /// the DER.
     pub instance_key: String,
-    /// Whether Core has heard of it.
+    /// Whether Core was told of the connection.
     pub core_told: bool,
-    /// When it was last approved, if that was not the first time.
+    /// When it was approved again, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed: Option<Timestamp>,
-    /// When its time was over, once that has been noted: it stands for nothing until it is approved
-    /// anew.
+    /// When it expired, once that is recorded. The connection is then void until it is approved
+    /// again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Timestamp>,
     /// Whether Core named the user to the user's own browser, or the site's user mapper named the
-    /// account. One for which neither did gives way to one for which Core did.
+    /// account. A confirmed connection replaces one that is not.
     #[serde(default)]
     pub is_confirmed: bool,
 }
 
 impl Connection {
-    /// When it was last approved: its time counts from then.
+    /// The last approval, from which its lifetime counts.
     #[must_use]
     pub fn approved(&self) -> Timestamp {
         self.renewed.unwrap_or(self.since)
     }
 
-    /// The first second at which it stands for nothing, where a connection lasts so many seconds
-    /// from its approval; `None`: it does not end by itself. Once it was over it stays so, whatever
-    /// the configuration says later.
+    /// The first second at which the connection is void, if connections last `lasts_s` seconds from
+    /// their approval; `None` if it does not expire. An expired connection stays expired, even if
+    /// the configuration changes later.
     #[must_use]
     pub fn end(&self, lasts_s: Option<i64>) -> Option<Timestamp> {
         self.over.or_else(|| lasts_s.map(|lasts_s| self.approved().plus(lasts_s)))
     }
 }
 
-/// A ticket, known by its hash alone.
+/// A ticket, of which only the hash is stored.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ticket {
     /// SHA-256 of the ticket.
     pub hash: TicketHash,
-    /// Whom it connects.
+    /// The user whom it connects.
     pub username: Username,
-    /// Where it was begun.
+    /// Where the connection was begun.
     pub begun: Begun,
-    /// The only uid that may approve: whoever began it here, or what the user mapper said.
+    /// The only uid that may approve it: the account that began it here, or the one that the user
+    /// mapper named.
     pub bound_to: Option<Uid>,
-    /// What the offer's proof has to contain.
+    /// The nonce that the offer's proof must contain.
     pub nonce: String,
     /// When it was begun.
     pub created: Timestamp,
-    /// The first second at which it is good for nothing.
+    /// The first second at which it is void.
     pub until: Timestamp,
     /// When Core named the user to the browser of a connection that was begun here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Timestamp>,
-    /// What became of it.
+    /// Its state.
     pub state: TicketState,
 }
 
 impl Ticket {
-    /// Whether Core has named the user to the browser that has this ticket.
+    /// Whether Core named the user to the browser that has this ticket.
     #[must_use]
     pub const fn is_confirmed(&self) -> bool {
         matches!(self.begun, Begun::AtCore) || self.confirmed.is_some()
@@ -109,13 +110,13 @@ pub enum Begun {
     AtTheCentre,
 }
 
-/// The life of a ticket.
+/// The state of a ticket.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TicketState {
-    /// No key was offered.
+    /// No key was offered yet.
     Open,
-    /// One was, and waits for approval.
+    /// A key was offered, and waits for approval.
     Offered {
         /// The offer.
         offer: Offer,
@@ -124,59 +125,60 @@ pub enum TicketState {
     Approved {
         /// The key.
         kid: KeyId,
-        /// Whether somebody offered another key afterwards, and so has had the ticket as well.
+        /// Whether a later offer of another key showed that another browser has the ticket.
         second_offer: bool,
     },
-    /// Nothing can come of it.
+    /// The ticket is void.
     Dead {
         /// Why.
         why: Death,
     },
 }
 
-/// Why a ticket is dead.
+/// Why a ticket is void.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Death {
-    /// A second key was offered: somebody else has the ticket.
+    /// A second key was offered: another browser has the ticket too.
     SecondOffer,
-    /// Its time ran out.
+    /// Its lifetime ended.
     Expired,
-    /// Later tickets took its place, or it confirmed a connection that was begun at the centre.
+    /// Later tickets replaced it, or it confirmed a connection that was begun at the centre.
     Withdrawn,
 }
 
-/// A key that was offered, and verifies nothing.
+/// An offered key, which cannot verify anything yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
-    /// What names ticket, user and key to whoever approves.
+    /// The code that names ticket, user and key for the approval.
     pub code: Code,
-    /// The key as it will be; its times are set at approval.
+    /// The key as it will be stored. Its times are set at approval.
     pub key: KeyRecord,
-    /// When.
+    /// The time of the offer.
     pub at: Timestamp,
-    /// From where, as the gateway saw it.
+    /// The client's address, as seen by the gateway.
     pub address: String,
 }
 
-/// Something that Core has still to be told. One a user: a later one takes the place of an earlier.
+/// A message that Core must still receive. One for each user: a later message replaces an earlier
+/// one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Errand {
-    /// About whom.
+    /// The user concerned.
     pub username: Username,
-    /// What.
+    /// The message.
     pub tell: Tell,
-    /// Tells it from an errand that took its place while it was being run.
+    /// Distinguishes it from a message that replaced it while it was being sent.
     pub number: u64,
 }
 
-/// What Core is told.
+/// A message to Core.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tell {
-    /// The user is connected. Core is told to clear the connection first, always.
+    /// The user is connected. The server always clears the connection at Core first.
     #[serde(alias = "clear_then_approve")]
     Approve,
     /// The user is no longer connected.

@@ -1,7 +1,8 @@
-//! Who is connected to which account, with which keys: the rules, each change in one transaction.
+//! Connections between users and accounts, and their keys: the rules, each change in one
+//! transaction.
 //!
-//! A username is mapped to one uid and the reverse, and remapped only by way of a disconnection
-//! (protocol, section 6). Nothing here asks who is asking: the server has done that.
+//! A username maps to one uid and a uid to one username. A mapping changes only by a disconnection
+//! (protocol, section 6). This module does not authenticate its caller: the server has done that.
 
 use std::cell::RefCell;
 
@@ -13,32 +14,32 @@ use crate::identity::{KeyId, Uid, Username};
 use crate::keyring::{KEYS_V1_MAX, KeyRecord, KeyState, Protocol};
 use crate::time::Timestamp;
 
-/// Most keys on record for a user, revoked ones included: a browser or two on each device of a busy
-/// person. The oldest that speak no more make room for new ones.
+/// Most keys on record for a user, including revoked ones: a browser or two on each of several
+/// devices. A new key replaces the oldest key that is not valid any more.
 pub const KEYS_MAX: usize = 16;
 
-/// Most usernames that share a uid where sharing is allowed at all (development).
+/// Most usernames that share a uid, where sharing is allowed (development only).
 const SHARED_MAX: usize = 64;
 
-/// Where the number of the latest errand is kept.
+/// The counter with the number of the latest errand.
 const ERRAND_COUNTER: &[u8] = b"errand";
 
 /// A change that the rules do not allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RegistryRejection {
-    /// The user is not connected, or to another account than the one that asks.
+    /// The user is not connected, or not to the caller's account.
     #[error("this UCloud user is not connected to this account")]
     NotConnected,
-    /// The user is connected to another uid: `connect remove` comes first.
+    /// The user is connected to another uid. Run `connect remove` first.
     #[error("this UCloud user is already connected to another account")]
     UserMappedOtherwise,
-    /// The uid serves another user: `connect remove` comes first.
+    /// The uid is connected to another user. Run `connect remove` first.
     #[error("this account is already connected to another UCloud user")]
     AccountMappedOtherwise,
     /// All of the user's keys are in use.
     #[error("this user has {KEYS_MAX} keys in use (of version 1, {KEYS_V1_MAX}): revoke one first")]
     TooManyKeys,
-    /// Neither Core nor the site has named this user to whoever connects.
+    /// Neither Core nor the site has confirmed the name.
     #[error(
         "UCloud has not confirmed this name yet: press Connect at UCloud, in the browser that shows the connection page"
     )]
@@ -51,7 +52,7 @@ pub enum RegistryRejection {
     NoSuchKey,
 }
 
-/// A change that was not made: they were wrong, or the store is broken.
+/// Why a change was not made: rejected, or the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotChanged<R: std::error::Error + 'static> {
     /// The rules do not allow it.
@@ -62,40 +63,39 @@ pub enum NotChanged<R: std::error::Error + 'static> {
     Failed(#[from] StoreFailure),
 }
 
-/// Who says that a UCloud name is the account's to connect.
+/// The party that confirms that the account may connect a UCloud name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Naming {
-    /// Core named the user, to the browser that offered the key; or nobody did, for a ticket that
-    /// says so.
+    /// The ticket: Core named the user to the browser that offered the key, or did not.
     ByTicket,
     /// The site's user mapper named the account.
     BySite,
 }
 
-/// How accounts may be shared.
+/// Whether users may share an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sharing {
-    /// One user an account: the rule.
+    /// One user for each account: the rule.
     OneUser,
-    /// Several users an account: only with static instances, for development.
+    /// Several users for each account: only with static instances, for development.
     SeveralUsers,
 }
 
-/// Whose authority a change rests on.
+/// The authority for a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Authority {
-    /// The account with this uid, for what is its own.
+    /// The account with this uid, for its own connection and keys.
     Account(Uid),
     /// The administrator of this machine.
     Administrator,
-    /// Core, which may end connections and nothing else; it need not be told of it.
+    /// Core, which may end connections and nothing else. It is then not told of the end.
     Core,
 }
 
-/// A connection that is to be made, with its first key or another one.
+/// A connection to make, with its first or another key.
 #[derive(Clone, Debug)]
 pub struct NewConnection {
-    /// The key, ready to be active; its owner is the user.
+    /// The key to activate; its owner is the user.
     pub key: KeyRecord,
     /// The account's uid.
     pub uid: Uid,
@@ -103,13 +103,13 @@ pub struct NewConnection {
     pub account: String,
     /// The public half of its instance key.
     pub instance_key: String,
-    /// How accounts may be shared.
+    /// Whether users may share an account.
     pub sharing: Sharing,
-    /// Who says that the name is the account's.
+    /// The party that confirms the name.
     pub naming: Naming,
 }
 
-/// A connection that was ended.
+/// A connection that has ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ended {
     /// The account's uid.
@@ -118,7 +118,7 @@ pub struct Ended {
     pub kids: Vec<KeyId>,
 }
 
-/// Users and their keys, in a store.
+/// The users and their keys, in a store.
 pub struct Registry<S> {
     store: S,
 }
@@ -134,52 +134,52 @@ impl<S: Store> Registry<S> {
         &self.store
     }
 
-    /// What is known of a user.
+    /// The record of a user.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn user(&self, username: &Username) -> Result<Option<User>, StoreFailure> {
         self.record(Table::Users, username.as_str().as_bytes())
     }
 
-    /// Users, connected or not, whose names come after that one.
+    /// At most `count` users, connected or not, whose names come after the given one.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn users_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<User>, StoreFailure> {
         let after = after.map(|username| username.as_str().as_bytes());
         let entries = self.store.scan(Table::Users, b"", after, count)?;
         entries.iter().map(|(_, value)| decode(Table::Users, value)).collect()
     }
 
-    /// The users connected to a uid: one, or with [`Sharing::SeveralUsers`] several.
+    /// The users connected to a uid: one, or several with [`Sharing::SeveralUsers`].
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn usernames(&self, uid: Uid) -> Result<Vec<Username>, StoreFailure> {
         Ok(self.record(Table::Uids, &uid.0.to_be_bytes())?.unwrap_or_default())
     }
 
-    /// A user's key of this id, in any state.
+    /// A user's key with this id, in any state.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn key(&self, username: &Username, kid: &KeyId) -> Result<Option<KeyRecord>, StoreFailure> {
         self.record(Table::Keys, &key_of(username, kid))
     }
 
-    /// All of a user's keys, the oldest first.
+    /// All keys of a user, oldest first.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn keys(&self, user: &User) -> Result<Vec<KeyRecord>, StoreFailure> {
         user.kids.iter().filter_map(|kid| self.key(&user.username, kid).transpose()).collect()
     }
 
-    /// A user's keys of version 1 that speak for the user at that moment.
+    /// A user's valid keys of version 1.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn keys_v1(&self, username: &Username, now: Timestamp) -> Result<Vec<KeyRecord>, StoreFailure> {
         let Some(user) = self.user(username)? else {
             return Ok(Vec::new());
@@ -193,12 +193,12 @@ impl<S: Store> Registry<S> {
     /// The hour in which a key was last used.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn last_use(&self, username: &Username, kid: &KeyId) -> Result<Option<Timestamp>, StoreFailure> {
         self.record(Table::Uses, &key_of(username, kid))
     }
 
-    /// Remembers when a key was used, without waiting for the disk.
+    /// Records the time of a key's use, not durably.
     ///
     /// # Errors
     /// The store failed.
@@ -226,7 +226,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Revokes a key. Revoking one twice is no error.
+    /// Revokes a key. Succeeds if the key is revoked already.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -257,8 +257,8 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Ends a user's connection: the mapping and the passkeys are removed, every key revoked, and
-    /// an errand to Core noted.
+    /// Ends a user's connection: removes the mapping and the passkeys, revokes every key, and
+    /// records an errand to Core.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -287,25 +287,25 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// What Core has still to be told: at most `count`, of users whose names come after that one.
+    /// At most `count` errands to Core, of users whose names come after the given one.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn errands_after(&self, after: Option<&Username>, count: usize) -> Result<Vec<Errand>, StoreFailure> {
         let after = after.map(|username| username.as_str().as_bytes());
         let entries = self.store.scan(Table::Errands, b"", after, count)?;
         entries.iter().map(|(_, value)| decode(Table::Errands, value)).collect()
     }
 
-    /// What Core has still to be told of a user.
+    /// The errand to Core for a user.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn errand(&self, username: &Username) -> Result<Option<Errand>, StoreFailure> {
         self.record(Table::Errands, username.as_str().as_bytes())
     }
 
-    /// Core was told; unless another errand took this one's place meanwhile, it is done.
+    /// Records that Core was told. Keeps an errand that replaced this one meanwhile.
     ///
     /// # Errors
     /// The store failed.
@@ -336,7 +336,7 @@ impl<S: Store> Registry<S> {
         self.store.read(table, key)?.map(|value| decode(table, &value)).transpose()
     }
 
-    /// Runs one transaction that no rule stands against.
+    /// Runs one transaction that no rule can reject.
     pub(super) fn write<T>(
         &self,
         change: impl Fn(&dyn Transaction) -> Result<T, Interrupted>,
@@ -348,7 +348,7 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Runs one transaction: `Ok(Ok(_))` commits, `Ok(Err(_))` is a rejection and changes nothing.
+    /// Runs one transaction: `Ok(Ok(_))` commits; `Ok(Err(_))` rejects and changes nothing.
     pub(super) fn change<T, R: std::error::Error + 'static>(
         &self,
         change: impl Fn(&dyn Transaction) -> Result<Result<T, R>, Interrupted>,
@@ -367,7 +367,7 @@ impl<S: Store> Registry<S> {
     }
 }
 
-/// Revokes the keys of a user whose connection was taken out, removes the mapping and the passkeys,
+/// Revokes the keys of a user whose connection was removed, removes the mapping and the passkeys,
 /// and writes the user back.
 fn end(transaction: &dyn Transaction, user: &User, uid: Uid) -> Result<Ended, Interrupted> {
     let username = &user.username;
@@ -393,17 +393,15 @@ fn end(transaction: &dyn Transaction, user: &User, uid: Uid) -> Result<Ended, In
     Ok(Ended { uid, kids })
 }
 
-/// Whether Core or the site has said that the name is the account's to connect.
+/// Whether Core or the site has confirmed that the account may connect the name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Confirmation {
-    /// One of them has.
     Given,
-    /// Neither has.
     Missing,
 }
 
-/// Connects a user, or gives a connected one another key; part of an approval. A connection that
-/// neither Core nor the site has confirmed gives way to one that is: what is ended comes back.
+/// Connects a user, or adds a key to a connection, as part of an approval. A confirmed connection
+/// replaces one that is not; returns the connection that was ended.
 pub(super) fn connect(
     transaction: &dyn Transaction,
     new: &NewConnection,
@@ -463,8 +461,8 @@ pub(super) fn connect(
     Ok(Ok(displaced))
 }
 
-/// Adds an active key to the user's, in place of the oldest that speaks no more if there are too
-/// many.
+/// Adds an active key. If there are too many, it replaces the oldest key that is not valid any
+/// more.
 fn insert_key(
     transaction: &dyn Transaction,
     user: &mut User,
@@ -499,7 +497,7 @@ fn insert_key(
     Ok(Ok(()))
 }
 
-/// Notes what Core has to be told, in place of what it has not been told yet.
+/// Records a message to Core. It replaces one that was not sent yet.
 pub(super) fn note_errand(transaction: &dyn Transaction, username: &Username, tell: Tell) -> Result<(), Interrupted> {
     let name = username.as_str().as_bytes();
     let number: u64 = fetch::<u64>(transaction, Table::Counters, ERRAND_COUNTER)?.unwrap_or(0).saturating_add(1);
@@ -511,7 +509,7 @@ pub(super) fn read_user(transaction: &dyn Transaction, username: &Username) -> R
     fetch(transaction, Table::Users, username.as_str().as_bytes())
 }
 
-/// A username cannot contain a zero byte, so no user's keys are among another's.
+/// A username cannot contain a zero byte, so the prefix matches only this user's keys.
 fn key_of(username: &Username, kid: &KeyId) -> Vec<u8> {
     [username.as_str().as_bytes(), &[0], kid.as_bytes()].concat()
 }

@@ -1,29 +1,29 @@
-//! Compares the store with a seal that is kept outside of it, so that a store that went back in
-//! time or was damaged is noticed.
+//! Compares the store with a seal that is kept outside of it, to detect a store that went back in
+//! time or was damaged.
 //!
-//! A database recovers from damage by dropping what it cannot read. For a key store that is the
-//! worst answer: the revocation may be what was dropped, and the key is active again (V74). So
-//! every change counts up and carries a digest of everything the store holds; the same two values
-//! are in a file beside the store ([`super::seal_file`]).
+//! A database recovers from damage by dropping what it cannot read. In a key store, a dropped
+//! revocation makes the key active again (V74). Every change therefore increments a counter and
+//! updates a digest of the whole content. A file beside the store has the same two values
+//! ([`super::seal_file`]).
 //!
 //! This detects accidents: damage, a restored copy, a lost write. It does not detect an attacker
-//! who can write the state directory: such an attacker can write both. What holds against them is
-//! the user's own pins (P3).
+//! who can write the state directory, because such an attacker can write both. Against them the
+//! user's own pins hold (P3).
 
 use serde::{Deserialize, Serialize};
 
 use super::Table;
 use crate::jws::sha256_of_texts;
 
-/// A digest of a set of entries that can be updated entry by entry: the sum of their SHA-256
-/// values, modulo 2^256.
+/// A digest of a set of entries that is updated entry by entry: the sum of their SHA-256 values,
+/// modulo 2^256.
 ///
-/// The order of entries does not count, and each table and key is there once.
+/// The order of entries does not matter, and each table and key occurs once.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ContentDigest([u64; 4]);
 
 impl ContentDigest {
-    /// Counts an entry in.
+    /// Adds an entry.
     pub fn add(&mut self, table: Table, key: &[u8], value: &[u8]) {
         let mut carry = false;
         for (limb, more) in self.0.iter_mut().zip(limbs(table, key, value)) {
@@ -33,7 +33,7 @@ impl ContentDigest {
         }
     }
 
-    /// Counts an entry out.
+    /// Removes an entry.
     pub fn remove(&mut self, table: Table, key: &[u8], value: &[u8]) {
         let mut borrow = false;
         for (limb, less) in self.0.iter_mut().zip(limbs(table, key, value)) {
@@ -43,7 +43,7 @@ impl ContentDigest {
         }
     }
 
-    /// Its 32 bytes.
+    /// The 32 bytes.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
@@ -53,7 +53,7 @@ impl ContentDigest {
         bytes
     }
 
-    /// The digest with these bytes.
+    /// Makes the digest with these bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let mut digest = Self::default();
@@ -64,63 +64,62 @@ impl ContentDigest {
     }
 }
 
-/// The least significant first.
+/// Least significant limb first.
 fn limbs(table: Table, key: &[u8], value: &[u8]) -> [u64; 4] {
     ContentDigest::from_bytes(&sha256_of_texts(&[table.name().as_bytes(), key, value])).0
 }
 
-/// What the store was after a change, as the file beside it says.
+/// The state of the store after a change, as the file beside it records it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Seal {
-    /// How many changes there have been.
+    /// The number of changes.
     pub changes: u64,
-    /// What the store held after the last of them.
+    /// The content after the last change.
     pub content: ContentDigest,
 }
 
-/// The same, as the store itself says. A store that was never changed under a seal has none: that
-/// is no change.
+/// The same state, as the store itself records it. A store without changes under a seal has none,
+/// which counts as zero changes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InnerSeal {
-    /// How many changes there have been.
+    /// The number of changes.
     pub changes: u64,
-    /// What the store held after the last of them.
+    /// The content after the last change.
     pub content: ContentDigest,
-    /// What it held before.
+    /// The content before it.
     pub before: ContentDigest,
 }
 
-/// How store and seal agree.
+/// How the store agrees with its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Agreement {
-    /// There is no seal yet: a new store, or one of an earlier release.
+    /// No seal yet: a new store, or one of an earlier release.
     Unsealed,
-    /// They say the same.
+    /// Both record the same state.
     Same,
-    /// The store has one change more: the process ended after the change and before the seal was
-    /// written.
+    /// The store has one change more: the process ended before it wrote the seal.
     OneAhead,
 }
 
-/// How they do not. Each is a reason not to start.
+/// How the store disagrees with its seal. Each is a reason not to start.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Disagreement {
-    /// Changes that were acknowledged are not in the store.
+    /// Acknowledged changes are missing from the store.
     #[error("the store went back: its last {lost} of {changes} changes are missing")]
     WentBack {
-        /// How many are missing.
+        /// The number of missing changes.
         lost: u64,
-        /// How many there have been.
+        /// The number of changes under the seal.
         changes: u64,
     },
-    /// What it holds is not what it held after its last change.
+    /// The content is not that of the last change.
     #[error("the store is damaged: it does not hold what it held after change {changes}")]
     Damaged {
         /// The last change.
         changes: u64,
     },
-    /// The store has changes that the seal has never heard of.
+    /// The store has changes that the seal does not count.
     #[error("the seal went back: the store has {changes} changes, the seal {sealed}")]
     SealWentBack {
         /// Changes in the store.
@@ -128,13 +127,13 @@ pub enum Disagreement {
         /// Changes under the seal.
         sealed: u64,
     },
-    /// The file is gone.
+    /// There is no file.
     #[error("the seal is missing: the store has {changes} changes that were made under one")]
     SealMissing {
         /// Changes in the store.
         changes: u64,
     },
-    /// Neither of the file's two halves can be read.
+    /// Neither half of the file can be read.
     #[error("the seal is damaged")]
     SealDamaged,
     /// The file is a copy.
@@ -145,10 +144,10 @@ pub enum Disagreement {
     Revocations,
 }
 
-/// Compares the file's seal with the store's own and with what the store holds.
+/// Compares the file's seal with the store's own record and with the store's content.
 ///
 /// # Errors
-/// They do not agree.
+/// They disagree.
 pub fn compare(
     kept: Option<&Seal>,
     inner: Option<&InnerSeal>,

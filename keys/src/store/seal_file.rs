@@ -1,13 +1,13 @@
-//! Keeps the seal, and the list of revocations, in two small files beside the store
+//! Writes the seal and the list of revocations, in two small files beside the store
 //! ([`super::seal`]).
 //!
-//! `store.seal` has two halves that are written in turns, so that a write that is cut short leaves
-//! the other. It knows its own inode and time of birth: a file that does not is a copy, and with it
-//! the whole directory. `store.revoked` is only appended to; each record carries a digest over all
-//! records before it, and the seal says how many there are.
+//! `store.seal` has two halves, which are written in turn, so that an interrupted write leaves the
+//! other. It records its own inode and time of birth: if they differ, the file is a copy, and with
+//! it the whole directory. `store.revoked` is append-only. Each record has a digest over all
+//! records before it, and the seal has their number.
 //!
-//! Order of writes: revocations, then the store, then the seal. So a revocation is never lost, and
-//! the store is never behind the seal of an honest crash.
+//! The order of writes is: revocations, store, seal. A revocation is therefore never lost, and an
+//! honest crash never leaves the store behind its seal.
 
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the store's own files")]
 
@@ -28,38 +28,38 @@ pub const SEAL_FILE: &str = "store.seal";
 /// The list of revocations, in the state directory.
 pub const REVOCATIONS_FILE: &str = "store.revoked";
 
-/// Name and version of the seal's format.
+/// Name and version of the format.
 const MAGIC: [u8; 8] = *b"csseal01";
 
-/// Length of what is written of a half: seven fields and a digest over them, in bytes.
+/// Length of a half, in bytes: seven fields and a digest over them.
 const HALF: usize = 8 + 8 + 32 + 8 + 32 + 8 + 16 + 32;
 
-/// Where the second half begins, in bytes: on a page and a disk sector of its own, so that no write
-/// touches both.
+/// Offset of the second half, in bytes. It has its own page and disk sector, so that no write
+/// touches both halves.
 const HALF_APART: u64 = 4096;
 
-/// One revocation: which, and a digest over all until then.
+/// Length of a revocation record, in bytes: the id, and a digest over all records so far.
 const RECORD: usize = 64;
 
-/// What was revoked: a key or passkey of a user, for good.
+/// The id of a revoked key or passkey of a user. A revocation is final.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RevocationId([u8; 32]);
 
 impl RevocationId {
-    /// A user's key.
+    /// The id of a user's key.
     #[must_use]
     pub fn of_key(owner: &Username, kid: KeyId) -> Self {
         Self(sha256_of_texts(&[b"key", owner.as_str().as_bytes(), kid.as_bytes()]))
     }
 
-    /// A user's passkey, by its credential id.
+    /// The id of a user's passkey, by its credential id.
     #[must_use]
     pub fn of_passkey(owner: &Username, credential: &str) -> Self {
         Self(sha256_of_texts(&[b"passkey", owner.as_str().as_bytes(), credential.as_bytes()]))
     }
 }
 
-/// Why seal or revocations cannot be read or written.
+/// An I/O error on the seal or the revocations.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {path}")]
 pub struct SealFileFailure {
@@ -68,43 +68,43 @@ pub struct SealFileFailure {
     source: io::Error,
 }
 
-/// Why a seal is not opened.
+/// Why a seal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
-    /// The files are not what was written.
+    /// The files do not have the content that was written.
     #[error(transparent)]
     Disagrees(#[from] Disagreement),
-    /// The system failed.
+    /// An I/O error.
     #[error(transparent)]
     File(#[from] SealFileFailure),
 }
 
-/// The two files. One process has them at a time: the lock on the state directory sees to that.
+/// The two files, open. The lock on the state directory ensures that only one process has them.
 #[derive(Debug)]
 pub struct SealFile {
     directory: PathBuf,
     file: File,
     kept: Kept,
     birth: Birth,
-    /// Revocations after those that the seal counts: the process ended before the store had them.
+    /// Revocations beyond those that the seal counts: the process ended before the store had them.
     tail: Vec<RevocationId>,
 }
 
-/// What a half says.
+/// The content of a half.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Kept {
     seal: Seal,
-    /// How many revocations there are.
+    /// The number of revocations.
     revocations: u64,
-    /// The digest over all of them.
+    /// The digest over all revocations.
     chain: [u8; 32],
 }
 
-/// What tells a file from its copies.
+/// The properties that distinguish a file from its copies.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Birth {
     inode: u64,
-    /// When it was made, in nanoseconds since 1970; 0 where the file system does not say.
+    /// Time of creation, in nanoseconds since 1970; 0 if the file system does not record it.
     at_ns: u128,
 }
 
@@ -112,7 +112,7 @@ impl SealFile {
     /// Opens the seal in this directory; `None` if there is none.
     ///
     /// # Errors
-    /// It is damaged or a copy, its revocations are incomplete, or the system failed.
+    /// The seal is damaged or a copy, revocations are missing, or an I/O error.
     pub fn open(directory: &Path) -> Result<Option<Self>, NotOpened> {
         let path = directory.join(SEAL_FILE);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -133,7 +133,7 @@ impl SealFile {
         if !is_whole {
             return Err(Disagreement::Revocations.into());
         }
-        // Last, so that a copy is known to be a whole one.
+        // Checked last: "copied" then means an undamaged copy.
         if birth_of(&file).map_err(failed("look at", &path))? != birth {
             return Err(Disagreement::Copied.into());
         }
@@ -146,11 +146,11 @@ impl SealFile {
         Ok(Some(Self { directory: directory.to_owned(), file, kept, birth, tail }))
     }
 
-    /// Makes a seal in this directory, in place of one that is there. The list of revocations
-    /// stays, as far as it can be read.
+    /// Writes a seal in this directory, replacing any other. Keeps the list of revocations, as far
+    /// as it can be read.
     ///
     /// # Errors
-    /// The system failed.
+    /// An I/O error.
     pub fn create(directory: &Path, seal: Seal) -> Result<Self, NotOpened> {
         let (path, aside) = (directory.join(SEAL_FILE), directory.join(format!("{SEAL_FILE}.new")));
         let records = read_revocations(directory)?;
@@ -174,8 +174,8 @@ impl SealFile {
         Ok(Self { directory: directory.to_owned(), file, kept, birth, tail: Vec::new() })
     }
 
-    /// How many changes the seal of that directory counts, as far as it can be read; whether it is
-    /// a copy or not.
+    /// The number of changes under the seal of that directory, 0 if it cannot be read. Also for a
+    /// copy.
     #[must_use]
     pub fn changes_in(directory: &Path) -> u64 {
         let Ok(file) = File::open(directory.join(SEAL_FILE)) else { return 0 };
@@ -189,12 +189,12 @@ impl SealFile {
         &self.kept.seal
     }
 
-    /// Revocations that were written down and may not be in the store.
+    /// Returns the revocations that were recorded and may not be in the store.
     pub(super) fn take_tail(&mut self) -> Vec<RevocationId> {
         std::mem::take(&mut self.tail)
     }
 
-    /// Writes the seal of a change that is in the store; it is on the disk when this returns.
+    /// Writes the seal of a change that is in the store. Durable on return.
     pub(super) fn keep(&mut self, seal: Seal) -> Result<(), SealFileFailure> {
         let kept = Kept { seal, ..self.kept };
         let at = if seal.changes.is_multiple_of(2) { 0 } else { HALF_APART };
@@ -204,7 +204,7 @@ impl SealFile {
         Ok(())
     }
 
-    /// Writes revocations down, before the store has them; they are on the disk when this returns.
+    /// Appends revocations before the store has them. Durable on return.
     pub(super) fn note_revocations(&mut self, ids: &[RevocationId]) -> Result<(), SealFileFailure> {
         if ids.is_empty() {
             return Ok(());
@@ -220,7 +220,7 @@ impl SealFile {
         }
         let write = || {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-            // Half a record of a process that was killed.
+            // Cuts off an incomplete record of a killed process.
             file.set_len(at)?;
             file.write_all_at(&bytes, at)?;
             file.sync_data()?;
@@ -233,10 +233,10 @@ impl SealFile {
     }
 }
 
-/// Everything in the list of revocations of that directory, whatever the seal says of it.
+/// Every id in the list of revocations of that directory, whatever the seal says of it.
 ///
 /// # Errors
-/// The list was changed, or cannot be read.
+/// The list cannot be read.
 pub fn revocations(directory: &Path) -> Result<HashSet<RevocationId>, NotOpened> {
     Ok(read_revocations(directory)?.into_iter().map(|record| record.id).collect())
 }
@@ -246,8 +246,8 @@ struct Record {
     chain: [u8; 32],
 }
 
-/// The records, up to the first that was not written whole; one in the middle that does not follow
-/// from those before is an error.
+/// Reads the records up to the first whose digest does not match, such as one that was not written
+/// completely.
 fn read_revocations(directory: &Path) -> Result<Vec<Record>, NotOpened> {
     let path = directory.join(REVOCATIONS_FILE);
     let mut bytes = Vec::new();

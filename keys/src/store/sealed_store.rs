@@ -1,9 +1,9 @@
-//! A store under a seal: every change is counted, and what it leaves is sealed before it is
-//! acknowledged ([`super::seal`]).
+//! A store under a seal: counts every change and seals its result before acknowledging it
+//! ([`super::seal`]).
 //!
-//! A store that does not agree with its seal is not opened (P8, V74). A change whose seal cannot be
-//! written is not acknowledged, and the next one waits until it can be. Whatever revokes a key or
-//! passkey is written down outside of the store first, so that a revocation outlives the store.
+//! Refuses to open a store that disagrees with its seal (P8, V74). A change whose seal cannot be
+//! written is not acknowledged, and blocks the next change. The revocation of a key or passkey is
+//! recorded outside of the store first, so that it survives the loss of the store.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -17,16 +17,16 @@ use super::{Change, Entry, Interrupted, Store, StoreFailure, Table, Transaction,
 use crate::identity::Username;
 use crate::keyring::{KeyRecord, KeyState};
 
-/// Where the store's own seal is, among the counters.
+/// The key of the store's own seal, among the counters.
 const INNER_SEAL: &[u8] = b"seal";
 
-/// Entries read at a time when the whole store is.
+/// Entries for each read of a full scan.
 const READ_AT_ONCE: usize = 4_096;
 
-/// Why a store is not opened.
+/// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum UnsealedStore {
-    /// It, its seal or its revocations are not what they were.
+    /// The store, its seal or its revocations disagree.
     #[error(
         "{directory}: {why}. A key that was revoked may be active in it. Put the newest state back, or see \
          `countersign state accept --help`"
@@ -42,18 +42,19 @@ pub enum UnsealedStore {
     Store(#[from] StoreFailure),
 }
 
-/// A store, and its seal.
+/// A store and its seal.
 pub struct SealedStore<S> {
     store: S,
-    /// Held for the whole of a change: one at a time.
+    /// Locked for the whole of a change, so changes run one at a time.
     file: Mutex<SealFile>,
 }
 
 impl<S: Store> SealedStore<S> {
-    /// Puts a store under the seal in the state directory. A store without one gets it.
+    /// Puts a store under the seal in the state directory. Creates the seal for a store without
+    /// one.
     ///
     /// # Errors
-    /// They do not agree, or the system failed.
+    /// Store and seal disagree, or an I/O error.
     pub fn open(store: S, directory: &Path) -> Result<Self, UnsealedStore> {
         let failure = |failure| unsealed(directory, failure);
         let opened = SealFile::open(directory).map_err(failure)?;
@@ -77,7 +78,7 @@ impl<S: Store> SealedStore<S> {
         Ok(sealed)
     }
 
-    /// Finishes revocations that were begun: the process ended before the store had them.
+    /// Completes recorded revocations that did not reach the store before the process ended.
     fn revoke(&self, unfinished: &HashSet<RevocationId>) -> Result<(), StoreFailure> {
         for key in active_keys(&self.store)? {
             if unfinished.contains(&RevocationId::of_key(&key.owner, key.kid)) {
@@ -115,8 +116,8 @@ impl<S: Store> Store for SealedStore<S> {
 
     fn transact(&self, change: &Change<'_>) -> Result<(), StoreFailure> {
         let mut file = self.lock();
-        // The store is never more than one change ahead, or an honest crash could not be told from
-        // an old seal.
+        // The store must never be more than one change ahead of the seal. Otherwise an honest crash
+        // looks like an old seal.
         let inner = inner_seal(&self.store)?;
         if let Some(inner) = inner.filter(|inner| inner.changes > file.seal().changes) {
             file.keep(Seal { changes: inner.changes, content: inner.content })?;
@@ -143,7 +144,7 @@ impl<S: Store> Store for SealedStore<S> {
         Ok(())
     }
 
-    /// Not under the seal: the times of last use, which may be lost.
+    /// Only for times of last use, which the seal does not cover and which may be lost.
     fn write_lazily(&self, table: Table, key: &[u8], value: Vec<u8>) -> Result<(), StoreFailure> {
         if table.is_sealed() {
             return Err(StoreFailure::Damaged { table: table.name() });
@@ -152,16 +153,15 @@ impl<S: Store> Store for SealedStore<S> {
     }
 }
 
-/// What keys of tables held.
+/// Values of table keys.
 type Held = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
-/// A transaction, and what its keys held before it.
+/// A transaction that remembers the earlier values of the keys it writes.
 struct Watched<'t> {
     inner: &'t dyn Transaction,
     before: RefCell<Held>,
 }
 
-/// What a transaction has changed.
 struct Changed {
     seal: InnerSeal,
     revoked: Vec<RevocationId>,
@@ -177,7 +177,7 @@ impl Watched<'_> {
         Ok(())
     }
 
-    /// What is to be sealed; `None` if nothing is another than it was.
+    /// The next seal, and the revocations; `None` if no value changed.
     fn changed(&self, sealed: &Seal) -> Result<Option<Changed>, Interrupted> {
         let (mut content, mut revoked, mut is_changed) = (sealed.content, Vec::new(), false);
         for (&(table, ref key), before) in &*self.before.borrow() {
@@ -215,7 +215,8 @@ impl Transaction for Watched<'_> {
     }
 }
 
-/// What speaks for its owner before and not after: for good, whatever happens to the store.
+/// The keys and passkeys that are active before the change and not after it. Their revocation is
+/// final, whatever happens to the store.
 fn revocations(
     table: Table,
     key: &[u8],
@@ -264,40 +265,40 @@ fn revocations(
     }
 }
 
-/// What happens to keys when a state is accepted that does not agree with its seal.
+/// What happens to keys when the administrator accepts a state that disagrees with its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeysAccepted {
-    /// Those stay active that are so in the store and are not in the list of revocations, which has
-    /// to be whole.
+    /// A key stays active if it is active in the store and not in the list of revocations, which
+    /// must be complete.
     Keep,
-    /// All are revoked, and all passkeys removed.
+    /// All keys are revoked and all passkeys removed.
     Revoke,
 }
 
-/// What was done to a state that was accepted.
+/// The effect of accepting a state.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Accepted {
-    /// Keys that are active.
+    /// Keys that stay active.
     pub active: usize,
-    /// Keys that were active in the store and are revoked.
+    /// Keys that were active in the store and are now revoked.
     pub revoked: usize,
-    /// Passkeys that were removed.
+    /// Passkeys removed.
     pub passkeys: usize,
-    /// Connections that had been begun, and have to be begun again.
+    /// Unfinished connections, which must be begun again.
     pub tickets: usize,
 }
 
-/// Seals a store as it is, after taking away whatever may have been taken away before. If it is
-/// interrupted, the store still does not agree with its seal, and it is done again.
+/// Seals a store as it is, after removing every right that may have been revoked. If interrupted,
+/// the store still disagrees with its seal, and the caller repeats the call.
 ///
 /// # Errors
-/// Keys are to be kept, and the list of revocations is not whole; or the store or the system
+/// Keys are to be kept and the list of revocations is incomplete, or the store or the system
 /// failed.
 pub fn accept<S: Store>(store: &S, directory: &Path, keys: KeysAccepted) -> Result<Accepted, UnsealedStore> {
     let failure = |failure| unsealed(directory, failure);
     match SealFile::open(directory).map_err(failure) {
         Ok(Some(_)) | Err(UnsealedStore::Disagrees { why: Disagreement::Copied, .. }) => {}
-        // Without a seal nobody can say how many revocations there have been.
+        // Without a seal the number of revocations is unknown.
         Ok(None) if keys == KeysAccepted::Keep => {
             let changes = inner_seal(store)?.map_or(0, |inner| inner.changes);
             return Err(failure(Disagreement::SealMissing { changes }.into()));
@@ -375,7 +376,7 @@ fn inner_seal<S: Store>(store: &S) -> Result<Option<InnerSeal>, StoreFailure> {
     store.read(Table::Counters, INNER_SEAL)?.map(|value| decode(Table::Counters, &value)).transpose()
 }
 
-/// Reads everything that is sealed.
+/// Digests the whole sealed content.
 fn content_of<S: Store>(store: &S) -> Result<ContentDigest, StoreFailure> {
     let mut content = ContentDigest::default();
     for table in Table::ALL.into_iter().filter(|table| table.is_sealed()) {
@@ -401,7 +402,6 @@ fn active_keys<S: Store>(store: &S) -> Result<Vec<KeyRecord>, StoreFailure> {
     Ok(keys)
 }
 
-/// Takes a key and its value.
 type Each<'e> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreFailure> + 'e;
 
 fn for_each<S: Store>(store: &S, table: Table, each: &mut Each<'_>) -> Result<(), StoreFailure> {
@@ -418,7 +418,7 @@ fn for_each<S: Store>(store: &S, table: Table, each: &mut Each<'_>) -> Result<()
     }
 }
 
-/// A username cannot contain a zero byte, so no user's keys are among another's.
+/// A username cannot contain a zero byte, so the prefix matches only this user's keys.
 fn key_of(key: &KeyRecord) -> Vec<u8> {
     [key.owner.as_str().as_bytes(), &[0], key.kid.as_bytes()].concat()
 }

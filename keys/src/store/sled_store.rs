@@ -1,7 +1,7 @@
 //! The store on the local disk: sled 0.34.
 //!
-//! One process opens it at a time. A transaction is acknowledged after sled has flushed its log, so
-//! that neither `kill -9` nor a power cut takes back what a user or Core was told.
+//! One process opens it at a time. A transaction is acknowledged after sled has flushed its log.
+//! Neither `kill -9` nor a power cut can then undo a change that a user or Core was told of.
 
 #![allow(clippy::disallowed_types, reason = "the store is what this crate may open")]
 
@@ -12,11 +12,11 @@ use sled::transaction::{
 use std::ops::Bound;
 use std::path::Path;
 
-/// What sled may keep in memory, in bytes. 100,000 users' keys are about 60 MB on disk; the gateway
-/// remembers the ones in use, so that the server seldom reads the same twice.
+/// Sled's cache, in bytes. The keys of 100,000 users take about 60 MB on disk. The gateway caches
+/// the keys in use, so the server seldom reads the same key twice.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How often sled writes what nobody waits for (the times of last use), in milliseconds.
+/// How often sled writes values that need not be durable (the times of last use), in milliseconds.
 const LAZY_FLUSH_MS: u64 = 2_000;
 
 /// Tables as sled trees, in the order of [`Table::ALL`].
@@ -26,10 +26,10 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the store in this directory, or makes one there.
+    /// Opens or creates the store in this directory.
     ///
     /// # Errors
-    /// The directory cannot be used, another process has it open, or what it contains is damaged.
+    /// The directory cannot be used, another process has the store open, or the store is damaged.
     #[allow(clippy::disallowed_types, reason = "the store's own files")]
     pub fn open(directory: &Path) -> Result<Self, StoreFailure> {
         let database = sled::Config::new()

@@ -1,5 +1,5 @@
-//! Long pieces of work that Core has been told of and that are not over: kept so that Core hears of
-//! their end though whoever did them, and this program, be gone.
+//! Unfinished long-running operations of which Core knows. Stored so that Core hears of their end
+//! even if the instance or this program has ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,36 +7,36 @@ use super::registry::Registry;
 use super::{Store, StoreFailure, Table, Verdict, decode, encode};
 use crate::identity::Username;
 
-/// Most tasks at a time, of all users.
+/// Most unfinished tasks of all users together.
 pub const TASKS_MAX: usize = 4_096;
 
 /// A piece of work.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// Our number of it.
+    /// The server's number for the task.
     pub number: u64,
-    /// Whose it is.
+    /// The user.
     pub username: Username,
-    /// What is done.
+    /// The title shown to the user.
     pub title: String,
-    /// With what.
+    /// The details shown to the user.
     pub body: String,
-    /// Core's number of it; `None`: Core has not been heard to know of it.
+    /// Core's number for the task; `None` until Core is known to have it.
     pub core_id: Option<i64>,
 }
 
 impl<S: Store> Registry<S> {
-    /// All tasks that are not over.
+    /// All unfinished tasks.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store failed.
     pub fn tasks(&self) -> Result<Vec<Task>, StoreFailure> {
         let entries = self.store().scan(Table::Tasks, b"", None, TASKS_MAX)?;
         entries.iter().map(|(_, value)| decode(Table::Tasks, value)).collect()
     }
 
-    /// Notes a task, or what has become known of it.
+    /// Writes a task, or its changed record.
     ///
     /// # Errors
     /// The store failed.
@@ -48,7 +48,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Forgets a task that is over, and of which Core has heard.
+    /// Removes a finished task of which Core was told.
     ///
     /// # Errors
     /// The store failed.

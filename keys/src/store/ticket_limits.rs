@@ -1,9 +1,9 @@
-//! How many tickets there may be, and which goes when there are too many.
+//! Limits on the number of tickets, and the choice of the ticket to remove.
 //!
-//! A ticket counts against whoever began it: the user at Core, or the uid at the centre. The sender
-//! that begins too many loses their own oldest; one that is offered is never pushed out by its
-//! owner, so those are few. All tickets of one side are bounded as well: the oldest of that side
-//! goes. Each step looks up the tickets of one sender; none reads the whole table.
+//! A ticket counts for its sender: the user at Core, or the uid at the centre. A sender with too
+//! many tickets loses the oldest of them. A ticket with an offer is never removed for its own
+//! sender, so few of those are allowed. All tickets of one side are limited too: the oldest of that
+//! side is removed. Each step reads the tickets of one sender, never the whole table.
 
 use super::records::{Begun, Ticket, TicketState};
 use super::registry::{NotChanged, Registry};
@@ -13,33 +13,32 @@ use super::{Interrupted, Store, StoreFailure, Table, Transaction, decode};
 use crate::enrolment::TicketHash;
 use crate::time::Timestamp;
 
-/// Most tickets on record that Core began.
+/// Most stored tickets that Core began.
 const AT_CORE_MAX: u64 = 6_000;
 
-/// Most tickets on record that were begun here.
+/// Most stored tickets that were begun here.
 const AT_THE_CENTRE_MAX: u64 = 2_000;
 
-/// Most tickets without an offer for one sender: somebody who clicks again means the last one.
+/// Most tickets without an offer for one sender: a user who clicks again means the last one.
 const OPEN_EACH_MAX: usize = 4;
 
 /// Most tickets with an offer for one sender.
 const OFFERED_EACH_MAX: usize = 4;
 
-/// Most tickets of one sender of which nothing can come any more; they are kept so that a page left
-/// open learns what became of them.
+/// Most finished tickets for one sender. They are kept so that an open page learns the result.
 const FINISHED_EACH_MAX: usize = 4;
 
-/// More than one sender's tickets can be: what a lookup of them reads at most.
+/// Upper bound of a read of one sender's tickets: more than a sender can have.
 const EACH_READ_MAX: usize = 64;
 
-/// Tickets that are looked at in one sweep: all there can be.
+/// Upper bound of one sweep: more than there can be.
 const SWEPT_MAX: usize = 16_000;
 
 impl<S: Store> Registry<S> {
-    /// Remembers a new ticket, and forgets those of its sender that are too many.
+    /// Stores a new ticket, and removes the sender's surplus tickets.
     ///
     /// # Errors
-    /// The sender has too many that are offered, or the store failed.
+    /// The sender has too many tickets with an offer, or the store failed.
     pub fn open_ticket(&self, ticket: &Ticket, now: Timestamp) -> Result<(), NotChanged<TicketRejection>> {
         let (mut open, mut offered, mut finished) = (Vec::new(), Vec::new(), Vec::new());
         for other in self.tickets_below(Table::TicketsBySender, &sender_of(ticket), EACH_READ_MAX)? {
@@ -52,7 +51,7 @@ impl<S: Store> Registry<S> {
         if offered.len() >= OFFERED_EACH_MAX {
             return Err(NotChanged::Rejected(TicketRejection::TooMany));
         }
-        // Oldest first, as they are read.
+        // In the order of the index: oldest first.
         let mut forgotten: Vec<Ticket> = surplus(open, OPEN_EACH_MAX.saturating_sub(1)).collect();
         forgotten.extend(surplus(finished, FINISHED_EACH_MAX));
         if forgotten.is_empty() && self.tickets_begun(ticket.begun)? >= max_of(ticket.begun) {
@@ -60,7 +59,7 @@ impl<S: Store> Registry<S> {
         }
         self.change(|transaction| {
             for other in &forgotten {
-                // It may have been offered since it was read.
+                // Read it again: a key may have been offered for it since.
                 let is_now: Option<Ticket> = fetch(transaction, Table::Tickets, other.hash.as_bytes())?;
                 if let Some(is_now) = is_now {
                     forget(transaction, &is_now)?;
@@ -71,7 +70,7 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Forgets tickets that are long past.
+    /// Removes tickets that ended long ago. Returns their number.
     ///
     /// # Errors
     /// The store failed.
@@ -84,7 +83,7 @@ impl<S: Store> Registry<S> {
         for ticket in &past {
             self.write(|transaction| forget(transaction, ticket))?;
         }
-        // An approved or dead ticket's code leads nowhere, and goes with the ticket.
+        // The code of an approved or dead ticket matches no offer, and is removed with the ticket.
         for (code, value) in self.store().scan(Table::Codes, b"", None, SWEPT_MAX)? {
             let hash: TicketHash = decode(Table::Codes, &value)?;
             if self.store().read(Table::Tickets, hash.as_bytes())?.is_none() {
@@ -94,7 +93,7 @@ impl<S: Store> Registry<S> {
         Ok(past.len())
     }
 
-    /// The tickets that an index has below that prefix, oldest first.
+    /// The tickets under that prefix of an index, oldest first.
     fn tickets_below(&self, index: Table, prefix: &[u8], count: usize) -> Result<Vec<Ticket>, StoreFailure> {
         let mut tickets = Vec::new();
         for (_, value) in self.store().scan(index, prefix, None, count)? {
@@ -122,7 +121,8 @@ fn remember(transaction: &dyn Transaction, ticket: &Ticket) -> Result<(), Interr
     count(transaction, ticket.begun, |number| number.saturating_add(1))
 }
 
-/// Leaves nothing of a ticket. One from before there were indices is in none.
+/// Removes a ticket with its code and index entries. A ticket from before the indices has no
+/// entries.
 fn forget(transaction: &dyn Transaction, ticket: &Ticket) -> Result<(), Interrupted> {
     transaction.remove(Table::Tickets, ticket.hash.as_bytes())?;
     if let TicketState::Offered { offer } = &ticket.state {
@@ -162,7 +162,7 @@ const fn side_of(begun: Begun) -> u8 {
     }
 }
 
-/// What the keys of one sender's tickets begin with. A username cannot contain a zero byte.
+/// The prefix of a sender's tickets in the index. A username cannot contain a zero byte.
 fn sender_of(ticket: &Ticket) -> Vec<u8> {
     let side = side_of(ticket.begun);
     match (ticket.begun, ticket.bound_to) {
@@ -181,7 +181,7 @@ fn by_age(ticket: &Ticket) -> Vec<u8> {
     [&[side_of(ticket.begun)][..], &moment_of(ticket), ticket.hash.as_bytes()].concat()
 }
 
-/// Its age, in bytes that sort as it does. No ticket is from before 1970.
+/// The time of creation, as bytes in sorting order. No ticket is older than 1970.
 fn moment_of(ticket: &Ticket) -> [u8; 8] {
     u64::try_from(ticket.created.seconds()).unwrap_or(0).to_be_bytes()
 }

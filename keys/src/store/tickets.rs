@@ -1,7 +1,7 @@
-//! Tickets: from begun over offered to approved or dead, each step in one transaction.
+//! Tickets: open, offered, then approved or dead, each step in one transaction.
 //!
-//! A ticket takes one offer; a second one kills it (protocol, section 6, step 2). Only its hash is
-//! kept. How many there may be is said in `ticket_limits`.
+//! A ticket accepts one offer; a second offer kills it (protocol, section 6, step 2). Only the
+//! ticket's hash is stored. `ticket_limits` limits the number of tickets.
 
 use super::records::{Death, Offer, Ticket, TicketState};
 use super::registry::{Confirmation, Ended, Naming, NewConnection, NotChanged, Registry, RegistryRejection, connect};
@@ -11,20 +11,19 @@ use crate::enrolment::{Code, TicketHash};
 use crate::identity::{KeyId, Uid};
 use crate::time::Timestamp;
 
-/// How long a ticket is remembered after that, in seconds, so that a page left open learns what
-/// became of it.
+/// How long a ticket is kept after its end, in seconds, so that an open page learns the result.
 const REMEMBERED_S: i64 = 60 * 60;
 
-/// A step that the rules do not allow.
+/// Why a step is not allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TicketRejection {
-    /// No such ticket or code: never made, mistyped or forgotten.
+    /// No such ticket or code: never issued, mistyped or removed.
     #[error("no such ticket")]
     Unknown,
     /// The ticket is dead.
     #[error("the ticket is dead")]
     Dead(Death),
-    /// This is the second offer, and the ticket dead from here on.
+    /// This is the second offer, which kills the ticket.
     #[error("a second key was offered for this ticket")]
     SecondOffer,
     /// No key was offered yet.
@@ -39,22 +38,21 @@ pub enum TicketRejection {
     /// The sender has too many tickets with an offer.
     #[error("too many connections have been begun and not finished")]
     TooMany,
-    /// The connection itself is not allowed.
+    /// The connection is not allowed.
     #[error(transparent)]
     Registry(#[from] RegistryRejection),
 }
 
-/// What an offer did.
 enum Offered {
     Taken(Ticket),
     Killed,
 }
 
 impl<S: Store> Registry<S> {
-    /// The ticket with this hash; one whose time is over comes back as dead.
+    /// The ticket with this hash. An expired ticket is returned as dead.
     ///
     /// # Errors
-    /// There is none, or the store cannot tell.
+    /// There is none, or the store failed.
     pub fn ticket(&self, hash: &TicketHash, now: Timestamp) -> Result<Ticket, NotChanged<TicketRejection>> {
         let value = self.store().read(Table::Tickets, hash.as_bytes())?;
         let ticket: Option<Ticket> = value.map(|value| decode(Table::Tickets, &value)).transpose()?;
@@ -64,17 +62,17 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// The ticket whose offer this code names.
+    /// The ticket for whose offer this is the code.
     ///
     /// # Errors
-    /// There is none, or the store cannot tell.
+    /// There is none, or the store failed.
     pub fn ticket_of_code(&self, code: &Code, now: Timestamp) -> Result<Ticket, NotChanged<TicketRejection>> {
         let value = self.store().read(Table::Codes, code.as_str().as_bytes())?;
         let hash: Option<TicketHash> = value.map(|value| decode(Table::Codes, &value)).transpose()?;
         self.ticket(&hash.ok_or(NotChanged::Rejected(TicketRejection::Unknown))?, now)
     }
 
-    /// Offers a key for a ticket: the first is taken, the second kills the ticket.
+    /// Offers a key for a ticket. The first offer is accepted, a second one kills the ticket.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -117,9 +115,9 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Approves the offer that a code names: connects the user and activates the key. `new.key` is
-    /// the offered one with its times set. A connection of the user's that gives way to this one
-    /// comes back.
+    /// Approves the offer with this code: connects the user and activates the key. `new.key` is the
+    /// offered key with its times set. Returns the user's earlier connection, if this one replaces
+    /// it.
     ///
     /// # Errors
     /// The rules do not allow it, or the store failed.
@@ -162,7 +160,8 @@ impl<S: Store> Registry<S> {
 }
 
 impl Ticket {
-    /// Whether it is dead at that moment, and why. An approved one does not die of age.
+    /// Why the ticket is dead at that moment; `None` if it is not. An approved ticket does not
+    /// expire.
     #[must_use]
     pub fn judged(&self, now: Timestamp) -> Option<Death> {
         match &self.state {
@@ -172,10 +171,10 @@ impl Ticket {
         }
     }
 
-    /// Whether that uid may approve what was offered, at that moment.
+    /// The offer, if that uid may approve it at that moment.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it may not.
     pub fn may_approve(&self, uid: Uid, now: Timestamp) -> Result<&Offer, TicketRejection> {
         if self.bound_to.is_some_and(|bound| bound != uid) {
             return Err(TicketRejection::BoundToAnother);
@@ -191,7 +190,7 @@ impl Ticket {
         }
     }
 
-    /// The key that it stands for, offered or approved.
+    /// The offered or approved key.
     #[must_use]
     pub fn kid(&self) -> Option<KeyId> {
         match &self.state {
