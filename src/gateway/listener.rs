@@ -1,8 +1,7 @@
-//! From a listening socket to requests: how many connections there may be, from whom, and how long
-//! each may dawdle.
+//! Accepts connections and serves HTTP on them, within connection limits and timeouts.
 //!
-//! Over TLS, HTTP/1.1 and HTTP/2 by ALPN; bare, HTTP/1.1 on the loop-back interface and nowhere
-//! else.
+//! Over TLS: HTTP/1.1 and HTTP/2, chosen by ALPN. Without TLS: HTTP/1.1 on the loop-back interface
+//! only.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,52 +33,49 @@ use super::timeouts::{TimeoutStream, Turns};
 use super::tls::H2;
 use super::upgrade::{self, PendingUpgrade};
 
-/// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long accepting rests after it failed, for want of descriptors say.
+/// Pause after a failed `accept`, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is buffered of a connection at most, in bytes: a head, and the part of a body that came
-/// with it.
+/// Read buffer of a connection, in bytes: a head, and the part of a body that came with it.
 const BUFFER_MAX: usize = 2 * HEAD_MAX;
 
-/// The longest body that has come by the time its request is refused. Of a longer one the rest may
-/// be on its way, unread, and no request can follow it on an HTTP/1.1 connection: the client is
-/// told so.
+/// Longest body that has arrived by the time its request is refused, in bytes. The rest of a longer
+/// one may still be unread, so no request can follow it on HTTP/1.1: the response has `Connection:
+/// close`.
 const BODY_AHEAD_MAX: u64 = 8 * 1024;
 
-/// Longest header list of HTTP/2, as RFC 9113 counts, with 32 bytes for each header. What is longer
-/// than a head may be and not longer than this gets an answer with a body.
+/// Longest HTTP/2 header list as RFC 9113 counts it, with 32 bytes for each header. A list between
+/// the limit of heads and this one gets a response with a body.
 const LIST_MAX: u32 = 64 * 1024;
 
-/// Requests at a time on one HTTP/2 connection.
+/// Concurrent requests on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
-/// Streams that a client may reset before they were looked at (CVE-2023-44487), and that we may for
-/// its errors (CVE-2025-8671).
+/// Streams that a client may reset before they were handled (CVE-2023-44487), and that the gateway
+/// may reset for the client's errors (CVE-2025-8671).
 const RESETS_MAX: usize = 32;
 
-/// Bytes of a body that a stream, and a connection, may send unasked.
+/// Bytes of a body that a stream, and a connection, may send unrequested.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// How often a silent HTTP/2 client is asked whether it is there, and how long it has to answer.
+/// Interval of HTTP/2 pings on a silent connection, and how long the client has to answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a listener serves connections with.
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) ingress: Arc<Ingress>,
     pub(super) places: Arc<Places>,
-    /// `None`: bare, and hence only for the loop-back interface.
+    /// `None` without TLS, on the loop-back interface only.
     pub(super) tls: Option<TlsAcceptor>,
     /// Turns true when no further request is taken.
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Accepts connections until told to stop.
+/// Accepts connections until `stop` turns true.
 pub(super) async fn accept(listener: TcpListener, mut door: Door) {
     let mut stop = door.stop.clone();
     let accepting = async {
@@ -87,11 +83,12 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
             match listener.accept().await {
                 Ok((stream, from)) => {
                     door.open(stream, from);
-                    // What is open has its turn before the next, however many wait.
+                    // Open connections have their turn before the next is accepted, however many
+                    // wait.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "cannot accept connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -105,8 +102,8 @@ pub(super) async fn accept(listener: TcpListener, mut door: Door) {
 
 impl Door {
     fn open(&mut self, stream: TcpStream, from: SocketAddr) {
-        // Beyond its limits a connection is closed unread: to answer it would take what there is
-        // too little of.
+        // Beyond its limits a connection is closed unread: a response would take the resource that
+        // is short.
         let Some(place) = self.places.take(from.ip()) else {
             tracing::debug!(%from, "refused connection: every place is Core's");
             return;
@@ -122,7 +119,7 @@ impl Door {
                 }
             };
             if let Err(error) = outcome {
-                tracing::debug!(%from, %error, "a connection ended");
+                tracing::debug!(%from, %error, "connection failed");
             }
         });
     }
@@ -146,7 +143,7 @@ impl Door {
         }
     }
 
-    /// `place` is let go when the connection ends, or the socket that it has become.
+    /// `place` is freed when the connection ends, or the socket that it becomes.
     pub(super) async fn serve_http1<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -156,7 +153,7 @@ impl Door {
         let deadlines = stream.deadlines();
         let stream = MessageFilter::new(stream);
         let (ingress, refused, passage) = (Arc::clone(&self.ingress), stream.refused(), stream.passage());
-        // Outside of the message filter, which lets one message pass at a time.
+        // Outside the message filter, which passes one message at a time.
         let stream = PacedStream::new(stream, Arc::clone(&place), Turns::OneByOne);
         let stop = self.stop.clone();
         let served = AtomicU64::new(0);
@@ -176,8 +173,7 @@ impl Door {
                 let mut answer = match (rejection, spot) {
                     (Some(rejection), _) => ingress.answer_for(rejection, client, &place).await,
                     (None, None) => ingress.answer(client, &place, request).await,
-                    // Whatever has become of the connection, it is we who say how long it may be
-                    // silent.
+                    // Takes `answering` along: a socket has its own timeouts.
                     (None, Some(spot)) => {
                         return Ok(Arc::clone(&ingress).upgrade(client, request, spot, answering).await);
                     }
@@ -190,8 +186,8 @@ impl Door {
             }
         });
         let mut http1 = http1::Builder::new();
-        // Heads have their time from `deadlines`, which tells an idle connection from a slow head,
-        // and their form from the message filter: these limits are the second lock.
+        // The timeouts of heads come from `deadlines`, which tells an idle connection from a slow
+        // head; their syntax was checked by the message filter. These limits are a second barrier.
         http1.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
         let connection = http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
         self.until_its_end(connection, &whole, http1::UpgradeableConnection::graceful_shutdown).await
@@ -209,7 +205,7 @@ impl Door {
         let service = service_fn(move |request: Request<Incoming>| {
             let (ingress, answering, place) = (Arc::clone(&ingress), deadlines.answering(), Arc::clone(&place));
             if place.is_strangers() {
-                place.has_sent(); // a piece may have held many
+                place.has_sent(); // one piece may have held many
             }
             async move {
                 let answer = ingress.answer(client, &place, request).await;
@@ -233,8 +229,8 @@ impl Door {
         self.until_its_end(connection, &whole, http2::Connection::graceful_shutdown).await
     }
 
-    /// Serves a connection until it ends; told to stop, or to finish, it finishes what is under
-    /// way, as `finish` has it.
+    /// Serves a connection until it ends. On shutdown, or when its place is told to finish, calls
+    /// `finish` and completes the requests under way.
     async fn until_its_end<C>(
         mut self,
         connection: C,
@@ -256,8 +252,7 @@ impl Door {
         outcome.map_err(|error| self.broke(error, place))
     }
 
-    /// Should hyper find no request in what has passed the message filter, that leaves its record
-    /// too: hyper has answered it.
+    /// Records a parse error of hyper behind the message filter, which hyper has answered.
     fn broke(&self, error: hyper::Error, place: &Arc<Place>) -> io::Error {
         if error.is_parse() {
             self.ingress.record_no_request(&format!("head: {error}"), place);

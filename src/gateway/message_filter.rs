@@ -1,14 +1,13 @@
-//! Between the network and `hyper`'s HTTP/1.1: a head that breaks the grammar does not get through.
+//! Filters what `hyper` reads of an HTTP/1.1 connection: only messages with a valid head pass, as
+//! [`super::request_syntax`] measures them.
 //!
-//! [`MessageFilter`] lets whole messages pass, one behind the other, as [`super::request_syntax`]
-//! measures them. In the place of the first that is refused `hyper` reads a request that says so
-//! and nothing after it, so that a refusal for its form is answered, logged and counted like any
-//! other, behind the answers to what came before. That request is one that could never be served:
-//! whoever sends it is refused too.
+//! In place of the first invalid head `hyper` reads a placeholder request, and nothing after it. So
+//! the refusal is answered, logged and counted like any other, after the responses to earlier
+//! requests. The placeholder is a request that the filter itself refuses, so no client can send it.
 //!
-//! Behind an upgrade there are no more messages. The filter stops looking when whoever answered it
-//! says so ([`UpgradeBoundary::open`]), which is after our own 101; what came before that was
-//! looked at as a message, and ends the connection instead of being taken for something else.
+//! After an upgrade no messages follow. The filter stops when [`UpgradeBoundary::open`] is called,
+//! after the gateway's 101. Bytes that came before that were parsed as a message, and end the
+//! connection.
 
 use std::io;
 use std::pin::Pin;
@@ -23,54 +22,53 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::head::HeadRejection;
 use super::request_syntax;
 
-/// What `hyper` reads in the place of a refused head.
+/// What `hyper` reads in place of a refused head.
 const PLACEHOLDER_REQUEST: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// How much of a refused request is read and thrown away after its answer, in bytes, and how long
-/// that may take. Closed at once, with bytes unread, the connection would be reset, and the client
-/// might never see the answer.
+/// How many bytes of a refused request are read and discarded after its response, and for how long.
+/// Closing with unread bytes would reset the connection, and the client might lose the response.
 const LINGER_MAX: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Why a connection's head was refused, for whoever answers in its place.
+/// Why the head was refused, for the service that answers the placeholder.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refused(Arc<OnceLock<HeadRejection>>);
 
 impl Refused {
-    /// The rejection, if this is the request that stands for it.
+    /// The rejection, if this request is the placeholder.
     pub(super) fn stands_for(&self, method: &Method) -> Option<HeadRejection> {
         (method.as_str() == "REFUSED").then(|| self.0.get().cloned()).flatten()
     }
 }
 
-/// Bytes came behind an upgrade before its answer was out.
+/// Bytes followed an upgrade before its response was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("bytes came behind an upgrade before its answer")]
 pub(super) struct Early;
 
-/// How a connection's messages come to their end, for whoever answers an upgrade on it.
+/// Where a connection's messages end, for the handler of an upgrade.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UpgradeBoundary(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Messages that were let through, or are being.
+    /// Messages that passed, or have begun to.
     begun: AtomicU64,
-    /// Something was read that was not let through.
+    /// Bytes were read that have not passed.
     holds: AtomicBool,
     /// No message follows.
     is_open: AtomicBool,
 }
 
 impl UpgradeBoundary {
-    /// Whether nothing has come behind the connection's message of that number, the first being 1.
+    /// Checks that nothing followed the message of that number; the first has number 1.
     pub(super) fn check_last(&self, number: u64) -> Result<(), Early> {
         let is_last = self.0.begun.load(Ordering::Acquire) == number && !self.0.holds.load(Ordering::Acquire);
         if is_last { Ok(()) } else { Err(Early) }
     }
 
-    /// What comes from here on is no message: to be said once the answer to message `number`, an
-    /// upgrade, is out.
+    /// Declares that what follows is not a message. Has to be called after the response to message
+    /// `number`, an upgrade.
     pub(super) fn open(&self, number: u64) -> Result<(), Early> {
         self.check_last(number)?;
         self.0.is_open.store(true, Ordering::Release);
@@ -78,25 +76,25 @@ impl UpgradeBoundary {
     }
 }
 
-/// A stream of which only well-formed messages are read.
+/// A stream from which only well-formed messages are read.
 #[derive(Debug)]
 pub(super) struct MessageFilter<S> {
     stream: S,
     refused: Refused,
     passage: UpgradeBoundary,
-    /// Read from the stream and not let through: part of a head, or what came behind a message. Its
-    /// head at most, and what one read brings.
+    /// Bytes read that have not passed: part of a head, or what followed a message. At most a head
+    /// and one read.
     held: Vec<u8>,
-    /// How much of `held` holds no end of a head.
+    /// Bytes of `held` already searched for the end of a head.
     looked_at: usize,
-    /// How much of the message under way has yet to pass.
+    /// Bytes of the current message that have yet to pass.
     to_pass: u64,
-    /// How much of the stand-in has been read.
+    /// Bytes of the placeholder already read.
     stood_in: usize,
     linger: Linger,
 }
 
-/// How far the end of a connection is of which not all was read.
+/// How far the lingering close is.
 #[derive(Debug)]
 enum Linger {
     NotYet,
@@ -104,7 +102,7 @@ enum Linger {
 }
 
 impl<S> MessageFilter<S> {
-    /// Around a stream that begins with a head.
+    /// Wraps a stream that begins with a head.
     pub(super) fn new(stream: S) -> Self {
         let (refused, passage) = (Refused::default(), UpgradeBoundary::default());
         Self {
@@ -119,18 +117,18 @@ impl<S> MessageFilter<S> {
         }
     }
 
-    /// For whoever answers requests.
+    /// The rejection, for the service that answers requests.
     pub(super) fn refused(&self) -> Refused {
         self.refused.clone()
     }
 
-    /// For whoever answers upgrades.
+    /// The boundary, for the handler of upgrades.
     pub(super) fn passage(&self) -> UpgradeBoundary {
         self.passage.clone()
     }
 
-    /// How many of these bytes, which are the next of the connection, may pass now. None: their
-    /// head is not whole, or is refused.
+    /// How many of these bytes, the next of the connection, may pass now. 0 if their head is
+    /// incomplete or refused.
     fn may_pass(&mut self, bytes: &[u8]) -> usize {
         if self.to_pass == 0 {
             match request_syntax::measure(bytes, self.looked_at) {
@@ -151,7 +149,7 @@ impl<S> MessageFilter<S> {
         self.to_pass = self.to_pass.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    /// Lets through what it may of what is held; whether it was anything.
+    /// Passes what it may of `held`; whether it passed anything.
     fn pass_held(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let mut held = std::mem::take(&mut self.held);
         let count = self.may_pass(&held).min(buffer.remaining());
@@ -165,8 +163,8 @@ impl<S> MessageFilter<S> {
         count > 0
     }
 
-    /// Lets through what it may of what the stream has just put behind the first `before` bytes,
-    /// and holds the rest; whether it was anything.
+    /// Passes what it may of the bytes that the stream put behind the first `before`, and holds the
+    /// rest. Whether it passed anything.
     fn pass_fresh(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         let count = self.may_pass(fresh);
@@ -201,7 +199,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MessageFilter<S> {
         loop {
             if filter.refused.0.get().is_some() {
                 if filter.stood_in >= PLACEHOLDER_REQUEST.len() {
-                    // Nothing comes any more; the answer under way is what wakes the connection.
+                    // Nothing more comes; the response in progress wakes the connection.
                     return Poll::Pending;
                 }
                 filter.held = Vec::new();
@@ -212,7 +210,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MessageFilter<S> {
             ready!(Pin::new(&mut filter.stream).poll_read(cx, buffer))?;
             let came = buffer.filled().get(before..).unwrap_or_default();
             if came.is_empty() {
-                return Poll::Ready(Ok(())); // the end, perhaps within a head: of that nothing was let through
+                return Poll::Ready(Ok(())); // end of stream; a partial head has not passed
             }
             let has_passed = if filter.held.is_empty() {
                 filter.pass_fresh(buffer, before)
@@ -229,7 +227,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MessageFilter<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> MessageFilter<S> {
-    /// Throws away what still comes, within limits.
+    /// Discards incoming bytes, within limits.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 4096];
         if matches!(self.linger, Linger::NotYet) {
@@ -277,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MessageFilter<S> {
         if matches!(filter.linger, Linger::NotYet) {
             ready!(Pin::new(&mut filter.stream).poll_shutdown(cx))?;
         }
-        // Only where something is certainly on its way is the end worth waiting for.
+        // Lingers only if more bytes are certainly on their way.
         if filter.to_pass > 0 || filter.refused.0.get().is_some() {
             ready!(filter.poll_linger(cx));
         }

@@ -1,9 +1,8 @@
-//! A call of the user's own browser, from its head to the instance or the server: the same pipeline
-//! without Core.
+//! The pipeline for calls of the user's own browser: that of [`super::admit`], without Core.
 //!
-//! Nobody has vouched for the sender before the signature is checked, so until then an address may
-//! ask so often and no more, and no body is read. A page may ask only if it is our own (V48). An
-//! instance that is not up is started: there is no Core here that would ask for it and repeat.
+//! Until the signature is verified the sender is unauthenticated: its address is rate-limited, and
+//! no body is read. Only the gateway's own pages may call (V48). Starts an instance that is not up,
+//! because no Core would ask for one and repeat the request.
 
 use countersign_keys::bind::Items;
 use countersign_keys::call::{Destination, OwnRow};
@@ -26,7 +25,7 @@ use super::response::Answer;
 use super::upstream::Connection;
 
 impl Ingress {
-    /// Judges what a user's own browser asks and forwards it, or says why not.
+    /// Verifies a request of the user's own browser, then forwards or refuses it.
     pub(super) async fn own(
         &self,
         row: &OwnRow,
@@ -76,7 +75,8 @@ impl Ingress {
         Ok(answer.pass_on(Content::Json)?)
     }
 
-    /// Where there is no Core that would ask for an instance and repeat its request.
+    /// Connects, and starts the instance if it is down: no Core would ask for it and repeat the
+    /// request.
     pub(super) async fn connect_or_start(&self, way: Reuse, username: &Username) -> Result<Connection, Refusal> {
         match self.connect_by(way, username).await {
             Err(Refusal::NoInstance) => {

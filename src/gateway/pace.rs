@@ -1,19 +1,17 @@
-//! Paces what is read of connections that have shown nothing, so that a flood waits and honest
-//! users do not.
+//! Limits how fast unauthenticated connections are read, so that a flood waits and honest users do
+//! not.
 //!
-//! A connection that has shown neither Core's token nor a good signature is a stranger's. It is
-//! read a piece at a time: a request of HTTP/1.1, or a few frames. Between two pieces all other
-//! connections have their turn. Each connection has some pieces of its own, since its handshake
-//! cost as much, and rests for a moment after each while strangers together are over their rate.
-//! Further pieces count against its network as well, and after those it is not read until both
-//! rates have room. Its sender then waits on TCP's flow control, which costs nothing here. Nothing
-//! is refused, a connection's first piece waits for nobody, and one that has shown something is
-//! read at once.
+//! A connection is a stranger's until it has shown Core's token or a valid signature. It is read in
+//! pieces: a request of HTTP/1.1, or a few frames. Between two pieces all other connections have
+//! their turn. Each connection has an allowance of pieces, since its handshake cost as much, and
+//! rests briefly after each while strangers together exceed their rate. Further pieces also count
+//! against its network; then it is not read until both rates allow. The sender waits on TCP's flow
+//! control, which costs the gateway nothing. No request is refused, a connection's first piece
+//! never waits, and an authenticated connection is read at once.
 //!
-//! A TLS handshake costs more than a piece. A network whose strangers have begun some connections
-//! waits for further handshakes while it, or all strangers together, are over their rate; a
-//! connection that shows something later is taken off its network's account. Protects availability;
-//! keeps no promise of P1 to P7.
+//! TLS handshakes cost more. A network that has begun more than its allowance waits for further
+//! ones while it, or all strangers together, exceed their rate. A connection that authenticates
+//! later is refunded. Protects availability; keeps none of P1 to P7.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -25,41 +23,38 @@ use tokio::time::Instant;
 
 use crate::limits::{Bucket, Rate};
 
-/// Pieces that are a connection's own: a page with its parts, and then one a second.
+/// A connection's own pieces: a page with its parts, then one a second.
 const OF_A_CONNECTION: Rate = Rate::new(32, 1);
 
-/// Further pieces of the connections of one network: some dozens of people who click behind one
-/// address.
+/// Further pieces by network: some dozens of people behind one address.
 const OF_A_NETWORK: Rate = Rate::new(128, 16);
 
-/// Pieces of all strangers, before they rest. An optimised build answers as many in some
+/// Pieces of all strangers before they rest. An optimised build answers that many in some
 /// milliseconds.
 const OF_ALL: Rate = Rate::new(64, 256);
 
-/// How long a connection rests at most after a piece of its own: a page in a flood takes some
-/// seconds.
+/// Longest rest after a connection's own piece: a page in a flood takes some seconds.
 const OWN_REST_MAX: Duration = Duration::from_millis(100);
 
-/// How long it rests at most after a further one. Shorter than a head may take, so that a head in
-/// two pieces arrives.
+/// Longest rest after a further piece. Shorter than the timeout of a head, so that a head in two
+/// pieces arrives.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// TLS handshakes of one network's connections on which nothing was shown, that wait for nothing: a
+/// TLS handshakes of one network that never wait, for connections that have not authenticated: a
 /// browser or two.
 const HANDSHAKES_OWN: Rate = Rate::new(4, 1);
 
-/// Further handshakes of one network: a class room that begins at once, a scanner of TLS.
+/// Further handshakes of one network: a class that starts at once, or a TLS scanner.
 const HANDSHAKES_OF_A_NETWORK: Rate = Rate::new(512, 64);
 
-/// Further handshakes of all strangers. A debug build does as many in a tenth of a second.
+/// Further handshakes of all strangers. A debug build does that many in a tenth of a second.
 const HANDSHAKES_OF_ALL: Rate = Rate::new(64, 64);
 
-/// Networks whose rates are remembered. An attacker that has more of them is held by the rate of
-/// all.
+/// Networks with rates in memory. An attacker with more networks is limited by the rate of all.
 const NETWORKS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// What all strangers have sent. Bounded by [`NETWORKS_MAX`]; the network not heard for longest is
-/// forgotten first.
+/// What all strangers have sent. Bounded by [`NETWORKS_MAX`]; evicts the network that was silent
+/// longest.
 #[derive(Debug)]
 pub(super) struct Strangers(Mutex<Sent>);
 
@@ -101,7 +96,7 @@ impl Strangers {
         for_network.max(sent.all_handshakes.wait(&HANDSHAKES_OF_ALL, REST_MAX, now))
     }
 
-    /// Takes a handshake of that network back: its connection has shown something.
+    /// Refunds a handshake of that network, because its connection has authenticated.
     pub(super) fn take_back_handshake(&self, network: IpAddr) {
         if let Some(network) = self.sent().networks.get_mut(&network) {
             network.own_handshakes.refund(&HANDSHAKES_OWN);
@@ -112,8 +107,8 @@ impl Strangers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a piece, and returns how long its connection has to rest: a piece of its own, or a
-    /// further one of that network.
+    /// Counts a piece, and returns how long its connection rests. `further_of` is the network of a
+    /// piece beyond the connection's own.
     fn count(&self, further_of: Option<IpAddr>, now: std::time::Instant) -> Duration {
         let mut sent = self.sent();
         let for_all = sent.all.wait(&OF_ALL, REST_MAX, now);
@@ -127,11 +122,11 @@ impl Strangers {
     }
 }
 
-/// How far one connection is with what it may send while it has shown nothing.
+/// The pieces that one unauthenticated connection has sent.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     own: Bucket,
-    /// Before which moment nothing is read.
+    /// Nothing is read before this moment.
     rests_until: Option<Instant>,
 }
 
@@ -145,7 +140,7 @@ impl Pace {
         }
     }
 
-    /// Until when the connection rests, if it does at that moment.
+    /// Until when the connection rests, if it rests at `now`.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.rests_until.filter(|until| *until > now)
     }
@@ -161,8 +156,8 @@ mod tests {
         IpAddr::from((0x0a00_0000 + number).to_be_bytes())
     }
 
-    /// How many pieces so many connections of each of so many networks get through in that time,
-    /// each of them sending as fast as it is read.
+    /// Counts the pieces that connections of several networks get through in that time, if each
+    /// sends as fast as it is read.
     fn pieces(networks: u32, connections: usize, for_s: u64) -> usize {
         let (strangers, start) = (Strangers::default(), Instant::now());
         let mut paces: Vec<(IpAddr, Pace)> = (0..networks)
@@ -172,7 +167,7 @@ mod tests {
         for step in 0..for_s * 100 {
             let now = start + Duration::from_millis(step * 10);
             for (network, pace) in &mut paces {
-                // No connection brings more than some hundred pieces in 10 ms.
+                // A connection brings at most some hundred pieces in 10 ms.
                 for _ in 0..100 {
                     if pace.rests_until(now).is_some() {
                         break;
@@ -190,8 +185,8 @@ mod tests {
         for (networks, connections) in [(1, 1), (1, 100), (40, 1), (200, 1), (200, 4)] {
             let count = pieces(networks, connections, 60);
             let all = usize::try_from(networks).unwrap() * connections;
-            // What is the connections' own, and then the lower of the rates of their networks and
-            // of all; the last piece of each before its first rest.
+            // The connections' own pieces, then the lower of the rates of their networks and of
+            // all, and the last piece of each before its first rest.
             let own = all * (32 + 60 + 1);
             let most = own + (usize::try_from(networks).unwrap() * (128 + 60 * 16)).min(64 + 60 * 256);
             assert!(count <= most, "{networks} networks, {connections} connections each: {count}, not {most}");

@@ -1,4 +1,4 @@
-//! Reads a connection at its pace until it has shown something ([`super::pace`]).
+//! A stream that is read at its connection's pace until it authenticates ([`super::pace`]).
 
 use std::io;
 use std::pin::Pin;
@@ -11,28 +11,23 @@ use tokio::time::Instant;
 use super::connections::Place;
 use super::timeouts::Turns;
 
-/// Longest piece of a connection whose requests follow each other, in bytes: no more than one
-/// request is in it. A socket is such a connection as well.
+/// Longest piece of HTTP/1.1, or of a socket, in bytes. It holds at most one request.
 const PIECE_MAX: usize = 4 * 1024;
 
-/// Longest piece of HTTP/2, in bytes: some ten requests as a flood has them, or the one that a
-/// browser begins with.
+/// Longest piece of HTTP/2, in bytes: some ten requests of a flood, or a browser's first.
 const PIECE_OF_FRAMES_MAX: usize = 512;
 
-/// A stream that is read at its connection's pace until that has shown something.
 pub(super) struct PacedStream<S> {
     stream: S,
     place: Arc<Place>,
     piece_max: usize,
-    /// Whether the connection has shown nothing, as far as this stream has looked: it looks until
-    /// that has changed.
+    /// Whether the connection was unauthenticated at the last look. Looked up until it changes.
     is_strangers: bool,
-    /// What ends the pause after a piece.
+    /// Ends the pause after a piece.
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<S> PacedStream<S> {
-    /// Lays the pace of that connection around its stream.
     pub(super) fn new(stream: S, place: Arc<Place>, turns: Turns) -> Self {
         let piece_max = match turns {
             Turns::OneByOne => PIECE_MAX,
@@ -58,7 +53,7 @@ impl<S> PacedStream<S> {
     }
 }
 
-/// Returns at that moment, or when the connection has shown something.
+/// Returns at that moment, or when the connection authenticates.
 async fn rest(place: Arc<Place>, until: Instant) {
     tokio::select! {
         () = tokio::time::sleep_until(until) => {}
@@ -149,8 +144,8 @@ mod tests {
             for _ in 0..200 {
                 assert_eq!(read(&mut ours).await, piece);
             }
-            // Of 200 more, its network has 128 at once, the connection one a second, and then it is
-            // 16 a second.
+            // Of 200 more pieces, the network has 128 at once and the connection one a second;
+            // after that, 16 a second.
             let took = began.elapsed();
             assert!((Duration::from_secs(4)..=Duration::from_secs(5)).contains(&took), "{took:?}");
         }

@@ -1,10 +1,9 @@
-//! The pages that browsers open at the provider's own origin: connecting, one's keys, the signer,
-//! what this place is, and why something was refused.
+//! The pages at the provider's origin: connecting, the user's keys, the signer, the front page, and
+//! the explanation of a refusal.
 //!
-//! All but the last are rendered when the gateway starts. Nothing of a request is ever written into
-//! a page: of a refused one the page has our own sentence and our own request id. Each may run our
-//! own scripts and load our own styles and nothing else, is shown in no frame, and tells nobody
-//! where its reader came from.
+//! All but the last are rendered at start-up. A page contains nothing of a request; a refusal's
+//! page has the gateway's own text and request id. A page may run and load only the gateway's
+//! scripts and styles, cannot be framed, and sends no referrer.
 
 use askama::Template;
 use bytes::Bytes;
@@ -23,24 +22,23 @@ use super::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
 use crate::config::{Brand, Logo, LogoKind, Provider};
 use crate::ipc::answers::ErrorCode;
 
-/// The type of every page.
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// How long browsers keep the icon, which has no name of its own for each content.
+/// The icon's path does not change with its content, so browsers keep it for a day only.
 const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
-/// The icon of a site that has no logo.
+/// The icon of a site without a logo.
 const SHIELD: &[u8] = br##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="#0b5cad" d="M12 2 4 5v6c0 5 3.4 9.3 8 11 4.6-1.7 8-6 8-11V5z"/><path fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" d="m8 12 3 3 5.5-6"/></svg>"##;
 
-/// What a page may do. No inline script or style, no `eval`, no string that becomes markup, no
-/// form, nobody's frame.
+/// CSP of every page. No inline script or style, no `eval`, no string that becomes markup, no form,
+/// no framing.
 const MAY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; \
      base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 );
 
-/// What of the browser it may use: passkeys, and to put a command on the clipboard when a button is
-/// pressed.
+/// Browser features that a page may use: passkeys, and writing to the clipboard when the user
+/// presses a button.
 const MAY_USE: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), clipboard-read=(), \
      clipboard-write=(self), display-capture=(), encrypted-media=(), fullscreen=(), gamepad=(), geolocation=(), gyroscope=(), \
@@ -50,23 +48,22 @@ const MAY_USE: HeaderValue = HeaderValue::from_static(
      window-management=(), xr-spatial-tracking=()",
 );
 
-/// What every page is sent with.
+/// Headers of every page.
 const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (CONTENT_SECURITY_POLICY, MAY),
     (HeaderName::from_static("permissions-policy"), MAY_USE),
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    // Asked for anew each time, so that a newer program's page is known at once; the answer is
-    // mostly "unchanged".
+    // Revalidated each time, so that a newer program's page takes effect at once. Most answers are
+    // 304.
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
 ];
 
-/// Whether whoever opened a page's window keeps a hand on it.
+/// Whether the window that opened a page keeps access to it.
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Declares a page's template: all of them are filled with the same five things, and some with
-/// more.
+/// Declares a page's template. All have the same five fields, some more.
 macro_rules! template {
     ($name:ident, $path:literal $(, $more:ident)*) => {
         #[derive(Template)]
@@ -89,13 +86,12 @@ template!(SignerTemplate, "signer.html");
 template!(FrontTemplate, "front.html");
 template!(ProblemTemplate, "problem.html", heading, why, remedy, status, code, id);
 
-/// What pages show of the provider.
+/// The provider as pages show it.
 #[derive(Clone, Debug)]
 struct Shown {
     title: String,
-    /// The icon's path.
     icon: String,
-    /// The logo's path, if there is one.
+    /// The logo's path, if the site has one.
     logo: Option<String>,
     contact: Option<Link>,
 }
@@ -106,7 +102,6 @@ struct Link {
     text: String,
 }
 
-/// One of the pages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Page {
     /// Connects a user to an account.
@@ -117,7 +112,7 @@ pub(super) enum Page {
     Signer,
 }
 
-/// All pages, and what they load.
+/// All pages, and their assets.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
     connect: Document,
@@ -133,7 +128,6 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Renders them.
     pub(super) fn new(site: &Provider, core_origin: &Origin) -> Result<Self, askama::Error> {
         let Brand { title, logo, contact } = &site.brand;
         let shield = Logo { content: Bytes::from_static(SHIELD), kind: LogoKind::Svg };
@@ -161,8 +155,7 @@ impl Pages {
         })
     }
 
-    /// What a browser finds at the origin itself: a page that says what this is, and an icon.
-    /// `None` if the request is for something else.
+    /// The front page and the icon; `None` for other requests.
     pub(super) fn front(&self, head: &Parts) -> Option<Answer> {
         if head.method != Method::GET || head.uri.query().is_some() {
             return None;
@@ -178,7 +171,7 @@ impl Pages {
         }
     }
 
-    /// Turns the answer to a refused request into a page, for whoever sees it in a browser.
+    /// Turns the response to a refused request into a page, for a browser.
     pub(super) fn explain(&self, answer: &mut Answer, told: ErrorCode, why: &str, id: &RequestId) {
         let (heading, remedy) = in_words(told);
         let rendered = ProblemTemplate {
@@ -194,7 +187,7 @@ impl Pages {
             code: told.code(),
             id: id.as_str(),
         };
-        // A template of texts alone is always written; the JSON stays if it is not.
+        // A template of texts always renders; otherwise the JSON stays.
         if let Ok(rendered) = rendered.render() {
             *answer.body_mut() = AnswerBody::Whole(Bytes::from(rendered));
             let headers = answer.headers_mut();
@@ -205,10 +198,9 @@ impl Pages {
         }
     }
 
-    /// A page.
     pub(super) fn page(&self, page: Page, asked: &HeaderMap) -> Answer {
-        // The signer answers the window that opened it, which is of another origin; the others have
-        // nobody to talk to.
+        // The signer talks to the window that opened it, which has another origin; the other pages
+        // talk to none.
         let (document, opener_policy) = match page {
             Page::Connect => (&self.connect, "same-origin"),
             Page::Keys => (&self.keys, "same-origin"),
@@ -217,14 +209,14 @@ impl Pages {
         of_page(document.answer(asked), opener_policy)
     }
 
-    /// What the pages load; `None` if the request is for something else.
+    /// An asset of the pages; `None` for other requests.
     pub(super) fn asset(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
         self.assets.answer(method, target, asked)
     }
 }
 
-/// Whether a person looks at the answer: a browser that opens a page asks for HTML, and programs do
-/// not. What is loaded into a frame is no page of ours.
+/// Whether a person sees the response: a browser that opens a page asks for HTML, and programs do
+/// not. Frames do not count, because the gateway's pages are never framed.
 pub(super) fn wants_page(head: &Parts) -> bool {
     let is_html = |value: &HeaderValue| {
         let mut types = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -246,7 +238,7 @@ fn of_page(mut answer: Answer, opener_policy: &'static str) -> Answer {
     answer
 }
 
-/// What a person is told beside the sentence: what happened, and what to do.
+/// The heading and the remedy of a refusal's page.
 const fn in_words(told: ErrorCode) -> (&'static str, &'static str) {
     const AGAIN: &str = "Try again in a minute. If it stays like this, tell the computing centre's support.";
     const FROM_UCLOUD: &str = "Go back to UCloud and start again from there.";
@@ -260,7 +252,7 @@ const fn in_words(told: ErrorCode) -> (&'static str, &'static str) {
     }
 }
 
-/// With a capital letter and a full stop.
+/// Adds a capital letter and a full stop.
 fn sentence(why: &str) -> String {
     let mut letters = why.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());

@@ -1,7 +1,7 @@
-//! What anybody may ask: the connection page and its endpoints, the table of calls, and leaving an
-//! intent (protocol, section 5).
+//! Public calls: the connection page and its endpoints, the call table, and depositing an intent
+//! (protocol, section 5).
 //!
-//! Each address may ask so often and no more; a web page may ask only where it belongs.
+//! Rate-limits each address, and refuses pages of foreign origins.
 
 use std::borrow::Cow;
 use std::str;
@@ -34,14 +34,13 @@ use super::response::{self, Answer};
 use crate::audit::Verdict;
 use crate::ipc::control::StepUp;
 
-/// Longest assertion of a passkey, in bytes: they have 1 KiB.
+/// Longest assertion of a passkey, in bytes. Usual ones have 1 KiB.
 const CREDENTIAL_MAX: usize = 8 * 1024;
 
-/// Longest body of a public call, in bytes: a key offered with its proof has 2 KiB.
+/// Longest body of a public call, in bytes. A key offered with its proof has 2 KiB.
 const PUBLIC_BODY_MAX: usize = 16 * 1024;
 
 impl Ingress {
-    /// Answers what anybody may ask.
     pub(super) async fn public(
         &self,
         call: PublicCall,
@@ -107,7 +106,7 @@ impl Ingress {
         self.pages.page(page, &head.headers)
     }
 
-    /// Answers a browser that asks before its page may.
+    /// Answers a CORS preflight.
     pub(super) fn preflight(
         &self,
         head: &Parts,
@@ -131,8 +130,8 @@ impl Ingress {
         Ok(answer)
     }
 
-    /// Verifies an intent as far as that is possible without its request, and keeps it for that.
-    /// Where its call needs a passkey, the answer is the challenge.
+    /// Verifies an intent as far as possible without its request, and deposits it. If its call
+    /// needs a passkey, the response is the challenge.
     async fn deposit(&self, text: &[u8], id: &RequestId, known: &mut AuditContext) -> Result<Answer, Refusal> {
         let text = str::from_utf8(text).map_err(|_error| IntentRejection::Form(JwsRejection::Form))?;
         let intent = self.verify_alone(text, known).await?;
@@ -154,7 +153,7 @@ impl Ingress {
         Ok(answer)
     }
 
-    /// Has the server judge what a passkey asserted for an intent, and keeps the intent with that.
+    /// Lets the server verify a passkey's assertion for an intent, and deposits the intent with it.
     async fn assertion(&self, body: &[u8], id: &RequestId, known: &mut AuditContext) -> Result<Answer, Refusal> {
         let Assertion { intent, credential } = serde_json::from_slice(body).map_err(|_error| StepUpRejection::Form)?;
         let credential = credential.to_string();
@@ -168,7 +167,7 @@ impl Ingress {
         Ok(response::deposited())
     }
 
-    /// An intent that came without its request: everything about it that needs none.
+    /// Verifies all of an intent that needs no request.
     async fn verify_alone(&self, text: &str, known: &mut AuditContext) -> Result<VerifiedIntent<'static>, Refusal> {
         let presented = PresentedIntent::parse(text, DEPOSIT_MAX, self.policy.terms.version_1)?;
         let claimed = presented.claimed_username()?;
@@ -178,9 +177,9 @@ impl Ingress {
         known.username = Some(claimed);
         known.kid = Some(intent.kid());
         known.call = Some(intent.call().clone());
-        // What the user's own browser sends comes with its intent: a deposit of that would wait for
-        // nothing. Of the browser's own calls, one about which a person was asked is left to find
-        // out whether it needs a passkey.
+        // The browser's own calls carry their intent, so a deposit would have no request to wait
+        // for. One that a person confirmed may be sent here to learn whether its call needs a
+        // passkey.
         let was_asked = intent.consent() == Consent::Asked;
         let may_be_left = |row: &Arc<Row>| row.sender() == Sender::Core || was_asked;
         if !self.calls.row(intent.call().as_str()).is_some_and(may_be_left) {
@@ -189,8 +188,9 @@ impl Ingress {
         Ok(intent.into_owned())
     }
 
-    /// The browser's own calls bring their intent with them: what is kept of one is that it was
-    /// asserted. Which of those about passkeys were, the server knows itself.
+    /// Deposits the intent. Of the browser's own calls, which carry their intent, only those that
+    /// need a passkey by the site's policy are kept, for the assertion. For calls about passkeys
+    /// the server keeps it.
     fn keep(&self, intent: VerifiedIntent<'static>, standing: DepositState) -> Result<(), Refusal> {
         let is_cores = self.calls.core_row(intent.call().as_str()).is_some();
         if is_cores || self.policy.names(intent.call()) {
@@ -210,7 +210,7 @@ struct Assertion<'b> {
     credential: serde_json::Value,
 }
 
-/// Neither of the types that are expected is one that a page can send across origins without a
+/// Checks the content type. A page cannot send either expected type across origins without a
 /// preflight.
 pub(super) fn expect_content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Refusal> {
     let is_wanted = headers.get(CONTENT_TYPE).is_some_and(|value| {

@@ -1,7 +1,7 @@
-//! A gateway that the service manager started comes to the server for its sockets: over one
-//! connection, which is the control line from then on.
+//! Receives the listening sockets from the server, for a gateway that the service manager started.
 //!
-//! It listens to nobody but its own account, which alone can enter the directory.
+//! The connection then serves as the control channel. Accepts only a server of its own account,
+//! which alone can enter the directory.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -16,36 +16,34 @@ use crate::descriptors::{self, DescriptorFailure, Listener};
 use crate::ipc::control::LISTENERS_MAX;
 use crate::ipc::peer::{Peer, UnknownPeer};
 
-/// How long the server may take to hand them over. It takes the next gateway when the one before is
-/// gone.
+/// How long the server may take to hand the sockets over. It serves the next gateway only when the
+/// previous one is gone.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Why it got none.
+/// Why the gateway got no sockets.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttachFailure {
-    /// The server is not there, or not in time.
-    #[error("nobody answers at {path}: is gateway.start \"service\", and does the server run?")]
+    /// The server is absent, or too slow.
+    #[error("{path}: the server does not answer (is it running, and is gateway.start \"service\"?)")]
     Absent {
-        /// Where it should be.
         path: std::path::PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// Somebody else is there.
+    /// Another account listens there.
     #[error("uid {0} listens there, and not this account")]
     Stranger(Uid),
-    /// The kernel does not say who is there.
+    /// The kernel does not name the peer.
     #[error(transparent)]
     Unknown(#[from] UnknownPeer),
-    /// What came is no listening socket.
+    /// A received descriptor is not a listening socket.
     #[error(transparent)]
     Descriptor(#[from] DescriptorFailure),
-    /// The system.
     #[error("the sockets cannot be taken")]
     System(#[from] nix::Error),
 }
 
-/// The control line, and the listening sockets.
+/// Returns the control channel and the listening sockets.
 pub(super) fn to_server(path: &Path) -> Result<(UnixStream, Vec<Listener>), AttachFailure> {
     let absent = |source| AttachFailure::Absent { path: path.to_owned(), source };
     let line = UnixStream::connect(path).map_err(absent)?;
@@ -59,7 +57,8 @@ pub(super) fn to_server(path: &Path) -> Result<(UnixStream, Vec<Listener>), Atta
         return Err(absent(io::ErrorKind::UnexpectedEof.into()));
     }
     line.set_nonblocking(true).map_err(absent)?;
-    // They came without the mark that anything of this process's own has, like what is inherited.
+    // They arrive without close-on-exec, as inherited descriptors do, which `take_listener`
+    // expects.
     let listeners = handed_over.into_iter().map(descriptors::take_listener).collect::<Result<_, _>>()?;
     Ok((line, listeners))
 }

@@ -1,7 +1,7 @@
-//! Why a request is not forwarded: whose fault it is, and how exactly.
+//! Why a request is not forwarded.
 //!
-//! Three families that are never mixed: a rejection (the sender was wrong), no instance (nobody
-//! was), a failure (we broke).
+//! Three families that are never mixed: a rejection (the sender was wrong), no instance (neither
+//! side was), a failure (the gateway or the server broke).
 
 use countersign_keys::bind::BindRejection;
 use countersign_keys::core_token::CoreTokenRejection;
@@ -22,97 +22,96 @@ use super::upstream::{NotPassedOn, Unwritable, UpstreamFailure};
 use crate::clock::{NoRandomness, UnreadableClock};
 use crate::log::Chain;
 
-/// Why a request ends here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    /// Its head is a trick, or broken.
+    /// The request head is malformed or ambiguous.
     #[error("head: {0}")]
     Head(HeadRejection),
-    /// Its body.
+    /// The body is refused.
     #[error("body: {0}")]
     Body(BodyRejection),
-    /// What `keys` judges.
+    /// A rejection of `countersign_keys`.
     #[error(transparent)]
     Rejection(#[from] Rejection),
-    /// A deposit.
+    /// The deposit is refused.
     #[error(transparent)]
     Deposit(#[from] DepositRejection),
-    /// What a passkey has to do with it.
+    /// The passkey's assertion is missing or refused.
     #[error("step-up: {0}")]
     StepUp(StepUpRejection),
-    /// A page of another origin, or a browser that asks for more than there is.
+    /// A page of another origin, or a browser that asks for more than a page may.
     #[error("cross-origin: {0}")]
     CrossOrigin(&'static str),
-    /// A browser would do something with the answer that this gateway's answers are not for.
+    /// The browser would use the response for something that it is not meant for.
     #[error("destination: {0}")]
     Destination(&'static str),
-    /// A content type other than the one that the call takes.
+    /// Another content type than the call's.
     #[error("not of the content type {0}")]
     ContentType(&'static str),
-    /// Too many requests from that address, or of that user at a time.
+    /// Too many requests of that address, or of that user at a time.
     #[error("too many requests of this address or user")]
     TooMany,
-    /// It was permitted, but the user has no instance. Its intent is not used up.
+    /// Permitted, but the user has no instance. The intent is not consumed.
     #[error("permitted, but no instance of the user is up")]
     NoInstance,
-    /// It was permitted, but the user's account can have no instance. Its intent is not used up.
+    /// Permitted, but the user's account may not have an instance. The intent is not consumed.
     #[error("permitted, but the user's account can have no instance")]
     AccountRefused,
-    /// The user is not connected to this provider, so that no intent of theirs can come.
+    /// The user is not connected to this provider, and so cannot sign.
     #[error("no intent, and the user is not connected")]
     NotConnected,
-    /// The user is connected, and has no key with which an intent could be signed.
+    /// The user is connected, but has no key to sign with.
     #[error("no intent, and the user has no key")]
     NoKey,
-    /// The site serves no users, or not this one.
+    /// The site is in maintenance, and the user is not among those it serves.
     #[error("maintenance: the user is not among those who are served")]
     Maintenance,
-    /// Not the way to a WebSocket, or not the way to use one.
+    /// The WebSocket handshake, or a message on a socket, is refused.
     #[error("socket: {0}")]
     Socket(SocketRejection),
-    /// We broke.
+    /// The gateway or the server failed.
     #[error("failure: {}", Chain(.0))]
     Failure(Failure),
 }
 
 impl From<Failure> for Refusal {
     fn from(cause: Failure) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::Failure(cause)
     }
 }
 
 impl From<SocketRejection> for Refusal {
     fn from(cause: SocketRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::Socket(cause)
     }
 }
 
 impl From<StepUpRejection> for Refusal {
     fn from(cause: StepUpRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::StepUp(cause)
     }
 }
 
 impl From<BodyRejection> for Refusal {
     fn from(cause: BodyRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::Body(cause)
     }
 }
 
 impl From<HeadRejection> for Refusal {
     fn from(cause: HeadRejection) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::Head(cause)
     }
 }
 
 impl Refusal {
-    /// Whether the intent is at fault, so that no request can use it any more: it is over, used, or
-    /// its key does not speak for the user.
+    /// Whether the intent is at fault, so that no request can use it any more: it has expired or
+    /// was used, or its key is not valid.
     pub(super) fn is_of_the_intent(&self) -> bool {
         let Self::Rejection(rejection) = self else { return false };
         match rejection.class() {
@@ -126,81 +125,78 @@ impl Refusal {
     }
 }
 
-/// What is wrong about a WebSocket, or about a message on it.
+/// What is wrong with a WebSocket, or with a message on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum SocketRejection {
-    /// Its opening handshake.
     #[error(transparent)]
     Upgrade(#[from] UpgradeRejection),
-    /// Bytes behind its opening handshake.
+    /// Bytes followed the opening handshake too early.
     #[error(transparent)]
     Early(#[from] Early),
-    /// A message that is no call.
+    /// A message is not a call.
     #[error("a message that is no call: {0}")]
     Message(&'static str),
-    /// More messages than anybody needs.
+    /// More messages than any client needs.
     #[error("too many messages on one socket")]
     TooFast,
-    /// No call was made on it.
+    /// No call in time.
     #[error("no call in time")]
     Silent,
 }
 
-/// What is wrong about the passkey that an intent needs.
+/// What is wrong with the passkey's assertion that an intent needs.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum StepUpRejection {
-    /// The user has none.
     #[error("the call needs a passkey, and the user has none")]
     NoPasskey,
-    /// What was handed in is not an intent and an assertion.
+    /// The body is not an intent and an assertion.
     #[error("what was handed in is not an intent and an assertion")]
     Form,
-    /// It is not asserted.
+    /// The server refused the assertion.
     #[error(transparent)]
     NotAsserted(#[from] NotAsserted),
 }
 
-/// How we broke. Nothing was forwarded, except where it says so.
+/// A failure of the gateway, or of the server or instance behind it. Nothing was forwarded, unless
+/// the variant says so.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The server's word is missing.
+    /// The server's answer is missing.
     #[error(transparent)]
     KeyCache(#[from] KeyCacheFailure),
-    /// The system's clock.
     #[error(transparent)]
     Unreadable(#[from] UnreadableClock),
     /// The clock went back.
     #[error(transparent)]
     Clock(#[from] ClockFailure),
-    /// The audit log.
     #[error("the audit log cannot be written")]
     Audit(#[source] std::io::Error),
-    /// Too little of the request's time is left for its work. Nothing went out, and nothing was
-    /// used up.
+    /// Too little time is left for the instance's work. Nothing was forwarded, and nothing
+    /// consumed.
     #[error("too little time is left of what the request may take")]
     Late,
-    /// The instance, or the server's service endpoint.
+    /// The instance, or the server's service endpoint, failed. [`UpstreamFailure`] says whether
+    /// bytes were sent.
     #[error("upstream: {}", Chain(.0))]
     Upstream(UpstreamFailure),
-    /// What is to be forwarded cannot be written as HTTP.
+    /// The forwarded request cannot be written as HTTP.
     #[error("the request cannot be written for the upstream")]
     Unwritable(#[from] Unwritable),
-    /// What is to be forwarded cannot be written as JSON.
+    /// The forwarded message cannot be written as JSON.
     #[error("the message cannot be written for the instance")]
     Unwritten(#[from] serde_json::Error),
-    /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
 
 impl From<UpstreamFailure> for Failure {
     fn from(cause: UpstreamFailure) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: its text is part of this one's.
         Self::Upstream(cause)
     }
 }
 
-/// Where `keys` has a stage, its rejection is one of [`Rejection`].
+/// Converts each stage's rejection in `countersign_keys` through [`Rejection`].
 macro_rules! stage {
     ($($stage:ty),*) => {
         $(impl From<$stage> for Refusal {
@@ -221,7 +217,7 @@ stage!(
     SpendError
 );
 
-/// And where there is a failure of ours, it is one of [`Failure`].
+/// Converts each failure through [`Failure`].
 macro_rules! broken {
     ($($cause:ty),*) => {
         $(impl From<$cause> for Refusal {

@@ -1,31 +1,29 @@
-//! The grammar of an HTTP/1.1 request's head, and where its message ends: looked at before `hyper`
-//! sees a byte of it.
+//! Checks the syntax of an HTTP/1.1 request head, and finds the end of its message, before `hyper`
+//! reads a byte of it.
 //!
-//! Stricter than RFC 9112 allows a server to be, never laxer, so that two readers have to agree on
-//! every message and none is served of which only one is sure. Lines end with CRLF; a target is a
-//! path, and has no fragment, which `http` would drop in silence; a body has one length. It
-//! understands no header but that one: what they mean is for [`super::head`] and `keys` to judge.
+//! Stricter than RFC 9112 and never laxer, so that all parsers agree on each message that passes.
+//! Lines end with CRLF. A target is a path without a fragment, which `http` would drop silently. A
+//! body has one length. Interprets no other header: [`super::head`] and `countersign_keys` do.
 
 use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use memchr::memchr_iter;
 
 use super::head::HeadRejection;
 
-/// Longest head, in bytes: an intent of 16 KiB, Core's token and their names.
+/// Longest head, in bytes: an intent of 16 KiB, Core's token, and their names.
 pub(super) const HEAD_MAX: usize = 32 * 1024;
 
-/// Header lines at most. Core sends seven.
+/// Most header lines. Core sends seven.
 pub(super) const HEADERS_MAX: usize = 64;
 
-/// Digits of a `Content-Length` at most: what nobody would send, and what no sum of ours overflows
-/// at.
+/// Most digits of a `Content-Length`: longer than any real body, and too short to overflow a sum.
 const LENGTH_DIGITS_MAX: usize = 15;
 
-/// Looks at what has come of a message: how many bytes it has in all, or `None` while its head is
-/// not whole. Lines that ended within the first `looked_at` bytes were looked at before.
+/// Measures a message in bytes; `None` while its head is incomplete. Skips lines that ended within
+/// the first `looked_at` bytes, which an earlier call checked.
 pub(super) fn measure(bytes: &[u8], looked_at: usize) -> Result<Option<u64>, HeadRejection> {
     let Some(end) = find_end(bytes, looked_at)? else {
-        // What is no request by its first line is not waited for.
+        // A wrong request line is refused at once, before the head is complete.
         Lines(bytes).next().map_or(Ok(()), check_request_line)?;
         return if bytes.len() < HEAD_MAX { Ok(None) } else { Err(HeadRejection::TooLong) };
     };
@@ -53,7 +51,7 @@ pub(super) fn measure(bytes: &[u8], looked_at: usize) -> Result<Option<u64>, Hea
     Ok(Some(head.saturating_add(body.unwrap_or(0))))
 }
 
-/// Where the empty line ends that ends the head.
+/// Finds the end of the empty line that ends the head.
 fn find_end(bytes: &[u8], looked_at: usize) -> Result<Option<usize>, HeadRejection> {
     for at in memchr_iter(b'\n', bytes.get(looked_at..).unwrap_or_default()) {
         let before = bytes.get(..looked_at.saturating_add(at)).unwrap_or_default();
@@ -70,7 +68,7 @@ fn find_end(bytes: &[u8], looked_at: usize) -> Result<Option<usize>, HeadRejecti
     Ok(None)
 }
 
-/// The lines that are whole, without their ends.
+/// The complete lines, without their ends.
 struct Lines<'h>(&'h [u8]);
 
 impl<'h> Iterator for Lines<'h> {
@@ -84,7 +82,7 @@ impl<'h> Iterator for Lines<'h> {
     }
 }
 
-/// `METHOD SP /path?query SP HTTP/1.1`.
+/// Checks `METHOD SP /path?query SP HTTP/1.1`.
 fn check_request_line(line: &[u8]) -> Result<(), HeadRejection> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
@@ -101,7 +99,7 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadRejection> {
     if is_path { Ok(()) } else { Err(HeadRejection::Target) }
 }
 
-/// What RFC 3986 has in a path or a query, and `#` is not.
+/// Characters of a path or query in RFC 3986, which exclude `#`.
 const fn is_of_target(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -128,15 +126,15 @@ const fn is_of_target(byte: u8) -> bool {
         )
 }
 
-/// `name: value`, of which the name is a token and the value has no control character but the tab.
+/// Splits `name: value`. The name has to be a token; the value may have no control character but
+/// the tab.
 fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadRejection> {
     let colon = memchr::memchr(b':', line).ok_or(HeadRejection::Grammar("a header line without a colon"))?;
     let (name, value) = line.split_at_checked(colon).unwrap_or_default();
     if !is_token(name) {
         return Err(HeadRejection::Grammar("a header whose name is no token"));
     }
-    // Without a way out in the middle, so that many bytes are looked at in one step: this is most
-    // of a head.
+    // A fold without early exit, which the compiler vectorises: values are most of a head.
     let is_text = value.iter().fold(true, |is_text, &byte| is_text & ((byte >= b' ' && byte != 0x7f) || byte == b'\t'));
     if !is_text {
         return Err(HeadRejection::Grammar("a control character in a header"));
@@ -144,7 +142,7 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadRejection> {
     Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
 }
 
-/// What a reader that takes `_` for `-`, as those with CGI behind them do, would cut a message by.
+/// Finds a framing header written with `_`, which parsers in front of CGI read as `-`.
 fn framing_in_disguise(name: &[u8]) -> Option<HeaderName> {
     let has_underscore = memchr::memchr(b'_', name).is_some();
     let reads_as = |known: &HeaderName| {

@@ -1,5 +1,4 @@
-//! From what was decided to what the sender hears: rows of the one table of answers, and what goes
-//! with them on the wire.
+//! Maps refusals and upstream responses to HTTP responses.
 //!
 //! The sender learns a class and the request's id. The reason is in the audit log, under the same
 //! id.
@@ -33,42 +32,39 @@ use crate::ipc::answers::{ErrorCode, end_of_results};
 /// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
 pub(super) const REFUSAL_MAX: usize = 16 * 1024;
 
-/// Whether other origins' pages may load it without asking (Fetch standard).
+/// Whether pages of other origins may load the response without CORS (Fetch standard).
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Two years: what the preload lists ask for.
+/// Two years, as the preload lists require.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
-/// What every answer is to a browser that is not a page or a part of one: an opaque origin that
-/// runs and loads nothing.
+/// CSP of every response that is not part of a page: an opaque origin that runs and loads nothing.
 const INERT: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
-/// The type of every answer that is neither a document of ours nor a file.
+/// Content type of every response that is neither a document of the gateway's nor a file.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The body of an answer.
 pub(super) enum AnswerBody {
-    /// All of it; taken when it is sent.
+    /// All of it, taken when it is sent.
     Whole(Bytes),
-    /// As it comes from upstream.
+    /// Streamed from upstream.
     Upstream(Box<UpstreamBody>),
-    /// The same, compressed.
+    /// Streamed from upstream and compressed.
     Gzip(Box<GzipBody>),
 }
 
-/// An answer.
+/// A response of the gateway.
 pub(super) type Answer = Response<AnswerBody>;
 
 /// Whether the connection can be used for another request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Afterwards {
-    /// It can.
     Keep,
-    /// Where the message ends is in doubt, or it will not be read to its end.
+    /// The end of the message is in doubt, or will not be read.
     Close,
 }
 
-/// What is answered to a refused request: a row of the table, perhaps with a sentence of its own.
+/// The response to a refused request: a row of the table of answers, perhaps with another text.
 struct ErrorResponse {
     told: ErrorCode,
     why: &'static str,
@@ -200,13 +196,13 @@ impl ErrorResponse {
     }
 }
 
-/// What the sender of a refused request is told: the row of the table, and the sentence.
+/// The row and the text that the sender of a refused request gets.
 pub(super) fn told(refusal: &Refusal) -> (ErrorCode, &'static str) {
     let word = ErrorResponse::of(refusal);
     (word.told, word.why)
 }
 
-/// The answer to a refused request.
+/// The response to a refused request.
 pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
     let word = ErrorResponse::of(refusal);
     let mut answer = json(word.told.status(), word.told.body(word.why));
@@ -227,29 +223,29 @@ pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
     answer
 }
 
-/// Says that the connection ends with this answer. HTTP/2 has a frame for it.
+/// Announces that the connection ends with this response. HTTP/2 has a frame for that.
 pub(super) fn close_after(answer: &mut Answer, version: Version) {
     if version != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-/// What is said on a socket about a refused message, in UCloud's own form, and with what status;
-/// whether the socket can be used for another.
+/// The message, in UCloud's form, that refuses a message on a socket; its status; and whether the
+/// socket can be used for another.
 pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
     let word = ErrorResponse::of(refusal);
     let status = word.told.number();
     (response_message(status, &word.told.body(word.why), stream_id), status, word.afterwards)
 }
 
-/// What is said on a socket of Core's about a refused call: the last of its stream.
+/// As [`refused_message`] on a socket of Core's: the last message of its stream.
 pub(super) fn refused_stream(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
     let word = ErrorResponse::of(refusal);
     let (status, payload) = (word.told.number(), word.told.last_payload(word.why));
     (last_message(status, &payload, stream_id), status, word.afterwards)
 }
 
-/// What is said on a socket of Core's where an instance has answered instead of opening one.
+/// The message for Core's socket if an instance answered instead of opening one.
 pub(super) async fn last_of(answer: Answer, stream_id: &str) -> String {
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
@@ -262,21 +258,21 @@ fn last_message(status: u16, payload: &serde_json::Value, stream_id: &str) -> St
     serde_json::json!({ "type": "response", "streamId": stream_id, "status": status, "payload": payload }).to_string()
 }
 
-/// What is said on a socket where an answer to a request has a status and a body. A body that is no
-/// JSON says nothing.
+/// A response as a message on a socket: its status and its body. A body that is not JSON counts as
+/// empty.
 fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
     let payload: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     last_message(status, &payload, stream_id)
 }
 
-/// The same of an answer, whoever gave it.
+/// A response of the gateway or an instance as a message on a socket.
 pub(super) async fn message_of(answer: Answer, stream_id: &str) -> String {
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
     response_message(status, &body.map(Collected::to_bytes).unwrap_or_default(), stream_id)
 }
 
-/// The connection is a WebSocket from here on.
+/// 101: the connection becomes a WebSocket.
 pub(super) fn switching(key: &Key) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -288,18 +284,18 @@ pub(super) fn switching(key: &Key) -> Answer {
     answer
 }
 
-/// The deposit is kept.
+/// 202: the deposit is stored.
 pub(super) fn deposited() -> Answer {
     json(StatusCode::ACCEPTED, Bytes::from_static(b"{}"))
 }
 
-/// The deposit is kept, and waits for a passkey to assert it.
+/// 202: the deposit is stored, and waits for a passkey's assertion.
 pub(super) fn challenged(options: &serde_json::Value) -> Answer {
     let body = serde_json::json!({ "stepUp": { "publicKey": options } });
     json(StatusCode::ACCEPTED, Bytes::from(body.to_string()))
 }
 
-/// What whoever looks whether we are well is told.
+/// The response to a health check.
 pub(super) fn health(is_well: bool) -> Answer {
     match is_well {
         true => json(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
@@ -307,30 +303,30 @@ pub(super) fn health(is_well: bool) -> Answer {
     }
 }
 
-/// Nothing but headers to say.
+/// A response with headers alone.
 pub(super) fn empty() -> Answer {
     json(StatusCode::OK, Bytes::from_static(b"{}"))
 }
 
-/// A document that the client may keep.
+/// A document that the client may cache.
 pub(super) fn document(content: Bytes, content_type: HeaderValue) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(content));
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }
 
-/// The client has the document.
+/// 304: the client has the document.
 pub(super) fn unchanged() -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     answer
 }
 
-/// The reason phrases of statuses that HTTP has no name for; HTTP/2 has none.
+/// Reason phrases of statuses without a registered name. HTTP/2 has none.
 const PHRASES: [(u16, ReasonPhrase); 2] =
     [(449, ReasonPhrase::from_static(b"No Running Instance")), (482, ReasonPhrase::from_static(b"Signature Refused"))];
 
-/// What every answer has.
+/// Adds the headers of every response.
 pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
     let status = answer.status().as_u16();
     if let Some((_, phrase)) = PHRASES.iter().find(|(known, _)| *known == status) {
@@ -339,7 +335,7 @@ pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) 
     let headers = answer.headers_mut();
     headers.insert(HeaderName::from_static("x-request-id"), id.to_header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Only a document of ours says for itself what it may do.
+    // Only the gateway's own documents set a CSP themselves.
     if !headers.contains_key(CONTENT_SECURITY_POLICY) {
         headers.insert(CONTENT_SECURITY_POLICY, INERT);
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -353,12 +349,10 @@ pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) 
     }
 }
 
-/// How the request came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Transport {
-    /// Over TLS.
     Tls,
-    /// Over the loop-back interface, bare.
+    /// Without TLS, on the loop-back interface.
     LoopBack,
 }
 

@@ -1,6 +1,6 @@
-//! What the gateway's tests have in common: users with keys, and intents that they have signed.
+//! Fixtures of the gateway's tests: users with keys, and intents signed by them.
 //!
-//! The signatures are made by the portal's signer, which shares no code with what verifies them.
+//! The portal's signer makes the signatures. It shares no code with the verifier.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -19,10 +19,9 @@ use countersign_keys::time::Timestamp;
 use countersign_portal::session::InstanceKey;
 use countersign_portal::{BrowserKey, Intent};
 
-/// The moment of tests that bring their own.
+/// The time of tests that set the clock.
 pub(super) const NOW: i64 = 1_700_000_000;
 
-/// The provider's origin.
 pub(super) const ORIGIN: &str = "https://hpc.example.org";
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -42,12 +41,12 @@ pub(super) fn terms() -> Terms {
     }
 }
 
-/// A user with a browser that has a key.
+/// A user whose browser has a key.
 pub(super) struct Signer {
     pub(super) username: Username,
     pub(super) key: BrowserKey,
     pub(super) record: KeyRecord,
-    /// Of the user's instance.
+    /// The key of the user's instance.
     pub(super) instance_key: InstanceKey,
 }
 
@@ -62,7 +61,7 @@ impl Signer {
         Self { username, key, record, instance_key: InstanceKey::make().unwrap() }
     }
 
-    /// A signed intent, verified at [`NOW`]. The token id is made of one byte.
+    /// A signed intent, verified at [`NOW`]. The token id repeats one byte.
     pub(super) fn verified(&self, call: &str, items: &[ItemDigest], token_id: u8) -> VerifiedIntent<'static> {
         let mut intent = Intent::new(ORIGIN, self.username.as_str(), call, &[], NOW).unwrap();
         intent.jti = URL_SAFE_NO_PAD.encode([token_id; 16]);

@@ -1,8 +1,8 @@
-//! One-time tokens, redeemed by the user's own browser or tool, without Core (protocol, section 7).
+//! One-time tokens, redeemed by the user's own browser or tool without Core (protocol, section 7).
 //!
-//! The token says what may be done, and the user's own instance signed it; the proof says that its
-//! user redeems it, and for which bytes. Both are judged before the instance sees a byte, and used
-//! up immediately before the first one goes out.
+//! The user's instance signed the token, which says what may be done. The proof shows that the user
+//! redeems it, and for which bytes. Verifies both before the instance sees a byte, and consumes
+//! both immediately before the first byte goes out.
 
 use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
 use countersign_keys::identity::CallName;
@@ -29,7 +29,7 @@ use crate::audit::Verdict;
 use crate::ipc::sessions::{self, PROOF, TOKEN};
 
 impl Ingress {
-    /// Answers a session's request that is no WebSocket.
+    /// Answers a session's request other than a WebSocket.
     pub(super) async fn session(
         &self,
         endpoint: SessionEndpoint,
@@ -46,7 +46,7 @@ impl Ingress {
         let body = StreamedBody::new(body, length)?;
         let presented = PresentedSession::parse(endpoint, asked.token, asked.proof, asked.piece)?;
         let authorised = self.judge_session(presented, client, known).await?;
-        // Not before: whoever only names a user would take that user's room.
+        // Counted only now: otherwise a stranger could fill a user's share by naming the user.
         let _under_way = self.fair.begin(authorised.session().username()).ok_or(Refusal::TooMany)?;
         let (permit, connection) = self.pass(authorised, Reuse::Pooled, id, known).await?;
         let answer = forward::session(permit, &self.provider, head, body, &self.upstreams, connection, id).await?;
@@ -60,7 +60,7 @@ impl Ingress {
         Ok(answer.pass_on(content)?)
     }
 
-    /// Whether the user's own instance made the token, and the user signed this use of it.
+    /// Verifies that the user's own instance issued the token and the user signed this use of it.
     pub(super) async fn judge_session<'h>(
         &self,
         presented: PresentedSession<'h>,
@@ -71,8 +71,8 @@ impl Ingress {
         Ok(verified.authorise(&self.calls, self.proof, &self.policy)?)
     }
 
-    /// Whether the user's own instance made the token, before anybody has signed its use: that
-    /// opens nothing.
+    /// Verifies that the user's own instance issued the token. Without a signed use it opens
+    /// nothing.
     pub(super) async fn judge_token(
         &self,
         presented: PresentedSession<'_>,
@@ -88,7 +88,7 @@ impl Ingress {
         client: Client,
         known: &mut AuditContext,
     ) -> Result<VerifiedSession<'h>, Refusal> {
-        // A stranger may ask so often and no more; whose token is good is none.
+        // Strangers are rate-limited; the sender of a valid token is not one.
         if !self.crowd.admits(client.network(), Instant::now()) {
             return Err(Refusal::TooMany);
         }
@@ -107,8 +107,8 @@ impl Ingress {
         Ok(verified)
     }
 
-    /// Uses up what lets the request through, and writes down that it is. The session lives in the
-    /// instance that made the token: where none is up, there is none.
+    /// Consumes token and proof, and writes the record. A session lives in the instance that issued
+    /// its token: if none is up, the session is gone.
     pub(super) async fn pass<'h>(
         &self,
         authorised: AuthorisedSession<'h>,
@@ -120,7 +120,7 @@ impl Ingress {
         let connection = self.connect_by(way, &username).await?;
         known.kid = authorised.kid();
         if let Some(kid) = authorised.kid() {
-            // Asked of what is remembered, unless something was revoked meanwhile (P6).
+            // Answered from the cache, unless something was revoked meanwhile (P6).
             self.key_cache.check_standing(&username, kid, AsOf::Earlier, self.now()?).await?;
         }
         let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
@@ -134,7 +134,7 @@ impl Ingress {
     }
 }
 
-/// What a request to a session's endpoint brings, by the places where that endpoint has it.
+/// What a request to a session's endpoint carries, read from the places of that endpoint.
 pub(super) struct Asked<'h> {
     pub(super) token: &'h str,
     pub(super) proof: Option<&'h str>,
@@ -163,7 +163,7 @@ impl<'h> Asked<'h> {
     }
 }
 
-/// The members of a query. Tokens and proofs have no character that would have to be escaped.
+/// The members of a query. Tokens and proofs need no escaping.
 #[derive(Default)]
 struct Query<'h> {
     token: Option<&'h str>,
@@ -181,7 +181,7 @@ impl<'h> Query<'h> {
                 "token" => &mut read.token,
                 "session" => &mut read.session,
                 "intent" => &mut read.intent,
-                // Says where to, and has no authority: the token names its user.
+                // A routing hint without authority: the token names its user.
                 "usernameHint" => &mut hint,
                 _ => return Err(SessionRejection::Piece("the query")),
             };

@@ -1,8 +1,8 @@
-//! The end of service: when connections and sockets are to finish.
+//! The shutdown signal of connections and sockets.
 
 use tokio::sync::watch;
 
-/// Returns when the gateway is to stop, or when the sender that could say so is gone.
+/// Returns when the gateway is to stop, or when the sender of the signal is gone.
 pub(super) async fn shutdown_requested(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,9 +1,7 @@
-//! How long a connection may keep us waiting: for its next request, for the rest of a head, for
-//! room to write.
+//! Timeouts of a connection: for its next request, for the rest of a head, and for writing.
 //!
-//! One timer a connection, armed again only when it fires: a request in time costs two stores and
-//! no timer. Bodies have their own limit in [`super::body`], since only whoever reads one knows how
-//! long it is.
+//! One timer a connection, reset only when it fires: a request in time costs two stores and no
+//! timer. Bodies have their own limit in [`super::body`], which knows their length.
 
 use std::io;
 use std::pin::Pin;
@@ -15,37 +13,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a connection may be idle. Core's client keeps its own for 90 s: it should be the one
-/// that closes.
+/// How long a connection may be idle. Core's client keeps its connections for 90 s, so that it
+/// closes first.
 pub(super) const IDLE: Duration = Duration::from_secs(100);
 
 /// How long a head may take from its first byte to its last. It fits into a few packets.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
 
-/// How long a client may not read what we write.
+/// How long a client may leave a response unread.
 pub(super) const WRITE: Duration = Duration::from_secs(30);
 
-/// How requests follow each other on a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Turns {
     /// HTTP/1.1: what comes between two requests is the next head.
     OneByOne,
-    /// HTTP/2: what comes may be anything; the limits of its frames are hyper's.
+    /// HTTP/2: frames of any kind may come; hyper limits them.
     Interleaved,
 }
 
-/// What the stream and whoever answers requests on it share.
+/// State shared by the stream and the service that answers its requests.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     began: Instant,
     turns: Turns,
-    /// Milliseconds after `began` at which the time is over.
+    /// Milliseconds after `began` at which the connection times out.
     deadline: AtomicU64,
-    /// Requests being answered: while there are any, it is we who owe something.
+    /// Requests in flight. While there are any, only a stalled write times out.
     answering: AtomicUsize,
 }
 
-/// Says that a request is being answered, for as long as it lives.
+/// Marks a request as in flight while it lives.
 #[derive(Debug)]
 pub(super) struct Answering(Arc<Deadlines>);
 
@@ -57,7 +54,7 @@ impl Deadlines {
         deadlines
     }
 
-    /// A request is being answered from here on.
+    /// Begins a request.
     pub(super) fn answering(self: &Arc<Self>) -> Answering {
         self.answering.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
@@ -84,18 +81,18 @@ impl Drop for Answering {
     }
 }
 
-/// Where a stream is in its turn, as its reads and writes show it.
+/// Where a stream is between two requests, judged by its reads and writes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     /// Nothing of the next request has come.
     Between,
-    /// Something has, and not all of its head.
+    /// Part of a head has come.
     InHead,
-    /// What is to be written finds no room.
+    /// Written bytes find no room.
     Stalled,
 }
 
-/// A stream that fails with `TimedOut` when its time is over.
+/// A stream that fails with `TimedOut` at its deadline.
 #[derive(Debug)]
 pub(super) struct TimeoutStream<S> {
     stream: S,
@@ -105,19 +102,18 @@ pub(super) struct TimeoutStream<S> {
 }
 
 impl<S> TimeoutStream<S> {
-    /// Lays timeouts around a stream.
     pub(super) fn new(stream: S, turns: Turns) -> Self {
         let deadlines = Arc::new(Deadlines::new(turns));
         let timer = Box::pin(tokio::time::sleep_until(deadlines.deadline()));
         Self { stream, deadlines, phase: Phase::Between, timer }
     }
 
-    /// What whoever answers requests has to hold.
+    /// The deadlines, for the service that answers requests.
     pub(super) fn deadlines(&self) -> Arc<Deadlines> {
         Arc::clone(&self.deadlines)
     }
 
-    /// Whether the time is over. Otherwise the task is woken when it may have.
+    /// Whether the deadline has passed. If not, wakes the task when it may have.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
         while self.timer.as_mut().poll(cx).is_ready() {
             let owed_by_us = self.deadlines.is_answering() && self.phase != Phase::Stalled;
@@ -130,7 +126,7 @@ impl<S> TimeoutStream<S> {
         false
     }
 
-    /// Less time than the timer was set for.
+    /// Sets the deadline, and resets the timer if that was set for later.
     fn allow(&mut self, span: Duration) {
         self.deadlines.allow(span);
         if self.deadlines.deadline() < self.timer.deadline() {
@@ -155,13 +151,13 @@ impl<S> TimeoutStream<S> {
         }
     }
 
-    /// Writing anything ends a turn: the head that it answers was whole.
+    /// Ends a turn: the head that is being answered was complete.
     fn has_written(&mut self) {
         if self.phase != Phase::Between {
             self.phase = Phase::Between;
             self.deadlines.allow(IDLE);
         } else if !self.deadlines.is_answering() {
-            self.deadlines.allow(IDLE); // a long answer is being streamed
+            self.deadlines.allow(IDLE); // a long response is being streamed
         }
     }
 
@@ -257,7 +253,7 @@ mod tests {
         (TimeoutStream::new(ours, turns), theirs)
     }
 
-    /// What is left of the time, in whole seconds, rounded up.
+    /// Whole seconds until the deadline, rounded up.
     fn left<S>(stream: &TimeoutStream<S>) -> u64 {
         let left = stream.deadlines.deadline().duration_since(Instant::now());
         left.as_secs() + u64::from(left.subsec_millis() > 0)

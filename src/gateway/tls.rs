@@ -1,9 +1,9 @@
-//! TLS 1.3 and 1.2 as Mozilla's intermediate profile has it, or better: AEAD suites with forward
-//! secrecy alone.
+//! TLS 1.3 and 1.2 with Mozilla's intermediate profile or better: only AEAD suites with forward
+//! secrecy.
 //!
-//! The configuration reads certificate and key, refuses a key file that others can read, and sees
-//! to it that they belong together. They can be exchanged while the gateway runs: certificates end
-//! every few weeks.
+//! The configuration reads certificate and key, checks that they match, and refuses a key file that
+//! others can read. Both can be replaced while the gateway runs, because certificates expire every
+//! few weeks.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,25 +14,24 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// Sessions remembered for resumption in TLS 1.2: one for each connection of a busy Core, and some
-/// for browsers.
+/// Sessions kept for resumption in TLS 1.2: one for each connection of a busy Core, and some for
+/// browsers.
 const SESSIONS_MAX: usize = 4_096;
 
-/// HTTP/2 and HTTP/1.1, as ALPN spells them (RFC 7301).
+/// HTTP/2 and HTTP/1.1 in ALPN (RFC 7301).
 pub(super) const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// The certificate and key that connections get at the moment.
+/// The certificate and key of new connections.
 #[derive(Debug)]
 pub(super) struct CurrentKey(RwLock<Arc<CertifiedKey>>);
 
 impl CurrentKey {
-    /// These, until others are set.
     pub(super) fn new(key: Arc<CertifiedKey>) -> Arc<Self> {
         Arc::new(Self(RwLock::new(key)))
     }
 
-    /// Others, for connections from here on.
+    /// Replaces certificate and key, for new connections.
     pub(super) fn set(&self, key: Arc<CertifiedKey>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
@@ -44,7 +43,6 @@ impl ResolvesServerCert for CurrentKey {
     }
 }
 
-/// Makes the acceptor.
 pub(super) fn acceptor(key: Arc<CurrentKey>) -> Result<TlsAcceptor, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -53,12 +51,12 @@ pub(super) fn acceptor(key: Arc<CurrentKey>) -> Result<TlsAcceptor, rustls::Erro
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // A request that arrives with the handshake could be replayed by anyone on the way.
+    // Early data could be replayed by an attacker on the path.
     config.max_early_data_size = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Named one by one, so that no default of a dependency widens them.
+/// Lists every algorithm, so that no default of a dependency adds one.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![

@@ -1,8 +1,8 @@
-//! A whole gateway under test: real sockets on both sides, raw bytes in, and an upstream that
-//! writes down every byte it sees.
+//! Tests a whole gateway: real sockets on both sides, raw bytes in, and an upstream that records
+//! every byte.
 //!
-//! The server's part of the control line is played by a table; time is the system's, except where a
-//! test says otherwise.
+//! A table plays the server's part of the control channel. Time is the system's, unless a test says
+//! otherwise.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -64,19 +64,17 @@ use crate::config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintena
 use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts};
 use crate::journal::Journal;
 
-/// What the upstream answers.
 const UPSTREAM_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\nx-inner: no\r\nset-cookie: no\r\n\r\n{\"ok\":true}";
 
-/// Core's page, as the tests' configuration has it.
+/// Core's origin in the tests' configuration.
 const CORE_ORIGIN: &str = "https://cloud.sdu.dk";
 
 /// Records of counts that settling can write after a decision, and the decision itself.
 const SETTLED_MAX: usize = 4;
 
-/// Connections at a time.
 const PLACES: usize = 32;
 
-/// One Core for all trials: RSA keys take long to make.
+/// Shared by all tests: RSA keys take long to make.
 static CORE_KEYS: std::sync::LazyLock<Arc<CoreKeys>> =
     std::sync::LazyLock::new(|| Arc::new(CoreKeys::generate("hpc").unwrap()));
 
@@ -89,15 +87,15 @@ struct Trial {
     door: Door,
     /// Every byte that went upstream.
     seen: Arc<Mutex<Vec<u8>>>,
-    /// What a hostile upstream answers to anything; an honest one answers [`UPSTREAM_ANSWER`].
+    /// The response of a hostile upstream; an honest one sends [`UPSTREAM_ANSWER`].
     hostile: Arc<Mutex<Option<Vec<u8>>>>,
-    /// Whether the server knows of an instance.
+    /// Whether the server knows an instance.
     instance_is_up: Arc<AtomicBool>,
-    /// Whether the server can bring one up.
+    /// Whether the server can start one.
     launches: Arc<AtomicBool>,
-    /// What the server has of passkeys.
+    /// The server's data about passkeys.
     passkeys: Arc<Mutex<step_up::Played>>,
-    /// What the instance's sockets do and have heard.
+    /// What the instance's sockets do and have received.
     sockets: Arc<sockets::Played>,
     stop: watch::Sender<bool>,
 }
@@ -107,12 +105,11 @@ impl Trial {
         Self::changed(|_| {}).await
     }
 
-    /// With that room for bodies.
     async fn with_room(bodies: BodyRoom) -> Self {
         Self::changed(|ingress| ingress.bodies = bodies).await
     }
 
-    /// Where these calls need a passkey, and requests wait so long for what they need.
+    /// With calls that need a passkey, and a wait for deposits.
     async fn with_step_up(step_up: &[&str], deposit_wait: Duration) -> Self {
         let step_up = step_up.iter().map(|call| CallName::parse(call).unwrap()).collect();
         Self::changed(|ingress| {
@@ -166,7 +163,7 @@ impl Trial {
         Intent::of(ORIGIN, "alice", deed, countersign_portal::now()).unwrap().sign(&alice.key).unwrap()
     }
 
-    /// A good request as bytes, its head open for more lines.
+    /// A valid request as bytes; its head is open for more lines.
     fn good_head(&self, deed: &Deed) -> (String, Bytes) {
         let body = deed.body("alice", "hpc", countersign_portal::Flavour::Core2).unwrap();
         let username = self.alice.lock().unwrap().username.to_header();
@@ -181,10 +178,10 @@ impl Trial {
         (head, body)
     }
 
-    /// Sends bytes and reads what comes until the gateway closes.
+    /// Sends bytes and reads until the gateway closes.
     async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.core.endpoint().origin().trim_start_matches("http://")).await.unwrap();
-        // The gateway may have answered and closed before all of it is written.
+        // The gateway may have answered and closed before all bytes are written.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let reading = stream.read_to_end(&mut answer);
@@ -204,8 +201,7 @@ impl Trial {
         (line["decision"].as_str().unwrap().to_owned(), line["reason"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The last decisions with the same of those that were counted meanwhile, which are written
-    /// after them.
+    /// The last decisions, including those counted meanwhile, which are written after them.
     fn last_decisions(&self) -> Vec<(String, String)> {
         self.ingress.audit.settle_all();
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
@@ -216,24 +212,23 @@ impl Trial {
         log.lines().rev().take(SETTLED_MAX).map(decision).collect()
     }
 
-    /// The last record.
     fn last_record(&self) -> serde_json::Value {
         let log = std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap();
         serde_json::from_str(log.lines().last().unwrap()).unwrap()
     }
 
-    /// The records there are when what was counted has been written.
+    /// The number of records, after writing the counted ones.
     fn decisions(&self) -> usize {
         self.ingress.audit.settle_all();
         self.written()
     }
 
-    /// The records there are.
+    /// The number of written records.
     fn written(&self) -> usize {
         std::fs::read_to_string(self.directory.path().join("decisions.jsonl")).unwrap().lines().count()
     }
 
-    /// What the server does when a key is revoked.
+    /// Does what the server does when a key is revoked.
     fn revoke(&self) {
         let ended = {
             let mut alice = self.alice.lock().unwrap();
@@ -288,7 +283,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
     }
 }
 
-/// The provider, with all that people can be shown of one.
+/// A provider with everything that pages can show of one.
 fn site(provider: &ProviderId) -> Provider {
     let brand = Brand {
         title: "Example & Centre".to_owned(),
@@ -301,7 +296,7 @@ fn site(provider: &ProviderId) -> Provider {
     Provider { id: provider.clone(), origin: Origin::parse(ORIGIN).unwrap(), brand }
 }
 
-/// What the server knows.
+/// The server's data.
 struct Neighbours {
     alice: Arc<Mutex<Signer>>,
     up: Arc<AtomicBool>,
@@ -309,7 +304,7 @@ struct Neighbours {
     passkeys: Arc<Mutex<step_up::Played>>,
 }
 
-/// Answers the gateway's questions as the server would.
+/// Answers the gateway's queries as the server would.
 async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, neighbours: Neighbours, socket: PathBuf) {
     let Neighbours { alice, up, launches, passkeys } = neighbours;
     while let Some(message) = asked.recv().await {
@@ -356,7 +351,7 @@ async fn answer(mut asked: mpsc::Receiver<FromGateway>, known: Arc<KeyCache>, ne
     }
 }
 
-/// Writes down what comes, and answers every request the same.
+/// Records what comes, and gives every request the same response.
 async fn serve_upstream(
     listener: UnixListener,
     seen: Arc<Mutex<Vec<u8>>>,

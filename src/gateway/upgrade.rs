@@ -1,8 +1,8 @@
-//! The opening handshake of a WebSocket (RFC 6455 section 4.2.1), held to the letter: HTTP/1.1, one
-//! way to write it, no body.
+//! The opening handshake of a WebSocket (RFC 6455 section 4.2.1), strictly: HTTP/1.1, one spelling,
+//! no body.
 //!
-//! It decides nothing but the form. Extensions and subprotocols are neither read nor offered: a
-//! browser that needs one goes without.
+//! Checks the form alone. Neither reads nor offers extensions and subprotocols, so a browser that
+//! needs one does without it.
 
 use std::sync::Arc;
 
@@ -20,31 +20,29 @@ use super::connections::Place;
 use super::message_filter::UpgradeBoundary;
 use crate::clock::{NoRandomness, random_bytes};
 
-/// The protocol, as `Upgrade` names it.
 pub(super) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// The one version that there is.
+/// The only version.
 const VERSION: &[u8] = b"13";
 
-/// Bytes of a key, before they are encoded.
+/// Bytes of a key before encoding.
 const KEY_LENGTH: usize = 16;
 
-/// Why an upgrade is refused for its form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum UpgradeRejection {
-    /// It is not the opening handshake of a WebSocket.
+    /// Not the opening handshake of a WebSocket.
     #[error("{0}")]
     Form(&'static str),
-    /// It is one of another version.
+    /// Another version of WebSocket.
     #[error("a version of WebSocket other than 13")]
     Version,
 }
 
-/// A request that asks to become a socket, and the connection that it would take over.
+/// A request for an upgrade, and the connection that the socket would take over.
 pub(super) struct PendingUpgrade {
     /// The connection's messages, of which this is the last.
     pub(super) passage: UpgradeBoundary,
-    /// Which of them it is.
+    /// The number of this message.
     pub(super) number: u64,
     /// Turns true when sockets are to end.
     pub(super) stop: watch::Receiver<bool>,
@@ -52,22 +50,22 @@ pub(super) struct PendingUpgrade {
     pub(super) place: Arc<Place>,
 }
 
-/// A client's key: whoever knows what follows from it has read the handshake.
+/// A client's key. A peer that derives the accept value has read the handshake.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Key(String);
 
 impl Key {
-    /// One for a handshake of our own.
+    /// Draws a key for a handshake with an instance.
     pub(super) fn new() -> Result<Self, NoRandomness> {
         Ok(Self(STANDARD.encode(random_bytes::<KEY_LENGTH>()?)))
     }
 
-    /// As it stands in the handshake.
+    /// As in the handshake.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the answer has to say.
+    /// The `Sec-WebSocket-Accept` value.
     pub(super) fn accept(&self) -> String {
         derive_accept_key(self.0.as_bytes())
     }
@@ -78,12 +76,12 @@ impl Key {
     }
 }
 
-/// Whether a request asks for another protocol, whatever it is.
+/// Whether a request asks for another protocol, of whatever kind.
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
 }
 
-/// The key of an opening handshake.
+/// Checks an opening handshake and returns its key.
 pub(super) fn read(head: &Parts) -> Result<Key, UpgradeRejection> {
     let form =
         |holds: bool, else_it_is: &'static str| if holds { Ok(()) } else { Err(UpgradeRejection::Form(else_it_is)) };
@@ -102,7 +100,7 @@ pub(super) fn read(head: &Parts) -> Result<Key, UpgradeRejection> {
     Key::parse(only(head, &SEC_WEBSOCKET_KEY)?).ok_or(UpgradeRejection::Form("a key that is not 16 bytes in base64"))
 }
 
-/// The one header of that name.
+/// Returns the header of that name, which has to occur once.
 fn only<'h>(head: &'h Parts, name: &HeaderName) -> Result<&'h HeaderValue, UpgradeRejection> {
     let mut values = head.headers.get_all(name).iter();
     match (values.next(), values.next()) {

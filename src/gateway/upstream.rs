@@ -1,8 +1,7 @@
-//! Connections to instances and to the server's service endpoint, kept open between requests.
+//! Connection pool to instances and to the server's service endpoint.
 //!
-//! At the other end of a Unix socket must be our own account, which made it (P7, V56). Whoever
-//! polls a request polls its connection too: there is no task for it, and it ends with whoever
-//! holds it.
+//! The peer of a Unix socket has to be the gateway's own account, which made it (P7, V56). A
+//! connection is driven by its request's future; no task is spawned.
 
 mod body;
 mod connection;
@@ -35,20 +34,19 @@ use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::peer::Peer;
 use crate::ipc::tcp_proof;
 
-/// Idle connections kept to one upstream. More requests than this at a time to one user's instance
-/// are rare.
+/// Idle connections to one upstream. One user's instance rarely has more requests at a time.
 const IDLE_EACH_MAX: usize = 32;
 
-/// Idle connections kept in all: a third of the descriptors that a process usually gets.
+/// Idle connections in all: a third of the descriptors that a process usually gets.
 const IDLE_MAX: usize = 4_096;
 
-/// How long one is kept. An instance closes after 120 s: it is we who close.
+/// How long a connection stays idle. An instance closes after 120 s, so the gateway closes first.
 const IDLE_FOR: Duration = Duration::from_secs(60);
 
 /// How long connecting may take, on one machine.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// The connections kept. Bounded by the constants above; age evicts.
+/// The idle connections. Bounded by the constants above; evicts by age.
 pub(super) struct Upstreams {
     idle: Mutex<Idle>,
     own_uid: Uid,
@@ -56,19 +54,19 @@ pub(super) struct Upstreams {
 
 #[derive(Default)]
 struct Idle {
-    /// By where the address is in memory: each connection holds it there, and hashing a path takes
+    /// By the address's location in memory, which each connection keeps alive. Hashing a path takes
     /// longer than all else here.
     by_address: HashMap<usize, Vec<Connection>>,
     count: usize,
 }
 
 impl Upstreams {
-    /// None kept yet. `own_uid` is the account that makes the sockets: the server's, and ours.
+    /// `own_uid` is the account that makes the sockets: the server's and the gateway's.
     pub(super) fn new(own_uid: Uid) -> Self {
         Self { idle: Mutex::default(), own_uid }
     }
 
-    /// A connection to that address: one that was kept, or another.
+    /// A pooled connection to that address, or a new one.
     pub(super) async fn connect(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
         while let Some(kept) = self.pop(address) {
             if kept.idle_since().elapsed() < IDLE_FOR && kept.is_usable() {
@@ -78,14 +76,14 @@ impl Upstreams {
         self.connect_anew(address).await
     }
 
-    /// A connection to that address on which nothing has been sent yet.
+    /// A new connection to that address.
     pub(super) async fn connect_anew(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
         tokio::time::timeout(CONNECT_WITHIN, self.open(address))
             .await
             .map_err(|_elapsed| UpstreamFailure::Connect(io::ErrorKind::TimedOut.into()))?
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes connections that were idle for too long.
     pub(super) fn sweep(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_address.retain(|_, kept| {
@@ -181,7 +179,7 @@ mod tests {
             Arc::new(InstanceAddress { uid: None, socket, key: None })
         }
 
-        /// Sends a request over `connection` and reads the whole answer.
+        /// Sends a request over `connection` and reads the whole response.
         async fn exchange(&self, connection: Connection) -> Bytes {
             let answer = connection.send(&self.upstreams, hello()).await.map_err(|(failure, _)| failure).unwrap();
             answer.into_body().collect().await.unwrap().to_bytes()
@@ -192,7 +190,7 @@ mod tests {
         UpstreamRequest::begin(Method::Post, "/x").body(Bytes::from_static(b"hello")).unwrap()
     }
 
-    /// Answers that many requests on one connection with what is given, then closes.
+    /// Sends the given responses on one connection, one a request, then closes.
     async fn answer(mut stream: UnixStream, answers: &[&str]) {
         let mut heard = vec![0; 4096];
         for answer in answers {
@@ -221,7 +219,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        // Were any of the four sent over a second connection, nobody would answer it.
+        // A request on a second connection would get no response.
         tokio::join!(serving, asking);
     }
 
@@ -303,7 +301,7 @@ mod tests {
                 assert_eq!(upstream.exchange(connection).await, "{}");
             }
         };
-        // Were a connection used twice, nobody would answer on it.
+        // A connection that is used twice would get no response.
         tokio::join!(serving, asking);
     }
 

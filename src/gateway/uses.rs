@@ -1,8 +1,8 @@
-//! Which keys were used since the server last heard of it, for the list in which people look for a
-//! key that is not theirs or no longer needed.
+//! Reports to the server which keys were used, for the list in which users look for foreign or
+//! unneeded keys.
 //!
-//! A key counts as used when an intent of it was used up, and not when somebody names it. What is
-//! remembered and what is said is bounded: each key once in [`TELL_EVERY`].
+//! A key counts as used when one of its intents is consumed, not when a client names it. Memory and
+//! messages are bounded: each key once in [`TELL_EVERY`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,21 +13,20 @@ use tokio::sync::mpsc;
 
 use crate::ipc::control::{FromGateway, USES_MAX, UsedKey};
 
-/// How often the server is told. It remembers the hour, so a minute more or less is not seen.
+/// Interval of the reports. The server stores the hour, so a minute does not matter.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Keys remembered between two reports: as many as the gateway keeps in memory at all. One more is
-/// told of when it is used in the next minute.
+/// Keys remembered between two reports, as many as the key cache holds. A further key is reported
+/// if it is used again later.
 const KEYS_MAX: usize = 65_536;
 
-/// The keys that were used since the last report.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
     used: Mutex<HashSet<(Username, KeyId)>>,
 }
 
 impl Uses {
-    /// Notes that an intent of this key was used up.
+    /// Notes that an intent of this key was consumed.
     pub(super) fn note(&self, username: &Username, kid: KeyId) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() < KEYS_MAX {
@@ -35,7 +34,7 @@ impl Uses {
         }
     }
 
-    /// Tells the server, over and over; it ends with the line.
+    /// Reports to the server until the control channel ends.
     pub(super) async fn tell(&self, say: mpsc::Sender<FromGateway>) {
         let mut ticks = tokio::time::interval(TELL_EVERY);
         loop {
@@ -48,7 +47,7 @@ impl Uses {
         }
     }
 
-    /// What has still to be told, in messages that a line holds.
+    /// Takes the unreported keys, in messages that fit a line.
     fn take(&self) -> Vec<Vec<UsedKey>> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         let keys: Vec<UsedKey> = used.into_iter().map(|(username, kid)| UsedKey { username, kid }).collect();
@@ -79,7 +78,7 @@ mod tests {
         let listening = async {
             let FromGateway::Used { keys } = said.recv().await.unwrap() else { panic!("uses") };
             assert_eq!(keys, [UsedKey { username: alice.clone(), kid: kid(1) }]);
-            // Two quiet minutes.
+            // Two minutes without a use.
             let silence = tokio::time::timeout(TELL_EVERY * 2, said.recv()).await;
             assert!(silence.is_err());
             uses.note(&alice, kid(1));
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn s18_what_is_remembered_and_said_is_bounded() {
         let uses = Uses::default();
-        // The longest name, of characters that JSON escapes.
+        // The longest username, of characters that JSON escapes.
         let long = Username::parse(&"\"".repeat(256)).unwrap();
         for number in 0..=KEYS_MAX {
             uses.note(&long, kid(number));

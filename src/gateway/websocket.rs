@@ -1,9 +1,9 @@
-//! WebSockets: which connection becomes one, and what it may be used for (protocol, section 8).
+//! WebSockets: which connection becomes one, and for what (protocol, section 8).
 //!
-//! An upgrade is judged before it is answered: its form, the page that asks, Core's token if it
-//! brings one. That gives it no authority: each message that carries a call is judged like a
-//! request, and of nothing refused does the instance see a byte (P1, P5, V52, V53). What is refused
-//! to Core is refused on a socket, since Core does not bear another answer to its handshake (V76).
+//! Checks an upgrade before it answers: its form, the page's origin, and Core's token if there is
+//! one. That grants no authority: each message with a call is verified like a request, and the
+//! instance sees no byte of a refused one (P1, P5, V52, V53). Refuses Core's handshakes on an open
+//! socket, because Core crashes on another response (V76).
 
 mod close;
 #[cfg(fuzzing)]
@@ -48,7 +48,7 @@ use super::session::Asked;
 use super::timeouts::Answering;
 use super::upgrade::{self, Key, PendingUpgrade};
 
-/// The query's one member on an RPC socket: the user, where no header names them.
+/// The only query member of an RPC socket: the user, if no header names them.
 const USERNAME_HINT: &str = "usernameHint";
 
 /// A socket that may be opened.
@@ -59,16 +59,15 @@ enum Admitted {
     Tunnel(Tunnel),
 }
 
-/// What becomes of an upgrade that is not refused here.
+/// What follows from an upgrade that is not refused here.
 enum Outcome {
-    /// A socket.
     Admitted(Admitted),
-    /// The instance has another opinion, and said so.
+    /// The instance answered with something other than 101.
     Answered(Answer),
 }
 
 impl Ingress {
-    /// Answers a request to become a socket; if it may, its task begins with the answer.
+    /// Answers an upgrade. If it is admitted, starts the socket's task.
     pub(super) async fn upgrade(
         self: &Arc<Self>,
         client: Client,
@@ -88,7 +87,7 @@ impl Ingress {
                     if let Ok(upgraded) = upgrading.await {
                         socket.run(upgraded, spot).await;
                     }
-                    drop(answering); // it was we who said how long it may be silent
+                    drop(answering); // until here the connection's idle timer was paused
                 });
                 response::switching(&key)
             }
@@ -98,8 +97,8 @@ impl Ingress {
         answer
     }
 
-    /// Judges the upgrade of a session's socket. An instance that does not switch answers for
-    /// itself.
+    /// Verifies the upgrade of a session's socket. If the instance does not switch, passes its
+    /// response on.
     async fn admit_session_socket(
         self: &Arc<Self>,
         endpoint: SessionEndpoint,
@@ -159,7 +158,7 @@ impl Ingress {
             Some(Route::Session(endpoint @ (SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket))) => {
                 let key = upgrade::read(head)?;
                 self.cors.admitted(&head.headers)?;
-                spot.passage.check_last(spot.number)?; // before anything is used up
+                spot.passage.check_last(spot.number)?; // before anything is consumed
                 let outcome = self.admit_session_socket(*endpoint, head, &key, client, id, known).await?;
                 (key, outcome)
             }
@@ -172,13 +171,13 @@ impl Ingress {
         Ok(socket)
     }
 
-    /// A socket for Core's calls: opened by Core's token, or on trust in its first message, but
-    /// then only so often.
+    /// Admits a socket for Core's calls: by Core's token, or provisionally until its first message,
+    /// within a rate.
     ///
-    /// The Go Core ends as a process if the handshake of a search is answered with anything but
-    /// 101. So whatever is wrong with a handshake that came with a token of Core's is said on the
-    /// socket, which is then closed (V76). One of which it cannot be told whether it did, since a
-    /// clock is wrong, is treated alike, so often and no more.
+    /// The Go Core's process ends if the handshake of a search gets any response but 101. So a
+    /// refusal of a handshake with a token of Core's is sent on the socket, which is then closed
+    /// (V76). If a wrong clock makes that undecidable, the handshake is treated alike, within a
+    /// rate.
     fn admit_rpc(
         self: &Arc<Self>,
         route: &Route,
@@ -233,8 +232,8 @@ impl Ingress {
         known.username.clone_from(&presented.username);
         let username = presented.username.ok_or(RequestRejection::NoUsername)?;
         spot.passage.check_last(spot.number)?;
-        // By user, since all of Core's come from one address. A name that nobody vouches for is not
-        // counted: whoever says it would take that user's room.
+        // By user, since all of Core's sockets come from one address. A name without a verified
+        // token is not counted: a stranger could fill that user's share.
         let waiting = match is_cores {
             true => Some(self.waiting.begin(&username).ok_or(Refusal::TooMany)?),
             false => None,
@@ -243,7 +242,7 @@ impl Ingress {
         Ok(Rpc { ingress: Arc::clone(self), path: head.uri.path().to_owned(), username, token, waiting })
     }
 
-    /// Whether that is a token of Core's. It will be looked at again with each message.
+    /// Verifies Core's token. Each message verifies it again.
     fn check_token(&self, token: BearerToken<'_>) -> Result<(), Refusal> {
         let now = self.now()?;
         Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner).check(token, now)?)
@@ -254,7 +253,7 @@ fn headers(head: &Parts) -> impl Iterator<Item = (&str, &[u8])> {
     head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
-/// Whether a token is refused for its time, or because nobody can say what time it is.
+/// Whether the time of a token is the reason, or a clock that cannot be read.
 fn is_of_time(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Rejection(Rejection::CoreToken(rejection)) if rejection.is_of_its_time())
         || matches!(refusal, Refusal::Failure(_))
@@ -281,11 +280,11 @@ impl Admitted {
         }
     }
 
-    /// Writes down that bytes came before the socket was one.
+    /// Records that bytes came before the socket was open.
     fn ended_early(self, early: Early, place: &Arc<Place>) {
         let (ingress, username) = match self {
             Self::Rpc(rpc) => (rpc.ingress, rpc.username),
-            // Why is written down already.
+            // The refusal is recorded already.
             Self::Refused(_) => return,
             Self::Shell(shell) => (shell.ingress, shell.username),
             Self::Tunnel(tunnel) => (tunnel.ingress, tunnel.opened.username),
@@ -295,16 +294,15 @@ impl Admitted {
     }
 }
 
-/// The user that a query names, which may have nothing else in it: no signature would cover it.
+/// The user that a query names. A query may have no other member, which no signature would cover.
 fn hint(query: Option<&str>) -> Result<Option<String>, Rejection> {
     let Some(query) = query else { return Ok(None) };
     let value = query.strip_prefix(USERNAME_HINT).and_then(|rest| rest.strip_prefix('='));
-    // A second member would leave its sign in the value, which neither alphabet has.
+    // A second member would leave `&` in the value, which neither alphabet has.
     value.map(decoded).ok_or(Rejection::NoSuchCall).map(Some)
 }
 
-/// What a query's value says, its bytes being ASCII. What is no such encoding stays, and is no name
-/// then.
+/// Decodes a query's value of ASCII bytes. An invalid escape stays, and makes an invalid username.
 fn decoded(value: &str) -> String {
     let mut decoded = String::with_capacity(value.len());
     let mut rest = value;

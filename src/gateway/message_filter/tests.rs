@@ -1,4 +1,5 @@
-//! What passes the filter, however it is cut, and what stands in the place of what does not.
+//! Tests of the message filter: what passes, however it is split, and the placeholder for what does
+//! not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -9,8 +10,8 @@ const FIRST: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 30\r\n\r\nGET /in-the
 const SECOND: &[u8] = b"GET /b HTTP/1.1\r\n\r\n";
 const BAD: &[u8] = b"GET /c HTTP/1.1\n\n";
 
-/// What comes through a filter that gets these bytes in pieces of `piece`, and is read in pieces of
-/// `room`; and the filter.
+/// What passes a filter that gets these bytes in pieces of `piece` and is read in pieces of `room`;
+/// and the filter.
 async fn through(bytes: &[u8], piece: usize, room: usize) -> (Vec<u8>, MessageFilter<tokio::io::DuplexStream>) {
     let (ours, mut theirs) = tokio::io::duplex(piece);
     let mut filter = MessageFilter::new(ours);
@@ -61,7 +62,7 @@ async fn in_the_place_of_a_bad_head_stands_what_is_refused_and_nothing_follows()
 const UPGRADE: &[u8] = b"GET /s HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
 const FRAME: &[u8] = b"\x81\x82\x01\x02\x03\x04GET";
 
-/// A filter through which an upgrade was read, and what else had come by then.
+/// A filter through which an upgrade was read, with the bytes that followed it.
 async fn behind_an_upgrade(rest: &[u8]) -> (MessageFilter<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
     let (ours, mut theirs) = tokio::io::duplex(1000);
     let mut filter = MessageFilter::new(ours);
@@ -96,7 +97,8 @@ async fn v52_what_comes_before_the_answer_to_an_upgrade_is_judged_as_a_head() {
             &buffer[..got]
         );
     }
-    // What comes while the answer is being written is read as a head too, and ends what was opened.
+    // Bytes that arrive while the response is written are parsed as a head too, and keep the
+    // boundary closed.
     let (mut filter, mut theirs) = behind_an_upgrade(b"").await;
     theirs.write_all(FRAME).await.unwrap();
     let reading = tokio::time::timeout(Duration::from_millis(20), filter.read_u8()).await;

@@ -1,4 +1,4 @@
-//! The body of an upstream's answer, handed on as it comes.
+//! The body of an upstream's response, streamed.
 
 use std::io;
 use std::pin::Pin;
@@ -12,15 +12,14 @@ use super::Upstreams;
 use super::connection::{Connection, READ};
 use super::response::{Framing, InvalidResponse};
 
-/// Read at a time of a body that is known to be longer.
+/// Bytes read at a time of a body known to be longer.
 const READ_LONG: usize = 64 * 1024;
 
-/// The body of an upstream's answer as it comes. Read to its end, it leaves its connection for the
-/// next request.
+/// The body of an upstream's response, streamed. At its end the connection returns to the pool.
 pub(crate) struct UpstreamBody {
     framing: Framing,
     connection: Option<Connection>,
-    /// Who keeps the connection afterwards; nobody, where it cannot be used again.
+    /// The pool; `None` if the connection cannot be reused.
     keeper: Option<Arc<Upstreams>>,
 }
 
@@ -28,7 +27,7 @@ impl UpstreamBody {
     pub(super) fn new(connection: Connection, framing: Framing, keeper: Option<Arc<Upstreams>>) -> Self {
         let mut body = Self { framing, connection: Some(connection), keeper };
         if body.framing.is_over() {
-            body.finish(); // an answer without a body is never polled
+            body.finish(); // a response without a body is never polled
         }
         body
     }

@@ -1,8 +1,8 @@
-//! One request and its answer over one connection (HTTP/1.1, RFC 9112), as little of it as the
-//! gateway needs.
+//! One request and its response on a connection (HTTP/1.1, RFC 9112), limited to what the gateway
+//! needs.
 //!
-//! Head and body go out in one write where the kernel takes them. The answer's body is handed on as
-//! it comes; only one that was read to its end leaves its connection for the next request.
+//! Sends head and body in one write if the kernel accepts them. Streams the response's body; only a
+//! body read to its end leaves its connection reusable.
 
 use std::future::Future;
 use std::io;
@@ -21,44 +21,41 @@ use super::response::{Head, InvalidResponse};
 use super::stream::Stream;
 use crate::ipc::control::InstanceAddress;
 
-/// How long an upstream may take to begin its answer. The longest is a long poll of 25 s.
+/// How long an upstream may take to begin its response. The longest is a long poll of 25 s.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long an upstream may take no piece of a body: it writes to a disk.
+/// How long an upstream may take to accept a piece of a body: it writes to a disk.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Read at a time, in bytes: most answers whole. A kept connection holds one such buffer.
+/// Bytes read at a time; most responses fit. An idle connection holds one such buffer.
 pub(super) const READ: usize = 8 * 1024;
 
-/// An open connection on which nothing is under way.
+/// An open connection without a request in flight.
 pub(crate) struct Connection {
     address: Arc<InstanceAddress>,
     pub(super) stream: Stream,
-    /// What came and was not taken yet.
+    /// Received bytes that were not parsed yet.
     pub(super) buffer: BytesMut,
-    /// Armed anew only when it fires, so that an answer in time costs no timer.
+    /// Reset only when it fires, so that a response in time costs no timer.
     timer: Pin<Box<Sleep>>,
     idle_since: Instant,
 }
 
 impl Connection {
-    /// A connection on which nothing was sent yet.
     pub(super) fn new(address: Arc<InstanceAddress>, stream: Stream) -> Self {
         let timer = Box::pin(tokio::time::sleep(ANSWER_WITHIN));
         Self { address, stream, buffer: BytesMut::new(), timer, idle_since: Instant::now() }
     }
 
-    /// Where it leads.
     pub(crate) const fn address(&self) -> &Arc<InstanceAddress> {
         &self.address
     }
 
-    /// Since when nothing has been under way.
     pub(super) const fn idle_since(&self) -> Instant {
         self.idle_since
     }
 
-    /// Nothing is under way from here on.
+    /// Marks the connection as idle from now on.
     pub(super) fn rest(&mut self, now: Instant) {
         self.idle_since = now;
         if self.buffer.capacity() > READ {
@@ -66,13 +63,12 @@ impl Connection {
         }
     }
 
-    /// Whether the next request may go out on it: the other end has not closed it, and has not said
-    /// anything unasked.
+    /// Whether a request may be sent: the peer has neither closed nor sent unrequested bytes.
     pub(super) fn is_usable(&self) -> bool {
         self.buffer.is_empty() && self.stream.is_silent()
     }
 
-    /// Sends the head of a request whose body comes by and by.
+    /// Sends the head of a request whose body is streamed.
     ///
     /// # Errors
     /// If the head cannot be sent.
@@ -84,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Brings on the request and then the answer's head. An upstream may answer before it has the
+    /// Drives the request and then the response's head. An upstream may answer before it has the
     /// whole request, or instead of taking it.
     pub(super) fn poll_head(
         &mut self,
@@ -120,8 +116,8 @@ impl Connection {
         }
     }
 
-    /// Reads something into the buffer. The end of the stream is an error: nothing that is read
-    /// here may end with it.
+    /// Reads into the buffer. The end of the stream is an error, because no message here may end
+    /// with it.
     pub(super) fn poll_read(&mut self, at_most: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.buffer.reserve(at_most);
         let mut reading = std::pin::pin!(self.stream.read_buf(&mut self.buffer));
@@ -132,7 +128,7 @@ impl Connection {
         })
     }
 
-    /// Whether that moment has passed. Otherwise the task is woken when it may have.
+    /// Whether the deadline has passed. If not, wakes the task when it may have.
     pub(super) fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         while self.timer.as_mut().poll(cx).is_ready() {
             if deadline <= Instant::now() {
@@ -144,14 +140,14 @@ impl Connection {
     }
 }
 
-/// The body of a request on its way out, piece by piece; no more of it is held here than the piece.
+/// The body of a request, sent in pieces; holds none of it.
 pub(crate) struct Body {
     pub(super) connection: Connection,
     pub(super) sending: Sending,
 }
 
 impl Body {
-    /// Sends a piece; whether more is wanted. An upstream that takes no more has answered, or is
+    /// Sends a piece; whether more is wanted. An upstream that accepts no more has answered, or is
     /// gone.
     pub(crate) async fn write(&mut self, piece: &[u8]) -> bool {
         let error = match tokio::time::timeout(TAKEN_WITHIN, self.connection.stream.write_all(piece)).await {
@@ -164,10 +160,9 @@ impl Body {
     }
 }
 
-/// How far a request is sent.
 pub(super) struct Sending {
     pub(super) sent: usize,
-    /// Why no more of it can be. What was taken may be answered all the same.
+    /// Why no more can be sent. The upstream may still answer what it has.
     pub(super) error: Option<io::Error>,
 }
 
@@ -176,7 +171,7 @@ impl UpstreamRequest {
         self.head.len().saturating_add(self.body.len())
     }
 
-    /// What is left of head and body after so many bytes.
+    /// What is left of head and body after `sent` bytes.
     fn left(&self, sent: usize) -> [&[u8]; 2] {
         let head = self.head.get(sent..).unwrap_or_default();
         let body = self.body.get(sent.saturating_sub(self.head.len())..).unwrap_or_default();

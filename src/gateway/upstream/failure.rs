@@ -1,46 +1,43 @@
-//! Why there is no connection to an instance or to the server, or no answer.
+//! Failures of connections to instances and to the server, and of their responses.
 
 use std::io;
 
 use countersign_keys::identity::Uid;
 use http::StatusCode;
 
-/// Why there is no connection, or no answer.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::gateway) enum UpstreamFailure {
-    /// Nobody listens there.
     #[error("nobody listens there")]
     Absent,
-    /// It cannot be reached, for a reason of the system's.
+    /// The system's error.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
-    /// Somebody else's process is at the other end.
+    /// Another account listens there.
     #[error("the other end is uid {0}, not this account")]
     Stranger(Uid),
-    /// The connection broke before any byte of the request went out.
+    /// The connection broke before a byte of the request was sent.
     #[error("the request could not be sent")]
     NotSent(#[source] io::Error),
-    /// The connection broke after that: what became of the request is unknown.
+    /// The connection broke later: the request may or may not have been handled.
     #[error("the connection broke before the answer")]
     Broken(#[source] io::Error),
-    /// No answer in time.
     #[error("no answer in time")]
     Slow,
-    /// It says what is no answer in HTTP/1.1, or one whose end nobody could find.
+    /// Not an HTTP/1.1 response, or one without a definite end.
     #[error("the answer is not valid HTTP/1.1")]
     InvalidResponse,
-    /// What it says is valid, and not what an answer to the call can say.
+    /// A valid response that this call cannot have.
     #[error(transparent)]
     NotPassedOn(#[from] NotPassedOn),
 }
 
-/// Why an answer is not passed on.
+/// Why a response is not passed on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(in crate::gateway) enum NotPassedOn {
-    /// A status that no call's answer has.
+    /// A status that no response to this call has.
     #[error("the answer has the status {0}, which no answer to this call has")]
     Status(StatusCode),
-    /// It does not say which part of the file it is, or not the one that it has.
+    /// The part of the file is missing from the head, or does not fit the body.
     #[error("the answer does not say which part of the file it is")]
     Range,
 }

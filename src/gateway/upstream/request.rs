@@ -1,12 +1,11 @@
-//! A request to an upstream, written out once: a head that says in one way where its body ends, and
-//! the body.
+//! A request to an upstream, serialised: a head with exactly one body length, and the body.
 //!
-//! No header can end early or begin another: what is not plain text is refused (V31).
+//! Refuses bytes outside visible ASCII, so that no header can end early or start another (V31).
 
 use bytes::Bytes;
 use countersign_keys::call::Method;
 
-/// A head as large as an ordinary one: Core's token, an intent, their names.
+/// Capacity for a usual head: Core's token, an intent, their names.
 const HEAD_USUAL: usize = 2_048;
 
 /// A value that cannot stand in a head.
@@ -14,16 +13,14 @@ const HEAD_USUAL: usize = 2_048;
 #[error("the request has bytes outside visible ASCII where its upstream's head would have them")]
 pub(crate) struct Unwritable;
 
-/// A request, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamRequest {
     pub(super) head: Vec<u8>,
     pub(super) body: Bytes,
-    /// The answer has no body, whatever its head says.
+    /// The response has no body, whatever its head says.
     pub(super) is_head: bool,
 }
 
-/// A head that is being written.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamRequestHead {
     head: Vec<u8>,
@@ -32,12 +29,12 @@ pub(crate) struct UpstreamRequestHead {
 }
 
 impl UpstreamRequest {
-    /// Begins a request to the one host that there is behind a connection.
+    /// Begins a request to the only host behind the connection.
     pub(crate) fn begin(method: Method, path: &str) -> UpstreamRequestHead {
         Self::begin_with(method.as_str(), path)
     }
 
-    /// Begins a request for the head of what `GET` would answer.
+    /// Begins a `HEAD` request.
     pub(crate) fn begin_head(path: &str) -> UpstreamRequestHead {
         UpstreamRequestHead { is_head: true, ..Self::begin_with("HEAD", path) }
     }
@@ -53,13 +50,13 @@ impl UpstreamRequest {
 }
 
 impl UpstreamRequestHead {
-    /// Adds a header. The value is written in parts, so that nobody has to put it together first.
+    /// Adds a header. The value comes in parts, to avoid a copy.
     pub(crate) fn header<const N: usize>(mut self, name: &'static str, value: [&str; N]) -> Self {
         self.head.extend_from_slice(name.as_bytes());
         self.head.extend_from_slice(b": ");
         for part in value {
-            // Without a way out in the middle, so that many bytes are looked at in one step: this
-            // is most of the head.
+            // A fold without early exit, which the compiler vectorises: values are most of the
+            // head.
             let is_plain = |is_plain, byte| is_plain & matches!(byte, b'\t' | b' '..=b'~');
             self.is_plain = part.bytes().fold(self.is_plain, is_plain);
             self.head.extend_from_slice(part.as_bytes());
@@ -68,11 +65,10 @@ impl UpstreamRequestHead {
         self
     }
 
-    /// Ends the head of a request that has no body and says so by saying nothing: one to switch
-    /// protocols.
+    /// Ends the head of a request without a body or a length: one to switch protocols.
     ///
     /// # Errors
-    /// If a path or value was not plain.
+    /// If a path or value is not plain text.
     pub(crate) fn without_body(self) -> Result<UpstreamRequest, Unwritable> {
         let Self { mut head, is_plain, is_head } = self;
         head.extend_from_slice(b"\r\n");
@@ -82,17 +78,16 @@ impl UpstreamRequestHead {
     /// Ends the head with the body's length.
     ///
     /// # Errors
-    /// If a path or value was not plain.
+    /// If a path or value is not plain text.
     pub(crate) fn body(self, body: Bytes) -> Result<UpstreamRequest, Unwritable> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         Ok(UpstreamRequest { body, ..self.body_to_come(length)? })
     }
 
-    /// Ends the head with the length of a body that comes by and by: see
-    /// [`super::Connection::begin`].
+    /// Ends the head with the length of a streamed body: see [`super::Connection::begin`].
     ///
     /// # Errors
-    /// If a path or value was not plain.
+    /// If a path or value is not plain text.
     pub(crate) fn body_to_come(self, length: u64) -> Result<UpstreamRequest, Unwritable> {
         let Self { mut head, is_plain, is_head } = self.header("content-length", [&length.to_string()]);
         head.extend_from_slice(b"\r\n");

@@ -1,46 +1,43 @@
-//! What an upstream says, taken apart: the head, and where its body ends. Bytes in, values out; no
-//! socket.
+//! Parses an upstream's response: the head, and the framing of its body. Does no I/O.
 //!
-//! An instance is its user's and not trusted to frame well: HTTP/1.1 alone, one `Content-Length` or
-//! `chunked` and never both, limits on all of it. Whatever else it says is no answer, and its
-//! connection is not used again.
+//! Does not trust an instance to frame correctly. Accepts HTTP/1.1 with one `Content-Length` or
+//! `chunked`, never both, within limits. Everything else is an invalid response, and its connection
+//! is not reused.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 
 use super::said::{Said, Values};
 
-/// Longest head of an answer, in bytes. It is read again with each piece that comes, so that a long
-/// one in small pieces would take our time.
+/// Longest head of a response, in bytes. It is parsed from the start with each piece, so a long
+/// head in small pieces would cost time.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
-/// Header lines of an answer at most.
+/// Most header lines of a response.
 const HEADERS_MAX: usize = 64;
 
-/// Longest line that says how long a chunk is, in bytes.
+/// Longest line with a chunk's size, in bytes.
 const CHUNK_LINE_MAX: usize = 256;
 
-/// What came is no answer to a request of ours.
+/// Not a response to one of the gateway's requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct InvalidResponse;
 
-/// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// What is taken of it.
+    /// The values taken from it.
     pub(super) said: Said,
-    /// Where the body ends.
     pub(super) framing: Framing,
-    /// The other end keeps the connection open.
+    /// Whether the peer keeps the connection open.
     pub(super) stays_open: bool,
 }
 
 /// What is still to come of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Framing {
-    /// That many bytes. Nothing at 0.
+    /// That many bytes; 0 is the end.
     Length(u64),
-    /// The line that says how long the next chunk is.
+    /// The line with the next chunk's size.
     ChunkLine,
     /// The rest of a chunk, and the end of its line.
     Chunk(u64),
@@ -49,7 +46,7 @@ pub(super) enum Framing {
 }
 
 impl Head {
-    /// Takes a head off the buffer once all of it is there.
+    /// Takes a complete head off the buffer; `None` if it is incomplete.
     pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, InvalidResponse> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut headers);
@@ -66,9 +63,9 @@ impl Head {
     fn of(answer: &httparse::Response<'_, '_>) -> Result<Self, InvalidResponse> {
         let (Some(1), Some(status)) = (answer.version, answer.code) else { return Err(InvalidResponse) };
         let status = StatusCode::from_u16(status).map_err(|_out_of_range| InvalidResponse)?;
-        // Nothing was asked that an upstream could announce (100, 103) or switch to (101); and no
-        // call has an answer without a body (204, 205, 304), where readers differ about what
-        // follows the head.
+        // No request allows an interim response (100, 103) or a switch (101). No call has a
+        // response without a body (204, 205, 304), where parsers differ about what follows the
+        // head.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
         if status.is_informational() || has_none {
             return Err(InvalidResponse);
@@ -86,7 +83,7 @@ impl Head {
                 }
                 is_chunked = true;
             } else if name.eq_ignore_ascii_case("content-encoding") {
-                return Err(InvalidResponse); // the body would not be the bytes that its type says
+                return Err(InvalidResponse); // the body would not be the bytes of its content type
             } else if name.eq_ignore_ascii_case("connection") {
                 stays_open = value.eq_ignore_ascii_case(b"keep-alive");
             } else {
@@ -97,7 +94,7 @@ impl Head {
             (Some(_), true) => return Err(InvalidResponse),
             (Some(length), false) => Framing::Length(length),
             (None, true) => Framing::ChunkLine,
-            // Until it closes: then nobody can tell a whole answer from half of one.
+            // A body that ends with the connection: a truncated one would look complete.
             (None, false) => return Err(InvalidResponse),
         };
         Ok(Self { said: values.said(status), framing, stays_open })
@@ -111,8 +108,8 @@ fn content_length(value: &[u8]) -> Result<u64, InvalidResponse> {
 }
 
 impl Head {
-    /// The same, to a request with `HEAD`: the length is said of a body that does not come (RFC
-    /// 9110 section 9.3.2).
+    /// As a response to `HEAD`: its length describes a body that does not come (RFC 9110 section
+    /// 9.3.2).
     pub(super) fn without_body(mut self) -> Self {
         if let Framing::Length(length) = self.framing {
             self.said.length_of_get = Some(length);
@@ -123,12 +120,11 @@ impl Head {
 }
 
 impl Framing {
-    /// Whether nothing more is to come.
     pub(super) const fn is_over(self) -> bool {
         matches!(self, Self::Length(0))
     }
 
-    /// How much is to come, where that is known.
+    /// The bytes to come, if known.
     pub(super) const fn exact(self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(left),
@@ -136,8 +132,8 @@ impl Framing {
         }
     }
 
-    /// Takes the next piece of the body off the buffer. `None` says that more has to come first, or
-    /// that it is over.
+    /// Takes the next piece of the body off the buffer. `None` if more has to arrive first, or at
+    /// the end.
     pub(super) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, InvalidResponse> {
         loop {
             match *self {
@@ -155,7 +151,7 @@ impl Framing {
                     Ok(httparse::Status::Partial) if buffer.len() < CHUNK_LINE_MAX => return Ok(None),
                     Ok(_) | Err(_) => return Err(InvalidResponse),
                 },
-                // Trailers are not passed on, and so they are not read either.
+                // Trailers are not passed on, so they are refused unread.
                 Self::LastLine => match end_of_line(buffer)? {
                     true => *self = Self::Length(0),
                     false => return Ok(None),
@@ -191,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads an answer that comes byte by byte: its status, its body and what is left over.
+    /// Parses a response that arrives byte by byte: its status, its body, and the rest.
     fn read(text: &str) -> Result<(u16, String, String), InvalidResponse> {
         let (mut buffer, mut head, mut body) = (BytesMut::new(), None, Vec::new());
         for byte in text.bytes() {

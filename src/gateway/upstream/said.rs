@@ -1,8 +1,7 @@
-//! What is taken of the head of an upstream's answer: a status and a few typed values, each parsed.
+//! The typed values taken from the head of an upstream's response.
 //!
-//! A header that is not named here is not read. One that is named and cannot be parsed, or stands
-//! twice, counts as absent. No header's bytes are kept: [`crate::gateway::instance_answer`] writes
-//! each value again (S1, V63).
+//! Reads only the headers named here. One that cannot be parsed, or occurs twice, counts as absent.
+//! Keeps no header's bytes: [`crate::gateway::instance_answer`] serialises each value (S1, V63).
 
 use http::StatusCode;
 use http::header::{
@@ -12,20 +11,19 @@ use httpdate::HttpDate;
 
 use crate::ipc::attachment;
 
-/// Longest entity tag, in bytes with its quotes. Ours have 66.
+/// Longest entity tag, in bytes with its quotes. An instance of ours sends 66.
 const TAG_MAX: usize = 128;
 
-/// Longest wait that an upstream may ask for, in seconds: an hour. A longer one would look like an
-/// outage of ours.
+/// Longest `Retry-After` of an upstream, in seconds: an hour. A longer one would look like an
+/// outage of the gateway.
 const RETRY_AFTER_MAX_S: u32 = 3_600;
 
-/// Digits of a number at most: no sum of ours overflows at that.
+/// Most digits of a number, too few to overflow a sum.
 const DIGITS_MAX: usize = 18;
 
-/// What the head of an answer said.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::gateway) struct Said {
-    /// The status, whatever it is.
+    /// Of any value.
     pub(in crate::gateway) status: StatusCode,
     /// Which part of a file the body is.
     pub(in crate::gateway) range: Option<ContentRange>,
@@ -35,34 +33,31 @@ pub(in crate::gateway) struct Said {
     pub(in crate::gateway) tag: Option<String>,
     /// `Last-Modified`.
     pub(in crate::gateway) modified: Option<HttpDate>,
-    /// The file's name.
     pub(in crate::gateway) name: Option<String>,
-    /// Seconds until the request may be repeated.
+    /// Seconds until the client may retry.
     pub(in crate::gateway) retry_after_s: Option<u32>,
-    /// The length of the body that `GET` would have, in the answer to `HEAD`.
+    /// In the response to `HEAD`, the length of the body that `GET` would have.
     pub(in crate::gateway) length_of_get: Option<u64>,
 }
 
 /// `Content-Range` (RFC 9110 section 14.4), in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum ContentRange {
-    /// From the first byte to the last, of so many.
+    /// From the first byte to the last, of a whole.
     Part {
-        /// First byte.
         first: u64,
-        /// Last byte: not before the first, and before the length.
+        /// Not before the first, and before the length.
         last: u64,
         /// Length of the whole.
         of: u64,
     },
-    /// No part of so many bytes.
+    /// The range cannot be satisfied.
     Unsatisfied {
         /// Length of the whole.
         of: u64,
     },
 }
 
-/// The values of the headers that are read.
 #[derive(Default)]
 pub(super) struct Values<'h> {
     disposition: Once<'h>,
@@ -73,7 +68,7 @@ pub(super) struct Values<'h> {
     retry_after: Once<'h>,
 }
 
-/// The value of a header, if it stands once.
+/// The value of a header that occurs once.
 #[derive(Clone, Copy, Default)]
 enum Once<'h> {
     #[default]
@@ -96,7 +91,7 @@ impl<'h> Once<'h> {
 }
 
 impl<'h> Values<'h> {
-    /// Takes note of a header, if it is one of those that are read.
+    /// Notes a header, if it is one of those that are read.
     pub(super) fn note(&mut self, name: &str, value: &'h [u8]) {
         let slots = [
             (CONTENT_DISPOSITION, &mut self.disposition),
@@ -111,7 +106,7 @@ impl<'h> Values<'h> {
         }
     }
 
-    /// What they say.
+    /// Parses the values.
     pub(super) fn said(&self, status: StatusCode) -> Said {
         Said {
             status,
@@ -127,7 +122,7 @@ impl<'h> Values<'h> {
 }
 
 impl Said {
-    /// Writes the values that say something of a file, and that it is to be kept and not shown.
+    /// Writes the headers of a file, which browsers save instead of displaying.
     pub(in crate::gateway) fn write_of_file(&self, headers: &mut HeaderMap) {
         let text = |text: &str| HeaderValue::from_str(text).ok();
         let values = [
@@ -171,7 +166,7 @@ fn number(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
-/// Seconds. A date would be read by the reader's clock.
+/// In seconds. Refuses a date, which would depend on the client's clock.
 fn retry_after(value: &str) -> Option<u32> {
     number(value).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX).min(RETRY_AFTER_MAX_S))
 }
@@ -190,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written of a file's head that had these headers.
+    /// The headers written for a file from these headers of an upstream.
     fn written(headers: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut values = Values::default();
         for (name, value) in headers {

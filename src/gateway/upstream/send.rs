@@ -1,4 +1,4 @@
-//! Sends a request over a connection and waits for the head of its answer.
+//! Sends a request on a connection and waits for the response's head.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,8 +15,8 @@ use super::response::Head;
 use crate::gateway::instance_answer::InstanceAnswer;
 
 impl Connection {
-    /// Sends a request and waits for the head of its answer. A failure to send gives the request
-    /// back.
+    /// Sends a request and waits for the response's head. If no byte could be sent, gives the
+    /// request back.
     pub(crate) async fn send(
         mut self,
         upstreams: &Arc<Upstreams>,
@@ -49,7 +49,7 @@ impl Connection {
 }
 
 impl Body {
-    /// Waits for the head of the answer.
+    /// Waits for the response's head.
     pub(crate) async fn answer(self, upstreams: &Arc<Upstreams>) -> Result<InstanceAnswer, UpstreamFailure> {
         let Self { mut connection, mut sending } = self;
         let deadline = Instant::now() + ANSWER_WITHIN;

@@ -1,4 +1,4 @@
-//! The two kinds of socket that an upstream listens on, as one.
+//! A stream to an upstream: a Unix socket or TCP.
 
 use std::io;
 use std::pin::Pin;
@@ -7,18 +7,17 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Of an instance on this machine, or of the server.
     Unix(UnixStream),
-    /// Where the configuration names a port.
+    /// Of an instance for which the configuration names a port.
     Tcp(TcpStream),
 }
 
 impl Stream {
-    /// Whether the other end is silent and has not closed. Asks what the runtime knows, and the
-    /// kernel only if something came.
+    /// Whether the peer has neither sent nor closed. Asks the runtime first, and the kernel only if
+    /// something came.
     pub(super) fn is_silent(&self) -> bool {
         let mut unasked = [0];
         let read = match self {

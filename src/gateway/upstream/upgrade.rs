@@ -1,8 +1,7 @@
-//! From HTTP to a WebSocket on a connection to an instance: asked for, and believed only if the
-//! answer says exactly that (RFC 6455 section 4.1).
+//! Switches a connection to an instance to WebSocket, if its response is exactly the expected one
+//! (RFC 6455 section 4.1).
 //!
-//! An instance that answers anything else has refused, and what it says is an answer like any
-//! other.
+//! Any other response of the instance is a refusal, and is passed on like any response.
 
 use std::io;
 use std::time::Duration;
@@ -20,38 +19,35 @@ use super::response::{HEAD_MAX, Head, InvalidResponse};
 use super::stream::Stream;
 use crate::gateway::instance_answer::InstanceAnswer;
 
-/// How long an instance may take to say whether it switches. It has to judge a head, nothing more.
+/// How long an instance may take to switch or refuse. It has to verify a head, nothing more.
 const SWITCH_WITHIN: Duration = Duration::from_secs(10);
 
-/// Header lines of such an answer at most.
+/// Most header lines of that response.
 const HEADERS_MAX: usize = 64;
 
-/// A connection that speaks WebSocket from here on.
+/// A connection that has become a WebSocket.
 #[derive(Debug)]
 pub(crate) struct Switched {
-    /// The connection.
     pub(crate) stream: Stream,
-    /// What has come behind the answer: the beginning of what the instance says.
+    /// The bytes that followed the response, which begin the instance's frames.
     pub(crate) begun: BytesMut,
 }
 
 impl Switched {
-    /// The WebSocket that it is.
     pub(crate) async fn into_socket(self, limits: WebSocketConfig) -> WebSocketStream<Stream> {
         WebSocketStream::from_partially_read(self.stream, self.begun.into(), Role::Client, Some(limits)).await
     }
 }
 
-/// What an instance makes of it.
+/// The instance's response to the handshake.
 pub(crate) enum Switching {
-    /// It switches.
     Switched(Switched),
-    /// It does not, and says why.
+    /// It refused.
     Answered(Box<InstanceAnswer>),
 }
 
 impl Connection {
-    /// Sends a request to switch and waits for the answer, which has to say `accept`.
+    /// Sends the handshake and waits for the response, which has to contain `accept`.
     pub(crate) async fn switch(self, request: &UpstreamRequest, accept: &str) -> Result<Switching, UpstreamFailure> {
         let outcome = tokio::time::timeout(SWITCH_WITHIN, self.ask_to_switch(request, accept)).await;
         outcome.map_err(|_elapsed| UpstreamFailure::Slow)?
@@ -84,7 +80,7 @@ enum Taken {
     Head(Head),
 }
 
-/// Takes the answer's head off the buffer once all of it is there.
+/// Takes a complete head off the buffer; `None` if it is incomplete.
 fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, InvalidResponse> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
@@ -103,7 +99,7 @@ fn take(buffer: &mut BytesMut, accept: &str) -> Result<Option<Taken>, InvalidRes
     let is_ours = said("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
         && said("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"upgrade"))
         && said("sec-websocket-accept") == Some(accept.as_bytes());
-    // None was offered, so none can have been chosen.
+    // None was offered, so the instance may not choose one.
     let chooses = |name: &str| answer.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
     if answer.version != Some(1) || !is_ours || chooses("sec-websocket-extensions") || chooses("sec-websocket-protocol")
     {
@@ -121,7 +117,7 @@ mod tests {
 
     const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: yes=\r\n\r\n";
 
-    /// What becomes of an answer, and what is left behind it.
+    /// Checks how a response is parsed, and what is left after it.
     fn check(answer: &str, want: Result<Option<&str>, InvalidResponse>) {
         let mut buffer = BytesMut::from(answer);
         let got = take(&mut buffer, "yes=").map(|taken| {

@@ -1,4 +1,4 @@
-//! How a socket ends, and what its two ends are told of it.
+//! The end of a socket, and the close frames for both its ends.
 
 use std::time::Duration;
 
@@ -14,42 +14,41 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::super::refusal::Refusal;
 
-/// How long an end may take to take leave. A revoked key's sockets are gone within a second, this
-/// included.
+/// How long a closing handshake may take. The sockets of a revoked key are gone within a second,
+/// this included.
 const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 
-/// What is read of a client that is being left, in bytes: closed with bytes unread, it might never
-/// see why.
+/// How much is read of a client that is being closed, in bytes. Closing with unread bytes could
+/// lose the close frame.
 const SCRAP_MAX: usize = 64 * 1024;
 
-/// Why a socket ends.
 #[derive(Debug)]
 pub(super) enum End {
     /// The gateway stops.
     Stop,
-    /// The client has closed it, or is gone.
+    /// The client has closed the socket, or is gone.
     Gone,
-    /// The client does not keep to the protocol.
+    /// The client broke the protocol.
     Protocol(CloseCode),
-    /// The client does what is not allowed here.
+    /// The client did what is not allowed here.
     Policy,
-    /// The instance has closed it.
+    /// The instance has closed the socket.
     Closed(Option<CloseFrame>),
-    /// The instance is gone, or says what it cannot.
+    /// The instance is gone, or broke the protocol.
     Broken,
-    /// The user's key does not speak for them any more, or nobody can say whether it does.
+    /// The user's key is not valid any more, or that cannot be determined.
     KeyWatch(Refusal),
 }
 
 impl End {
-    /// What an error of the client's side means.
+    /// Maps an error of the client's side.
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
                 Self::Protocol(CloseCode::Size)
             }
             Error::Utf8(_) => Self::Protocol(CloseCode::Invalid),
-            // It is gone without a word.
+            // The connection ended without a close frame.
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
             Error::Protocol(_) => Self::Protocol(CloseCode::Protocol),
             Error::ConnectionClosed
@@ -64,7 +63,7 @@ impl End {
         }
     }
 
-    /// What is said in leaving.
+    /// The close frame for the client.
     fn frame(&self) -> CloseFrame {
         let (code, reason) = match self {
             Self::Stop => (CloseCode::Away, "the provider restarts"),
@@ -79,13 +78,13 @@ impl End {
         CloseFrame { code, reason: reason.into() }
     }
 
-    /// Whether what was said before has yet to reach the client.
+    /// Whether queued messages have to reach the client first.
     const fn is_orderly(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::Policy)
     }
 }
 
-/// Tells the client, after what it has yet to hear, and hangs up.
+/// Sends the queued messages and the close frame to the client, then closes.
 pub(super) async fn close_client<S>(
     end: &End,
     mut sink: SplitSink<WebSocketStream<S>, Message>,
@@ -106,12 +105,11 @@ pub(super) async fn close_client<S>(
         if !matches!(end, End::Gone) {
             sink.send(Message::Close(Some(end.frame()))).await?;
         }
-        // Until the other side has closed too; an answer of ours to its own close goes out on the
-        // way.
+        // Until the peer has closed too; the reply to its own close frame is sent on the way.
         while source.next().await.is_some_and(|message| message.is_ok()) {}
         sink.flush().await
     };
-    let _ = tokio::time::timeout(LEAVE_WITHIN, leaving).await; // whoever does not listen need not be told
+    let _ = tokio::time::timeout(LEAVE_WITHIN, leaving).await; // a client that does not read is left
     let Ok(socket) = sink.reunite(source) else { return };
     let mut stream = socket.into_inner();
     let hanging_up = async {
@@ -129,7 +127,7 @@ pub(super) async fn close_client<S>(
     let _ = tokio::time::timeout(LEAVE_WITHIN, hanging_up).await;
 }
 
-/// Tells the instance, and lets it go: whatever it does of its own belongs to nobody any more.
+/// Sends a close frame to the instance and drops the connection.
 pub(super) async fn close_upstream<S>(end: &End, mut instance: SplitSink<WebSocketStream<S>, Message>)
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! What the fuzzer asks of WebSockets at the gateway: no message is longer than the limit, and each
-//! says to every reader what it says to us.
+//! Fuzz targets of WebSockets: no message exceeds the limit, and each has the same meaning to every
+//! parser.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -14,7 +14,7 @@ use super::keepalive::{MESSAGE_MAX, limits};
 use super::message::{Streams, Written, cancelled};
 use super::shell::Initialise;
 
-/// Bytes of a client; what is answered goes nowhere.
+/// A client's bytes; discards what is written.
 struct Bytes<'b>(Cursor<&'b [u8]>);
 
 impl Read for Bytes<'_> {
@@ -33,7 +33,7 @@ impl Write for Bytes<'_> {
     }
 }
 
-/// Reads bytes as the frames of a client. What an instance is sent for the messages among them that
+/// Reads bytes as the frames of a client. Returns what the instance is sent for the messages that
 /// end a stream.
 pub fn frames(bytes: &[u8]) -> Vec<String> {
     let mut socket = WebSocket::from_raw_socket(Bytes(Cursor::new(bytes)), Role::Server, Some(limits()));
@@ -52,7 +52,7 @@ pub fn frames(bytes: &[u8]) -> Vec<String> {
     }
 }
 
-/// Reads a text as a message. What goes on of it, if it ends a stream.
+/// Reads a text as a message. Returns what is forwarded of it, if it ends a stream.
 pub fn text(text: &str) -> Option<String> {
     message(text, &Streams::default())
 }
@@ -60,8 +60,8 @@ pub fn text(text: &str) -> Option<String> {
 fn message(text: &str, streams: &Streams) -> Option<String> {
     let written = Written::read(text).ok()??;
     let Ok(value) = serde_json::from_str::<Value>(text) else {
-        // Half a surrogate pair is passed over in what is not read here: `keys` refuses such a
-        // payload, and nothing else of it goes on.
+        // Half a surrogate pair is skipped in members that are not read here. `countersign_keys`
+        // refuses such a payload, and nothing else of it is forwarded.
         let is_refused = Json::parse(written.payload(), DEPTH_MAX).is_err();
         let sent = written.cancels().map(|cancel| cancelled(&cancel, &written).unwrap());
         assert!(is_refused != sent.is_some() || sent.is_none(), "{text}");

@@ -1,5 +1,4 @@
-//! What every socket of messages has: its limits, the writing side with its pings, and how often it
-//! may be used.
+//! Common parts of message sockets: limits, the writing side with its pings, and the message rate.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,20 +15,19 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use super::close::End;
 use crate::limits::Rate;
 
-/// Longest message, in bytes, both ways.
+/// Longest message in both directions, in bytes.
 pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
 
-/// Read and written at a time, in bytes.
+/// Bytes read and written at a time.
 const BUFFER: usize = 8 * 1024;
 
-/// Messages to the client that wait for it to read: what stands between its pace and the
-/// instance's.
+/// Unsent messages to the client: the slack between its pace and the instance's.
 pub(super) const UNSAID_MAX: usize = 2;
 
-/// How often a client is asked whether it is there.
+/// Interval of pings to a client.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
-/// After how much silence it is taken for gone. Two pings.
+/// Silence after which a client counts as gone: two pings.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// How long writing one message may take.
@@ -38,7 +36,6 @@ pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// Messages of one socket.
 pub(super) const MESSAGES: Rate = Rate::new(64, 32);
 
-/// The limits of what is read and written.
 pub(super) fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
@@ -48,22 +45,19 @@ pub(super) fn limits() -> WebSocketConfig {
         .max_frame_size(Some(MESSAGE_MAX))
 }
 
-/// When the client was last heard.
 #[derive(Debug)]
 pub(super) struct LastSeen(Mutex<Instant>);
 
 impl LastSeen {
-    /// Now.
     pub(super) fn new() -> Self {
         Self(Mutex::new(Instant::now()))
     }
 
-    /// It was heard.
     pub(super) fn again(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Returns when nothing was heard for so long.
+    /// Returns after that much silence.
     pub(super) async fn nothing_for(&self, span: Duration) {
         while let Some(left) = span.checked_sub(self.silence()).filter(|left| !left.is_zero()) {
             tokio::time::sleep(left).await;
@@ -75,8 +69,8 @@ impl LastSeen {
     }
 }
 
-/// Writes what is to be said, and asks in between whether anybody is there. `in_hand` is what was
-/// taken and is not written yet, whenever this ends.
+/// Writes queued messages, and pings in between. When it ends, `in_hand` holds a message that was
+/// taken and not written.
 pub(super) async fn write<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     unsaid: &mut mpsc::Receiver<Message>,

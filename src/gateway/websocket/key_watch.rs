@@ -1,5 +1,5 @@
-//! Whether the keys that a socket lives on still speak for their user (P6): looked at as soon as
-//! anything has ended, and often enough to see one expire.
+//! Ends a socket whose keys are no longer valid (P6): checks with each notice, and often enough to
+//! see one expire.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,19 +11,18 @@ use super::super::key_cache::{AsOf, KeyCacheFailure};
 use super::super::refusal::{Failure, Refusal};
 use super::close::End;
 
-/// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings as many as
-/// the user has browsers.
+/// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings one for each
+/// of the user's browsers.
 const KEYS_MAX: usize = 16;
 
-/// How often keys are looked at for their expiry. Their times are whole seconds, and a socket may
-/// outlive one by a second.
+/// Interval of the checks for expiry. Times are whole seconds, and a socket may outlive one by a
+/// second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long the server may take to say how a key stands. Whatever it would say later would be too
-/// late.
+/// How long the server may take to report a key's state. A later answer would be too late.
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 
-/// The keys that a socket lives on.
+/// The keys that a socket depends on.
 pub(super) struct KeyWatch<'i> {
     ingress: &'i Ingress,
     username: &'i Username,
@@ -31,12 +30,11 @@ pub(super) struct KeyWatch<'i> {
 }
 
 impl<'i> KeyWatch<'i> {
-    /// None yet.
     pub(super) const fn new(ingress: &'i Ingress, username: &'i Username) -> Self {
         Self { ingress, username, keys: Mutex::new(Vec::new()) }
     }
 
-    /// The socket lives on this one too.
+    /// Makes the socket depend on this key too.
     pub(super) fn add(&self, kid: KeyId) -> Result<(), Refusal> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.contains(&kid) {
@@ -49,11 +47,11 @@ impl<'i> KeyWatch<'i> {
         Ok(())
     }
 
-    /// Returns when one of them does not speak for the user any more, or nobody can say so.
+    /// Returns when one of the keys is not valid any more, or its state cannot be determined.
     pub(super) async fn ends(&self) -> End {
         let mut endings = self.ingress.key_cache.endings();
         loop {
-            // Whether something ended or only time has passed, the question is the same.
+            // After a notice or after the interval, the check is the same.
             let _ = tokio::time::timeout(LOOK_EVERY, endings.changed()).await;
             let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for kid in keys {

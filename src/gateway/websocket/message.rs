@@ -1,8 +1,7 @@
-//! A message of UCloud's RPC protocol (`docs/ucloud-wire.md`, section 4) as it comes, and as it
-//! goes on.
+//! A message of UCloud's RPC protocol (`docs/ucloud-wire.md`, section 4), as received and as
+//! forwarded.
 //!
-//! What goes on is written anew from what was judged. Members that nobody knows are refused, and so
-//! is one that stands twice.
+//! Serialises the forwarded message from what was verified. Refuses unknown and duplicate members.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,53 +14,50 @@ use serde_json::value::RawValue;
 
 use super::super::refusal::{Refusal, SocketRejection};
 
-/// Longest name of a stream, in bytes. Clients count.
+/// Longest name of a stream, in bytes. Clients use numbers.
 const STREAM_ID_MAX: usize = 128;
 
-/// Streams of one socket at a time.
+/// Concurrent streams of one socket.
 const STREAMS_MAX: usize = 64;
 
-/// A message of a client.
+/// A client's message.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::gateway) struct Written<'m> {
-    /// The call, by the name that it has on the wire.
+    /// The call's name on the wire.
     #[serde(borrow)]
     pub(in crate::gateway) call: Cow<'m, str>,
-    /// The client's name for what belongs to this message.
+    /// The client's name for the messages that belong together.
     #[serde(borrow)]
     pub(in crate::gateway) stream_id: Cow<'m, str>,
-    /// The request.
     #[serde(borrow)]
     payload: &'m RawValue,
-    /// Core's token, where the socket's own head has none or an older one.
+    /// Core's token, if the socket's own head has none or an older one.
     #[serde(default)]
     bearer: Option<String>,
-    /// The user's intent.
     #[serde(default)]
     signed_intent: Option<String>,
-    /// Core's own account of its doings.
+    /// Core's trace of causes; ignored.
     #[serde(default, rename = "causedBy")]
     _caused_by: Option<IgnoredAny>,
-    /// The project, as Core says. What counts is the one in the intent, and in the payload where it
+    /// The project according to Core; ignored. The intent's project counts, and the payload's if it
     /// shows one.
     #[serde(default, rename = "project")]
     _project: Option<IgnoredAny>,
 }
 
-/// What ends a stream instead of beginning one.
+/// A payload that ends a stream instead of beginning one.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::gateway) struct Cancel<'m> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'m, str>,
-    /// The stream.
     #[serde(borrow)]
     pub(in crate::gateway) stream_id: Cow<'m, str>,
 }
 
 impl<'m> Written<'m> {
-    /// Reads a message. `Ok(None)`: one that says that its sender is there, and nothing else.
+    /// Parses a message; `Ok(None)` for a keep-alive.
     pub(in crate::gateway) fn read(text: &'m str) -> Result<Option<Self>, Refusal> {
         if text == r#"{"ping":"pong"}"# {
             return Ok(None);
@@ -73,29 +69,28 @@ impl<'m> Written<'m> {
         Ok(Some(written))
     }
 
-    /// The request's bytes.
     pub(in crate::gateway) fn payload(&self) -> &'m [u8] {
         self.payload.get().as_bytes()
     }
 
-    /// Core's token, if the message brings one.
+    /// Core's token, if the message has one.
     pub(in crate::gateway) fn bearer(&self) -> Option<&str> {
         self.bearer.as_deref().filter(|bearer| !bearer.is_empty())
     }
 
-    /// The user's intent, if the message brings one.
+    /// The user's intent, if the message has one.
     pub(in crate::gateway) fn intent(&self) -> Option<&str> {
         self.signed_intent.as_deref().filter(|intent| !intent.is_empty())
     }
 
-    /// The stream that it ends, if that is all that it does.
+    /// The stream that the message ends, if it does only that.
     pub(in crate::gateway) fn cancels(&self) -> Option<Cancel<'m>> {
         let cancel: Cancel<'m> = serde_json::from_str(self.payload.get()).ok()?;
         (cancel.kind == "cancel").then_some(cancel)
     }
 }
 
-/// A message as an instance gets it.
+/// A message for an instance.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rewritten<'p> {
@@ -107,7 +102,8 @@ struct Rewritten<'p> {
     project: Option<&'p str>,
 }
 
-/// A permitted message, written anew: the bytes that were judged, with what judges them again.
+/// Serialises a permitted message: the verified bytes, and what the instance needs to verify them
+/// again.
 pub(in crate::gateway) fn permitted(permit: &Permit<'_, '_>, written: &Written<'_>) -> serde_json::Result<String> {
     serde_json::to_string(&Rewritten {
         call: &written.call,
@@ -119,7 +115,7 @@ pub(in crate::gateway) fn permitted(permit: &Permit<'_, '_>, written: &Written<'
     })
 }
 
-/// The end of a stream, written anew: it needs no intent, since the stream is of this very socket.
+/// Serialises the end of a stream. Needs no intent, since the stream belongs to this socket.
 pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) -> serde_json::Result<String> {
     let payload = serde_json::value::to_raw_value(cancel)?;
     serde_json::to_string(&Rewritten {
@@ -132,13 +128,13 @@ pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) 
     })
 }
 
-/// The streams of a socket that have begun and not ended.
+/// The open streams of a socket.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Streams(Mutex<HashSet<String>>);
 
 impl Streams {
-    /// One begins, if nothing keeps it from beginning. A client may use a name again, and today's
-    /// Core has one name for all.
+    /// Begins a stream, within the limit. A client may reuse a name; today's Core uses one name for
+    /// all.
     pub(in crate::gateway) fn begin(&self, stream_id: &str) -> Result<Beginning<'_>, Refusal> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if streams.len() >= STREAMS_MAX && !streams.contains(stream_id) {
@@ -148,22 +144,19 @@ impl Streams {
         Ok(Beginning { streams: self, new: is_new.then(|| stream_id.to_owned()) })
     }
 
-    /// Whether there is any.
     pub(in crate::gateway) fn is_empty(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Whether there is one of that name.
     pub(in crate::gateway) fn has(&self, stream_id: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(stream_id)
     }
 
-    /// It ends.
     pub(in crate::gateway) fn end(&self, stream_id: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stream_id);
     }
 
-    /// Notes what an instance says: a response is the last of its stream.
+    /// Reads an instance's message: a response is the last of its stream.
     pub(in crate::gateway) fn hear(&self, text: &str) {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -181,7 +174,7 @@ impl Streams {
     }
 }
 
-/// A stream whose first message has yet to reach the instance. Dropped, it has not begun.
+/// A stream whose first message has not reached the instance. Dropping it takes the stream back.
 #[derive(Debug)]
 pub(in crate::gateway) struct Beginning<'s> {
     streams: &'s Streams,
@@ -189,7 +182,7 @@ pub(in crate::gateway) struct Beginning<'s> {
 }
 
 impl Beginning<'_> {
-    /// It has begun.
+    /// Keeps the stream.
     pub(in crate::gateway) fn done(mut self) {
         self.new = None;
     }

@@ -1,4 +1,4 @@
-//! A socket that was opened only to say why it is refused: Core takes no other answer to its
+//! A socket that is opened only to send a refusal, because Core crashes on another response to its
 //! handshake (V76).
 
 use futures_util::StreamExt as _;
@@ -11,14 +11,13 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::close::{End, close_client};
 use super::keepalive::{UNSAID_MAX, limits};
 
-/// Such a socket.
 pub(super) struct Refused {
     /// The last message of its only stream.
     pub(super) said: String,
 }
 
 impl Refused {
-    /// Says it and closes the socket. Nothing is read but the other side's own close.
+    /// Sends the refusal and closes the socket. Reads only the peer's close frame.
     pub(super) async fn run<S>(self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,8 +1,8 @@
-//! A socket for Core's calls on a user's behalf: each message is judged like a request, whole,
-//! before anything of it goes on (V53).
+//! A socket for Core's calls on a user's behalf: verifies each message whole, like a request,
+//! before it forwards a byte (V53).
 //!
-//! The WebSocket ends here on both sides. The one to the instance is opened for the first message
-//! that was permitted, and not before.
+//! Terminates the WebSocket on both sides. Opens the one to the instance only for the first
+//! permitted message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,46 +41,44 @@ use super::message::{Streams, Written};
 use crate::audit::Verdict;
 use crate::limits::{Bucket, InFlight};
 
-/// How long a socket may be open before its first call was permitted.
+/// How long a socket may stay open before its first call is permitted.
 pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);
 
-/// What says what the instance says.
+/// The receiving half of the socket to the instance.
 type FromInstance = SplitStream<WebSocketStream<Stream>>;
 
-/// A socket that was opened for a user, whom it says itself: each message shows whether they are.
+/// A socket opened for a user whom the handshake names; each message has to prove it.
 pub(super) struct Rpc {
     pub(super) ingress: Arc<Ingress>,
     pub(super) path: String,
     pub(super) username: Username,
-    /// Core's token as the socket's own head has it.
+    /// Core's token from the handshake.
     pub(super) token: Option<Secret<String>>,
-    /// What the socket counts as among those of its user's on which nothing was permitted yet,
-    /// where Core opened it.
+    /// The socket's place among those of its user that Core opened and on which nothing was
+    /// permitted yet.
     pub(super) waiting: Option<InFlight<Username>>,
 }
 
-/// What one socket works with.
+/// The state of one socket.
 struct Work<'w> {
     rpc: &'w Rpc,
     /// The connection that became the socket.
     place: &'w Arc<Place>,
     streams: &'w Streams,
     standing: &'w KeyWatch<'w>,
-    /// What is to be said to the client.
+    /// Messages to the client.
     say: mpsc::Sender<Message>,
-    /// Where the instance's side goes when it is open.
+    /// Receives the instance's side when it is open.
     opened: Option<oneshot::Sender<FromInstance>>,
-    /// What the socket counts as until something was permitted on it.
+    /// The socket's place until something was permitted on it.
     waiting: Option<InFlight<Username>>,
-    /// What the socket counts as among its user's, once it is one.
+    /// The socket's place among its user's, after that.
     counted: Option<InFlight<Username>>,
 }
 
-/// What became of a permitted message.
 enum Sent {
-    /// It went to the instance.
     On,
-    /// The instance would open no socket, and said why.
+    /// The instance opened no socket, and sent this response.
     Answered(Box<Answer>),
 }
 
@@ -128,7 +126,7 @@ impl Rpc {
     }
 }
 
-/// Passes on what the instance says, as it says it, once it is open.
+/// Passes on the instance's messages once its side is open.
 async fn relay(open: oneshot::Receiver<FromInstance>, say: &mpsc::Sender<Message>, streams: &Streams) -> End {
     let Ok(mut instance) = open.await else { return std::future::pending().await };
     loop {
@@ -136,7 +134,7 @@ async fn relay(open: oneshot::Receiver<FromInstance>, say: &mpsc::Sender<Message
             Some(Ok(Message::Text(text))) => {
                 streams.hear(&text);
                 if say.send(Message::Text(text)).await.is_err() {
-                    return std::future::pending().await; // whoever says it knows why it cannot
+                    return std::future::pending().await; // the writing side has ended and reports why
                 }
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -147,7 +145,7 @@ async fn relay(open: oneshot::Receiver<FromInstance>, say: &mpsc::Sender<Message
 }
 
 impl Work<'_> {
-    /// Hears the client until it is gone, or has done what it may not.
+    /// Handles the client's messages until the client is gone or breaks a rule.
     async fn listen<S>(
         &mut self,
         source: &mut SplitStream<WebSocketStream<S>>,
@@ -185,7 +183,7 @@ impl Work<'_> {
         }
     }
 
-    /// Judges a message and sends it on, or says why not.
+    /// Verifies a message, then forwards or refuses it.
     async fn hear(&mut self, text: &str, instance: &mut Option<ToInstance>) -> Result<(), End> {
         let written = match Written::read(text) {
             Ok(Some(written)) => written,
@@ -206,8 +204,8 @@ impl Work<'_> {
                 self.say(said).await;
                 let is_too_often = self.rpc.ingress.is_refused_too_often(&known);
                 match afterwards {
-                    // Core has one call for a socket and waits until it is closed. One that has
-                    // more keeps the others.
+                    // Core has one call for a socket and waits until it is closed. A client with
+                    // more open streams keeps those.
                     Afterwards::Keep if !is_too_often && !self.streams.is_empty() => Ok(()),
                     Afterwards::Keep | Afterwards::Close => Err(End::Policy),
                 }
@@ -264,8 +262,8 @@ impl Work<'_> {
             Some(_) => None,
             None => Some(ingress.connect_or_start(Reuse::Fresh, username).await?),
         };
-        // From here on the socket ends with this key, whenever that is; what has ended before is
-        // looked up.
+        // From here on the socket ends with this key; an earlier revocation is found by the check
+        // in `spend`.
         self.standing.add(kid)?;
         let stream = self.streams.begin(&written.stream_id)?;
         if self.counted.is_none() {
@@ -278,7 +276,7 @@ impl Work<'_> {
                 Switching::Switched(switched) => {
                     let (sink, source) = switched.into_socket(limits()).await.split();
                     *instance = Some(sink);
-                    let _ = self.opened.take().map(|opened| opened.send(source)); // whoever relays lives as long as this
+                    let _ = self.opened.take().map(|opened| opened.send(source)); // the relay lives as long as this
                 }
                 Switching::Answered(answer) => {
                     return Ok(Sent::Answered(Box::new(answer.pass_on(Content::Json)?)));
@@ -291,7 +289,7 @@ impl Work<'_> {
         Ok(Sent::On)
     }
 
-    /// The socket ends for what its client did.
+    /// Refuses, records, and ends the socket for the client's fault.
     async fn ended(&self, refusal: impl Into<Refusal>, stream_id: Option<&str>) -> End {
         let refusal = refusal.into();
         let known = AuditContext::on_socket(self.place, &self.rpc.username);
@@ -302,6 +300,6 @@ impl Work<'_> {
     }
 
     async fn say(&self, text: String) {
-        let _ = self.say.send(Message::Text(text.into())).await; // nobody hears: then the writing side has ended
+        let _ = self.say.send(Message::Text(text.into())).await; // fails if the writing side has ended
     }
 }

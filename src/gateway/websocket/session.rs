@@ -1,8 +1,8 @@
-//! Sockets that a one-time token opens (protocol, section 7): for a shell, and for an upload.
+//! Sockets opened by a one-time token (protocol, section 7): for a shell and for an upload.
 //!
-//! Token and proof are judged before the instance sees a byte; what follows is between the user and
-//! their own instance. An upload's bytes go through as they come. A shell's proof may also come in
-//! its first message: then nothing goes on before that was judged.
+//! Verifies token and proof before the instance sees a byte; what follows is between the user and
+//! the user's instance. An upload's bytes pass unread. A shell's proof may also come in its first
+//! message; nothing is forwarded before it is verified.
 
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::PresentedSession;
@@ -20,13 +20,13 @@ use super::super::upstream::{Switched, Switching};
 /// A session whose instance has switched.
 pub(super) struct Opened {
     pub(super) username: Username,
-    /// The key that proved it; none where the site does not ask for a proof.
+    /// The key that signed the proof; `None` if the site asks for none.
     pub(super) kid: Option<KeyId>,
     pub(super) instance: Switched,
 }
 
 impl Ingress {
-    /// Uses up token and proof and has the instance switch, which judges both again.
+    /// Consumes token and proof and opens the instance's side, which verifies both again.
     pub(super) async fn open_session_socket(
         &self,
         presented: PresentedSession<'_>,

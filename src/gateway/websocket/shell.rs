@@ -1,8 +1,8 @@
-//! A shell's socket: messages both ways between the user and their own instance, once token and
-//! proof were judged.
+//! A shell's socket: relays messages between the user and the user's instance, once token and proof
+//! are verified.
 //!
-//! UCloud's page has no place for a proof but its first message. Until that was judged the instance
-//! knows of nothing.
+//! UCloud's page can send a proof only in its first message. The instance learns of the socket only
+//! after that message is verified.
 
 use std::sync::Arc;
 
@@ -36,7 +36,6 @@ use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
 use crate::limits::Bucket;
 
-/// A shell's socket.
 pub(super) struct Shell {
     pub(super) ingress: Arc<Ingress>,
     pub(super) client: Client,
@@ -44,15 +43,14 @@ pub(super) struct Shell {
     pub(super) stage: Stage,
 }
 
-/// How far a shell is.
 pub(super) enum Stage {
-    /// The token was judged, and says nothing alone.
+    /// The token is verified, which alone opens nothing.
     AwaitsProof(Secret<String>),
-    /// The instance has its end.
+    /// The instance's side is open.
     Open(Opened),
 }
 
-/// What a shell's first message says of the token.
+/// The token in a shell's first message.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Initialise {
@@ -97,7 +95,7 @@ impl Shell {
     }
 }
 
-/// A shell that has not been proved to be its user's.
+/// A shell without a verified proof.
 struct Waiting<'w> {
     ingress: &'w Ingress,
     client: Client,
@@ -107,7 +105,7 @@ struct Waiting<'w> {
 }
 
 impl Waiting<'_> {
-    /// Hears the client until a message has proved it; that message is the first that goes on.
+    /// Handles the client's messages until one has a valid proof; forwards that one first.
     async fn open<S>(&self, socket: &mut WebSocketStream<S>) -> Result<(Opened, Utf8Bytes), End>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -170,7 +168,7 @@ impl Waiting<'_> {
         end.map_or(Ok(None), Err)
     }
 
-    /// The socket ends for what its client did, or did not do.
+    /// Records the refusal, and ends the socket for what the client did or omitted.
     fn ended(&self, rejection: SocketRejection) -> End {
         let known = AuditContext::on_socket(self.place, self.username);
         self.ingress.record_refusal(&rejection.into(), None, &self.ingress.ids.next(), &known);
@@ -178,7 +176,7 @@ impl Waiting<'_> {
     }
 }
 
-/// Passes messages on both ways until one side has enough, or the user's key ends.
+/// Relays messages in both directions until one side closes or the user's key ends.
 async fn relay<S>(
     ingress: &Ingress,
     opened: Opened,
@@ -226,7 +224,7 @@ async fn from(
         match instance.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 if say.send(message).await.is_err() {
-                    return std::future::pending().await; // whoever says it knows why it cannot
+                    return std::future::pending().await; // the writing side has ended and reports why
                 }
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}

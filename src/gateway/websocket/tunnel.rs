@@ -1,7 +1,7 @@
-//! An upload's socket: bytes both ways, as they come, between the user and their own instance,
-//! which has judged token and proof as well.
+//! An upload's socket: relays bytes between the user and the user's instance, which has verified
+//! token and proof too.
 //!
-//! Nothing is read of them here, so nothing can be said either: what has to end is cut.
+//! Reads no frames and so can send none: a socket that has to end is cut.
 
 use std::io;
 use std::pin::Pin;
@@ -19,21 +19,20 @@ use super::keepalive::LastSeen;
 use super::key_watch::KeyWatch;
 use super::session::Opened;
 
-/// How long nothing may pass either way. An instance pings every 30 s, and a client that is there
-/// answers.
+/// Longest silence in both directions. An instance pings every 30 s, and a live client answers.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// Read and written at a time, in bytes.
+/// Bytes read and written at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// An upload's socket, of which the instance has its end.
+/// An upload's socket, with the instance's side open.
 pub(super) struct Tunnel {
     pub(super) ingress: Arc<Ingress>,
     pub(super) opened: Opened,
 }
 
 impl Tunnel {
-    /// Lets bytes through until one end has enough, or has to.
+    /// Relays bytes until one side closes, or the socket has to end.
     pub(super) async fn run<S>(self, stream: S, mut stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -67,7 +66,7 @@ impl Tunnel {
     }
 }
 
-/// A stream of which every byte, in or out, says that somebody is there.
+/// A stream whose bytes, in or out, count as signs of life.
 struct Watched<'h, S> {
     stream: S,
     heard: &'h LastSeen,
