@@ -1,10 +1,10 @@
-//! The L7 ingress: TLS and HTTP towards UCloud and browsers, the judgement of every request, and
-//! the way to the instance.
+//! The gateway: terminates TLS and HTTP for UCloud and browsers, verifies every request, and
+//! forwards it to the user's instance.
 //!
-//! It can ask the server for keys and instances and can change neither. What it lets through is
-//! judged again by the instance (P3). It opens what it needs, shuts itself in ([`crate::sandbox`]),
-//! and only then hears the first stranger. Without the server it ends: what cannot be revoked must
-//! not be served (P6, P8).
+//! May ask the server for keys and instances, and can change neither. The instance verifies again
+//! what the gateway forwards (P3). Opens its files, enters the sandbox ([`crate::sandbox`]), and
+//! only then accepts connections. Ends without the server: it must not serve what the server could
+//! not revoke (P6, P8).
 
 mod admit;
 mod assets;
@@ -93,106 +93,91 @@ use crate::ipc::control::{FromGateway, InstanceAddress, SocketAddress};
 use crate::journal::{Journal, JournalFailure};
 use crate::sandbox::{self, Permitted, SandboxFailure};
 
-/// Where the server puts the control line.
+/// The control channel, opened by the server.
 const CONTROL_DESCRIPTOR: RawFd = 0;
 
-/// Used intents remembered at once: with a lifetime of a minute, more than any machine could
-/// verify. 64 MiB.
+/// Consumed intents in the replay log, 64 MiB. With a lifetime of a minute, more than a machine
+/// could verify.
 const INTENTS_MAX: usize = 1_000_000;
 
-/// How often connections to upstreams that nobody used are closed.
+/// Interval of closing idle connections to upstreams.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
-/// How often is looked for counts of decisions that are to be written.
+/// Interval of writing counted decisions.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long requests under way may take when the gateway stops. The server waits for 3 s.
+/// How long requests in flight may take at shutdown. The server waits for 3 s.
 const STOP_WITHIN: Duration = Duration::from_millis(2_500);
 
-/// What `countersign gateway` was started with.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayArguments {
-    /// The configuration.
     pub(crate) config: PathBuf,
-    /// Where its sockets come from.
     pub(crate) sockets: Sockets,
 }
 
-/// Where the gateway's sockets come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Sockets {
-    /// The server, whose child it is, left these listening sockets open, and the control line as
+    /// The server, as parent process, left these listening sockets open, and the control channel as
     /// descriptor 0.
     Inherited(Vec<RawFd>),
-    /// The server hands them over when it is asked.
+    /// The gateway asks the server for them.
     AtTheServer,
 }
 
-/// Why there is no gateway.
+/// Why the gateway did not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GatewayFailure {
-    /// A descriptor is not what the server leaves open.
+    /// An inherited descriptor is missing or of another kind.
     #[error("countersign gateway is started by the server, with the control line as descriptor 0")]
     Descriptor(#[from] DescriptorFailure),
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It came for sockets that the server hands to a child of its own.
+    /// The gateway came for sockets that the server hands to a child process.
     #[error("gateway.start is not \"service\": the server starts the gateway, and this one is not wanted")]
     Unwanted,
-    /// Certificate and key.
+    /// The TLS certificate or key.
     #[error("certificate and key cannot be used")]
     Key(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The key of the records' pseudonyms.
+    /// The key for pseudonyms in the records.
     #[error("the key of the records' pseudonyms cannot be used")]
     Pseudonyms(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// TLS itself.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// A listening socket that is no TCP socket, or bare and not on the loop-back interface.
+    /// A listening socket is not TCP, or has neither TLS nor a loop-back address.
     #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
     Bare,
-    /// The server that is to hand the sockets over.
     #[error("the server hands no sockets over")]
     Attach(#[from] receive_sockets::AttachFailure),
-    /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxFailure),
     /// The replay log.
     #[error(transparent)]
     Journal(#[from] JournalFailure),
-    /// The clock.
     #[error(transparent)]
     Clock(#[from] UnreadableClock),
-    /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The table of calls cannot be written.
     #[error("the table of calls cannot be written")]
     CallTableDocument(#[from] serde_json::Error),
-    /// A page cannot be rendered.
     #[error("a page cannot be rendered")]
     Page(#[from] askama::Error),
-    /// A directory or file of ours.
     #[error("{path} cannot be used")]
     File {
-        /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// The system.
     #[error("the system does not let the gateway start")]
     System(#[from] io::Error),
-    /// The server is gone.
+    /// The control channel ended.
     #[error(transparent)]
     Line(#[from] LineEnd),
 }
 
-/// Runs the gateway until the server says stop, or is gone.
+/// Runs the gateway until the server stops it or is gone.
 ///
 /// # Errors
-/// What keeps it from running, or ended it.
+/// Why it did not start, or why it ended.
 pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFailure> {
     let inherited = inherited(&arguments.sockets)?;
     let config = Config::load_for_gateway(&arguments.config)?;
@@ -206,7 +191,7 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
     #[cfg(debug_assertions)]
     let misbehaviour = sandbox::misbehaviour::planned(&config.state.directory);
     sandbox::enter(config.gateway.sandbox, &permitted(&config))?;
-    // From here on no file can be opened, and what is begun below begins inside.
+    // Sandboxed from here on; threads started below inherit it.
     let runtime = runtime(&config)?;
     runtime.block_on(async {
         let line = ControlLine::new(UnixStream::from_std(control)?);
@@ -216,8 +201,8 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
         let tls = key.clone().map(tls::acceptor).transpose()?;
         let renewable =
             Renewable { maintenance: Arc::clone(&ingress.maintenance), tls: config.gateway.tls.clone().zip(key) };
-        // Whoever signals a whole group of processes means the server by this; it says what there
-        // is to say.
+        // An operator who signals the process group means the server, which sends the gateway what
+        // changed.
         let _ignored_from_here_on = signal(SignalKind::hangup())?;
         tokio::spawn(sweep(Arc::clone(&ingress.upstreams)));
         tokio::spawn(settle(Arc::clone(&ingress)));
@@ -232,7 +217,7 @@ pub(crate) fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), Ga
     })
 }
 
-/// The control line and the listening sockets, if the server left them open.
+/// The control channel and the listening sockets, if the server left them open.
 fn inherited(sockets: &Sockets) -> Result<Option<(StdUnixStream, Vec<Listener>)>, GatewayFailure> {
     match sockets {
         Sockets::AtTheServer => Ok(None),
@@ -244,11 +229,11 @@ fn inherited(sockets: &Sockets) -> Result<Option<(StdUnixStream, Vec<Listener>)>
     }
 }
 
-/// What is opened before nothing can be opened any more.
+/// Resources that cannot be opened inside the sandbox.
 struct Opened {
     journal: Journal,
     audit: DecisionLog,
-    /// Made of random bytes: their source looks at the system when it is first asked.
+    /// Opened before the sandbox, because the random source probes the system on first use.
     ids: RequestIds,
     key: Option<Arc<CurrentKey>>,
 }
@@ -268,13 +253,13 @@ impl Opened {
     }
 }
 
-/// What the gateway still needs of the system: the next file of its own log, and the ports of
-/// instances that have some.
+/// The sandbox's exceptions: the next file of the gateway's own log, and the TCP ports of
+/// instances.
 fn permitted(config: &Config) -> Permitted {
     Permitted { new_files_in: config.state.gateway_log().entries(), ports: config.instances.ports() }
 }
 
-/// The line to the server, and what it changes here.
+/// The control channel, and the state that it changes.
 struct Line {
     line: ControlLine,
     key_cache: Arc<KeyCache>,
@@ -294,7 +279,7 @@ async fn serve(
     for listener in listeners {
         tokio::spawn(listener::accept(TcpListener::from_std(listener)?, door.clone()));
     }
-    let _ = line.say().send(FromGateway::Ready).await; // a line that takes nothing ends below
+    let _ = line.say().send(FromGateway::Ready).await; // a closed channel ends below
     let (telling, say) = (Arc::clone(&door.ingress), line.say());
     tokio::spawn(async move { telling.uses.tell(say).await });
     let mut line = pin!(line.run(key_cache, renewable));
@@ -306,8 +291,8 @@ async fn serve(
     let mut finishing = pin!(finish(&places));
     let end = match end {
         Some(end) => end,
-        // By whoever manages services, and the server may go on: what can revoke a key is heard to
-        // the last request (P6).
+        // Terminated by the service manager while the server may still run: notices of revocations
+        // are handled until the last request ends (P6).
         None => tokio::select! {
             () = &mut finishing => return Ok(()),
             end = &mut line => end,
@@ -318,8 +303,7 @@ async fn serve(
             finishing.await;
             Ok(())
         }
-        // Whoever could revoke a key is gone: nothing more is served, and what is under way ends
-        // here.
+        // The server is gone, and with it revocation: requests in flight end here.
         end @ (LineEnd::Closed | LineEnd::Broken(_) | LineEnd::Message(_) | LineEnd::TooLong) => Err(end.into()),
     }
 }
@@ -327,11 +311,11 @@ async fn serve(
 async fn finish(places: &Places) {
     tracing::info!("stopping");
     if tokio::time::timeout(STOP_WITHIN, places.all_left()).await.is_err() {
-        tracing::warn!("requests were still under way");
+        tracing::warn!("aborted requests in flight");
     }
 }
 
-/// TCP sockets, and without TLS only such as nobody outside this machine can reach.
+/// Checks that all are TCP sockets, and without TLS only on the loop-back interface.
 fn checked(listeners: Vec<Listener>, config: &Config) -> Result<Vec<std::net::TcpListener>, GatewayFailure> {
     let mut checked = Vec::with_capacity(listeners.len());
     for listener in listeners {
@@ -345,7 +329,7 @@ fn checked(listeners: Vec<Listener>, config: &Config) -> Result<Vec<std::net::Tc
     Ok(checked)
 }
 
-/// One thread needs none of the locks' sleep and none of the scheduler's stealing.
+/// With one thread, uses the current-thread runtime.
 fn runtime(config: &Config) -> io::Result<Runtime> {
     match config.gateway.threads.get() {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
@@ -393,7 +377,7 @@ fn ingress(
     })
 }
 
-/// Where the records are to have pseudonyms, the key that the server made for them.
+/// The server's key for pseudonyms, if the records have pseudonyms.
 fn pseudonyms(config: &Config) -> Result<Option<Pseudonyms>, GatewayFailure> {
     match config.audit.names {
         Names::Plain => Ok(None),
@@ -420,7 +404,6 @@ async fn sweep(upstreams: Arc<Upstreams>) {
     }
 }
 
-/// Writes what was counted.
 async fn settle(ingress: Arc<Ingress>) {
     loop {
         tokio::time::sleep(SETTLE_EVERY).await;

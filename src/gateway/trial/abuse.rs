@@ -1,5 +1,5 @@
-//! Floods: of resets, of header frames, of connections that never shake hands, of bodies that never
-//! come. Each is ended, and whoever is honest is served beside it and after it.
+//! Tests of abuse: resets, endless header frames, connections without a handshake, bodies that
+//! never come. Each is ended, and honest clients are served during and after it.
 
 use countersign_portal::Deed;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use super::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Kinds and flags of frames, and the errors of a connection (RFC 9113, sections 6 and 7).
+/// Frame types, flags and error codes (RFC 9113, sections 6 and 7).
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -25,19 +25,19 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// `GET` of that path, as HPACK writes it without a table of its own.
+/// HPACK of `GET` for that path, without a dynamic table.
 fn get(path: &str) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [&[0x82, 0x87, 0x04][..], &text(path), &[0x01], &text("hpc.example.org")].concat()
 }
 
-/// The streams that a client may open one behind the other: odd numbers.
+/// The stream ids that a client may open: odd numbers.
 fn streams() -> impl Iterator<Item = u32> {
     (1..).step_by(2)
 }
 
-/// Sends until the gateway takes no more, and reads what it says meanwhile: how much was sent, and
-/// the code that the connection ended with.
+/// Sends until the gateway accepts no more, and reads meanwhile. Returns the bytes sent and the
+/// error code that ended the connection.
 async fn flood(tls: &Tls, chunks: impl Iterator<Item = Vec<u8>> + Send + 'static) -> (usize, Option<u32>) {
     let (mut reading, mut writing) = tokio::io::split(tls.connect(b"h2").await);
     let sending = tokio::spawn(async move {
@@ -71,7 +71,7 @@ async fn is_served(tls: &Tls) -> bool {
     tls.http2().await.send_request(request).await.is_ok_and(|answer| answer.status() == 200)
 }
 
-/// CVE-2023-44487: streams are opened and reset at once, so that no limit on open streams is ever
+/// CVE-2023-44487: streams are opened and reset at once, so that no limit on open streams is
 /// reached.
 #[tokio::test]
 async fn v55_a_client_that_only_resets_is_sent_away() {
@@ -86,7 +86,7 @@ async fn v55_a_client_that_only_resets_is_sent_away() {
     assert!(honest && is_served(&tls).await);
 }
 
-/// CVE-2024-24549 and its like: a head that goes on in frame after frame and never ends.
+/// CVE-2024-24549 and similar: a head that continues in frame after frame and never ends.
 #[tokio::test]
 async fn v07_v55_a_head_of_http2_without_an_end_is_cut_off() {
     let tls = Tls::new().await;
@@ -119,7 +119,7 @@ async fn v55_who_never_shakes_hands_is_closed() {
     assert!(seconds <= 11, "{seconds}");
 }
 
-/// A good head that promises a body of this length.
+/// A valid head that promises a body of this length.
 fn promising(trial: &Trial, length: usize) -> String {
     let (head, body) = trial.good_head(&Deed::trash("/1/a"));
     let honest = format!("Content-Length: {}\r\n", body.len());
@@ -168,8 +168,8 @@ async fn c17_v55_one_users_bodies_do_not_take_the_room_of_all() {
     room_is_taken(BodyRoom::of_each(100 * length, length + length / 2), "HTTP/1.1 429 ").await;
 }
 
-/// One request waits for its deposit, and there is no room beside it: so another of the same user
-/// is refused.
+/// While one request waits for its deposit and fills the memory, another of the same user is
+/// refused.
 async fn room_is_taken(bodies: BodyRoom, want: &str) {
     let trial = Trial::changed(|ingress| {
         ingress.bodies = bodies;
@@ -200,7 +200,7 @@ async fn v55_one_user_has_so_many_requests_under_way_and_no_more() {
         let mut stream = connect(&trial);
         stream.write_all(promising(&trial, 1_000).as_bytes()).await.unwrap();
         slow.push(stream);
-        // It is under way when the gateway waits for its body; refused, it was answered.
+        // It is under way if the gateway waits for its body; a refused one gets a response.
         let mut first = [0];
         let last = slow.last_mut().unwrap();
         if tokio::time::timeout(Duration::from_millis(1), last.read_exact(&mut first)).await.is_ok() {

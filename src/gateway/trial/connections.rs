@@ -1,6 +1,6 @@
-//! Slow clients, too many of them, and the end of service.
+//! Tests of slow clients, of too many connections, and of shutdown.
 //!
-//! Where time matters it is made to pass: nothing here waits for it.
+//! Time is paused and advanced: no test waits.
 
 use countersign_portal::Deed;
 use tokio::io::DuplexStream;
@@ -11,7 +11,7 @@ use crate::gateway::ingress::Client;
 use crate::gateway::response::Transport;
 use crate::gateway::timeouts::{HEAD, IDLE};
 
-/// A connection in memory: with nothing that happens outside, time can be made to pass.
+/// A connection in memory, so that time can be advanced.
 pub(super) fn connect(trial: &Trial) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let client = Client { address: "127.0.0.1".parse().unwrap(), transport: Transport::LoopBack };
@@ -20,7 +20,7 @@ pub(super) fn connect(trial: &Trial) -> DuplexStream {
     theirs
 }
 
-/// What comes until the gateway closes, and how long that took, in seconds.
+/// Reads until the gateway closes; returns the bytes and the seconds.
 pub(super) async fn until_closed(stream: &mut DuplexStream) -> (String, u64) {
     let began = Instant::now();
     let mut answer = Vec::new();

@@ -1,14 +1,13 @@
-//! Requests that two readers of HTTP would read differently: each is refused with its class, and
-//! nothing of it goes upstream.
+//! Tests of requests that two HTTP parsers would read differently: each is refused with its class,
+//! and nothing of it goes upstream.
 //!
-//! Every trick is a good request with one thing changed, and the good request itself passes at the
-//! end.
+//! Each trick is a valid request with one change; the valid request itself passes at the end.
 
 use countersign_portal::Deed;
 
 use super::*;
 
-/// A good head is taken, changed, and closed with an empty line and its body.
+/// A valid head is changed, and closed with an empty line and its body.
 struct Trick {
     name: &'static str,
     make: fn(&str, &str) -> Vec<u8>,
@@ -29,7 +28,7 @@ fn line_of<'h>(head: &'h str, name: &str) -> &'h str {
 }
 
 const TRICKS: &[Trick] = &[
-    // How long is the message?
+    // Length of the message.
     Trick { name: "TE after CL", status: "400", make: |h, b| more(h, "Transfer-Encoding: chunked", b) },
     Trick {
         name: "CL after TE",
@@ -83,7 +82,7 @@ const TRICKS: &[Trick] = &[
         status: "413",
         make: |h, b| instead(h, "Content-Length: ", "Content-Length: 99", &b.repeat(99)),
     },
-    // Where does a line end?
+    // Ends of lines.
     Trick { name: "folded line", status: "400", make: |h, b| more(h, "X-Folded: a\r\n b", b) },
     Trick { name: "bare CR in a value", status: "400", make: |h, b| more(h, "X-A: a\rTransfer-Encoding: chunked", b) },
     Trick { name: "NUL in a value", status: "400", make: |h, b| more(h, "X-A: a\0b", b) },
@@ -93,7 +92,7 @@ const TRICKS: &[Trick] = &[
     Trick { name: "empty name", status: "400", make: |h, b| more(h, ": a", b) },
     Trick { name: "value beyond ASCII", status: "400", make: |h, b| more(h, "Range: æ", b) },
     Trick { name: "vertical tab as white space", status: "400", make: |h, b| more(h, "X-A: \x0bchunked", b) },
-    // Whose is the request?
+    // Host and target.
     Trick { name: "no Host", status: "400", make: |h, b| instead(h, line_of(h, "Host"), "", b) },
     Trick { name: "two Hosts", status: "400", make: |h, b| more(h, "Host: hpc.example.org", b) },
     Trick { name: "empty Host", status: "400", make: |h, b| instead(h, "hpc.example.org", "", b) },
@@ -154,7 +153,7 @@ const TRICKS: &[Trick] = &[
     Trick { name: "HTTP/1.2", status: "400", make: |h, b| instead(h, "HTTP/1.1", "HTTP/1.2", b) },
     Trick { name: "two spaces in the request line", status: "400", make: |h, b| instead(h, "POST /", "POST  /", b) },
     Trick { name: "space in the path", status: "400", make: |h, b| instead(h, "/files/", "/fi les/", b) },
-    // What is it for? (V02, V31)
+    // Security headers (V02, V31).
     Trick {
         name: "v02 two intents",
         status: "400",
@@ -192,7 +191,7 @@ const TRICKS: &[Trick] = &[
         make: |h, b| more(h, "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk", b),
     },
     Trick { name: "Expect of something else", status: "400", make: |h, b| more(h, "Expect: x", b) },
-    // How much is it? (V07)
+    // Limits (V07).
     Trick { name: "v07 65 lines", status: "431", make: |h, b| more(h, &["X-A: a"; 65].join("\r\n"), b) },
     Trick { name: "v07 long head", status: "431", make: |h, b| more(h, &format!("X-A: {}", "a".repeat(40_000)), b) },
     Trick {
@@ -216,7 +215,7 @@ const TRICKS: &[Trick] = &[
             instead(h, line_of(h, "Content-Length"), &length, &twice)
         },
     },
-    // Something else altogether.
+    // Other protocols.
     Trick {
         name: "HTTP/2 without TLS",
         status: "400",

@@ -1,6 +1,6 @@
-//! Intents that come by themselves, for a Core that drops the header (protocol, section 5).
+//! Tests of deposits, for a Core that drops the header (protocol, section 5).
 //!
-//! Each is good for one request of its user, call and items, whichever of the two comes first.
+//! Each serves one request of its user, call and items, whichever of the two arrives first.
 
 use std::sync::atomic::Ordering;
 
@@ -122,7 +122,7 @@ async fn v48_a_browser_is_told_exactly_what_its_page_may_do() {
     assert_eq!(trial.core.send_http(elsewhere).await.unwrap().status, 404);
 }
 
-/// Signs for a moment that ends before the others', so that it would be taken first.
+/// Signs an intent that expires before the others, and so would be taken first.
 fn sign_shorter(trial: &Trial, deed: &Deed, change: impl FnOnce(&mut Intent)) -> String {
     let alice = trial.alice.lock().unwrap();
     let mut intent = Intent::of(ORIGIN, "alice", deed, countersign_portal::now()).unwrap();
@@ -137,7 +137,7 @@ async fn v70_s11_a_used_up_deposit_blocks_no_fresh_one() {
     let core = trial.dropping_core();
     let deed = Deed::trash("/1/a");
     let used = sign_shorter(&trial, &deed, |_| {});
-    // A Core that passes the header on uses it up; then it comes as a deposit too.
+    // A Core that passes the header on consumes it; then it arrives as a deposit too.
     assert_eq!(trial.core.perform("alice", &deed, Some(&used)).await.unwrap().status, 200);
     assert_eq!(core.deposit(&used).await.unwrap().status, 202);
     core.deposit(&trial.sign(&deed)).await.unwrap();
@@ -221,7 +221,7 @@ async fn v70_s11_of_two_requests_with_one_deposit_one_wins() {
 
 #[tokio::test]
 async fn v70_s11_a_503_of_the_gateways_leaves_the_deposit() {
-    // A replay log without room: our failure, before anything is used up.
+    // A full replay log: a failure before anything is consumed.
     let trial = Trial::changed(|ingress| {
         let directory = tempfile::tempdir().unwrap();
         Journal::create(directory.path()).unwrap();

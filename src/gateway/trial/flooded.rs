@@ -1,4 +1,4 @@
-//! Strangers who take all they can get: Core, and users who are served already, do not notice.
+//! Tests of floods: Core, and users who are served already, do not notice them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::gateway::ingress::Client;
 use crate::gateway::response::Transport;
 use crate::limits::Counted;
 
-/// A connection from that loop-back address.
+/// A connection from the loop-back address of that number.
 async fn connect_from(trial: &Trial, number: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     let address = IpAddr::from(u32::try_from(0x7f00_0100 + number).unwrap().to_be_bytes());
@@ -22,7 +22,7 @@ async fn connect_from(trial: &Trial, number: usize) -> TcpStream {
     socket.connect(gateway).await.unwrap()
 }
 
-/// A connection in memory, from that address.
+/// A connection in memory, from the address of that number.
 fn in_memory_from(trial: &Trial, number: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let address = IpAddr::from(u32::try_from(0x0a00_0000 + number).unwrap().to_be_bytes());
@@ -40,7 +40,7 @@ async fn is_served(stream: &mut TcpStream, trial: &Trial) -> bool {
     answer[..length].starts_with(b"HTTP/1.1 200 ")
 }
 
-/// Has so many addresses hold what connections they can, with a request now and then.
+/// Lets that many addresses hold all connections they can, with a request now and then.
 async fn held_by(trial: &Trial, addresses: usize) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for number in 0..PLACES.max(addresses) * 4 {
@@ -74,7 +74,7 @@ async fn v73_s09_strangers_who_hold_all_connections_keep_out_neither_core_nor_us
 async fn v67_s03_a_stranger_who_is_refused_too_often_waits_and_has_to_connect_again() {
     let trial = Trial::new().await;
     tokio::time::pause();
-    // No more on one connection than it may send without a rest.
+    // As many as a connection may send without a rest.
     let requests = "GET /x HTTP/1.1\r\nHost: hpc.example.org\r\n\r\n".repeat(29);
     let requests = format!("{requests}GET /x HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n");
     let (mut answers, mut seconds) = (String::new(), 0);
@@ -85,14 +85,14 @@ async fn v67_s03_a_stranger_who_is_refused_too_often_waits_and_has_to_connect_ag
         (answers, seconds) = (answers + &answered, took);
     }
     let of = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
-    // The burst, and the rate for as long as that took.
+    // The burst, and the rate for the time that it took.
     assert!((1_024..1_400).contains(&of("404")), "{}", of("404"));
     assert!((1..=2).contains(&of("429")) && (1..=2).contains(&seconds), "{seconds} s: {answers}");
     assert_eq!(trial.written(), 2, "the first of each kind");
     assert_eq!(trial.decisions(), if of("429") > 1 { 4 } else { 3 });
     let counted = trial.last_record();
     assert!(counted["counted"]["number"].as_u64().unwrap() > 0 && counted["counted"]["networks"] == 1, "{counted}");
-    // A neighbour behind the same address has its pages, and users their answers.
+    // Another user of the same address gets pages, and users get responses.
     let mut page = in_memory_from(&trial, 1);
     page.write_all(b"GET /ucloud/hpc/connect HTTP/1.1\r\nHost: hpc.example.org\r\nConnection: close\r\n\r\n")
         .await
@@ -116,7 +116,7 @@ async fn v67_s03_a_stranger_who_pipelines_is_read_at_the_rate_and_nobody_waits_f
         while requests.write_all(b"GET /x HTTP/1.1\r\nHost: hpc.example.org\r\n\r\n").await.is_ok() {}
     });
     let (began, mut answered, mut slowest) = (Instant::now(), Vec::new(), Duration::ZERO);
-    // More than that many bytes of answers are too many in any case.
+    // More bytes than that are too many in any case.
     while began.elapsed() < Duration::from_secs(20) && answered.len() < ANSWERED_MAX {
         let next = Instant::now() + Duration::from_secs(1);
         while answered.len() < ANSWERED_MAX {
@@ -135,7 +135,7 @@ async fn v67_s03_a_stranger_who_pipelines_is_read_at_the_rate_and_nobody_waits_f
     }
     let answered = String::from_utf8(answered).unwrap();
     let refused = answered.matches("HTTP/1.1 404 ").count();
-    // What a connection and its network have at once, and the rates of both for 20 s.
+    // The bursts of the connection and of its network, and the rates of both for 20 s.
     assert!((400..=32 + 128 + 21 * 17).contains(&refused), "{refused}");
     assert_eq!(answered.matches("HTTP/1.1 429 ").count(), 0);
     assert!(slowest < Duration::from_millis(1), "a neighbour behind the same address: {slowest:?}");
@@ -158,7 +158,7 @@ async fn v67_s03_public_pages_and_cores_polls_are_counted_and_not_written_one_by
     assert_eq!((&counted["decision"], &counted["counted"]["number"]), (&"forward".into(), &20.into()), "{counted}");
 }
 
-/// A server that answers Core's calls, and lets every page wait.
+/// A server that answers Core's calls and lets every page wait.
 async fn patient_server(directory: &std::path::Path) -> std::path::PathBuf {
     let path = directory.join("patient.sock");
     let listener = UnixListener::bind(&path).unwrap();

@@ -1,5 +1,4 @@
-//! What people and programs find at the origin itself: pages, an icon, health checks, and errors in
-//! a form of their own.
+//! Tests of the origin's own paths: pages, an icon, health checks, and refusals as pages.
 
 use std::io::Read as _;
 
@@ -82,7 +81,7 @@ async fn n12_every_page_says_whose_it_is_and_whom_to_ask() {
 #[tokio::test]
 async fn r10_a_health_check_is_answered_and_leaves_no_record() {
     let trial = Trial::new().await;
-    // More than an address that is not known may ask: a load balancer asks every second.
+    // More than an unauthenticated address may send: a load balancer checks every second.
     for _ in 0..20 {
         for (method, path) in [
             ("GET", "/healthz"),

@@ -1,5 +1,5 @@
-//! An instance that answers anything: whatever status, header, framing or body it chooses, the
-//! gateway makes the head (V63), and no browser gets anything that it would run.
+//! Tests with a hostile instance: whatever status, header, framing or body it sends, the gateway
+//! writes the head (V63), and no browser gets content that it would execute.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::*;
 
 const SCRIPT: &str = "<!doctype html><script>fetch('/ucloud/hpc/keys/renew')</script>";
 
-/// Every header that the gateway writes to a client in an answer that came from an instance.
+/// Every header that the gateway writes in a response from an instance.
 const WRITTEN: &[&str] = &[
     "accept-ranges",
     "cache-control",
@@ -32,8 +32,8 @@ const WRITTEN: &[&str] = &[
     "x-request-id",
 ];
 
-/// Headers with which an instance would make its answer active, lead a browser elsewhere or change
-/// what it keeps.
+/// Headers with which an instance would make its response active, redirect a browser or change what
+/// it stores.
 const HEADERS: &[&str] = &[
     "content-type: text/html",
     "content-type: text/html; charset=utf-7",
@@ -97,7 +97,7 @@ const HEADERS: &[&str] = &[
     "upgrade: websocket",
 ];
 
-/// Statuses that are no answer to a call, each with what a browser or a proxy would make of it.
+/// Statuses that no call's response has; browsers or proxies would act on each.
 const STATUSES: &[u16] = &[
     201, 202, 203, 205, 207, 208, 226, 299, 300, 301, 302, 303, 304, 305, 307, 308, 399, 402, 405, 406, 407, 408, 410,
     411, 412, 414, 415, 417, 418, 421, 422, 423, 424, 425, 428, 430, 451, 499, 501, 504, 505, 507, 508, 510, 511, 520,
@@ -136,7 +136,7 @@ impl Heard {
         value
     }
 
-    /// No browser runs it, shows it as a page or learns anything else from it.
+    /// A browser neither runs it nor shows it as a page, nor learns anything else from it.
     fn assert_inert(&self, what: &str) {
         let names: BTreeSet<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         let more: Vec<_> = names.iter().filter(|name| !WRITTEN.contains(name)).collect();
@@ -161,7 +161,7 @@ impl Heard {
     }
 }
 
-/// A way to an instance or to the server.
+/// A path to an instance or to the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lane {
     Download,
@@ -188,11 +188,11 @@ const LANES: [Lane; 9] = [
 ];
 
 impl Trial {
-    /// A good request on that lane, which the upstream answers with these bytes; what the client
-    /// hears.
+    /// Sends a valid request on that lane, to which the upstream responds with these bytes; returns
+    /// the client's response.
     async fn hear(&self, lane: Lane, answer: Vec<u8>) -> Heard {
         *self.hostile.lock().unwrap() = Some(answer);
-        // Each request of this test would count against the address that all of them come from.
+        // Each request of this test would count against the one address that sends them all.
         self.ingress.crowd.refund(&std::net::Ipv4Addr::LOCALHOST.into());
         let request = self.good(lane);
         Heard::read(&self.raw(request.as_bytes()).await)
@@ -256,7 +256,8 @@ impl Trial {
         }
     }
 
-    /// An answer that is not passed on: the sender hears 502, and the log has the status or why.
+    /// The response is not passed on: the sender gets 502, and the log has the status or the
+    /// reason.
     async fn gets_nothing(&self, lane: Lane, answer: Vec<u8>, why: &str) {
         let what = format!("{lane:?}: {:?}", String::from_utf8_lossy(&answer));
         let heard = self.hear(lane, answer).await;
@@ -423,7 +424,7 @@ async fn v64_s01_no_service_worker_comes_from_this_origin() {
     assert!(trial.raw(get(&asset).as_bytes()).await.starts_with("HTTP/1.1 200 "), "a page's own script is served");
 }
 
-/// N18: what came of a request is in the log, whatever the instance answers.
+/// N18: the log has the result of a request, whatever the instance responds.
 #[tokio::test]
 async fn n18_what_came_of_a_request_is_in_the_log() {
     let trial = Trial::new().await;
@@ -444,7 +445,7 @@ async fn n18_what_came_of_a_request_is_in_the_log() {
     }
 }
 
-/// R1: why the instance refused is in the log, whatever the lane, as one bounded line.
+/// R1: the log has the instance's reason for a refusal, on every lane, as one bounded line.
 #[tokio::test]
 async fn r01_why_an_instance_refused_is_in_the_gateways_log() {
     let trial = Trial::new().await;

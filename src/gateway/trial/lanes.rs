@@ -1,7 +1,7 @@
-//! What is let through, what it looks like upstream, and what each missing proof costs.
+//! Tests of what passes, what the upstream receives, and the response to each missing proof.
 //!
-//! Of whatever is refused, the upstream must not have seen a byte (P5), and the log must have the
-//! reason (P9).
+//! Of a refused request the upstream must not see a byte (P5), and the log must have the reason
+//! (P9).
 
 use std::sync::atomic::Ordering;
 
@@ -36,7 +36,7 @@ async fn a_signed_request_reaches_the_instance_rebuilt_from_what_was_judged() {
     assert_eq!(trial.decisions(), 2);
 }
 
-/// Every way for a request to lack something, its answer, and the reason that only the log has.
+/// Each way for a request to be incomplete, its response, and the reason in the log.
 #[tokio::test]
 async fn what_a_request_lacks_is_refused_with_its_class_and_not_a_byte_upstream() {
     let trial = Trial::new().await;
@@ -272,8 +272,8 @@ async fn one_address_asks_so_often_and_no_more() {
     assert_eq!(trial.core.retrieve_manifest().await.unwrap().status, 200, "Core's own calls are not counted");
 }
 
-/// Signatures of RFC 9421 are not offered: whole, halved or odd, they stand for no intent, and
-/// beside one they go no further.
+/// Signatures of RFC 9421 are not supported: complete or not, they are not an intent, and beside
+/// one they are not passed on.
 #[tokio::test]
 async fn v03_v08_signatures_of_another_kind_are_no_intent() {
     let trial = Trial::new().await;

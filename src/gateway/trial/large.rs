@@ -1,4 +1,4 @@
-//! Selections of as many items as one intent covers, written as the real Core writes them.
+//! Tests with selections of the most items that one intent covers, serialised as Core does.
 
 use countersign_portal::Deed;
 use serde_json::{Value, json};
@@ -6,13 +6,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::BODY_DEFAULT;
 
-/// What the real Core sent, with a whole drive in each item.
+/// Recorded from the real Core, with a whole drive in each item.
 const REAL: &str = include_str!("../../../keys/tests/vectors/real.json");
 
-/// Items that one intent covers at most (protocol, section 4).
+/// Most items that one intent covers (protocol, section 4).
 const ITEMS: usize = 1_000;
 
-/// The first item of a call's real body.
 fn real_item(call: &str) -> Value {
     let real: Value = serde_json::from_str(REAL).unwrap();
     let fixture = real["fixtures"].as_array().unwrap().iter().find(|fixture| fixture["call"] == call).unwrap();

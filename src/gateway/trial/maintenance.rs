@@ -1,5 +1,5 @@
-//! Maintenance: whoever is not on the list is turned away before anything is asked of them, in
-//! every lane that leads to an instance.
+//! Tests of maintenance: a user who is not on the list is refused first, on every lane to an
+//! instance.
 
 use countersign_keys::identity::Username;
 use countersign_portal::Deed;
@@ -27,7 +27,7 @@ async fn who_is_not_on_the_list_is_told_so_and_nothing_goes_upstream() {
     assert!(decision == "refuse" && reason.contains("maintenance"), "{decision} {reason}");
     assert_eq!(trial.upstream_saw(), "");
 
-    // The intent was not used up: Core could as well have sent it a moment later.
+    // The intent was not consumed: Core's next request with it passes.
     trial.ingress.maintenance.set(Maintenance::None);
     assert_eq!(trial.core.send(&kept).await.unwrap().status, 200);
     trial.ingress.maintenance.set(only(&["alice"]));

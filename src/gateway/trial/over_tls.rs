@@ -1,6 +1,6 @@
-//! The same over TLS, and over HTTP/2, whose frames have tricks of their own.
+//! Tests over TLS and HTTP/2, including ambiguities of its frames.
 //!
-//! A client of another library speaks to the whole gateway over real sockets.
+//! A client of another library connects to the whole gateway over real sockets.
 
 use countersign_portal::Deed;
 use http_body_util::BodyExt as _;
@@ -51,7 +51,7 @@ impl Tls {
         self.http2_with().await
     }
 
-    /// A connection for bodies of another kind.
+    /// A connection for bodies of another type.
     async fn http2_with<B>(&self) -> SendRequest<B>
     where
         B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
@@ -62,7 +62,7 @@ impl Tls {
         sender
     }
 
-    /// A good request as HTTP/2 has it.
+    /// A valid request in HTTP/2.
     pub(super) fn good(&self, deed: &Deed) -> http::request::Builder {
         http::Request::post(format!("https://hpc.example.org{}", self.trial.core.path(deed.operation())))
             .header("authorization", format!("Bearer {}", self.trial.core.token().unwrap()))
@@ -132,7 +132,7 @@ async fn v55_no_trick_of_http2_reaches_the_instance() {
         let length_is_false = name == "length beyond the limit";
         let body = if length_is_false { Full::from(vec![b'x'; 80_000]) } else { Tls::body(&deed) };
         let answer = tls.http2().await.send_request(request.body(body).unwrap()).await;
-        // A stream that breaks the protocol itself is reset without an answer.
+        // A stream that breaks the protocol itself is reset without a response.
         if let Ok(answer) = answer {
             assert_eq!(answer.status().as_u16(), status, "{name}");
         }
@@ -142,7 +142,7 @@ async fn v55_no_trick_of_http2_reaches_the_instance() {
     assert_eq!(tls.http2().await.send_request(good).await.unwrap().status(), 200);
 }
 
-/// Over HTTP/1.1 they would need chunks, which are refused altogether (see the corpus).
+/// HTTP/1.1 would need chunks, which are refused (see the corpus).
 #[tokio::test]
 async fn v30_fields_after_a_body_override_nothing() {
     let tls = Tls::new().await;

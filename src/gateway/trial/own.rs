@@ -1,5 +1,5 @@
-//! The lane of the user's own browser: what passes without Core, and that nothing of Core's passes
-//! there, nor the reverse.
+//! Tests of the lane of the user's own browser: what passes without Core, and that neither lane
+//! accepts the other's calls.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ const LIST: &str = "/ucloud/hpc/keys/list";
 const TO_SERVER: &str = "/ucloud/hpc/test/own";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A row whose destination is the server, beside the standard ones.
+/// A row for the server, besides the standard ones.
 pub(super) fn row_to_the_server() -> RowSpec {
     serde_json::from_value(json!({
         "call": "test.own", "method": "POST", "path": "/ucloud/{p}/test/own", "from": "user", "to": "server",
@@ -23,7 +23,7 @@ pub(super) fn row_to_the_server() -> RowSpec {
 }
 
 impl Trial {
-    /// An intent of alice's for one item of these parameters, as it is now.
+    /// An intent of alice's for one item with these parameters, issued now.
     fn own_intent(&self, call: &str, item: &serde_json::Value) -> Intent {
         let members = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone()));
         let items = [Projection(members.collect())];
@@ -65,7 +65,7 @@ impl Trial {
     }
 }
 
-/// Of all of these the upstream sees no byte, and the intent is not used up: it passes at the end.
+/// The upstream sees no byte of these, and the intent is not consumed: it passes at the end.
 #[tokio::test]
 async fn v48_what_an_own_call_lacks_or_has_too_much_is_refused() {
     let trial = Trial::new().await;
@@ -136,7 +136,7 @@ async fn v01_no_lane_leads_into_the_other() {
     let deed = Deed::trash("/1/a");
     let body = String::from_utf8(trial.good_head(&deed).1.to_vec()).unwrap();
     let username = trial.alice.lock().unwrap().username.to_header();
-    // What came through Core before, sent without its token.
+    // A request that passed through Core before, sent without Core's token.
     let intent = trial.sign(&deed);
     for headers in [
         vec![JSON, ("ucloud-signed-intent", &*intent)],
@@ -145,12 +145,12 @@ async fn v01_no_lane_leads_into_the_other() {
         let (status, _) = trial.ask("/ucloud/hpc/files/trash", &headers, &body).await;
         assert!(matches!(status, 400 | 401), "{status}");
     }
-    // What the user's own browser asks, sent by Core as it sends everything.
+    // A call of the user's own browser, sent by Core in its usual way.
     let own = trial.own_signed("keys.list", &json!({}));
     let answer = trial.core.call("POST", "keys/list", Some("alice"), Some(&own), Some(b"{}")).await.unwrap();
     assert_eq!(verdict(&answer), (400, "BAD_REQUEST".to_owned()));
     assert_eq!(trial.upstream_saw(), "");
-    // Neither a preflight nor another method or a query finds it, and no deposit waits for it.
+    // No preflight, other method or query reaches it, and no deposit waits for it.
     let headers = [("origin", CORE_ORIGIN), ("access-control-request-method", "POST")];
     let preflight = plain_request("OPTIONS", LIST, &headers, "");
     assert_eq!(trial.core.send_http(preflight).await.unwrap().status, 404);

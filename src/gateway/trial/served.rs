@@ -1,4 +1,4 @@
-//! The pages and what they load, over real sockets: who is told what, and what is not found.
+//! Tests of the pages and their assets over real sockets: access, and paths that are not found.
 
 use super::*;
 
@@ -89,7 +89,7 @@ async fn whatever_a_page_names_is_ours_and_is_there() {
     }
 }
 
-/// An asset's path as a page has it.
+/// An asset's path, read from a page.
 async fn an_asset(trial: &Trial) -> String {
     let html = String::from_utf8(get(trial, "/ucloud/hpc/connect", &[]).await.bytes.to_vec()).unwrap();
     (*values(&html, " src").first().unwrap()).to_owned()
@@ -165,7 +165,7 @@ async fn no_path_but_an_assets_own_leads_to_one() {
     assert_eq!(trial.upstream_saw(), "");
 }
 
-/// R8: a cookie of a parent domain, or any header that nothing reads, in bytes that are no ASCII.
+/// R8: a cookie of a parent domain, or another header that is not read, with bytes outside ASCII.
 #[tokio::test]
 async fn r08_a_cookie_with_other_bytes_than_ascii_shuts_nobody_out() {
     let trial = Trial::new().await;

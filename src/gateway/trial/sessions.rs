@@ -1,5 +1,5 @@
-//! One-time tokens: who may redeem one, for which bytes, and that of what is refused the instance
-//! sees nothing.
+//! Tests of one-time tokens: which sender may redeem one, for which bytes, and that the instance
+//! sees nothing of a refused request.
 
 use countersign_portal::session::{self, CONTINUE, InstanceKey, OPEN, Piece};
 use serde_json::Value;
@@ -28,7 +28,7 @@ impl Trial {
         verdict(&self.core.send_http(plain_request("GET", target, headers, "")).await.unwrap())
     }
 
-    /// Asks for a download that is refused: the instance sees nothing, and the log says why.
+    /// Requests a download that is refused: the instance sees nothing, and the log has the reason.
     async fn refused(&self, name: &str, target: &str, headers: &[(&str, &str)], want: (u16, &str), reason: &str) {
         let before = self.upstream_saw();
         assert_eq!(self.get(target, headers).await, (want.0, want.1.to_owned()), "{name}");
@@ -38,7 +38,7 @@ impl Trial {
         assert_eq!(self.upstream_saw(), before, "{name}: P5");
     }
 
-    /// Sends a piece of a file, announced as `piece` says and in truth `body`.
+    /// Sends `body` as a chunk of a file, with the headers of `piece`.
     async fn send(&self, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> (u16, String) {
         let (offset, total, digest) = (piece.offset.to_string(), piece.total.to_string(), piece.content_digest());
         let headers = [

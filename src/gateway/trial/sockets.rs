@@ -1,8 +1,8 @@
-//! WebSockets through a whole gateway: who may open one, and that each message is judged for
-//! itself.
+//! Tests of WebSockets through a whole gateway: who may open one, and that each message is verified
+//! separately.
 //!
-//! The instance is played: it writes down what it hears, and answers as a search would. The client
-//! is a library that others wrote.
+//! A fake instance records what it receives, and answers as a search would. The client is another
+//! project's library.
 
 mod ends;
 mod handshakes;
@@ -37,14 +37,13 @@ const SEARCH_BARE: &str = "/ucloud/hpc/files";
 /// The call, as messages name it.
 const CALL: &str = "files.provider.hpc.streamingSearch";
 
-/// The instance's sockets, played.
+/// The fake instance's sockets.
 #[derive(Default)]
 pub(super) struct Played {
-    /// Every message heard.
+    /// Every message received.
     heard: Mutex<Vec<Value>>,
-    /// Sockets that are open.
     open: AtomicUsize,
-    /// It opens none.
+    /// Whether it refuses every socket.
     refuses: AtomicBool,
 }
 
@@ -53,9 +52,8 @@ impl Played {
         String::from_utf8_lossy(head).contains("\r\nupgrade: websocket\r\n")
     }
 
-    /// Answers an upgrade and then each message with itself on a session's socket. On others it
-    /// answers with a result, and a query for `"end"` with the last; one for `"close"` ends the
-    /// socket.
+    /// Answers an upgrade. On a session's socket, echoes each message. On others answers with a
+    /// result; a query for `"end"` with the last one; a query for `"close"` ends the socket.
     pub(super) async fn play(&self, mut stream: UnixStream, head: &[u8]) {
         if self.refuses.load(Ordering::SeqCst) {
             let said = r#"{"statusCode":482,"why":"no","errorCode":"INTENT_INVALID"}"#;
@@ -109,7 +107,7 @@ impl Played {
         self.heard.lock().unwrap().clone()
     }
 
-    /// Until so many sockets are open.
+    /// Returns when that many sockets are open.
     async fn until_open(&self, count: usize) {
         while self.open.load(Ordering::SeqCst) != count {
             tokio::task::yield_now().await;
@@ -117,7 +115,6 @@ impl Played {
     }
 }
 
-/// A client's socket.
 struct Socket<S = TcpStream>(WebSocketStream<S>);
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
@@ -125,7 +122,6 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         self.0.send(Message::Text(message.to_string().into())).await.unwrap();
     }
 
-    /// The next message.
     async fn hear(&mut self) -> Value {
         let next = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await.expect("an answer in time");
         match next {
@@ -134,7 +130,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// What is said for a message: its status and its class.
+    /// Sends a message; returns the status and class of the response.
     async fn verdict(&mut self, message: &Value) -> (u64, String) {
         self.say(message).await;
         let answer = self.hear().await;
@@ -148,8 +144,8 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Status and class of the one message of a socket that is refused. It says that no result
-    /// follows, and then the socket is closed.
+    /// Status and class of the only message on a refused socket. Checks that it is the end of
+    /// results, and that the socket is closed then.
     async fn refusal(&mut self) -> (u64, String) {
         let (code, said) = self.end().await;
         assert_eq!((code, said.len()), (Some(CloseCode::Policy), 1), "{said:?}");
@@ -158,7 +154,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         (said[0]["status"].as_u64().unwrap(), said[0]["payload"]["errorCode"].as_str().unwrap().to_owned())
     }
 
-    /// The code that it is closed with, and the messages before that.
+    /// The close code, and the messages before it.
     async fn end(&mut self) -> (Option<CloseCode>, Vec<Value>) {
         let mut before = Vec::new();
         let ending = async {
@@ -177,7 +173,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
 }
 
 impl Trial {
-    /// Opens a socket as Core of today does, or says with what status and class it was refused.
+    /// Opens a socket as today's Core does, or returns the status and class of the refusal.
     async fn open(&self, target: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
         let host = self.core.endpoint().origin().replace("http://", "");
         let stream = TcpStream::connect(&host).await.unwrap();
@@ -219,7 +215,7 @@ fn sign_search(signer: &Signer, query: &str) -> String {
     intent.sign(&signer.key).unwrap()
 }
 
-/// A search's request, with what Core adds.
+/// A search's request, with Core's additions.
 fn payload(query: &str) -> Value {
     json!({
         "query": query, "currentFolder": "/1", "owner": { "createdBy": "alice", "project": null },
@@ -227,7 +223,7 @@ fn payload(query: &str) -> Value {
     })
 }
 
-/// As today's Core writes it, but for the intent that it drops.
+/// As today's Core writes it, except for the intent, which Core drops.
 fn message(query: &str, intent: Option<&str>) -> Value {
     let mut message =
         json!({ "call": CALL, "streamId": "ignored", "payload": payload(query), "bearer": "", "project": null });

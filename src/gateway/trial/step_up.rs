@@ -1,5 +1,5 @@
-//! Calls that need a passkey as well: nothing is forwarded without the assertion of that very
-//! intent, whichever way it comes and whatever comes first.
+//! Tests of calls that need a passkey: nothing is forwarded without the assertion of exactly that
+//! intent, however it arrives and whatever arrives first.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ipc::control::{AssertionOutcome, StepUp};
 
-/// The server's part, played: alice has a passkey, which says `"touched"`.
+/// Plays the server: alice has a passkey, which asserts `"touched"`.
 #[derive(Default)]
 pub(super) struct Played {
     has_none: bool,
@@ -51,7 +51,7 @@ async fn assert_intent(trial: &Trial, intent: &str) -> Answer {
     assert_with(trial, &[("content-type", "application/json"), ("origin", ORIGIN)], &body).await
 }
 
-/// Until a request of alice's waits for what it needs.
+/// Returns when a request of alice's waits for its deposit.
 async fn until_waiting(trial: &Trial) {
     let alice = Username::parse("alice").unwrap();
     while trial.ingress.deposits.waiting(&alice) == 0 {
@@ -248,7 +248,7 @@ async fn a_call_of_the_users_own_browser_may_need_a_passkey_too() {
     assert_eq!(assert_intent(&trial, &intent).await.status, 202, "{:?}", trial.last_decision());
     assert_eq!(ask("keys/remove", &intent, &body).await.0, 200);
     assert_eq!(ask("keys/remove", &intent, &body).await, step_up(), "its deposit is spent");
-    // Calls about passkeys are the server's to judge, whatever the list says.
+    // The server decides about calls about passkeys, whatever the list says.
     let intent = sign("passkeys.begin", ("name", json!("phone")));
     let challenged = trial.core.deposit(&intent).await.unwrap();
     assert!(!challenged.json()["stepUp"].is_null());

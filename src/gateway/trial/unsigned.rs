@@ -1,5 +1,5 @@
-//! Requests that nobody signed: which are answered all the same, which are refused at once, and
-//! which are waited for; and that whatever is waited for leaves an instance less time.
+//! Tests of unsigned requests: which are served, which are refused at once, and which wait; and
+//! that a wait leaves the instance less time.
 
 use countersign_keys::identity::Username;
 use countersign_portal::Deed;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::ipc::within::{ANSWERED_WITHIN, WITHIN};
 
-/// Far longer than any answer here takes.
+/// Far longer than any response here takes.
 const LONG: Duration = Duration::from_secs(20);
 
 async fn patient() -> Trial {
@@ -44,7 +44,7 @@ async fn c10_a_user_without_a_key_is_refused_at_once_and_one_who_gets_a_key_is_w
     assert_eq!(verdict(&answer), (482, "INTENT_REQUIRED".to_owned()));
     assert!(trial.last_decision().1.contains("no key"), "{:?}", trial.last_decision());
 
-    // A moment later there is one: nothing of the answer before is remembered.
+    // The user gets a key: the previous answer was not cached.
     *trial.alice.lock().unwrap() = Signer::new("alice");
     let waiting = {
         let (core, deed) = (trial.dropping_core().with_patience(LONG), deed.clone());
@@ -54,7 +54,7 @@ async fn c10_a_user_without_a_key_is_refused_at_once_and_one_who_gets_a_key_is_w
     assert_eq!(trial.core.deposit(&trial.sign(&deed)).await.unwrap().status, 202);
     assert_eq!(waiting.await.unwrap().status, 200);
 
-    // And it is refused at once again when the key ends, whatever was remembered of it.
+    // It is refused at once again when the key ends, whatever was cached.
     trial.revoke();
     let answer = trial.dropping_core().perform("alice", &deed, None).await.unwrap();
     assert_eq!(verdict(&answer), (482, "INTENT_REQUIRED".to_owned()));
@@ -89,7 +89,7 @@ async fn c10_what_is_the_same_for_every_user_takes_cores_token_alone() {
     }
 }
 
-/// What the instance was told last, in milliseconds.
+/// The deadline that the instance was told last, in milliseconds.
 fn told(trial: &Trial) -> u64 {
     let saw = trial.upstream_saw();
     let (_, told) = saw.rsplit_once(&format!("\r\n{WITHIN}: ")).expect("it was told");
@@ -106,13 +106,13 @@ async fn c08_what_a_deposit_took_is_missing_for_the_instances_work() {
         tokio::spawn(async move { core.perform("alice", &deed, None).await.unwrap() })
     };
     until_waiting(&trial).await;
-    tokio::time::sleep(late).await; // it is late: nobody waits for anything else here
+    tokio::time::sleep(late).await; // late: no other request waits here
     assert_eq!(trial.core.deposit(&trial.sign(&deed)).await.unwrap().status, 202);
     assert_eq!(waiting.await.unwrap().status, 200);
     let most = u64::try_from((ANSWERED_WITHIN - late).as_millis()).unwrap();
     assert!((500..=most).contains(&told(&trial)), "{} of {most}", told(&trial));
 
-    // A client's word for it is not passed on.
+    // The client's own deadline is not passed on.
     let request = trial.core.request("alice", &deed, Some(&trial.sign(&deed))).unwrap().with_header(WITHIN, "60000");
     assert_eq!(trial.core.send(&request).await.unwrap().status, 200);
     assert!(told(&trial) <= 4_500);

@@ -1,9 +1,9 @@
-//! How a socket ends: with its key, with its instance, with the gateway, and with its client.
+//! Tests of how a socket ends: with its key, its instance, the gateway, or its client.
 
 use super::*;
 use crate::gateway::trial::connections::connect;
 
-/// A socket over which a search is under way.
+/// A socket with a search in progress.
 async fn searching(trial: &Trial) -> Socket {
     let mut socket = trial.search().await;
     let intent = trial.sign_search("x");
@@ -57,7 +57,7 @@ async fn v53_a_socket_ends_when_its_user_is_removed() {
     let trial = Trial::new().await;
     let mut socket = searching(&trial).await;
     let username = {
-        // The server has nobody of that name any more.
+        // The server no longer knows a user of that name.
         let mut alice = trial.alice.lock().unwrap();
         std::mem::replace(&mut alice.record.owner, countersign_keys::identity::Username::parse("gone").unwrap())
     };
@@ -126,7 +126,7 @@ async fn a_client_that_leaves_takes_its_instances_socket_along() {
     trial.sockets.until_open(0).await;
 }
 
-/// A socket in memory, where time can be made to pass.
+/// A socket in memory, so that time can be advanced.
 async fn in_memory(trial: &Trial) -> Socket<tokio::io::DuplexStream> {
     let mut request = format!("ws://hpc.example.org{SEARCH}").into_client_request().unwrap();
     request.headers_mut().insert("authorization", trial.bearer().parse().unwrap());
@@ -156,7 +156,7 @@ async fn v55_a_client_that_answers_no_ping_is_gone() {
     tokio::time::pause();
     let mut pings = 0;
     let began = tokio::time::Instant::now();
-    // Who reads and answers stays, through as many pings as come; who does not is given up.
+    // A client that reads and answers stays, however many pings come; one that does not is dropped.
     while began.elapsed() < Duration::from_secs(300) {
         let next = tokio::time::timeout(Duration::from_secs(10), socket.0.next()).await;
         pings += usize::from(matches!(next, Ok(Some(Ok(Message::Ping(_))))));

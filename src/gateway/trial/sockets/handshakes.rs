@@ -1,5 +1,4 @@
-//! Handshakes of Core's: UCloud's Core ends as a process if one is answered with anything but 101
-//! (V76).
+//! Tests of Core's handshakes: UCloud's Core crashes if one gets a response other than 101 (V76).
 
 use countersign_keys::identity::Username;
 
@@ -11,7 +10,7 @@ const FOLLOW: &str = "/ucloud/jobs.provider.hpc/websocket";
 /// A handshake's target and headers, and how it is refused.
 type Case<'c> = (String, &'c [(&'c str, &'c str)], (u64, &'c str));
 
-/// The same for a job's output as [`message`] for a search.
+/// For a job's output what [`message`] is for a search.
 fn follow(intent: Option<&str>) -> Value {
     let mut message = json!({
         "call": "jobs.provider.hpc.follow", "streamId": "ignored", "bearer": "", "project": null,
@@ -23,7 +22,7 @@ fn follow(intent: Option<&str>) -> Value {
     message
 }
 
-/// Core's token as it is, or was, at that moment.
+/// Core's token, issued at that moment.
 fn bearer_at(moment: i64) -> String {
     format!("Bearer {}", CORE_KEYS.core2_token(moment).unwrap())
 }
@@ -51,7 +50,7 @@ async fn v76_c03_whatever_is_wrong_with_a_handshake_of_cores_is_said_on_the_sock
             let mut socket = trial.open(target, headers).await.unwrap();
             assert_eq!(socket.refusal().await, (*status, (*class).to_owned()), "{target} {headers:?}");
             assert_eq!(trial.last_decision().0, "refuse", "{target} {headers:?}");
-            // Without Core's token the same is no handshake of Core's.
+            // Without Core's token the same handshake is not Core's.
             let without = trial.open(target, &headers[1..]).await.map(drop);
             assert_eq!(without.unwrap_err().0, u16::try_from(*status).unwrap(), "{target} {headers:?}");
         }
@@ -72,10 +71,10 @@ async fn v76_c03_a_token_of_cores_that_only_the_time_makes_bad_is_told_on_the_so
         let refused = trial.open(SEARCH, &[("authorization", bearer)]).await.map(drop);
         assert_eq!(refused, Err((401, "UNAUTHORIZED".to_owned())), "{bearer}");
     }
-    // So often, and no more: it has shown nothing.
+    // Rate-limited, because it is unauthenticated.
     let client = std::net::IpAddr::from([127, 0, 0, 1]);
     let mut verdicts = Vec::new();
-    // One more is let in every 50 ms, which may be before this one comes.
+    // One more is admitted every 50 ms, which may be before this one comes.
     while verdicts.len() < 50 && !verdicts.contains(&Err((429, "TOO_MANY".to_owned()))) {
         while trial.ingress.crowd.admits(client, tokio::time::Instant::now()) {}
         verdicts.push(trial.open(SEARCH, &[("authorization", &bearer_at(now - 3_600))]).await.map(drop));
@@ -104,7 +103,7 @@ async fn v76_c03_a_refused_call_is_the_last_word_of_its_socket() {
         socket.say(&message).await;
         assert_eq!(socket.refusal().await, (482, "INTENT_REQUIRED".to_owned()), "{target}");
     }
-    // An instance that opens no socket has said the last word too.
+    // An instance that opens no socket has the last word.
     trial.sockets.refuses.store(true, Ordering::SeqCst);
     let mut socket = trial.search().await;
     socket.say(&message("x", Some(&trial.sign_search("x")))).await;
@@ -135,7 +134,7 @@ async fn v76_c03_sockets_that_wait_are_counted_by_their_user() {
     let mut another = trial.open(SEARCH_BARE, &bob).await.unwrap();
     another.say(&message("x", None)).await;
     assert_eq!(another.refusal().await.0, 403, "another user's is judged for itself");
-    // Whoever has no token of Core's takes nobody's room, and needs none.
+    // A handshake without Core's token takes no user's share.
     assert!(trial.open(SEARCH, &[]).await.is_ok());
 
     waiting.truncate(63);

@@ -1,4 +1,4 @@
-//! What a socket may be used for at most.
+//! Tests of a socket's limits.
 
 use super::*;
 
@@ -42,7 +42,7 @@ async fn v55_so_many_streams_of_one_socket_and_no_more() {
     };
     for stream in 0..64 {
         assert_eq!(socket.verdict(&begin(stream, "x")).await.0, 200, "{stream}");
-        tokio::time::sleep(Duration::from_millis(10)).await; // as fast as it may go
+        tokio::time::sleep(Duration::from_millis(10)).await; // within the rate
     }
     assert_eq!(socket.verdict(&begin(64, "x")).await, (429, "TOO_MANY".to_owned()));
     assert_eq!(socket.verdict(&begin(0, "end")).await.0, 200, "the same name again");

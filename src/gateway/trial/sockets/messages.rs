@@ -1,5 +1,5 @@
-//! Each message of a socket is a request for itself: what is let through, what it looks like to the
-//! instance, and what each missing proof costs.
+//! Tests of a socket's messages, each verified like a request: what passes, what the instance
+//! receives, and the response to each missing proof.
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn a_core_of_yesterday_brings_its_token_and_an_intent_in_each_message_of_o
     assert_eq!((upgrades, trial.decisions()), (1, 3), "one socket at the instance, and a record of each message");
 }
 
-/// Every way for a message to lack something, its answer, and the reason that only the log has.
+/// Each way for a message to be incomplete, its response, and the reason in the log.
 #[tokio::test]
 async fn v53_what_a_message_lacks_is_refused_and_the_instance_hears_nothing() {
     let trial = Trial::new().await;

@@ -1,9 +1,9 @@
-//! Clients that others wrote, and the WebSocket suite that all are measured by, against a whole
-//! gateway over real sockets.
+//! Tests with WebSocket clients of other projects, and with the Autobahn test suite, against a
+//! whole gateway over real sockets.
 //!
-//! The programs are in `tests/interop/`. The suite wants its own words said back: a shell's
-//! messages and an upload's bytes are, by an instance that says back what it hears. One relay gives
-//! each of its connections a token of its own, which is all that is changed.
+//! The programs are in `tests/interop/`. The suite expects its own messages back: an instance that
+//! echoes returns a shell's messages and an upload's bytes. A relay gives each connection its own
+//! token and changes nothing else.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use super::*;
 
-/// Has a program answer one job.
+/// Runs one job in a program.
 async fn ask(program: &str, job: &Value) -> Vec<Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (interpreter, installed) = if program.ends_with(".mjs") {
@@ -46,7 +46,7 @@ async fn others(program: &str) {
     let host = trial.core.endpoint().origin().replace("http://", "");
     let bearer = trial.bearer();
     let messages = ["x", "y"].map(|query| message(query, Some(&trial.sign_search(query))).to_string());
-    // A refusal closes a socket on which no stream is open.
+    // A refusal closes a socket without an open stream.
     let opened = message("z", Some(&trial.sign_search("z"))).to_string();
     let token = trial.token("jobs.openTerminalInFolder");
     let proof = trial.proof(OPEN, &token, None);
@@ -88,8 +88,7 @@ async fn a_client_by_pypis_websockets_uses_sockets() {
     others("socket_client.py").await;
 }
 
-/// Listens, and passes each connection on with the target of its request replaced; the rest as it
-/// comes.
+/// Listens, and passes each connection on with another request target.
 async fn relay(trial: Arc<Trial>, target: fn(&Trial) -> String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -116,11 +115,11 @@ struct Case {
     close: String,
 }
 
-/// Runs the suite's cases, that many, through sockets of that target, and fails if one fails.
+/// Runs that many cases of the suite through sockets of that target; fails if one fails.
 async fn conforms(target: fn(&Trial) -> String, without: &[&str], cases: usize) {
     let trial = Trial::changed(|ingress| ingress.proof = ProofNeed::Off).await;
     let url = relay(Arc::new(trial), target).await;
-    // 12 and 13 are about compression, which nobody here offers.
+    // 12 and 13 test compression, which the gateway does not offer.
     let without: Vec<&str> = without.iter().copied().chain(["12.*", "13.*"]).collect();
     let results = ask("conformance.py", &json!({ "url": url, "cases": null, "without": without })).await;
     let results: Vec<Case> = results.into_iter().map(|case| serde_json::from_value(case).unwrap()).collect();
@@ -139,7 +138,7 @@ async fn conforms(target: fn(&Trial) -> String, without: &[&str], cases: usize) 
 #[ignore = "needs programs of other people: run by ./test"]
 async fn a_shells_socket_keeps_to_the_protocol_in_every_case_of_the_suite() {
     let target = |trial: &Trial| format!("/ucloud/hpc/websocket?session={}", trial.token("jobs.openTerminalInFolder"));
-    // Messages of more than a mebibyte, which a shell has no use for.
+    // Messages of more than 1 MiB, which a shell does not need.
     let longer = ["9.1.3", "9.1.4", "9.1.5", "9.1.6", "9.2.3", "9.2.4", "9.2.5", "9.2.6", "9.3.*", "9.4.*"];
     conforms(target, &longer, 275).await;
 }

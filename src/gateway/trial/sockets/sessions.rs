@@ -1,5 +1,5 @@
-//! Sockets that a one-time token opens: a shell, of which messages are passed on, and an upload, of
-//! which bytes are.
+//! Tests of sockets opened by a one-time token: a shell, which relays messages, and an upload,
+//! which relays bytes.
 
 use countersign_keys::session::ProofNeed;
 use countersign_portal::session::OPEN;
@@ -17,7 +17,7 @@ fn upload(token: &str, proof: &str) -> String {
     format!("/ucloud/hpc/upload?token={token}&usernameHint=YWxpY2U%3D&intent={proof}")
 }
 
-/// As UCloud's page writes it.
+/// The message as UCloud's page writes it.
 fn initialise(token: &str, proof: Option<&str>) -> Value {
     json!({
         "call": "jobs.compute.hpc.shell.open", "streamId": "0", "signedIntent": proof,
@@ -194,7 +194,7 @@ async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     while silent.next().await.is_some_and(|said| said.is_ok()) {}
-    // A part of the 10 s may have passed before time was made to pass.
+    // Part of the 10 s may have passed before time was paused.
     let waited = began.elapsed().as_secs();
     assert!((8..=10).contains(&waited), "{waited} s");
     assert_eq!(trial.upstream_saw(), "");

@@ -1,4 +1,4 @@
-//! Who may open a socket, and how: everything that is judged before the answer.
+//! Tests of the upgrade: who may open a socket, and every check before the response.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -23,7 +23,7 @@ async fn v52_a_page_opens_a_socket_only_where_it_belongs() {
         "https://CLOUD.sdu.dk",
     ];
     for origin in foreign {
-        // Core alone has its token, and is told on the socket.
+        // Core alone has its token, and is refused on the socket.
         let mut refused = trial.open(SEARCH, &[("authorization", &bearer), ("origin", origin)]).await.unwrap();
         assert_eq!(refused.refusal().await, (403, "FORBIDDEN".to_owned()), "{origin}");
         assert_eq!(trial.last_decision().0, "refuse");
@@ -76,7 +76,7 @@ async fn v52_the_user_is_named_by_header_or_by_hint_in_either_alphabet() {
     assert_eq!(trial.sockets.heard().len(), 5);
 }
 
-/// A handshake as raw bytes, with some of its lines changed.
+/// A handshake as raw bytes, with some lines changed.
 fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
     let mut lines = vec![
         format!("GET {SEARCH} HTTP/1.1"),
@@ -95,8 +95,8 @@ fn raw(trial: &Trial, change: impl FnOnce(&mut Vec<String>)) -> String {
 async fn v52_only_the_handshake_of_rfc_6455_is_one() {
     let trial = Trial::new().await;
     let status = async |change: &dyn Fn(&mut Vec<String>)| {
-        // What is closed after its answer is read whole; what is kept open ends with its next
-        // request.
+        // With `Connection: close`, so that a refused connection ends after its response and an
+        // open one with its next request.
         let bytes = raw(&trial, |lines| {
             change(lines);
             lines.push("Connection: close".to_owned());
@@ -138,7 +138,7 @@ async fn v52_bytes_behind_the_handshake_are_no_part_of_a_socket() {
     for (behind, what) in [(frame, "a frame"), (request.into_bytes(), "a request"), (b"G".to_vec(), "half of one")] {
         let bytes = [raw(&trial, |_| {}).as_bytes(), &behind].concat();
         let answer = trial.raw(&bytes).await;
-        // Core's token is with it, so it is answered as Core is; and then it is closed.
+        // It has Core's token, so it is answered like Core's, and then closed.
         assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n"), "{what}: {answer}");
         assert!(trial.last_decision().1.contains("bytes came behind"), "{what}: {:?}", trial.last_decision());
         assert_eq!((trial.upstream_saw(), trial.sockets.heard()), (String::new(), Vec::new()), "{what}");
@@ -161,7 +161,7 @@ async fn v52_over_http_2_there_are_no_sockets() {
         "",
     );
     assert_eq!(http2.send_request(get).await.unwrap().status(), 404);
-    // RFC 8441 is not offered, and the header of HTTP/1.1 is malformed there.
+    // RFC 8441 is not offered, and HTTP/2 forbids HTTP/1.1's header.
     let asks = plain_request("GET", &format!("https://hpc.example.org{SEARCH}"), &[("upgrade", "websocket")], "");
     let answer = http2.send_request(asks).await;
     assert!(answer.is_err() || answer.unwrap().status().is_client_error());
