@@ -9,6 +9,8 @@ mod dependencies;
 mod documents;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/promises.rs"]
+mod promises;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -217,6 +219,14 @@ fn links(text: &str) -> Vec<(&str, &str)> {
     links
 }
 
+/// What stands in a file where the test begins that a link names: `fn name(`, or the title of a
+/// browser's test. `None` if it names no test.
+fn definition(name: &str) -> Option<String> {
+    let is_function = name.len() > 2 && name.starts_with('`') && !name.contains(['.', '/', ' ']);
+    let is_title = name.starts_with('"');
+    if is_function { Some(format!("fn {}(", name.trim_matches('`'))) } else { is_title.then(|| name.to_owned()) }
+}
+
 #[test]
 fn every_test_and_file_that_a_document_names_is_there() {
     let mut found = Vec::new();
@@ -227,12 +237,10 @@ fn every_test_and_file_that_a_document_names_is_there() {
                 continue;
             }
             let path = root().join(document.parent().unwrap()).join(target.split('#').next().unwrap());
-            let is_test = name.len() > 2 && name.starts_with('`') && !name.contains(['.', '/', ' ']);
+            let test = definition(name);
             let is_there = match fs::read_to_string(&path) {
-                Ok(text) if is_test => text.contains(&format!("fn {}(", name.trim_matches('`'))),
-                Ok(text) if name.starts_with('"') => text.contains(name),
-                Ok(_) => true,
-                Err(_) => path.exists() && !is_test,
+                Ok(text) => test.is_none_or(|test| text.contains(&test)),
+                Err(_) => path.exists() && test.is_none(),
             };
             if !is_there {
                 found.push(format!("{}: {name} in {target}", document.display()));
