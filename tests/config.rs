@@ -467,7 +467,7 @@ fn drives_products_and_calls_are_named_once() {
     check(
         "at = [\"/id\"]",
         "at = []",
-        "calls[0]: call site.start: the bound parameter \"id\" has no place, or stands twice",
+        "calls[0]: call site.start: the bound parameter \"id\" has no place, or is repeated",
     );
     check(
         "call = \"site.start\"",
@@ -500,7 +500,7 @@ fn n19_a_sites_own_row_brings_the_words_with_which_the_signer_asks() {
     check(
         "Start {id}",
         "Start {what}",
-        "calls[0]: call site.start: words name {what}, which is no bound parameter of the call",
+        "calls[0]: call site.start: words name {what}, which is not a bound parameter of the call",
     );
     check(
         "Start {n} of them",
@@ -510,7 +510,7 @@ fn n19_a_sites_own_row_brings_the_words_with_which_the_signer_asks() {
     check(
         words,
         &format!("{words}ask_if = [{{ parameter = \"path\", when = \"hidden\" }}]\n"),
-        "calls[0]: call site.start: ask_if names \"path\", which is no bound parameter of the call",
+        "calls[0]: call site.start: ask_if names \"path\", which is not a bound parameter of the call",
     );
 }
 

@@ -17,7 +17,7 @@ pub enum PointerRejection {
     #[error("it has more than {STEPS_MAX} steps")]
     TooLong,
     /// The pointer of a dropped member does not end with a member's name.
-    #[error("what is dropped is a member, named by the pointer's last step")]
+    #[error("the pointer of a dropped member must end with the member's name")]
     NoMember,
 }
 

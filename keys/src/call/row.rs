@@ -187,7 +187,7 @@ pub enum RowRejection {
         why: PointerRejection,
     },
     /// A bound parameter without a place, or a repeated name.
-    #[error("call {call}: the bound parameter {name:?} has no place, or stands twice")]
+    #[error("call {call}: the bound parameter {name:?} has no place, or is repeated")]
     Bound {
         /// The row's call.
         call: CallName,
@@ -195,7 +195,7 @@ pub enum RowRejection {
         name: String,
     },
     /// A rule about a parameter that the call does not bind.
-    #[error("call {call}: ask_if names {parameter:?}, which is no bound parameter of the call")]
+    #[error("call {call}: ask_if names {parameter:?}, which is not a bound parameter of the call")]
     Ask {
         /// The row's call.
         call: CallName,

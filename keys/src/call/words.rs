@@ -45,10 +45,10 @@ pub enum WordsRejection {
     #[error("words.{0} is empty, longer than {1} characters, or has characters that do not show")]
     Text(&'static str, usize),
     /// A placeholder or subject that is not a bound parameter.
-    #[error("words name {{{0}}}, which is no bound parameter of the call")]
+    #[error("words name {{{0}}}, which is not a bound parameter of the call")]
     Unknown(String),
     /// An unpaired brace.
-    #[error("words.{0} has a brace that is part of no {{placeholder}}")]
+    #[error("words.{0} has a brace outside of a {{placeholder}}")]
     Brace(&'static str),
     /// The sentence for several items lacks their number.
     #[error("words.many has no {{n}} for the number of items")]

@@ -33,10 +33,10 @@ pub enum TicketRejection {
     #[error("this key is already approved")]
     AlreadyApproved,
     /// The ticket is bound to another uid.
-    #[error("this connection can be approved by another account only")]
+    #[error("another account must approve this connection")]
     BoundToAnother,
     /// The sender has too many tickets with an offer.
-    #[error("too many connections have been begun and not finished")]
+    #[error("too many connections are unfinished: finish one, or wait until they expire")]
     TooMany,
     /// The connection is not allowed.
     #[error(transparent)]
