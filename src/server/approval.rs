@@ -1,9 +1,8 @@
-//! What accounts of this machine do about their own connections and keys, over the socket that
-//! everybody may use.
+//! Operations of local accounts on their own connections and keys, over the public IPC socket.
 //!
-//! Who asks is the peer's uid and nothing else. It approves for itself alone; administrators may
-//! end, and begin nothing: a key is activated by the account that pinned it, or not at all (P2,
-//! P3).
+//! The peer's uid is the only identity of the caller. An account approves only for itself.
+//! Administrators may end connections and cannot begin any: only the account that pinned a key
+//! activates it (P2, P3).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,11 +32,10 @@ use crate::ipc::messages::{
     Start, Started,
 };
 
-/// What somebody is told for whose account no instance starts. Why is in the server's log.
+/// Told to the user of an account for which no instance starts. The server's log has the reason.
 const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";
 
-/// Describes the offer that a code names, after everything that would keep this uid from approving
-/// it.
+/// Describes the offer that a code names, after every check that could refuse this uid's approval.
 pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {
     let now = server.clock.now()?;
     let code = parse_code(&find.code)?;
@@ -50,7 +48,7 @@ pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<O
     offer_message(server, &ticket, now)
 }
 
-/// Approves it: from here on the key is active, and Core will be told.
+/// Approves an offer: the key is active from now on, and Core will be told.
 pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) -> Result<Approved, Refusal> {
     let now = server.clock.now()?;
     let code = parse_code(&approve.code)?;
@@ -91,16 +89,16 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
             server.instances.stop(displaced.uid);
         }
     }
-    // A gateway may remember that there was no such key, and an earlier end of all others.
+    // A gateway may have cached the absence of the key, and an earlier expiry for the other keys.
     server.invalidations.tell(Ended::User { username: username.clone() }).await;
     server.errands.notify_one();
     server.changed();
     Ok(Approved { username, kid, uid, key_expires: expires })
 }
 
-/// Begins a connection here, for this uid alone. Says nothing of the named user: whether they are
-/// connected, and to which account, is no business of a local account that only knows the name
-/// (V69).
+/// Begins a connection here, for this uid only. Reveals nothing about the named user: a local
+/// account that knows only the name must not learn whether and to which account that user is
+/// connected (V69).
 pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Result<Started, Refusal> {
     account_of(server, uid, None).await?;
     refuse_second_user(server, uid, &start.username)?;
@@ -111,7 +109,7 @@ pub(super) async fn start(server: &Arc<Server>, uid: Uid, start: Start) -> Resul
     Ok(Started { url: format!("{}#{text}", page_url(server)), ticket: text.clone(), until: ticket.until })
 }
 
-/// Waits until something has come of a ticket that this uid began.
+/// Waits for a change of a ticket that this uid began.
 pub(super) async fn wait_for_offer(server: &Arc<Server>, uid: Uid, wait: Await) -> Result<Awaited, Refusal> {
     let unknown = || Refusal::not_found(NO_SUCH_OFFER);
     let hash = Ticket::parse(&wait.ticket).map_err(|_malformed| unknown())?.hash();
@@ -140,7 +138,7 @@ pub(super) async fn wait_for_offer(server: &Arc<Server>, uid: Uid, wait: Await) 
     }
 }
 
-/// Ends connections: the caller's own, or as an administrator anybody's.
+/// Ends connections: the caller's own, or any as an administrator.
 pub(super) async fn remove(server: &Arc<Server>, uid: Uid, remove: Remove) -> Result<Removed, Refusal> {
     let usernames = match remove.username {
         Some(username) => vec![username],
@@ -156,7 +154,7 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, remove: Remove) -> Re
     Ok(Removed { usernames })
 }
 
-/// Activates a key that the account has pinned already.
+/// Activates a key that the account has already pinned.
 pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Result<Empty, Refusal> {
     let now = server.clock.now()?;
     account_of(server, uid, None).await?;
@@ -184,7 +182,7 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     Ok(Empty {})
 }
 
-/// Revokes a key, and returns when no gateway honours it any more (P6).
+/// Revokes a key. Returns when no gateway accepts it any more (P6).
 pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke) -> Result<Empty, Refusal> {
     let username = match revoke.username {
         Some(username) => username,
@@ -204,17 +202,17 @@ pub(super) async fn revoke_key(server: &Arc<Server>, uid: Uid, revoke: KeyRevoke
     Ok(Empty {})
 }
 
-/// Who asks, as the log of decisions names them.
+/// The caller's name in the decision log.
 pub(super) fn asker(uid: Uid) -> String {
     format!("uid-{uid}")
 }
 
-/// Whether a uid administers this server: root, or the server's own account.
+/// Whether a uid is an administrator of this server: root, or the server's own account.
 pub(super) fn is_administrator(uid: Uid) -> bool {
     uid.0 == 0 || uid.0 == nix::unistd::geteuid().as_raw()
 }
 
-/// The user that is meant: the one named, if connected to this uid, or the only one that is.
+/// The user of this uid: the named one, or the only one.
 pub(super) fn one_user(server: &Server, uid: Uid, named: Option<Username>) -> Result<Username, Refusal> {
     let mut own = server.records.usernames(uid)?;
     if let Some(named) = named {
@@ -227,7 +225,8 @@ pub(super) fn one_user(server: &Server, uid: Uid, named: Option<Username>) -> Re
     }
 }
 
-/// An account's authority over its own users; an administrator's over all others.
+/// The uid's authority over a user: that of the account over its own users, of an administrator
+/// over all others.
 pub(super) fn authority_over(server: &Server, uid: Uid, username: &Username) -> Result<Authority, Refusal> {
     let is_own = server.records.usernames(uid)?.contains(username);
     Ok(if is_administrator(uid) && !is_own { Authority::Administrator } else { Authority::Account(uid) })
@@ -243,8 +242,8 @@ fn parse_key(spki: &str, algorithm: Algorithm) -> Result<VerificationKey, Refusa
 }
 
 /// The caller's account, checked. Where instances are launched, the server's own account has none:
-/// whoever took it over must not be able to act as anybody (P3). Where none is launched an account
-/// only owns its keys, and any but root's will do.
+/// an attacker who controls the server must not be able to act as any user (P3). Where none is
+/// launched, an account only owns its keys, and every account but root is accepted.
 async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Result<Account, Refusal> {
     let uid_min = server.config.instances.uid_min;
     let is_launched = server.config.instances.launch == Launch::Sudo;
@@ -275,8 +274,8 @@ async fn account_of(server: &Server, uid: Uid, expected: Option<String>) -> Resu
     server.blocking(Asker::Account(uid), work).await
 }
 
-/// Starts an instance of the account, where instances are started, before anybody is told that it
-/// is connected: whether sudo serves it, only sudo knows.
+/// Starts an instance of the account, where instances are launched, before the approval is
+/// acknowledged: only sudo knows whether it serves the account.
 async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
     if server.config.instances.launch != Launch::Sudo {
         return Ok(());
@@ -289,8 +288,7 @@ async fn try_out(server: &Server, account: &Account) -> Result<(), Refusal> {
     })
 }
 
-/// Refuses an offer that cannot be approved yet or at all, before anything is said of the named
-/// user.
+/// Refuses an offer that cannot be approved, before anything about the named user is revealed.
 fn refuse_unconfirmed(server: &Server, ticket: &TicketRecord) -> Result<(), Refusal> {
     refuse_begun_at_core(server, ticket)?;
     if is_unconfirmed(server, ticket)? {
@@ -299,8 +297,8 @@ fn refuse_unconfirmed(server: &Server, ticket: &TicketRecord) -> Result<(), Refu
     Ok(())
 }
 
-/// Says early what the transaction of the approval would say, before anything is pinned. Only for a
-/// ticket that has Core's or the site's word for the name.
+/// Refuses early what the approval's transaction would refuse, before the user pins the key. Only
+/// for a ticket whose name Core or the site has confirmed.
 fn refuse_other_mapping(server: &Server, uid: Uid, ticket: &TicketRecord) -> Result<(), Refusal> {
     let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
     if connection.is_some_and(|connection| connection.uid != uid && connection.is_confirmed) {
@@ -309,7 +307,7 @@ fn refuse_other_mapping(server: &Server, uid: Uid, ticket: &TicketRecord) -> Res
     refuse_second_user(server, uid, &ticket.username)
 }
 
-/// An account has one user, where it cannot be shared.
+/// Refuses a second user for an account, unless accounts may be shared.
 fn refuse_second_user(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let others = server.records.usernames(uid)?;
     if server.sharing() == Sharing::OneUser && others.iter().any(|other| other != username) {
@@ -318,8 +316,8 @@ fn refuse_second_user(server: &Server, uid: Uid, username: &Username) -> Result<
     Ok(())
 }
 
-/// Where the site's own program maps users, approval comes from exactly the uid that it names. A
-/// user whom it does not know and one of another account get one answer.
+/// Where the site's program maps users, only the uid that it names may approve. The answer is the
+/// same for a user that it does not know and for one of another account.
 async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let Mapper::Command { program, arguments } = &server.config.mapping.by else {
         return Ok(());

@@ -1,5 +1,4 @@
-//! Limits what each uid asks over the socket that every local account may use: connections at a
-//! time, and operations a second.
+//! Limits for each uid on the public IPC socket: open connections, and operations per second.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,19 +8,19 @@ use countersign_keys::identity::Uid;
 
 use crate::limits::{Counted, InFlight, Rate, RateLimiter};
 
-/// Connections in all; each instance holds one.
+/// Connections of all uids; each instance holds one.
 const CONNECTIONS_MAX: usize = 4_096;
 
-/// Connections of one uid at a time: an instance, and some commands.
+/// Connections of one uid: an instance, and some commands.
 pub(super) const CONNECTIONS_EACH_MAX: usize = 32;
 
 /// Operations of one uid. A command takes two or three.
 const OPERATIONS: Rate = Rate::new(100, 20);
 
-/// Uids whose rate is remembered.
+/// Uids for which the rate is tracked.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// What each uid has open and has asked.
+/// The open connections and the rate of each uid.
 #[derive(Debug)]
 pub(super) struct Callers {
     connections: Arc<Counted<Uid>>,
@@ -38,8 +37,8 @@ impl Default for Callers {
 }
 
 impl Callers {
-    /// Counts a connection in, which costs one operation; `None` if the uid has too many. On that
-    /// of a uid that asks too much, no operation is done, and each is answered so.
+    /// Counts a connection, at the cost of one operation; `None` if the uid has too many. On a
+    /// connection beyond the rate, every operation is refused.
     pub(super) fn enter(callers: &Arc<Self>, uid: Uid, now: Instant) -> Option<Caller> {
         let connection = callers.connections.begin(&uid)?;
         let is_admitted = callers.operations.admits(uid, now);
@@ -47,7 +46,7 @@ impl Callers {
     }
 }
 
-/// One connection, counted until it is dropped.
+/// A connection, counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Caller {
     callers: Arc<Callers>,
@@ -57,7 +56,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whether it may ask for one more operation at this moment.
+    /// Whether the rate allows one more operation now.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
         self.is_admitted && self.callers.operations.admits(self.uid, now)
     }

@@ -1,5 +1,5 @@
-//! The connection flow against the server's own functions, from the first click to the last key.
-//! Every refusal of the flow has a case.
+//! The connection flow against the server's own functions, from the first click to the last key,
+//! with a case for every refusal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -53,7 +53,7 @@ async fn a_connection_begun_at_core() {
     assert_eq!(json!(key.words()), offered["words"]);
     let qr: Vec<&str> = offered["qr"].as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
     assert!(qr.iter().all(|row| row.len() == qr.len() && row.bytes().all(|module| matches!(module, b'0' | b'1'))));
-    // The finder pattern of every QR code, in three of its corners.
+    // The finder pattern in three corners of every QR code.
     for corner in [&qr[0][..7], &qr[0][qr.len() - 7..], &qr[qr.len() - 1][..7]] {
         assert_eq!(corner, "1111111");
     }
@@ -112,7 +112,7 @@ async fn v47_a_connection_begun_at_the_centre_is_for_that_uid_alone() {
 #[tokio::test]
 async fn v69_s06_a_local_account_takes_no_name_and_learns_of_none() {
     let house = house("");
-    // Alice is connected, carol is not: bob, who knows both names, sees no difference.
+    // Alice is connected, carol is not. Bob, who knows both names, sees no difference.
     house.connected().await;
     for name in ["alice#1", "carol#1"] {
         let started = approval::start(&house.server, BOB, Start { username: user(name) }).await.unwrap();
@@ -128,7 +128,7 @@ async fn v69_s06_a_local_account_takes_no_name_and_learns_of_none() {
         let list = KeysList { username: Some(user(name)) };
         assert_eq!(status(list::keys(&house.server, BOB, list)), (404, "NOT_FOUND"));
     }
-    // With Core's word for carol bob's connection is carol's own; that of alice stays hers.
+    // When Core confirms carol's name, bob's account gets carol's connection. Alice's stays hers.
     let at_core = house.begun_at_core("carol#1").await;
     let started = approval::start(&house.server, BOB, Start { username: user("carol#1") }).await.unwrap();
     let browser = Browser::at(&started.url);
@@ -368,7 +368,7 @@ async fn r09_an_account_whose_instance_does_not_start_is_not_connected() {
     let code = offered["code"].as_str().unwrap();
     assert_eq!(status(house.approve(ALICE, "alice", code).await), (503, "UNAVAILABLE"));
     assert_eq!(house.key_state("alice#1", offered["kid"].as_str().unwrap()), None);
-    // It can be tried again when that is mended.
+    // A repaired account can try again.
     std::fs::remove_file(house.directory.path().join("broken")).unwrap();
     house.approve(ALICE, "alice", code).await.unwrap();
 }
@@ -411,7 +411,7 @@ async fn s18_a_keys_last_use_is_the_hour_in_which_the_gateway_said_so() {
     used("bob#1", kid);
     used("alice#1", KeyId::from_bytes([0; 16]));
     assert_eq!((last("bob#1", kid), last("alice#1", KeyId::from_bytes([0; 16]))), (None, None));
-    // NOW is an hour's first second.
+    // NOW is the first second of an hour.
     for (later, want) in [(0, NOW), (3_599, NOW), (3_600, NOW + 3_600), (90_000, NOW + 90_000)] {
         house.now.store(NOW + later, Ordering::SeqCst);
         used("alice#1", kid);
@@ -472,7 +472,7 @@ async fn p9_what_is_done_is_written_down_first() {
     assert!(!log.contains(&browser.ticket), "V62");
 }
 
-/// Core asks every 10 s, for ever where it is refused.
+/// Core asks every 10 s, and never stops if it is refused.
 #[tokio::test]
 async fn c09_core_is_told_what_to_show_of_the_provider() {
     let told = house("").core(ServiceCall::RetrieveBranding, "").await.unwrap();
@@ -481,7 +481,7 @@ async fn c09_core_is_told_what_to_show_of_the_provider() {
     assert_eq!(told, want);
 }
 
-/// UCloud's pages ask these when they open, when nobody has signed anything.
+/// UCloud's pages ask this when they open, before the user has signed anything.
 #[tokio::test]
 async fn c10_what_pages_ask_unsigned_is_answered_alike_for_every_user() {
     let house = house("");

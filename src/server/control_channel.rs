@@ -1,9 +1,9 @@
-//! The server's end of the line to its gateway: answers what it asks, tells it what has ended.
+//! The server's end of the control channel: answers the gateway's queries and sends invalidations.
 //!
-//! One task reads the store, answers and tells, in that order and on one stream: an answer read
-//! before a key was revoked cannot arrive after the invalidation of it. The gateway can change
-//! nothing here; what it can set going is a user's own instance, whose address it is told by that
-//! same task when the instance is ready.
+//! One task reads the store, answers and invalidates, in order and on one stream. An answer that
+//! was read before a revocation therefore cannot arrive after the invalidation. The gateway can
+//! change nothing here. It can only cause the launch of a user's own instance, whose address the
+//! same task sends when the instance is ready.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,52 +18,52 @@ use zeroize::Zeroizing;
 use super::invalidations::{ACK_MAX, Invalidation};
 use crate::ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
-/// Messages read and not yet answered. The gateway waits for its answers, so that there are as many
-/// as it has requests without a remembered key.
+/// Messages read and not yet answered. The gateway waits for its answers, so there are as many as
+/// it has requests without a cached key.
 const READ_AHEAD: usize = 64;
 
-/// Instances that the gateway has asked for and that are not ready yet. More is refused: each takes
+/// Launches that the gateway asked for and that are not ready. More are refused, because each takes
 /// a process.
 const LAUNCHES_MAX: usize = 64;
 
-/// How long the gateway may take to read what we write.
+/// How long the gateway may take to read a message.
 const WRITE_MAX: Duration = ACK_MAX;
 
-/// How a conversation ended.
+/// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Disconnect {
     /// The gateway closed the line: it has exited.
     #[error("the gateway closed the line")]
     Closed,
-    /// It said what is no message.
+    /// It sent an invalid message.
     #[error("the gateway said what is no message")]
     Gibberish,
-    /// The line broke.
+    /// Reading or writing failed.
     #[error("the line to the gateway broke")]
     Broken(#[source] std::io::Error),
-    /// It did not read, or did not take note, in time.
+    /// It did not read, or did not acknowledge, in time.
     #[error("the gateway did not take note in time")]
     Deaf,
-    /// We were told to stop.
+    /// The server was told to stop.
     #[error("the server stops")]
     Stopped,
 }
 
-/// What answers the gateway's questions, and hears that it is ready.
+/// Answers the gateway's queries.
 pub(super) trait QueryHandler {
-    /// The answer, without waiting for anything but the store.
+    /// The answer, waiting for nothing but the store.
     fn answer(&self, question: &Question) -> Answer;
-    /// Brings a user's instance up, if it can: it is done when that is settled.
+    /// Brings a user's instance up, if possible. Completes when the outcome is known.
     fn launch(&self, username: &Username) -> impl Future<Output = ()> + Send + 'static;
-    /// These keys were used.
+    /// Records that these keys were used.
     fn used(&self, keys: &[UsedKey]);
-    /// The gateway serves its sockets.
+    /// Called when the gateway serves its sockets.
     fn gateway_is_ready(&self);
 }
 
-/// Converses until one side ends it. What comes back with the reason are the invalidations that
-/// were told and not noted: to be kept until this gateway is known to be dead. `invalidations`
-/// itself goes on to the next conversation.
+/// Converses until one side ends it. Also returns the invalidations that were sent and not
+/// acknowledged; the caller keeps them until this gateway is known to be dead. `invalidations` is
+/// reused for the next conversation.
 pub(super) async fn converse<S>(
     stream: S,
     queries: &impl QueryHandler,
@@ -92,8 +92,7 @@ where
                 say(&mut writer, &message).await
             }
             Some(launched) = launches.join_next() => match launched {
-                // Where the instance is, is looked up now: what has ended meanwhile has been told
-                // before.
+                // Look the address up now: earlier invalidations have already been sent.
                 Ok((id, username)) => {
                     let answer = queries.answer(&Question::Instance { username });
                     say(&mut writer, &FromServer::Answer { id, answer }).await
@@ -142,8 +141,8 @@ where
     (disconnect, open)
 }
 
-/// Invalidations that this gateway has been told and has not noted. Bounded by the gateway's life:
-/// it has [`ACK_MAX`] for the oldest.
+/// Invalidations sent to this gateway and not acknowledged. Bounded by the gateway's life: it has
+/// [`ACK_MAX`] for the oldest.
 #[derive(Debug, Default)]
 pub(super) struct OpenInvalidations {
     told: u64,
@@ -159,7 +158,7 @@ impl OpenInvalidations {
 
     fn acknowledge(&mut self, up_to: u64) {
         while let Some((_, _, ack)) = self.waiting.pop_front_if(|(number, _, _)| *number <= up_to) {
-            // Whoever told it may have gone meanwhile.
+            // The sender of the invalidation may be gone.
             let _ = ack.send(());
         }
     }
@@ -170,7 +169,7 @@ impl OpenInvalidations {
 }
 
 async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &FromServer) -> Result<(), Disconnect> {
-    // A TLS key may be in it.
+    // It may contain a TLS key.
     let mut line = Zeroizing::new(serde_json::to_vec(message).map_err(|error| Disconnect::Broken(error.into()))?);
     line.push(b'\n');
     match tokio::time::timeout(WRITE_MAX, writer.write_all(&line)).await {
@@ -228,7 +227,7 @@ mod tests {
         fn gateway_is_ready(&self) {}
     }
 
-    /// Whose launches are over when there is a permit for each.
+    /// Completes its launches when there is a permit for each.
     struct Launching(Arc<Semaphore>);
 
     impl QueryHandler for Launching {
@@ -323,7 +322,7 @@ mod tests {
         for id in 0..=u64::try_from(LAUNCHES_MAX).unwrap() {
             gateway_says(&mut theirs, &launch(id)).await;
         }
-        // The one too many is answered at once, and so is whatever else there is.
+        // The surplus launch is answered at once, and so is every other query.
         assert!(matches!(read_line(&mut theirs).await, FromServer::Answer { id: 64, answer: Answer::Failed }));
         gateway_says(&mut theirs, &FromGateway::Ask { id: 99, question: Question::Instance { username: alice() } })
             .await;

@@ -1,9 +1,9 @@
-//! Calls to Core: refresh token → access token → `control/approveConnection` and
+//! Client for Core's API: refresh token → access token → `control/approveConnection` and
 //! `control/clearConnection`.
 //!
-//! Core is told who is connected, and ids and titles of their drives: no key, no uid, no account
-//! name, no path. It is called over TLS, or over plain HTTP on this machine (an [`Origin`] is
-//! nothing else); redirects are not followed.
+//! Tells Core who is connected, and the ids and titles of their drives; never a key, uid, account
+//! name or path. Uses TLS, or plain HTTP on this machine (an [`Origin`] allows nothing else).
+//! Follows no redirects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,29 +28,29 @@ use tokio::sync::Mutex;
 use crate::config::SecretFile;
 use crate::ipc::body::{BodyError, read_body};
 
-/// How long a call may take in all. Core's own calls to us have 5 s; it may be busy.
+/// Timeout of a whole call. Core's own calls to the provider have 5 s, and Core may be busy.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
-/// The longest answer that is read, in bytes: an access token has 600.
+/// Longest response read, in bytes. An access token has 600.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// How long before its end an access token is no longer used, in seconds; Core's have 10 minutes.
+/// How long before its expiry an access token is replaced, in seconds. Core's live 10 minutes.
 const RENEW_BEFORE_S: i64 = 60;
 
-/// How long an access token is believed to live when it does not say, in seconds.
+/// Assumed lifetime of an access token that names none, in seconds.
 const LIFETIME_UNKNOWN_S: i64 = 60;
 
 const REFRESH: &str = "/auth/providers/refresh";
 const APPROVE: &str = "/api/providers/integration/control/approveConnection";
 const CLEAR: &str = "/api/providers/integration/control/clearConnection";
 
-/// Why Core has not heard.
+/// Why a call to Core failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CoreFailure {
     /// The refresh token cannot be read.
     #[error("the refresh token cannot be read")]
     RefreshToken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A token has characters that no header can carry.
+    /// A token has characters that a header cannot carry.
     #[error("the access token has characters that a header cannot carry")]
     AccessToken,
     /// The request cannot be made.
@@ -62,7 +62,7 @@ pub(super) enum CoreFailure {
     /// Core took too long.
     #[error("Core took longer than {} s", CALL_MAX.as_secs())]
     Slow,
-    /// Core refused.
+    /// Core refused the call.
     #[error("Core answered {call} with status {status}")]
     Status {
         /// The call's path.
@@ -70,22 +70,22 @@ pub(super) enum CoreFailure {
         /// The status.
         status: StatusCode,
     },
-    /// Core's answer cannot be read.
+    /// Core's response broke off or is too long.
     #[error("Core's answer broke off or is too long")]
     Answer(#[from] BodyError),
-    /// Core's answer is not what the call is answered with.
+    /// Core's response does not have the expected form.
     #[error("Core's answer to {call} is not of its form")]
     Form {
         /// The call's path.
         call: &'static str,
     },
-    /// Core's answer has no access token.
+    /// Core's response has no access token.
     #[error("Core's answer to {REFRESH} has no access token")]
     NoToken,
 }
 
 impl CoreFailure {
-    /// Whether another user's errand would fail in the same way at this moment.
+    /// Whether another user's call would fail in the same way now.
     pub(super) const fn is_general(&self) -> bool {
         match self {
             Self::RefreshToken(_) | Self::AccessToken | Self::Unreachable(_) | Self::Slow | Self::NoToken => true,
@@ -95,7 +95,7 @@ impl CoreFailure {
     }
 }
 
-/// What Core is told about a user.
+/// The message to Core about a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Told {
     /// Connected.
@@ -104,7 +104,7 @@ pub(super) enum Told {
     Disconnected,
 }
 
-/// Core, as a server that we call.
+/// Core, as an API that the server calls.
 pub(super) struct CoreCalls {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     origin: Origin,
@@ -150,12 +150,12 @@ struct ByUser<'r> {
 pub(super) struct Call {
     name: &'static str,
     query: String,
-    /// `None`: a `GET`.
+    /// `None` for a `GET`.
     body: Option<Bytes>,
 }
 
 impl Call {
-    /// A `POST` with that content.
+    /// A `POST` with this content as JSON.
     pub(super) fn post(name: &'static str, content: &impl Serialize) -> Result<Self, CoreFailure> {
         let body = serde_json::to_vec(content).map_err(|error| CoreFailure::Request(error.into()))?;
         Ok(Self { name, query: String::new(), body: Some(body.into()) })
@@ -181,8 +181,8 @@ impl Call {
 }
 
 impl CoreCalls {
-    /// Core at its origin, trusted by the system's certificate authorities, or, if there are any in
-    /// `authorities`, by those alone.
+    /// A client for Core at its origin. Trusts the system's certificate authorities, or only
+    /// `authorities` if there are any.
     pub(super) fn new(
         origin: Origin,
         refresh_token: SecretFile,
@@ -214,7 +214,7 @@ impl CoreCalls {
         Ok(Self { client, origin, refresh_token, access: Mutex::new(None) })
     }
 
-    /// Tells Core about a user. A token that Core no longer takes is renewed once.
+    /// Tells Core about a user. Renews a token that Core rejects, once.
     pub(super) async fn tell(&self, told: Told, username: &Username, now: Timestamp) -> Result<(), CoreFailure> {
         let call = match told {
             Told::Connected => APPROVE,
@@ -223,7 +223,7 @@ impl CoreCalls {
         self.ask(&Call::post(call, &ByUser { username })?, now).await.map(|_body| ())
     }
 
-    /// Asks Core. A token that it no longer takes is renewed once.
+    /// Makes a call. Renews a token that Core rejects, once.
     pub(super) async fn ask(&self, call: &Call, now: Timestamp) -> Result<Bytes, CoreFailure> {
         let bearer = self.bearer(now).await?;
         let first = self.send(call, Some(bearer)).await;
@@ -235,7 +235,7 @@ impl CoreCalls {
         self.send(call, Some(bearer)).await
     }
 
-    /// The header for a call: the remembered access token, or a new one.
+    /// The header for a call, with the cached access token or a new one.
     async fn bearer(&self, now: Timestamp) -> Result<HeaderValue, CoreFailure> {
         let mut access = self.access.lock().await;
         let token = match access.take().filter(|access| now < access.until) {
@@ -287,8 +287,8 @@ fn bearer_header(token: &Secret<String>) -> Result<HeaderValue, CoreFailure> {
     Ok(header)
 }
 
-/// When a token says that it ends. It is Core's own, for Core's own use: nothing is verified, and
-/// nothing depends on it but when the next one is fetched.
+/// The expiry that a token names. The token is Core's, for Core: nothing is verified, and the value
+/// only decides when the next token is fetched.
 fn expiry(token: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,5 +1,5 @@
-//! Calls to Core, against a stand-in Core that can be broken; and Core's calls to the server,
-//! through its own door.
+//! Calls to Core, against a fake Core with faults; and Core's calls to the server, on its private
+//! socket.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -35,7 +35,7 @@ async fn house_with_core() -> (House, Control, CoreCalls) {
     house_with_core_and("").await
 }
 
-/// The same with more in its configuration.
+/// With more configuration.
 async fn house_with_core_and(more: &str) -> (House, Control, CoreCalls) {
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
     let control = Control::start(Arc::clone(&keys)).await.unwrap();
@@ -81,8 +81,8 @@ async fn core_is_told_of_connections_and_of_their_end() {
     assert_eq!((control.calls(), house.errands()), (said, 0));
 }
 
-/// Core approved, the answer was lost, and the server that asked ended before it could note a
-/// failure. The stand-in dies of a second approval, as Core does.
+/// Core approved, the response was lost, and the server ended before it could record a failure. The
+/// fake ends its process on a second approval, as Core does.
 #[tokio::test]
 async fn c04_an_approval_is_never_repeated_without_a_clearing() {
     let (house, control, calls) = house_with_core().await;
@@ -136,7 +136,7 @@ async fn a_wrong_refresh_token_is_a_failure_for_everybody() {
     assert_eq!(failure.to_string(), "Core answered /auth/providers/refresh with status 401 Unauthorized");
 }
 
-/// A Core over TLS, whose certificate an authority of its own has signed.
+/// Core over TLS, with a certificate signed by its own authority.
 #[tokio::test]
 async fn core_over_tls_is_believed_by_its_authority_alone_and_an_errand_waits_until_it_is() {
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
@@ -173,7 +173,7 @@ async fn core_over_tls_is_believed_by_its_authority_alone_and_an_errand_waits_un
     assert_eq!((control.calls(), house.is_core_told(), house.errands()), (vec![cleared(), approved()], true, 0));
 }
 
-/// A Core that refuses some users and notes what it was told.
+/// Refuses some users, and records what it was told.
 #[derive(Default)]
 struct Refusing {
     refused: &'static [&'static str],
@@ -212,7 +212,7 @@ async fn one_users_errand_does_not_hold_up_anothers_and_waits_ever_longer() {
     assert_eq!(house.errands(), 1);
 }
 
-/// Asks at the gateway's door, as the gateway would.
+/// Sends a request to the private socket, as the gateway does.
 async fn ask(house: &House, head: &str, body: &str) -> (u16, String) {
     let path = house.directory.path().join("service.sock");
     if !path.exists() {
@@ -287,7 +287,7 @@ const WITH_DRIVES: &str = "[[products]]\nname = \"disk\"\ncategory = \"storage\"
                            [[drives]]\nid = \"home\"\npath = \"~\"\ntitle = \"Home\"\n\
                            [[drives]]\nid = \"work-{group}\"\npath = \"/projects/{group}\"\ntitle = \"Work of {group}\"\n";
 
-/// A connected user of whom Core has heard, and whose account has reported these drives.
+/// A connected user of whom Core knows, whose account has reported these drives.
 async fn house_with_drives(more: &str, ids: &[&str]) -> (House, Control, CoreCalls, Schedule) {
     let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
     let control = Control::start(Arc::clone(&keys)).await.unwrap();
@@ -304,7 +304,7 @@ async fn house_with_drives(more: &str, ids: &[&str]) -> (House, Control, CoreCal
 }
 
 impl House {
-    /// What the account's process says, and hears.
+    /// Reports drives as the account's instance, and returns the answer.
     async fn report(&self, ids: &[&str]) -> Vec<(String, String)> {
         let ids = ids.iter().map(|&id| id.to_owned()).collect();
         let table = drives::report(&self.server, ALICE, DrivesReport { ids }).await.unwrap();
@@ -342,14 +342,14 @@ async fn a_drive_whose_registration_was_not_heard_of_is_looked_for_first() {
     assert_eq!((control.drives().len(), house.report(&[]).await.len()), (1, 0));
     drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     assert_eq!(house.report(&[]).await.len(), 0, "not before the wait is over");
-    // Whoever tries again has forgotten everything but what is in the store.
+    // A new schedule, so that only the store is remembered.
     drive_registration::round(&house.server, &calls, &mut Schedule::default(), at(1)).await.unwrap();
     assert_eq!(house.report(&[]).await, [("4711".to_owned(), "home".to_owned())]);
     assert_eq!(control.drives().len(), 1);
 }
 
 impl House {
-    /// Another user, of whom Core has heard, and whose account has reported these drives.
+    /// Another connected user of whom Core knows, whose account has reported these drives.
     async fn second_user(&self, calls: &CoreCalls, ids: &[&str]) {
         let bob = self.begun_at_core("bob#1").await;
         let code = bob.offer(self).await.unwrap()["code"].as_str().unwrap().to_owned();
@@ -376,14 +376,14 @@ async fn c01_two_users_have_a_home_each() {
     assert_eq!((house.numbers(ALICE).await.len(), house.numbers(BOB).await.len()), (2, 2));
 }
 
-/// An installation from before ids had kind and owner: what Core has under the old id is kept.
+/// An installation from before ids had kind and owner keeps the drive under its old id.
 #[tokio::test]
 async fn c01_a_drive_under_its_old_id_is_carried_over() {
     let (house, control, calls, mut schedule) = house_with_drives(WITH_DRIVES, &["home"]).await;
     control.register_drive("home", "alice#1");
     house.server.records.note_asked(&user("alice#1"), "home").unwrap();
     house.second_user(&calls, &["home"]).await;
-    // Bob's was refused by Core, as the id was taken.
+    // Core refused bob's drive, because the id existed.
     house.server.records.note_asked(&user("bob#1"), "home").unwrap();
     drive_registration::round(&house.server, &calls, &mut schedule, at(0)).await.unwrap();
     let at_core: Vec<(String, String)> =
@@ -394,7 +394,7 @@ async fn c01_a_drive_under_its_old_id_is_carried_over() {
     assert_eq!(house.numbers(BOB).await, [("4712".to_owned(), "home".to_owned())]);
 }
 
-/// Core's 409: the id is this user's drive, or somebody else's and no drive of this user.
+/// Core's 409: the id is this user's drive, or another user's and so none of this user.
 #[tokio::test]
 async fn c01_an_id_that_core_has_is_taken_for_done_only_if_it_is_this_users() {
     for (of, want) in [("alice#1", vec![("4711".to_owned(), "home".to_owned())]), ("mallory#1", vec![])] {
@@ -432,7 +432,7 @@ impl House {
     }
 }
 
-/// Core offers no provider of which it knows no product.
+/// Core offers no provider without known products.
 #[tokio::test]
 async fn c02_products_are_registered_with_all_that_core_needs() {
     let (house, control, calls) = house_with_core_and(WITH_PRODUCTS).await;
@@ -457,8 +457,8 @@ async fn c02_products_are_registered_with_all_that_core_needs() {
     assert_eq!(control.products(), want, "at each start");
 }
 
-/// Core keeps a category's accounting as it was: what users would be charged is not what the site
-/// wrote.
+/// Core would keep a category's old accounting, and charge users by other rules than the configured
+/// ones.
 #[tokio::test]
 async fn c02_a_category_never_changes_its_accounting() {
     let changes =

@@ -1,7 +1,7 @@
 //! Registers users' drives at Core, one at a time, with back-off.
 //!
-//! A registration whose answer was lost is looked for before it is repeated, and so is an id that
-//! Core says it has already.
+//! Before it repeats a registration whose response was lost, it searches Core for the drive. It
+//! does the same when Core says that an id exists.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::log::Chain;
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";
 
-/// Drives read from the store at a time.
+/// Drives for each read of the store.
 const PAGE: usize = 100;
 
 #[derive(Serialize)]
@@ -135,13 +135,13 @@ pub(super) async fn round(
     Ok(())
 }
 
-/// A drive of somebody who is not connected at Core has no place there.
+/// Only drives of users who are connected at Core are registered.
 fn is_connected_at_core(server: &Server, username: &Username) -> Result<bool, Refusal> {
     let connection = server.records.user(username)?.and_then(|user| user.connection);
     Ok(connection.is_some_and(|connection| connection.core_told && connection.over.is_none()))
 }
 
-/// A drive as Core is asked for it.
+/// A drive as it is registered.
 #[derive(Clone, Copy)]
 struct Wanted<'r> {
     drive: &'r Drive,
@@ -176,7 +176,7 @@ async fn register(
     let noted = blocking(move || Ok(records.note_registered(&noted.username, &noted.id, &core_id))).await?;
     match noted {
         Ok(()) => Ok(Ok(number)),
-        // Core has said what cannot be: the drive stays without a number.
+        // Core's number contradicts the store: the drive stays without a number.
         Err(error) => {
             let Drive { username, id, .. } = drive;
             let number = number.as_str();
@@ -186,7 +186,7 @@ async fn register(
     }
 }
 
-/// Registers the drive. Core answers 409 for an id that it has: then it is ours, or it is refused.
+/// Registers the drive. On 409 (the id exists), Core's drive must be this one.
 async fn ask(core: &CoreCalls, wanted: Wanted<'_>, now: Timestamp) -> Result<CoreDriveId, CoreFailure> {
     let item = Item {
         spec: Specification { title: wanted.title, product: wanted.product, labels: None },
@@ -208,8 +208,8 @@ async fn ask(core: &CoreCalls, wanted: Wanted<'_>, now: Timestamp) -> Result<Cor
     registered.responses.into_iter().next().map(|registered| registered.id).ok_or(form)
 }
 
-/// The drive, if Core has it already: by its id at Core, or by the id without kind and owner that
-/// earlier versions registered.
+/// The drive, if Core has it: by its id at Core, or by the id without kind and owner that earlier
+/// versions registered.
 async fn find(core: &CoreCalls, wanted: Wanted<'_>, now: Timestamp) -> Result<Option<CoreDriveId>, CoreFailure> {
     let username = wanted.drive.username.as_str();
     for id in [wanted.id, &wanted.drive.id] {

@@ -1,9 +1,9 @@
-//! Users' drives at Core: an account says which of the configured drives it has, and Core is asked
-//! to register them.
+//! Users' drives at Core: accounts report which of the configured drives they have, and the server
+//! registers them.
 //!
-//! What is told Core is the drive's id, title and owner: no path. An account can report drives for
-//! its own users alone, and only such as the configuration has; what one of them opens is for the
-//! account's own process to say.
+//! Core learns the drive's id, title and owner, never a path. An account can report drives only for
+//! its own users, and only drives of the configuration. The account's own instance decides what a
+//! drive opens.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::ipc::messages::{
     DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
 };
 
-/// Takes an account's word for which drives it has, and tells what Core calls them.
+/// Records the drives that an account reports, and returns Core's numbers for them.
 pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport) -> Result<DriveTable, Refusal> {
     let DrivesReport { mut ids } = report;
     if ids.len() > DRIVES_MAX {
@@ -45,8 +45,8 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     Ok(DriveTable { drives: numbered.collect() })
 }
 
-/// Takes note of a drive that one of the account's users makes: UCloud has asked for it, so it is
-/// not registered there again.
+/// Records a drive that one of the account's users creates. UCloud asked for it, so it is not
+/// registered there again.
 pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Result<MakingAnswer, Refusal> {
     let MadeDrive { username, number, id } = made;
     may_make(server, uid, &username, &id)?;
@@ -63,7 +63,7 @@ pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Res
     Ok(MakingAnswer { outcome })
 }
 
-/// Forgets a drive that one of the account's users made and has removed.
+/// Removes a drive that one of the account's users deleted.
 pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive) -> Result<Empty, Refusal> {
     let RemovedDrive { username, id } = removed;
     may_make(server, uid, &username, &id)?;
@@ -73,7 +73,7 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive
     Ok(Empty {})
 }
 
-/// An account speaks for its own users, and of such drives only as users make.
+/// Checks that the account acts for its own user, and on a drive that users may create.
 fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<(), Refusal> {
     if !configured(&server.config, id).is_some_and(|(drive, _)| drive.is_made()) {
         return Err(Refusal::bad_request("no drive of this id can be made"));
@@ -84,7 +84,7 @@ fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<
     Ok(())
 }
 
-/// The drive of the configuration that an id is of, and the title of that one.
+/// The configured drive to which an id belongs, and the title for that id.
 pub(super) fn configured<'c>(config: &'c Config, id: &str) -> Option<(&'c Drive, String)> {
     config.drives.iter().find_map(|drive| Some((drive, drive.title_of(id)?)))
 }

@@ -1,9 +1,8 @@
-//! The server's two doors: the socket that everybody on this machine may use, and the one that only
-//! the gateway reaches.
+//! The server's two listeners: the public IPC socket, and the private socket for the gateway.
 //!
-//! Each says who is there before it reads a byte: on the first every operation gets the peer's uid
-//! from the kernel; on the second Core's token is verified again, whatever the gateway has done.
-//! What is on no list is 404.
+//! Both authenticate before they read a byte. On the public socket the kernel gives the peer's uid
+//! for every operation. On the private socket Core's token is verified again, whatever the gateway
+//! has verified. Anything not listed is 404.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -37,37 +36,37 @@ use crate::ipc::messages::{self as ipc, Empty};
 use crate::ipc::peer::Peer;
 use crate::ipc::room;
 
-/// Connections of everybody at a time; each instance holds one.
+/// Connections of all callers at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;
 
-/// The longest body of an operation, in bytes: an RSA-4096 key as base64 is under 1 KiB.
+/// Longest body of an operation, in bytes. An RSA-4096 key as base64 is under 1 KiB.
 const IPC_BODY_MAX: usize = 16 * 1024;
 
-/// The longest body from the connection page, in bytes.
+/// Longest body from the connection page, in bytes.
 const PAGE_BODY_MAX: usize = 16 * 1024;
 
-/// The longest body of one of Core's own calls, in bytes: a username.
+/// Longest body of one of Core's own calls, in bytes: a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;
 
-/// The header in which the gateway says from where a public request came. It has no authority: it
-/// is shown.
+/// The header with the client's address of a public request, set by the gateway. Display only; it
+/// has no authority.
 const CLIENT_ADDRESS: &str = "x-client-address";
 
-/// The request's name in the gateway's log of decisions, and in ours.
+/// The request's id, in the decision logs of the gateway and the server.
 const REQUEST_ID: &str = "x-request-id";
 
-/// The longest of these that is shown, in bytes: an IPv6 address with its port and zone.
+/// Longest value of these headers that is shown, in bytes: an IPv6 address with port and zone.
 const SHOWN_MAX: usize = 80;
 
-/// How often it is seen whether the socket that everybody may use is still there: something may
-/// have emptied the run directory.
+/// How often the public socket's file is checked. Another program may have emptied the run
+/// directory.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The socket that everybody may use, which is made again where it was removed.
+/// The public IPC socket, which is recreated if its file is removed.
 struct PublicSocket {
     ipc: Ipc,
     listener: UnixListener,
-    /// Which file it is.
+    /// Device and inode of its file.
     file: Option<(u64, u64)>,
     looked: tokio::time::Interval,
 }
@@ -89,8 +88,8 @@ impl PublicSocket {
         }
     }
 
-    /// Makes the socket again if it is gone. Whoever can do that to it is root or the server's own
-    /// account.
+    /// Recreates the socket if its file is gone. Only root and the server's own account can remove
+    /// it.
     fn see_to_it(&mut self) {
         if state_directory::identity(&self.ipc.socket()).is_ok_and(|found| found.is_some() && found == self.file) {
             return;
@@ -112,7 +111,7 @@ impl PublicSocket {
     }
 }
 
-/// Answers everybody on this machine.
+/// Serves every local user.
 pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener) {
     let everybody = Arc::new(Semaphore::new(CALLERS_MAX));
     let callers = Arc::new(Callers::default());
@@ -147,7 +146,7 @@ pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener)
     }
 }
 
-/// Answers the gateway, on a socket that only this account can reach.
+/// Serves the gateway, on a socket that only this account can reach.
 pub(super) async fn serve_gateway(server: Arc<Server>, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(room::CONNECTIONS));
     let own_uid = Uid(nix::unistd::geteuid().as_raw());
@@ -173,11 +172,11 @@ where
     drop(place);
 }
 
-/// One operation of somebody on this machine.
+/// Handles one operation of a local user.
 async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    // Of what is refused as well: a socket that is closed with something unread in it takes its
-    // answer along.
+    // Read the body even of a refused request: closing a socket with unread data discards the
+    // response.
     let body = read_body(body, IPC_BODY_MAX).await;
     if !caller.may_ask(Instant::now()) {
         let mut reply =
@@ -212,7 +211,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
     }
 }
 
-/// What an operation is asked with, and how a refusal of it is written down.
+/// The body of an operation, and the record for a refusal.
 struct Within<'w> {
     server: &'w Server,
     action: AuditedAction<'w>,
@@ -234,7 +233,7 @@ impl Within<'_> {
     }
 }
 
-/// One request that the gateway passes on.
+/// Handles one request that the gateway forwards.
 async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     let route = Method::parse(request.method().as_str())
         .and_then(|method| server.config.calls.route(method, request.uri().path()).cloned());
@@ -308,7 +307,7 @@ async fn own(server: &Arc<Server>, row: &OwnRow, request: Request<Incoming>) -> 
     reply
 }
 
-/// Core's token, verified here again: the gateway's word is not enough (P3).
+/// Verifies Core's token again: the gateway's check is not sufficient (P3).
 fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Result<(), Refusal> {
     let now = server.clock.now()?;
     let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
@@ -322,12 +321,12 @@ fn authenticate(server: &Server, call: ServiceCall, headers: &HeaderMap) -> Resu
     }
 }
 
-/// Where a request came from, as the gateway says.
+/// The client's address, from the gateway.
 fn client_address(headers: &HeaderMap) -> String {
     shown(headers, CLIENT_ADDRESS)
 }
 
-/// What the gateway says of a request and is shown to people; anything odd is "unknown".
+/// A header of the gateway for display; "unknown" if it is missing, repeated or malformed.
 fn shown(headers: &HeaderMap, name: &str) -> String {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
@@ -336,7 +335,7 @@ fn shown(headers: &HeaderMap, name: &str) -> String {
     }
 }
 
-/// Out of descriptors, most likely: what is open has to end first.
+/// Pauses: most likely the process is out of descriptors, and open connections must end first.
 async fn pause_after(error: &std::io::Error) {
     tracing::error!(%error, "cannot accept a connection");
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -1,10 +1,10 @@
-//! Connections that last for a time only (`connection.expires_after`): a user proves at the centre
-//! from time to time that the account is still theirs.
+//! Expiry of connections (`connection.expires_after`): users prove at the centre from time to time
+//! that the account is still theirs.
 //!
-//! The end of a connection is the end of each of its keys, as the gateway hears it: so a key is
-//! refused at that very second, whether or not anybody has looked. Looking is what stops the
-//! instance and tells Core. What an instance believes of the server does not grow by this: like a
-//! revocation here, an expiry is the server's word and binds gateway and server.
+//! The gateway sees the end of a connection as the expiry of each key, so a key is refused from
+//! that second on, without any action of the server. The periodic check stops the instance and
+//! tells Core. Instances gain no trust in the server: like a revocation here, an expiry binds
+//! gateway and server only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,28 +20,28 @@ use super::reply::{Refusal, blocking};
 use super::state::{Records, Server, log_failure};
 use crate::ipc::control::{Ended, Signer};
 
-/// Users read from the store at a time.
+/// Users for each read of the store.
 const PAGE: usize = 500;
 
-/// The longest between two looks. A connection that is approved meanwhile ends later than any that
-/// was there.
+/// Longest time between two checks. A connection approved in between ends later than all earlier
+/// ones.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// The shortest between two looks.
+/// Shortest time between two checks.
 const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
-/// A user's connection at some moment.
+/// The state of a user's connection at some moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
-    /// There is none.
+    /// Not connected.
     None,
-    /// It is in force.
+    /// Connected.
     InForce(Connection),
-    /// Its time is over.
+    /// Expired.
     Over(Connection),
 }
 
-/// A connection whose time is over, and of which that has not been noted.
+/// An expired connection whose end is not recorded yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Due {
     username: Username,
@@ -50,12 +50,12 @@ struct Due {
 }
 
 impl Server {
-    /// When a connection ends by itself.
+    /// When a connection expires.
     pub(super) fn end_of(&self, connection: &Connection) -> Option<Timestamp> {
         connection.end(self.config.connection.expires_after_s)
     }
 
-    /// How a user's connection stands at that moment.
+    /// The state of a user's connection at that moment.
     pub(super) fn standing(&self, username: &Username, now: Timestamp) -> Result<Standing, StoreFailure> {
         Ok(match self.records.user(username)?.and_then(|user| user.connection) {
             None => Standing::None,
@@ -64,7 +64,7 @@ impl Server {
         })
     }
 
-    /// A user's key of this id, in any state; it does not outlast the connection.
+    /// A user's key with this id, in any state. It expires with the connection at the latest.
     pub(super) fn key(&self, username: &Username, kid: &KeyId) -> Result<Option<KeyRecord>, StoreFailure> {
         let key = self.records.key(username, kid)?;
         match key {
@@ -73,15 +73,14 @@ impl Server {
         }
     }
 
-    /// A user's keys of version 1 that speak for the user at that moment, for as long as the
-    /// connection lasts.
+    /// A user's valid keys of version 1. They expire with the connection at the latest.
     pub(super) fn keys_v1(&self, username: &Username, now: Timestamp) -> Result<Vec<KeyRecord>, StoreFailure> {
         let mut keys = self.within_connection(username, self.records.keys_v1(username, now)?)?;
         keys.retain(|key| now < key.expires);
         Ok(keys)
     }
 
-    /// Whether an intent of a user could be good at that moment: what the user could sign it with.
+    /// Whether the user could sign a valid intent at that moment.
     pub(super) fn signer(&self, username: &Username, now: Timestamp) -> Result<Signer, StoreFailure> {
         let Some(user) = self.records.user(username)? else { return Ok(Signer::NotConnected) };
         if !matches!(self.standing(username, now)?, Standing::InForce(_)) {
@@ -101,8 +100,8 @@ impl Server {
         Ok(keys)
     }
 
-    /// Ends what is over: gateway and Core are told, the instance stops. Gives the next end that is
-    /// known of.
+    /// Ends every expired connection: tells gateway and Core, and stops the instance. Returns the
+    /// next known expiry.
     pub(super) async fn end_what_is_over(&self, lasts_s: i64, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         let records = Arc::clone(&self.records);
         let (due, next) = blocking(move || Ok(look(&records, lasts_s, now)?)).await?;
@@ -125,7 +124,7 @@ impl Server {
             return Ok(());
         };
         tracing::info!(%username, %uid, "a connection's time is over");
-        // Its keys are over by themselves; this is for what was opened with them.
+        // The keys have already expired. This ends open sessions.
         self.invalidations.tell(Ended::User { username }).await;
         self.instances.stop(uid);
         self.errands.notify_one();
@@ -134,7 +133,7 @@ impl Server {
     }
 }
 
-/// What is over and not noted, and the next end after that moment.
+/// The expired connections that are not recorded, and the next expiry after that moment.
 fn look(records: &Records, lasts_s: i64, now: Timestamp) -> Result<(Vec<Due>, Option<Timestamp>), StoreFailure> {
     let (mut due, mut next): (Vec<Due>, Option<Timestamp>) = (Vec::new(), None);
     let mut after: Option<Username> = None;
@@ -157,7 +156,7 @@ fn look(records: &Records, lasts_s: i64, now: Timestamp) -> Result<(Vec<Due>, Op
     }
 }
 
-/// Looks until the server ends, where connections end by themselves at all.
+/// Checks until the server ends, if connections expire at all.
 pub(super) async fn keep_ending(server: Arc<Server>) {
     let Some(lasts_s) = server.config.connection.expires_after_s else {
         return;
@@ -168,7 +167,7 @@ pub(super) async fn keep_ending(server: Arc<Server>) {
         let pause = match server.clock.now() {
             Ok(now) => match server.end_what_is_over(lasts_s, now).await {
                 Ok(next) => next.map_or(longest, |next| Duration::from_secs(next.since(now).unsigned_abs())),
-                // With its cause in the log already; nobody is served meanwhile who should not be.
+                // The cause is in the log already. Expired keys are refused in the meantime.
                 Err(_failure) => LOOK_EVERY,
             },
             Err(failure) => {

@@ -1,5 +1,5 @@
-//! Connections whose time is over, against the server's own functions: the second before, the
-//! second itself, and what a fresh approval revives.
+//! Expired connections, against the server's own functions: the last second before, the second
+//! itself, and a new approval.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -29,13 +29,13 @@ impl House {
         Timestamp::from_seconds(seconds)
     }
 
-    /// What the server does from time to time.
+    /// The periodic check.
     async fn look(&self, seconds: i64) -> Option<i64> {
         let now = self.at(seconds);
         self.server.end_what_is_over(LASTS_S, now).await.unwrap().map(Timestamp::seconds)
     }
 
-    /// The key as the gateway gets it, and whether it would take it at that moment.
+    /// Whether the key as the gateway receives it is valid at that moment.
     fn key_speaks(&self, browser: &Browser, seconds: i64) -> bool {
         let kid = KeyId::parse(browser.key.kid()).unwrap();
         let queries = StoreQueryHandler::new(std::sync::Arc::clone(&self.server));
@@ -47,8 +47,8 @@ impl House {
         self.server.records.errands_after(None, 9).unwrap().first().map(|errand| errand.tell)
     }
 
-    /// What `connect list` shows of Alice's connection, if there is one, and of how many users
-    /// `status` says that Core has still to hear.
+    /// What `connect list` shows of Alice's connection, and the number of users about whom Core
+    /// must still be told, from `status`.
     async fn listed(&self) -> (Option<bool>, usize) {
         let all = ConnectList { after: None, all: true };
         let connections = list::connections(&self.server, Uid(0), &all).unwrap().connections;
@@ -82,7 +82,7 @@ async fn a_key_is_over_at_the_second_at_which_its_connection_is() {
     let house = house(EXPIRING);
     let browser = house.connected().await;
     let end = NOW + LASTS_S;
-    // Whether or not anybody has looked.
+    // Even without the periodic check.
     assert!(house.key_speaks(&browser, end - 1));
     assert!(!house.key_speaks(&browser, end));
     house.at(end);

@@ -1,9 +1,9 @@
-//! The gateway as a child process: started with the server's listening sockets, and started again
-//! when it ends. Or, where the service manager starts it, the same with one that comes by itself
+//! Runs the gateway as a child process with the server's listening sockets, and restarts it when it
+//! ends. Where the service manager starts the gateway, serves one that connects
 //! ([`gateway_service`]).
 //!
-//! The sockets stay open here, so that connections wait while there is no gateway. It gets no
-//! environment but what its log needs, and no way to do anything but ask and be told.
+//! The sockets stay open here, so that connections wait while no gateway runs. The gateway gets
+//! only the environment that its log needs, and can only query and be told.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -23,49 +23,49 @@ use super::gateway_service::{self, Running};
 use super::invalidations::Invalidation;
 use super::state::log_failure;
 
-/// The first descriptor that listening sockets get; 0 is the line to the server, 1 and 2 are its
-/// log.
+/// The first descriptor of the listening sockets. 0 is the control channel, 1 and 2 are the
+/// gateway's log.
 const FIRST_LISTENER: i32 = 3;
 
-/// The shortest wait before another start, after a gateway that did not last.
+/// Shortest wait before a restart, after a gateway that ended early.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// The longest. Connections wait in the kernel's queue meanwhile, and Core gives up after 5 s.
+/// Longest wait. Connections wait in the kernel's queue meanwhile, and Core gives up after 5 s.
 const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 
-/// A gateway that lived this long did not fail to start: its successor comes at once.
+/// A gateway that lived this long did start: its successor is started at once.
 const LASTED: Duration = Duration::from_secs(5);
 
-/// How long a gateway may take to finish what is under way after [`Disconnect::Stopped`].
+/// How long a gateway may take to finish its requests after [`Disconnect::Stopped`].
 const STOP_MAX: Duration = Duration::from_secs(3);
 
-/// How long one that has closed the line may take to say why and exit. With what it has for an
-/// invalidation this is less than the second after which a revoked key is refused (P6).
+/// How long a gateway that closed the channel may take to exit. Together with the time for an
+/// invalidation, this is less than the second after which a revoked key is refused (P6).
 const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
-/// What it keeps of the environment: what decides how logs look.
+/// The environment passed on: it controls the format of logs.
 const ENVIRONMENT: [&str; 2] = ["COUNTERSIGN_LOG", "NO_COLOR"];
 
-/// How gateways are started.
+/// The gateways of a server.
 #[derive(Debug)]
 pub(super) struct GatewayProcess {
-    /// Who starts them.
+    /// How they are started.
     pub(super) start: Start,
     /// Listening sockets, in the order of the configuration.
     pub(super) listeners: Vec<TcpListener>,
 }
 
-/// Who starts gateways.
+/// How gateways are started.
 #[derive(Debug)]
 pub(super) enum Start {
-    /// We do.
+    /// As a child process.
     Child {
-        /// This very program.
+        /// This program.
         program: PathBuf,
         /// The configuration file.
         config: PathBuf,
     },
-    /// The service manager; they come here.
+    /// By the service manager. They connect to this listener.
     Service(UnixListener),
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn supervise(
 ) {
     let mut back_off = Duration::ZERO;
     let mut stopping = Box::pin(async move {
-        // An error means that whoever could say so is gone: the same.
+        // An error means that the sender is gone, which is a stop too.
         let _ = stop.wait_for(|stop| *stop).await;
     });
     loop {
@@ -122,7 +122,7 @@ pub(super) async fn supervise(
     }
 }
 
-/// While no gateway runs, whatever ended has ended. Returns when nobody can tell anything any more.
+/// Acknowledges invalidations while no gateway runs. Returns when every sender is gone.
 async fn ack_at_once(invalidations: &mut mpsc::Receiver<Invalidation>) {
     while let Some(invalidation) = invalidations.recv().await {
         let _ = invalidation.ack.send(());
@@ -133,7 +133,8 @@ fn next_back_off(last: Duration, lived: Duration) -> Duration {
     if lived >= LASTED { Duration::ZERO } else { (last * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) }
 }
 
-/// Sees to it that the gateway is gone: nothing that it remembers must be acted on any more.
+/// Waits until the gateway is gone, killing it if needed: nothing that it cached may be used any
+/// more.
 async fn end(mut gateway: Running, disconnect: &Disconnect) {
     let by_itself = match disconnect {
         Disconnect::Stopped => STOP_MAX,
@@ -149,7 +150,7 @@ async fn end(mut gateway: Running, disconnect: &Disconnect) {
             gateway.ended().await
         }
     };
-    // The service manager knows how one that it started has ended.
+    // Only the service manager knows the status of a gateway that it started.
     let status = |status: Option<ExitStatus>| status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
     match (ended, disconnect) {
         (Ok(ended), Disconnect::Stopped) => tracing::info!(status = status(ended), "the gateway has stopped"),

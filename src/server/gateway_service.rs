@@ -1,9 +1,8 @@
-//! The gateway in a unit of its own: it comes for the listening sockets, and what it came over is
-//! the line to it from then on.
+//! The gateway in a systemd unit of its own: it connects to fetch the listening sockets, and the
+//! connection becomes its control channel.
 //!
-//! One at a time, and only a process of this very account, which alone can enter the directory. It
-//! is held by a descriptor of the process, so that it can be ended for certain, and no other by
-//! mistake.
+//! Accepts one gateway at a time, and only a process of this account, which alone can enter the
+//! directory. Holds the process by a pidfd, so that a kill reaches this process and no other.
 
 use std::io::{self, IoSlice};
 use std::net::TcpListener;
@@ -19,17 +18,17 @@ use tokio::process::Child;
 use crate::descriptors::Process;
 use crate::ipc::peer::Peer;
 
-/// A gateway that runs.
+/// A running gateway.
 #[derive(Debug)]
 pub(super) enum Running {
-    /// A child of ours.
+    /// A child process.
     Child(Child),
-    /// Started by somebody else.
+    /// Started by the service manager.
     Unit(AsyncFd<Process>),
 }
 
 impl Running {
-    /// Waits until it has ended; of one that is no child of ours nobody says how.
+    /// Waits until it has ended. The status is known only for a child.
     pub(super) async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         match self {
             Self::Child(child) => child.wait().await.map(Some),
@@ -37,7 +36,7 @@ impl Running {
         }
     }
 
-    /// Ends it now, if it still runs.
+    /// Kills it, if it still runs.
     pub(super) async fn kill(&mut self) -> io::Result<()> {
         match self {
             Self::Child(child) => child.kill().await,
@@ -49,10 +48,11 @@ impl Running {
     }
 }
 
-/// Waits for the next gateway and hands it the sockets.
+/// Waits for the next gateway and sends it the sockets. Skips a process of another account, and one
+/// that is gone.
 ///
 /// # Errors
-/// If none can be waited for. One that is a stranger's, or gone again, is passed over.
+/// The listener failed.
 pub(super) async fn next(door: &UnixListener, listeners: &[TcpListener]) -> io::Result<(Running, UnixStream)> {
     loop {
         let (line, _) = door.accept().await?;
@@ -72,7 +72,7 @@ fn take(line: &UnixStream, listeners: &[TcpListener]) -> io::Result<(Process, i3
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let process = Process::of(peer.pid)?;
-    // Whoever still holds the other end has not ended, so that the number was its own.
+    // While the peer holds its end open it has not exited, so the pid is still its own.
     match recv(line.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
         Err(Errno::EAGAIN) => {}
         Ok(_) | Err(_) => return Err(io::ErrorKind::ConnectionReset.into()),

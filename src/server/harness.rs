@@ -1,5 +1,5 @@
-//! A server for tests, in a directory of its own, with everybody around it played here: browsers,
-//! users at the centre, Core and a gateway.
+//! A test server in its own directory, with test versions of browsers, users at the centre, Core
+//! and a gateway.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -45,19 +45,19 @@ use crate::limits::Counted;
 pub(super) const NOW: i64 = 1_800_000_000;
 pub(super) const ALICE: Uid = Uid(1100);
 pub(super) const BOB: Uid = Uid(1101);
-/// Every request's place in the log.
+/// The audit action of every test request.
 pub(super) const TEST: AuditedAction<'static> = AuditedAction::of("test", "test");
 pub(super) const ORIGIN: &str = "https://hpc.example.org";
 
 pub(super) struct House {
     pub(super) server: Arc<Server>,
     pub(super) now: Arc<AtomicI64>,
-    /// What the gateway was told.
+    /// The invalidations that the gateway received.
     pub(super) told: Arc<Mutex<Vec<Ended>>>,
     pub(super) directory: tempfile::TempDir,
 }
 
-/// A browser that has read a connection page's ticket.
+/// A browser with the ticket of a connection page.
 pub(super) struct Browser {
     pub(super) key: BrowserKey,
     pub(super) ticket: String,
@@ -75,7 +75,7 @@ pub(super) fn instance_key() -> String {
     STANDARD.encode(BrowserKey::make(Algorithm::Es256).unwrap().public_spki().unwrap())
 }
 
-/// A server in a directory of its own; `more` is added to its configuration.
+/// A server in its own directory; `more` is appended to its configuration.
 pub(super) fn house(more: &str) -> House {
     house_at("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
 }
@@ -114,8 +114,7 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
         }
     });
     let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
-    // An instance: it serves until it is told to stop, or fails at once where there is a file
-    // `broken`.
+    // A fake instance: serves until told to stop, or fails at once if a file `broken` exists.
     let broken = directory.path().join("broken");
     let script =
         format!("if [ -e {} ]; then exit 1; fi; echo '{{\"say\":\"ready\"}}'; read -r stop <&1", broken.display());
@@ -155,7 +154,7 @@ impl House {
         integration::call(&self.server, call, &body(&json!({ "username": username })), &TEST).await
     }
 
-    /// Core begins; the browser follows the redirect.
+    /// Core begins, and the browser follows the redirect.
     pub(super) async fn begun_at_core(&self, username: &str) -> Browser {
         let answer = self.core(ServiceCall::Connect, username).await.unwrap();
         Browser::at(answer["redirectTo"].as_str().unwrap())
@@ -196,7 +195,7 @@ impl Browser {
         offer::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
     }
 
-    /// Shows the ticket that Core gave this browser for that user.
+    /// Presents the ticket that Core gave this browser for that user.
     pub(super) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
         let content = json!({ "ticket": self.ticket, "ucloudTicket": at_core.ticket });
         offer::confirm(&house.server, &body(&content), &TEST).await

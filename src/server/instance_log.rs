@@ -1,10 +1,10 @@
-//! What an instance prints, kept by the server: bounded in rate and size, and without anything that
-//! paints a terminal.
+//! Stores the output of an instance, limited in rate and size, and without terminal control
+//! characters.
 //!
-//! An instance writes into a pipe and never has a file of the server's (S1). A log of one account
-//! is `log/instance-UID.log` and one earlier file, [`FILE_MAX`] bytes each. Every line in it is
-//! printable ASCII of at most [`LINE_MAX`] bytes of what was printed. Whoever prints faster than
-//! [`RATE`] is read no faster, and waits.
+//! An instance writes to a pipe and never holds a file of the server (S1). An account's log is
+//! `log/instance-UID.log` and one older file, [`FILE_MAX`] bytes each. Every line is printable
+//! ASCII, from at most [`LINE_MAX`] bytes of output. An instance that prints faster than [`RATE`]
+//! blocks.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -19,27 +19,27 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
-/// The size from which on a file is set aside, in bytes; one earlier file is kept.
+/// Size from which a file is rotated, in bytes. One older file is kept.
 const FILE_MAX: u64 = 8 * 1024 * 1024;
 
-/// The longest line that is kept whole, in bytes: a record of a decision has under 1 KiB, an error
-/// with all its causes not much more.
+/// Longest line kept whole, in bytes. A decision record has under 1 KiB, an error with its causes
+/// not much more.
 const LINE_MAX: usize = 4096;
 
-/// Bytes a second that are read of one instance in the long run: some 2,500 records of decisions a
-/// second.
+/// Sustained rate at which an instance's output is read, in bytes per second: some 2,500 decision
+/// records.
 const RATE: u32 = 1024 * 1024;
 
-/// Bytes that are read at once before [`RATE`] counts.
+/// Burst, in bytes, before [`RATE`] applies.
 const BURST: u32 = 4 * 1024 * 1024;
 
-/// Bytes read at a time: what a pipe holds.
+/// Bytes for each read: the size of a pipe.
 const PIECE: usize = 64 * 1024;
 
-/// The last lines that are remembered, for the reason why an instance did not start.
+/// Last lines remembered, for the reason why an instance did not start.
 const LAST_LINES: usize = 4;
 
-/// Where an instance's output goes.
+/// The log of an instance.
 #[derive(Debug)]
 pub(super) struct InstanceLog {
     path: PathBuf,
@@ -50,20 +50,19 @@ pub(super) struct InstanceLog {
 }
 
 impl InstanceLog {
-    /// Opens the log of that name.
+    /// Opens the log at this path.
     ///
     /// # Errors
-    /// If it cannot be opened, or a large one not be set aside.
+    /// It cannot be opened, or a large one cannot be rotated.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (file, size) = open(path)?;
         Ok(Self { path: path.to_owned(), file, size, line: Line::default(), last: VecDeque::new() })
     }
 
-    /// Keeps what comes out of the pipe, until its end. Then: the last lines.
+    /// Stores the output of the pipe until its end. Returns the last lines.
     ///
     /// # Errors
-    /// If it cannot be read or kept; the instance can then print nothing more, and so do nothing
-    /// more (P8).
+    /// Reading or writing failed. The instance can then print nothing, and so handle nothing (P8).
     pub(super) async fn keep(mut self, output: OwnedFd) -> io::Result<Vec<String>> {
         let mut output = Receiver::from_owned_fd(output)?;
         let mut piece = vec![0; PIECE];
@@ -72,7 +71,7 @@ impl InstanceLog {
             let length = output.read(&mut piece).await?;
             let Some(printed) = piece.get(..length).filter(|printed| !printed.is_empty()) else { break };
             self.take(printed)?;
-            // A bucket of BURST bytes that RATE fills.
+            // A token bucket of BURST bytes, filled at RATE.
             let cost = Duration::from_secs(1).saturating_mul(u32::try_from(length).unwrap_or(u32::MAX)) / RATE;
             paid_at = paid_at.max(Instant::now()) + cost;
             tokio::time::sleep_until(paid_at - Duration::from_secs((BURST / RATE).into())).await;
@@ -83,7 +82,7 @@ impl InstanceLog {
         Ok(self.last.into())
     }
 
-    /// Takes what was printed; whole lines are written.
+    /// Takes output, and writes its complete lines.
     fn take(&mut self, printed: &[u8]) -> io::Result<()> {
         let mut lines = Vec::new();
         for byte in printed {
@@ -108,7 +107,7 @@ impl InstanceLog {
     }
 }
 
-/// A line that is being printed.
+/// An incomplete line.
 #[derive(Debug, Default)]
 struct Line {
     kept: Vec<u8>,
@@ -120,7 +119,7 @@ impl Line {
         self.kept.is_empty() && self.cut == 0
     }
 
-    /// Takes one byte. At the line's end: the line, as it is kept.
+    /// Takes one byte. Returns the line as stored at its end.
     fn take(&mut self, byte: u8) -> Option<String> {
         if byte == b'\n' {
             let Self { kept, cut } = std::mem::take(self);
@@ -139,7 +138,7 @@ impl Line {
     }
 }
 
-/// Text in printable ASCII: everything else as JSON writes it, so that a line of JSON still is one.
+/// Converts text to printable ASCII with JSON escapes, so that a line of JSON stays JSON.
 fn plain(bytes: &[u8]) -> String {
     let mut plain = String::with_capacity(bytes.len());
     for character in String::from_utf8_lossy(bytes).chars() {
@@ -219,7 +218,7 @@ mod tests {
         let (now, before) = (size("instance-1.log"), size("instance-1.log.1"));
         let slack = u64::try_from(PIECE).unwrap();
         assert!(now <= FILE_MAX + slack && (FILE_MAX..=FILE_MAX + slack).contains(&before), "{now} {before}");
-        // 66 MiB, of which 4 are read at once.
+        // 66 MiB, of which 4 are read as the burst.
         let took = begun.elapsed();
         assert!(took >= Duration::from_secs(60), "{took:?}");
     }

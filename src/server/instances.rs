@@ -1,9 +1,9 @@
-//! The instances that run: at most one a uid, from launched over ready to gone.
+//! The running instances: at most one for each uid, from launched through ready to gone.
 //!
-//! The server cannot signal another account's process. It holds a line to each instance
-//! ([`crate::ipc::instance_line`]), over which the instance says that it serves (V72). The instance
-//! exits when told so, when the line breaks, or when it has been idle; whatever way it ends, the
-//! gateway is told, and the next `init` launches another.
+//! The server cannot signal another account's process. It holds a channel to each instance
+//! ([`crate::ipc::instance_line`]), on which the instance reports that it serves (V72). The
+//! instance exits when told to, when the channel breaks, or when idle. In each case the gateway is
+//! told, and the next `init` launches another.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -24,37 +24,36 @@ use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
 use crate::ipc::instance_line::{FromInstance, ToInstance, hear, say};
 use crate::ipc::tcp_proof::ListenerKey;
 
-/// How long `init` waits for an instance: Core gives up on the call after 5 s, and repeats the
-/// request anyhow.
+/// How long `init` waits for an instance. Core gives up on the call after 5 s, and repeats the
+/// request anyway.
 pub(super) const READY_MAX: Duration = Duration::from_secs(2);
 
-/// How long an approval waits for an instance: a person waits, and no call of Core's.
+/// How long an approval waits for an instance: a person waits, not a call of Core's.
 const TRY_MAX: Duration = Duration::from_secs(10);
 
-/// How long an instance that was told to stop may take; after that another may take its place.
+/// How long an instance may take to stop. After that another may replace it.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// The wait after a second failure in a row, doubled for each further one, and the longest. After a
-/// first failure the next `init` launches again at once.
+/// Wait after a second consecutive failure, doubled for each further one, and the longest wait.
+/// After a first failure the next `init` launches at once.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// For how long it is believed that an account can have no instance. Long enough that a user who
-/// tries again gets the answer and not another launch, short enough that nobody waits for long once
-/// the staff have put it right.
+/// How long a refusal for an account is cached. Long enough that a user who tries again gets the
+/// answer without another launch, short enough that users need not wait long after the staff have
+/// fixed it.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// An instance that lived this long did not fail to start.
+/// An instance that lived this long did start.
 const LASTED: Duration = Duration::from_secs(10);
 
-/// How long what an instance has said is waited for once it is gone. It is there already, unless a
-/// child of it is between fork and exec.
+/// How long to wait for the output of an instance that is gone. It is there already, unless a child
+/// of the instance is between fork and exec.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
-/// sudo's exit code for whatever it refuses.
+/// sudo's exit code for every refusal.
 const SUDO_REFUSED: i32 = 1;
 
-/// The running instances. Bounded by the accounts that are connected; an entry goes when its
-/// process is gone.
+/// The running instances. Bounded by the connected accounts; an entry is removed with its process.
 #[derive(Debug)]
 pub(super) struct Instances {
     launcher: Launcher,
@@ -66,10 +65,10 @@ pub(super) struct Instances {
 struct Slots {
     launched: u64,
     by_uid: HashMap<Uid, Slot>,
-    /// Instances that failed of late; an entry goes when an instance of that uid has lasted.
+    /// Recent failures. An entry is removed when an instance of that uid has lasted.
     failures: HashMap<Uid, Failures>,
-    /// Accounts that can have no instance, as the server or the instance itself found, and until
-    /// when that is believed. An entry goes when its time has passed and another comes.
+    /// Accounts that can have no instance, found by the server or the instance, and until when that
+    /// is cached. An expired entry is removed when another is added.
     refused: HashMap<Uid, Instant>,
 }
 
@@ -87,29 +86,29 @@ struct Failures {
     not_before: Instant,
 }
 
-/// How far an instance is.
+/// The state of an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// Its process was started.
+    /// The process was started.
     Launched,
     /// It serves its socket.
     Ready,
     /// It was told to stop.
     Stopping,
-    /// Its process is gone.
+    /// The process is gone.
     Gone,
 }
 
-/// How far a launched process came, by its own word.
+/// How far a launched process has reported to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Progress {
-    /// Nothing was heard of it: sudo, most likely.
+    /// No report: most likely sudo still runs.
     Launched,
     /// The program ran.
     Started,
 }
 
-/// Why there is no instance.
+/// Why an account has no instance.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoInstance {
     /// It could not be launched.
@@ -124,19 +123,19 @@ pub(super) enum NoInstance {
     /// The account can have none.
     #[error("the account with uid {0} can have no instance: see its log")]
     Refused(Uid),
-    /// It failed a moment ago.
+    /// It failed recently, and its back-off is not over.
     #[error("the instance of uid {0} has failed repeatedly: see its log")]
     Failing(Uid),
 }
 
 impl Instances {
-    /// None yet. The uid of every instance that is no longer there comes out at the other end.
+    /// Makes an empty set. The receiver gets the uid of each instance that ended.
     pub(super) fn new(launcher: Launcher) -> (Arc<Self>, mpsc::UnboundedReceiver<Uid>) {
         let (gone, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { launcher, slots: Mutex::default(), gone }), receiver)
     }
 
-    /// Where the instance of a uid is.
+    /// The address of a uid's instance.
     pub(super) fn whereabouts(&self, uid: Uid, now: Instant) -> Whereabouts {
         let slots = self.lock();
         match slots.by_uid.get(&uid) {
@@ -146,21 +145,20 @@ impl Instances {
         }
     }
 
-    /// The account can have no instance: for a while none is launched for it.
+    /// Caches that the account can have no instance. None is launched for a while.
     pub(super) fn refuse(&self, uid: Uid, now: Instant) {
         let mut slots = self.lock();
         slots.refused.retain(|_, until| now < *until);
         slots.refused.insert(uid, now + REFUSED_FOR);
     }
 
-    /// Sees to it that the account's instance runs, and waits until it is ready. Any number may ask
-    /// at once.
+    /// Launches the account's instance if needed, and waits until it is ready. Concurrent calls
+    /// share one launch.
     pub(super) async fn ensure(self: &Arc<Self>, account: &Account, now: Instant) -> Result<(), NoInstance> {
         self.ensure_within(READY_MAX, account, now).await
     }
 
-    /// Sees whether the account can have an instance: where none runs, one is started and ended
-    /// again.
+    /// Checks that the account can have an instance: if none runs, starts one and stops it again.
     pub(super) async fn try_out(self: &Arc<Self>, account: &Account, now: Instant) -> Result<(), NoInstance> {
         if matches!(self.whereabouts(account.uid, now), Whereabouts::Up(_)) {
             return Ok(());
@@ -169,8 +167,8 @@ impl Instances {
         let phase = self.watch(account.uid);
         self.stop(account.uid);
         if let Some(mut phase) = phase {
-            // One that does not end in time is known to be ending: the next is launched when it is
-            // gone.
+            // If it does not end in time, it is still known to be stopping. The next is launched
+            // when it is gone.
             let _ = tokio::time::timeout(STOP_MAX, phase.wait_for(|phase| *phase == Phase::Gone)).await;
         }
         Ok(())
@@ -193,8 +191,8 @@ impl Instances {
         }
     }
 
-    /// The phase of the uid's instance, which is launched if there is none. Under one lock, so that
-    /// two never are.
+    /// The phase of the uid's instance, launching it if there is none. One lock, so that two are
+    /// never launched.
     fn launched(self: &Arc<Self>, uid: Uid, now: Instant) -> Result<watch::Receiver<Phase>, NoInstance> {
         let mut slots = self.lock();
         if let Some(slot) = slots.by_uid.get(&uid) {
@@ -217,7 +215,7 @@ impl Instances {
         Ok(receiver)
     }
 
-    /// Sees to a launched instance until it is gone.
+    /// Supervises a launched instance until it is gone.
     async fn attend(
         self: Arc<Self>,
         uid: Uid,
@@ -233,12 +231,12 @@ impl Instances {
         let code = outcome.as_ref().ok().and_then(std::process::ExitStatus::code);
         let last = tokio::time::timeout(LAST_WORDS_MAX, logging).await;
         let last = last.ok().and_then(Result::ok).unwrap_or_default();
-        // What it said before it ended is in the line, and then the line's end.
+        // Its last messages, and then the end of the channel.
         let started = tokio::time::timeout(LAST_WORDS_MAX, &mut conversing).await;
         let started = matches!(started, Ok(Ok(Progress::Started)));
         conversing.abort();
-        // Its own word that its account can have none, or sudo's, which says 1 for whatever it
-        // refuses.
+        // The account can have no instance: the instance said so, or sudo did, which exits with 1
+        // for every refusal.
         let by_sudo = (!started && code == Some(SUDO_REFUSED)).then(|| sudos_reason(&last)).flatten();
         if code == Some(Exit::Refused.number().into()) || by_sudo.is_some() {
             self.refuse(uid, Instant::now());
@@ -255,7 +253,7 @@ impl Instances {
         self.count(uid, is_clean, launched, Instant::now());
     }
 
-    /// Keeps what an instance prints. One whose output cannot be kept is told to stop.
+    /// Stores an instance's output. Stops the instance if that fails.
     async fn log(self: Arc<Self>, uid: Uid, number: u64, log: InstanceLog, output: OwnedFd) -> Vec<String> {
         log.keep(output).await.unwrap_or_else(|error| {
             tracing::error!(%uid, number, %error, "cannot keep the log of an instance: it is told to stop");
@@ -264,7 +262,7 @@ impl Instances {
         })
     }
 
-    /// Hears what an instance says and tells it when to stop, until the line ends.
+    /// Reads an instance's messages and tells it when to stop, until the channel ends.
     async fn converse(
         self: Arc<Self>,
         uid: Uid,
@@ -293,7 +291,7 @@ impl Instances {
             }
         };
         let telling = async {
-            // An error says that the instance is gone.
+            // An error means that the instance is gone.
             if let Some(key) = key
                 && let Err(error) = say(&mut writer, &ToInstance::Key { key }).await
             {
@@ -312,7 +310,7 @@ impl Instances {
         progress
     }
 
-    /// That instance serves its socket. One that was told to stop stays stopped.
+    /// Records that the instance serves its socket. One that was told to stop stays stopping.
     fn ready(&self, uid: Uid, number: u64) {
         if let Some(slot) = self.lock().by_uid.get(&uid).filter(|slot| slot.number == number) {
             let is_first = slot.phase.send_if_modified(|phase| {
@@ -333,7 +331,7 @@ impl Instances {
         self.lock().by_uid.get(&uid).map(|slot| slot.phase.subscribe())
     }
 
-    /// Tells the uid's instance to stop; it gets no request from now on.
+    /// Tells the uid's instance to stop. It gets no requests from now on.
     pub(super) fn stop(self: &Arc<Self>, uid: Uid) {
         let number = self.lock().by_uid.get(&uid).map(|slot| slot.number);
         if let Some(number) = number {
@@ -358,14 +356,14 @@ impl Instances {
         });
     }
 
-    /// Tells all of them to stop.
+    /// Tells every instance to stop.
     pub(super) fn stop_all(&self) {
         for slot in self.lock().by_uid.values() {
             slot.phase.send_replace(Phase::Stopping);
         }
     }
 
-    /// Forgets an instance, and whether it was still known. Its socket goes with it.
+    /// Removes an instance and its socket. Returns whether it was still known.
     fn remove(&self, uid: Uid, number: u64) -> bool {
         let mut slots = self.lock();
         if slots.by_uid.get(&uid).is_none_or(|slot| slot.number != number) {
@@ -377,12 +375,12 @@ impl Instances {
             slot.phase.send_replace(Phase::Gone);
             remove_socket(&slot.address.socket);
         }
-        // The other end is gone only when the server itself ends.
+        // The receiver is gone only when the server ends.
         let _ = self.gone.send(uid);
         true
     }
 
-    /// Counts failures, so that an instance that cannot start is not started on every request.
+    /// Counts failures, so that an instance that cannot start is not started for every request.
     fn count(&self, uid: Uid, is_clean: bool, launched: Instant, ended: Instant) {
         let mut slots = self.lock();
         if is_clean || ended.saturating_duration_since(launched) >= LASTED {
@@ -399,8 +397,8 @@ impl Instances {
         slots.failures.insert(uid, Failures { in_a_row, back_off, not_before: ended + back_off });
     }
 
-    /// The map is consistent after every statement, so that a panic elsewhere leaves nothing half
-    /// done.
+    /// The map is consistent after every statement, so a panic elsewhere leaves no half-made
+    /// change.
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -412,8 +410,8 @@ impl Slots {
     }
 }
 
-/// Why sudo refused, if the last that was printed is a word of sudo's. What it warns of before that
-/// (a host name that does not resolve, say) is no refusal.
+/// sudo's reason, if the last line printed is sudo's. An earlier warning of sudo (a host name that
+/// does not resolve, say) is not a refusal.
 fn sudos_reason(last: &[String]) -> Option<&str> {
     last.last().and_then(|line| line.strip_prefix("sudo: "))
 }
@@ -525,7 +523,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_slow_or_stopping_is_not_ready() {
         let directory = tempfile::tempdir().unwrap();
-        // It goes on when it is told to stop, and says then that it serves.
+        // It continues when told to stop, and reports then that it serves.
         let (instances, mut gone) = instances(&format!("read -r told <&1; {READY}; exec sleep 5"), &directory);
         let slow = instances.ensure_within(SHORT, &account(), Instant::now()).await;
         assert!(matches!(slow, Err(NoInstance::Slow(UID))));
@@ -558,7 +556,7 @@ mod tests {
         let slow = instances.ensure_within(SHORT, &account(), Instant::now()).await;
         assert!(matches!(slow, Err(NoInstance::Slow(UID))));
         let number = instances.lock().by_uid[&UID].number;
-        // The word of an instance that is gone, of another account's, and what is no word.
+        // Reports of an instance that is gone and of another account's, and an invalid one.
         instances.ready(UID, number - 1);
         instances.ready(UID, number + 1);
         instances.ready(Uid(1101), number);

@@ -1,8 +1,8 @@
-//! Calls that take Core's token alone: `connect`, `init`, `unlinked`, and those of which the answer
-//! is the same for every user.
+//! Calls for which Core's token is sufficient: `connect`, `init`, `unlinked`, and those whose
+//! answer is the same for every user.
 //!
-//! None of them gives Core anything: a ticket activates no key (P2), `init` starts the user's own
-//! process and does nothing else, `unlinked` only takes away.
+//! None of them gives Core any access: a ticket activates no key (P2), `init` only starts the
+//! user's own process, and `unlinked` only removes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,14 +27,14 @@ use crate::config::{Launch, Provider};
 use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::Ended;
 
-/// What Core sends with every call about a user. It may add members: they decide nothing.
+/// The body of Core's calls about a user. Further members are ignored.
 #[derive(Deserialize)]
 pub(super) struct AboutUser {
     /// The user.
     pub(super) username: Username,
 }
 
-/// Answers one of Core's calls.
+/// Handles one of Core's calls.
 pub(super) async fn call(
     server: &Arc<Server>,
     call: ServiceCall,
@@ -45,8 +45,7 @@ pub(super) async fn call(
         ServiceCall::RetrieveManifest => Ok(manifest()),
         ServiceCall::RetrieveBranding => Ok(branding(&server.config.provider)),
         ServiceCall::RetrieveProducts(kind) => Ok(retrieve_products(server, kind)),
-        // Nothing of the user who opened the page is looked at, so nothing of theirs can be in
-        // these answers.
+        // The user who opened the page is not looked up, so the answers cannot depend on them.
         ServiceCall::RequestDynamicParameters => Ok(json!({ "parameters": [] })),
         ServiceCall::RetrieveTokenOptions => Ok(json!({ "availablePermissions": [] })),
         ServiceCall::Connect => connect(server, action, message::<AboutUser>(body)?.username).await,
@@ -55,9 +54,9 @@ pub(super) async fn call(
     }
 }
 
-/// `expireAfterMs` is always null: the Go Core shows a connection that has an end as not connected
-/// until that end. The server ends connections itself and tells Core. The older Core reads the last
-/// two members: `requiresMessageSigning` would make it ask for a key that *it* enrols.
+/// `expireAfterMs` is always null: the Go Core shows a connection with an expiry as not connected
+/// until then. The server ends connections itself and tells Core. The older Core reads the last two
+/// members: `requiresMessageSigning` would make it ask for a key that *it* enrols.
 fn manifest() -> Value {
     json!({
         "enabled": true,
@@ -67,7 +66,7 @@ fn manifest() -> Value {
     })
 }
 
-/// What Core shows of the provider. It takes a logo's path for one at the provider's origin.
+/// The provider as Core shows it. Core reads a logo's path as one at the provider's origin.
 fn branding(provider: &Provider) -> Value {
     let Provider { id, origin, brand } = provider;
     json!({
@@ -89,8 +88,8 @@ async fn connect(server: &Arc<Server>, action: &AuditedAction<'_>, username: Use
     Ok(json!({ "redirectTo": format!("{page}#{}", ticket.text.expose()) }))
 }
 
-/// Starts the instance of a connected user, whoever asks for it: Core with `init`, or the gateway
-/// for the user's own browser.
+/// Starts the instance of a connected user: for Core with `init`, or for the gateway on behalf of
+/// the user's own browser.
 pub(super) async fn launch(
     server: &Arc<Server>,
     action: &AuditedAction<'_>,
@@ -131,8 +130,8 @@ pub(super) async fn launch(
     })
 }
 
-/// Ends the connection, as Core says that the user wants. For a user who is not connected there is
-/// nothing to end.
+/// Ends the connection, because Core says that the user wants that. Succeeds for a user who is not
+/// connected.
 async fn unlinked(server: &Arc<Server>, action: &AuditedAction<'_>, username: Username) -> Result<Value, Refusal> {
     if server.records.user(&username)?.is_some_and(|user| user.connection.is_some()) {
         server.disconnect(Authority::Core, username, action).await?;
@@ -141,8 +140,8 @@ async fn unlinked(server: &Arc<Server>, action: &AuditedAction<'_>, username: Us
 }
 
 impl Server {
-    /// Ends a connection everywhere: in the store, at the gateway, and its instance. Returns when
-    /// no gateway honours it any more.
+    /// Ends a connection in the store and at the gateway, and stops its instance. Returns when no
+    /// gateway accepts its keys any more.
     pub(super) async fn disconnect(
         &self,
         authority: Authority,

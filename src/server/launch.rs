@@ -1,8 +1,9 @@
-//! Launching an instance: one narrow sudo rule, one socket, nothing else handed over (P7, P10).
+//! Launches an instance with one narrow sudo rule and one socket, and hands over nothing else (P7,
+//! P10).
 //!
-//! The instance gets its listening socket as descriptor 0, its line to the server as 1, a pipe for
-//! what it prints as 2, and sudo closes every other. No secret, no argument but the configuration's
-//! path where it is not the standard one, no environment of ours.
+//! The instance gets its listening socket as descriptor 0, its channel to the server as 1, and a
+//! pipe for its output as 2; sudo closes all others. It gets no secret, none of the server's
+//! environment, and no argument but the configuration's path if that is not the standard one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,49 +27,49 @@ use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
 use crate::ipc::control::{InstanceAddress, SocketAddress};
 use crate::ipc::tcp_proof::ListenerKey;
 
-/// Where sudo looks for nothing: it is named in full, and sets the instance's own environment.
+/// Absolute path, so that no search path applies. sudo sets the instance's environment.
 const SUDO: &str = "/usr/bin/sudo";
 
-/// What sudo itself is run with.
+/// The environment of sudo itself.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
 
-/// What is launched, and where instances listen and log.
+/// The command to launch, and where instances listen and log.
 #[derive(Debug)]
 pub(super) struct Launcher {
-    /// Everything before `user`; `{uid}` in it stands for the uid.
+    /// The words before `user`; `{uid}` stands for the uid.
     command: Vec<OsString>,
-    /// Everything from `user` on.
+    /// The words from `user` on.
     arguments: Vec<OsString>,
-    /// Where Unix sockets go.
+    /// The directory of Unix sockets.
     sockets: PathBuf,
-    /// Where logs go.
+    /// The directory of logs.
     logs: PathBuf,
     listen: InstanceListen,
-    /// The port of every uid that has had an instance, listened on until the server ends: between
-    /// two instances nobody else can take it, and who connects then waits for the next (P7).
-    /// Bounded by [`INSTANCE_PORTS_MAX`].
+    /// The port of each uid that has had an instance, held open until the server ends. Between two
+    /// instances no other process can bind it, and connections wait for the next instance (P7). At
+    /// most [`INSTANCE_PORTS_MAX`].
     ports: Mutex<HashMap<Uid, TcpListener>>,
 }
 
 /// Why an instance cannot be launched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchFailure {
-    /// No socket for it.
+    /// The socket could not be made.
     #[error("no socket for the instance")]
     Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// All ports are taken.
+    /// All ports are in use.
     #[error("no free port for the instance from {first} upward")]
     Ports {
-        /// The first that was tried.
+        /// The first port tried.
         first: u16,
     },
-    /// No key for its port.
+    /// No random bytes for the key of its port.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// No line to it, or no pipe from it.
+    /// The channel or the pipe could not be made.
     #[error("no line to the instance")]
     Line(#[source] io::Error),
-    /// No log for it.
+    /// The log could not be opened.
     #[error("the log {path} cannot be opened")]
     Log {
         /// The log.
@@ -89,20 +90,20 @@ pub(super) enum LaunchFailure {
 /// A launched instance.
 #[derive(Debug)]
 pub(super) struct Launched {
-    /// The child: sudo, and then, in its place, the instance.
+    /// The child: sudo, which the instance then replaces.
     pub(super) child: Child,
-    /// Our end of the line to it.
+    /// The server's end of the channel.
     pub(super) line: UnixStream,
-    /// What it prints.
+    /// The instance's output.
     pub(super) output: OwnedFd,
-    /// Where that goes.
+    /// The log for that output.
     pub(super) log: InstanceLog,
-    /// Where the instance listens.
+    /// The address at which the instance listens.
     pub(super) address: InstanceAddress,
 }
 
 impl Launcher {
-    /// Through sudo, which the site has allowed for this one command.
+    /// Launches with sudo, which the site allows for this one command.
     pub(super) fn sudo(program: &Path, config: &Path, listen: InstanceListen, sockets: &Path, logs: &Path) -> Self {
         let command = [SUDO, "-n", "-u", "#{uid}", "--"].map(OsString::from).into_iter();
         let mut arguments = vec![OsString::from("user")];
@@ -119,7 +120,7 @@ impl Launcher {
         }
     }
 
-    /// Launches the instance of that uid; `number` is used once.
+    /// Launches the instance of that uid. Each `number` is used once.
     pub(super) fn launch(&self, uid: Uid, number: u64) -> Result<Launched, LaunchFailure> {
         let (descriptor, socket) = self.listen(uid, number)?;
         let key = match socket {
@@ -164,7 +165,7 @@ impl Launcher {
         }
     }
 
-    /// The uid's port: the one that it had, or the lowest free one. The first is the server's own.
+    /// The uid's port: its earlier one, or the lowest free one. The first port is the server's own.
     fn port(&self, uid: Uid, first_port: u16) -> Result<TcpListener, LaunchFailure> {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = match ports.entry(uid) {
@@ -187,7 +188,7 @@ fn with_uid(word: &OsString, uid: Uid) -> OsString {
 
 #[cfg(test)]
 impl Launcher {
-    /// A stand-in for sudo and the instance: a shell that runs this script.
+    /// A shell with this script, in place of sudo and the instance.
     pub(super) fn stub(script: &str, directory: &Path) -> Self {
         Self {
             command: vec!["/bin/sh".into(), "-c".into(), script.into()],
@@ -227,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn the_child_has_its_socket_its_line_a_pipe_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        // The shell that substitutes has a pipe as its output, and so asks for the other's
+        // A substituting shell has a pipe as its output, so it asks for the other shell's
         // descriptors.
         let script = "for fd in 0 1 2; do to=$(readlink /proc/$$/fd/$fd); echo $to >&2; done; \
                       for fd in 0 1 2; do ls -l /proc/$$/fd | grep -cF \"$(readlink /proc/$$/fd/$fd)\" >&2; done; \
@@ -251,7 +252,7 @@ mod tests {
         let mut launched = Launcher::stub("exit 0", directory.path()).launch(Uid(1100), 1).unwrap();
         launched.child.wait().await.unwrap();
         let path = directory.path().join("1100-1.sock");
-        // Another test's child may be between fork and exec, and have a copy of every descriptor
+        // Another test's child may be between fork and exec and hold copies of every descriptor
         // until then.
         let refused = async {
             while std::os::unix::net::UnixStream::connect(&path).is_ok() {
@@ -266,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn p7_a_port_stays_its_uids_between_two_instances() {
         let directory = tempfile::tempdir().unwrap();
-        // A port that is free at this moment; the instances' are above it.
+        // A port that is free now; the instances' ports are above it.
         let first_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let launcher =
             Launcher { listen: InstanceListen::Tcp { first_port }, ..Launcher::stub("exit 0", directory.path()) };

@@ -1,5 +1,5 @@
-//! What may be looked at over the socket that everybody may use: one's own connections and keys,
-//! and as an administrator everybody's. Verification keys themselves are given to nobody (P2).
+//! Lists connections and keys over the public IPC socket: the caller's own, or all for an
+//! administrator. Never returns a verification key (P2).
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::ipc::control::Whereabouts;
 use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
 
-/// Who is connected: to this uid, or as an administrator to any.
+/// The connections of this uid, or of all as an administrator.
 pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Result<Connections, Refusal> {
     let now = server.clock.now()?;
     if list.all {
@@ -36,7 +36,7 @@ pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Resu
     Ok(Connections { connections, more: false })
 }
 
-/// A page of everybody's. Users who are no longer connected are passed over.
+/// A page of all connections. Skips users who are not connected any more.
 fn all_connections(server: &Server, list: &ConnectList, now: Timestamp) -> Result<Connections, Refusal> {
     let mut connections = Vec::new();
     let mut after = list.after.clone();
@@ -55,7 +55,7 @@ fn all_connections(server: &Server, list: &ConnectList, now: Timestamp) -> Resul
     }
 }
 
-/// A user's keys: of a user connected to this uid, or as an administrator of any.
+/// The keys of a user connected to this uid, or of any user as an administrator.
 pub(super) fn keys(server: &Server, uid: Uid, list: KeysList) -> Result<Keys, Refusal> {
     let username = match list.username {
         Some(username) if authority_over(server, uid, &username)? == Authority::Administrator => username,
@@ -67,7 +67,7 @@ pub(super) fn keys(server: &Server, uid: Uid, list: KeysList) -> Result<Keys, Re
     Ok(Keys { keys: keys.into_iter().map(|key| listed(server, key)).collect::<Result<_, _>>()? })
 }
 
-/// Who the server takes the caller for.
+/// How the server identifies the caller.
 pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Refusal> {
     let account = server.blocking(Asker::Account(uid), move || Ok(Account::name_of(uid))).await?;
     Ok(Whoami {
@@ -82,7 +82,7 @@ pub(super) async fn whoami(server: &Arc<Server>, uid: Uid) -> Result<Whoami, Ref
     })
 }
 
-/// How many users there are of whom Core has not heard how they stand, connected or not.
+/// The number of users about whom Core was not told the current state.
 fn untold(server: &Server) -> Result<usize, Refusal> {
     let (mut count, mut after) = (0_usize, None);
     loop {

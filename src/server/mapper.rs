@@ -1,9 +1,8 @@
-//! The generic user mapper of the kind `command`: a program of the site's says which uid a UCloud
-//! user has.
+//! The user mapper `command`: runs a program of the site that maps a UCloud user to a uid.
 //!
-//! It gets `{"username":"…"}` on its standard input and prints `{"uid":1100}`. It decides nothing
-//! alone: approval must come from exactly that uid. Whatever else it does (late, loud, unparsable,
-//! an error) is a failure (P8).
+//! The program reads `{"username":"…"}` from its standard input and prints `{"uid":1100}`. It does
+//! not decide alone: that uid must still approve. Any other behaviour (slow, too much output,
+//! unparsable, an error) is a failure (P8).
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,19 +13,19 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
-/// How long it may take: whoever approves sits before a terminal and waits.
+/// How long it may take, while the approving user waits at a terminal.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The most that it may print, in bytes, on either output: the answer has 20.
+/// Most bytes on either output. The answer has 20.
 const OUTPUT_MAX: u64 = 64 * 1024;
 
 /// Its whole environment.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")];
 
-/// How much of its complaint goes to the log, in bytes.
+/// Longest part of its standard error in the log, in bytes.
 const COMPLAINT_MAX: usize = 1024;
 
-/// Why there is no answer.
+/// Why the mapper failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MapperFailure {
     /// It cannot be run.
@@ -38,15 +37,15 @@ pub(super) enum MapperFailure {
     /// It printed too much.
     #[error("the user mapper printed more than {OUTPUT_MAX} bytes")]
     Loud,
-    /// It ended with an error.
+    /// It exited with an error.
     #[error("the user mapper ended with {status}: {complaint}")]
     Status {
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
-        /// The beginning of what it wrote to its standard error.
+        /// The beginning of its standard error.
         complaint: String,
     },
-    /// It printed something else than `{"uid":N}`.
+    /// It printed something other than `{"uid":N}`.
     #[error("the user mapper printed something else than {{\"uid\":N}}")]
     Answer(#[source] serde_json::Error),
 }
@@ -90,7 +89,7 @@ async fn run(program: &Path, arguments: &[String], username: &Username) -> Resul
         .map_err(MapperFailure::Run)?;
     let question = serde_json::to_vec(&Question { username }).map_err(MapperFailure::Answer)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that knows the answer without reading may close this early.
+        // A program that does not read its input may close it early.
         let _ = stdin.write_all(&question).await;
     }
     let (output, complaint) = tokio::try_join!(limited(child.stdout.take()), limited(child.stderr.take()))?;

@@ -1,8 +1,8 @@
-//! The endpoints of the connection page: what a ticket is for, the offer of a key, how far the
-//! connection has come, and a first try of the new key (protocol, section 6).
+//! Endpoints of the connection page: describe a ticket, offer a key, follow the connection, and try
+//! the new key (protocol, section 6).
 //!
-//! Anybody may ask, so a ticket is all that is believed. A key that is merely offered verifies
-//! nothing; an unknown ticket and a forgotten one get the same answer.
+//! Anyone may call them, so the ticket is the only credential. An offered key verifies nothing. An
+//! unknown ticket and a forgotten one get the same answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,16 +35,16 @@ use crate::config::MappingStart;
 use crate::ipc::answers::ErrorCode;
 use crate::ipc::messages::POLL_MAX_S;
 
-/// How deep an offer may nest: the body, its JWK, the JWK's `key_ops`.
+/// Deepest nesting of an offer: the body, its JWK, the JWK's `key_ops`.
 const OFFER_DEPTH_MAX: u8 = 3;
 
-/// What a key is called if the page does not say.
+/// The name of a key for which the page gives none.
 const UNNAMED: &str = "browser";
 
-/// The call of the first try: it is in no table, so that its intent can do nothing else.
+/// The call of the first try. It has no row, so its intent can do nothing else.
 const PROBE_CALL: &str = "connect.probe";
 
-/// A ticket in a body: tickets are never in URLs.
+/// A ticket in a body. Tickets are never in URLs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TicketOnly {
@@ -59,7 +59,7 @@ struct StatusQuestion {
     after: Option<String>,
 }
 
-/// A connection that was begun at the centre, and the ticket that Core began for the same user.
+/// The ticket of a connection that was begun at the centre, and Core's ticket for the same user.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Confirm {
@@ -74,7 +74,7 @@ struct Probe {
     intent: String,
 }
 
-/// How far a connection has come.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -86,12 +86,12 @@ struct Status {
     core_told: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<Death>,
-    /// Somebody offered another key after this one was approved.
+    /// Another key was offered after this one was approved.
     second_offer: bool,
 }
 
-/// What a ticket is for. One that was begun at the centre names the account, so that its owner can
-/// tell it from the account of whoever sent them the link.
+/// Describes a ticket. One that was begun at the centre names the account, so that a user who was
+/// sent a link can see whose account it is.
 pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let ticket = find(server, &message::<TicketOnly>(body)?.ticket, now)?;
@@ -121,7 +121,7 @@ pub(super) async fn describe(server: &Server, body: &Bytes) -> Result<Value, Ref
     }))
 }
 
-/// Takes the offer of a key. The first one; a second kills the ticket.
+/// Accepts the first offer of a key. A second offer kills the ticket.
 pub(super) async fn offer(
     server: &Arc<Server>,
     body: &Bytes,
@@ -171,7 +171,7 @@ pub(super) async fn offer(
     }))
 }
 
-/// How far the connection has come; with `after`, as soon as it has come further than that.
+/// The state of the connection; with `after`, waits until the state differs.
 pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, Refusal> {
     let question = message::<StatusQuestion>(body)?;
     let mut changes = server.changes.subscribe();
@@ -198,8 +198,8 @@ pub(super) async fn status(server: &Arc<Server>, body: &Bytes) -> Result<Value, 
     }
 }
 
-/// Confirms a connection that was begun at the centre: the browser shows the ticket that Core gave
-/// it for the same user.
+/// Confirms a connection that was begun at the centre, with the ticket that Core gave the browser
+/// for the same user.
 pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let Confirm { ticket, ucloud_ticket } = message(body)?;
@@ -215,7 +215,7 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &Audited
     )
 }
 
-/// Tries the new key: an intent of its own call, judged as the gateway would judge one.
+/// Tries the new key: verifies an intent of a call of its own, as the gateway would.
 pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let probe = message::<Probe>(body)?;
@@ -241,7 +241,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -
     Ok(json!({}))
 }
 
-/// The body of an offer, read strictly: a member that stands twice could be two keys.
+/// The body of an offer, parsed strictly: a repeated member could mean two keys.
 struct OfferBody<'j> {
     ticket: &'j str,
     jwk: &'j Json<'j>,
@@ -277,8 +277,8 @@ fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket
     }
 }
 
-/// A QR code's rows of modules, `1` for dark; without the quiet zone, which is the page's to draw.
-/// No row if the text fits in no code.
+/// The rows of modules of a QR code, `1` for dark, without the quiet zone, which the page draws.
+/// Empty if the text is too long.
 fn qr_modules(text: &str) -> Vec<String> {
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::M) else { return Vec::new() };
     let colours = code.to_colors();
@@ -306,7 +306,7 @@ fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusa
         TicketState::Dead { why } => Status { state: "dead", why: Some(*why), ..nothing },
         TicketState::Approved { kid, second_offer } => {
             let connection = server.records.user(&ticket.username)?.and_then(|user| user.connection);
-            // The user may have another connection by now, which is none of this ticket's business.
+            // The user may now have another connection, which this ticket must not describe.
             let key = server.records.key(&ticket.username, kid)?;
             let speaks = key.is_some_and(|key| key.state == KeyState::Active);
             match connection.filter(|_| speaks) {
@@ -323,8 +323,8 @@ fn status_of(server: &Server, ticket: &records::Ticket) -> Result<Status, Refusa
     })
 }
 
-/// The public half of an instance key as a page wants it. In the SPKI of a P-256 key the last 64
-/// bytes are x and y.
+/// The public half of an instance key, as a JWK. The last 64 bytes of a P-256 key's SPKI are x and
+/// y.
 fn instance_jwk(spki: &str) -> Result<Value, Refusal> {
     let damaged = || Refusal::failure(&KeyRejection::Form);
     let der = STANDARD.decode(spki).map_err(|_malformed| damaged())?;

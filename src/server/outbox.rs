@@ -1,8 +1,7 @@
-//! What Core has still to be told, told until it has heard: errands outlive restarts, and wait ever
-//! longer.
+//! Durable outbox for calls to Core, with exponential back-off.
 //!
-//! One errand at a time, in the order of usernames. When Core cannot be reached at all, nobody's
-//! errand is tried until the common wait is over.
+//! Errands survive a restart. They run one at a time, in the order of usernames. If Core cannot be
+//! reached, no user's errand is tried until the common wait is over.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,13 +17,13 @@ use super::schedule::Schedule;
 use super::state::{Records, Server, log_failure};
 use crate::log::Chain;
 
-/// Errands read from the store at a time.
+/// Errands for each read of the store.
 const PAGE: usize = 100;
 
-/// How often the store is looked at when nobody says that there is something.
+/// How often the store is read without a notification.
 const IDLE_LOOK: Duration = Duration::from_secs(60);
 
-/// Who tells Core; in tests, somebody who only pretends.
+/// The client that tells Core; a fake in tests.
 pub(super) trait CoreClient {
     /// Tells Core about a user.
     fn tell(
@@ -41,8 +40,8 @@ impl CoreClient for CoreCalls {
     }
 }
 
-/// Runs errands until the server ends; whoever has a new one says so with `errands`. First who is
-/// connected, then which drives they have.
+/// Runs errands until the server ends; `errands` notifies of new ones. Connections first, then
+/// drives.
 pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let wake = Arc::clone(&server.errands);
     let (mut schedule, mut drives) = (Schedule::default(), Schedule::default());
@@ -112,9 +111,8 @@ pub(super) async fn round(
     Ok(())
 }
 
-/// Clears before it approves, always: the Go Core ends its own process when a user who is connected
-/// is approved again, and an answer that was lost leaves no trace here. It takes a clearing at any
-/// time.
+/// Always clears before it approves. The Go Core ends its own process when a connected user is
+/// approved again, and a lost response leaves no trace here. Core accepts a clearing at any time.
 async fn run_errand(client: &impl CoreClient, errand: &Errand, now: Timestamp) -> Result<(), CoreFailure> {
     let username = &errand.username;
     client.tell(Told::Disconnected, username, now).await?;

@@ -1,7 +1,7 @@
-//! What a user's own browser asks of the server, in the lane without Core.
+//! Calls of the user's own browser to the server, in the lane without Core.
 //!
-//! The gateway has judged it; here it is judged again from head to first use, with the keys of the
-//! store, and only the permit that comes out of that reaches whoever does the work (P3).
+//! The gateway has verified the request. This module verifies it again, from head to first use,
+//! with the keys of the store; only the resulting permit reaches the work (P3).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,7 +29,7 @@ use super::turns::Asker;
 use crate::ipc::answers::Reply;
 use crate::ipc::messages::Empty;
 
-/// Why a request is not done: the sender is wrong, or the server cannot tell.
+/// Why a request is refused: the sender is wrong, or the server cannot decide.
 enum Denied {
     Rejected(Rejection),
     Failed(Refusal),
@@ -41,14 +41,14 @@ impl<R: Into<Rejection>> From<R> for Denied {
     }
 }
 
-/// What is known of a request so far, for the log.
+/// The facts known about a request so far, for the log.
 #[derive(Default)]
 struct Known {
     username: Option<Username>,
     kid: Option<KeyId>,
 }
 
-/// Judges a request, has it done, and answers.
+/// Verifies a request, performs it, and answers.
 pub(super) async fn answer(
     server: &Arc<Server>,
     row: &OwnRow,
@@ -78,7 +78,7 @@ pub(super) async fn answer(
     answer_with(perform(server, permit).await.map_err(|refusal| server.record_refusal(&action, refusal)))
 }
 
-/// The whole judgement, as the gateway and an instance have it.
+/// Verifies a request in full, as the gateway and an instance do.
 fn judge<'r>(
     server: &Server,
     row: &OwnRow,
@@ -114,7 +114,7 @@ pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result
     key.map_err(|rejection| Refusal::failure(&rejection))
 }
 
-/// Does what was asked: each call of the table whose destination is the server has its line here.
+/// Performs a permitted call. Each row whose destination is the server has an arm here.
 async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, OwnRequest>) -> Result<Value, Refusal> {
     let asked = Asked {
         server: Arc::clone(server),
@@ -165,7 +165,7 @@ struct Remove {
     id: String,
 }
 
-/// What a permit was for, on its own feet.
+/// The content of a permit, without its borrows.
 struct Asked {
     server: Arc<Server>,
     username: Username,
@@ -174,8 +174,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// Does it where waiting for the disk holds up nobody. The body has one member of each name:
-    /// the judgement saw to that.
+    /// Runs the work on a thread for blocking calls. Verification ensured that no member of the
+    /// body is repeated.
     async fn blocking<Q: DeserializeOwned>(
         self,
         work: impl FnOnce(&Self, Q) -> Result<Value, Refusal> + Send + 'static,
@@ -203,7 +203,7 @@ mod tests {
     use serde_json::json;
     use std::sync::atomic::Ordering;
 
-    /// A row to the server with one bound parameter.
+    /// A row with the server as its destination and one bound parameter.
     fn row(house: &House) -> OwnRow {
         let spec: RowSpec = serde_json::from_value(json!({
             "call": "test.own", "method": "POST", "path": "/ucloud/{p}/test/own", "from": "user", "to": "server",
@@ -227,7 +227,7 @@ mod tests {
         answer(&house.server, &row(house), &headers, &Bytes::from(body.to_owned()), "r1").await.status().as_u16()
     }
 
-    /// The last line of the log: what was decided of whom, and why.
+    /// The decision, its user and its reason, from the last line of the log.
     fn logged(house: &House) -> (Value, Value, String) {
         let log = std::fs::read_to_string(house.directory.path().join("decisions.jsonl")).unwrap();
         let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();

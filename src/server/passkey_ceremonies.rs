@@ -1,5 +1,5 @@
-//! Passkey ceremonies under way: enrolments and challenges, in memory alone, and the relying party
-//! they are for.
+//! WebAuthn ceremonies in progress (enrolments and challenges), in memory only, and their relying
+//! party.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,36 +14,36 @@ use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use super::reply::Refusal;
 
-/// How long an enrolment may take, in seconds: finding a security key and its PIN takes people
-/// minutes (WebAuthn level 3, section 15.1).
+/// How long an enrolment may take, in seconds: users need minutes to find a security key and its
+/// PIN (WebAuthn level 3, section 15.1).
 pub(super) const ENROLMENT_S: i64 = 300;
 
-/// Enrolments under way, one a user.
+/// Enrolments in progress, one for each user.
 pub(super) const ENROLMENTS_MAX: usize = 1_024;
 
-/// Step-ups under way of one user: more windows than anybody looks at.
+/// Step-ups in progress for one user: more windows than a user looks at.
 pub(super) const STEP_UPS_EACH_MAX: usize = 16;
 
-/// Step-ups under way in all. Each holds copies of the user's passkeys, 10 KiB at most.
+/// Step-ups in progress of all users. Each holds copies of the user's passkeys, 10 KiB at most.
 pub(super) const STEP_UPS_MAX: usize = 2_048;
 
-/// What is under way, and the relying party.
+/// The ceremonies in progress, and the relying party.
 pub(super) struct PasskeyCeremonies {
-    /// `None` where the provider's origin is an address: a passkey belongs to a name.
+    /// `None` if the provider's origin is an IP address: a passkey needs a domain name.
     relying_party: Option<Webauthn>,
     under_way: Mutex<UnderWay>,
 }
 
-/// Bounded by the constants above; use and expiry remove an entry.
+/// Ceremonies in progress. Bounded by the constants above; use and expiry remove an entry.
 #[derive(Default)]
 pub(super) struct UnderWay {
     pub(super) enrolments: HashMap<Username, Enrolment>,
     pub(super) step_ups: HashMap<Fingerprint, Challenged>,
-    /// Intents for the calls about passkeys themselves that were asserted, until they expire.
+    /// Asserted intents for the calls about passkeys themselves, until they expire.
     pub(super) asserted: HashMap<Fingerprint, (Username, Timestamp)>,
 }
 
-/// A passkey that is being enrolled.
+/// An enrolment in progress.
 pub(super) struct Enrolment {
     pub(super) state: PasskeyRegistration,
     pub(super) handle: [u8; 16],
@@ -61,7 +61,7 @@ pub(super) struct Challenged {
 }
 
 impl PasskeyCeremonies {
-    /// The relying party of that origin.
+    /// The relying party for that origin.
     pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
         let relying_party = relying_party(origin, provider);
         if let Err(error) = &relying_party {
@@ -70,15 +70,15 @@ impl PasskeyCeremonies {
         Self { relying_party: relying_party.ok(), under_way: Mutex::default() }
     }
 
-    /// The relying party, where there can be one.
+    /// The relying party, if the origin allows one.
     pub(super) fn relying_party(&self) -> Result<&Webauthn, Refusal> {
         let absent = || Refusal::bad_request("there are no passkeys at this provider, whose origin is an address");
         self.relying_party.as_ref().ok_or_else(absent)
     }
 
-    /// What is under way at that moment.
+    /// The ceremonies that have not expired.
     pub(super) fn under_way(&self, now: Timestamp) -> MutexGuard<'_, UnderWay> {
-        // Every change is a whole one: nothing is half done after a panic.
+        // Every change is atomic, so a panic leaves no half-made change.
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.enrolments.retain(|_, enrolment| now < enrolment.until);
         under_way.step_ups.retain(|_, challenged| now <= challenged.until);

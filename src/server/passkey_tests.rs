@@ -1,5 +1,4 @@
-//! Passkeys at the server, with a software authenticator: enrolment, removal, step-up, and all that
-//! must not pass.
+//! Passkeys at the server, with a software authenticator: enrolment, removal, step-up, and attacks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -21,13 +20,13 @@ use crate::ipc::control::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";
 
-/// Names of intents.
+/// The fingerprint of intent `n`.
 fn intent(n: u8) -> Fingerprint {
     use base64::Engine as _;
     Fingerprint::try_from(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([n; 32])).unwrap()
 }
 
-/// What the site wants of an intent for that call, which a person was asked about.
+/// The step-up that the site requires for that call, with consent.
 fn need(house: &House, call: &str) -> StepUpNeed {
     passkeys::need(&house.server, &CallName::parse(call).unwrap(), Consent::Asked)
 }
@@ -46,7 +45,7 @@ fn enrol(house: &House, authenticator: &mut Authenticator) {
     assert_eq!(finish(house, &made).unwrap()["id"], authenticator.id());
 }
 
-/// A step-up of that intent: alice deletes something.
+/// Begins a step-up for that intent: alice deletes a file.
 fn challenge(house: &House, n: u8) -> StepUp {
     let until = Timestamp::from_seconds(NOW + 30);
     passkeys::challenge(&house.server, &user("alice#1"), need(house, "files.trash"), intent(n), until).unwrap()
@@ -61,8 +60,7 @@ fn assert_for(house: &House, username: &str, n: u8, credential: &Value) -> Asser
     passkeys::assert(&house.server, &user(username), intent(n), &credential.to_string()).unwrap()
 }
 
-/// What a passkey says to a challenge, and what comes of it; the reason for the log if it is
-/// refused.
+/// Verifies an assertion, and returns "good" or the reason in the log.
 fn why_not(house: &House, n: u8, credential: &Value) -> String {
     match assert_for(house, "alice#1", n, credential) {
         AssertionOutcome::Good => "good".to_owned(),
@@ -237,7 +235,7 @@ async fn a_passkey_whose_counter_goes_back_was_copied() {
         |phone: &mut Authenticator, n| why_not(&house, n, &phone.assert(&options(challenge(&house, n))).unwrap());
     assert_eq!(use_it(&mut phone, 1), "good");
     assert_eq!(use_it(&mut phone, 2), "good");
-    // Without the key nobody can make a passkey look copied.
+    // Without the key an attacker cannot make a passkey look copied.
     let mut forged = phone.assert(&options(challenge(&house, 3))).unwrap();
     phone.counter = Some(0);
     let low = phone.assert(&json!({"challenge": "AA"})).unwrap();
@@ -297,7 +295,7 @@ async fn where_a_passkey_is_needed_it_vouches_for_its_successor() {
     assert_eq!(status(as_asked(3)), (482, "INTENT_STEP_UP"), "another intent");
     as_asked(2).unwrap();
     assert_eq!(status(as_asked(2)), (482, "INTENT_STEP_UP"), "once");
-    // A step-up of another call says nothing of this one.
+    // A step-up for another call does not count for this one.
     let answer = asserted(&mut phone, &options(challenge(&house, 4))).unwrap();
     assert_eq!(why_not(&house, 4, &answer), "good");
     assert_eq!(status(as_asked(4)), (482, "INTENT_STEP_UP"));

@@ -1,9 +1,9 @@
-//! Passkeys: enrolling them, and what they assert (protocol, section 6). The relying party is the
-//! provider's host; the user is verified by the authenticator every time.
+//! Enrols passkeys and verifies their assertions (protocol, section 6). The relying party is the
+//! provider's host, and user verification is always required.
 //!
-//! A challenge for a step-up is tied to one intent, to the last byte, and is good once and no
-//! longer than that intent. What is under way is kept here and nowhere else: a server that was
-//! restarted begins again. Signatures are judged by webauthn-rs.
+//! A step-up challenge is tied to one intent, to the last byte. It is valid once, and no longer
+//! than that intent. Ceremonies are only in memory, so a restart discards them. webauthn-rs
+//! verifies the signatures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,7 +25,7 @@ use crate::clock::random_bytes;
 use crate::ipc::answers::ErrorCode;
 use crate::ipc::control::{AssertionOutcome, StepUp};
 
-/// A user's passkeys, as they see them.
+/// The passkeys of a user, for display.
 pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {
     let theirs = server.records.passkeys(username)?.map(|theirs| theirs.passkeys).unwrap_or_default();
     let shown = |passkey: &Passkey| {
@@ -40,7 +40,7 @@ pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusa
     Ok(json!({ "passkeys": theirs.iter().map(shown).collect::<Vec<_>>() }))
 }
 
-/// Begins to enrol a passkey. `intent` is the one that asks for it.
+/// Begins to enrol a passkey, on the request that `intent` signed.
 pub(super) fn begin(server: &Server, username: &Username, name: &str, intent: Fingerprint) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let relying_party = server.passkeys.relying_party()?;
@@ -70,7 +70,7 @@ pub(super) fn begin(server: &Server, username: &Username, name: &str, intent: Fi
     Ok(json!({ "publicKey": options }))
 }
 
-/// Takes the passkey that an authenticator made.
+/// Stores the passkey that an authenticator made.
 pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let relying_party = server.passkeys.relying_party()?;
@@ -99,7 +99,7 @@ pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -
     Ok(json!({ "id": passkey.id }))
 }
 
-/// Removes a passkey. `intent` is the one that asks for it.
+/// Removes a passkey, on the request that `intent` signed.
 pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fingerprint) -> Result<Value, Refusal> {
     let theirs = server.records.passkeys(username)?;
     vouched(server, username, theirs.as_ref(), intent, server.clock.now()?)?;
@@ -108,8 +108,8 @@ pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fin
     Ok(json!({}))
 }
 
-/// Where calls need a passkey, so does changing what passkeys there are: whoever merely has the
-/// signing key could enrol one of their own otherwise. The first one is taken on the signature.
+/// Where calls need a passkey, changing the user's passkeys needs one too. Otherwise an attacker
+/// with only the signing key could enrol a passkey. The first passkey needs the signature only.
 fn vouched(
     server: &Server,
     username: &Username,
@@ -132,8 +132,8 @@ pub(super) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUp
     row.map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
 }
 
-/// The challenge for an intent, if it needs a passkey's assertion: the same one as long as it is
-/// open.
+/// The challenge for an intent that needs a passkey's assertion. Returns the open challenge again,
+/// if there is one.
 pub(super) fn challenge(
     server: &Server,
     username: &Username,
@@ -158,7 +158,7 @@ pub(super) fn challenge(
         return Ok(StepUp::Challenge { options: open.options.clone() });
     }
     let of_user = under_way.step_ups.values().filter(|open| open.username == *username).count();
-    // A user's share shrinks as room does.
+    // Each user's share shrinks with the room left.
     let share = STEP_UPS_EACH_MAX.min(STEP_UPS_MAX.saturating_sub(under_way.step_ups.len()));
     if of_user >= share {
         return Ok(StepUp::TooMany);
@@ -171,8 +171,7 @@ pub(super) fn challenge(
     Ok(StepUp::Challenge { options })
 }
 
-/// Judges what a passkey asserted for an intent. The challenge is gone afterwards, whatever comes
-/// out.
+/// Verifies a passkey's assertion for an intent. Consumes the challenge, whatever the result.
 pub(super) fn assert(
     server: &Server,
     username: &Username,
@@ -226,7 +225,7 @@ pub(super) fn assert(
         Err(NotChanged::Failed(failure)) => return Err(failure.into()),
     }
     if challenged.need == StepUpNeed::WhereThereIsOne {
-        // We ourselves are asked for that call next, and want to know.
+        // The server itself handles that call next, and looks the assertion up.
         let asserted = (username.clone(), challenged.until);
         server.passkeys.under_way(now).asserted.insert(intent, asserted);
     }
@@ -241,8 +240,8 @@ fn has_active(theirs: &Passkeys) -> bool {
     theirs.passkeys.iter().any(|passkey| passkey.state == PasskeyState::Active)
 }
 
-/// The credential as webauthn-rs wrote it. One that it cannot read is a damaged record, never an
-/// absent one.
+/// The credential as webauthn-rs wrote it. An unreadable one is a damaged record, never an absent
+/// one.
 fn credential(passkey: &Passkey) -> Result<Credential, Refusal> {
     serde_json::from_value(passkey.credential.clone()).map_err(|error| Refusal::failure(&error))
 }

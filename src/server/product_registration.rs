@@ -1,8 +1,8 @@
-//! Registers the products of the configuration at Core when the server starts.
+//! Registers the configured products at Core when the server starts.
 //!
-//! Core offers a provider to users only if it knows products of it, and learns of them from the
-//! provider alone. A category's unit, frequency and freedom of charge may never change at Core: a
-//! configuration that would change them is not registered, and the log says what to do.
+//! Core offers a provider to users only if it knows products of it, and only the provider can
+//! register them. Core can never change a category's unit, frequency or price class (free or not).
+//! Refuses to register a configuration that would change them; the log says what to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,33 +21,33 @@ const BROWSE: &str = "/api/products/v2/browse";
 /// Pages read of Core's list: far more products than a provider has.
 const PAGES_MAX: usize = 100;
 
-/// The shortest wait before another try.
+/// Shortest wait before another try.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// The longest.
+/// Longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Why products are not registered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RegistrationFailure {
-    /// Core did not do it.
+    /// The call to Core failed.
     #[error(transparent)]
     Core(#[from] CoreFailure),
-    /// Core would have to change what it never changes.
+    /// Core would have to change an immutable value.
     #[error(
         "the category {category} has at UCloud the accounting {there}, and {here} in the configuration: put the product into a new category, or restore what was there"
     )]
     Changed {
         /// The category.
         category: String,
-        /// What Core has.
+        /// The value at Core.
         there: Accounting,
-        /// What the configuration has.
+        /// The value in the configuration.
         here: Accounting,
     },
 }
 
-/// How Core accounts for a category: never changed there.
+/// The accounting of a category, which is immutable at Core.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Accounting {
@@ -173,7 +173,7 @@ struct ListedCategory {
     accounting: Accounting,
 }
 
-/// Tries until it is done, or until only the operator can do something about it.
+/// Tries until the products are registered, or until only the operator can help.
 pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let mut wait = WAIT_MIN;
     loop {
@@ -198,7 +198,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     }
 }
 
-/// Registers all products, in one request, if no category would change.
+/// Registers all products in one request, if no category would change.
 pub(super) async fn register(
     provider: &ProviderId,
     products: &[Product],
@@ -220,7 +220,7 @@ pub(super) async fn register(
     Ok(())
 }
 
-/// What Core has of this provider.
+/// Core's list of this provider's products.
 async fn listed(provider: &ProviderId, core: &CoreCalls, now: Timestamp) -> Result<Vec<Listed>, CoreFailure> {
     let (mut all, mut next) = (Vec::new(), None::<String>);
     for _ in 0..PAGES_MAX {

@@ -1,6 +1,6 @@
-//! `retrieveProducts`: what the provider offers, by its configuration, and what of it can be done.
+//! `retrieveProducts`: the configured products, and the features supported for each.
 //!
-//! A feature is on only if an instance really does it: Core shows users what is on.
+//! A feature is on only if an instance implements it, because Core shows users what is on.
 
 use super::state::Server;
 use countersign_keys::call::ResourceKind;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::config::{Product, ProductKind, Terminals};
 
-/// Every product of a kind of resource, with its support.
+/// Every product for a kind of resource, with its features.
 pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     let (wanted, support): (_, fn(&Value, Offered) -> Value) = match kind {
         ResourceKind::FileCollections | ResourceKind::Files => (ProductKind::Storage, storage_support),
         ResourceKind::Jobs => (ProductKind::Compute, compute_support),
-        // There are no products of these kinds: no public links, addresses, licences, private
-        // networks or shares.
+        // There are no products of these kinds: public links, addresses, licences, private
+        // networks, shares.
         ResourceKind::Ingresses
         | ResourceKind::NetworkIps
         | ResourceKind::Licenses
@@ -34,7 +34,7 @@ pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {
     json!({ "responses": responses })
 }
 
-/// What a site may offer with a product, or not.
+/// The optional features of a product.
 #[derive(Clone, Copy)]
 struct Offered {
     terminals: Terminals,
@@ -95,7 +95,7 @@ fn compute_support(product: &Value, _offered: Offered) -> Value {
     })
 }
 
-/// No kind of job is run yet: terminals and jobs come with instances that can do them.
+/// No kind of job runs yet. Features will be turned on with instances that implement them.
 fn backend() -> Value {
     json!({
         "enabled": false,

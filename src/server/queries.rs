@@ -1,8 +1,8 @@
-//! Answers the gateway's questions from the store and from the table of running instances.
+//! Answers the gateway's queries from the store and the table of running instances.
 //!
-//! A question that cannot be answered is answered with [`Answer::Failed`], and the request is
-//! refused as unavailable (P8). Nothing that is asked changes anything but a passkey's counter; a
-//! launch starts the user's own process, as `init` does, and nothing else.
+//! A query without an answer gets [`Answer::Failed`], and the gateway refuses the request as
+//! unavailable (P8). A query changes nothing but a passkey's counter. A launch only starts the
+//! user's own process, as `init` does.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,11 +20,11 @@ use super::{integration, passkeys};
 use crate::config::Launch;
 use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
-/// How exactly the last use of a key is remembered, in seconds, and so how often at most it is
-/// written: it is for people who ask which key is still needed.
+/// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
+/// users which key is still needed.
 const USE_GRAIN_S: i64 = 3600;
 
-/// The server, as the gateway sees it.
+/// Answers queries from the state of the server.
 pub(super) struct StoreQueryHandler {
     server: Arc<Server>,
 }
@@ -39,7 +39,7 @@ impl StoreQueryHandler {
         Ok(match question {
             Question::Key { username, kid } => Answer::Keys { keys: server.key(username, kid)?.into_iter().collect() },
             Question::KeysV1 { username } => Answer::Keys { keys: server.keys_v1(username, server.clock.now()?)? },
-            // A launch has been seen to when this is asked.
+            // For a launch, the launch is already complete.
             Question::Instance { username } | Question::Launch { username } => {
                 Answer::Instance { instance: server.instance_of(username)? }
             }
@@ -60,7 +60,7 @@ impl StoreQueryHandler {
         })
     }
 
-    /// Remembers the hour: a key that there is, and once in that hour.
+    /// Records the hour of use, once in that hour, for a key that exists.
     fn note_use(&self, UsedKey { username, kid }: &UsedKey, now: Timestamp) -> Result<(), StoreFailure> {
         let hour = Timestamp::from_seconds(now.seconds() - now.seconds().rem_euclid(USE_GRAIN_S));
         let records = &self.server.records;
@@ -81,7 +81,7 @@ impl QueryHandler for StoreQueryHandler {
         async move {
             let action = AuditedAction::of("gateway", "instance.launch");
             if let Err(refusal) = integration::launch(&server, &action, username).await {
-                // Already with its cause in the log; the gateway finds that there is no instance.
+                // The cause is in the log already. The gateway finds that there is no instance.
                 tracing::info!(%refusal, "no instance for the user's own browser");
             }
         }
@@ -103,8 +103,8 @@ impl QueryHandler for StoreQueryHandler {
 }
 
 impl Server {
-    /// Where a user's instance is: the configured one, or the ready one of the uid that the user is
-    /// mapped to at this moment (P7).
+    /// The address of a user's instance: the configured one, or the ready one of the uid to which
+    /// the user is mapped now (P7).
     pub(super) fn instance_of(&self, username: &Username) -> Result<Whereabouts, Refusal> {
         match &self.config.instances.launch {
             Launch::Static(instances) => {

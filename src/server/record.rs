@@ -1,9 +1,8 @@
-//! The server's part of the log of decisions (P9): who was connected, who was given or lost a key,
-//! what Core asked.
+//! The server's part of the decision log (P9): connections, keys given or lost, and Core's calls.
 //!
-//! What goes on to be done is written down before it is done, and a log that cannot be written
-//! refuses it (P8); a refusal is written down with the reason that its sender never learns.
-//! Refusals of strangers are counted. Looking at lists is no decision.
+//! Records an action before performing it, and refuses it if the log cannot be written (P8).
+//! Records a refusal with its reason, which the sender never learns. Refusals of unauthenticated
+//! senders are counted. Listing calls are not recorded.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -17,59 +16,58 @@ use super::state::Server;
 use crate::audit::{Decision, Process, Verdict, Weight};
 use crate::limits::network_of;
 
-/// What is to be written down, beside the time.
+/// A record, without its time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AuditedAction<'d> {
-    /// The request's id at the gateway; of an operation on this machine, whose it is.
+    /// The request's id at the gateway, or the account for an operation on this machine.
     pub(super) request_id: &'d str,
     /// The operation, or the call's path with dots.
     pub(super) call: &'d str,
-    /// For whom, once it is known.
+    /// The user, if known.
     pub(super) username: Option<&'d Username>,
-    /// With which key, once it is known.
+    /// The key, if known.
     pub(super) kid: Option<KeyId>,
-    /// What else an auditor wants to know.
+    /// Further facts for an auditor.
     pub(super) note: Option<&'d str>,
-    /// Who asks.
+    /// The sender.
     pub(super) sender: Sender<'d>,
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sender<'d> {
-    /// Somebody who has shown nothing, at that address if the gateway says so.
+    /// Not authenticated; with the client's address, if the gateway gave one.
     Stranger(Option<IpAddr>),
-    /// Core, a user or an account, by a name that their refusals are counted under.
+    /// Core, a user or an account, by the name under which their refusals are counted.
     Known(&'d str),
 }
 
 impl<'d> AuditedAction<'d> {
-    /// Of which neither user nor key is known.
+    /// An action without user and key.
     pub(super) const fn of(request_id: &'d str, call: &'d str) -> Self {
         Self { request_id, call, username: None, kid: None, note: None, sender: Sender::Known(call) }
     }
 
-    /// The same, asked by somebody who has shown nothing.
+    /// The same, from an unauthenticated sender.
     pub(super) const fn of_stranger(request_id: &'d str, call: &'d str, address: Option<IpAddr>) -> Self {
         Self { sender: Sender::Stranger(address), ..Self::of(request_id, call) }
     }
 }
 
 impl Server {
-    /// Writes down what is about to be done.
+    /// Records an action that will be performed.
     pub(super) fn record(&self, action: &AuditedAction<'_>) -> Result<(), Refusal> {
         self.write(action, Verdict::Forward, None, action.note, None)
     }
 
-    /// Writes down what was refused, and hands the refusal on. If it cannot be written, nothing
-    /// changes for the sender.
+    /// Records a refusal and returns it. If the record cannot be written, returns that failure
+    /// instead.
     pub(super) fn record_refusal(&self, action: &AuditedAction<'_>, refusal: Refusal) -> Refusal {
         let reason = refusal.to_string();
         self.record_with_reason(action, refusal, &reason)
     }
 
-    /// The same for what was judged and rejected: the log has the rule that was broken, its sender
-    /// the class alone.
+    /// Records a refusal by verification: the log gets the broken rule, the sender only the class.
     pub(super) fn record_rejection(
         &self,
         action: &AuditedAction<'_>,
@@ -102,7 +100,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         let now = self.clock.now()?;
         let time = OffsetDateTime::from_unix_timestamp(now.seconds()).map_err(|error| Refusal::failure(&error))?;
-        // A path that is no name, of an operation that does not exist: the reason says what it was.
+        // `None` for the path of an operation that does not exist; the reason then names it.
         let call = CallName::parse(&action.call.trim_start_matches('/').replace('/', ".")).ok();
         let decision = Decision {
             time,

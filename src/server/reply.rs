@@ -1,6 +1,6 @@
-//! What the server answers with: JSON, and refusals that name a class.
+//! The server's replies: JSON, and refusals that name a class.
 //!
-//! The exact reason goes to the log of the operator; the sender gets a sentence that tells nothing
+//! The exact reason goes to the operator's log. The sender gets a sentence that reveals nothing
 //! about other users (V61).
 
 use bytes::Bytes;
@@ -18,44 +18,44 @@ use crate::ipc::http::json_reply;
 use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};
 use crate::log::Chain;
 
-/// A request that is not done, and what its sender is told.
+/// A refused request, and the reply to its sender.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}: {why}", told.code())]
 pub(super) struct Refusal {
     /// The row of the table of answers.
     pub(super) told: ErrorCode,
-    /// The sentence, for people.
+    /// The sentence for the user.
     pub(super) why: String,
 }
 
 impl Refusal {
-    /// With a sentence of its own.
+    /// A refusal with its own sentence.
     pub(super) fn new(told: ErrorCode, why: impl Into<String>) -> Self {
         Self { told, why: why.into() }
     }
 
-    /// Malformed, or not possible for this user.
+    /// Malformed, or impossible for this user.
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(ErrorCode::Malformed, why)
     }
 
-    /// No such thing, or none of the sender's.
+    /// Does not exist, or does not belong to the sender.
     pub(super) fn not_found(why: impl Into<String>) -> Self {
         Self::new(ErrorCode::NotFound, why)
     }
 
-    /// Too many of something.
+    /// A limit is reached.
     pub(super) fn too_many(why: impl Into<String>) -> Self {
         Self::new(ErrorCode::TooMany, why)
     }
 
-    /// Our side broke: the cause is logged here and goes no further.
+    /// A failure on this side. Logs the cause, which the sender does not learn.
     pub(super) fn failure(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "unavailable");
         Self::new(ErrorCode::Unavailable, ErrorCode::Unavailable.why())
     }
 
-    /// The answer.
+    /// The HTTP reply.
     pub(super) fn reply(&self) -> Reply {
         self.told.reply_with(&self.why)
     }
@@ -85,7 +85,7 @@ impl From<BodyError> for Refusal {
     }
 }
 
-/// The answer to whatever came of it: 200 with its JSON, or the refusal.
+/// The reply to an outcome: 200 with JSON, or the refusal.
 pub(super) fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Reply {
     match outcome {
         Ok(content) => json_reply(StatusCode::OK, &content),
@@ -93,14 +93,14 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Reply {
     }
 }
 
-/// The class for the sender; the reason for the log.
+/// Logs the reason, and returns the class for the sender.
 pub(super) fn rejected(rejection: &Rejection) -> Refusal {
     tracing::info!(reason = %rejection, "rejected");
     let told = ErrorCode::from(rejection.class());
     Refusal::new(told, told.why())
 }
 
-/// What somebody is told whose change the rules do not allow.
+/// The refusal for a change that the registry rejects.
 pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
     let why = rejection.to_string();
     match rejection {
@@ -114,7 +114,7 @@ pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
     }
 }
 
-/// The same, or that the store failed.
+/// The refusal for a change that was rejected or failed.
 pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal {
     match not_changed {
         NotChanged::Rejected(rejection) => registry_refusal(rejection),
@@ -122,22 +122,22 @@ pub(super) fn not_changed(not_changed: NotChanged<RegistryRejection>) -> Refusal
     }
 }
 
-/// A key that cannot be taken.
+/// The refusal of a key.
 pub(super) fn key_refused(why: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::KeyRefused, why)
 }
 
-/// The name of a key, as its owner or browser gave it.
+/// Checks the name of a key, as its owner or browser gave it.
 pub(super) fn key_name(name: &str) -> Result<String, Refusal> {
     if is_key_name(name) { Ok(name.to_owned()) } else { Err(key_refused(KEY_NAME_RULE)) }
 }
 
-/// The message in a body.
+/// Parses the message in a body.
 pub(super) fn message<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(format!("the body is not as expected: {error}")))
 }
 
-/// Runs what waits for a disk or for the account database on a thread of its own.
+/// Runs work that blocks on the disk or the account database, on a thread for blocking calls.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

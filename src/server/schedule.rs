@@ -1,5 +1,4 @@
-//! When Core may be asked again after a failure: exponential back-off for each user, and for all of
-//! them.
+//! Exponential back-off for calls to Core, for each user and for all users together.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -9,14 +8,13 @@ use countersign_keys::time::Timestamp;
 
 use super::core_calls::CoreFailure;
 
-/// The shortest wait after a failure, in seconds; doubled for each further one.
+/// Shortest wait after a failure, in seconds. Doubled for each further failure.
 const WAIT_MIN_S: i64 = 1;
 
-/// The longest. A connection that Core hears of ten minutes after it is back is late enough.
+/// Longest wait. Ten minutes after Core is back is late enough for it to hear of a connection.
 const WAIT_MAX_S: i64 = 600;
 
-/// When to try again. Holds the errands that failed, and only those: an entry goes when its errand
-/// succeeds.
+/// The waits. Holds only failed errands; an entry is removed when its errand succeeds.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     failed: HashMap<Username, Wait>,
@@ -24,23 +22,23 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Whether Core may be asked anything.
+    /// Whether Core may be called at all.
     pub(super) fn everybody_may(&self, now: Timestamp) -> bool {
         self.everybody.is_over(now)
     }
 
-    /// Whether something of this user may be tried.
+    /// Whether an errand of this user may be tried.
     pub(super) fn may(&self, username: &Username, now: Timestamp) -> bool {
         self.failed.get(username).is_none_or(|wait| wait.is_over(now))
     }
 
-    /// Something of this user was done.
+    /// Records a success for this user.
     pub(super) fn succeeded(&mut self, username: &Username) {
         self.failed.remove(username);
         self.everybody = Wait::default();
     }
 
-    /// Something of this user was not done: breaks off if nobody's would be.
+    /// Records a failure for this user. Breaks if every other user's errand would fail too.
     pub(super) fn failed(&mut self, username: &Username, failure: &CoreFailure, now: Timestamp) -> ControlFlow<()> {
         self.failed.entry(username.clone()).or_default().longer(now);
         if failure.is_general() {
@@ -56,7 +54,7 @@ impl Schedule {
         waits.filter_map(|wait| wait.until).map(|until| until.since(now).max(WAIT_MIN_S)).min()
     }
 
-    /// Every errand was tried: those that were withdrawn meanwhile leave no wait behind.
+    /// Removes the waits of errands that do not exist any more, after a round over all of them.
     pub(super) fn keep_only(&mut self, seen: &HashSet<Username>) {
         self.failed.retain(|username, _| seen.contains(username));
         self.everybody = Wait::default();

@@ -1,9 +1,7 @@
-//! The server's part of the audit logs beside writing its own: their directories, their keys, and
-//! the thread that signs what was written (P9).
+//! Directories, keys and the signing thread of both audit logs (P9).
 //!
-//! A log whose records are not those last signed keeps the server from starting, and ends one that
-//! runs (P8). A disk that is full does not: what cannot be written down is refused by whoever would
-//! have written it.
+//! A log that does not match its last signature keeps the server from starting, and stops a running
+//! server (P8). A full disk does not: the writer of a record refuses what it cannot record.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -27,31 +25,31 @@ use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKe
 use crate::clock::{Clock, NoRandomness, random_bytes};
 use crate::config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
 
-/// How often is looked for new records. A checkpoint is signed at least every second while there
-/// are any: this, and the time of a write to disk.
+/// Interval between checks for new records. A checkpoint is signed at least once a second while
+/// there are new records: this interval, and the time of a write to disk.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How often is looked for records that are old enough, or too many, and deleted.
+/// Interval between checks for records to delete, by age or by size.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// Why there is no audit log.
+/// Why an audit log is not available.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditFailure {
-    /// A directory.
+    /// A directory cannot be used.
     #[error(transparent)]
     Place(#[from] StateDirectoryFailure),
-    /// A key that cannot be made or kept.
+    /// A key cannot be made or stored.
     #[error("the key {path} cannot be made")]
     MakeKey {
-        /// Its file.
+        /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// A key that cannot be read.
+    /// A key cannot be read.
     #[error(transparent)]
     ReadKey(#[from] SecretFileError),
-    /// A file that is no key.
+    /// The file does not contain a key.
     #[error("{path} is of no use")]
     Key {
         /// The file.
@@ -59,26 +57,26 @@ pub(crate) enum AuditFailure {
         /// The cause.
         source: NoKey,
     },
-    /// A log without its key.
+    /// A log exists without its key.
     #[error("the log in {directory} was signed with a key that is gone: put {key} back, or move the directory away")]
     KeyGone {
         /// The log.
         directory: PathBuf,
-        /// Where the key should be.
+        /// The expected place of the key.
         key: PathBuf,
     },
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The log itself.
+    /// The log cannot be opened or signed.
     #[error(transparent)]
     Notary(#[from] NotaryFailure),
-    /// No thread.
+    /// The thread cannot be started.
     #[error("no thread can be started")]
     Thread(#[source] io::Error),
 }
 
-/// The thread that signs.
+/// The signing thread.
 #[derive(Debug)]
 pub(super) struct CheckpointSigner {
     stop: SyncSender<()>,
@@ -86,8 +84,8 @@ pub(super) struct CheckpointSigner {
 }
 
 impl CheckpointSigner {
-    /// Takes up both logs, the gateway's and the server's, and has them signed from here on. What
-    /// is received in the end is why that stopped.
+    /// Opens both logs, the gateway's and the server's, and starts to sign them. The receiver gets
+    /// the reason if signing stops.
     pub(super) fn start(config: &Config) -> Result<(Self, oneshot::Receiver<AuditFailure>), AuditFailure> {
         state_directory::private_directory(&config.state.audit())?;
         make_pseudonym_key(config)?;
@@ -109,7 +107,7 @@ impl CheckpointSigner {
         Ok((Self { stop, thread }, is_broken))
     }
 
-    /// Signs what is left, and ends.
+    /// Signs the last records, and ends.
     pub(super) fn finish(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
@@ -155,7 +153,7 @@ fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Res
     }
 }
 
-/// A log, and who hears of it.
+/// A log and its witnesses.
 #[derive(Debug)]
 struct Kept {
     notary: Notary,
@@ -163,7 +161,7 @@ struct Kept {
 }
 
 fn prune(notary: &Notary, audit: &Audit) -> Result<(), NotaryFailure> {
-    // With a clock that cannot be read, nothing is old.
+    // If the clock cannot be read, no record counts as old.
     let now = Clock::System.now().ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now.seconds()).ok());
     let since = now.zip(audit.keep_days).and_then(|(now, days)| now.date().checked_sub(time::Duration::days(days)));
     let bytes_max = match audit.keep {
@@ -174,7 +172,7 @@ fn prune(notary: &Notary, audit: &Audit) -> Result<(), NotaryFailure> {
     notary.prune(since, bytes_max)
 }
 
-/// What the pseudonyms of the records are made with, where there are to be any.
+/// The key of the records' pseudonyms, if they are configured.
 pub(super) fn pseudonyms(config: &Config) -> Result<Option<Pseudonyms>, AuditFailure> {
     match config.audit.names {
         Names::Plain => Ok(None),
@@ -205,8 +203,7 @@ fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailu
     Ok(Notary::open(log, key)?)
 }
 
-/// The log's name for the rest of the world: an address without its scheme, which need not lead
-/// anywhere.
+/// The public name of a log: an address without its scheme, which need not resolve.
 fn origin(config: &Config, name: &str) -> String {
     let provider = &config.provider;
     let origin = provider.origin.as_str();

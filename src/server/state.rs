@@ -1,6 +1,5 @@
-//! State that every part of the server shares: configuration, key store, running instances, and the
-//! operations under way. [`super`] fills it at startup; it imports none of the parts that work with
-//! it.
+//! State shared by all parts of the server: configuration, key store, running instances, and
+//! operations in progress. [`super`] fills it at startup. It imports none of the parts that use it.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +27,7 @@ use crate::log::Chain;
 /// The key store of this server.
 pub(super) type Records = Registry<SealedStore<SledStore>>;
 
-/// What every part of the server works with.
+/// The shared state.
 pub(super) struct Server {
     pub(super) config: Config,
     pub(super) clock: Clock,
@@ -37,30 +36,30 @@ pub(super) struct Server {
     pub(super) instances: Arc<Instances>,
     pub(super) invalidations: Invalidations,
     pub(super) passkeys: PasskeyCeremonies,
-    /// What was decided (P9).
+    /// The decision log (P9).
     pub(super) decisions: DecisionLog,
-    /// Core's verified tokens; locked for a lookup and never across a wait.
+    /// Core's verified tokens. Locked for a lookup, never across an await.
     pub(super) core_tokens: Mutex<CoreTokens>,
-    /// Which users are served.
+    /// The users who are served.
     pub(super) maintenance: CurrentMaintenance,
-    /// Long pieces of work of the instances.
+    /// Long-running operations of the instances.
     pub(super) tasks: TaskTable,
-    /// Intents that the users' own browsers have used here.
+    /// Intents that users' own browsers have used at the server.
     pub(super) used_intents: UsedIntents,
-    /// Pages that wait, by the ticket that they wait for.
+    /// Long polls of the connection page, by ticket.
     pub(super) polls: Arc<Counted<TicketHash>>,
-    /// Threads for what waits for the disk or the account database, by who asks.
+    /// Threads for blocking work, by sender.
     pub(super) turns: Arc<Turns>,
-    /// Says that Core has something new to hear.
+    /// Notified when Core must be told something.
     pub(super) errands: Arc<Notify>,
-    /// Counts the changes of connections, for whoever waits for one.
+    /// Counts changes of connections. Tasks that wait for a change subscribe to it.
     pub(super) changes: watch::Sender<u64>,
     /// Turns true when the server stops.
     pub(super) stop: watch::Sender<bool>,
 }
 
 impl Server {
-    /// Wakes whoever waits for a change of a connection.
+    /// Wakes every task that waits for a change of a connection.
     pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -73,9 +72,8 @@ impl Server {
         }
     }
 
-    /// Runs what waits for a disk or for the account database on a thread of its own, when it is
-    /// that sender's turn. The turn is over when the work is, whether or not the sender still waits
-    /// for it.
+    /// Runs work that blocks on the disk or the account database on a thread, when it is that
+    /// sender's turn. The turn ends with the work, even if the sender is gone.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         asker: impl Into<Asker>,

@@ -1,8 +1,7 @@
-//! The server's places on disk: the state directory, which is its alone, and the socket at which
-//! everybody may ask.
+//! The server's paths on disk: its private state directory, and the public IPC socket.
 //!
-//! Refused: a state directory that others could read or write, a second server in it, and a socket
-//! directory in which somebody else could put a socket of their own (P7).
+//! Refuses a state directory that other accounts can read or write, a second server in it, and a
+//! socket directory in which another account could create a socket (P7).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -14,13 +13,13 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::config::{Ipc, State};
 
-/// Everybody may connect: who they are is read from the kernel.
+/// Every account may connect; the kernel identifies the peer.
 const IPC_SOCKET_MODE: u32 = 0o777;
 
-/// Why a place cannot be used.
+/// Why a path cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateDirectoryFailure {
-    /// It cannot be made, opened or looked at.
+    /// It cannot be created, opened or inspected.
     #[error("{path} cannot be used")]
     Unusable {
         /// The place.
@@ -28,13 +27,13 @@ pub(crate) enum StateDirectoryFailure {
         /// The cause.
         source: io::Error,
     },
-    /// The directory of the socket at which everybody may ask.
+    /// The directory of the public IPC socket does not exist.
     #[error("{path} does not exist; it is made at each boot by: systemd-tmpfiles --create countersign.conf")]
     NoRunDirectory {
         /// The directory.
         path: PathBuf,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another account.
     #[error("{path} belongs to uid {owner}, and not to this process's account")]
     Foreign {
         /// The place.
@@ -42,14 +41,14 @@ pub(crate) enum StateDirectoryFailure {
         /// Its owner.
         owner: u32,
     },
-    /// Others may do there what only we may.
+    /// Its mode gives other accounts access.
     #[error("{path} has mode {mode:o}; it must be {wanted}")]
     Open {
         /// The place.
         path: PathBuf,
         /// Its mode.
         mode: u32,
-        /// What it must be.
+        /// The required mode.
         wanted: &'static str,
     },
     /// It is not a directory.
@@ -58,7 +57,7 @@ pub(crate) enum StateDirectoryFailure {
         /// The place.
         path: PathBuf,
     },
-    /// Another server is at work there.
+    /// Another server runs in it.
     #[error("another server is running in {path}")]
     Occupied {
         /// The place.
@@ -66,7 +65,7 @@ pub(crate) enum StateDirectoryFailure {
     },
 }
 
-/// The state directory, held by this process until it ends.
+/// The state directory, locked by this process until it ends.
 #[derive(Debug)]
 pub(crate) struct StateDirectory {
     _lock: Flock<File>,
@@ -75,8 +74,7 @@ pub(crate) struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Checks the state directory, makes it and what belongs into it if they are missing, and takes
-    /// hold of it.
+    /// Checks the state directory, creates it and its subdirectories if missing, and locks it.
     pub(crate) fn claim(state: &State) -> Result<Self, StateDirectoryFailure> {
         let instances = state.instances();
         let logs = state.directory.join("log");
@@ -87,7 +85,7 @@ impl StateDirectory {
         Ok(Self { _lock: lock, instances, logs })
     }
 
-    /// Where instances' sockets are; what an earlier server left there is removed.
+    /// The directory of instances' sockets, after removing the files of an earlier server.
     pub(crate) fn swept_instances(&self) -> Result<&Path, StateDirectoryFailure> {
         let unusable = |source| StateDirectoryFailure::Unusable { path: self.instances.clone(), source };
         for entry in std::fs::read_dir(&self.instances).map_err(unusable)? {
@@ -96,20 +94,20 @@ impl StateDirectory {
         Ok(&self.instances)
     }
 
-    /// Where what instances print is kept.
+    /// The directory of instances' logs.
     pub(crate) fn logs(&self) -> &Path {
         &self.logs
     }
 }
 
-/// Listens at a path below the state directory, in place of whatever an earlier server left there.
+/// Listens at a path below the state directory. Replaces the socket of an earlier server.
 pub(crate) fn listen_privately(path: &Path) -> Result<UnixListener, StateDirectoryFailure> {
     let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
     remove_stale(path).map_err(unusable)?;
     UnixListener::bind(path).map_err(unusable)
 }
 
-/// Listens where every account of this machine may ask.
+/// Listens at the public IPC socket.
 pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, StateDirectoryFailure> {
     let path = ipc.socket();
     let unusable = |source| StateDirectoryFailure::Unusable { path: path.clone(), source };
@@ -138,16 +136,16 @@ pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, StateDirect
     Ok(listener)
 }
 
-/// The same listener, for the runtime.
+/// Converts a listener for the async runtime.
 ///
 /// # Errors
-/// The system.
+/// An I/O error.
 pub(super) fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
     listener.set_nonblocking(true)?;
     tokio::net::UnixListener::from_std(listener)
 }
 
-/// Which file a path is, if there is one: another one has another number.
+/// Device and inode of a path, if it exists.
 pub(crate) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match std::fs::symlink_metadata(path) {
         Ok(found) => Ok(Some((found.dev(), found.ino()))),
@@ -156,7 +154,7 @@ pub(crate) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-/// Makes a directory that only this account can look into, or checks that it is one.
+/// Creates a directory that only this account can read, or checks an existing one.
 pub(crate) fn private_directory(path: &Path) -> Result<(), StateDirectoryFailure> {
     let unusable = |source| StateDirectoryFailure::Unusable { path: path.to_owned(), source };
     match DirBuilder::new().mode(0o700).create(path) {
@@ -196,7 +194,8 @@ fn lock(directory: &Path) -> Result<Flock<File>, StateDirectoryFailure> {
     })
 }
 
-/// Removes a socket that nobody listens at any more: the lock on the state directory shows that.
+/// Removes the socket of an earlier server. The lock on the state directory ensures that it has
+/// ended.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

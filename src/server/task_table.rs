@@ -1,4 +1,4 @@
-//! The tasks of users' instances, and what Core has heard of each.
+//! The tasks of users' instances, and the state of each that Core was told.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,40 +13,40 @@ use super::core_calls::CoreFailure;
 use super::reply::Refusal;
 use crate::ipc::messages::{TASK_SILENCE_MAX_S, TaskState, TaskStatus};
 
-/// Most tasks of one account at a time, ended ones of which Core has not heard among them.
+/// Most tasks of one account at a time, including ended ones that Core was not told of.
 const EACH_MAX: usize = 64;
 
-/// After how long Core is told the same again, in seconds: it lists the tasks of which it has heard
-/// within five minutes.
+/// After how long Core is told the same state again, in seconds. Core lists the tasks of which it
+/// has heard within five minutes.
 const REPEAT_AFTER_S: i64 = 4 * 60;
 
-/// How often Core is asked about one task that it refuses, before it is given up.
+/// Refusals of Core for one task before it is given up.
 const REFUSALS_MAX: u32 = 5;
 
-/// The tasks under way. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one goes when Core has heard of
-/// its end.
+/// The tasks. Bounded by [`TASKS_MAX`] and [`EACH_MAX`]; one is removed when Core was told of its
+/// end.
 #[derive(Debug, Default)]
 pub(super) struct TaskTable {
     tasks: Mutex<BTreeMap<u64, Open>>,
     pub(super) news: Notify,
 }
 
-/// A task of which Core has still to hear something.
+/// A task of which Core must still be told something.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) task: Task,
-    /// `None`: of an instance of before this server was started.
+    /// `None` for a task of an earlier run of the server.
     pub(super) uid: Option<Uid>,
     pub(super) status: TaskStatus,
     pub(super) heard: Timestamp,
-    /// What Core was told last, and when.
+    /// The state that Core was last told, and when.
     told: Option<(TaskStatus, Timestamp)>,
     refusals: u32,
 }
 
 impl TaskTable {
-    /// What is in the store when the server starts. Whoever did that work ended with the server
-    /// that was before: it has failed.
+    /// The tasks in the store at startup. Their instances ended with the earlier server, so they
+    /// have failed.
     pub(super) fn left_behind(stored: Vec<Task>, now: Timestamp) -> Self {
         let left = |task: Task| {
             let status = failure("the provider was started anew");
@@ -56,11 +56,11 @@ impl TaskTable {
         Self { tasks: Mutex::new(tasks), news: Notify::new() }
     }
 
-    /// Takes up a task of an account, if it may have one more.
+    /// Adds a task of an account, if its share allows one more.
     pub(super) fn open(&self, uid: Uid, task: Task, now: Timestamp) -> Result<(), Refusal> {
         let mut tasks = self.lock();
         let own = tasks.values().filter(|open| open.uid == Some(uid)).count();
-        // An account's share shrinks as room does.
+        // Each account's share shrinks with the room left.
         if own >= EACH_MAX.min(TASKS_MAX.saturating_sub(tasks.len())) {
             return Err(Refusal::too_many("too many tasks are under way"));
         }
@@ -69,12 +69,12 @@ impl TaskTable {
         Ok(())
     }
 
-    /// The account's instance is gone, and what it did with it.
+    /// Fails the tasks of an account whose instance is gone.
     pub(super) fn instance_gone(&self, uid: Uid) {
         self.fail_where(|open| open.uid == Some(uid));
     }
 
-    /// Whatever has not been heard of for long has failed.
+    /// Fails the tasks that have been silent for too long.
     pub(super) fn fail_silent(&self, now: Timestamp) {
         self.fail_where(|open| now.since(open.heard) > TASK_SILENCE_MAX_S);
     }
@@ -92,7 +92,7 @@ impl TaskTable {
         }
     }
 
-    /// Those of which Core has not heard the latest, or has heard nothing for long.
+    /// The tasks whose latest state Core was not told, or was told long ago.
     pub(super) fn due(&self, now: Timestamp) -> Vec<Open> {
         let is_heard = |open: &Open| {
             let told = open.told.as_ref();
@@ -102,7 +102,7 @@ impl TaskTable {
         self.lock().values().filter(is_due).cloned().collect()
     }
 
-    /// Core has heard that much of a task; whether that was all.
+    /// Records that Core was told a state. Returns whether it was the last.
     pub(super) fn has_heard(&self, number: u64, told: &TaskStatus, now: Timestamp) -> bool {
         let mut tasks = self.lock();
         let Some(open) = tasks.get_mut(&number) else { return false };
@@ -114,7 +114,7 @@ impl TaskTable {
         told.state.is_last()
     }
 
-    /// Core refuses a task; whether it is given up.
+    /// Records that Core refused a task. Returns whether the task is given up.
     pub(super) fn is_refused(&self, number: u64, failure: &CoreFailure) -> bool {
         let mut tasks = self.lock();
         let Some(open) = tasks.get_mut(&number) else { return false };

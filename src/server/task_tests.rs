@@ -1,5 +1,5 @@
-//! Tasks: from an instance's word to what a user sees at Core, with Core away, whoever did them
-//! gone, or the server.
+//! Tasks, from an instance's report to what a user sees at Core: also with Core away, and after the
+//! end of the instance or the server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -100,7 +100,7 @@ async fn a_task_is_shown_from_its_beginning_to_its_end() {
     assert_eq!(status(tasks::tell(&scene.house.server, ALICE, over)), (404, "NOT_FOUND"));
 }
 
-/// Core's list has the tasks of which it has heard within five minutes.
+/// Core lists the tasks of which it has heard within five minutes.
 #[tokio::test]
 async fn c07_a_paused_task_stays_in_its_users_list() {
     let scene = Scene::new().await;

@@ -1,8 +1,8 @@
-//! Long pieces of work of users' instances, as Core shows them: begun, on their way, over.
+//! Long-running operations of users' instances, as Core shows them: begun, in progress, ended.
 //!
-//! An instance tells for its own account (`SO_PEERCRED`); what it says is shown to that account's
-//! users and to nobody else. Core hears the latest of each, no more than once a second, and of
-//! every end, whenever it is back. A task whose instance is gone has failed.
+//! An instance reports for its own account (`SO_PEERCRED`), and only that account's users see the
+//! report. Core is told the latest state of each task at most once a second, and of every end,
+//! after an outage too. A task whose instance is gone has failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,23 +24,23 @@ const CREATE: &str = "/api/tasks";
 const POST_STATUS: &str = "/api/tasks/postStatus";
 const MARK_AS_COMPLETE: &str = "/api/tasks/markAsComplete";
 
-/// The shortest time between two rounds.
+/// Shortest time between two rounds.
 const ROUND_MIN: Duration = Duration::from_secs(1);
 
-/// The longest: tasks that have fallen silent are looked for.
+/// Longest time between two rounds, so that silent tasks are noticed.
 const ROUND_MAX: Duration = Duration::from_secs(15);
 
-/// The longest wait for a Core that cannot be reached.
+/// Longest wait while Core cannot be reached.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Takes note of a task.
+/// Records a new task.
 pub(super) async fn begin(server: &Arc<Server>, uid: Uid, begun: TaskBegun) -> Result<TaskNumber, Refusal> {
     let TaskBegun { username, title, body } = begun;
     if !server.records.usernames(uid)?.contains(&username) {
         return Err(Refusal::not_found("this account is not connected to that UCloud user"));
     }
     let now = server.clock.now()?;
-    // No more bits than every reader of JSON takes exactly.
+    // No more bits than every JSON parser reads exactly.
     let number = u64::from_be_bytes(random_bytes()?) >> 11;
     let task = Task { number, username, title: cut(&title), body: cut(&body), core_id: None };
     server.tasks.open(uid, task.clone(), now)?;
@@ -54,7 +54,7 @@ pub(super) async fn begin(server: &Arc<Server>, uid: Uid, begun: TaskBegun) -> R
     Ok(TaskNumber { number })
 }
 
-/// Takes note of how far a task is. What is over stays so.
+/// Records the progress of a task. A final state stays.
 pub(super) fn tell(server: &Server, uid: Uid, told: TaskTold) -> Result<TaskKnown, Refusal> {
     let TaskTold { number, status } = told;
     let now = server.clock.now()?;
@@ -73,7 +73,7 @@ pub(super) fn tell(server: &Server, uid: Uid, told: TaskTold) -> Result<TaskKnow
     Ok(TaskKnown { core_id })
 }
 
-/// Printable, and not too long.
+/// Removes control characters, and truncates.
 fn cut(text: &str) -> String {
     let mut cut = String::new();
     for letter in text.chars().filter(|letter| !letter.is_control()) {
@@ -107,7 +107,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     }
 }
 
-/// Tells Core the latest of every task; whether Core could be reached.
+/// Tells Core the latest state of every task. Returns whether Core could be reached.
 pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp) -> bool {
     for open in server.tasks.due(now) {
         let number = open.task.number;
@@ -123,7 +123,7 @@ pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp
         };
         if is_over {
             let records = Arc::clone(&server.records);
-            // With its cause in the log. After the next start Core hears once more that it is over.
+            // The cause is in the log. After the next start Core is told of the end again.
             let _failure = blocking(move || Ok(records.forget_task(number)?)).await;
         }
     }
@@ -149,8 +149,8 @@ async fn tell_core(server: &Arc<Server>, core: &CoreCalls, open: &Open, now: Tim
     Ok(())
 }
 
-/// Has Core make the task. If its answer is not heard it is asked again, and shows for some minutes
-/// one that stands still.
+/// Creates the task at Core. If the response is lost, it is created again, and Core shows the first
+/// one without progress for some minutes.
 async fn create(server: &Arc<Server>, core: &CoreCalls, task: &Task, now: Timestamp) -> Result<i64, CoreFailure> {
     let create = Create {
         user: &task.username,
@@ -167,7 +167,7 @@ async fn create(server: &Arc<Server>, core: &CoreCalls, task: &Task, now: Timest
         open.task.core_id = Some(created.task_id);
     }
     let (records, noted) = (Arc::clone(&server.records), Task { core_id: Some(created.task_id), ..task.clone() });
-    // With its cause in the log. What is lost is that Core hears of the end after another start.
+    // The cause is in the log. The only loss: after a restart Core is not told of the end.
     let _failure = blocking(move || Ok(records.note_task(&noted)?)).await;
     Ok(created.task_id)
 }

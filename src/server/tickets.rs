@@ -1,4 +1,4 @@
-//! Beginning a connection: a ticket for a user, made for Core or for somebody at the centre.
+//! Begins connections: makes a ticket for a user, for Core or for a local account.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,20 +20,20 @@ use crate::clock::random_bytes;
 use crate::config::{Mapper, MappingStart};
 use crate::ipc::answers::ErrorCode;
 
-/// A ticket that was just made: the one time that it is in clear.
+/// A new ticket, the only time that it exists in clear text.
 pub(super) struct NewTicket {
     /// The ticket, base64url.
     pub(super) text: Secret<String>,
-    /// The first second at which it is good for nothing.
+    /// The first second at which it is void.
     pub(super) until: Timestamp,
 }
 
-/// Where the connection page is; without a ticket it tells how to begin at the centre.
+/// URL of the connection page. Without a ticket the page explains how to begin at the centre.
 pub(super) fn page_url(server: &Server) -> String {
     format!("{}/ucloud/{}/connect", server.config.provider.origin.as_str(), server.config.provider.id)
 }
 
-/// Makes a ticket. Bound to a uid, only that uid can approve what is offered for it.
+/// Makes a ticket. If it is bound to a uid, only that uid can approve an offer for it.
 pub(super) async fn begin(
     server: &Arc<Server>,
     action: &AuditedAction<'_>,
@@ -64,13 +64,12 @@ pub(super) async fn begin(
     Ok(NewTicket { text: ticket.to_secret_text(), until })
 }
 
-/// What is said of a code, or a ticket, that is not there.
+/// The answer for an unknown code or ticket.
 pub(super) const NO_SUCH_OFFER: &str =
     "No offer matches this. Links and codes are valid for 15 minutes: get a new one from the connection page";
 
-/// Whether Core has still to name the user before what was offered for a ticket can be approved.
-/// Where the site's program maps users, or the account is connected to that user already, the name
-/// is not in question.
+/// Whether Core must still name the user before an offer for this ticket can be approved. Not
+/// needed where the site's program maps users, or if the account is connected to that user already.
 pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Result<bool, StoreFailure> {
     if ticket.is_confirmed() || matches!(server.config.mapping.by, Mapper::Command { .. }) {
         return Ok(false);
@@ -79,7 +78,7 @@ pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Resul
     Ok(connection.is_none_or(|connection| Some(connection.uid) != ticket.bound_to))
 }
 
-/// Where connections begin at the centre alone, a ticket of Core's confirms one and takes no key.
+/// Where connections begin only at the centre, Core's ticket confirms one and accepts no key.
 pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
     if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
         let why = "connections to this provider begin at the computing centre, with countersign connect start";
@@ -88,8 +87,7 @@ pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) ->
     Ok(())
 }
 
-/// What is said to a step with a ticket that is refused. An unknown ticket and a forgotten one get
-/// one answer.
+/// The refusal for a step with a ticket. An unknown ticket and a forgotten one get the same answer.
 pub(super) fn refusal(not_changed: NotChanged<TicketRejection>) -> Refusal {
     let rejection = match not_changed {
         NotChanged::Failed(failure) => return failure.into(),

@@ -1,9 +1,8 @@
-//! Divides the server's waiting threads among those who ask, so that no sender can hold them all.
+//! Divides the threads for blocking work among senders, so that none can hold them all (P8).
 //!
-//! Whatever waits for a disk or for the account database does so on one of a few threads. A sender
-//! may hold some of them at a time, and all senders together leave some for Core's calls and the
-//! server's own work. What is asked beyond that waits for its turn, and holds no thread meanwhile.
-//! Protects availability (P8).
+//! Work that blocks on a disk or on the account database runs on one of a few threads. A sender may
+//! hold some of them, and all senders together leave some for Core's calls and the server's own
+//! work. Further work waits for its turn without a thread.
 
 use std::sync::Arc;
 
@@ -13,28 +12,28 @@ use tokio::sync::Notify;
 
 use crate::limits::{Counted, InFlight};
 
-/// Threads for what waits for the disk or the account database, at most.
+/// Most threads for blocking work.
 pub(super) const THREADS: usize = 16;
 
 /// Threads of all senders other than Core.
 const ALL_MAX: usize = 12;
 
-/// Threads of one of them.
+/// Threads of one sender.
 const EACH_MAX: usize = 4;
 
 const _: () =
     assert!(EACH_MAX < ALL_MAX && ALL_MAX < THREADS, "there are threads that one sender, or all, cannot take");
 
-/// Who asks for what takes a thread.
+/// The sender of blocking work.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Asker {
-    /// Core, and the server itself: limited by what they ask at a time, and not here.
+    /// Core and the server itself. Limited elsewhere, by their concurrent calls.
     Core,
     /// A local account, or its instance.
     Account(Uid),
-    /// A user, by way of the gateway.
+    /// A user, through the gateway.
     User(Username),
-    /// The connection page, of whoever has it open.
+    /// The connection page, for all clients together.
     Page,
 }
 
@@ -47,7 +46,7 @@ impl From<Authority> for Asker {
     }
 }
 
-/// Threads that are held. Bounded by [`ALL_MAX`].
+/// The threads held. Bounded by [`ALL_MAX`].
 #[derive(Debug)]
 pub(super) struct Turns {
     under_way: Arc<Counted<Asker>>,
@@ -60,7 +59,7 @@ impl Default for Turns {
     }
 }
 
-/// Leave to hold one thread, until it is dropped.
+/// The right to hold one thread, until dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
@@ -68,11 +67,11 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits until that sender may hold one more thread. How many wait is bounded by the
-    /// connections of each sender.
+    /// Waits until that sender may hold one more thread. The number of waiters is bounded by each
+    /// sender's connections.
     pub(super) async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
         loop {
-            // Listening before looking, so that no end between the two is missed.
+            // Register before checking, so that no release in between is missed.
             let over = self.over.notified();
             let taken = match asker {
                 Asker::Core => Some(None),
@@ -128,7 +127,7 @@ mod tests {
         assert!(waiting.now_or_never().is_some());
     }
 
-    /// The disk or the account database answers nothing, and the sender does not even wait for it.
+    /// The disk or the account database hangs, and the sender does not wait for the answer.
     #[test]
     fn v73_a_uid_whose_work_hangs_leaves_threads_for_others() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -1,5 +1,5 @@
-//! The intents of users' own browsers that the server has honoured (P4), and how many calls each
-//! user makes.
+//! Replay log for the calls of users' own browsers to the server (P4), and the rate of each user's
+//! calls.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -11,20 +11,19 @@ use countersign_keys::time::Timestamp;
 
 use crate::limits::{Rate, RateLimiter};
 
-/// Intents of this lane remembered at once. People press buttons; more than this in a minute are
-/// refused.
+/// Intents of this lane remembered at once. Calls come from users pressing buttons; more than this
+/// in a minute are refused.
 const USED_MAX: usize = 16_384;
 
-/// Calls of one user's browser that the server answers: no more than 800 intents of one user are
-/// remembered at once.
+/// Rate of one user's calls. At most 800 intents of one user are then remembered at once.
 const CALLS: Rate = Rate::new(240, 8);
 
-/// Users whose rate is remembered.
+/// Users for which the rate is tracked.
 const USERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// The intents that were used here: in memory, since the gateway's journal is what survives. So
-/// whoever has taken the gateway over can use one again only if the server is started anew within
-/// the intent's life.
+/// The used intents, in memory only, because the gateway's journal is the durable log. An attacker
+/// who controls the gateway can replay an intent only if the server restarts within the intent's
+/// lifetime.
 #[derive(Debug)]
 pub(super) struct UsedIntents {
     used: Mutex<replay::UsedIntents>,
@@ -32,7 +31,7 @@ pub(super) struct UsedIntents {
 }
 
 impl UsedIntents {
-    /// None yet.
+    /// Makes an empty log.
     pub(super) fn new(terms: &Terms) -> Self {
         let used = Mutex::new(replay::UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN)));
         Self { used, calls: RateLimiter::new(CALLS, USERS_MAX) }

@@ -1,8 +1,8 @@
-//! Checkpoints sent elsewhere: to a file, the system's log, an address. Whoever keeps them can tell
-//! when a log was rolled back or rewritten.
+//! Sends checkpoints to witnesses: a file, syslog, a URL. A witness can detect that a log was
+//! rolled back or rewritten.
 //!
-//! What cannot be sent is logged and holds nothing up: a log without its witnesses is as good as it
-//! was, only less can be shown of it.
+//! A failure is logged and delays nothing. A log without witnesses is as correct as before; only
+//! less can be proved about it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -23,28 +23,28 @@ use tokio::sync::watch;
 use crate::audit::kept;
 use crate::config::Witness;
 
-/// Where the system's log listens.
+/// The socket of the system's log.
 const SYSLOG: &str = "/dev/log";
 
 /// Facility `authpriv`, severity `notice`.
 const PRIORITY: &str = "<85>";
 
-/// How long an address may take to answer.
+/// Timeout of a POST to a URL.
 const POST_MAX: Duration = Duration::from_secs(10);
 
-/// Where one log's checkpoints go.
+/// The witnesses of one log.
 #[derive(Debug)]
 pub(super) struct Witnesses {
     file: Option<PathBuf>,
     syslog: Option<PathBuf>,
     url: Option<watch::Sender<String>>,
     every: Duration,
-    /// When what was sent last.
+    /// The last checkpoint sent, and when.
     sent: Option<(Instant, String)>,
 }
 
 impl Witnesses {
-    /// As configured. Where there is an address, this is called within a runtime.
+    /// The configured witnesses. Must be called within a runtime if one is a URL.
     pub(super) fn new(config: &Witness) -> Self {
         let url = config.url.as_ref().map(|url| {
             let (sender, notes) = watch::channel(String::new());
@@ -55,7 +55,7 @@ impl Witnesses {
         Self { file: config.file.clone(), syslog, url, every: config.every, sent: None }
     }
 
-    /// Sends a checkpoint, if it is another than the last and its time has come.
+    /// Sends a checkpoint, if it differs from the last one and the interval has passed.
     pub(super) fn tell(&mut self, note: &str, is_last: bool) {
         let is_due = match &self.sent {
             None => true,
@@ -89,7 +89,7 @@ fn log(path: &Path, note: &str) -> io::Result<()> {
     socket.send_to(format!("{PRIORITY}countersign: {line}").as_bytes(), path).map(|_sent| ())
 }
 
-/// Posts the latest checkpoint whenever there is another.
+/// Posts the latest checkpoint whenever it changes.
 async fn post(url: String, mut notes: watch::Receiver<String>) {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let connector = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider) {
