@@ -194,6 +194,8 @@ fn n15_decisions_have_one_form() {
         if parts.iter().map(|(heading, _)| *heading).ne(PARTS) {
             found.push(format!("{name}: the headings are {PARTS:?}"));
         }
+        let empty = parts.iter().filter(|(_, body)| body.trim().is_empty());
+        found.extend(empty.map(|(heading, _)| format!("{name}: nothing under {heading}")));
         let status = parts.first().map_or("", |(_, status)| status.trim_start());
         if !STATUS.iter().any(|form| status.starts_with(form)) {
             found.push(format!("{name}: the status begins with one of {STATUS:?}"));
