@@ -1,14 +1,14 @@
-//! What was decided, one record a decision: who asked for what, and why it was let through or not.
-//! And how it is shown later that nobody changed, removed, reordered or cut off any of it (P9).
+//! The audit log: one record a decision, with its exact reason, protected against later change
+//! (P9).
 //!
-//! A request is forwarded only after its record is written (P8): a log that cannot be written
-//! refuses everything. The record has the exact reason, which the sender never learns; the request
-//! id joins the two.
+//! A request is forwarded only after its record is written (P8), so a log that cannot be written
+//! refuses everything. The sender never learns the reason; the request id joins record and
+//! response.
 //!
-//! The process that decides writes a line ([`entries`]). The server reads these lines a moment
-//! later, builds a Merkle tree over them and signs its root ([`notary`]): the gateway never has the
-//! key. Anybody can check the result ([`offline`]), with this program or another of the C2SP
-//! formats (tlog-tiles, tlog-checkpoint, signed-note).
+//! The deciding process writes a line ([`entries`]). Shortly after, the server reads it, builds a
+//! Merkle tree and signs its root ([`notary`]); the gateway never has the key. Auditors check the
+//! result ([`offline`]) with this program, or with another of the C2SP formats (tlog-tiles,
+//! tlog-checkpoint, signed-note).
 
 mod checkpoint;
 mod decision;
@@ -52,55 +52,54 @@ use self::tally::{Counting, Tally};
 pub(crate) use self::tree::Leaf;
 use crate::limits::{Rate, RateLimiter};
 
-/// Why a decision need not be a record of its own. One that lets a request through for a user, or
-/// changes anything, always is.
+/// Why a decision need not have its own record. A decision that lets a user's request through, or
+/// changes anything, always has one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight<'w> {
-    /// A refusal of that sender, who showed who they are: a record of its own, unless there are
-    /// very many.
+    /// A refusal of that authenticated sender. Has its own record, unless there are very many.
     Refusal(&'w str),
-    /// A refusal of a sender who has shown nothing, from that network.
+    /// A refusal of an unauthenticated sender from that network.
     Stranger(Option<IpAddr>),
-    /// It let through what changes nothing and is for anybody, or what Core polls.
+    /// Permits something public that changes nothing, or what Core polls.
     Read(Option<IpAddr>),
 }
 
-/// Refusals of one sender that are records of their own.
+/// Refusals of one sender that have their own records.
 const REFUSALS_EACH: Rate = Rate::new(256, 1);
 
-/// Refusals in all that are records of their own: 15 KB a second. Core can name any number of
+/// Refusals in all that have their own records: 15 KB a second. Core can name any number of
 /// senders.
 const REFUSALS: Rate = Rate::new(4_096, 50);
 
-/// Senders whose rate is remembered.
+/// Senders in the rate limiter.
 const SENDERS_MAX: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
-/// What a record mostly takes, in bytes.
+/// Usual length of a record, in bytes.
 const LINE_USUAL: usize = 384;
 
-/// Where the decisions of this process go.
+/// Where this process writes its decisions.
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
     sink: Mutex<Sink>,
-    /// Without, users stand in it by name.
+    /// If `None`, records have users' names.
     pseudonyms: Option<Pseudonyms>,
     tally: Mutex<Tally>,
     refusals_each: RateLimiter<String>,
     refusals: RateLimiter<()>,
-    /// The file system has no more room than what admitted requests may need.
+    /// The remaining space is reserved for admitted requests.
     is_short_of_space: AtomicBool,
 }
 
 #[derive(Debug)]
 enum Sink {
-    /// The log of a process of the centre.
+    /// The log of the gateway or the server.
     Log(Entries),
     /// Lines of a file that is open already.
     Lines(File),
 }
 
 impl DecisionLog {
-    /// Opens the log in that directory, of which this process becomes the only writer.
+    /// Opens the log in that directory, as its only writer.
     ///
     /// # Errors
     /// If another process writes it, or it cannot be written.
@@ -108,12 +107,12 @@ impl DecisionLog {
         Ok(Self::of(Sink::Log(Entries::open(place, segment_max)?)))
     }
 
-    /// With pseudonyms for users, if there are any to be had.
+    /// Uses pseudonyms for users, if there are any.
     pub(crate) fn under(self, pseudonyms: Option<Pseudonyms>) -> Self {
         Self { pseudonyms, ..self }
     }
 
-    /// Writes lines to a file that is open already, such as an instance's standard error.
+    /// Writes lines to an open file, such as an instance's standard error.
     pub(crate) fn to(file: File) -> Self {
         Self::of(Sink::Lines(file))
     }
@@ -149,8 +148,8 @@ impl DecisionLog {
         }
     }
 
-    /// Writes one record, or counts a decision that need not be one. What is counted is written
-    /// later, by [`Self::settle`].
+    /// Writes a record, or counts a decision that need not have its own. Counts are written later,
+    /// by [`Self::settle`].
     ///
     /// # Errors
     /// If a record could not be written: the decision was counted.
@@ -180,8 +179,8 @@ impl DecisionLog {
         written
     }
 
-    /// Writes what was counted for long enough, and looks how much room there is. To be called
-    /// every second.
+    /// Writes the counts that are due, and checks the remaining space. Has to be called every
+    /// second.
     pub(crate) fn settle(&self, now: Instant) {
         let is_short = match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::Log(entries) => entries.is_short_of_space(),
@@ -189,14 +188,14 @@ impl DecisionLog {
         };
         let was_short = self.is_short_of_space.swap(is_short, Ordering::Relaxed);
         if is_short && !was_short {
-            tracing::error!("the file system of the audit log is nearly full: refusals are counted and not written");
+            tracing::error!("audit log is nearly full: counting refusals without writing them");
         }
         if !is_short {
             self.settle_where(|until| until <= now);
         }
     }
 
-    /// Writes everything that was counted, before this process ends.
+    /// Writes all counts, before this process ends.
     pub(crate) fn settle_all(&self) {
         self.settle_where(|_| true);
     }
@@ -211,7 +210,7 @@ impl DecisionLog {
             }
         });
         if let Some(error) = lost {
-            tracing::error!(%error, "the audit log cannot be written: counts wait");
+            tracing::error!(%error, "cannot write audit log, keeping counts");
         }
     }
 
@@ -225,7 +224,7 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     if written == line.len() {
         return Ok(());
     }
-    // Half a line would swallow the next one.
+    // A partial line would corrupt the next one.
     let whole = file.metadata()?.len().saturating_sub(u64::try_from(written).unwrap_or(0));
     let _ = file.set_len(whole);
     Err(io::ErrorKind::WriteZero.into())

@@ -1,8 +1,8 @@
-//! How the three processes speak to each other on this machine.
+//! Inter-process communication of server, gateway and instances on one machine.
 //!
-//! [`control`] is the private line between the server and the gateway that it started,
-//! [`instance_line`] the one between the server and an instance; everything else asks the server
-//! over its Unix socket, where the kernel says which account is asking.
+//! [`control`] is the private channel between the server and its gateway, [`instance_line`] the one
+//! between the server and an instance. All other clients use the server's Unix socket, where the
+//! kernel names their account.
 
 pub(crate) mod answers;
 pub(crate) mod attachment;

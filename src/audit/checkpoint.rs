@@ -5,31 +5,28 @@ use std::fmt;
 use super::note::{NoteRejection, SigningKey, VerifierKey};
 use super::tree::Hash;
 
-/// What a log has been, once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Checkpoint {
-    /// How many records.
+    /// Number of records.
     pub(crate) size: u64,
-    /// The hash of all of them.
     pub(crate) root: Hash,
 }
 
-/// Why a text is no checkpoint of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum CheckpointRejection {
-    /// The note.
+    /// The note is refused.
     #[error(transparent)]
     Note(#[from] NoteRejection),
-    /// A note of the log's key that is no checkpoint of this log.
-    #[error("it is no checkpoint of this log")]
+    /// A note signed by the log's key that is not a checkpoint of this log.
+    #[error("not a checkpoint of this log")]
     Text,
 }
 
 impl Checkpoint {
-    /// The checkpoint in a note, if the key has signed it. The key's name is the log's origin.
+    /// Opens the checkpoint in a note. The key's name is the log's origin.
     ///
     /// # Errors
-    /// If it is no checkpoint of that log.
+    /// If the key has not signed it, or if it is not a checkpoint of that log.
     pub(crate) fn open(note: &str, key: &VerifierKey) -> Result<Self, CheckpointRejection> {
         Self::parse(key.open(note)?, key.name()).ok_or(CheckpointRejection::Text)
     }

@@ -1,34 +1,33 @@
-//! Decisions: what the log says of one request, or of many that are counted together.
+//! A decision in the log: on one request, or on many that are counted together.
 
 use countersign_keys::identity::{CallName, KeyId, Username};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// It goes on: from the gateway to an instance or the server, in an instance to the work.
+    /// Forwarded: by the gateway to an instance or the server, in an instance to the operation.
     Forward,
     /// The sender was wrong.
     Refuse,
-    /// The request was right and could not be served: no instance is up.
+    /// The request was valid, but no instance is up.
     NoInstance,
-    /// We broke; nothing was forwarded.
+    /// Countersign failed; nothing was forwarded.
     Fail,
-    /// An intent was taken in, to wait for its request.
+    /// An intent was deposited, to wait for its request.
     Deposit,
-    /// What came of a request that was let through: the status that the instance answered, under
-    /// the same request id.
+    /// The result of a forwarded request: the status of the instance's response, under the same
+    /// request id.
     Answered,
 }
 
-/// Which process decided.
+/// The deciding process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Process {
-    /// The L7 ingress.
     Gateway,
     /// IM/Server.
     Server,
@@ -36,46 +35,39 @@ pub(crate) enum Process {
     User,
 }
 
-/// One decision.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Decision<'d> {
-    /// When.
     #[serde(serialize_with = "rfc3339")]
     pub(crate) time: OffsetDateTime,
-    /// Which request; the sender has it too.
+    /// The request's id, which the sender has too.
     pub(crate) request_id: &'d str,
-    /// Who decided.
     pub(crate) process: Process,
-    /// For whom, once it is known.
+    /// The user, once known.
     pub(crate) username: Option<&'d Username>,
-    /// What, once it is known: a user call's name, or the path of any other.
+    /// The call, once known: a user call's name, or another call's path.
     pub(crate) call: Option<&'d CallName>,
-    /// By which key, once its signature has been checked.
+    /// The key, once its signature has been verified.
     pub(crate) kid: Option<KeyId>,
-    /// What became of it.
     pub(crate) decision: Verdict,
-    /// What the sender was answered, if anything.
+    /// The status of the response, if there was one.
     pub(crate) status: Option<u16>,
-    /// Why, exactly.
+    /// The exact reason.
     pub(crate) reason: Option<&'d str>,
-    /// Of how many decisions, if it is not one.
+    /// Set if the record counts several decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) counted: Option<Counted>,
 }
 
-/// What a record stands for that is of more than one decision.
+/// A count of decisions.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Counted {
-    /// How many decisions.
     pub(crate) number: u64,
-    /// When the first of them was made.
     #[serde(serialize_with = "rfc3339")]
     pub(crate) first: OffsetDateTime,
-    /// When the last of them was made.
     #[serde(serialize_with = "rfc3339")]
     pub(crate) last: OffsetDateTime,
-    /// How many networks they came from, or at least; 0 if that is not known.
+    /// How many networks they came from, or at least; 0 if unknown.
     pub(crate) networks: usize,
 }
 

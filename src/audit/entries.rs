@@ -1,9 +1,9 @@
-//! Writing records: one line each, in the kernel's hands before anything is forwarded, so that
-//! `kill -9` loses none of a forwarded request (P9).
+//! Writes records: one line each, handed to the kernel before anything is forwarded, so that `kill
+//! -9` loses no record of a forwarded request (P9).
 //!
-//! A file has a number and its date; a full one, or one of an earlier day, is followed by the next.
-//! One process writes a log; the tree is made behind it by another (`notary`), so this is one write
-//! for each record and no hashing.
+//! A file has a number and its date. The next file begins when it is full or its day has passed.
+//! One process writes a log, and another builds its tree (`notary`): a record costs one write and
+//! no hashing.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,14 +15,14 @@ use super::place::{LogPlace, RECORD_MAX, Segment};
 use super::space::Space;
 use crate::locked_file::LockedFile;
 
-/// What is read at a time in search of a torn line's beginning: no record is longer.
+/// Bytes read at a time to find the start of a torn line. A record is shorter.
 const TAIL: usize = RECORD_MAX + 2;
 
-/// The newest file of a log's records, and the only process that writes it.
+/// The newest file of records; this process is its only writer.
 #[derive(Debug)]
 pub(super) struct Entries {
     place: LogPlace,
-    /// A file is not begun anew before it has so many bytes, or its day is over.
+    /// A new file begins after this many bytes, or on the next day.
     segment_max: u64,
     lock: LockedFile,
     current: Option<Current>,
@@ -32,16 +32,15 @@ pub(super) struct Entries {
 struct Current {
     file: File,
     number: u64,
-    /// `None` for a file from before this process: its first record begins another.
+    /// `None` for a file of an earlier process: its first record begins another file.
     date: Option<Date>,
-    /// Where its last whole line ends.
+    /// Where its last complete line ends.
     end: u64,
     is_torn: bool,
 }
 
 impl Entries {
-    /// Takes up the newest file, whose last line is taken off if it was not finished: nothing was
-    /// forwarded for it.
+    /// Opens the newest file and removes an incomplete last line: nothing was forwarded for it.
     pub(super) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
         let lock = OpenOptions::new()
             .write(true)
@@ -58,8 +57,8 @@ impl Entries {
         Ok(Self { place, segment_max, lock, current })
     }
 
-    /// Whether the file system has no more room than what admitted requests may need. One that does
-    /// not tell has.
+    /// Whether the remaining space is reserved for admitted requests. `false` if the file system
+    /// does not tell.
     pub(super) fn is_short_of_space(&self) -> bool {
         Space::of(&self.lock).is_ok_and(Space::is_short)
     }
@@ -77,7 +76,7 @@ impl Entries {
                 let number = other.as_ref().map_or(1, |last| last.number.saturating_add(1));
                 let segment = self.place.segment(number, date);
                 if let Some(last) = other {
-                    // Whoever reads on from here must find it whole.
+                    // Readers continue in the next file only after a complete one.
                     last.mend()?;
                 }
                 other.insert(Current::begin(&segment, date)?)
@@ -118,7 +117,7 @@ impl Current {
             written => written?,
         };
         if written < line.len() {
-            // Half a line would swallow the next one.
+            // A partial line would corrupt the next one.
             self.is_torn = true;
             self.mend()?;
             return Err(io::ErrorKind::WriteZero.into());

@@ -1,8 +1,7 @@
-//! What the fuzzer asks of the log: one that somebody has edited, and the texts that are handed to
-//! whoever checks it.
+//! Fuzz targets of the log: edited logs, and the texts that a checker reads.
 //!
-//! Whatever is accepted was signed: a checkpoint, a record, a proof. And no byte of a log that is
-//! kept can change without being found.
+//! Every accepted checkpoint, record and proof was signed, and no change of a byte in a kept log
+//! goes unnoticed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -18,20 +17,20 @@ use super::offline::{self, Trust};
 use super::place::{LogPlace, Segment};
 use super::{Decision, DecisionLog, Notary, Process, Verdict, kept, proof};
 
-/// Two tiles of 256, and one of the level above is begun.
+/// Two full tiles of 256, and the start of one on the level above.
 const RECORDS: u64 = 600;
 
-/// Files of some 130 records.
+/// Bytes of a file: some 130 records.
 const SEGMENT: u64 = 16 * 1024;
 
 /// Records between two checkpoints.
 const EVERY: u64 = 97;
 
-/// A log as a process of the centre wrote it and the server signed it.
+/// A log as a process of the site wrote it and the server signed it.
 pub struct Sample {
     place: LogPlace,
     key: SigningKey,
-    /// Every file of it, and what is in it.
+    /// Every file with its content.
     files: Vec<(PathBuf, Vec<u8>)>,
     records: Vec<Vec<u8>>,
     notes: Vec<String>,
@@ -40,7 +39,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Makes it in a directory of its own, which is empty.
+    /// Makes the log in that empty directory.
     pub fn make(directory: &Path) -> Self {
         let place = LogPlace::new(directory.to_owned());
         let key = || SigningKey::from_seed("hpc.example.org/audit", &Secret::new([5; 32])).unwrap();
@@ -67,7 +66,7 @@ impl Sample {
             }
         }
         let records = records_of(&place.segments().unwrap());
-        // At the end of each file of records one was signed as well.
+        // The end of each file of records was signed too.
         let earlier = fs::read_to_string(place.checkpoints()).unwrap();
         let signed = note::split(&earlier).into_iter().chain(notes.iter().map(String::as_str));
         let checkpoints: Vec<Checkpoint> = signed.map(|note| Checkpoint::open(note, key().public()).unwrap()).collect();
@@ -82,13 +81,13 @@ impl Sample {
         Self { place, key: key(), files, records, notes, checkpoints, proofs }
     }
 
-    /// What is in each file of it.
+    /// The content of each file.
     pub fn files(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.files.iter().map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Somebody puts other bytes into some of its files, and somebody who has kept the last
-    /// checkpoint checks it.
+    /// An attacker replaces bytes in some files, and an auditor who kept the last checkpoint checks
+    /// the log.
     pub fn edited(&self, edits: &[(usize, Vec<u8>)]) {
         for (file, bytes) in edits {
             fs::write(&self.files[*file].0, bytes).unwrap();
@@ -112,14 +111,13 @@ impl Sample {
             let (path, kept) = &self.files[*file];
             let name = path.strip_prefix(self.place.directory()).unwrap();
             let is_same = match name.to_str().unwrap() {
-                // Newer records are believed until they are signed.
+                // Newer records are trusted until they are signed.
                 name if name.starts_with("entries/") => bytes.starts_with(kept),
-                // A partial tile of an earlier tree is used by nobody; the key is the checker's
-                // own.
+                // Partial tiles of earlier trees are never used; the checker has its own key.
                 name if name.contains(".p/") && !self.is_of_this_tree(path) => true,
                 "vkey" => true,
-                // Another's signature beside ours changes nothing; and of earlier checkpoints some
-                // may be gone.
+                // A second signature beside the log's changes nothing, and earlier checkpoints may
+                // be missing.
                 "checkpoint" | "checkpoints" => self.were_signed(&String::from_utf8_lossy(bytes)),
                 _ => bytes == kept,
             };
@@ -140,7 +138,7 @@ impl Sample {
         note::split(text).into_iter().all(|note| open(note).is_ok_and(|opened| self.checkpoints.contains(&opened)))
     }
 
-    /// Texts to begin with: keys, checkpoints as notes and in a system's log, proofs.
+    /// Seeds: keys, checkpoints as notes and in a system's log, proofs.
     pub fn texts(&self) -> Vec<String> {
         let lines =
             self.notes.iter().map(|note| format!("Nov 23 02:00:00 hpc a[7]: {}\n", kept::to_line(note).unwrap()));
@@ -149,7 +147,7 @@ impl Sample {
         [key, self.notes.concat()].into_iter().chain(lines).chain(self.notes.clone()).chain(proofs).collect()
     }
 
-    /// Reads a text as each of the things that a checker is handed.
+    /// Parses a text as each kind of input of a checker.
     pub fn told(&self, text: &str) {
         let key = self.key.public();
         if let Ok(read) = VerifierKey::parse(text) {

@@ -1,12 +1,12 @@
-//! Checkpoints as they are kept elsewhere: notes in a file, or lines of a system log.
+//! Checkpoints kept elsewhere: notes in a file, or lines of a system log.
 
 use super::note;
 
-/// What begins the part of a line that is a checkpoint.
+/// Marks a checkpoint in a line.
 const MARK: &str = "countersign checkpoint: ";
 
 /// A checkpoint on one line, for a system log: the mark and the note's words. `None` for a note
-/// that has not just one signature.
+/// with another number of signatures than one.
 pub(crate) fn to_line(note: &str) -> Option<String> {
     let (text, signatures) = note.split_once("\n\n")?;
     let mut lines = text.lines();

@@ -1,5 +1,5 @@
-//! Reading records: line by line, each with the room for hashing it, and none longer than a record
-//! may be.
+//! Reads a file of records line by line, into a reusable buffer for hashing, within the limit of a
+//! record.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -8,23 +8,22 @@ use std::path::Path;
 use super::place::RECORD_MAX;
 use super::tree::Leaf;
 
-/// What is read at a time.
+/// Bytes read at a time.
 const BUFFER: usize = 256 * 1024;
 
-/// What stands next in a file of records.
+/// What comes next in a file of records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Next {
-    /// A record.
     Record,
-    /// Nothing more.
+    /// The end of the file.
     End,
-    /// Bytes without a newline, up to the file's end.
+    /// Bytes without a newline up to the end of the file.
     Torn,
     /// More bytes without a newline than a record may have.
     TooLong,
 }
 
-/// A file of records that is read from its beginning.
+/// A file of records, read from its beginning.
 #[derive(Debug)]
 pub(crate) struct Lines {
     file: BufReader<File>,
@@ -33,10 +32,6 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// If it cannot be opened.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: BufReader::with_capacity(BUFFER, File::open(path)?), offset: 0 })
     }
@@ -46,13 +41,12 @@ impl Lines {
         self.offset
     }
 
-    /// The file.
     pub(crate) fn file(&self) -> &File {
         self.file.get_ref()
     }
 
-    /// Reads the next record into `leaf`, in place of what is there. What is not whole yet stays to
-    /// be read again.
+    /// Reads the next record into `leaf`, replacing its content. An incomplete line stays, to be
+    /// read again.
     ///
     /// # Errors
     /// If the file cannot be read.

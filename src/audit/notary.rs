@@ -1,10 +1,9 @@
-//! Behind the records: reads each line once it is written, builds the tree, signs its root.
+//! Follows the records: reads each line once it is written, builds the tree, and signs its root.
 //!
-//! The server's work, with a key that no other process reads: a gateway that is taken over can
-//! write what it likes from then on, and can take back nothing that was signed before. A checkpoint
-//! covers only what is on the disk, so that a loss of power makes no honest log look like a forged
-//! one. Whatever does not agree with the last checkpoint is refused, when the server starts and
-//! while it runs (P8).
+//! Runs in the server, with a key that no other process reads. A compromised gateway can write
+//! false records from then on, but cannot change signed ones. A checkpoint covers only what is on
+//! the disk, so that a loss of power does not make an honest log look forged. Refuses a log that
+//! contradicts the last checkpoint, at start-up and later (P8).
 
 use std::fs::File;
 use std::io;
@@ -19,42 +18,41 @@ use super::place::{LogPlace, read_if_there, replace_for_good};
 use super::space::share_of;
 use super::tree::{Hash, Leaf, Tree};
 
-/// Full tiles that wait to be written, at most: 0.5 MiB.
+/// Full tiles waiting to be written: 0.5 MiB.
 const PENDING_MAX: usize = 64;
 
-/// Why a log cannot be taken further.
+/// Why a log cannot be signed further.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotaryFailure {
-    /// A file. To be tried again.
+    /// An I/O error; a retry may help.
     #[error("{path} cannot be used")]
     File {
-        /// Which.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The checkpoint is not this key's.
-    #[error("the checkpoint in {directory} is not to be believed")]
+    /// The checkpoint was not signed with this key.
+    #[error("the checkpoint in {directory} is refused")]
     Checkpoint {
-        /// The log.
+        /// The log's directory.
         directory: PathBuf,
-        /// Why.
+        /// The cause.
         source: CheckpointRejection,
     },
-    /// The records are not those that were signed.
+    /// The records differ from those that were signed.
     #[error(
         "the records in {directory} are not those of its checkpoint: {what}. See countersign audit verify; a new log begins where the directory is moved away"
     )]
     Diverged {
-        /// The log.
+        /// The log's directory.
         directory: PathBuf,
-        /// What is wrong.
+        /// The difference.
         what: &'static str,
     },
 }
 
 impl NotaryFailure {
-    /// Whether trying again may help.
+    /// Whether a retry may help.
     pub(crate) const fn may_pass(&self) -> bool {
         matches!(self, Self::File { .. })
     }
@@ -82,10 +80,10 @@ struct Reading {
 }
 
 impl Notary {
-    /// Takes a log up where its checkpoint says that it was, or begins one where there is nothing.
+    /// Resumes a log at its checkpoint, or begins one in an empty directory.
     ///
     /// # Errors
-    /// If it cannot be read, or is not what was signed.
+    /// If it cannot be read, or differs from what was signed.
     pub(crate) fn open(place: LogPlace, key: SigningKey) -> Result<Self, NotaryFailure> {
         let published = match at(&place.checkpoint(), read_if_there)? {
             note if note.is_empty() => begin(&place, &key)?,
@@ -98,17 +96,16 @@ impl Notary {
         Ok(notary)
     }
 
-    /// Reads what has been written since, and signs it. `true` if there is a new checkpoint.
+    /// Reads and signs the new records. `true` if there is a new checkpoint.
     ///
     /// # Errors
-    /// If a file cannot be used, or records that were read before are gone.
+    /// If a file cannot be used, or if records that were read before are gone.
     pub(crate) fn step(&mut self) -> Result<bool, NotaryFailure> {
         let before = self.published.size;
         loop {
             self.read_on()?;
             let Some(next) = self.following()? else { break };
-            // Nothing more is written to a file that has a successor, but something may have been
-            // since it was read.
+            // A file with a successor is finished, but may have grown since it was read.
             self.read_on()?;
             self.finish_segment()?;
             self.begin_segment(next)?;
@@ -122,14 +119,14 @@ impl Notary {
         self.published.sign(&self.key)
     }
 
-    /// So many bytes as a part of the log's file system has; `None` if the system does not tell.
+    /// A fraction of the log's file system, in bytes; `None` if the system does not tell.
     pub(crate) fn share_of_file_system(&self, part: u64) -> Option<u64> {
         File::open(self.place.directory()).and_then(|directory| share_of(&directory, part)).ok()
     }
 
-    /// Deletes the oldest files of records: those of days before `since`, and those without which
-    /// `bytes_max` bytes are left. The newest always stays. What was deleted is said in a signed
-    /// statement first; of the tree stays what later proofs need.
+    /// Deletes the oldest files of records: those from days before `since`, and those beyond
+    /// `bytes_max` bytes. The newest always stays. A signed statement of the deletion is written
+    /// first, and the tiles that later proofs need stay.
     ///
     /// # Errors
     /// If a file cannot be written or deleted.
@@ -160,12 +157,12 @@ impl Notary {
             at(&segment.path, |path| std::fs::remove_file(path))?;
         }
         at(self.place.directory(), |_| self.place.remove_tiles(before, first))?;
-        tracing::info!(log = self.key.public().name(), records = first, "records were deleted, the first that many");
+        tracing::info!(log = self.key.public().name(), records = first, "deleted oldest records");
         Ok(())
     }
 
-    /// Reads the records of the file in which the checkpoint is, up to it, and sees that they are
-    /// the ones signed.
+    /// Reads the records of the checkpoint's file up to the checkpoint, and verifies that they are
+    /// the signed ones.
     fn catch_up(&mut self) -> Result<(), NotaryFailure> {
         let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
         let size = self.published.size;
@@ -188,7 +185,7 @@ impl Notary {
             return Err(self.diverged("some were changed, or its tiles were"));
         }
         self.reading = Some(Reading { number, path, lines });
-        // Tiles may have been lost with the machine's power; the records were not.
+        // A loss of power may have lost tiles, but not the records.
         for (level, index, hashes) in tiles {
             if self.place.read_tile(level, index, hashes.len()).ok().as_ref() != Some(&hashes) {
                 self.write_tile(level, index, &hashes)?;
@@ -220,7 +217,7 @@ impl Notary {
         Ok(())
     }
 
-    /// The file after the one that is read.
+    /// The next file.
     fn following(&self) -> Result<Option<(u64, PathBuf)>, NotaryFailure> {
         let segments = at(&self.place.entries(), |_| self.place.segments())?;
         let wanted = self.reading.as_ref().map_or(1, |reading| reading.number.saturating_add(1));
@@ -232,7 +229,7 @@ impl Notary {
         }
     }
 
-    /// Leaves the file with a checkpoint of its own, and everything about it on the disk.
+    /// Finishes the file: signs its end, and syncs everything about it to the disk.
     fn finish_segment(&mut self) -> Result<(), NotaryFailure> {
         let Some(mut reading) = self.reading.take() else { return Ok(()) };
         let rest = at(&reading.path, |_| reading.lines.next(&mut self.leaf));
@@ -257,7 +254,7 @@ impl Notary {
         Ok(())
     }
 
-    /// Signs what there is, if it is more than what was signed.
+    /// Signs the new records, if there are any.
     fn publish(&mut self) -> Result<(), NotaryFailure> {
         let size = self.tree.size();
         if size == self.published.size {
@@ -282,7 +279,7 @@ impl Notary {
         Ok(())
     }
 
-    /// Stores the partial tiles that are not what they were at that size.
+    /// Stores the partial tiles that have changed since the tree had that size.
     fn write_edge(&self, since: u64) -> Result<(), NotaryFailure> {
         let (mut now, mut then) = (self.tree.size(), since);
         for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
@@ -306,8 +303,7 @@ impl Notary {
     }
 }
 
-/// Begins a log with a checkpoint of nothing, so that one which has none is one whose checkpoint
-/// was removed.
+/// Begins a log with a checkpoint of no records, so that a log without a checkpoint has lost it.
 fn begin(place: &LogPlace, key: &SigningKey) -> Result<Checkpoint, NotaryFailure> {
     let entries = place.entries();
     at(&entries, |path| std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) }))?;
@@ -330,7 +326,7 @@ fn extend_for_good(path: &Path, line: &str) -> Result<(), NotaryFailure> {
     at(path, |path| replace_for_good(path, (read_if_there(path)? + line).as_bytes()))
 }
 
-/// Does something with a file; what goes wrong is said with its name.
+/// Runs an operation on a file; an error names the file.
 fn at<T>(path: &Path, deed: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, NotaryFailure> {
     deed(path).map_err(|source| NotaryFailure::File { path: path.to_owned(), source })
 }

@@ -1,8 +1,7 @@
-//! Signed notes (c2sp.org/signed-note) with Ed25519: the key of a log, what it signs, and what a
-//! checker believes.
+//! Signed notes (c2sp.org/signed-note) with Ed25519: signing, and verification with a known key.
 //!
-//! Of several signatures on a note only that of the known key counts; unknown ones are ignored, a
-//! bad one of a known key spoils the note.
+//! Only the known key's signature counts. Signatures of unknown keys are ignored; a wrong one of
+//! the known key invalidates the note.
 
 use std::fmt::{self, Write as _};
 
@@ -12,35 +11,34 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_keys::secret::Secret;
 
-/// What signature lines begin with: an em dash.
+/// Start of a signature line: an em dash.
 const SIGNATURE_LINE: &str = "\u{2014} ";
 
 /// The signature type of Ed25519 in keys and key ids.
 const ED25519_TYPE: u8 = 1;
 
-/// What a private key's text begins with, as `golang.org/x/mod/sumdb/note` writes it.
+/// Start of a private key's text, as `golang.org/x/mod/sumdb/note` writes it.
 const PRIVATE: &str = "PRIVATE+KEY+";
 
-/// Signatures on one note, at most: the format asks for at least 16.
+/// Most signatures on one note: the format requires at least 16.
 const SIGNATURES_MAX: usize = 32;
 
-/// Why text is no note, or one that is not to be believed.
+/// Why a note is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum NoteRejection {
-    /// Not in the form of a note.
-    #[error("it is no signed note")]
+    #[error("not a signed note")]
     Malformed,
     /// The key has not signed it.
-    #[error("it is not signed by the log's key")]
+    #[error("not signed by the log's key")]
     Unsigned,
-    /// The key's name and id are on it, and the signature is wrong.
-    #[error("its signature is wrong")]
+    /// The key's name and id are on it, but the signature is wrong.
+    #[error("the signature is wrong")]
     Signature,
 }
 
-/// Text that is no key.
+/// A text that is not a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("it is no Ed25519 key in the form of signed notes, NAME+ID+KEY")]
+#[error("not an Ed25519 key in the form of signed notes, NAME+ID+KEY")]
 pub(crate) struct NoKey;
 
 /// The public half of a log's key.
@@ -51,12 +49,12 @@ pub(crate) struct VerifierKey {
 }
 
 impl VerifierKey {
-    /// From its text.
+    /// Parses a key.
     ///
     /// # Errors
-    /// If it is no Ed25519 key, or its id is another's.
+    /// If it is not an Ed25519 key, or its id does not match.
     pub(crate) fn parse(text: &str) -> Result<Self, NoKey> {
-        // base64 has plus signs too, so from the left.
+        // Split from the left, because base64 has plus signs too.
         let mut parts = text.trim_end().splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Err(NoKey) };
         let key = STANDARD.decode(key).map_err(|_| NoKey)?;
@@ -65,7 +63,7 @@ impl VerifierKey {
         if found.id_text() == id { Ok(found) } else { Err(NoKey) }
     }
 
-    /// Whose it is.
+    /// The name of the key's owner.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -85,10 +83,10 @@ impl VerifierKey {
         })
     }
 
-    /// The text of a note, if this key has signed it.
+    /// Verifies a note and returns its text.
     ///
     /// # Errors
-    /// If it is no note, or not signed by this key.
+    /// If it is not a note, or not signed by this key.
     pub(crate) fn open<'n>(&self, note: &'n str) -> Result<&'n str, NoteRejection> {
         let has_control = note.bytes().any(|byte| byte < b' ' && byte != b'\n');
         let split = note.rfind("\n\n").ok_or(NoteRejection::Malformed)?;
@@ -137,7 +135,7 @@ impl SigningKey {
     /// The key of that name with these 32 random bytes.
     ///
     /// # Errors
-    /// If the name is none: empty, or with a space or a plus sign.
+    /// If the name is empty, or has a space or a plus sign.
     pub(crate) fn from_seed(name: &str, seed: &Secret<[u8; 32]>) -> Result<Self, NoKey> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_rejected| NoKey)?;
         let key = pair.public_key().as_ref().try_into().map_err(|_| NoKey)?;
@@ -147,10 +145,10 @@ impl SigningKey {
         Ok(Self { public: VerifierKey { name: name.to_owned(), key }, pair })
     }
 
-    /// From the text that [`Self::text`] made.
+    /// Parses the text of [`Self::text`].
     ///
     /// # Errors
-    /// If it is no such text.
+    /// If it is malformed.
     pub(crate) fn parse(text: &Secret<String>) -> Result<Self, NoKey> {
         let rest = text.expose().trim_end().strip_prefix(PRIVATE).ok_or(NoKey)?;
         let mut parts = rest.splitn(3, '+');
@@ -161,26 +159,25 @@ impl SigningKey {
         if found.public.id_text() == id { Ok(found) } else { Err(NoKey) }
     }
 
-    /// What the file of the key with that seed holds: the form of `golang.org/x/mod/sumdb/note`.
+    /// The content of the key's file, in the format of `golang.org/x/mod/sumdb/note`.
     pub(crate) fn text(&self, seed: &Secret<[u8; 32]>) -> Secret<String> {
         let key = Secret::new([&[ED25519_TYPE], seed.expose().as_slice()].concat());
         let name = &self.public.name;
         Secret::new(format!("{PRIVATE}{name}+{}+{}\n", self.public.id_text(), STANDARD.encode(key.expose())))
     }
 
-    /// The public half.
     pub(crate) const fn public(&self) -> &VerifierKey {
         &self.public
     }
 
-    /// A note with this key's signature. The text ends with a newline.
+    /// A note with this key's signature. The text has to end with a newline.
     pub(crate) fn sign(&self, text: &str) -> String {
         let signature = [&self.public.id(), self.pair.sign(text.as_bytes()).as_ref()].concat();
         format!("{text}\n{SIGNATURE_LINE}{} {}\n", self.public.name, STANDARD.encode(signature))
     }
 }
 
-/// The notes of a file that has several, one after the other, as text each.
+/// Splits a file with several notes.
 pub(crate) fn split(text: &str) -> Vec<&str> {
     let (mut notes, mut start, mut end, mut is_signed) = (Vec::new(), 0, 0_usize, false);
     for line in text.split_inclusive('\n') {

@@ -1,11 +1,10 @@
-//! Checking a log without the centre that wrote it: every record is hashed again and the tree
-//! compared with what was signed.
+//! Verifies a log offline: hashes every record again and compares the tree with the signed
+//! checkpoints.
 //!
-//! What is found (P9): any record changed, removed, inserted, moved or cut off that a checkpoint
-//! covers. What no look at the log alone can find: a log that was put back whole to an earlier day,
-//! or rewritten and signed again by whoever has its key. Both are found against a checkpoint that
-//! somebody else has kept; those are an argument here. Records newer than the checkpoint are
-//! counted and believed.
+//! Finds any record that was changed, removed, inserted, moved or cut off, if a checkpoint covers
+//! it (P9). From the log alone it cannot find one that was restored whole to an earlier state, or
+//! rewritten with its key. Both show against checkpoints kept elsewhere, which are an argument.
+//! Records newer than the checkpoint are counted and trusted.
 
 use std::fmt;
 use std::io;
@@ -18,81 +17,71 @@ use super::note::{self, VerifierKey};
 use super::place::{LogPlace, Segment, read_if_there};
 use super::tree::{FullTile, Hash, Leaf, Tree, WIDTH};
 
-/// Findings listed, at most: after the first, most are its consequences.
+/// Most findings listed: after the first, most are its consequences.
 const FINDINGS_MAX: usize = 20;
 
-/// What a check has to go on beside the log.
+/// Trusted input of a check.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    /// The log's key.
     pub(crate) key: VerifierKey,
-    /// Checkpoints that were kept elsewhere.
+    /// Checkpoints kept elsewhere.
     pub(crate) remembered: Vec<Checkpoint>,
 }
 
-/// What was checked, and what was found.
+/// The result of a check.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// The first record that there still is.
+    /// The first record that still exists.
     pub(crate) first: u64,
     /// Records read.
     pub(crate) records: u64,
-    /// Bytes of them.
+    /// Bytes read.
     pub(crate) bytes: u64,
-    /// What is signed; `None` where the checkpoint is not to be believed.
+    /// The latest checkpoint; `None` if it is refused.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Records that no checkpoint covers yet.
     pub(crate) unsigned: u64,
-    /// Whether there is half a line at the end: a record that was being written when the writer was
-    /// killed, or is being written.
+    /// Whether the last line is incomplete: its writer was killed, or is still writing.
     pub(crate) is_torn: bool,
     /// Checkpoints kept elsewhere that agree.
     pub(crate) agreeing: usize,
-    /// Checkpoints kept elsewhere of which the records are no longer there to be hashed.
+    /// Checkpoints kept elsewhere whose records no longer exist.
     pub(crate) too_old: usize,
-    /// What is wrong; empty for a log as it should be. The first bad record comes first.
+    /// Empty for an intact log. The first bad record comes first.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// What a record that is not the one logged looks like.
+/// How a record differs from the one logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Change {
-    /// Another text, and none of its neighbours.
+    /// Another text, and not that of a neighbour.
     Edited,
-    /// The one that belongs here is gone; its successor stands here.
+    /// The record is gone; its successor stands here.
     Removed,
-    /// One that was never logged stands before the one that belongs here.
+    /// A record that was never logged stands before it.
     Inserted,
-    /// One that belongs further on.
+    /// A record from further on stands here.
     Moved,
 }
 
-/// Something that is wrong with a log.
 #[derive(Debug)]
 pub(crate) enum Finding {
-    /// The checkpoint cannot be believed.
-    Checkpoint {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        why: CheckpointRejection,
-    },
-    /// A record is not the one that was logged, and the tiles prove which one.
+    /// The checkpoint is refused.
+    Checkpoint { file: PathBuf, why: CheckpointRejection },
+    /// A record differs from the logged one, and the tiles prove which.
     Record {
-        /// Its index.
         index: u64,
-        /// The file that it stands in.
+        /// The file that it is in.
         file: PathBuf,
         /// The line there, from 1.
         line: u64,
-        /// What it looks like.
         change: Change,
     },
-    /// Some record is not the one that was logged; which, the tiles do not prove.
+    /// A record differs from the logged one, and the tiles do not prove which.
     Records {
-        /// The first that may be it.
+        /// The first candidate.
         from: u64,
-        /// One more than the last.
+        /// One more than the last candidate.
         to: u64,
         /// The first that differs from the tiles, if one does.
         suspect: Option<u64>,
@@ -106,41 +95,28 @@ pub(crate) enum Finding {
     },
     /// A whole file of records is missing.
     File {
-        /// Its number.
         number: u64,
-        /// The record that it begins with.
+        /// Its first record.
         from: u64,
     },
-    /// Records are missing at the beginning, and nothing signed says that they were deleted.
+    /// Records are missing at the beginning, without a signed statement of their deletion.
     Beginning {
         /// One more than the last of them.
         to: u64,
     },
     /// Another checkpoint covers more than the latest.
-    RolledBack {
-        /// That one.
-        remembered: Checkpoint,
-    },
-    /// A checkpoint kept elsewhere is of other records.
-    Rewritten {
-        /// What was kept elsewhere.
-        remembered: Checkpoint,
-    },
-    /// A line that is no record.
-    Line {
-        /// Its index.
-        index: u64,
-        /// The file.
-        file: PathBuf,
-    },
-    /// A tile is not the one of these records; they themselves are as they should be.
+    RolledBack { remembered: Checkpoint },
+    /// A checkpoint kept elsewhere covers other records.
+    Rewritten { remembered: Checkpoint },
+    /// A line is not a record.
+    Line { index: u64, file: PathBuf },
+    /// A tile does not match the records, which are intact.
     Tile {
-        /// Its level.
         level: u8,
-        /// Its number there.
+        /// Its number on the level.
         index: u64,
     },
-    /// The list of files does not fit the files.
+    /// The list of files does not match the files.
     List,
 }
 
@@ -208,7 +184,7 @@ pub(crate) fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
     Ok(check.report)
 }
 
-/// The checkpoint that a log shows, and any earlier ones that it kept.
+/// The log's latest checkpoint, and the earlier ones in it.
 fn own_checkpoints(
     place: &LogPlace,
     key: &VerifierKey,
@@ -217,7 +193,7 @@ fn own_checkpoints(
     let mut open = |file: PathBuf, note: &str| {
         Checkpoint::open(note, key).map_err(|why| findings.push(Finding::Checkpoint { file, why })).ok()
     };
-    // The latest last: of a log that grows meanwhile, none of the earlier may cover more.
+    // Reads the earlier first: in a log that is growing, they must not cover more than the latest.
     let earlier = read_if_there(&place.checkpoints())?;
     let latest = open(place.checkpoint(), &read_if_there(&place.checkpoint())?);
     let earlier = note::split(&earlier).into_iter().filter_map(|note| open(place.checkpoints(), note)).collect();
@@ -230,16 +206,16 @@ struct Check<'c> {
     /// Roots to be compared, smallest tree first.
     targets: Vec<Target>,
     segments: Vec<Segment>,
-    /// The index that each file of records begins with, as it is read.
+    /// The first index of each file of records, as read.
     begun: Vec<u64>,
     list: Vec<(u64, u64)>,
-    /// The first place where records and tiles differ.
+    /// The first difference between records and tiles.
     first_difference: Option<(u64, Change)>,
-    /// The largest tree of which a signed root was the records'.
+    /// Size of the largest tree whose signed root matches the records.
     agreed: u64,
-    /// The smallest of which one was not.
+    /// Size of the smallest whose root does not.
     disagreed: Option<u64>,
-    /// Whether the records are those of the latest checkpoint.
+    /// Whether the records match the latest checkpoint.
     is_as_signed: bool,
     bad_tiles: Vec<(u8, u64)>,
     report: Report,
@@ -254,7 +230,8 @@ impl<'c> Check<'c> {
     fn begin(place: &'c LogPlace, trust: &Trust) -> io::Result<Self> {
         let mut findings = Vec::new();
         let (latest, earlier) = own_checkpoints(place, &trust.key, &mut findings)?;
-        // Of a log that grows meanwhile, the list has no file that was not there.
+        // Reads the list before the files: in a log that is growing, it must not name a file that
+        // is not there.
         let list = place.first_records().unwrap_or_else(|_| {
             findings.push(Finding::List);
             Vec::new()
@@ -274,7 +251,7 @@ impl<'c> Check<'c> {
         let tree = match place.tree_at(first) {
             Ok(tree) => tree,
             Err(_) => {
-                // The records before are not there, and neither are their hashes.
+                // The earlier records are gone, and so are their hashes.
                 findings.push(Finding::Beginning { to: first });
                 Tree::default()
             }
@@ -357,7 +334,7 @@ impl<'c> Check<'c> {
 
     fn take(&mut self, leaf: &Leaf) {
         let Self { tree, place, first_difference, bad_tiles, report, .. } = self;
-        // What is newer than the checkpoint has no tiles yet, or some of a tree in the making.
+        // Records newer than the checkpoint have no tiles yet, or tiles of an unfinished tree.
         let signed = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
         tree.push(leaf.hash(), |tile| {
             let is_signed = tile.index.saturating_add(1).saturating_mul(span(tile.level)) <= signed;
@@ -376,7 +353,7 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Compares with every checkpoint of this size.
+    /// Compares the root with every checkpoint of this size.
     fn compare_roots(&mut self) {
         let size = self.tree.size();
         let root = self.tree.root();
@@ -399,7 +376,7 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Compares the tiles that the checkpoint's tree has not filled.
+    /// Compares the partial tiles of the checkpoint's tree.
     fn compare_edge(&mut self) {
         let mut above = self.tree.size();
         for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
@@ -416,14 +393,14 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Says what the differences mean.
+    /// Turns the differences into findings.
     fn conclude(&mut self) -> io::Result<()> {
         let size = self.tree.size();
         let Some(checkpoint) = self.report.checkpoint else { return Ok(()) };
         let is_list_right = self.list_fits(checkpoint);
         let mut found = Vec::new();
         if size < checkpoint.size {
-            // A tile that was not filled by the records that are left.
+            // A tile that the remaining records did not fill.
             if self.first_difference.is_none() {
                 self.compare_last_tile();
             }
@@ -477,7 +454,7 @@ impl<'c> Check<'c> {
     }
 }
 
-/// Records under one hash of that level's tiles, times the width: under one tile.
+/// Records under one full tile of that level.
 fn span(level: u8) -> u64 {
     1_u64.checked_shl(u32::from(level).saturating_add(1).saturating_mul(8)).unwrap_or(u64::MAX)
 }
@@ -486,7 +463,7 @@ fn is_stored(place: &LogPlace, tile: &FullTile<'_>) -> bool {
     place.read_tile(tile.level, tile.index, WIDTH).is_ok_and(|stored| stored == tile.hashes)
 }
 
-/// Where records and a stored tile of level 0 differ first, and how.
+/// The first difference between records and a stored tile of level 0, and its kind.
 fn difference(place: &LogPlace, tile: u64, found: &[Hash]) -> Option<(u64, Change)> {
     let stored = (found.len()..=WIDTH).rev().find_map(|width| place.read_tile(0, tile, width).ok())?;
     let at = found.iter().zip(&stored).position(|(found, stored)| found != stored)?;
@@ -502,7 +479,7 @@ fn difference(place: &LogPlace, tile: u64, found: &[Hash]) -> Option<(u64, Chang
     Some((index, change))
 }
 
-/// The root that the tiles of level 0 have by themselves.
+/// The root of the tiles of level 0.
 fn root_of_tiles(place: &LogPlace, size: u64) -> Option<Hash> {
     let mut tree = Tree::default();
     let oldest = (0..=size >> 8).find(|index| place.read_tile(0, *index, 1).is_ok())?;
@@ -518,7 +495,7 @@ fn root_of_tiles(place: &LogPlace, size: u64) -> Option<Hash> {
     Some(tree.root())
 }
 
-/// From which record on there are records, as the log has signed it.
+/// The first record that was not deleted, according to the log's signed statement.
 fn pruned_until(place: &LogPlace, key: &VerifierKey) -> io::Result<Option<u64>> {
     let note = read_if_there(&place.pruned())?;
     let prefix = format!("{}\npruned\n", key.name());

@@ -1,4 +1,4 @@
-//! Where a log keeps what: one directory, said once for whoever writes, signs and checks.
+//! The layout of a log's directory, for the processes that write, sign and check it.
 //!
 //! ```text
 //! entries/000001-2026-11-23.jsonl   the records, a line each, oldest file first
@@ -21,10 +21,10 @@ use time::macros::format_description;
 
 use super::tree::{Hash, Tree, WIDTH, edge_widths};
 
-/// A day, in a file's name.
+/// The date in a file's name.
 const DATE: StaticFormatDescription = format_description!("[year]-[month]-[day]");
 
-/// The longest record, in bytes: what an entry bundle of tlog-tiles can hold.
+/// Longest record, in bytes: the most that an entry bundle of tlog-tiles can hold.
 pub(crate) const RECORD_MAX: usize = 65_535;
 
 /// A log's directory.
@@ -36,14 +36,13 @@ pub(crate) struct LogPlace {
 /// A file of records.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Segment {
-    /// Its number; they count from 1.
+    /// Counted from 1.
     pub(crate) number: u64,
-    /// The file.
     pub(crate) path: PathBuf,
 }
 
 impl Segment {
-    /// The day that it is named for.
+    /// The day in its name.
     pub(crate) fn date(&self) -> Option<Date> {
         let name = self.path.file_stem()?.to_str()?;
         Date::parse(name.split_once('-')?.1, DATE).ok()
@@ -51,17 +50,15 @@ impl Segment {
 }
 
 impl LogPlace {
-    /// That directory.
     pub(crate) const fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// The directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The files of records.
+    /// The directory of the files of records.
     pub(crate) fn entries(&self) -> PathBuf {
         self.directory.join("entries")
     }
@@ -71,12 +68,12 @@ impl LogPlace {
         self.directory.join("checkpoint")
     }
 
-    /// A checkpoint for each finished file of records.
+    /// One checkpoint for each finished file of records.
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.directory.join("checkpoints")
     }
 
-    /// Which record each file begins with: lines of its number and the record's index.
+    /// The first record of each file: lines with the file's number and the record's index.
     pub(crate) fn segment_list(&self) -> PathBuf {
         self.directory.join("segments")
     }
@@ -91,7 +88,7 @@ impl LogPlace {
         self.directory.join("vkey")
     }
 
-    /// The files of records that there are, oldest first.
+    /// The files of records, oldest first.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -108,16 +105,15 @@ impl LogPlace {
         Ok(segments)
     }
 
-    /// The name of a file of records.
     pub(crate) fn segment(&self, number: u64, date: Date) -> Segment {
         Segment { number, path: self.entries().join(format!("{number:06}-{date}.jsonl")) }
     }
 
-    /// Which record each file of records begins with, as far as it is known: number and index, in
-    /// their order.
+    /// The number of each file of records and the index of its first record, in order, as far as
+    /// known.
     ///
     /// # Errors
-    /// If the list cannot be read, or is none.
+    /// If the list cannot be read, or is malformed.
     pub(crate) fn first_records(&self) -> io::Result<Vec<(u64, u64)>> {
         let text = read_if_there(&self.segment_list())?;
         let lines = text.lines().map(|line| {
@@ -125,14 +121,14 @@ impl LogPlace {
             Some((number.parse().ok()?, first.parse().ok()?))
         });
         let list: Option<Vec<(u64, u64)>> = lines.collect();
-        let list = list.ok_or_else(|| io::Error::other("the list of segments has a line that is none"))?;
-        // It is said in one way: as it was written, file after file.
+        let list = list.ok_or_else(|| io::Error::other("malformed line in the list of segments"))?;
+        // It has one canonical form, written file after file.
         let written: String = list.iter().map(|(number, first)| format!("{number} {first}\n")).collect();
         let is_in_order = list.iter().zip(1..).all(|((number, _), place)| *number == place) && list.is_sorted();
-        if written == text && is_in_order { Ok(list) } else { Err(io::Error::other("the list of segments is none")) }
+        if written == text && is_in_order { Ok(list) } else { Err(io::Error::other("malformed list of segments")) }
     }
 
-    /// A tile's file; `width` is that of a partial one.
+    /// A tile's file; `width` is that of a partial tile.
     pub(crate) fn tile(&self, level: u8, index: u64, width: usize) -> PathBuf {
         let path = self.full_tile(level, index);
         if width < WIDTH { partials(&path).join(width.to_string()) } else { path }
@@ -152,14 +148,14 @@ impl LogPlace {
         path
     }
 
-    /// The first `width` hashes of a tile, from whatever file has them: the full one, or a partial
-    /// one at least as wide.
+    /// The first `width` hashes of a tile, from the full tile or from a partial one at least as
+    /// wide.
     ///
     /// # Errors
     /// If there is none.
     pub(crate) fn read_tile(&self, level: u8, index: u64, width: usize) -> io::Result<Vec<Hash>> {
         let full = self.full_tile(level, index);
-        // A file that is not as long as its name says is no tile.
+        // A file of another length than its name says is not a tile.
         let read = |path: &Path, width: usize| -> io::Result<Vec<u8>> {
             let bytes = fs::read(path)?;
             if bytes.len() == width.saturating_mul(32) { Ok(bytes) } else { Err(io::ErrorKind::InvalidData.into()) }
@@ -199,7 +195,7 @@ impl LogPlace {
             written => written?,
         }
         if hashes.len() == WIDTH {
-            // What was there of it before has had its time.
+            // The full tile replaces the partial ones.
             match fs::remove_dir_all(partials(&path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -208,8 +204,8 @@ impl LogPlace {
         Ok(())
     }
 
-    /// Deletes the tiles that are needed for no record from `first` on, nor for any tree with them;
-    /// those before `before` are gone.
+    /// Deletes the tiles before record `first` that no later proof or tree needs. Those before
+    /// `before` are already gone.
     ///
     /// # Errors
     /// If one cannot be deleted.
@@ -228,7 +224,7 @@ impl LogPlace {
         Ok(())
     }
 
-    /// The tree as it was at that size, from the tiles.
+    /// The tree of that size, from the tiles.
     ///
     /// # Errors
     /// If a tile is missing.
@@ -255,10 +251,10 @@ fn number_of(name: &str) -> Option<u64> {
     (rest.ends_with(".jsonl") && number.len() >= 6).then(|| number.parse().ok()).flatten()
 }
 
-/// A small file's text; of one that is not there the empty one.
+/// Reads a small file; a missing one counts as empty.
 ///
 /// # Errors
-/// If it is there and cannot be read.
+/// If it exists and cannot be read.
 pub(crate) fn read_if_there(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -266,7 +262,7 @@ pub(crate) fn read_if_there(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Puts a file in place of another in one step, so that nobody ever sees half of it.
+/// Replaces a file atomically, so that a reader never sees a part of it.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -276,7 +272,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(name, path)
 }
 
-/// The same, and once it returns a loss of power changes nothing any more.
+/// As [`replace`], and durable: a loss of power after it returns changes nothing.
 ///
 /// # Errors
 /// If it cannot be written.

@@ -1,6 +1,6 @@
-//! That one record is in a log, without the log: its path to the root of a checkpoint (RFC 6962,
-//! section 2.1.1), in the form of c2sp.org/tlog-proof. The record itself goes along as the proof's
-//! extra data, which nobody believes before it is hashed.
+//! Inclusion proofs: show that one record is in a log, without the log. The proof is the record's
+//! path to the root of a checkpoint (RFC 6962, section 2.1.1), in the format c2sp.org/tlog-proof.
+//! The record is the proof's extra data, which is not trusted before it is hashed.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,38 +13,36 @@ use super::note::VerifierKey;
 use super::place::{LogPlace, RECORD_MAX};
 use super::tree::{Hash, Leaf, perfect};
 
-/// What such a text begins with.
+/// First line of a proof.
 pub(crate) const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 
-/// A path has a hash for each level at most.
+/// A path has at most one hash for each level.
 const HASHES_MAX: usize = 64;
 
 /// Why a text proves nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum ProofRejection {
-    /// Not in the form of a proof with its record.
-    #[error("it is no proof with a record in it")]
+    /// Not a proof with its record.
+    #[error("not a proof that contains its record")]
     Malformed,
-    /// Its checkpoint is not to be believed.
+    /// Its checkpoint is refused.
     #[error("its checkpoint is refused")]
     Checkpoint(#[from] CheckpointRejection),
-    /// The path does not lead there.
+    /// The path leads to another root.
     #[error("this record is not in that log")]
     Root,
 }
 
-/// A record that was shown to be in a log.
+/// A record that is proven to be in a log.
 #[derive(Debug)]
 pub(crate) struct Proven {
-    /// Its index.
     pub(crate) index: u64,
-    /// Its text.
     pub(crate) record: Vec<u8>,
-    /// What signed says so.
+    /// The signed checkpoint that covers it.
     pub(crate) checkpoint: Checkpoint,
 }
 
-/// The hashes beside the path from a record to the root of the tree of that size.
+/// The sibling hashes on the path from a record to the root of the tree of that size.
 ///
 /// # Errors
 /// If a tile is missing, or the tree has no such record.
@@ -67,7 +65,7 @@ pub(crate) fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Ha
     Ok(beside)
 }
 
-/// The text of a proof that the record is in the log that the checkpoint, a signed note, is of.
+/// Serialises a proof. `checkpoint` is a signed note.
 pub(crate) fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str) -> String {
     let mut text = format!("{FIRST_LINE}\nextra {}\nindex {index}\n", STANDARD.encode(record));
     for hash in path {
@@ -78,10 +76,10 @@ pub(crate) fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str
     text
 }
 
-/// The record that a proof is of, if it proves it.
+/// Verifies a proof and returns its record.
 ///
 /// # Errors
-/// If it does not.
+/// If the proof is invalid.
 pub(crate) fn check(text: &str, key: &VerifierKey) -> Result<Proven, ProofRejection> {
     let (proof, checkpoint) = text.split_once("\n\n").ok_or(ProofRejection::Malformed)?;
     let (index, record, path) = parse(proof).ok_or(ProofRejection::Malformed)?;
@@ -128,7 +126,7 @@ fn root_by(index: u64, size: u64, leaf: Hash, path: &[Hash]) -> Option<Hash> {
     (last == 0).then_some(hash)
 }
 
-/// The hash over a part of the tree that its definition has.
+/// The hash of a subtree.
 fn hash_of(place: &LogPlace, low: u64, high: u64) -> io::Result<Hash> {
     let width = high.saturating_sub(low);
     if !width.is_power_of_two() {
@@ -144,7 +142,7 @@ fn hash_of(place: &LogPlace, low: u64, high: u64) -> io::Result<Hash> {
     Ok(perfect(hashes.get(start..end).unwrap_or_default()))
 }
 
-/// The largest power of two that is less than `width`, which is at least 2.
+/// The largest power of two below `width`, which is at least 2.
 const fn left_width(width: u64) -> u64 {
     width.next_power_of_two() / 2
 }

@@ -1,5 +1,5 @@
-//! Usernames in records as pseudonyms: the same user has the same one for good, and only whoever
-//! has the key can say whose it is.
+//! Pseudonyms for usernames in records: stable for a user, and linkable to the user only with the
+//! key.
 
 use std::fmt;
 
@@ -9,23 +9,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::identity::Username;
 use countersign_keys::secret::Secret;
 
-/// What a pseudonym begins with, so that nobody takes it for a name.
+/// Prefix that distinguishes pseudonyms from usernames.
 const PREFIX: &str = "pseudonym-";
 
-/// Of an HMAC, as many bytes as make a pseudonym: no two of a million users have the same.
+/// Bytes of the HMAC in a pseudonym: a collision among a million users is practically impossible.
 const BYTES: usize = 16;
 
-/// Makes pseudonyms.
 pub(crate) struct Pseudonyms(hmac::Key);
 
 impl Pseudonyms {
-    /// With that key, which is some 32 random bytes in any form.
+    /// The key is 32 random bytes or so, in any encoding.
     pub(crate) fn new(key: &Secret<String>) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()))
     }
 
-    /// What stands in the records for this user. `None` never happens: it is a username like any
-    /// other.
+    /// The user's pseudonym. Never `None`, because a pseudonym is a valid username.
     pub(crate) fn of(&self, username: &Username) -> Option<Username> {
         let tag = hmac::sign(&self.0, username.as_str().as_bytes());
         let short = tag.as_ref().get(..BYTES)?;

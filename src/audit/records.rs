@@ -1,5 +1,4 @@
-//! The records of a log one after the other, over its files, and those that are written while one
-//! reads.
+//! Reads a log's records in order across its files, including those written meanwhile.
 
 use std::io;
 
@@ -7,21 +6,18 @@ use super::lines::{Lines, Next};
 use super::place::{LogPlace, Segment};
 use super::tree::Leaf;
 
-/// A reader of a log's records.
 #[derive(Debug)]
 pub(crate) struct Records {
     place: LogPlace,
-    /// The file that is read.
     reading: Option<(u64, Lines)>,
 }
 
 impl Records {
-    /// From the oldest on.
     pub(crate) const fn from_the_oldest(place: LogPlace) -> Self {
         Self { place, reading: None }
     }
 
-    /// From the beginning of that file on.
+    /// Starts at the beginning of that file.
     ///
     /// # Errors
     /// If it cannot be opened.
@@ -29,18 +25,17 @@ impl Records {
         Ok(Self { place, reading: Some((segment.number, Lines::open(&segment.path)?)) })
     }
 
-    /// Reads the next record into `leaf`. `false` if none is there yet.
+    /// Reads the next record into `leaf`. `false` if there is none yet.
     ///
     /// # Errors
-    /// If a file cannot be read, or has a line that is none.
+    /// If a file cannot be read, or has an invalid line.
     pub(crate) fn next(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
         loop {
             if self.read(leaf)? == Next::Record {
                 return Ok(true);
             }
             let Some(next) = self.following()? else { return Ok(false) };
-            // Nothing is written to a file that has a successor, but something may have been since
-            // it was read.
+            // A file with a successor is finished, but may have grown since it was read.
             if self.read(leaf)? == Next::Record {
                 return Ok(true);
             }
@@ -48,7 +43,7 @@ impl Records {
         }
     }
 
-    /// The same, without going on to the following file.
+    /// As [`Self::next`], without continuing in the next file.
     ///
     /// # Errors
     /// As of [`Self::next`].

@@ -1,21 +1,21 @@
-//! How much room the file system of a log has.
+//! Free space on a log's file system.
 
 use std::fs::File;
 use std::io;
 
 use nix::sys::statfs::fstatfs;
 
-/// The part of a file system that is kept free of everything but records of admitted requests.
+/// Fraction of a file system reserved for records of admitted requests.
 const RESERVE_PART: u64 = 8;
 
-/// No more than that is kept free, in bytes: some million records.
+/// Largest reserve, in bytes: some million records.
 const RESERVE_MAX: u64 = 256 * 1024 * 1024;
 
-/// The part of a file system that one file of records may take: so that old ones can be deleted
-/// before it is full.
+/// Fraction of a file system for one file of records, so that old files can be deleted before it is
+/// full.
 const SEGMENT_PART: u64 = 64;
 
-/// A file system, as one of its files shows it.
+/// The size and free space of a file system, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Space {
     size: u64,
@@ -23,7 +23,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// Of that file's file system.
+    /// Those of the file's file system.
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let statistics = fstatfs(file)?;
         let block = u64::try_from(statistics.block_size()).unwrap_or(0);
@@ -31,19 +31,19 @@ impl Space {
         Ok(Self { size: size.saturating_mul(block), free: free.saturating_mul(block) })
     }
 
-    /// Whether no more is free than what is kept for admitted requests.
+    /// Whether no more is free than the reserve.
     pub(super) const fn is_short(self) -> bool {
         let part = self.size / RESERVE_PART;
         self.free < if part < RESERVE_MAX { part } else { RESERVE_MAX }
     }
 
-    /// How long a file of records may get.
+    /// Longest file of records.
     pub(super) const fn segment_max(self) -> u64 {
         self.size / SEGMENT_PART
     }
 }
 
-/// A share of the size of that file's file system, in bytes.
+/// A fraction of the file's file system, in bytes.
 ///
 /// # Errors
 /// If the system does not tell.

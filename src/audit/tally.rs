@@ -1,9 +1,9 @@
-//! Counts decisions that are not worth a record each, in bounded space and for a bounded time.
+//! Counts decisions that need no record each, in bounded space and for a bounded time.
 //!
-//! What strangers cause is counted by kind: the first of a kind in a period is a record of its own,
-//! and what follows is one record with how many there were, when, and from how many networks. What
-//! changes nothing, such as Core's polls and public pages, is counted alone. Nothing is lost but by
-//! the end of the process without notice: a count that cannot be written waits.
+//! Refusals of strangers are counted by kind: the first of a kind in a period has its own record.
+//! One further record says how many followed, when, and from how many networks. Decisions that
+//! change nothing, such as Core's polls and public pages, are only counted. A count that cannot be
+//! written waits; counts are lost only if the process is killed.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use time::OffsetDateTime;
 
 use super::decision::{Counted, Decision, Process, Verdict};
 
-/// Kinds counted apart at a time. What is of further kinds is counted together.
+/// Kinds counted separately at a time. Further kinds share one count.
 const KINDS_MAX: usize = 64;
 
-/// Networks told apart in one count, which then says "at least".
+/// Networks distinguished in one count, which beyond that says "at least".
 const NETWORKS_MAX: usize = 64;
 
-/// For how long refusals are counted before their record is written.
+/// How long refusals are counted before their record is written.
 const REFUSALS_FOR: Duration = Duration::from_secs(10);
 
-/// For how long what changes nothing is counted: 144 records a day for each of Core's polls.
+/// How long decisions that change nothing are counted: 144 records a day for each of Core's polls.
 const READS_FOR: Duration = Duration::from_secs(600);
 
-/// The reason of what is of too many kinds.
+/// The reason of decisions of further kinds.
 const FURTHER_KINDS: &str = "further kinds, counted together";
 
-/// What is counted together.
+/// Decisions that share a count.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Kind {
     username: Option<Username>,
@@ -51,10 +51,9 @@ struct Count {
     until: Instant,
 }
 
-/// How a decision is counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Counting {
-    /// The first of its kind is a record of its own.
+    /// The first of its kind has its own record.
     AfterTheFirst,
     /// All are counted, for longer.
     All,
@@ -68,8 +67,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a decision. `true` if it is the first of its kind and not counted: it is to be a
-    /// record.
+    /// Counts a decision. Returns `true` if it is the first of its kind: then it is not counted,
+    /// and needs its own record.
     pub(super) fn count(
         &mut self,
         decision: &Decision<'_>,
@@ -112,14 +111,14 @@ impl Tally {
         self.counts.values().filter(|count| count.counting == Counting::AfterTheFirst).count()
     }
 
-    /// Counts the first of a kind as well, whose record could not be written.
+    /// Counts the first of a kind too, because its record could not be written.
     pub(super) fn count_the_first(&mut self, decision: &Decision<'_>, network: Option<IpAddr>, now: Instant) {
         if self.count(decision, network, Counting::AfterTheFirst, now) {
             self.count(decision, network, Counting::AfterTheFirst, now);
         }
     }
 
-    /// Writes the counts whose time is over, or all of them. One that cannot be written stays.
+    /// Writes the counts that are due, or all. One that cannot be written stays.
     pub(super) fn settle(
         &mut self,
         over: impl Fn(Instant) -> bool,
@@ -196,7 +195,7 @@ mod tests {
         Some(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// What is written at that moment: reason and count.
+    /// The counts written at that moment, with their reasons.
     fn settled(tally: &mut Tally, now: Instant) -> Vec<(String, Counted)> {
         let mut written = Vec::new();
         tally.settle(

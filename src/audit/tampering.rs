@@ -1,5 +1,5 @@
-//! A real log, and everything that somebody with its files could do to it: each is found, and the
-//! record named, at random places.
+//! Tests of a real log against an attacker who has its files: each change is found at random
+//! places, and the record named.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -20,13 +20,13 @@ use super::proof::{self, ProofRejection};
 use super::tree::Leaf;
 use super::{Decision, DecisionLog, Notary, NotaryFailure, Process, Verdict};
 
-/// Files of some 130 records, so that a log has several.
+/// Some 130 records in a file, so that a log has several.
 const SEGMENT: u64 = 16 * 1024;
 
-/// Over two tiles of 256, and one of the level above is begun.
+/// Over two tiles of 256, and the start of one on the level above.
 const RECORDS: usize = 700;
 
-/// A log whose records are all signed, and every checkpoint that was.
+/// A log whose records are all signed, and each of its checkpoints.
 struct Sample {
     directory: TempDir,
     notes: Vec<String>,
@@ -46,8 +46,8 @@ fn place(directory: &Path) -> LogPlace {
     LogPlace::new(directory.to_owned())
 }
 
-/// Writes records as a process of the centre does, and has them signed every so often. The
-/// checkpoints that were.
+/// Writes records as a process of the site does, signing them at that interval. Returns the
+/// checkpoints.
 fn grow(directory: &Path, records: usize, every: usize) -> Vec<String> {
     let mut notary = Notary::open(place(directory), key()).unwrap();
     let log = DecisionLog::open(place(directory), SEGMENT).unwrap();
@@ -98,7 +98,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of the sample to do things to.
+/// A copy of the sample to tamper with.
 struct Victim(TempDir);
 
 impl Victim {
@@ -116,8 +116,8 @@ impl Victim {
         self.place().segments().unwrap().into_iter().map(|segment| segment.path).collect()
     }
 
-    /// Does something to all records, which then stand in the files that their lines stood in, as
-    /// far as there are so many.
+    /// Changes the records, and writes them back to the files of the original lines, as far as
+    /// possible.
     fn tamper(&self, deed: impl FnOnce(&mut Vec<String>)) {
         let texts: Vec<String> = self.files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         let mut lines: Vec<String> = texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect();
@@ -141,7 +141,7 @@ impl Victim {
         verify(&self.place(), &Trust { key: public, remembered }).unwrap()
     }
 
-    /// The first finding is a record, and this one.
+    /// Checks that the first finding is this record.
     fn assert_record_found(&self, want: usize) {
         let report = self.verify();
         match report.findings.first() {
@@ -154,8 +154,7 @@ impl Victim {
         }
     }
 
-    /// What somebody does who knows the format and has no key: new tiles for the records that there
-    /// are.
+    /// Rebuilds the tiles for the present records, as an attacker without the key could.
     fn rebuild_tiles(&self) {
         let mut tree = super::tree::Tree::default();
         let place = self.place();
@@ -278,7 +277,7 @@ fn v60_a_log_that_was_rolled_back_is_found_by_whoever_kept_a_checkpoint() {
     for to in [0, 2, 6] {
         let earlier = tempfile::tempdir().unwrap();
         let kept = grow(earlier.path(), 97 * (to + 1), 97);
-        // The same records: whoever restores a backup restores all of it.
+        // The same records: restoring a backup restores all of it.
         assert_eq!(kept.last(), SAMPLE.notes.get(to));
         let victim = Victim(earlier);
         assert!(victim.verify().findings.is_empty(), "nobody can tell by looking at it alone");
@@ -374,8 +373,7 @@ fn the_wrong_key_is_not_believed() {
     assert!(report.checkpoint.is_none());
 }
 
-// --- Deleting what is old
-// -------------------------------------------------------------------------------------------
+// Pruning.
 
 #[test]
 fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
@@ -393,7 +391,7 @@ fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
     assert!(report.agreeing > 0 && report.too_old > 0);
     assert_eq!(report.agreeing + report.too_old, SAMPLE.notes.len());
 
-    // It goes on, over a new start too, and what is left is proven as before.
+    // The log continues after a restart too, and what is left has proofs as before.
     let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
     (0..300).for_each(|number| write(&log, number));
     assert!(notary.step().unwrap());
@@ -405,7 +403,7 @@ fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
     let path = proof::path(&victim.place(), index, RECORDS as u64 + 300).unwrap();
     assert!(proof::check(&proof::to_text(line.as_bytes(), index, &path, &note), key().public()).is_ok());
 
-    // An edit is found as before; and nobody without the key can say that more was deleted.
+    // An edit is found as before, and without the key no further deletion can be claimed.
     let text = fs::read_to_string(&left[1]).unwrap();
     fs::write(&left[1], text.replacen("forward", "refuse", 1)).unwrap();
     assert!(matches!(victim.verify().findings.first(), Some(Finding::Record { .. })), "{:?}", victim.verify().findings);
@@ -441,8 +439,7 @@ fn days_that_are_over_are_deleted_and_the_newest_file_never_is() {
     assert_eq!((report.first, report.records), (4, 1));
 }
 
-// --- Proofs
-// ---------------------------------------------------------------------------------------------------------
+// Proofs.
 
 #[test]
 fn every_record_of_every_tree_is_proven_by_its_own_path_and_by_no_other() {
@@ -486,15 +483,14 @@ fn what_is_no_proof_is_said_to_be_none() {
     assert!(matches!(proof::check(&good, other.public()), Err(ProofRejection::Checkpoint(_))));
 }
 
-// --- The one who signs
-// ----------------------------------------------------------------------------------------------
+// The signer.
 
 #[test]
 fn signing_goes_on_where_it_ended_whatever_was_left_undone() {
     let victim = Victim::new();
     let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
     for round in 0..8 {
-        // Ended without a last step; the tiles of the last one lost with the machine's power.
+        // Killed before a last step; the latest tiles lost with the power.
         (0..150).for_each(|number| write(&log, round * 150 + number));
         if round % 2 == 0 {
             let mut notary = Notary::open(victim.place(), key()).unwrap();
@@ -547,8 +543,7 @@ fn records_that_were_cut_off_while_it_ran_end_it() {
     assert!(matches!(notary.step(), Err(NotaryFailure::Diverged { .. })));
 }
 
-// --- How fast
-// -------------------------------------------------------------------------------------------------------
+// Speed.
 
 #[test]
 #[ignore = "a figure: cargo test --release -p countersign --lib figures_of_a_million -- --ignored --nocapture"]

@@ -1,8 +1,8 @@
-//! The Merkle tree over the records (RFC 6962), kept as its right edge: of every level the hashes
+//! The Merkle tree over the records (RFC 6962), kept as its right edge: on every level the hashes
 //! that do not fill a tile yet.
 //!
-//! Pure: it hashes and remembers, nothing else. A tile is 256 hashes of one level (C2SP
-//! tlog-tiles); the hash of a full tile is one hash of the level above.
+//! Pure: does no I/O. A tile has 256 hashes of one level (C2SP tlog-tiles); a full tile's hash is
+//! one hash of the level above.
 
 use std::fmt;
 
@@ -18,12 +18,12 @@ pub(crate) const WIDTH: usize = 256;
 pub(crate) struct Hash(pub(crate) [u8; 32]);
 
 impl Hash {
-    /// Of no records at all.
+    /// The root of an empty tree.
     pub(crate) fn of_nothing() -> Self {
         digest_of(&[])
     }
 
-    /// Of two neighbours.
+    /// The hash of two children.
     pub(crate) fn node(left: Self, right: Self) -> Self {
         let mut bytes = [1; 65];
         let (_, both) = bytes.split_at_mut(1);
@@ -33,7 +33,7 @@ impl Hash {
         digest_of(&bytes)
     }
 
-    /// From base64, as checkpoints and proofs have it.
+    /// Parses base64, as in checkpoints and proofs.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(Self(STANDARD.decode(text).ok()?.try_into().ok()?))
     }
@@ -57,33 +57,30 @@ fn digest_of(bytes: &[u8]) -> Hash {
     Hash(hash)
 }
 
-/// A record with the zero byte before it that makes it a leaf: one piece, so that hashing copies
+/// A record behind the zero byte that makes it a leaf, in one buffer, so that hashing copies
 /// nothing.
 #[derive(Debug)]
 pub(crate) struct Leaf(Vec<u8>);
 
 impl Leaf {
-    /// Room for records, one after the other.
+    /// An empty buffer, reusable for many records.
     pub(crate) fn new() -> Self {
         Self(vec![0])
     }
 
-    /// Where a record is to be put, after what is there.
+    /// The buffer; records are appended.
     pub(crate) const fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 
-    /// Forgets the record.
     pub(crate) fn clear(&mut self) {
         self.0.truncate(1);
     }
 
-    /// The record.
     pub(crate) fn record(&self) -> &[u8] {
         self.0.get(1..).unwrap_or_default()
     }
 
-    /// Its hash.
     pub(crate) fn hash(&self) -> Hash {
         digest_of(&self.0)
     }
@@ -94,7 +91,7 @@ impl Leaf {
     }
 }
 
-/// The right edge of a tree that grows.
+/// The right edge of a growing tree.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     size: u64,
@@ -105,7 +102,7 @@ pub(crate) struct Tree {
 /// A tile that a record has filled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FullTile<'t> {
-    /// Its level; 0 has the records' own hashes.
+    /// Level 0 has the records' own hashes.
     pub(crate) level: u8,
     /// Its number within the level.
     pub(crate) index: u64,
@@ -114,20 +111,20 @@ pub(crate) struct FullTile<'t> {
 }
 
 impl Tree {
-    /// A tree that somebody has stored: of each level the hashes of its last, unfilled tile. `None`
-    /// if their number does not fit the size.
+    /// Resumes a stored tree from the hashes of each level's last, partial tile. `None` if their
+    /// number does not fit the size.
     pub(crate) fn resumed(size: u64, edge: Vec<Vec<Hash>>) -> Option<Self> {
         let wanted = edge_widths(size);
         let is_whole = edge.len() == wanted.len() && edge.iter().zip(&wanted).all(|(have, want)| have.len() == *want);
         is_whole.then_some(Self { size, edge })
     }
 
-    /// How many records it has.
+    /// The number of records.
     pub(crate) const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Of each level, from the bottom, the hashes that fill no tile yet.
+    /// The hashes of each level's partial tile, lowest level first.
     pub(crate) fn edge(&self) -> &[Vec<Hash>] {
         &self.edge
     }
@@ -154,7 +151,6 @@ impl Tree {
         }
     }
 
-    /// The hash of the whole tree.
     pub(crate) fn root(&self) -> Hash {
         let mut root = None;
         for level in &self.edge {
@@ -171,7 +167,7 @@ impl Tree {
     }
 }
 
-/// How many hashes the last, unfilled tile of each level has in a tree of that size.
+/// How many hashes each level's partial tile has in a tree of that size.
 pub(crate) fn edge_widths(size: u64) -> Vec<usize> {
     let mut widths = Vec::new();
     let mut rest = size;
@@ -182,7 +178,7 @@ pub(crate) fn edge_widths(size: u64) -> Vec<usize> {
     widths
 }
 
-/// The hash over a number of hashes that is a power of two.
+/// The hash over a power of two of hashes.
 pub(crate) fn perfect(hashes: &[Hash]) -> Hash {
     let mut level = hashes.to_vec();
     while level.len() > 1 {
@@ -196,7 +192,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
-    /// RFC 6962, section 2.1, as it is written there.
+    /// RFC 6962, section 2.1, literally.
     fn by_definition(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => Hash::of_nothing(),

@@ -1,8 +1,7 @@
-//! The table of answers (design, section 8): what the sender of a request that is not done is told,
-//! by all three processes.
+//! The table of answers to refused requests, shared by all three processes (design, section 8).
 //!
-//! One row a kind: status, `errorCode`, and a sentence that says nothing of anybody else (V61).
-//! Nothing here knows a reason: those are in the log.
+//! Each row has a status, an `errorCode`, and a sentence without information about other users
+//! (V61). The reasons are in the log alone.
 
 use bytes::Bytes;
 use countersign_keys::verify::Class;
@@ -15,81 +14,76 @@ use serde_json::{Value, json};
 
 use super::body::BodyError;
 
-/// A reply whose whole body is at hand.
+/// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// What a sender is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ErrorCode {
-    /// The request is no sentence, or asks for something impossible.
+    /// Malformed, or asks for something impossible.
     Malformed,
-    /// Its body is longer than is read.
     BodyTooLong,
-    /// Its head, or one header.
+    /// The head, or one header, is too long.
     HeadTooLong,
-    /// Core's token is missing or bad.
+    /// Core's token is missing or invalid.
     Unauthorised,
-    /// There, and not for the sender.
+    /// It exists, but is not for the sender.
     Forbidden,
     /// A folder of Countersign's own, or of the user's SSH keys.
     Protected,
-    /// There, and another user's.
+    /// It exists, but belongs to another user.
     NotYours,
-    /// The account can have no keys, or no instance.
+    /// The account may have no keys, or no instance.
     AccountRefused,
-    /// The user is not connected to this provider. Not 482, at which UCloud's older page throws its
-    /// keys away, nor 449 or 503, after which UCloud repeats the request.
+    /// The user is not connected to this provider. Not 482, on which UCloud's older page discards
+    /// its keys, and not 449 or 503, after which UCloud repeats the request.
     NotConnected,
-    /// The UCloud user is another account's.
+    /// Another account has this UCloud user.
     OfAnotherAccount,
-    /// In no table, or nothing of the kind.
+    /// The path is in no table, or the object does not exist.
     NotFound,
-    /// Users are not served. Not a 5xx, the text of which UCloud hides from the user, and not 449
-    /// or 503, after which it repeats the request.
+    /// The site is in maintenance. Not a 5xx, whose text UCloud hides from the user, and not 449 or
+    /// 503, after which UCloud repeats the request.
     Maintenance,
-    /// The user's account, or this host, has to be put right first; the sentence says how. Neither
-    /// 503 nor 449, after which UCloud repeats a request whose intent is used up.
+    /// The user's account, or this host, needs repair; the sentence says how. Neither 503 nor 449,
+    /// after which UCloud repeats a request whose intent is consumed.
     AccountUnusable,
-    /// Not as things stand.
+    /// Not possible in the present state.
     Conflict,
     /// The account or the user is connected to another.
     MappedOtherwise,
-    /// A key that cannot be used.
     KeyRefused,
-    /// A key that is there already.
     KeyExists,
-    /// Nothing can come of the connection that was begun.
+    /// The pending connection has ended.
     TicketDead,
-    /// A WebSocket of another version than ours.
+    /// Another version of WebSocket.
     UpgradeRequired,
-    /// The disk or the quota is full. Not 507, the text of which UCloud hides from the user.
+    /// The disk or the quota is full. Not 507, whose text UCloud hides from the user.
     NoSpace,
-    /// Parts of a file that it does not have.
+    /// A range that the file does not have.
     RangeNotSatisfiable,
-    /// Too many of something; not 503, after which UCloud launches the instance again.
+    /// A rate or a limit is exceeded. Not 503, after which UCloud launches the instance again.
     TooMany,
-    /// Permitted, but the user has no instance: UCloud then asks for one and repeats the request.
+    /// Permitted, but no instance is up. UCloud asks for one and repeats the request.
     NoInstance,
-    /// A user's call without an intent.
     IntentRequired,
-    /// Unknown user, unknown key, bad signature, wrong parameters: one answer for all.
+    /// Unknown user or key, bad signature, wrong parameters: one answer for all.
     IntentInvalid,
-    /// Not in its window.
+    /// Outside its validity period.
     IntentStale,
-    /// Used before.
+    /// The intent was used before.
     IntentReplayed,
-    /// A passkey is needed as well.
+    /// A passkey's assertion is needed too.
     IntentStepUp,
-    /// The disk or the kernel failed at the user's work.
+    /// The disk or the kernel failed during the user's operation.
     Failed,
-    /// The request went out and no answer came. Not 503: UCloud would repeat what may have been
-    /// done.
+    /// The request was forwarded, and no response came. Not 503, after which UCloud would repeat
+    /// what may have been done.
     NoAnswer,
-    /// Our side broke, and nothing was done.
+    /// Countersign failed, and nothing was done.
     Unavailable,
 }
 
-/// The body of every answer that is an error; `Refused` is how it is read.
+/// The body of every refusal. [`super::messages::Refused`] parses it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -99,7 +93,7 @@ struct Body<'a> {
 }
 
 impl ErrorCode {
-    /// The table.
+    /// Status, code and default sentence.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Malformed => (400, "BAD_REQUEST", "the request is malformed"),
@@ -142,45 +136,44 @@ impl ErrorCode {
         }
     }
 
-    /// The status, as a number.
     pub(crate) const fn number(self) -> u16 {
         self.row().0
     }
 
-    /// The status. HTTP has no name for 449 and 482, and allows every number of three digits.
+    /// HTTP has no name for 449 and 482, and allows every number of three digits.
     pub(crate) fn status(self) -> StatusCode {
         StatusCode::from_u16(self.number()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The kind, for programs.
+    /// The code, for programs.
     pub(crate) const fn code(self) -> &'static str {
         self.row().1
     }
 
-    /// The sentence, for people, where nothing better is known.
+    /// The sentence, if the caller has no better one.
     pub(crate) const fn why(self) -> &'static str {
         self.row().2
     }
 
-    /// Whether it is our failure and not the sender's.
+    /// Whether Countersign is at fault and not the sender.
     pub(crate) const fn is_failure(self) -> bool {
         self.number() >= 500
     }
 
-    /// The body of the answer, with a sentence of its own.
+    /// The body with another sentence.
     pub(crate) fn body(self, why: &str) -> Bytes {
         let (status_code, error_code, _) = self.row();
-        // A struct of a number and two strings is always JSON.
+        // A struct of a number and two strings always serialises.
         serde_json::to_vec(&Body { status_code, why, error_code }).map(Bytes::from).unwrap_or_default()
     }
 
-    /// The payload of the last message of a stream that was refused, with a sentence of its own.
+    /// The payload of the last message of a refused stream, with another sentence.
     pub(crate) fn last_payload(self, why: &str) -> Value {
         let (status_code, error_code, _) = self.row();
         end_of_results(json!({ "statusCode": status_code, "why": why, "errorCode": error_code }))
     }
 
-    /// The answer, with a sentence of its own.
+    /// The response with another sentence.
     pub(crate) fn reply_with(self, why: &str) -> Reply {
         let mut reply = Response::new(Full::new(self.body(why)));
         *reply.status_mut() = self.status();
@@ -188,7 +181,6 @@ impl ErrorCode {
         reply
     }
 
-    /// The answer.
     pub(crate) fn reply(self) -> Reply {
         self.reply_with(self.why())
     }
@@ -220,8 +212,8 @@ impl From<&BodyError> for ErrorCode {
     }
 }
 
-/// Says in the payload of a refusal that no result follows. The Go Core reads neither type nor
-/// status of a message: it hands the payload on to UCloud's page, which waits for this word.
+/// Adds to a refusal's payload that no result follows. The Go Core ignores a message's type and
+/// status, and hands the payload on to UCloud's page, which waits for this member.
 pub(crate) fn end_of_results(mut payload: Value) -> Value {
     if let Some(members) = payload.as_object_mut() {
         members.insert("type".to_owned(), "end_of_results".into());

@@ -1,22 +1,21 @@
-//! The file name of a download, as `Content-Disposition` says it (RFC 6266, RFC 8187).
+//! The file name of a download in `Content-Disposition` (RFC 6266, RFC 8187).
 //!
-//! The instance writes it; the gateway reads it, limits it and writes it again, so that no byte of
-//! an instance's header reaches a browser as it came (S1). Anything but `filename*=UTF-8''…` is not
-//! read.
+//! The instance writes it; the gateway parses, limits and rewrites it, so that no byte of an
+//! instance's header reaches a browser unchanged (S1). Reads `filename*=UTF-8''…` alone.
 
 /// Longest file name, in bytes: `NAME_MAX` of Linux.
 const NAME_MAX: usize = 255;
 
-/// How a name begins that is not ASCII, and how our instances write every name.
+/// Prefix of a name in RFC 8187 encoding, which our instances use for every name.
 const EXTENDED: &str = "filename*=UTF-8''";
 
-/// The header's value for a file of that name: in ASCII for clients that read no more, and in full
-/// (RFC 8187). Neither has a semicolon, so that [`read`] need not know what a quoted string is.
+/// The header's value: the name in ASCII for old clients, and in full (RFC 8187). Neither has a
+/// semicolon, so that [`read`] need not parse quoted strings.
 pub(crate) fn write(name: &str) -> String {
     let is_plain =
         |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%' | '/' | ';') || letter == ' ';
     let plain: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
-    // The characters that RFC 8187 section 3.2.1 lets stand for themselves.
+    // Characters that RFC 8187 section 3.2.1 allows unescaped.
     let is_itself = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte);
     let full: String = name
         .bytes()
@@ -25,8 +24,7 @@ pub(crate) fn write(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; {EXTENDED}{full}")
 }
 
-/// The name in such a value, without characters that would hide what the file is. `None` if there
-/// is no usable name.
+/// The name in such a value, without misleading characters. `None` without a usable name.
 pub(crate) fn read(value: &[u8]) -> Option<String> {
     let value = str::from_utf8(value).ok()?;
     let mut encoded = value.split(';').filter_map(|part| part.trim_ascii().strip_prefix(EXTENDED));
@@ -57,8 +55,8 @@ fn decode(encoded: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A separator of paths, a control character, or one of Unicode's that reorder or hide text
-/// ("gpj.exe" as "exe.jpg").
+/// A path separator, a control character, or one of Unicode's that reorder or hide text ("gpj.exe"
+/// as "exe.jpg").
 fn is_misleading(letter: char) -> bool {
     matches!(letter, '/' | '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -86,7 +84,7 @@ mod tests {
         for name in ["a b.txt", "æ\"%;.txt", "naïve.tar.gz", ".bashrc", "a;filename*=UTF-8''b", "結果.csv"] {
             check(&write(name), Some(name));
         }
-        check("inline; filename*=UTF-8''a.html", Some("a.html")); // written again as an attachment
+        check("inline; filename*=UTF-8''a.html", Some("a.html")); // rewritten as an attachment
         check("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", Some(".._.._etc_passwd"));
         check("attachment; filename*=UTF-8''a%0D%0ASet-Cookie:%20b", Some("a__Set-Cookie: b"));
         check("attachment; filename*=UTF-8''gpj.%E2%80%AEexe", Some("gpj._exe"));

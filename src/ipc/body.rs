@@ -1,4 +1,4 @@
-//! Bodies of local requests and answers, read whole within a limit.
+//! Reads bodies of local requests and responses whole, within a limit.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 
-/// How long a body may take to arrive. Who sends it is on this machine and has it at hand.
+/// How long a body may take. The sender is on this machine and has the whole body ready.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a body could not be read.
@@ -15,18 +15,17 @@ pub(crate) enum BodyError {
     /// Longer than the caller allows.
     #[error("the body is longer than {max} bytes")]
     TooLarge {
-        /// What is allowed.
+        /// In bytes.
         max: usize,
     },
-    /// The connection ended, or the framing is broken.
+    /// The connection ended, or the framing is invalid.
     #[error("the body broke off")]
     Broken,
-    /// It did not come in time.
     #[error("the body took too long")]
     Slow,
 }
 
-/// Reads a whole body of at most `max` bytes. A body that came in one piece is not copied.
+/// Reads a whole body of at most `max` bytes. Does not copy a body that came in one piece.
 pub(crate) async fn read_body<B>(body: B, max: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -47,7 +46,7 @@ where
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_error| BodyError::Broken)?;
         let Ok(piece) = frame.into_data() else {
-            continue; // trailers mean nothing here
+            continue; // trailers are ignored
         };
         let so_far = whole.len().saturating_add(pieces.len());
         if so_far.saturating_add(piece.len()) > max {

@@ -1,4 +1,4 @@
-//! One question over a Unix socket, and its answer.
+//! A client for one request over a Unix socket.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,40 +14,36 @@ use tokio::net::UnixStream;
 
 use super::body::{BodyError, collect};
 
-/// The longest answer that [`request`] reads. The longest list of keys is under 1 MiB.
+/// Longest answer of [`request`], in bytes. The longest list of keys is under 1 MiB.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// How long [`request`] waits in all. The longest operation is a launch with its readiness (5 s) or
-/// a long poll (25 s).
+/// Timeout of [`request`]. The longest operations are a launch with its readiness (5 s) and a long
+/// poll (25 s).
 const ASK_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Why a question over a Unix socket has no answer.
+/// Why a request over a Unix socket failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// Nobody listens there, or we may not connect.
+    /// No process listens there, or access is denied.
     #[error("cannot connect to {path}")]
     Connect {
-        /// The socket.
         path: std::path::PathBuf,
         /// The cause.
         source: std::io::Error,
     },
-    /// The question could not be written as JSON, or its path is none.
-    #[error("the question cannot be asked")]
+    /// The body cannot be serialised, or the path is invalid.
+    #[error("the request cannot be written")]
     Question(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection broke.
     #[error("the connection broke")]
     Http(#[from] hyper::Error),
-    /// The answer is too long, or broke off.
+    /// The answer is too long or incomplete.
     #[error("the answer cannot be read")]
     Answer(#[from] BodyError),
-    /// No answer came in time.
     #[error("no answer in time")]
     Slow,
 }
 
-/// Asks whoever listens at `socket` once, over a connection of its own; gives the status and the
-/// body.
+/// Sends one request to `socket` over a new connection; returns the status and the body.
 pub(crate) async fn request<T: Serialize>(
     socket: &Path,
     method: Method,

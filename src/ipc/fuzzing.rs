@@ -1,5 +1,5 @@
-//! What the fuzzer asks of the messages between the processes: what one writes the other reads as
-//! the same, and nothing is read that has more in it than the type says.
+//! Fuzz targets of the messages between processes: they round-trip, and unknown members are
+//! refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -12,7 +12,7 @@ use super::control::{FromGateway, FromServer};
 use super::messages as m;
 use super::sessions;
 
-/// Reads bytes as every message that there is.
+/// Parses the bytes as every type of message.
 pub fn message(bytes: &[u8]) {
     control::<FromGateway>(bytes);
     control::<FromServer>(bytes);
@@ -47,13 +47,13 @@ pub fn message(bytes: &[u8]) {
     }
 }
 
-/// On the control line a message is a line.
+/// A message on the control channel is one line.
 fn control<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
     let written = serde_json::to_value(&read).unwrap();
     assert!(!written.to_string().contains('\n'));
-    // Of a message that says nothing but what it is, serde passes over the rest: nothing can come
-    // of that.
+    // serde ignores further members of a message that consists of its tag alone, so they have no
+    // effect.
     if written.as_object().is_some_and(|members| members.len() > 1) { closed::<T>(bytes) } else { same::<T>(bytes) }
 }
 
@@ -64,20 +64,20 @@ fn same<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     assert_eq!(serde_json::to_vec(&again).unwrap(), written);
 }
 
-/// And there is no room in it for anything else.
+/// Checks that the message also has no unknown members.
 fn closed<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     same::<T>(bytes);
     if serde_json::from_slice::<T>(bytes).is_err() {
         return;
     }
-    // What serde reads of an array is the members in their order; no process writes one.
+    // serde also reads an array of the members in their order; no process writes one.
     let Ok(Value::Object(mut members)) = serde_json::from_slice(bytes) else { return };
     members.insert("more than there is".to_owned(), Value::Null);
     let more = serde_json::to_vec(&members).unwrap();
     assert!(serde_json::from_slice::<T>(&more).is_err(), "{}", String::from_utf8_lossy(&more));
 }
 
-/// Reads the head of a piece of a file, as gateway and instance do.
+/// Parses the headers of a chunk, as gateway and instance do.
 pub fn piece(head: &[(&str, &[u8])]) {
     let mut headers = HeaderMap::new();
     for (name, value) in head {

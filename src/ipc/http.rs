@@ -1,7 +1,7 @@
-//! HTTP/1.1 over a local socket: what the server and the instances serve, and what asks them.
+//! HTTP/1.1 over local sockets, as served by the server and the instances.
 //!
-//! Serves a connection within limits and replies in JSON. It decides nothing about who asks:
-//! `SO_PEERCRED` and the verifier do.
+//! Serves a connection within limits and replies in JSON. Authenticates no client: `SO_PEERCRED`
+//! and the verifier do.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answers::{ErrorCode, Reply};
 
-/// What a local connection may cost.
+/// Limits of a local connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// How long a connection may be idle, or take to send a head.
@@ -31,13 +31,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// For whoever is on this machine. The idle time is longer than the gateway keeps a connection
-    /// in its pool, so that it is the gateway that closes; the head holds an intent of 16 KiB,
-    /// Core's token and their names.
+    /// For clients on this machine. Longer than a connection stays in the gateway's pool, so that
+    /// the gateway closes first. The head holds an intent of 16 KiB, Core's token and their names.
     pub(crate) const LOCAL: Self = Self { idle: Duration::from_secs(120), head_max: 32 * 1024, headers_max: 64 };
 }
 
-/// Serves one connection until its end; upgrades are possible.
+/// Serves one connection until its end, upgrades included.
 pub(crate) async fn serve_connection<S, H, F, B>(stream: S, service: H, limits: &Limits) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -55,18 +54,18 @@ where
         .header_read_timeout(limits.idle)
         .max_headers(limits.headers_max)
         .max_header_size(limits.head_max)
-        .max_buf_size(limits.head_max.saturating_mul(2).max(8192)) // hyper's own floor
+        .max_buf_size(limits.head_max.saturating_mul(2).max(8192)) // hyper's minimum
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await
 }
 
-/// A JSON reply. The type's own failure to serialize is our failure, and so is the status.
+/// A JSON response; 503 if `content` cannot be serialised.
 pub(crate) fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply {
     let body = match serde_json::to_vec(content) {
         Ok(body) => body,
         Err(error) => {
-            tracing::error!(%error, "a reply could not be written as JSON");
+            tracing::error!(%error, "cannot serialise reply");
             return ErrorCode::Unavailable.reply();
         }
     };

@@ -1,10 +1,10 @@
-//! The line between the server and one instance: a socket pair that the instance inherits as
-//! descriptor 1, through sudo.
+//! The channel between the server and one instance: a socket pair, inherited through sudo as
+//! descriptor 1.
 //!
-//! Only the process that the server launched has the other end, so what comes over it is that
-//! process's word and no other's (V72), also where the account runs hostile programs. What an
-//! account says of itself (keys, drives, tasks) goes over the public socket, where the kernel names
-//! the account. The line's end is the instance's end.
+//! Only the process that the server launched has the other end. So its messages come from that
+//! process (V72), even if the account runs hostile programs. Reports of an account about itself
+//! (keys, drives, tasks) use the public socket, where the kernel names the account. The instance
+//! ends with the channel.
 
 use std::io;
 
@@ -17,36 +17,33 @@ use zeroize::Zeroizing;
 /// The descriptor that the instance inherits.
 pub(crate) const DESCRIPTOR: std::os::fd::RawFd = 1;
 
-/// The longest line either side reads, in bytes: a message has under 100.
+/// Longest line in either direction, in bytes. A message has under 100.
 const LINE_MAX: u64 = 256;
 
-/// What an instance says.
+/// An instance's message.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum FromInstance {
-    /// The program runs: sudo has done its part.
+    /// The program runs, so sudo has finished.
     Started,
-    /// It serves its socket.
+    /// The instance serves its socket.
     Ready,
 }
 
-/// What the server says.
+/// The server's message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ToInstance {
-    /// The key of its listening socket, where that is a TCP port.
-    Key {
-        /// The key.
-        key: ListenerKey,
-    },
-    /// Finish what is under way and exit.
+    /// The key of the instance's listening socket, if that is a TCP port.
+    Key { key: ListenerKey },
+    /// Finish requests in flight and exit.
     Stop,
 }
 
-/// Reads one message; `None` at the line's end.
+/// Reads one message; `None` at the end of the channel.
 ///
 /// # Errors
-/// If the line breaks, or what comes is no message.
+/// If the channel breaks or the line is not a valid message.
 pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<M>> {
     let mut line = Zeroizing::new(Vec::new());
     reader.take(LINE_MAX).read_until(b'\n', &mut line).await?;
@@ -60,7 +57,7 @@ pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + 
 /// Writes one message.
 ///
 /// # Errors
-/// If the line is broken.
+/// If the channel is broken.
 pub(crate) async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(message)?);
     line.push(b'\n');

@@ -1,9 +1,8 @@
-//! What is asked of the server over its Unix socket, and what it answers: one path an operation,
-//! `POST`, JSON.
+//! Messages on the server's Unix socket: one path an operation, `POST`, JSON.
 //!
-//! No message says who asks: the server takes uid, gid and pid from the kernel. A uid sees and
-//! changes only what is its own; uid 0 and the server's own uid may also list and remove for
-//! others, and nothing else. Refusals have a status code and a [`Refused`] body.
+//! No message names its sender: the server takes uid, gid and pid from the kernel. A uid sees and
+//! changes only its own data. Uid 0 and the server's own uid may also list and remove for others,
+//! and nothing else. Refusals have a status and a [`Refused`] body.
 
 mod instances;
 
@@ -19,46 +18,44 @@ pub(crate) use self::instances::{
     TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 
-/// The longest request or answer body. A list of every key of one user (16 of at most 1 KiB) is 16
-/// KiB; an administrator's list of all connections comes in pages of [`LIST_MAX`].
+/// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an
+/// administrator's list of connections comes in pages of [`LIST_MAX`].
 pub(crate) const BODY_MAX: usize = 256 * 1024;
 
-/// The longest that the server keeps a long poll open, in seconds: below the usual 30 s of anything
-/// that times out.
+/// Longest long poll, in seconds: below the usual timeout of 30 s.
 pub(crate) const POLL_MAX_S: u64 = 25;
 
-/// The most connections in one answer of [`CONNECT_LIST`].
+/// Most connections in one answer of [`CONNECT_LIST`].
 pub(crate) const LIST_MAX: usize = 500;
 
-/// Describes the pending offer that a code names. [`Find`] → [`Offer`].
+/// Describes the pending offer of a code. [`Find`] → [`Offer`].
 pub(crate) const CONNECT_FIND: &str = "/connect/find";
-/// Approves it, for the uid that asks. [`Approve`] → [`Approved`].
+/// Approves an offer for the calling uid. [`Approve`] → [`Approved`].
 pub(crate) const CONNECT_APPROVE: &str = "/connect/approve";
-/// Begins a connection here, bound to the uid that asks. [`Start`] → [`Started`].
+/// Begins a connection bound to the calling uid. [`Start`] → [`Started`].
 pub(crate) const CONNECT_START: &str = "/connect/start";
-/// Waits, up to [`POLL_MAX_S`], for an offer to such a ticket. [`Await`] → [`Awaited`].
+/// Waits up to [`POLL_MAX_S`] for an offer on such a ticket. [`Await`] → [`Awaited`].
 pub(crate) const CONNECT_AWAIT: &str = "/connect/await";
-/// Who is connected. [`ConnectList`] → [`Connections`].
+/// Lists connections. [`ConnectList`] → [`Connections`].
 pub(crate) const CONNECT_LIST: &str = "/connect/list";
-/// Ends connections: mapping removed, keys revoked, Core told. [`Remove`] → [`Removed`].
+/// Ends connections: removes the mapping, revokes the keys, tells Core. [`Remove`] → [`Removed`].
 pub(crate) const CONNECT_REMOVE: &str = "/connect/remove";
-/// The keys of a user. [`KeysList`] → [`Keys`].
+/// Lists a user's keys. [`KeysList`] → [`Keys`].
 pub(crate) const KEYS_LIST: &str = "/keys/list";
-/// Activates another key of a user who is connected. [`KeyAdd`] → [`Empty`].
+/// Activates another key of a connected user. [`KeyAdd`] → [`Empty`].
 pub(crate) const KEYS_ADD: &str = "/keys/add";
-/// Revokes a key; answers when no gateway honours it any more (P6). [`KeyRevoke`] → [`Empty`].
+/// Revokes a key; answers when no gateway accepts it any more (P6). [`KeyRevoke`] → [`Empty`].
 pub(crate) const KEYS_REVOKE: &str = "/keys/revoke";
-/// Who the server takes the caller for. [`Empty`] → [`Whoami`].
+/// Describes the caller. [`Empty`] → [`Whoami`].
 pub(crate) const WHOAMI: &str = "/whoami";
 
-/// The longest name of a key, in bytes: a line of the pins file stays readable.
+/// Longest name of a key, in bytes, so that a line of the pins file stays readable.
 pub(crate) const KEY_NAME_MAX: usize = 64;
 
-/// What is said of a name that is none.
+/// The sentence that refuses another name.
 pub(crate) const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control characters";
 
-/// Whether a key may be called that, by its owner or their browser: it is shown in terminals and
-/// stands in a line of its own.
+/// Whether a key may have that name. Terminals display it, and it is part of a line.
 pub(crate) fn is_key_name(name: &str) -> bool {
     (1..=KEY_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
@@ -72,15 +69,13 @@ pub(crate) struct Empty {}
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refused {
-    /// The HTTP status.
     pub(crate) status_code: u16,
-    /// One sentence for the person who asked.
+    /// One sentence for the user.
     pub(crate) why: String,
-    /// The kind, for programs: see [`super::answers::ErrorCode`].
+    /// The code, for programs: see [`super::answers::ErrorCode`].
     pub(crate) error_code: String,
 }
 
-/// Asks for the offer that a code names.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Find {
@@ -88,36 +83,32 @@ pub(crate) struct Find {
     pub(crate) code: String,
 }
 
-/// A key that was offered and waits for approval. Whoever shows it computes the code again from
-/// `ticket_hash`, `username` and `spki`, and refuses one that differs from what was typed.
+/// A key that was offered and waits for approval. A client that shows it recomputes the code from
+/// `ticket_hash`, `username` and `spki`, and refuses one that differs from the code typed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Offer {
-    /// The code.
     pub(crate) code: String,
     /// SHA-256 of the ticket, base64url.
     pub(crate) ticket_hash: String,
-    /// The UCloud user who is being connected.
+    /// The UCloud user to be connected.
     pub(crate) username: Username,
     /// The offered key: SubjectPublicKeyInfo, DER, standard base64.
     pub(crate) spki: String,
-    /// What it signs with.
     pub(crate) algorithm: Algorithm,
-    /// The id that it will have.
+    /// The id that the key will have.
     pub(crate) kid: KeyId,
-    /// What OpenSSH would print of it.
+    /// In OpenSSH's format.
     pub(crate) fingerprint: String,
-    /// What the browser calls itself; chosen by whoever made the offer.
+    /// The browser's name for itself; chosen by the client that made the offer.
     pub(crate) name: String,
-    /// When it was offered.
     pub(crate) offered: Timestamp,
-    /// From which address, as the gateway saw it.
+    /// The offering client's address, as the gateway saw it.
     pub(crate) address: String,
-    /// Where the connection was begun.
     pub(crate) begun: Begun,
-    /// Until when it can be approved.
+    /// Until when the offer can be approved.
     pub(crate) until: Timestamp,
-    /// When the key will expire if approved now.
+    /// When the key will expire if it is approved now.
     pub(crate) key_expires: Timestamp,
     /// The provider's id.
     pub(crate) provider: String,
@@ -125,30 +116,27 @@ pub(crate) struct Offer {
     pub(crate) origin: String,
 }
 
-/// Approves an offer, after the key has been pinned in the account of the uid that asks.
+/// Approves an offer. The caller has pinned the key in its account before.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Approve {
-    /// The offer's code.
     pub(crate) code: String,
-    /// The login name that the caller takes itself for; the server checks that it is the uid's.
+    /// The caller's login name according to itself; the server checks that it is the uid's.
     pub(crate) account: String,
     /// The public half of the account's instance key: SubjectPublicKeyInfo of a P-256 key, DER,
     /// standard base64.
     pub(crate) instance_key: String,
 }
 
-/// An approval that has taken effect here; Core is told in the background until it has heard.
+/// An approval that has taken effect here. The server tells Core in the background, with retries.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Approved {
-    /// The user.
     pub(crate) username: Username,
     /// The key that is active now.
     pub(crate) kid: KeyId,
     /// The uid that the user is mapped to.
     pub(crate) uid: Uid,
-    /// When the key expires.
     pub(crate) key_expires: Timestamp,
 }
 
@@ -156,19 +144,17 @@ pub(crate) struct Approved {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Start {
-    /// The UCloud user.
     pub(crate) username: Username,
 }
 
-/// A ticket that only the uid that asked can approve. Its `Debug` form leaves the ticket out.
+/// A ticket that only the calling uid can approve. Its `Debug` form omits the ticket.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Started {
-    /// The connection page's address, with the ticket in its fragment.
+    /// The connection page's URL, with the ticket in its fragment.
     pub(crate) url: String,
-    /// The ticket, base64url.
+    /// base64url.
     pub(crate) ticket: String,
-    /// Until when it is good.
     pub(crate) until: Timestamp,
 }
 
@@ -178,7 +164,6 @@ impl std::fmt::Debug for Started {
     }
 }
 
-/// Waits for an offer.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Await {
@@ -192,39 +177,35 @@ impl std::fmt::Debug for Await {
     }
 }
 
-/// What became of the ticket.
+/// The state of a ticket.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Awaited {
-    /// Nothing yet: ask again.
+    /// No offer yet: ask again.
     Open,
     /// A key was offered.
     Offered {
-        /// The offer.
         offer: Offer,
     },
-    /// Approved.
     Approved,
-    /// Nothing can come of it any more.
+    /// The ticket has ended.
     Dead {
-        /// Why.
         why: Death,
     },
 }
 
-/// Asks who is connected.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ConnectList {
-    /// Administrators: everybody's, from the user after this one on. Others leave both out.
+    /// Administrators: only connections after this user. Others omit both members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) after: Option<Username>,
-    /// Administrators: `true` for everybody's.
+    /// Administrators: `true` for all users' connections.
     #[serde(default)]
     pub(crate) all: bool,
 }
 
-/// Some connections, by username.
+/// A page of connections, by username.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Connections {
@@ -234,63 +215,53 @@ pub(crate) struct Connections {
     pub(crate) more: bool,
 }
 
-/// A connected user.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Connection {
-    /// The UCloud user.
     pub(crate) username: Username,
-    /// The uid.
     pub(crate) uid: Uid,
     /// The login name at the time of the connection.
     pub(crate) account: String,
-    /// Since when.
     pub(crate) since: Timestamp,
-    /// How many keys are active and have not expired.
+    /// Keys that are active and not expired.
     pub(crate) active_keys: u32,
-    /// Whether Core has heard how it stands: that it began or, where its time is over, that it
+    /// Whether Core knows the connection's state: that it began or, if it has expired, that it
     /// ended.
     pub(crate) core_told: bool,
-    /// When it ends, or ended, by itself; `None`: it does not.
+    /// When it expires or expired; `None` if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<Timestamp>,
-    /// Whether the user's instance is up.
     #[serde(default)]
     pub(crate) instance_up: bool,
 }
 
-/// Ends connections.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Remove {
-    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must
-    /// name one.
+    /// Defaults to the user connected to the calling uid. Administrators must name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
 }
 
-/// What was ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Removed {
-    /// The users; their pins are the caller's to remove.
+    /// The users; the caller has to remove their pins.
     pub(crate) usernames: Vec<Username>,
 }
 
-/// Asks for a user's keys.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct KeysList {
-    /// The UCloud user; left out: whoever is connected to the uid that asks.
+    /// Defaults to the user connected to the calling uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
 }
 
-/// A user's keys, the oldest first.
+/// A user's keys, oldest first.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Keys {
-    /// The keys.
     pub(crate) keys: Vec<ListedKey>,
 }
 
@@ -298,48 +269,41 @@ pub(crate) struct Keys {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ListedKey {
-    /// Its owner.
     pub(crate) username: Username,
-    /// Its id.
     pub(crate) kid: KeyId,
-    /// What it signs with.
     pub(crate) algorithm: Algorithm,
-    /// The version of the protocol that it is good for.
+    /// The protocol version that the key signs.
     pub(crate) protocol: Protocol,
-    /// Active or revoked.
     pub(crate) state: KeyState,
-    /// What OpenSSH would print of it.
+    /// In OpenSSH's format.
     pub(crate) fingerprint: String,
-    /// The same in words, for people.
+    /// The fingerprint in words, for people.
     pub(crate) words: [String; FINGERPRINT_WORDS],
-    /// What its owner calls it.
+    /// The owner's name for the key.
     pub(crate) name: String,
-    /// When it was added.
     pub(crate) created: Timestamp,
-    /// When it expires.
     pub(crate) expires: Timestamp,
-    /// The beginning of the hour in which an intent of it was last used; `None`: never.
+    /// The hour in which an intent of the key was last used; `None` if never.
     pub(crate) last_used: Option<Timestamp>,
 }
 
-/// Adds a key of a user who is connected to the uid that asks; the caller has pinned it before.
+/// Adds a key of a user who is connected to the calling uid. The caller has pinned it before.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct KeyAdd {
-    /// The UCloud user; left out: whoever is connected to the uid that asks.
+    /// Defaults to the user connected to the calling uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
     /// 16 random bytes of the caller's.
     pub(crate) kid: KeyId,
     /// SubjectPublicKeyInfo, DER, standard base64.
     pub(crate) spki: String,
-    /// What it signs with.
     pub(crate) algorithm: Algorithm,
-    /// The version of the protocol; version 1 only where the configuration accepts it.
+    /// Version 1 only if the configuration accepts it.
     pub(crate) protocol: Protocol,
-    /// When it expires; at most the configured lifetime from now.
+    /// At most the configured lifetime from now.
     pub(crate) expires: Timestamp,
-    /// What its owner calls it: 1 to [`KEY_NAME_MAX`] bytes, no control characters.
+    /// The owner's name for the key: 1 to [`KEY_NAME_MAX`] bytes, no control characters.
     pub(crate) name: String,
 }
 
@@ -358,19 +322,15 @@ impl KeyAdd {
     }
 }
 
-/// Revokes a key.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct KeyRevoke {
-    /// The UCloud user; left out: whoever is connected to the uid that asks. Administrators must
-    /// name one.
+    /// Defaults to the user connected to the calling uid. Administrators must name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<Username>,
-    /// The key.
     pub(crate) kid: KeyId,
 }
 
-/// Who the caller is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Whoami {
@@ -378,18 +338,18 @@ pub(crate) struct Whoami {
     pub(crate) uid: Uid,
     /// The uid's login name, if it has one.
     pub(crate) account: Option<String>,
-    /// The UCloud users connected to it: one, or in development several.
+    /// The UCloud users connected to it: one, or several in development.
     pub(crate) usernames: Vec<Username>,
     /// The provider's id.
     pub(crate) provider: String,
     /// The provider's public origin.
     pub(crate) origin: String,
-    /// How long a key lives, in seconds.
+    /// Lifetime of a key, in seconds.
     pub(crate) key_lifetime_s: u64,
     /// Whether the caller may list and remove for others.
     pub(crate) administrator: bool,
-    /// For administrators, of how many users Core has still to hear that they are connected, or no
-    /// longer; for others 0.
+    /// For administrators, how many users' connections or removals Core does not know yet; 0 for
+    /// others.
     #[serde(default)]
     pub(crate) untold: usize,
 }

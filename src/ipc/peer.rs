@@ -1,17 +1,17 @@
-//! Who is at the other end of a Unix socket: asked of the kernel, never of the peer.
+//! The peer of a Unix socket, according to the kernel.
 
 use countersign_keys::identity::Uid;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::os::fd::AsFd;
 
-/// The process that connected, as it was at that moment.
+/// The process that connected, at that moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Peer {
     /// Its effective uid.
     pub(crate) uid: Uid,
     /// Its effective gid.
     pub(crate) gid: u32,
-    /// Its process id; for logs alone, since ids are used again.
+    /// Its process id, for logs alone, because ids are reused.
     pub(crate) pid: i32,
 }
 
@@ -23,7 +23,7 @@ impl Peer {
     }
 }
 
-/// The kernel does not say who the peer is: nothing is answered.
+/// The kernel does not name the peer, which is then refused.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot tell who is at the other end of the socket")]
 pub(crate) struct UnknownPeer(#[from] nix::Error);
@@ -50,7 +50,7 @@ mod tests {
     fn a_tcp_socket_has_no_peer() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        // Linux answers the option on TCP with pid 0 and uid -1: either way nobody's uid.
+        // Linux answers the option on TCP with pid 0 and uid -1, which no account has.
         if let Ok(peer) = Peer::of(&stream) {
             assert_eq!(peer.uid, Uid(u32::MAX));
         }

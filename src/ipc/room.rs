@@ -1,25 +1,24 @@
-//! The connections between gateway and server's service endpoint, divided by who asks.
+//! Shares of the connections from the gateway to the server's service endpoint.
 //!
-//! The gateway keeps to its parts, so that what strangers and users ask leaves room for Core's
-//! calls.
+//! The gateway limits the calls of strangers and users, so that Core's calls always have room.
 
-/// All of them.
+/// All connections.
 pub(crate) const CONNECTIONS: usize = 2_048;
 
-/// Public calls under way: connection pages, of which each waits in one.
+/// Public calls in flight. A waiting connection page holds one.
 pub(crate) const PUBLIC: usize = 1_024;
 
-/// Public calls of one address under way: a course in one room.
+/// Public calls in flight by address: a class in one room.
 pub(crate) const PUBLIC_EACH: usize = 256;
 
-/// Calls of users' own browsers under way.
+/// Calls of users' own browsers in flight.
 pub(crate) const OWN: usize = 512;
 
-/// The same of one user.
+/// Calls of one user's own browsers in flight.
 pub(crate) const OWN_EACH: usize = 16;
 
-/// Pages of one ticket that wait at a time: a few tabs.
+/// Waiting pages of one ticket: a few tabs.
 pub(crate) const POLLS_EACH_TICKET: usize = 4;
 
-/// What is left for Core's own calls, and for connections that are kept.
+/// The rest is for Core's own calls and for idle connections.
 const _: () = assert!(PUBLIC + OWN + 256 <= CONNECTIONS, "Core's calls have room that nobody else can take");

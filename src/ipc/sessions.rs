@@ -1,40 +1,39 @@
-//! How a session's request is written on its way from a browser to the gateway, and from the
-//! gateway to the instance: both read it alike.
+//! Headers of session requests, from the browser to the gateway and from there to the instance.
+//! Both parse them here, so that they agree.
 
 use countersign_keys::request::SIGNED_INTENT;
 use countersign_keys::session::{ContentDigest, Piece, SessionRejection};
 use http::HeaderMap;
 
-/// The token, in the request of a piece of a file.
+/// The token, in the upload of a chunk.
 pub(crate) const TOKEN: &str = "chunked-upload-token";
 
-/// Where a piece of a file belongs.
+/// The chunk's offset in the file.
 pub(crate) const OFFSET: &str = "chunked-upload-offset";
 
-/// How long the whole file is.
+/// The length of the whole file.
 pub(crate) const TOTAL: &str = "chunked-upload-total-size";
 
 /// The digest of a body (RFC 9530).
 pub(crate) const CONTENT_DIGEST: &str = "content-digest";
 
-/// The user's proof.
 pub(crate) const PROOF: &str = SIGNED_INTENT;
 
-/// The token, from the gateway to the instance, whatever the endpoint.
+/// The token, from the gateway to the instance, for every endpoint.
 pub(crate) const SESSION_TOKEN: &str = "ucloud-session-token";
 
-/// Longest piece of a file, in bytes: what UCloud's own frontend sends at most.
+/// Longest chunk, in bytes: the most that UCloud's frontend sends.
 const CHUNK_MAX: i64 = 32_000_000;
 
-/// The head of a piece of a file says all that there is to say of it.
+/// Parses the headers of a chunk.
 pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
-    // In the one spelling that each number has, so that nobody reads another.
+    // Only the canonical spelling, so that no other parser reads another number.
     let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
         let Some(written) = header(headers, name)? else { return Ok(None) };
         let read = written.parse().ok().filter(|number: &i64| number.to_string() == written);
         read.map(Some).ok_or(SessionRejection::Piece(name))
     };
-    // Without a length there is no body: what says otherwise does not get this far.
+    // Without a length there is no body; other framing is refused earlier.
     let size = Some(number("content-length")?.unwrap_or(0)).filter(|size| (0..=CHUNK_MAX).contains(size));
     let offset = number(OFFSET)?.filter(|offset| *offset >= -1);
     let total = number(TOTAL)?.filter(|total| *total >= 0);
@@ -47,7 +46,7 @@ pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
     })
 }
 
-/// A header that stands once, in visible ASCII.
+/// Returns the header of that name, which may occur once and in visible ASCII.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
     let mut all = headers.get_all(name).iter();
     let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;

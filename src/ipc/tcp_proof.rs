@@ -1,10 +1,10 @@
-//! Who is at the other end of a loop-back TCP connection: shown by a key that both ends have from
-//! the server, since the kernel does not say (S15).
+//! Mutual authentication on loop-back TCP connections, whose peer the kernel does not name (S15).
+//! The server gives both ends one key.
 //!
-//! The connecting side sends 32 random bytes; the listening side answers with 32 of its own and an
-//! HMAC over both; the connecting side answers with another. Each end thus knows, before a byte of
-//! a request is sent or read, that the other has this very listener's key. The key never crosses
-//! the connection, and no message can be used for another connection or turned back.
+//! The connecting end sends 32 random bytes. The listening end answers with 32 of its own and an
+//! HMAC over both; the connecting end answers with another HMAC. So each end knows, before a byte
+//! of a request, that the other has this listener's key. The key never crosses the connection, and
+//! no message can be replayed on another connection or reflected.
 
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -19,16 +19,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-/// Random bytes of one end, and bytes of a key: no two are ever the same.
+/// Bytes of a nonce and of a key.
 const LENGTH: usize = 32;
 
-/// How long the other end may take: it is on this machine and has nothing to look up.
+/// How long the peer may take: it is on this machine and has nothing to look up.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// What the listening end's answer is for.
+/// Domain separation for the listening end's HMAC.
 const LISTENS: &[u8] = b"countersign tcp listener v1";
 
-/// What the connecting end's answer is for.
+/// Domain separation for the connecting end's HMAC.
 const CONNECTS: &[u8] = b"countersign tcp connector v1";
 
 /// 32 random bytes, fresh for one connection.
@@ -39,7 +39,6 @@ pub(crate) type Nonce = [u8; LENGTH];
 pub(crate) struct ListenerKey(Arc<Secret<Nonce>>);
 
 impl ListenerKey {
-    /// Of random bytes.
     pub(crate) fn new(random: Nonce) -> Self {
         Self(Arc::new(Secret::new(random)))
     }
@@ -58,7 +57,7 @@ impl PartialEq for ListenerKey {
 impl Eq for ListenerKey {}
 
 impl Hash for ListenerKey {
-    /// Of nothing: addresses differ in their sockets.
+    /// Hashes nothing: addresses differ in their sockets.
     fn hash<H: Hasher>(&self, _state: &mut H) {}
 }
 
@@ -79,10 +78,10 @@ impl<'de> Deserialize<'de> for ListenerKey {
     }
 }
 
-/// The connecting end: shows that it has the key, once the listening end has.
+/// The connecting end: proves that it has the key after the listening end has.
 ///
 /// # Errors
-/// If the other end has not, or is slow, or the connection breaks.
+/// If the peer has another key or is slow, or if the connection breaks.
 pub(crate) async fn connect<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -98,10 +97,10 @@ where
     .await?
 }
 
-/// The listening end: the same.
+/// The listening end: proves first that it has the key.
 ///
 /// # Errors
-/// If the other end has not the key, or is slow, or the connection breaks.
+/// If the peer has another key or is slow, or if the connection breaks.
 pub(crate) async fn accept<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -152,14 +151,14 @@ mod tests {
         accepted.unwrap();
         let (connected, accepted) = met(7, 8).await;
         assert_eq!(connected.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        // The connecting end has told nothing that a listener of another key could use.
+        // The connecting end has sent nothing that a listener with another key could use.
         assert!(accepted.is_err());
     }
 
     #[tokio::test]
     async fn s15_an_answer_is_for_one_connection_and_one_direction() {
         let key = key(7);
-        // What a listener says, said back to it.
+        // Reflects the listener's answer.
         let (mut one, mut other) = tokio::io::duplex(256);
         let listening = async { accept(&mut other, &key, [2; LENGTH]).await };
         let attack = async {
@@ -169,7 +168,7 @@ mod tests {
             one.write_all(&answer[LENGTH..]).await.unwrap();
         };
         assert_eq!(tokio::join!(listening, attack).0.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        // A connector's answer of another connection.
+        // Replays a connector's answer of another connection.
         let (mut one, mut other) = tokio::io::duplex(256);
         let listening = async { accept(&mut other, &key, [3; LENGTH]).await };
         let attack = async {

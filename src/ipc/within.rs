@@ -1,33 +1,32 @@
-//! How long an instance has for its answer to one of Core's calls: the gateway tells it with each
+//! The deadline for an instance's response to Core's call, which the gateway sends with each
 //! request.
 //!
-//! Core gives up after 5 s, whatever the wait for a deposit has taken of that. An instance believes
-//! no gateway that gives it more time than it would take by itself; less only has it answer sooner.
+//! Core gives up after 5 s, including the wait for a deposit. The header can only shorten an
+//! instance's own limit, so a compromised gateway gains no time.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The header, in whole milliseconds. The gateway builds the head, so no client's can come through.
+/// The header, in whole milliseconds. The gateway builds the head, so a client's header never
+/// passes.
 pub(crate) const WITHIN: &str = "x-answer-within-ms";
 
-/// How long a request may take from its arrival at the gateway until it is answered. Core waits 5
-/// s, and the network takes its part.
+/// From a request's arrival at the gateway to its response. Core waits 5 s, of which the network
+/// takes a part.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(4_500);
 
-/// How long an instance takes for an answer at most, and where nothing was told.
+/// An instance's own limit, which also applies without a header.
 pub(crate) const INSTANCE_MAX: Duration = Duration::from_millis(3_500);
 
-/// Digits of a number that is read: more than a minute's milliseconds have.
+/// Digits of a number that is read: enough for more than a minute.
 const DIGITS_MAX: usize = 6;
 
-/// The header's value.
 pub(crate) fn write(left: Duration) -> String {
     left.as_millis().to_string()
 }
 
-/// What an instance takes for its answer. A header that is none, or stands twice, is as good as
-/// absent.
+/// The time that an instance may take. An invalid or repeated header counts as absent.
 pub(crate) fn read(headers: &HeaderMap) -> Duration {
     let mut values = headers.get_all(WITHIN).iter();
     let only = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());

@@ -1,30 +1,29 @@
-//! What an account's own processes tell the server that UCloud is to know: its drives, and work
-//! that takes long.
+//! Messages of an account's processes for UCloud: its drives, and long-running tasks.
 
 use countersign_keys::identity::Username;
 use countersign_keys::store::drives::CoreDriveId;
 use serde::{Deserialize, Serialize};
 
-/// Says which of the configured drives an account has; answers with what UCloud calls them.
+/// Reports which of the configured drives an account has, and returns UCloud's numbers of them.
 /// [`DrivesReport`] → [`DriveTable`].
 pub(crate) const DRIVES_REPORT: &str = "/drives/report";
-/// A user makes a drive, which has a number at UCloud already. [`MadeDrive`] → [`MakingAnswer`].
+/// Registers a drive made by a user, which has a number at UCloud already. [`MadeDrive`] →
+/// [`MakingAnswer`].
 pub(crate) const DRIVES_MAKE: &str = "/drives/make";
-/// A user has removed a drive of their making. [`RemovedDrive`] → `{}`.
+/// Removes a drive made by a user. [`RemovedDrive`] → `{}`.
 pub(crate) const DRIVES_REMOVE: &str = "/drives/remove";
-/// An account has a long piece of work under way, which UCloud shows to its user. [`TaskBegun`] →
-/// [`TaskNumber`].
+/// Begins a long-running task, which UCloud shows to its user. [`TaskBegun`] → [`TaskNumber`].
 pub(crate) const TASKS_BEGIN: &str = "/tasks/begin";
-/// How far it is; to be said again well within [`TASK_SILENCE_MAX_S`] until it is over.
-/// [`TaskTold`] → [`TaskKnown`].
+/// Reports a task's progress. Has to be repeated well within [`TASK_SILENCE_MAX_S`] until the task
+/// ends. [`TaskTold`] → [`TaskKnown`].
 pub(crate) const TASKS_TELL: &str = "/tasks/tell";
-/// A task of which nothing was heard for so long, in seconds, has failed: whoever did it is gone.
+/// Silence after which a task counts as failed, in seconds: its process is gone.
 pub(crate) const TASK_SILENCE_MAX_S: i64 = 45;
-/// The longest text of a task, in bytes; what is longer is cut.
+/// Longest text of a task, in bytes; longer texts are cut.
 pub(crate) const TASK_TEXT_MAX: usize = 1_024;
 
-/// The drives that the account of the uid that asks has, by the ids of the configuration. An empty
-/// list asks what is known.
+/// The drives of the calling uid's account, by the ids of the configuration. An empty list only
+/// asks what is known.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DrivesReport {
@@ -32,11 +31,10 @@ pub(crate) struct DrivesReport {
     pub(crate) ids: Vec<String>,
 }
 
-/// What UCloud calls an account's drives; those that it has not registered yet are left out.
+/// UCloud's numbers of an account's drives, without those that are not registered yet.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DriveTable {
-    /// The drives.
     pub(crate) drives: Vec<NumberedDrive>,
 }
 
@@ -44,9 +42,9 @@ pub(crate) struct DriveTable {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct NumberedDrive {
-    /// UCloud's number of it, with which users' paths begin.
+    /// UCloud's number, with which users' paths begin.
     pub(crate) number: CoreDriveId,
-    /// The id of the configuration.
+    /// The id in the configuration.
     pub(crate) id: String,
 }
 
@@ -54,33 +52,31 @@ pub(crate) struct NumberedDrive {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct MadeDrive {
-    /// Whose it is.
+    /// The owner.
     pub(crate) username: Username,
-    /// UCloud's number of it.
+    /// UCloud's number.
     pub(crate) number: CoreDriveId,
     /// The id that it gets.
     pub(crate) id: String,
 }
 
-/// Whether there can be such a drive.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct MakingAnswer {
-    /// What came of it.
     pub(crate) outcome: Making,
 }
 
-/// What came of a drive that a user makes.
+/// The outcome of making a drive.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Making {
-    /// It is known now, under this number.
+    /// Registered under this number.
     Noted,
-    /// There is one of this id: another may do.
+    /// Another drive has this id; another id may be free.
     IdTaken,
-    /// The number is another drive's.
+    /// Another drive has this number.
     NumberTaken,
-    /// The user has as many drives as there can be.
+    /// The user has the maximum of drives.
     TooMany,
 }
 
@@ -88,21 +84,20 @@ pub(crate) enum Making {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RemovedDrive {
-    /// Whose it was.
+    /// The owner.
     pub(crate) username: Username,
-    /// Its id.
     pub(crate) id: String,
 }
 
-/// A long piece of work of the account of the uid that asks.
+/// A long-running task of the calling uid's account.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TaskBegun {
-    /// For which of the account's users.
+    /// One of the account's users.
     pub(crate) username: Username,
-    /// What is done.
+    /// The operation, for the user.
     pub(crate) title: String,
-    /// With what.
+    /// Its objects, for the user.
     pub(crate) body: String,
 }
 
@@ -110,29 +105,24 @@ pub(crate) struct TaskBegun {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TaskNumber {
-    /// The number.
     pub(crate) number: u64,
 }
 
-/// How far a task is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TaskTold {
-    /// The server's number of it.
+    /// The server's number.
     pub(crate) number: u64,
-    /// How it stands.
     pub(crate) status: TaskStatus,
 }
 
-/// How a task stands.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TaskStatus {
-    /// The state.
     pub(crate) state: TaskState,
-    /// How much is done of how much, in words; or why it failed.
+    /// How much of how much is done, in words; or why it failed.
     pub(crate) progress: String,
-    /// The same of a hundred, if the whole is known.
+    /// Percentage done, if the whole is known.
     pub(crate) percentage: Option<u8>,
 }
 
@@ -140,29 +130,25 @@ pub(crate) struct TaskStatus {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum TaskState {
-    /// It goes on.
     Running,
-    /// It rests.
+    /// Paused.
     Suspended,
-    /// It was stopped.
     Cancelled,
-    /// It could not be done.
     Failure,
-    /// It is done.
     Success,
 }
 
 impl TaskState {
-    /// Whether nothing comes after it.
+    /// Whether the task has ended.
     pub(crate) const fn is_last(self) -> bool {
         matches!(self, Self::Cancelled | Self::Failure | Self::Success)
     }
 }
 
-/// What is known of a task at UCloud.
+/// UCloud's data about a task.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TaskKnown {
-    /// UCloud's number of it, once it has one.
+    /// UCloud's number, once it has one.
     pub(crate) core_id: Option<i64>,
 }
