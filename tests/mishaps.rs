@@ -19,7 +19,7 @@ async fn r10_a_removed_socket_is_made_again() {
     fs::remove_file(centre.ipc.join("ucloud.sock")).unwrap();
     let asks = async || centre.run_as("alice", &["connect", "list"]).await.status.success();
     centre.until("the socket is there again", asks).await;
-    assert!(centre.last_words().contains("made the socket again"), "{}", centre.last_words());
+    assert!(centre.last_words().contains("recreated the socket"), "{}", centre.last_words());
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use crate::ipc::messages::{
 };
 
 /// Told to the user of an account for which no instance starts. The server's log has the reason.
-const NOT_SERVED: &str = "no instance may run for this account here (is it in the group that sudo serves? has it expired?): ask the provider's staff";
+const NOT_SERVED: &str = "no instance may run for this account (it may have expired, or sudo may not serve its group): ask the provider's staff";
 
 /// Describes the offer that a code names, after every check that could refuse this uid's approval.
 pub(super) async fn find(server: &Arc<Server>, uid: Uid, find: Find) -> Result<Offer, Refusal> {
@@ -84,7 +84,7 @@ pub(super) async fn approve(server: &Arc<Server>, uid: Uid, approve: Approve) ->
         server.blocking(Asker::Account(uid), move || records.approve(&code, &new, now).map_err(refusal)).await?;
     tracing::info!(%username, %uid, %kid, "connection approved");
     if let Some(displaced) = displaced {
-        tracing::warn!(%username, uid = %displaced.uid, by = %uid, "connection that UCloud never confirmed was displaced");
+        tracing::warn!(%username, uid = %displaced.uid, by = %uid, "replaced a connection that UCloud never confirmed");
         if server.records.usernames(displaced.uid)?.is_empty() {
             server.instances.stop(displaced.uid);
         }
@@ -161,10 +161,10 @@ pub(super) async fn add_key(server: &Arc<Server>, uid: Uid, add: KeyAdd) -> Resu
     let owner = one_user(server, uid, add.username)?;
     let key = parse_key(&add.spki, add.algorithm)?;
     if add.protocol == Protocol::V1 && (server.config.intent.v1 == V1::Refused || add.algorithm != Algorithm::Rs256) {
-        return Err(key_refused("keys of version 1 are RS256 keys, and taken only where intent.accept_v1 is set"));
+        return Err(key_refused("a key of version 1 must be an RS256 key, and the site must set intent.accept_v1"));
     }
     if add.expires <= now || add.expires > now.plus(server.config.intent.key_lifetime_s) {
-        return Err(key_refused("the key's end is not between now and the longest lifetime that is configured"));
+        return Err(key_refused("the key's expiry must be between now and the longest configured lifetime"));
     }
     let name = key_name(&add.name)?;
     let record = KeyRecord::new(owner, add.kid, &key, add.protocol, (now, add.expires), name);
@@ -324,8 +324,8 @@ async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username)
     };
     match mapper::ask(program, arguments, username).await {
         Ok(mapped) if mapped == uid => return Ok(()),
-        Ok(mapped) => tracing::warn!(%username, %uid, %mapped, "the user mapper names another account"),
-        Err(failure) => log_failure("the user mapper names no account", &failure),
+        Ok(mapped) => tracing::warn!(%username, %uid, %mapped, "the user mapper named another account"),
+        Err(failure) => log_failure("the user mapper named no account", &failure),
     }
     Err(Refusal::new(
         ErrorCode::OfAnotherAccount,

@@ -33,19 +33,19 @@ const WRITE_MAX: Duration = ACK_MAX;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Disconnect {
     /// The gateway closed the line: it has exited.
-    #[error("the gateway closed the line")]
+    #[error("the gateway closed the control channel")]
     Closed,
     /// It sent an invalid message.
-    #[error("the gateway said what is no message")]
+    #[error("the gateway sent an invalid message")]
     Gibberish,
     /// Reading or writing failed.
-    #[error("the line to the gateway broke")]
+    #[error("the control channel broke")]
     Broken(#[source] std::io::Error),
     /// It did not read, or did not acknowledge, in time.
-    #[error("the gateway did not take note in time")]
+    #[error("the gateway did not acknowledge in time")]
     Deaf,
     /// The server was told to stop.
-    #[error("the server stops")]
+    #[error("the server is stopping")]
     Stopped,
 }
 

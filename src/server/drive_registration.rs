@@ -107,7 +107,7 @@ pub(super) async fn round(
             }
             let Some((drive_of, title)) = drives::configured(&server.config, &drive.id) else { continue };
             let Some(product) = drive_of.product_among(&server.config.products) else {
-                tracing::warn!(drive = drive.id, "no product of type storage: drives are not registered at Core");
+                tracing::warn!(drive = drive.id, "cannot register drives at Core: no product of type storage");
                 return Ok(());
             };
             let product = ProductReference {
@@ -119,12 +119,12 @@ pub(super) async fn round(
             let wanted = Wanted { drive: &drive, id: &core_id, title: &title, product };
             match register(server, core, wanted, now).await? {
                 Ok(number) => {
-                    tracing::info!(username = %drive.username, drive = drive.id, number = number.as_str(), "drive registered");
+                    tracing::info!(username = %drive.username, drive = drive.id, number = number.as_str(), "registered a drive at Core");
                     schedule.succeeded(&drive.username);
                     server.changed();
                 }
                 Err(failure) => {
-                    log_failure("a drive is not registered at Core", &failure);
+                    log_failure("cannot register a drive at Core", &failure);
                     if schedule.failed(&drive.username, &failure, now).is_break() {
                         return Ok(());
                     }
@@ -180,7 +180,7 @@ async fn register(
         Err(error) => {
             let Drive { username, id, .. } = drive;
             let number = number.as_str();
-            tracing::error!(%username, id, number, cause = %Chain(&error), "Core's number of a drive is not taken");
+            tracing::error!(%username, id, number, cause = %Chain(&error), "refused Core's number for a drive");
             Ok(Err(CoreFailure::Form { call: REGISTER }))
         }
     }

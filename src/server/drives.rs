@@ -38,7 +38,7 @@ pub(super) async fn report(server: &Arc<Server>, uid: Uid, report: DrivesReport)
     };
     let (drives, added) = server.blocking(Asker::Account(uid), work).await?;
     if added > 0 {
-        tracing::info!(%uid, added, "drives");
+        tracing::info!(%uid, added, "recorded drives of an account");
         server.errands.notify_one();
     }
     let numbered = drives.into_iter().filter_map(|drive| Some(NumberedDrive { number: drive.core_id?, id: drive.id }));
@@ -59,7 +59,7 @@ pub(super) async fn make(server: &Arc<Server>, uid: Uid, made: MadeDrive) -> Res
         Err(NotChanged::Failed(failure)) => Err(failure.into()),
     };
     let outcome = server.blocking(Asker::Account(uid), work).await?;
-    tracing::info!(%uid, ?outcome, "a user makes a drive");
+    tracing::info!(%uid, ?outcome, "recorded a drive that a user makes");
     Ok(MakingAnswer { outcome })
 }
 
@@ -69,14 +69,14 @@ pub(super) async fn remove(server: &Arc<Server>, uid: Uid, removed: RemovedDrive
     may_make(server, uid, &username, &id)?;
     let records = Arc::clone(&server.records);
     server.blocking(Asker::Account(uid), move || Ok(records.forget_drive(&username, &id)?)).await?;
-    tracing::info!(%uid, "a user has removed a drive");
+    tracing::info!(%uid, "removed a drive of a user");
     Ok(Empty {})
 }
 
 /// Checks that the account acts for its own user, and on a drive that users may create.
 fn may_make(server: &Server, uid: Uid, username: &Username, id: &str) -> Result<(), Refusal> {
     if !configured(&server.config, id).is_some_and(|(drive, _)| drive.is_made()) {
-        return Err(Refusal::bad_request("no drive of this id can be made"));
+        return Err(Refusal::bad_request("users cannot create a drive with this id"));
     }
     if !server.records.usernames(uid)?.contains(username) {
         return Err(Refusal::not_found("this account is not connected to that UCloud user"));

@@ -99,13 +99,13 @@ impl PublicSocket {
             .and_then(state_directory::async_listener)
         {
             Ok(listener) => {
-                tracing::warn!(socket = %self.ipc.socket().display(), "made the socket again, which had been removed");
+                tracing::warn!(socket = %self.ipc.socket().display(), "recreated the socket, which had been removed");
                 self.listener = listener;
                 self.file = state_directory::identity(&self.ipc.socket()).ok().flatten();
             }
             Err(error) => {
                 let cause = error.to_string();
-                tracing::error!(socket = %self.ipc.socket().display(), cause, "cannot make the socket again, which was removed");
+                tracing::error!(socket = %self.ipc.socket().display(), cause, "cannot recreate the socket, which was removed");
             }
         }
     }
@@ -127,19 +127,19 @@ pub(super) async fn serve_everybody(server: Arc<Server>, listener: UnixListener)
         let peer = match Peer::of(&stream) {
             Ok(peer) => peer,
             Err(unknown) => {
-                log_failure("a caller is turned away", &unknown);
+                log_failure("rejected connection: peer is unknown", &unknown);
                 continue;
             }
         };
         let Some(caller) = Callers::enter(&callers, peer.uid, Instant::now()) else {
-            tracing::debug!(uid = %peer.uid, pid = peer.pid, "a caller with too many connections is turned away");
+            tracing::debug!(uid = %peer.uid, pid = peer.pid, "rejected connection: too many of this uid");
             continue;
         };
         let (server, caller) = (Arc::clone(&server), Arc::new(caller));
         tokio::spawn(async move {
             let service = |request| operation(Arc::clone(&server), Arc::clone(&caller), peer.uid, request);
             if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
-                tracing::debug!(uid = %peer.uid, %error, "a caller's connection broke");
+                tracing::debug!(uid = %peer.uid, %error, "connection of a local caller broke");
             }
             drop(place);
         });
@@ -155,7 +155,7 @@ pub(super) async fn serve_gateway(server: Arc<Server>, listener: UnixListener) {
             Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.uid == own_uid) => {
                 tokio::spawn(serve_requests(Arc::clone(&server), stream, place));
             }
-            Ok(_) => tracing::warn!("somebody else than the gateway is turned away"),
+            Ok(_) => tracing::warn!("rejected connection: peer is not the gateway"),
             Err(error) => pause_after(&error).await,
         }
     }
@@ -167,7 +167,7 @@ where
 {
     let service = |request| service(Arc::clone(&server), request);
     if let Err(error) = serve_connection(stream, service, &Limits::LOCAL).await {
-        tracing::debug!(%error, "a connection of the gateway broke");
+        tracing::debug!(%error, "connection of the gateway broke");
     }
     drop(place);
 }
@@ -185,7 +185,7 @@ async fn operation(server: Arc<Server>, caller: Arc<Caller>, uid: Uid, request: 
         return reply;
     }
     if head.method != http::Method::POST {
-        return answer::<Empty>(Err(Refusal::not_found("operations are asked with POST")));
+        return answer::<Empty>(Err(Refusal::not_found("an operation needs POST")));
     }
     let path = head.uri.path().to_owned();
     let (server, asker) = (&server, approval::asker(uid));

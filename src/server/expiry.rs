@@ -123,7 +123,7 @@ impl Server {
         let Some(uid) = blocking(move || Ok(records.note_over(&user, approved, end)?)).await? else {
             return Ok(());
         };
-        tracing::info!(%username, %uid, "a connection's time is over");
+        tracing::info!(%username, %uid, "connection expired");
         // The keys have already expired. This ends open sessions.
         self.invalidations.tell(Ended::User { username }).await;
         self.instances.stop(uid);
@@ -171,7 +171,7 @@ pub(super) async fn keep_ending(server: Arc<Server>) {
                 Err(_failure) => LOOK_EVERY,
             },
             Err(failure) => {
-                log_failure("connections cannot be ended", &failure);
+                log_failure("cannot end expired connections", &failure);
                 LOOK_EVERY
             }
         };

@@ -72,13 +72,13 @@ pub(super) enum Start {
 /// Why a gateway cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum StartFailure {
-    #[error("no socket pair, or no copy of a listening socket")]
+    #[error("cannot make a socket pair, or copy a listening socket")]
     Sockets(#[source] std::io::Error),
     #[error("two sockets for one descriptor")]
     Descriptors(#[from] FdMappingCollision),
     #[error("the gateway cannot be run")]
     Run(#[source] std::io::Error),
-    #[error("no gateway can come")]
+    #[error("cannot accept a gateway")]
     Door(#[source] std::io::Error),
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn supervise(
                     break;
                 }
             }
-            Err(failure) => log_failure("the gateway cannot be started", &failure),
+            Err(failure) => log_failure("cannot start the gateway", &failure),
         }
         back_off = next_back_off(back_off, started.elapsed());
         tokio::select! {
@@ -145,7 +145,7 @@ async fn end(mut gateway: Running, disconnect: &Disconnect) {
         Ok(ended) => ended,
         Err(_elapsed) => {
             if let Err(error) = gateway.kill().await {
-                tracing::error!(%error, "the gateway cannot be killed");
+                tracing::error!(%error, "cannot kill the gateway");
             }
             gateway.ended().await
         }
@@ -153,8 +153,8 @@ async fn end(mut gateway: Running, disconnect: &Disconnect) {
     // Only the service manager knows the status of a gateway that it started.
     let status = |status: Option<ExitStatus>| status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
     match (ended, disconnect) {
-        (Ok(ended), Disconnect::Stopped) => tracing::info!(status = status(ended), "the gateway has stopped"),
-        (Ok(ended), _) => tracing::warn!(status = status(ended), reason = %disconnect, "the gateway has ended"),
+        (Ok(ended), Disconnect::Stopped) => tracing::info!(status = status(ended), "gateway stopped"),
+        (Ok(ended), _) => tracing::warn!(status = status(ended), reason = %disconnect, "gateway ended"),
         (Err(error), _) => tracing::error!(%error, "cannot tell whether the gateway has ended"),
     }
 }
@@ -184,7 +184,7 @@ impl GatewayProcess {
         command.fd_mappings(mappings)?;
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = Command::from(command).kill_on_drop(true).spawn().map_err(StartFailure::Run)?;
-        tracing::info!(pid = child.id(), "the gateway is started");
+        tracing::info!(pid = child.id(), "gateway started");
         Ok((child, line))
     }
 }

@@ -58,10 +58,10 @@ pub(super) async fn next(door: &UnixListener, listeners: &[TcpListener]) -> io::
         let (line, _) = door.accept().await?;
         match take(&line, listeners) {
             Ok((process, pid)) => {
-                tracing::info!(pid, "a gateway has come for its sockets");
+                tracing::info!(pid, "handed out listening sockets to a gateway");
                 return Ok((Running::Unit(process.watched()?), line));
             }
-            Err(error) => tracing::warn!(%error, "what came for the gateway's sockets gets none"),
+            Err(error) => tracing::warn!(%error, "refused to hand out listening sockets"),
         }
     }
 }

@@ -256,7 +256,7 @@ impl Instances {
     /// Stores an instance's output. Stops the instance if that fails.
     async fn log(self: Arc<Self>, uid: Uid, number: u64, log: InstanceLog, output: OwnedFd) -> Vec<String> {
         log.keep(output).await.unwrap_or_else(|error| {
-            tracing::error!(%uid, number, %error, "cannot keep the log of an instance: it is told to stop");
+            tracing::error!(%uid, number, %error, "cannot store the output of an instance: stopping it");
             self.stop_one(uid, number);
             Vec::new()
         })
@@ -284,7 +284,7 @@ impl Instances {
                     }
                     Ok(None) => return,
                     Err(error) => {
-                        tracing::warn!(%uid, number, %error, "the line to an instance broke");
+                        tracing::warn!(%uid, number, %error, "channel to an instance broke");
                         return;
                     }
                 }
@@ -295,11 +295,11 @@ impl Instances {
             if let Some(key) = key
                 && let Err(error) = say(&mut writer, &ToInstance::Key { key }).await
             {
-                tracing::debug!(%uid, number, %error, "an instance that was to get its key is gone");
+                tracing::debug!(%uid, number, %error, "cannot send an instance its key: it is gone");
             }
             let told = phase.wait_for(|phase| matches!(phase, Phase::Stopping | Phase::Gone)).await.is_ok();
             if told && let Err(error) = say(&mut writer, &ToInstance::Stop).await {
-                tracing::debug!(%uid, number, %error, "an instance that was to stop is gone");
+                tracing::debug!(%uid, number, %error, "cannot tell an instance to stop: it is gone");
             }
             std::future::pending::<()>().await;
         };
@@ -351,7 +351,7 @@ impl Instances {
         tokio::spawn(async move {
             tokio::time::sleep(STOP_MAX).await;
             if instances.remove(uid, number) {
-                tracing::warn!(%uid, number, "instance was told to stop and has not");
+                tracing::warn!(%uid, number, "instance did not stop in time");
             }
         });
     }
@@ -421,7 +421,7 @@ fn remove_socket(socket: &SocketAddress) {
         SocketAddress::Unix(path) => {
             let path: &PathBuf = path;
             if let Err(error) = std::fs::remove_file(path) {
-                tracing::warn!(path = %path.display(), %error, "an instance's socket cannot be removed");
+                tracing::warn!(path = %path.display(), %error, "cannot remove an instance's socket");
             }
         }
         SocketAddress::Tcp(_) => {}

@@ -100,7 +100,7 @@ pub(super) async fn launch(
         Standing::None => return Err(Refusal::bad_request("this user is not connected to this provider")),
         Standing::Over(_) => {
             return Err(Refusal::bad_request(
-                "your connection to this provider is over, as it is from time to time: connect to it again at UCloud",
+                "your connection to this provider has expired: connect to it again at UCloud",
             ));
         }
     };
@@ -118,7 +118,7 @@ pub(super) async fn launch(
         if matches!(rejection, AccountRejection::Database(_) | AccountRejection::Shells(_)) {
             return Refusal::failure(&rejection);
         }
-        log_failure("an instance is refused", &rejection);
+        log_failure("refused an instance", &rejection);
         server.instances.refuse(connection.uid, Instant::now());
         Refusal::new(ErrorCode::AccountRefused, ErrorCode::AccountRefused.why())
     })?;

@@ -55,7 +55,7 @@ pub(super) struct Launcher {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchFailure {
     /// The socket could not be made.
-    #[error("no socket for the instance")]
+    #[error("cannot make a socket for the instance")]
     Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// All ports are in use.
     #[error("no free port for the instance from {first} upward")]
@@ -67,7 +67,7 @@ pub(super) enum LaunchFailure {
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// The channel or the pipe could not be made.
-    #[error("no line to the instance")]
+    #[error("cannot make the channel to the instance")]
     Line(#[source] io::Error),
     /// The log could not be opened.
     #[error("the log {path} cannot be opened")]

@@ -23,7 +23,7 @@ pub(super) fn connections(server: &Server, uid: Uid, list: &ConnectList) -> Resu
     let now = server.clock.now()?;
     if list.all {
         if !is_administrator(uid) {
-            return Err(Refusal::new(ErrorCode::NotYours, "only an administrator sees everybody's connections"));
+            return Err(Refusal::new(ErrorCode::NotYours, "only an administrator may list all connections"));
         }
         return all_connections(server, list, now);
     }

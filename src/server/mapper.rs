@@ -46,7 +46,7 @@ pub(super) enum MapperFailure {
         complaint: String,
     },
     /// It printed something other than `{"uid":N}`.
-    #[error("the user mapper printed something else than {{\"uid\":N}}")]
+    #[error("the user mapper printed something other than {{\"uid\":N}}")]
     Answer(#[source] serde_json::Error),
 }
 

@@ -157,7 +157,7 @@ pub(super) async fn offer(
     let taken = server.blocking(Asker::Page, move || records.offer(&hash, &offer, now).map_err(refusal)).await;
     server.changed();
     taken.inspect_err(|refusal| {
-        tracing::warn!(username = %ticket.username, %refusal, "an offered key was not taken");
+        tracing::warn!(username = %ticket.username, %refusal, "refused an offered key");
     })?;
     tracing::info!(username = %ticket.username, %kid, fingerprint = key.fingerprint(), "key offered");
     let command = format!("countersign connect approve {code}");
@@ -221,7 +221,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -
     let probe = message::<Probe>(body)?;
     let ticket = find(server, &probe.ticket, now)?;
     let invalid = |cause: &(dyn std::error::Error + 'static)| {
-        log_failure("a first try of a key failed", cause);
+        log_failure("refused the first try of a key", cause);
         Refusal::new(ErrorCode::IntentInvalid, "the key's first signature does not verify")
     };
     let TicketState::Approved { kid, .. } = ticket.state else {
@@ -263,7 +263,7 @@ impl<'j> OfferBody<'j> {
             ticket: text("ticket")?,
             jwk: json.member("jwk").ok_or_else(|| Refusal::bad_request("jwk is missing"))?,
             algorithm: Algorithm::parse(text("alg")?)
-                .ok_or_else(|| Refusal::bad_request("alg is none of ES256, EdDSA, PS256 and RS256"))?,
+                .ok_or_else(|| Refusal::bad_request("alg must be ES256, EdDSA, PS256 or RS256"))?,
             proof: text("proof")?,
             name: json.member("name").map(|_| text("name")).transpose()?,
         })
@@ -273,7 +273,9 @@ impl<'j> OfferBody<'j> {
 fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket, Refusal> {
     match Ticket::parse(ticket) {
         Ok(ticket) => server.records.ticket(&ticket.hash(), now).map_err(refusal),
-        Err(_malformed) => Err(Refusal::not_found("no such connection has been begun, or it was long ago")),
+        Err(_malformed) => Err(Refusal::not_found(
+            "No offer matches this. Links and codes are valid for 15 minutes: get a new one from the connection page",
+        )),
     }
 }
 

@@ -49,10 +49,10 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
         match server.clock.now() {
             Ok(now) => {
                 if let Err(failure) = round(&server.records, &*core, &mut schedule, now, &|| server.changed()).await {
-                    log_failure("errands cannot be read", &failure);
+                    log_failure("cannot read errands", &failure);
                 }
                 if let Err(failure) = drive_registration::round(&server, &core, &mut drives, now).await {
-                    log_failure("drives cannot be registered", &failure);
+                    log_failure("cannot register drives", &failure);
                 }
                 let next = [schedule.next(now), drives.next(now)].into_iter().flatten().min();
                 let pause = next.map_or(IDLE_LOOK, |wait_s| Duration::from_secs(wait_s.unsigned_abs()));
@@ -62,7 +62,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
                 }
             }
             Err(failure) => {
-                log_failure("errands wait", &failure);
+                log_failure("postponed errands", &failure);
                 tokio::time::sleep(IDLE_LOOK).await;
             }
         }
@@ -100,7 +100,7 @@ pub(super) async fn round(
                 }
                 Err(failure) => {
                     let Errand { username, tell, .. } = &errand;
-                    tracing::error!(%username, ?tell, cause = %Chain(&failure), "Core has not been told");
+                    tracing::error!(%username, ?tell, cause = %Chain(&failure), "cannot tell Core of a connection");
                     if schedule.failed(&errand.username, &failure, now).is_break() {
                         return Ok(());
                     }

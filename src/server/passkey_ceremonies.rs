@@ -65,14 +65,14 @@ impl PasskeyCeremonies {
     pub(super) fn new(origin: &Origin, provider: &ProviderId) -> Self {
         let relying_party = relying_party(origin, provider);
         if let Err(error) = &relying_party {
-            tracing::warn!(%error, "there can be no passkeys at this origin");
+            tracing::warn!(%error, "passkeys are not available at this origin");
         }
         Self { relying_party: relying_party.ok(), under_way: Mutex::default() }
     }
 
     /// The relying party, if the origin allows one.
     pub(super) fn relying_party(&self) -> Result<&Webauthn, Refusal> {
-        let absent = || Refusal::bad_request("there are no passkeys at this provider, whose origin is an address");
+        let absent = || Refusal::bad_request("this provider cannot use passkeys, because its origin is an IP address");
         self.relying_party.as_ref().ok_or_else(absent)
     }
 

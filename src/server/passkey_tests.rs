@@ -224,7 +224,7 @@ async fn an_assertion_that_is_not_quite_right_is_refused() {
     assert_ne!(why_not(&house, 2, &asserted), "good", "a stranger's signature");
     assert_eq!(why_not(&house, 3, &json!("x")), "no challenge is open for this intent");
     challenge(&house, 4);
-    assert_eq!(why_not(&house, 4, &json!({"id": "x"})), "what came is no assertion");
+    assert_eq!(why_not(&house, 4, &json!({"id": "x"})), "the assertion is malformed");
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -
     let enrolment = enrolment
         .ok_or_else(|| Refusal::new(ErrorCode::Conflict, "no passkey is being enrolled, or it took too long"))?;
     let unusable = |cause: &(dyn std::error::Error + 'static)| {
-        tracing::warn!(%username, %cause, "a passkey was not taken");
+        tracing::warn!(%username, %cause, "refused a passkey");
         Refusal::new(ErrorCode::KeyRefused, "this passkey cannot be used")
     };
     let answer: RegisterPublicKeyCredential =
@@ -189,7 +189,7 @@ pub(super) fn assert(
         }
     };
     let Ok(presented) = serde_json::from_str::<PublicKeyCredential>(credential) else {
-        return Ok(refused("what came is no assertion"));
+        return Ok(refused("the assertion is malformed"));
     };
     let id = URL_SAFE_NO_PAD.encode(presented.get_credential_id());
     let result = match relying_party.finish_passkey_authentication(&presented, &challenged.state) {
@@ -206,7 +206,7 @@ pub(super) fn assert(
     }
     let theirs = server.records.passkeys(username)?.map(|theirs| theirs.passkeys).unwrap_or_default();
     let Some(passkey) = theirs.iter().find(|passkey| passkey.id == id) else {
-        return Ok(refused("the passkey was removed meanwhile"));
+        return Ok(refused("the passkey was removed in the meantime"));
     };
     let mut kept = self::credential(passkey)?;
     let changed = match kept.update_credential(&result) {

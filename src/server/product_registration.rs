@@ -178,7 +178,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
     let mut wait = WAIT_MIN;
     loop {
         match server.clock.now() {
-            Err(failure) => log_failure("registration of products waits", &failure),
+            Err(failure) => log_failure("postponed the registration of products", &failure),
             Ok(now) => match register(&server.config.provider.id, &server.config.products, &core, now).await {
                 Ok(()) => {
                     tracing::info!(products = server.config.products.len(), "registered products at Core");

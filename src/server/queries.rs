@@ -82,7 +82,7 @@ impl QueryHandler for StoreQueryHandler {
             let action = AuditedAction::of("gateway", "instance.launch");
             if let Err(refusal) = integration::launch(&server, &action, username).await {
                 // The cause is in the log already. The gateway finds that there is no instance.
-                tracing::info!(%refusal, "no instance for the user's own browser");
+                tracing::info!(%refusal, "cannot launch an instance for the user's own browser");
             }
         }
     }
@@ -91,7 +91,7 @@ impl QueryHandler for StoreQueryHandler {
         let Ok(now) = self.server.clock.now() else { return };
         for key in keys {
             if let Err(failure) = self.note_use(key, now) {
-                log_failure("the use of a key cannot be noted", &failure);
+                log_failure("cannot record the use of a key", &failure);
                 return;
             }
         }

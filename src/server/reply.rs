@@ -51,7 +51,7 @@ impl Refusal {
 
     /// A failure on this side. Logs the cause, which the sender does not learn.
     pub(super) fn failure(cause: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(cause = %Chain(cause), "unavailable");
+        tracing::error!(cause = %Chain(cause), "failed request");
         Self::new(ErrorCode::Unavailable, ErrorCode::Unavailable.why())
     }
 
@@ -95,7 +95,7 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Reply {
 
 /// Logs the reason, and returns the class for the sender.
 pub(super) fn rejected(rejection: &Rejection) -> Refusal {
-    tracing::info!(reason = %rejection, "rejected");
+    tracing::info!(reason = %rejection, "rejected request");
     let told = ErrorCode::from(rejection.class());
     Refusal::new(told, told.why())
 }
@@ -107,7 +107,7 @@ pub(super) fn registry_refusal(rejection: RegistryRejection) -> Refusal {
         RegistryRejection::NotConnected | RegistryRejection::NoSuchKey => Refusal::not_found(why),
         RegistryRejection::Unconfirmed => Refusal::new(ErrorCode::Conflict, why),
         RegistryRejection::UserMappedOtherwise | RegistryRejection::AccountMappedOtherwise => {
-            Refusal::new(ErrorCode::MappedOtherwise, format!("{why}: `countersign connect remove` comes first"))
+            Refusal::new(ErrorCode::MappedOtherwise, format!("{why}: run `countersign connect remove` first"))
         }
         RegistryRejection::TooManyKeys => Refusal::too_many(why),
         RegistryRejection::KeyExists => Refusal::new(ErrorCode::KeyExists, why),

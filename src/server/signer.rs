@@ -50,7 +50,7 @@ pub(crate) enum AuditFailure {
     #[error(transparent)]
     ReadKey(#[from] SecretFileError),
     /// The file does not contain a key.
-    #[error("{path} is of no use")]
+    #[error("{path} is not a valid signing key")]
     Key {
         /// The file.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub(crate) enum AuditFailure {
     #[error(transparent)]
     Notary(#[from] NotaryFailure),
     /// The thread cannot be started.
-    #[error("no thread can be started")]
+    #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
@@ -111,7 +111,7 @@ impl CheckpointSigner {
     pub(super) fn finish(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
-            tracing::error!("the audit log's last checkpoint was not signed");
+            tracing::error!("cannot sign the audit log's last checkpoint");
         }
     }
 }
@@ -133,18 +133,18 @@ fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Res
                 Ok(()) => {}
                 Err(failure) if failure.may_pass() => {
                     if !is_failing {
-                        log_failure("the audit log is not signed", &failure);
+                        log_failure("cannot sign the audit log", &failure);
                     }
                     failed = true;
                 }
                 Err(failure) => {
-                    log_failure("the audit log is not what it was", &failure);
+                    log_failure("the audit log does not match its last checkpoint", &failure);
                     return Err(failure);
                 }
             }
         }
         if is_failing && !failed {
-            tracing::info!("the audit log is signed again");
+            tracing::info!("signing the audit log again");
         }
         is_failing = failed;
         if is_last {
@@ -230,6 +230,6 @@ fn make_key(origin: &str, path: &Path) -> Result<SigningKey, AuditFailure> {
     let seed = Secret::new(random_bytes::<32>()?);
     let key = SigningKey::from_seed(origin, &seed).map_err(|no_key| failed(io::Error::other(no_key)))?;
     write_key(path, &key.text(&seed))?;
-    tracing::info!(key = %key.public(), "a key was made for an audit log: keep this public half elsewhere");
+    tracing::info!(key = %key.public(), "made a signing key for an audit log: keep its public half elsewhere");
     Ok(key)
 }

@@ -34,7 +34,7 @@ pub(crate) enum StateDirectoryFailure {
         path: PathBuf,
     },
     /// It belongs to another account.
-    #[error("{path} belongs to uid {owner}, and not to this process's account")]
+    #[error("{path} belongs to uid {owner}, not to this process's account")]
     Foreign {
         /// The place.
         path: PathBuf,

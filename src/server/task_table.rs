@@ -49,7 +49,7 @@ impl TaskTable {
     /// have failed.
     pub(super) fn left_behind(stored: Vec<Task>, now: Timestamp) -> Self {
         let left = |task: Task| {
-            let status = failure("the provider was started anew");
+            let status = failure("the provider was restarted");
             (task.number, Open { task, uid: None, status, heard: now, told: None, refusals: 0 })
         };
         let tasks = stored.into_iter().map(left).collect();
@@ -83,7 +83,7 @@ impl TaskTable {
         let mut any = false;
         for open in self.lock().values_mut() {
             if !open.status.state.is_last() && is_meant(open) {
-                open.status = failure("it was broken off");
+                open.status = failure("the operation was interrupted");
                 any = true;
             }
         }

@@ -187,7 +187,7 @@ async fn what_was_under_way_when_the_server_ended_has_failed() {
     let [shown] = <[ShownTask; 1]>::try_from(scene.control.tasks()).unwrap();
     assert_eq!(
         (shown.states.last().unwrap().as_str(), shown.progress.as_str()),
-        ("FAILURE", "the provider was started anew")
+        ("FAILURE", "the provider was restarted")
     );
     assert_eq!(server.records.tasks().unwrap(), []);
 }

@@ -95,7 +95,7 @@ pub(super) async fn run(server: Arc<Server>, core: Arc<CoreCalls>) {
                 round(&server, &core, now).await
             }
             Err(failure) => {
-                log_failure("tasks wait", &failure);
+                log_failure("postponed tasks", &failure);
                 true
             }
         };
@@ -114,7 +114,7 @@ pub(super) async fn round(server: &Arc<Server>, core: &CoreCalls, now: Timestamp
         let is_over = match tell_core(server, core, &open, now).await {
             Ok(()) => server.tasks.has_heard(number, &open.status, now),
             Err(failure) => {
-                log_failure("Core has not been told of a task", &failure);
+                log_failure("cannot tell Core of a task", &failure);
                 if failure.is_general() {
                     return false;
                 }

@@ -65,10 +65,10 @@ impl Witnesses {
             return;
         }
         if let Some(Err(error)) = self.file.as_deref().map(|path| append(path, note)) {
-            tracing::error!(%error, "a checkpoint cannot be written to audit.witness_file");
+            tracing::error!(%error, "cannot write a checkpoint to audit.witness_file");
         }
         if let Some(Err(error)) = self.syslog.as_deref().map(|path| log(path, note)) {
-            tracing::error!(%error, "a checkpoint cannot be given to the system's log");
+            tracing::error!(%error, "cannot send a checkpoint to the system's log");
         }
         if let Some(url) = &self.url {
             url.send_replace(note.to_owned());
@@ -94,7 +94,7 @@ async fn post(url: String, mut notes: watch::Receiver<String>) {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let connector = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider) {
         Ok(builder) => builder.https_or_http().enable_http1().build(),
-        Err(error) => return tracing::error!(%error, "audit.witness_url cannot be reached: no certificates"),
+        Err(error) => return tracing::error!(%error, "cannot reach audit.witness_url: no certificates"),
     };
     let client = Client::builder(TokioExecutor::new()).build(connector);
     while notes.changed().await.is_ok() {
@@ -103,9 +103,9 @@ async fn post(url: String, mut notes: watch::Receiver<String>) {
         let Ok(request) = request.body(Full::new(Bytes::from(note))) else { return };
         match tokio::time::timeout(POST_MAX, client.request(request)).await {
             Ok(Ok(answer)) if answer.status().is_success() => {}
-            Ok(Ok(answer)) => tracing::error!(status = %answer.status(), "audit.witness_url refuses a checkpoint"),
-            Ok(Err(error)) => tracing::error!(%error, "audit.witness_url cannot be reached"),
-            Err(_elapsed) => tracing::error!("audit.witness_url does not answer"),
+            Ok(Ok(answer)) => tracing::error!(status = %answer.status(), "audit.witness_url refused a checkpoint"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot reach audit.witness_url"),
+            Err(_elapsed) => tracing::error!("audit.witness_url did not answer"),
         }
     }
 }
