@@ -187,3 +187,14 @@ fn of_every_crate_in_the_product_there_is_one_version_or_a_reason() {
     found.extend(reasons.iter().filter(|(_, why)| why.is_empty()).map(|(reason, _)| format!("{reason}: no reason")));
     assert_none(&found, "several versions without a reason in deny.toml");
 }
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let reasons = fs::read_to_string(root().join("docs/decisions/dependencies.md")).unwrap();
+    let is_between = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_';
+    let named: BTreeSet<&str> = reasons.split(is_between).collect();
+    let names = manifest["workspace"]["dependencies"].as_table().unwrap().keys();
+    let missing = names.filter(|name| name.as_str() != "countersign-keys" && !named.contains(name.as_str()));
+    assert_none(&missing.cloned().collect::<Vec<_>>(), "no row in docs/decisions/dependencies.md");
+}
