@@ -1,9 +1,10 @@
-//! The configuration: TOML → checked [`Config`].
+//! The configuration: parses TOML into a checked [`Config`].
 //!
-//! Two layers: what was typed ([`mod@file`], every key optional, unknown ones refused) and what is
-//! meant ([`Config`], every value checked). All problems are reported at once, each with file,
-//! place, key and reason; with a single problem there is no [`Config`] (P8). No secret is ever part
-//! of a [`Config`]: it names the files, and whoever needs one opens it through [`SecretFile`].
+//! Has two layers: the file as typed ([`mod@file`], every key optional, unknown ones refused) and
+//! its meaning ([`Config`], every value checked). Reports all problems at once, each with file,
+//! place, key and reason. With a single problem there is no [`Config`] (P8). A [`Config`] contains
+//! no secrets: it names their files, and the process that needs one opens it through
+//! [`SecretFile`].
 
 mod brand;
 mod check;
@@ -53,48 +54,39 @@ pub(crate) use crate::config::quantity::show_size;
 pub(crate) use crate::config::secret_file::{SecretFile, SecretFileError};
 pub(crate) use crate::config::tls::{Tls, TlsFiles};
 
-/// Loop-back ports tried for an instance: more than a machine has users at a time.
+/// Loop-back ports tried for an instance: more than one machine has users at a time.
 pub(crate) const INSTANCE_PORTS_MAX: u16 = 8_000;
 
-/// Where the configuration is unless `--config` says otherwise.
+/// The default of `--config`.
 pub(crate) const DEFAULT_FILE: &str = "/etc/countersign/config.toml";
 
-/// A configuration in which every value has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The file that it was read from, absolute.
     pub(crate) file: PathBuf,
-    /// Who we are.
     pub(crate) provider: Provider,
-    /// Whom we serve.
     pub(crate) core: Core,
-    /// The L7 ingress.
     pub(crate) gateway: Gateway,
-    /// What an intent may be.
     pub(crate) intent: Intent,
-    /// What opens a session between user and instance.
     pub(crate) sessions: Sessions,
-    /// The instances.
     pub(crate) instances: Instances,
-    /// How UCloud users become local ones.
+    /// How UCloud users are mapped to local ones.
     pub(crate) mapping: Mapping,
     /// `[[drives]]`, in their order.
     pub(crate) drives: Vec<Drive>,
     /// `[[products]]`.
     pub(crate) products: Vec<Product>,
-    /// Keys for logging in.
+    /// SSH keys for logging in.
     pub(crate) ssh: Ssh,
-    /// Whether users have terminals in the browser.
     pub(crate) terminals: Terminals,
-    /// How long connections last.
     pub(crate) connection: Connection,
-    /// Whether users are served, as it stood when the file was read: see [`CurrentMaintenance`].
+    /// As read from the file; see [`CurrentMaintenance`] for the present state.
     pub(crate) maintenance: Maintenance,
-    /// The table of calls: the standard rows and those of `[[calls]]`.
+    /// The call table: the standard rows and those of `[[calls]]`.
     pub(crate) calls: Arc<CallTable>,
-    /// Where local processes ask the server.
+    /// The server's socket for local processes.
     pub(crate) ipc: Ipc,
-    /// What the server keeps.
+    /// The state directory.
     pub(crate) state: State,
     /// How the audit logs are kept.
     pub(crate) audit: Audit,
@@ -103,11 +95,10 @@ pub(crate) struct Config {
 /// `[provider]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Provider {
-    /// The provider's id, `{p}` in every path.
+    /// `{p}` in every path.
     pub(crate) id: ProviderId,
-    /// How browsers and Core reach us, and every intent's audience. `https`, or loop-back.
+    /// The URL for browsers and Core, and every intent's audience. `https`, or loop-back.
     pub(crate) origin: Origin,
-    /// What people are shown of us.
     pub(crate) brand: Brand,
 }
 
@@ -117,71 +108,68 @@ pub(crate) struct Core {
     /// The only foreign origin that CORS admits, and where the server calls Core. `https`, or
     /// loop-back.
     pub(crate) origin: Origin,
-    /// What Core's tokens are verified with.
+    /// Verifies Core's tokens.
     pub(crate) public_key: CoreKey,
-    /// Where the refresh token is; `None`: Core is not told of approved connections. Only the
-    /// server reads it.
+    /// Read by the server alone. If `None`, the server does not tell Core of approved connections.
     pub(crate) refresh_token: Option<SecretFile>,
-    /// Certificate authorities to trust, for calls to Core, in place of the system's; empty: the
-    /// system's.
+    /// Certificate authorities for calls to Core; empty for the system's.
     pub(crate) ca: Vec<CertificateDer<'static>>,
 }
 
 /// `[gateway]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
-    /// The addresses to listen on: at least one, none twice.
+    /// The addresses to listen on: at least one, without duplicates.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Certificate and key; `None` only where every address is loop-back.
+    /// Certificate and key; `None` only if every address is loop-back.
     pub(crate) tls: Option<Tls>,
-    /// The longest request body, in bytes.
+    /// Longest request body, in bytes.
     pub(crate) body_max: usize,
     /// Worker threads of the gateway.
     pub(crate) threads: NonZeroUsize,
-    /// How many connections may be open at a time.
+    /// Most open connections.
     pub(crate) connections_max: usize,
-    /// What becomes of the gateway where the kernel cannot shut it in.
+    /// What happens if the kernel cannot sandbox the gateway.
     pub(crate) sandbox: Sandbox,
-    /// Who starts it.
     pub(crate) start: GatewayStart,
 }
 
-/// Who starts the gateway.
+/// Which process starts the gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum GatewayStart {
     /// The server, as its child.
     Server,
-    /// The service manager, in a unit of its own: it comes to the server for its sockets.
+    /// The service manager, in a separate unit. The gateway gets its sockets from the server.
     Service,
 }
 
-/// How the gateway is shut in.
+/// Strictness of the gateway's sandbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sandbox {
-    /// Completely, or it does not start.
+    /// Complete, or the gateway does not start.
     Required,
-    /// As far as the kernel can: for containers that have no Landlock.
+    /// As much as the kernel supports: for containers without Landlock.
     Available,
-    /// For development: system calls that are not on the list go on and are logged by the kernel.
+    /// For development: system calls that are not on the list pass, and the kernel logs them.
     Log,
-    /// Not at all.
+    /// None.
     Off,
 }
 
 /// `[intent]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
-    /// The longest that an intent may live, in seconds.
+    /// Longest validity of an intent, in seconds.
     pub(crate) lifetime_max_s: i64,
-    /// How far ahead of ours a user's clock may be, in seconds.
+    /// How far ahead a user's clock may be, in seconds.
     pub(crate) future_skew_s: i64,
-    /// The intents of UCloud's own, older frontends.
+    /// Intents of UCloud's own, older frontends.
     pub(crate) v1: V1,
-    /// How long a request waits for its deposited intent.
+    /// How long a request waits for its deposit.
     pub(crate) deposit_wait: Duration,
-    /// What needs a passkey as well; each call is in the table of calls.
+    /// What needs a passkey too. Each call is in the call table.
     pub(crate) step_up: StepUp,
-    /// How long a key lives from its approval, in seconds.
+    /// Lifetime of a key from its approval, in seconds.
     pub(crate) key_lifetime_s: i64,
 }
 
@@ -190,63 +178,55 @@ pub(crate) struct Intent {
 pub(crate) enum V1 {
     /// From keys that were enrolled as version 1.
     Accepted,
-    /// Never.
     Refused,
 }
 
 /// `[sessions]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sessions {
-    /// What it takes to redeem a one-time token.
+    /// What redeeming a one-time token requires.
     pub(crate) proof: ProofNeed,
 }
 
 /// `[instances]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Instances {
-    /// How instances come to be.
     pub(crate) launch: Launch,
-    /// What they listen on.
     pub(crate) listen: InstanceListen,
-    /// The lowest uid that may have one.
+    /// The lowest uid that may have an instance.
     pub(crate) uid_min: Uid,
     /// An instance without a request for this long exits.
     pub(crate) idle_stop: Duration,
 }
 
-/// How instances come to be.
+/// How instances are started.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Launch {
     /// The server starts them through sudo, as their users.
     Sudo,
-    /// They are there already, at these addresses: for development and foreign instances. Never
-    /// empty.
+    /// They run already at these addresses: for development and foreign instances. Never empty.
     Static(Vec<StaticInstance>),
 }
 
 /// An instance that the configuration names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct StaticInstance {
-    /// Whom it serves.
     pub(crate) username: Username,
-    /// Where it listens: loop-back.
+    /// A loop-back address.
     pub(crate) address: SocketAddr,
 }
 
-/// What the server's service endpoint and the instances that it starts listen on.
+/// Where the server's service endpoint and the instances that it starts listen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum InstanceListen {
     /// Unix sockets below `state.directory`.
     Unix,
-    /// Loop-back ports: the server's own on the first, instances on the following ones.
-    Tcp {
-        /// The first.
-        first_port: u16,
-    },
+    /// Loop-back ports: the server's on the first, instances on the following ones.
+    Tcp { first_port: u16 },
 }
 
 impl Instances {
-    /// The loop-back ports at which there may be an instance, or the server's own endpoint.
+    /// The loop-back ports of instances and of the server's endpoint.
     pub(crate) fn ports(&self) -> Vec<u16> {
         let started = match self.listen {
             InstanceListen::Unix => None,
@@ -265,7 +245,6 @@ impl Instances {
 pub(crate) struct Mapping {
     /// Where a connection may begin.
     pub(crate) start: MappingStart,
-    /// Who says which uid a user has.
     pub(crate) by: Mapper,
 }
 
@@ -278,16 +257,15 @@ pub(crate) enum MappingStart {
     Provider,
 }
 
-/// Who says which uid a user has.
+/// What determines a user's uid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Mapper {
-    /// Whoever approves the ticket: the kernel says which uid that is.
+    /// The uid that approves the ticket, according to the kernel.
     Ticket,
-    /// A program of the site's: it gets the UCloud user as JSON and prints `{"uid": 1100}`.
+    /// A program of the site's. It gets the UCloud user as JSON and prints `{"uid": 1100}`.
     Command {
-        /// Absolute; only root or the server's own account can have written it.
+        /// Absolute; writable only by root or the server's own account.
         program: PathBuf,
-        /// What follows it.
         arguments: Vec<String>,
     },
 }
@@ -295,102 +273,98 @@ pub(crate) enum Mapper {
 /// `[ssh]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ssh {
-    /// Whose keys are installed.
     pub(crate) keys: SshKeysOf,
     /// Whether drives give access to `~/.ssh`.
     pub(crate) directory: SshDirectory,
 }
 
-/// Whether drives give access to users' `~/.ssh`, and so let UCloud's page install SSH keys.
+/// Whether drives give access to users' `~/.ssh`, so that UCloud's page can install SSH keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SshDirectory {
-    /// No drive does, whatever was signed.
+    /// No drive does, whatever a user signed.
     Protected,
-    /// They do.
+    /// Drives do.
     InDrives,
 }
 
-/// Whose SSH keys their instances write into `~/.ssh/authorized_keys` when UCloud says that they
-/// have changed.
+/// Whose SSH keys the instances write into `~/.ssh/authorized_keys` when UCloud reports a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SshKeysOf {
-    /// Nobody's: the call is not offered.
+    /// No user's: the call is not offered.
     NoOne,
-    /// Everybody's who signs for it.
+    /// Those of every user who signs for it.
     Everybody,
 }
 
-/// `[terminals]`: whether users have them in the browser.
+/// `[terminals]`: whether users have terminals in the browser.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Terminals {
-    /// They sign for each, and get one.
+    /// Users get one for each signed request.
     Offered,
-    /// Nobody does: they log in otherwise.
+    /// Users log in by other means.
     NotOffered,
 }
 
 /// `[connection]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
-    /// How long a connection lasts from its approval, in seconds; `None`: until somebody ends it.
+    /// How long a connection lasts from its approval, in seconds; `None` until it is ended.
     pub(crate) expires_after_s: Option<i64>,
 }
 
-/// Which process reads, and so which of the files that the configuration names are looked at.
+/// The process that reads, which decides what files are checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Role {
-    /// The server: every file, the refresh token and the TLS key included.
+    /// The server: every file, including the refresh token and the TLS key.
     Server,
     /// The gateway: the TLS key, not the refresh token.
     Gateway,
-    /// An instance: no secret, and where the server starts instances it must not even be able to
-    /// open one; what it reads must be beyond the server account's reach (P3).
+    /// An instance: no secret. If the server starts instances, the instance must not even be able
+    /// to open one, and the server's account must not be able to write what the instance reads
+    /// (P3).
     Instance,
     /// A person's command: as an instance, but the person may be the server's account, or root.
     Command,
 }
 
-/// Who reads the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
-    /// In which part.
     pub(crate) role: Role,
-    /// As which account: files must be its own or root's.
+    /// Files must belong to this account or to root.
     pub(crate) uid: Uid,
 }
 
 impl Reader {
-    /// This process, in that part.
+    /// This process, in that role.
     pub(crate) fn own(role: Role) -> Self {
         Self { role, uid: Uid(nix::unistd::geteuid().as_raw()) }
     }
 }
 
 impl Config {
-    /// Reads it for the server: everything is looked at, and the secret files must be as they
-    /// should.
+    /// Loads it for the server: checks every file, including the secrets.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Server))
     }
 
-    /// Reads it for the gateway: the refresh token is not looked at.
+    /// Loads it for the gateway: ignores the refresh token.
     pub(crate) fn load_for_gateway(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Gateway))
     }
 
-    /// Reads it for an instance: no secret is read, one that could be is an error, and so is a
-    /// configuration or `core.public_key` that anyone but root or this user could have written
-    /// (P3).
+    /// Loads it for an instance: reads no secret. Refuses a secret that this account could read,
+    /// and a configuration or `core.public_key` that another account than root or this user could
+    /// have written (P3).
     pub(crate) fn load_for_instance(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Instance))
     }
 
-    /// Reads it for a person's command: by the same rules, whoever the person is.
+    /// Loads it for a person's command, by the same rules for every account.
     pub(crate) fn load_for_command(path: &Path) -> Result<Self, ConfigError> {
         Self::load_as(path, Reader::own(Role::Command))
     }
 
-    /// What an intent has to meet: the same at the gateway and in every instance.
+    /// The conditions on intents, the same at the gateway and in every instance.
     pub(crate) fn terms(&self) -> Terms {
         let Intent { lifetime_max_s, future_skew_s, v1, .. } = self.intent;
         let version_1 = match v1 {
@@ -400,12 +374,12 @@ impl Config {
         Terms { audience: self.provider.origin.clone(), window: Window { lifetime_max_s, future_skew_s }, version_1 }
     }
 
-    /// The site's rules: the same at the gateway and at the server, whose passkeys serve them.
+    /// The site's rules, the same at the gateway and at the server, whose passkeys serve them.
     pub(crate) fn policy(&self) -> Policy {
         Policy { terms: self.terms(), step_up: self.intent.step_up.clone() }
     }
 
-    /// Reads it in any part.
+    /// Loads it for any role.
     pub(crate) fn load_as(path: &Path, reader: Reader) -> Result<Self, ConfigError> {
         let path = std::path::absolute(path)
             .map_err(|source| trusted_file::FileReason::Open { path: path.to_owned(), source })?;

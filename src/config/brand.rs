@@ -1,5 +1,4 @@
-//! What people are shown of the provider: its title, its logo and whom to ask, on every page and in
-//! the signer.
+//! The provider's brand on every page and in the signer: title, logo and contact.
 
 use std::path::Path;
 
@@ -13,51 +12,43 @@ use crate::quoted::is_deceptive;
 /// Longest title, in characters: one line on a telephone.
 const TITLE_MAX: usize = 80;
 
-/// Longest contact, in bytes: the longest e-mail address (RFC 5321) has 254.
+/// Longest contact, in bytes. The longest e-mail address (RFC 5321) has 254.
 const CONTACT_MAX: usize = 254;
 
 /// Largest logo, in bytes: each visitor loads it once.
 const LOGO_MAX: u64 = 128 * 1024;
 
-/// What people are shown of the provider.
 #[derive(Clone, Debug)]
 pub(crate) struct Brand {
-    /// Its name; the provider's id, if the site says none.
+    /// Defaults to the provider's id.
     pub(crate) title: String,
-    /// Its logo. Only server and gateway read it.
+    /// Read by server and gateway alone.
     pub(crate) logo: Option<Logo>,
     /// Whom users ask for help.
     pub(crate) contact: Option<Contact>,
 }
 
-/// The logo's file.
 #[derive(Clone, Debug)]
 pub(crate) struct Logo {
-    /// All of it.
+    /// The whole file.
     pub(crate) content: Bytes,
-    /// What it is.
     pub(crate) kind: LogoKind,
 }
 
-/// What a logo can be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LogoKind {
-    /// Vectors.
     Svg,
-    /// Pixels.
     Png,
 }
 
-/// An address that a link can lead to.
+/// A link for help.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Contact {
-    /// An e-mail address.
     Mail(String),
-    /// A page.
     Page(String),
 }
 
-/// A title as it is shown, if it can be.
+/// Checks a title.
 pub(super) fn title(text: &str) -> Option<String> {
     let count = text.chars().count();
     let is_title = (1..=TITLE_MAX).contains(&count) && text.trim() == text && !text.chars().any(is_deceptive);
@@ -65,7 +56,6 @@ pub(super) fn title(text: &str) -> Option<String> {
 }
 
 impl Contact {
-    /// Reads one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte);
         if text.len() > CONTACT_MAX || !text.bytes().all(is_plain) {
@@ -84,7 +74,7 @@ impl Contact {
         is_mail.then(|| Self::Mail(text.to_owned()))
     }
 
-    /// Where a link leads.
+    /// The link's target.
     pub(crate) fn link(&self) -> String {
         match self {
             Self::Mail(address) => format!("mailto:{address}"),
@@ -92,7 +82,7 @@ impl Contact {
         }
     }
 
-    /// As it is shown.
+    /// The link's text.
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Mail(address) | Self::Page(address) => address,
@@ -101,7 +91,6 @@ impl Contact {
 }
 
 impl Logo {
-    /// Reads the file.
     pub(super) fn read(path: &Path, reader: Uid) -> Result<Self, Reason> {
         let content = trusted_file::read_bytes(path, LOGO_MAX, reader)?;
         let not = |what| Reason::Logo { path: path.to_owned(), what };
@@ -111,9 +100,9 @@ impl Logo {
 }
 
 impl LogoKind {
-    /// What the content says. Pages show it as an image, in which no script runs; an SVG with a
-    /// document type or a script is refused all the same, for whoever opens it by itself in a
-    /// browser that knows no policy.
+    /// Detects the type. Pages display a logo as an image, in which no script runs. Refuses an SVG
+    /// with a document type or a script all the same, because an old browser without CSP may open
+    /// it directly.
     fn of(content: &[u8]) -> Result<Self, &'static str> {
         if content.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self::Png);
@@ -134,7 +123,6 @@ impl LogoKind {
         Ok(Self::Svg)
     }
 
-    /// The content type.
     pub(crate) const fn media_type(self) -> &'static str {
         match self {
             Self::Svg => "image/svg+xml",
@@ -142,7 +130,7 @@ impl LogoKind {
         }
     }
 
-    /// How the file's name ends.
+    /// The file name's extension.
     pub(crate) const fn extension(self) -> &'static str {
         match self {
             Self::Svg => "svg",

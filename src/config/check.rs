@@ -1,8 +1,7 @@
-//! From what was typed to what is meant: every value checked, every problem kept, none of them
-//! fatal to the search.
+//! Checks every value as typed, and collects every problem.
 //!
-//! A function here that gives `None` has reported why; [`Config::check`] gives a [`Config`] only if
-//! nothing was reported.
+//! A function that returns `None` has reported why. [`Config::check`] returns a [`Config`] only
+//! without a problem.
 
 mod audit;
 mod findings;
@@ -34,8 +33,8 @@ impl Config {
     }
 }
 
-/// Reads the file's shape. What does not fit is reported and taken out, so that the rest is looked
-/// at too.
+/// Parses the file. Reports and removes what does not fit the schema, so that the rest is checked
+/// too.
 fn typed(findings: &mut Findings<'_>) -> Option<File> {
     let (original, errors) = DeTable::parse_recoverable(findings.text);
     for error in &errors {
@@ -60,7 +59,7 @@ fn typed(findings: &mut Findings<'_>) -> Option<File> {
     None
 }
 
-/// The parser's message in the words of this file.
+/// Rephrases the parser's message in the terms of this file.
 fn in_words(message: &str) -> String {
     match message.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", ")) {
         Some((_field, expected)) => format!("unknown key, {expected}"),
@@ -116,8 +115,7 @@ fn meant(file: File, path: &Path, reader: Reader, findings: &mut Findings<'_>) -
     })
 }
 
-/// An instance that the server starts runs as a user: what that user can open is no secret of the
-/// server's.
+/// Refuses secrets that this account can open: an instance started by the server runs as a user.
 fn refuse_secrets_within_reach(
     core: Option<&Core>,
     gateway: Option<&Gateway>,

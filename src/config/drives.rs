@@ -1,8 +1,8 @@
-//! `[[drives]]`: which folders users see, one for each user, one for each group that a user is in,
-//! or those that users make for themselves.
+//! `[[drives]]`: the folders that users see: one for each user, one for each of a user's groups, or
+//! those that users make.
 //!
-//! What an id means comes from here and from nowhere else. The server reads from an id which drive
-//! it is; the user's own process alone makes a path of it.
+//! Only the configuration maps ids to folders. The server derives from an id which drive it names;
+//! only the user's own process makes a path of it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +11,28 @@ use countersign_keys::store::drives::DRIVES_MAX;
 
 use super::Product;
 
-/// What stands for a group's name, in a drive's id, path and title.
+/// Placeholder for a group's name in a drive's id, path and title.
 pub(crate) const GROUP: &str = "{group}";
 
-/// What stands for the name of a drive that a user made, in such drives' id, path and title.
+/// Placeholder for the name of a user-made drive in the id, path and title.
 pub(crate) const NAME: &str = "{name}";
 
-/// The longest id of a drive, in bytes, and the longest name that can stand in one.
+/// Longest id of a drive, and longest name in one, in bytes.
 const NAME_MAX: usize = 64;
 
-/// One of `[[drives]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Drive {
-    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`; with [`GROUP`] in
-    /// it once, a drive for each group, with [`NAME`] those that users make.
+    /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`. [`GROUP`] in it
+    /// once makes a drive for each group; [`NAME`] allows users to make drives.
     pub(crate) id: String,
-    /// Where it is.
     pub(crate) root: DriveRoot,
-    /// What users see it called.
+    /// For users.
     pub(crate) title: String,
-    /// The product that it is made of; `None`: the first one for storage.
+    /// The product; `None` for the first storage product.
     pub(crate) product: Option<String>,
 }
 
-/// Where a drive is. [`GROUP`] stands in it where it stands in the drive's id; [`NAME`] is its last
-/// part.
+/// Where a drive is. Contains [`GROUP`] if the drive's id does; [`NAME`] is its last component.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum DriveRoot {
     /// Below the user's home directory; empty for the home itself. Relative, without `..`.
@@ -44,50 +41,48 @@ pub(crate) enum DriveRoot {
     Fixed(PathBuf),
 }
 
-/// The name of a group, or of a drive that a user made, as it may stand in ids and paths: a name by
-/// the rule of ids, and none that a folder means something by.
+/// The name of a group or of a user-made drive that is safe in ids and paths: it follows the rule
+/// of ids, and has no special meaning as a path component.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct PlainName(String);
 
 /// One drive of a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct UserDrive {
-    /// Its id.
     pub(crate) id: String,
-    /// Its folder, absolute.
+    /// Absolute.
     pub(crate) path: PathBuf,
 }
 
-/// All drives of a user: those of the configuration, and those that the user made.
+/// All drives of a user: the configured ones, and those that the user made.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct UserDrives {
     configured: Vec<UserDrive>,
     made: Option<MadeDrives>,
 }
 
-/// Where a user makes drives: each is a folder directly below one that is for nothing else. Which
-/// there are says that folder.
+/// Where a user makes drives: each is a folder directly below one reserved for them. That folder's
+/// content is the list of drives.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MadeDrives {
-    /// What stands in their ids before and after their names.
+    /// The parts of their ids before and after the name.
     around: (String, String),
-    /// The folder that they are in.
+    /// The folder that contains them.
     pub(crate) parent: PathBuf,
 }
 
 impl UserDrives {
-    /// The folder that an id means, if it means one; whether that is there is not looked at.
+    /// The folder of an id, if it names a drive. The folder may not exist.
     pub(crate) fn folder(&self, id: &str) -> Option<PathBuf> {
         let configured = self.configured.iter().find(|drive| drive.id == id).map(|drive| drive.path.clone());
         configured.or_else(|| self.made_as(id).map(|(made, name)| made.folder(&name)))
     }
 
-    /// Whether an id means a drive.
     pub(crate) fn has(&self, id: &str) -> bool {
         self.folder(id).is_some()
     }
 
-    /// The drives that the user makes, and the name in this id, if it is of one of them.
+    /// The user-made drives and the name in this id, if it is one of theirs.
     pub(crate) fn made_as(&self, id: &str) -> Option<(&MadeDrives, PlainName)> {
         if self.is_configured(id) {
             return None;
@@ -96,24 +91,22 @@ impl UserDrives {
         Some((made, name_in(id, (&made.around.0, &made.around.1))?))
     }
 
-    /// Those of the configuration.
     pub(crate) fn configured(&self) -> &[UserDrive] {
         &self.configured
     }
 
-    /// The drives that the user makes, where that is offered.
+    /// The user-made drives, if the site offers them.
     pub(crate) const fn made(&self) -> Option<&MadeDrives> {
         self.made.as_ref()
     }
 
-    /// The ids of the drives whose folders are there, as this account sees it; no more than a user
-    /// can have.
+    /// The ids of drives whose folders exist for this account, up to the limit of drives.
     pub(crate) fn there(&self) -> Vec<String> {
         let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
         configured.chain(self.made_there()).take(DRIVES_MAX).collect()
     }
 
-    /// The ids of the configuration, and those of the user's own making that are there.
+    /// The configured ids, and those of existing user-made drives.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.configured.iter().map(|drive| drive.id.clone()).chain(self.made_there()).collect()
     }
@@ -128,25 +121,24 @@ impl UserDrives {
 }
 
 impl<I: IntoIterator<Item = (String, PathBuf)>> From<I> for UserDrives {
-    /// Drives of a configuration alone, by id and folder.
+    /// Configured drives alone, by id and folder.
     fn from(drives: I) -> Self {
         Self { configured: drives.into_iter().map(|(id, path)| UserDrive { id, path }).collect(), made: None }
     }
 }
 
 impl MadeDrives {
-    /// The id of the drive with this name, if it has room for it.
+    /// The id of the drive with this name, unless it is too long.
     pub(crate) fn id(&self, name: &PlainName) -> Option<String> {
         let id = format!("{}{}{}", self.around.0, name.0, self.around.1);
         is_name(&id).then_some(id)
     }
 
-    /// The folder of the drive with this name.
     pub(crate) fn folder(&self, name: &PlainName) -> PathBuf {
         self.parent.join(&name.0)
     }
 
-    /// The ids of those that are there. A link to a folder is none.
+    /// The ids of the existing ones. A link to a folder does not count.
     fn there(&self) -> Vec<String> {
         let folders = std::fs::read_dir(&self.parent).into_iter().flatten().filter_map(Result::ok);
         let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -157,21 +149,21 @@ impl MadeDrives {
     }
 }
 
-/// The name in an id that has this before and after it.
+/// The name between these parts of an id.
 fn name_in(id: &str, (before, after): (&str, &str)) -> Option<PlainName> {
     let name = PlainName::parse(id.strip_prefix(before)?.strip_suffix(after)?)?;
     is_name(id).then_some(name)
 }
 
 impl PlainName {
-    /// Reads one; groups and folders with other names are no drives.
+    /// Parses a name. Groups and folders with other names are not drives.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         is_name(name).then(|| Self(name.to_owned()))
     }
 }
 
-/// 1 to 64 letters, digits, `.`, `-` or `_`, beginning with a letter or digit: neither `.` nor
-/// `..`, and in no need of quoting anywhere.
+/// 1 to 64 letters, digits, `.`, `-` or `_`, beginning with a letter or digit. So neither `.` nor
+/// `..`, and never in need of quoting.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
@@ -184,28 +176,28 @@ impl Drive {
         self.id.contains(GROUP)
     }
 
-    /// Whether these are the drives that users make.
+    /// Whether users make these drives.
     pub(crate) fn is_made(&self) -> bool {
         self.id.contains(NAME)
     }
 
-    /// The product that it is made of, if the site has one for storage.
+    /// The product, if the site has it for storage.
     pub(crate) fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
         Product::storage_among(products, self.product.as_deref())
     }
 
-    /// Core's `providerGeneratedId` of the drive with that id of this user: kind, owner and id.
+    /// Core's `providerGeneratedId` of the user's drive with that id: kind, owner and id.
     ///
-    /// Core keeps one unique index of these for each provider, over all users and all kinds of
-    /// resources, and ends its own process over a repeated one. It shows a user the drive with `h-`
-    /// as the preferred one. The id has no colon, so the last one ends the owner's name. Other
-    /// kinds of resources take other letters.
+    /// Core keeps one unique index of these for each provider, over all users and kinds of
+    /// resources, and its process ends if one is repeated. It shows a user the drive with `h-` as
+    /// the preferred one. The id has no colon, so the last colon ends the owner's name. Other kinds
+    /// of resources take other letters.
     pub(crate) fn id_at_core(&self, owner: &Username, id: &str) -> String {
         let kind = if self.root == DriveRoot::Home(PathBuf::new()) { 'h' } else { 'd' };
         format!("{kind}-{owner}:{id}")
     }
 
-    /// The title of the drive with that id, if that is one of these.
+    /// The title of the drive with that id, if it is one of these.
     pub(crate) fn title_of(&self, id: &str) -> Option<String> {
         for placeholder in [GROUP, NAME] {
             if let Some(around) = self.id.split_once(placeholder) {
@@ -215,8 +207,7 @@ impl Drive {
         (self.id == id).then(|| self.title.clone())
     }
 
-    /// The drives of a user with that home, in those groups. Whether the folders are there is not
-    /// looked at.
+    /// The drives of a user with that home and those groups. The folders may not exist.
     pub(crate) fn all_of(drives: &[Self], home: &Path, groups: &[PlainName]) -> UserDrives {
         let mut all = UserDrives::default();
         for drive in drives {
@@ -233,7 +224,7 @@ impl Drive {
                 of(None).into_iter().collect()
             };
             for drive in some {
-                // Two patterns can make one id: the first in the configuration has it.
+                // Two patterns can produce one id: the first in the configuration has it.
                 if !all.is_configured(&drive.id) {
                     all.configured.push(drive);
                 }

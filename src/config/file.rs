@@ -1,6 +1,6 @@
-//! What was typed: the file's tables and keys, each with its place, nothing judged yet.
+//! The file as typed: its tables and keys with their places, unchecked.
 //!
-//! Every key is optional here, so that what is missing is found together with what is wrong.
+//! Every key is optional here, so that missing keys are reported together with wrong values.
 //! Unknown keys are refused.
 
 use countersign_keys::call::RowSpec;
@@ -9,10 +9,10 @@ use toml::Spanned;
 
 use crate::config::{Frequency, ProductKind};
 
-/// A key that may have been typed.
+/// A key that may be absent.
 pub(super) type Typed<T> = Option<Spanned<T>>;
 
-/// A list that may have been typed.
+/// A list that may be absent.
 pub(super) type TypedList<T> = Option<Spanned<Vec<Spanned<T>>>>;
 
 /// Declares a table: unknown keys are refused, absent ones are `None`.
@@ -226,7 +226,7 @@ table! {
     }
 }
 
-/// Declares the words that a key may have.
+/// Declares the allowed words of a key.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($word:ident),* }) => {
         $(#[$doc])*

@@ -1,6 +1,5 @@
-//! What the fuzzer asks of the configuration: whoever reads it finds the same, a text with a key
-//! too many is none, and what is accepted keeps within what the rest of the program takes for
-//! granted.
+//! Fuzz target of the configuration: the result depends on the text alone, unknown keys are
+//! refused, and accepted values keep the bounds that the rest of the program assumes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -11,7 +10,7 @@ use countersign_keys::identity::Uid;
 use super::quantity::{parse_size, parse_time, show_size};
 use super::{Config, ConfigError, Reader, Role};
 
-/// Reads a text as if it stood in `directory`.
+/// Reads a text as the configuration in `directory`.
 pub fn config(text: &str, directory: &Path) {
     quantities(text);
     let file = directory.join("config.toml");

@@ -1,5 +1,4 @@
-//! Where something stands in the file: line and column of a byte, and the dotted path of the key
-//! there.
+//! Places in the file: line and column of a byte, and the dotted path of the key there.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// A place in the file, both counted from 1.
+/// Line and column, counted from 1.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     pub(super) line: usize,
@@ -15,7 +14,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of that byte.
     pub(super) fn of(text: &str, byte: usize) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));
@@ -30,7 +28,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The dotted path of the key or value that stands exactly there, such as `drives[1].path`.
+/// The dotted path of the key or value with exactly this span, such as `drives[1].path`.
 pub(super) fn path_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let name = key.get_ref();
@@ -55,7 +53,8 @@ fn path_below(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<Strin
     inner.or_else(|| (value.span() == *span).then(String::new))
 }
 
-/// Takes out what stands exactly there, so that the rest can be looked at; `false` if nothing does.
+/// Removes the value with exactly this span, so that the rest can be checked; `false` if there is
+/// none.
 pub(super) fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     if table.iter_mut().any(|(_key, value)| remove_below(value, span)) {
         return true;

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration: a reason, the key, the place. All at once, a line each.
+//! Problems of a configuration: reason, key and place, reported together, one on each line.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,24 +15,18 @@ use crate::config::trusted_file::FileReason;
 use crate::config::{DRIVE_NUMBERS, UNFINISHED};
 use crate::log::Chain;
 
-/// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// The file itself is not to be had, or not to be trusted.
+    /// The file cannot be read, or is not trustworthy.
     #[error("{}", Chain(.0))]
     File(FileReason),
-    /// What it says is wrong: at least one problem, in the order of the file.
+    /// Its content is wrong: at least one problem, in the order of the file.
     #[error("{}", Lines { file, problems })]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// Every problem.
-        problems: Vec<Problem>,
-    },
+    Content { file: PathBuf, problems: Vec<Problem> },
 }
 
 impl ConfigError {
-    /// Whether nothing is wrong but that secrets cannot be read.
+    /// Whether the only problem is that secrets cannot be read.
     pub(crate) fn is_of_secrets_alone(&self) -> bool {
         let is_of_a_secret =
             |problem: &Problem| matches!(problem.reason, Reason::SecretFile(_) | Reason::Tls(TlsError::Key(_)));
@@ -42,19 +36,17 @@ impl ConfigError {
 
 impl From<FileReason> for ConfigError {
     fn from(reason: FileReason) -> Self {
-        // Not as a cause: like the problems of its content, it is said in full.
+        // Not as a cause: like the problems of its content, it is displayed in full.
         Self::File(reason)
     }
 }
 
-/// One thing that is wrong.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    /// Where; `None` for what is not there.
+    /// `None` for a missing key.
     pub(super) place: Option<Place>,
-    /// The dotted path of the key; empty where the text is not even TOML.
+    /// The dotted path of the key; empty if the text is not TOML.
     pub(super) key: String,
-    /// What is wrong.
     pub(super) reason: Reason,
 }
 
@@ -82,7 +74,7 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// What is wrong with a key.
+/// The problem of a key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Reason {
     /// The text is not TOML.
@@ -91,22 +83,22 @@ pub(crate) enum Reason {
     /// An unknown key, or a value of the wrong type.
     #[error("{0}")]
     Shape(String),
-    /// It has to be there, and is not.
+    /// A required key is missing.
     #[error("is missing: {0}")]
     Missing(&'static str),
     /// A name that breaks its rule.
     #[error(transparent)]
     Identity(#[from] IdentityRejection),
-    /// A provider's id that is also the name of an instance's file.
+    /// A provider's id that is also the name of a file in users' homes.
     #[error(
         "cannot be \"{DRIVE_NUMBERS}\" or \"{UNFINISHED}\": instances keep files of these names in \
          ~/.local/state/countersign. Choose another id"
     )]
     ProviderTaken,
-    /// A file that is not as it has to be.
+    /// A referenced file is refused.
     #[error(transparent)]
     File(#[from] FileReason),
-    /// A secret's file that is not as it has to be.
+    /// A secret's file is refused.
     #[error(transparent)]
     SecretFile(#[from] SecretFileError),
     /// The value looks like the secret itself. It is not repeated here.
@@ -115,15 +107,14 @@ pub(crate) enum Reason {
     /// A secret that an instance could read.
     #[error("{} can be read by this account, which is an instance's: only the server's account may", .0.display())]
     WithinReach(PathBuf),
-    /// Core's key.
+    /// Core's key is invalid.
     #[error("{path} is no key that Core could sign with")]
     CoreKey {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: CoreKeyRejection,
     },
-    /// Certificate and key.
+    /// Certificate or key are refused.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Clear text on a network.
@@ -134,22 +125,20 @@ pub(crate) enum Reason {
     /// Not an address with a port.
     #[error("is not an IP address with a port, such as \"0.0.0.0:8889\" or \"[::1]:8889\"")]
     Address,
-    /// Port 0 would be another one at every start.
+    /// Port 0 would select another port at every start.
     #[error("needs a port: with 0 it would be another one at every start")]
     PortZero,
-    /// An empty list.
     #[error("is empty: {0}")]
     Empty(&'static str),
-    /// A list that is too long.
     #[error("has more than {0} entries")]
     TooMany(usize),
-    /// What has to be loop-back and is not.
+    /// Only loop-back is allowed here.
     #[error("is not a loop-back address, and instances are asked in clear text")]
     NotLoopBack,
-    /// Said twice.
+    /// A duplicate.
     #[error("stands here twice")]
     Twice,
-    /// A wait after which a request could not be answered in time.
+    /// After this wait a request could not be answered in time.
     #[error(
         "is not between 0 and {max}: UCloud gives up on a request after 5 s, and its own work needs the rest. Choose \
          {max} or less; {default} is the default"
@@ -157,78 +146,62 @@ pub(crate) enum Reason {
     NoTimeLeft {
         /// The longest wait.
         max: i64,
-        /// The usual one.
+        /// The default.
         default: i64,
     },
-    /// Out of range.
     #[error("is not between {min} and {max}")]
-    OutOfRange {
-        /// The least.
-        min: i64,
-        /// The most.
-        max: i64,
-    },
-    /// Not a size.
+    OutOfRange { min: i64, max: i64 },
     #[error("is not a size such as \"1 MiB\" (B, KiB, MiB, GiB)")]
     Size,
-    /// A size out of range.
     #[error("is not between 1 KiB and 64 MiB")]
     SizeOutOfRange,
-    /// Not a time.
     #[error("is not a time such as \"90 days\" (s, minutes, hours, days)")]
     Time,
-    /// A time out of range.
     #[error("is not between 1 s and 3650 days")]
     TimeOutOfRange,
-    /// Not a call of the table.
     #[error("is no call of the table: see countersign calls")]
     UnknownCall,
-    /// A row of `[[calls]]`.
+    /// A row of `[[calls]]` is refused.
     #[error(transparent)]
     Call(#[from] RowRejection),
     /// A row of `[[calls]]` that the signer could not describe, and so not sign.
     #[error("is missing: the signer asks with it, such as {{ one = \"Rotate the key {{id}}\", subjects = [\"id\"] }}")]
     NoWords,
-    /// A row of `[[calls]]` that no process has work for.
+    /// A row of `[[calls]]` for which no process has an implementation.
     #[error("has to be \"core\": a site adds calls that come through UCloud")]
     OwnRow,
-    /// A key that means nothing beside another's value.
+    /// A key without effect beside another's value.
     #[error("means nothing unless {0}")]
     Idle(&'static str),
     /// The port is the gateway's own.
     #[error("is also the port of gateway.listen {0}")]
     PortTaken(SocketAddr),
-    /// A program that is looked for.
+    /// A program without an absolute path.
     #[error("has to begin with the absolute path of a program")]
     NotAbsoluteProgram,
-    /// A drive's or product's id.
+    /// The id of a drive or product.
     #[error("is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit")]
     Name,
-    /// An address with what no address has.
+    /// A URL with invalid characters or a fragment.
     #[error("has to be an origin and a path, in printable ASCII, without a fragment")]
     Url,
-    /// A drive's path.
     #[error("has to be \"~\", or begin with \"~/\" or \"/\", without \"..\"")]
     DrivePath,
-    /// A group's place in one and not in the other.
+    /// Only one of path and id has a placeholder for the group.
     #[error("has to have {{group}} in it if the drive's id has, and only then")]
     DriveGroup,
-    /// The place of drives that users make.
+    /// The place of user-made drives.
     #[error("has to be \"~/FOLDER/{{name}}\" if the drive's id has {{name}} in it, and has no {{name}} otherwise")]
     DriveMade,
-    /// A title.
+    /// A drive's title.
     #[error("is not 1 to 128 bytes without control characters")]
     Title,
-    /// The provider's title.
     #[error("is not 1 to 80 characters without control, invisible or right-to-left characters")]
     BrandTitle,
-    /// Whom users ask for help.
     #[error("is neither an e-mail address nor an address that begins with https://")]
     BrandContact,
-    /// The provider's logo.
     #[error("{} {what}", path.display())]
     Logo {
-        /// The file.
         path: PathBuf,
         /// What it is not.
         what: &'static str,
@@ -241,7 +214,6 @@ pub(crate) enum Reason {
         "has another type, unit, frequency or \"free\" than {0} of the same category; these belong to the category"
     )]
     CategoryDiffers(String),
-    /// Not a product for storage.
     #[error("is none of the products of type \"storage\"")]
     NoSuchProduct,
     /// Too long for a Unix socket's name.

@@ -1,87 +1,73 @@
-//! `[[products]]`: what the provider offers at UCloud, and how UCloud accounts for it.
+//! `[[products]]`: the provider's products at UCloud, and how UCloud accounts for them.
 //!
-//! The server registers these at Core when it starts. Core never lets a category's unit, frequency
-//! or freedom of charge change, so all products of a category agree on them.
+//! The server registers them at Core when it starts. Core never allows a category's unit, frequency
+//! or freedom of charge to change, so all products of a category agree on them.
 
 use serde::Deserialize;
 
-/// One of `[[products]]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Product {
-    /// The product's name.
     pub(crate) name: String,
-    /// Its category.
     pub(crate) category: String,
-    /// What it is.
     pub(crate) kind: ProductKind,
-    /// What users read about it.
+    /// For users.
     pub(crate) description: String,
-    /// Units of the category that one of this product costs.
+    /// Units of the category that one unit of this product costs.
     pub(crate) price: i64,
-    /// How its category is accounted for.
     pub(crate) accounting: Accounting,
-    /// Whether grant applications leave it out.
+    /// Whether grant applications omit it.
     pub(crate) is_hidden: bool,
-    /// What a machine of it has; all zero and empty for storage.
+    /// The hardware of its machines; all zero and empty for storage.
     pub(crate) machine: Machine,
 }
 
-/// `products.type`: what a product is.
+/// `products.type`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProductKind {
-    /// Drives are made of it.
+    /// For drives.
     Storage,
-    /// Jobs run on it.
+    /// For jobs.
     Compute,
 }
 
-/// How UCloud accounts for a category. None of it can be changed once Core has it.
+/// How UCloud accounts for a category. Cannot be changed once Core has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Accounting {
-    /// The unit's name, such as `GB` or `Core`.
+    /// Such as `GB` or `Core`.
     pub(crate) unit: String,
-    /// The same for more than one.
+    /// The plural of the unit.
     pub(crate) unit_plural: String,
-    /// For how long a unit is counted.
     pub(crate) frequency: Frequency,
     /// Whether no allocation is needed.
     pub(crate) is_free: bool,
 }
 
-/// `products.frequency`: for how long a unit is counted.
+/// `products.frequency`: the period for which a unit is counted.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Frequency {
-    /// What is used at a moment, as a quota is.
+    /// The present use, like a quota.
     Once,
-    /// For each minute.
     Minute,
-    /// For each hour.
     Hour,
-    /// For each day.
     Day,
 }
 
-/// What a machine has, as UCloud shows it.
+/// A machine's hardware, as UCloud shows it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Machine {
     /// Virtual processors.
     pub(crate) cpu: i64,
-    /// Their model.
     pub(crate) cpu_model: String,
-    /// Memory in GB.
     pub(crate) memory_gb: i64,
-    /// Its kind.
     pub(crate) memory_model: String,
-    /// GPUs.
     pub(crate) gpu: i64,
-    /// Their model.
     pub(crate) gpu_model: String,
 }
 
 impl Product {
-    /// The storage product of that name, or without a name the first.
+    /// The storage product of that name, or the first if `name` is `None`.
     pub(crate) fn storage_among<'p>(products: &'p [Self], name: Option<&str>) -> Option<&'p Self> {
         let mut storage = products.iter().filter(|product| product.kind == ProductKind::Storage);
         storage.find(|product| name.is_none_or(|name| product.name == name))
@@ -89,7 +75,7 @@ impl Product {
 }
 
 impl Frequency {
-    /// As Core writes it.
+    /// Core's spelling.
     pub(crate) const fn at_core(self) -> &'static str {
         match self {
             Self::Once => "ONCE",
@@ -106,7 +92,7 @@ impl Frequency {
 }
 
 impl ProductKind {
-    /// As Core writes it.
+    /// Core's spelling.
     pub(crate) const fn at_core(self) -> &'static str {
         match self {
             Self::Storage => "STORAGE",
@@ -114,7 +100,7 @@ impl ProductKind {
         }
     }
 
-    /// As the configuration writes it.
+    /// The configuration's spelling.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Storage => "storage",

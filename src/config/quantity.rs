@@ -1,6 +1,6 @@
 //! Sizes in words, and the range of every number in the configuration with its reason.
 
-/// What a number may be, and is if it is not typed.
+/// The range and the default of a number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) min: i64,
@@ -8,72 +8,69 @@ pub(super) struct Range {
     pub(super) default: i64,
 }
 
-/// Ten minutes are no longer "this request"; UCloud's own frontend signed for 30 s.
+/// Ten minutes are too long for "this request"; UCloud's own frontend signed for 30 s.
 pub(super) const LIFETIME_MAX_S: Range = Range { min: 5, max: 600, default: 60 };
 
 /// A clock that is a minute off is broken; browsers' clocks are mostly within seconds.
 pub(super) const FUTURE_SKEW_S: Range = Range { min: 0, max: 60, default: 5 };
 
-/// Of the 4.5 s that a request may take, 1.5 s stay for the instance: Core gives up after 5 s.
+/// Of the 4.5 s for a request, 1.5 s stay for the instance: Core gives up after 5 s.
 pub(super) const DEPOSIT_WAIT_MS: Range = Range { min: 0, max: 3_000, default: 1_500 };
 
-/// Three years are the most that a forgotten browser should keep.
+/// A forgotten browser should keep a key for three years at most.
 pub(super) const KEY_LIFETIME_DAYS: Range = Range { min: 1, max: 1_095, default: 180 };
 
-/// More threads than any machine that runs a gateway has processors. Two serve 10,000 requests a
-/// second.
+/// More threads than a gateway's machine has processors. Two serve 10,000 requests a second.
 pub(super) const THREADS: Range = Range { min: 1, max: 256, default: 2 };
 
-/// Two descriptors a connection, within the usual hard limit of 524,288; a head and a body buffer
-/// each.
+/// Two descriptors a connection, within the usual hard limit of 524,288, and buffers for a head and
+/// a body each.
 pub(super) const CONNECTIONS_MAX: Range = Range { min: 1, max: 200_000, default: 4_096 };
 
 /// Unprivileged, with room for instances after it.
 pub(super) const FIRST_PORT: Range = Range { min: 1_024, max: 65_000, default: 42_000 };
 
-/// Never root. Below 1000 are the system's accounts on every common distribution.
+/// Never root. System accounts are below 1000 on every common distribution.
 pub(super) const UID_MIN: Range = Range { min: 1, max: 4_294_967_293, default: 1_000 };
 
-/// Below 10 s an instance would stop between two requests of one page; a week is as good as never.
+/// Below 10 s an instance would stop between two requests of one page; a week amounts to never.
 pub(super) const IDLE_STOP_S: Range = Range { min: 10, max: 604_800, default: 1_800 };
 
-/// Records are kept for a year unless the site says otherwise; 0 is for ever.
+/// Records are kept for a year by default; 0 keeps them for ever.
 pub(super) const KEEP_DAYS: Range = Range { min: 0, max: 36_500, default: 365 };
 
-/// A share of the file system unless the site says otherwise, which stands for the default here; 0
-/// is no limit.
+/// By default a fraction of the file system, for which the default here stands; 0 means no limit.
 pub(super) const KEEP_GIB: Range = Range { min: 0, max: 1_000_000, default: 0 };
 
-/// Whoever keeps checkpoints wants some a day, not one a second.
+/// An auditor needs some checkpoints a day, not one a second.
 pub(super) const WITNESS_EVERY_S: Range = Range { min: 1, max: 86_400, default: 60 };
 
-/// A file of records: what is read again when the server starts, some 0.2 s.
+/// The server rereads one file of records at start-up, which takes some 0.2 s.
 pub(super) const SEGMENT_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Bodies are held in memory until their request is answered: however long one may be, all together
-/// take no more than the room that the gateway has for them, and one user's no more than a quarter
-/// of it.
+/// Bodies are held in memory until their request is answered. All together fit the gateway's memory
+/// for bodies, and one user's fit a quarter of it.
 pub(super) const BODY_MIN: u64 = 1024;
 /// See [`BODY_MIN`]. Core itself sends at most a few MiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
-/// As many items as an intent covers: Core puts the whole drive into each, 2.1 KB, and two into
-/// each of a move or copy. For 1,000 items 4.3 MB, and as much again for long paths, titles and
-/// access lists.
+/// As many items as an intent covers. Core repeats the whole drive in each item, 2.1 KB, and twice
+/// in a move or copy. 1,000 items take 4.3 MB, and as much again for long paths, titles and access
+/// lists.
 pub(crate) const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
 
-/// Units of a category that one of a product costs. Core keeps 63 bits.
+/// Units of a category that one unit of a product costs. Core keeps 63 bits.
 pub(super) const PRICE: Range = Range { min: 0, max: 1_000_000_000_000, default: 1 };
 
-/// No machine has more processors.
+/// More processors than a machine has.
 pub(super) const CPU: Range = Range { min: 0, max: 100_000, default: 0 };
 
-/// No machine has more memory, in GB.
+/// In GB. More memory than a machine has.
 pub(super) const MEMORY_GB: Range = Range { min: 0, max: 10_000_000, default: 0 };
 
-/// No machine has more GPUs.
+/// More GPUs than a machine has.
 pub(super) const GPU: Range = Range { min: 0, max: 10_000, default: 0 };
 
-/// Reads a size: a whole number and its unit, such as `1 MiB`.
+/// Parses a size: a whole number and its unit, such as `1 MiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_once(' ')?;
     let factor = match unit {
@@ -89,10 +86,10 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// From a second, which is for trying it out, to ten years: who wants no end leaves it out.
+/// From a second, for trials, to ten years. Without the key a connection does not expire.
 pub(super) const EXPIRES_AFTER_S: std::ops::RangeInclusive<i64> = 1..=3_650 * 86_400;
 
-/// Reads a time: a whole number and its unit, such as `90 days`; in seconds.
+/// Parses a time: a whole number and its unit, such as `90 days`. Returns seconds.
 pub(super) fn parse_time(text: &str) -> Option<i64> {
     let (number, unit) = text.split_once(' ')?;
     let factor = match unit {
@@ -106,7 +103,7 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().filter(|_| is_number)?.checked_mul(factor)
 }
 
-/// A size in the largest unit that says it exactly.
+/// A size in the largest unit that is exact.
 pub(crate) fn show_size(bytes: usize) -> String {
     let mib = 1024 * 1024;
     match bytes {

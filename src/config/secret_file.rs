@@ -1,8 +1,7 @@
-//! A file with a secret in it: named in the configuration, opened only by the process that needs
-//! it.
+//! Files with secrets: named in the configuration, opened only by the process that needs one.
 //!
-//! It must be a regular file of mode 0600 or 0400 that belongs to root or its reader. What is
-//! checked is the descriptor that is then read.
+//! Requires a regular file of mode 0600 or 0400 that belongs to root or its reader. Checks the
+//! descriptor that is then read.
 
 use std::path::{Path, PathBuf};
 
@@ -13,16 +12,14 @@ use nix::unistd::AccessFlags;
 
 use crate::config::trusted_file::{self, FileReason};
 
-/// The longest secret, in bytes: a TLS key with its comments is under 8 KiB.
+/// Longest secret, in bytes. A TLS key with its comments is under 8 KiB.
 const SECRET_MAX: u64 = 64 * 1024;
 
-/// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct SecretFileError(#[from] FileReason);
 
-/// Where a secret is. Holding one says nothing about the file: [`SecretFile::read`] does, each
-/// time.
+/// The path of a secret. [`SecretFile::read`] checks the file, each time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct SecretFile {
     path: PathBuf,
@@ -34,12 +31,11 @@ impl SecretFile {
         Self { path, reader }
     }
 
-    /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads the secret, without white space around it.
+    /// Reads the secret, without surrounding white space.
     pub(crate) fn read(&self) -> Result<Secret<String>, SecretFileError> {
         let path = self.path.as_path();
         let (file, metadata) = trusted_file::open(path)?;
@@ -56,7 +52,7 @@ impl SecretFile {
         Ok(Secret::new(trimmed.to_owned()))
     }
 
-    /// Reads a secret that is one word of printable ASCII, as a token is: no second line, no byte
+    /// Reads a secret that is one word of printable ASCII, such as a token: no second line, no byte
     /// order mark.
     pub(crate) fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
         let token = self.read()?;
@@ -66,7 +62,7 @@ impl SecretFile {
         Err(FileReason::NotToken { path: self.path.clone() }.into())
     }
 
-    /// Whether this process could open it, or nobody can tell: an instance that can should not run.
+    /// Whether this process could open it, or that is unknown. An instance that can should not run.
     pub(crate) fn is_within_reach(&self) -> bool {
         !matches!(nix::unistd::access(&self.path, AccessFlags::R_OK), Err(Errno::EACCES | Errno::ENOENT))
     }

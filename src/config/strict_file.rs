@@ -1,10 +1,9 @@
-//! Files of a user's own that decide who may act as that user: read as sshd reads
+//! Reads a user's own files that decide who may act as that user, by sshd's rules for
 //! `authorized_keys`.
 //!
 //! From the home directory down, every directory and the file itself must belong to the user or
-//! root, and nobody else may be able to write any of them. Symbolic links are not followed. What is
-//! checked is always the descriptor that is used next, never a name, so that nothing can be
-//! exchanged in between (P3).
+//! root, and no other account may be able to write them. Does not follow symbolic links. Checks the
+//! descriptor that is used next, never a name, so that no file can be exchanged in between (P3).
 
 use std::fs::File;
 use std::io::Read as _;
@@ -16,92 +15,71 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-/// The permission bits with which others than the owner could write.
+/// Permission bits with which others than the owner could write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The permission bits with which others than the owner could do anything.
+/// Permission bits with which others than the owner could do anything.
 const ANYTHING_BY_OTHERS: u32 = 0o077;
 
-/// Why such a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StrictFileFailure {
-    /// It, or a directory on the way, is not there.
+    /// The file, or a directory above it, does not exist.
     #[error("{path} does not exist")]
-    Absent {
-        /// What is not there.
-        path: PathBuf,
-    },
-    /// It cannot be opened; a symbolic link is not.
+    Absent { path: PathBuf },
+    /// It cannot be opened, or is a symbolic link.
     #[error("cannot open {path} (symbolic links are not followed)")]
     Open {
-        /// What cannot be opened.
         path: PathBuf,
         /// The cause.
         source: Errno,
     },
-    /// It cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// The file.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
     },
-    /// Someone else owns it.
+    /// Another account owns it.
     #[error("{path} belongs to uid {owner}, and must belong to uid {wanted} or root")]
     Owner {
-        /// What does.
         path: PathBuf,
-        /// Who owns it.
         owner: Uid,
-        /// Who should.
+        /// The account that should own it.
         wanted: Uid,
     },
-    /// Others can write it.
     #[error("{path} has mode {mode:04o}: others can write it; chmod go-w {path}")]
     Writable {
-        /// What does.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a secret that others can read.
+    /// A secret that others can read.
     #[error("{path} has mode {mode:04o}, and must be its owner's alone: chmod 0600 {path}")]
     Exposed {
-        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a device, a pipe or a directory.
+    /// A device, a pipe or a directory.
     #[error("{path} is not a regular file")]
-    NotRegular {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is longer than such a file can be.
+    NotRegular { path: PathBuf },
     #[error("{path} is longer than {max} bytes")]
     TooLong {
-        /// The file.
         path: PathBuf,
-        /// The limit.
+        /// The limit, in bytes.
         max: usize,
     },
-    /// The path leads elsewhere than below the home directory.
+    /// The path leaves the home directory.
     #[error("{path} is not a plain path below the home directory")]
-    Outside {
-        /// The path.
-        path: PathBuf,
-    },
+    Outside { path: PathBuf },
 }
 
 impl StrictFileFailure {
-    /// Whether there is simply no such file.
     pub(crate) const fn is_absence(&self) -> bool {
         matches!(self, Self::Absent { .. })
     }
 
-    /// Whether it is there, and others could have written or read it.
+    /// Whether others could have written or read it.
     pub(crate) const fn is_exposure(&self) -> bool {
         matches!(self, Self::Owner { .. } | Self::Writable { .. } | Self::Exposed { .. })
     }
@@ -110,7 +88,7 @@ impl StrictFileFailure {
 /// Opens the file at `beneath`, below the directory `home` of the account `owner`.
 ///
 /// # Errors
-/// If it is not there, or anyone but its owner or root could have written it.
+/// If it does not exist, or if another account than its owner or root could have written it.
 pub(crate) fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, StrictFileFailure> {
     let outside = || StrictFileFailure::Outside { path: beneath.to_owned() };
     let mut directory = StrictDirectory::home(home, owner)?;
@@ -128,7 +106,7 @@ pub(crate) fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, St
     Err(outside())
 }
 
-/// An open file that nobody but its owner or root can have written.
+/// An open file that only its owner or root can have written.
 #[derive(Debug)]
 pub(crate) struct Opened {
     file: File,
@@ -136,7 +114,7 @@ pub(crate) struct Opened {
     stat: FileStat,
 }
 
-/// What a file looked like: another one, or one that was written since, looks different.
+/// A fingerprint of a file's metadata. Another file, or a later version, has another one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
     device: u64,
@@ -147,7 +125,7 @@ pub(crate) struct Stamp {
 }
 
 impl Opened {
-    /// What it looked like when it was opened.
+    /// The metadata when the file was opened.
     pub(crate) const fn stamp(&self) -> Stamp {
         let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = self.stat;
         Stamp {
@@ -159,12 +137,12 @@ impl Opened {
         }
     }
 
-    /// Whose it is: the account's or root's.
+    /// The owner: the account or root.
     pub(crate) const fn owner(&self) -> Uid {
         Uid(self.stat.st_uid)
     }
 
-    /// Goes on only if its owner alone can read it: for secrets.
+    /// Requires that only the owner can read it, for secrets.
     ///
     /// # Errors
     /// If others can read it.
@@ -192,7 +170,7 @@ impl Opened {
     }
 }
 
-/// An open directory that nobody but its owner or root can write in.
+/// An open directory in which only its owner or root can write.
 #[derive(Debug)]
 pub(crate) struct StrictDirectory {
     descriptor: OwnedFd,
@@ -201,14 +179,15 @@ pub(crate) struct StrictDirectory {
 }
 
 impl StrictDirectory {
-    /// The account's home. Up to here the path is root's affair, so links in it are followed.
+    /// Opens the account's home. The path up to there is under root's control, so its links are
+    /// followed.
     pub(crate) fn home(path: &Path, owner: Uid) -> Result<Self, StrictFileFailure> {
         let descriptor = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| not_opened(path.to_owned(), errno))?;
         Self::checked(descriptor, path.to_owned(), owner)
     }
 
-    /// A directory in this one.
+    /// Opens a directory in this one.
     pub(crate) fn enter(&self, name: &str) -> Result<Self, StrictFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -217,7 +196,7 @@ impl StrictDirectory {
         Self::checked(descriptor, path, self.owner)
     }
 
-    /// A file in this directory.
+    /// Opens a file in this directory.
     pub(crate) fn open(&self, name: &str) -> Result<Opened, StrictFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -231,12 +210,12 @@ impl StrictDirectory {
         Ok(Opened { file: File::from(descriptor), path, stat })
     }
 
-    /// The open directory, to make something in.
+    /// The open directory, to create files in.
     pub(crate) const fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
     }
 
-    /// Its path, for messages.
+    /// For messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -247,7 +226,7 @@ impl StrictDirectory {
     }
 }
 
-/// One name, which cannot lead out of its directory.
+/// Checks that this is one name, which cannot leave its directory.
 fn single<'n>(name: &'n str, path: &Path) -> Result<&'n str, StrictFileFailure> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         return Err(StrictFileFailure::Outside { path: path.to_owned() });
@@ -298,8 +277,8 @@ mod tests {
     /// As a secret is read.
     const SECRET: Reading = Opened::private;
 
-    /// A home with `.config/countersign/authorized_keys`, spoilt by `spoil`; `want` stands in what
-    /// comes of reading it.
+    /// Reads a home with `.config/countersign/authorized_keys` after `spoil`. The result has to
+    /// contain `want`.
     fn check(spoil: impl FnOnce(&Path), read: Reading, want: &str) {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join(".config/countersign");
@@ -391,8 +370,7 @@ mod tests {
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(home.path().join("file"), "x").unwrap();
         let own = nix::unistd::geteuid().as_raw();
-        // Root's own files are as good as the user's: the case shows only where the tests do not
-        // run as root.
+        // Root's files count as the user's, so this shows only if the tests do not run as root.
         let outcome = open(home.path(), Path::new("file"), Uid(own + 1));
         assert_eq!(matches!(outcome, Err(StrictFileFailure::Owner { .. })), own != 0, "{outcome:?}");
     }

@@ -1,5 +1,5 @@
-//! The gateway's certificate and key: named in the configuration, read by the gateway when it
-//! starts and by the server, for the gateway, when they were renewed.
+//! The gateway's certificate and key: read by the gateway at start-up, and by the server for the
+//! gateway on a renewal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,45 +14,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::secret_file::{SecretFile, SecretFileError};
 use crate::config::trusted_file::{self, FileReason, PEM_MAX};
 
-/// What is handed over at most, in bytes, so that it fits a line of the control line with its
-/// escapes: four times the usual.
+/// Most bytes handed over, so that they fit a line of the control channel with escapes: four times
+/// the usual.
 const HANDED_OVER_MAX: usize = 48 * 1024;
 
-/// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// The certificate cannot be read.
     #[error(transparent)]
     Certificate(#[from] FileReason),
-    /// The key cannot be read.
     #[error(transparent)]
     Key(#[from] SecretFileError),
-    /// The file with the certificates has none.
     #[error("{path} has no CERTIFICATE in PEM")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file with the key has none.
+    NoCertificate { path: PathBuf },
     #[error("{path} has no PRIVATE KEY in PEM")]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// More than the line to the gateway takes.
+    NoKey { path: PathBuf },
+    /// More than fits a message to the gateway.
     #[error(
         "certificates and key have more than {HANDED_OVER_MAX} bytes together: a gateway takes them up only when it starts"
     )]
     TooLong,
-    /// The key is of a kind that cannot serve, or not the certificate's.
+    /// The key is of an unusable kind, or not the certificate's.
     #[error("the key does not fit the certificate")]
     Mismatch(#[source] rustls::Error),
 }
 
-/// Where certificate and key are.
+/// The paths of certificate and key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Tls {
-    /// The chain in PEM, our own certificate first.
+    /// The chain in PEM, leaf first.
     pub(crate) certificate: PathBuf,
     /// Its private key in PEM.
     pub(crate) key: SecretFile,
@@ -64,15 +53,15 @@ impl Tls {
         Self { certificate, key, reader }
     }
 
-    /// Reads both and makes sure that they belong together.
+    /// Reads both and checks that they match.
     pub(crate) fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         self.certified(&self.read()?)
     }
 
-    /// Reads both, to be taken up by a gateway that cannot open them.
+    /// Reads both for a running gateway, which cannot open files.
     ///
     /// # Errors
-    /// If they cannot be read, do not belong together, or are longer than can be handed over.
+    /// If they cannot be read, do not match, or are too long to hand over.
     pub(crate) fn load_for_handing_over(&self) -> Result<TlsFiles, TlsError> {
         let files = self.read()?;
         self.certified(&files)?;
@@ -80,7 +69,7 @@ impl Tls {
         if length > HANDED_OVER_MAX { Err(TlsError::TooLong) } else { Ok(files) }
     }
 
-    /// What was read, if it belongs together.
+    /// Checks that certificate and key match.
     pub(crate) fn certified(&self, files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
         let chain = certificates(&self.certificate, &files.certificates)?;
         let key = PrivateKeyDer::from_pem_slice(files.key.expose().as_bytes())
@@ -95,7 +84,7 @@ impl Tls {
     }
 }
 
-/// What both files hold, in PEM.
+/// The content of both files, in PEM.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsFiles {
@@ -112,7 +101,7 @@ impl PartialEq for TlsFiles {
 
 impl Eq for TlsFiles {}
 
-/// Only the socket pair between server and gateway is written to with this.
+/// Serialises only to the socket pair between server and gateway.
 fn expose<S: Serializer>(key: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.expose())
 }
@@ -121,7 +110,7 @@ fn take_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Secret<Stri
     String::deserialize(deserializer).map(|key| Arc::new(Secret::new(key)))
 }
 
-/// Reads a file of certificates: at least one.
+/// Reads a file with at least one certificate.
 pub(super) fn read_certificates(path: &Path, reader: Uid) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     certificates(path, &trusted_file::read_text(path, PEM_MAX, reader)?)
 }

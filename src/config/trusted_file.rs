@@ -1,7 +1,6 @@
-//! Files that decide something and are no secret: readable by all, written by few.
+//! Files that decide something but are not secret: readable by all, writable by few.
 //!
-//! What is checked is the descriptor that is then read, so that nothing can be exchanged in
-//! between.
+//! Checks the descriptor that is then read, so that the file cannot be exchanged in between.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read as _;
@@ -11,114 +10,79 @@ use std::path::{Path, PathBuf};
 use countersign_keys::identity::Uid;
 use nix::fcntl::OFlag;
 
-/// The longest configuration, in bytes: a few hundred rows of `[[calls]]` and as many drives fit.
+/// Longest configuration, in bytes: a few hundred rows of `[[calls]]` and as many drives fit.
 pub(super) const CONFIG_MAX: u64 = 1024 * 1024;
 
-/// The longest key or bundle of certificates, in bytes: the system's whole bundle is about 250 KiB.
+/// Longest key or bundle of certificates, in bytes. The system's whole bundle is about 250 KiB.
 pub(super) const PEM_MAX: u64 = 1024 * 1024;
 
-/// The permission bits with which others than the owner could write.
+/// Permission bits with which others than the owner could write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Why a file or directory is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileReason {
-    /// It cannot be opened.
     #[error("cannot open {path}")]
     Open {
-        /// The file.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
     },
-    /// It is a directory, a device or a pipe.
+    /// A directory, a device or a pipe.
     #[error("{path} is not a regular file")]
-    NotRegular {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not a directory.
+    NotRegular { path: PathBuf },
     #[error("{path} is not a directory")]
-    NotDirectory {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Someone else owns it.
+    NotDirectory { path: PathBuf },
+    /// Another account owns it.
     #[error("{path} belongs to uid {owner}, and must belong to root or to uid {reader}, which reads it")]
     Owner {
-        /// The file.
         path: PathBuf,
-        /// Who owns it.
         owner: Uid,
-        /// Who reads it.
+        /// The account that reads it.
         reader: Uid,
     },
-    /// Others can write it.
     #[error("{path} has mode {mode:04o}: others can write it; chmod go-w {path}")]
     Writable {
-        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a secret that others can read.
+    /// A secret that others can read.
     #[error("{path} has mode {mode:04o}, and must have 0600 or 0400: chmod 0600 {path}")]
     Exposed {
-        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a directory that others can enter.
+    /// A directory that others can enter.
     #[error("{path} has mode {mode:04o}, and must have 0700: chmod 0700 {path}")]
     Enterable {
-        /// The directory.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a program that cannot be run.
+    /// A program that is not executable.
     #[error("{path} is not executable: chmod +x {path}")]
-    NotExecutable {
-        /// The program.
-        path: PathBuf,
-    },
-    /// It is longer than such a file can be.
+    NotExecutable { path: PathBuf },
     #[error("{path} is longer than {max} bytes")]
     TooLong {
-        /// The file.
         path: PathBuf,
-        /// The limit.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// It has nothing in it.
     #[error("{path} is empty")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is the directory of the server's socket, below `/run`, which each boot empties.
+    Empty { path: PathBuf },
+    /// The directory of the server's socket, below `/run`, which each boot empties.
     #[error("{path} does not exist; it is made at each boot by: systemd-tmpfiles --create countersign.conf")]
-    NoRunDirectory {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It is not one token.
+    NoRunDirectory { path: PathBuf },
+    /// Not exactly one token.
     #[error("{path} is not one token: remove further lines, spaces and a byte order mark")]
-    NotToken {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not UTF-8.
+    NotToken { path: PathBuf },
+    /// Not UTF-8.
     #[error("{path} is not text")]
-    NotText {
-        /// The file.
-        path: PathBuf,
-    },
+    NotText { path: PathBuf },
 }
 
 impl FileReason {
-    /// Whether there is simply no such file.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
@@ -131,14 +95,14 @@ pub(super) fn read_text(path: &Path, max: u64, reader: Uid) -> Result<String, Fi
     read_limited(path, file, max)
 }
 
-/// Reads a file that only root or the reader can have written, whatever is in it.
+/// As [`read_text`], with any content.
 pub(super) fn read_bytes(path: &Path, max: u64, reader: Uid) -> Result<Vec<u8>, FileReason> {
     let (file, metadata) = open(path)?;
     refuse_written_by_others(path, &metadata, reader)?;
     bytes_limited(path, file, max)
 }
 
-/// Looks at a program that only root or the reader can have written.
+/// Checks a program that only root or the reader can have written.
 pub(super) fn check_program(path: &Path, reader: Uid) -> Result<(), FileReason> {
     let (_file, metadata) = open(path)?;
     refuse_written_by_others(path, &metadata, reader)?;
@@ -148,7 +112,7 @@ pub(super) fn check_program(path: &Path, reader: Uid) -> Result<(), FileReason> 
     Ok(())
 }
 
-/// Looks at a directory in which only root or the reader can make files.
+/// Checks a directory in which only root or the reader can create files.
 pub(super) fn check_directory(path: &Path, reader: Uid) -> Result<Metadata, FileReason> {
     let metadata = std::fs::metadata(path).map_err(|source| FileReason::Open { path: path.to_owned(), source })?;
     if !metadata.is_dir() {
@@ -158,7 +122,7 @@ pub(super) fn check_directory(path: &Path, reader: Uid) -> Result<Metadata, File
     Ok(metadata)
 }
 
-/// Looks at a directory that is the reader's alone.
+/// Checks a directory that only the reader can enter.
 pub(super) fn check_private_directory(path: &Path, reader: Uid) -> Result<(), FileReason> {
     let metadata = check_directory(path, reader)?;
     let mode = permissions(&metadata);
@@ -168,7 +132,7 @@ pub(super) fn check_private_directory(path: &Path, reader: Uid) -> Result<(), Fi
     Ok(())
 }
 
-/// Opens a regular file, without waiting where it is a pipe.
+/// Opens a regular file. Does not block on a pipe.
 pub(super) fn open(path: &Path) -> Result<(File, Metadata), FileReason> {
     let failed = |source| FileReason::Open { path: path.to_owned(), source };
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(failed)?;
@@ -179,7 +143,7 @@ pub(super) fn open(path: &Path) -> Result<(File, Metadata), FileReason> {
     Ok((file, metadata))
 }
 
-/// Refuses what does not belong to root or the reader.
+/// Refuses a file that belongs neither to root nor to the reader.
 pub(super) fn refuse_owned_by_others(path: &Path, metadata: &Metadata, reader: Uid) -> Result<(), FileReason> {
     let owner = Uid(metadata.uid());
     if owner == Uid(0) || owner == reader {
@@ -197,12 +161,11 @@ fn refuse_written_by_others(path: &Path, metadata: &Metadata, reader: Uid) -> Re
     Ok(())
 }
 
-/// The permission bits alone.
 pub(super) fn permissions(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o7777
 }
 
-/// Reads an open file to its end, up to a limit.
+/// Reads an open file to its end, up to a limit in bytes.
 pub(super) fn read_limited(path: &Path, file: File, max: u64) -> Result<String, FileReason> {
     String::from_utf8(bytes_limited(path, file, max)?).map_err(|_| FileReason::NotText { path: path.to_owned() })
 }

@@ -1,4 +1,4 @@
-//! How the audit logs are kept: `[audit]`.
+//! Checks `[audit]`.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use crate::config::file::{AuditTable, Typed};
 use crate::config::problem::Reason;
 use crate::config::{Audit, Keep, Names, Witness, quantity};
 
-/// Bytes of a GiB.
 const GIB: u64 = 1024 * 1024 * 1024;
 
 pub(super) fn audit(table: AuditTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Audit> {
@@ -48,7 +47,7 @@ pub(super) fn audit(table: AuditTable, site: Site<'_>, findings: &mut Findings<'
     })
 }
 
-/// An origin with a path, or nothing at all.
+/// An optional URL: an origin with a path.
 fn url(typed: Typed<String>, findings: &mut Findings<'_>) -> Option<Option<String>> {
     let Some(typed) = typed else { return Some(None) };
     let url: &Spanned<String> = &typed;

@@ -1,4 +1,4 @@
-//! The problems found in a configuration, and where it is.
+//! Collects the problems of a configuration, and resolves its paths.
 
 use std::ops::Range as Span;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::config::places::Place;
 use crate::config::problem::{ConfigError, Problem, Reason};
 use crate::config::quantity::Range;
 
-/// The most problems listed: whoever has more has given the wrong file.
+/// Most problems listed: more than these mean the wrong file.
 pub(super) const PROBLEMS_MAX: usize = 100;
 
-/// Where the configuration is, and who reads it.
+/// The configuration's directory, and its reader.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'a> {
     pub(super) base: &'a Path,
@@ -22,13 +22,12 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// A path of the configuration: relative ones begin at the file's directory.
+    /// Resolves a path relative to the configuration's directory.
     pub(super) fn path(&self, typed: &str) -> PathBuf {
         self.base.join(typed)
     }
 }
 
-/// The problems so far.
 pub(super) struct Findings<'t> {
     pub(super) text: &'t str,
     pub(super) problems: Vec<Problem>,
@@ -42,14 +41,14 @@ impl Findings<'_> {
         }
     }
 
-    /// Reports that a key is not there, unless what stands in its place has been reported.
+    /// Reports a missing key, unless a problem there was already reported.
     pub(super) fn missing(&mut self, key: &str, reason: Reason) {
         if !self.is_reported(key) {
             self.add(key, None, reason);
         }
     }
 
-    /// Whether the key, or a table that it stands in, has been reported.
+    /// Whether a problem of the key, or of a table that contains it, was reported.
     pub(super) fn is_reported(&self, key: &str) -> bool {
         self.problems.iter().any(|problem| {
             !problem.key.is_empty()
@@ -64,7 +63,7 @@ impl Findings<'_> {
         typed
     }
 
-    /// Reports a failure to make something of what stands there.
+    /// Reports the error of a conversion.
     pub(super) fn accept<T, E: Into<Reason>>(
         &mut self,
         key: &str,
@@ -84,14 +83,14 @@ impl Findings<'_> {
         self.accept(key, &number.span(), is_within.then_some(value).ok_or(Reason::OutOfRange { min, max }))
     }
 
-    /// In the order of the file; what is missing last.
+    /// In the order of the file; missing keys last.
     pub(super) fn into_error(mut self, path: &Path) -> ConfigError {
         self.problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
         ConfigError::Content { file: path.to_owned(), problems: self.problems }
     }
 }
 
-/// A value typed, or what it is otherwise.
+/// The typed word, or the default.
 pub(super) fn word<T: Copy>(typed: Option<&Spanned<T>>, otherwise: T) -> T {
     typed.map_or(otherwise, |word| *word.get_ref())
 }

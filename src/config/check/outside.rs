@@ -1,4 +1,4 @@
-//! What others see of us: `[provider]`, `[core]`, `[gateway]`.
+//! Checks `[provider]`, `[core]` and `[gateway]`: what is visible from outside.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use crate::config::{
 };
 use crate::ipc::control::LISTENERS_MAX;
 
-/// No path of a file is this long without a slash or a dot, and every token is.
+/// No path is this long without a slash or a dot; every token is.
 const TOKEN_LENGTH_MIN: usize = 40;
 
 pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Provider> {
@@ -39,7 +39,7 @@ pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Find
         let contact = Contact::parse(typed.get_ref()).ok_or(Reason::BrandContact);
         findings.accept("provider.contact", &typed.span(), contact)
     });
-    // The gateway serves it; the server says at once whether it can.
+    // The gateway serves it; the server checks it early.
     let is_read = matches!(site.reader.role, Role::Server | Role::Gateway);
     let logo = table.logo.filter(|_| is_read).and_then(|typed| {
         let logo = Logo::read(&site.path(typed.get_ref()), site.reader.uid);
@@ -50,7 +50,8 @@ pub(super) fn provider(table: ProviderTable, site: Site<'_>, findings: &mut Find
     Some(Provider { id, origin: origin?, brand: Brand { title, logo, contact } })
 }
 
-/// Instances keep what is of one provider in a directory with its id, beside files of other names.
+/// Instances keep each provider's data in a directory named by its id, beside files with other
+/// names.
 fn provider_id(text: &str) -> Result<ProviderId, Reason> {
     let id = ProviderId::parse(text)?;
     if [DRIVE_NUMBERS, UNFINISHED].contains(&id.as_str()) { Err(Reason::ProviderTaken) } else { Ok(id) }
@@ -91,8 +92,7 @@ fn read_core_key(path: &Path, site: Site<'_>) -> Result<CoreKey, Reason> {
     CoreKey::parse(text.trim()).map_err(|source| Reason::CoreKey { path: path.to_owned(), source })
 }
 
-/// The file of a secret. A value that looks like the secret itself is refused without being
-/// repeated.
+/// The file of a secret. Refuses a value that looks like the secret itself, without repeating it.
 fn secret_file(key: &str, typed: &Spanned<String>, site: Site<'_>, findings: &mut Findings<'_>) -> Option<SecretFile> {
     let text = typed.get_ref();
     let is_inline = text.contains("-----BEGIN") || (text.len() >= TOKEN_LENGTH_MIN && !text.contains(['/', '.']));

@@ -9,10 +9,10 @@ use crate::config::problem::Reason;
 use crate::config::quantity::{CPU, GPU, MEMORY_GB, PRICE};
 use crate::config::{Accounting, Frequency, Machine, Product, ProductKind};
 
-/// The longest description, name of a unit or of a model, in bytes.
+/// Longest description, unit or model, in bytes.
 const TEXT_MAX: usize = 1024;
 
-/// What makes sense for machines alone.
+/// Keys for machines alone.
 const NEEDS_COMPUTE: Reason = Reason::Idle("the product's type is \"compute\"");
 
 pub(super) fn products(tables: Vec<Spanned<ProductTable>>, findings: &mut Findings<'_>) -> Vec<Product> {
@@ -88,7 +88,7 @@ fn product(key: &str, table: ProductTable, others: &[Product], findings: &mut Fi
     })
 }
 
-/// A name that has to be there, in a path and a JSON text without quoting, and not taken.
+/// A required name that is free, and needs no quoting in a path or in JSON.
 pub(super) fn name(
     key: &str,
     typed: Typed<String>,

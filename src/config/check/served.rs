@@ -1,5 +1,4 @@
-//! What is served and where it is kept: `[[drives]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]`,
-//! `[state]`.
+//! Checks `[[drives]]`, `[ssh]`, `[terminals]`, `[[calls]]`, `[ipc]` and `[state]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -18,19 +17,19 @@ use crate::config::{
     Drive, DriveRoot, GROUP, Ipc, NAME, Product, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals, trusted_file,
 };
 
-/// The longest name of a Unix socket on Linux, in bytes (`sun_path` less its final NUL).
+/// Longest path of a Unix socket on Linux, in bytes (`sun_path` without its final NUL).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The longest name of a socket below `state.directory`: `/instances/<uid>-<n>.sock`.
+/// Longest name of a socket below `state.directory`: `/instances/<uid>-<n>.sock`.
 const STATE_SOCKET_LENGTH: usize = "/instances/4294967295-9999999999.sock".len();
 
-/// The name of the socket in `ipc.directory`.
+/// Length of the socket's name in `ipc.directory`.
 const IPC_SOCKET_LENGTH: usize = "/ucloud.sock".len();
 
-/// The longest title of a drive, in bytes.
+/// Longest title of a drive, in bytes.
 const TITLE_MAX: usize = 128;
 
-/// The seed's and every installation's place for the socket.
+/// The socket's directory in UCloud issue #3273, and in every installation.
 const IPC_DIRECTORY: &str = "/var/run/ucloud";
 
 /// Where distributions keep a service's state.
@@ -41,8 +40,8 @@ pub(super) fn calls(
     provider: Option<&ProviderId>,
     findings: &mut Findings<'_>,
 ) -> Option<Arc<CallTable>> {
-    // Rows, and the names of calls elsewhere, are checked though the provider's id is wrong: all
-    // problems at once.
+    // Checks rows and names of calls even if the provider's id is wrong, to report all problems at
+    // once.
     let unnamed = ProviderId::parse("unnamed").ok();
     let provider = provider.or(unnamed.as_ref())?;
     let mut good: Vec<RowSpec> = Vec::with_capacity(rows.len());
@@ -105,15 +104,15 @@ pub(super) fn drives(
     drives
 }
 
-/// Drives that users make have a folder of the home to themselves: what else is in it would be
-/// taken for drives.
+/// User-made drives have a folder of the home to themselves: everything else in it would count as a
+/// drive.
 fn is_parent_of_made(root: &DriveRoot) -> bool {
     let DriveRoot::Home(below) = root else { return false };
     let parent = below.parent().and_then(Path::to_str).unwrap_or_default();
     below.ends_with(NAME) && !parent.is_empty() && !parent.contains(NAME)
 }
 
-/// A name, or one in which the name of a group or of a drive that a user makes has its place.
+/// An id, possibly with a placeholder for a group or for a user-made drive.
 fn drive_id(key: &str, typed: Typed<String>, others: &[Drive], findings: &mut Findings<'_>) -> Option<String> {
     let what = "UCloud's providerGeneratedId of the drive";
     let placeholder = |text: &str| [GROUP, NAME].into_iter().find(|placeholder| text.contains(placeholder));
@@ -165,7 +164,7 @@ pub(super) fn ssh(table: &SshTable) -> Ssh {
 
 pub(super) fn ipc(table: DirectoryTable, site: Site<'_>, findings: &mut Findings<'_>) -> Option<Ipc> {
     let directory = directory("ipc.directory", &table, IPC_DIRECTORY, IPC_SOCKET_LENGTH, site, findings, |path| {
-        // Whoever could write here could take the server's place.
+        // An account that can write here could replace the server's socket.
         if site.reader.role == Role::Server {
             trusted_file::check_directory(path, site.reader.uid).map_err(|reason| {
                 if reason.is_absence() { FileReason::NoRunDirectory { path: path.to_owned() } } else { reason }

@@ -1,5 +1,4 @@
-//! What users may do and where it happens: `[intent]`, `[sessions]`, `[instances]`, `[mapping]`,
-//! `[connection]`, `[maintenance]`.
+//! Checks `[intent]`, `[sessions]`, `[instances]`, `[mapping]`, `[connection]` and `[maintenance]`.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,10 +24,10 @@ use crate::config::{
     Sessions, StaticInstance, V1, trusted_file,
 };
 
-/// The most users who are served during maintenance: staff, and whoever tries things out for them.
+/// Most users served during maintenance: staff and testers.
 const ALLOWED_MAX: usize = 1_000;
 
-/// Seconds of a day: key lifetimes are typed in days and meant in seconds.
+/// Seconds of a day, for key lifetimes, which are typed in days.
 const DAY_S: i64 = 24 * 60 * 60;
 
 pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> Option<Intent> {
@@ -49,7 +48,7 @@ pub(super) fn intent(table: IntentTable, calls: Option<&CallTable>, findings: &m
     })
 }
 
-/// How long a deposit is waited for. What it takes is missing for the request's own work.
+/// The wait for a deposit, which reduces the time for the request's own work.
 fn deposit_wait_ms(typed: Option<&Spanned<i64>>, findings: &mut Findings<'_>) -> Option<i64> {
     let Range { min, max, default } = quantity::DEPOSIT_WAIT_MS;
     let Some(typed) = typed else { return Some(default) };
@@ -59,8 +58,8 @@ fn deposit_wait_ms(typed: Option<&Spanned<i64>>, findings: &mut Findings<'_>) ->
     findings.accept("intent.deposit_wait_ms", &typed.span(), made)
 }
 
-/// Stands in `intent.step_up` for every item that a rule raises to a dangerous one. No call has a
-/// name without a dot.
+/// In `intent.step_up`, every item that a rule raises to a dangerous one. Every call's name has a
+/// dot.
 const RAISED: &str = "raised";
 
 fn step_up(typed: TypedList<String>, calls: Option<&CallTable>, findings: &mut Findings<'_>) -> StepUp {
