@@ -1,13 +1,11 @@
-//! The replay log on disk: what survives a crash is enough that no used intent is accepted again
-//! (P4).
+//! The replay log on disk: after a crash, no used intent is accepted again (P4).
 //!
-//! Two files, written in turns; each use is one record of 64 bytes, in the page cache before the
-//! request goes out, so that it survives `kill -9`. It may not survive the machine: what was signed
-//! before this boot is refused then, and where a file is missing, what was signed until now. Which
-//! times are no longer on record is part of the files ([`mod@format`]), so that a clock may be put
-//! back: what it reads again is refused where not all of it is remembered, and only there (V40).
-//! The files are laid out in full when they are made, so that a user over their quota can still
-//! delete.
+//! Two files are written in turns. Each use is one record of 64 bytes, in the page cache before the
+//! request goes out, so that it survives `kill -9`. It may not survive a crash of the machine: then
+//! intents signed before this boot are refused. If a file is missing, all intents signed until now
+//! are refused. The files record which times they no longer cover ([`mod@format`]), so that a clock
+//! may be set back: intents are refused only for times that are not fully covered (V40). The files
+//! have their full length from the start, so that a user over quota can still delete.
 
 mod format;
 
@@ -27,36 +25,29 @@ use crate::boot::Boot;
 use crate::locked_file::LockedFile;
 use crate::locks::Mutex;
 
-/// Blocks laid out in each file: 256 KiB. The files change places when one is full and the other's
-/// records are all over; until then the one grows.
+/// Blocks allocated in each file: 256 KiB. The files take turns when one is full and the other's
+/// records have all expired; until then the full one grows.
 const BLOCKS_LAID_OUT: u64 = 4096;
 
-/// How far the clock of this boot may be behind the one before, in seconds: a machine's own clock
-/// drifts while it is off, and is set right some time after the boot. What was signed that long
-/// after the boot is refused as if it was before.
+/// How far this boot's clock may be behind the previous one, in seconds. A machine's clock drifts
+/// while it is off, and is corrected some time after the boot. Intents signed within this time
+/// after the boot are refused too.
 const BOOT_CLOCK_MARGIN_S: i64 = 60;
 
-/// How long the kernel keeps what was written in memory alone, in seconds, with room: 30
-/// (`dirty_expire_centisecs`) and 5.
+/// How long the kernel may keep writes in memory alone, in seconds: 30 (`dirty_expire_centisecs`)
+/// and 5, with a margin.
 const WRITE_BACK_S: i64 = 60;
 
-/// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalFailure {
-    /// A file of it cannot be opened, read or written.
     #[error("the replay journal {path} cannot be used")]
     File {
-        /// Which.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Another process writes it.
     #[error("the replay journal {path} is in use by another process")]
-    InUse {
-        /// Which.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
 }
 
 /// The journal, owned by one process.
@@ -71,7 +62,7 @@ struct Inner {
     clock: ClockGuard,
     window: Window,
     header: Header,
-    /// The file being written is the first.
+    /// The first is the file being written.
     segments: [Segment; 2],
 }
 
@@ -79,16 +70,15 @@ struct Inner {
 struct Segment {
     file: LockedFile,
     epoch: u64,
-    /// Records written.
     records: u64,
-    /// From when until when its records have to be remembered.
+    /// From when until when its records have to be kept.
     retained: Option<(Timestamp, Timestamp)>,
 }
 
-/// What the two files said together.
+/// The joint content of both files.
 struct Recovered {
     uses: Vec<(Use, Timestamp)>,
-    /// What they know of: `None` if one of them says nothing.
+    /// `None` if one of the files has no valid header.
     header: Option<Header>,
     known: LostTimes,
     fence: Timestamp,
@@ -97,14 +87,14 @@ struct Recovered {
 }
 
 impl Journal {
-    /// Lays the files out where there are none, so that the first intents ever need not be refused.
-    /// To be called where it is certain that none was used before: when an installation, or a
-    /// user's account, is made ready for the first time.
+    /// Creates the files, so that not even the first intents need be refused. Has to be called only
+    /// if certainly no intent was used before: when an installation or a user's account is first
+    /// set up.
     ///
     /// # Errors
-    /// If the files cannot be made, or are there.
+    /// If the files cannot be created, or exist.
     pub(crate) fn create(directory: &Path) -> Result<(), JournalFailure> {
-        // Which boot it is counts here, and not when it began.
+        // Only the boot's id counts here, not its time.
         let boot = Boot::current(Timestamp::from_seconds(0)).map_err(failed(directory))?;
         let header = Header { boot: boot.id, fence: Timestamp::from_seconds(i64::MIN), lost: LostTimes::default() };
         for (path, epoch) in paths(directory).iter().zip([1, 0]) {
@@ -114,12 +104,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether files of a journal are in that directory.
+    /// Whether that directory has a journal's files.
     pub(crate) fn is_in(directory: &Path) -> bool {
         paths(directory).iter().any(|path| path.exists())
     }
 
-    /// Takes over the files that an earlier release kept for all providers together, if this
+    /// Takes over the files of an earlier release, which had one journal for all providers, if this
     /// provider has none yet.
     ///
     /// # Errors
@@ -137,8 +127,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Opens the journal and takes up where it ended. `wall` is what the clock reads; `capacity`
-    /// bounds the intents remembered.
+    /// Opens the journal and resumes it. `wall` is the clock's reading; `capacity` bounds the
+    /// intents remembered.
     ///
     /// # Errors
     /// If a file cannot be opened or read, or another process has it.
@@ -175,8 +165,7 @@ impl Journal {
         }
         let mut used = UsedIntents::new(window, capacity, Timestamp::from_seconds(i64::MIN));
         for (earlier, judged_at) in &recovered.uses {
-            // One that is in both files is one all the same; one for which there is no room is
-            // lost.
+            // An intent in both files counts once; one without room is lost.
             if used.insert(*earlier, *judged_at) == Err(ReplayError::Full) {
                 let until = window.retain_until(earlier.exp);
                 header.lost.add(until, until);
@@ -216,8 +205,8 @@ impl Journal {
         Ok(Self { inner: Mutex::new(inner) })
     }
 
-    /// Refuses whatever was signed until now, for good: for a journal that was restored, and of
-    /// which the last uses may be missing.
+    /// Refuses permanently all intents signed until now: for a restored journal, whose last uses
+    /// may be missing.
     ///
     /// # Errors
     /// If a file cannot be opened or written, or another process has it.
@@ -238,8 +227,8 @@ impl Journal {
         Ok(())
     }
 
-    /// The moment from which on intents are accepted, if none is at this one. Changes nothing and
-    /// takes no lock, for `check-config`.
+    /// From when on intents are accepted, if none is now. Changes nothing and takes no lock, for
+    /// `check-config`.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -261,25 +250,25 @@ impl Journal {
         Ok(used.refuses_until(wall))
     }
 
-    /// The moment to judge by.
+    /// The time to judge by.
     ///
     /// # Errors
-    /// If the clock was put back to a time of which the log cannot tell what was used.
+    /// If the clock was set back to a time whose uses are not all known.
     pub(crate) fn now(&self, wall: Timestamp) -> Result<Timestamp, ClockFailure> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let behind_s = inner.clock.behind_s(wall);
         let now = inner.clock.judge_by(wall);
         if now == wall && behind_s > 0 {
-            tracing::warn!(behind_s, "the clock was put back");
+            tracing::warn!(behind_s, "clock was set back");
         }
         inner.used.refuses_until(now).map_or(Ok(now), |until| Err(ClockFailure { until }))
     }
 
-    /// Whether this use would be accepted at this moment. Changes nothing: only `check_and_insert`
-    /// uses an intent up.
+    /// Whether this use would be accepted now. Changes nothing: only `check_and_insert` consumes an
+    /// intent.
     ///
     /// # Errors
-    /// Why it would not.
+    /// Why it would not be accepted.
     pub(crate) fn check(&self, used: Use) -> Result<(), ReplayError> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).used.check(used)
     }
@@ -291,32 +280,33 @@ impl ReplayLog for Journal {
         inner.used.forget(now);
         inner.used.check(used)?;
         inner.write(used, now).map_err(|error| {
-            tracing::error!(%error, "the replay journal cannot be written");
+            tracing::error!(%error, "cannot write replay journal");
             ReplayError::Unwritable
         })?;
         inner.used.insert(used, now)
     }
 }
 
-/// What may be missing from files that are not of this boot, or are not both there.
+/// What may be missing from files of another boot, or if one is absent.
 enum Missing {
-    /// What was written shortly before the machine went down.
+    /// Writes from shortly before the machine went down.
     SinceTheBoot(Option<Timestamp>),
-    /// Anything, until now.
+    /// Anything until now.
     Everything,
 }
 
 impl Missing {
-    /// Notes it in the header, so that it is refused.
+    /// Records the gap in the header, so that its intents are refused.
     fn mark(&self, header: &mut Header, latest: Option<Timestamp>, wall: Timestamp, window: Window) {
         let until = match self {
-            // Nothing that was used before the boot was signed later than that, as far as the clock
-            // was right to a minute.
+            // Intents used before the boot were signed before this time, if the clock was right to
+            // a minute.
             Self::SinceTheBoot(Some(boot)) => wall.min(boot.plus(BOOT_CLOCK_MARGIN_S)),
             Self::SinceTheBoot(None) | Self::Everything => wall,
         };
         header.fence = header.fence.max(until.plus(window.future_skew_s));
-        // A clock that was ahead then: what it read is refused as well, and nothing between.
+        // If the clock was ahead then, the times that it read are refused too, but not those
+        // between.
         if let Some(latest) = latest.filter(|latest| *latest > until) {
             let from = match self {
                 Self::SinceTheBoot(_) => latest.plus(WRITE_BACK_S.saturating_neg()),
@@ -332,8 +322,8 @@ impl Recovered {
         let headers: Vec<(Header, u64)> = contents.iter().filter_map(|content| content.header).collect();
         let mut known = LostTimes::default();
         headers.iter().for_each(|(header, _)| known.add_all(&header.lost));
-        // A file of format 2 took another turn when all of what it held before was over, and does
-        // not say what that was.
+        // A file of format 2 began a turn when all of its earlier records had expired, and does not
+        // record their times.
         for content in contents.iter().filter(|content| content.is_old) {
             if let Some((_, first)) =
                 content.uses.first().filter(|_| content.header.is_some_and(|(_, epoch)| epoch > 1))
@@ -348,7 +338,7 @@ impl Recovered {
         Self {
             uses,
             header: headers.first().map(|(header, _)| *header).filter(|_| is_one).or_else(|| {
-                // Both are there, of two boots: a crash came between. Neither is this one's.
+                // Both exist, of two boots: a crash came between. Neither is of this boot.
                 (boots.len() == 2).then_some(Header { boot: [0; 16], ..headers.first()?.0 })
             }),
             known,
@@ -393,7 +383,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Gives the file its full length, as data and not as a hole.
+    /// Extends the file to its full length with data, not a hole.
     fn lay_out(&self) -> io::Result<()> {
         let full = BLOCKS_LAID_OUT.saturating_mul(to_u64(BLOCK));
         let length = self.file.metadata()?.len();
@@ -402,8 +392,8 @@ impl Segment {
     }
 }
 
-/// Writes both files anew, aside, and puts them in place: the one with all that is remembered
-/// first, so that a crash between leaves that one and an old one, which say no less together.
+/// Rewrites both files under temporary names and renames them. The one with all remembered uses
+/// comes first, so that a crash in between leaves it and an old one, which together have no less.
 fn write_anew(
     directory: &Path,
     header: Header,
@@ -436,7 +426,7 @@ fn write_anew(
     Ok(segments)
 }
 
-/// Fills a new file, in its full length; it is on the disk when this returns.
+/// Fills a new file to its full length, and syncs it to the disk.
 fn fill(file: &File, header: Header, epoch: u64, uses: &[(Use, Timestamp)]) -> io::Result<()> {
     let blocks = usize::try_from(BLOCKS_LAID_OUT).unwrap_or(0).max(uses.len().saturating_add(HEADER_BLOCKS));
     let mut bytes = header.to_bytes(epoch).to_vec();
@@ -446,7 +436,7 @@ fn fill(file: &File, header: Header, epoch: u64, uses: &[(Use, Timestamp)]) -> i
     file.sync_all()
 }
 
-/// From when until when these have to be remembered.
+/// From when until when these uses have to be kept.
 fn retained(uses: &[(Use, Timestamp)], window: Window) -> Option<(Timestamp, Timestamp)> {
     let until = || uses.iter().map(|(used, _)| window.retain_until(used.exp));
     Some((until().min()?, until().max()?))

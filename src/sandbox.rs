@@ -1,11 +1,10 @@
-//! What the gateway shuts itself into, once it has what it needs and before it hears the first
-//! stranger: whoever takes it over gets the requests that pass through it, and next to nothing of
-//! the machine (P3).
+//! The gateway's sandbox, entered before it accepts the first connection: an attacker who takes it
+//! over gets the requests that pass through it, and next to nothing of the machine (P3).
 //!
-//! Three locks, each for itself: no new privileges, so that no program gives it any; Landlock,
-//! which opens one directory and no port but those of instances ([`files`]); and an allow-list of
-//! system calls ([`calls`]). They hold for all threads, since they are put on before there is a
-//! second one, and nothing can take them off.
+//! Three independent layers: no new privileges through programs; Landlock, which allows one
+//! directory and the ports of instances ([`files`]); and an allow-list of system calls ([`calls`]).
+//! They cover all threads, because they are applied before a second one starts, and cannot be
+//! removed.
 
 mod calls;
 mod files;
@@ -21,39 +20,36 @@ pub(crate) use self::files::NoLandlock;
 pub(crate) use self::filter::NoFilter;
 pub(crate) use self::permitted::Permitted;
 
-/// Why the gateway is not shut in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SandboxFailure {
-    /// Landlock.
     #[error(
         "the gateway cannot be kept from files by Landlock; gateway.sandbox = \"available\" does without what this kernel has not"
     )]
     Landlock(#[from] NoLandlock),
-    /// The allow-list.
     #[error(
         "the gateway's system calls cannot be filtered; gateway.sandbox = \"available\" does without what this kernel has not"
     )]
     Filter(#[from] NoFilter),
-    /// A thread that would stay outside.
+    /// Another thread would stay outside.
     #[error("the gateway has other threads already, which would stay outside the sandbox")]
     Threads,
 }
 
-/// Shuts this process in. What is in force is logged.
+/// Enters the sandbox, and logs what is enforced.
 ///
 /// # Errors
-/// What cannot be put in force and is required.
+/// A required layer that cannot be enforced.
 pub(crate) fn enter(sandbox: Sandbox, permitted: &Permitted) -> Result<(), SandboxFailure> {
     let (is_required, filter) = match sandbox {
         Sandbox::Off => {
-            tracing::warn!("gateway.sandbox is off: whoever takes the gateway over has all that its account has");
+            tracing::warn!("gateway.sandbox is off: a compromised gateway has all rights of its account");
             return Ok(());
         }
         Sandbox::Required => (true, filter::Otherwise::Refuse),
         Sandbox::Available => (false, filter::Otherwise::Refuse),
         Sandbox::Log => (true, filter::Otherwise::Log),
     };
-    // Where /proc is not there to say so, nothing else of this program would work.
+    // Without /proc nothing else of this program would work.
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     if threads != 1 {
         return Err(SandboxFailure::Threads);

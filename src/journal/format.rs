@@ -1,50 +1,49 @@
-//! What the journal's files hold, byte by byte: a header of two blocks, then a block for each use.
+//! The byte format of the journal's files: a header of two blocks, then one block for each use.
 //!
-//! Format 2 (`csused02`) had a header of one block and did not say which times were lost. It is
-//! read, and rewritten.
+//! Format 2 (`csused02`) had a header of one block, and did not record lost times. It is read, and
+//! rewritten.
 
 use countersign_keys::jws::sha256;
 use countersign_keys::replay::lost::{INTERVALS_MAX, LostTimes};
 use countersign_keys::replay::{IntentId, Use};
 use countersign_keys::time::Timestamp;
 
-/// What a record takes, in bytes; the header takes [`HEADER_BLOCKS`] times as much.
+/// Bytes of a record; the header has [`HEADER_BLOCKS`] times as many.
 pub(super) const BLOCK: usize = 64;
 
-/// Blocks of the header.
 pub(super) const HEADER_BLOCKS: usize = 2;
 
-/// What the files begin with: name and version of the format.
+/// Start of a file: name and version of the format.
 const MAGIC: [u8; 8] = *b"csused03";
 
-/// The same of format 2.
+/// Start of a file of format 2.
 const MAGIC_2: [u8; 8] = *b"csused02";
 
-/// What both files begin with, but for the number of the turn.
+/// The header of both files, without the number of the turn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Header {
-    /// The boot in which they were begun.
+    /// The boot in which the files were begun.
     pub(super) boot: [u8; 16],
-    /// Of what was issued until then, not all that was used is on record. It has to outlive the
-    /// process that found it out: the files alone no longer show that anything is missing.
+    /// For intents issued until then, uses may be missing. Recorded, because the files alone no
+    /// longer show that anything is missing after the process that found it out has ended.
     pub(super) fence: Timestamp,
-    /// Times of which not all uses are on record, since a file was written anew.
+    /// Times whose uses were lost when a file was rewritten.
     pub(super) lost: LostTimes,
 }
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     /// Header and number of the turn.
     pub(super) header: Option<(Header, u64)>,
-    /// The uses, and when each was judged.
+    /// Each use, and when it was judged.
     pub(super) uses: Vec<(Use, Timestamp)>,
     /// Whether it is of format 2.
     pub(super) is_old: bool,
 }
 
 impl Content {
-    /// Reads a file, up to the first record that is none.
+    /// Parses a file, up to the first invalid record.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let blocks = bytes.as_chunks::<BLOCK>().0;
         let (header, from, is_old) = match bytes.first_chunk::<{ BLOCK * HEADER_BLOCKS }>().and_then(Header::read) {
@@ -59,7 +58,7 @@ impl Content {
 }
 
 impl Header {
-    /// Its bytes, in that turn.
+    /// Its bytes in that turn.
     pub(super) fn to_bytes(self, epoch: u64) -> [u8; BLOCK * HEADER_BLOCKS] {
         let mut body = [&MAGIC[..], &epoch.to_be_bytes(), &self.boot, &bytes_of(self.fence)].concat();
         let intervals = self.lost.intervals().flat_map(|(from, to)| [from, to]);
@@ -104,11 +103,11 @@ impl Header {
     }
 }
 
-/// A use, in that turn.
+/// A use in that turn.
 pub(super) fn record(epoch: u64, used: Use, now: Timestamp) -> [u8; BLOCK] {
     let times = [used.iat, used.exp, now].map(bytes_of).concat();
     let body = [&used.id.0[..], &times].concat();
-    // The epoch is in the digest alone: a record of an earlier turn is none of this one.
+    // The epoch is part of the digest alone: a record of an earlier turn is invalid in this one.
     with_digest(&body, &[&epoch.to_be_bytes()[..], &body].concat())
 }
 
@@ -124,7 +123,7 @@ const fn bytes_of(time: Timestamp) -> [u8; 8] {
     time.seconds().to_be_bytes()
 }
 
-/// The body, zeros, and in the last eight bytes the beginning of a digest.
+/// The body, zeros, and the start of a digest in the last eight bytes.
 fn with_digest<const N: usize>(body: &[u8], digested: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     let digest = sha256(&[digested]);

@@ -1,4 +1,4 @@
-//! The replay log under every order in which threads can come to it.
+//! Tests of the replay log with every interleaving of threads.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,8 +26,8 @@ fn v35_of_concurrent_copies_one_passes_in_every_order() {
     let journal = Arc::new(Journal::open(directory.path(), WINDOW, usize::MAX, NOW).unwrap());
     let order = AtomicU32::new(0);
     let orders = in_every_order(move || {
-        // One journal for all orders, since making one takes longer than a schedule; each order has
-        // intents of its own.
+        // One journal for all interleavings, because creating one takes longer than a schedule.
+        // Each interleaving has separate intents.
         let order = order.fetch_add(1, Ordering::Relaxed);
         let copies = [(); 3].map(|()| {
             let journal = Arc::clone(&journal);

@@ -1,4 +1,4 @@
-//! The journal over restarts, boots, steps of the clock and damage.
+//! Tests of the journal over restarts, boots, clock steps and damage.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use countersign_keys::replay::IntentId;
@@ -17,12 +17,12 @@ fn used(id: u32, iat: i64) -> Use {
     Use { id: IntentId(bytes), iat: at(iat), exp: at(iat + 60) }
 }
 
-/// The boot that `Journal::create` notes, an hour before all that happens here.
+/// The boot recorded by `Journal::create`, an hour before these tests' times.
 fn boot() -> Boot {
     Boot { at: Some(at(-2600)), ..Boot::current(at(0)).unwrap() }
 }
 
-/// The machine was started anew at that moment.
+/// A reboot at that time.
 fn another(seconds: i64) -> Boot {
     let [first, ..] = seconds.to_be_bytes();
     let [.., last] = seconds.to_be_bytes();
@@ -66,7 +66,7 @@ fn v39_without_its_files_everything_issued_until_then_is_refused() {
     std::fs::remove_file(directory.path().join("used-intents.b")).unwrap();
     let journal = open(directory.path(), 1010);
     assert_eq!(journal.check_and_insert(used(2, 1015), at(1011)), Err(ReplayError::BeforeFence));
-    assert_eq!(journal.check_and_insert(used(1, 1006), at(1011)), Err(ReplayError::Used)); // the other file tells
+    assert_eq!(journal.check_and_insert(used(1, 1006), at(1011)), Err(ReplayError::Used)); // from the other file
     assert_eq!(journal.check_and_insert(used(2, 1016), at(1011)), Ok(()));
 }
 
@@ -74,12 +74,12 @@ fn v39_without_its_files_everything_issued_until_then_is_refused() {
 fn v39_after_another_boot_everything_issued_until_then_is_refused() {
     let directory = made();
     drop(open(directory.path(), 1000));
-    // Started within the minute by which the clock may be wrong.
+    // Booted within the minute by which the clock may be wrong.
     let journal = open_in(another(990), directory.path(), 1000);
     assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
     drop(journal);
-    // Files of this boot no longer show that something was lost: the fence itself has to be on
-    // record.
+    // The files are of this boot now and no longer show that something was lost: the fence itself
+    // has to be recorded.
     let journal = open_in(another(990), directory.path(), 1001);
     assert_eq!(journal.check_and_insert(used(1, 1005), at(1001)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.check_and_insert(used(1, 1006), at(1001)), Ok(()));
@@ -103,13 +103,13 @@ fn r05_a_call_after_the_boot_is_accepted_at_once_and_one_from_before_it_is_not()
     let journal = open(directory.path(), 1000);
     journal.check_and_insert(used(1, 1000), at(1000)).unwrap();
     drop(journal);
-    // The boot was at 1100; the user comes an hour later, and signs at that moment.
+    // The boot was at 1100; the user signs an hour later.
     let journal = open_in(another(1100), directory.path(), 4700);
     assert_eq!(journal.check_and_insert(used(2, 4700), at(4700)), Ok(()));
     assert_eq!(journal.check_and_insert(used(3, 1165), at(1165)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.check_and_insert(used(3, 1166), at(1166)), Ok(()), "the boot, a minute and the skew");
     drop(journal);
-    // Where the boot's moment cannot be told, the start of the process counts.
+    // If the time of the boot is unknown, the start of the process counts.
     let journal = open_in(Boot { at: None, ..another(5000) }, directory.path(), 6000);
     assert_eq!(journal.check_and_insert(used(4, 6005), at(6001)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.check_and_insert(used(4, 6006), at(6001)), Ok(()));
@@ -163,7 +163,7 @@ fn v40_r04_a_machine_that_was_two_days_ahead_serves_at_once_when_its_clock_is_ri
         assert_eq!(journal.check_and_insert(used(3, 2_000), at(2_000)), Ok(()));
         let again = journal.check_and_insert(used(2, 1_000 + AHEAD), at(1_000 + AHEAD));
         assert_eq!(again, Err(ReplayError::Used), "two days later");
-        // What was used beside it and was lost with the machine's power is refused too.
+        // A use beside it that was lost with the power is refused too.
         let lost = journal.check_and_insert(used(4, 1_001 + AHEAD), at(1_001 + AHEAD));
         let want = if boot_after == boot() { Ok(()) } else { Err(ReplayError::BeforeFence) };
         assert_eq!(lost, want);
@@ -184,8 +184,8 @@ fn v40_r04_a_clock_that_reads_what_was_forgotten_is_refused_until_a_moment_that_
     assert_eq!(journal.now(at(5_000)), Err(ClockFailure { until }));
     assert_eq!(journal.check_and_insert(used(1, 5_000), at(5_000)), Err(ReplayError::BeforeFence));
     assert_eq!(journal.now(until), Ok(until));
-    // Signed at that moment, at the longest life and the greatest skew: the first that can be
-    // judged.
+    // Signed at that time with the longest lifetime and the greatest skew: the first intent that
+    // can be judged.
     assert_eq!(journal.check_and_insert(used(1, until.seconds() + 5), until), Ok(()));
 }
 

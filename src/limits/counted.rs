@@ -1,13 +1,14 @@
-//! Limits how much each sender has of something at a time, given back on drop.
+//! Limits how much each sender holds at a time; dropping gives it back.
 //!
-//! What is limited has a size in all. A sender may have no more than `each_max`, and no more than
-//! is still free: its share shrinks as room does, so that a few senders cannot take all of it.
+//! The resource has a total size. A sender may hold at most `each_max`, and at most what is still
+//! free: its share shrinks with the room, so that a few senders cannot take all of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much each sender has. Bounded by `all_max`: a sender is in it while it has something.
+/// How much each sender holds. Bounded by `all_max`: a sender is listed only while it holds
+/// something.
 #[derive(Debug)]
 pub(crate) struct Counted<K: Hash + Eq + Clone> {
     all_max: usize,
@@ -21,7 +22,7 @@ struct Held<K> {
     all: usize,
 }
 
-/// What one sender has, until it is dropped.
+/// One sender's holding, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight<K: Hash + Eq + Clone> {
     counted: Arc<Counted<K>>,
@@ -30,17 +31,17 @@ pub(crate) struct InFlight<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Counted<K> {
-    /// Room for `all_max` in all and `each_max` for each sender.
+    /// `all_max` bounds the total, and `each_max` each sender.
     pub(crate) fn new(all_max: usize, each_max: usize) -> Arc<Self> {
         Arc::new(Self { all_max, each_max, held: Mutex::new(Held { by_sender: HashMap::new(), all: 0 }) })
     }
 
-    /// Counts one more for that sender, unless it has too many.
+    /// Counts one more for that sender, unless that exceeds a limit.
     pub(crate) fn begin(self: &Arc<Self>, sender: &K) -> Option<InFlight<K>> {
         self.begin_with(sender, 1)
     }
 
-    /// Counts that much more for that sender, unless it has too much.
+    /// Counts `size` more for that sender, unless that exceeds a limit.
     pub(crate) fn begin_with(self: &Arc<Self>, sender: &K, size: usize) -> Option<InFlight<K>> {
         let mut held = self.held();
         let has = held.by_sender.get(sender).copied().unwrap_or(0).saturating_add(size);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is begun and given up, the sums are right and the limits hold.
+        /// For any sequence of steps, the sums are right and the limits hold.
         #[test]
         fn counts_are_what_is_held(steps in prop::collection::vec((0_u32..5, 1_usize..9, any::<bool>()), 1..200)) {
             let counted = Counted::new(64, 24);

@@ -1,7 +1,7 @@
-//! Limits how often something may happen: the generic cell rate algorithm (GCRA), in nanoseconds.
+//! Rate limiter: the generic cell rate algorithm (GCRA), in nanoseconds.
 //!
-//! A bucket is one moment: when it is full again. Each admitted event moves that moment by one
-//! interval; an event that would move it too far into the future is refused and moves nothing. So
+//! A bucket is a point in time: when it will be full again. Each admitted event moves it by one
+//! interval. An event that would move it too far into the future is refused and moves nothing. So
 //! no fraction of an interval is lost, however often the limiter is asked.
 
 use std::hash::Hash;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-/// Bits of an IPv6 address that are the client's own to choose.
+/// Bits of an IPv6 address that the client can choose.
 const HOST_BITS: u32 = 64;
 
-/// `burst` events at once, and after that one each `interval`.
+/// `burst` events at once, then one each `interval`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Rate {
     interval: Duration,
@@ -24,7 +24,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// `burst` events at once, and `per_second` events a second after that; neither is 0.
+    /// `burst` events at once, then `per_second` events a second. Neither may be 0.
     pub(crate) const fn new(burst: u32, per_second: u32) -> Self {
         assert!(burst > 0, "a rate admits something");
         match Duration::from_secs(1).checked_div(per_second) {
@@ -34,15 +34,15 @@ impl Rate {
     }
 }
 
-/// One sender's bucket. A new one is full.
+/// One sender's bucket, initially full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bucket {
-    /// `None`: it is full.
+    /// `None` if it is full.
     full_at: Option<Instant>,
 }
 
 impl Bucket {
-    /// Whether one more event may happen at that moment; if so, it has.
+    /// Whether one more event is admitted at `now`; counts it if so.
     pub(crate) fn admits(&mut self, rate: &Rate, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)).checked_add(rate.interval);
         let is_admitted = full_at.is_some_and(|full_at| full_at.saturating_duration_since(now) <= rate.tolerance);
@@ -52,8 +52,8 @@ impl Bucket {
         is_admitted
     }
 
-    /// Counts one more event, which has happened, and returns how long its sender has to wait
-    /// before the next: no longer than `wait_max`, whatever else has happened meanwhile.
+    /// Counts one more event, which has happened. Returns how long its sender has to wait before
+    /// the next: at most `wait_max`, whatever else has happened meanwhile.
     pub(crate) fn wait(&mut self, rate: &Rate, wait_max: Duration, now: Instant) -> Duration {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)).checked_add(rate.interval);
         let latest = now.checked_add(rate.tolerance.saturating_add(wait_max));
@@ -71,8 +71,8 @@ impl Bucket {
     }
 }
 
-/// One bucket for each sender. Bounded: the sender that has not asked for longest is forgotten
-/// first, and then has a full bucket.
+/// One bucket for each sender. Bounded: evicts the sender that was silent longest, which then has a
+/// full bucket again.
 #[derive(Debug)]
 pub(crate) struct RateLimiter<K: Hash + Eq> {
     rate: Rate,
@@ -80,17 +80,17 @@ pub(crate) struct RateLimiter<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq> RateLimiter<K> {
-    /// Every sender may do so much; the buckets of `senders_max` of them are remembered.
+    /// Remembers the buckets of at most `senders_max` senders.
     pub(crate) fn new(rate: Rate, senders_max: NonZeroUsize) -> Self {
         Self { rate, buckets: Mutex::new(LruCache::new(senders_max)) }
     }
 
-    /// Whether that sender may do one more thing at that moment; if so, it has.
+    /// Whether one more event of that sender is admitted at `now`; counts it if so.
     pub(crate) fn admits(&self, sender: K, now: impl Into<Instant>) -> bool {
         self.buckets().get_or_insert_mut(sender, Bucket::default).admits(&self.rate, now.into())
     }
 
-    /// Takes back that a sender did something: it turned out to be known.
+    /// Takes an event back, because its sender turned out to be known.
     pub(crate) fn refund(&self, sender: &K) {
         if let Some(bucket) = self.buckets().get_mut(sender) {
             bucket.refund(&self.rate);
@@ -102,7 +102,7 @@ impl<K: Hash + Eq> RateLimiter<K> {
     }
 }
 
-/// What counts as one client: an IPv4 address, or the /64 that an IPv6 address is in.
+/// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -127,7 +127,7 @@ mod tests {
         (0..1_000).filter(|_| limiter.admits(network, now)).count()
     }
 
-    /// How many of the events that come every `step` for `span` are admitted.
+    /// How many events are admitted if one comes every `step` for `span`.
     fn asked_every(step: Duration, span: Duration, rate: Rate) -> u64 {
         let (mut bucket, start) = (Bucket::default(), Instant::now());
         let mut count = 0;
@@ -158,8 +158,8 @@ mod tests {
         assert_eq!(admitted(&limiter, "::ffff:192.0.2.1", now), 0);
     }
 
-    /// What a sender is promised that asks every `step` for `span`, with `step` no longer than an
-    /// interval.
+    /// How many events have to be admitted if one comes every `step` for `span`; `step` is at most
+    /// an interval.
     fn promised(step: Duration, span: Duration, rate: Rate) -> u64 {
         let asked = span.as_nanos() / step.as_nanos();
         let burst = rate.tolerance.as_nanos() / rate.interval.as_nanos();
@@ -167,7 +167,7 @@ mod tests {
         u64::try_from(by_then.min(asked + 1)).unwrap()
     }
 
-    /// Asked every 999 µs, a limiter that counts whole milliseconds admits nothing after the burst.
+    /// Asked every 999 µs, a limiter in whole milliseconds would admit nothing after the burst.
     #[test]
     fn s17_admits_what_is_promised_however_fast_it_is_asked() {
         let span = Duration::from_secs(10);
@@ -189,8 +189,7 @@ mod tests {
         assert_eq!([wait(5_000), wait(5_000), wait(5_000)], [0, 0, 100]);
     }
 
-    /// A sender that waits as it is told, with one piece under way, is held to the rate to the
-    /// nanosecond.
+    /// A sender that waits as told, with one piece in flight, gets the rate to the nanosecond.
     #[test]
     fn v67_s03_a_sender_that_waits_gets_the_rate_and_no_more() {
         let (rate, start) = (Rate::new(10, 4), Instant::now());
@@ -256,8 +255,8 @@ mod tests {
             }
         }
 
-        /// A sender that asks at least once an interval gets all that is promised. A burst of one
-        /// holds no part of the next.
+        /// A sender that asks at least once an interval gets the whole rate. A burst of one cannot
+        /// accumulate.
         #[test]
         fn s17_never_less_than_promised(rate in rates(), part in 1_u32..1_000, intervals in 1_u32..200) {
             prop_assume!(rate.tolerance > rate.interval);

@@ -1,22 +1,23 @@
-//! Bounded room that senders share: when it is full, the sender that has most loses its oldest.
+//! Shared room with fair eviction: when it is full, the sender with the most loses its oldest item.
 //!
-//! A sender that floods ends what it has itself; a sender with few things keeps them. Every step
-//! takes logarithmic time: nothing is searched for.
+//! A flooding sender evicts only itself; a sender with few items keeps them. Every step takes
+//! logarithmic time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-/// What is held, by sender, oldest first. The holder bounds it with [`Shares::evict`].
+/// Items by sender, oldest first. The holder bounds it with [`Shares::evict`].
 #[derive(Debug)]
 pub(crate) struct Shares<K, T> {
     by_sender: HashMap<K, BTreeMap<u64, T>>,
-    /// Every sender by how much it has; of those with the same, the one with the oldest comes last.
+    /// Senders by number of items; of those with equal numbers, the one with the oldest item is
+    /// last.
     sizes: BTreeSet<(usize, std::cmp::Reverse<u64>, K)>,
     all: usize,
     last_number: u64,
 }
 
-/// Where something is held.
+/// Refers to one item.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Ticket<K> {
     pub(crate) sender: K,
@@ -30,17 +31,17 @@ impl<K, T> Default for Shares<K, T> {
 }
 
 impl<K: Hash + Ord + Clone, T> Shares<K, T> {
-    /// How much is held.
+    /// Number of items.
     pub(crate) const fn len(&self) -> usize {
         self.all
     }
 
-    /// How much that sender has.
+    /// Number of items of that sender.
     pub(crate) fn len_of(&self, sender: &K) -> usize {
         self.by_sender.get(sender).map_or(0, BTreeMap::len)
     }
 
-    /// Holds something for a sender.
+    /// Adds an item.
     pub(crate) fn push(&mut self, sender: K, held: T) -> Ticket<K> {
         self.last_number = self.last_number.wrapping_add(1);
         let number = self.last_number;
@@ -48,23 +49,23 @@ impl<K: Hash + Ord + Clone, T> Shares<K, T> {
         Ticket { sender, number }
     }
 
-    /// Gives up what is held there, if it still is.
+    /// Removes the item, if it is still there.
     pub(crate) fn remove(&mut self, ticket: &Ticket<K>) -> Option<T> {
         self.change(&ticket.sender, |things| things.remove(&ticket.number))
     }
 
-    /// Gives up the oldest of that sender.
+    /// Removes the sender's oldest item.
     pub(crate) fn evict_of(&mut self, sender: &K) -> Option<T> {
         self.change(sender, |things| things.pop_first().map(|(_, held)| held))
     }
 
-    /// Gives up the oldest of the sender that has most.
+    /// Removes the oldest item of the sender with the most.
     pub(crate) fn evict(&mut self) -> Option<T> {
         let (_, _, sender) = self.sizes.last()?.clone();
         self.evict_of(&sender)
     }
 
-    /// Changes what a sender has, and what is known of its size.
+    /// Changes a sender's items, and updates its position.
     fn change<R>(&mut self, sender: &K, change: impl FnOnce(&mut BTreeMap<u64, T>) -> R) -> R {
         let things = self.by_sender.entry(sender.clone()).or_default();
         let (before, was) = (things.len(), place_of(things, sender));
@@ -82,7 +83,7 @@ impl<K: Hash + Ord + Clone, T> Shares<K, T> {
     }
 }
 
-/// Where a sender stands among the others; one that has nothing stands nowhere.
+/// A sender's position in the order; `None` without items.
 fn place_of<K: Clone, T>(things: &BTreeMap<u64, T>, sender: &K) -> Option<(usize, std::cmp::Reverse<u64>, K)> {
     let (oldest, _) = things.first_key_value()?;
     Some((things.len(), std::cmp::Reverse(*oldest), sender.clone()))
@@ -115,8 +116,7 @@ mod tests {
     }
 
     proptest! {
-        /// A sender that has no more than its even part of the room loses nothing, whatever the
-        /// others do.
+        /// A sender within its equal share loses nothing, whatever the others do.
         #[test]
         fn a_sender_with_its_even_part_loses_nothing(others in prop::collection::vec(1_u32..8, 0..500), own in 1_usize..8) {
             const ROOM: usize = 64;

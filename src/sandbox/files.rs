@@ -1,8 +1,8 @@
-//! Landlock: which files, ports and processes are within reach at all.
+//! Landlock: restricts the reachable files, ports and processes.
 //!
-//! Linux 5.13 keeps the gateway from files. What later kernels add (truncation, devices, TCP,
-//! abstract sockets, signals) is taken where it is there; the allow-list of system calls refuses
-//! most of it anyway.
+//! Linux 5.13 restricts files. Later kernels add truncation, devices, TCP, abstract sockets and
+//! signals, which are used where available. The allow-list of system calls refuses most of these
+//! anyway.
 
 use std::fmt;
 
@@ -14,28 +14,26 @@ use landlock::{
 
 use super::permitted::Permitted;
 
-/// The newest version that was tried. What a later one adds is not asked for.
+/// The newest version that was tested. Later additions are not requested.
 const TRIED: ABI = ABI::V7;
 
-/// Why Landlock cannot be put in force.
+/// Why Landlock cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoLandlock {
-    /// The directory cannot be opened.
     #[error("the directory that stays open to it cannot be opened")]
     Directory(#[from] PathFdError),
-    /// The kernel does not do it.
+    /// The kernel refuses the rules.
     #[error(
         "the kernel does not take the rules: Landlock needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm"
     )]
     Rules(#[from] RulesetError),
-    /// The kernel has none.
+    /// The kernel has no Landlock.
     #[error(
         "the kernel has no Landlock, or it is not switched on: it needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm"
     )]
     Absent,
 }
 
-/// What came into force.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InForce {
     version: ABI,
@@ -54,11 +52,11 @@ impl fmt::Display for InForce {
     }
 }
 
-/// Puts the rules on this thread and all that it will start.
+/// Applies the rules to this thread and all threads that it starts.
 pub(super) fn restrict(permitted: &Permitted, is_required: bool) -> Result<InForce, NoLandlock> {
     let least = if is_required { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
     let all = AccessFs::from_all(TRIED);
-    // Made, written, and put back to its last whole line. Not read, and not removed.
+    // Created, written, and cut back to the last complete line. Not read, and not removed.
     let new_files: BitFlags<AccessFs> = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::Truncate;
     let rules = Ruleset::default()
         .set_compatibility(least)

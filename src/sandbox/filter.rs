@@ -1,8 +1,8 @@
 //! The allow-list of [`super::calls`] as a seccomp filter.
 //!
-//! The kernel remembers for each call whether the filter lets it pass whatever its arguments are
-//! (since Linux 5.11), and does not run the filter for those: of what a request takes, none is
-//! looked at. For the rest the filter is some hundred instructions.
+//! Since Linux 5.11 the kernel caches which calls pass whatever their arguments are, and skips the
+//! filter for those. A request uses only such calls. For other calls the filter runs some hundred
+//! instructions.
 
 use std::collections::BTreeMap;
 
@@ -14,37 +14,37 @@ use seccompiler::{
 
 use super::calls::{self, If, List};
 
-/// What becomes of a call that is not on the list.
+/// What happens to a call that is not on the list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Otherwise {
     /// It fails with `EPERM`.
     Refuse,
-    /// It goes on, and the kernel logs it.
+    /// It passes, and the kernel logs it.
     Log,
 }
 
 /// Why there is no filter.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoFilter {
-    /// For this processor, say.
+    /// It cannot be built, for example for this processor.
     #[error("the filter cannot be made")]
     Made(#[from] BackendError),
-    /// By the kernel.
+    /// The kernel refuses it.
     #[error("the kernel does not take the filter (it needs CONFIG_SECCOMP_FILTER)")]
     Taken(#[from] seccompiler::Error),
 }
 
-/// What `gateway.sandbox = "log"` means.
+/// With `gateway.sandbox = "log"` nothing is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("gateway.sandbox is \"log\", and the kernel's log has what would have been refused")]
 pub(super) struct OnlyLogged;
 
-/// Puts the filter on every thread of this process, for good.
+/// Installs the filter irrevocably on every thread of this process.
 pub(super) fn install(has_tcp: bool, otherwise: Otherwise) -> Result<(), NoFilter> {
     let architecture = std::env::consts::ARCH.try_into()?;
-    // With this answer, and no other, the C library makes its threads with the older call, whose
-    // arguments a filter can see. Both filters are asked for each call, and this one goes first:
-    // the list has to let it pass.
+    // Only after `ENOSYS` from clone3 does the C library create threads with the older call, whose
+    // arguments a filter can check. Both filters apply to each call. The list is installed second,
+    // and its `EPERM` would prevail, so it has to let clone3 pass.
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let older = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let older = SeccompFilter::new(older, SeccompAction::Allow, absent, architecture)?;

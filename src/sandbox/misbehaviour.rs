@@ -1,10 +1,10 @@
-//! A gateway that does what a taken-over one would try, for `tests/sandbox.rs`; builds for use have
-//! none of this (`debug_assertions`).
+//! A gateway that does what a compromised one would try, for `tests/sandbox.rs`. Exists in debug
+//! builds only (`debug_assertions`).
 //!
-//! It begins inside the sandbox, in a thread of its own. What is to be tried stands in `misbehave`
-//! in the state directory, a line each, and what came of it goes to `misbehaved`, which is opened
-//! before the sandbox closes. The only other file of this crate with `unsafe`: system calls with
-//! plain numbers, as code in a foreign hand would make them.
+//! Starts inside the sandbox, in a separate thread. Reads its attempts from `misbehave` in the
+//! state directory, one a line. Writes the results to `misbehaved`, which it opens before it enters
+//! the sandbox. The only other file of this crate with `unsafe`: it makes raw system calls, as
+//! injected code would.
 
 #![allow(unsafe_code)]
 
@@ -16,14 +16,14 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 
-/// What is to be tried, and where to say what came of it.
+/// The attempts, and the file for their results.
 #[derive(Debug)]
 pub(crate) struct Plan {
     deeds: String,
     report: File,
 }
 
-/// Reads what is to be tried. Mostly there is nothing.
+/// Reads the attempts. Usually there are none.
 pub(crate) fn planned(state: &Path) -> Option<Plan> {
     let deeds = std::fs::read_to_string(state.join("misbehave")).ok()?;
     let report = File::create(state.join("misbehaved")).ok()?;
@@ -31,7 +31,7 @@ pub(crate) fn planned(state: &Path) -> Option<Plan> {
 }
 
 impl Plan {
-    /// Tries all of it, one after the other, and says `done` at the end.
+    /// Makes all attempts in order, and reports `done` at the end.
     pub(crate) fn begin(mut self) {
         std::thread::spawn(move || {
             for line in self.deeds.lines() {
@@ -67,7 +67,7 @@ fn perform(line: &str) -> io::Result<()> {
         "truncate" => call(libc::SYS_truncate, [address(&path()?), 0, 0, 0, 0, 0]),
         "directory" => std::fs::create_dir(rest),
         "socket" => std::os::unix::net::UnixListener::bind(rest).map(drop),
-        // The network.
+        // Network.
         "connect" => std::net::TcpStream::connect(rest).map(drop),
         "listen" => std::net::TcpListener::bind(rest).map(drop),
         "datagram" => std::net::UdpSocket::bind(rest).map(drop),
@@ -81,7 +81,7 @@ fn perform(line: &str) -> io::Result<()> {
         // Programs and processes.
         "spawn" => std::process::Command::new(rest).status().map(drop),
         "exec" => {
-            // Of what is not there: done is to have been let through to looking for it.
+            // The program does not exist: `done` means that the call passed the sandbox.
             let error = std::os::unix::process::CommandExt::exec(&mut std::process::Command::new(rest));
             if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
         }
@@ -102,8 +102,8 @@ fn perform(line: &str) -> io::Result<()> {
             let page = map(libc::PROT_READ | libc::PROT_WRITE)?;
             call(libc::SYS_mprotect, [page, 4096, i64::from(libc::PROT_READ | libc::PROT_EXEC), 0, 0, 0])
         }
-        // Any other call, with these arguments and others that mean nothing: done is to have been
-        // let through to the kernel's own opinion.
+        // Any call, with these arguments and meaningless others: `done` means that it passed the
+        // sandbox and reached the kernel.
         "call" => {
             let numbers = rest.split(' ').map(str::parse).collect::<Result<Vec<i64>, _>>().map_err(io::Error::other)?;
             let (number, known) = numbers.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -120,14 +120,14 @@ fn perform(line: &str) -> io::Result<()> {
     }
 }
 
-/// Makes every call that is not on the list, with arguments that mean nothing.
+/// Makes every call that is not on the list, with meaningless arguments.
 fn sweep() -> io::Result<()> {
     let list = super::calls::list(false);
     let listed = |number: &i64| list.always.contains(number) || list.only_if.iter().any(|(call, _)| call == number);
-    // The kernel asks no filter about its own probes' return (335, 336), and ends whoever calls
-    // them from anywhere else.
+    // The kernel exempts the return of its own probes (335, 336) from filters, and kills a process
+    // that calls them elsewhere.
     let listed = |number: &i64| listed(number) || [libc::SYS_clone3, 335, 336].contains(number);
-    // The latest of them had number 470 when this was written.
+    // The latest call had number 470 when this was written.
     let let_through: Vec<i64> = (0..600)
         .filter(|number| !listed(number))
         .filter(|number| call(*number, [-1; 6]).map_err(|error| error.raw_os_error()) != Err(Some(libc::EPERM)))
@@ -140,8 +140,8 @@ fn call(number: i64, [a, b, c, d, e, f]: [i64; 6]) -> io::Result<()> {
 }
 
 fn result(number: i64, [a, b, c, d, e, f]: [i64; 6]) -> io::Result<i64> {
-    // SAFETY: the numbers and what they point at are those of this file, and outlive the call. It
-    // is what a debug build does in a test.
+    // SAFETY: the numbers, and the memory that they point to, are from this file and outlive the
+    // call. Runs only in debug builds, for tests.
     let outcome = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     Errno::result(outcome).map_err(io::Error::from)
 }
@@ -167,32 +167,31 @@ fn fork() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a byte of that process where this one has its own program.
+/// Reads a byte of that process at an address of this one's.
 fn peek(pid: i64) -> io::Result<()> {
     let mut byte = 0_u8;
     let place = [i64::try_from(std::ptr::from_mut(&mut byte).addr()).unwrap_or_default(), 1];
     match call(libc::SYS_process_vm_readv, [pid, address_of(&place), 1, address_of(&place), 1, 0]) {
-        // Let in, and nothing there.
+        // Permitted, but that address is not mapped.
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Has another process get a signal when there is something to read.
+/// Directs a socket's signals to another process.
 fn owner_signal(pid: i64) -> io::Result<()> {
     let (stream, _other) = std::os::unix::net::UnixStream::pair()?;
     let descriptor = i64::from(std::os::fd::AsRawFd::as_raw_fd(&stream));
     call(libc::SYS_fcntl, [descriptor, i64::from(libc::F_SETOWN), pid, 0, 0, 0])
 }
 
-/// Makes a socket towards nowhere.
+/// Makes an unconnected socket.
 fn tcp_socket() -> io::Result<()> {
     let socket = result(libc::SYS_socket, [i64::from(libc::AF_INET), i64::from(libc::SOCK_STREAM), 0, 0, 0, 0])?;
     call(libc::SYS_close, [socket, 0, 0, 0, 0, 0])
 }
 
-/// Takes the first inherited socket for a connection of its own: the kernel lets a socket forget
-/// what it was.
+/// Reuses the first inherited socket for a connection: the kernel lets a socket reset its state.
 fn reconnect(to: &str) -> io::Result<()> {
     let std::net::SocketAddr::V4(to) = to.parse().map_err(io::Error::other)? else {
         return Err(io::ErrorKind::Unsupported.into());
@@ -204,7 +203,7 @@ fn reconnect(to: &str) -> io::Result<()> {
     let known = family.into_iter().chain(to.port().to_be_bytes()).chain(to.ip().octets());
     other.iter_mut().zip(known).for_each(|(byte, known)| *byte = known);
     match call(libc::SYS_connect, [3, address_of(&other), 16, 0, 0, 0]) {
-        // It does not wait.
+        // The socket is non-blocking.
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         outcome => outcome,
     }

@@ -1,14 +1,14 @@
-//! What is still permitted inside the sandbox.
+//! The sandbox's exceptions.
 
 use std::path::PathBuf;
 
-/// The files and ports that stay within reach.
+/// Files and ports that stay reachable.
 #[derive(Clone, Debug)]
 pub(crate) struct Permitted {
-    /// The directory in which new files may be made, and written. No file that is there already can
-    /// be opened.
+    /// The directory in which new files may be created and written. Existing files cannot be
+    /// opened.
     pub(crate) new_files_in: PathBuf,
-    /// The TCP ports that may be connected to. Without any there is no TCP socket but those that
-    /// were inherited or accepted.
+    /// The TCP ports to which connections may be made. If empty, no TCP socket can be created;
+    /// inherited and accepted ones stay.
     pub(crate) ports: Vec<u16>,
 }
