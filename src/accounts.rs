@@ -1,10 +1,10 @@
-//! Accounts of this machine: which may have an instance, and which never (P10).
+//! Local accounts: which may have an instance (P10).
 //!
-//! An [`Account`] is a passwd row that was checked. Refused: uid 0, system accounts, nobody,
-//! accounts that do not exist, are locked, or may not log in, and a uid whose name is not the one
-//! that was connected. The server asks before it connects or launches anybody, and the instance
-//! asks again. An account's expiry stands in `/etc/shadow`, so only the account itself can ask for
-//! it: its instance does, and whoever approves a connection does.
+//! An [`Account`] is a checked passwd row. Refuses uid 0, system accounts, nobody, accounts that do
+//! not exist, are locked or may not log in, and a uid whose name differs from the connected one.
+//! The server checks before it connects or launches an account, and the instance checks again.
+//! Expiry is in `/etc/shadow`, which only the account itself can query: its instance does, and so
+//! does the command that approves a connection.
 
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -12,129 +12,101 @@ use crate::config::{Drive, PlainName};
 use countersign_keys::identity::Uid;
 use nix::unistd::{self, User};
 
-/// The most groups of an account that are looked at.
+/// Most groups of an account that are considered.
 const GROUPS_MAX: usize = 1_024;
 
-/// The uid that network file systems map strangers to; it is nobody's, however large.
+/// The uid to which network file systems map unknown users.
 const NOBODY: u32 = 65_534;
 
-/// The same in 16 bits; and "no uid", with the number before it, which systemd and shadow's tools
-/// keep out of use with it.
+/// nobody in 16 bits; "no uid", and the number before it, which systemd and shadow's tools reserve
+/// too.
 const NO_UID: [u32; 3] = [65_535, u32::MAX - 1, u32::MAX];
 
-/// The shells that let nobody in, wherever they are and whatever `/etc/shells` says.
+/// Shells that permit no login, in any directory and even if `/etc/shells` lists them.
 const CLOSED_SHELLS: [&str; 4] = ["nologin", "false", "sync", "halt"];
 
-/// What counts where there is no `/etc/shells` (getusershell(3)).
+/// The allowed shells without `/etc/shells` (getusershell(3)).
 const SHELLS_WITHOUT_FILE: [&str; 2] = ["/bin/sh", "/bin/csh"];
 
-/// Tells an account of its own ageing; part of Debian's and Red Hat's basic systems.
+/// Reports an account's ageing to that account. Part of Debian's and Red Hat's base systems.
 const CHAGE: &str = "/usr/bin/chage";
 
 /// The accounts whose expiry the local shadow database has.
 const LOCAL_ACCOUNTS: &str = "/etc/passwd";
 
-/// A passwd row that was checked.
+/// A checked passwd row.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Account {
-    /// Its uid.
     pub(crate) uid: Uid,
-    /// Its login name.
     pub(crate) name: String,
 }
 
-/// Why an account may not have an instance.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountRejection {
-    /// Root.
     #[error("nothing runs as root")]
     Root,
-    /// Below `instances.uid_min`.
     #[error("uid {uid} is below instances.uid_min ({uid_min}): a system account")]
     System {
-        /// The account's.
         uid: Uid,
-        /// The configured floor.
+        /// The configured minimum.
         uid_min: Uid,
     },
-    /// nobody, or no uid at all.
+    /// nobody, or "no uid".
     #[error("uid {0} is nobody's")]
     Nobody(Uid),
-    /// No such account.
     #[error("there is no account with uid {0}")]
     Unknown(Uid),
-    /// The account database cannot be asked.
     #[error("the account database does not answer")]
     Database(#[source] nix::Error),
-    /// The login name belongs to another uid as well.
     #[error("the login name {name} belongs to another uid as well")]
-    Ambiguous {
-        /// The name.
-        name: String,
-    },
-    /// The uid's login name is another one than was connected, or than the caller takes itself for.
+    Ambiguous { name: String },
+    /// The uid's login name differs from the connected one, or from the caller's claim.
     #[error("uid {uid} has the login name {name}, and not {expected}")]
     Renamed {
-        /// The uid.
         uid: Uid,
-        /// Its name.
         name: String,
-        /// The name that it should have.
+        /// The expected name.
         expected: String,
     },
-    /// Its password field says that it is locked.
+    /// Its password field is locked.
     #[error("the account {name} is locked")]
-    Locked {
-        /// The name.
-        name: String,
-    },
-    /// Its shell lets nobody in.
+    Locked { name: String },
+    /// Its shell permits no login.
     #[error("the account {name} may not log in: its shell is {shell}")]
-    Shell {
-        /// The name.
-        name: String,
-        /// The shell.
-        shell: String,
-    },
-    /// It has expired.
+    Shell { name: String, shell: String },
     #[error("the account {name} expired on {date}: it can have no instance (see chage -E)")]
     Expired {
-        /// The name.
         name: String,
-        /// The first day that it is closed.
+        /// The first day on which it is closed.
         date: time::Date,
     },
-    /// Nobody can tell whether it has.
     #[error("it cannot be told whether the account {name} has expired")]
     ExpiryUnknown {
-        /// The name.
         name: String,
         /// The cause.
         source: ExpiryFailure,
     },
-    /// Nobody can tell which shells let users in.
+    /// The list of login shells cannot be read.
     #[error("/etc/shells cannot be read")]
     Shells(#[source] std::io::Error),
 }
 
-/// Why it cannot be told whether an account has expired.
+/// Why the expiry of an account is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExpiryFailure {
-    /// The local account database.
     #[error("{LOCAL_ACCOUNTS} cannot be read")]
     Accounts(#[source] std::io::Error),
-    /// The program that is asked.
     #[error("{CHAGE} cannot be run (Debian: apt-get install passwd)")]
     Run(#[source] std::io::Error),
-    /// It failed, or was ended: by the account itself, perhaps.
+    /// It failed or was killed, perhaps by the account itself.
     #[error("{CHAGE} ended with {0}")]
     Ended(ExitStatus),
-    /// It said something else.
+    /// Its output has another form.
     #[error("{CHAGE} did not say when the account expires")]
     Answer,
 }
 
-/// The parts of a passwd row that are judged.
+/// The checked parts of a passwd row.
 #[derive(Clone, Copy, Debug)]
 struct Row<'r> {
     uid: u32,
@@ -143,18 +115,18 @@ struct Row<'r> {
     shell: &'r str,
 }
 
-/// Where accounts are looked up.
+/// The source of accounts.
 #[derive(Clone, Debug)]
 pub(crate) enum Accounts {
     /// The system's account database.
     System,
-    /// Accounts that a test makes up.
+    /// A test's accounts.
     #[cfg(test)]
     These(Vec<Account>),
 }
 
 impl Accounts {
-    /// Looks the uid up and checks it; `expected` is the name that it must have. May take a while.
+    /// Looks the uid up and checks it; `expected` is its required name. May block for a while.
     pub(crate) fn check(&self, uid: Uid, expected: Option<&str>, uid_min: Uid) -> Result<Account, AccountRejection> {
         match self {
             Self::System => Account::check(uid, expected, uid_min),
@@ -199,14 +171,14 @@ impl Account {
         judge(&row, expected, uid_min, shells.as_deref())
     }
 
-    /// The account that this process runs as, which must not have expired either.
+    /// The account of this process, which must not have expired either.
     pub(crate) fn of_this_process(uid_min: Uid) -> Result<Self, AccountRejection> {
         let account = Self::check(Uid(unistd::getuid().as_raw()), None, uid_min)?;
         refuse_expired(&account.name)?;
         Ok(account)
     }
 
-    /// The login name of a uid, if it has one; for display alone.
+    /// The login name of a uid, if it has one. For display alone.
     pub(crate) fn name_of(uid: Uid) -> Option<String> {
         User::from_uid(unistd::Uid::from_raw(uid.0)).ok().flatten().map(|user| user.name)
     }
@@ -239,8 +211,8 @@ fn judge(
     {
         return Err(AccountRejection::Renamed { uid, name, expected: expected.to_owned() });
     }
-    // SSSD and LDAP write "*" for every account, since the password is not in the row; "!" is only
-    // ever a lock.
+    // SSSD and LDAP write "*" for every account, because the password is not in the row; "!" always
+    // means locked.
     if row.password.starts_with('!') || row.password.starts_with("*LK*") {
         return Err(AccountRejection::Locked { name });
     }
@@ -250,7 +222,7 @@ fn judge(
     Ok(Account { uid, name })
 }
 
-/// Whether `/etc/shells` lists the shell, and it is not one of the closed ones. An empty field
+/// Whether `/etc/shells` lists the shell, and it is not one of [`CLOSED_SHELLS`]. An empty field
 /// means `/bin/sh` (passwd(5)).
 fn lets_in(shell: &str, shells: Option<&str>) -> bool {
     let shell = if shell.is_empty() { "/bin/sh" } else { shell };
@@ -264,9 +236,9 @@ fn lets_in(shell: &str, shells: Option<&str>) -> bool {
     }
 }
 
-/// Refuses an expired account, and one of which that cannot be told; nobody but root and the
-/// account itself learns of its expiry. An account that the local database does not have (from
-/// LDAP, say) is for its own directory to end.
+/// Refuses an expired account, and one whose expiry is unknown. Only root and the account itself
+/// can query it. The expiry of an account outside the local database (LDAP, for example) is left to
+/// its own directory.
 pub(crate) fn refuse_expired(name: &str) -> Result<(), AccountRejection> {
     let today = time::OffsetDateTime::now_utc().date();
     let expiry =
@@ -277,7 +249,6 @@ pub(crate) fn refuse_expired(name: &str) -> Result<(), AccountRejection> {
     }
 }
 
-/// When an account expires.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Expiry {
     Never,
@@ -285,7 +256,6 @@ enum Expiry {
 }
 
 impl Expiry {
-    /// The expiry of an account.
     fn of(name: &str) -> Result<Self, ExpiryFailure> {
         let accounts = std::fs::read(LOCAL_ACCOUNTS).map_err(ExpiryFailure::Accounts)?;
         if !is_local(name, &accounts) {
@@ -302,7 +272,8 @@ impl Expiry {
         Self::told(output.status, &String::from_utf8_lossy(&output.stdout))
     }
 
-    /// What `chage` said. Its own user can end or starve it: only a whole answer is one.
+    /// Interprets `chage`'s output. The account can kill or starve it, so only a complete output
+    /// counts.
     fn told(status: ExitStatus, text: &str) -> Result<Self, ExpiryFailure> {
         if !status.success() {
             return Err(ExpiryFailure::Ended(status));
@@ -329,8 +300,8 @@ fn is_local(name: &str, accounts: &[u8]) -> bool {
     accounts.split(|byte| *byte == b'\n').any(|row| row.split(|byte| *byte == b':').next() == Some(name.as_bytes()))
 }
 
-/// The groups of this process that can have drives, by name; without a drive of groups nobody asks
-/// the database.
+/// The groups of this process that can have drives, by name. Without a group drive the database is
+/// not queried.
 pub(crate) fn own_groups(drives: &[Drive]) -> Vec<PlainName> {
     if !drives.iter().any(Drive::is_of_groups) {
         return Vec::new();
@@ -419,7 +390,7 @@ mod tests {
         let never = "Account expires\t\t\t\t\t\t: never\n";
         let told = |status: i32, text: &str| Expiry::told(ExitStatus::from_raw(status), text);
         assert!(matches!(told(0, never), Ok(Expiry::Never)));
-        // Killed, failed, silent, cut short.
+        // Killed, failed, silent, truncated.
         assert!(matches!(told(9, never), Err(ExpiryFailure::Ended(_))));
         assert!(matches!(told(1 << 8, never), Err(ExpiryFailure::Ended(_))));
         assert!(matches!(told(0, ""), Err(ExpiryFailure::Answer)));

@@ -1,4 +1,4 @@
-//! What is typed on the command line: one type a mode, with the help that `--help` prints.
+//! The command line: one type for each mode, with the text of `--help`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_FILE;
 
-/// The version, with the commit where the build says which (`deploy/release`). A build script that
-/// asked git would build everything once more after each commit.
+/// The version, with the commit if the build names it (`deploy/release`). A build script that asked
+/// git would rebuild everything after each commit.
 const VERSION: &str = match option_env!("COUNTERSIGN_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// What every help ends with.
+/// The end of every help text.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -54,29 +54,29 @@ pub(crate) enum Mode {
         after_help = "Example, for development:\n  countersign user --config ./config.toml --listen 127.0.0.1:42001"
     )]
     User(User),
-    /// Connect UCloud users with accounts here.
+    /// Connect UCloud users with local accounts.
     #[command(subcommand)]
     Connect(Connect),
-    /// See and change the keys that speak for you.
+    /// List and change the keys that sign for you.
     #[command(subcommand)]
     Keys(Keys),
-    /// Check and read the logs of decisions.
+    /// Verify and read the audit logs.
     #[command(subcommand)]
     Audit(Audit),
-    /// Put a state directory that was restored, moved or damaged back into service.
+    /// Put a restored, moved or damaged state directory back into service.
     #[command(subcommand)]
     State(State),
-    /// Say whether server, gateway and logs work, and whether you are connected.
+    /// Check that server, gateway and logs work, and whether you are connected.
     #[command(after_help = "Examples:\n  countersign status\n  sudo countersign status --json")]
     Status(Output),
-    /// Print the table of calls: what each is, and what of it a signature binds.
+    /// Print the table of calls: what each call does, and which parameters a signature covers.
     #[command(after_help = "Example:\n  countersign calls --json | jq '.[].call'")]
     Calls(Output),
-    /// Check the configuration, and say what it would do.
+    /// Check the configuration, and print its effects.
     #[command(after_help = "Example, as root, for the account that the server runs as:\n  \
         countersign check-config --user ucloud")]
     CheckConfig(CheckConfig),
-    /// Print a script with which a shell completes commands and options.
+    /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  countersign completions bash > /usr/share/bash-completion/completions/countersign"
     )]
@@ -97,7 +97,7 @@ pub(crate) struct Completions {
 /// `countersign man`
 #[derive(Args, Debug)]
 pub(crate) struct Man {
-    /// Where to write them.
+    /// The directory to write to.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
 }
@@ -105,11 +105,11 @@ pub(crate) struct Man {
 /// `countersign gateway`
 #[derive(Args, Debug)]
 pub(crate) struct Gateway {
-    /// A listening socket that was left open; may be repeated.
+    /// An inherited listening socket; may be repeated.
     #[arg(long = "listen-fd", value_name = "N")]
     pub(crate) listeners: Vec<i32>,
-    /// Come to the server that runs, and get the sockets from it: for a unit of its own, with
-    /// gateway.start = "service".
+    /// Get the sockets from the running server: for a separate unit, with gateway.start =
+    /// "service".
     #[arg(long, conflicts_with = "listeners")]
     pub(crate) attach: bool,
 }
@@ -117,11 +117,10 @@ pub(crate) struct Gateway {
 /// `countersign user`
 #[derive(Args, Debug)]
 pub(crate) struct User {
-    /// Another home directory than the account's own, for development.
+    /// A home directory other than the account's own, for development.
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// Listen here, where no socket is handed over as standard input: for development, loop-back
-    /// only.
+    /// Listen here if no socket is passed as standard input: for development, loop-back only.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 }
@@ -131,19 +130,19 @@ pub(crate) struct User {
 pub(crate) enum Connect {
     /// Approve the key that a connection page offered.
     ///
-    /// Pins the key in your account, makes your instance key where there is none, and has the
-    /// server activate both. Run it as yourself, at the computing centre; staff who run it as root
+    /// Pins the key in your account, creates your instance key if you have none, and lets the
+    /// server activate both. Run it as yourself, at the computing centre. Staff who run it as root
     /// name the account with --uid.
     #[command(after_help = "Examples:\n  countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567\n  \
         sudo countersign connect approve abcdefgh-ijklmnop-qrstuvwx-yz234567 --uid 1100")]
     Approve(Approve),
-    /// Begin a connection here, where no counterfeit of the connection page can stand.
+    /// Begin a connection here, where the connection page cannot be forged.
     #[command(after_help = "Example:\n  countersign connect start 'Alice#1234'")]
     Start(Start),
-    /// Show who is connected: you, or with --all everybody.
+    /// List connections: yours, or with --all those of all users.
     #[command(after_help = "Example:\n  countersign connect list --json")]
     List(ConnectList),
-    /// End a connection: its keys are revoked and unpinned, and UCloud is told.
+    /// End a connection: revoke and unpin its keys, and tell UCloud.
     #[command(after_help = "Examples:\n  countersign connect remove\n  sudo countersign connect remove 'Alice#1234'")]
     Remove(ConnectRemove),
 }
@@ -154,8 +153,7 @@ pub(crate) struct Approve {
     /// The code that the connection page shows.
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
-    /// As root: the account to connect, by name or number. Root is given up before anything else is
-    /// done.
+    /// As root: the account to connect, by name or number. Root is given up first.
     #[arg(long, visible_alias = "user", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) uid: Option<String>,
     #[command(flatten)]
@@ -172,18 +170,18 @@ pub(crate) struct Start {
     pub(crate) manner: Manner,
 }
 
-/// How a question is asked, and whose files are meant.
+/// Confirmation, and the home directory.
 #[derive(Args, Debug)]
 pub(crate) struct Manner {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Another home directory than the account's own, for development.
+    /// A home directory other than the account's own, for development.
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 }
 
-/// How the answer is printed.
+/// The output format.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
     /// Print JSON, for programs.
@@ -194,7 +192,7 @@ pub(crate) struct Output {
 /// `countersign connect list`
 #[derive(Args, Debug)]
 pub(crate) struct ConnectList {
-    /// Everybody, for root and the server's own account.
+    /// List all users, for root and the server's own account.
     #[arg(long)]
     pub(crate) all: bool,
     /// Do not cut values to the width of the terminal.
@@ -207,7 +205,7 @@ pub(crate) struct ConnectList {
 /// `countersign connect remove`
 #[derive(Args, Debug)]
 pub(crate) struct ConnectRemove {
-    /// The UCloud user, where it is not you or there are several.
+    /// The UCloud user, if it is not you or there are several.
     #[arg(value_name = "USERNAME")]
     pub(crate) username: Option<String>,
     #[command(flatten)]
@@ -217,25 +215,24 @@ pub(crate) struct ConnectRemove {
 /// `countersign keys`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Show every key, at the server and pinned in your account.
+    /// List every key, at the server and pinned in your account.
     #[command(after_help = "Examples:\n  countersign keys list\n  sudo countersign keys list --user alice --json")]
     List(KeysList),
     /// Add a public key from a file: a JWK, or a PUBLIC KEY in PEM.
     #[command(after_help = "Example:\n  countersign keys add laptop.jwk --name 'Firefox on the laptop'")]
     Add(KeysAdd),
-    /// Revoke a key: it is refused from its next request on, and unpinned.
+    /// Revoke a key: the server refuses its next request, and it is unpinned.
     #[command(after_help = "Example:\n  countersign keys revoke AAECAwQFBgcICQoLDA0ODw")]
     Revoke(KeysRevoke),
 }
 
-/// Whose keys are meant.
+/// The account whose keys are meant.
 #[derive(Args, Debug)]
 pub(crate) struct Whose {
-    /// As root: the local account whose keys are meant, by name or number. Root is given up before
-    /// anything else is done.
+    /// As root: the local account whose keys are meant, by name or number. Root is given up first.
     #[arg(long, visible_alias = "uid", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) user: Option<String>,
-    /// Another home directory than the account's own, for development.
+    /// A home directory other than the account's own, for development.
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 }
@@ -255,30 +252,30 @@ pub(crate) struct KeysList {
 /// `countersign keys add`
 #[derive(Args, Debug)]
 pub(crate) struct KeysAdd {
-    /// The file.
+    /// The file with the public key.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// What you call it; the file's name otherwise.
+    /// The key's name; by default the file's name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
-    /// What it signs with, where the file leaves a choice.
+    /// The algorithm, if the file allows several.
     #[arg(long, value_enum, value_name = "ALG")]
     pub(crate) algorithm: Option<AlgorithmWord>,
-    /// A key of UCloud's own, older frontend: RSA, for intents of version 1, which bind no
+    /// A key of UCloud's own, older frontend: RSA, for intents of version 1, which cover no
     /// parameters.
     #[arg(long)]
     pub(crate) v1: bool,
-    /// The UCloud user, where your account serves several.
+    /// The UCloud user, if your account serves several.
     #[arg(long, value_name = "USERNAME")]
     pub(crate) username: Option<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) whose: Whose,
 }
 
-/// An algorithm, as it is typed.
+/// An algorithm, as typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum AlgorithmWord {
     /// P-256.
@@ -298,7 +295,7 @@ pub(crate) enum AlgorithmWord {
 /// `countersign keys revoke`
 #[derive(Args, Debug)]
 pub(crate) struct KeysRevoke {
-    /// The key's id, as `keys list` shows it.
+    /// The key's id, as printed by `keys list`.
     #[arg(value_name = "KID", allow_hyphen_values = true)]
     pub(crate) kid: String,
     #[command(flatten)]
@@ -308,12 +305,12 @@ pub(crate) struct KeysRevoke {
 /// `countersign state`
 #[derive(Debug, Subcommand)]
 pub(crate) enum State {
-    /// Accept the key store as it is, after it went back or was damaged, or after the directory was
-    /// copied.
+    /// Accept the key store as it is, after it was rolled back or damaged, or after the directory
+    /// was copied.
     ///
-    /// The server does not start with a store that is not what it last was: a revoked key might be
-    /// active again. This command seals it anew. The server has to be stopped. Whatever the choice,
-    /// connections that were begun have to be begun again, and intents signed until now are
+    /// The server does not start with a store that differs from its last state: a revoked key might
+    /// be active again. This command seals the store as it is. Stop the server first. With either
+    /// choice, pending connections have to be started again, and intents signed until now are
     /// refused.
     #[command(after_help = "Examples, as root or ucloud:
           countersign state accept --keys keep      a move to another machine, or a damaged store
@@ -327,17 +324,17 @@ pub(crate) struct StateAccept {
     /// What happens to keys that are active in this store.
     ///
     /// "keep": they stay active, except those in the list of revocations (store.revoked), which has
-    /// to be whole. Right for the newest state. "revoke": all keys are revoked and all passkeys
-    /// removed, and every user approves a key again. Right for a backup, since a key may have been
-    /// revoked after it was made.
+    /// to be complete. Right for the newest state. "revoke": all keys are revoked and all passkeys
+    /// removed, and every user approves a key again. Right for a backup, because a key may have
+    /// been revoked after it was made.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) keys: KeysWord,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
-/// What happens to keys, as it is typed.
+/// What happens to keys, as typed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum KeysWord {
     /// They stay active.
@@ -349,19 +346,19 @@ pub(crate) enum KeysWord {
 /// `countersign audit`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Check that no record was changed, removed, put in, moved or cut off.
+    /// Check that no record was changed, removed, inserted, moved or cut off.
     ///
-    /// Needs nothing but the log's directory, or a copy of it. A log that was put back whole to an
-    /// earlier state, or rewritten by whoever has its key, is found only against a checkpoint that
-    /// was kept elsewhere: --against. Exit code 6 if anything is found.
+    /// Needs only the log's directory, or a copy of it. A log that was restored whole to an earlier
+    /// state, or rewritten with its key, is found only against a checkpoint kept elsewhere:
+    /// --against. Exit code 6 if anything is found.
     #[command(after_help = "Examples:\n  countersign audit verify\n  \
         countersign audit verify ./audit/gateway --key 'hpc.example.org/…' --against witness.txt --json")]
     Verify(AuditVerify),
-    /// Show decisions: the latest, and with --follow those that are made from now on.
+    /// Print decisions: the latest, and with --follow new ones.
     #[command(after_help = "Examples:\n  countersign audit show --decision refuse --last 50\n  \
         countersign audit show --follow --user 'Alice#1234' --call files. --json")]
     Show(AuditShow),
-    /// Prove that one record is in a log, in a text that `audit verify` checks without the log.
+    /// Prove that one record is in a log, with a text that `audit verify` checks without the log.
     #[command(after_help = "Examples:\n  countersign audit prove 7Kq2… > refusal.tlog-proof\n  \
         countersign audit prove 1234 /var/lib/countersign/audit/gateway")]
     Prove(AuditProve),
@@ -373,15 +370,15 @@ pub(crate) enum Audit {
 /// `countersign audit verify`
 #[derive(Args, Debug)]
 pub(crate) struct AuditVerify {
-    /// A log's directory, or one with several; those of the configuration otherwise. Or a file that
-    /// `audit prove` made.
+    /// A log's directory, or one with several; by default those of the configuration. Or a file
+    /// made by `audit prove`.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
-    /// The key that has to have signed, as `audit key` printed it; may be repeated. Otherwise the
-    /// log itself says which.
+    /// The key that must have signed, as printed by `audit key`; may be repeated. By default the
+    /// log names its key.
     #[arg(long = "key", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// A file of checkpoints that were kept elsewhere, each of which has to fit; may be repeated.
+    /// A file of checkpoints kept elsewhere, which all have to match; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Vec<PathBuf>,
     #[command(flatten)]
@@ -391,25 +388,25 @@ pub(crate) struct AuditVerify {
 /// `countersign audit show`
 #[derive(Args, Debug)]
 pub(crate) struct AuditShow {
-    /// A log's directory, or one with several; those of the configuration otherwise.
+    /// A log's directory, or one with several; by default those of the configuration.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
-    /// Go on with what is decided from now on.
+    /// Continue with new decisions.
     #[arg(long, short)]
     pub(crate) follow: bool,
     /// Only for this UCloud user.
     #[arg(long, value_name = "USERNAME")]
     pub(crate) user: Option<String>,
-    /// Only this call, or with a dot at its end those that begin so.
+    /// Only this call; with a dot at its end, those that begin with it.
     #[arg(long, value_name = "CALL")]
     pub(crate) call: Option<String>,
-    /// Only what was decided so.
+    /// Only this kind of decision.
     #[arg(long, value_enum, value_name = "DECISION")]
     pub(crate) decision: Option<DecisionWord>,
     /// Only this request.
     #[arg(long, value_name = "ID")]
     pub(crate) request: Option<String>,
-    /// How many of the latest.
+    /// How many of the latest decisions.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) last: usize,
     /// Show every column, and do not cut values to the width of the terminal.
@@ -419,25 +416,25 @@ pub(crate) struct AuditShow {
     pub(crate) output: Output,
 }
 
-/// What became of a request, as it is typed.
+/// A decision, as typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum DecisionWord {
-    /// It went on.
+    /// Forwarded.
     Forward,
     /// The sender was wrong.
     Refuse,
-    /// There was no instance.
+    /// No instance was up.
     NoInstance,
-    /// We broke.
+    /// Countersign failed.
     Fail,
-    /// An intent was taken in.
+    /// An intent was deposited.
     Deposit,
-    /// What came of what was let through.
+    /// The result of a forwarded request.
     Answered,
 }
 
 impl DecisionWord {
-    /// As it stands in the records.
+    /// The spelling in records.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -456,7 +453,7 @@ pub(crate) struct AuditProve {
     /// The record: a request's id, or the number of a record in one log.
     #[arg(value_name = "RECORD")]
     pub(crate) record: String,
-    /// A log's directory, or one with several; those of the configuration otherwise.
+    /// A log's directory, or one with several; by default those of the configuration.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     #[command(flatten)]
@@ -466,7 +463,7 @@ pub(crate) struct AuditProve {
 /// `countersign audit key`
 #[derive(Args, Debug)]
 pub(crate) struct AuditKey {
-    /// A log's directory, or one with several; those of the configuration otherwise.
+    /// A log's directory, or one with several; by default those of the configuration.
     #[arg(value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     #[command(flatten)]
@@ -476,8 +473,8 @@ pub(crate) struct AuditKey {
 /// `countersign check-config`
 #[derive(Args, Debug)]
 pub(crate) struct CheckConfig {
-    /// As root: the account that the server will run as, by name or number; otherwise the one that
-    /// the state directory belongs to. Root is given up before the files are looked at.
+    /// As root: the account that the server will run as, by name or number; by default the owner of
+    /// the state directory. Root is given up before the files are read.
     #[arg(long, visible_alias = "uid", value_name = "ACCOUNT")]
     pub(crate) user: Option<String>,
     #[command(flatten)]

@@ -1,8 +1,8 @@
-//! Which boot of this machine it is, and when it began.
+//! The identity and time of this machine's present boot.
 //!
-//! What is in the page cache survives a process and not the machine. So what was written before
-//! this boot may be lost, and what was signed before it must be refused (P4). Nothing that was used
-//! before the boot was signed after it.
+//! The page cache survives a process but not the machine. So writes from before this boot may be
+//! lost, and intents signed before it have to be refused (P4). Intents used before the boot were
+//! not signed after it.
 
 use std::io;
 
@@ -10,31 +10,29 @@ use countersign_keys::jws::sha256;
 use countersign_keys::time::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-/// Where the kernel says which boot this is.
+/// The kernel's id of the boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where the kernel says by how much the clocks of this process's time namespace differ from the
-/// machine's.
+/// How far the clocks of this process's time namespace differ from the machine's.
 const TIME_OFFSETS: &str = "/proc/self/timens_offsets";
 
-/// This boot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Boot {
-    /// A digest of the kernel's id of it.
+    /// A digest of the kernel's id.
     pub(crate) id: [u8; 16],
-    /// When it began, by the clock as it is set now; `None` where that cannot be told.
+    /// When it began, by the present clock; `None` if unknown.
     pub(crate) at: Option<Timestamp>,
 }
 
 impl Boot {
-    /// The boot that this machine is in. `wall` is what the clock reads.
+    /// The present boot. `wall` is the clock's reading.
     ///
     /// # Errors
-    /// The kernel does not say which it is.
+    /// If the kernel does not name the boot.
     pub(crate) fn current(wall: Timestamp) -> io::Result<Self> {
         let text = std::fs::read(BOOT_ID)?;
         let id = *sha256(&[&text]).first_chunk().unwrap_or(&[0; 16]);
-        // In a time namespace of its own the clock may count from another machine's boot.
+        // In a time namespace the clock may count from another machine's boot.
         let at = if has_own_boot_time(std::fs::read_to_string(TIME_OFFSETS).as_deref().unwrap_or("")) {
             None
         } else {
@@ -46,7 +44,7 @@ impl Boot {
     }
 }
 
-/// Whether a time namespace moves the clock that counts from the boot.
+/// Whether a time namespace shifts the clock that counts from the boot.
 fn has_own_boot_time(offsets: &str) -> bool {
     let of_boot_time = offsets.lines().find_map(|line| line.strip_prefix("boottime"));
     of_boot_time.is_some_and(|offset| offset.split_whitespace().any(|number| number != "0"))

@@ -1,35 +1,30 @@
-//! The one place of this program that reads the system's clock, and the one that draws random
-//! bytes.
+//! The only source of time and of random bytes.
 //!
-//! Everything else takes the moment and the bytes as arguments. A clock before 1970 cannot be
-//! judged by, and randomness that fails is a failure, never a fixed value (P8).
+//! Other modules take both as arguments. Refuses a clock before 1970, and reports failing
+//! randomness instead of using a fixed value (P8).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_keys::time::Timestamp;
 
-/// Tells the time.
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
-    /// The system's.
     System,
-    /// A moment that a test sets.
+    /// A time set by a test.
     #[cfg(test)]
     Set(std::sync::Arc<std::sync::atomic::AtomicI64>),
 }
 
-/// The system's clock cannot be judged by.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the system's clock is before 1970")]
 pub(crate) struct UnreadableClock;
 
-/// The system gave no random bytes.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the system gave no random bytes")]
 pub(crate) struct NoRandomness;
 
 impl Clock {
-    /// This moment, in whole seconds.
+    /// The time, in whole seconds.
     pub(crate) fn now(&self) -> Result<Timestamp, UnreadableClock> {
         match self {
             Self::System => {
@@ -42,7 +37,7 @@ impl Clock {
     }
 }
 
-/// Random bytes for keys' ids, tickets and nonces.
+/// Random bytes for ids of keys, tickets and nonces.
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| NoRandomness)?;

@@ -1,9 +1,8 @@
-//! What a person runs: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`,
+//! The commands for people: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`,
 //! `completions`, `man`.
 //!
-//! A command does one thing and says what it did, on standard output; why it did not, on standard
-//! error, with an exit code for each kind of reason. None prints a secret, and none does its work
-//! as root (P10).
+//! A command does one thing and reports it on standard output. Failures go to standard error, with
+//! an exit code for each kind. No command prints a secret or does its work as root (P10).
 
 mod account;
 mod administrator;
@@ -32,7 +31,6 @@ use crate::exit::Exit;
 use crate::log::Chain;
 use crate::quoted::escaped;
 
-/// A mode that a person runs.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// `connect`
@@ -80,7 +78,7 @@ pub(crate) fn run(command: Command, config: &Path) -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(error) if error.is_broken_pipe() => error.exit().into(),
         Err(error) => {
-            // Names from outside may stand in it, quoted or not.
+            // It may contain text from outside, quoted or not.
             let text = Chain(&error).to_string();
             let lines: Vec<String> = text.lines().map(escaped).collect();
             text::remark(&format!("countersign: {}", lines.join("\n")));

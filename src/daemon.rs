@@ -1,14 +1,13 @@
-//! How every process of this program begins: closed to other processes, and the three daemons with
-//! nothing that they were not given.
+//! Start-up of every process: closed to other processes; the three daemons also without unintended
+//! inheritance.
 //!
-//! [`Untraceable`] is the first statement of the program, before arguments, environment or files
-//! are read. Each daemon then takes [`Daemon::begin`], the one place that refuses root (P10),
-//! closes inherited descriptors and forbids core files. Both are values: a daemon's `run` cannot be
-//! called without them.
+//! [`Untraceable`] is the program's first statement, before it reads arguments, environment or
+//! files. Each daemon then calls [`Daemon::begin`], which alone refuses root (P10), closes
+//! inherited descriptors and forbids core files. Both return evidence, without which a daemon's
+//! `run` cannot be called.
 //!
-//! From the first instruction up to `Untraceable::begin` (dynamic linker, start of the standard
-//! library) a process is closed by the mode of its program file alone: see [`crate::program`]
-//! (V71).
+//! Before `Untraceable::begin` (dynamic linker, start of the standard library) only the mode of the
+//! program file protects the process: see [`crate::program`] (V71).
 
 use std::os::fd::RawFd;
 
@@ -25,7 +24,7 @@ use crate::descriptors;
 pub(crate) struct Untraceable(());
 
 impl Untraceable {
-    /// Closes this process. Programs that it executes are open again, if their files can be read.
+    /// Closes this process. Programs that it executes are open again, if their files are readable.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -36,21 +35,20 @@ impl Untraceable {
     }
 }
 
-/// Which daemon begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum DaemonKind<'a> {
     /// IM/Server.
     Server,
-    /// The L7 ingress, with the descriptors that its server left open for it.
+    /// The gateway, with the descriptors that the server left open for it.
     Gateway(&'a [RawFd]),
     /// IM/User.
     Instance,
 }
 
-/// Why a process does not begin.
+/// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BeginFailure {
-    /// P10.
+    /// The process runs as root (P10).
     #[error("countersign {mode} does not run as root: {advice}")]
     Root {
         /// The daemon's name on the command line.
@@ -58,23 +56,21 @@ pub(crate) enum BeginFailure {
         /// Who starts it.
         advice: &'static str,
     },
-    /// The kernel refuses a step.
     #[error("cannot {step}")]
     Step {
-        /// What was refused.
         step: &'static str,
         /// The cause.
         source: nix::Error,
     },
 }
 
-/// Evidence that a daemon has begun as it must.
+/// Evidence that a daemon has started with these restrictions.
 #[derive(Debug)]
 pub(crate) struct Daemon(());
 
 impl Daemon {
-    /// Refuses root, closes what was inherited beside the standard streams, and sets the process's
-    /// limits. To be called before anything is opened.
+    /// Refuses root, closes inherited descriptors except the standard streams, and sets the
+    /// process's limits. Has to be called before anything is opened.
     ///
     /// # Errors
     /// If this is root, or the kernel refuses a step.
@@ -89,7 +85,7 @@ impl Daemon {
         }
         let step = |step| move |source| BeginFailure::Step { step, source };
         descriptors::close_others(kept).map_err(step("close inherited descriptors"))?;
-        // Also of what it starts: its memory holds keys and tokens (V62).
+        // Children inherit this. The memory holds keys and tokens (V62).
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(step("forbid core files"))?;
         match kind {
             DaemonKind::Server => own_files_only(),
@@ -97,19 +93,21 @@ impl Daemon {
                 prctl::set_no_new_privs().map_err(step("renounce new privileges"))?;
                 own_files_only();
             }
-            // Its umask is the user's, for the user's files; its own files have modes of their own.
+            // An instance keeps the user's umask, for the user's files; its own files have explicit
+            // modes.
             DaemonKind::Instance => {}
         }
         Ok(Self(()))
     }
 }
 
-/// What these two write is for their own account; each connection and instance takes a descriptor.
+/// Server and gateway write for their own account alone. Each connection and instance takes a
+/// descriptor.
 fn own_files_only() {
     umask(Mode::from_bits_truncate(0o077));
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
+        tracing::warn!(%error, "cannot raise limit of open files");
     }
 }

@@ -1,9 +1,8 @@
-//! File descriptors that the parent process left open for us: listening sockets and the control
-//! line.
+//! Descriptors inherited from the parent process: listening sockets and the control channel.
 //!
-//! The only file of this crate with `unsafe` in builds for use. It takes nothing that this process
-//! opened itself, and nothing that is not the kind of socket asked for (P7: what an instance serves
-//! is the socket that the server made).
+//! The only file of this crate with `unsafe` in release builds. Refuses descriptors that this
+//! process opened, and other kinds of socket than requested (P7: an instance serves the socket that
+//! the server made).
 
 #![allow(unsafe_code)]
 
@@ -15,43 +14,38 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
 
-/// Why a descriptor is not what it was said to be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DescriptorFailure {
-    /// No such descriptor is open, or `/proc` is not there to say so.
+    /// Not open, or `/proc` is missing.
     #[error("descriptor {0} is not open")]
     Closed(RawFd),
-    /// This process opened it, or took it before.
+    /// Opened by this process, or taken before.
     #[error("descriptor {0} was not inherited")]
     NotInherited(RawFd),
-    /// Open, but something else.
+    /// Another kind of descriptor.
     #[error("descriptor {descriptor} is not a {wanted}")]
     Kind {
-        /// Its number.
         descriptor: RawFd,
-        /// What it should be.
+        /// The requested kind.
         wanted: &'static str,
     },
-    /// The kernel would not tell.
+    /// The kernel does not describe it.
     #[error("descriptor {descriptor} cannot be examined")]
     System {
-        /// Its number.
         descriptor: RawFd,
         /// The cause.
         source: nix::Error,
     },
 }
 
-/// A socket that is already bound and listening.
+/// A bound and listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// On a path.
     Unix(UnixListener),
-    /// On an address and port.
     Tcp(TcpListener),
 }
 
-/// Takes an inherited listening stream socket. It does not block, and no child inherits it.
+/// Takes an inherited listening stream socket, and makes it non-blocking and close-on-exec.
 pub(crate) fn take_listener(descriptor: RawFd) -> Result<Listener, DescriptorFailure> {
     let wanted = "listening stream socket";
     let (socket, family) = take_stream_socket(descriptor, wanted, true)?;
@@ -62,8 +56,8 @@ pub(crate) fn take_listener(descriptor: RawFd) -> Result<Listener, DescriptorFai
     }
 }
 
-/// Takes an inherited, connected Unix stream socket: the control line. It does not block, and no
-/// child inherits it.
+/// Takes an inherited, connected Unix stream socket (the control channel), and makes it
+/// non-blocking and close-on-exec.
 pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, DescriptorFailure> {
     let wanted = "connected Unix stream socket";
     let (socket, family) = take_stream_socket(descriptor, wanted, false)?;
@@ -74,39 +68,39 @@ pub(crate) fn take_unix_stream(descriptor: RawFd) -> Result<UnixStream, Descript
     }
 }
 
-/// Takes an inherited, connected Unix stream socket that stands in the place of a standard stream,
-/// and puts `/dev/null` there: nothing that this process starts or prints gets to the socket.
+/// Takes an inherited, connected Unix stream socket that occupies a standard stream, and puts
+/// `/dev/null` in its place. So neither children nor output reach the socket.
 pub(crate) fn take_unix_stream_elsewhere(descriptor: RawFd) -> Result<UnixStream, DescriptorFailure> {
     let system = |source: nix::Error| DescriptorFailure::System { descriptor, source };
     let inherited = take_unix_stream(descriptor)?;
     let failed = |error: std::io::Error| system(nix::Error::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)));
-    // A copy has a number of its own, above the standard streams.
+    // The duplicate has a number above the standard streams.
     let elsewhere = inherited.try_clone().map_err(failed)?;
     let nothing = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
     let mut place = OwnedFd::from(inherited);
     nix::unistd::dup2(&nothing, &mut place).map_err(system)?;
-    // The place of a standard stream is closed by nobody.
+    // Standard streams stay open.
     let _standard_stream = place.into_raw_fd();
     Ok(elsewhere)
 }
 
-/// Keeps whatever this process inherited beside its standard streams from the programs that it
-/// starts, where a test cannot close it.
+/// Keeps inherited descriptors except the standard streams from child programs, for tests that
+/// cannot close them.
 #[cfg(test)]
 pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
     let flags = nix::libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors so
-    // that `exec` closes them. std has no such call, and one descriptor after the other would need
-    // as many unsafe borrows of numbers.
+    // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors as
+    // close-on-exec. std has no such call, and marking descriptors one by one would need as many
+    // unsafe borrows of numbers.
     let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, flags) };
     nix::errno::Errno::result(outcome).map(drop)
 }
 
-/// Closes whatever this process inherited beside its standard streams and these: whoever started it
-/// may have left anything open. To be called before anything else was opened.
+/// Closes inherited descriptors except the standard streams and `kept`: the parent may have left
+/// any open. Has to be called before anything else is opened.
 ///
 /// # Errors
-/// If the kernel cannot (before Linux 5.9).
+/// If the kernel does not support it (before Linux 5.9).
 pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
     let mut kept: Vec<u32> = kept.iter().filter_map(|descriptor| u32::try_from(*descriptor).ok()).collect();
     kept.sort_unstable();
@@ -114,9 +108,9 @@ pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
     for next in kept.into_iter().filter(|next| *next >= 3).chain([u32::MAX]) {
         if from < next {
             let to = if next == u32::MAX { next } else { next.saturating_sub(1) };
-            // SAFETY: the call reads no memory. What it closes came through exec: std has opened
-            // nothing that it owns at this point, and what was taken of the inherited is left out.
-            // There is no safe way to close what nobody owns.
+            // SAFETY: the call reads no memory. The closed descriptors came through exec: std has
+            // opened none that it owns at this point, and those already taken are in `kept`. There
+            // is no safe way to close a descriptor without an owner.
             let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, from, to, 0) };
             nix::errno::Errno::result(outcome)?;
         }
@@ -125,51 +119,51 @@ pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), nix::Error> {
     Ok(())
 }
 
-/// Another process, held so that its number cannot come to mean another one.
+/// A handle on another process (pidfd), which never refers to another process, even if the id is
+/// reused.
 #[derive(Debug)]
 pub(crate) struct Process(OwnedFd);
 
 impl Process {
-    /// The process that has this number now. It is for the caller to know that it is the one that
-    /// is meant.
+    /// The process that has this id now. The caller has to know that it is the intended one.
     ///
     /// # Errors
-    /// If there is none, or the kernel cannot (before Linux 5.3).
+    /// If there is none, or the kernel does not support it (before Linux 5.3).
     pub(crate) fn of(pid: i32) -> Result<Self, nix::Error> {
-        // SAFETY: the call takes two numbers and gives a descriptor that nothing else owns. nix has
-        // no such call.
+        // SAFETY: the call takes two numbers and returns a descriptor without another owner. nix
+        // has no such call.
         let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
         let descriptor = nix::errno::Errno::result(outcome)?;
         let descriptor = RawFd::try_from(descriptor).map_err(|_| nix::errno::Errno::EBADF)?;
-        // SAFETY: as above; it is owned from here on, and by nobody else.
+        // SAFETY: as above; this value becomes its only owner.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Has the runtime watch it: readable is ended.
+    /// Registers the handle with the runtime: it becomes readable when the process ends.
     ///
     /// # Errors
     /// If it cannot be watched.
     pub(crate) fn watched(self) -> std::io::Result<AsyncFd<Self>> {
-        // SAFETY: the descriptor that `AsRawFd` names is this value's own, never changes, and is
+        // SAFETY: the descriptor that `AsRawFd` names belongs to this value, never changes, and is
         // closed only with it.
         unsafe { AsyncFd::register(self) }.map_err(std::io::Error::from)
     }
 
-    /// Ends it.
+    /// Kills the process.
     ///
     /// # Errors
-    /// If it has ended, or is not ours to end.
+    /// If it has ended, or this account may not kill it.
     pub(crate) fn kill(&self) -> Result<(), nix::Error> {
         let (process, none) = (self.0.as_raw_fd(), std::ptr::null::<nix::libc::siginfo_t>());
-        // SAFETY: the descriptor is open for as long as `self` is, and a null pointer is what the
-        // call takes for no further information.
+        // SAFETY: the descriptor is open as long as `self` lives, and the call accepts a null
+        // pointer for no further information.
         let outcome =
             unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, process, nix::libc::SIGKILL, none, 0) };
         nix::errno::Errno::result(outcome).map(drop)
     }
 }
 
-// tokio asks for both.
+// tokio requires both.
 impl AsRawFd for Process {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -201,8 +195,8 @@ fn take_stream_socket(
     Ok((socket, name.family()))
 }
 
-/// What lets a descriptor be ours alone: whatever Rust opens is close-on-exec, so a descriptor
-/// without that flag came through `exec`, and the flag that is then set on it keeps it from being
+/// Takes ownership of an inherited descriptor. Rust opens every descriptor with close-on-exec, so
+/// one without that flag came through `exec`. The callers then set the flag, so that it cannot be
 /// taken again.
 fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, DescriptorFailure> {
     let link = std::fs::read_link(format!("/proc/self/fd/{descriptor}"))
@@ -218,10 +212,10 @@ fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, De
         Some(flags) if flags & nix::libc::O_CLOEXEC == 0 => {}
         _ => return Err(DescriptorFailure::NotInherited(descriptor)),
     }
-    // SAFETY: the descriptor is open and came through exec, as just read, so nothing in this
-    // process owns it: std owns none of 0, 1 and 2, and everything else that it opens is
-    // close-on-exec. Both callers set that flag before they return, so it is taken once; should
-    // they fail, it is closed. There is no safe way from a number to an owned descriptor.
+    // SAFETY: the descriptor is open and came through exec, as just checked, so it has no owner in
+    // this process: std owns none of 0, 1 and 2, and opens all others with close-on-exec. Both
+    // callers set that flag before they return, so it is taken once; if they fail, it is closed.
+    // There is no safe conversion of a number to an owned descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -231,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a descriptor look inherited, and gives its number away.
+    /// Makes a descriptor look inherited, and releases it.
     fn leave_open(socket: impl Into<OwnedFd>) -> RawFd {
         let socket = socket.into();
         fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();

@@ -1,30 +1,24 @@
-//! How a process ends: one number for each kind of reason, the same for every mode.
+//! Exit codes: one for each kind of failure, the same for every mode.
 
 use std::process::ExitCode;
 
-/// The kinds of end, with their numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
-    /// Done.
     Done,
-    /// It failed, or the person asked said no.
+    /// A failure, or the person declined.
     Failure,
-    /// The command line is wrong. Clap uses the same number.
+    /// The command line is wrong. Clap uses the same code.
     Usage,
-    /// A rule forbids it.
     Refused,
-    /// The server cannot be reached.
     Unreachable,
-    /// The configuration is wrong.
     Config,
-    /// An audit log is not what was signed.
+    /// An audit log differs from what was signed.
     Tampered,
-    /// The key store is not what it was.
+    /// The key store differs from its last state.
     Store,
 }
 
 impl Exit {
-    /// Its number.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Done => 0,

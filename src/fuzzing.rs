@@ -1,9 +1,8 @@
-//! What the fuzzer's targets reach (`fuzz/`): whatever the three processes read that somebody else
-//! wrote.
+//! Entry points of the fuzz targets (`fuzz/`): every parser of input from other processes and
+//! people.
 //!
-//! Built with `--cfg fuzzing` alone, so that the product has none of it. A function there stands
-//! beside what it feeds, takes what a stranger could have written, and panics where something does
-//! not hold that must.
+//! Compiled only with `--cfg fuzzing`, so the product does not contain it. Each function is beside
+//! the code that it tests, takes untrusted input, and panics if an invariant is broken.
 
 pub use crate::audit::fuzzing as audit;
 pub use crate::config::fuzzing as config;

@@ -1,9 +1,8 @@
-//! The file of the user's instance key at a provider,
-//! `~/.config/countersign/instance_key.PROVIDER`: where it is and how it is read. Commands make it,
-//! the instance signs with it.
+//! The file of a user's instance key at a provider, `~/.config/countersign/instance_key.PROVIDER`.
+//! Commands create it, and the instance signs with it.
 //!
 //! Earlier releases had one key for all providers, `instance_key`. It stays the key of the
-//! providers that it was made for.
+//! providers for which it was made.
 
 use countersign_keys::identity::ProviderId;
 use countersign_keys::secret::Secret;
@@ -18,10 +17,10 @@ pub(crate) fn file_of(provider: &ProviderId) -> String {
     format!("{SHARED_FILE}.{provider}")
 }
 
-/// The longest such file, in bytes: a P-256 key in PEM has about 240.
+/// Longest file, in bytes. A P-256 key in PEM has about 240.
 pub(crate) const LENGTH_MAX: usize = 4096;
 
-/// The key, if that is one: P-256 in PKCS #8 PEM.
+/// Parses P-256 in PKCS #8 PEM.
 pub(crate) fn parse(pem: &Secret<Vec<u8>>) -> Option<SecretKey> {
     SecretKey::from_pkcs8_pem(std::str::from_utf8(pem.expose()).ok()?).ok()
 }

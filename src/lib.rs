@@ -1,10 +1,10 @@
-//! Countersign: arguments → mode → exit code.
+//! Countersign: parses arguments, selects a mode, and returns its exit code.
 //!
-//! The process closes itself to others before it reads anything (V71), and the three daemons refuse
-//! to run as root (P10); what a person runs decides that for itself.
+//! Closes the process to others before it reads anything (V71). The three daemons refuse to run as
+//! root (P10); each command decides for itself.
 //!
-//! A library so that the executable and the fuzz targets can both link it; the targets reach what
-//! they feed through a module of their own.
+//! A library so that the binary and the fuzz targets can both link it. The targets use a module of
+//! their own.
 
 mod accounts;
 mod arguments;
@@ -44,14 +44,14 @@ use crate::arguments::{Arguments, Gateway, Mode, User};
 use crate::commands::Command;
 use crate::daemon::Untraceable;
 
-/// The whole program.
+/// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
     let closed = match Untraceable::begin() {
         Ok(closed) => closed,
         Err(failure) => return processes::cannot_begin(&failure),
     };
     let Arguments { config, mode } = Arguments::parse();
-    // A command that gives up root also leaves the directory that a relative path begins at.
+    // A command that gives up root changes its directory, where relative paths begin.
     let config = std::path::absolute(&config).unwrap_or(config);
     match mode {
         Mode::Server => processes::server(&closed, &config),

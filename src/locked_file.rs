@@ -1,10 +1,10 @@
-//! A file that one process at a time has to itself.
+//! A file locked for one process.
 
 use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 
-/// An open file and its lock, which is given back with it. To close the file would not do that: a
-/// program that is just being started by another thread has the descriptor as well, until it runs.
+/// An open file and its lock, which is released on drop. Closing alone would not release it: a
+/// program that another thread is just starting holds the descriptor too, until it runs.
 #[derive(Debug)]
 pub(crate) struct LockedFile(File);
 
@@ -12,7 +12,7 @@ impl LockedFile {
     /// Takes the lock.
     ///
     /// # Errors
-    /// Another process has it, or so has another part of this one.
+    /// If another process, or another part of this one, has it.
     pub(crate) fn take(file: File) -> Result<Self, TryLockError> {
         file.try_lock()?;
         Ok(Self(file))
@@ -35,7 +35,7 @@ impl DerefMut for LockedFile {
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // Where it fails the file is closed all the same.
+        // If this fails, the file is closed all the same.
         let _ = self.0.unlock();
     }
 }

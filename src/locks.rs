@@ -1,9 +1,8 @@
-//! The lock behind what several threads share and promises hang on: the replay log and the
-//! directory of keys.
+//! The mutex for shared state on which promises depend: the replay log and the key cache.
 //!
-//! It is the standard library's. In tests it is the same one behind a point at which a scheduler
-//! may let another thread go first, so that the orders in which threads can come to a lock are
-//! tried by plan and not by luck. Outside of such a test it is the plain lock there too.
+//! It is the standard library's. In tests it has a scheduling point, so that a scheduler can
+//! systematically try the interleavings of threads. Outside such tests it is the plain lock there
+//! too.
 
 #[cfg(not(test))]
 pub(crate) use std::sync::Mutex;
@@ -13,17 +12,17 @@ pub(crate) use scheduled::Mutex;
 
 #[cfg(test)]
 pub(crate) mod scheduled {
-    //! The lock as tests have it.
+    //! The mutex for tests.
 
     use std::cell::Cell;
     use std::sync::{LockResult, MutexGuard, TryLockError};
 
     thread_local! {
-        /// A scheduler runs all its threads on one of the system's, each with a stack of its own.
+        /// A scheduler runs all its threads on one system thread, with a stack each.
         static IS_SCHEDULED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// A lock whose every taking is a decision of the scheduler, where there is one.
+    /// A lock that asks the scheduler, if there is one, before it is taken.
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -41,24 +40,24 @@ pub(crate) mod scheduled {
                 match self.0.try_lock() {
                     Ok(guard) => return Ok(guard),
                     Err(TryLockError::Poisoned(poisoned)) => return Err(poisoned),
-                    Err(TryLockError::WouldBlock) => {} // whoever has it was interrupted: they go on first
+                    Err(TryLockError::WouldBlock) => {} // its holder was interrupted and has to run first
                 }
             }
         }
     }
 
-    /// Tries every order in which the threads that `test` starts can come to their locks, channels
-    /// and ends; how many there were.
+    /// Tries every interleaving of the threads that `test` starts, at their locks, channels and
+    /// ends. Returns how many there were.
     pub(crate) fn in_every_order(test: impl Fn() + Send + Sync + 'static) -> usize {
         run(shuttle::scheduler::DfsScheduler::new(None, false), test)
     }
 
-    /// Tries as many orders as that, each drawn from one seed.
+    /// Tries that many interleavings, drawn from one seed.
     pub(crate) fn in_orders(count: usize, test: impl Fn() + Send + Sync + 'static) -> usize {
         run(shuttle::scheduler::RandomScheduler::new_from_seed(1, count), test)
     }
 
-    /// For each thread, in bytes: what is compiled without optimisation takes much.
+    /// For each thread, in bytes. Unoptimised code needs much.
     const STACK: usize = 1024 * 1024;
 
     fn run(scheduler: impl shuttle::scheduler::Scheduler + 'static, test: impl Fn() + Send + Sync + 'static) -> usize {

@@ -1,7 +1,6 @@
-//! What the processes say about themselves: lines on standard error, for the journal.
+//! Logging of the processes: lines on standard error, for the journal.
 //!
-//! Decisions about requests go to the audit log, not here. Nothing that is a secret has a form that
-//! could be printed.
+//! Decisions about requests go to the audit log instead. Secrets have no printable form.
 
 use std::error::Error;
 use std::fmt;
@@ -15,16 +14,15 @@ use tracing_subscriber::fmt::format::Writer;
 
 use crate::quoted::{EscapingStderr, escaped, word_within};
 
-/// The variable that says what is logged, in the syntax of `tracing`'s filters.
+/// The variable with the filter, in `tracing`'s syntax.
 const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
-/// The longest value of a field that is shown whole on a terminal, in columns: a cause with all its
-/// causes.
+/// Longest value of a field shown whole on a terminal, in columns: an error with all its causes.
 const FIELD_MAX: usize = 1_000;
 
-/// Starts logging to standard error: for people on a terminal, as JSON lines otherwise. A second
-/// call changes nothing. Fields hold names from outside: none can paint the terminal, and none can
-/// look like another field (V75).
+/// Starts logging to standard error: as text on a terminal, otherwise as JSON lines. A second call
+/// changes nothing. Fields contain names from outside; none can control the terminal or imitate
+/// another field (V75).
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
@@ -36,8 +34,7 @@ pub(crate) fn start() {
     drop(started);
 }
 
-/// Fields as a terminal may see them: the message, then `name=value`, each value one word or in
-/// quotation marks.
+/// Formats fields for a terminal: the message, then `name=value`. Each value is one word or quoted.
 struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {
@@ -75,7 +72,7 @@ impl Visit for Line<'_> {
     }
 }
 
-/// An error with all that caused it, on one line.
+/// Displays an error with all its causes, on one line.
 #[derive(Debug)]
 pub(crate) struct Chain<'e>(pub(crate) &'e dyn Error);
 

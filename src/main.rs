@@ -1,4 +1,4 @@
-//! The executable: all of it is in the library.
+//! The executable: calls the library.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,8 @@
-//! A directory of the user's own, to write in: made where it is missing, one writer at a time,
-//! files replaced whole.
+//! Writes in a user's own directory: creates it if missing, with one writer at a time, and replaces
+//! files whole.
 //!
-//! A reader sees the file as it was or as it is, never half of it, and a crash leaves one of the
-//! two. Everything happens relative to open directories that have been checked: see
-//! [`crate::config::strict_file`].
+//! A reader sees the old or the new file, never a part, and a crash leaves one of the two. All
+//! operations are relative to open, checked directories: see [`crate::config::strict_file`].
 
 use std::fs::File;
 use std::io::Write as _;
@@ -18,23 +17,19 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
 
-/// Where instances keep what they have to remember, below the home directory. What is of one
-/// provider alone is in a directory below it with that provider's id: homes may be shared by
-/// machines of several.
+/// Where instances keep state, below the home directory. A provider's own data is in a subdirectory
+/// named by its id, because machines of several providers may share homes.
 pub(crate) const STATE: [&str; 3] = [".local", "state", "countersign"];
 
-/// Why something of the user's own cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteFailure {
-    /// The directory is not there, or others could write in it.
+    /// The directory is missing, or others could write in it.
     #[error(transparent)]
     Strict(#[from] StrictFileFailure),
-    /// The system refused a step.
     #[error("cannot {step} {path}")]
     Step {
-        /// What was refused.
         step: &'static str,
-        /// With which file.
+        /// The file concerned.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
@@ -42,7 +37,7 @@ pub(crate) enum WriteFailure {
 }
 
 impl WriteFailure {
-    /// Whether there is no room, on the disk or within the quota.
+    /// Whether the disk or the quota is full.
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Strict(_) => false,
@@ -62,7 +57,8 @@ pub(crate) struct OwnDirectory {
 }
 
 impl OwnDirectory {
-    /// Opens the directory of these names below a home; makes what is missing, for its owner alone.
+    /// Opens the directory of these names below a home. Creates missing ones, for their owner
+    /// alone.
     pub(crate) fn make(home: &Path, owner: Uid, names: &[&str]) -> Result<Self, WriteFailure> {
         let mut directory = StrictDirectory::home(home, owner)?;
         for name in names {
@@ -78,12 +74,12 @@ impl OwnDirectory {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// A file in it, to read.
+    /// The directory, to read files from.
     pub(crate) const fn strict(&self) -> &StrictDirectory {
         &self.directory
     }
 
-    /// Writes a file of mode 0600, or replaces it whole. It is on the disk when this returns.
+    /// Writes or replaces a file of mode 0600. It is on the disk when this returns.
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), WriteFailure> {
         let path = self.directory.path().join(name);
         let unfinished = format!(".{name}.unfinished");
@@ -92,7 +88,7 @@ impl OwnDirectory {
             let path = path.clone();
             move |source: std::io::Error| WriteFailure::Step { step, path, source }
         };
-        // Left over by a process that died; the lock says that nobody is writing it.
+        // Left over by a process that died: the lock excludes another writer.
         match unlinkat(at, unfinished.as_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(failed("make room for")(errno.into())),
@@ -109,7 +105,7 @@ impl OwnDirectory {
                 Ok(())
             });
         if let Err(error) = written {
-            // What matters is the first failure.
+            // The first failure matters.
             let _ = unlinkat(at, unfinished.as_str(), UnlinkatFlags::NoRemoveDir);
             return Err(failed("write")(error));
         }

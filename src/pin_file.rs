@@ -1,9 +1,9 @@
-//! `~/.config/countersign/authorized_keys`, the keys that the user has pinned, and how the user's
-//! own processes change it: commands, and the instance when the user's browser asks.
+//! The file of a user's pinned keys, `~/.config/countersign/authorized_keys`, and its changes by
+//! the user's own processes: commands, and the instance at the request of the user's browser.
 //!
-//! It is read and written as its user, never as root, and by the rules of
-//! [`crate::config::strict_file`]. Lines that are no keys are kept as they are; a line that cannot
-//! be read stops every change, since it may be a key that its owner thinks pinned.
+//! Reads and writes as the user, never as root, by the rules of [`crate::config::strict_file`].
+//! Keeps comment lines unchanged. Refuses every change if a line cannot be parsed, because it may
+//! be a key that the user believes pinned.
 
 use std::path::{Path, PathBuf};
 
@@ -14,39 +14,31 @@ use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 use crate::config::strict_file::{self, StrictFileFailure};
 use crate::own_directory::{OwnDirectory, WriteFailure};
 
-/// Where pins and instance key are, below the home directory.
+/// Where pins and instance keys are, below the home directory.
 pub(crate) const DIRECTORY: [&str; 2] = [".config", "countersign"];
 
-/// The pins' file in it.
+/// The file of pins in that directory.
 const FILE: &str = "authorized_keys";
 
-/// Why the pinned keys cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PinFailure {
     /// The file, or a directory above it, could have been written by others.
     #[error(transparent)]
     Strict(#[from] StrictFileFailure),
-    /// It cannot be written.
     #[error(transparent)]
     Write(#[from] WriteFailure),
-    /// It is not text.
     #[error("{path} is not UTF-8")]
-    Text {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A line of it cannot be read.
+    Text { path: PathBuf },
+    /// A line cannot be parsed.
     #[error("{path} has to be mended by hand")]
     Line {
-        /// The file.
         path: PathBuf,
-        /// Which line, and why.
+        /// The line, and the reason.
         source: PinRejection,
     },
 }
 
-/// The pinned keys of an account, as one provider changes them: the lines of others stay as they
-/// are.
+/// The pinned keys of an account. Changes only the lines of one provider.
 #[derive(Clone, Debug)]
 pub(crate) struct PinFile {
     home: PathBuf,
@@ -55,24 +47,23 @@ pub(crate) struct PinFile {
 }
 
 impl PinFile {
-    /// Those of the account with that home, at that provider.
     pub(crate) fn of(home: &Path, owner: Uid, provider: &ProviderId) -> Self {
         Self { home: home.to_owned(), owner, provider: provider.clone() }
     }
 
-    /// Whose keys are added and removed.
+    /// The provider whose keys are added and removed.
     pub(crate) const fn provider(&self) -> &ProviderId {
         &self.provider
     }
 
-    /// The file's path, for messages.
+    /// For messages.
     pub(crate) fn path(&self) -> PathBuf {
         let mut path = self.home.clone();
         path.extend(DIRECTORY.iter().chain(&[FILE]));
         path
     }
 
-    /// Reads the pins. Without a file there are none.
+    /// Reads the pins. A missing file has none.
     pub(crate) fn read(&self) -> Result<Pins, PinFailure> {
         let beneath: PathBuf = DIRECTORY.iter().chain(&[FILE]).collect();
         let opened = match strict_file::open(&self.home, &beneath, self.owner) {
@@ -82,7 +73,7 @@ impl PinFile {
         self.parse(opened.read(PINS_MAX)?)
     }
 
-    /// Pins a key, in place of one of the same user and id.
+    /// Pins a key, replacing one of the same user and id.
     pub(crate) fn add(&self, record: KeyRecord) -> Result<Before, PinFailure> {
         let mut before = Before::NoKeys;
         self.change(|pins| {
@@ -95,8 +86,8 @@ impl PinFile {
         Ok(before)
     }
 
-    /// Pins a key, unless the very same key is pinned for its user already: then nothing changes,
-    /// and that line is what counts.
+    /// Pins a key, unless the same key is already pinned for its user: then that line stays and
+    /// counts.
     pub(crate) fn add_once(&self, record: KeyRecord) -> Result<Pinned, PinFailure> {
         let mut pinned = Pinned { record: record.clone(), was_pinned: WasPinned::No };
         self.change(|pins| {
@@ -113,17 +104,17 @@ impl PinFile {
         Ok(pinned)
     }
 
-    /// Unpins a key; says whether it was pinned.
+    /// Unpins a key; whether it was pinned.
     pub(crate) fn remove(&self, owner: &Username, kid: KeyId) -> Result<bool, PinFailure> {
         self.remove_where(|key| key.owner == *owner && key.kid == kid).map(|count| count > 0)
     }
 
-    /// Unpins every key that is meant and counts at this provider; says how many.
+    /// Unpins every key of this provider that `is_meant` selects; returns how many.
     pub(crate) fn remove_where(&self, is_meant: impl Fn(&KeyRecord) -> bool) -> Result<usize, PinFailure> {
         let meant = |pins: &Pins| -> Vec<(Username, KeyId)> {
             pins.keys_at(&self.provider).filter(|key| is_meant(key)).map(|key| (key.owner.clone(), key.kid)).collect()
         };
-        // No directory is made, and no file is written, for nothing.
+        // If nothing changes, no directory is created and no file written.
         if meant(&self.read()?).is_empty() {
             return Ok(0);
         }
@@ -139,8 +130,8 @@ impl PinFile {
         Ok(count)
     }
 
-    /// Reads, changes and writes under the directory's lock. Nothing is written unless `change`
-    /// says so.
+    /// Reads, changes and writes under the directory's lock. Writes only if `change` returns
+    /// `true`.
     fn change(&self, change: impl FnOnce(&mut Pins) -> bool) -> Result<(), PinFailure> {
         let directory = OwnDirectory::make(&self.home, self.owner, &DIRECTORY)?;
         let mut pins = match directory.strict().open(FILE) {
@@ -160,29 +151,23 @@ impl PinFile {
     }
 }
 
-/// Whether anything that counts at the provider was pinned before a key was added.
+/// Whether a key of the provider was pinned before one was added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Before {
-    /// Nothing: no intent can ever have been used there.
+    /// None, so no intent can ever have been used there.
     NoKeys,
-    /// At least one key.
     Keys,
 }
 
-/// A key that is pinned now.
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
-    /// Its line.
     pub(crate) record: KeyRecord,
-    /// Whether it was there before.
     pub(crate) was_pinned: WasPinned,
 }
 
-/// Whether a key was pinned before somebody asked for it.
+/// Whether a key was pinned before it was to be added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum WasPinned {
-    /// It was.
     Yes,
-    /// It was not.
     No,
 }

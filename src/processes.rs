@@ -1,5 +1,5 @@
-//! How each of the three daemons begins and ends: closed, never as root, with its log, and with an
-//! exit code that says why.
+//! Start and end of the three daemons: closed, never as root, with a log, and with an exit code
+//! that names the reason.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,8 @@ use crate::server::{self, ServerFailure};
 use crate::service_manager::ServiceManager;
 use crate::user::{self, UserArguments, UserFailure};
 
-/// How long a server that cannot run stays before it ends. Service managers start one that was
-/// killed again at once, as they should; what keeps one from running (a port that is taken, say)
-/// may pass, but not ten times a second.
+/// How long a server that cannot run waits before it exits. Service managers rightly restart a
+/// killed server at once. An obstacle such as a used port may pass, but not ten times a second.
 const BEFORE_ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// `countersign server`
@@ -30,10 +29,10 @@ pub(crate) fn server(closed: &Untraceable, config: &Path) -> ExitCode {
     };
     finish("server", server::run(daemon, config), |failure| {
         if matches!(failure, ServerFailure::Config(_) | ServerFailure::Program(_)) {
-            return Exit::Config; // nobody starts it again until somebody has mended that
+            return Exit::Config; // no restart until an operator has corrected it
         }
         if matches!(failure, ServerFailure::Unsealed(UnsealedStore::Disagrees { .. })) {
-            return Exit::Store; // nor this
+            return Exit::Store; // the same
         }
         if ServiceManager::named().is_some() {
             thread::sleep(BEFORE_ANOTHER_TRY);
@@ -81,21 +80,21 @@ pub(crate) fn user(
         if matches!(failure, UserFailure::Config(_)) {
             Exit::Config
         } else if matches!(failure, UserFailure::Account(_)) {
-            Exit::Refused // the server reads this one: it launches no other for a while
+            Exit::Refused // the server reads this code, and launches no other for a while
         } else {
             Exit::Failure
         }
     })
 }
 
-/// Begins a daemon and its log.
+/// Starts a daemon and its log.
 fn begin(closed: &Untraceable, kind: DaemonKind<'_>) -> Result<Daemon, ExitCode> {
     let begun = Daemon::begin(closed, kind);
     log::start();
     begun.map_err(|failure| cannot_begin(&failure))
 }
 
-/// Says why a process does not begin.
+/// Logs why a process does not start.
 pub(crate) fn cannot_begin(failure: &BeginFailure) -> ExitCode {
     log::start();
     tracing::error!("{}", Chain(failure));

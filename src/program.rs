@@ -1,27 +1,27 @@
-//! The program's own file: which accounts could read or exchange what becomes a user's instance.
+//! The program file: which accounts could read or replace what becomes a user's instance.
 //!
-//! A process whose program file its account cannot read is closed to that account by the kernel at
-//! `execve`, before its first instruction: no `ptrace`, no `pidfd_getfd`, no `/proc/PID/mem`
+//! At `execve` the kernel closes a process to its account if that account cannot read the program
+//! file. It does so before the first instruction: no `ptrace`, no `pidfd_getfd`, no `/proc/PID/mem`
 //! (`would_dump` and `begin_new_exec` in fs/exec.c). So the program is installed with mode 0711.
-//! With a readable file a user could take the listening socket of their own starting instance and
-//! answer in its place (P7, V71).
+//! With a readable file, a user could take the listening socket of the user's own starting instance
+//! and answer in its place (P7, V71).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use countersign_keys::identity::Uid;
 
-/// The permission bits with which others than root could read the program. Where a file has an
-/// access list, the group's bits are its mask.
+/// Permission bits with which others than root could read the program. On a file with an access
+/// list, the group's bits are its mask.
 const READABLE: u32 = 0o044;
 
-/// The permission bits with which others than root could change it.
+/// Permission bits with which others than root could change it.
 const WRITABLE: u32 = 0o022;
 
-/// What the kernel makes of a process that it closes at `execve` (proc_sys_fs(5)).
+/// How the kernel treats a process that it closes at `execve` (proc_sys_fs(5)).
 const SUID_DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
 
-/// The value of [`SUID_DUMPABLE`] with which it closes nothing: a debugging aid.
+/// The value of [`SUID_DUMPABLE`] with which the kernel closes nothing: a debugging aid.
 const DUMPS_ALL: &str = "1";
 
 /// Why the program must not be started as a user.
@@ -32,20 +32,18 @@ pub(crate) enum ProgramFault {
         "{path} has mode {mode:04o}: users can read it, and so take over their own starting instance; chmod 0711 {path}"
     )]
     Readable {
-        /// The program.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Its owner could read and exchange it.
+    /// Its owner could read and replace it.
     #[error("{path} belongs to uid {owner}, and must belong to root: chown root:root {path}")]
     Owner {
         /// The program, or a directory above it.
         path: PathBuf,
-        /// Who owns it.
         owner: Uid,
     },
-    /// Others could exchange it.
+    /// Others could replace it.
     #[error("{path} has mode {mode:04o}: others can exchange the program; chmod go-w {path}")]
     Writable {
         /// The program, or a directory above it.
@@ -56,20 +54,18 @@ pub(crate) enum ProgramFault {
     /// The kernel closes nothing.
     #[error("fs.suid_dumpable is 1: users can trace their own starting instance; sysctl fs.suid_dumpable=0")]
     DumpsAll,
-    /// It cannot be looked at.
     #[error("{path} cannot be looked at")]
     Unknown {
-        /// What.
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
     },
 }
 
-/// Sees that users can neither read nor exchange the program, and that this counts for the kernel.
+/// Checks that users can neither read nor replace the program, and that the kernel honours this.
 ///
 /// # Errors
-/// The first of these that is not so, or cannot be told.
+/// The first condition that does not hold, or is unknown.
 pub(crate) fn check(program: &Path) -> Result<(), ProgramFault> {
     let unknown = |path: &Path| {
         let path = path.to_owned();

@@ -1,10 +1,9 @@
-//! Text from outside, made harmless before a terminal or a log shows it (V75).
+//! Escapes text from outside before a terminal or a log displays it (V75).
 //!
-//! A UCloud username, a browser's name for itself or a sentence of a server that was taken over can
-//! hold characters that do not show, that steer a terminal, or that turn the direction of a line.
-//! One rule here says which characters are shown as they are; all others are escaped. The
-//! provider's title is held to the same rule. Long values are cut, with a mark. What Unicode says
-//! of a character comes from `icu_properties`.
+//! A UCloud username, a browser's name or a text of a compromised server may contain characters
+//! that are invisible, control a terminal, or reverse a line's direction. One rule here decides
+//! which characters are displayed; all others are escaped. The provider's title follows the same
+//! rule. Long values are cut, with a mark. Unicode properties come from `icu_properties`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,22 +12,21 @@ use icu_properties::props::{BidiClass, DefaultIgnorableCodePoint, EastAsianWidth
 use icu_properties::{CodePointMapData, CodePointSetData};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The longest value shown whole, in columns of a terminal: a line of 100 columns keeps room for
-/// its label.
+/// Longest value displayed whole, in columns: a line of 100 columns keeps room for its label.
 pub(crate) const VALUE_MAX: usize = 72;
 
-/// The longest sentence shown whole, in columns.
+/// Longest sentence displayed whole, in columns.
 pub(crate) const SENTENCE_MAX: usize = 400;
 
-/// What stands where a value was cut.
+/// Marks where a value was cut.
 const CUT: char = '…';
 
-/// A value in quotation marks, so that its spaces are seen to be its own.
+/// Quotes a value, so that its spaces are visible.
 pub(crate) fn quoted(text: &str) -> String {
     quoted_within(text, VALUE_MAX)
 }
 
-/// The same, of at most so many columns without the marks.
+/// As [`quoted`], with at most that many columns without the marks.
 pub(crate) fn quoted_within(text: &str, columns_max: usize) -> String {
     let mut shown = String::from("\"");
     let mut columns = 0_usize;
@@ -51,12 +49,12 @@ pub(crate) fn quoted_within(text: &str, columns_max: usize) -> String {
     shown
 }
 
-/// A value of a table or a log: bare if it is one plain word, otherwise in quotation marks.
+/// Formats a value of a table or a log: bare if it is one plain word, otherwise quoted.
 pub(crate) fn word(text: &str) -> String {
     word_within(text, VALUE_MAX)
 }
 
-/// The same, of at most so many columns.
+/// As [`word`], with at most that many columns.
 pub(crate) fn word_within(text: &str, columns_max: usize) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-#@+:/=".contains(&byte);
     if !text.is_empty() && text.len() <= columns_max && text.bytes().all(is_plain) {
@@ -66,12 +64,12 @@ pub(crate) fn word_within(text: &str, columns_max: usize) -> String {
     }
 }
 
-/// A text that ends its line, on one line and whole.
+/// Escapes a text that ends its line: one line, uncut.
 pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(piece).collect()
 }
 
-/// The columns that a text takes which was made harmless.
+/// The columns of an escaped text.
 pub(crate) fn columns_of(shown: &str) -> usize {
     let widths = CodePointMapData::<EastAsianWidth>::new();
     let of = |character: char| match widths.get(character) {
@@ -81,7 +79,7 @@ pub(crate) fn columns_of(shown: &str) -> usize {
     shown.chars().map(of).sum()
 }
 
-/// A text that was made harmless, cut to so many columns.
+/// Cuts an escaped text to that many columns.
 pub(crate) fn cut(shown: &str, columns_max: usize) -> String {
     if columns_of(shown) <= columns_max {
         return shown.to_owned();
@@ -102,8 +100,8 @@ fn piece(character: char) -> String {
     if is_shown(character) { character.to_string() } else { character.escape_unicode().to_string() }
 }
 
-/// Whether a terminal shows a character as itself, where it stands: a space, visible ASCII, or a
-/// letter or number that is written from left to right and takes a place of its own.
+/// Whether a terminal displays a character as itself: a space, visible ASCII, or a letter or number
+/// that is written from left to right and occupies its own place.
 fn is_shown(character: char) -> bool {
     if character.is_ascii() {
         return character == ' ' || character.is_ascii_graphic();
@@ -126,8 +124,8 @@ fn is_shown(character: char) -> bool {
     is_visible && !is_deceptive(character)
 }
 
-/// Whether a character does not show, steers what shows it, breaks a line, or turns its direction:
-/// no text that is one line, read as it is written, has such a character.
+/// Whether a character is invisible, controls a terminal, breaks a line, or reverses its direction.
+/// No text of one plain line has such a character.
 pub(crate) fn is_deceptive(character: char) -> bool {
     let is_unseen = matches!(
         CodePointMapData::<GeneralCategory>::new().get(character),
@@ -145,8 +143,8 @@ pub(crate) fn is_deceptive(character: char) -> bool {
     is_unseen || is_right_to_left || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
 }
 
-/// Where log lines go: what JSON leaves as it is and a terminal would not show is written as JSON's
-/// own escapes.
+/// The writer of log lines. Escapes, as JSON, characters that JSON allows and a terminal would not
+/// display.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EscapingStderr;
 
@@ -188,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// What the browser's signer is held to as well (`tests/web/suspicious.test.mjs`).
+    /// The browser's signer is tested with the same file (`tests/web/suspicious.test.mjs`).
     const VECTORS: &str = include_str!("../keys/tests/vectors/shown.json");
 
     #[test]
@@ -232,7 +230,7 @@ mod tests {
         let (shown, left) = (quoted(&forged), forged.len() - VALUE_MAX);
         assert!(columns_of(&shown) < 100, "{shown}");
         assert!(shown.starts_with("\"carol#1  ") && shown.ends_with(&format!("…\" (+{left} characters)")), "{shown}");
-        // An escape is not cut in two, and wide characters count twice.
+        // An escape is not split, and wide characters count twice.
         assert_eq!(quoted_within("aaaa\u{3164}b", 8), "\"aaaa…\" (+2 characters)");
         assert_eq!(quoted_within("漢字漢字", 6), "\"漢字漢…\" (+1 characters)");
         assert_eq!(cut("漢字漢字", 5), "漢字…");

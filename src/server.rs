@@ -1,8 +1,8 @@
-//! IM/Server: who is connected to which account, with which keys, and which instances run.
+//! IM/Server: maps users to accounts and keys, and manages instances and the gateway.
 //!
-//! Runs as an account of its own, never as root (P10), alone in its state directory. It makes every
-//! listening socket, starts the gateway and the instances, and believes none of them more than it
-//! must: the gateway can only ask, an instance is known by its uid.
+//! Runs as a separate account, never as root (P10), alone in its state directory. Makes every
+//! listening socket, and starts the gateway and the instances. Trusts them as little as possible:
+//! the gateway can only query, and an instance is identified by its uid.
 
 mod approval;
 mod callers;
@@ -96,55 +96,49 @@ use crate::log::Chain;
 use crate::program::{self, ProgramFault};
 use crate::service_manager::ServiceManager;
 
-/// Threads for what does not wait. Signatures are the gateway's work; there is little to do here.
+/// Worker threads for asynchronous work. The gateway verifies signatures, so there is little to do
+/// here.
 const THREADS: usize = 2;
 
 /// Connections that wait in the kernel while a gateway is replaced; the kernel's own limit is 4096.
 const BACKLOG: i32 = 4_096;
 
-/// How often tickets that are long past are forgotten.
+/// Interval of removing expired tickets.
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// How often is looked for counts of decisions that are to be written.
+/// Interval of writing counted decisions.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long instances may take to notice that the server stops. They exit with the broken line in
-/// any case.
+/// How long instances may take to notice that the server stops. They exit with the closed channel
+/// in any case.
 const STOP_GRACE: Duration = Duration::from_millis(300);
 
-/// Why there is no server.
+/// Why the server did not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerFailure {
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Users could trace their own instances while they start, or the program could be exchanged.
+    /// Users could trace their own starting instances, or replace the program.
     #[error("no instance may be started")]
     Program(#[from] ProgramFault),
-    /// A directory or socket.
     #[error(transparent)]
     Place(#[from] StateDirectoryFailure),
-    /// The key store.
     #[error(transparent)]
     Store(#[from] StoreFailure),
-    /// The key store went back in time or was damaged, or its seal was.
+    /// The key store was rolled back or damaged, or its seal was.
     #[error(transparent)]
     Unsealed(#[from] UnsealedStore),
-    /// An address that cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// The cause.
         source: io::Error,
     },
-    /// What it takes to call Core.
+    /// The client for Core cannot be set up.
     #[error("Core cannot be called")]
     Core(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The audit log.
     #[error("the audit log cannot be kept")]
     Audit(#[from] AuditFailure),
-    /// The system.
     #[error("the system does not let the server start")]
     System(#[from] io::Error),
 }
@@ -152,7 +146,7 @@ pub(crate) enum ServerFailure {
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
-/// What keeps it from running.
+/// Why it did not start, or why it ended.
 pub(crate) fn run(_begun: Daemon, config_file: &Path) -> Result<(), ServerFailure> {
     let config = Config::load(config_file)?;
     let program = std::env::current_exe()?;
@@ -224,19 +218,20 @@ async fn serve(
         }
         None => tracing::warn!("core.refresh_token is not set: Core is not told of connections"),
     }
-    // Connections are taken from here on, if by the kernel's queue until there is a gateway; and
-    // one in a unit of its own may come.
+    // Connections are accepted from here on, by the kernel's queue until there is a gateway. A
+    // gateway in a separate unit may attach.
     if let Some(manager) = ServiceManager::named()
         && let Err(error) = manager.tell_ready()
     {
-        tracing::warn!(%error, "the service manager was not told that the server is ready");
+        tracing::warn!(%error, "cannot notify service manager");
     }
     let end = tokio::select! {
         told = told_to_stop() => told.map_err(ServerFailure::from),
         Ok(failure) = broken => Err(failure.into()),
     };
     tracing::info!("stopping");
-    // The gateway first: what is under way ends by its word, not because an instance is gone.
+    // The gateway stops first, so that it ends requests in flight in order, not for lack of an
+    // instance.
     server.stop.send_replace(true);
     let _ = supervised.await;
     server.instances.stop_all();
@@ -246,14 +241,14 @@ async fn serve(
     end
 }
 
-/// Where there is no store yet no key was ever enrolled, so no intent used: the gateway's replay
-/// log begins empty instead of refusing what was issued before it (P4). If that fails the gateway
-/// does refuse it, for some seconds, and nothing else is lost.
+/// Creates an empty replay log for the gateway if there is no store yet: no key was ever enrolled,
+/// so no intent was used (P4). If this fails, the gateway refuses earlier intents for some seconds,
+/// and nothing else is lost.
 fn lay_out_replay_log(directory: &Path) {
     if let Err(failure) = state_directory::private_directory(directory) {
-        tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
+        tracing::warn!("cannot create replay log: {}", Chain(&failure));
     } else if let Err(failure) = Journal::create(directory) {
-        tracing::warn!("the replay log was not laid out: {}", Chain(&failure));
+        tracing::warn!("cannot create replay log: {}", Chain(&failure));
     }
 }
 
@@ -277,8 +272,8 @@ fn gateway_start(config: &Config, program: PathBuf) -> Result<Start, ServerFailu
     }
 }
 
-/// Where instances have ports, the first is held and nobody listens at it: the gateway asks the
-/// server over a Unix socket, whose peer the kernel names.
+/// If instances have ports, reserves the first without serving it. The gateway uses the server's
+/// Unix socket, whose peer the kernel names.
 fn hold_first_port(config: &Config) -> Result<Option<OwnedFd>, ServerFailure> {
     let InstanceListen::Tcp { first_port } = config.instances.listen else {
         return Ok(None);
@@ -315,13 +310,13 @@ async fn tell_core(server: Arc<Server>, core: CoreCalls) {
     );
 }
 
-/// The gateway forgets where an instance was as soon as it is gone.
+/// Tells the gateway when an instance is gone.
 async fn tell_of_gone_instances(
     server: Arc<Server>,
     mut gone: mpsc::UnboundedReceiver<countersign_keys::identity::Uid>,
 ) {
     while let Some(uid) = gone.recv().await {
-        // One that was told to stop may be finishing.
+        // An instance that was told to stop may still be finishing.
         if server.instances.watch(uid).is_none() {
             server.tasks.instance_gone(uid);
         }
@@ -336,7 +331,6 @@ async fn tell_of_gone_instances(
     }
 }
 
-/// Writes what was counted.
 async fn settle(server: Arc<Server>) {
     loop {
         tokio::time::sleep(SETTLE).await;
@@ -350,27 +344,27 @@ async fn sweep(server: Arc<Server>) {
         let (records, now) = (Arc::clone(&server.records), server.clock.now());
         let swept = reply::blocking(move || Ok(records.forget_tickets(now?)?)).await;
         if let Ok(forgotten @ 1..) = swept {
-            tracing::debug!(forgotten, "tickets forgotten");
+            tracing::debug!(forgotten, "removed expired tickets");
         }
     }
 }
 
-/// On `SIGHUP`, reads whom the site serves, and a certificate that was renewed, and tells the
-/// gateway, which cannot open files any more. What cannot be used changes nothing.
+/// On `SIGHUP`, rereads maintenance and certificate and tells the gateway, which cannot open files.
+/// Unusable input changes nothing.
 async fn read_again(server: Arc<Server>) {
     let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
         return;
     };
     while hang_up.recv().await.is_some() {
         if let Err(failure) = server.maintenance.reload(&server.config.file, Role::Server) {
-            // Nothing is taken up, so the gateway is told nothing.
+            // Nothing changed, so the gateway is not told.
             log_failure("the configuration cannot be used; what was in force stays", &failure);
             continue;
         }
         let tls = server.config.gateway.tls.as_ref().and_then(|tls| match tls.load_for_handing_over() {
             Ok(files) => Some(files),
             Err(failure) => {
-                log_failure("the certificate cannot be used; the one in use stays", &failure);
+                log_failure("rejected new certificate, kept the old one", &failure);
                 None
             }
         });

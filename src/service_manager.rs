@@ -1,8 +1,7 @@
-//! What a service manager is told: that the server is ready. Until then it is starting, and who
-//! waits for it waits (`Type=notify`).
+//! Notifies the service manager when the server is ready (`Type=notify`).
 //!
-//! One message to the socket that the environment names, as sd_notify(3) has it; without that name,
-//! none. Nothing is ever heard from there.
+//! Sends one message to the socket that the environment names (sd_notify(3)); without that name,
+//! none. Receives nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,22 +12,22 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// The variable with the socket's name: a path, or `@` and an abstract name.
 const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// Whoever started this process waits to be told that it is ready.
+/// The service manager's socket.
 #[derive(Debug)]
 pub(crate) struct ServiceManager {
     socket: OsString,
 }
 
 impl ServiceManager {
-    /// The one that the environment names.
+    /// The socket that the environment names.
     pub(crate) fn named() -> Option<Self> {
         std::env::var_os(SOCKET_VARIABLE).map(|socket| Self { socket })
     }
 
-    /// Says that this process serves.
+    /// Reports that this process is ready.
     ///
     /// # Errors
-    /// If nobody can be told.
+    /// If the message cannot be sent.
     pub(crate) fn tell_ready(&self) -> io::Result<()> {
         let address = match self.socket.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,

@@ -1,9 +1,9 @@
-//! IM/User, the *instance*: runs as the end user, verifies everything again, then does the work.
+//! IM/User, the *instance*: runs as the end user, verifies every request again, then does the work.
 //!
-//! It believes neither the gateway nor the server (P3): Core's token and the user's intent are
-//! verified here with the keys that the user pinned in their own account, and used intents are
-//! remembered in the user's own journal (P4). It refuses to be root (P10) and serves the socket
-//! that it was given, or in development one that its command line names.
+//! Trusts neither the gateway nor the server (P3). Verifies Core's token and the user's intent with
+//! the keys pinned in the user's own account, and remembers used intents in the user's own journal
+//! (P4). Refuses to run as root (P10). Serves the socket that it was given, or in development the
+//! one on its command line.
 
 mod account;
 mod activity;
@@ -67,56 +67,45 @@ use crate::user::ssh_keys::SshKeys;
 use crate::user::state::Instance;
 use crate::user::upload_v2::Uploads;
 
-/// Intents remembered at once: far more than one user's browsers can sign in a minute, and 4 MiB at
-/// most.
+/// Intents remembered at a time: far more than one user's browsers can sign in a minute, and at
+/// most 4 MiB.
 const INTENTS_MAX: usize = 65_536;
 
-/// What `countersign user` was started with.
 #[derive(Clone, Debug)]
 pub(crate) struct UserArguments {
-    /// The configuration.
     pub(crate) config: PathBuf,
-    /// The home directory, where it is not the account's own (development).
+    /// The home directory, if it is not the account's own (development).
     pub(crate) home: Option<PathBuf>,
-    /// Where to listen, where no socket is handed over (development).
+    /// Where to listen if no socket is passed (development).
     pub(crate) listen: Option<SocketAddr>,
 }
 
 /// Why an instance does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserFailure {
-    /// The account cannot have an instance.
     #[error(transparent)]
     Account(#[from] AccountFailure),
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The clock.
     #[error(transparent)]
     Clock(#[from] crate::clock::UnreadableClock),
-    /// The replay log.
     #[error(transparent)]
     Journal(#[from] JournalFailure),
-    /// What stands on descriptor 0 is no listening socket.
+    /// Descriptor 0 is not a listening socket.
     #[error("standard input is not the listening socket that the server hands over (use --listen in development)")]
     Socket(#[from] DescriptorFailure),
-    /// A directory or socket of ours.
     #[error("{what} {path}")]
     File {
-        /// What was being done.
         what: &'static str,
-        /// With which file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What stands on descriptor 1 is no line to the server.
+    /// Descriptor 1 is not a channel to the server.
     #[error(transparent)]
     Line(#[from] ServerLineFailure),
-    /// The drives.
     #[error(transparent)]
     Drives(#[from] DrivesError),
-    /// The asynchronous runtime.
     #[error("the runtime cannot start: {0}")]
     Runtime(std::io::Error),
 }
@@ -165,8 +154,8 @@ fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
 fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
     let terms = config.terms();
     let window = terms.window;
-    // A passkey's assertion is checked by the server, which an instance does not believe: it asks
-    // for none.
+    // The server checks a passkey's assertion, and an instance does not trust the server: it
+    // requires none.
     let policy = Policy { terms, step_up: StepUp::default() };
     let state = account.state_directory();
     account::make_private_directory(&state).map_err(|source| UserFailure::File {
@@ -221,7 +210,7 @@ async fn serve(
     instance: Instance,
     config: &Config,
 ) {
-    // Whoever signals all that is called countersign means the server by this.
+    // An operator who signals every countersign process means the server.
     let _ignored_from_here_on = signal(SignalKind::hangup());
     let activity = Arc::new(Activity::new());
     let instance = Arc::new(instance);
