@@ -23,6 +23,7 @@ mod instance_key;
 mod ipc;
 mod journal;
 mod limits;
+mod lingering_stream;
 mod locked_file;
 mod locks;
 mod log;

@@ -164,7 +164,7 @@ async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with(r#""errorCode":"BAD_REQUEST"}"#), "{answer}");
 
     let (mut lines, _) = open.good("long-body");
-    lines[4] = format!("Content-Length: {}", 2 * 1024 * 1024);
+    lines[4] = format!("Content-Length: {}", 9 * 1024 * 1024); // more than gateway.body_max
     let answer = open.send(&format!("{request_line}\r\n{}\r\n\r\n{{", lines.join("\r\n"))).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 

@@ -32,6 +32,7 @@ use super::shutdown::shutdown_requested;
 use super::timeouts::{TimeoutStream, Turns};
 use super::tls::H2;
 use super::upgrade::{self, PendingUpgrade};
+use crate::lingering_stream::LingeringStream;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -126,7 +127,7 @@ impl Door {
 
     async fn serve(self, stream: TcpStream, from: SocketAddr, place: Arc<Place>) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let address = from.ip();
+        let (address, stream) = (from.ip(), LingeringStream::new(stream));
         match self.tls.clone() {
             None => self.serve_http1(stream, Client { address, transport: Transport::LoopBack }, place).await,
             Some(tls) => {

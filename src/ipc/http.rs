@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answers::{ErrorCode, Reply};
+use crate::lingering_stream::LingeringStream;
 
 /// Limits of a local connection.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,7 @@ where
         .max_headers(limits.headers_max)
         .max_header_size(limits.head_max)
         .max_buf_size(limits.head_max.saturating_mul(2).max(8192)) // hyper's minimum
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(LingeringStream::new(stream)), service)
         .with_upgrades()
         .await
 }

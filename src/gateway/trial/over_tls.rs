@@ -92,6 +92,23 @@ async fn a_request_over_tls_is_answered_with_hsts() {
 }
 
 #[tokio::test]
+async fn v07_a_refusal_arrives_although_its_request_was_not_read_to_the_end() {
+    let tls = Tls::new().await;
+    let rest = vec![b'x'; 4 * 1024 * 1024];
+    let (head, body) = tls.trial.good_head(&Deed::trash("/1/a"));
+    let head = head.replace(&format!("Content-Length: {}", body.len()), &format!("Content-Length: {}", rest.len()));
+    for (status, header) in [(431, format!("X-Long: {}", "a".repeat(60_000))), (413, "X-Short: a".to_owned())] {
+        let mut stream = tls.connect(b"http/1.1").await;
+        let head = format!("{head}{header}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&rest).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn many_requests_at_once_on_one_http2_connection() {
     let tls = Tls::new().await;
     let sender = tls.http2().await;
