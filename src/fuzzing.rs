@@ -7,5 +7,5 @@
 pub use crate::audit::fuzzing as audit;
 pub use crate::config::fuzzing as config;
 pub use crate::gateway::fuzzing as gateway;
+pub use crate::instance::fuzzing as instance;
 pub use crate::ipc::fuzzing as ipc;
-pub use crate::user::fuzzing as user;

@@ -19,6 +19,7 @@ mod exit;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
+mod instance;
 mod instance_key;
 mod ipc;
 mod journal;
@@ -35,7 +36,6 @@ mod quoted;
 mod sandbox;
 mod server;
 mod service_manager;
-mod user;
 
 use std::process::ExitCode;
 

@@ -12,10 +12,10 @@ use countersign_keys::store::sealed_store::UnsealedStore;
 use crate::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
 use crate::exit::Exit;
 use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
+use crate::instance::{self, UserArguments, UserFailure};
 use crate::log::{self, Chain};
 use crate::server::{self, ServerFailure};
 use crate::service_manager::ServiceManager;
-use crate::user::{self, UserArguments, UserFailure};
 
 /// How long a server that cannot run waits before it exits. Service managers rightly restart a
 /// killed server at once. An obstacle such as a used port may pass, but not ten times a second.
@@ -75,7 +75,7 @@ pub(crate) fn user(
         Ok(daemon) => daemon,
         Err(exit) => return exit,
     };
-    let outcome = user::run(daemon, &UserArguments { config, home, listen });
+    let outcome = instance::run(daemon, &UserArguments { config, home, listen });
     finish("instance", outcome, |failure| {
         if matches!(failure, UserFailure::Config(_)) {
             Exit::Config

@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use countersign::fuzzing::user;
+use countersign::fuzzing::instance;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -68,25 +68,25 @@ const SORTS: [&str; 4] = ["", "PATH", "MODIFIED_AT", "SIZE"];
 const DIRECTIONS: [&str; 3] = ["", "ascending", "descending"];
 
 fuzz_target!(|input: Input<'_>| match input {
-    Input::Path(text) => user::files::path(text),
-    Input::Name(bytes, number) => user::files::name(bytes, number),
+    Input::Path(text) => instance::files::path(text),
+    Input::Name(bytes, number) => instance::files::name(bytes, number),
     Input::Browse(items, next, sort, extension) => {
         let (by, direction) = match sort {
             Sort::Known(by, direction) => (SORTS[usize::from(by) % 4], DIRECTIONS[usize::from(direction) % 3]),
             Sort::Other(by, direction) => (by, direction),
         };
-        user::files::browse(items, next, by, direction, extension);
+        instance::files::browse(items, next, by, direction, extension);
     }
-    Input::Download(name) => user::transfer::name(name),
-    Input::Ranges(length, range, condition) => user::transfer::ranges(length, range, condition),
+    Input::Download(name) => instance::transfer::name(name),
+    Input::Ranges(length, range, condition) => instance::transfer::ranges(length, range, condition),
     Input::Typed(length, ranges) => {
         let number = |number: Option<u16>| number.map(|number| number.to_string()).unwrap_or_default();
         let ranges: Vec<String> =
             ranges.iter().map(|(first, last)| format!("{}-{}", number(*first), number(*last))).collect();
-        user::transfer::ranges(length.into(), format!("bytes={}", ranges.join(",")).as_bytes(), None);
+        instance::transfer::ranges(length.into(), format!("bytes={}", ranges.join(",")).as_bytes(), None);
     }
-    Input::Upload(messages) => user::upload::frame(&frame(&messages)),
-    Input::Frame(bytes) => user::upload::frame(bytes),
-    Input::SshKey(text) => user::ssh_keys::key(text),
-    Input::Shown(pieces) => user::shell::shown(&pieces),
+    Input::Upload(messages) => instance::upload::frame(&frame(&messages)),
+    Input::Frame(bytes) => instance::upload::frame(bytes),
+    Input::SshKey(text) => instance::ssh_keys::key(text),
+    Input::Shown(pieces) => instance::shell::shown(&pieces),
 });

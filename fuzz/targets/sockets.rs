@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use countersign::fuzzing::{gateway, user};
+use countersign::fuzzing::{gateway, instance};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -47,10 +47,10 @@ fn frame(bytes: &mut Vec<u8>, opcode: &Opcode, is_last: bool, payload: &[u8]) {
 
 fn message(text: &str) {
     if let Some(sent) = gateway::socket::text(text) {
-        user::socket::cancelled(&sent);
+        instance::websocket::cancelled(&sent);
     }
-    user::socket::text(text);
-    user::shell::typed(text);
+    instance::websocket::text(text);
+    instance::terminal::typed(text);
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -69,5 +69,5 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(_) => return,
     };
-    sent.iter().for_each(|sent| user::socket::cancelled(sent));
+    sent.iter().for_each(|sent| instance::websocket::cancelled(sent));
 });

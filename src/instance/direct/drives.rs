@@ -1,0 +1,71 @@
+//! The user's drives by the provider's own titles, for the signer: UCloud's Core names a drive by a
+//! number, which tells a person nothing. Nothing that Core says of a drive is in here.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::config::Drive;
+use crate::instance::files::drives::Drives;
+
+/// The drives of the account.
+#[derive(Debug)]
+pub(super) struct DirectDrives {
+    configured: Vec<Drive>,
+    drives: Arc<Drives>,
+}
+
+impl DirectDrives {
+    /// Those of the configuration, and those that the user made.
+    pub(super) fn new(configured: &[Drive], drives: &Arc<Drives>) -> Self {
+        Self { configured: configured.to_vec(), drives: Arc::clone(drives) }
+    }
+
+    /// Each drive's id, the numbers that mean it, its title, and whether programs start from where
+    /// it lies: then the signer asks before every change on it.
+    pub(super) async fn list(&self) -> Value {
+        self.drives.numbers().report().await;
+        let listed: Vec<Value> = self.drives.table().ids().iter().map(|id| self.listed(id)).collect();
+        json!({ "drives": listed })
+    }
+
+    fn listed(&self, id: &str) -> Value {
+        let title = self.configured.iter().find_map(|drive| drive.title_of(id));
+        json!({
+            "id": id,
+            "numbers": self.drives.numbers().numbers_of(id),
+            "title": title.unwrap_or_else(|| id.to_owned()),
+            "startup": self.drives.is_startup(id),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+    use crate::config::DriveRoot;
+
+    #[tokio::test]
+    async fn s16_a_drive_is_called_what_the_provider_calls_it() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("bin")).unwrap();
+        let drive = |id: &str, title: &str, path: &str| Drive {
+            id: id.to_owned(),
+            root: DriveRoot::Home(path.into()),
+            title: title.to_owned(),
+            product: None,
+        };
+        let configured = [drive("home", "Home", ""), drive("tools", "Tools", "bin")];
+        let folders =
+            configured.iter().zip(["", "bin"]).map(|(drive, path)| (drive.id.clone(), home.path().join(path)));
+        let drives = Arc::new(Drives::new(folders).unwrap().with_home(home.path()));
+        let listed = DirectDrives::new(&configured, &drives).list().await;
+        let want = json!({ "drives": [
+            { "id": "home", "numbers": [], "title": "Home", "startup": false },
+            { "id": "tools", "numbers": [], "title": "Tools", "startup": true },
+        ] });
+        assert_eq!(listed, want);
+    }
+}

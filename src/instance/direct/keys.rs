@@ -1,0 +1,215 @@
+//! The user's keys, as the server and the user's own file have them: seen, renewed, removed.
+//!
+//! A key works only while both sides have it. So it is pinned first and activated then, and a
+//! removal goes the other way about: whatever breaks in between leaves a key that opens nothing.
+
+use countersign_keys::bind::Projection;
+use countersign_keys::enrolment::Renewal;
+use countersign_keys::identity::{KeyId, Origin, Username};
+use countersign_keys::keyring::{
+    Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey,
+};
+use countersign_keys::own::OwnRequest;
+use countersign_keys::policy::Permit;
+use countersign_keys::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, random_bytes};
+use crate::instance::direct::failure::NotDone;
+use crate::instance::direct::server::ServerClient;
+use crate::ipc::messages::{
+    Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
+};
+use crate::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
+
+/// What a renewed key has to meet.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// Our own origin: what its proof is about.
+    pub(super) audience: Origin,
+    /// How long it lives, in seconds.
+    pub(super) lifetime_s: i64,
+}
+
+/// The keys of the account's users.
+#[derive(Debug)]
+pub(super) struct DirectKeys {
+    pins: PinFile,
+    server: ServerClient,
+    terms: Terms,
+}
+
+/// One key, as its owner's page shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    kid: KeyId,
+    name: String,
+    algorithm: Algorithm,
+    state: KeyState,
+    fingerprint: String,
+    words: [String; FINGERPRINT_WORDS],
+    created: Timestamp,
+    expires: Timestamp,
+    last_used: Option<Timestamp>,
+    /// Whether the instance takes it, too.
+    pinned: bool,
+}
+
+/// What the server has of a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum AtServer {
+    Active,
+    Revoked,
+    Unknown,
+}
+
+/// A key that is asked for: read, and proven to be in the hands of whoever signed.
+struct Wanted {
+    key: VerificationKey,
+    name: String,
+}
+
+impl DirectKeys {
+    pub(super) const fn new(pins: PinFile, server: ServerClient, terms: Terms) -> Self {
+        Self { pins, server, terms }
+    }
+
+    /// `keys.list`: the keys that the server has of the user who asks.
+    pub(super) async fn list(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+        let owner = permit.username();
+        let keys = self.listed(owner).await?;
+        let pins = self.with_pins(PinFile::read).await?;
+        let is_pinned =
+            |kid: KeyId| pins.keys_at(self.pins.provider()).any(|key| key.kid == kid && key.owner == *owner);
+        let shown: Vec<Shown> = keys.into_iter().map(|key| shown(key, &is_pinned)).collect();
+        Ok(json!({ "keys": serde_json::to_value(shown)? }))
+    }
+
+    /// `keys.renew`: the key that signs vouches for another, which is pinned here and then
+    /// activated at the server. A repeat with the same key takes up where a first try broke off.
+    pub(super) async fn renew(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+        let wanted = self.wanted(permit)?;
+        let now = Clock::System.now()?;
+        let lifetime = (now, now.plus(self.terms.lifetime_s));
+        let (owner, kid) = (permit.username().clone(), KeyId::from_bytes(random_bytes()?));
+        let record = KeyRecord::new(owner, kid, &wanted.key, Protocol::V2, lifetime, wanted.name);
+        let Pinned { record, was_pinned } = self.with_pins(move |pins| pins.add_once(record)).await?;
+        if record.kid == permit.kid() {
+            return Err(NotDone::KeyRefused("a renewal takes another key than the one that signs"));
+        }
+        if record.expires <= now {
+            return Err(NotDone::KeyRefused("this key was pinned before, and its time is over"));
+        }
+        if was_pinned == WasPinned::Yes {
+            match self.at_server(&record).await? {
+                AtServer::Active => return Ok(renewed(&record)),
+                AtServer::Revoked => return Err(NotDone::KeyRefused("this key was revoked")),
+                AtServer::Unknown => {}
+            }
+        }
+        if let Err(failure) = self.activate(&record).await {
+            self.settle(&record, was_pinned, failure).await?;
+        }
+        Ok(renewed(&record))
+    }
+
+    /// `keys.remove`: the pin goes first, so that the instance refuses the key whatever the server
+    /// does.
+    pub(super) async fn remove(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+        let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
+        let owner = permit.username().clone();
+        let question = KeyRevoke { username: Some(owner.clone()), kid };
+        let was_pinned = self.with_pins(move |pins| pins.remove(&owner, kid)).await?;
+        match self.server.ask::<_, Empty>(KEYS_REVOKE, &question).await {
+            Ok(Empty {}) => Ok(json!({})),
+            Err(not_answered) if not_answered.is_not_found() && was_pinned => Ok(json!({})),
+            Err(not_answered) => Err(not_answered.into()),
+        }
+    }
+
+    fn wanted(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Wanted, NotDone> {
+        let algorithm = Algorithm::parse(text(permit, "alg")?)
+            .ok_or(NotDone::Malformed("alg is none of ES256, EdDSA, PS256 and RS256"))?;
+        let name = text(permit, "name")?;
+        if !is_key_name(name) {
+            return Err(NotDone::KeyRefused(KEY_NAME_RULE));
+        }
+        let key =
+            VerificationKey::from_jwk_value(item(permit)?.parameter("jwk"), algorithm).inspect_err(|rejection| {
+                if *rejection == KeyRejection::Private {
+                    tracing::error!("ALARM: a private key was sent to the provider");
+                }
+            })?;
+        let renewal = Renewal { origin: &self.terms.audience, username: permit.username(), old: permit.kid() };
+        renewal.verify(text(permit, "proof")?, &key)?;
+        Ok(Wanted { key, name: name.to_owned() })
+    }
+
+    async fn activate(&self, record: &KeyRecord) -> Result<(), NotDone> {
+        let Empty {} = self.server.ask(KEYS_ADD, &KeyAdd::of(record)).await?;
+        Ok(())
+    }
+
+    /// After a failure: was it done all the same, is it undone, or is it open? What is open stays
+    /// pinned, and opens nothing.
+    async fn settle(&self, record: &KeyRecord, was_pinned: WasPinned, failure: NotDone) -> Result<(), NotDone> {
+        match self.at_server(record).await {
+            Ok(AtServer::Active) => Ok(()),
+            Ok(AtServer::Revoked | AtServer::Unknown) if was_pinned == WasPinned::No => {
+                let (owner, kid) = (record.owner.clone(), record.kid);
+                self.with_pins(move |pins| pins.remove(&owner, kid)).await?;
+                Err(failure)
+            }
+            Ok(AtServer::Revoked | AtServer::Unknown) | Err(_) => Err(failure),
+        }
+    }
+
+    async fn at_server(&self, record: &KeyRecord) -> Result<AtServer, NotDone> {
+        let keys = self.listed(&record.owner).await?;
+        let state = keys.iter().find(|key| key.kid == record.kid).map(|key| key.state);
+        Ok(match state {
+            Some(KeyState::Active) => AtServer::Active,
+            Some(KeyState::Revoked) => AtServer::Revoked,
+            None => AtServer::Unknown,
+        })
+    }
+
+    async fn listed(&self, owner: &Username) -> Result<Vec<ListedKey>, NotDone> {
+        let Keys { keys } = self.server.ask(KEYS_LIST, &KeysList { username: Some(owner.clone()) }).await?;
+        Ok(keys)
+    }
+
+    /// Files and their locks are waited for on a thread of their own. What has begun there is
+    /// finished, whoever still waits for it.
+    async fn with_pins<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&PinFile) -> Result<T, PinFailure> + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let pins = self.pins.clone();
+        let done = tokio::task::spawn_blocking(move || work(&pins)).await;
+        Ok(done.map_err(|_| NotDone::CutShort)??)
+    }
+}
+
+/// The one item: rows of this lane have no other.
+fn item<'p, 'b>(permit: &'p Permit<'_, 'b, OwnRequest>) -> Result<&'p Projection<'b>, NotDone> {
+    permit.items().projections().first().ok_or(NotDone::Malformed("the request has no item"))
+}
+
+fn text<'p>(permit: &'p Permit<'_, '_, OwnRequest>, name: &'static str) -> Result<&'p str, NotDone> {
+    item(permit)?.parameter(name).as_str().ok_or(NotDone::Missing(name))
+}
+
+fn renewed(record: &KeyRecord) -> Value {
+    json!({ "kid": record.kid, "expires": record.expires })
+}
+
+fn shown(key: ListedKey, is_pinned: &impl Fn(KeyId) -> bool) -> Shown {
+    let ListedKey { kid, algorithm, state, fingerprint, words, name, created, expires, last_used, .. } = key;
+    Shown { kid, name, algorithm, state, fingerprint, words, created, expires, last_used, pinned: is_pinned(kid) }
+}
+
+#[cfg(test)]
+mod tests;

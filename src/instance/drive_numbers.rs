@@ -1,0 +1,387 @@
+//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first
+//! heard of, and never changed but by that user.
+//!
+//! A user's paths begin with such a number, and the number alone is signed. The server says which
+//! of the configured drives it stands for; if it says otherwise later, it is not believed (P3).
+//! Which folder a drive is says the configuration. When the user has deleted a drive, by a request
+//! that they signed, its numbers are free: UCloud gives them again. They mean nothing until no
+//! intent from before the deletion can be valid, and then what is heard next.
+//!
+//! Each provider has its own file, in its own directory: providers that share a home may be known
+//! to UCloud by different numbers. The file that earlier releases kept for all providers is not
+//! written any more; a number in it keeps its meaning.
+
+mod pins;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use countersign_keys::bind::{Items, Projection};
+use countersign_keys::identity::{ProviderId, Uid};
+use countersign_keys::store::drives::CoreDriveId;
+use countersign_keys::time::Timestamp;
+use http::{Method, StatusCode};
+
+use self::pins::{FILE_MAX, PINS_MAX, Pinnable, Pins};
+use crate::clock::{Clock, UnreadableClock};
+use crate::config::strict_file::{Opened, StrictFileFailure};
+use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
+use crate::instance::account::OwnAccount;
+use crate::ipc::client::request;
+use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
+use crate::own_directory::{OwnDirectory, STATE, WriteFailure};
+
+/// The server is not asked more often for a number that it does not know.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why numbers of drives cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PinFailure {
+    /// The directory or file, or writing it.
+    #[error(transparent)]
+    Write(#[from] WriteFailure),
+    /// The file cannot be trusted or read.
+    #[error(transparent)]
+    Strict(#[from] StrictFileFailure),
+    /// A line of it is none.
+    #[error("line {line} of {path} is no number and drive: mend or remove the file")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// The file cannot be read, so none is pinned.
+    #[error("UCloud's numbers of drives mean nothing here")]
+    Unkept,
+    /// The clock cannot be read, so no deletion can be dated.
+    #[error(transparent)]
+    Clock(#[from] UnreadableClock),
+    /// The number means another drive, or the drive is none of this account's.
+    #[error("UCloud's number of it means another drive already")]
+    NotTaken,
+    /// What was signed for the drive that had the number before may still be valid.
+    #[error("UCloud has given it the number of a drive that you deleted a moment ago: try again in a minute")]
+    NotYet,
+    /// There are too many.
+    #[error("{PINS_MAX} numbers mean drives, which is as many as there can be")]
+    Full,
+}
+
+/// The numbers that are known.
+#[derive(Debug, Default)]
+pub(crate) struct DriveNumbers {
+    /// Where they are kept, and whom to ask; `None`: there are none.
+    keeping: Option<Keeping>,
+    pins: Mutex<Pins>,
+    /// When the server was asked last.
+    asked: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Keeping {
+    home: PathBuf,
+    owner: Uid,
+    provider: ProviderId,
+    /// What an earlier release pinned for all providers.
+    earlier: Pins,
+    drives: UserDrives,
+    socket: PathBuf,
+    clock: Clock,
+    /// For how long after a deletion an intent from before it may be valid, in seconds.
+    kept_s: i64,
+}
+
+impl DriveNumbers {
+    /// Those of the account, whose drives are these; the server is asked at that socket. Pins that
+    /// cannot be read are none, and none is made: drives then go by the ids of the configuration
+    /// alone.
+    pub(crate) fn of(account: &OwnAccount, config: &Config, drives: UserDrives) -> Self {
+        let (home, owner, provider) = (account.home().to_owned(), account.uid(), config.provider.id.clone());
+        let (socket, kept_s) = (config.ipc.socket(), config.terms().window.retention_max_s());
+        let (earlier, clock) = (Pins::default(), Clock::System);
+        let mut keeping = Keeping { home, owner, provider, earlier, drives, socket, clock, kept_s };
+        match keeping.read() {
+            Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
+            Err(failure) => {
+                tracing::error!(%failure, "UCloud's numbers of drives mean nothing here");
+                Self::default()
+            }
+        }
+    }
+
+    /// The id of the drive that a number means.
+    pub(crate) fn meaning(&self, number: &str) -> Option<String> {
+        let number = CoreDriveId::parse(number).ok()?;
+        self.pins().meaning(&number).map(str::to_owned)
+    }
+
+    /// The id of the deleted drive that a number meant, if it has meant nothing since.
+    pub(crate) fn freed(&self, number: &str) -> Option<String> {
+        let number = CoreDriveId::parse(number).ok()?;
+        self.pins().freed(&number).map(str::to_owned)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the server which drives there are, and learns their numbers.
+    pub(crate) async fn report(&self) {
+        let Some(keeping) = &self.keeping else { return };
+        let drives = keeping.drives.clone();
+        let ids = tokio::task::spawn_blocking(move || drives.there()).await.unwrap_or_default();
+        self.ask(keeping, DrivesReport { ids }).await;
+    }
+
+    /// A number that means this drive, if there is one: the same each time that it is asked for.
+    pub(crate) fn number_of(&self, id: &str) -> Option<String> {
+        self.pins().numbers(id).next().map(|number| number.as_str().to_owned())
+    }
+
+    /// Whether a number means this drive, did so before the drive was deleted, or did at an earlier
+    /// release.
+    pub(crate) fn is_numbered(&self, id: &str) -> bool {
+        self.pins().knows(id) || self.keeping.as_ref().is_some_and(|keeping| keeping.earlier.knows(id))
+    }
+
+    /// All numbers that mean this drive.
+    pub(crate) fn numbers_of(&self, id: &str) -> Vec<String> {
+        self.pins().numbers(id).map(|number| number.as_str().to_owned()).collect()
+    }
+
+    /// Asks the server about numbers in a request's paths that mean nothing yet.
+    pub(crate) async fn learn_for(&self, items: &Items<'_>) {
+        let parameters = items.projections().iter().flat_map(Projection::parameters);
+        self.learn_of(parameters.filter_map(|(_, value)| value.as_str())).await;
+    }
+
+    /// The same for these paths.
+    pub(crate) async fn learn_of<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        let Some(keeping) = &self.keeping else { return };
+        let numbers: BTreeSet<CoreDriveId> = paths.filter_map(number_of).collect();
+        let is_known = |number: &CoreDriveId| self.meaning(number.as_str()).is_some() || keeping.has(number.as_str());
+        if numbers.iter().all(is_known) || !self.may_ask(Instant::now()) {
+            return;
+        }
+        self.ask(keeping, DrivesReport::default()).await;
+    }
+
+    fn may_ask(&self, now: Instant) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_EVERY) {
+            return false;
+        }
+        *asked = Some(now);
+        true
+    }
+
+    async fn ask(&self, keeping: &Keeping, report: DrivesReport) {
+        let answer = match request(&keeping.socket, Method::POST, DRIVES_REPORT, &report).await {
+            Ok((StatusCode::OK, body)) => serde_json::from_slice::<DriveTable>(&body).ok(),
+            Ok(_) | Err(_) => None,
+        };
+        match answer {
+            None => tracing::warn!("the server does not say what UCloud calls the drives"),
+            Some(table) => {
+                if let Err(failure) = self.learn(keeping, table.drives) {
+                    tracing::error!(%failure, "UCloud's numbers of drives cannot be kept, so they mean nothing");
+                }
+            }
+        }
+    }
+
+    /// Takes the server's word for numbers that it has said nothing of before; they are on the disk
+    /// before they mean anything.
+    fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
+        let now = keeping.clock.now()?;
+        let news = |pins: &Pins| -> Vec<NumberedDrive> {
+            let is_new = |drive: &&NumberedDrive| keeping.check(pins, drive, now).is_ok();
+            said.iter().filter(is_new).cloned().collect()
+        };
+        let is_news = {
+            let pins = self.pins();
+            for drive in &said {
+                keeping.report(&pins, drive, now);
+            }
+            !news(&pins).is_empty()
+        };
+        if !is_news {
+            return Ok(());
+        }
+        self.change(keeping, |pins| {
+            let (news, room) = (news(pins), pins.room());
+            if news.len() > room {
+                tracing::error!(
+                    left_out = news.len().saturating_sub(room),
+                    "{PINS_MAX} numbers mean drives, as many as there can be: drives of further numbers cannot be opened"
+                );
+            }
+            for drive in news.into_iter().take(room) {
+                pins.pin(drive.number, drive.id);
+            }
+            Ok(())
+        })
+    }
+
+    /// Pins the number of a drive that the user makes.
+    pub(crate) fn pin(&self, drive: NumberedDrive) -> Result<(), PinFailure> {
+        let keeping = self.keeping.as_ref().ok_or(PinFailure::Unkept)?;
+        let now = keeping.clock.now()?;
+        self.change(keeping, |pins| {
+            keeping.report(pins, &drive, now);
+            match keeping.check(pins, &drive, now) {
+                Ok(()) if pins.room() == 0 => return Err(PinFailure::Full),
+                Ok(()) => {}
+                Err(NotNew::NotYet) => return Err(PinFailure::NotYet),
+                Err(NotNew::NoDrive | NotNew::IdOfAnother | NotNew::Known | NotNew::Means(_)) => {
+                    return Err(PinFailure::NotTaken);
+                }
+            }
+            pins.pin(drive.number, drive.id);
+            Ok(())
+        })
+    }
+
+    /// Frees the numbers of drives that the user has deleted. It takes the user's signature: only a
+    /// request that names the drive's number, or the one that made the drive, leads here, and only
+    /// once the drive is gone.
+    pub(crate) fn free(&self, ids: &[String]) -> Result<(), PinFailure> {
+        let Some(keeping) = self.keeping.as_ref().filter(|_| ids.iter().any(|id| self.number_of(id).is_some())) else {
+            return Ok(());
+        };
+        let now = keeping.clock.now()?;
+        self.change(keeping, |pins| {
+            ids.iter().for_each(|id| pins.free(id, now, keeping.kept_s));
+            Ok(())
+        })
+    }
+
+    /// Under the directory's lock: another instance of this account may have pinned meanwhile.
+    fn change(
+        &self,
+        keeping: &Keeping,
+        change: impl FnOnce(&mut Pins) -> Result<(), PinFailure>,
+    ) -> Result<(), PinFailure> {
+        let directory = OwnDirectory::make(&keeping.home, keeping.owner, &keeping.directory())?;
+        let mut pins = keeping.read_in(&directory)?;
+        change(&mut pins)?;
+        directory.replace(DRIVE_NUMBERS, pins.to_string().as_bytes())?;
+        *self.pins() = pins;
+        Ok(())
+    }
+}
+
+/// Why the server's word for a number is none to pin.
+#[derive(Debug)]
+enum NotNew<'p> {
+    /// This account has no such drive.
+    NoDrive,
+    /// The number is an id of the configuration.
+    IdOfAnother,
+    /// It is what the number means.
+    Known,
+    /// The number means that drive.
+    Means(&'p str),
+    /// See [`Pinnable::NotYet`].
+    NotYet,
+}
+
+impl Keeping {
+    fn has(&self, id: &str) -> bool {
+        self.drives.has(id)
+    }
+
+    /// Whether the server's word is about a number that means nothing yet, and a drive of this
+    /// account.
+    fn check<'p>(&'p self, pins: &'p Pins, said: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
+        let NumberedDrive { number, id } = said;
+        if !self.has(id) {
+            return Err(NotNew::NoDrive);
+        }
+        if self.has(number.as_str()) {
+            return Err(NotNew::IdOfAnother);
+        }
+        match pins.pinnable(number, now, self.kept_s) {
+            Pinnable::Means(known) if known == id => Err(NotNew::Known),
+            Pinnable::Means(known) => Err(NotNew::Means(known)),
+            Pinnable::NotYet => Err(NotNew::NotYet),
+            Pinnable::Yes if pins.freed(number).is_some() => Ok(()),
+            Pinnable::Yes => match self.earlier.meaning(number).filter(|earlier| *earlier != id) {
+                Some(known) => Err(NotNew::Means(known)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Logs what is wrong with the server's word, if something is.
+    fn report(&self, pins: &Pins, said: &NumberedDrive, now: Timestamp) {
+        let number = said.number.as_str();
+        match self.check(pins, said, now) {
+            Ok(()) | Err(NotNew::NoDrive | NotNew::Known | NotNew::NotYet) => {}
+            Err(NotNew::IdOfAnother) => {
+                tracing::warn!(number, "UCloud's number of a drive is the id of another: it stays that one's");
+            }
+            Err(NotNew::Means(known)) if self.drives.folder(known).is_some_and(|folder| folder.is_dir()) => {
+                tracing::error!(
+                    number,
+                    known,
+                    said = said.id,
+                    "ALARM: the server says that UCloud's number of a drive means another drive now; it stays what it was"
+                );
+            }
+            Err(NotNew::Means(known)) => {
+                tracing::error!(
+                    number,
+                    known,
+                    said = said.id,
+                    file = %self.home.join(self.directory().iter().collect::<PathBuf>()).join(DRIVE_NUMBERS).display(),
+                    "cannot open a drive: UCloud gives it the number of one whose folder is gone, and whose user has not deleted it; \
+                     see \"A number that means another drive\" in the manual"
+                );
+            }
+        }
+    }
+
+    /// The directories down to that of the provider.
+    fn directory(&self) -> [&str; 4] {
+        let [first, second, third] = STATE;
+        [first, second, third, self.provider.as_str()]
+    }
+
+    /// Reads both files: that of the provider, which is the answer, and that of earlier releases.
+    fn read(&mut self) -> Result<Pins, PinFailure> {
+        self.earlier = self.read_at(STATE.iter().chain(&[DRIVE_NUMBERS]).collect())?;
+        self.read_at(self.directory().iter().chain(&[DRIVE_NUMBERS]).collect())
+    }
+
+    fn read_at(&self, beneath: PathBuf) -> Result<Pins, PinFailure> {
+        let opened = crate::config::strict_file::open(&self.home, &beneath, self.owner);
+        Self::parse(&self.home.join(beneath), opened)
+    }
+
+    fn read_in(&self, directory: &OwnDirectory) -> Result<Pins, PinFailure> {
+        Self::parse(&directory.strict().path().join(DRIVE_NUMBERS), directory.strict().open(DRIVE_NUMBERS))
+    }
+
+    /// Without a file there are no pins.
+    fn parse(path: &Path, opened: Result<Opened, StrictFileFailure>) -> Result<Pins, PinFailure> {
+        match opened {
+            Ok(opened) => {
+                Pins::parse(&opened.read(FILE_MAX)?).map_err(|line| PinFailure::Line { path: path.to_owned(), line })
+            }
+            Err(failure) if failure.is_absence() => Ok(Pins::default()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// The number that a path begins with, if it does with one.
+fn number_of(path: &str) -> Option<CoreDriveId> {
+    CoreDriveId::parse(path.strip_prefix('/')?.split('/').next()?).ok()
+}
+
+#[cfg(test)]
+mod tests;

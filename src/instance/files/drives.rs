@@ -1,0 +1,170 @@
+//! The drives of the configuration, and those that the user made: the only table that says which
+//! folder a drive id means.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_keys::intent::Consent;
+use nix::errno::Errno;
+
+use super::error::FilesError;
+use super::leftovers::Unfinished;
+use super::operations::Location;
+use super::path::{NAME_BYTES_MAX, Name, UcloudPath};
+use super::protected::Protection;
+use super::resolve::Root;
+use super::startup::{Change, Home};
+use crate::config::UserDrives;
+use crate::instance::drive_numbers::DriveNumbers;
+
+/// Why a table of drives is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DrivesError {
+    /// An id that cannot stand in a path.
+    #[error("`{0}` cannot be the id of a drive")]
+    Id(String),
+    /// Two drives of one id.
+    #[error("there are two drives with the id `{0}`")]
+    Twice(String),
+    /// A path that depends on where the process was started.
+    #[error("the path of drive `{0}` is not absolute")]
+    Relative(String),
+}
+
+/// Drive ids and the folders that they mean.
+#[derive(Debug, Clone)]
+pub(crate) struct Drives {
+    drives: UserDrives,
+    /// UCloud's numbers of them.
+    numbers: Arc<DriveNumbers>,
+    protection: Arc<Protection>,
+    unfinished: Arc<Unfinished>,
+    home: Home,
+}
+
+impl Drives {
+    /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist
+    /// shows when they are used: one may be mounted later.
+    pub(crate) fn new(drives: impl Into<UserDrives>) -> Result<Self, DrivesError> {
+        let drives = drives.into();
+        let mut ids = BTreeSet::new();
+        for drive in drives.configured() {
+            let id = &drive.id;
+            let is_id = matches!(UcloudPath::parse(&format!("/{id}")), Ok(path) if path.drive() == id);
+            if id.len() > NAME_BYTES_MAX || !is_id {
+                return Err(DrivesError::Id(id.clone()));
+            }
+            if !drive.path.is_absolute() {
+                return Err(DrivesError::Relative(id.clone()));
+            }
+            if !ids.insert(id) {
+                return Err(DrivesError::Twice(id.clone()));
+            }
+        }
+        drop(ids);
+        let unfinished = Arc::new(Unfinished::unnoted());
+        let protection = Arc::default();
+        Ok(Self { drives, numbers: Arc::default(), protection, unfinished, home: Home::default() })
+    }
+
+    /// The same, where UCloud's numbers of drives mean what is pinned there.
+    pub(crate) fn with_numbers(self, numbers: Arc<DriveNumbers>) -> Self {
+        Self { numbers, ..self }
+    }
+
+    /// The same, none of which gives access to what is protected.
+    pub(crate) fn with_protection(self, protection: Protection) -> Self {
+        Self { protection: Arc::new(protection), ..self }
+    }
+
+    /// The same, with notes of copies under way in this directory.
+    pub(crate) fn with_notes_in(self, directory: PathBuf) -> Self {
+        Self { unfinished: Arc::new(Unfinished::noted_in(directory)), ..self }
+    }
+
+    /// The same, for the account with that home directory.
+    pub(crate) fn with_home(self, home: &Path) -> Self {
+        Self { home: Home::at(home), ..self }
+    }
+
+    /// UCloud's numbers of drives.
+    pub(crate) fn numbers(&self) -> &DriveNumbers {
+        &self.numbers
+    }
+
+    /// Removes what was left behind of copies; it may take long.
+    pub(crate) fn clean_up(&self) {
+        self.unfinished.clean(&self.protection);
+    }
+
+    /// Reads a path, and refuses one whose drive is not in the table.
+    pub(crate) fn parse(&self, text: &str) -> Result<UcloudPath, FilesError> {
+        let path = UcloudPath::parse(text)?;
+        self.folder(&path).map(|_known| path.clone())
+    }
+
+    /// The folder of a path's drive.
+    fn folder(&self, path: &UcloudPath) -> Result<PathBuf, FilesError> {
+        let id = self.id(path.drive()).ok_or(FilesError::NoDrive)?;
+        self.drives.folder(&id).ok_or(FilesError::NoDrive)
+    }
+
+    /// The id of a drive that is named by it, or by the number that UCloud gave it. An id of a
+    /// drive is never a number.
+    pub(crate) fn id(&self, named: &str) -> Option<String> {
+        if self.drives.has(named) {
+            return Some(named.to_owned());
+        }
+        self.numbers.meaning(named).filter(|id| self.drives.has(id))
+    }
+
+    /// The table.
+    pub(crate) const fn table(&self) -> &UserDrives {
+        &self.drives
+    }
+
+    /// The drives themselves, by UCloud's numbers of them where they are known.
+    pub(crate) fn all(&self) -> Vec<UcloudPath> {
+        let path = |id: &String| UcloudPath::parse(&format!("/{}", self.numbers.number_of(id).as_ref().unwrap_or(id)));
+        self.drives.ids().iter().filter_map(|id| path(id).ok()).collect()
+    }
+
+    /// Refuses the folder of a drive that its user makes or removes, if it is protected or holds
+    /// what is.
+    pub(crate) fn check_made(&self, folder: &Path) -> Result<(), FilesError> {
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+            return Err(FilesError::WholeDrive);
+        };
+        let root = Root::at(parent, Arc::clone(&self.protection), Arc::clone(&self.unfinished))?;
+        root.slot(&[Name::from_bytes(name.as_bytes().to_vec())?])?.look_if_any().map(drop)
+    }
+
+    /// Opens the drive of a path.
+    pub(crate) fn open(&self, path: &UcloudPath) -> Result<Location, FilesError> {
+        let folder = self.folder(path)?;
+        let root = Root::at(&folder, Arc::clone(&self.protection), Arc::clone(&self.unfinished));
+        let root = root.map_err(|errno| {
+            if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+                FilesError::DriveMissing
+            } else {
+                FilesError::from(errno)
+            }
+        })?;
+        Ok(Location { root, path: path.clone(), change: None })
+    }
+
+    /// Opens the drive of a path at which something is to change, with what the intent says of a
+    /// person's word.
+    pub(crate) fn open_for_change(&self, path: &UcloudPath, consent: Consent) -> Result<Location, FilesError> {
+        let change = Change::on(&self.folder(path)?, &self.home, consent);
+        Ok(Location { change: Some(change), ..self.open(path)? })
+    }
+
+    /// Whether every change on a drive needs a person's word, since programs start from where it
+    /// lies.
+    pub(crate) fn is_startup(&self, id: &str) -> bool {
+        self.drives.folder(id).is_some_and(|folder| self.home.covers(&folder))
+    }
+}

@@ -1,0 +1,204 @@
+//! How far a long piece of work is, and what its user wants of it: to go on, to rest, or to stop.
+//!
+//! The work counts as it goes and looks here between files and between pieces of a file. One that
+//! rests gives its place in the queue to others; one that is stopped fails with
+//! [`FilesError::Cancelled`] and is undone as after any failure.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::error::FilesError;
+
+/// What is done before it is looked whether to go on, in bytes: a fraction of a second on a slow
+/// disk.
+pub(crate) const PIECE: u64 = 8 * 1024 * 1024;
+
+/// What a user wants of a piece of work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Control {
+    /// To go on.
+    #[default]
+    Run,
+    /// To rest.
+    Pause,
+    /// To stop, for good.
+    Cancel,
+}
+
+/// Files (folders and links among them) and bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Amount {
+    /// Files, folders and links.
+    pub(crate) files: u64,
+    /// Bytes of files.
+    pub(crate) bytes: u64,
+}
+
+/// One piece of work, as seen by whoever does it and whoever watches.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    files: AtomicU64,
+    bytes: AtomicU64,
+    /// How much there is in all, once that is known.
+    all: Mutex<Option<Amount>>,
+    state: Mutex<State>,
+    changed: Condvar,
+    told: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    control: Control,
+    /// The work's place in its queue, while it has one.
+    place: Option<(Arc<Semaphore>, OwnedSemaphorePermit)>,
+}
+
+impl Progress {
+    /// Counts what was done, and says whether to go on: at once, after a rest, or not at all.
+    pub(crate) fn advance(&self, done: Amount) -> Result<(), FilesError> {
+        self.files.fetch_add(done.files, Ordering::Relaxed);
+        self.bytes.fetch_add(done.bytes, Ordering::Relaxed);
+        let mut state = self.lock();
+        let mut queue = None;
+        loop {
+            match state.control {
+                Control::Cancel => return Err(FilesError::Cancelled),
+                Control::Pause => {
+                    if let Some((of, permit)) = state.place.take() {
+                        queue = Some(of);
+                        drop(permit);
+                    }
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                Control::Run => break,
+            }
+        }
+        drop(state);
+        queue.map_or(Ok(()), |queue| self.enter_again(queue))
+    }
+
+    /// Waits for a place in the queue, which others may have.
+    fn enter_again(&self, queue: Arc<Semaphore>) -> Result<(), FilesError> {
+        let handle = Handle::try_current().map_err(|_| FilesError::CutShort)?;
+        let permit = handle.block_on(Arc::clone(&queue).acquire_owned()).map_err(|_| FilesError::CutShort)?;
+        self.take_place(queue, permit);
+        self.advance(Amount::default())
+    }
+
+    /// The work has a place in a queue until it ends, or rests.
+    pub(super) fn take_place(&self, queue: Arc<Semaphore>, permit: OwnedSemaphorePermit) {
+        self.lock().place = Some((queue, permit));
+    }
+
+    /// The work has ended, or leaves the queue.
+    pub(super) fn leave(&self) {
+        self.lock().place = None;
+    }
+
+    /// Says what the user wants. What was stopped stays so.
+    pub(crate) fn want(&self, control: Control) {
+        let mut state = self.lock();
+        if state.control != Control::Cancel {
+            state.control = control;
+        }
+        drop(state);
+        self.changed.notify_all();
+        self.told.notify_one();
+    }
+
+    /// What the user wants.
+    pub(crate) fn control(&self) -> Control {
+        self.lock().control
+    }
+
+    /// Waits until the user wants something.
+    pub(crate) async fn wanted(&self) {
+        self.told.notified().await;
+    }
+
+    /// How much is done.
+    pub(crate) fn done(&self) -> Amount {
+        Amount { files: self.files.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    /// How much there is in all, if that is known.
+    pub(crate) fn all(&self) -> Option<Amount> {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how much there is in all.
+    pub(super) fn measured(&self, all: Amount) {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = Some(all);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Amount {
+    /// One file of that length.
+    pub(super) const fn file(bytes: u64) -> Self {
+        Self { files: 1, bytes }
+    }
+
+    /// Bytes of a file that is not complete.
+    pub(super) const fn piece(bytes: u64) -> Self {
+        Self { files: 0, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::*;
+
+    #[test]
+    fn work_counts_and_stops_when_it_is_told() {
+        let progress = Progress::default();
+        progress.advance(Amount::file(5)).unwrap();
+        progress.advance(Amount::piece(2)).unwrap();
+        assert_eq!((progress.done(), progress.all()), (Amount { files: 1, bytes: 7 }, None));
+        progress.want(Control::Cancel);
+        progress.want(Control::Run);
+        assert_eq!(progress.advance(Amount::file(1)), Err(FilesError::Cancelled), "stopped is stopped");
+    }
+
+    #[tokio::test]
+    async fn who_rests_gives_its_place_to_others_and_waits_for_one_again() {
+        let queue = Arc::new(Semaphore::new(1));
+        let progress = Arc::new(Progress::default());
+        progress.take_place(Arc::clone(&queue), Arc::clone(&queue).try_acquire_owned().unwrap());
+        progress.want(Control::Pause);
+        let resting = Arc::clone(&progress);
+        let work = tokio::task::spawn_blocking(move || resting.advance(Amount::file(1)));
+        let other = Arc::clone(&queue).acquire_owned().await.unwrap();
+        progress.want(Control::Run);
+        tokio::task::yield_now().await;
+        assert!(!work.is_finished(), "the queue is full");
+        drop(other);
+        assert_eq!(work.await.unwrap(), Ok(()));
+        assert_eq!(queue.available_permits(), 0);
+        progress.leave();
+        assert_eq!(queue.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_stopped_while_resting_leaves_nothing_taken() {
+        let queue = Arc::new(Semaphore::new(1));
+        let progress = Arc::new(Progress::default());
+        progress.take_place(Arc::clone(&queue), Arc::clone(&queue).try_acquire_owned().unwrap());
+        progress.want(Control::Pause);
+        let resting = Arc::clone(&progress);
+        let work = tokio::task::spawn_blocking(move || resting.advance(Amount::default()));
+        let other = Arc::clone(&queue).acquire_owned().await.unwrap();
+        progress.want(Control::Cancel);
+        assert_eq!(work.await.unwrap(), Err(FilesError::Cancelled), "it does not wait for a place to end");
+        drop(other);
+        assert_eq!(queue.available_permits(), 1);
+    }
+}

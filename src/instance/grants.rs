@@ -1,0 +1,149 @@
+//! What a user's signed call is granted with a one-time token: a download, an upload, a terminal.
+//!
+//! What cannot be done is refused here, in words, and not when the token is redeemed.
+
+use countersign_keys::bind::{Items, Projection};
+use countersign_keys::intent::ItemDigest;
+use countersign_keys::json::Json;
+use countersign_keys::policy::Permit;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::config::Terminals;
+use crate::instance::files::Files;
+use crate::instance::files::error::RequestError;
+use crate::instance::requests::text;
+use crate::instance::sessions::{Granted, NotGranted, Sessions};
+use crate::instance::transfer::upload::Upload;
+use crate::ipc::answers::{ErrorCode, Reply};
+use crate::ipc::http::json_reply;
+
+/// Why an item is not granted.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Files(#[from] RequestError),
+    #[error(transparent)]
+    NotGranted(#[from] NotGranted),
+    #[error("none of the protocols that were offered is spoken here")]
+    Protocol,
+}
+
+impl Refused {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Files(error) => error.told().reply_with(&error.to_string()),
+            Self::NotGranted(NotGranted::TooMany) => ErrorCode::TooMany.reply_with(&self.to_string()),
+            Self::NotGranted(cause) => {
+                tracing::error!(%cause, "no token was made");
+                ErrorCode::Unavailable.reply_with(&cause.to_string())
+            }
+            Self::Protocol => ErrorCode::Malformed.reply_with(&self.to_string()),
+        }
+    }
+}
+
+/// Answers a call that asks for a token; nothing, if it is another.
+pub(super) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Sessions) -> Option<Reply> {
+    let grant = Grant { permit, files, sessions };
+    let responses = match permit.row().call().as_str() {
+        "files.createDownload" => grant.downloads().await,
+        "files.createUpload" => grant.uploads().await,
+        "jobs.openTerminalInFolder" if sessions.terminals() == Terminals::Offered => grant.shells().await,
+        _ => return None,
+    };
+    Some(match responses {
+        Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
+        Err(refused) => refused.reply(),
+    })
+}
+
+struct Grant<'p, 'r> {
+    permit: &'p Permit<'r, 'r>,
+    files: &'p Files,
+    sessions: &'p Sessions,
+}
+
+impl<'p> Grant<'p, '_> {
+    async fn downloads(&self) -> Result<Vec<Value>, Refused> {
+        let mut responses = Vec::new();
+        for (item, digest) in self.items() {
+            let id = text(item, "id");
+            self.files.outgoing(&id).await?;
+            let token = self.token(digest, Granted::Download { id })?;
+            let endpoint = self.sessions.endpoint(false, "download");
+            responses.push(json!({ "endpoint": format!("{endpoint}?token={token}") }));
+        }
+        Ok(responses)
+    }
+
+    async fn uploads(&self) -> Result<Vec<Value>, Refused> {
+        let mut responses = Vec::new();
+        let offered = offered(self.permit.items());
+        for (at, (item, digest)) in self.items().enumerate() {
+            let (id, policy, is_folder) =
+                (text(item, "id"), text(item, "conflictPolicy"), text(item, "type") == "FOLDER");
+            let protocol = protocol(offered.get(at).map(Vec::as_slice).unwrap_or_default(), is_folder)?;
+            let consent = self.permit.consent();
+            self.files.approved(consent).can_come(&id, &policy).await?;
+            let upload = Upload::new(id, is_folder, policy, consent);
+            let token = self.token(digest, Granted::Upload(upload.into()))?;
+            let endpoint = match protocol {
+                "CHUNKED" => self.sessions.endpoint(false, "chunked/upload"),
+                _ => format!("{}?token={token}", self.sessions.endpoint(true, "upload")),
+            };
+            responses.push(json!({ "endpoint": endpoint, "protocol": protocol, "token": token }));
+        }
+        Ok(responses)
+    }
+
+    async fn shells(&self) -> Result<Vec<Value>, Refused> {
+        let mut responses = Vec::new();
+        for (item, digest) in self.items() {
+            let folder = text(item, "folder");
+            self.files.open_folder(&folder).await?;
+            let token = self.token(digest, Granted::Shell { folder: folder.clone() })?;
+            responses.push(json!({
+                "type": "shell", "jobId": folder, "rank": 0, "sessionIdentifier": token,
+                "domainOverride": self.sessions.websocket_origin(),
+            }));
+        }
+        Ok(responses)
+    }
+
+    fn items(&self) -> impl Iterator<Item = (&'p Projection<'p>, ItemDigest)> {
+        let items = self.permit.items();
+        items.projections().iter().zip(items.digests().iter().copied())
+    }
+
+    fn token(&self, item: ItemDigest, granted: Granted) -> Result<String, Refused> {
+        Ok(self.sessions.grant(self.permit.username(), self.permit.row().call(), item, granted)?)
+    }
+}
+
+/// The protocols that the frontend speaks, for each item: they say how the bytes come, and nothing
+/// of what they are.
+fn offered<'b>(items: &'b Items<'_>) -> Vec<Vec<&'b str>> {
+    let each = items.body().member("items").and_then(Json::elements).unwrap_or_default();
+    let of_item = |item: &'b Json<'_>| {
+        let listed = item.member("supportedProtocols").and_then(Json::elements).unwrap_or_default();
+        listed.iter().filter_map(Json::as_str).collect()
+    };
+    each.iter().map(of_item).collect()
+}
+
+/// A file comes in pieces where the frontend can do that; a folder always comes over a WebSocket.
+fn protocol(offered: &[&str], is_folder: bool) -> Result<&'static str, Refused> {
+    let speaks = |name: &str| offered.is_empty() || offered.contains(&name);
+    if !is_folder && speaks("CHUNKED") {
+        return Ok("CHUNKED");
+    }
+    // The frontend says WEBSOCKET, and means version 2 for folders and version 1 for files.
+    if speaks("WEBSOCKET_V2") {
+        Ok("WEBSOCKET_V2")
+    } else if is_folder && speaks("WEBSOCKET") {
+        Ok("WEBSOCKET")
+    } else {
+        Err(Refused::Protocol)
+    }
+}

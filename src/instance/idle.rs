@@ -1,0 +1,116 @@
+//! Whether an instance has anything to do: when to stop for want of it, and when all is finished.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long an instance that is to stop waits for what is under way.
+const FINISH_MAX: Duration = Duration::from_secs(30);
+
+/// How often work that nobody waits for any more is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Requests under way, and since when there is none.
+#[derive(Debug)]
+pub(crate) struct IdleTimer {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    under_way: usize,
+    idle_since: Instant,
+}
+
+impl IdleTimer {
+    /// Idle from now on.
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { under_way: 0, idle_since: Instant::now() }), changed: Notify::new() }
+    }
+
+    /// Counts a request until the value is dropped.
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.change(|state| state.under_way = state.under_way.saturating_add(1));
+        InFlight(self)
+    }
+
+    /// Waits until nothing has been under way for so long, neither a request nor, says `is_busy`,
+    /// work that outlived its own.
+    pub(crate) async fn idle_for(&self, time: Duration, is_busy: impl Fn() -> bool) {
+        loop {
+            let (under_way, idle_since) = self.look();
+            let end = idle_since + time;
+            if under_way == 0 && Instant::now() >= end && !is_busy() {
+                return;
+            }
+            let next = if under_way == 0 && Instant::now() < end { end } else { Instant::now() + LOOK_EVERY };
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// Waits until nothing is under way, within limits.
+    pub(crate) async fn finish(&self, is_busy: impl Fn() -> bool) {
+        let all_done = async {
+            while self.look().0 > 0 || is_busy() {
+                let _ = tokio::time::timeout(LOOK_EVERY, self.changed.notified()).await;
+            }
+        };
+        let _ = tokio::time::timeout(FINISH_MAX, all_done).await;
+    }
+
+    fn look(&self) -> (usize, Instant) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.under_way, state.idle_since)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_waiters();
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a>(&'a IdleTimer);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| {
+            state.under_way = state.under_way.saturating_sub(1);
+            state.idle_since = Instant::now();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_is_idle_when_nothing_has_been_under_way_for_long_enough() {
+        let idle_timer = IdleTimer::new();
+        let began = Instant::now();
+        let request = idle_timer.begin();
+        let minute = Duration::from_secs(60);
+        assert!(tokio::time::timeout(10 * minute, idle_timer.idle_for(minute, || false)).await.is_err());
+        drop(request);
+        let ended = Instant::now();
+        idle_timer.idle_for(minute, || false).await;
+        assert!(ended - began >= 10 * minute && Instant::now() - ended >= minute);
+        assert!(tokio::time::timeout(minute, idle_timer.idle_for(minute, || true)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finishing_waits_for_requests_but_not_for_ever() {
+        let idle_timer = IdleTimer::new();
+        let began = Instant::now();
+        idle_timer.finish(|| false).await;
+        assert_eq!(Instant::now(), began);
+        let _never_ends = idle_timer.begin();
+        idle_timer.finish(|| false).await;
+        assert!(Instant::now() - began >= FINISH_MAX);
+    }
+}

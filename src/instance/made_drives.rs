@@ -1,0 +1,425 @@
+//! Drives that users make, rename and remove at UCloud, where the site offers it (`{name}` in
+//! `[[drives]]`): a folder each.
+//!
+//! A drive's id, and so its folder, is made here of the title that the user signed. UCloud's number
+//! of it is UCloud's word, and is pinned before the drive is said to be there. When the drive was
+//! deleted, the number is free; the id is not used again as long as the number is remembered.
+
+use std::ffi::OsStr;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::bind::{Items, Projection};
+use countersign_keys::identity::Username;
+use countersign_keys::json::Json;
+use countersign_keys::policy::Permit;
+use countersign_keys::store::drives::{CoreDriveId, DRIVES_MAX};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::{Config, Drive, MadeDrives, PlainName};
+use crate::instance::drive_numbers::PinFailure;
+use crate::instance::files::Files;
+use crate::instance::files::drives::Drives;
+use crate::instance::files::error::FilesError;
+use crate::instance::files::operations::TRASH;
+use crate::instance::requests::text;
+use crate::ipc::answers::{ErrorCode, Reply};
+use crate::ipc::client::request;
+use crate::ipc::http::json_reply;
+use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
+use crate::log::Chain;
+
+/// The longest name that a folder gets from a title, in bytes; a number may follow.
+const NAME_MAX: usize = 40;
+
+/// The folder's name where a title has nothing that one can be made of.
+const NAMELESS: &str = "drive";
+
+/// How many names are tried for one title: more than a user can have drives, and deleted ones whose
+/// ids are remembered.
+const NAMES_TRIED: u32 = 600;
+
+/// How often the server is told that a drive is gone, if it is asked too much, and how long each is
+/// waited for: it answers an account 20 times a second.
+const FORGET_TRIES: u32 = 4;
+const FORGET_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a drive is not made or removed.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error("this provider does not offer this")]
+    NotOffered,
+    #[error("a drive needs a title")]
+    NoTitle,
+    #[error("drives that you make are of the product `{0}`")]
+    Product(String),
+    #[error("drives that you make are yours alone: leave the project first")]
+    OfProject,
+    #[error("UCloud has given the drive no number")]
+    NoNumber,
+    #[error("UCloud has given the drive the number of another")]
+    NumberTaken,
+    #[error("you have {DRIVES_MAX} drives, as many as there can be")]
+    TooMany,
+    #[error("there are too many drives of that name")]
+    NoName,
+    #[error("there is no such drive")]
+    NoDrive,
+    #[error("this drive is the provider's, and not yours to delete")]
+    NotMade,
+    #[error("the drive is not empty: delete what is in it, and empty its trash, first")]
+    NotEmpty,
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error("the drive cannot be made: {}", Chain(.0))]
+    Pin(PinFailure),
+    #[error("the drive is removed, and its number is not free yet: delete it again: {}", Chain(.0))]
+    Free(PinFailure),
+    #[error("the provider's server does not answer")]
+    Server,
+    #[error("too many drives are made or deleted at once: try again in a moment")]
+    Busy,
+    #[error("the work was cut short")]
+    CutShort,
+}
+
+impl From<PinFailure> for NotDone {
+    fn from(cause: PinFailure) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Pin(cause)
+    }
+}
+
+impl NotDone {
+    fn told(&self) -> ErrorCode {
+        match self {
+            Self::NotOffered | Self::NoDrive => ErrorCode::NotFound,
+            Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => ErrorCode::Malformed,
+            Self::NotMade => ErrorCode::Forbidden,
+            // Core repeats a 503. What is wrong in the user's own account would be so again.
+            Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) | Self::Free(_) => {
+                ErrorCode::Conflict
+            }
+            Self::Files(trouble) => trouble.told(),
+            Self::Busy => ErrorCode::TooMany,
+            Self::Server | Self::CutShort => ErrorCode::Unavailable,
+        }
+    }
+}
+
+/// Whoever makes and removes drives.
+#[derive(Clone, Debug)]
+pub(crate) struct DriveMaker {
+    files: Files,
+    /// Where the server is asked.
+    socket: PathBuf,
+    /// The product that such drives are of.
+    product: String,
+    /// The drive of the configuration that they are.
+    drive: Drive,
+}
+
+/// A drive that was asked for, by what its user signed, and UCloud's number of it, by UCloud's
+/// word.
+#[derive(Debug)]
+struct Wanted {
+    title: String,
+    number: CoreDriveId,
+}
+
+impl DriveMaker {
+    /// One for these files; nothing where users make no drives.
+    pub(crate) fn of(files: &Files, config: &Config) -> Option<Self> {
+        let drive = config.drives.iter().find(|drive| drive.is_made())?;
+        let product = drive.product_among(&config.products).map(|product| product.name.clone()).unwrap_or_default();
+        Some(Self { files: files.clone(), socket: config.ipc.socket(), product, drive: drive.clone() })
+    }
+
+    fn made(&self) -> Result<&MadeDrives, NotDone> {
+        self.files.drives().table().made().ok_or(NotDone::NotOffered)
+    }
+
+    /// All of them, or none.
+    async fn create(self, username: Username, wanted: Vec<Wanted>) -> Result<Vec<Value>, NotDone> {
+        let mut ids: Vec<String> = Vec::new();
+        for wanted in wanted {
+            match self.create_one(&username, &wanted).await {
+                Ok(id) => ids.push(id),
+                Err(not_done) => {
+                    for id in ids {
+                        self.take_back(&username, &id).await;
+                    }
+                    return Err(not_done);
+                }
+            }
+        }
+        let at_core = |id: &String| json!({ "id": self.drive.id_at_core(&username, id) });
+        Ok(ids.iter().map(at_core).collect())
+    }
+
+    async fn create_one(&self, username: &Username, wanted: &Wanted) -> Result<String, NotDone> {
+        let made = self.made()?;
+        let number = &wanted.number;
+        if let Some(gone) = self.files.drives().numbers().freed(number.as_str()) {
+            // In case the server has not heard of its deletion: it takes a number once.
+            self.forget(username, &gone).await;
+        }
+        for try_ in 1..=NAMES_TRIED {
+            let Some(name) = name_for(&wanted.title, try_) else { continue };
+            let Some(id) = made.id(&name).filter(|id| self.is_new(id)) else { continue };
+            match self.note(username, number, &id).await? {
+                Making::Noted => {}
+                Making::IdTaken => continue,
+                Making::NumberTaken => return Err(NotDone::NumberTaken),
+                Making::TooMany => return Err(NotDone::TooMany),
+            }
+            let (parent, folder) = (made.parent.clone(), made.folder(&name));
+            let drives = Arc::clone(self.files.drives());
+            let folder_made = blocking(move || make_folder(&drives, &parent, &folder)).await;
+            let pinned = match folder_made {
+                Ok(true) => {
+                    let (files, drive) = (self.files.clone(), NumberedDrive { number: number.clone(), id: id.clone() });
+                    blocking(move || Ok(files.drive_numbers().pin(drive)?)).await
+                }
+                Ok(false) => {
+                    self.forget(username, &id).await;
+                    continue;
+                }
+                Err(not_done) => Err(not_done),
+            };
+            return match pinned {
+                Ok(()) => Ok(id),
+                Err(not_done) => {
+                    self.take_back(username, &id).await;
+                    Err(not_done)
+                }
+            };
+        }
+        Err(NotDone::NoName)
+    }
+
+    /// Whether no drive of the configuration has this id, nor one that was made, as far as is
+    /// remembered.
+    fn is_new(&self, id: &str) -> bool {
+        let drives = self.files.drives();
+        drives.table().made_as(id).is_some() && !drives.numbers().is_numbered(id)
+    }
+
+    /// All of them are looked at before the first is removed.
+    async fn delete(self, username: Username, named: Vec<String>) -> Result<Vec<Value>, NotDone> {
+        let drives = self.files.drives();
+        let mut removed: Vec<(String, PathBuf)> = Vec::new();
+        for named in &named {
+            if drives.numbers().freed(named).is_some() {
+                continue; // UCloud has not heard that it is gone
+            }
+            let id = drives.id(named).ok_or(NotDone::NoDrive)?;
+            let (made, name) = drives.table().made_as(&id).ok_or(NotDone::NotMade)?;
+            removed.push((id, made.folder(&name)));
+        }
+        let folders: Vec<PathBuf> = removed.iter().map(|(_, folder)| folder.clone()).collect();
+        let drives = Arc::clone(drives);
+        blocking(move || {
+            folders.iter().try_for_each(|folder| check_empty(&drives, folder))?;
+            folders.iter().try_for_each(|folder| remove_folder(folder))
+        })
+        .await?;
+        let ids: Vec<String> = removed.into_iter().map(|(id, _)| id).collect();
+        self.free(&ids).await?;
+        for id in &ids {
+            self.forget(&username, id).await;
+        }
+        Ok(named.iter().map(|_| json!({})).collect())
+    }
+
+    /// Frees the numbers of drives that are gone.
+    async fn free(&self, ids: &[String]) -> Result<(), NotDone> {
+        let (files, ids) = (self.files.clone(), ids.to_vec());
+        blocking(move || files.drive_numbers().free(&ids).map_err(NotDone::Free)).await
+    }
+
+    async fn take_back(&self, username: &Username, id: &str) {
+        if let Some(folder) = self.files.drives().table().folder(id) {
+            // What is in it meanwhile stays, and with it the folder and its number.
+            if blocking(move || remove_folder(&folder)).await.is_ok()
+                && let Err(not_done) = self.free(&[id.to_owned()]).await
+            {
+                tracing::error!(id, %not_done, "the number of a drive that was not made stays taken");
+            }
+        }
+        self.forget(username, id).await;
+    }
+
+    async fn note(&self, username: &Username, number: &CoreDriveId, id: &str) -> Result<Making, NotDone> {
+        let made = MadeDrive { username: username.clone(), number: number.clone(), id: id.to_owned() };
+        let answer = self.ask(DRIVES_MAKE, &made).await?;
+        let answer: MakingAnswer = serde_json::from_slice(&answer).map_err(|_error| NotDone::Server)?;
+        Ok(answer.outcome)
+    }
+
+    /// A server that cannot be told keeps a drive in its table that is not there: it costs one of
+    /// the user's places.
+    async fn forget(&self, username: &Username, id: &str) {
+        let removed = RemovedDrive { username: username.clone(), id: id.to_owned() };
+        for _ in 0..FORGET_TRIES {
+            match self.ask(DRIVES_REMOVE, &removed).await {
+                Ok(_) => return,
+                Err(NotDone::Busy) => tokio::time::sleep(FORGET_PAUSE).await,
+                Err(_) => break,
+            }
+        }
+        tracing::warn!(id, "the server does not know that this drive is gone");
+    }
+
+    async fn ask<Q: Serialize>(&self, path: &'static str, question: &Q) -> Result<bytes::Bytes, NotDone> {
+        match request(&self.socket, Method::POST, path, question).await {
+            Ok((StatusCode::OK, body)) => Ok(body),
+            Ok((StatusCode::TOO_MANY_REQUESTS, _)) => Err(NotDone::Busy),
+            Ok((status, _)) => {
+                tracing::warn!(path, %status, "the server does not take a drive");
+                Err(NotDone::Server)
+            }
+            Err(failure) => {
+                tracing::warn!(path, %failure, "the server does not answer");
+                Err(NotDone::Server)
+            }
+        }
+    }
+}
+
+/// Answers a call about drives themselves; nothing, if it is another.
+pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option<&DriveMaker>) -> Option<Reply> {
+    let items = permit.items();
+    let username = permit.username().clone();
+    let responses = match (permit.row().call().as_str(), maker.cloned()) {
+        ("files.collections.create", Some(maker)) => match wanted(items, &maker.product) {
+            Ok(wanted) => to_the_end(maker.create(username, wanted)).await,
+            Err(not_done) => Err(not_done),
+        },
+        ("files.collections.delete", Some(maker)) => to_the_end(maker.delete(username, ids(items))).await,
+        // A drive's title is UCloud's: nothing changes here.
+        ("files.collections.rename", Some(_)) => {
+            let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(NotDone::NoDrive);
+            ids(items).iter().map(known).collect()
+        }
+        ("files.collections.create" | "files.collections.delete" | "files.collections.rename", None) => {
+            Err(NotDone::NotOffered)
+        }
+        _ => return None,
+    };
+    Some(match responses {
+        Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
+        Err(not_done) => {
+            if let NotDone::Pin(failure) | NotDone::Free(failure) = &not_done {
+                tracing::error!(%failure, %not_done, "a drive is not made or removed");
+            }
+            not_done.told().reply_with(&not_done.to_string())
+        }
+    })
+}
+
+/// Half of it would be no drive: it goes on if whoever asked is gone.
+async fn to_the_end(
+    work: impl Future<Output = Result<Vec<Value>, NotDone>> + Send + 'static,
+) -> Result<Vec<Value>, NotDone> {
+    tokio::spawn(work).await.unwrap_or(Err(NotDone::CutShort))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, NotDone> + Send + 'static) -> Result<T, NotDone> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(NotDone::CutShort))
+}
+
+fn ids(items: &Items<'_>) -> Vec<String> {
+    items.projections().iter().map(|item| text(item, "id")).collect()
+}
+
+/// The drives of a request: title and product are signed, and so is that they are in no project;
+/// UCloud adds the number.
+fn wanted(items: &Items<'_>, product: &str) -> Result<Vec<Wanted>, NotDone> {
+    let bodies = items.body().member("items").and_then(Json::elements).unwrap_or_default();
+    items.projections().iter().zip(bodies).map(|(signed, body)| one_wanted(signed, body, product)).collect()
+}
+
+fn one_wanted(signed: &Projection<'_>, body: &Json<'_>, product: &str) -> Result<Wanted, NotDone> {
+    let specification = signed.parameter("specification");
+    let title = specification.member("title").and_then(Json::as_str).unwrap_or_default();
+    if title.trim().is_empty() {
+        return Err(NotDone::NoTitle);
+    }
+    let named = specification.member("product").and_then(|product| product.member("id")).and_then(Json::as_str);
+    if named != Some(product) {
+        return Err(NotDone::Product(product.to_owned()));
+    }
+    if body.member("owner").and_then(|owner| owner.member("project")).is_some_and(|project| !project.is_zero()) {
+        return Err(NotDone::OfProject);
+    }
+    let number = body.member("id").and_then(Json::as_str).and_then(|number| CoreDriveId::parse(number).ok());
+    Ok(Wanted { title: title.to_owned(), number: number.ok_or(NotDone::NoNumber)? })
+}
+
+/// A folder's name for a title: its letters and digits of ASCII, with a dash for what is between
+/// them; the second try has a 2 behind it.
+fn name_for(title: &str, try_: u32) -> Option<PlainName> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_');
+    let words: Vec<&str> = title.split(|letter| !is_plain(letter)).filter(|word| !word.is_empty()).collect();
+    let mut name: String = words.join("-").trim_start_matches(['.', '_', '-']).chars().take(NAME_MAX).collect();
+    if name.is_empty() {
+        NAMELESS.clone_into(&mut name);
+    }
+    if try_ > 1 {
+        name = format!("{name}-{try_}");
+    }
+    PlainName::parse(&name)
+}
+
+/// Makes the folder of a drive, for its user alone. Says whether it is new.
+fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, NotDone> {
+    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(FilesError::from)?;
+    drives.check_made(folder)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(FilesError::from(error).into()),
+    }
+}
+
+/// An empty trash is no content.
+fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
+    match drives.check_made(folder) {
+        Err(FilesError::NotFound) => return Ok(()),
+        outcome => outcome?,
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(FilesError::from)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(FilesError::from)?;
+        let is_trash = entry.file_name().as_bytes() == TRASH && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_trash || std::fs::read_dir(entry.path()).map_err(FilesError::from)?.next().is_some() {
+            return Err(NotDone::NotEmpty);
+        }
+    }
+    Ok(())
+}
+
+/// Removes an empty folder; one that is not there is removed.
+fn remove_folder(folder: &Path) -> Result<(), NotDone> {
+    let _ = std::fs::remove_dir(folder.join(OsStr::from_bytes(TRASH))); // what is in it is found below
+    match std::fs::remove_dir(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(NotDone::NotEmpty),
+        Err(error) => Err(FilesError::from(error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

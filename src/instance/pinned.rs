@@ -1,0 +1,151 @@
+//! The keys that the user pinned: read anew whenever their file has changed, so that a revoked key
+//! is refused on its next request (P6).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_keys::identity::{KeyId, ProviderId, Username};
+use countersign_keys::intent::KeyWanted;
+use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
+use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
+
+use crate::config::strict_file::{self, Stamp, StrictFileFailure};
+use crate::instance::account::OwnAccount;
+
+/// Where the file is, below the home directory.
+const FILE: &str = ".config/countersign/authorized_keys";
+
+/// Why the pinned keys cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PinnedFailure {
+    /// The file, or one of the directories above it, is not the user's own and nobody else's.
+    #[error(transparent)]
+    File(#[from] StrictFileFailure),
+    /// It is not text.
+    #[error("~/{FILE} is not UTF-8")]
+    Text,
+    /// A line of it cannot be read.
+    #[error("~/{FILE}, {0}")]
+    Line(PinRejection),
+    /// A key of it is none.
+    #[error("~/{FILE}: {0}")]
+    Key(KeyRejection),
+}
+
+impl From<KeyRejection> for PinnedFailure {
+    fn from(cause: KeyRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Key(cause)
+    }
+}
+
+impl From<PinRejection> for PinnedFailure {
+    fn from(cause: PinRejection) -> Self {
+        // Not as a source: its text is part of this one's.
+        Self::Line(cause)
+    }
+}
+
+/// The pinned keys of this account that count at its provider.
+#[derive(Debug)]
+pub(crate) struct PinnedKeys {
+    account: OwnAccount,
+    provider: ProviderId,
+    /// What was read last.
+    read: Mutex<Option<ReadFile>>,
+}
+
+/// The keys of a file, and what the file looked like when they were read.
+#[derive(Debug)]
+struct ReadFile {
+    stamp: Stamp,
+    keys: Arc<[Arc<EnrolledKey>]>,
+}
+
+impl PinnedKeys {
+    /// Those of the account at that provider: a key that the user approved for another opens
+    /// nothing here.
+    pub(crate) fn of(account: &OwnAccount, provider: &ProviderId) -> Self {
+        Self { account: account.clone(), provider: provider.clone(), read: Mutex::new(None) }
+    }
+
+    /// The user's keys that an intent has to be judged with. Without a file there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be trusted or read.
+    pub(crate) fn wanted(
+        &self,
+        username: &Username,
+        wanted: KeyWanted,
+    ) -> Result<Vec<Arc<EnrolledKey>>, PinnedFailure> {
+        let is_wanted = |key: &&Arc<EnrolledKey>| {
+            key.owner() == username
+                && match wanted {
+                    KeyWanted::Id(kid) => key.kid() == kid && key.protocol() == Protocol::V2,
+                    KeyWanted::Version1 => key.protocol() == Protocol::V1,
+                }
+        };
+        Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
+    }
+
+    /// The key of that id, if it is pinned and that user's.
+    ///
+    /// # Errors
+    /// If the file cannot be trusted or read.
+    pub(crate) fn key(&self, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, PinnedFailure> {
+        let keys = self.all()?;
+        Ok(keys.iter().find(|key| key.owner() == username && key.kid() == kid).cloned())
+    }
+
+    fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {
+        let opened = match strict_file::open(self.account.home(), FILE.as_ref(), self.account.uid()) {
+            Err(failure) if failure.is_absence() => return Ok(Arc::from([])),
+            opened => opened?,
+        };
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = opened.stamp();
+        if let Some(file) = read.as_ref().filter(|file| file.stamp == stamp) {
+            return Ok(Arc::clone(&file.keys));
+        }
+        let text = String::from_utf8(opened.read(PINS_MAX)?).map_err(|_| PinnedFailure::Text)?;
+        let keys = Pins::parse(&text)?
+            .keys_at(&self.provider)
+            .map(|record| EnrolledKey::from_record(record).map(Arc::new))
+            .collect::<Result<Arc<[_]>, _>>()?;
+        *read = Some(ReadFile { stamp, keys: Arc::clone(&keys) });
+        Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x\n";
+
+    #[test]
+    fn r03_an_instance_takes_the_keys_of_its_own_provider_and_those_of_no_provider() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join(".config/countersign");
+        fs::create_dir_all(&directory).unwrap();
+        for path in [home.path(), &home.path().join(".config"), &directory] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let account = OwnAccount::in_tests(home.path());
+        let is_pinned = |at: &str| {
+            let keys = PinnedKeys::of(&account, &ProviderId::parse(at).unwrap());
+            keys.key(&Username::parse("alice").unwrap(), KeyId::from_bytes([1; 16])).unwrap().is_some()
+        };
+        let check = |line: &str, want: (bool, bool)| {
+            fs::write(directory.join("authorized_keys"), line).unwrap();
+            assert_eq!((is_pinned("hpc"), is_pinned("lab")), want, "{line}");
+        };
+        check(LINE, (true, true));
+        check(&LINE.replacen(" v2", " v2 provider=hpc", 1), (true, false));
+        check(&LINE.replacen(" v2", " v2 provider=lab", 1), (false, true));
+    }
+}

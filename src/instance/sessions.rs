@@ -1,0 +1,210 @@
+//! What this instance has granted with one-time tokens: made when a signed call arrives, opened
+//! once, gone with the process.
+//!
+//! A token says little; what it is good for is written here, so that nobody can ask for more than
+//! was signed. Nothing of this survives a restart, and a token whose session is not here opens
+//! nothing.
+
+mod instance_key;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_keys::identity::{CallName, Origin, ProviderId, Username};
+use countersign_keys::intent::ItemDigest;
+use countersign_keys::jws::JwsRejection;
+use countersign_keys::keyring::VerificationKey;
+use countersign_keys::session::{Grant, ProofNeed, SessionPermit, TOKEN_LIFETIME_S, TokenHash, Turn};
+use tokio::time::Instant;
+
+use self::instance_key::InstanceKey;
+use crate::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
+use crate::config::{Config, Terminals};
+use crate::instance::account::OwnAccount;
+use crate::instance::transfer::upload::Upload;
+
+/// How long a session may rest before it is given up: a lost connection may come back.
+const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Sessions at a time, opened or waiting to be. A request may ask for a thousand.
+const SESSIONS_MAX: usize = 4096;
+
+/// Why no token is made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotGranted {
+    /// The account has no instance key.
+    #[error("this account has no usable instance key: approve a connection again")]
+    NoKey,
+    /// Too many sessions.
+    #[error("too many transfers and terminals are open or waiting")]
+    TooMany,
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] UnreadableClock),
+    /// Randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The token cannot be written.
+    #[error("the token cannot be written")]
+    Unwritable(#[from] JwsRejection),
+}
+
+/// Why a token that is good opens nothing here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum NotOpen {
+    /// It was made by an instance that is no more, or is over.
+    #[error("there is no such session (any more): ask for another")]
+    Unknown,
+    /// It was redeemed.
+    #[error("the session is open already")]
+    Open,
+    /// It was never redeemed.
+    #[error("the session has not been opened")]
+    Waiting,
+}
+
+/// What a session is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Granted {
+    /// A file's content.
+    Download {
+        /// The file, as the user signed it.
+        id: String,
+    },
+    /// A file, or a folder's files.
+    Upload(Arc<Upload>),
+    /// A shell.
+    Shell {
+        /// The folder, as the user signed it.
+        folder: String,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    granted: Granted,
+    is_open: bool,
+    until: Instant,
+}
+
+/// The sessions of this instance.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    key: Option<InstanceKey>,
+    audience: Origin,
+    provider: ProviderId,
+    proof: ProofNeed,
+    terminals: Terminals,
+    lifetime_s: i64,
+    entries: Mutex<HashMap<TokenHash, Entry>>,
+}
+
+impl Sessions {
+    /// None yet.
+    pub(crate) fn of(account: &OwnAccount, config: &Config) -> Self {
+        Self {
+            key: InstanceKey::of(account, &config.provider.id),
+            audience: config.provider.origin.clone(),
+            provider: config.provider.id.clone(),
+            proof: config.sessions.proof,
+            terminals: config.terminals,
+            lifetime_s: TOKEN_LIFETIME_S.min(config.intent.lifetime_max_s),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// What the use of a token takes.
+    pub(crate) const fn proof(&self) -> ProofNeed {
+        self.proof
+    }
+
+    /// Whether terminals are offered.
+    pub(crate) const fn terminals(&self) -> Terminals {
+        self.terminals
+    }
+
+    /// The public half of this instance's key.
+    pub(crate) fn public_key(&self) -> Option<&VerificationKey> {
+        self.key.as_ref().map(InstanceKey::public)
+    }
+
+    /// An address of ours, of that scheme's kind (`http` or `ws`).
+    pub(crate) fn endpoint(&self, websocket: bool, below: &str) -> String {
+        let origin = self.audience.as_str();
+        let origin = if websocket { origin.replacen("http", "ws", 1) } else { origin.to_owned() };
+        format!("{origin}/ucloud/{}/{below}", self.provider)
+    }
+
+    /// Our origin, for WebSockets.
+    pub(crate) fn websocket_origin(&self) -> String {
+        self.audience.as_str().replacen("http", "ws", 1)
+    }
+
+    /// Makes a token for what the user asked for with that item of that call.
+    pub(crate) fn grant(
+        &self,
+        username: &Username,
+        call: &CallName,
+        item: ItemDigest,
+        granted: Granted,
+    ) -> Result<String, NotGranted> {
+        let key = self.key.as_ref().ok_or(NotGranted::NoKey)?;
+        let now = Clock::System.now()?;
+        let grant = Grant { audience: &self.audience, username, call, item, now, lifetime_s: self.lifetime_s };
+        let input = grant.signing_input(random_bytes()?)?;
+        let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())));
+        let lifetime = Duration::from_secs(u64::try_from(self.lifetime_s).unwrap_or(0));
+        let mut entries = self.entries();
+        if entries.len() >= SESSIONS_MAX {
+            return Err(NotGranted::TooMany);
+        }
+        entries.insert(TokenHash::of(&token), Entry { granted, is_open: false, until: Instant::now() + lifetime });
+        Ok(token)
+    }
+
+    /// Begins the session that a permitted request redeems, or goes on with it.
+    pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<Granted, NotOpen> {
+        let mut entries = self.entries();
+        let entry = entries.get_mut(&permit.session().hash()).ok_or(NotOpen::Unknown)?;
+        match (permit.turn(), entry.is_open) {
+            (Turn::Open, true) => return Err(NotOpen::Open),
+            (Turn::Continue, false) => return Err(NotOpen::Waiting),
+            (Turn::Open, false) | (Turn::Continue, true) => {}
+        }
+        entry.is_open = true;
+        entry.until = Instant::now() + IDLE_MAX;
+        Ok(entry.granted.clone())
+    }
+
+    /// Ends a session: its token opens nothing any more.
+    pub(crate) fn close(&self, hash: TokenHash) {
+        self.entries().remove(&hash);
+    }
+
+    /// Takes out the sessions that are over. To drop one may wait for the disk: what has come of
+    /// its upload goes with it.
+    pub(crate) fn take_expired(&self) -> Vec<Granted> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        entries.extract_if(|_, entry| now >= entry.until).map(|(_, entry)| entry.granted).collect()
+    }
+
+    /// How many are open. What is waiting to be opened keeps nobody.
+    pub(crate) fn count_open(&self) -> usize {
+        self.entries().values().filter(|entry| entry.is_open).count()
+    }
+
+    /// Those that are not over.
+    fn entries(&self) -> MutexGuard<'_, HashMap<TokenHash, Entry>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        entries.retain(|_, entry| now < entry.until);
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! What the fuzzer asks of a terminal: text that comes in pieces is the same text, and no message
+//! is two.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use super::Typed;
+use super::text::Decoder;
+use crate::instance::websocket::frames::Asked;
+
+/// What a shell writes, cut into pieces.
+pub fn shown(pieces: &[&[u8]]) {
+    let mut decoder = Decoder::default();
+    let mut shown: String = pieces.iter().map(|piece| decoder.decode(piece)).collect();
+    let whole = pieces.concat();
+    // Whatever has not come to its end is not shown yet.
+    shown.push_str(&String::from_utf8_lossy(decoder.rest()));
+    assert_eq!(shown, String::from_utf8_lossy(&whole));
+}
+
+/// What a browser sends.
+pub fn typed(text: &str) {
+    let Some(asked) = Asked::<Typed>::of("shell.open", text) else { return };
+    if let Typed::Input { data } = asked.payload {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value["payload"]["data"], data);
+    }
+}

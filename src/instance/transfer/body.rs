@@ -1,0 +1,135 @@
+//! The body of an instance's answer: at hand, or a file that is read as it is sent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use crate::instance::files::outgoing::Outgoing;
+use crate::ipc::answers::Reply;
+
+/// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds
+/// two.
+const PIECE: u64 = 512 * 1024;
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Part {
+    /// Where it begins.
+    pub(super) offset: u64,
+    /// How many bytes it has.
+    pub(super) length: u64,
+}
+
+/// A part of a file, read as it is sent.
+#[derive(Debug)]
+pub(crate) struct FileBody {
+    file: Arc<Outgoing>,
+    /// What has not been read yet.
+    unread: Part,
+    /// How many bytes are still to come.
+    left: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl FileBody {
+    /// This part of a file.
+    pub(super) fn new(file: Outgoing, part: Part) -> Self {
+        Self { file: Arc::new(file), unread: part, left: part.length, reading: None }
+    }
+
+    /// Begins to read the next piece of the file, if there is one.
+    fn read_ahead(&mut self) {
+        let Part { offset, length } = self.unread;
+        if length == 0 {
+            return;
+        }
+        let piece = length.min(PIECE);
+        let file = Arc::clone(&self.file);
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; usize::try_from(piece).unwrap_or(0)];
+            file.read_at(offset, &mut buffer)?;
+            Ok(Bytes::from(buffer))
+        }));
+        self.unread = Part { offset: offset.saturating_add(piece), length: length.saturating_sub(piece) };
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let body = &mut *self;
+        if body.reading.is_none() {
+            body.read_ahead();
+        }
+        let Some(reading) = &mut body.reading else { return Poll::Ready(None) };
+        let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other).and_then(|piece| piece);
+        body.reading = None;
+        if let Ok(piece) = &piece {
+            body.left = body.left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            body.read_ahead();
+        } else {
+            // What was promised cannot be sent: the connection ends with the body.
+            body.unread.length = 0;
+        }
+        Poll::Ready(Some(piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reading.is_none() && self.unread.length == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// The body of any answer.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    /// At hand.
+    Whole(Full<Bytes>),
+    /// Of a file.
+    File(FileBody),
+}
+
+/// Any answer.
+pub(crate) type Answer = http::Response<AnswerBody>;
+
+/// An answer whose body is at hand.
+pub(crate) fn whole(reply: Reply) -> Answer {
+    reply.map(AnswerBody::Whole)
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::File(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::File(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::File(body) => body.size_hint(),
+        }
+    }
+}

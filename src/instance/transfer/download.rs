@@ -1,0 +1,112 @@
+//! A file's content: whole, or the one range that was asked for (RFC 9110 section 14).
+
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderValue, Response, StatusCode};
+use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
+
+use super::body::{Answer, AnswerBody, FileBody, Part, whole};
+use crate::instance::files::outgoing::Outgoing;
+use crate::ipc::answers::ErrorCode;
+use crate::ipc::attachment;
+
+/// Ranges in one request that are read at most.
+const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+
+/// From when on two changes cannot share a second, so that a date names one content (RFC 9110
+/// section 8.8.2.2).
+const DATE_IS_STRONG_AFTER: Duration = Duration::from_secs(60);
+
+/// What of a file is asked for.
+#[derive(Debug, Eq, PartialEq)]
+enum Asked {
+    Whole,
+    Part(RangeInclusive<u64>),
+    /// Nothing that there is.
+    Nothing,
+}
+
+/// Answers with the file, or with parts of it.
+pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
+    let length = file.length;
+    let (name, tag, modified) =
+        (attachment::write(&file.name), file.tag.clone(), httpdate::fmt_http_date(file.modified));
+    let mut answer = match asked(&file, headers, SystemTime::now()) {
+        Asked::Whole => of_file(StatusCode::OK, FileBody::new(file, Part { offset: 0, length })),
+        Asked::Part(range) => {
+            let body = FileBody::new(file, part(&range));
+            let mut answer = of_file(StatusCode::PARTIAL_CONTENT, body);
+            set(&mut answer, CONTENT_RANGE, &format!("bytes {}-{}/{length}", range.start(), range.end()));
+            answer
+        }
+        Asked::Nothing => {
+            let mut answer = whole(ErrorCode::RangeNotSatisfiable.reply());
+            set(&mut answer, CONTENT_RANGE, &format!("bytes */{length}"));
+            return answer;
+        }
+    };
+    set(&mut answer, ACCEPT_RANGES, "bytes");
+    set(&mut answer, ETAG, &tag);
+    set(&mut answer, LAST_MODIFIED, &modified);
+    set(&mut answer, CONTENT_DISPOSITION, &name);
+    answer
+}
+
+/// A range that cannot be read is as none (RFC 9110 section 14.2); so is one of another content
+/// than there is now, and so are several: the answer would need a content type of its own, and the
+/// gateway takes none from an instance (S1).
+fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
+    let Some(wanted) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
+    if headers.get(IF_RANGE).is_some_and(|condition| !is_of(file, condition, now)) {
+        return Asked::Whole;
+    }
+    let ranges = parse_range_header_with_max_ranges(wanted, RANGES_MAX);
+    match ranges.and_then(|ranges| ranges.validate(file.length)) {
+        Ok(ranges) => match <[_; 1]>::try_from(ranges) {
+            Ok([range]) => Asked::Part(range),
+            Err(_several) => Asked::Whole,
+        },
+        Err(RangeUnsatisfiableError::Unsatisfiable | RangeUnsatisfiableError::Rejected(_)) => Asked::Nothing,
+        Err(_) => Asked::Whole,
+    }
+}
+
+/// Whether a condition is of this content: by a strong tag, or by a date that is one (RFC 9110
+/// section 13.1.5).
+fn is_of(file: &Outgoing, condition: &HeaderValue, now: SystemTime) -> bool {
+    let Ok(condition) = condition.to_str() else { return false };
+    if condition.starts_with('"') || condition.starts_with("W/") {
+        return condition == file.tag;
+    }
+    let is_strong = now.duration_since(file.modified).is_ok_and(|age| age >= DATE_IS_STRONG_AFTER);
+    is_strong && condition == httpdate::fmt_http_date(file.modified)
+}
+
+const fn part(range: &RangeInclusive<u64>) -> Part {
+    let (first, last) = (*range.start(), *range.end());
+    Part { offset: first, length: last.saturating_sub(first).saturating_add(1) }
+}
+
+fn of_file(status: StatusCode, body: FileBody) -> Answer {
+    let mut answer = Response::new(AnswerBody::File(body));
+    *answer.status_mut() = status;
+    set(&mut answer, CONTENT_TYPE, "application/octet-stream");
+    answer
+}
+
+/// What is written here is visible ASCII throughout.
+fn set(answer: &mut Answer, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(fuzzing)]
+pub mod fuzzing;
+#[cfg(test)]
+mod tests;

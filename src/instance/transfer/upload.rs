@@ -1,0 +1,272 @@
+//! A file that comes in pieces, each with a request of its own: what UCloud calls a chunked upload.
+//!
+//! Pieces come in order, or again from a place that was reached before. A piece is written as it
+//! comes, and counts only when all of it came and has the digest that the user signed; otherwise it
+//! is taken back. After the last one the file gets its name (V54).
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use countersign_keys::intent::Consent;
+use countersign_keys::session::{ContentDigest, Piece};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming as IncomingBody;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::instance::files::Files;
+use crate::instance::files::error::{FilesError, RequestError};
+use crate::instance::files::incoming::Incoming;
+use crate::ipc::answers::{ErrorCode, Reply};
+
+/// Gathered before it is handed to the thread that writes, in bytes.
+const GATHERED: usize = 256 * 1024;
+
+/// How much of that may be on its way to the thread: while it digests and writes, the next comes.
+const AHEAD: usize = 4;
+
+/// Why a piece is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    /// Another piece of the same file is on its way.
+    #[error("another piece of this file is being written")]
+    Busy,
+    /// What the request says of the piece cannot be so.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The head promised other bytes.
+    #[error("the bytes are not those of the digest")]
+    Digest,
+    /// It broke off.
+    #[error("the piece broke off")]
+    Broken,
+    /// The work was ended from outside.
+    #[error("what had come of the file is gone: send all of it anew")]
+    Lost,
+    /// The files.
+    #[error(transparent)]
+    Files(#[from] RequestError),
+}
+
+impl NotTaken {
+    /// What the sender is told.
+    pub(crate) fn reply(&self) -> Reply {
+        let told = match self {
+            Self::Busy => ErrorCode::Conflict,
+            Self::Malformed(_) | Self::Digest | Self::Broken => ErrorCode::Malformed,
+            Self::Lost => ErrorCode::Failed,
+            Self::Files(error) => error.told(),
+        };
+        told.reply_with(&self.to_string())
+    }
+}
+
+/// What was asked for, and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// Where to, as the user signed it.
+    pub(crate) id: String,
+    /// Whether files of a folder come, or one file.
+    pub(crate) is_folder: bool,
+    /// What happens if something of the name is there, as the user signed it.
+    pub(crate) policy: String,
+    /// Whether a person was asked about it.
+    pub(crate) consent: Consent,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No piece has come.
+    Untouched,
+    /// Some have.
+    Coming { file: Incoming, total: u64 },
+    /// All have, and the file is in its place.
+    Done { total: u64 },
+    /// A piece is being written; if this is seen, its writing was ended from outside, and what came
+    /// of the file is gone.
+    Lost,
+}
+
+impl Upload {
+    /// Nothing has come yet.
+    pub(crate) fn new(id: String, is_folder: bool, policy: String, consent: Consent) -> Self {
+        Self { id, is_folder, policy, consent, state: Mutex::new(State::Untouched) }
+    }
+
+    /// Takes a piece of the file. When it is answered, the piece is written; after the last one the
+    /// file is in its place. It goes on if whoever asked is gone: what came of a piece that broke
+    /// off has to be taken back.
+    pub(crate) async fn take(self: Arc<Self>, files: Files, piece: Piece, body: IncomingBody) -> Result<(), NotTaken> {
+        let taking = tokio::spawn(async move {
+            let mut body = body;
+            let outcome = self.take_to_the_end(&files, &piece, &mut body).await;
+            // Closed with bytes unread, the connection would be reset, and the answer lost with it.
+            while let Some(Ok(_)) = body.frame().await {}
+            outcome
+        });
+        taking.await.unwrap_or(Err(NotTaken::Lost))
+    }
+
+    async fn take_to_the_end(&self, files: &Files, piece: &Piece, body: &mut IncomingBody) -> Result<(), NotTaken> {
+        if self.is_folder {
+            return Err(NotTaken::Malformed("a folder comes over a WebSocket"));
+        }
+        let wanted = Wanted::of(piece)?;
+        let mut state = self.state.try_lock().map_err(|_busy| NotTaken::Busy)?;
+        let file = match std::mem::replace(&mut *state, State::Lost) {
+            State::Untouched => match files.approved(self.consent).incoming(&self.id, &self.policy).await {
+                Ok(file) => file,
+                Err(error) => {
+                    *state = State::Untouched;
+                    return Err(error.into());
+                }
+            },
+            State::Coming { file, total } if total == wanted.total => file,
+            State::Coming { file, total } => {
+                *state = State::Coming { file, total };
+                return Err(NotTaken::Malformed("the file had another length before"));
+            }
+            State::Done { total } => {
+                *state = State::Done { total };
+                // Whoever did not hear that all is done says the end again.
+                let is_the_end = wanted.total == total && wanted.end().is_none_or(|end| end == total);
+                return if is_the_end { Ok(()) } else { Err(NotTaken::Malformed("all of the file has come")) };
+            }
+            State::Lost => return Err(NotTaken::Lost),
+        };
+        let (file, outcome) = write(file, &wanted, body).await;
+        let file = file.ok_or(NotTaken::Lost)?;
+        if outcome.is_err() || file.written() < wanted.total {
+            *state = State::Coming { file, total: wanted.total };
+            return outcome;
+        }
+        // A file that cannot have its name is gone, and may be sent anew.
+        *state = State::Untouched;
+        let placed = tokio::task::spawn_blocking(move || file.commit(None)).await;
+        match placed.unwrap_or(Err(FilesError::CutShort)) {
+            Ok(_slot) => {
+                *state = State::Done { total: wanted.total };
+                Ok(())
+            }
+            Err(trouble) => Err(RequestError::single(&self.id, trouble).into()),
+        }
+    }
+}
+
+/// What a piece says of itself.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// `None`: behind the last one.
+    offset: Option<u64>,
+    size: u64,
+    total: u64,
+    digest: Option<ContentDigest>,
+}
+
+impl Wanted {
+    fn of(piece: &Piece) -> Result<Self, NotTaken> {
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let (Some(size), Some(total)) = (number(piece.size), number(piece.total)) else {
+            return Err(NotTaken::Malformed("a piece has a size and a total size"));
+        };
+        let wanted = Self { offset: number(piece.offset), size, total, digest: piece.digest };
+        if wanted.end().is_some_and(|end| end > total) || size > total {
+            return Err(NotTaken::Malformed("the piece goes beyond the end of the file"));
+        }
+        Ok(wanted)
+    }
+
+    fn end(&self) -> Option<u64> {
+        self.offset.map(|offset| offset.saturating_add(self.size))
+    }
+}
+
+/// Writes a piece, or takes back what came of it. The file is lost only if a thread was.
+async fn write(
+    mut file: Incoming,
+    wanted: &Wanted,
+    body: &mut IncomingBody,
+) -> (Option<Incoming>, Result<(), NotTaken>) {
+    let start = wanted.offset.unwrap_or(file.written());
+    if start.saturating_add(wanted.size) > wanted.total {
+        return (Some(file), Err(NotTaken::Malformed("the piece goes beyond the end of the file")));
+    }
+    // Over what came of it before: until it has all come again, the file is that much shorter.
+    let begun = if start < file.written() { file.truncate(start) } else { Ok(()) };
+    let (pieces, to_write) = mpsc::channel(AHEAD);
+    let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
+    let writing = tokio::task::spawn_blocking(move || writing.write(to_write));
+    let (mut gathered, mut length) = (Vec::new(), 0_usize);
+    let (mut broken, mut room) = (false, wanted.size);
+    loop {
+        let frame = match body.frame().await {
+            Some(Ok(frame)) => frame.into_data().map_err(|_trailers| ()),
+            Some(Err(_)) => Err(()),
+            None => break,
+        };
+        let Ok(bytes) = frame else {
+            broken = true;
+            break;
+        };
+        // More than was announced takes no room, not even until it is taken back.
+        let Some(left) = u64::try_from(bytes.len()).ok().and_then(|more| room.checked_sub(more)) else {
+            broken = true;
+            break;
+        };
+        room = left;
+        length = length.saturating_add(bytes.len());
+        gathered.push(bytes);
+        if length >= GATHERED {
+            if pieces.send(std::mem::take(&mut gathered)).await.is_err() {
+                break; // the disk takes no more, and says why
+            }
+            length = 0;
+        }
+    }
+    if !gathered.is_empty() {
+        let _ = pieces.send(gathered).await; // likewise
+    }
+    drop(pieces);
+    let Ok(writing) = writing.await else { return (None, Err(NotTaken::Lost)) };
+    let Writing { mut file, at, digest, outcome } = writing;
+    let outcome = match outcome {
+        Err(trouble) => Err(RequestError::whole(trouble).into()),
+        Ok(()) if broken || at.saturating_sub(start) != wanted.size => Err(NotTaken::Broken),
+        Ok(()) if wanted.digest.is_some_and(|signed| signed.0 != digest.finish().as_ref()) => Err(NotTaken::Digest),
+        Ok(()) => Ok(()),
+    };
+    if outcome.is_err()
+        && let Err(trouble) = file.truncate(start)
+    {
+        tracing::warn!(%trouble, "a piece that is not taken could not be taken back");
+        return (None, outcome);
+    }
+    (Some(file), outcome)
+}
+
+/// A piece that is being written.
+struct Writing {
+    file: Incoming,
+    at: u64,
+    digest: Context,
+    outcome: Result<(), FilesError>,
+}
+
+impl Writing {
+    /// Writes what comes, on a thread that may wait for the disk, until nothing more does or it
+    /// cannot.
+    fn write(mut self, mut pieces: mpsc::Receiver<Vec<Bytes>>) -> Self {
+        while let Some(gathered) = pieces.blocking_recv() {
+            for bytes in gathered {
+                if self.outcome.is_err() {
+                    return self;
+                }
+                self.digest.update(&bytes);
+                self.outcome = self.file.write_at(self.at, &bytes);
+                self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,212 @@
+//! Uploads over a WebSocket: UCloud's protocol, version 2, for a folder's files or a single one.
+//!
+//! The client lists its files, is told which of them to send and how many are done. Files are
+//! written one frame at a time: the next is read when the one before is written, so a slow disk
+//! slows the client, and memory holds one frame. A file gets its real name when all of it has come
+//! (see [`crate::instance::files::incoming`]). An error ends the upload with a reason and leaves no
+//! partial file.
+
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod receiver;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::intent::Consent;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::receiver::{Failure, Receiver};
+pub(crate) use self::target::Target;
+use self::wire::{Frame, Said};
+use super::files::drives::Drives;
+use super::files::request::ConflictPolicy;
+
+/// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened
+/// with this.
+pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;
+/// How many uploads go on at once: more than UCloud's page begins.
+const UPLOADS_MAX: usize = 8;
+/// How many files all of them have open, beside those that each may have.
+const SHARED_MAX: usize = 128;
+/// How long replies are gathered: what UCloud's own module does.
+const REPLY_AFTER: Duration = Duration::from_millis(50);
+/// How long a client that has nothing more to send is waited for: what UCloud's own module does.
+const DONE_MAX: Duration = Duration::from_secs(30);
+/// How long a client may be silent that has something to send.
+const SILENT_MAX: Duration = Duration::from_secs(5 * 60);
+/// How long a client may take to take a reply.
+const SEND_MAX: Duration = Duration::from_secs(60);
+/// The longest reason that a WebSocket carries, in bytes.
+const REASON_MAX: usize = 123;
+
+/// What an upload was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Where files go.
+    pub(crate) target: Target,
+    /// What happens if something has a name already.
+    pub(crate) policy: ConflictPolicy,
+    /// Whether a person was asked: of what programs start from, a folder's files are taken only
+    /// then.
+    pub(crate) consent: Consent,
+}
+
+/// Why an upload is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// The client has said so.
+    Done,
+    /// The socket ended.
+    Left,
+    /// The client was silent for too long.
+    Silent,
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    done: Duration,
+    silent: Duration,
+}
+
+/// The uploads of one user. Clones count together.
+#[derive(Debug, Clone)]
+pub(crate) struct Uploads {
+    drives: Arc<Drives>,
+    places: Arc<Semaphore>,
+    open_files: Arc<Semaphore>,
+    times: Times,
+}
+
+impl Uploads {
+    /// Uploads to these drives.
+    pub(crate) fn to(drives: Arc<Drives>) -> Self {
+        Self {
+            drives,
+            places: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            open_files: Arc::new(Semaphore::new(SHARED_MAX)),
+            times: Times { done: DONE_MAX, silent: SILENT_MAX },
+        }
+    }
+
+    /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing
+    /// else.
+    pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, wanted: Wanted)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let place = self.places.try_acquire();
+        let Wanted { target, policy, consent } = wanted;
+        let receiver = match &place {
+            Ok(_) => {
+                Receiver::open(Arc::clone(&self.drives), target, policy, consent, Arc::clone(&self.open_files)).await
+            }
+            Err(_) => Err(Failure::Uploads),
+        };
+        let end = match receiver {
+            Ok(mut receiver) => {
+                let end = self.receive(&mut socket, &mut receiver).await;
+                tracing::info!(done = receiver.done(), ?end, "an upload is over");
+                end
+            }
+            Err(failure) => End::Failed(failure),
+        };
+        let (code, reason) = match &end {
+            End::Left => return,
+            End::Done => (CloseCode::Normal, String::new()),
+            End::Silent => (CloseCode::Normal, "nothing has come for long".to_owned()),
+            End::Failed(failure) => (failure.code(), failure.to_string()),
+        };
+        let frame = CloseFrame { code, reason: shortened(&reason).into() };
+        let _ = timeout(SEND_MAX, socket.close(Some(frame))).await;
+    }
+
+    async fn receive<S>(&self, socket: &mut WebSocketStream<S>, receiver: &mut Receiver) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (mut heard, mut told) = (Instant::now(), Instant::now());
+        loop {
+            let silence = if receiver.is_waiting() { self.times.silent } else { self.times.done };
+            let outcome = tokio::select! {
+                message = socket.next() => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(Message::Binary(bytes))) => take(receiver, Frame::new(bytes)).await,
+                        Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
+                            if !sent(socket, Message::text("pong")).await {
+                                return End::Left;
+                            }
+                            Ok(Next::More)
+                        }
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Left,
+                        // Pings are answered below this, and other text says nothing.
+                        Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Next::More),
+                    }
+                }
+                placed = receiver.next_placed() => receiver.settle(placed).await.map(|()| Next::More),
+                () = sleep_until(told + REPLY_AFTER), if receiver.has_news() => {
+                    told = Instant::now();
+                    if !sent(socket, Message::Binary(receiver.news())).await {
+                        return End::Left;
+                    }
+                    Ok(Next::More)
+                }
+                () = sleep_until(heard + silence) => return End::Silent,
+            };
+            let end = match outcome {
+                Ok(Next::More) => continue,
+                Ok(Next::End) => receiver.finish().await.map_or_else(End::Failed, |()| End::Done),
+                Err(failure) => End::Failed(failure),
+            };
+            if receiver.has_news() && !sent(socket, Message::Binary(receiver.news())).await {
+                return End::Left;
+            }
+            return end;
+        }
+    }
+}
+
+/// Whether anything follows.
+enum Next {
+    More,
+    End,
+}
+
+async fn take(receiver: &mut Receiver, frame: Frame) -> Result<Next, Failure> {
+    for said in frame {
+        match said? {
+            Said::File(listed) => receiver.list(listed)?,
+            Said::Chunk { id, bytes } => receiver.write(id, bytes).await?,
+            Said::Skip { id } => receiver.skip(id),
+            Said::Close => return Ok(Next::End),
+        }
+    }
+    receiver.admit().await.map(|()| Next::More)
+}
+
+async fn sent<S>(socket: &mut WebSocketStream<S>, message: Message) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    matches!(timeout(SEND_MAX, socket.send(message)).await, Ok(Ok(())))
+}
+
+fn shortened(reason: &str) -> String {
+    let end = (0..=REASON_MAX).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+    reason.get(..end).unwrap_or(reason).to_owned()
+}

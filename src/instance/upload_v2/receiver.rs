@@ -1,0 +1,353 @@
+//! The files of one upload: listed, let in a few at a time, written, and given their names.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use countersign_keys::intent::Consent;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::target::Target;
+use super::wire::{Listed, NotProtocol, Replies};
+use crate::instance::files::drives::Drives;
+use crate::instance::files::error::FilesError;
+use crate::instance::files::incoming::{Incoming, is_there};
+use crate::instance::files::operations::Location;
+use crate::instance::files::path::{Name, UcloudPath};
+use crate::instance::files::request::ConflictPolicy;
+
+/// How many files of an upload are open at once: what UCloud's own module does.
+const OPEN_MAX: usize = 64;
+/// How many each upload may have open whatever the others have. A file holds three descriptors, and
+/// a process has some 1024 of them.
+const OPEN_MIN: usize = 8;
+/// How many files are given their names at once: each waits for the disk.
+const PLACING_MAX: usize = 8;
+/// How many files may be listed that are not let in yet, and how much text their paths may have, in
+/// bytes. UCloud's page lists a folder bit by bit.
+const WAITING_MAX: usize = 100_000;
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How deep beneath its folder a file may come: as deep as a copy goes.
+const DEPTH_MAX: usize = 100;
+/// Times later than this are no file's: the year 10000, in milliseconds since 1970.
+const MODIFIED_MS_MAX: u64 = 253_402_300_800_000;
+
+/// Why an upload cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// The client does not speak the protocol.
+    #[error(transparent)]
+    Protocol(#[from] NotProtocol),
+    /// There are others already.
+    #[error("too many of your uploads are under way already")]
+    Uploads,
+    /// It lists more than is waited for.
+    #[error("too many files were listed at once")]
+    TooMany,
+    /// A single file is not the only one.
+    #[error("one file was to be sent")]
+    NotOne,
+    /// The drive, or the system.
+    #[error(transparent)]
+    Whole(#[from] FilesError),
+    /// A file.
+    #[error("{trouble}: {path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        trouble: FilesError,
+    },
+}
+
+impl Failure {
+    pub(super) fn of(path: &str, trouble: FilesError) -> Self {
+        Self::File { path: path.to_owned(), trouble }
+    }
+
+    /// How the socket is closed.
+    pub(super) const fn code(&self) -> CloseCode {
+        match self {
+            Self::Protocol(_) => CloseCode::Protocol,
+            Self::Uploads => CloseCode::Again,
+            Self::TooMany => CloseCode::Size,
+            Self::NotOne => CloseCode::Policy,
+            Self::Whole(_) | Self::File { .. } => CloseCode::Error,
+        }
+    }
+}
+
+/// A file that is coming in.
+#[derive(Debug)]
+struct Coming {
+    incoming: Incoming,
+    listed: Listed,
+    lease: OwnedSemaphorePermit,
+}
+
+/// What becomes of a listed file.
+enum Admitted {
+    /// It is there already, or something else is that may not be replaced.
+    Skip,
+    Begin(Box<Incoming>),
+}
+
+/// A file that has its name, or cannot have it: its path, its id and what came of it.
+#[derive(Debug)]
+pub(super) struct Placed(String, Option<i32>, Result<(), FilesError>);
+
+/// The files of one upload.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    place: Location,
+    is_folder: bool,
+    policy: ConflictPolicy,
+    /// Open files of this upload's own, and those that all uploads share.
+    room: [Arc<Semaphore>; 2],
+    /// All that is not done.
+    known: HashSet<i32>,
+    waiting: VecDeque<Listed>,
+    waiting_bytes: usize,
+    coming: HashMap<i32, Coming>,
+    placing: JoinSet<(Listed, Result<(), FilesError>)>,
+    replies: Replies,
+    listed: usize,
+    done: i32,
+    told: i32,
+}
+
+impl Receiver {
+    /// Opens the drive.
+    pub(super) async fn open(
+        drives: Arc<Drives>,
+        target: Target,
+        policy: ConflictPolicy,
+        consent: Consent,
+        shared: Arc<Semaphore>,
+    ) -> Result<Self, Failure> {
+        let (path, is_folder) = match target {
+            Target::File(path) => (path, false),
+            Target::Folder(path) => (path, true),
+        };
+        let open = move || drives.open_for_change(&path, consent);
+        let place = spawn_blocking(open).await.unwrap_or(Err(FilesError::CutShort))?;
+        Ok(Self {
+            place,
+            is_folder,
+            policy,
+            room: [Arc::new(Semaphore::new(OPEN_MIN)), shared],
+            known: HashSet::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            coming: HashMap::new(),
+            placing: JoinSet::new(),
+            replies: Replies::default(),
+            listed: 0,
+            done: 0,
+            told: 0,
+        })
+    }
+
+    /// How many files are done.
+    pub(super) const fn done(&self) -> i32 {
+        self.done
+    }
+
+    /// Whether anything that is listed is not done.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether there is something to tell the client.
+    pub(super) fn has_news(&self) -> bool {
+        !self.replies.is_empty() || self.told != self.done
+    }
+
+    /// What there is to tell.
+    pub(super) fn news(&mut self) -> Bytes {
+        if self.told != self.done {
+            self.told = self.done;
+            self.replies.completed(self.done);
+        }
+        self.replies.take()
+    }
+
+    /// Takes note of a file that the client has.
+    pub(super) fn list(&mut self, listed: Listed) -> Result<(), Failure> {
+        self.listed = self.listed.saturating_add(1);
+        if !self.is_folder && self.listed > 1 {
+            return Err(Failure::NotOne);
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(listed.path.len());
+        if self.waiting.len() >= WAITING_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
+            return Err(Failure::TooMany);
+        }
+        if !self.known.insert(listed.id) {
+            return Err(NotProtocol::Twice.into());
+        }
+        self.waiting.push_back(listed);
+        Ok(())
+    }
+
+    /// Lets in as many files as there is room for.
+    pub(super) async fn admit(&mut self) -> Result<(), Failure> {
+        loop {
+            let next = self.next();
+            if next.is_empty() {
+                return Ok(());
+            }
+            let (place, policy, is_folder) = (self.place.clone(), self.policy, self.is_folder);
+            let admitting = spawn_blocking(move || {
+                let admit = |(listed, lease): (Listed, OwnedSemaphorePermit)| {
+                    let admitted = admit(&place, is_folder, policy, &listed);
+                    let admitted = admitted.map_err(|trouble| Failure::of(&listed.path, trouble))?;
+                    Ok::<_, Failure>((listed, lease, admitted))
+                };
+                next.into_iter().map(admit).collect::<Result<Vec<_>, _>>()
+            });
+            let admitted = admitting.await.unwrap_or_else(|_| Err(FilesError::CutShort.into()))?;
+            for (listed, lease, admitted) in admitted {
+                match admitted {
+                    Admitted::Skip => {
+                        self.replies.skip(listed.id);
+                        self.finished(listed.id);
+                    }
+                    Admitted::Begin(incoming) => {
+                        self.replies.ok(listed.id);
+                        self.coming.insert(listed.id, Coming { incoming: *incoming, listed, lease });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next files that there is room for.
+    fn next(&mut self) -> Vec<(Listed, OwnedSemaphorePermit)> {
+        let mut next = Vec::new();
+        let open = self.coming.len().saturating_add(self.placing.len());
+        while open.saturating_add(next.len()) < OPEN_MAX {
+            let [own, shared] = &self.room;
+            let lease = Arc::clone(own).try_acquire_owned().or_else(|_| Arc::clone(shared).try_acquire_owned());
+            let Ok(lease) = lease else { break };
+            let Some(listed) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(listed.path.len());
+            if self.known.contains(&listed.id) {
+                next.push((listed, lease));
+            }
+        }
+        next
+    }
+
+    /// Writes the next bytes of a file. Of one that was skipped they may still come.
+    pub(super) async fn write(&mut self, id: i32, bytes: Bytes) -> Result<(), Failure> {
+        let Some(mut file) = self.coming.remove(&id) else { return Ok(()) };
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if file.incoming.written().saturating_add(length) > file.listed.size {
+            return Err(NotProtocol::TooLong.into());
+        }
+        let (file, outcome) = spawn_blocking(move || {
+            let outcome = file.incoming.write_at(file.incoming.written(), &bytes);
+            (file, outcome)
+        })
+        .await
+        .map_err(|_| Failure::from(FilesError::CutShort))?;
+        outcome.map_err(|trouble| Failure::of(&file.listed.path, trouble))?;
+        if file.incoming.written() < file.listed.size {
+            self.coming.insert(id, file);
+            return Ok(());
+        }
+        while self.placing.len() >= PLACING_MAX {
+            let placed = self.next_placed().await;
+            self.settle(placed).await?;
+        }
+        self.placing.spawn_blocking(move || {
+            let modified = modified(file.listed.modified_ms);
+            let outcome = file.incoming.commit(modified).map(drop);
+            drop(file.lease);
+            (file.listed, outcome)
+        });
+        Ok(())
+    }
+
+    /// The client does not send a file. If it waits to be let in, it is passed over then.
+    pub(super) fn skip(&mut self, id: i32) {
+        self.coming.remove(&id);
+        self.finished(id);
+    }
+
+    /// Waits until a file has its name, or cannot have it; for ever if there is none that is to
+    /// have one. Nothing is lost if nobody waits to the end.
+    pub(super) async fn next_placed(&mut self) -> Placed {
+        match self.placing.join_next().await {
+            Some(Ok(placed)) => Placed(placed.0.path, Some(placed.0.id), placed.1),
+            Some(Err(_)) => Placed(String::new(), None, Err(FilesError::CutShort)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of it, and lets others in.
+    pub(super) async fn settle(&mut self, placed: Placed) -> Result<(), Failure> {
+        let Placed(path, id, outcome) = placed;
+        match (outcome, id) {
+            (Ok(()), Some(id)) => self.finished(id),
+            // Somebody has made it while it came in, and it is not to be replaced.
+            (Err(FilesError::Exists), Some(id)) if self.is_folder => {
+                self.replies.skip(id);
+                self.finished(id);
+            }
+            (Ok(()), None) => {}
+            (Err(trouble), _) => return Err(Failure::of(&path, trouble)),
+        }
+        self.admit().await
+    }
+
+    /// Waits until all files that are complete have their names.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        self.waiting.clear();
+        while !self.placing.is_empty() {
+            let placed = self.next_placed().await;
+            self.settle(placed).await?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, id: i32) {
+        if self.known.remove(&id) {
+            self.done = self.done.saturating_add(1);
+        }
+    }
+}
+
+/// Begins a file, unless it is there.
+fn admit(place: &Location, is_folder: bool, policy: ConflictPolicy, listed: &Listed) -> Result<Admitted, FilesError> {
+    let place =
+        if is_folder { Location { path: beneath(&place.path, &listed.path)?, ..place.clone() } } else { place.clone() };
+    if is_there(&place, listed.size, listed.modified_ms)? {
+        return Ok(Admitted::Skip);
+    }
+    let begun =
+        if is_folder { Incoming::begin_in_new_folders(&place, policy) } else { Incoming::begin(&place, policy) };
+    match begun {
+        Ok(incoming) => Ok(Admitted::Begin(Box::new(incoming))),
+        // Of a folder's files those that are new are wanted all the same.
+        Err(FilesError::Exists) if is_folder && policy == ConflictPolicy::Reject => Ok(Admitted::Skip),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The path of a listed file. It has a name, and none that leads upwards or to the root.
+fn beneath(folder: &UcloudPath, path: &str) -> Result<UcloudPath, FilesError> {
+    let names = path.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
+    if names.len() > DEPTH_MAX {
+        return Err(FilesError::TooDeep);
+    }
+    Ok(names.into_iter().fold(folder.clone(), |path, name| path.child(name)))
+}
+
+fn modified(milliseconds: i64) -> Option<SystemTime> {
+    let milliseconds = u64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds < MODIFIED_MS_MAX)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+}

@@ -1,0 +1,231 @@
+//! The messages of UCloud's upload protocol, version 2: binary, big-endian, several a frame.
+//!
+//! A frame is read message by message, so what it contains takes no more memory than it had.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use crate::instance::files::path::PATH_TEXT_MAX;
+
+/// What begins each message.
+mod op {
+    pub(super) const OK: u8 = 0;
+    pub(super) const CHUNK: u8 = 2;
+    pub(super) const SKIP: u8 = 3;
+    pub(super) const LISTING: u8 = 4;
+    pub(super) const COMPLETED: u8 = 5;
+    pub(super) const CLOSE: u8 = 6;
+}
+
+/// Why a frame is none of the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotProtocol {
+    /// It ends within a message.
+    #[error("a message was cut short")]
+    Short,
+    /// A message that no client sends.
+    #[error("there is no such message")]
+    Unknown,
+    /// A listed file of less than nothing.
+    #[error("the size of a file is negative")]
+    Size,
+    /// A path that is no text, or longer than any.
+    #[error("the path of a file is too long, or no text")]
+    Path,
+    /// One id for two files.
+    #[error("two files have one id")]
+    Twice,
+    /// More of a file than was listed.
+    #[error("a file is longer than was said")]
+    TooLong,
+}
+
+/// A file that the client has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// What it is called from here on.
+    pub(super) id: i32,
+    /// In bytes.
+    pub(super) size: u64,
+    /// When its content last changed, in milliseconds since 1970.
+    pub(super) modified_ms: i64,
+    /// Beneath the session's folder.
+    pub(super) path: String,
+}
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It has this file.
+    File(Listed),
+    /// The next bytes of a file.
+    Chunk { id: i32, bytes: Bytes },
+    /// It does not send this file.
+    Skip { id: i32 },
+    /// All is done.
+    Close,
+}
+
+/// The messages of a frame, one after the other.
+#[derive(Debug)]
+pub(super) struct Frame {
+    rest: Bytes,
+    is_listing: bool,
+}
+
+impl Frame {
+    /// Of these bytes.
+    pub(super) const fn new(bytes: Bytes) -> Self {
+        Self { rest: bytes, is_listing: false }
+    }
+
+    fn read(&mut self) -> Result<Said, NotProtocol> {
+        if self.is_listing {
+            return self.listed().map(Said::File);
+        }
+        match self.rest.try_get_u8().map_err(|_| NotProtocol::Short)? {
+            op::CHUNK => {
+                let id = self.id()?;
+                Ok(Said::Chunk { id, bytes: std::mem::take(&mut self.rest) })
+            }
+            op::SKIP => Ok(Said::Skip { id: self.id()? }),
+            op::LISTING => {
+                self.is_listing = true;
+                self.listed().map(Said::File)
+            }
+            op::CLOSE => Ok(Said::Close),
+            _ => Err(NotProtocol::Unknown),
+        }
+    }
+
+    fn id(&mut self) -> Result<i32, NotProtocol> {
+        self.rest.try_get_i32().map_err(|_| NotProtocol::Short)
+    }
+
+    fn listed(&mut self) -> Result<Listed, NotProtocol> {
+        let short = |_| NotProtocol::Short;
+        let id = self.id()?;
+        let size = self.rest.try_get_i64().map_err(short)?;
+        let modified_ms = self.rest.try_get_i64().map_err(short)?;
+        let length = self.rest.try_get_u32().map_err(short)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= PATH_TEXT_MAX).ok_or(NotProtocol::Path)?;
+        if length > self.rest.len() {
+            return Err(NotProtocol::Short);
+        }
+        let path = self.rest.split_to(length);
+        let path = std::str::from_utf8(&path).map_err(|_| NotProtocol::Path)?.to_owned();
+        Ok(Listed { id, size: u64::try_from(size).map_err(|_| NotProtocol::Size)?, modified_ms, path })
+    }
+}
+
+impl Iterator for Frame {
+    type Item = Result<Said, NotProtocol>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let said = self.read();
+        if said.is_err() {
+            self.rest.clear();
+        }
+        Some(said)
+    }
+}
+
+/// What the client has yet to be told, in one frame.
+#[derive(Debug, Default)]
+pub(super) struct Replies(BytesMut);
+
+impl Replies {
+    /// Send this file.
+    pub(super) fn ok(&mut self, id: i32) {
+        self.0.put_u8(op::OK);
+        self.0.put_i32(id);
+    }
+
+    /// Do not send it.
+    pub(super) fn skip(&mut self, id: i32) {
+        self.0.put_u8(op::SKIP);
+        self.0.put_i32(id);
+    }
+
+    /// So many files are done, in all.
+    pub(super) fn completed(&mut self, number: i32) {
+        self.0.put_u8(op::COMPLETED);
+        self.0.put_i32(number);
+    }
+
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The frame; after this there is nothing to tell.
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(bytes: &[u8], want: &[Result<Said, NotProtocol>]) {
+        let got: Vec<_> = Frame::new(Bytes::copy_from_slice(bytes)).collect();
+        assert_eq!(got, want, "{bytes:?}");
+    }
+
+    fn file(id: i32, size: u64, modified_ms: i64, path: &str) -> Result<Said, NotProtocol> {
+        Ok(Said::File(Listed { id, size, modified_ms, path: path.to_owned() }))
+    }
+
+    #[test]
+    fn frames() {
+        check(b"", &[]);
+        check(b"\x06", &[Ok(Said::Close)]);
+        check(
+            b"\x03\0\0\0\x01\x03\xff\xff\xff\xff\x06",
+            &[Ok(Said::Skip { id: 1 }), Ok(Said::Skip { id: -1 }), Ok(Said::Close)],
+        );
+        check(b"\x02\0\0\0\x07\x06\x06", &[Ok(Said::Chunk { id: 7, bytes: Bytes::from_static(b"\x06\x06") })]);
+        check(b"\x02\0\0\0\x07", &[Ok(Said::Chunk { id: 7, bytes: Bytes::new() })]);
+        let listing = b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\x01\x8b\xcf\xe5\x68\0\0\0\0\x03a/b\
+            \0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x02\xc3\xa6";
+        check(listing, &[file(1, 5, 1_700_000_000_000, "a/b"), file(2, 0, 1, "æ")]);
+        for cut in 1..listing.len() {
+            let last = Frame::new(Bytes::copy_from_slice(&listing[..cut])).last().unwrap();
+            let is_whole = cut == 28; // the first file and no more
+            assert_eq!(last.is_ok(), is_whole, "{cut}: {last:?}");
+        }
+        check(b"\x06\x00", &[Ok(Said::Close), Err(NotProtocol::Unknown)]);
+        check(b"\x01\x06", &[Err(NotProtocol::Unknown)]);
+        check(b"\x05\0\0\0\x01", &[Err(NotProtocol::Unknown)]);
+        check(b"\x03\0\0\0", &[Err(NotProtocol::Short)]);
+        check(b"\x04\0\0\0\x01\xff\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01a", &[Err(NotProtocol::Size)]);
+        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\xff\xff\xff\xffa", &[Err(NotProtocol::Path)]);
+        check(b"\x04\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x01\xff", &[Err(NotProtocol::Path)]);
+    }
+
+    #[test]
+    fn replies() {
+        let mut replies = Replies::default();
+        assert!(replies.is_empty());
+        replies.ok(1);
+        replies.skip(-2);
+        replies.completed(258);
+        assert_eq!(replies.take(), b"\0\0\0\0\x01\x03\xff\xff\xff\xfe\x05\0\0\x01\x02".as_slice());
+        assert!(replies.is_empty());
+    }
+
+    proptest! {
+        /// Whatever comes, it is read to its end.
+        #[test]
+        fn anything(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Frame::new(Bytes::from(bytes.clone())).count() <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The instance's own judgement: all stages once more, on one page, with nothing taken from whoever
+//! forwarded the request (P3, V57).
+//!
+//! A request comes through Core, with its token, or from the user's own browser, without: which of
+//! the two it was stays in the type of the permit, so that what only the user may ask is never done
+//! for Core.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_keys::bind::{Bound, Items};
+use countersign_keys::call::{CallTable, Destination, Lane, Method, OwnRow, Route, SessionEndpoint};
+use countersign_keys::core_token::{Authenticated, CoreTokens, UserRequest};
+use countersign_keys::identity::{CallName, KeyId, Username};
+use countersign_keys::intent::{IntentRejection, PresentedIntent};
+use countersign_keys::keyring::VerificationKey;
+use countersign_keys::own::OwnRequest;
+use countersign_keys::policy::{Permit, Policy};
+use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedOwn, UserAsked};
+use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SessionPermit, SessionRejection};
+use countersign_keys::time::ClockFailure;
+use countersign_keys::verify::Rejection;
+use http::request::Parts;
+
+use crate::clock::{Clock, UnreadableClock};
+use crate::instance::pinned::{PinnedFailure, PinnedKeys};
+use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
+use crate::journal::Journal;
+
+/// Why a request is not worked on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Whoever sent it is wrong.
+    #[error(transparent)]
+    Rejection(#[from] Rejection),
+    /// The pinned keys cannot be told.
+    #[error(transparent)]
+    Pinned(#[from] PinnedFailure),
+    /// The time cannot be told.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableClock),
+    /// The clock has gone back too far.
+    #[error(transparent)]
+    Clock(#[from] ClockFailure),
+}
+
+/// A request that may be worked on, once, by the way that it came.
+#[derive(Debug)]
+pub(crate) enum Permitted<'r> {
+    /// Through Core.
+    FromCore(Permit<'r, 'r>),
+    /// From the user's own browser.
+    FromUser(Permit<'r, 'r, OwnRequest>),
+}
+
+/// What is known of a request so far, for the log: filled in as it is found out.
+#[derive(Debug, Default)]
+pub(crate) struct AuditContext {
+    /// The call.
+    pub(crate) call: Option<CallName>,
+    /// The user that was named.
+    pub(crate) username: Option<Username>,
+    /// The key that signed.
+    pub(crate) kid: Option<KeyId>,
+}
+
+/// Judges requests.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    core: Mutex<CoreTokens>,
+    pinned: PinnedKeys,
+    journal: Journal,
+    policy: Policy,
+    calls: Arc<CallTable>,
+}
+
+impl Verifier {
+    /// A judge with these means.
+    pub(crate) fn new(
+        core: CoreTokens,
+        pinned: PinnedKeys,
+        journal: Journal,
+        policy: Policy,
+        calls: Arc<CallTable>,
+    ) -> Self {
+        Self { core: Mutex::new(core), pinned, journal, policy, calls }
+    }
+
+    /// Permits a request, once, or says why not.
+    pub(crate) fn judge<'r>(
+        &self,
+        head: &'r http::request::Parts,
+        body: &'r [u8],
+        audit: &mut AuditContext,
+    ) -> Result<Permitted<'r>, Refusal> {
+        let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
+        match self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none()) {
+            Some(Route::Private(lane)) => self.judge_for_core(lane, head, body, audit).map(Permitted::FromCore),
+            Some(Route::Own(row)) if row.destination() == Destination::Instance => {
+                self.judge_for_user(row, head, body, audit).map(Permitted::FromUser)
+            }
+            Some(Route::Own(_) | Route::Public(_) | Route::Session(_) | Route::Socket) | None => {
+                Err(Rejection::NoSuchCall.into())
+            }
+        }
+    }
+
+    fn judge_for_core<'r>(
+        &self,
+        lane: &Lane,
+        head: &'r http::request::Parts,
+        body: &'r [u8],
+        audit: &mut AuditContext,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let presented = Presented::parse(lane, headers(head), DEPOSIT_MAX).map_err(Rejection::from)?;
+        self.judge_presented(presented, body, audit)
+    }
+
+    /// Permits what a message on a socket asks, once, or says why not. `named` is the socket's path
+    /// and the call's name on the wire.
+    pub(crate) fn judge_message<'r>(
+        &self,
+        named: (&str, &str),
+        token: &'r str,
+        username: &Username,
+        intent: Option<&'r str>,
+        payload: &'r [u8],
+        audit: &mut AuditContext,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let row = self.calls.socket_row(named.0, named.1).ok_or(Rejection::NoSuchCall)?;
+        let presented = Presented::of_message(&row, token, username.clone(), intent, DEPOSIT_MAX);
+        self.judge_presented(presented.map_err(Rejection::from)?, payload, audit)
+    }
+
+    /// Whether a request is for a socket whose messages are calls.
+    pub(crate) fn is_socket(&self, head: &http::request::Parts) -> bool {
+        let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
+        matches!(route, Some(Route::Socket)) && head.uri.query().is_none()
+    }
+
+    /// Whether a key is pinned and its time is not over. What cannot be told is not so.
+    pub(crate) fn stands(&self, username: &Username, kid: KeyId) -> bool {
+        let now = Clock::System.now().ok().and_then(|now| self.journal.now(now).ok());
+        match (self.pinned.key(username, kid), now) {
+            (Ok(Some(key)), Some(now)) => key.standing(now).is_ok(),
+            (Ok(_) | Err(_), _) => false,
+        }
+    }
+
+    fn judge_presented<'r>(
+        &self,
+        presented: Presented<'r>,
+        body: &'r [u8],
+        audit: &mut AuditContext,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
+        let authenticated = self.core.lock().unwrap_or_else(PoisonError::into_inner).authenticate(presented, now);
+        let request = user_request(authenticated.map_err(Rejection::from)?)?;
+        audit.call = Some(request.row().call().clone());
+        audit.username = Some(request.username().clone());
+
+        let terms = &self.policy.terms;
+        let intent = request.intent().ok_or(Rejection::Intent(IntentRejection::Missing))?;
+        let intent = PresentedIntent::parse(intent, DEPOSIT_MAX, terms.version_1).map_err(Rejection::from)?;
+        let keys = self.pinned.wanted(request.username(), intent.key_wanted())?;
+        let intent = intent.verify(request.username(), &keys, terms, now).map_err(Rejection::from)?;
+        audit.kid = Some(intent.kid());
+
+        let items = Items::read(request.row(), body).map_err(Rejection::from)?;
+        self.spend(request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+    }
+
+    fn judge_for_user<'r>(
+        &self,
+        row: &OwnRow,
+        head: &'r http::request::Parts,
+        body: &'r [u8],
+        audit: &mut AuditContext,
+    ) -> Result<Permit<'r, 'r, OwnRequest>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
+        audit.call = Some(row.row().call().clone());
+        let presented = PresentedOwn::parse(row, headers(head)).map_err(Rejection::from)?;
+
+        let intent = presented.intent().map_err(Rejection::from)?;
+        let claimed = intent.claimed_username().map_err(Rejection::from)?;
+        let keys = self.pinned.wanted(&claimed, intent.key_wanted())?;
+        let intent = intent.verify(&claimed, &keys, &self.policy.terms, now).map_err(Rejection::from)?;
+        audit.username = Some(intent.username().clone());
+        audit.kid = Some(intent.kid());
+
+        let items = Items::read(row.row(), body).map_err(Rejection::from)?;
+        self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+    }
+
+    /// Permits a request with a one-time token, once, or says why not. `instance_key` is this
+    /// instance's own: no other's tokens are good here.
+    pub(crate) fn judge_session<'r>(
+        &self,
+        presented: PresentedSession<'r>,
+        instance_key: Option<&VerificationKey>,
+        proof: ProofNeed,
+        audit: &mut AuditContext,
+    ) -> Result<SessionPermit<'r>, Refusal> {
+        let now = self.journal.now(Clock::System.now()?)?;
+        let username = presented.claimed_username().clone();
+        let keys = match presented.key_wanted() {
+            Some(wanted) => self.pinned.wanted(&username, wanted)?,
+            None => Vec::new(),
+        };
+        let verified = presented.verify(instance_key, &keys, &self.policy.terms, now)?;
+        audit.username = Some(username);
+        audit.call = Some(verified.session().call().clone());
+        let authorised = verified.authorise(&self.calls, proof, &self.policy)?;
+        audit.kid = authorised.kid();
+        let now = self.journal.now(Clock::System.now()?)?;
+        Ok(authorised.spend(&self.policy, &self.journal, now)?)
+    }
+
+    /// The endpoint that a request is for, if one-time tokens are redeemed there.
+    pub(crate) fn session_endpoint(&self, head: &http::request::Parts) -> Option<SessionEndpoint> {
+        let method = if head.method == http::Method::HEAD { Method::Get } else { Method::parse(head.method.as_str())? };
+        match self.calls.route(method, head.uri.path()) {
+            Some(Route::Session(endpoint)) => Some(*endpoint),
+            Some(_) | None => None,
+        }
+    }
+
+    fn spend<'r, R: UserAsked>(&self, bound: Bound<'r, 'r, R>) -> Result<Permit<'r, 'r, R>, Refusal> {
+        let authorised = self.policy.authorise(bound).map_err(Rejection::from)?;
+        let now = self.journal.now(Clock::System.now()?)?;
+        Ok(authorised.spend(&self.policy, &self.journal, now).map_err(Rejection::from)?)
+    }
+}
+
+fn headers(head: &http::request::Parts) -> impl Iterator<Item = (&str, &[u8])> {
+    head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+/// An instance serves its user and nobody else, Core's own calls included.
+fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rejection> {
+    match authenticated {
+        Authenticated::User(request) => Ok(request),
+        Authenticated::Service(_) => Err(Rejection::NoSuchCall),
+    }
+}
+
+/// What a session's request brings, as the gateway wrote it.
+pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
+    let headers = &head.headers;
+    let piece = match endpoint {
+        SessionEndpoint::ChunkedUpload => sessions::piece(headers)?,
+        SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
+    };
+    let token = sessions::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
+    PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
+}

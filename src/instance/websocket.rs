@@ -1,0 +1,244 @@
+//! WebSockets of an instance: judged by itself before they are opened, and ended by itself when the
+//! key that opened them is gone.
+//!
+//! The gateway judged alike. Nothing of that is believed here (P3): not the upgrade, not a message,
+//! and not that a key still stands.
+
+pub(crate) mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod handshake;
+mod key_watch;
+pub(crate) mod purposes;
+mod rpc;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::identity::{KeyId, Username};
+use countersign_keys::request::{PresentedSocket, RequestRejection};
+use countersign_keys::secret::Secret;
+use countersign_keys::session::TokenHash;
+use countersign_keys::verify::Rejection;
+use http::Request;
+use http::request::Parts;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use self::handshake::Accept;
+pub(crate) use self::handshake::is_asked;
+use self::key_watch::KeyWatch;
+pub(crate) use self::purposes::Sockets;
+use self::rpc::Rpc;
+use crate::instance::files::error::RequestError;
+use crate::instance::files::request::ConflictPolicy;
+use crate::instance::idle::IdleTimer;
+use crate::instance::repair::Denied;
+use crate::instance::sessions::{Granted, NotOpen};
+use crate::instance::state::Instance;
+use crate::instance::terminal;
+use crate::instance::upload_v2::{self, Target, Wanted};
+use crate::instance::verifier::{AuditContext, Refusal, asked};
+use crate::ipc::answers::{ErrorCode, Reply};
+
+/// How long a connection may take to become a socket after it was told that it may.
+const SWITCH_MAX: Duration = Duration::from_secs(10);
+
+/// A socket that may be opened.
+struct Admitted {
+    work: Work,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What it is for.
+enum Work {
+    Rpc(Rpc),
+    Session { of: Session, hash: TokenHash, key: Option<(Username, KeyId)> },
+}
+
+enum Session {
+    Shell(OwnedFd),
+    Upload(Wanted),
+}
+
+/// Why a socket is not opened.
+enum NotOpened {
+    ErrorCode(ErrorCode),
+    Denied(Denied),
+    Session(NotOpen),
+    Files(RequestError),
+}
+
+impl From<ErrorCode> for NotOpened {
+    fn from(told: ErrorCode) -> Self {
+        Self::ErrorCode(told)
+    }
+}
+
+impl From<Denied> for NotOpened {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<RequestError> for NotOpened {
+    fn from(error: RequestError) -> Self {
+        Self::Files(error)
+    }
+}
+
+impl NotOpened {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::ErrorCode(told) => told.reply(),
+            Self::Denied(denied) => denied.reply(),
+            Self::Session(not_open) => ErrorCode::NotFound.reply_with(&not_open.to_string()),
+            Self::Files(error) => error.told().reply_with(&error.to_string()),
+        }
+    }
+}
+
+/// Answers a request to become a WebSocket; if it may, it is one from then on.
+pub(crate) async fn upgrade(
+    instance: &Arc<Instance>,
+    idle_timer: &Arc<IdleTimer>,
+    mut request: Request<Incoming>,
+) -> Reply {
+    let upgrading = hyper::upgrade::on(&mut request);
+    let (head, _body) = request.into_parts();
+    let Some(accept) = Accept::of(&head) else { return ErrorCode::Malformed.reply() };
+    let admitted = match admit(instance, head).await {
+        Ok(admitted) => admitted,
+        Err(not_opened) => return not_opened.reply(),
+    };
+    let (instance, idle_timer) = (Arc::clone(instance), Arc::clone(idle_timer));
+    tokio::spawn(async move {
+        let _under_way = idle_timer.begin();
+        if let Ok(Ok(upgraded)) = timeout(SWITCH_MAX, upgrading).await {
+            admitted.serve(&instance, TokioIo::new(upgraded)).await;
+        }
+    });
+    accept.reply()
+}
+
+async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> {
+    let places = Arc::clone(&instance.sockets.places);
+    let place = places.try_acquire_owned().map_err(|_full| ErrorCode::TooMany)?;
+    let work = match instance.verifier.session_endpoint(&head) {
+        Some(endpoint) => admit_session(instance, endpoint, &head).await?,
+        None => Work::Rpc(admit_rpc(instance, head)?),
+    };
+    Ok(Admitted { work, _place: place })
+}
+
+/// Nothing is done for this yet, so nothing is believed of it either, nor written down: each
+/// message is.
+fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
+    let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
+        if !instance.verifier.is_socket(&head) {
+            return Err(Rejection::NoSuchCall);
+        }
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let presented = PresentedSocket::parse(headers, None)?;
+        let username = presented.username.ok_or(RequestRejection::NoUsername)?;
+        Ok((username, presented.token.map(|token| Secret::new(token.expose().to_owned()))))
+    };
+    let outcome = judge().map_err(Refusal::from);
+    match outcome {
+        Ok((username, token)) => Ok(Rpc { head, username, token }),
+        Err(refusal) => match instance.decided::<()>(&head, &AuditContext::default(), Err(refusal)) {
+            Err(denied) => Err(denied.into()),
+            Ok(()) => Err(ErrorCode::Unavailable.into()),
+        },
+    }
+}
+
+async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Parts) -> Result<Work, NotOpened> {
+    let mut audit = AuditContext::default();
+    let outcome = match endpoint {
+        SessionEndpoint::ShellSocket | SessionEndpoint::UploadSocket => asked(endpoint, head)
+            .map_err(Refusal::from)
+            .and_then(|presented| instance.judge_session(presented, &mut audit)),
+        SessionEndpoint::Download | SessionEndpoint::ChunkedUpload => Err(Rejection::NoSuchCall.into()),
+    };
+    let permit = instance.decided(head, &audit, outcome)?;
+    let granted = instance.sessions.open(&permit).map_err(NotOpened::Session)?;
+    let (hash, key) = (permit.session().hash(), audit.username.zip(audit.kid));
+    match session(instance, endpoint, granted).await {
+        Ok(of) => Ok(Work::Session { of, hash, key }),
+        Err(not_opened) => {
+            instance.sessions.close(hash);
+            Err(not_opened)
+        }
+    }
+}
+
+/// What the session that was granted is done with.
+async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Granted) -> Result<Session, NotOpened> {
+    Ok(match (endpoint, granted) {
+        (SessionEndpoint::ShellSocket, Granted::Shell { folder }) => {
+            Session::Shell(instance.files.open_folder(&folder).await?)
+        }
+        (SessionEndpoint::UploadSocket, Granted::Upload(upload)) => {
+            let error = |trouble| RequestError::single(&upload.id, trouble);
+            let path = instance.files.drives().parse(&upload.id).map_err(error)?;
+            let target = if upload.is_folder { Target::Folder(path) } else { Target::File(path) };
+            let policy = ConflictPolicy::parse(&upload.policy).map_err(error)?;
+            Session::Upload(Wanted { target, policy, consent: upload.consent })
+        }
+        (_, Granted::Download { .. } | Granted::Upload(_) | Granted::Shell { .. }) => {
+            return Err(ErrorCode::NotFound.into());
+        }
+    })
+}
+
+impl Admitted {
+    async fn serve<S>(self, instance: &Instance, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let key_watch = KeyWatch::of(&instance.verifier);
+        let sockets = &instance.sockets;
+        let mut stop = sockets.stop.subscribe();
+        let open = async |message_max| {
+            WebSocketStream::from_raw_socket(stream, Role::Server, Some(frames::reading(message_max))).await
+        };
+        let (work, hash) = match self.work {
+            Work::Rpc(rpc) => {
+                let socket = open(rpc::MESSAGE_MAX).await;
+                (futures_util::future::Either::Left(rpc.run(instance, socket, &key_watch)), None)
+            }
+            Work::Session { of, hash, key } => {
+                if let Some((username, kid)) = key {
+                    key_watch.add(&username, kid);
+                }
+                let work = async move {
+                    match of {
+                        Session::Shell(folder) => {
+                            sockets.shells.run(open(terminal::MESSAGE_MAX).await, folder).await;
+                        }
+                        Session::Upload(wanted) => {
+                            sockets.uploads.run(open(upload_v2::MESSAGE_MAX).await, wanted).await;
+                        }
+                    }
+                };
+                (futures_util::future::Either::Right(work), Some(hash))
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = key_watch.ends() => tracing::info!("a socket ends with its key"),
+            _ = stop.wait_for(|stop| *stop) => tracing::info!("a socket ends with this instance"),
+        }
+        if let Some(hash) = hash {
+            instance.sessions.close(hash);
+        }
+    }
+}

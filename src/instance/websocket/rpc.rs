@@ -1,0 +1,263 @@
+//! A socket for Core's calls on the user's behalf: each message is judged like a request, by this
+//! process itself, before anything is done (V53).
+//!
+//! Answers of several streams share the socket. It is closed when the last stream has ended:
+//! today's Core waits for that.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use countersign_keys::identity::Username;
+use countersign_keys::policy::Permit;
+use countersign_keys::request::RequestRejection;
+use countersign_keys::secret::Secret;
+use countersign_keys::verify::Rejection;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::frames::{STREAM_ID_MAX, message, response};
+use super::key_watch::KeyWatch;
+use crate::instance::files::entry::ProviderFile;
+use crate::instance::files::error::FilesError;
+use crate::instance::requests::text;
+use crate::instance::search::Searches;
+use crate::instance::state::Instance;
+use crate::instance::verifier::{AuditContext, Refusal};
+use crate::ipc::answers::ErrorCode;
+
+/// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent
+/// that was deposited.
+pub(super) const MESSAGE_MAX: usize = 1536 * 1024;
+/// How many streams a socket has at once.
+const STREAMS_MAX: usize = 64;
+/// How many answers wait for a socket that takes none.
+const UNSAID_MAX: usize = 4;
+/// How long a socket may be open before its first message.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// How long the gateway may take to take an answer.
+const SEND_MAX: Duration = Duration::from_secs(60);
+
+/// A message, as the gateway writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written<'m> {
+    call: String,
+    stream_id: String,
+    #[serde(borrow)]
+    payload: &'m RawValue,
+    #[serde(default)]
+    bearer: Option<String>,
+    #[serde(default)]
+    signed_intent: Option<String>,
+    #[serde(default, rename = "project")]
+    _project: Option<String>,
+}
+
+/// Call, stream and payload of a message.
+#[cfg(fuzzing)]
+pub(super) fn fuzzed(text: &str) -> Option<(String, String, String)> {
+    let written: Written<'_> = serde_json::from_str(text).ok()?;
+    Some((written.call, written.stream_id, written.payload.get().to_owned()))
+}
+
+/// What ends a stream of the same socket; it needs no signature.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Cancel {
+    r#type: String,
+    stream_id: String,
+}
+
+/// What a search tells.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum SearchTold {
+    Result { batch: Vec<ProviderFile> },
+    EndOfResults {},
+}
+
+/// A socket that was opened in a user's name. Each message shows whether it is theirs.
+pub(super) struct Rpc {
+    pub(super) head: Parts,
+    pub(super) username: Username,
+    /// Core's token, as the socket's own head has it.
+    pub(super) token: Option<Secret<String>>,
+}
+
+/// The streams of a socket.
+struct Streams {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, String>,
+    handles: HashMap<String, AbortHandle>,
+    say: mpsc::Sender<Message>,
+}
+
+impl Streams {
+    fn begin(&mut self, stream_id: String, work: impl Future<Output = ()> + Send + 'static) -> Result<(), ErrorCode> {
+        if self.tasks.len() >= STREAMS_MAX {
+            return Err(ErrorCode::TooMany);
+        }
+        let handle = self.tasks.spawn(work);
+        self.names.insert(handle.id(), stream_id.clone());
+        // Whoever uses a name again has no name for the one before any more.
+        self.handles.insert(stream_id, handle);
+        Ok(())
+    }
+
+    fn cancel(&mut self, stream_id: &str) {
+        if let Some(handle) = self.handles.remove(stream_id) {
+            handle.abort();
+        }
+    }
+
+    fn ended(&mut self, id: Id) {
+        if let Some(name) = self.names.remove(&id)
+            && self.handles.get(&name).is_some_and(|handle| handle.id() == id)
+        {
+            self.handles.remove(&name);
+        }
+    }
+}
+
+impl Rpc {
+    /// Serves the socket until its end.
+    pub(super) async fn run<S>(self, instance: &Instance, mut socket: WebSocketStream<S>, key_watch: &KeyWatch<'_>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (say, mut unsaid) = mpsc::channel(UNSAID_MAX);
+        let mut streams = Streams { tasks: JoinSet::new(), names: HashMap::new(), handles: HashMap::new(), say };
+        let first_by = Instant::now() + FIRST_WITHIN;
+        let mut is_used = false;
+        loop {
+            if is_used && streams.tasks.is_empty() && unsaid.is_empty() {
+                break;
+            }
+            let answer = tokio::select! {
+                incoming = socket.next() => match incoming {
+                    Some(Ok(Message::Text(text))) => {
+                        is_used = true;
+                        self.hear(instance, key_watch, &text, &mut streams)
+                    }
+                    Some(Ok(Message::Close(_) | Message::Binary(_)) | Err(_)) | None => return,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
+                },
+                answer = unsaid.recv() => answer,
+                Some(ended) = streams.tasks.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => error.id(),
+                    };
+                    streams.ended(id);
+                    None
+                }
+                () = sleep_until(first_by), if !is_used => break,
+            };
+            if let Some(answer) = answer
+                && !matches!(timeout(SEND_MAX, socket.send(answer)).await, Ok(Ok(())))
+            {
+                return;
+            }
+        }
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = timeout(SEND_MAX, socket.close(Some(frame))).await;
+    }
+
+    /// Judges a message and does what it asks; what is to be said at once, if anything.
+    fn hear(
+        &self,
+        instance: &Instance,
+        key_watch: &KeyWatch<'_>,
+        text: &str,
+        streams: &mut Streams,
+    ) -> Option<Message> {
+        // The gateway writes no others, so there is nobody to be told.
+        let written = serde_json::from_str::<Written<'_>>(text).ok();
+        let written = written.filter(|written| written.stream_id.len() <= STREAM_ID_MAX)?;
+        if let Ok(cancel) = serde_json::from_str::<Cancel>(written.payload.get())
+            && cancel.r#type == "cancel"
+        {
+            streams.cancel(&cancel.stream_id);
+            return None;
+        }
+        let mut audit = AuditContext::default();
+        let outcome = self.judge(instance, &written, &mut audit);
+        let begun = instance.decided(&self.head, &audit, outcome).map_err(|denied| (denied.told, denied.why));
+        let begun = begun.and_then(|permit| {
+            if let Some(kid) = audit.kid {
+                key_watch.add(permit.username(), kid);
+            }
+            begin(&permit, &instance.sockets.searches, &written.stream_id, streams)
+        });
+        begun.err().map(|(told, why)| refused(&written.stream_id, told, &why))
+    }
+
+    fn judge<'r>(
+        &'r self,
+        instance: &Instance,
+        written: &'r Written<'_>,
+        audit: &mut AuditContext,
+    ) -> Result<Permit<'r, 'r>, Refusal> {
+        let given = |text: &'r Option<String>| text.as_deref().filter(|text| !text.is_empty());
+        let token = given(&written.bearer).or(self.token.as_ref().map(|token| token.expose().as_str()));
+        let token = token.ok_or_else(|| Rejection::from(RequestRejection::NoToken))?;
+        let payload = written.payload.get().as_bytes();
+        let (path, call, intent) = (self.head.uri.path(), written.call.as_str(), given(&written.signed_intent));
+        instance.verifier.judge_message((path, call), token, &self.username, intent, payload, audit)
+    }
+}
+
+/// Begins what a permitted message asks for.
+fn begin(
+    permit: &Permit<'_, '_>,
+    searches: &Searches,
+    stream_id: &str,
+    streams: &mut Streams,
+) -> Result<(), (ErrorCode, String)> {
+    let item = permit.items().projections().first();
+    let (Some(item), "files.streamingSearch") = (item, permit.row().call().as_str()) else {
+        // There are no jobs, and so there is no output to follow.
+        return Err((ErrorCode::NotFound, "this provider does not offer this".to_owned()));
+    };
+    let (query, folder) = (text(item, "query"), text(item, "currentFolder"));
+    let folder = Some(folder).filter(|folder| !folder.is_empty());
+    let work = search(searches.clone(), query, folder, stream_id.to_owned(), streams.say.clone());
+    streams.begin(stream_id.to_owned(), work).map_err(|told| (told, told.why().to_owned()))
+}
+
+async fn search(
+    searches: Searches,
+    query: String,
+    folder: Option<String>,
+    stream_id: String,
+    say: mpsc::Sender<Message>,
+) {
+    let telling = async {
+        let mut found = searches.begin(&query, folder.as_deref()).await?;
+        while let Some(batch) = found.next().await {
+            if say.send(message(&stream_id, &SearchTold::Result { batch })).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok::<_, FilesError>(Some(response(&stream_id, 200, &SearchTold::EndOfResults {})))
+    };
+    let last = telling.await.unwrap_or_else(|trouble| Some(refused(&stream_id, trouble.told(), &trouble.to_string())));
+    if let Some(last) = last {
+        let _ = say.send(last).await; // nobody hears: the socket has ended
+    }
+}
+
+/// The last message of a stream that was refused, as a request would have been.
+fn refused(stream_id: &str, told: ErrorCode, why: &str) -> Message {
+    response(stream_id, told.number(), &told.last_payload(why))
+}
