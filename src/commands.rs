@@ -1,4 +1,4 @@
-//! The commands for people: `connect`, `keys`, `audit`, `status`, `calls`, `check-config`,
+//! The commands: `connect`, `keys`, `audit`, `state`, `status`, `calls`, `check-config`,
 //! `completions`, `man`.
 //!
 //! A command does one thing and reports it on standard output. Failures go to standard error, with

@@ -1,5 +1,4 @@
-//! Whose files a command touches: the caller's own account, or one that root names and then
-//! becomes.
+//! The account for which a command acts: the caller's own, or one that root names and then becomes.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +15,10 @@ use crate::quoted::word;
 /// Why a command has no account to act for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountFailure {
-    /// Root named nobody.
+    /// Root named no account.
     #[error("root approves nothing for itself: {0}")]
     RootForNobody(&'static str),
-    /// Somebody else than root named another account.
+    /// A caller other than root named another account.
     #[error("only root can act for another account: run it as {0} itself")]
     NotRoot(String),
     /// Real and effective uid differ.
@@ -28,13 +27,13 @@ pub(crate) enum AccountFailure {
     /// No such account.
     #[error("there is no account {0}")]
     Unknown(String),
-    /// The system would not say.
+    /// The account database cannot be read.
     #[error("the account cannot be looked up")]
     Unreadable(#[source] Errno),
     /// The account can never have an instance.
     #[error(transparent)]
     Refused(#[from] AccountRejection),
-    /// Root is not given up.
+    /// Root could not be given up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeFailure),
 }
@@ -53,15 +52,15 @@ impl AccountFailure {
     }
 }
 
-/// Which account is meant.
+/// The account that a command line names.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meant<'a> {
-    /// The caller's own. Root is told this instead.
+    /// The caller's own. The text advises root, which has none.
     Own(&'static str),
-    /// That one; only root can mean another than its own.
+    /// The account with this uid. Only root can name another account than its own.
     Uid(Uid),
-    /// The one of that name or, where there is none and it is a number, of that uid. Only root can
-    /// mean another than its own.
+    /// The account with this name or, if there is none and it is a number, with this uid. Only root
+    /// can name another account than its own.
     Named(&'a str),
 }
 
@@ -75,22 +74,21 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account meant. Where root means another, this process is that account when this returns,
-    /// and for good.
+    /// Looks the account up, and becomes it for good if root named another.
     pub(super) fn acting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         Self::named(meant)?.become_it()
     }
 
-    /// The same, of an account that is to be connected: it must not have expired, since its
-    /// instance would not start and the server cannot know. Root asks while it is root, for what it
-    /// becomes has given up the right to.
+    /// Like [`Account::acting`], for an account to connect. Refuses an expired account, whose
+    /// instance would not start; the server cannot check that. Only root can read the expiry, so
+    /// this checks before it gives root up.
     pub(super) fn connecting(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         let account = Self::named(meant)?;
         accounts::refuse_expired(&account.name)?;
         account.become_it()
     }
 
-    /// The account meant, if the caller may act for it.
+    /// Looks the account up, and refuses a caller who may not act for it.
     fn named(meant: Meant<'_>) -> Result<Self, AccountFailure> {
         if getuid() != geteuid() {
             return Err(AccountFailure::Disguised);
@@ -120,7 +118,7 @@ impl Account {
         user.map(Self::from).ok_or_else(|| AccountFailure::Unknown(format!("with uid {uid}")))
     }
 
-    /// As `chown` reads its operand (POSIX).
+    /// Like the operand of `chown` (POSIX).
     fn of_name_or_uid(named: &str) -> Result<Self, AccountFailure> {
         match (User::from_name(named).map_err(AccountFailure::Unreadable)?, named.parse::<u32>()) {
             (Some(user), _) => Ok(user.into()),
@@ -129,27 +127,24 @@ impl Account {
         }
     }
 
-    /// The same account with another home, for development.
+    /// The same account with another home directory, for development.
     pub(super) fn at_home(self, home: Option<PathBuf>) -> Self {
         Self { home: home.unwrap_or(self.home), ..self }
     }
 
-    /// Its number.
     pub(super) const fn uid(&self) -> Uid {
         self.uid
     }
 
-    /// Its login name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its home directory.
     pub(super) fn home(&self) -> &Path {
         &self.home
     }
 
-    /// The keys that it has pinned, as commands of that provider change them.
+    /// The file of keys that it pinned, for changes to that provider's keys.
     pub(super) fn pins(&self, provider: &ProviderId) -> PinFile {
         PinFile::of(&self.home, self.uid, provider)
     }

@@ -1,7 +1,7 @@
-//! What an administrator may do through the server: list, remove and revoke for others.
+//! Access for administrators: list, remove and revoke through the server, for other accounts.
 //!
-//! Root does none of it as root (P10): it becomes the server's own account, which the server lets
-//! do the same.
+//! Root never does this as root (P10): it becomes the server's own account, which the server
+//! accepts as an administrator.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::config::Config;
 
-/// Reads the configuration, for whoever calls. Root reads it first, since it says who the server
-/// is, and is that account afterwards.
+/// Reads the configuration. Root reads it as root, because it names the server's account, and then
+/// becomes that account.
 pub(super) fn load_config(path: &Path) -> Result<Config, CommandError> {
     let config = Config::load_for_command(path)?;
     if geteuid().is_root() {

@@ -1,7 +1,7 @@
-//! `countersign audit`: the logs of decisions, checked and read by whoever is to believe them.
+//! `countersign audit`: verifies and shows the decision logs.
 //!
-//! Nothing here writes, and nothing asks the server: a copy of the directory on another machine is
-//! enough.
+//! Reads only, and does not ask the server: a copy of the directory on another machine is
+//! sufficient.
 
 mod key;
 mod prove;
@@ -25,15 +25,14 @@ use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::config::Config;
 
-/// A log, and what it is called here: its directory's name.
+/// A log, and its directory's name.
 #[derive(Debug)]
 struct Log {
     name: String,
     place: LogPlace,
 }
 
-/// The logs meant: one in that directory, all in the directories below it, or those of the
-/// configuration.
+/// The logs to read: the one in that directory, all in its subdirectories, or the configured ones.
 fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandError> {
     let directory = match directory {
         Some(directory) => std::path::absolute(&directory).unwrap_or(directory),
@@ -58,12 +57,12 @@ fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandEr
     if logs.is_empty() { Err(CommandError::NoLog { path: directory }) } else { Ok(logs) }
 }
 
-/// A record for people; a line that is none is shown as it stands.
+/// Parses a record. A line that is not one becomes the reason of an empty record.
 fn record_of(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap_or_else(|_| json!({ "reason": String::from_utf8_lossy(line) }))
 }
 
-/// Root looks at nothing as root (P10), but for what is root's own.
+/// Becomes the owner of the directory. Root reads nothing as root (P10), except its own files.
 fn become_owner(directory: &Path) -> Result<(), CommandError> {
     let metadata =
         fs::metadata(directory).map_err(|source| CommandError::File { path: directory.to_owned(), source })?;

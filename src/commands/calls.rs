@@ -1,5 +1,5 @@
-//! `countersign calls`: the table of calls, and what of each a user's signature binds (protocol,
-//! section 4).
+//! `countersign calls`: prints the table of calls, and what a user's signature binds in each
+//! (protocol, section 4).
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::commands::terminal::{Width, show_json, show_table};
 use crate::commands::text::remark;
 use crate::config::{Config, ConfigError};
 
-/// The provider's place in a path where no configuration names one.
+/// Stands for the provider in paths if there is no configuration.
 const ANY_PROVIDER: &str = "p";
 
 pub(super) fn print(output: Output, config: &Path) -> Result<(), CommandError> {
     match Config::load_for_command(config) {
         Ok(config) => print_table(output, &config.calls),
-        // The standard rows are the same everywhere, and are of interest before there is a
+        // The standard rows are the same everywhere, and readers want them before there is a
         // configuration.
         Err(ConfigError::File(reason)) if reason.is_absence() => {
             remark("There is no configuration: these are the rows that every provider has.");

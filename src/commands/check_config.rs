@@ -1,5 +1,5 @@
-//! `countersign check-config`: what the configuration would do, in words that a person can check
-//! against what they meant.
+//! `countersign check-config`: describes the effect of a configuration, so that an operator can
+//! compare it with the intention.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -26,13 +26,13 @@ use crate::journal::Journal;
 use crate::log::Chain;
 use crate::program::{self, ProgramFault};
 
-/// Provider ids that UCloud's Core shows as connected whatever the provider says.
+/// Provider ids that UCloud's Core always shows as connected.
 const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];
 
 /// Bytes of a GiB.
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// One line of the account.
+/// One line of the description.
 #[derive(Debug, Serialize)]
 struct Line {
     subject: &'static str,
@@ -68,24 +68,23 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
     remarks.iter().try_for_each(|remark| show(&format!("  - {remark}")))
 }
 
-/// Whether users could get at an instance that this very program becomes.
+/// Whether users could tamper with this program file, which instances run.
 fn own_program() -> Result<(), ProgramFault> {
     let unknown = |source| ProgramFault::Unknown { path: PathBuf::from("/proc/self/exe"), source };
     program::check(&std::env::current_exe().map_err(unknown)?)
 }
 
-/// Whose eyes the configuration was checked with.
+/// The account that the check ran as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CheckedAs {
-    /// The account that the server runs as: secrets are part of it.
+    /// The server's account, which reads the secrets too.
     TheServer,
     /// Another account, which must not be able to read them.
     SomebodyElse,
 }
 
-/// The configuration as the server will read it. Root becomes the server's account: the one named,
-/// or the owner of the state directory. Another user than that owner cannot read the secrets, which
-/// is as it should be.
+/// Reads the configuration as the server will. Root becomes the server's account: the named one, or
+/// the owner of the state directory. Any other user cannot read the secrets, which is correct.
 fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), CommandError> {
     if let Some(named) = user {
         Account::acting(Meant::Named(named))?;
@@ -97,7 +96,7 @@ fn checked(user: Option<&str>, path: &Path) -> Result<(Config, CheckedAs), Comma
     if own == Uid(0) && owner != own {
         match Account::acting(Meant::Uid(owner)) {
             Ok(_) => {}
-            // The directory belongs to no account: the check says so, as it is read by root.
+            // The directory belongs to no account. The check then runs as root, and reports that.
             Err(AccountFailure::Unknown(_)) => {}
             Err(failure) => return Err(failure.into()),
         }
@@ -349,8 +348,8 @@ fn calls_in_words(calls: &CallTable) -> String {
     )
 }
 
-/// Whether the gateway refuses all intents because of the clock, and until when. Whoever cannot
-/// read the replay log is told nothing.
+/// A remark if the gateway refuses all intents because of the clock, with the time when that ends.
+/// None if the caller cannot read the replay log.
 fn clock_remark(config: &Config) -> Option<String> {
     let now = Clock::System.now().ok()?;
     let until = Journal::refuses_until(&config.state.replay(), config.terms().window, now).ok()??;
@@ -361,7 +360,7 @@ fn clock_remark(config: &Config) -> Option<String> {
     ))
 }
 
-/// What is allowed and may not be meant.
+/// Settings that are allowed but possibly unintended.
 fn remarks(config: &Config) -> Vec<String> {
     let mut remarks = Vec::new();
     let Config { provider, core, gateway, intent, sessions, drives, products, connection, maintenance, .. } = config;

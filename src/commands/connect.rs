@@ -1,5 +1,5 @@
-//! `countersign connect`: a key that was offered becomes one that speaks for the user, here and by
-//! the user's own hand (P2).
+//! `countersign connect`: turns an offered key into one that acts for the user, by the user's own
+//! decision at the computing centre (P2).
 
 use std::path::Path;
 
@@ -30,8 +30,8 @@ use crate::log::Chain;
 use crate::pin_file::Before;
 use crate::quoted::{quoted, word};
 
-/// The question before anything is done. The words are all that tells this browser's key from
-/// another's.
+/// The question before anything is done. Only the words distinguish this browser's key from
+/// another.
 const QUESTION: &str = "Does the page in your browser show these six words? Let this key act as you?";
 
 /// `connect approve CODE`
@@ -64,7 +64,7 @@ pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError>
     let server = ServerLine::of(&config)?;
     let begun: Started = server.ask(messages::CONNECT_START, &messages::Start { username: username.clone() })?;
     let ticket = Ticket::parse(&begun.ticket).map_err(|_| OfferLie::Ticket)?;
-    // A server that was taken over must not send the browser elsewhere.
+    // A compromised server must not send the browser elsewhere.
     let page = format!("{}/ucloud/{}/connect#{}", config.provider.origin, config.provider.id, begun.ticket);
     if begun.url != page {
         return Err(OfferLie::Page.into());
@@ -97,8 +97,7 @@ fn wait_for_offer(server: &ServerLine, begun: &Started) -> Result<Offer, Command
     }
 }
 
-/// Shows an offer, asks, pins the key and then has it activated; if it is not, it is not pinned
-/// either.
+/// Shows an offer, asks, pins the key and has it activated. Unpins the key if that fails.
 fn approve_offer(
     offer: &CheckedOffer,
     account: &Account,
@@ -140,8 +139,8 @@ fn approve_offer(
     }
 }
 
-/// Says which drives the account has, so that UCloud can show them before anything was asked of an
-/// instance. What is not said here, the first instance says.
+/// Reports the account's drives, so that UCloud can show them before the first request to an
+/// instance. On failure, the first instance reports them.
 fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
     let report = DrivesReport { ids: drives.there() };
@@ -169,7 +168,7 @@ pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), Command
     show_table(heads, &rows, Width::from_flag(arguments.wide))
 }
 
-/// The caller's connections, or as an administrator everybody's.
+/// The caller's connections, or all for an administrator.
 pub(super) fn every_connection(server: &ServerLine, all: bool) -> Result<Vec<Connection>, CommandError> {
     let mut connections: Vec<Connection> = Vec::new();
     loop {

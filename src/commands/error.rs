@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, and the exit code that says so.
+//! Errors of the commands, and the exit code of each.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,82 +25,82 @@ use crate::pin_file::PinFailure;
 use crate::quoted::{SENTENCE_MAX, quoted_within};
 use crate::server::StateDirectoryFailure;
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error("the configuration is refused:\n{0}")]
     Config(ConfigError),
     /// No account to act for.
     #[error(transparent)]
     Account(#[from] AccountFailure),
-    /// Something is missing on the command line.
+    /// The command line is incomplete.
     #[error("{0}")]
     Incomplete(&'static str),
-    /// What was typed is no name or id of its kind.
+    /// A name or id on the command line is malformed.
     #[error(transparent)]
     Identity(#[from] IdentityRejection),
-    /// What was typed is no code.
+    /// A code on the command line is malformed.
     #[error(transparent)]
     Code(EnrolmentRejection),
-    /// There is nobody to ask.
+    /// Standard input is not a terminal.
     #[error("this needs an answer, and standard input is no terminal: give it with --yes")]
     NobodyToAsk,
-    /// The answer was no.
+    /// The user declined.
     #[error("Cancelled. Nothing was changed")]
     Declined,
     /// The server cannot be reached.
     #[error("the server cannot be reached at {} (is countersign server running?)", socket.display())]
     Unreachable {
-        /// Its socket.
+        /// The server's socket.
         socket: PathBuf,
         /// The cause.
         source: AskError,
     },
-    /// There is no directory for the server's socket.
+    /// The directory of the server's socket does not exist.
     #[error("the server cannot be reached: there is no {}", directory.display())]
     NoServer {
-        /// Where its socket should be.
+        /// The expected directory of the socket.
         directory: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// The directory of the server's socket does not say which account the server has.
+    /// The owner of the socket's directory must be the server's account.
     #[error("{} belongs to root, and must belong to the account that the server runs as", directory.display())]
     ServerIsRoot {
-        /// Where its socket should be.
+        /// The directory of the socket.
         directory: PathBuf,
     },
-    /// The server said no.
+    /// The server refused.
     #[error("the server refuses: {}", quoted_within(&refused.why, SENTENCE_MAX))]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Its reason.
+        /// The server's reason.
         refused: Refused,
     },
-    /// The server's answer makes no sense.
+    /// The server's answer cannot be parsed.
     #[error("the server's answer is not understood (is it of another version?)")]
     Answer(#[source] Option<serde_json::Error>),
-    /// The server's answer is a lie.
+    /// The server's answer contradicts what the user typed.
     #[error(transparent)]
     Lie(#[from] OfferLie),
-    /// The connection page's ticket came to nothing.
+    /// The connection page's ticket is dead.
     #[error("{}", death(*.0))]
     TicketDead(Death),
-    /// Somebody approved the offer from another terminal.
+    /// Another terminal approved the offer.
     #[error("this connection has been approved from another terminal")]
     ApprovedElsewhere,
-    /// The pinned keys.
+    /// The file of pinned keys.
     #[error(transparent)]
     Pins(#[from] PinFailure),
     /// The instance key.
     #[error(transparent)]
     InstanceKey(#[from] InstanceKeyFailure),
-    /// A pinned key that is none.
+    /// A pinned key is malformed.
     #[error("a pinned key is refused")]
     Key(#[source] KeyRejection),
-    /// A file with a key that is none.
+    /// A file does not contain a public key.
     #[error("{} is no public key that can be added", path.display())]
     KeyFile {
         /// The file.
@@ -124,46 +124,46 @@ pub(crate) enum CommandError {
         /// The cause.
         source: io::Error,
     },
-    /// There is no log where one was said to be.
+    /// There is no log in the given directory.
     #[error("there is no audit log in {}", path.display())]
     NoLog {
-        /// The place.
+        /// The directory.
         path: PathBuf,
     },
-    /// What was given as a log's key is none.
+    /// A given key is not a log's key.
     #[error("a log's key was expected")]
     AuditKey(#[source] NoKey),
-    /// None of the keys given is this log's.
+    /// None of the given keys is this log's.
     #[error("no key of {origin} was given: --key, with what countersign audit key prints there")]
     NoAuditKey {
-        /// Whose key is wanted.
+        /// The log whose key is needed.
         origin: String,
     },
     /// There is no such record.
     #[error("there is no record {wanted}")]
     NoRecord {
-        /// What was looked for.
+        /// The record that was looked for.
         wanted: String,
     },
     /// A record that no checkpoint covers yet.
     #[error("this record is not signed yet: the next checkpoint comes within a second while the server runs")]
     NotSigned,
-    /// A log's checkpoint.
+    /// The log's checkpoint is invalid.
     #[error("the log's checkpoint is not to be believed")]
     Checkpoint(#[source] CheckpointRejection),
-    /// A proof that is none.
+    /// The proof is invalid.
     #[error("this proves nothing")]
     Proof(#[source] ProofRejection),
-    /// A log is not what was signed; what is wrong has been printed.
+    /// A log does not match its signatures. The findings have been printed.
     #[error("an audit log is not what was signed")]
     Tampered,
     /// The state directory cannot be used, or a server runs in it.
     #[error(transparent)]
     Place(#[from] StateDirectoryFailure),
-    /// The key store.
+    /// The key store disagrees with its seal, or cannot be opened.
     #[error(transparent)]
     Unsealed(#[from] UnsealedStore),
-    /// What is done could not be written down, so it is not done.
+    /// The action cannot be recorded, so it is not performed.
     #[error("the audit log cannot be written")]
     Record(#[source] io::Error),
     /// The gateway's replay log.
@@ -177,15 +177,15 @@ pub(crate) enum CommandError {
     /// Neither the server nor the account knows the key.
     #[error("there is no key {0}: see countersign keys list")]
     NoSuchKey(KeyId),
-    /// It is pinned for another provider, and this one's server does not know it.
+    /// The key is pinned for another provider, and this provider's server does not know it.
     #[error("the key {kid} is pinned for the provider {provider}: revoke it there")]
     OtherProvidersKey {
         /// The key.
         kid: KeyId,
-        /// The provider that its line names.
+        /// The provider for which it is pinned.
         provider: ProviderId,
     },
-    /// The standard table of calls is broken.
+    /// The standard table of calls is invalid.
     #[error("the table of calls is broken")]
     Calls(#[source] RowRejection),
     /// The clock.
@@ -194,23 +194,23 @@ pub(crate) enum CommandError {
     /// Randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The terminal, or what stands for it.
+    /// Reading or writing the terminal failed.
     #[error("cannot write the output or read the answer")]
     Terminal(#[source] io::Error),
-    /// The system does not let the command run.
+    /// The async runtime cannot be started.
     #[error("the system does not let this program wait for an answer")]
     Runtime(#[source] io::Error),
 }
 
 impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
-        // Not as a cause: its text is part of this one's, a line for each problem.
+        // Not a source: the text of the cause is part of this text, one line for each problem.
         Self::Config(error)
     }
 }
 
 impl CommandError {
-    /// Whether whoever read the output has gone: there is nobody to tell.
+    /// Whether the reader of the output is gone, so that nothing can be reported.
     pub(super) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Terminal(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -255,13 +255,13 @@ impl CommandError {
         }
     }
 
-    /// Whether the server said that there is no such thing.
+    /// Whether the server answered 404.
     pub(super) const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 }
 
-/// A file that others could have written is refused by a rule.
+/// A file that others could have written counts as refused.
 const fn exit_of_pins(failure: &PinFailure) -> Exit {
     match failure {
         PinFailure::Strict(failure) | PinFailure::Write(WriteFailure::Strict(failure)) if failure.is_exposure() => {

@@ -1,8 +1,8 @@
-//! `~/.config/countersign/instance_key.PROVIDER`: with it the user's instance signs one-time tokens
-//! (protocol, section 7).
+//! The instance key, `~/.config/countersign/instance_key.PROVIDER`. The user's instance signs
+//! one-time tokens with it (protocol, section 7).
 //!
-//! Made once at each provider, when the first key is approved. Its private half never leaves the
-//! account; what is passed on is the public half.
+//! Made once for each provider, when the first key is approved. The private half never leaves the
+//! account; only the public half is sent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,34 +20,34 @@ use crate::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
 use crate::own_directory::{OwnDirectory, WriteFailure};
 use crate::pin_file::DIRECTORY;
 
-/// How often random bytes are drawn until they are a key. One draw in 2³² is not.
+/// How often random bytes are drawn until they are a valid key. One draw in 2³² is not.
 const DRAWS_MAX: usize = 8;
 
 /// Why there is no instance key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstanceKeyFailure {
-    /// It, or a directory above it, could have been read or written by others.
+    /// Other accounts could read or write the file, or a directory above it.
     #[error(transparent)]
     Strict(#[from] StrictFileFailure),
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteFailure),
-    /// It is not what was written there.
+    /// The file does not contain such a key.
     #[error("~/.config/countersign/{file} is no P-256 key in PKCS #8 PEM: move it away, and approve again")]
     Form {
-        /// Its name.
+        /// The file's name.
         file: String,
     },
-    /// It cannot be written as text.
+    /// The key cannot be encoded.
     #[error("the instance key cannot be written as PEM")]
     Encoding,
-    /// It cannot be made.
+    /// There are no random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
 
 impl InstanceKeyFailure {
-    /// The exit code: a key that others could have read or written is refused by a rule.
+    /// The exit code. A key that other accounts could read or write counts as refused.
     pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Strict(failure) | Self::Write(WriteFailure::Strict(failure)) if failure.is_exposure() => {
@@ -60,11 +60,11 @@ impl InstanceKeyFailure {
     }
 }
 
-/// The public half of the account's instance key at a provider, as standard base64 of its SPKI. The
-/// key is made where there is none.
+/// The public half of the account's instance key for a provider, as standard base64 of its SPKI.
+/// Makes the key if there is none.
 ///
-/// The key of earlier releases is the provider's if it was used there: instances have left their
-/// journal, and browsers have pinned that key.
+/// Adopts the key of earlier releases if it was used with this provider: instances left their
+/// journal there, and browsers have pinned that key.
 pub(super) fn public_half(account: &Account, provider: &ProviderId) -> Result<String, InstanceKeyFailure> {
     let directory = OwnDirectory::make(account.home(), account.uid(), &DIRECTORY)?;
     let own = file_of(provider);

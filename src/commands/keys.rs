@@ -1,9 +1,9 @@
-//! `countersign keys`: the keys that speak for a user, as the server has them and as the user's own
-//! account has them pinned.
+//! `countersign keys`: lists, adds and revokes a user's keys, at the server and among the account's
+//! own pins.
 //!
-//! A key works only while both sides have it: the gateway goes by the server's, the instance by the
-//! pinned ones (P3). So each command looks at both, and a revocation is carried as far as it goes
-//! even if one side is gone.
+//! A key is valid only while both sides have it: the gateway uses the server's keys, the instance
+//! the pinned ones (P3). Each command therefore works on both. A revocation does as much as
+//! possible even if one side is unavailable.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -31,7 +31,7 @@ use crate::log::Chain;
 use crate::pin_file::{Before, PinFile};
 use crate::quoted::{quoted, word};
 
-/// The longest key file read, in bytes: an RSA key of 4096 bits with its comments is under 4 KiB.
+/// Longest key file read, in bytes. An RSA key of 4096 bits with comments is under 4 KiB.
 const KEY_FILE_MAX: u64 = 64 * 1024;
 
 const ADVICE: &str = "name the account with --user, as in: countersign keys list --user alice";
@@ -41,7 +41,7 @@ fn account_of(whose: Whose) -> Result<Account, CommandError> {
     Ok(Account::acting(meant)?.at_home(whose.home))
 }
 
-/// A key, from both sides.
+/// A key, combined from both sides.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -57,23 +57,23 @@ struct Row {
     last_used: Option<Timestamp>,
     state: Standing,
     pinned: bool,
-    /// Where it counts: here, or at another provider with which the home is shared.
+    /// The provider for which it counts: this one, or another that shares the home directory.
     provider: ProviderId,
 }
 
-/// What a key is good for.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
-    /// It speaks for its owner, if it is pinned as well.
+    /// Valid, if it is pinned as well.
     Active,
-    /// It did, until it was revoked.
+    /// Revoked.
     Revoked,
-    /// It did, until its time was over.
+    /// Expired.
     Expired,
-    /// The server does not have it, so it opens nothing.
+    /// Pinned, but unknown to the server, so it is not valid.
     OnlyPinned,
-    /// It is pinned for another provider, whose server knows what it is good for.
+    /// Pinned for another provider, whose server knows its state.
     OtherProvider,
     /// The server could not be asked.
     Unknown,
@@ -124,8 +124,8 @@ pub(super) fn list(arguments: KeysList, config: &Path) -> Result<(), CommandErro
     unasked.map_or(Ok(()), Err)
 }
 
-/// What is asked for most, in the width of a terminal; all there is with `--wide`. That there are
-/// no keys is said only where the server was asked.
+/// Prints the most useful columns in the width of the terminal, or all with `--wide`. Says that
+/// there are no keys only if the server could be asked.
 fn show_rows(rows: &[Row], now: Timestamp, wide: bool, is_unasked: bool) -> Result<(), CommandError> {
     match (rows.is_empty(), is_unasked) {
         (true, true) => show("No keys are pinned in this account. The server could not be asked for its own."),
@@ -149,7 +149,7 @@ fn narrow_cells(row: &Row, now: Timestamp) -> [String; 5] {
     [kid, name, expires, last_used, state]
 }
 
-/// The keys of every UCloud user that the caller's account serves.
+/// The keys of every UCloud user who is connected to the caller's account.
 pub(super) fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
     let Whoami { usernames, .. } = server.ask(messages::WHOAMI, &Empty {})?;
     let mut keys = Vec::new();
@@ -230,7 +230,7 @@ fn cells(row: &Row, now: Timestamp) -> [String; 10] {
     ]
 }
 
-/// How long ago a key was last used, as exactly as the server knows: to the hour.
+/// How long ago a key was last used, to the hour, as the server knows it.
 fn last_use(seconds: i64) -> String {
     if seconds < 3_600 { "in the last hour".to_owned() } else { format!("{} ago", span(seconds)) }
 }
@@ -305,8 +305,8 @@ impl From<AlgorithmWord> for Algorithm {
     }
 }
 
-/// Reads a public key. Which algorithm it is for is tried in order where it is not said: only RSA
-/// leaves a choice, and PSS is the better one.
+/// Reads a public key. Without an algorithm it tries each in order: only RSA leaves a choice, and
+/// PSS is preferred.
 fn read_key(file: &Path, algorithm: Option<Algorithm>, v1: bool) -> Result<VerificationKey, CommandError> {
     let text = read_text(file)?;
     let tried = match (algorithm, v1) {
@@ -324,7 +324,7 @@ fn read_key(file: &Path, algorithm: Option<Algorithm>, v1: bool) -> Result<Verif
         };
         match read {
             Ok(key) => return Ok(key),
-            // Of another kind than the one tried says less than what is wrong with the right kind.
+            // A wrong type of key tells less than the error for the right type.
             Err(KeyRejection::Form) => {}
             Err(other) => rejection = other,
         }
@@ -346,7 +346,7 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
     let kid = KeyId::parse(arguments.kid.trim())?;
     let config = Config::load_for_command(config)?;
     let pins = account.pins(&config.provider.id);
-    // The server first: it has the gateway refuse the key within a second.
+    // The server first: it makes the gateway refuse the key within a second.
     let revoked = ServerLine::of(&config).and_then(|server| revoke_at_server(&server, &pins, kid));
     let unpinned = pins.remove_where(|key| key.kid == kid);
     let (is_revoked, error) = match revoked {
@@ -372,7 +372,8 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
     if is_revoked || is_unpinned { Ok(()) } else { Err(not_found(&pins, kid)) }
 }
 
-/// There is no such key here: perhaps another provider has it, which alone can revoke it.
+/// The error for an unknown key. If it is pinned for another provider, only that provider can
+/// revoke it.
 fn not_found(pins: &PinFile, kid: KeyId) -> CommandError {
     let read = pins.read();
     let elsewhere = read.iter().flat_map(|read| read.keys_elsewhere(pins.provider())).find(|(_, key)| key.kid == kid);
@@ -382,7 +383,7 @@ fn not_found(pins: &PinFile, kid: KeyId) -> CommandError {
     }
 }
 
-/// Has the server revoke the key; `false` if it knows no such key of this account's.
+/// Asks the server to revoke the key. `false` if the account has no such key there.
 fn revoke_at_server(server: &ServerLine, pins: &PinFile, kid: KeyId) -> Result<bool, CommandError> {
     let read = pins.read();
     let pinned = read.iter().flat_map(|read| read.keys_at(pins.provider())).find(|key| key.kid == kid);

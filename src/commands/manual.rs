@@ -1,5 +1,5 @@
-//! `countersign completions` and `countersign man`: what a shell and `man` know of the command
-//! line, made from the command line itself.
+//! `countersign completions` and `countersign man`: shell completions and manual pages, generated
+//! from the command line's definition.
 
 use std::io::{self, Write as _};
 use std::path::Path;

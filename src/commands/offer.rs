@@ -1,8 +1,8 @@
-//! An offer that may be shown to the one who typed its code.
+//! Verifies an offer before it is shown to the user who typed its code.
 //!
-//! The server is asked for the offer and not believed (P3): the code is computed again from ticket,
-//! user and key, and an offer with another code is a lie. So a server that was taken over cannot
-//! put its own key in the place of the browser's.
+//! The server supplies the offer and is not believed (P3). This computes the code again from
+//! ticket, user and key, and refuses an offer with another code. A compromised server therefore
+//! cannot replace the browser's key with its own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,37 +16,37 @@ use crate::config::Config;
 use crate::ipc::messages::{Begun, KEY_NAME_MAX, Offer};
 use crate::quoted::{quoted, word};
 
-/// Why an offer is not shown.
+/// Why an offer is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OfferLie {
-    /// Ticket, user and key do not make this code.
+    /// Ticket, user and key have another code.
     #[error(
         "the server answered with an offer that this code does not name. Approve nothing, and tell whoever runs this machine: \
          the server may have been taken over"
     )]
     Code,
-    /// It is for another user than the connection was begun for.
+    /// The offer is for another user than the one who begins the connection.
     #[error(
         "the server answered with an offer for another user than asked for. Approve nothing, and tell whoever runs this machine"
     )]
     Username,
-    /// It says that this is another provider than the configuration says.
+    /// The server names another provider than the configuration.
     #[error("the server calls itself {}, which is not the provider of this machine's configuration", quoted(.0))]
     Provider(String),
-    /// The page it sends browsers to is not ours.
+    /// The server's URL is not the provider's page.
     #[error(
         "the server sends browsers to a page that is not this provider's. Open nothing, and tell whoever runs this machine"
     )]
     Page,
-    /// Ticket or key are not of their form.
+    /// The ticket is malformed.
     #[error("the offer has no well-formed ticket")]
     Ticket,
-    /// The key is none.
+    /// The key is invalid.
     #[error("the offered key is refused")]
     Key(#[source] KeyRejection),
 }
 
-/// An offer that its code names.
+/// An offer that matches its code.
 #[derive(Debug)]
 pub(super) struct CheckedOffer {
     offer: Offer,
@@ -55,13 +55,13 @@ pub(super) struct CheckedOffer {
 }
 
 impl CheckedOffer {
-    /// Checks an offer against the code that was typed.
+    /// Checks an offer against the typed code.
     pub(super) fn check(offer: Offer, typed: &Code, config: &Config) -> Result<Self, OfferLie> {
         let offer = Self::compute(offer, config)?;
         if offer.code == *typed { Ok(offer) } else { Err(OfferLie::Code) }
     }
 
-    /// Checks an offer against the ticket and the user that a connection was begun here with.
+    /// Checks an offer against the ticket and user of a connection that was begun here.
     pub(super) fn check_begun_here(
         offer: Offer,
         ticket: &TicketHash,
@@ -86,7 +86,7 @@ impl CheckedOffer {
         Ok(Self { offer, code, key })
     }
 
-    /// The code that was computed.
+    /// The computed code.
     pub(super) const fn code(&self) -> &Code {
         &self.code
     }
@@ -96,7 +96,7 @@ impl CheckedOffer {
         &self.offer.username
     }
 
-    /// What is shown before the question.
+    /// The text shown before the question.
     pub(super) fn in_words(&self, account: &str, now: Timestamp) -> String {
         let Offer { username, name, offered, address, begun, until, .. } = &self.offer;
         let begun = match begun {
@@ -118,7 +118,7 @@ impl CheckedOffer {
         )
     }
 
-    /// The line to pin: never for longer than this machine's configuration lets keys live.
+    /// The record to pin. It expires no later than this machine's configuration allows.
     pub(super) fn to_record(&self, now: Timestamp, lifetime_s: i64) -> KeyRecord {
         let expires = self.offer.key_expires.min(now.plus(lifetime_s));
         let name = short_name(&self.offer.name);
@@ -126,7 +126,7 @@ impl CheckedOffer {
     }
 }
 
-/// A name on one line and of a line's length.
+/// A name without control characters, truncated to the allowed length.
 pub(super) fn short_name(name: &str) -> String {
     let mut short = String::new();
     for c in name.chars().map(|c| if c.is_control() { ' ' } else { c }) {

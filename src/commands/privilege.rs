@@ -1,8 +1,8 @@
-//! Giving up root, for good: the one thing that a command does as root.
+//! Gives up root for good. A command does nothing else as root.
 //!
-//! Nothing of the user's, and nothing on the network, is touched before it has been done and seen
-//! to be done (P10). The account could otherwise lead root to other files by links, or take over
-//! this process and through it root's terminal.
+//! Happens, and is verified, before the command touches anything of the user's or the network
+//! (P10). Otherwise the account could lead root to other files by links, or take over this process
+//! and with it root's terminal.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -14,10 +14,10 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, seteuid, setresgid, setresuid, setuid};
 
-/// The environment's search path once root is given up; nothing is run from it.
+/// The search path after giving up root. Nothing is run from it.
 const PATH: &str = "/usr/bin:/bin";
 
-/// What of root's environment is kept: how the terminal writes.
+/// The variables kept of root's environment: they control the terminal.
 const KEPT: [&str; 2] = ["TERM", "LANG"];
 
 /// Why root could not be given up.
@@ -26,13 +26,13 @@ pub(crate) enum PrivilegeFailure {
     /// The account is root's own.
     #[error("uid 0 is root itself: name the account of the user")]
     IsRoot,
-    /// The account's name cannot be said to the system.
+    /// The account's name contains NUL.
     #[error("the account's name has a NUL in it")]
     Name,
-    /// This program could not be run again without root's environment.
+    /// The program could not be run again with a clean environment.
     #[error("cannot clear the environment")]
     Environment(#[source] std::io::Error),
-    /// There is nowhere to go.
+    /// No working directory is accessible.
     #[error("cannot leave root's directory")]
     Directory(#[source] std::io::Error),
     /// The system refused a step.
@@ -43,24 +43,22 @@ pub(crate) enum PrivilegeFailure {
         /// The cause.
         source: Errno,
     },
-    /// After all steps, something of root was left.
+    /// Some of root's identity was left after all steps.
     #[error("root has not been given up entirely: stopping here")]
     StillRoot,
 }
 
-/// An account to become.
+/// The account to become.
 pub(super) struct Target<'a> {
-    /// Its uid.
     pub(super) uid: u32,
-    /// Its primary group.
+    /// The primary group.
     pub(super) gid: u32,
-    /// Its login name.
+    /// The login name.
     pub(super) name: &'a str,
-    /// Its home directory.
     pub(super) home: &'a Path,
 }
 
-/// Becomes the account, so that there is no way back.
+/// Becomes the account, irreversibly.
 pub(super) fn give_up_root(account: &Target<'_>) -> Result<(), PrivilegeFailure> {
     let failed = |step: &'static str| move |source: Errno| PrivilegeFailure::Step { step, source };
     let uid = Uid::from_raw(account.uid);
@@ -74,7 +72,7 @@ pub(super) fn give_up_root(account: &Target<'_>) -> Result<(), PrivilegeFailure>
     setresgid(gid, gid, gid).map_err(failed("take on the account's group"))?;
     setresuid(uid, uid, uid).map_err(failed("take on the account's uid"))?;
     make_sure(uid, gid)?;
-    // The account's other processes must not reach into this one: it holds root's terminal.
+    // The account's other processes must not attach to this one, which holds root's terminal.
     prctl::set_dumpable(false).map_err(failed("close this process to others"))?;
     prctl::set_no_new_privs().map_err(failed("renounce new privileges"))?;
     umask(Mode::from_bits_truncate(0o077));
@@ -83,7 +81,7 @@ pub(super) fn give_up_root(account: &Target<'_>) -> Result<(), PrivilegeFailure>
         .map_err(PrivilegeFailure::Directory)
 }
 
-/// Sees that nothing is left of root.
+/// Verifies that nothing of root is left.
 fn make_sure(uid: Uid, gid: Gid) -> Result<(), PrivilegeFailure> {
     let failed = |source| PrivilegeFailure::Step { step: "look at the own uid", source };
     let uids = getresuid().map_err(failed)?;
@@ -95,8 +93,8 @@ fn make_sure(uid: Uid, gid: Gid) -> Result<(), PrivilegeFailure> {
     if is_given_up { Ok(()) } else { Err(PrivilegeFailure::StillRoot) }
 }
 
-/// Runs this program again, with the same arguments, in an environment that says only what the
-/// account's own would. Where that is so already, it returns.
+/// Runs this program again with the same arguments in a clean environment of the account. Returns
+/// if the environment is clean already.
 fn clear_environment(account: &Target<'_>) -> Result<(), PrivilegeFailure> {
     let kept = KEPT.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let own: [(&str, OsString); 4] = [

@@ -1,7 +1,7 @@
-//! The client of the server's Unix socket: one question, one answer.
+//! Client for the server's IPC socket: one request, one response.
 //!
-//! The server says who the caller is by asking the kernel; nothing here says it. What the server
-//! answers is believed only as far as the caller's own account and eyes can bear it out: see
+//! The server identifies the caller through the kernel; the request names no identity. A response
+//! is believed only as far as the account's own files and the user can confirm it: see
 //! [`super::offer`].
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::ipc::client::{AskError, request};
 use crate::ipc::messages::{BODY_MAX, Refused};
 
-/// Where the server is asked.
+/// A connection to the server.
 #[derive(Debug)]
 pub(super) struct ServerLine {
     socket: PathBuf,
@@ -24,14 +24,14 @@ pub(super) struct ServerLine {
 }
 
 impl ServerLine {
-    /// To the server of that configuration.
+    /// Connects to the server of that configuration.
     pub(super) fn of(config: &Config) -> Result<Self, CommandError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
         Ok(Self { socket: config.ipc.socket(), runtime })
     }
 
-    /// Asks one thing.
+    /// Performs one operation.
     pub(super) fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         operation: &str,

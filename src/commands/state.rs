@@ -1,9 +1,9 @@
 //! `countersign state`: puts a state directory that was restored, moved or damaged back into
 //! service.
 //!
-//! Whatever may have been taken away before is taken away again: revoked keys, removed passkeys,
-//! connections that were begun, intents that were used. It runs as the account that owns the
-//! directory, and only while no server does (P8, P10).
+//! Removes every right that may have been removed before: revoked keys, removed passkeys,
+//! unfinished connections, used intents. Runs as the account that owns the directory, and only
+//! while no server runs there (P8, P10).
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), Command
     })?;
     consent.ask("Accept it?")?;
     let now = Clock::System.now()?;
-    // What is done is written down first (P9).
+    // Recorded before it is done (P9).
     let log = DecisionLog::open(config.state.server_log(), config.audit.segment_max).map_err(CommandError::Record)?;
     let call = CallName::parse(CALL).ok();
     log.append(&Decision {
@@ -70,7 +70,7 @@ pub(super) fn accept(arguments: &StateAccept, path: &Path) -> Result<(), Command
         counted: None,
     })
     .map_err(CommandError::Record)?;
-    // Uses of the last minute may be missing from this copy.
+    // This copy may lack the uses of the last minute.
     let window = config.terms().window;
     Journal::raise_fence(&config.state.replay(), window, now)?;
     let store = SledStore::open(&config.state.store()).map_err(UnsealedStore::Store)?;

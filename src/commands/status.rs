@@ -1,8 +1,8 @@
-//! `countersign status`: whether this site works, for its administrator, and whether the caller
-//! can, for everybody else.
+//! `countersign status`: reports whether the site works to its administrator, and whether the
+//! caller is served to every other user.
 //!
-//! What can be seen from outside is looked at from outside: the gateway is connected to, and
-//! checkpoints are read from the log's directory. It changes nothing.
+//! Checks from outside where possible: it connects to the gateway, and reads checkpoints from the
+//! log's directory. Changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -27,10 +27,10 @@ use crate::config::{Config, Launch};
 use crate::ipc::messages::{self, Connection, Empty, ListedKey, Whoami};
 use crate::quoted::{quoted, word};
 
-/// How long the gateway may take to accept a connection: it is on this machine.
+/// Timeout of a connection to the gateway, which is on this machine.
 const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is known.
+/// The report.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -43,21 +43,21 @@ struct Status {
     logs: Vec<Log>,
 }
 
-/// An address of the gateway's.
+/// An address of the gateway.
 #[derive(Debug, Serialize)]
 struct Listening {
     address: SocketAddr,
     accepts: bool,
 }
 
-/// A key of the caller's.
+/// An active key of the caller.
 #[derive(Debug, Serialize)]
 struct ActiveKey {
     kid: KeyId,
     expires: Timestamp,
 }
 
-/// An audit log: how long ago its last checkpoint was signed, in seconds.
+/// An audit log, and the age of its last signed checkpoint, in seconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Log {
@@ -155,8 +155,8 @@ fn of_the_caller(status: &Status, now: Timestamp) -> Result<(), CommandError> {
     })
 }
 
-/// Whether something accepts connections there; from this machine, where it listens on every
-/// address.
+/// Whether the gateway accepts connections at that address. Uses the loop-back address if it
+/// listens on every address.
 fn accepts(address: SocketAddr) -> bool {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,5 +1,5 @@
-//! What commands show and ask. [`crate::quoted`] makes what came from outside harmless before a
-//! terminal sees it.
+//! Output and questions of the commands. [`crate::quoted`] makes text from outside harmless before
+//! a terminal shows it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -9,7 +9,7 @@ use qrcode::{EcLevel, QrCode};
 use crate::commands::error::CommandError;
 use crate::quoted::{columns_of, cut};
 
-/// The longest answer to a question, in bytes.
+/// Longest answer to a question, in bytes.
 const ANSWER_MAX: u64 = 64;
 
 /// Prints lines.
@@ -18,18 +18,18 @@ pub(super) fn show(text: &str) -> Result<(), CommandError> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(CommandError::Terminal)
 }
 
-/// Prints a value for programs.
+/// Prints a value as JSON.
 pub(super) fn show_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| CommandError::Terminal(error.into()))?;
     show(&text)
 }
 
-/// How wide what is printed may be.
+/// The width of the output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Width {
-    /// As wide as the terminal, if the output goes to one.
+    /// At most the width of the terminal, if the output is one.
     Terminal,
-    /// As wide as it is: `--wide`.
+    /// Unlimited: `--wide`.
     Wide,
 }
 
@@ -47,11 +47,11 @@ impl Width {
     }
 }
 
-/// The least columns that a column of a table is cut to.
+/// Least width to which a column of a table is truncated.
 const COLUMN_MIN: usize = 8;
 
-/// Prints rows in columns. Cells are words already (see [`crate::quoted::word`]); all but the first
-/// column are cut where the width does not do.
+/// Prints rows in columns. Cells must be escaped already (see [`crate::quoted::word`]). Truncates
+/// all columns but the first if the width is too small.
 pub(super) fn show_table<const N: usize>(
     heads: [&str; N],
     rows: &[[String; N]],
@@ -73,7 +73,7 @@ pub(super) fn show_table<const N: usize>(
     Ok(())
 }
 
-/// Narrows the widest columns but the first until the table fits, or none can be narrowed any more.
+/// Narrows the widest columns but the first, until the table fits or none can be narrowed further.
 fn fit(widths: &mut [usize], columns: usize) {
     let gaps = widths.len().saturating_sub(1).saturating_mul(GAP.len());
     while widths.iter().sum::<usize>().saturating_add(gaps) > columns {
@@ -92,10 +92,10 @@ fn line_of(cells: &[String], widths: &[usize]) -> String {
     padded.collect()
 }
 
-/// What stands between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// What stands in for the answer to a question.
+/// How a question is answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Consent {
     /// Ask on the terminal.
@@ -109,12 +109,12 @@ impl Consent {
         if yes { Self::Given } else { Self::Asked }
     }
 
-    /// Refuses early where nobody could be asked.
+    /// Refuses early if the question cannot be asked.
     pub(super) fn require_someone(self) -> Result<(), CommandError> {
         if self == Self::Given || io::stdin().is_terminal() { Ok(()) } else { Err(CommandError::NobodyToAsk) }
     }
 
-    /// Asks; anything but a clear yes is a no.
+    /// Asks. Any answer but yes is a no.
     pub(super) fn ask(self, question: &str) -> Result<(), CommandError> {
         if self == Self::Given {
             return Ok(());
@@ -131,7 +131,7 @@ impl Consent {
     }
 }
 
-/// A QR code in half blocks, dark on light for any terminal that draws light on dark.
+/// A QR code in half blocks, with inverted colours for terminals that draw light on dark.
 pub(super) fn qr(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())

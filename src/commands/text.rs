@@ -1,4 +1,4 @@
-//! Moments and spans of time as people read them, and remarks on standard error.
+//! Formats moments and spans of time, and prints remarks on standard error.
 
 use std::io::{self, Write as _};
 
@@ -9,7 +9,7 @@ use time::macros::format_description;
 
 const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
 
-/// A moment, as people read it.
+/// A moment, formatted for people.
 pub(super) fn moment(at: Timestamp) -> String {
     OffsetDateTime::from_unix_timestamp(at.seconds())
         .ok()
@@ -28,9 +28,9 @@ pub(super) fn span(seconds: i64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Says something that is no part of the output.
+/// Prints a remark on standard error, apart from the output.
 pub(super) fn remark(text: &str) {
-    // Nobody can be told that standard error is closed.
+    // If standard error is closed, there is no place to report that.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

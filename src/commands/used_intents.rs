@@ -1,8 +1,8 @@
-//! The journal of used intents, laid out when the first key of an account is pinned.
+//! Creates the replay journal when an account pins its first key.
 //!
-//! Where it is missing, an instance has to refuse whatever was issued before it started (P4), and
-//! the user's very first request with it. When nothing was pinned before, no intent can have been
-//! used, and an empty journal says the truth.
+//! Without a journal an instance refuses every intent that was issued before it started (P4), which
+//! includes the user's first request. Before the first pin no intent can have been used, so an
+//! empty journal is correct.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -15,29 +15,28 @@ use crate::journal::{Journal, JournalFailure};
 use crate::log::Chain;
 use crate::own_directory::{OwnDirectory, STATE};
 
-/// Whether the account has used that provider before: then its journal is there, or the one that
-/// earlier releases kept for all providers.
+/// Whether the account has used that provider before: its journal exists, or the common journal of
+/// earlier releases.
 pub(super) fn was_used(account: &Account, provider: &ProviderId) -> bool {
     let all = STATE.iter().fold(account.home().to_owned(), |path, name| path.join(name));
     Journal::is_in(&all.join(provider.as_str())) || Journal::is_in(&all)
 }
 
-/// Lays it out. Without it the first request is refused once: that is worth a remark, not a
-/// failure.
+/// Creates the journal. Without it the first request is refused once, so a failure is only a
+/// remark.
 pub(super) fn lay_out(account: &Account, provider: &ProviderId) {
     let [first, second, third] = STATE;
     let made = match OwnDirectory::make(account.home(), account.uid(), &[first, second, third, provider.as_str()]) {
         Ok(directory) => {
             let directory = directory.strict().path();
-            // What an earlier release kept for all providers says what was used: the instance takes
-            // it over.
+            // The common journal of earlier releases records the uses. The instance takes it over.
             let before = directory.parent().unwrap_or(directory);
             Journal::take_over(before, directory).and_then(|()| Journal::create(directory))
         }
         Err(failure) => return first_is_refused(&failure),
     };
     match made {
-        // It is there already: it knows better.
+        // It exists, and has more records.
         Err(JournalFailure::File { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
         Err(failure) => first_is_refused(&failure),
         Ok(()) => {}

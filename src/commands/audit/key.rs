@@ -1,5 +1,5 @@
-//! `countersign audit key`: the public halves of the logs' keys, to be kept where nobody who could
-//! change the logs can change them.
+//! `countersign audit key`: prints the logs' public keys. An auditor keeps them where no account
+//! that can change the logs can change them.
 
 use std::fs;
 use std::path::Path;

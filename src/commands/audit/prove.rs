@@ -1,5 +1,5 @@
-//! `countersign audit prove`: that one record is in a log, in a text that can be checked without
-//! the log.
+//! `countersign audit prove`: prints a proof that a record is in a log, which can be verified
+//! without the log.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result
     Err(CommandError::NoRecord { wanted: wanted.to_owned() })
 }
 
-/// The record with that index, or else the first with that request's id.
+/// The record with that index, or the first with that request id.
 fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<u8>)>, CommandError> {
     let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
     let segments = log.place.segments().map_err(unreadable)?;
@@ -75,7 +75,7 @@ fn prove(log: &Log, index: u64, record: &[u8]) -> Result<String, CommandError> {
     let path = proof::path(&log.place, index, checkpoint.size)
         .map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
     let text = proof::to_text(record, index, &path, &note);
-    // Never hand out what would not be accepted.
+    // Never print a proof that would be refused.
     proof::check(&text, &key).map_err(CommandError::Proof)?;
     Ok(text)
 }

@@ -1,4 +1,4 @@
-//! `countersign audit show`: decisions as they were made, and as they are made.
+//! `countersign audit show`: prints recorded decisions, and follows new ones.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -19,15 +19,14 @@ use crate::commands::terminal::{Width, show};
 use crate::config::{PSEUDONYM_KEY, SecretFile};
 use crate::quoted::{columns_of, cut, escaped, word};
 
-/// How often is looked for new records.
+/// How often to look for new records.
 const PAUSE: Duration = Duration::from_millis(200);
 
 const MOMENT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
-/// Which records are wanted.
+/// Selects records.
 struct Filter {
-    /// The user's name, and their pseudonym where its key can be read; nobody in particular if
-    /// empty.
+    /// The user's name, and their pseudonym if its key can be read. Empty for all users.
     users: Vec<String>,
     call: Option<String>,
     decision: Option<&'static str>,
@@ -39,7 +38,7 @@ impl Filter {
         let is = |name: &str, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| record.get(name).and_then(Value::as_str) == Some(wanted))
         };
-        // "files." stands for all calls that begin so.
+        // "files." selects every call that begins with it.
         let call = self.call.as_deref().is_none_or(|wanted| {
             let call = record.get("call").and_then(Value::as_str).unwrap_or_default();
             call == wanted || wanted.ends_with('.') && call.starts_with(wanted)
@@ -90,7 +89,7 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
     }
 }
 
-/// A user's name, and their pseudonym if the key is where the logs are.
+/// A user's name, and their pseudonym if the key is beside the logs.
 fn known_as(user: String, logs: &[Log]) -> Vec<String> {
     let own = Uid(nix::unistd::geteuid().as_raw());
     let beside = |log: &Log| log.place.directory().parent().map(|directory| directory.join(PSEUDONYM_KEY));
@@ -100,14 +99,14 @@ fn known_as(user: String, logs: &[Log]) -> Vec<String> {
     std::iter::once(user).chain(pseudonym.map(|pseudonym| pseudonym.as_str().to_owned())).collect()
 }
 
-/// The latest records wanted, and a reader that stands behind the last there is.
+/// The latest selected records, and a reader positioned after the last record.
 fn latest(log: &Log, filter: &Filter, last: usize) -> Result<(Vec<(OffsetDateTime, Value)>, Records), CommandError> {
     let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
     let segments = log.place.segments().map_err(unreadable)?;
     let mut found: VecDeque<(OffsetDateTime, Value)> = VecDeque::new();
     let mut reader = None;
     let mut leaf = Leaf::new();
-    // From the newest file backwards, each of them forwards.
+    // The newest file first; within a file, the oldest record first.
     for segment in segments.iter().rev() {
         let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
         let mut here = VecDeque::new();
@@ -147,7 +146,7 @@ fn cells(record: &Value) -> [String; 8] {
     [time, of("process"), of("decision"), status, of("username"), of("call"), of("requestId"), why]
 }
 
-/// What a record that stands for several decisions says of how many.
+/// The prefix for a record that stands for several decisions: their number.
 fn counted(record: &Value) -> String {
     let Some(counted) = record.get("counted") else { return String::new() };
     let number = |name: &str| counted.get(name).and_then(Value::as_u64).unwrap_or(0);
@@ -162,11 +161,11 @@ fn counted(record: &Value) -> String {
     format!("\u{d7}{}{networks}{since}: ", number("number"))
 }
 
-/// The least columns for the reason on the record's own line. With less it gets the next one.
+/// Least columns for the reason on the record's own line. With fewer it gets the next line.
 const WHY_MIN: usize = 24;
 
-/// In columns wide enough for what mostly stands there: what comes next is not known yet. `--wide`
-/// has the columns BY and REQUEST as well, and cuts nothing.
+/// One line of output. Columns have the usual width of their content, because later records are not
+/// known yet. `--wide` adds the columns BY and REQUEST, and truncates nothing.
 fn row(cells: [String; 8], width: Width) -> String {
     let [time, by, decision, status, user, call, request, why] = cells;
     if width == Width::Wide {

@@ -1,4 +1,4 @@
-//! `countersign audit verify`: whether a log is what was signed, and what is not.
+//! `countersign audit verify`: checks a log against its signatures, or a proof of one record.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::quoted::{escaped, word};
 
-/// Whose word for the key it is.
+/// The source of the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Source {
-    /// The person's who checks.
+    /// The person who checks.
     Given,
-    /// The log's own: it shows that one key signed everything, not whose.
+    /// The log itself. That shows only that one key signed everything, not whose.
     Log,
 }
 
 pub(in crate::commands) fn print(arguments: AuditVerify, config: &Path) -> Result<(), CommandError> {
-    // Read before root is given up, which leaves this directory.
+    // Read before root is given up, which changes the working directory.
     let kept = arguments.against.iter().map(|path| Ok((path.clone(), read(path)?)));
     let kept = kept.collect::<Result<Vec<_>, CommandError>>()?;
     let keys = arguments.keys.iter().map(|text| VerifierKey::parse(text).map_err(CommandError::AuditKey));
@@ -49,7 +49,7 @@ pub(in crate::commands) fn print(arguments: AuditVerify, config: &Path) -> Resul
     if checked.iter().all(|checked| checked.report.findings.is_empty()) { Ok(()) } else { Err(CommandError::Tampered) }
 }
 
-/// A record's proof, which has to be by a key that is given: there is no log to ask.
+/// Checks the proof of a record. The key must be given, because there is no log to read it from.
 fn check_proof(file: &Path, keys: &[VerifierKey], json: bool) -> Result<(), CommandError> {
     let text = read(file)?;
     let origin = text.split_once("\n\n").and_then(|(_, note)| note.lines().next()).unwrap_or_default();
@@ -70,7 +70,7 @@ fn read(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source })
 }
 
-/// The key that was given for this log, or else the one that it names itself.
+/// The given key for this log, or the log's own if none is given.
 fn key_of(log: &Log, given: &[VerifierKey]) -> Result<(VerifierKey, Source), CommandError> {
     let own = log.place.public_key();
     if given.is_empty() {
@@ -104,7 +104,7 @@ fn check(log: &Log, key: VerifierKey, copies: &[(PathBuf, String)]) -> Result<Re
     Ok(report)
 }
 
-/// A log, and how it did.
+/// A log, and the result of its verification.
 struct Checked {
     log: Log,
     key: VerifierKey,
