@@ -157,7 +157,7 @@ fn check_lie(change: impl FnOnce(&mut Value), want: &str) {
 
 #[test]
 fn v47_a_server_that_puts_another_key_in_the_offer_is_found_out() {
-    let lie = "an offer that this code does not name";
+    let lie = "an offer that does not match this code";
     check_lie(|offer| offer["spki"] = STANDARD.encode(key(1).spki_der()).into(), lie);
     check_lie(|offer| offer["username"] = "mallory#1".into(), lie);
     check_lie(|offer| offer["ticketHash"] = URL_SAFE_NO_PAD.encode([2; 32]).into(), lie);
@@ -165,7 +165,7 @@ fn v47_a_server_that_puts_another_key_in_the_offer_is_found_out() {
     check_lie(|other| *other = offer("mallory#1", 1, 1).1, lie);
     check_lie(|offer| offer["spki"] = "AAAA".into(), "the offered key is refused: not a well-formed public key");
     check_lie(|offer| offer["algorithm"] = "EdDSA".into(), "the offered key is refused");
-    check_lie(|offer| offer["ticketHash"] = "x".into(), "no well-formed ticket");
+    check_lie(|offer| offer["ticketHash"] = "x".into(), "the offer's ticket is malformed");
     check_lie(|offer| offer["provider"] = "other".into(), "which is not the provider of this machine's configuration");
     check_lie(|offer| offer["origin"] = "https://evil.example".into(), "which is not the provider");
 }
@@ -207,7 +207,7 @@ fn without_a_clear_yes_nothing_is_done() {
     check("\n", 1, "Cancelled. Nothing was changed");
     check("yellow\n", 1, "Cancelled. Nothing was changed");
     let desk = Desk::with_server(honest(offer.clone()));
-    desk.run_at_home(&["connect", "approve", &code]).expect(2, "standard input is no terminal: give it with --yes");
+    desk.run_at_home(&["connect", "approve", &code]).expect(2, "standard input is not a terminal: answer with --yes");
     assert!(desk.asked_at().is_empty());
 }
 
@@ -229,10 +229,10 @@ fn an_approval_that_fails_takes_the_pin_back() {
         1,
         "the server refuses: \"the disk is full\\u{1b}[\"",
     );
-    check((200, json!({})), 1, "the server's answer is not understood");
+    check((200, json!({})), 1, "cannot parse the server's answer");
     // It activated something else than what was approved.
     let other = json!({ "username": ALICE, "kid": kid(9), "uid": 1100, "keyExpires": now() + 60 });
-    check((200, other), 3, "an offer that this code does not name");
+    check((200, other), 3, "an offer that does not match this code");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn files_that_others_could_write_are_not_added_to() {
     check(
         &|desk| desk.write("home/.config/countersign/instance_key.hpc", "x"),
         1,
-        "instance_key.hpc is no P-256 key in PKCS #8 PEM",
+        "instance_key.hpc is not a P-256 key in PKCS #8 PEM",
     );
 }
 
@@ -335,7 +335,12 @@ fn a_connection_begun_here_ends_with_the_same_approval() {
         vec![offered(&lie)]
     };
     check(&page, lie("username", "mallory#1".into()), 3, "an offer for another user than asked for");
-    check(&page, lie("ticketHash", URL_SAFE_NO_PAD.encode([4; 32]).into()), 3, "an offer that this code does not name");
+    check(
+        &page,
+        lie("ticketHash", URL_SAFE_NO_PAD.encode([4; 32]).into()),
+        3,
+        "an offer that does not match this code",
+    );
     let said = check(
         "https://evil.example/ucloud/hpc/connect#x",
         vec![],
@@ -425,8 +430,8 @@ fn connections_are_listed_for_people_and_programs() {
 fn c18_status_counts_users_of_whom_ucloud_has_still_to_hear_connected_or_not() {
     for (untold, want) in [
         (0, "UCloud        knows who is connected\n"),
-        (1, "UCloud        has not heard yet how 1 user stands; the log says why\n"),
-        (2, "UCloud        has not heard yet how 2 users stand; the log says why\n"),
+        (1, "UCloud        was not told yet about 1 user; the log says why\n"),
+        (2, "UCloud        was not told yet about 2 users; the log says why\n"),
     ] {
         let who = json!({
             "uid": 0, "account": "root", "usernames": [], "provider": "hpc", "origin": "https://hpc.example.org",

@@ -44,15 +44,15 @@ fn a_good_configuration_says_what_it_would_do() {
     for want in [
         "config.toml is good.",
         "provider     hpc, reached at https://hpc.example.org; intents are for this origin alone",
-        "Core         https://cloud.sdu.dk: the only foreign origin that browsers may come from",
+        "Core         https://cloud.sdu.dk: the only foreign origin that browsers may use",
         "Core's key   SHA256:",
         "listens      on 0.0.0.0:443 and [::1]:8889, with the certificate ",
         "limits       bodies of 512 KiB, 100 connections, 3 threads",
-        "sandbox      of the gateway: what this kernel can do of it",
-        "gateway      is started by the service manager, and comes to ",
+        "sandbox      of the gateway: as far as this kernel supports it",
+        "gateway      is started by the service manager, and fetches its sockets at ",
         "intents      live at most 30 s, may be 2 s ahead of our clock; a request waits 500 ms for a deposited one",
         "version 1    is accepted from keys added for it; it binds no parameters",
-        "passkeys     are asked for by files.trash",
+        "passkeys     are needed by files.trash",
         "keys         live 90 days",
         "sessions     are opened with the token alone",
         "connections  begin only here, with countersign connect start",
@@ -60,7 +60,7 @@ fn a_good_configuration_says_what_it_would_do() {
         "users        become the account that /usr/bin/true says",
         "instances    are started with sudo for accounts from uid 2000 upward, on loop-back ports from 42000 upward",
         "idle         instances stop after 10 minutes",
-        "maintenance  is under way: only alice#1234, bob#5678 are served",
+        "maintenance  is on: only alice#1234, bob#5678 are served",
         "drive        home is the user's home",
         "drive        scratch is /scratch",
         "product      disk of storage (storage, 1 GB): registered at UCloud when the server starts",
@@ -94,7 +94,7 @@ fn the_shortest_good_configuration_is_short() {
     site.write("config.toml", shortest, 0o644);
     let said = said(&site);
     for want in [
-        "without TLS, for this machine alone",
+        "without TLS, for this machine only",
         "bodies of 8 MiB, 4096 connections, 2 threads",
         "live at most 60 s, may be 5 s ahead of our clock; a request waits 1500 ms",
         "version 1    is refused",

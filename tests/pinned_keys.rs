@@ -196,7 +196,7 @@ fn v13_v14_private_weak_and_foreign_keys_are_not_added() {
         assert!(desk.asked("/keys/add").is_null() && desk.pins().is_empty(), "{want}");
     };
     let private = JWKS[0].replacen('}', r#","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#, 1);
-    check(&private, &[], 3, "laptop.jwk is no public key that can be added: this is a private key");
+    check(&private, &[], 3, "laptop.jwk is not a public key that can be added: this is a private key");
     check("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", &[], 3, "this is a private key");
     check("ssh-ed25519 AAAA", &[], 3, "not a well-formed public key");
     check(JWKS[0], &["--algorithm", "EdDSA"], 3, "not a well-formed public key");
@@ -274,7 +274,7 @@ fn v51_a_revocation_goes_as_far_as_it_can() {
     // The server is gone: the instance's half is done, and the rest is said to be open.
     let desk = Desk::without_server();
     desk.write(PINS, &pinned(1));
-    revoke(&desk).expect(4, "Your instance refuses the key already. Repeat this when the server can be asked");
+    revoke(&desk).expect(4, "Your instance refuses the key already. Repeat this when the server answers");
     assert_eq!(desk.pins(), "");
 
     // The pins cannot be read: the server's half is done.

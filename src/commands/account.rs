@@ -19,10 +19,10 @@ pub(crate) enum AccountFailure {
     #[error("root approves nothing for itself: {0}")]
     RootForNobody(&'static str),
     /// A caller other than root named another account.
-    #[error("only root can act for another account: run it as {0} itself")]
+    #[error("only root can act for another account: run the command as {0}")]
     NotRoot(String),
     /// Real and effective uid differ.
-    #[error("real and effective uid differ: this program is not to be set-uid")]
+    #[error("real and effective uid differ: this program must not be set-uid")]
     Disguised,
     /// No such account.
     #[error("there is no account {0}")]

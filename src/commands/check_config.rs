@@ -50,7 +50,7 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
     }
     if checked_as == CheckedAs::SomebodyElse {
         remarks.push(
-            "the files with secrets were not looked at, which only the server's account may read: as root, \
+            "the files with secrets were not checked, because only the server's account may read them: as root, \
              countersign check-config --user NAME checks them too"
                 .to_owned(),
         );
@@ -63,7 +63,7 @@ pub(super) fn print(arguments: &CheckConfig, path: &Path) -> Result<(), CommandE
         show(&format!("{subject:<13}{says}"))?;
     }
     if !remarks.is_empty() {
-        show("\nWorth a thought:")?;
+        show("\nCheck these:")?;
     }
     remarks.iter().try_for_each(|remark| show(&format!("  - {remark}")))
 }
@@ -135,11 +135,11 @@ fn account_of(config: &Config) -> Vec<Line> {
     let listen: Vec<String> = gateway.listen.iter().map(ToString::to_string).collect();
     let tls = match &gateway.tls {
         Some(tls) => format!("with the certificate {}", tls.certificate.display()),
-        None => "without TLS, for this machine alone".to_owned(),
+        None => "without TLS, for this machine only".to_owned(),
     };
     let mut lines = vec![
         line("provider", format!("{}, reached at {}; intents are for this origin alone", provider.id, provider.origin)),
-        line("Core", format!("{}: the only foreign origin that browsers may come from", core.origin)),
+        line("Core", format!("{}: the only foreign origin that browsers may use", core.origin)),
         line("Core's key", core.public_key.fingerprint()),
         line(
             "approvals",
@@ -164,7 +164,7 @@ fn account_of(config: &Config) -> Vec<Line> {
             match gateway.start {
                 GatewayStart::Server => "is started by the server".to_owned(),
                 GatewayStart::Service => format!(
-                    "is started by the service manager, and comes to {} for its sockets",
+                    "is started by the service manager, and fetches its sockets at {}",
                     state.gateway_socket().display()
                 ),
             },
@@ -188,11 +188,11 @@ fn account_of(config: &Config) -> Vec<Line> {
         line(
             "passkeys",
             match &intent.step_up {
-                none if none.is_empty() => "are asked for by no call".to_owned(),
+                none if none.is_empty() => "are needed by no call".to_owned(),
                 StepUp { calls, raised } => {
                     let mut what: Vec<String> = calls.iter().map(ToString::to_string).collect();
-                    what.extend(raised.then(|| "whatever goes where programs start".to_owned()));
-                    format!("are asked for by {}", what.join(", "))
+                    what.extend(raised.then(|| "writing where programs start".to_owned()));
+                    format!("are needed by {}", what.join(", "))
                 }
             },
         ),
@@ -216,7 +216,7 @@ fn account_of(config: &Config) -> Vec<Line> {
         line(
             "their time",
             connection.expires_after_s.map_or_else(
-                || "does not end by itself".to_owned(),
+                || "does not end".to_owned(),
                 |seconds| format!("ends {} after their approval, which may be repeated", span(seconds)),
             ),
         ),
@@ -266,7 +266,7 @@ fn account_of(config: &Config) -> Vec<Line> {
     };
     lines.push(line("SSH keys", ssh_keys.to_owned()));
     let terminals = match terminals {
-        Terminals::Offered => "in the browser: a shell as the account, for whoever signs for it",
+        Terminals::Offered => "in the browser: a shell as the account, for a user who signs for it",
         Terminals::NotOffered => "are not offered",
     };
     lines.push(line("terminals", terminals.to_owned()));
@@ -280,19 +280,19 @@ fn account_of(config: &Config) -> Vec<Line> {
 const fn sandbox_in_words(sandbox: Sandbox) -> &'static str {
     match sandbox {
         Sandbox::Required => "of the gateway: it does not start without it",
-        Sandbox::Available => "of the gateway: what this kernel can do of it",
-        Sandbox::Log => "of the gateway: system calls that are not on the list go on and are logged",
+        Sandbox::Available => "of the gateway: as far as this kernel supports it",
+        Sandbox::Log => "of the gateway: system calls that are not on the list are logged, not refused",
         Sandbox::Off => "of the gateway: none",
     }
 }
 
 fn maintenance_in_words(maintenance: &Maintenance) -> String {
     match maintenance {
-        Maintenance::None => "is not under way".to_owned(),
-        Maintenance::ForAllBut(allowed) if allowed.is_empty() => "is under way: no user is served".to_owned(),
+        Maintenance::None => "is off".to_owned(),
+        Maintenance::ForAllBut(allowed) if allowed.is_empty() => "is on: no user is served".to_owned(),
         Maintenance::ForAllBut(allowed) => {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-            format!("is under way: only {} are served", allowed.join(", "))
+            format!("is on: only {} are served", allowed.join(", "))
         }
     }
 }
@@ -366,22 +366,22 @@ fn remarks(config: &Config) -> Vec<String> {
     let Config { provider, core, gateway, intent, sessions, drives, products, connection, maintenance, .. } = config;
     if ALWAYS_CONNECTED.contains(&provider.id.as_str()) {
         remarks.push(format!(
-            "UCloud treats a provider called {:?} as connected for everybody, and never asks it",
+            "UCloud treats a provider called {:?} as connected for every user, and never asks it",
             provider.id.as_str()
         ));
     }
     if !provider.origin.is_https() || !core.origin.is_https() {
-        remarks.push("an origin is not https: good for development on this machine alone".to_owned());
+        remarks.push("an origin is not https: use that only for development on this machine".to_owned());
     }
     if provider.origin.is_https() && gateway.tls.is_none() {
         remarks.push(
-            "provider.origin is https and gateway.tls is absent: something else on this machine has to serve TLS"
+            "provider.origin is https and gateway.tls is absent: another program on this machine must serve TLS"
                 .to_owned(),
         );
     }
     if gateway.listen.iter().all(|address| address.port() != provider.origin.port()) {
         remarks.push(format!(
-            "nothing listens on port {}, which provider.origin names: something has to lead from there to here",
+            "nothing listens on port {}, which provider.origin names: forward that port to this gateway",
             provider.origin.port()
         ));
     }
@@ -394,21 +394,21 @@ fn remarks(config: &Config) -> Vec<String> {
     }
     if gateway.sandbox != Sandbox::Required {
         remarks.push(
-            "gateway.sandbox is not \"required\": whoever takes the gateway over may have its account with it"
+            "gateway.sandbox is not \"required\": an attacker who controls the gateway may control its account"
                 .to_owned(),
         );
     }
     if intent.v1 == V1::Accepted {
-        remarks.push("intent.accept_v1: such an intent says which call, not with which parameters".to_owned());
+        remarks.push("intent.accept_v1: such an intent binds the call, not its parameters".to_owned());
     }
     if sessions.proof == ProofNeed::Off {
         remarks.push("sessions.proof is off: Core sees the tokens of sessions, and could open them".to_owned());
     }
     if connection.expires_after_s.is_some_and(|seconds| seconds < 3600) {
-        remarks.push("connection.expires_after is less than an hour: good for trying it out".to_owned());
+        remarks.push("connection.expires_after is less than an hour: use that only for tests".to_owned());
     }
     if *maintenance != Maintenance::None {
-        remarks.push("maintenance.enabled: users other than those in maintenance.allow are turned away".to_owned());
+        remarks.push("maintenance.enabled: only users in maintenance.allow are served".to_owned());
     }
     remarks.extend(clock_remark(config));
     if drives.is_empty() {

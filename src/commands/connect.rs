@@ -147,7 +147,7 @@ fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
     if !report.ids.is_empty()
         && let Err(error) = server.ask::<_, DriveTable>(messages::DRIVES_REPORT, &report)
     {
-        remark(&format!("UCloud does not know of your drives yet: {}", Chain(&error)));
+        remark(&format!("UCloud does not know your drives yet: {}", Chain(&error)));
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) fn list(arguments: &ConnectList, config: &Path) -> Result<(), Command
         return show_json(&connections);
     }
     if connections.is_empty() {
-        return show(if all { "Nobody is connected." } else { "You are not connected." });
+        return show(if all { "No user is connected." } else { "You are not connected." });
     }
     let now = Clock::System.now()?;
     let rows: Vec<[String; 7]> = connections.iter().map(|connection| row(connection, now)).collect();
@@ -221,7 +221,7 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
     }
     if is_root {
         remark(
-            "Keys that the account has pinned stay there and open nothing; its user can remove them with: countersign keys revoke KID",
+            "Keys that the account has pinned stay there and give no access; its user can remove them with: countersign keys revoke KID",
         );
         return Ok(());
     }

@@ -44,7 +44,7 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Code(EnrolmentRejection),
     /// Standard input is not a terminal.
-    #[error("this needs an answer, and standard input is no terminal: give it with --yes")]
+    #[error("this needs an answer, and standard input is not a terminal: answer with --yes")]
     NobodyToAsk,
     /// The user declined.
     #[error("Cancelled. Nothing was changed")]
@@ -80,7 +80,7 @@ pub(crate) enum CommandError {
         refused: Refused,
     },
     /// The server's answer cannot be parsed.
-    #[error("the server's answer is not understood (is it of another version?)")]
+    #[error("cannot parse the server's answer (it may have another version)")]
     Answer(#[source] Option<serde_json::Error>),
     /// The server's answer contradicts what the user typed.
     #[error(transparent)]
@@ -101,7 +101,7 @@ pub(crate) enum CommandError {
     #[error("a pinned key is refused")]
     Key(#[source] KeyRejection),
     /// A file does not contain a public key.
-    #[error("{} is no public key that can be added", path.display())]
+    #[error("{} is not a public key that can be added", path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
@@ -131,10 +131,10 @@ pub(crate) enum CommandError {
         path: PathBuf,
     },
     /// A given key is not a log's key.
-    #[error("a log's key was expected")]
+    #[error("this is not a log's key")]
     AuditKey(#[source] NoKey),
     /// None of the given keys is this log's.
-    #[error("no key of {origin} was given: --key, with what countersign audit key prints there")]
+    #[error("no key of {origin} was given: pass --key with the key that countersign audit key prints there")]
     NoAuditKey {
         /// The log whose key is needed.
         origin: String,
@@ -149,10 +149,10 @@ pub(crate) enum CommandError {
     #[error("this record is not signed yet: the next checkpoint comes within a second while the server runs")]
     NotSigned,
     /// The log's checkpoint is invalid.
-    #[error("the log's checkpoint is not to be believed")]
+    #[error("the log's checkpoint is invalid")]
     Checkpoint(#[source] CheckpointRejection),
     /// The proof is invalid.
-    #[error("this proves nothing")]
+    #[error("this proof is invalid")]
     Proof(#[source] ProofRejection),
     /// A log does not match its signatures. The findings have been printed.
     #[error("an audit log is not what was signed")]
@@ -171,7 +171,7 @@ pub(crate) enum CommandError {
     Journal(#[from] JournalFailure),
     /// No UCloud user is connected to the account.
     #[error(
-        "this account is not connected to that UCloud user, or to none: countersign connect start USERNAME begins a connection"
+        "this account is not connected to that UCloud user, or to none: begin a connection with countersign connect start USERNAME"
     )]
     NotConnected,
     /// Neither the server nor the account knows the key.
@@ -186,7 +186,7 @@ pub(crate) enum CommandError {
         provider: ProviderId,
     },
     /// The standard table of calls is invalid.
-    #[error("the table of calls is broken")]
+    #[error("the table of calls is invalid")]
     Calls(#[source] RowRejection),
     /// The clock.
     #[error(transparent)]
@@ -198,7 +198,7 @@ pub(crate) enum CommandError {
     #[error("cannot write the output or read the answer")]
     Terminal(#[source] io::Error),
     /// The async runtime cannot be started.
-    #[error("the system does not let this program wait for an answer")]
+    #[error("cannot start the async runtime")]
     Runtime(#[source] io::Error),
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum InstanceKeyFailure {
     #[error(transparent)]
     Write(#[from] WriteFailure),
     /// The file does not contain such a key.
-    #[error("~/.config/countersign/{file} is no P-256 key in PKCS #8 PEM: move it away, and approve again")]
+    #[error("~/.config/countersign/{file} is not a P-256 key in PKCS #8 PEM: move it away, and approve again")]
     Form {
         /// The file's name.
         file: String,

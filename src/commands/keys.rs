@@ -289,7 +289,7 @@ fn the_one_meant(usernames: Vec<Username>, named: Option<Username>) -> Result<Us
         (None, [only]) => Ok(only.clone()),
         (Some(_), _) | (None, []) => Err(CommandError::NotConnected),
         (None, _) => {
-            Err(CommandError::Incomplete("this account serves several UCloud users: name one with --username"))
+            Err(CommandError::Incomplete("this account is connected to several UCloud users: name one with --username"))
         }
     }
 }
@@ -363,7 +363,7 @@ pub(super) fn revoke(arguments: KeysRevoke, config: &Path) -> Result<(), Command
     if let Some(error) = error {
         if is_unpinned {
             remark(
-                "Your instance refuses the key already. Repeat this when the server can be asked, so that the gateway does too.",
+                "Your instance refuses the key already. Repeat this when the server answers, so that the gateway refuses it too.",
             );
         }
         return Err(error);

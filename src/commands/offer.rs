@@ -21,13 +21,13 @@ use crate::quoted::{quoted, word};
 pub(crate) enum OfferLie {
     /// Ticket, user and key have another code.
     #[error(
-        "the server answered with an offer that this code does not name. Approve nothing, and tell whoever runs this machine: \
-         the server may have been taken over"
+        "the server answered with an offer that does not match this code. Approve nothing, and tell this machine's administrator: \
+         the server may be compromised"
     )]
     Code,
     /// The offer is for another user than the one who begins the connection.
     #[error(
-        "the server answered with an offer for another user than asked for. Approve nothing, and tell whoever runs this machine"
+        "the server answered with an offer for another user than asked for. Approve nothing, and tell this machine's administrator"
     )]
     Username,
     /// The server names another provider than the configuration.
@@ -35,11 +35,11 @@ pub(crate) enum OfferLie {
     Provider(String),
     /// The server's URL is not the provider's page.
     #[error(
-        "the server sends browsers to a page that is not this provider's. Open nothing, and tell whoever runs this machine"
+        "the server sends browsers to a page that is not this provider's. Open nothing, and tell this machine's administrator"
     )]
     Page,
     /// The ticket is malformed.
-    #[error("the offer has no well-formed ticket")]
+    #[error("the offer's ticket is malformed")]
     Ticket,
     /// The key is invalid.
     #[error("the offered key is refused")]

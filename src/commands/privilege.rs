@@ -27,7 +27,7 @@ pub(crate) enum PrivilegeFailure {
     #[error("uid 0 is root itself: name the account of the user")]
     IsRoot,
     /// The account's name contains NUL.
-    #[error("the account's name has a NUL in it")]
+    #[error("the account's name contains a NUL")]
     Name,
     /// The program could not be run again with a clean environment.
     #[error("cannot clear the environment")]
@@ -83,7 +83,7 @@ pub(super) fn give_up_root(account: &Target<'_>) -> Result<(), PrivilegeFailure>
 
 /// Verifies that nothing of root is left.
 fn make_sure(uid: Uid, gid: Gid) -> Result<(), PrivilegeFailure> {
-    let failed = |source| PrivilegeFailure::Step { step: "look at the own uid", source };
+    let failed = |source| PrivilegeFailure::Step { step: "read its own uid", source };
     let uids = getresuid().map_err(failed)?;
     let gids = getresgid().map_err(failed)?;
     let is_given_up = [uids.real, uids.effective, uids.saved] == [uid; 3]

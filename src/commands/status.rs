@@ -108,21 +108,21 @@ fn of_the_site(status: &Status, config: &Config, now: Timestamp) -> Result<(), C
     let connections = &status.connections;
     let is_over = |connection: &&Connection| connection.ends.is_some_and(|end| end <= now);
     show(&format!(
-        "users         {} connected, {} of them over",
+        "users         {} connected, {} of them expired",
         connections.len(),
         connections.iter().filter(is_over).count()
     ))?;
     show(&match (status.untold, &config.core.refresh_token) {
         (_, None) => "UCloud        is not told of connections: there is no core.refresh_token".to_owned(),
         (0, Some(_)) => "UCloud        knows who is connected".to_owned(),
-        (1, Some(_)) => "UCloud        has not heard yet how 1 user stands; the log says why".to_owned(),
-        (untold, Some(_)) => format!("UCloud        has not heard yet how {untold} users stand; the log says why"),
+        (1, Some(_)) => "UCloud        was not told yet about 1 user; the log says why".to_owned(),
+        (untold, Some(_)) => format!("UCloud        was not told yet about {untold} users; the log says why"),
     })?;
     let up = connections.iter().filter(|connection| connection.instance_up).count();
     show(&match &config.instances.launch {
         Launch::Sudo => format!("instances     {up} are up"),
         Launch::Static(instances) => {
-            format!("instances     {} are configured, and none is started here", instances.len())
+            format!("instances     {} are configured, none is started here", instances.len())
         }
     })?;
     status.logs.iter().try_for_each(|Log { name, checkpoint_age }| {
@@ -134,18 +134,18 @@ fn of_the_site(status: &Status, config: &Config, now: Timestamp) -> Result<(), C
 
 fn of_the_caller(status: &Status, now: Timestamp) -> Result<(), CommandError> {
     if status.connections.is_empty() {
-        return show("you           are not connected: countersign connect start USERNAME begins a connection");
+        return show("you           are not connected: begin with countersign connect start USERNAME");
     }
     for Connection { username, ends, instance_up, .. } in &status.connections {
         let ends = match ends.map(|end| end.since(now)) {
             None => String::new(),
             Some(left @ 1..) => format!(", for another {}", span(left)),
-            Some(_) => ", but the connection is over: connect again".to_owned(),
+            Some(_) => ", but the connection has expired: connect again".to_owned(),
         };
         show(&format!("you           are connected as {}{ends}", quoted(username.as_str())))?;
         show(&format!(
             "instance      {}",
-            if *instance_up { "is up" } else { "is not running: it starts when it is asked" }
+            if *instance_up { "is up" } else { "is not running: it starts with the next request" }
         ))?;
     }
     let soonest = status.keys.iter().map(|key| key.expires).min();

@@ -44,5 +44,5 @@ pub(super) fn lay_out(account: &Account, provider: &ProviderId) {
 }
 
 fn first_is_refused(failure: &dyn Error) {
-    remark(&format!("The first request after this may be refused, and work when repeated: {}", Chain(failure)));
+    remark(&format!("The first request may be refused, and succeed when repeated: {}", Chain(failure)));
 }

@@ -21,7 +21,7 @@ pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result
     let index: Option<u64> = wanted.parse().ok();
     let logs = logs(arguments.directory, config)?;
     if index.is_some() && logs.len() > 1 {
-        return Err(CommandError::Incomplete("say which log: the directory of one, after the record's number"));
+        return Err(CommandError::Incomplete("name one log: add its directory after the record's number"));
     }
     for log in logs {
         let Some((index, record)) = find(&log, wanted, index)? else { continue };

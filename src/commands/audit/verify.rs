@@ -124,11 +124,11 @@ impl Checked {
         }
         match checkpoint {
             Some(checkpoint) => say("checkpoint", checkpoint.to_string())?,
-            None => say("checkpoint", "none that can be believed".to_owned())?,
+            None => say("checkpoint", "none that is valid".to_owned())?,
         }
         if *unsigned > 0 || *is_torn {
-            let torn = if *is_torn { ", and one that is not whole" } else { "" };
-            say("not signed", format!("{unsigned}{torn}: nothing can be said of them"))?;
+            let torn = if *is_torn { ", and one that is incomplete" } else { "" };
+            say("not signed", format!("{unsigned}{torn}: not verified"))?;
         }
         if agreeing + too_old > 0 {
             let old = if *too_old > 0 { format!("; {too_old} are of deleted records") } else { String::new() };
@@ -136,11 +136,11 @@ impl Checked {
         }
         say("key", escaped(&self.key.to_string()))?;
         if self.source == Source::Log {
-            say("", "(the log's own word: give --key to be sure whose it is)".to_owned())?;
+            say("", "(from the log itself: pass --key to be sure whose it is)".to_owned())?;
         }
         if findings.is_empty() {
             let not_known = if *agreeing == 0 {
-                " Whether it was put back to an earlier state, or rewritten by whoever has its key, only a checkpoint kept elsewhere can tell (--against)."
+                " Only a checkpoint kept elsewhere (--against) can show whether it was rolled back, or rewritten with its own key."
             } else {
                 ""
             };
