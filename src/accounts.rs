@@ -1,10 +1,10 @@
 //! Local accounts: which may have an instance (P10).
 //!
-//! An [`Account`] is a checked passwd row. Refuses uid 0, system accounts, nobody, accounts that do
-//! not exist, are locked or may not log in, and a uid whose name differs from the connected one.
-//! The server checks before it connects or launches an account, and the instance checks again.
-//! Expiry is in `/etc/shadow`, which only the account itself can query: its instance does, and so
-//! does the command that approves a connection.
+//! An [`Account`] is a checked passwd row. Refuses uid 0, system accounts, nobody, and accounts
+//! that do not exist, are locked or may not log in. Refuses a uid whose name differs from the
+//! connected one. The server checks before it connects or launches an account, and the instance
+//! checks again. Expiry is in `/etc/shadow`, which only the account itself can query: its instance
+//! does, and so does the command that approves a connection.
 
 use std::process::{Command, ExitStatus, Stdio};
 

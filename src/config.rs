@@ -319,9 +319,8 @@ pub(crate) enum Role {
     Server,
     /// The gateway: the TLS key, not the refresh token.
     Gateway,
-    /// An instance: no secret. If the server starts instances, the instance must not even be able
-    /// to open one, and the server's account must not be able to write what the instance reads
-    /// (P3).
+    /// An instance: no secret. An instance that the server starts must not even be able to open
+    /// one. The server's account must not be able to write what the instance reads (P3).
     Instance,
     /// A person's command: as an instance, but the person may be the server's account, or root.
     Command,

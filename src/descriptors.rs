@@ -90,8 +90,8 @@ pub(crate) fn take_unix_stream_elsewhere(descriptor: RawFd) -> Result<UnixStream
 pub(crate) fn keep_inherited_from_children() -> Result<(), nix::Error> {
     let flags = nix::libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: with this flag the call closes nothing and reads no memory: it marks descriptors as
-    // close-on-exec. std has no such call, and marking descriptors one by one would need as many
-    // unsafe borrows of numbers.
+    // close-on-exec. Without it, marking descriptors one by one would need as many unsafe borrows
+    // of numbers, since std has no such call.
     let outcome = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, flags) };
     nix::errno::Errno::result(outcome).map(drop)
 }
@@ -213,7 +213,7 @@ fn take_inherited(descriptor: RawFd, wanted: &'static str) -> Result<OwnedFd, De
         _ => return Err(DescriptorFailure::NotInherited(descriptor)),
     }
     // SAFETY: the descriptor is open and came through exec, as just checked, so it has no owner in
-    // this process: std owns none of 0, 1 and 2, and opens all others with close-on-exec. Both
+    // this process. For std owns none of 0, 1 and 2, and opens all others with close-on-exec. Both
     // callers set that flag before they return, so it is taken once; if they fail, it is closed.
     // There is no safe conversion of a number to an owned descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })

@@ -4,8 +4,8 @@
 //! request goes out, so that it survives `kill -9`. It may not survive a crash of the machine: then
 //! intents signed before this boot are refused. If a file is missing, all intents signed until now
 //! are refused. The files record which times they no longer cover ([`mod@format`]), so that a clock
-//! may be set back: intents are refused only for times that are not fully covered (V40). The files
-//! have their full length from the start, so that a user over quota can still delete.
+//! may be set back. Then intents are refused only for times that are not fully covered (V40). The
+//! files have their full length from the start, so that a user over quota can still delete.
 
 mod format;
 

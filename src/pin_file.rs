@@ -1,5 +1,5 @@
-//! The file of a user's pinned keys, `~/.config/countersign/authorized_keys`, and its changes by
-//! the user's own processes: commands, and the instance at the request of the user's browser.
+//! The file of a user's pinned keys, `~/.config/countersign/authorized_keys`. The user's own
+//! processes change it: commands, and the instance at the request of the user's browser.
 //!
 //! Reads and writes as the user, never as root, by the rules of [`crate::config::strict_file`].
 //! Keeps comment lines unchanged. Refuses every change if a line cannot be parsed, because it may

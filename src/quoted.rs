@@ -1,9 +1,10 @@
 //! Escapes text from outside before a terminal or a log displays it (V75).
 //!
-//! A UCloud username, a browser's name or a text of a compromised server may contain characters
-//! that are invisible, control a terminal, or reverse a line's direction. One rule here decides
-//! which characters are displayed; all others are escaped. The provider's title follows the same
-//! rule. Long values are cut, with a mark. Unicode properties come from `icu_properties`.
+//! A UCloud username, a browser's name or a compromised server's text may contain dangerous
+//! characters. These are invisible, control a terminal, or reverse a line's direction. One rule
+//! here decides which characters are displayed; all others are escaped. The provider's title
+//! follows the same rule. Long values are cut, with a mark. Unicode properties come from
+//! `icu_properties`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -100,8 +101,8 @@ fn piece(character: char) -> String {
     if is_shown(character) { character.to_string() } else { character.escape_unicode().to_string() }
 }
 
-/// Whether a terminal displays a character as itself: a space, visible ASCII, or a letter or number
-/// that is written from left to right and occupies its own place.
+/// Whether a terminal displays a character as itself. That is a space, visible ASCII, or a letter
+/// or number that is written from left to right in its own place.
 fn is_shown(character: char) -> bool {
     if character.is_ascii() {
         return character == ' ' || character.is_ascii_graphic();

@@ -1,5 +1,5 @@
-//! The gateway's sandbox, entered before it accepts the first connection: an attacker who takes it
-//! over gets the requests that pass through it, and next to nothing of the machine (P3).
+//! The gateway's sandbox, entered before it accepts the first connection. An attacker who takes the
+//! gateway over gets the requests that pass through it, and next to nothing of the machine (P3).
 //!
 //! Three independent layers: no new privileges through programs; Landlock, which allows one
 //! directory and the ports of instances ([`files`]); and an allow-list of system calls ([`calls`]).

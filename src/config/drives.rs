@@ -41,8 +41,8 @@ pub(crate) enum DriveRoot {
     Fixed(PathBuf),
 }
 
-/// The name of a group or of a user-made drive that is safe in ids and paths: it follows the rule
-/// of ids, and has no special meaning as a path component.
+/// The name of a group or of a user-made drive, safe in ids and paths. It follows the rule of ids,
+/// and has no special meaning as a path component.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct PlainName(String);
 

@@ -1,4 +1,4 @@
-//! Fuzz target of the configuration: the result depends on the text alone, unknown keys are
+//! Fuzz target of the configuration. The result depends on the text alone, unknown keys are
 //! refused, and accepted values keep the bounds that the rest of the program assumes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

@@ -48,7 +48,7 @@ pub(crate) struct Audit {
 /// Bytes of records to keep of each log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Keep {
-    /// A [`KEEP_PARTS`]th of the file system.
+    /// 1/[`KEEP_PARTS`] of the file system.
     Share,
     Bytes(u64),
     All,

@@ -54,8 +54,8 @@ pub(super) const BODY_MIN: u64 = 1024;
 /// See [`BODY_MIN`]. Core itself sends at most a few MiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
 /// As many items as an intent covers. Core repeats the whole drive in each item, 2.1 KB, and twice
-/// in a move or copy. 1,000 items take 4.3 MB, and as much again for long paths, titles and access
-/// lists.
+/// in a move or copy. So 1,000 items take 4.3 MB, and as much again for long paths, titles and
+/// access lists.
 pub(crate) const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
 
 /// Units of a category that one unit of a product costs. Core keeps 63 bits.

@@ -2,7 +2,7 @@
 //! `authorized_keys`.
 //!
 //! From the home directory down, every directory and the file itself must belong to the user or
-//! root, and no other account may be able to write them. Does not follow symbolic links. Checks the
+//! root. No other account may be able to write them. Does not follow symbolic links. Checks the
 //! descriptor that is used next, never a name, so that no file can be exchanged in between (P3).
 
 use std::fs::File;

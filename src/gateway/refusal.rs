@@ -110,7 +110,7 @@ impl From<HeadRejection> for Refusal {
 }
 
 impl Refusal {
-    /// Whether the intent is at fault, so that no request can use it any more: it has expired or
+    /// Whether the intent is at fault, so that no request can use it any more. It has expired or
     /// was used, or its key is not valid.
     pub(super) fn is_of_the_intent(&self) -> bool {
         let Self::Rejection(rejection) = self else { return false };

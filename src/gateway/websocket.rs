@@ -1,7 +1,7 @@
 //! WebSockets: which connection becomes one, and for what (protocol, section 8).
 //!
 //! Checks an upgrade before it answers: its form, the page's origin, and Core's token if there is
-//! one. That grants no authority: each message with a call is verified like a request, and the
+//! one. That grants no authority. Each message with a call is verified like a request, and the
 //! instance sees no byte of a refused one (P1, P5, V52, V53). Refuses Core's handshakes on an open
 //! socket, because Core crashes on another response (V76).
 

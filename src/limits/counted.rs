@@ -1,7 +1,7 @@
 //! Limits how much each sender holds at a time; dropping gives it back.
 //!
 //! The resource has a total size. A sender may hold at most `each_max`, and at most what is still
-//! free: its share shrinks with the room, so that a few senders cannot take all of it.
+//! free. Its share shrinks with the room, so that a few senders cannot take all of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;

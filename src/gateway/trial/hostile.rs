@@ -1,4 +1,4 @@
-//! Tests with a hostile instance: whatever status, header, framing or body it sends, the gateway
+//! Tests with a hostile instance. Whatever status, header, framing or body it sends, the gateway
 //! writes the head (V63), and no browser gets content that it would execute.
 
 use std::collections::BTreeSet;
