@@ -1,6 +1,6 @@
-//! What raises an item to a dangerous one, by the cases of `vectors/asked.json`: the signer's
-//! modules are tested with the same file (tests/web/asked.test.mjs). The cases were written from
-//! the protocol's text.
+//! Rules that raise an item to danger, with the cases of `vectors/asked.json`. The signer's modules
+//! are tested with the same file (tests/web/asked.test.mjs). The cases were written from the
+//! protocol's text.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -59,7 +59,7 @@ fn table() -> CallTable {
     CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
 }
 
-/// What Core makes of the user's parameters: each where the row has it.
+/// The item that Core makes of the user's parameters: each at its place in the row.
 fn item(row: &Row, params: &Map<String, Value>) -> Value {
     let mut item = json!({});
     for bound in &row.spec().bound {
@@ -102,7 +102,7 @@ fn v66_every_call_that_can_be_changed_back_and_names_a_path_has_the_rules() {
     let table = table();
     let can_write = table.specs().filter(|spec| spec.class_in_words() == "write" && spec.to.is_none());
     for spec in can_write.filter(|spec| spec.bound.iter().any(|bound| paths.contains(&bound.name.as_str()))) {
-        // Ids of tasks, jobs, drives and labels: none of them is a path.
+        // Ids of tasks, jobs, drives and labels, none of which is a path.
         let is_known = harmless.contains(&spec.call.as_str()) || spec.call.as_str().ends_with(".updateLabels");
         assert!(is_known, "{} writes somewhere, and no rule looks where", spec.call);
     }
@@ -151,7 +151,7 @@ fn v66_s02_one_dangerous_item_among_a_thousand_makes_the_request_dangerous() {
     assert_eq!(dangerous, [617]);
 }
 
-/// A deed of these, and what a signer that asks nobody signs for it.
+/// The body of a call, and the intent that a signer signs without asking.
 fn unasked(site: &Site, call: &str, params: Value) -> (Vec<u8>, String) {
     let row = site.calls.row(call).unwrap();
     let params = params.as_object().unwrap().clone();

@@ -1,5 +1,5 @@
-//! What is taken from a request by its call's row, and what a permit says of the request that was
-//! judged: an instance acts on these values and on nothing else.
+//! The values that a row takes from a request, and those that a permit reports of it. An instance
+//! acts on these values only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -108,7 +108,7 @@ fn a_bound_number_is_one_that_both_ends_read_alike() {
     check(r#"{"a":[1,{"b":-1e300}]}"#, false);
 }
 
-/// What Core puts in is in no projection: an instance cannot take it for the user's word.
+/// Members that Core changes are in no projection, so an instance cannot take them for the user's.
 #[test]
 fn c06_what_core_decides_of_a_job_is_neither_bound_nor_passed_on() {
     let table = table();
@@ -128,7 +128,7 @@ fn c06_what_core_decides_of_a_job_is_neither_bound_nor_passed_on() {
             r#"{{"labels":{{"stage":"One"}},"name":"x","parameters":{{"in":{file}}},"resources":[{file},{file}]}}"#
         ),
     );
-    // At these places alone: elsewhere the names mean something to the user.
+    // Only at these places: elsewhere the names have a meaning to the user.
     check(
         r#"{"parameters":{"readOnly":{"type":"text","value":"x"},"a":{"ucMetricSampleRate":1,"inner":{"readOnly":true}}},"readOnly":true}"#,
         r#"{"parameters":{"a":{"inner":{"readOnly":true},"ucMetricSampleRate":1},"readOnly":{"type":"text","value":"x"}},"readOnly":true}"#,
@@ -149,7 +149,7 @@ fn what_go_writes_for_absent_is_absent_in_a_tree_and_kept_where_it_says_somethin
     check(r#"{"product":{"id":"","inner":{"zero":0}},"name":"a"}"#, r#"{"name":"a"}"#);
     check(r#"{"labels":{},"name":""}"#, "null");
     check("null", "null");
-    // What is kept in a list is kept: none of its elements can be absent.
+    // The elements of a list stay: none of them can be absent.
     check(r#"{"resources":[null,0,"",{"id":"","x":1}]}"#, r#"{"resources":[null,0,"",{"x":1}]}"#);
     check(r#"{"name":"a","replicas":1,"restart":true}"#, r#"{"name":"a","replicas":1,"restart":true}"#);
 }
@@ -170,7 +170,7 @@ fn a_set_is_one_whatever_its_order_and_has_strings_alone() {
     assert_eq!(read(&[r#""a""#, "1"]), Err(BindRejection::Value("keys".into())));
 }
 
-/// Where UCloud repeats the user within a request, it is the user who signed.
+/// If UCloud repeats the user within a request, it must be the signer.
 #[test]
 fn an_item_that_names_another_user_is_refused() {
     let site = Site::new(Algorithm::Es256);

@@ -1,4 +1,4 @@
-//! What the browser's modules (web/js) sign is what this crate takes: a sample that they made, in
+//! This crate accepts what the browser's modules (web/js) sign, with a sample from
 //! tests/web/sample.mjs.
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
-//! What must be refused, line by line of the verifier's checklist, through the whole judgement.
+//! Everything that verification must refuse, line by line of the checklist, through all stages.
 //!
-//! The signer is the stand-in portal's, which shares no code with what is tested. Nearly every case
-//! carries a *correct* signature of the user's own key, so that only the rule in question can
-//! refuse it. For every case there is the same request unaltered, which passes.
+//! The test portal signs; it shares no code with this crate. Nearly every case has a *correct*
+//! signature by the user's own key, so that only the tested rule can refuse it. The same request
+//! without the alteration passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -30,8 +30,8 @@ fn deed() -> Deed {
     Deed::move_("/home/a", "/home/b")
 }
 
-/// Every alteration of this checklist line is refused, with the one class that the sender may
-/// learn, and burns nothing.
+/// Every alteration for this checklist line is refused with the only class that the sender may
+/// learn, and consumes nothing.
 fn check_line(line: &str, cases_min: usize) {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256] {
         let site = Site::new(algorithm);
@@ -146,7 +146,7 @@ fn v15_a_signature_of_another_form_is_refused() {
 #[test]
 fn v16_a_key_is_found_by_user_and_id_alone() {
     check_line("v16", 5);
-    // Another key of the same user, named by an id that is not its own, is not tried.
+    // Another key of the same user, under an id that is not its own, is not tried.
     let mut site = Site::new(Algorithm::Es256);
     let second = site.enrol_another();
     let mut misnamed = second.clone();
@@ -234,7 +234,8 @@ fn v23_the_username_is_the_owners_and_the_requests() {
 fn v24_absent_empty_and_null_projects_differ() {
     check_line("v24", 2);
     let site = Site::new(Algorithm::Es256);
-    // What the claim says, what the request shows (`None`: nothing), and whether they agree.
+    // The project of the claim, the project of the request (`None`: absent), and whether they
+    // agree.
     let check = |claim: Option<&str>, shown: Option<Value>, want: bool| {
         let mut intent = Intent::of(AUDIENCE, USER, &Deed::trash("/home/a"), NOW).unwrap();
         intent.project = claim.map(str::to_owned);
@@ -347,8 +348,8 @@ fn v36_the_replay_log_tells_users_and_keys_apart() {
     let mut intent = Intent::of(AUDIENCE, USER, &deed(), NOW).unwrap();
     intent.jti = jws::base64url(&[7; 16]);
     site.judge(&deed(), Some(&intent.sign(&site.key).unwrap())).unwrap();
-    // The same token id under another key is another intent; under the same key, whatever else it
-    // says, it is the same.
+    // The same token id under another key is another intent. Under the same key it is the same
+    // intent, whatever else it says.
     site.judge(&deed(), Some(&intent.sign(&second).unwrap())).unwrap();
     intent.exp -= 1;
     let again = site.judge(&deed(), Some(&intent.sign(&site.key).unwrap()));
@@ -363,7 +364,8 @@ fn v37_a_refused_request_burns_no_intent() {
     let stranger = BrowserKey::make(portal_algorithm(Algorithm::Es256)).unwrap();
     let mut forged = stranger.clone();
     forged.set_kid(site.key.kid());
-    // A stranger with the same claims, an attacker with other parameters, a Core that is not Core.
+    // A stranger with the same claims, an attacker with other parameters, and a forged token of
+    // Core.
     site.judge(&deed(), Some(&intent.sign(&forged).unwrap())).unwrap_err();
     site.judge(&Deed::move_("/home/a", "/home/elsewhere"), Some(&good)).unwrap_err();
     let body = deed().body(USER, "hpc", countersign_portal::core::Flavour::Core2).unwrap();
@@ -454,7 +456,7 @@ fn version_1_binds_the_name_alone_and_starts_nothing_dangerous() {
     assert_eq!(refused(&browse, &other), Class::IntentInvalid);
     let audience = signer::intent_version_1(USER, None, "files.browse", NOW).with_claim("aud", json!(AUDIENCE));
     assert_eq!(refused(&browse, &audience.sign(&key).unwrap()), Class::IntentInvalid);
-    // A version 1 key signs no intent of version 2, nor the reverse.
+    // A version 1 key signs no version 2 intent, and a version 2 key no version 1 intent.
     let crossed = Intent::of(AUDIENCE, USER, &browse, NOW).unwrap().sign(&key).unwrap();
     assert_eq!(refused(&browse, &crossed), Class::IntentInvalid);
 }

@@ -1,8 +1,8 @@
-//! A skipped stage does not compile: each program of `compile_fail/` leaves something out and says
-//! with which error the compiler refuses it; the one of `compile_pass/` leaves nothing out.
+//! A skipped stage does not compile. Each program in `compile_fail/` skips one and names the
+//! compiler's error; the program in `compile_pass/` skips none.
 //!
-//! The compiler is asked directly, with the crate as it was just built: a harness that builds it
-//! anew takes minutes.
+//! Runs the compiler directly with the crate as it was just built, because a harness that builds it
+//! again takes minutes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test asks the compiler")]
 
@@ -14,7 +14,7 @@ fn deps() -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().to_owned()
 }
 
-/// The builds of the crate that are there, the newest first: of a set of features or another.
+/// The existing builds of the crate, newest first. They may have different features.
 fn builds() -> Vec<PathBuf> {
     let is_build = |name: &str| name.starts_with("libcountersign_keys-") && name.ends_with(".rlib");
     let mut builds: Vec<(SystemTime, PathBuf)> = std::fs::read_dir(deps())
@@ -27,7 +27,7 @@ fn builds() -> Vec<PathBuf> {
     builds.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// What the compiler says of a program, if it refuses it.
+/// The compiler's error for a program, if it refuses it.
 fn refusal(program: &Path, build: &Path) -> Option<String> {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "-o", "-"])

@@ -1,5 +1,5 @@
-//! Whose word a connection needs for its name: Core's, the site's, or an earlier one of the same
-//! account (V69).
+//! The confirmation that a connection needs for its name: Core's, the site's, or an earlier
+//! connection of the same account (V69).
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -17,7 +17,7 @@ use countersign_keys::store::tickets::TicketRejection;
 use countersign_keys::store::{Store as _, Table, Verdict};
 use registry::{ALICE_UID, BOB_UID, Fixture, NOW, connection, fixture, hash, offer, record, rejected, ticket, user};
 
-/// A connection that BOB_UID begins here under alice's name, with its key offered.
+/// A connection that BOB_UID begins here under alice's name, with a key offered.
 fn begun_by_bob_as_alice(fixture: &Fixture, n: u8) -> Offer {
     fixture.open(&ticket(n, "alice", Begun::AtTheCentre, Some(BOB_UID)));
     let offer = offer(n, "alice", n);
@@ -35,7 +35,7 @@ fn v69_s06_a_connection_begun_here_needs_cores_word_for_the_name() {
     assert!(fixture.registry.user(&user("alice")).unwrap().is_none());
     assert!(fixture.errands().is_empty(), "Core hears nothing");
 
-    // Another user's word, the word of a ticket that was begun here, and no word at all.
+    // A ticket of another user, a ticket that was begun here, and no ticket.
     fixture.open(&ticket(2, "bob", Begun::AtCore, None));
     fixture.open(&ticket(3, "alice", Begun::AtTheCentre, Some(BOB_UID)));
     for n in [2, 3, 9] {
@@ -43,7 +43,7 @@ fn v69_s06_a_connection_begun_here_needs_cores_word_for_the_name() {
     }
     assert_eq!(rejected(approve(&taken, 1, BOB_UID)), unconfirmed);
 
-    // The word is good once, and no longer than its ticket.
+    // The confirmation is valid once, and no longer than its ticket.
     fixture.open(&ticket(4, "alice", Begun::AtCore, None));
     let late = NOW.plus(TICKET_LIFETIME_S);
     assert_eq!(rejected(fixture.registry.confirm(&hash(1), &hash(4), late)), TicketRejection::Dead(Death::Expired));
@@ -73,7 +73,7 @@ fn v69_s06_what_the_site_maps_needs_no_word_of_cores() {
 #[test]
 fn v69_s06_a_connection_that_core_began_displaces_one_that_nobody_confirmed() {
     let kid = KeyId::from_bytes([1; 16]);
-    // As a store has it that was written before names were confirmed.
+    // A record from a store that was written before names were confirmed.
     let alice = serde_json::json!({
         "username": "alice",
         "connection": {
@@ -101,7 +101,7 @@ fn v69_s06_a_connection_that_core_began_displaces_one_that_nobody_confirmed() {
     assert_eq!(fixture.registry.usernames(BOB_UID).unwrap(), []);
     assert_eq!(fixture.registry.usernames(ALICE_UID).unwrap(), [user("alice")]);
     assert_eq!(fixture.errands().last().unwrap().tell, Tell::Approve);
-    // A confirmed one stays.
+    // A confirmed connection is not replaced.
     let by_other_uid = rejected(fixture.connect(3, "alice", 3, BOB_UID));
     assert_eq!(by_other_uid, TicketRejection::Registry(RegistryRejection::UserMappedOtherwise));
 }

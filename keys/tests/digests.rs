@@ -1,6 +1,6 @@
-//! Digests of generated parameters for every row of the table of calls: what this crate makes of a
-//! provider's request is what PyPI's `rfc8785` makes of the user's parameters, and what the
-//! browser's modules make of them (tests/web/digests.test.mjs reads the same file).
+//! Digests of generated parameters for every row of the table of calls. This crate's digest of a
+//! provider's request must equal that of PyPI's `rfc8785` for the user's parameters, and that of
+//! the browser's modules (tests/web/digests.test.mjs reads the same file).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ use countersign_keys::identity::ProviderId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Cases that each row has at least.
+/// Least number of cases for each row.
 const CASES_EACH_MIN: usize = 10;
 
 #[derive(Deserialize)]
@@ -39,7 +39,8 @@ struct OfRow {
     cases: Vec<Case>,
 }
 
-/// `params` is what the browser signs, `item` what Core makes of it: both have this canonical text.
+/// `params` is the object that the browser signs, `item` the one that Core makes of it. Both have
+/// this canonical text.
 #[derive(Deserialize)]
 struct Case {
     item: Value,
@@ -54,7 +55,7 @@ struct Many {
     digests: Vec<String>,
 }
 
-/// One parameter's JSON text, `conflictPolicy` of a new folder.
+/// The JSON text of one parameter: `conflictPolicy` of a new folder.
 #[derive(Deserialize)]
 struct Fraction {
     text: String,

@@ -1,5 +1,5 @@
-//! The last value that is accepted and the first that is not, where the checklist alters by more;
-//! and a token that was remembered.
+//! The last accepted and the first refused value, where the checklist alters by more; and a
+//! remembered token.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -28,8 +28,7 @@ fn cores_key_is_compared_by_the_hash_of_all_of_it() {
     assert_eq!(CoreKey::parse(&base64).unwrap().fingerprint(), format!("SHA256:{hash}"));
 }
 
-/// Core's token with these claims changed, authenticated at each of these moments in turn by one
-/// memory.
+/// Authenticates Core's token with these changed claims at each of these moments, with one memory.
 fn authenticate(claims: &[(&str, i64)], moments: &[i64]) -> Vec<Result<(), CoreTokenRejection>> {
     let site = Site::new(Algorithm::Es256);
     let mut all = core2_claims(NOW);

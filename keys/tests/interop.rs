@@ -1,6 +1,6 @@
-//! Other people's signers and canonicalisers against this crate: what npm's and PyPI's libraries
-//! make of the protocol's text is what we verify, digest for digest. The programs are in
-//! `tests/interop/`; they read one job and answer it whole, each with keys of its own.
+//! Interoperability: this crate verifies what other signers and canonicalisers from npm and PyPI
+//! make of the protocol's text, digest for digest. The programs are in `tests/interop/`. Each reads
+//! one job, answers it as a whole, and uses its own keys.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,13 +36,13 @@ use serde_json::{Map, Value, json};
 
 const NOW_S: i64 = 1_800_000_000;
 const ORIGIN: &str = "https://hpc.example.org";
-/// Not ASCII, so that every step between has to agree on UTF-8.
+/// Not ASCII, so that every step must agree on UTF-8.
 const USERNAME: &str = "Ælice#1234";
 const CALL: &str = "interop.everything";
 const KEY_ID: [u8; 16] = *b"sixteen bytes id";
-/// Intents that each signer makes with each of its algorithms.
+/// Intents by each signer for each of its algorithms.
 const INTENTS_EACH: usize = 20;
-/// Items that each canonicaliser is given.
+/// Items for each canonicaliser.
 const ITEMS_CANONICALISED: usize = 400;
 const PARAMETERS: [(&str, Kind); 3] = [("plain", Kind::Plain), ("tree", Kind::Tree), ("set", Kind::Set)];
 
@@ -54,7 +54,7 @@ enum Language {
     Python,
 }
 
-/// Has a program answer one job.
+/// Runs a program on one job.
 fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, job: &Value) -> Vec<Answer> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let programs = root.join("tests/interop");
@@ -73,7 +73,7 @@ fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, j
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", interpreter.display()));
-    // It reads to the end before it writes, so neither waits for the other.
+    // The program reads to the end before it writes, so neither side blocks the other.
     child.stdin.take().unwrap().write_all(job.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{program} failed: {}", output.status);
@@ -82,8 +82,7 @@ fn ask<Answer: serde::de::DeserializeOwned>(language: Language, program: &str, j
 
 // ---- generated items
 
-/// Strings with everything in them that a canonicaliser may stumble over: controls, quotes, both
-/// sides of the surrogates.
+/// Strings that are hard for a canonicaliser: controls, quotes, both sides of the surrogates.
 fn text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(vec![
         "",
@@ -133,7 +132,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An item as a provider gets it: each parameter there or not.
+/// An item as a provider receives it, with or without each parameter.
 fn item() -> impl Strategy<Value = Value> {
     let set = prop::collection::vec(text(), 0..6).prop_map(Value::from);
     let (plain, tree, set) = (prop::option::of(value()), prop::option::of(value()), prop::option::of(set));
@@ -143,13 +142,13 @@ fn item() -> impl Strategy<Value = Value> {
     })
 }
 
-/// As many values as asked for, the same in every run.
+/// Generates that many values, the same in every run.
 fn generate<T: std::fmt::Debug>(count: usize, strategy: impl Strategy<Value = T>) -> Vec<T> {
     let mut runner = TestRunner::deterministic();
     (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
-/// The item as a signer gets it: what the user means, and how each parameter is taken.
+/// The item for a signer: the user's values, and the kind of each parameter.
 fn for_signer(item: &Value) -> Value {
     PARAMETERS.iter().map(|(name, kind)| json!({"name": name, "kind": kind, "value": item.get(name)})).collect()
 }
@@ -163,7 +162,7 @@ fn row() -> Arc<Row> {
         kind,
         changes: Vec::new(),
     });
-    // As a site writes it: nothing outside of the crate takes a row's class apart.
+    // As a site configures it, because only this crate can set a row's class.
     let spec: RowSpec = serde_json::from_value(json!({
         "call": CALL, "method": "POST", "path": "/ucloud/{p}/interop", "items": "bulk", "bound": bound, "class": "write",
     }))
@@ -184,7 +183,7 @@ fn enrolled(key: &VerificationKey, protocol: Protocol) -> Arc<EnrolledKey> {
     let owner = Username::parse(USERNAME).unwrap();
     let lifetime = (Timestamp::from_seconds(NOW_S - 1), Timestamp::from_seconds(NOW_S + 1));
     let record = KeyRecord::new(owner, KeyId::from_bytes(KEY_ID), key, protocol, lifetime, "theirs".to_owned());
-    // Through the record, as the store would give it back.
+    // Through the record, as the store returns it.
     Arc::new(EnrolledKey::from_record(&record).unwrap())
 }
 
@@ -214,7 +213,7 @@ struct Signed {
     jws: String,
 }
 
-/// What the user wants in the n-th intent, beside the parameters.
+/// The claims of the n-th intent, without its parameters.
 fn claims(n: usize) -> Value {
     let project = if n.is_multiple_of(2) { Value::Null } else { json!("3f1d5a0e-project-Å") };
     let token_id = URL_SAFE_NO_PAD.encode(vec![u8::try_from(n % 256).unwrap(); 16 + n % 49]);
@@ -224,8 +223,8 @@ fn claims(n: usize) -> Value {
     })
 }
 
-/// One signer's intents with these algorithms: every one is taken for its items, and for nothing
-/// else.
+/// The intents of one signer with these algorithms: each is accepted for its items, and for no
+/// others.
 fn check_signer(language: Language, program: &str, algorithms: &[Algorithm]) {
     let row = row();
     let count = INTENTS_EACH * algorithms.len();
@@ -319,7 +318,7 @@ struct Canonical {
     digest: String,
 }
 
-/// One canonicaliser's texts and digests are ours, byte for byte.
+/// The texts and digests of one canonicaliser equal this crate's, byte for byte.
 fn check_canonicaliser(language: Language, program: &str) {
     let row = row();
     let wanted = generate(ITEMS_CANONICALISED, item());

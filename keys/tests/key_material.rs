@@ -1,5 +1,4 @@
-//! What is taken for a verification key: the edges of strength and form, and what a JWK says of
-//! itself.
+//! Limits of strength and form for verification keys, and the members of a JWK.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::iter::repeat_n;
@@ -88,7 +87,7 @@ fn v07_the_text_of_a_key_has_4_kib_at_most() {
     assert_eq!(VerificationKey::from_jwk(text.as_bytes(), Algorithm::Es256), Err(KeyRejection::Form));
 }
 
-/// An odd number of so many bits which the generator of CVE-2017-15361 did not make.
+/// An odd number of that many bits that the generator of CVE-2017-15361 did not make.
 fn modulus(bits: usize) -> BigUint {
     (BigUint::from(1_u8) << (bits - 1)) + BigUint::from(3_u8)
 }
@@ -111,8 +110,8 @@ fn v13_an_rsa_key_has_2048_to_4096_bits_and_one_exponent() {
     assert_eq!(read_rsa(&even, &EXPONENT.into()), weak());
 }
 
-/// A power of 65537 is one modulo every prime, as are the primes of that generator and their
-/// products.
+/// A power of 65537 has the property modulo every prime, as the primes of that generator and their
+/// products do.
 #[test]
 fn v13_a_key_of_the_broken_generator_is_refused() {
     let power = (0..128).fold(BigUint::from(1_u8), |power, _| power * BigUint::from(EXPONENT));

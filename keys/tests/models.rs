@@ -1,6 +1,6 @@
-//! The rules of replay and enrolment, checked exhaustively: every order in which Core, the user and
-//! the clock can act, up to a bound, is tried on the very code that a gateway and a server run (P2,
-//! P4). The models only say who may do what, and what must never be.
+//! Exhaustive models of replay and enrolment (P2, P4). They try every order of steps of Core, the
+//! user and the clock, up to a bound, on the code that gateway and server run. A model defines only
+//! the possible steps and the forbidden states.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! The lane of the user's own browser, in the manner of the checklist: with one alteration each,
-//! signed correctly by the user's own key, so that only the rule in question can refuse it.
+//! Checklist for the lane of the user's own browser. Each case has one alteration and a correct
+//! signature by the user's own key, so that only the tested rule can refuse it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -57,10 +57,10 @@ fn v01_nothing_of_cores_opens_this_lane_and_nothing_of_this_lane_opens_cores() {
     check(&[signed, ("Ucloud-Username", &username)], Class::Malformed);
     check(&[signed, signed], Class::Malformed);
     check(&[signed, ("Connection", "UCloud-Signed-Intent")], Class::Malformed);
-    // Core's whole request for this call is no request of Core's, whatever it has.
+    // A complete request of Core for this call is still not a request of Core.
     let through_core = site.judge_raw(CALL, b"{}", Some(&good), &token, USER);
     assert_eq!(through_core.unwrap_err().class(), Class::NotFound);
-    // And what Core asks for users is not to be had with the user's intent alone.
+    // The user's intent alone is not sufficient for a call that Core sends.
     let deed = Deed::move_("/home/a", "/home/b");
     let moved = Intent::of(AUDIENCE, USER, &deed, NOW).unwrap().sign(&site.key).unwrap();
     let own = site.judge_own(
@@ -126,7 +126,7 @@ fn an_intent_of_version_1_is_none_here_whatever_a_site_accepts() {
     site.policy.terms.version_1 = Version1::Accepted;
     let text = signer::intent_version_1(USER, None, CALL, NOW).sign(&key).unwrap();
     assert_eq!(class(&site, &text), Err(Class::IntentInvalid));
-    // It is not read as one; and were it verified elsewhere, it would join no request.
+    // It is not parsed. Even if another caller verifies it, it joins no request.
     let Some(Route::Own(row)) = site.calls.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
     let presented = || PresentedOwn::parse(row, [("ucloud-signed-intent", text.as_bytes())]).unwrap();
     assert_eq!(presented().intent().unwrap_err(), IntentRejection::Version1);

@@ -1,5 +1,4 @@
-//! The rules about passkeys, on a store of its own: how many, whose, counters, and that they end
-//! with the connection.
+//! Rules for passkeys in a store: number, owner, counters, and their end with the connection.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -108,7 +107,7 @@ fn a_passkey_is_one_users_and_there_once() {
     assert_eq!(why(add(&registry, "alice", "a")), PasskeyRejection::Exists);
     assert_eq!(why(add(&registry, "bob", "a")), PasskeyRejection::Exists, "another user's");
     assert_eq!(why(add(&registry, "carol", "c")), PasskeyRejection::NotConnected);
-    // 1023 bytes are the longest id (WebAuthn, section 4): 1364 characters.
+    // The longest id has 1023 bytes (WebAuthn, section 4), which is 1364 characters.
     add(&registry, "bob", &"x".repeat(1_364)).unwrap();
     registry.remove_passkey(&user("bob"), &"x".repeat(1_364)).unwrap();
     assert_eq!(why(add(&registry, "bob", &"x".repeat(1_365))), PasskeyRejection::Exists, "no id has that length");

@@ -1,5 +1,5 @@
-//! The proofs that come with a new key: what each member says counts, and nothing else passes for
-//! one. Over HTTP: `tests/enrolment.rs`.
+//! Proofs of possession for a new key: every member counts, and nothing else passes for a proof.
+//! Over HTTP: `tests/enrolment.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use countersign_keys::enrolment::{Challenge, EnrolmentRejection, PROOF_MAX, Renewal, TICKET_LIFETIME_S, Ticket};
@@ -95,8 +95,7 @@ fn v20_each_member_of_a_renewals_proof_counts() {
     }
 }
 
-/// A nonce is as long as the provider makes it, so it is what a proof of any length is made with
-/// here.
+/// A nonce has any length that the provider chooses, so it makes a proof of any length here.
 #[test]
 fn a_proof_has_4_kib_at_most() {
     let offer = Offer::new();
@@ -110,7 +109,7 @@ fn a_proof_has_4_kib_at_most() {
             Err(other) => panic!("{length}: {other}"),
         }
     }
-    // Base64url has no text with a remainder of one character.
+    // No base64url text has a remainder of one character.
     assert!((4_095..=4_096).contains(&longest_taken), "{longest_taken}");
     assert!((4_097..=4_098).contains(&shortest_refused), "{shortest_refused}");
     assert_eq!(PROOF_MAX, 4_096);

@@ -1,4 +1,4 @@
-//! An accepted request, changed anywhere, is refused: bits, members, items; and of many copies one
+//! Any change to an accepted request is refused: of bits, members or items. One of several copies
 //! passes.
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -40,8 +40,8 @@ fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
     flipped
 }
 
-/// What decides of a body: its items' bound parameters. Two bodies of the same meaning are one
-/// request.
+/// The part of a body that decides: its items' bound parameters. Two bodies with the same meaning
+/// are the same request.
 fn meaning(body: &[u8]) -> Option<Vec<[Option<Value>; 3]>> {
     Json::parse(body, DEPTH_MAX).ok()?;
     let body: Value = serde_json::from_slice(body).ok()?;
@@ -91,7 +91,7 @@ fn any_bit_of_the_body_flipped_is_refused_or_means_the_same() {
     }
 }
 
-/// Every place in a value where a member or an element stands.
+/// The paths of all members and elements in a value.
 fn places(value: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     let mut visit = |name: String, inner: &Value| {
         path.push(name);
@@ -155,7 +155,7 @@ fn any_member_dropped_renamed_or_repeated_is_refused_or_means_the_same() {
     assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
 }
 
-/// The text of the value with that member, or element, standing twice.
+/// The text of the value with that member or element repeated.
 fn repeat_member(value: &Value, place: &[String]) -> String {
     let Some((step, rest)) = place.split_first() else { return value.to_string() };
     let join = |parts: Vec<String>| parts.join(",");
@@ -191,8 +191,7 @@ fn members_in_another_order_are_the_same_request() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Members of the signed texts dropped, repeated or put elsewhere, under the user's old
-    /// signature.
+    /// Members of the signed texts dropped, repeated or moved, under the old signature.
     #[test]
     fn signed_claims_in_any_other_form_are_refused(order in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(), dropped in 0..8_usize, how in 0..3) {
         let site = Site::new(Algorithm::Es256);

@@ -1,5 +1,5 @@
-//! The table of calls against the real Core: for every call, what a user asked UCloud, what the Go
-//! Core made of it on its way to the provider, and the digest that both sides have.
+//! The table of calls against the real Core. For every call: the user's request to UCloud, the
+//! request that the Go Core sent to the provider, and the digest of both.
 //! `tests/web/real_bodies.test.mjs` reads the user's side of the same file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 #[derive(Deserialize)]
 struct Vectors {
     fixtures: Vec<Fixture>,
-    /// Calls that no Core sends. Their requests are of UCloud's own client for providers.
+    /// Calls that no Core sends. UCloud's own client for providers made their requests.
     unsent: BTreeSet<String>,
 }
 
@@ -29,7 +29,7 @@ struct Fixture {
     sent: Vec<Sent>,
 }
 
-/// What the user's side asked UCloud.
+/// The user's request to UCloud.
 #[derive(Deserialize)]
 struct Asked {
     method: String,
@@ -51,7 +51,7 @@ fn table() -> CallTable {
     CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap()
 }
 
-/// Whether Core's token alone is enough for a request: then nobody signs it, and there is no row.
+/// Whether Core's token is sufficient for a request. It is then not signed and has no row.
 fn is_service(table: &CallTable, Sent { method, path, .. }: &Sent) -> bool {
     matches!(table.route(Method::parse(method).unwrap(), path), Some(Route::Private(Lane::Service(_))))
 }
@@ -65,7 +65,7 @@ fn c06_every_row_of_core_has_a_real_body() {
         table.rows().iter().filter(|row| row.sender() == Sender::Core).map(|row| row.call().to_string()).collect();
     assert_eq!(seen, rows);
     assert!(unsent.is_subset(&rows), "{unsent:?}");
-    // In the documents by name, so that nobody takes the row for one that Core uses.
+    // Named in the documents, so that no reader takes the row for one that Core uses.
     let documents = include_str!("../../docs/protocol.md");
     for call in &unsent {
         assert!(documents.contains(&format!("`{call}`")), "{call} is not among the calls that no Core sends");
@@ -100,7 +100,7 @@ fn c06_what_the_real_core_sends_has_the_digests_of_what_the_user_says() {
     assert!(compared > 50, "{compared} requests");
 }
 
-/// What Core serves with GET has its parameters in the query, and answers 404 to POST.
+/// Core's GET calls have their parameters in the query, and answer 404 to POST.
 #[test]
 fn c20_what_ucloud_serves_with_get_is_asked_with_get() {
     for call in ["files.browse", "files.retrieve", "iapps.syncthing.retrieve", "tokens.retrieveOptions"] {
@@ -110,8 +110,7 @@ fn c20_what_ucloud_serves_with_get_is_asked_with_get() {
     }
 }
 
-/// Any bound value that is another in the request makes another digest: the fixtures bind what they
-/// show.
+/// Any other value of a bound parameter has another digest, so the fixtures do bind what they show.
 #[test]
 fn c06_a_changed_bound_value_in_a_real_body_is_not_what_was_signed() {
     let table = table();

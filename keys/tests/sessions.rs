@@ -1,5 +1,5 @@
-//! One-time tokens and the proof that the user redeems them: with one alteration each, so that only
-//! the rule in question can refuse it.
+//! One-time tokens and the user's proof. Each case has one alteration, so that only the tested rule
+//! can refuse it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "support/judging.rs"]
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 const ITEM: [u8; 32] = [7; 32];
 
-/// A user's instance: it makes tokens with a key of its own.
+/// A user's instance, which makes tokens with its own key.
 struct Instance {
     key: BrowserKey,
 }
@@ -53,7 +53,7 @@ impl Instance {
     }
 }
 
-/// What the user's browser signs of a token and of the bytes that come with it.
+/// The object that the user's browser signs for a token and the bytes of a request.
 fn projection(token: &str, piece: &Piece) -> Projection {
     let digest = piece.digest.map(|digest| countersign_portal::jws::base64url(&digest.0));
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
@@ -153,10 +153,10 @@ fn v52_a_token_that_core_saw_opens_nothing_without_the_users_proof() {
 fn v52_another_users_proof_opens_nothing() {
     let (mut site, instance) = (Site::new(Algorithm::Es256), Instance::new());
     let token = instance.token_for(AUDIENCE, "bob#1", "files.createDownload", NOW);
-    // The proof is good, and its signer's own; but the token is bob's.
+    // The proof is valid for its signer, but the token is bob's.
     let proof = proof(&site, SESSION_OPEN, &token);
     assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(Class::IntentInvalid));
-    // Even where the key under that id is bob's, its claim says who signed.
+    // Even if bob owns the key with that id, the claim names the signer.
     site.records[0].owner = Username::parse("bob#1").unwrap();
     assert_eq!(Asked::download(&token, &proof).class(&site, &instance), Err(Class::IntentInvalid));
 }
@@ -183,7 +183,7 @@ fn v52_only_the_users_own_instance_makes_tokens_for_this_provider_and_this_endpo
     check(&format!("{}=", instance.token()), Err(Class::Unauthorised));
     check(&format!(" {}", instance.token()), Err(Class::Malformed));
     check(&instance.token(), Ok(Turn::Open));
-    // And none where nothing is known of an instance.
+    // Refused too if no key of an instance is known.
     let token = instance.token();
     let presented = PresentedSession::parse(SessionEndpoint::Download, &token, None, Piece::default()).unwrap();
     assert!(presented.verify(None, &[], &site.policy.terms, at(NOW)).is_err());
@@ -256,7 +256,7 @@ fn v28_v29_the_proof_covers_where_the_bytes_belong_how_many_and_which_they_are()
     check(Piece { digest: None, ..signed.clone() }, Err(Class::Malformed));
     check(Piece::default(), Err(Class::IntentInvalid));
     check(signed.clone(), Ok(Turn::Continue));
-    // Of no bytes there is nothing to digest.
+    // No bytes need no digest.
     let empty = Piece { size: Some(0), digest: None, ..signed.clone() };
     check_signed(&empty, empty.clone(), Ok(Turn::Continue));
 }
@@ -285,7 +285,7 @@ fn without_proof_a_token_opens_once_and_only_an_upload_goes_on() {
     assert_eq!(ask(SessionEndpoint::ChunkedUpload, &upload, NOW), Ok(Turn::Continue));
     assert_eq!(ask(SessionEndpoint::ChunkedUpload, &upload, NOW + 61), Ok(Turn::Continue));
     assert_eq!(ask(SessionEndpoint::UploadSocket, &upload, NOW), Err(Class::IntentReplayed));
-    // Whatever is asked for, a proof that comes has to be good.
+    // A proof that is present must be valid, even where none is required.
     let fresh = instance.token_for(AUDIENCE, USER, "files.createDownload", NOW - 1);
     let other = proof(&site, SESSION_OPEN, &download);
     let asked = Asked { need: ProofNeed::Off, ..Asked::download(&fresh, &other) };

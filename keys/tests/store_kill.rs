@@ -1,8 +1,8 @@
-//! P8 and the store's promise: `kill -9` at any moment loses nothing that was acknowledged, and
-//! leaves nothing half done.
+//! P8 for the store: `kill -9` at any moment loses no acknowledged change, and leaves no partial
+//! one.
 //!
-//! This test starts itself as a child that changes a store and says so after each acknowledgement,
-//! kills it, opens the store again and compares.
+//! The test starts itself as a child that changes a store and reports each acknowledgement. It
+//! kills the child, opens the store again and compares.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -16,13 +16,13 @@ use std::time::Duration;
 use countersign_keys::store::sled_store::SledStore;
 use countersign_keys::store::{Store as _, Table, Verdict};
 
-/// Tells the child that it is the child, and where its store is.
+/// Tells the child that it is the child, and the path of its store.
 const CHILD: &str = "COUNTERSIGN_STORE_KILL_DIRECTORY";
 
-/// Kills; each at another point of the child's work.
+/// Number of kills, each at another point of the child's work.
 const ROUNDS: u64 = 12;
 
-/// How far the child was when it was killed: a step is one transaction over three tables.
+/// The key of a step. A step is one transaction over three tables.
 fn step_key(step: u64) -> [u8; 8] {
     step.to_be_bytes()
 }
@@ -74,7 +74,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
                 let steps = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("step ")?.parse().ok());
                 steps.inspect(|_: &u64| said += 1).last()
             });
-            // Not a wait for anything: it chooses the point at which the child dies.
+            // Not synchronisation: it selects the point at which the child dies.
             std::thread::sleep(Duration::from_millis(150 + round * 37));
             child.kill().unwrap();
             child.wait().unwrap();
@@ -86,7 +86,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged.is_some_and(|steps| steps > ROUNDS), "the child did too little to be tested");
 }
 
-/// Every step up to the last acknowledged is there, at most one more, and of each all of it.
+/// Every step up to the last acknowledged one is complete, and at most one more.
 fn compare(path: &std::path::Path, acknowledged: Option<u64>) {
     let store = SledStore::open(path).unwrap();
     let steps = store.scan(Table::Keys, b"", None, usize::MAX).unwrap();

@@ -1,5 +1,5 @@
-//! 100,000 enrolled users: how long the store takes to open, seal and all, what it keeps in memory,
-//! and how long a key takes to find.
+//! Measures a store with 100,000 enrolled users: time to open it with its seal, memory, and time to
+//! find a key.
 //!
 //! Not run by default: `cargo test --release -p countersign-keys --test store_large -- --ignored
 //! --nocapture`.
@@ -23,8 +23,8 @@ use enrolled::{enrol, kid, name};
 
 const USERS: u32 = 100_000;
 
-/// The server has one second in all (design, section 9). A debug build hashes the store some twenty
-/// times as slowly.
+/// The server has one second in all (design, section 9). A debug build hashes the store about
+/// twenty times slower.
 const OPEN_MAX: Duration = if cfg!(debug_assertions) { Duration::from_secs(60) } else { Duration::from_millis(700) };
 
 fn open(state: &Path) -> SealedStore<SledStore> {

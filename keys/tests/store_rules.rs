@@ -1,5 +1,4 @@
-//! Tickets, connections and keys: every step that is allowed, and every refusal, on a store of its
-//! own.
+//! Tickets, connections and keys in a store: every allowed step, and every refusal.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -175,7 +174,7 @@ fn clicking_again_withdraws_the_oldest_open_ticket_of_the_same_user() {
     for n in 2..=7 {
         assert_eq!(fixture.state(n), TicketState::Open, "ticket {n}");
     }
-    // Begun here, it is whoever began it that counts.
+    // A ticket begun here counts for the account that began it.
     for n in 8..=11 {
         fixture.open(&ticket(n, "alice", Begun::AtTheCentre, Some(BOB_UID)));
     }
@@ -228,7 +227,7 @@ fn v49_a_user_has_a_limited_number_of_keys() {
     let alice = fixture.registry.user(&user("alice")).unwrap().unwrap();
     assert_eq!(alice.kids.len(), KEYS_MAX);
     assert!(!alice.kids.contains(&revoked), "it made room");
-    // Expired keys make room as well.
+    // An expired key is replaced too.
     let late = record("alice", max + 2, NOW.plus(180 * DAY_S), Protocol::V2);
     fixture.registry.add_key(ALICE_UID, &late).unwrap();
 }
@@ -313,7 +312,7 @@ fn an_errand_is_finished_only_if_none_took_its_place() {
     fixture.registry.finish_errand(&fixture.errands()[0]).unwrap();
     assert_eq!((fixture.errands().len(), told()), (0, true));
 
-    // A second key of somebody connected is none of Core's business.
+    // Core need not hear of a second key of a connected user.
     fixture.connect(3, "alice", 3, ALICE_UID).unwrap();
     assert_eq!((fixture.errands().len(), told()), (0, true));
 }

@@ -1,7 +1,7 @@
 //! V74: a store that went back in time or was damaged is not opened, and a revoked key never
 //! becomes active again.
 //!
-//! The damage is done to sled's own files, as a disk would do it; the product opens what is left.
+//! The tests damage sled's own files, as a disk would. The product opens what is left.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -31,13 +31,13 @@ use countersign_keys::store::{Store as _, StoreFailure, Table, Verdict};
 use countersign_keys::time::Timestamp;
 use enrolled_users::{enrol, kid, name};
 
-/// Tells the child that it is the child, and where its state is.
+/// Tells the child that it is the child, and the path of its state.
 const CHILD: &str = "COUNTERSIGN_STORE_SEAL_DIRECTORY";
 
-/// Kills; each at another point of the child's work.
+/// Number of kills, each at another point of the child's work.
 const KILLS: u64 = 100;
 
-/// Times of which that many keys are on record, so that the store has several pages.
+/// Enrolled users, enough for several pages of the store.
 const USERS: u32 = 40;
 
 type Records = Registry<SealedStore<SledStore>>;
@@ -64,7 +64,7 @@ fn state_of(records: &Records, n: u32) -> KeyState {
     records.key(&name(n), &kid(n)).unwrap().unwrap().state
 }
 
-/// A state in which everybody is enrolled and the key of user 0 was revoked last.
+/// A state in which every user is enrolled and the key of user 0 was revoked last.
 fn state_with_a_revoked_key() -> (tempfile::TempDir, PathBuf) {
     let outside = tempfile::tempdir().unwrap();
     let state = outside.path().join("state");
@@ -87,7 +87,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The store's files, without what sled would make anew.
+/// The store's files, without those that sled recreates.
 fn log_of(state: &Path) -> PathBuf {
     state.join("store/db")
 }
@@ -96,7 +96,7 @@ fn used_length(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Spoils a good state, and sees that it is not opened, and says so with the way out.
+/// Damages a good state. Checks that it is refused with a message that names the remedy.
 fn check(spoil: impl FnOnce(&Path)) -> String {
     let (_outside, state) = state_with_a_revoked_key();
     assert_eq!(state_of(&open(&state).unwrap(), 0), KeyState::Revoked);
@@ -146,12 +146,12 @@ fn v74_r06_a_store_with_one_flipped_bit_is_not_opened_or_holds_what_it_held() {
     let bytes = fs::read(log_of(&state)).unwrap();
     let used = used_length(&bytes);
     let mut refused = 0;
-    // Bits all over the file, the last record's among them.
+    // Bits all over the file, including the last record's.
     let places = (0..24).map(|nth| used * nth / 24).chain(used - 300..used).step_by(7);
     for (nth, place) in places.enumerate() {
         let spoilt = outside.path().join(format!("spoilt-{nth}"));
         copy(&state, &spoilt);
-        // The same file, so that it is the damage that is noticed and not the copy.
+        // The same file, so that the damage is detected and not the copy.
         let seal = spoilt.join("store.seal");
         fs::remove_file(&seal).unwrap();
         fs::hard_link(state.join("store.seal"), &seal).unwrap();
@@ -176,7 +176,7 @@ fn v74_r06_a_store_that_is_gone_is_not_made_anew() {
 #[test]
 fn v74_r06_an_older_copy_of_the_store_is_not_opened() {
     let (outside, state) = state_with_a_revoked_key();
-    // Another day: a copy from before the key was revoked, put in the place of today's.
+    // A copy from before the revocation replaces today's state.
     let older = outside.path().join("older");
     {
         let earlier = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn v74_r06_a_copy_of_the_whole_directory_is_not_opened() {
     copy(&state, &restored);
     let refused = open(&restored).err().unwrap();
     assert!(matches!(refused, UnsealedStore::Disagrees { why: Disagreement::Copied, .. }), "{refused}");
-    // To move it within the file system makes no other of it.
+    // Moving the state within the file system does not make it a copy.
     let moved = outside.path().join("moved");
     fs::rename(&state, &moved).unwrap();
     open(&moved).unwrap();
@@ -259,8 +259,8 @@ fn v74_r06_what_nobody_waits_for_is_not_sealed() {
 #[test]
 fn v74_r06_a_revocation_whose_store_was_lost_is_carried_out() {
     let (outside, state) = state_with_a_revoked_key();
-    // What a power cut between the list and the store leaves: everything as before, and one record
-    // more in the list.
+    // The result of a power cut between list and store: the old state, and one more record in the
+    // list.
     let before = outside.path().join("before");
     fs::rename(&state, outside.path().join("now")).unwrap();
     copy(&outside.path().join("now"), &before);
@@ -301,8 +301,8 @@ fn passkey(id: &str) -> Passkey {
     }
 }
 
-/// A store from before the last change, under the list of revocations of after it: what a damaged
-/// store is.
+/// A store from before the last change, with the list of revocations from after it: a damaged
+/// store.
 fn went_back(change: impl Fn(&Records)) -> (tempfile::TempDir, PathBuf) {
     let outside = tempfile::tempdir().unwrap();
     let state = outside.path().join("state");
@@ -412,7 +412,7 @@ fn v74_r06_an_honest_kill_never_keeps_the_store_from_opening() {
                 let steps = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("step ")?.parse().ok());
                 steps.last()
             });
-            // Not a wait for anything: it chooses the point at which the child dies.
+            // Not synchronisation: it selects the point at which the child dies.
             std::thread::sleep(Duration::from_micros(20_000 + round * 1_937));
             child.kill().unwrap();
             child.wait().unwrap();

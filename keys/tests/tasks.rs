@@ -1,4 +1,4 @@
-//! Tasks that Core knows of are kept until it has heard of their end.
+//! Tasks that Core knows of are kept until Core was told of their end.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use countersign_keys::identity::Username;

@@ -1,4 +1,4 @@
-//! Tickets without end: whoever begins them loses their own, and stops nobody else.
+//! Limits of tickets: a sender of too many loses their own, and affects no other sender.
 
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -62,7 +62,7 @@ impl Fixture {
         }
     }
 
-    /// How many tickets there are, which are forgotten by that.
+    /// The number of tickets. Counting removes them.
     fn count(&self) -> usize {
         self.registry.forget_tickets(LONG_PAST).unwrap()
     }

@@ -1,5 +1,5 @@
-//! The fast tests as one program, for cargo-mutants alone: a mutant is then linked twice and not
-//! eight times. Nothing else builds it.
+//! The fast tests as one program, only for cargo-mutants, which then links each mutant twice and
+//! not eight times.
 #![allow(clippy::duplicate_mod, reason = "each of the files brings its own site")]
 
 #[path = "binding.rs"]

@@ -1,7 +1,7 @@
-//! Project Wycheproof's cases for JWS and JWK, every one of them, against the envelope, the key
-//! import and the signature check. Our profile is narrower than the standard, so what is valid
-//! there may be refused here; what is invalid there never passes. Where the algorithm is one of our
-//! four, the two must agree. The tallies are asserted, so that no case is skipped in silence.
+//! All cases of Project Wycheproof for JWS and JWK, against the envelope, the key import and the
+//! signature check. This profile is narrower than the standard, so a valid case may be refused
+//! here; an invalid case never passes. For the four accepted algorithms the results must agree. The
+//! tallies are asserted, so that no case is skipped silently.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ struct File {
 
 #[derive(Deserialize)]
 struct Group {
-    /// Of a symmetric algorithm there is only this.
+    /// Present alone for a symmetric algorithm.
     private: Value,
     public: Option<Value>,
     tests: Vec<Case>,
@@ -59,18 +59,18 @@ impl fmt::Display for Case {
     }
 }
 
-/// How one case ended here.
+/// The result of a case.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Verdict {
-    /// None of our algorithms takes the case's key.
+    /// No accepted algorithm fits the case's key.
     KeyRefused,
     /// Not three parts of canonical base64url with a JSON header.
     EnvelopeRefused,
     /// The header's algorithm is not the key's.
     AlgorithmDiffers,
-    /// The signature check said no.
+    /// The signature check failed.
     SignatureRefused,
-    /// Everything that knows no claims let it through.
+    /// Every check that does not concern claims passed.
     Passed,
 }
 
@@ -86,13 +86,12 @@ fn file(name: &str) -> File {
     file
 }
 
-/// The algorithm that the header names.
+/// The algorithm in the header.
 fn named(jws: &str) -> Option<String> {
     Some(CompactJws::parse(jws, INTENT_MAX).ok()?.header::<Header>().ok()?.alg)
 }
 
-/// The JWK's own algorithm or, where it names none, the header's: the one that enrolment would be
-/// asked for.
+/// The JWK's own algorithm or, if it names none, the header's: the one that enrolment would use.
 fn algorithm(jwk: &Value, jws: &str) -> Option<Algorithm> {
     let named = jwk.get("alg").cloned().or_else(|| named(jws).map(Value::String));
     serde_json::from_value(named?).ok()
@@ -106,7 +105,7 @@ fn import(jwk: &Value, jws: &str) -> Result<VerificationKey, Option<KeyRejection
 fn judge(key: &VerificationKey, jws: &str) -> Verdict {
     let Ok(jws) = CompactJws::parse(jws, INTENT_MAX) else { return Verdict::EnvelopeRefused };
     let Ok(header) = jws.header::<Header>() else { return Verdict::EnvelopeRefused };
-    // The payloads are not JSON objects, so only their spelling can be judged.
+    // The payloads are not JSON objects, so only their encoding can be checked.
     if jws.claims::<Value>() == Err(JwsRejection::Form) {
         return Verdict::EnvelopeRefused;
     }
@@ -128,7 +127,7 @@ fn v04_v10_v15_every_jws_case_agrees_or_is_refused() {
             };
             assert!(case.is_valid() || verdict != Verdict::Passed, "{case} passes");
             *tally.entry((verdict, case.is_valid())).or_insert(0) += 1;
-            // The whole profile, which wants a `typ` that none of these has.
+            // The complete profile requires a `typ` that none of these has.
             let presented = PresentedIntent::parse(&case.jws, INTENT_MAX, Version1::Accepted);
             assert!(presented.is_err(), "{case} is read as an intent");
         }
@@ -138,10 +137,10 @@ fn v04_v10_v15_every_jws_case_agrees_or_is_refused() {
         ((Verdict::KeyRefused, true), 28),
         // The same, and four keys that say they are for encryption.
         ((Verdict::KeyRefused, false), 51),
-        // Two payloads are empty, and no intent's is.
+        // Two payloads are empty, and an intent's never is.
         ((Verdict::EnvelopeRefused, true), 2),
         ((Verdict::EnvelopeRefused, false), 18),
-        // Two headers say PS384 where the key says PS256.
+        // Two headers name PS384 where the key names PS256.
         ((Verdict::AlgorithmDiffers, true), 2),
         ((Verdict::AlgorithmDiffers, false), 1),
         ((Verdict::SignatureRefused, false), 285),
@@ -158,8 +157,8 @@ fn v15_the_signature_check_by_itself_agrees_with_every_case_of_an_algorithm_that
         let jwk = group.public.as_ref().unwrap_or(&group.private);
         for case in group.tests {
             let Ok(key) = import(jwk, &case.jws) else { continue };
-            // What is not compact has no signing input; PS384 is not taken, whatever the key says
-            // of itself.
+            // A JWS that is not compact has no signing input. PS384 is refused, whatever the key
+            // says.
             let Some((signing_input, signature)) = case.jws.rsplit_once('.') else { continue };
             if named(&case.jws).as_deref() == Some("PS384") {
                 continue;
@@ -191,18 +190,18 @@ fn v13_v14_every_jwk_case_agrees_or_is_refused() {
                 Ok(key) => judge(&key, &case.jws),
                 Err(_) => Verdict::KeyRefused,
             });
-            // A set of keys passes a case if any of them does.
+            // A set of keys passes a case if any of its keys does.
             let verdict = verdicts.max().unwrap();
             assert!(case.is_valid() || verdict != Verdict::Passed, "{case} passes");
             *tally.entry((verdict, case.is_valid())).or_insert(0) += 1;
         }
     }
     let want = BTreeMap::from([
-        // Symmetric keys: they are private ones here.
+        // Symmetric keys, which count as private here.
         ((Verdict::KeyRefused, true), 4),
-        // The same; and weak, broken, mislabelled keys, and those of other uses.
+        // The same, and keys that are weak, malformed, mislabelled or for another use.
         ((Verdict::KeyRefused, false), 20),
-        // A set of a symmetric key and a P-256 one: the header asks for the former.
+        // A set of a symmetric key and a P-256 key; the header selects the first.
         ((Verdict::AlgorithmDiffers, false), 1),
         ((Verdict::Passed, true), 1),
     ]);

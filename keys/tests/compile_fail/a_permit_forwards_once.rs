@@ -1,4 +1,4 @@
-//! A permit is used up by the one that forwards.
+//! Forwarding consumes the permit.
 //! Refused with E0382.
 use countersign_keys::policy::Permit;
 

@@ -1,4 +1,4 @@
-//! What forwards takes a permit; before the intent is used up there is none.
+//! Forwarding needs a permit, and there is none before the use of the intent is recorded.
 //! Refused with E0308.
 use countersign_keys::policy::{Authorised, Permit};
 

@@ -1,4 +1,4 @@
-//! An intent is not spent twice for the same request.
+//! An intent is not used twice for one request.
 //! Refused with E0382.
 use countersign_keys::policy::{Authorised, Policy};
 use countersign_keys::replay::NoReplayLog;

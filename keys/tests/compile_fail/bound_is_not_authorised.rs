@@ -1,4 +1,4 @@
-//! A request that the site's rules have not been asked about is not spent.
+//! A request must pass the site's policy before its intent is used.
 //! Refused with E0599.
 use countersign_keys::bind::Bound;
 use countersign_keys::policy::Policy;

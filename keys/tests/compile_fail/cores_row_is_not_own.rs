@@ -1,4 +1,4 @@
-//! What Core asks for a user is not to be had without Core's token.
+//! A request that Core sends for a user needs Core's token.
 //! Refused with E0308.
 use countersign_keys::call::CoreRow;
 use countersign_keys::request::{PresentedOwn, RequestRejection};

@@ -1,4 +1,4 @@
-//! Nor can a permit.
+//! A permit cannot be constructed by hand.
 //! Refused with E0451.
 use countersign_keys::bind::Items;
 use countersign_keys::core_token::UserRequest;

@@ -1,4 +1,4 @@
-//! Which lane a row is on is the table's to say.
+//! Only the table of calls decides the lane of a row.
 //! Refused with E0423.
 use std::sync::Arc;
 

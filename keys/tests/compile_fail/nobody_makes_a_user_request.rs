@@ -1,4 +1,4 @@
-//! Nor a request of Core's.
+//! A request from Core cannot be constructed by hand.
 //! Refused with E0451.
 use std::sync::Arc;
 

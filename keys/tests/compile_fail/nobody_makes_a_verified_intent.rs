@@ -1,4 +1,4 @@
-//! Evidence cannot be written down by hand.
+//! A verified intent cannot be constructed by hand.
 //! Refused with private fields.
 use std::borrow::Cow;
 

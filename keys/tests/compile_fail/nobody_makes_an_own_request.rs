@@ -1,4 +1,4 @@
-//! Nor a request of the user's own browser: it comes of an intent that was verified.
+//! A request of the user's own browser comes only from a verified intent.
 //! Refused with E0451.
 use std::sync::Arc;
 

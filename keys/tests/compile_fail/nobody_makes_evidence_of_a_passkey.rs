@@ -1,4 +1,4 @@
-//! Evidence of a passkey's assertion comes from the word of whoever checked it.
+//! Evidence of a passkey's assertion comes only from the constructor that names the server's word.
 //! Refused with E0451.
 use countersign_keys::intent::Fingerprint;
 use countersign_keys::policy::SteppedUp;

@@ -1,4 +1,4 @@
-//! An intent that was read and not verified is nobody's request.
+//! An intent that is parsed and not verified makes no request of the user's own browser.
 //! Refused with E0308.
 use countersign_keys::intent::PresentedIntent;
 use countersign_keys::request::PresentedOwn;

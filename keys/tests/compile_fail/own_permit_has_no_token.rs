@@ -1,4 +1,4 @@
-//! The user's own browser has no token of Core's to pass on.
+//! A permit of the user's own browser has no token of Core to forward.
 //! Refused with E0599.
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;

@@ -1,4 +1,4 @@
-//! A permit says which way its request came.
+//! The type of a permit names the lane of its request.
 //! Refused with E0308.
 use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;

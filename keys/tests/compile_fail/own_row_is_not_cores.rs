@@ -1,4 +1,4 @@
-//! What the user's own browser asks is not on a lane behind Core's token.
+//! A row of the user's own browser has no lane behind Core's token.
 //! Refused with E0308.
 use countersign_keys::call::{Lane, OwnRow};
 

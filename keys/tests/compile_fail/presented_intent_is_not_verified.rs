@@ -1,4 +1,4 @@
-//! An intent that was read and not verified joins no request.
+//! An intent that is parsed and not verified joins no request.
 //! Refused with E0308.
 use countersign_keys::core_token::UserRequest;
 use countersign_keys::intent::PresentedIntent;

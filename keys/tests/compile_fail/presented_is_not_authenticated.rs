@@ -1,4 +1,4 @@
-//! A request that nobody authenticated has no user to join an intent with.
+//! A request that is not authenticated has no user whose intent it could join.
 //! Refused with E0599.
 use countersign_keys::intent::VerifiedIntent;
 use countersign_keys::request::Presented;

@@ -1,4 +1,4 @@
-//! Core's own lane leads to no user's intent.
+//! A request of Core on its own account joins no user's intent.
 //! Refused with E0599.
 use countersign_keys::core_token::ServiceRequest;
 use countersign_keys::intent::VerifiedIntent;

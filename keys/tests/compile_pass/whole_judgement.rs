@@ -1,4 +1,4 @@
-//! The way that the others leave out something of.
+//! All stages in order. Each program in `compile_fail` skips one of them.
 use std::sync::Arc;
 
 use countersign_keys::bind::Items;

@@ -1,8 +1,8 @@
-//! Whatever Core and a neighbour do with tickets, no key but one of Alice's own browser ever acts
-//! in Alice's account (P2).
+//! Whatever Core and a neighbour do with tickets, only a key of Alice's own browser ever acts in
+//! Alice's account (P2).
 //!
-//! Alice does what people do: she clicks, opens what she is given, lets her browser offer a key and
-//! approves the code that *her page* shows under *her name*. Everything else is anybody's.
+//! Alice clicks, opens the pages that she is sent, lets her browser offer a key, and approves the
+//! code that *her page* shows under *her name*. Every other step is an attacker's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ const MALLORY_UID: Uid = Uid(1101);
 const TICKETS_MAX: usize = 3;
 const STEPS_MAX: u8 = 6;
 
-/// The store's contents, which a state can hold.
+/// The content of a store, as part of a state.
 type Contents = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
 /// A store in memory.
@@ -90,7 +90,7 @@ impl Transaction for MapTransaction<'_> {
     }
 }
 
-/// Whose browser made a key.
+/// The owner of the browser that made a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Maker {
     Alice = 1,
@@ -98,7 +98,7 @@ enum Maker {
     Mallory = 3,
 }
 
-/// A ticket, and who has seen it. Core sees every ticket that it had made, and passes it on as it
+/// A ticket, and who has seen it. Core sees every ticket that it ordered, and relays it as it
 /// likes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Known {
@@ -119,20 +119,19 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Action {
-    /// Core asks for a ticket, for whomever it likes.
+    /// Core orders a ticket for any user.
     CoreBegins(&'static str),
-    /// Alice begins at the centre, in her own login.
+    /// Alice begins at the centre, in her own account.
     AliceBeginsHere,
     /// Core sends Alice to the page of a ticket.
     CoreSendsAlice(usize),
-    /// Alice's browser, which has the page of a connection that she began, shows the ticket that
-    /// UCloud gave it.
+    /// Alice's browser, with the page of a connection that she began, shows the ticket from UCloud.
     AliceConfirms(usize, usize),
-    /// Somebody's browser offers a key.
+    /// A browser of this maker offers a key.
     Offer(Maker, usize),
     /// Alice runs the command that her page shows.
     AliceApproves(usize),
-    /// Mallory, who has an account, approves whatever was offered under a ticket that Core knows.
+    /// Mallory, who has an account, approves an offer under a ticket that Core knows.
     MalloryApproves(usize),
     /// Core ends Alice's connection.
     Unlinked,
@@ -184,7 +183,7 @@ impl State {
         Timestamp::from_seconds(self.now)
     }
 
-    /// The server's part of an approval: whoever asks, the key is the one that was offered.
+    /// The server's part of an approval. The key is the offered one, whoever approves.
     fn approve(&self, registry: &Registry<MapStore>, code: &Code, uid: Uid) {
         let Ok(ticket) = registry.ticket_of_code(code, self.now()) else { return };
         let Ok(offer) = ticket.may_approve(uid, self.now()) else { return };
@@ -199,7 +198,7 @@ impl State {
         let _ = registry.approve(code, &connection, self.now());
     }
 
-    /// The keys that act in an account.
+    /// The active keys of an account.
     fn active(&self, uid: Uid) -> Vec<KeyRecord> {
         let registry = self.registry();
         let names = registry.usernames(uid).unwrap();
@@ -236,7 +235,7 @@ impl Model for Enrolment {
             }
             match known {
                 Known { begun_here: false, opened_by_alice: false, .. } => actions.push(Action::CoreSendsAlice(at)),
-                // Her page names the UCloud user: she goes on only under her own name.
+                // Her page names the UCloud user, and she continues only under her own name.
                 Known { username: "alice", opened_by_alice: true, shown_to_alice: false, .. } => {
                     actions.push(Action::Offer(Maker::Alice, at));
                 }
@@ -329,7 +328,7 @@ fn begin(state: &mut State, registry: &Registry<MapStore>, username: &'static st
         state: TicketState::Open,
     };
     registry.open_ticket(&ticket, state.now()).ok()?;
-    // The link of a connection begun at the centre is shown in Alice's own terminal.
+    // The link of a connection that was begun at the centre is shown in Alice's own terminal.
     state.tickets.push(Known {
         username,
         begun_here: uid.is_some(),

@@ -1,8 +1,8 @@
-//! No intent is accepted twice, whatever the clock does and however often the process starts anew
-//! (P4, V39, V40).
+//! No intent is accepted twice, whatever the clock does and however often the process restarts (P4,
+//! V39, V40).
 //!
-//! A state is its history: the log, the guard and the acceptances are made again from it, by the
-//! product's own code.
+//! A state is its history. The product's own code computes the log, the guard and the acceptances
+//! from it.
 
 use countersign_keys::freshness::Window;
 use countersign_keys::replay::lost::LostTimes;
@@ -10,21 +10,20 @@ use countersign_keys::replay::{IntentId, Use, UsedIntents};
 use countersign_keys::time::{ClockGuard, Timestamp};
 use stateright::{Checker as _, Model, Property};
 
-/// Small, so that a few steps cross every border.
+/// Small, so that a few steps cross every boundary.
 const WINDOW: Window = Window { lifetime_max_s: 3, future_skew_s: 1 };
 
-/// How far back a clock is held, as the gateway has it.
+/// How far back the clock guard holds, as in the gateway.
 const BEHIND_MAX_S: i64 = 1;
 
-/// So small that a use is forgotten as soon as it may be, and the times of what was forgotten
-/// decide.
+/// So small that a use is forgotten as soon as possible, and the lost times decide.
 const CAPACITY: usize = 2;
 
-/// The longest history.
+/// Longest history.
 const STEPS_MAX: usize = 7;
 
-/// Intents that the user has signed, by `iat` and `exp`. While the first is still accepted, the
-/// second may be forgotten already.
+/// Signed intents, by `iat` and `exp`. The second may be forgotten while the first is still
+/// acceptable.
 const INTENTS: [(i64, i64); 2] = [(10, 13), (10, 11)];
 
 const START: i64 = 10;
@@ -33,15 +32,15 @@ const START: i64 = 10;
 enum Step {
     /// Core presents an intent.
     Present(usize),
-    /// The clock goes on, or is set.
+    /// The clock advances, or is set.
     Clock(i64),
-    /// The process is killed, and starts from its journal.
+    /// The process is killed, and restarts from its journal.
     Restart,
-    /// The machine fails and the journal is lost; the clock is not behind what was judged by.
+    /// The machine fails and the journal is lost. The clock is not behind the time judged by.
     Loss,
 }
 
-/// What a history leads to.
+/// The result of a history.
 struct Outcome {
     wall: i64,
     accepted: [usize; INTENTS.len()],
@@ -70,7 +69,7 @@ fn outcome(history: &[Step]) -> Outcome {
                     accepted[which] += 1;
                     journal.push((used, now));
                 }
-                // What the journal says of what its files no longer have: they take turns.
+                // The journal's lost times, for uses that its two files do not have any more.
                 lost.add_all(log.lost());
             }
             Step::Restart => {
@@ -115,7 +114,7 @@ impl Model for Replay {
     }
 
     fn next_state(&self, history: &Vec<Step>, step: Step) -> Option<Vec<Step>> {
-        // Two restarts in a row, or one before anything, are one.
+        // Two consecutive restarts count as one, and a restart at the beginning as none.
         if matches!((history.last(), step), (None | Some(Step::Restart | Step::Loss), Step::Restart | Step::Loss)) {
             return None;
         }

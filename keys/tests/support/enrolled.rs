@@ -1,4 +1,4 @@
-//! Users with a connection and an active key, written into a store as the product writes them.
+//! Writes users with a connection and an active key into a store, as the product writes them.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -13,7 +13,7 @@ pub fn name(n: u32) -> Username {
     Username::parse(&format!("user{n}#{}", n % 10_000)).unwrap()
 }
 
-/// The id of that user's key: ids are spread over the table, as random ones are.
+/// The id of that user's key. Ids are spread over the table, like random ones.
 pub fn kid(n: u32) -> KeyId {
     let mut bytes = [0xA5; 16];
     bytes[..4].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_be_bytes());
@@ -24,7 +24,7 @@ fn stored<T: serde::Serialize>(record: &T) -> Vec<u8> {
     [&[1], serde_json::to_vec(record).unwrap().as_slice()].concat()
 }
 
-/// Writes that user's records.
+/// Writes the records of user `n`.
 pub fn enrol(transaction: &dyn Transaction, n: u32) -> Result<(), Interrupted> {
     let (now, username, uid) = (Timestamp::from_seconds(1_800_000_000), name(n), Uid(10_000 + n));
     let connection = Connection {

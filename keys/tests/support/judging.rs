@@ -1,4 +1,4 @@
-//! A site with one user, and the whole judgement as a gateway or an instance runs it.
+//! A site with one user, and all stages as a gateway or an instance runs them.
 
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
@@ -36,7 +36,7 @@ pub(crate) fn portal_algorithm(algorithm: Algorithm) -> signer::Algorithm {
     }
 }
 
-/// Making an RSA key takes long enough to make one only.
+/// Made once, because making an RSA key is slow.
 static CORE: LazyLock<CoreKeys> = LazyLock::new(|| CoreKeys::generate("hpc").unwrap());
 static RSA: LazyLock<BrowserKey> = LazyLock::new(|| BrowserKey::make(signer::Algorithm::Rs256).unwrap());
 
@@ -47,7 +47,7 @@ pub(crate) fn key(algorithm: Algorithm) -> BrowserKey {
     }
 }
 
-/// A replay log in memory, as `keys` has it.
+/// A replay log in memory.
 pub(crate) struct MemoryLog(pub(crate) RefCell<UsedIntents>);
 
 impl ReplayLog for MemoryLog {
@@ -120,7 +120,7 @@ impl Site {
         self.judge_raw(deed.call(), &body, intent, &self.token(), USER)
     }
 
-    /// With `late` seconds between the first look at the time and the last.
+    /// Judges with `late` seconds between the first and the last check of the time.
     pub(crate) fn judge_until(&self, deed: &Deed, intent: &str, late: i64) -> Result<(), Rejection> {
         let body = deed.body(USER, "hpc", Flavour::Core2).unwrap();
         self.judge_at(deed.call(), &body, Some(intent), &self.token(), USER, NOW, NOW + late)
@@ -153,8 +153,7 @@ impl Site {
         let mut headers: Vec<(&str, &[u8])> =
             vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
         headers.extend(intent.map(|intent| ("ucloud-signed-intent", intent.as_bytes())));
-        // Rows that travel over WebSocket have no route of their own: they are judged like any
-        // other.
+        // WebSocket rows have no route of their own, and are judged like any other.
         let row = self.calls.core_row(call).ok_or(Rejection::NoSuchCall)?;
         let lane = Lane::User(row);
         let presented = Presented::parse(&lane, headers, INTENT_MAX)?;
@@ -177,13 +176,13 @@ impl Site {
         };
         assert_eq!((authorised.username().as_str(), authorised.kid()), (user, verified.kid()));
         let permit = authorised.spend(&self.policy, &self.log, at(last))?;
-        // Whoever forwards, or acts, has the permit alone: it says what was judged.
+        // The code that forwards or acts has only the permit, which must report what was judged.
         assert_eq!((permit.username().as_str(), permit.kid()), (user, verified.kid()));
         assert_eq!(permit.row().call().as_str(), call);
         assert_eq!((Some(permit.intent()), permit.fingerprint()), (text, verified.fingerprint()));
         assert_eq!(Some(permit.token().expose()), authorization.split(' ').nth(1));
         assert_eq!((permit.items().digests(), permit.items().bytes()), (digests.as_slice(), body));
-        // So does the intent, also where it is kept for its request.
+        // The intent must report the same, also when it is kept for its request.
         for intent in [&verified, &verified.clone().into_owned()] {
             assert_eq!((intent.username(), intent.call()), (permit.username(), permit.row().call()));
             assert_eq!((intent.id(), intent.fingerprint()), (verified.id(), permit.fingerprint()));
@@ -193,7 +192,7 @@ impl Site {
         Ok(())
     }
 
-    /// The lane of the user's own browser; `headers` are all that there are.
+    /// Judges in the lane of the user's own browser, with exactly these headers.
     pub(crate) fn judge_own(&self, call: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Username, Rejection> {
         let row = self.calls.row(call).ok_or(Rejection::NoSuchCall)?;
         let Some(Route::Own(row)) = self.calls.route(row.method(), row.path()) else {
@@ -211,7 +210,7 @@ impl Site {
         Ok(permit.username().clone())
     }
 
-    /// What a store answers.
+    /// The keys that a store returns.
     fn keys(&self, username: &Username, wanted: KeyWanted) -> Vec<Arc<EnrolledKey>> {
         let is_wanted = |record: &&KeyRecord| {
             record.owner == *username

@@ -1,4 +1,4 @@
-//! A registry in a store of its own, with the records that its tests put there.
+//! A registry in its own store, with test records.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
@@ -104,7 +104,7 @@ impl Fixture {
         self.registry.ticket(&hash(n), NOW).unwrap().state
     }
 
-    /// A user with one key, by way of a ticket.
+    /// Connects a user with one key, through a ticket.
     pub fn connect(
         &self,
         ticket_number: u8,
