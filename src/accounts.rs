@@ -80,7 +80,7 @@ pub(crate) enum AccountRejection {
         /// The first day on which it is closed.
         date: time::Date,
     },
-    #[error("it cannot be told whether the account {name} has expired")]
+    #[error("the expiry of the account {name} is unknown")]
     ExpiryUnknown {
         name: String,
         /// The cause.

@@ -128,25 +128,29 @@ pub(crate) enum Sockets {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GatewayFailure {
     /// An inherited descriptor is missing or of another kind.
-    #[error("countersign gateway is started by the server, with the control line as descriptor 0")]
+    #[error(
+        "inherited descriptors are not as expected: the server starts countersign gateway, with the control channel as descriptor 0"
+    )]
     Descriptor(#[from] DescriptorFailure),
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The gateway came for sockets that the server hands to a child process.
-    #[error("gateway.start is not \"service\": the server starts the gateway, and this one is not wanted")]
+    #[error(
+        "gateway.start is not \"service\", so the server starts the gateway itself. Disable this unit, or set gateway.start = \"service\""
+    )]
     Unwanted,
     /// The TLS certificate or key.
-    #[error("certificate and key cannot be used")]
+    #[error("cannot load TLS certificate and key")]
     Key(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The key for pseudonyms in the records.
-    #[error("the key of the records' pseudonyms cannot be used")]
+    #[error("cannot load the key for pseudonyms in records")]
     Pseudonyms(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("TLS cannot be set up")]
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
     /// A listening socket is not TCP, or has neither TLS nor a loop-back address.
     #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
     Bare,
-    #[error("the server hands no sockets over")]
+    #[error("cannot get the listening sockets from the server")]
     Attach(#[from] receive_sockets::AttachFailure),
     #[error(transparent)]
     Sandbox(#[from] SandboxFailure),
@@ -157,9 +161,9 @@ pub(crate) enum GatewayFailure {
     Clock(#[from] UnreadableClock),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    #[error("the table of calls cannot be written")]
+    #[error("cannot serialise the call table")]
     CallTableDocument(#[from] serde_json::Error),
-    #[error("a page cannot be rendered")]
+    #[error("cannot render a page")]
     Page(#[from] askama::Error),
     #[error("{path} cannot be used")]
     File {
@@ -167,7 +171,7 @@ pub(crate) enum GatewayFailure {
         /// The cause.
         source: io::Error,
     },
-    #[error("the system does not let the gateway start")]
+    #[error("the gateway cannot start")]
     System(#[from] io::Error),
     /// The control channel ended.
     #[error(transparent)]

@@ -92,7 +92,7 @@ pub(crate) enum UserFailure {
     #[error(transparent)]
     Journal(#[from] JournalFailure),
     /// Descriptor 0 is not a listening socket.
-    #[error("standard input is not the listening socket that the server hands over (use --listen in development)")]
+    #[error("standard input is not a listening socket from the server (in development, use --listen)")]
     Socket(#[from] DescriptorFailure),
     #[error("{what} {path}")]
     File {
@@ -106,7 +106,7 @@ pub(crate) enum UserFailure {
     Line(#[from] ServerLinkFailure),
     #[error(transparent)]
     Drives(#[from] DrivesError),
-    #[error("the runtime cannot start: {0}")]
+    #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn gateway(closed: &Untraceable, config: PathBuf, listeners: Vec<i32>
     };
     if listeners.is_empty() && !attach {
         tracing::error!(
-            "countersign gateway is started by the server, which names the listening sockets with --listen-fd, or with --attach"
+            "countersign gateway needs --listen-fd or --attach: the server or the service manager starts it"
         );
         return Exit::Usage.into();
     }

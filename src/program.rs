@@ -54,7 +54,7 @@ pub(crate) enum ProgramFault {
     /// The kernel closes nothing.
     #[error("fs.suid_dumpable is 1: users can trace their own starting instance; sysctl fs.suid_dumpable=0")]
     DumpsAll,
-    #[error("{path} cannot be looked at")]
+    #[error("cannot check {path}")]
     Unknown {
         path: PathBuf,
         /// The cause.

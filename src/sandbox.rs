@@ -23,15 +23,15 @@ pub(crate) use self::permitted::Permitted;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SandboxFailure {
     #[error(
-        "the gateway cannot be kept from files by Landlock; gateway.sandbox = \"available\" does without what this kernel has not"
+        "Landlock cannot restrict the gateway; gateway.sandbox = \"available\" runs without what this kernel lacks"
     )]
     Landlock(#[from] NoLandlock),
     #[error(
-        "the gateway's system calls cannot be filtered; gateway.sandbox = \"available\" does without what this kernel has not"
+        "seccomp cannot filter the gateway's system calls; gateway.sandbox = \"available\" runs without what this kernel lacks"
     )]
     Filter(#[from] NoFilter),
     /// Another thread would stay outside.
-    #[error("the gateway has other threads already, which would stay outside the sandbox")]
+    #[error("the gateway already has other threads, which would stay outside the sandbox")]
     Threads,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn enter(sandbox: Sandbox, permitted: &Permitted) -> Result<(), Sandb
         Err(failure) if is_required => return Err(failure.into()),
         Err(failure) => missing("the filter of system calls", &failure),
     };
-    tracing::info!(landlock, system_calls = calls, "the gateway is shut in");
+    tracing::info!(landlock, system_calls = calls, "entered sandbox");
     Ok(())
 }
 

@@ -119,7 +119,7 @@ pub(crate) enum ServerFailure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Users could trace their own starting instances, or replace the program.
-    #[error("no instance may be started")]
+    #[error("the program is not safe to start as a user")]
     Program(#[from] ProgramFault),
     #[error(transparent)]
     Place(#[from] StateDirectoryFailure),
@@ -135,11 +135,11 @@ pub(crate) enum ServerFailure {
         source: io::Error,
     },
     /// The client for Core cannot be set up.
-    #[error("Core cannot be called")]
+    #[error("cannot set up calls to Core")]
     Core(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the audit log cannot be kept")]
+    #[error("cannot keep the audit log")]
     Audit(#[from] AuditFailure),
-    #[error("the system does not let the server start")]
+    #[error("the server cannot start")]
     System(#[from] io::Error),
 }
 

@@ -97,7 +97,7 @@ async fn it_serves_without_a_network_of_its_own_and_is_followed_by_another() {
     centre.until("the second serves", async || centre.serves().await).await;
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
     let said_by_second = second.end();
-    assert!(said(&said_by_second).contains("the gateway is shut in"), "{}", said(&said_by_second));
+    assert!(said(&said_by_second).contains("entered sandbox"), "{}", said(&said_by_second));
 }
 
 #[tokio::test]

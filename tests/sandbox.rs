@@ -318,7 +318,7 @@ async fn p8_without_landlock_there_is_no_gateway() {
     forget_landlock();
     let centre = Centre::furnish("").await;
     centre.supervise();
-    let words = "the gateway cannot be kept from files by Landlock; gateway.sandbox = ";
+    let words = "Landlock cannot restrict the gateway; gateway.sandbox = ";
     centre.until("the gateway says why it does not start", async || centre.last_words().contains(words)).await;
     assert!(!centre.serves().await);
 }

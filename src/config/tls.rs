@@ -30,7 +30,7 @@ pub(crate) enum TlsError {
     NoKey { path: PathBuf },
     /// More than fits a message to the gateway.
     #[error(
-        "certificates and key have more than {HANDED_OVER_MAX} bytes together: a gateway takes them up only when it starts"
+        "certificates and key have more than {HANDED_OVER_MAX} bytes together: a gateway loads them only when it starts"
     )]
     TooLong,
     /// The key is of an unusable kind, or not the certificate's.

@@ -31,7 +31,7 @@ pub(crate) enum AttachFailure {
         source: io::Error,
     },
     /// Another account listens there.
-    #[error("uid {0} listens there, and not this account")]
+    #[error("the server's socket belongs to uid {0}, not to this account")]
     Stranger(Uid),
     /// The kernel does not name the peer.
     #[error(transparent)]
@@ -39,7 +39,7 @@ pub(crate) enum AttachFailure {
     /// A received descriptor is not a listening socket.
     #[error(transparent)]
     Descriptor(#[from] DescriptorFailure),
-    #[error("the sockets cannot be taken")]
+    #[error("cannot receive the listening sockets")]
     System(#[from] nix::Error),
 }
 

@@ -25,7 +25,7 @@ impl Peer {
 
 /// The kernel does not name the peer, which is then refused.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot tell who is at the other end of the socket")]
+#[error("the kernel does not name the peer of the socket")]
 pub(crate) struct UnknownPeer(#[from] nix::Error);
 
 #[cfg(test)]

@@ -20,16 +20,14 @@ const TRIED: ABI = ABI::V7;
 /// Why Landlock cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoLandlock {
-    #[error("the directory that stays open to it cannot be opened")]
+    #[error("cannot open the directory for new files")]
     Directory(#[from] PathFdError),
     /// The kernel refuses the rules.
-    #[error(
-        "the kernel does not take the rules: Landlock needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm"
-    )]
+    #[error("the kernel refuses the rules: Landlock needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm")]
     Rules(#[from] RulesetError),
     /// The kernel has no Landlock.
     #[error(
-        "the kernel has no Landlock, or it is not switched on: it needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm"
+        "the kernel has no Landlock, or it is disabled: it needs Linux 5.13, with `landlock` in /sys/kernel/security/lsm"
     )]
     Absent,
 }

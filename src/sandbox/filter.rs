@@ -27,16 +27,16 @@ pub(super) enum Otherwise {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoFilter {
     /// It cannot be built, for example for this processor.
-    #[error("the filter cannot be made")]
+    #[error("cannot build the filter")]
     Made(#[from] BackendError),
     /// The kernel refuses it.
-    #[error("the kernel does not take the filter (it needs CONFIG_SECCOMP_FILTER)")]
+    #[error("the kernel refuses the filter (it needs CONFIG_SECCOMP_FILTER)")]
     Taken(#[from] seccompiler::Error),
 }
 
 /// With `gateway.sandbox = "log"` nothing is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("gateway.sandbox is \"log\", and the kernel's log has what would have been refused")]
+#[error("gateway.sandbox is \"log\": the kernel logs what would be refused")]
 pub(super) struct OnlyLogged;
 
 /// Installs the filter irrevocably on every thread of this process.
