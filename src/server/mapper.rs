@@ -138,7 +138,7 @@ mod tests {
     async fn the_answer_is_one_uid() {
         check(r#"echo '{"uid":1100}'"#, Ok(1100)).await;
         check(r#"test "$(cat)" = '{"username":"alice#1234"}' && echo '{"uid":7}'"#, Ok(7)).await;
-        let other = "the user mapper printed something else than {\"uid\":N}";
+        let other = "the user mapper printed something other than {\"uid\":N}";
         check("echo", Err(other)).await;
         check("echo 1100", Err(other)).await;
         check(r#"echo '{"uid":"1100"}'"#, Err(other)).await;
