@@ -1,6 +1,6 @@
 //! Local accounts: which may have an instance (P10).
 //!
-//! An [`Account`] is a checked passwd row. Refuses uid 0, system accounts, nobody, and accounts
+//! An [`Account`] is a checked passwd row. Refuses uid 0, system accounts, `nobody`, and accounts
 //! that do not exist, are locked or may not log in. Refuses a uid whose name differs from the
 //! connected one. The server checks before it connects or launches an account, and the instance
 //! checks again. Expiry is in `/etc/shadow`, which only the account itself can query: its instance
@@ -18,8 +18,8 @@ const GROUPS_MAX: usize = 1_024;
 /// The uid to which network file systems map unknown users.
 const NOBODY: u32 = 65_534;
 
-/// nobody in 16 bits; "no uid", and the number before it, which systemd and shadow's tools reserve
-/// too.
+/// `nobody` in 16 bits; "no uid", and the number before it, which systemd and shadow's tools
+/// reserve too.
 const NO_UID: [u32; 3] = [65_535, u32::MAX - 1, u32::MAX];
 
 /// Shells that permit no login, in any directory and even if `/etc/shells` lists them.
@@ -51,7 +51,7 @@ pub(crate) enum AccountRejection {
         /// The configured minimum.
         uid_min: Uid,
     },
-    /// nobody, or "no uid".
+    /// `nobody`, or "no uid".
     #[error("uid {0} is nobody's")]
     Nobody(Uid),
     #[error("there is no account with uid {0}")]

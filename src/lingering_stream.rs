@@ -1,9 +1,9 @@
-//! Closes a connection so that the last answer arrives (RFC 9112, section 9.6).
+//! A stream that lingers when it is closed, so that the last response arrives (RFC 9112, section
+//! 9.6).
 //!
-//! A socket that is closed while something unread is in it, or still on its way, resets the
-//! connection, and its peer may lose an answer that it has not read yet: one that said "too large"
-//! to somebody who was still sending. So our side is closed first, and what the other still sends
-//! is read and thrown away, for a short time and up to a limit.
+//! Closing a socket with unread or incoming bytes resets the connection, and the peer may lose a
+//! response such as "too large" while it is still sending. So this side closes first, and discards
+//! what the peer still sends, for a short time and up to a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -13,23 +13,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long the peer has to read the answer and close its side.
+/// How long the peer has to read the response and close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Bytes that are thrown away at most. Longer bodies come from clients that read while they send.
+/// In bytes. Clients with longer bodies read while they send.
 const DISCARDED_MAX: usize = 4 * 1024 * 1024;
 
-/// What is read at once.
+/// Bytes read at a time.
 const PIECE: usize = 16 * 1024;
 
-/// A stream that lingers when it is shut down. Nothing else is changed.
+/// Lingers on shutdown and changes nothing else.
 #[derive(Debug)]
 pub(crate) struct LingeringStream<S> {
     stream: S,
     lingering: Option<Lingering>,
 }
 
-/// Our side is closed, the other is not.
+/// This side is closed, the peer's is not.
 #[derive(Debug)]
 struct Lingering {
     end: Pin<Box<Sleep>>,
@@ -37,7 +37,8 @@ struct Lingering {
 }
 
 impl<S> LingeringStream<S> {
-    /// Wraps a stream; the one nearest to the socket, so that nothing is decrypted in vain.
+    /// Wraps a stream. Has to be the layer next to the socket, so that discarded bytes are not
+    /// decrypted.
     pub(crate) fn new(stream: S) -> Self {
         Self { stream, lingering: None }
     }
@@ -48,7 +49,7 @@ impl Lingering {
         Self { end: Box::pin(tokio::time::sleep(LINGER)), discarded: 0 }
     }
 
-    /// Reads until the peer has closed its side too, or the time or the limit is over.
+    /// Reads until the peer has closed its side too, or until the time or the limit is over.
     fn poll_discard<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         let mut piece = [0; PIECE];
         while self.discarded < DISCARDED_MAX && self.end.as_mut().poll(cx).is_pending() {

@@ -11,6 +11,8 @@ mod documents;
 mod imports;
 #[path = "tidy/promises.rs"]
 mod promises;
+#[path = "tidy/words.rs"]
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
