@@ -153,7 +153,7 @@ pub(crate) struct Approve {
     /// The code that the connection page shows.
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
-    /// As root: the account to connect, by name or number. Root is given up first.
+    /// As root: the account to connect, by name or number. Root is given up before anything else.
     #[arg(long, visible_alias = "user", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) uid: Option<String>,
     #[command(flatten)]
@@ -229,7 +229,8 @@ pub(crate) enum Keys {
 /// The account whose keys are meant.
 #[derive(Args, Debug)]
 pub(crate) struct Whose {
-    /// As root: the local account whose keys are meant, by name or number. Root is given up first.
+    /// As root: the local account whose keys are meant, by name or number. Root is given up before
+    /// anything else.
     #[arg(long, visible_alias = "uid", value_name = "ACCOUNT", conflicts_with = "home")]
     pub(crate) user: Option<String>,
     /// A home directory other than the account's own, for development.

@@ -2,13 +2,11 @@
 //! (P9).
 //!
 //! A request is forwarded only after its record is written (P8), so a log that cannot be written
-//! refuses everything. The sender never learns the reason; the request id joins record and
-//! response.
+//! refuses everything. The request id joins the record to the response, which never has the reason.
 //!
-//! The deciding process writes a line ([`entries`]). Shortly after, the server reads it, builds a
-//! Merkle tree and signs its root ([`notary`]); the gateway never has the key. Auditors check the
-//! result ([`offline`]) with this program, or with another of the C2SP formats (tlog-tiles,
-//! tlog-checkpoint, signed-note).
+//! The deciding process writes a line ([`entries`]). The server builds a Merkle tree and signs its
+//! root ([`notary`]); the gateway never has the key. Auditors check the result ([`offline`]) with
+//! this program, or with another for tlog-tiles, tlog-checkpoint and signed-note (C2SP).
 
 mod checkpoint;
 mod decision;

@@ -1,7 +1,8 @@
-//! The only source of time and of random bytes.
+//! The clock by which requests are verified, and the only source of random bytes.
 //!
-//! Other modules take both as arguments. Refuses a clock before 1970, and reports failing
-//! randomness instead of using a fixed value (P8).
+//! Other modules take both as arguments; records, HTTP dates and the expiry of accounts read the
+//! system's clock directly. Refuses a clock before 1970, and reports failing randomness instead of
+//! using a fixed value (P8).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

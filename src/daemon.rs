@@ -1,13 +1,8 @@
-//! Start-up of every process: closed to other processes; the three daemons also without unintended
-//! inheritance.
+//! Start-up of every process, and of the three daemons.
 //!
-//! [`Untraceable`] is the program's first statement, before it reads arguments, environment or
-//! files. Each daemon then calls [`Daemon::begin`], which alone refuses root (P10), closes
-//! inherited descriptors and forbids core files. Both return evidence, without which a daemon's
-//! `run` cannot be called.
-//!
-//! Before `Untraceable::begin` (dynamic linker, start of the standard library) only the mode of the
-//! program file protects the process: see [`crate::program`] (V71).
+//! [`Untraceable::begin`] closes the process to others, and [`Daemon::begin`] refuses root and
+//! unintended inheritance (P10). Both return evidence, without which a daemon's `run` cannot be
+//! called.
 
 use std::os::fd::RawFd;
 
@@ -24,7 +19,10 @@ use crate::descriptors;
 pub(crate) struct Untraceable(());
 
 impl Untraceable {
-    /// Closes this process. Programs that it executes are open again, if their files are readable.
+    /// Closes this process, as the program's first statement, before it reads arguments,
+    /// environment or files. Before that (dynamic linker, start of the standard library) only the
+    /// mode of the program file protects it: see [`crate::program`] (V71). Programs that it
+    /// executes are open again, if their files are readable.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -69,8 +67,9 @@ pub(crate) enum BeginFailure {
 pub(crate) struct Daemon(());
 
 impl Daemon {
-    /// Refuses root, closes inherited descriptors except the standard streams, and sets the
-    /// process's limits. Has to be called before anything is opened.
+    /// Refuses root (the only place, P10), closes inherited descriptors except the standard
+    /// streams, forbids core files and sets the process's other limits. Has to be called before
+    /// anything is opened.
     ///
     /// # Errors
     /// If this is root, or the kernel refuses a step.

@@ -1,8 +1,8 @@
 //! A stream that lingers when it is closed, so that the last response arrives (RFC 9112, section
 //! 9.6).
 //!
-//! Closing a socket with unread or incoming bytes resets the connection, and the peer may lose a
-//! response such as "too large" while it is still sending. So this side closes first, and discards
+//! Closing a socket with unread or incoming bytes resets the connection. A peer that is still
+//! sending may then lose a response such as "too large". So this side closes first, and discards
 //! what the peer still sends, for a short time and up to a limit.
 
 use std::io;

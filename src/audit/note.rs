@@ -63,7 +63,7 @@ impl VerifierKey {
         if found.id_text() == id { Ok(found) } else { Err(NoKey) }
     }
 
-    /// The name of the key's owner.
+    /// The key's name, which is the log's origin.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

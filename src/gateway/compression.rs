@@ -3,7 +3,7 @@
 //!
 //! Compresses listed calls only, where no secret shares the body with text that an attacker can
 //! choose. Otherwise the compressed length would leak the secret (BREACH, CVE-2013-3587). No
-//! listing contains tokens or intents. Refuses compressed bodies from instances (V63).
+//! listing contains tokens or intents. No compressed body is accepted from an instance (V63).
 
 use countersign_keys::identity::CallName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, VARY};

@@ -2,9 +2,10 @@
 //!
 //! A connection is a stranger's until it has shown Core's token or a user's valid signature. A
 //! stranger's address may have half of all connections; beyond that, its own oldest ends. When
-//! there is no room, the oldest connection of the address with the most ends, so that each address
-//! shrinks to an equal share. Without strangers, the oldest of the user with the most ends. Core's
-//! connections never end for another, so a flood keeps out neither Core nor users.
+//! there is no room, the oldest connection of the address with the most ends, so that each
+//! address's share shrinks to an equal part. Without strangers, the oldest of the user with the
+//! most ends. Core's connections never end for another, so a flood keeps out neither Core nor
+//! users.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Deposits: intents that arrive before their request (protocol, section 5).
+//! Deposits: intents that arrive separately and wait for their request (protocol, section 5).
 //!
 //! One request at a time takes a deposit. The deposit goes back if that request fails (449, 503),
 //! and is spent if it succeeds. A deposit that no request can use any more is discarded, so that it

@@ -131,8 +131,8 @@ impl AuditContext {
         Self { place: Some(Arc::clone(place)), ..Self::default() }
     }
 
-    /// The context of a message on a socket. A sender who authenticated when the socket was opened
-    /// need not repeat it.
+    /// The context of a message on a socket, for the user that the handshake named. A sender who
+    /// authenticated then need not repeat it.
     pub(super) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
         let sender = if place.is_strangers() { Sender::Stranger } else { Sender::Shown };
         Self { username: Some(username.clone()), sender, ..Self::on(place) }

@@ -249,8 +249,8 @@ impl KeyCache {
         Ok(key)
     }
 
-    /// Whether the user can sign. A cached key may since have expired: that costs a wait and lets
-    /// nothing through.
+    /// Whether the user can sign. The key of a cached user may since have expired: that costs a
+    /// wait and lets nothing through.
     pub(super) async fn signer(&self, username: &Username) -> Result<Signer, KeyCacheFailure> {
         if self.memory().signers.get(username).is_some() {
             return Ok(Signer::HasKey);
@@ -286,8 +286,8 @@ impl KeyCache {
         })
     }
 
-    /// Starts the user's instance if none is up. Returns when one is ready or the server could not
-    /// start one.
+    /// Lets the server start the user's instance if none is up. Returns when one is ready, or the
+    /// server cannot start one.
     pub(super) async fn launch(&self, username: &Username) -> Result<(), KeyCacheFailure> {
         let Entry::Instance(_) = self.ask_within(LAUNCHED_WITHIN, Query::Launch(username.clone())).await? else {
             return Err(KeyCacheFailure::Failed);

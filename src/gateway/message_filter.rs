@@ -3,11 +3,10 @@
 //!
 //! In place of the first invalid head `hyper` reads a placeholder request, and nothing after it. So
 //! the refusal is answered, logged and counted like any other, after the responses to earlier
-//! requests. The placeholder is a request that the filter itself refuses, so no client can send it.
+//! requests. The gateway serves no such request, so a client that sends the placeholder is refused
+//! too.
 //!
-//! After an upgrade no messages follow. The filter stops when [`UpgradeBoundary::open`] is called,
-//! after the gateway's 101. Bytes that came before that were parsed as a message, and end the
-//! connection.
+//! After an upgrade no messages follow: see [`UpgradeBoundary::open`].
 
 use std::io;
 use std::pin::Pin;
@@ -67,8 +66,9 @@ impl UpgradeBoundary {
         if is_last { Ok(()) } else { Err(Early) }
     }
 
-    /// Declares that what follows is not a message. Has to be called after the response to message
-    /// `number`, an upgrade.
+    /// Stops the filter: what follows is not a message. Has to be called after the 101 to message
+    /// `number`, an upgrade. Bytes that came before that were parsed as a message, and end the
+    /// connection.
     pub(super) fn open(&self, number: u64) -> Result<(), Early> {
         self.check_last(number)?;
         self.0.is_open.store(true, Ordering::Release);

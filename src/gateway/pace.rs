@@ -1,17 +1,10 @@
 //! Limits how fast unauthenticated connections are read, so that a flood waits and honest users do
 //! not.
 //!
-//! A connection is a stranger's until it has shown Core's token or a valid signature. It is read in
-//! pieces: a request of HTTP/1.1, or a few frames. Between two pieces all other connections have
-//! their turn. Each connection has an allowance of pieces, since its handshake cost as much, and
-//! rests briefly after each while strangers together exceed their rate. Further pieces also count
-//! against its network; then it is not read until both rates allow. The sender waits on TCP's flow
-//! control, which costs the gateway nothing. No request is refused, a connection's first piece
-//! never waits, and an authenticated connection is read at once.
-//!
-//! TLS handshakes cost more. A network that has begun more than its allowance waits for further
-//! ones while it, or all strangers together, exceed their rate. A connection that authenticates
-//! later is refunded. Protects availability; keeps none of P1 to P7.
+//! Reads a stranger's connection in pieces: a request of HTTP/1.1, or a few frames. Between two
+//! pieces all other connections have their turn. The sender waits on TCP's flow control, which
+//! costs the gateway nothing. Refuses no request, and does not slow a connection's first piece or
+//! an authenticated connection. Protects availability; keeps none of P1 to P7.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -83,7 +76,9 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// Counts a handshake of that network, and returns how long it has to wait.
+    /// Counts a handshake of that network, and returns how long it has to wait. Handshakes cost
+    /// more than pieces: beyond its allowance a network waits while it, or all strangers together,
+    /// exceed their rate.
     pub(super) fn begin_handshake(&self, network: IpAddr, now: Instant) -> Duration {
         let now = now.into_std();
         let mut guard = self.sent();
@@ -122,7 +117,9 @@ impl Strangers {
     }
 }
 
-/// The pieces that one unauthenticated connection has sent.
+/// The pieces that one unauthenticated connection has sent. Some are its own, since its handshake
+/// cost as much: after each it rests briefly while strangers together exceed their rate. Further
+/// ones also count against its network, and it is not read until both rates allow.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     own: Bucket,

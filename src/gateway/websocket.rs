@@ -2,8 +2,8 @@
 //!
 //! Checks an upgrade before it answers: its form, the page's origin, and Core's token if there is
 //! one. That grants no authority. Each message with a call is verified like a request, and the
-//! instance sees no byte of a refused one (P1, P5, V52, V53). Refuses Core's handshakes on an open
-//! socket, because Core crashes on another response (V76).
+//! instance sees no byte of a refused one (P1, P5, V52, V53). Opens a refused handshake of Core's
+//! and sends the refusal on the socket, because Core crashes on another response (V76).
 
 mod close;
 #[cfg(fuzzing)]

@@ -32,8 +32,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// For clients on this machine. Longer than a connection stays in the gateway's pool, so that
-    /// the gateway closes first. The head holds an intent of 16 KiB, Core's token and their names.
+    /// For clients on this machine. The idle time is longer than a connection stays in the
+    /// gateway's pool, so that the gateway closes first. The head holds an intent of 16 KiB, Core's
+    /// token and their names.
     pub(crate) const LOCAL: Self = Self { idle: Duration::from_secs(120), head_max: 32 * 1024, headers_max: 64 };
 }
 

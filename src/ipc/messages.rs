@@ -105,6 +105,7 @@ pub(crate) struct Offer {
     pub(crate) offered: Timestamp,
     /// The offering client's address, as the gateway saw it.
     pub(crate) address: String,
+    /// Where the connection was begun: at Core or here.
     pub(crate) begun: Begun,
     /// Until when the offer can be approved.
     pub(crate) until: Timestamp,
