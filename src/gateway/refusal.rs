@@ -1,4 +1,4 @@
-//! Why a request is not forwarded.
+//! Refusals: the reasons for which a request is not forwarded.
 //!
 //! Three families that are never mixed: a rejection (the sender was wrong), no instance (neither
 //! side was), a failure (the gateway or the server broke).
