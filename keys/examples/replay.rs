@@ -60,7 +60,7 @@ impl ReplayLog for MemoryLog {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: replay FILE")?;
-    replay(&std::fs::read_to_string(path)?)?;
+    let _outcomes = replay(&std::fs::read_to_string(path)?)?; // printed
     Ok(())
 }
 

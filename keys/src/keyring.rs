@@ -304,6 +304,7 @@ pub enum Protocol {
     V2,
 }
 
+/// The number is neither 1 nor 2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the protocol's version is 1 or 2")]
 pub struct UnknownProtocol;
