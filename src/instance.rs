@@ -67,8 +67,8 @@ use crate::instance::websocket::Sockets;
 use crate::ipc::tcp_proof::ListenerKey;
 use crate::journal::{Journal, JournalFailure};
 
-/// Intents remembered at a time: far more than one user's browsers can sign in a minute, and at
-/// most 4 MiB.
+/// Intents remembered at once: far more than one user's browsers can sign in a minute, and at most
+/// 4 MiB.
 const INTENTS_MAX: usize = 65_536;
 
 #[derive(Clone, Debug)]
@@ -76,11 +76,10 @@ pub(crate) struct UserArguments {
     pub(crate) config: PathBuf,
     /// The home directory, if it is not the account's own (development).
     pub(crate) home: Option<PathBuf>,
-    /// Where to listen if no socket is passed (development).
+    /// The address to listen on if no socket is passed (development).
     pub(crate) listen: Option<SocketAddr>,
 }
 
-/// Why an instance does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserFailure {
     #[error(transparent)]
@@ -91,17 +90,10 @@ pub(crate) enum UserFailure {
     Clock(#[from] crate::clock::UnreadableClock),
     #[error(transparent)]
     Journal(#[from] JournalFailure),
-    /// Descriptor 0 is not a listening socket.
     #[error("standard input is not a listening socket from the server (in development, use --listen)")]
     Socket(#[from] DescriptorFailure),
     #[error("{what} {path}")]
-    File {
-        what: &'static str,
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// Descriptor 1 is not a channel to the server.
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Line(#[from] ServerLinkFailure),
     #[error(transparent)]
@@ -110,10 +102,7 @@ pub(crate) enum UserFailure {
     Runtime(std::io::Error),
 }
 
-/// Runs an instance until it is told to stop, has been idle, or the server is gone.
-///
-/// # Errors
-/// Why it does not start.
+/// Runs an instance until the server stops it, it has been idle, or the server is gone.
 pub(crate) fn run(_begun: Daemon, arguments: &UserArguments) -> Result<(), UserFailure> {
     let account = OwnAccount::of_this_process(arguments.home.as_deref())?;
     let config = Config::load_for_instance(&arguments.config)?;
@@ -154,8 +143,8 @@ fn listener(arguments: &UserArguments) -> Result<Listener, UserFailure> {
 fn instance(account: &OwnAccount, config: &Config) -> Result<Instance, UserFailure> {
     let terms = config.terms();
     let window = terms.window;
-    // The server checks a passkey's assertion, and an instance does not trust the server: it
-    // requires none.
+    // The server checks passkey assertions. An instance does not trust the server, so it requires
+    // none.
     let policy = Policy { terms, step_up: StepUp::default() };
     let state = account.state_directory();
     account::make_private_directory(&state).map_err(|source| UserFailure::File {
@@ -210,7 +199,7 @@ async fn serve(
     instance: Instance,
     config: &Config,
 ) {
-    // An operator who signals every countersign process means the server.
+    // An operator who sends SIGHUP to every countersign process means the server.
     let _ignored_from_here_on = signal(SignalKind::hangup());
     let idle_timer = Arc::new(IdleTimer::new());
     let instance = Arc::new(instance);
@@ -226,12 +215,12 @@ async fn serve(
     let is_busy = || instance.under_way() > 0 || instance.open_sessions() > 0;
     let idle = idle_timer.idle_for(config.instances.idle_stop, is_busy);
     let reason = tokio::select! {
-        () = serving => "the socket broke",
-        () = stop => "the server said so, or is gone",
-        () = idle, if config.instances.launch == Launch::Sudo => "nobody asked for anything",
+        () = serving => "the listening socket failed",
+        () = stop => "stopped by the server, or the server is gone",
+        () = idle, if config.instances.launch == Launch::Sudo => "idle",
         () = terminated() => "terminated",
     };
-    tracing::info!(reason, "finishing");
+    tracing::info!(reason, "stopping");
     instance.sockets.stop();
     idle_timer.finish(|| instance.under_way() > 0).await;
 }

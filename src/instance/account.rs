@@ -1,5 +1,5 @@
-//! The account that this process runs as: who it is, where its home is, and whether it may have an
-//! instance at all (V59).
+//! The account that this process runs as: its uid and home, and whether it may have an instance
+//! (V59).
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -13,48 +13,37 @@ use crate::config::{Instances, Launch};
 use crate::instance::terminal::Login;
 use crate::own_directory::STATE;
 
-/// Why an account cannot have an instance.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountFailure {
     /// P10.
     #[error("an instance does not run as root: it runs as the user whom it serves")]
     Root,
-    /// Real and effective uid differ.
-    #[error("real and effective uid differ: an instance is exactly its user")]
+    #[error("the real and effective uid differ: an instance must run as exactly one user")]
     Disguised,
-    /// No such account.
     #[error("uid {0} has no account")]
     Unknown(Uid),
-    /// The system would not say.
-    #[error("the account cannot be looked up")]
+    #[error("the account of this process cannot be looked up")]
     Unreadable(#[source] nix::Error),
-    /// There is nowhere to keep what it has to remember.
-    #[error("the home directory {path} is not there: make it, or mount it")]
-    Home {
-        /// The home directory.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The rules forbid it.
+    /// The instance keeps its state in the home directory.
+    #[error("the home directory {path} does not exist: create it or mount it")]
+    Home { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Refused(#[from] AccountRejection),
 }
 
-/// The account of this process.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnAccount {
     uid: Uid,
     home: PathBuf,
-    /// Its row of the account database.
+    /// The row of the account database.
     user: User,
 }
 
 impl OwnAccount {
-    /// Looks it up; `home` stands in for the account's own in development.
+    /// Looks the account up; `home` replaces the account's home in development.
     ///
     /// # Errors
-    /// If this process is root or in disguise, or the account is not known.
+    /// If this process is root, if real and effective uid differ, or if the account is unknown.
     pub(crate) fn of_this_process(home: Option<&Path>) -> Result<Self, AccountFailure> {
         if geteuid().is_root() || getuid().is_root() {
             return Err(AccountFailure::Root);
@@ -69,7 +58,7 @@ impl OwnAccount {
         Ok(Self { uid, home, user })
     }
 
-    /// This process's account, with a home of a test's.
+    /// This process's account, with a test's home directory.
     #[cfg(test)]
     pub(crate) fn in_tests(home: &Path) -> Self {
         let user = User {
@@ -84,10 +73,7 @@ impl OwnAccount {
         Self { uid: Uid(geteuid().as_raw()), home: home.to_owned(), user }
     }
 
-    /// Whether the rules let it have an instance.
-    ///
-    /// # Errors
-    /// The rule that does not.
+    /// Checks that the configuration allows this account an instance.
     pub(crate) fn check_may_have_instance(rules: &Instances) -> Result<(), AccountFailure> {
         if rules.launch != Launch::Sudo {
             return Ok(());
@@ -95,47 +81,47 @@ impl OwnAccount {
         Ok(Account::of_this_process(rules.uid_min).map(|_checked| ())?)
     }
 
-    /// Whether its home is there.
-    ///
-    /// # Errors
-    /// If it is not, or cannot be looked at.
+    /// Checks that the home directory exists.
     pub(crate) fn check_home(&self) -> Result<(), AccountFailure> {
         let missing = |source| AccountFailure::Home { path: self.home.clone(), source };
         let found = std::fs::metadata(&self.home).map_err(missing)?;
         if found.is_dir() { Ok(()) } else { Err(missing(io::ErrorKind::NotADirectory.into())) }
     }
 
-    /// Gives this process, and the terminals that it opens, the umask of the account's logins.
+    /// Sets this process's umask to that of the account's logins. Terminals inherit it.
     pub(crate) fn take_on_umask(&self) {
         super::umask::take_on(&self.user);
     }
 
-    /// Its number.
     pub(crate) const fn uid(&self) -> Uid {
         self.uid
     }
 
-    /// Its home directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Who logs in to a terminal of it.
+    /// The login that a terminal starts.
     pub(crate) fn login(&self) -> Login {
         Login { name: self.user.name.clone(), home: self.home.clone(), shell: self.user.shell.clone() }
     }
 
-    /// Where the instance keeps what it has to remember.
+    /// The directory of the instance's state.
     pub(crate) fn state_directory(&self) -> PathBuf {
         STATE.iter().fold(self.home.clone(), |path, name| path.join(name))
     }
 }
 
-/// Makes a directory, and what is missing above it, for its owner alone.
+/// Makes a directory and its missing parents with mode 0700. Refuses one that another account owns,
+/// or that group or others can write to.
 pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = std::fs::symlink_metadata(path)?;
     let is_ours =
         metadata.is_dir() && metadata.uid() == nix::unistd::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
-    if is_ours { Ok(()) } else { Err(io::Error::other("not a directory of this account's that nobody else can write")) }
+    if is_ours {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a directory that this account owns and no other account can write to"))
+    }
 }

@@ -1,8 +1,8 @@
-//! What the user's own browser asks of the instance: nothing of this is ever done for Core.
+//! Serves the direct channel: requests of the user's own browser. None of them is ever done for
+//! Core.
 //!
-//! A change of the keys takes both sides: the user's own file, which this process may write and the
-//! server may not, and the server's store, which the server changes because it asks the kernel who
-//! this process is.
+//! A change of keys takes two parties. The instance may write the user's pin file, and the server
+//! may not. The server changes its store, because the kernel tells it which account asks.
 
 mod drives;
 mod failure;
@@ -24,7 +24,7 @@ use crate::instance::direct::server::ServerClient;
 use crate::instance::files::drives::Drives;
 use crate::pin_file::PinFile;
 
-/// What the user's own browser can ask.
+/// The calls of the direct channel.
 #[derive(Debug)]
 pub(crate) struct DirectCalls {
     keys: DirectKeys,
@@ -32,7 +32,7 @@ pub(crate) struct DirectCalls {
 }
 
 impl DirectCalls {
-    /// The calls of that account, at a provider of that configuration.
+    /// The calls of an account, for a provider with this configuration.
     pub(crate) fn of(account: &OwnAccount, config: &Config, drives: &Arc<Drives>) -> Self {
         let pins = PinFile::of(account.home(), account.uid(), &config.provider.id);
         let terms = Terms { audience: config.provider.origin.clone(), lifetime_s: config.intent.key_lifetime_s };
@@ -40,7 +40,6 @@ impl DirectCalls {
         Self { keys, drives: DirectDrives::new(&config.drives, drives) }
     }
 
-    /// Does what is asked.
     pub(crate) async fn perform(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         match permit.row().call().as_str() {
             "drives.list" => Ok(self.drives.list().await),

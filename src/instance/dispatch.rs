@@ -1,7 +1,7 @@
-//! From a permit to the work, and back to an answer in UCloud's own JSON.
+//! Turns a permit into work, and its outcome into an answer in UCloud's JSON.
 //!
-//! What is done comes from the permit's bound parameters; the rest of the body may say how a
-//! listing is shown, nothing more.
+//! Work is determined by the permit's bound parameters. The rest of the body only affects how a
+//! listing is shown.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
@@ -42,27 +42,27 @@ use crate::ipc::tcp_proof::{self, ListenerKey};
 use crate::ipc::within;
 use crate::log::Chain;
 
-/// Longest body, in bytes: what the gateway takes at most, whatever it is configured to.
+/// Longest body, in bytes: the most that the gateway accepts, whatever its configuration says.
 const BODY_MAX: usize = 64 * 1024 * 1024;
 
-/// How long accepting rests after it failed, for want of descriptors say.
+/// Pause after accepting failed, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is looked for sessions that are over: what has come of an upload takes room until
-/// then.
+/// How often expired sessions are looked for: until then, the part of an upload that has arrived
+/// takes space.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Connections to a TCP port that have not shown yet that they are the gateway's. Any account can
-/// open one, for 2 s.
+/// Connections to a TCP port that have not yet proven to be the gateway's. Any account can open
+/// one, for 2 s.
 const UNPROVED_MAX: usize = 64;
 
-/// A connection from the gateway: deposited intents of many items need a long head.
+/// A connection from the gateway. Deposited intents of many items need a long head.
 const LIMITS: Limits = Limits { head_max: DEPOSIT_MAX + 32 * 1024, ..Limits::LOCAL };
 
-/// Serves the socket until it breaks.
+/// Serves the socket until it fails.
 ///
-/// On a TCP port whoever connects shows that they have its key, where there is one: the kernel does
-/// not say who that is.
+/// On a TCP port the kernel does not tell which account connects. If there is a key, each
+/// connection has to prove that it knows the key.
 pub(crate) async fn accept(
     listener: Listener,
     key: Option<ListenerKey>,
@@ -74,7 +74,7 @@ pub(crate) async fn accept(
         Listener::Tcp(listener) => accept_tcp(listener, key, &instance, &idle_timer).await,
     };
     if let Err(error) = outcome {
-        tracing::error!(%error, "the listening socket");
+        tracing::error!(%error, "cannot accept connections");
     }
 }
 
@@ -83,7 +83,8 @@ async fn accept_unix(
     instance: &Arc<Instance>,
     idle_timer: &Arc<IdleTimer>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    // Whoever made the socket may connect, and nobody else (P7, V56). The kernel says who that was.
+    // Only the account that made the socket may connect (P7, V56). The kernel tells which account
+    // that is.
     let maker = Peer::of(&listener)?.uid;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     loop {
@@ -91,7 +92,7 @@ async fn accept_unix(
             Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.uid == maker) => {
                 serve(stream, instance, idle_timer)
             }
-            Ok(_) => tracing::warn!("a stranger connected; closed unheard"),
+            Ok(_) => tracing::warn!("rejected connection: the peer did not make the socket"),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -120,7 +121,7 @@ async fn accept_tcp(
                 tokio::spawn(async move {
                     match tcp_proof::accept(&mut stream, &key, nonce).await {
                         Ok(()) => serve(stream, &instance, &idle_timer),
-                        Err(error) => tracing::debug!(%error, "a stranger connected; closed unheard"),
+                        Err(error) => tracing::debug!(%error, "rejected connection: the peer does not have the key"),
                     }
                     drop(place);
                 });
@@ -144,21 +145,21 @@ where
             instance.answer(request).await
         };
         if let Err(error) = serve_connection(stream, answer, &LIMITS).await {
-            tracing::debug!(%error, "a connection ended");
+            tracing::debug!(%error, "connection failed");
         }
     });
 }
 
 impl Instance {
-    /// Tells the server which drives there are, and removes what an instance that was killed left
-    /// unfinished.
+    /// Reports the drives to the server, and removes what a killed instance left unfinished. Then
+    /// looks for expired sessions while the instance runs.
     pub(crate) async fn begin(&self) {
         self.files.drive_numbers().report().await;
         self.files.clean_up().await;
         self.give_up_what_is_over().await;
     }
 
-    /// Ends what is over although nobody asks for anything, as long as the instance runs.
+    /// Ends expired sessions even when no request arrives.
     async fn give_up_what_is_over(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -169,7 +170,7 @@ impl Instance {
         }
     }
 
-    /// How much work goes on that nobody waits for any more.
+    /// How many works run on after their request was answered.
     pub(crate) fn under_way(&self) -> usize {
         self.files.under_way()
     }
@@ -201,7 +202,7 @@ impl Instance {
         }
     }
 
-    /// A session's request: what it may do was granted before.
+    /// Answers a request with a session token: an earlier permit granted what it may do.
     async fn answer_session(&self, endpoint: SessionEndpoint, head: &Parts, body: Incoming) -> Answer {
         let mut audit = AuditContext::default();
         let outcome = asked(endpoint, head)
@@ -225,7 +226,7 @@ impl Instance {
         }
     }
 
-    /// Permits the use of a token of this instance's own.
+    /// Verifies a request with a token that this instance issued.
     pub(super) fn judge_session<'r>(
         &self,
         presented: PresentedSession<'r>,
@@ -234,7 +235,8 @@ impl Instance {
         self.verifier.judge_session(presented, self.sessions.public_key(), self.sessions.proof(), audit)
     }
 
-    /// Writes a decision down, and gives back what was permitted, or what the sender is told.
+    /// Logs a decision. Returns what was permitted, or the answer to the sender. A decision that
+    /// cannot be logged is refused.
     pub(super) fn decided<T>(
         &self,
         head: &Parts,
@@ -261,14 +263,14 @@ impl Instance {
             counted: None,
         };
         if let Err(failure) = self.log.append(&decision) {
-            tracing::error!(%failure, "the decision cannot be logged");
+            tracing::error!(%failure, "cannot log the decision");
             return Err(Denied::row(ErrorCode::Failed));
         }
         outcome.map_err(|_refusal| denied.unwrap_or_else(|| Denied::row(ErrorCode::Failed)))
     }
 
-    /// Does what is permitted, and answers within that time: what takes longer goes on as a task,
-    /// or is given up.
+    /// Does permitted work and answers within `within`. Longer work continues as a task, or is
+    /// abandoned.
     async fn perform(&self, permit: &Permit<'_, '_>, within: Duration) -> Reply {
         self.files.drive_numbers().learn_for(permit.items()).await;
         if permit.row().call().as_str() == "ssh.keyUploaded" {
@@ -300,7 +302,7 @@ impl Instance {
         match self.ssh_keys.install_signed(permit.items()).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(not_installed) => {
-                tracing::warn!(cause = %Chain(&not_installed), "SSH keys");
+                tracing::warn!(cause = %Chain(&not_installed), "cannot install SSH keys");
                 not_installed.told().reply_with(&not_installed.to_string())
             }
         }
@@ -311,15 +313,15 @@ impl Instance {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(not_done) => {
                 let (call, cause) = (permit.row().call(), Chain(&not_done).to_string());
-                tracing::warn!(%call, cause, "not done for the user's own browser");
+                tracing::warn!(%call, cause, "failed direct call");
                 not_done.reply()
             }
         }
     }
 }
 
-/// UCloud repeats a request after 449 and 503, and here its intent is used up: whatever failed is
-/// said as what may have been begun.
+/// UCloud repeats a request after 449 and 503, but the request's intent is used up here. Such an
+/// answer becomes one that says that the work may have begun.
 async fn not_to_be_repeated(reply: Reply) -> Reply {
     if ![ErrorCode::NoInstance, ErrorCode::Unavailable].iter().any(|told| told.status() == reply.status()) {
         return reply;

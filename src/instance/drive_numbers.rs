@@ -1,15 +1,17 @@
-//! What UCloud's numbers of drives mean to this user: pinned in the user's own account when first
-//! heard of, and never changed but by that user.
+//! Pins the meaning of UCloud's drive numbers in the user's account on first use. Only the user can
+//! change a meaning.
 //!
-//! A user's paths begin with such a number, and the number alone is signed. The server says which
-//! of the configured drives it stands for; if it says otherwise later, it is not believed (P3).
-//! Which folder a drive is says the configuration. When the user has deleted a drive, by a request
-//! that they signed, its numbers are free: UCloud gives them again. They mean nothing until no
-//! intent from before the deletion can be valid, and then what is heard next.
+//! A path begins with such a number, and only the number is signed. The server says which
+//! configured drive it stands for. The instance does not believe a different answer later (P3). The
+//! configuration says which folder a drive is.
 //!
-//! Each provider has its own file, in its own directory: providers that share a home may be known
-//! to UCloud by different numbers. The file that earlier releases kept for all providers is not
-//! written any more; a number in it keeps its meaning.
+//! When the user deletes a drive by a signed request, its numbers become free, because UCloud
+//! reuses them. A free number means nothing until no intent from before the deletion can be valid.
+//! Then it takes the next meaning that the server gives.
+//!
+//! Each provider has its own file in its own directory: UCloud may number the drives of providers
+//! that share a home differently. The one file of earlier releases is only read; a number in it
+//! keeps its meaning.
 
 mod pins;
 
@@ -33,50 +35,44 @@ use crate::ipc::client::request;
 use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use crate::own_directory::{OwnDirectory, STATE, WriteFailure};
 
-/// The server is not asked more often for a number that it does not know.
+/// Shortest interval between two questions to the server about unknown numbers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why numbers of drives cannot be kept.
+/// Why drive numbers cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PinFailure {
-    /// The directory or file, or writing it.
     #[error(transparent)]
     Write(#[from] WriteFailure),
-    /// The file cannot be trusted or read.
     #[error(transparent)]
     Strict(#[from] StrictFileFailure),
-    /// A line of it is none.
-    #[error("line {line} of {path} is no number and drive: mend or remove the file")]
+    #[error("line {line} of {path} is not a number and a drive id: correct the line or remove the file")]
     Line {
-        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
     },
-    /// The file cannot be read, so none is pinned.
-    #[error("UCloud's numbers of drives mean nothing here")]
+    /// The file could not be read at the start, so nothing is pinned.
+    #[error("the file of drive numbers could not be read, so no number can be pinned")]
     Unkept,
-    /// The clock cannot be read, so no deletion can be dated.
+    /// Without the clock no deletion can be dated.
     #[error(transparent)]
     Clock(#[from] UnreadableClock),
-    /// The number means another drive, or the drive is none of this account's.
-    #[error("UCloud's number of it means another drive already")]
+    /// The number means another drive, or the drive is not one of this account's.
+    #[error("UCloud's number of the new drive means another drive already")]
     NotTaken,
-    /// What was signed for the drive that had the number before may still be valid.
-    #[error("UCloud has given it the number of a drive that you deleted a moment ago: try again in a minute")]
+    /// An intent signed for the previous drive of this number may still be valid.
+    #[error("UCloud gave the new drive the number of one that you deleted recently: try again in a minute")]
     NotYet,
-    /// There are too many.
-    #[error("{PINS_MAX} numbers mean drives, which is as many as there can be")]
+    #[error("{PINS_MAX} drive numbers are pinned, which is the limit")]
     Full,
 }
 
-/// The numbers that are known.
 #[derive(Debug, Default)]
 pub(crate) struct DriveNumbers {
-    /// Where they are kept, and whom to ask; `None`: there are none.
+    /// Where pins are kept and which server is asked; `None`: there are no pins.
     keeping: Option<Keeping>,
     pins: Mutex<Pins>,
-    /// When the server was asked last.
+    /// When the server was last asked.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -85,19 +81,18 @@ struct Keeping {
     home: PathBuf,
     owner: Uid,
     provider: ProviderId,
-    /// What an earlier release pinned for all providers.
+    /// Pins that an earlier release kept for all providers.
     earlier: Pins,
     drives: UserDrives,
     socket: PathBuf,
     clock: Clock,
-    /// For how long after a deletion an intent from before it may be valid, in seconds.
+    /// How long an intent from before a deletion may stay valid, in seconds.
     kept_s: i64,
 }
 
 impl DriveNumbers {
-    /// Those of the account, whose drives are these; the server is asked at that socket. Pins that
-    /// cannot be read are none, and none is made: drives then go by the ids of the configuration
-    /// alone.
+    /// The numbers of an account with these drives. If the pins cannot be read, none is used and
+    /// none is made: drives then go by their configured ids alone.
     pub(crate) fn of(account: &OwnAccount, config: &Config, drives: UserDrives) -> Self {
         let (home, owner, provider) = (account.home().to_owned(), account.uid(), config.provider.id.clone());
         let (socket, kept_s) = (config.ipc.socket(), config.terms().window.retention_max_s());
@@ -106,7 +101,7 @@ impl DriveNumbers {
         match keeping.read() {
             Ok(pins) => Self { keeping: Some(keeping), pins: Mutex::new(pins), asked: Mutex::default() },
             Err(failure) => {
-                tracing::error!(%failure, "UCloud's numbers of drives mean nothing here");
+                tracing::error!(%failure, "cannot read the drive numbers: UCloud's numbers mean nothing here");
                 Self::default()
             }
         }
@@ -118,7 +113,7 @@ impl DriveNumbers {
         self.pins().meaning(&number).map(str::to_owned)
     }
 
-    /// The id of the deleted drive that a number meant, if it has meant nothing since.
+    /// The id of the deleted drive that a number meant, if the number has meant nothing since.
     pub(crate) fn freed(&self, number: &str) -> Option<String> {
         let number = CoreDriveId::parse(number).ok()?;
         self.pins().freed(&number).map(str::to_owned)
@@ -128,7 +123,7 @@ impl DriveNumbers {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the server which drives there are, and learns their numbers.
+    /// Reports the drives to the server, and learns their numbers.
     pub(crate) async fn report(&self) {
         let Some(keeping) = &self.keeping else { return };
         let drives = keeping.drives.clone();
@@ -136,18 +131,17 @@ impl DriveNumbers {
         self.ask(keeping, DrivesReport { ids }).await;
     }
 
-    /// A number that means this drive, if there is one: the same each time that it is asked for.
+    /// A number that means this drive, if there is one; the same in every call.
     pub(crate) fn number_of(&self, id: &str) -> Option<String> {
         self.pins().numbers(id).next().map(|number| number.as_str().to_owned())
     }
 
-    /// Whether a number means this drive, did so before the drive was deleted, or did at an earlier
-    /// release.
+    /// Whether a number means this drive, meant it before the drive was deleted, or meant it in an
+    /// earlier release.
     pub(crate) fn is_numbered(&self, id: &str) -> bool {
         self.pins().knows(id) || self.keeping.as_ref().is_some_and(|keeping| keeping.earlier.knows(id))
     }
 
-    /// All numbers that mean this drive.
     pub(crate) fn numbers_of(&self, id: &str) -> Vec<String> {
         self.pins().numbers(id).map(|number| number.as_str().to_owned()).collect()
     }
@@ -158,7 +152,7 @@ impl DriveNumbers {
         self.learn_of(parameters.filter_map(|(_, value)| value.as_str())).await;
     }
 
-    /// The same for these paths.
+    /// As [`Self::learn_for`], for these paths.
     pub(crate) async fn learn_of<'p>(&self, paths: impl Iterator<Item = &'p str>) {
         let Some(keeping) = &self.keeping else { return };
         let numbers: BTreeSet<CoreDriveId> = paths.filter_map(number_of).collect();
@@ -184,17 +178,17 @@ impl DriveNumbers {
             Ok(_) | Err(_) => None,
         };
         match answer {
-            None => tracing::warn!("the server does not say what UCloud calls the drives"),
+            None => tracing::warn!("cannot get UCloud's drive numbers from the server"),
             Some(table) => {
                 if let Err(failure) = self.learn(keeping, table.drives) {
-                    tracing::error!(%failure, "UCloud's numbers of drives cannot be kept, so they mean nothing");
+                    tracing::error!(%failure, "cannot store UCloud's drive numbers, so they mean nothing");
                 }
             }
         }
     }
 
-    /// Takes the server's word for numbers that it has said nothing of before; they are on the disk
-    /// before they mean anything.
+    /// Takes the server's meanings for numbers that mean nothing yet. They are written to disk
+    /// before they take effect.
     fn learn(&self, keeping: &Keeping, said: Vec<NumberedDrive>) -> Result<(), PinFailure> {
         let now = keeping.clock.now()?;
         let news = |pins: &Pins| -> Vec<NumberedDrive> {
@@ -245,9 +239,8 @@ impl DriveNumbers {
         })
     }
 
-    /// Frees the numbers of drives that the user has deleted. It takes the user's signature: only a
-    /// request that names the drive's number, or the one that made the drive, leads here, and only
-    /// once the drive is gone.
+    /// Frees the numbers of drives that the user has deleted. Only signed requests lead here: one
+    /// that names the drive's number, or the one that made the drive. The drive is gone by then.
     pub(crate) fn free(&self, ids: &[String]) -> Result<(), PinFailure> {
         let Some(keeping) = self.keeping.as_ref().filter(|_| ids.iter().any(|id| self.number_of(id).is_some())) else {
             return Ok(());
@@ -259,7 +252,8 @@ impl DriveNumbers {
         })
     }
 
-    /// Under the directory's lock: another instance of this account may have pinned meanwhile.
+    /// Changes the pins under the directory's lock, because another instance of this account may
+    /// have pinned meanwhile.
     fn change(
         &self,
         keeping: &Keeping,
@@ -274,16 +268,15 @@ impl DriveNumbers {
     }
 }
 
-/// Why the server's word for a number is none to pin.
+/// Why a meaning from the server is not pinned.
 #[derive(Debug)]
 enum NotNew<'p> {
-    /// This account has no such drive.
     NoDrive,
-    /// The number is an id of the configuration.
+    /// The number is an id in the configuration.
     IdOfAnother,
-    /// It is what the number means.
+    /// The number already means that.
     Known,
-    /// The number means that drive.
+    /// The number means this other drive.
     Means(&'p str),
     /// See [`Pinnable::NotYet`].
     NotYet,
@@ -294,8 +287,7 @@ impl Keeping {
         self.drives.has(id)
     }
 
-    /// Whether the server's word is about a number that means nothing yet, and a drive of this
-    /// account.
+    /// Checks that the number means nothing yet, and that the drive is one of this account's.
     fn check<'p>(&'p self, pins: &'p Pins, said: &NumberedDrive, now: Timestamp) -> Result<(), NotNew<'p>> {
         let NumberedDrive { number, id } = said;
         if !self.has(id) {
@@ -316,20 +308,20 @@ impl Keeping {
         }
     }
 
-    /// Logs what is wrong with the server's word, if something is.
+    /// Logs a meaning that contradicts the configuration or a pin.
     fn report(&self, pins: &Pins, said: &NumberedDrive, now: Timestamp) {
         let number = said.number.as_str();
         match self.check(pins, said, now) {
             Ok(()) | Err(NotNew::NoDrive | NotNew::Known | NotNew::NotYet) => {}
             Err(NotNew::IdOfAnother) => {
-                tracing::warn!(number, "UCloud's number of a drive is the id of another: it stays that one's");
+                tracing::warn!(number, "ignored a drive number: it is the id of another drive");
             }
             Err(NotNew::Means(known)) if self.drives.folder(known).is_some_and(|folder| folder.is_dir()) => {
                 tracing::error!(
                     number,
                     known,
                     said = said.id,
-                    "ALARM: the server says that UCloud's number of a drive means another drive now; it stays what it was"
+                    "ALARM: the server says that a drive number means another drive now; kept the pinned meaning"
                 );
             }
             Err(NotNew::Means(known)) => {
@@ -345,13 +337,14 @@ impl Keeping {
         }
     }
 
-    /// The directories down to that of the provider.
+    /// The directories beneath the home, down to the provider's.
     fn directory(&self) -> [&str; 4] {
         let [first, second, third] = STATE;
         [first, second, third, self.provider.as_str()]
     }
 
-    /// Reads both files: that of the provider, which is the answer, and that of earlier releases.
+    /// Reads both files: returns the provider's pins, and keeps those of earlier releases in
+    /// `earlier`.
     fn read(&mut self) -> Result<Pins, PinFailure> {
         self.earlier = self.read_at(STATE.iter().chain(&[DRIVE_NUMBERS]).collect())?;
         self.read_at(self.directory().iter().chain(&[DRIVE_NUMBERS]).collect())
@@ -366,7 +359,7 @@ impl Keeping {
         Self::parse(&directory.strict().path().join(DRIVE_NUMBERS), directory.strict().open(DRIVE_NUMBERS))
     }
 
-    /// Without a file there are no pins.
+    /// No file means no pins.
     fn parse(path: &Path, opened: Result<Opened, StrictFileFailure>) -> Result<Pins, PinFailure> {
         match opened {
             Ok(opened) => {
@@ -378,7 +371,7 @@ impl Keeping {
     }
 }
 
-/// The number that a path begins with, if it does with one.
+/// The number that a path begins with, if it does.
 fn number_of(path: &str) -> Option<CoreDriveId> {
     CoreDriveId::parse(path.strip_prefix('/')?.split('/').next()?).ok()
 }

@@ -1,14 +1,14 @@
-//! The user's files: UCloud's files API on the drives of the configuration, done as the user.
+//! Serves UCloud's files API on the user's drives, as the user.
 //!
 //! The kernel decides what is allowed: the process runs as the user, and [`resolve`] keeps every
 //! path beneath its drive. All authority comes from bound parameters; what Core adds to a request
 //! never reaches this module.
 //!
-//! Copies, emptying the trash and moves between file systems may take long. They have a queue of
-//! their own, so that they never delay a browse. After [`INSTANCE_MAX`] at most the request is
-//! answered while the work continues, because Core gives up after 5 s. The user then sees it at
-//! UCloud as a task, and can pause or cancel it (see [`crate::instance::tasks`]). Work that fails
-//! or is cancelled is undone.
+//! Copies, emptying the trash and moves between file systems may take long. They have a separate
+//! queue, so that they never delay a browse. After at most [`INSTANCE_MAX`] the request is answered
+//! while the work continues, because Core gives up after 5 s. UCloud then shows the work as a task,
+//! which the user can pause or cancel (see [`crate::instance::tasks`]). Failed or cancelled work is
+//! undone.
 
 mod browse;
 mod bulk;
@@ -63,30 +63,25 @@ use crate::instance::drive_numbers::DriveNumbers;
 use crate::instance::tasks::{self, Tasks};
 use crate::ipc::within::INSTANCE_MAX;
 
-/// How many quick works run at once. They mostly wait for the disk, and each may hold a thread.
+/// Most quick works at once. They mostly wait for the disk, and each may hold a thread.
 const QUICK_MAX: usize = 16;
-/// How many long works run at once: two saturate most disks, and each holds hundreds of
-/// descriptors.
+/// Most long works at once: two saturate most disks, and each holds hundreds of descriptors.
 const LONG_MAX: usize = 2;
-/// How many changes may be under way or waiting; more are refused.
+/// Most changes that run or wait; more are refused.
 const UNDER_WAY_MAX: usize = 64;
 
-/// What a files call answers with, ready to be written as JSON.
+/// The answer of a files call, ready to be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Answer {
-    /// To a browse.
     Page(Page),
-    /// To a retrieve.
     File(ProviderFile),
-    /// To all that changes something: `{}` an item, in their order.
+    /// To every change: `{}` for each item, in their order.
     Bulk {
-        /// As many as there were items.
         responses: Vec<Done>,
     },
 }
 
-/// `{}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Done {}
 
@@ -97,9 +92,9 @@ pub(crate) struct Files {
     queues: Queues,
     answer_after: Duration,
     tasks: Arc<Tasks>,
-    /// Who asks, if anybody is told of what takes long.
+    /// The user to whom long work is reported, if any.
     asker: Option<Username>,
-    /// Whether a person was asked about what is done.
+    /// Whether a person was asked about the change.
     consent: Consent,
 }
 
@@ -111,7 +106,6 @@ struct Queues {
 }
 
 impl Files {
-    /// Serves these drives.
     pub(crate) fn new(drives: Drives) -> Self {
         let queues = Queues {
             quick: Arc::new(Semaphore::new(QUICK_MAX)),
@@ -128,17 +122,17 @@ impl Files {
         }
     }
 
-    /// The same, with what takes long told to the server at that socket.
+    /// The same, reporting long work to the server at that socket.
     pub(crate) fn told_at(self, socket: PathBuf) -> Self {
         Self { tasks: Arc::new(Tasks::told_at(socket)), ..self }
     }
 
-    /// The same, as that user asks.
+    /// The same, on behalf of that user.
     pub(crate) fn asked_by(&self, username: &Username) -> Self {
         Self { asker: Some(username.clone()), ..self.clone() }
     }
 
-    /// The same, for what the user approved or was not asked about, as the intent says.
+    /// The same, with what the intent says about the user's consent.
     pub(crate) fn approved(&self, consent: Consent) -> Self {
         Self { consent, ..self.clone() }
     }
@@ -148,17 +142,16 @@ impl Files {
         Self { answer_after: self.answer_after.min(within), ..self.clone() }
     }
 
-    /// What goes on after its request was answered.
+    /// Work that continues after its request was answered.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
-    /// The drives.
     pub(crate) const fn drives(&self) -> &Arc<Drives> {
         &self.drives
     }
 
-    /// Opens a folder that somebody is to work in.
+    /// Opens a folder for a terminal.
     pub(crate) async fn open_folder(&self, id: &str) -> Result<OwnedFd, RequestError> {
         let error = |trouble| RequestError::single(id, trouble);
         let path = self.drives.parse(id).map_err(error)?;
@@ -167,26 +160,24 @@ impl Files {
         self.look(path, open).await.map_err(error)
     }
 
-    /// Removes what a killed instance left of its copies, in the queue of what takes long.
+    /// Removes what a killed instance left of its copies, in the long queue.
     pub(crate) async fn clean_up(&self) {
         let drives = Arc::clone(&self.drives);
         if let Err(trouble) = in_queue(&self.queues.long, move || drives.clean_up()).await {
-            tracing::warn!(%trouble, "what was left of unfinished copies has not been looked for");
+            tracing::warn!(%trouble, "cannot look for unfinished copies");
         }
     }
 
-    /// UCloud's numbers of the drives.
     pub(crate) fn drive_numbers(&self) -> &DriveNumbers {
         self.drives.numbers()
     }
 
-    /// How many changes are under way, answered or not. An instance with any is not idle.
+    /// How many changes are in progress, answered or not. An instance with any is not idle.
     pub(crate) fn under_way(&self) -> usize {
         UNDER_WAY_MAX.saturating_sub(self.queues.under_way.available_permits()).max(self.tasks.open())
     }
 
-    /// Does what is asked. A change, once begun, goes on even if nobody waits for its answer any
-    /// more.
+    /// Does the request. A change that has begun continues even if its caller is gone.
     pub(crate) async fn perform(&self, request: FilesRequest) -> Result<Answer, RequestError> {
         let (drives, consent) = (&self.drives, self.consent);
         match request {
@@ -204,7 +195,7 @@ impl Files {
         let error = |trouble| RequestError::single(&browse.path, trouble);
         let listing = Listing::parse(&browse).map_err(error)?;
         let path = self.drives.parse(&browse.path).map_err(error)?;
-        // A little before the answer is due, so that it can say why.
+        // A little before the answer is due, so that it can give the reason.
         let end = Instant::now() + self.answer_after.saturating_sub(self.answer_after / 8);
         let page = self.look_in_time(path, move |place| listing.read(&place.root, &place.path, end)).await;
         page.map(Answer::Page).map_err(error)
@@ -217,8 +208,8 @@ impl Files {
         file.map(Answer::File).map_err(error)
     }
 
-    /// The same, for an answer that nobody waits for when its time is over. What has begun goes on,
-    /// and gives its place back when the file system lets go of it.
+    /// As [`Self::look`], with a time limit. Work that has begun continues, and frees its place in
+    /// the queue when the file system answers.
     async fn look_in_time<T: Send + 'static>(
         &self,
         path: UcloudPath,
@@ -228,7 +219,7 @@ impl Files {
         looked.map_err(|_elapsed| FilesError::Slow)?
     }
 
-    /// Looks at something in the quick queue.
+    /// Reads something in the quick queue.
     async fn look<T: Send + 'static>(
         &self,
         path: UcloudPath,
@@ -238,14 +229,14 @@ impl Files {
         in_queue(&self.queues.quick, move || look(&drives.open(&path)?)).await?
     }
 
-    /// Opens a file to be sent.
+    /// Opens a file for a download.
     pub(crate) async fn outgoing(&self, id: &str) -> Result<Outgoing, RequestError> {
         let error = |trouble| RequestError::single(id, trouble);
         let path = self.drives.parse(id).map_err(error)?;
         self.look(path, Outgoing::open).await.map_err(error)
     }
 
-    /// Whether a file or folder could come to a place, as far as that can be told before it does.
+    /// Checks in advance, as far as possible, whether a file or folder could be put at a place.
     pub(crate) async fn can_come(&self, id: &str, policy: &str) -> Result<(), RequestError> {
         let error = |trouble| RequestError::single(id, trouble);
         let policy = ConflictPolicy::parse(policy).map_err(error)?;
@@ -258,7 +249,7 @@ impl Files {
         in_queue(&self.queues.quick, look).await.and_then(|looked| looked).map_err(error)
     }
 
-    /// Begins a file that is to come.
+    /// Begins a file that a client uploads.
     pub(crate) async fn incoming(&self, id: &str, policy: &str) -> Result<Incoming, RequestError> {
         let error = |trouble| RequestError::single(id, trouble);
         let policy = ConflictPolicy::parse(policy).map_err(error)?;
@@ -278,7 +269,7 @@ impl Files {
         tokio::spawn(async move {
             let outcome = queues.run(work, measured).await;
             drop(under_way);
-            // Whoever watches it may be gone.
+            // The receiver may be gone.
             let _ = answer.send(outcome);
         });
         let mut outcome = outcome;
@@ -294,7 +285,7 @@ impl Files {
 }
 
 impl Files {
-    /// Sees to it that work of which the request was answered is told of.
+    /// Follows work whose request was answered, and reports its outcome.
     fn watch(&self, bulk: Arc<Bulk>, progress: Arc<Progress>, outcome: tasks::Outcome) {
         let (tasks, asker) = (Arc::clone(&self.tasks), self.asker.clone());
         let (measured, counting) = (Arc::clone(&bulk), Arc::clone(&progress));
@@ -316,7 +307,8 @@ impl Files {
 }
 
 impl Queues {
-    /// Does the items: quickly as far as they go, and the rest in the long queue.
+    /// Does the items in the bulk's queue. Items that turn out to cross file systems continue in
+    /// the long queue.
     async fn run(&self, bulk: Arc<Bulk>, progress: Arc<Progress>) -> Result<(), RequestError> {
         let (queue, crossing) = match bulk.queue() {
             Queue::Quick => (&self.quick, CrossDevice::Refuse),
@@ -332,7 +324,7 @@ impl Queues {
     }
 }
 
-/// Does the items from one on when the queue has room. The work gives its place in the queue up
+/// Does the items from `start` on when the queue has room. The work gives up its place in the queue
 /// while it is paused.
 async fn run_in(
     queue: &Arc<Semaphore>,
@@ -353,7 +345,7 @@ async fn run_in(
     outcome?
 }
 
-/// Does blocking work on a thread of its own when the queue has room.
+/// Runs work on a blocking thread when the queue has room.
 async fn in_queue<T: Send + 'static>(
     queue: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,

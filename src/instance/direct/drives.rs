@@ -1,5 +1,5 @@
-//! The user's drives by the provider's own titles, for the signer: UCloud's Core names a drive by a
-//! number, which tells a person nothing. Nothing that Core says of a drive is in here.
+//! Lists the user's drives with the provider's titles, for the signer. UCloud's Core names a drive
+//! by a number, which tells a person nothing. None of this comes from Core.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::config::Drive;
 use crate::instance::files::drives::Drives;
 
-/// The drives of the account.
 #[derive(Debug)]
 pub(super) struct DirectDrives {
     configured: Vec<Drive>,
@@ -16,13 +15,13 @@ pub(super) struct DirectDrives {
 }
 
 impl DirectDrives {
-    /// Those of the configuration, and those that the user made.
+    /// Takes the configured drives, and the table that also has those that the user made.
     pub(super) fn new(configured: &[Drive], drives: &Arc<Drives>) -> Self {
         Self { configured: configured.to_vec(), drives: Arc::clone(drives) }
     }
 
-    /// Each drive's id, the numbers that mean it, its title, and whether programs start from where
-    /// it lies: then the signer asks before every change on it.
+    /// Each drive's id, UCloud's numbers for it, its title, and whether its folder can start
+    /// programs. If it can, the signer asks before every change on the drive.
     pub(super) async fn list(&self) -> Value {
         self.drives.numbers().report().await;
         let listed: Vec<Value> = self.drives.table().ids().iter().map(|id| self.listed(id)).collect();

@@ -1,4 +1,4 @@
-//! Why what the user's own browser asks is not done, and what the browser is told.
+//! Why a direct call failed, and what the browser is told.
 
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
@@ -9,49 +9,47 @@ use crate::ipc::answers::{ErrorCode, Reply};
 use crate::ipc::http::json_reply;
 use crate::pin_file::PinFailure;
 
-/// Why what the user asks is not done, though they may ask it.
+/// Why a permitted direct call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotDone {
-    /// The call has no work here.
+    /// No code implements the call.
     #[error("this provider does not offer this")]
     NotOffered,
-    /// A parameter is not there, or no text.
+    /// A parameter is absent, or is not text.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A parameter is not of its form.
+    /// A parameter has the wrong form.
     #[error("{0}")]
     Malformed(&'static str),
-    /// The key, or its name, is not one to be taken.
+    /// The key or its name is not acceptable.
     #[error("{0}")]
     KeyRefused(&'static str),
-    /// The key is none.
+    /// The text is not a public key.
     #[error(transparent)]
     Key(#[from] KeyRejection),
-    /// It is not proven to be in the browser's hands.
+    /// The browser has not proven that it holds the private key.
     #[error(transparent)]
     Proof(#[from] EnrolmentRejection),
-    /// The server said no, or nothing.
+    /// The server refused, or did not answer.
     #[error(transparent)]
     Server(#[from] NotAnswered),
-    /// The user's own file.
+    /// The user's pin file failed.
     #[error(transparent)]
     Pins(#[from] PinFailure),
-    /// The clock.
     #[error(transparent)]
     Clock(#[from] UnreadableClock),
-    /// Randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The work was ended from outside.
+    /// The blocking task ended without an outcome.
     #[error("the work was cut short")]
     CutShort,
-    /// The answer cannot be written.
     #[error("the answer cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
 
 impl NotDone {
-    /// What the browser is told. What the server says to this account it says to its user.
+    /// The reply to the browser. A refusal that the server addressed to this account is passed on
+    /// to its user.
     pub(crate) fn reply(&self) -> Reply {
         match self {
             Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),

@@ -1,7 +1,7 @@
-//! The user's keys, as the server and the user's own file have them: seen, renewed, removed.
+//! Lists, renews and removes the user's keys, in the server's store and in the user's pin file.
 //!
-//! A key works only while both sides have it. So it is pinned first and activated then, and a
-//! removal goes the other way about: whatever breaks in between leaves a key that opens nothing.
+//! A key works only while both have it. A renewal pins first and activates second; a removal runs
+//! in the opposite order. A failure in between leaves a key that opens nothing.
 
 use countersign_keys::bind::Projection;
 use countersign_keys::enrolment::Renewal;
@@ -23,16 +23,15 @@ use crate::ipc::messages::{
 };
 use crate::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
 
-/// What a renewed key has to meet.
+/// What a renewed key must satisfy.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    /// Our own origin: what its proof is about.
+    /// The provider's own origin, which the proof of possession names.
     pub(super) audience: Origin,
-    /// How long it lives, in seconds.
+    /// Lifetime of a key, in seconds.
     pub(super) lifetime_s: i64,
 }
 
-/// The keys of the account's users.
 #[derive(Debug)]
 pub(super) struct DirectKeys {
     pins: PinFile,
@@ -53,11 +52,11 @@ struct Shown {
     created: Timestamp,
     expires: Timestamp,
     last_used: Option<Timestamp>,
-    /// Whether the instance takes it, too.
+    /// Whether the key is pinned in the user's account too.
     pinned: bool,
 }
 
-/// What the server has of a key.
+/// The state of a key at the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AtServer {
     Active,
@@ -65,7 +64,7 @@ enum AtServer {
     Unknown,
 }
 
-/// A key that is asked for: read, and proven to be in the hands of whoever signed.
+/// A requested key: parsed, with proof that the signer holds it.
 struct Wanted {
     key: VerificationKey,
     name: String,
@@ -76,7 +75,7 @@ impl DirectKeys {
         Self { pins, server, terms }
     }
 
-    /// `keys.list`: the keys that the server has of the user who asks.
+    /// `keys.list`: the server's keys of the requesting user.
     pub(super) async fn list(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         let owner = permit.username();
         let keys = self.listed(owner).await?;
@@ -87,8 +86,8 @@ impl DirectKeys {
         Ok(json!({ "keys": serde_json::to_value(shown)? }))
     }
 
-    /// `keys.renew`: the key that signs vouches for another, which is pinned here and then
-    /// activated at the server. A repeat with the same key takes up where a first try broke off.
+    /// `keys.renew`: the signing key vouches for another, which is pinned here and then activated
+    /// at the server. A repeat with the same key resumes where an earlier attempt stopped.
     pub(super) async fn renew(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         let wanted = self.wanted(permit)?;
         let now = Clock::System.now()?;
@@ -115,8 +114,8 @@ impl DirectKeys {
         Ok(renewed(&record))
     }
 
-    /// `keys.remove`: the pin goes first, so that the instance refuses the key whatever the server
-    /// does.
+    /// `keys.remove`: removes the pin first, so that the instance refuses the key whatever the
+    /// server does.
     pub(super) async fn remove(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
         let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
         let owner = permit.username().clone();
@@ -152,8 +151,9 @@ impl DirectKeys {
         Ok(())
     }
 
-    /// After a failure: was it done all the same, is it undone, or is it open? What is open stays
-    /// pinned, and opens nothing.
+    /// After a failed activation, finds out whether the key is active. The pin is removed only if
+    /// it was added by this attempt and the server says that the key is not active. Otherwise it
+    /// stays, and opens nothing without the server.
     async fn settle(&self, record: &KeyRecord, was_pinned: WasPinned, failure: NotDone) -> Result<(), NotDone> {
         match self.at_server(record).await {
             Ok(AtServer::Active) => Ok(()),
@@ -181,8 +181,8 @@ impl DirectKeys {
         Ok(keys)
     }
 
-    /// Files and their locks are waited for on a thread of their own. What has begun there is
-    /// finished, whoever still waits for it.
+    /// Runs file work, which waits for locks, on a blocking thread. Work that has begun finishes
+    /// even if its caller is gone.
     async fn with_pins<T: Send + 'static>(
         &self,
         work: impl FnOnce(&PinFile) -> Result<T, PinFailure> + Send + 'static,
@@ -193,7 +193,7 @@ impl DirectKeys {
     }
 }
 
-/// The one item: rows of this lane have no other.
+/// The one item: direct calls have no other.
 fn item<'p, 'b>(permit: &'p Permit<'_, 'b, OwnRequest>) -> Result<&'p Projection<'b>, NotDone> {
     permit.items().projections().first().ok_or(NotDone::Malformed("the request has no item"))
 }

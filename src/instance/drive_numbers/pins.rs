@@ -1,5 +1,5 @@
-//! Numbers of drives and their file: those that mean a drive, and those that are free again since
-//! their user deleted the drive.
+//! The drive numbers of one provider and their file: numbers that mean a drive, and numbers that
+//! are free because the user deleted the drive.
 //!
 //! A line is `NUMBER ID`, or `NUMBER ID freed=SECONDS` with the time of the deletion (Unix, in
 //! seconds).
@@ -10,30 +10,28 @@ use std::fmt;
 use countersign_keys::store::drives::CoreDriveId;
 use countersign_keys::time::Timestamp;
 
-/// Numbers that mean a drive, at most: those of every drive, several times over.
+/// Most numbers that mean a drive: those of every drive, several times over.
 pub(super) const PINS_MAX: usize = 512;
 
-/// Free numbers that are remembered, at most. UCloud may not have heard of a deletion: it asks for
-/// it again, and its process ends if another drive gets the id meanwhile. Once it gives the number
-/// again, it has heard.
+/// Most free numbers that are remembered. UCloud may not have heard of a deletion: it asks for it
+/// again, and its process ends if another drive gets the id meanwhile. Once UCloud reuses the
+/// number, it has heard.
 pub(super) const FREED_MAX: usize = 512;
 
-/// The longest file, in bytes.
+/// Longest file, in bytes.
 pub(super) const FILE_MAX: usize = (PINS_MAX + FREED_MAX) * 128;
 
-/// What stands before the time in the line of a free number.
+/// Precedes the time in the line of a free number.
 const FREED: &str = "freed=";
 
-/// Numbers and what they mean, or meant.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Pins {
     /// Bounded by [`PINS_MAX`].
     pinned: BTreeMap<CoreDriveId, String>,
-    /// Of deleted drives. Bounded by [`FREED_MAX`].
+    /// Numbers of deleted drives. Bounded by [`FREED_MAX`].
     freed: BTreeMap<CoreDriveId, Freed>,
 }
 
-/// A drive that its user deleted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Freed {
     id: String,
@@ -43,27 +41,27 @@ struct Freed {
 /// Whether a number may be pinned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pinnable<'p> {
-    /// It means nothing.
+    /// The number means nothing.
     Yes,
-    /// It means this drive.
+    /// The number means this drive.
     Means(&'p str),
-    /// Its drive was deleted, and what was signed for that drive may still be valid.
+    /// The drive was deleted, and an intent signed for it may still be valid.
     NotYet,
 }
 
 impl Pins {
-    /// The drive that a number means.
+    /// The id of the drive that a number means.
     pub(super) fn meaning(&self, number: &CoreDriveId) -> Option<&str> {
         self.pinned.get(number).map(String::as_str)
     }
 
-    /// The deleted drive that a number meant, which has meant nothing since.
+    /// The id of the deleted drive that a number meant, if it has meant nothing since.
     pub(super) fn freed(&self, number: &CoreDriveId) -> Option<&str> {
         self.freed.get(number).map(|freed| freed.id.as_str())
     }
 
-    /// Whether a number may be pinned. `kept_s`: for how long after a deletion what was signed
-    /// before it may be valid, in seconds.
+    /// Whether a number may be pinned. `kept_s`: how long an intent from before a deletion may stay
+    /// valid, in seconds.
     pub(super) fn pinnable(&self, number: &CoreDriveId, now: Timestamp, kept_s: i64) -> Pinnable<'_> {
         match (self.pinned.get(number), self.freed.get(number)) {
             (Some(id), _) => Pinnable::Means(id),
@@ -77,14 +75,14 @@ impl Pins {
         PINS_MAX.saturating_sub(self.pinned.len())
     }
 
-    /// Pins a number that may be.
+    /// Pins a number; the caller has checked [`Self::pinnable`].
     pub(super) fn pin(&mut self, number: CoreDriveId, id: String) {
         self.freed.remove(&number);
         self.pinned.insert(number, id);
     }
 
-    /// Frees the numbers of a deleted drive. While too many drives were deleted at about the same
-    /// time, the number stays pinned.
+    /// Frees the numbers of a deleted drive. While the table of free numbers is full of recent
+    /// deletions, the number stays pinned.
     pub(super) fn free(&mut self, id: &str, now: Timestamp, kept_s: i64) {
         let numbers: Vec<CoreDriveId> = self.numbers(id).cloned().collect();
         for number in numbers {
@@ -95,7 +93,7 @@ impl Pins {
         }
     }
 
-    /// Forgets free numbers, oldest first, so that there is room for one more.
+    /// Makes room for one more free number, if the oldest are over.
     fn forget_oldest(&mut self, now: Timestamp, kept_s: i64) {
         while self.freed.len() >= FREED_MAX {
             let oldest = self.freed.iter().min_by_key(|(_, freed)| freed.at);
@@ -116,7 +114,7 @@ impl Pins {
         self.numbers(id).next().is_some() || self.freed.values().any(|freed| freed.id == id)
     }
 
-    /// Reads a file, or says which line is none, counted from 1.
+    /// Parses a file; the error is the malformed line, counted from 1.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, usize> {
         let mut pins = Self::default();
         for (index, line) in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
@@ -140,7 +138,7 @@ impl Pins {
 }
 
 impl Freed {
-    /// Whether nothing that was signed before the deletion can be valid any more.
+    /// Whether no intent signed before the deletion can be valid any more.
     const fn is_over(&self, now: Timestamp, kept_s: i64) -> bool {
         now.since(self.at) > kept_s
     }
@@ -191,7 +189,7 @@ mod tests {
     fn c16_drives_are_made_and_deleted_without_end() {
         let mut pins = Pins::default();
         pins.pin(number(1), "home".to_owned());
-        // Some a second, so that there is room for those of the last minute.
+        // Four a second, so that there is room for those of the last minute.
         for drive in 2..5_000_usize {
             let now = at(i64::try_from(drive / 4).unwrap());
             assert!(pins.room() > 0 && pins.pinnable(&number(drive), now, KEPT_S) == Pinnable::Yes, "{drive}");

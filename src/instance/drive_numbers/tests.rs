@@ -1,4 +1,4 @@
-//! What numbers mean, by the word of a server that changes it.
+//! Meanings of numbers when the server changes its answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::instance::files::drives::Drives;
 const NOW: i64 = 1_800_000_000;
 const KEPT_S: i64 = 70;
 
-/// A home directory, and what time it is.
+/// A home directory and the current time.
 struct Home(tempfile::TempDir, Arc<AtomicI64>);
 
 impl Home {
@@ -35,12 +35,12 @@ impl Home {
         }
     }
 
-    /// An instance that starts.
+    /// Starts an instance.
     fn numbers(&self) -> DriveNumbers {
         self.numbers_at("hpc")
     }
 
-    /// One of that provider's.
+    /// Starts an instance of that provider.
     fn numbers_at(&self, provider: &str) -> DriveNumbers {
         let mut keeping = self.keeping(provider);
         let pins = Mutex::new(keeping.read().unwrap());
@@ -51,7 +51,7 @@ impl Home {
         self.0.path().join(".local/state/countersign/hpc/drives")
     }
 
-    /// That of earlier releases.
+    /// The file of earlier releases.
     fn earlier_file(&self) -> PathBuf {
         self.0.path().join(".local/state/countersign/drives")
     }
@@ -83,7 +83,7 @@ fn p3_a_number_means_what_it_meant_first_whatever_the_server_says_later() {
         assert_eq!((numbers.number_of("home").unwrap(), numbers.number_of("12")), ("4711".to_owned(), None));
     };
     check(&numbers);
-    // The next instance, and whatever the server tells that one.
+    // The next instance keeps the meaning too, whatever the server says.
     let next = home.numbers();
     check(&next);
     learn(&next, &[("4712", "home")]);
@@ -96,8 +96,8 @@ fn pin(numbers: &DriveNumbers, number: &str, id: &str) -> Result<(), PinFailure>
     numbers.pin(said(&[(number, id)]).remove(0))
 }
 
-/// What stands in for the user's signed deletion is `free`: nothing else calls it. Without it no
-/// word frees a number.
+/// `free` stands for the user's signed deletion: no other code calls it. Without it no answer of
+/// the server frees a number.
 #[test]
 fn c16_p3_only_a_drive_that_its_user_deleted_gives_up_its_number() {
     let home = Home::new();
@@ -114,7 +114,7 @@ fn c16_p3_only_a_drive_that_its_user_deleted_gives_up_its_number() {
         assert!(numbers.is_numbered("work-bio"), "its id is not used again yet");
     };
     check_nothing(&numbers);
-    // An intent from before the deletion may say 13, and mean the drive that is gone.
+    // An intent from before the deletion may say 13, and mean the deleted drive.
     home.1.store(NOW + KEPT_S, Ordering::SeqCst);
     learn(&numbers, &[("13", "home")]);
     assert!(matches!(pin(&numbers, "13", "home"), Err(PinFailure::NotYet)));

@@ -1,9 +1,9 @@
-//! One page of a folder, in order, without holding or looking at the whole folder.
+//! Reads one page of a folder in order, without holding or looking at the whole folder.
 //!
-//! Every page reads all names of the folder but keeps only as many as it shows, and looks (`stat`)
-//! only at those, unless the order needs more. `next` says behind which entry to go on, not how
-//! many to skip: files that come and go meanwhile neither repeat others nor hide them. It grants
-//! nothing: it is a position.
+//! Every page reads all names of the folder but keeps only as many as it shows. It looks (`stat`)
+//! only at those, unless the order needs more. `next` is a position: it names the entry after which
+//! to continue, not a number to skip. So files that come and go meanwhile neither repeat others nor
+//! hide them. It grants nothing.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -21,10 +21,10 @@ use super::path::{Name, UcloudPath};
 use super::request::{Browse, Direction, PAGE_DEFAULT, PAGE_MAX, SortBy};
 use super::resolve::{Folder, Kind, Root};
 
-/// How many names are read before it is looked at the clock.
+/// How many names are read between two looks at the clock.
 const NAMES_BETWEEN: usize = 1024;
 
-/// The longest `next` that is read: a name in which all is escaped, its JSON and base64.
+/// Longest `next` that is read: a name with every byte escaped, as JSON and base64.
 const CURSOR_TEXT_MAX: usize = 4096;
 
 /// UCloud's `PageV2` of files.
@@ -36,7 +36,6 @@ pub(crate) struct Page {
     next: Option<String>,
 }
 
-/// The parsed form of a browse.
 #[derive(Debug)]
 pub(crate) struct Listing {
     size: usize,
@@ -52,7 +51,7 @@ struct Order {
     direction: Direction,
 }
 
-/// Where an entry stands in the order: by key, then by name whatever the case, then by name.
+/// An entry's position in the order: by key, then by case-folded name, then by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Position {
     direction: Direction,
@@ -87,15 +86,15 @@ impl PartialOrd for Position {
     }
 }
 
-/// What `next` holds, as base64url of JSON.
+/// The content of `next`, as base64url of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
-    /// The order, so that a page of another one is not continued.
+    /// The order, so that a cursor of another order is refused.
     o: u8,
     /// The key of the last entry shown.
     k: i64,
-    /// Its name.
+    /// The name of the last entry shown.
     n: String,
 }
 
@@ -133,7 +132,7 @@ impl Order {
 
 #[cfg(fuzzing)]
 impl Listing {
-    /// Where a page goes on is said in one way.
+    /// Asserts that a cursor has one spelling.
     pub(super) fn holds(&self) {
         assert!((1..=PAGE_MAX).contains(&self.size));
         if let Some(after) = &self.after {
@@ -145,7 +144,7 @@ impl Listing {
 }
 
 impl Listing {
-    /// Reads a browse. The path stays with the caller.
+    /// Parses a browse, apart from its path.
     pub(crate) fn parse(request: &Browse) -> Result<Self, FilesError> {
         let order =
             Order { by: SortBy::parse(&request.sort_by)?, direction: Direction::parse(&request.sort_direction)? };
@@ -165,7 +164,7 @@ impl Listing {
         })
     }
 
-    /// Reads the page, if the names in the folder are read by then.
+    /// Reads the page; fails if the folder's names cannot be read before `end`.
     pub(crate) fn read(&self, root: &Root, path: &UcloudPath, end: Instant) -> Result<Page, FilesError> {
         let folder = root.folder(path.inside(), OFlag::O_RDONLY)?;
         let (kept, more) = self.select(root, path, &folder, end)?;
@@ -182,7 +181,7 @@ impl Listing {
         Ok(Page { items, items_per_page: self.size, next })
     }
 
-    /// The first entries behind the cursor, in order, and whether there are more.
+    /// The first entries after the cursor, in order, and whether there are more.
     fn select(
         &self,
         root: &Root,
@@ -215,7 +214,7 @@ impl Listing {
         Ok((least.into_sorted_vec(), more))
     }
 
-    /// The position of an entry, or nothing if it is to be left out.
+    /// The position of an entry, or `None` if the listing leaves it out.
     fn admit(
         &self,
         root: &Root,
@@ -249,8 +248,8 @@ fn has_extension(name: &Name, wanted: &str) -> bool {
     name.text().to_lowercase().strip_suffix(wanted).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// What an entry is, or nothing if it vanished. A link that stays in the drive counts as what it
-/// leads to, any other as itself: a small file.
+/// Looks at an entry; `None` if it vanished. A link that stays in the drive counts as its target.
+/// Any other link counts as itself: a small file.
 fn look(root: &Root, path: &UcloudPath, folder: &Folder, name: &Name) -> Result<Option<FileStat>, FilesError> {
     let Some(stat) = folder.look(name)? else {
         return Ok(None);
@@ -261,7 +260,7 @@ fn look(root: &Root, path: &UcloudPath, folder: &Folder, name: &Name) -> Result<
     Ok(Some(root.look(path.child(name.clone()).inside()).unwrap_or(stat)))
 }
 
-/// One file, by its path. Links are followed as long as they stay in the drive.
+/// One file, by its path. Follows links as long as they stay in the drive.
 pub(crate) fn retrieve(root: &Root, path: &UcloudPath) -> Result<ProviderFile, FilesError> {
     Ok(ProviderFile::describe(path, &root.look(path.inside())?))
 }

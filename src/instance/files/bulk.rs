@@ -1,5 +1,5 @@
-//! The items of a bulk request: all of them read before the first is done, then done in order until
-//! one fails.
+//! Does the items of a bulk request: parses all of them before the first is done, then does them in
+//! order until one fails.
 
 use std::sync::Arc;
 
@@ -15,24 +15,23 @@ use super::relocate::CrossDevice;
 use super::request::{ConflictPolicy, CreateFolder, ITEMS_MAX, MoveOrCopy, Trash};
 use super::resolve::{EntryRef, Kind, Mounts};
 
-/// How much of the first item a person is shown of a task, in characters.
+/// How much of the first item a task's title shows, in characters.
 const SUBJECT_MAX: usize = 300;
 
-/// Whether something may take long, and so must not stand in the way of a browse.
+/// Whether work may take long, and so must not delay a browse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Queue {
-    /// A few system calls an item.
+    /// A few system calls for each item.
     Quick,
-    /// As long as there is data.
+    /// Takes as long as there is data.
     Long,
 }
 
-/// The items of one request.
 #[derive(Debug)]
 pub(crate) struct Bulk {
     work: Work,
     drives: Arc<Drives>,
-    /// Whether a person was asked about it.
+    /// Whether a person was asked about the change.
     consent: Consent,
 }
 
@@ -52,17 +51,14 @@ struct Transfer {
     policy: ConflictPolicy,
 }
 
-/// Where a run stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stop {
     /// The item that failed, counted from 0. Those before it are done.
     pub(crate) item: usize,
-    /// Why.
     pub(crate) trouble: FilesError,
 }
 
 impl Bulk {
-    /// Reads the items of `createFolder`.
     pub(crate) fn create_folder(
         drives: &Arc<Drives>,
         items: &[CreateFolder],
@@ -76,29 +72,24 @@ impl Bulk {
         Ok(Self { work: Work::CreateFolder(items), drives: Arc::clone(drives), consent })
     }
 
-    /// Reads the items of `move`.
     pub(crate) fn moving(drives: &Arc<Drives>, items: &[MoveOrCopy], consent: Consent) -> Result<Self, RequestError> {
         Ok(Self { work: Work::Move(transfers(drives, items)?), drives: Arc::clone(drives), consent })
     }
 
-    /// Reads the items of `copy`.
     pub(crate) fn copying(drives: &Arc<Drives>, items: &[MoveOrCopy], consent: Consent) -> Result<Self, RequestError> {
         Ok(Self { work: Work::Copy(transfers(drives, items)?), drives: Arc::clone(drives), consent })
     }
 
-    /// Reads the items of `trash`.
     pub(crate) fn trashing(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, RequestError> {
         let work = Work::Trash(paths(drives, items)?);
         Ok(Self { work, drives: Arc::clone(drives), consent: Consent::Unasked })
     }
 
-    /// Reads the items of `emptyTrash`.
     pub(crate) fn emptying(drives: &Arc<Drives>, items: &[Trash]) -> Result<Self, RequestError> {
         let work = Work::EmptyTrash(paths(drives, items)?);
         Ok(Self { work, drives: Arc::clone(drives), consent: Consent::Unasked })
     }
 
-    /// How many items there are.
     pub(crate) fn len(&self) -> usize {
         match &self.work {
             Work::CreateFolder(items) => items.len(),
@@ -107,7 +98,7 @@ impl Bulk {
         }
     }
 
-    /// How long it may take, moves to another file system aside.
+    /// The queue for the work, apart from moves to another file system.
     pub(crate) fn queue(&self) -> Queue {
         match &self.work {
             Work::CreateFolder(_) | Work::Move(_) | Work::Trash(_) => Queue::Quick,
@@ -121,7 +112,7 @@ impl Bulk {
             .try_for_each(|item| self.item(item, crossing, progress).map_err(|trouble| Stop { item, trouble }))
     }
 
-    /// Counts what there is to do, as far as it can be seen; what cannot be is not counted.
+    /// Counts what there is to do, as far as this user can see it.
     pub(crate) fn measure(&self) -> Amount {
         let places: Vec<&UcloudPath> = match &self.work {
             Work::CreateFolder(_) => Vec::new(),
@@ -134,7 +125,7 @@ impl Bulk {
                 measure(&slot, 0, &mut all);
             }
         }
-        // Of a trash the folder stays, and bytes are not read.
+        // The trash folder itself stays, and removing reads no bytes.
         match &self.work {
             Work::EmptyTrash(items) => {
                 let folders = u64::try_from(items.len()).unwrap_or(u64::MAX);
@@ -144,7 +135,7 @@ impl Bulk {
         }
     }
 
-    /// What a person sees of it: what is done, and with what.
+    /// The title that UCloud shows: what is done, and with what.
     pub(crate) fn title(&self) -> (&'static str, String) {
         let what = match &self.work {
             Work::CreateFolder(_) => "Making folders",
@@ -178,7 +169,7 @@ impl Bulk {
         }
     }
 
-    /// Names the item at which a run stopped.
+    /// The error for the item at which a run stopped.
     pub(crate) fn error(&self, stop: Stop) -> RequestError {
         let at = ItemAt { item: stop.item, of: self.len(), done: stop.item };
         RequestError::of_item(&self.subject(stop.item).unwrap_or_default(), stop.trouble, at)
@@ -212,7 +203,6 @@ fn measure(slot: &EntryRef, depth: usize, all: &mut Amount) {
     }
 }
 
-/// A move or copy in one line.
 fn both(from: impl std::fmt::Display, to: impl std::fmt::Display) -> String {
     format!("{from} → {to}")
 }
@@ -235,7 +225,7 @@ fn paths(drives: &Drives, items: &[Trash]) -> Result<Vec<UcloudPath>, RequestErr
     each(items, |item| item.id.clone(), |item| drives.parse(&item.id))
 }
 
-/// Reads all items. If one is bad, none is done.
+/// Parses all items. If one is malformed, none is done.
 fn each<I, T>(
     items: &[I],
     subject: impl Fn(&I) -> String,

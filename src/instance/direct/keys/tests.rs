@@ -1,4 +1,4 @@
-//! Renewals and removals, with every way in which the server can break.
+//! Renewals and removals, with every way in which the server can fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -33,17 +33,17 @@ const ORIGIN: &str = "https://hpc.example.org";
 const ALICE: &str = "alice#1";
 const LIFETIME_S: i64 = 1_000;
 
-/// How the server takes a key that is added.
+/// How the server answers when a key is added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Adding {
     Done,
     Refused,
     Broken,
-    /// It is done, and the answer is lost.
+    /// The key is added, and the answer is lost.
     DoneUnheard,
 }
 
-/// The server's part, played by a table.
+/// A fake server: a table of keys.
 #[derive(Debug)]
 struct Store {
     keys: Vec<KeyAdd>,
@@ -146,7 +146,7 @@ impl Scene {
         scene
     }
 
-    /// The server comes up.
+    /// Starts the server.
     fn serve(&self) {
         let listener = UnixListener::bind(self.home.path().join("server.sock")).unwrap();
         let store = Arc::clone(&self.store);
@@ -166,12 +166,12 @@ impl Scene {
         });
     }
 
-    /// The server is gone: nobody listens.
+    /// Stops the server: nothing listens on its socket.
     fn leave(&self) {
         std::fs::remove_file(self.home.path().join("server.sock")).unwrap();
     }
 
-    /// What the instance does when it has judged this item, signed by `key`.
+    /// Verifies this item, signed by `key`, and does the work as the instance would.
     async fn done(&self, key: &BrowserKey, call: &str, item: &Value) -> Result<Value, NotDone> {
         let members = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone()));
         let intent = Intent::new(ORIGIN, ALICE, call, &[Item(members.collect())], countersign_portal::now()).unwrap();
@@ -206,7 +206,7 @@ impl Scene {
         self.done(&self.old, "keys.remove", &json!({ "kid": kid })).await
     }
 
-    /// The ids that are pinned, in the order of the file.
+    /// The pinned ids, in the order of the file.
     fn pinned(&self) -> Vec<String> {
         self.keys.pins.read().unwrap().keys_at(self.keys.pins.provider()).map(|key| key.kid.to_string()).collect()
     }
@@ -302,7 +302,7 @@ async fn v20_a_renewal_needs_its_own_proof_by_the_new_key() {
     let mut private = new.public_jwk();
     private["d"] = json!("AAAA");
     check(with("jwk", private), 400).await;
-    // The key that signs vouches for another, not for itself.
+    // The signing key vouches for another, not for itself.
     check(renewal(&scene.old, &scene.old), 400).await;
     scene.renew(&new).await.unwrap();
 }
@@ -340,10 +340,10 @@ async fn what_is_open_opens_nothing_and_a_repeat_takes_it_up() {
     let answer = scene.renew(&new).await.unwrap();
     assert_eq!(answer["kid"], open[1], "the same key keeps its id");
     assert_eq!((scene.pinned(), scene.at_server()), (open.clone(), open));
-    // And once more, as a page does that never heard the answer.
+    // The page repeats it because it never received the answer.
     assert_eq!(scene.renew(&new).await.unwrap(), answer);
     assert_eq!(scene.at_server().len(), 2);
-    // What was revoked since stays so.
+    // A revoked key stays revoked.
     scene.store.lock().unwrap().revoked.push(KeyId::parse(answer["kid"].as_str().unwrap()).unwrap());
     assert_eq!(told(scene.renew(&new).await), 400);
 }
@@ -355,21 +355,21 @@ async fn a_removed_key_is_unpinned_first_and_then_revoked() {
     assert_eq!(scene.remove(&kid).await.unwrap(), json!({}));
     assert_eq!(scene.pinned(), [scene.old.kid()]);
     assert_eq!(scene.store.lock().unwrap().revoked.len(), 1);
-    // The server is gone: the instance refuses the key all the same, and the page hears that it is
-    // not all.
+    // Without the server, the instance refuses the key all the same. The page learns that the
+    // removal is incomplete.
     let kid = scene.renew(&new_key()).await.unwrap()["kid"].as_str().unwrap().to_owned();
     scene.leave();
     assert_eq!(told(scene.remove(&kid).await), 503);
     assert_eq!(scene.pinned(), [scene.old.kid()]);
     scene.serve();
     assert_eq!(scene.remove(&kid).await.unwrap(), json!({}), "a repeat does the rest");
-    // Pinned and unknown to the server; known to nobody; no id.
+    // Pinned but unknown to the server; unknown to both; not an id.
     let pinned_alone = new_key();
     scene.keys.pins.add(record(&pinned_alone)).unwrap();
     assert_eq!(scene.remove(pinned_alone.kid()).await.unwrap(), json!({}));
     assert_eq!(told(scene.remove(pinned_alone.kid()).await), 404);
     assert_eq!(told(scene.remove("x").await), 400);
-    // The key that signs: the user removes this browser.
+    // The signing key: the user removes this browser.
     assert_eq!(scene.remove(scene.old.kid()).await.unwrap(), json!({}));
     assert!(scene.pinned().is_empty());
 }
