@@ -1,9 +1,9 @@
-//! A software authenticator: what a phone or a security key does when a page asks it for a passkey
-//! (WebAuthn level 3).
+//! A software authenticator: the answers of a phone or a security key to a page that asks for a
+//! passkey (WebAuthn level 3).
 //!
-//! Written from the specification, sharing nothing with the library that the provider judges it by.
-//! Tests set what a real one would not let them: whether the user was verified, what the counter
-//! says, which page asked.
+//! It is written from the specification and shares no code with the library with which the provider
+//! verifies it. Tests set values that a real authenticator does not let them set: user
+//! verification, the signature counter, the origin of the page.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -12,38 +12,39 @@ use serde_json::{Value, json};
 
 use crate::{Fault, jws};
 
-/// The user touched it.
+/// Flag UP: the user touched the authenticator.
 const USER_PRESENT: u8 = 0x01;
 
-/// The user was verified: by PIN, finger or face.
+/// Flag UV: the authenticator verified its user by PIN, finger or face.
 const USER_VERIFIED: u8 = 0x04;
 
-/// A new key follows.
+/// Flag AT: the authenticator data contain a new key.
 const ATTESTED: u8 = 0x40;
 
-/// Random bytes of a credential id.
+/// Length of a credential id, in bytes.
 const ID_BYTES: usize = 32;
 
-/// An authenticator with one passkey, and the browser around it.
+/// An authenticator with one passkey, together with its browser.
 #[derive(Debug)]
 pub struct Authenticator {
     key: EcdsaKeyPair,
     id: String,
-    /// The origin of the page that asks.
+    /// The origin of the page that asks for the passkey.
     pub origin: String,
-    /// The relying party that it takes itself to speak to.
+    /// The relying party id that is hashed into the authenticator data.
     pub rp_id: String,
-    /// Whether it verifies its user.
+    /// Whether the authenticator sets the flag UV.
     pub verifies_user: bool,
-    /// The signature counter, raised by one each time; `None` for a passkey that counts nothing.
+    /// The signature counter, incremented at each signature; `None` for a passkey without a
+    /// counter.
     pub counter: Option<u32>,
 }
 
 impl Authenticator {
-    /// A new one, for pages of that origin.
+    /// Makes an authenticator with a new passkey for pages of `origin`.
     ///
     /// # Errors
-    /// [`Fault::Key`] where no key can be made.
+    /// [`Fault::Key`] if no key can be made.
     pub fn new(origin: &str) -> Result<Self, Fault> {
         let host = origin.split("://").last().unwrap_or_default().split(':').next().unwrap_or_default();
         Ok(Self {
@@ -56,14 +57,14 @@ impl Authenticator {
         })
     }
 
-    /// Its passkey's id, base64url.
+    /// The credential id, base64url.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Answers `navigator.credentials.create`: `RegistrationResponseJSON` for the options that the
-    /// provider sent.
+    /// Answers `navigator.credentials.create`: returns the `RegistrationResponseJSON` for the
+    /// options that the provider sent.
     #[must_use]
     pub fn register(&mut self, options: &Value) -> Value {
         let id = jws::from_base64url(&self.id).unwrap_or_default();
@@ -94,11 +95,11 @@ impl Authenticator {
         })
     }
 
-    /// Answers `navigator.credentials.get`: `AuthenticationResponseJSON` for the options that the
-    /// provider sent.
+    /// Answers `navigator.credentials.get`: returns the `AuthenticationResponseJSON` for the
+    /// options that the provider sent.
     ///
     /// # Errors
-    /// [`Fault::Key`] where it cannot sign.
+    /// [`Fault::Key`] if signing fails.
     pub fn assert(&mut self, options: &Value) -> Result<Value, Fault> {
         let client_data = self.client_data("webauthn.get", options);
         let data = self.data(0);
@@ -120,7 +121,7 @@ impl Authenticator {
         }))
     }
 
-    /// Whom it speaks to, what its user did, and how often it signed.
+    /// The authenticator data: hash of the relying party id, flags, and the incremented counter.
     fn data(&mut self, flags: u8) -> Vec<u8> {
         let verified = if self.verifies_user { USER_VERIFIED } else { 0 };
         self.counter = self.counter.map(|counter| counter.wrapping_add(1));
@@ -135,7 +136,7 @@ impl Authenticator {
             .to_string()
     }
 
-    /// `{1: 2, 3: -7, -1: 1, -2: x, -3: y}`: EC2, ES256, P-256.
+    /// The public key in COSE: `{1: 2, 3: -7, -1: 1, -2: x, -3: y}`, which is EC2, ES256, P-256.
     fn cose_key(&self) -> Vec<u8> {
         let point = self.key.public_key().as_ref();
         let (x, y) = point.get(1..).unwrap_or_default().split_at_checked(32).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A certificate for the provider under test, and the authority that it chains to.
+//! A certificate for the provider under test, and the authority that issues it.
 
 use std::sync::Arc;
 
@@ -9,10 +9,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Fault;
 
-/// A certificate chain with its private key, made for one run.
+/// A certificate with its private key and its authority, made for one run.
 #[derive(Clone)]
 pub struct TestCertificate {
-    /// The authority's certificate: what [`Endpoint::tls`](crate::Endpoint::tls) believes in.
+    /// The authority's certificate, the only root that [`Endpoint::tls`](crate::Endpoint::tls)
+    /// accepts.
     pub authority_pem: String,
     /// The provider's certificate.
     pub certificate_pem: String,
@@ -30,15 +31,15 @@ impl TestCertificate {
     /// Makes an authority and a certificate for `name`.
     ///
     /// # Errors
-    /// [`Fault::Certificate`] for a name that no certificate can have.
+    /// [`Fault::Certificate`] if no certificate can contain `name`.
     pub fn make(name: &str) -> Result<Self, Fault> {
         Self::build(name).map_err(|why| Fault::Certificate(why.to_string()))
     }
 
-    /// What serves TLS with it.
+    /// A TLS acceptor that presents this certificate.
     ///
     /// # Errors
-    /// [`Fault::Certificate`] or [`Fault::Tls`] where it cannot be used.
+    /// [`Fault::Certificate`] or [`Fault::Tls`] if the certificate or the key cannot be used.
     pub fn acceptor(&self) -> Result<TlsAcceptor, Fault> {
         let unreadable = |why: rustls_pki_types::pem::Error| Fault::Certificate(why.to_string());
         let certificate = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).map_err(unreadable)?;

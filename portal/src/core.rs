@@ -1,9 +1,9 @@
-//! UCloud's Core as the provider sees it: a client that calls the provider the way the Go or the
-//! Kotlin Core does, and ([`control`]) the few endpoints that a provider calls.
+//! UCloud's Core as the provider sees it: a client that calls the provider as the Go or the Kotlin
+//! Core does. [`control`] has the endpoints of Core that a provider calls.
 //!
-//! It repeats requests on 449 and 503 as the real ones do, and it can be honest or be asked for
-//! anything else. It ends where the real Core's process ends, and a test that did not expect that
-//! fails.
+//! Core repeats requests after 449 and 503 as the real ones do. Its requests are honest unless a
+//! test alters them. It ends where the real Core's process ends; a test that did not expect that
+//! end fails.
 
 pub mod bodies;
 pub mod control;
@@ -39,11 +39,11 @@ use self::process::Process;
 use crate::line::Line;
 use crate::{Answer, Endpoint, Fault, now};
 
-/// Core's own limit for a call to a provider.
+/// How long Core waits for a provider's response.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the Go Core sleeps between `init` and the repeated request.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How often either Core repeats.
+/// How often either Core repeats a request.
 const RETRIES_MAX: u32 = 5;
 
 /// Which of UCloud's Cores this is.
@@ -55,16 +55,16 @@ pub enum Flavour {
     Core1,
 }
 
-/// What Core does with the intent that the browser gave it.
+/// Which way the intent goes that the browser gave to Core.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IntentForwarding {
-    /// Passes the header on, as the Kotlin Core did.
+    /// Core forwards the header, as the Kotlin Core did.
     Header,
-    /// Drops it, as the Go Core does; the browser deposits it at the provider.
+    /// Core drops the header, as the Go Core does; the browser deposits the intent at the provider.
     Dropped,
 }
 
-/// Core, toward one provider.
+/// The client side of Core for one provider.
 #[derive(Debug)]
 pub struct Core {
     keys: Arc<CoreKeys>,
@@ -73,15 +73,15 @@ pub struct Core {
     forwarding: IntentForwarding,
     retry_pause: Duration,
     origin: String,
-    /// The token in use and when it ends.
+    /// The current token, and its expiry in seconds since 1970.
     token: Mutex<Option<(String, i64)>>,
-    /// When it polled last, in seconds since 1970.
+    /// The time of the latest poll, in seconds since 1970.
     polled_at: Mutex<Option<i64>>,
     process: Arc<Process>,
 }
 
 impl Core {
-    /// A Go Core that forwards intents, for the provider of `keys` at `endpoint`.
+    /// Makes a Go Core that forwards intents, for the provider of `keys` at `endpoint`.
     #[must_use]
     pub fn new(keys: Arc<CoreKeys>, endpoint: Endpoint) -> Self {
         Self {
@@ -97,49 +97,50 @@ impl Core {
         }
     }
 
-    /// The same as the Go or the Kotlin Core.
+    /// Returns this Core as the Go or the Kotlin Core.
     #[must_use]
     pub fn with_flavour(mut self, flavour: Flavour) -> Self {
         self.flavour = flavour;
         self
     }
 
-    /// The same, passing intents on or not.
+    /// Returns this Core with the given way of forwarding intents.
     #[must_use]
     pub fn with_forwarding(mut self, forwarding: IntentForwarding) -> Self {
         self.forwarding = forwarding;
         self
     }
 
-    /// What becomes of the intents that browsers send.
+    /// The way in which this Core forwards intents.
     #[must_use]
     pub fn forwarding(&self) -> IntentForwarding {
         self.forwarding
     }
 
-    /// The same with another sleep before it repeats: tests need not wait.
+    /// Returns this Core with another pause before it repeats a request, so that tests need not
+    /// wait.
     #[must_use]
     pub fn with_retry_pause(mut self, pause: Duration) -> Self {
         self.retry_pause = pause;
         self
     }
 
-    /// The same, waiting this long for an answer.
+    /// Returns this Core with another limit for a response.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.line = self.line.with_patience(patience);
         self
     }
 
-    /// The same, in one process with the endpoints that the provider calls: its portal page is at
-    /// their origin, the resources of both are the same, and both end together.
+    /// Returns this Core in one process with `control`: both share the origin of the portal page,
+    /// the resources, and the end of the process.
     #[must_use]
     pub fn with_control(mut self, control: &Control) -> Self {
         self.process = control.process();
         self.with_origin(&control.origin())
     }
 
-    /// The same, with its portal page at this origin.
+    /// Returns this Core with its portal page at `origin`.
     #[must_use]
     pub fn with_origin(mut self, origin: &str) -> Self {
         origin.clone_into(&mut self.origin);
@@ -158,19 +159,18 @@ impl Core {
         self.keys.provider()
     }
 
-    /// Where the provider is.
+    /// The address of the provider.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         self.line.endpoint()
     }
 
-    // --- The service lane
-    // ------------------------------------------------------------------------------
+    // --- The service lane ---
 
-    /// Begins a connection. The answer's `redirectTo` has the ticket in its fragment.
+    /// Begins a connection and returns `redirectTo`, whose fragment contains the ticket.
     ///
     /// # Errors
-    /// [`Fault::Unexpected`] where the provider refuses.
+    /// [`Fault::Unexpected`] if the provider refuses.
     pub async fn connect(&self, username: &str) -> Result<String, Fault> {
         let answer = self.send(&self.service("POST", "integration/connect", Some(username))?).await?;
         match answer.text("redirectTo") {
@@ -179,10 +179,10 @@ impl Core {
         }
     }
 
-    /// Asks for the user's instance to be started. The Go Core names the user in a header too.
+    /// Asks the provider to start the user's instance. The Go Core also names the user in a header.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn init(&self, username: &str) -> Result<Answer, Fault> {
         let mut request = self.service("POST", "integration/init", Some(username))?;
         if self.flavour == Flavour::Core2 {
@@ -191,10 +191,10 @@ impl Core {
         self.send(&request).await
     }
 
-    /// Asks what the provider can.
+    /// Asks for the provider's manifest.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn retrieve_manifest(&self) -> Result<Answer, Fault> {
         self.send(&self.service("GET", "integration/retrieveManifest", None)?).await
     }
@@ -202,23 +202,24 @@ impl Core {
     /// Tells the provider that the user has disconnected.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn unlinked(&self, username: &str) -> Result<Answer, Fault> {
         self.send(&self.service("POST", "integration/unlinked", Some(username))?).await
     }
 
-    /// Asks for the products of a kind of resource: `jobs`, `files/collections`, …
+    /// Asks for the products of one type of resource: `jobs`, `files/collections`, …
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn retrieve_products(&self, resource: &str) -> Result<Answer, Fault> {
         self.send(&self.service("GET", &format!("{resource}/retrieveProducts"), None)?).await
     }
 
-    /// A request that Core makes of itself: `operation` is the path after `/ucloud/{provider}/`.
+    /// Makes a request of Core itself, without a user. `operation` is the path after
+    /// `/ucloud/{provider}/`.
     ///
     /// # Errors
-    /// [`Fault::Json`] where the body cannot be written.
+    /// [`Fault::Json`] if the body cannot be written.
     pub fn service(&self, method: &str, operation: &str, about: Option<&str>) -> Result<Request, Fault> {
         let body = match about {
             None => None,
@@ -227,13 +228,12 @@ impl Core {
         Ok(Request::new(method, &self.path(operation), body))
     }
 
-    // --- The user lane
-    // ---------------------------------------------------------------------------------
+    // --- The user lane ---
 
-    /// The request that Core makes for a user's deed, with the intent that the browser sent along.
+    /// Makes the request for a user's deed, with the intent that the browser sent along.
     ///
     /// # Errors
-    /// [`Fault::Json`] where the body cannot be written.
+    /// [`Fault::Json`] if the body cannot be written.
     pub fn request(&self, username: &str, deed: &Deed, intent: Option<&str>) -> Result<Request, Fault> {
         let body = deed.body(username, self.provider(), self.flavour)?;
         let mut request = Request::new(deed.method(), &self.path(deed.operation()), Some(body));
@@ -242,18 +242,18 @@ impl Core {
         Ok(request)
     }
 
-    /// Does a user's deed as Core would: [`Core::request`], then [`Core::invoke`].
+    /// Sends the request for a user's deed as Core does: [`Core::request`], then [`Core::invoke`].
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn perform(&self, username: &str, deed: &Deed, intent: Option<&str>) -> Result<Answer, Fault> {
         self.invoke(&self.request(username, deed, intent)?).await
     }
 
-    /// Any call, once, without repeating it. `operation` is the path after `/ucloud/{provider}/`.
+    /// Sends any call once. `operation` is the path after `/ucloud/{provider}/`.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn call(
         &self,
         method: &str,
@@ -268,11 +268,11 @@ impl Core {
         self.send(&request).await
     }
 
-    /// Sends a request and, on 449 or 503 and for a user only, asks for the instance and repeats
-    /// it, as often and as slowly as this Core does.
+    /// Sends a request. After 449 or 503 for a user, it calls `init` and repeats the request, as
+    /// often and with the same pauses as this Core does.
     ///
     /// # Errors
-    /// Where no answer comes, or where the Kotlin Core's `init` is refused.
+    /// [`Fault`] if no response arrives, or if the provider refuses the Kotlin Core's `init`.
     pub async fn invoke(&self, request: &Request) -> Result<Answer, Fault> {
         let mut answer = self.send(request).await?;
         let Some(username) = request.username.as_deref() else {
@@ -288,7 +288,7 @@ impl Core {
             }
             let initialised = self.init(username).await;
             match self.flavour {
-                // The Go Core ignores how `init` went.
+                // The Go Core ignores the outcome of `init`.
                 Flavour::Core2 => tokio::time::sleep(self.retry_pause).await,
                 Flavour::Core1 => {
                     let initialised = initialised?;
@@ -307,7 +307,7 @@ impl Core {
     /// Sends a request once.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn send(&self, request: &Request) -> Result<Answer, Fault> {
         self.check_alive()?;
         let bearer = match &request.bearer {
@@ -324,7 +324,8 @@ impl Core {
         Ok(answer)
     }
 
-    /// Why Core's process ended, if it did; then it may be dropped in peace.
+    /// Returns and clears the reason why Core's process ended. After that, dropping it does not
+    /// panic.
     #[must_use]
     pub fn take_death(&self) -> Option<&'static str> {
         self.process.take_death()
@@ -338,21 +339,20 @@ impl Core {
         Fault::Died(self.process.end(why))
     }
 
-    // --- What the browser does while Core's page is open
-    // --------------------------------------------------
+    // --- What the browser does while Core's page is open ---
 
-    /// The browser leaves an intent at the provider, because this Core drops the header.
+    /// Deposits an intent at the provider as the browser does when Core drops the header.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn deposit(&self, intent: &str) -> Result<Answer, Fault> {
         self.deposit_from(&self.origin, intent).await
     }
 
-    /// The same from a page of another origin.
+    /// As [`Core::deposit`], from a page of `origin`.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn deposit_from(&self, origin: &str, intent: &str) -> Result<Answer, Fault> {
         let request = http::Request::post(self.path("intents"))
             .header("content-type", "application/jwt")
@@ -362,10 +362,11 @@ impl Core {
         self.line.send(request).await
     }
 
-    /// Anything that is not in Core's manner: a browser's preflight, a stranger's request.
+    /// Sends a request that Core itself would not write: a browser's preflight, an attacker's
+    /// request.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn send_http(&self, request: http::Request<http_body_util::Full<Bytes>>) -> Result<Answer, Fault> {
         self.line.send(request).await
     }
@@ -376,10 +377,10 @@ impl Core {
         format!("/ucloud/{}/{operation}", self.provider())
     }
 
-    /// The token in use: Core keeps one and renews it when less than three minutes remain.
+    /// The current token. Core renews it when less than three minutes remain.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn token(&self) -> Result<String, Fault> {
         let now = now();
         let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
@@ -396,7 +397,7 @@ impl Core {
 }
 
 /// # Panics
-/// When it is dropped after it ended, unless [`Core::take_death`] was called.
+/// If Core's process has ended and [`Core::take_death`] was not called.
 impl Drop for Core {
     #[expect(clippy::panic, reason = "a test in which Core's process ended has failed, whatever else it saw")]
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! Core as a standing process: for trying a configuration by hand.
+//! Core as a separate process, for trying a configuration by hand.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -14,21 +14,21 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::trouble::{Doing as _, Trouble};
 
-/// How it is run.
+/// Options of the command `core`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The provider's id.
     #[arg(long, default_value = "hpc")]
     provider: String,
-    /// Where Core's own endpoints listen.
+    /// The address of Core's own endpoints.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the key and the refresh token are kept; made if they are not there.
+    /// Directory of the key and the refresh token; both are made if they do not exist.
     #[arg(long, default_value = ".")]
     directory: PathBuf,
 }
 
-/// Serves until the input ends; every line that comes in is answered with a token of Core.
+/// Serves until standard input ends. Prints a token of Core for every line of input.
 pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
     fs::create_dir_all(&options.directory).doing(options.directory.display())?;
     let key_file = options.directory.join("core-key.der");

@@ -1,6 +1,8 @@
-//! The demo, in two parts. With `--check` the story: a real provider, two users, some honest work,
-//! and what a taken-over Core and a bad neighbour try; every line is something that has just
-//! happened. Without it the pages: the same provider with nobody connected yet, for a person with a
+//! The demo. With `--check` it plays a story: a real provider, two users, their work, and the
+//! attacks of a taken-over Core and a local account. Each printed line reports what has just
+//! happened.
+//!
+//! Without `--check` it serves pages: the same provider with no connected user, for a person with a
 //! browser.
 
 mod attacks;
@@ -28,21 +30,21 @@ use crate::page::Pages;
 use crate::relay::Relay;
 use crate::trouble::{Doing as _, Trouble};
 
-/// How the demo is played.
+/// Options of the command `demo`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The program `countersign`.
     #[arg(long)]
     bin: PathBuf,
-    /// Whose account the users' instances run in.
+    /// Whose account runs the users' instances.
     #[arg(long, value_enum)]
     accounts: Accounts,
-    /// Play the story and end, with status 0 only if everything came out as it must. Without it:
-    /// serve the pages.
+    /// Plays the story and exits, with status 0 only if every outcome is as expected. Without it:
+    /// serves the pages.
     #[arg(long)]
     check: bool,
-    /// Serve UCloud's page at this port, the computing centre at the next, its terminal at the one
-    /// after. Without it: three free ports.
+    /// Port of UCloud's page; the centre uses the next port, its terminal the one after. Without
+    /// it: three free ports.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=65533))]
     port: Option<u16>,
 }
@@ -63,7 +65,7 @@ fn taken(address: SocketAddr) -> String {
     format!("cannot listen on {address}; choose other ports with --port")
 }
 
-/// Plays it.
+/// Runs the demo in the chosen form.
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     let mut interrupted = signal(SignalKind::interrupt()).doing("signals")?;
     let mut terminated = signal(SignalKind::terminate()).doing("signals")?;
@@ -101,7 +103,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
     }
 }
 
-/// The story, from the start to the sum.
+/// Tells the story, from the start of the provider to the summary.
 async fn tell(story: &mut Story<'_>, house: &House) -> Result<(), Trouble> {
     story.open(house).await?;
     story.connect(house).await?;
@@ -111,7 +113,7 @@ async fn tell(story: &mut Story<'_>, house: &House) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The pages, until somebody ends it.
+/// Serves the pages until a signal arrives.
 async fn invite(story: &mut Story<'_>, house: &Arc<House>, options: &Options) -> Result<(), Trouble> {
     let desk = options.listener(2).await?;
     story.open(house).await?;

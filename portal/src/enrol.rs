@@ -1,6 +1,6 @@
-//! What the provider's connection page does in the user's browser, over HTTP.
+//! The HTTP calls of the provider's connection page in the user's browser.
 //!
-//! The ticket comes in the fragment of the address and leaves only in request bodies.
+//! The ticket arrives in the fragment of the address and is sent only in request bodies.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::line::Line;
 use crate::signer::{Projection, enrolment_proof};
 use crate::{Answer, BrowserKey, Endpoint, Fault, Intent, now};
 
-/// A browser waits longer than Core; the provider answers a question about the status within 25 s.
+/// A browser waits longer than Core: the provider answers a status request within 25 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The connection page, opened with a ticket.
 #[derive(Debug)]
 pub struct ConnectionPage {
     line: Line,
-    /// The provider's origin as the address bar has it.
+    /// The provider's origin in the address bar.
     pub origin: String,
     /// `/ucloud/{provider}/connect`.
     pub path: String,
@@ -27,10 +27,10 @@ pub struct ConnectionPage {
 }
 
 impl ConnectionPage {
-    /// Opens the page that Core's `redirectTo` names, at the machine that `endpoint` names.
+    /// Opens the page at Core's `redirectTo`, on the machine of `endpoint`.
     ///
     /// # Errors
-    /// [`Fault::Unexpected`] for an address without host, path or ticket.
+    /// [`Fault::Unexpected`] if the address lacks host, path or ticket.
     pub fn open(redirect_to: &str, endpoint: Endpoint) -> Result<Self, Fault> {
         let wrong = || Fault::Unexpected { what: "redirectTo", status: 200, body: redirect_to.to_owned() };
         let (address, ticket) = redirect_to.split_once('#').ok_or_else(wrong)?;
@@ -44,18 +44,18 @@ impl ConnectionPage {
         })
     }
 
-    /// Whom this connects to what.
+    /// Asks for the description of the connection.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn describe(&self) -> Result<Answer, Fault> {
         self.post("describe", &json!({"ticket": self.ticket})).await
     }
 
-    /// Offers a key with a proof that is made from what `describe` says.
+    /// Offers a key, with the proof for the description of the connection.
     ///
     /// # Errors
-    /// Where no answer comes, or the page cannot be described.
+    /// [`Fault`] if no response arrives or the provider refuses the description.
     pub async fn offer(&self, key: &BrowserKey) -> Result<Answer, Fault> {
         let described = self.describe().await?;
         if !described.is_ok() {
@@ -73,40 +73,40 @@ impl ConnectionPage {
     /// Offers any body.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn offer_raw(&self, body: &Value) -> Result<Answer, Fault> {
         self.post("offer", body).await
     }
 
-    /// How far it has come.
+    /// Asks for the status of the connection.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn status(&self) -> Result<Answer, Fault> {
         self.post("status", &json!({"ticket": self.ticket})).await
     }
 
-    /// The same once it is no longer `after`, or after 25 s.
+    /// Asks for the status, which the provider answers when it differs from `after`, or after 25 s.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn status_after(&self, after: &str) -> Result<Answer, Fault> {
         self.post("status", &json!({"ticket": self.ticket, "after": after})).await
     }
 
-    /// Signs the probe with the new key and shows it: the page's last step.
+    /// Signs the probe with the new key and sends it, which is the page's last step.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn probe(&self, key: &BrowserKey, username: &str) -> Result<Answer, Fault> {
         let intent = Intent::new(&self.origin, username, "connect.probe", &[Projection::default()], now())?;
         self.probe_raw(&intent.sign(key)?).await
     }
 
-    /// Shows any intent as the probe.
+    /// Sends any intent as the probe.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn probe_raw(&self, intent: &str) -> Result<Answer, Fault> {
         self.post("probe", &json!({"ticket": self.ticket, "intent": intent})).await
     }

@@ -1,19 +1,19 @@
-//! What can go wrong on the stand-in's own side. A refusal by the provider is no fault: it is an
-//! [`Answer`](crate::line::Answer), and often the one that a test hopes for.
+//! The errors of the test portal itself. A provider's refusal is not an error but an
+//! [`Answer`](crate::line::Answer), which a test may expect.
 
-/// Something on this side failed, or the other side broke the protocol.
+/// An operation of the test portal failed, or the provider broke the protocol.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A key could not be made, read or used.
     #[error("a key could not be made, read or used")]
     Key,
-    /// A socket or file.
+    /// A socket or a file failed.
     #[error("input or output failed")]
     Io(#[from] std::io::Error),
-    /// The HTTP connection.
+    /// The HTTP connection failed.
     #[error("the HTTP connection failed")]
     Http(#[from] hyper::Error),
-    /// A request that cannot be written as HTTP.
+    /// HTTP cannot express the request.
     #[error("not a request that HTTP can carry")]
     Unsendable(#[from] http::Error),
     /// TLS could not be set up.
@@ -22,19 +22,19 @@ pub enum Fault {
     /// A certificate could not be made or read.
     #[error("a certificate could not be made or read: {0}")]
     Certificate(String),
-    /// Bytes that should be JSON.
+    /// The bytes are not the expected JSON.
     #[error("not the JSON that was expected")]
     Json(#[from] serde_json::Error),
-    /// The other side took longer than Core waits.
+    /// No response arrived within the limit.
     #[error("no answer in {0:?}")]
     Late(std::time::Duration),
     /// Core's own process has ended.
     #[error("Core has ended: {0}")]
     Died(&'static str),
-    /// An answer that the protocol does not have at this place.
+    /// The protocol does not allow this response here.
     #[error("{what}: unexpected answer {status} {body}")]
     Unexpected {
-        /// What was asked.
+        /// The request.
         what: &'static str,
         /// The status of the answer.
         status: u16,

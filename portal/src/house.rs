@@ -1,8 +1,7 @@
-//! The computing centre of the demo and of the stage: its files, its accounts and its processes.
+//! The computing centre of the demo and of the stage: its files, accounts and processes.
 //!
-//! With accounts of their own, this is what `tests/support/installation.sh` has installed in a
-//! namespace; with a shared one, all of it lies in one temporary directory. Either way it is gone
-//! afterwards.
+//! With separate accounts it uses the installation that `tests/support/installation.sh` made in a
+//! namespace. With a shared account it uses one temporary directory. Nothing of either remains.
 
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,60 +21,60 @@ use tokio::process::{Child, Command};
 use crate::journal::Journal;
 use crate::trouble::{Doing as _, Trouble};
 
-/// The name in the provider's certificate.
+/// The host name in the provider's certificate.
 const HOST: &str = "localhost";
-/// How long a process may take to end when it is asked to.
+/// How long a process may take to exit after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long one command at the centre may take.
 const COMMAND_MAX: Duration = Duration::from_secs(30);
-/// How much of the server's log is shown when it fails.
+/// How many lines of the server's log are shown when it fails.
 const LAST_LINES: usize = 15;
 
-/// Whose account the users' instances run in.
+/// The account that runs the users' instances.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Accounts {
-    /// Each in the user's own: inside `tests/support/installation.sh`, as root.
+    /// Each in its user's account; needs root inside `tests/support/installation.sh`.
     Own,
-    /// All in the one account that runs this program.
+    /// All in the account that runs this program.
     Shared,
 }
 
-/// How browsers reach the gateway, which speaks TLS alone.
+/// How browsers reach the gateway, which speaks only TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Front {
-    /// As they would anywhere: over TLS. They have to believe in this run's own authority.
+    /// Over TLS, as in production. Browsers must trust the authority of this run.
     Tls,
-    /// In clear text at this loop-back port, where [`crate::relay`] speaks TLS for them: every
-    /// browser takes that for a secure place, without being told of an authority.
+    /// In clear text at this loopback port, where [`crate::relay`] speaks TLS for them. Browsers
+    /// treat the port as a secure context without knowing the authority.
     Relay(u16),
 }
 
-/// What is built.
+/// The parameters of a centre.
 pub(crate) struct Plan<'p> {
-    /// Whose accounts.
+    /// The accounts of the instances.
     pub(crate) accounts: Accounts,
     /// The program `countersign`.
     pub(crate) program: &'p Path,
-    /// How browsers reach it.
+    /// How browsers reach the gateway.
     pub(crate) front: Front,
-    /// Calls that need a passkey as well.
+    /// Calls that also need a passkey.
     pub(crate) step_up: &'p [String],
 }
 
-/// A user of UCloud who has an account here.
+/// A UCloud user with a local account.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
-    /// At UCloud.
+    /// The UCloud username.
     pub(crate) username: &'static str,
-    /// Here; with a shared account it only names things.
+    /// The local account; with a shared account only a label.
     pub(crate) account: &'static str,
     /// Their home directory.
     pub(crate) home: PathBuf,
-    /// Where their instance listens, if the configuration says it.
+    /// The TCP address of their instance, if the configuration sets one.
     address: Option<SocketAddr>,
 }
 
-/// The centre.
+/// A computing centre.
 pub(crate) struct House {
     accounts: Accounts,
     program: PathBuf,
@@ -87,12 +86,12 @@ pub(crate) struct House {
     step_up: Vec<String>,
     certificate: TestCertificate,
     people: Vec<Person>,
-    /// What was started, in this order, and has not been stopped.
+    /// The running processes by name, oldest first.
     children: Mutex<Vec<(String, Child)>>,
 }
 
 impl House {
-    /// Writes the configuration and the users' homes; starts nothing.
+    /// Writes the configuration and the users' homes. It starts no process.
     pub(crate) fn build(plan: &Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, Trouble> {
         let Plan { accounts, program, front, step_up } = *plan;
         let directory =
@@ -201,7 +200,7 @@ impl House {
         )
     }
 
-    /// The provider's origin, as browsers see it.
+    /// The provider's origin in browsers.
     pub(crate) fn origin(&self) -> String {
         match self.front {
             Front::Tls => format!("https://{HOST}:{}", self.port),
@@ -209,38 +208,38 @@ impl House {
         }
     }
 
-    /// The file with the certificate of the authority that the gateway's chains to.
+    /// The file with the authority that issued the gateway's certificate.
     pub(crate) fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.pem")
     }
 
-    /// How to reach the gateway.
+    /// The address of the gateway for clients of this program.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, Trouble> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         Ok(Endpoint::tls(address, HOST, &self.certificate.authority_pem)?)
     }
 
-    /// Alice and Bob.
+    /// The users Alice and Bob.
     pub(crate) fn people(&self) -> &[Person] {
         &self.people
     }
 
-    /// Whose accounts.
+    /// The accounts of the instances.
     pub(crate) fn accounts(&self) -> Accounts {
         self.accounts
     }
 
-    /// The log of decisions.
+    /// The gateway's log of decisions.
     pub(crate) fn journal(&self) -> Journal {
         Journal::of(self.state.join("audit/gateway/entries"))
     }
 
-    /// What a person's instance, started by the demo, says of its own decisions.
+    /// The log of decisions of a person's instance, if the demo started that instance.
     pub(crate) fn instance_journal(&self, person: &Person) -> Journal {
         Journal::of(self.log(person.account))
     }
 
-    /// Where the files of this run are.
+    /// A description of the place of this run's files.
     pub(crate) fn place(&self) -> String {
         match self.accounts {
             Accounts::Own => "a namespace of its own: nothing of this machine is changed".to_owned(),
@@ -259,7 +258,7 @@ impl House {
         self.start(command, "server")
     }
 
-    /// Starts a user's instance, where the server does not and nobody has yet.
+    /// Starts a user's instance, unless the server starts it or it already runs.
     pub(crate) fn start_instance(&self, person: &Person) -> Result<(), Trouble> {
         let Some(address) = person.address.filter(|_| !self.has_started(person.account)) else {
             return Ok(());
@@ -270,12 +269,12 @@ impl House {
         self.start(command, person.account)
     }
 
-    /// Runs `countersign` with these arguments as this person would after logging in.
+    /// Runs `countersign` with `arguments` as this person after a login.
     pub(crate) async fn run_as(&self, person: &Person, arguments: &[&str]) -> Result<Output, Trouble> {
         finish(self.command_as(person, arguments)).await
     }
 
-    /// The same, not run yet.
+    /// The command of [`House::run_as`], not started.
     pub(crate) fn command_as(&self, person: &Person, arguments: &[&str]) -> Command {
         let account = (self.accounts == Accounts::Own).then_some(person.account);
         let mut command = self.countersign(account, Some(person));
@@ -286,45 +285,45 @@ impl House {
         command
     }
 
-    /// As the local account `mallory`: runs `countersign`, to which she has as much right as
-    /// anybody.
+    /// Runs `countersign` as the local account `mallory`, which has the rights of any local
+    /// account.
     pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, Trouble> {
         let mut command = self.countersign(Some("mallory"), None);
         command.args(arguments);
         finish(command).await
     }
 
-    /// As the local account `mallory`: tries to open a socket.
+    /// Tries to open a socket as the local account `mallory`.
     pub(crate) async fn knock_as_mallory(&self, socket: &Path) -> Result<Output, Trouble> {
         let mut command = as_account("mallory", &self.knocker());
         command.arg("knock").arg(socket);
         finish(command).await
     }
 
-    /// The sockets of the instances that run, as root sees them.
+    /// The sockets of the running instances, read as root.
     pub(crate) fn instance_sockets(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.state.join("instances")).into_iter().flatten();
         entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
     }
 
-    /// Where a person's instance listens on TCP.
+    /// The TCP address of a person's instance.
     pub(crate) fn instance_address(&self, person: &Person) -> Option<SocketAddr> {
         person.address
     }
 
-    /// Whether the server has ended by itself.
+    /// Whether a process of the centre has exited without being stopped.
     pub(crate) fn has_fallen(&self) -> bool {
         self.children().iter_mut().any(|(_, child)| child.try_wait().is_ok_and(|ended| ended.is_some()))
     }
 
-    /// The end of the server's own log.
+    /// The last lines of the server's log.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read_to_string(self.log("server")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
     }
 
-    /// Ends the process of this name, if it runs.
+    /// Stops the process of this name, if it runs.
     pub(crate) async fn stop(&self, name: &str) {
         let found = {
             let mut children = self.children();
@@ -336,7 +335,7 @@ impl House {
         }
     }
 
-    /// Ends what was started, newest first. The files go with the value.
+    /// Stops all processes, newest first. Dropping the value removes the files.
     pub(crate) async fn close(&self) {
         loop {
             let Some((_, child)) = self.children().pop() else { return };
@@ -371,7 +370,7 @@ impl House {
         match account {
             Some(account) => as_account(account, &self.program),
             None => {
-                // If the demo itself is killed, nothing of it is left running.
+                // The signal ends the child if the demo itself is killed.
                 let mut command = Command::new("setpriv");
                 command.args(["--pdeathsig", "TERM", "--"]).arg(&self.program);
                 clean(&mut command, person.map_or(self.directory.path(), |person| &person.home), "demo");
@@ -403,11 +402,11 @@ async fn end(mut child: Child) {
     if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
         let _ended_meanwhile = child.kill().await;
     }
-    // Each child leads a group of its own: whatever it left behind goes with it.
+    // Each child leads its own process group, so this also ends the child's own children.
     let _nothing_left = killpg(pid, Signal::SIGKILL);
 }
 
-/// A program run as an account, after giving up root, with the environment of a fresh login.
+/// A command that runs `program` as `account`, without root, in the environment of a fresh login.
 fn as_account(account: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", account, "--regid", account, "--init-groups", "--"]).arg(program);
@@ -432,7 +431,7 @@ async fn finish(mut command: Command) -> Result<Output, Trouble> {
     }
 }
 
-/// A loop-back address that was free a moment ago.
+/// A loopback address that was free a moment ago.
 pub(crate) fn free_address() -> Result<SocketAddr, Trouble> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("a free port")?;
     listener.local_addr().doing("a free port")

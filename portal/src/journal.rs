@@ -1,4 +1,4 @@
-//! A log of decisions, read as the provider's operator would: the gateway's, or an instance's own.
+//! A log of decisions, of the gateway or of an instance, read as the operator reads it.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -7,40 +7,40 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long a line may take to appear after the answer.
+/// How long a line may take to appear after the response.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked for.
+/// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// JSON lines, of which some are decisions: in a file, or in the numbered files of a directory.
+/// JSON lines, some of them decisions, in one file or in the numbered files of a directory.
 pub(crate) struct Journal {
     place: PathBuf,
 }
 
-/// A place in the journal: what comes after it has happened since.
+/// A position in the journal.
 #[derive(Clone, Copy)]
 pub(crate) struct Mark(usize);
 
-/// A decision against a request.
+/// A record of a refused request.
 pub(crate) struct Refusal {
-    /// Who refused: `gateway`, `user`.
+    /// The process that refused: `gateway` or `user`.
     pub(crate) process: String,
-    /// Why, in the log's words.
+    /// The reason, as the log has it.
     pub(crate) reason: String,
 }
 
 impl Journal {
-    /// The one in this file or directory.
+    /// The journal in this file or directory.
     pub(crate) fn of(place: PathBuf) -> Self {
         Self { place }
     }
 
-    /// Its present end.
+    /// The current end.
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.lines().len())
     }
 
-    /// The refusal written since `mark`: of this request if its id is known, or else the last one.
+    /// The refusal after `mark`: of the request `request_id` if it is known, otherwise the latest.
     pub(crate) async fn refusal_since(&self, mark: Mark, request_id: &str) -> Option<Refusal> {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -53,12 +53,12 @@ impl Journal {
         found.await.ok()
     }
 
-    /// Every decision there is.
+    /// Every record.
     pub(crate) fn decisions(&self) -> Vec<Value> {
         self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Reads on from the beginning, as decisions are made.
+    /// A reader from the beginning that returns new records as they appear.
     pub(crate) fn follow(&self) -> Follower {
         Follower { place: self.place.clone(), file: 0, read: 0, half: Vec::new() }
     }
@@ -80,13 +80,13 @@ impl Journal {
     }
 
     fn lines(&self) -> Vec<String> {
-        // Not there yet, or not readable: no lines.
+        // A file that does not exist or cannot be read has no lines.
         let texts = files(&self.place).into_iter().map(|file| fs::read_to_string(file).unwrap_or_default());
         texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 }
 
-/// The files in their order.
+/// The files, oldest first.
 fn files(place: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = match fs::read_dir(place) {
         Ok(entries) => entries
@@ -100,19 +100,19 @@ fn files(place: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A reader of a journal that grows.
+/// A reader of a growing journal.
 pub(crate) struct Follower {
     place: PathBuf,
-    /// Which of the files is read.
+    /// The index of the current file.
     file: usize,
-    /// Bytes read of it so far.
+    /// The bytes read of the current file.
     read: u64,
-    /// A line whose end has not been written yet.
+    /// A line without its end so far.
     half: Vec<u8>,
 }
 
 impl Follower {
-    /// The decisions written since the last call.
+    /// The records written since the last call.
     pub(crate) fn news(&mut self) -> Vec<Value> {
         let files = files(&self.place);
         let mut news = Vec::new();
@@ -121,7 +121,7 @@ impl Follower {
             if self.file.saturating_add(1) == files.len() {
                 break;
             }
-            // Nothing more is written to a file that has a successor.
+            // The writer does not append to a file that has a successor.
             self.file = self.file.saturating_add(1);
             self.read = 0;
         }
@@ -129,7 +129,7 @@ impl Follower {
     }
 
     fn read_on(&mut self, file: &Path) -> Vec<Value> {
-        // Not there yet, or not readable: no news.
+        // A file that does not exist or cannot be read has no new records.
         let Ok(mut file) = File::open(file) else { return Vec::new() };
         let mut bytes = std::mem::take(&mut self.half);
         let was = bytes.len();

@@ -1,6 +1,6 @@
-//! JSON Web Signatures, the writing half: header and claims of any shape, valid or not.
+//! The writing side of JSON Web Signatures, for headers and claims of any form.
 //!
-//! It checks nothing, because most of its users want to write what a verifier must refuse.
+//! It checks nothing: most callers write what a verifier must refuse.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -14,10 +14,10 @@ pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Bytes of base64url without padding.
+/// Decodes base64url without padding.
 ///
 /// # Errors
-/// [`Fault::Key`] for anything else.
+/// [`Fault::Key`] for other text.
 pub fn from_base64url(text: &str) -> Result<Vec<u8>, Fault> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::Key)
 }
@@ -34,20 +34,20 @@ pub fn sha256(bytes: &[u8]) -> Vec<u8> {
     digest(&SHA256, bytes).as_ref().to_vec()
 }
 
-/// `length` random bytes in base64url: for a `jti` or a `kid`.
+/// `length` random bytes in base64url, for a `jti` or a `kid`.
 ///
 /// # Errors
-/// [`Fault::Key`] where the system has no randomness to give.
+/// [`Fault::Key`] if the system has no randomness.
 pub fn random(length: usize) -> Result<String, Fault> {
     let mut bytes = vec![0; length];
     aws_lc_rs::rand::fill(&mut bytes)?;
     Ok(base64url(&bytes))
 }
 
-/// A compact JWS over exactly these bytes of header and payload.
+/// Signs exactly these bytes of header and payload as a compact JWS.
 ///
 /// # Errors
-/// What `sign` returns.
+/// The error of `sign`.
 pub fn compact(
     header: &[u8],
     payload: &[u8],
@@ -58,10 +58,10 @@ pub fn compact(
     Ok(format!("{input}.{}", base64url(&signature)))
 }
 
-/// The two JSON values of a JWS that one wrote oneself.
+/// Reads header and claims of a JWS without verifying it.
 ///
 /// # Errors
-/// [`Fault::Key`] or [`Fault::Json`] where the text is no compact JWS with JSON in it.
+/// [`Fault::Key`] or [`Fault::Json`] if the text is not a compact JWS with JSON.
 pub fn read(compact: &str) -> Result<(serde_json::Value, serde_json::Value), Fault> {
     let mut parts = compact.split('.');
     let (Some(header), Some(payload)) = (parts.next(), parts.next()) else {

@@ -1,10 +1,11 @@
-//! The stand-in UCloud: everything that Countersign meets from outside, for its tests and for
-//! `./demo`.
+//! The test portal: everything that Countersign meets from outside, for the tests and `./demo`.
 //!
-//! [`core`] is UCloud's Core, [`site`] serves the pages that stand beside it, [`signer`], [`enrol`]
-//! and [`own`] are what a user's browser does, [`malicious`] is what a taken-over Core or a
-//! neighbour would try. Nothing here shares code with the product: where both sides must agree on a
-//! byte, two independent readings of the protocol meet, and a test fails if they differ.
+//! [`core`] is UCloud's Core and [`site`] serves web pages. [`signer`], [`enrol`] and [`own`] do
+//! what a user's browser does. [`malicious`] has the attacks of a taken-over Core or of another
+//! provider.
+//!
+//! Nothing here shares code with the product. Where both sides must agree on a byte, two
+//! independent readings of the protocol meet, and a test fails if they differ.
 
 pub mod authenticator;
 pub mod certificate;
@@ -28,7 +29,7 @@ pub use crate::line::{Answer, Endpoint};
 pub use crate::own::OwnPage;
 pub use crate::signer::{Algorithm, BrowserKey, Draft, Intent};
 
-/// Seconds since 1970, as this machine's clock has it.
+/// The system's time in seconds since 1970.
 #[must_use]
 pub fn now() -> i64 {
     std::time::SystemTime::now()

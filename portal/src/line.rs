@@ -1,7 +1,7 @@
-//! HTTP toward the provider as Go's client does it: over TLS HTTP/2 on one connection where the
-//! provider speaks it, otherwise HTTP/1.1 with connections kept open and used again.
+//! HTTP toward the provider as Go's client speaks it. Over TLS it uses one HTTP/2 connection if the
+//! provider offers it; otherwise it keeps and reuses HTTP/1.1 connections.
 //!
-//! Certificates are believed only if they chain to the one test authority that the caller names.
+//! It accepts only certificates of the one test authority that its caller names.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +19,13 @@ use tokio_rustls::TlsConnector;
 
 use crate::Fault;
 
-/// HTTP/2 by its name in TLS.
+/// The ALPN name of HTTP/2.
 const H2: &[u8] = b"h2";
 
-/// Connections kept for the next request; Core's own client keeps up to 100 a host.
+/// Maximum of kept connections. Core's own client keeps up to 100 for each host.
 const IDLE_MAX: usize = 100;
 
-/// Where the provider is, and how to speak to it.
+/// The address of the provider, and its TLS parameters.
 #[derive(Clone)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -36,9 +36,9 @@ pub struct Endpoint {
 #[derive(Clone)]
 struct Tls {
     name: ServerName<'static>,
-    /// Speaks HTTP/1.1 without saying so: a WebSocket, or bytes that no library would write.
+    /// For HTTP/1.1 without ALPN: WebSockets, and bytes that no HTTP library writes.
     bare: TlsConnector,
-    /// Offers HTTP/2, and HTTP/1.1 after it.
+    /// Offers HTTP/2 and HTTP/1.1 by ALPN.
     offering: TlsConnector,
 }
 
@@ -49,19 +49,19 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Plain HTTP to a loop-back address.
+    /// Plain HTTP to a loopback address.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
         Self { address, authority: address.to_string(), tls: None }
     }
 
-    /// The same, known by a name and not by its address.
+    /// Plain HTTP to a loopback address, with a host name in place of the address.
     #[must_use]
     pub fn plain_at(address: SocketAddr, name: &str) -> Self {
         Self { authority: format!("{name}:{}", address.port()), ..Self::plain(address) }
     }
 
-    /// TLS to `address`, whose certificate must be `name`'s and chain to `authority_pem`.
+    /// TLS to `address`. The certificate must be for `name` and chain to `authority_pem`.
     ///
     /// # Errors
     /// [`Fault::Certificate`] or [`Fault::Tls`] for an unusable name or certificate.
@@ -92,11 +92,11 @@ impl Endpoint {
         format!("{scheme}://{}", self.authority)
     }
 
-    /// Sends these very bytes on a connection of their own and returns what comes back until the
-    /// other side closes or `patience` is over: for requests that no HTTP library would write.
+    /// Sends these bytes on a new connection and returns the bytes that arrive until the provider
+    /// closes it or `patience` ends. For requests that no HTTP library writes.
     ///
     /// # Errors
-    /// [`Fault::Io`] where no connection comes about. One that is cut in the middle is no fault.
+    /// [`Fault::Io`] if the connection fails. A later cut of the connection is not an error.
     pub async fn raw(&self, bytes: &[u8], patience: Duration) -> Result<Vec<u8>, Fault> {
         let mut stream = self.open().await?;
         let mut answer = Vec::new();
@@ -109,10 +109,10 @@ impl Endpoint {
         Ok(answer)
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     ///
     /// # Errors
-    /// [`Fault::Io`] where none comes about.
+    /// [`Fault::Io`] if the connection fails.
     pub async fn open(&self) -> Result<Box<dyn Stream>, Fault> {
         let tcp = self.connect().await?;
         Ok(match &self.tls {
@@ -128,24 +128,23 @@ impl Endpoint {
     }
 }
 
-/// Bytes both ways, encrypted or not.
+/// A byte stream, with or without TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// What the provider answered, read to its end.
+/// A complete response of the provider.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// All headers.
     pub headers: http::HeaderMap,
-    /// The body's bytes, as they came.
+    /// The body's bytes as received.
     pub bytes: Bytes,
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none. What was compressed is read as Core's own client
-    /// would.
+    /// The body as JSON, decompressed as Core's client does; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let read = match self.header("content-encoding") {
@@ -161,7 +160,7 @@ impl Answer {
         self.json().get(member).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
     }
 
-    /// The machine-readable class of a refusal, or `""`.
+    /// The member `errorCode` of a refusal, or `""`.
     #[must_use]
     pub fn error_code(&self) -> String {
         self.text("errorCode")
@@ -173,7 +172,7 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Whether Core would take it for a success: 2xx, and with JSON in it.
+    /// Whether Core accepts it as a success: status 2xx with a JSON body.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         (200..300).contains(&self.status) && !self.json().is_null()
@@ -185,48 +184,49 @@ impl Answer {
     }
 }
 
-/// Kept connections to one [`Endpoint`].
+/// The kept connections to one [`Endpoint`].
 #[derive(Debug)]
 pub struct Line {
     endpoint: Endpoint,
     patience: Duration,
-    /// Owned by this line; at most [`IDLE_MAX`], a dead one leaves when it is next taken.
+    /// Idle HTTP/1.1 connections, at most [`IDLE_MAX`]; a closed one is removed when it is next
+    /// used.
     idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
-    /// The one connection of HTTP/2. Held while it is made, so that there are not two.
+    /// The HTTP/2 connection. The lock is held while it is made, so that there is only one.
     shared: tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
 }
 
 /// A connection for the next request.
 enum Way {
-    /// For one request at a time; whether it was kept from an earlier one.
+    /// For one request at a time; the flag says whether it was kept from an earlier request.
     Alone(http1::SendRequest<Full<Bytes>>, bool),
-    /// For many at once.
+    /// For concurrent requests; the flag as above.
     Shared(http2::SendRequest<Full<Bytes>>, bool),
 }
 
 impl Line {
-    /// A line on which every request must be answered within `patience`.
+    /// Makes a line on which every response must arrive within `patience`.
     #[must_use]
     pub fn new(endpoint: Endpoint, patience: Duration) -> Self {
         Self { endpoint, patience, idle: Mutex::new(Vec::new()), shared: tokio::sync::Mutex::new(None) }
     }
 
-    /// The other end.
+    /// The provider's address.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The same, with another patience and no connections yet.
+    /// A line to the same endpoint with another limit and without connections.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self::new(self.endpoint.clone(), patience)
     }
 
-    /// Sends a request, whose URI is a path, and reads the whole answer.
+    /// Sends a request, whose URI is a path, and reads the complete response.
     ///
     /// # Errors
-    /// [`Fault::Late`], or what the connection died of.
+    /// [`Fault::Late`], or the error of the connection.
     pub async fn send(&self, request: http::Request<Full<Bytes>>) -> Result<Answer, Fault> {
         tokio::time::timeout(self.patience, self.exchange(request)).await.map_err(|_| Fault::Late(self.patience))?
     }
@@ -260,8 +260,8 @@ impl Line {
             };
             match sent {
                 Ok(response) => return read(response).await,
-                // Given back unsent, because the other side had closed a kept connection: Go tries
-                // again too.
+                // The provider closed a kept connection before the request was sent: retry, as Go
+                // does.
                 Err(mut unsent) => match unsent.take_message() {
                     Some(whole) if kept => request = whole,
                     _ => return Err(unsent.into_error().into()),
@@ -270,7 +270,7 @@ impl Line {
         }
     }
 
-    /// A WebSocket's handshake has a connection of its own, which speaks HTTP/1.1.
+    /// A WebSocket handshake uses a new HTTP/1.1 connection.
     async fn way(&self, is_handshake: bool) -> Result<Way, Fault> {
         if is_handshake {
             return alone(self.endpoint.open().await?).await;

@@ -1,5 +1,5 @@
-//! The stand-in UCloud as a program: `core` for experiments, `demo` for `./demo`, `stage` for
-//! browsers.
+//! The program of the test portal: `core` for experiments, `demo` for `./demo`, `stage` for browser
+//! tests.
 
 mod core_process;
 mod demo;
@@ -26,13 +26,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs Core's control endpoints, and prints a token of Core whenever a line comes in.
+    /// Runs Core's control endpoints, and prints a token of Core for every line of input.
     Core(core_process::Options),
     /// Plays the demo.
     Demo(demo::Options),
-    /// Serves a provider with its Core and its pages, and does what lines of JSON on its input say.
+    /// Serves a provider with its Core and its pages, and executes JSON lines from standard input.
     Stage(stage::Options),
-    /// Tries to open a Unix socket, as whoever runs it, and says how it went: status 0 if it
+    /// Tries to open a Unix socket as the account that runs it, and exits with status 0 if it
     /// opened.
     Knock {
         /// The socket.
@@ -40,7 +40,7 @@ enum Command {
     },
 }
 
-// One thread: children ask to be ended with the thread that started them.
+// One thread, because children ask for a signal when the thread that started them ends.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {

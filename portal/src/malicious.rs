@@ -1,8 +1,8 @@
-//! What a taken-over Core, a neighbour at another provider or a stranger would try.
+//! The attacks of a taken-over Core, of another provider, or of a stranger.
 //!
-//! Each attack is a function from something honest to something that must be refused, and the
-//! tables ([`intents`], [`tokens`], [`offers`]) name theirs after the verifier's checklist: `v05_…`
-//! is its line V05.
+//! Each attack is a function from an honest value to one that must be refused. The tables
+//! ([`intents`], [`tokens`], [`offers`]) name theirs after the verifier's checklist: `v05_…` is its
+//! line V05.
 
 pub mod intents;
 pub mod offers;
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::{Fault, Intent, Request, jws};
 
-/// Something honest, altered: a JWS, a JWK or a request, by its name in the checklist.
+/// An altered JWS, JWK or request, with a name from the checklist.
 #[derive(Clone, Debug)]
 pub struct Altered<T> {
-    /// `v05_claim_twice`.
+    /// For example `v05_claim_twice`.
     pub name: String,
-    /// What is to be refused.
+    /// The value that must be refused.
     pub it: T,
 }
 
@@ -27,7 +27,7 @@ impl<T> Altered<T> {
     }
 }
 
-/// A good signature, another path: wherever the request says `from`, it says `to`.
+/// Replaces `from` by `to` in the body and keeps the signature.
 #[must_use]
 pub fn another_path(request: Request, from: &str, to: &str) -> Request {
     request.altered(|body| replace(body, from, to))
@@ -42,7 +42,7 @@ fn replace(value: &mut Value, from: &str, to: &str) {
     }
 }
 
-/// One item more than the user signed: the first one again, with `from` replaced by `to`.
+/// Adds an item that the user did not sign: the first one, with `from` replaced by `to`.
 #[must_use]
 pub fn item_added(request: Request, from: &str, to: &str) -> Request {
     request.altered(|body| {
@@ -55,13 +55,13 @@ pub fn item_added(request: Request, from: &str, to: &str) -> Request {
     })
 }
 
-/// The same item twice: one signed digest must not cover two.
+/// Repeats an item: one signed digest must not cover two items.
 #[must_use]
 pub fn item_repeated(request: Request) -> Request {
     item_added(request, "", "")
 }
 
-/// A member that Core has no business adding.
+/// Adds a member that Core must not add.
 #[must_use]
 pub fn member_added(request: Request) -> Request {
     request.altered(|body| {
@@ -75,41 +75,41 @@ pub fn member_added(request: Request) -> Request {
     })
 }
 
-/// One user's intent on another user's request.
+/// Sends one user's intent in the name of another user.
 #[must_use]
 pub fn another_user(mut request: Request, username: &str) -> Request {
     request.username = Some(username.to_owned());
     request
 }
 
-/// The request of a user without the user's intent.
+/// Sends the request of a user without the user's intent.
 #[must_use]
 pub fn without_intent(mut request: Request) -> Request {
     request.intent = None;
     request
 }
 
-/// The same request with another intent.
+/// Sends the request with another intent.
 #[must_use]
 pub fn with_intent(mut request: Request, intent: &str) -> Request {
     request.intent = Some(intent.to_owned());
     request
 }
 
-/// The intent twice in one request: the same, or two that differ.
+/// Sends two intents in one request, equal or different.
 #[must_use]
 pub fn two_intents(request: Request, second: &str) -> Request {
     request.with_header("ucloud-signed-intent", second)
 }
 
-/// What the user really signed, but for another provider, which passes it on.
+/// An intent that the user signed for another provider, which passes it on.
 #[must_use]
 pub fn for_another_provider(mut intent: Intent) -> Intent {
     "https://other.example.org".clone_into(&mut intent.aud);
     intent
 }
 
-/// What the user really signed, kept until its time was over.
+/// An intent that the user signed, kept until it expired.
 #[must_use]
 pub fn expired(mut intent: Intent, now: i64) -> Intent {
     intent.iat = now.saturating_sub(32);
@@ -117,7 +117,7 @@ pub fn expired(mut intent: Intent, now: i64) -> Intent {
     intent
 }
 
-/// What the user really signed on a clock that is ahead, or what somebody stores up for later.
+/// An intent signed on a clock that is ahead, or stored for later use.
 #[must_use]
 pub fn from_the_future(mut intent: Intent, now: i64) -> Intent {
     intent.iat = now.saturating_add(3600);
@@ -125,10 +125,10 @@ pub fn from_the_future(mut intent: Intent, now: i64) -> Intent {
     intent
 }
 
-/// The claims changed under the old signature.
+/// Changes a claim and keeps the old signature.
 ///
 /// # Errors
-/// [`Fault`] where `intent` is no JWS with JSON in it.
+/// [`Fault`] if `intent` is not a JWS with JSON.
 pub fn claim_altered(intent: &str, claim: &str, value: Value) -> Result<String, Fault> {
     let (_, mut claims) = jws::read(intent)?;
     if let Some(members) = claims.as_object_mut() {

@@ -1,5 +1,5 @@
-//! What the provider's page of keys does in the user's browser, over HTTP: calls of the user's own,
-//! without Core.
+//! The HTTP calls of the provider's page of keys in the user's browser, which do not go through
+//! Core.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::{Answer, BrowserKey, Endpoint, Fault, Intent, now};
 /// The provider may have to start the user's instance first.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The page of keys, open in the browser of a user.
+/// The page of keys in a user's browser.
 #[derive(Debug)]
 pub struct OwnPage {
     line: Line,
-    /// The provider's origin as the address bar has it.
+    /// The provider's origin in the address bar.
     pub origin: String,
     /// The provider's id.
     pub provider: String,
@@ -26,7 +26,7 @@ pub struct OwnPage {
 }
 
 impl OwnPage {
-    /// Opens it at the machine that `endpoint` names.
+    /// Opens the page on the machine of `endpoint`.
     #[must_use]
     pub fn open(endpoint: Endpoint, provider: &str, username: &str) -> Self {
         let origin = endpoint.origin();
@@ -38,7 +38,7 @@ impl OwnPage {
         }
     }
 
-    /// The intent for a call with this one item, not yet signed.
+    /// Makes the unsigned intent for a call with this one item.
     ///
     /// # Errors
     /// As [`Intent::new`].
@@ -48,20 +48,20 @@ impl OwnPage {
         Intent::new(&self.origin, &self.username, call, &[item], now())
     }
 
-    /// Signs a call and makes it. The path is the call's name, with a slash for the dot.
+    /// Signs a call and sends it. The path is the call's name with a slash for the dot.
     ///
     /// # Errors
-    /// Where no answer comes, or nothing can be signed.
+    /// [`Fault`] if no response arrives or signing fails.
     pub async fn ask(&self, key: &BrowserKey, call: &str, item: &Value) -> Result<Answer, Fault> {
         let intent = self.intent(call, item)?.sign(key)?;
         let origin = self.origin.clone();
         self.ask_raw(call, &[("ucloud-signed-intent", &intent), ("origin", &origin)], item).await
     }
 
-    /// Makes a call with any headers beside the content type.
+    /// Sends a call with the given headers and the content type.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// [`Fault`] if no response arrives.
     pub async fn ask_raw(&self, call: &str, headers: &[(&str, &str)], item: &Value) -> Result<Answer, Fault> {
         let mut request = http::Request::post(format!("/ucloud/{}/{}", self.provider, call.replace('.', "/")))
             .header("content-type", "application/json");
@@ -71,7 +71,7 @@ impl OwnPage {
         self.line.send(request.body(Bytes::from(item.to_string()).into())?).await
     }
 
-    /// The user's keys.
+    /// Lists the user's keys.
     ///
     /// # Errors
     /// As [`OwnPage::ask`].
@@ -79,16 +79,16 @@ impl OwnPage {
         self.ask(key, "keys.list", &json!({})).await
     }
 
-    /// What a renewal asks for: the new key, and its proof that it takes the place of `old`.
+    /// The item of a renewal: the new key, and its proof that it replaces `old`.
     ///
     /// # Errors
-    /// Where the proof cannot be signed.
+    /// [`Fault`] if the proof cannot be signed.
     pub fn renewal(&self, old: &BrowserKey, new: &BrowserKey, name: &str) -> Result<Value, Fault> {
         let proof = renewal_proof(new, &self.origin, &self.username, old.kid()).sign(new)?;
         Ok(json!({"jwk": new.public_jwk(), "alg": new.algorithm().name(), "name": name, "proof": proof}))
     }
 
-    /// Has `old` vouch for `new`, which has its id when this is answered.
+    /// Renews `old` by `new`, which gets its id from the response.
     ///
     /// # Errors
     /// As [`OwnPage::ask`].
@@ -100,7 +100,7 @@ impl OwnPage {
         Ok(answer)
     }
 
-    /// Removes the key of that id.
+    /// Removes the key `kid`.
     ///
     /// # Errors
     /// As [`OwnPage::ask`].

@@ -1,6 +1,5 @@
-//! What people see of the stand-ins: UCloud's page ([`ucloud`]) at Core's origin, and the centre's
-//! desk ([`desk`]) at an origin of its own, because nothing of UCloud's may reach what stands
-//! there.
+//! The web pages of the test portal: UCloud's page ([`ucloud`]) at Core's origin, and the centre's
+//! desk ([`desk`]) at another origin, so that UCloud's page cannot read or control it.
 
 mod assets;
 mod conduct;
@@ -22,13 +21,13 @@ use self::ucloud::Ucloud;
 use crate::house::House;
 use crate::trouble::Trouble;
 
-/// Both pages; the desk's is gone when this is dropped.
+/// Both pages. Dropping the value ends the desk's page.
 pub(crate) struct Pages {
     desk: Site,
 }
 
 impl Pages {
-    /// Serves both, the desk at this listener.
+    /// Serves both pages; the desk uses this listener.
     pub(crate) async fn open(
         keys: &Arc<CoreKeys>,
         control: &Arc<Control>,
@@ -52,26 +51,26 @@ impl Pages {
         Ok(Self { desk: Site::serve(listener, Arc::new(pages))? })
     }
 
-    /// Where the desk's page is.
+    /// The origin of the desk's page.
     pub(crate) fn desk_origin(&self) -> String {
         self.desk.origin()
     }
 }
 
-/// Whom a page may have to do with, beside its own origin.
+/// The other origins that a page may work with.
 struct Acquaintances<'a> {
-    /// Whom it may ask.
+    /// The origins that it may call.
     asks: &'a str,
-    /// Whom it may show in a frame.
+    /// The origins that it may show in a frame.
     frames: &'a str,
-    /// Who may show it in a frame.
+    /// The origins that may show it in a frame.
     framed_by: &'a str,
-    /// Where styles may come from.
+    /// The sources of its styles.
     styles: &'static str,
 }
 
-/// The same answer with what a page needs to be safe: scripts and styles of its own origin and
-/// nothing else.
+/// Adds the security headers of a page: a content security policy with scripts only from its own
+/// origin and with the origins of `knows`.
 fn guarded(mut response: Response<Body>, knows: &Acquaintances<'_>) -> Response<Body> {
     let Acquaintances { asks, frames, framed_by, styles } = knows;
     let policy = format!(

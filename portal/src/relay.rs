@@ -1,7 +1,7 @@
-//! A door in clear text on loop-back to a gateway that speaks TLS alone.
+//! A clear-text loopback port that relays to the gateway, which speaks only TLS.
 //!
-//! Browsers take `http://localhost` for a secure place, and would warn of a certificate of this
-//! run's own authority. The relay believes in that authority and in no other; bytes pass unchanged.
+//! Browsers treat `http://localhost` as a secure context, but would warn of a certificate by this
+//! run's authority. The relay accepts only certificates of that authority and changes no bytes.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Relays until it is dropped.
+/// A relay. Dropping it stops the acceptance of connections.
 pub(crate) struct Relay(JoinHandle<()>);
 
 impl Relay {
-    /// From this listener to that endpoint.
+    /// Relays connections from `listener` to `to`.
     pub(crate) fn start(listener: TcpListener, to: Endpoint) -> Self {
         let to = Arc::new(to);
         Self(tokio::spawn(async move {

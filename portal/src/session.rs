@@ -8,11 +8,11 @@ use crate::{Fault, jws};
 
 /// `typ` of a token.
 pub const TOKEN_TYP: &str = "ucloud-session+jwt";
-/// How long a token can be opened, in seconds.
+/// How long after its issue a token can be redeemed, in seconds.
 pub const TOKEN_LIFETIME_S: i64 = 60;
 /// The call of a proof that opens a session.
 pub const OPEN: &str = "session.open";
-/// The call of a proof that goes on with one.
+/// The call of a proof that continues a session.
 pub const CONTINUE: &str = "session.continue";
 
 /// The key with which a user's instance signs tokens.
@@ -20,26 +20,26 @@ pub const CONTINUE: &str = "session.continue";
 pub struct InstanceKey(BrowserKey);
 
 impl InstanceKey {
-    /// Makes one.
+    /// Makes a key.
     ///
     /// # Errors
-    /// [`Fault::Key`] where none can be made.
+    /// [`Fault::Key`] if no key can be made.
     pub fn make() -> Result<Self, Fault> {
         BrowserKey::make(Algorithm::Es256).map(Self)
     }
 
-    /// Its public half, as SubjectPublicKeyInfo in standard base64.
+    /// The public key as SubjectPublicKeyInfo in standard base64.
     ///
     /// # Errors
-    /// [`Fault::Key`] where the pair has none.
+    /// [`Fault::Key`] if the library cannot write it.
     pub fn public_spki(&self) -> Result<String, Fault> {
         self.0.public_spki().map(|spki| jws::base64(&spki))
     }
 
-    /// A token, good or altered: `alter` sees header and claims before they are signed.
+    /// Makes a token. `alter` can change header and claims before the signature.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn token(
         &self,
         aud: &str,
@@ -58,14 +58,14 @@ impl InstanceKey {
     }
 }
 
-/// A piece of a file as its request announces it.
+/// A piece of a file, as its request declares it.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
-    /// Where it belongs.
+    /// The offset of the first byte in the file.
     pub offset: i64,
-    /// The bytes.
+    /// The content.
     pub bytes: &'a [u8],
-    /// How long the whole file is.
+    /// The size of the whole file.
     pub total: i64,
 }
 
@@ -77,7 +77,7 @@ impl Piece<'_> {
     }
 }
 
-/// What a proof's one item is made of.
+/// The projection of a proof's one item.
 #[must_use]
 pub fn projection(token: &str, piece: Option<&Piece<'_>>) -> Projection {
     let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
@@ -91,10 +91,10 @@ pub fn projection(token: &str, piece: Option<&Piece<'_>>) -> Projection {
     ])
 }
 
-/// What the user's browser signs to redeem a token.
+/// Makes the proof with which the user's browser redeems a token.
 ///
 /// # Errors
-/// [`Fault::Json`] or [`Fault::Key`] where it cannot be made.
+/// [`Fault::Json`] or [`Fault::Key`] if it cannot be made.
 pub fn proof(
     aud: &str,
     username: &str,

@@ -1,7 +1,7 @@
-//! What the user's browser does with keys: makes them, keeps them, signs with them.
+//! The keys of a user's browser: it makes them, keeps them and signs with them.
 //!
-//! A [`BrowserKey`] signs whatever it is given, because tests need signatures over things that no
-//! browser would sign; [`Intent`] is the honest way, [`Draft`] the place where a test alters it.
+//! A [`BrowserKey`] signs any bytes, because tests need signatures that no browser would make.
+//! [`Intent`] is the honest form; [`Draft`] lets a test alter it.
 
 mod intent;
 
@@ -23,13 +23,13 @@ pub use self::intent::{
 
 use crate::{Fault, jws};
 
-/// Random bytes of a key id.
+/// Length of a key id, in bytes.
 pub const KID_BYTES: usize = 16;
 
-/// The signature algorithms that a browser can have.
+/// The signature algorithms of browsers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256: every browser.
+    /// ECDSA on P-256 with SHA-256, which every browser has.
     Es256,
     /// Ed25519.
     EdDsa,
@@ -76,10 +76,10 @@ impl fmt::Debug for BrowserKey {
 }
 
 impl BrowserKey {
-    /// Makes a pair. Its id is random until enrolment gives it another.
+    /// Makes a pair with a random id, which enrolment replaces.
     ///
     /// # Errors
-    /// [`Fault::Key`] where none can be made.
+    /// [`Fault::Key`] if the pair cannot be made.
     pub fn make(algorithm: Algorithm) -> Result<Self, Fault> {
         let pair = match algorithm {
             Algorithm::Es256 => Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?),
@@ -89,32 +89,32 @@ impl BrowserKey {
         Ok(Self { algorithm, pair: Arc::new(pair), kid: jws::random(KID_BYTES)? })
     }
 
-    /// The algorithm that it was made for.
+    /// The algorithm with which it signs.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The same pair under another algorithm: an RSA key that signs PS256 though it was enrolled
-    /// for RS256.
+    /// Returns the pair with another algorithm, for example an RSA key that was enrolled for RS256
+    /// and signs PS256.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = algorithm;
         self
     }
 
-    /// Its id.
+    /// The key id.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// Takes the id that enrolment gave, or one that is somebody else's.
+    /// Sets the key id: the one from enrolment, or another user's.
     pub fn set_kid(&mut self, kid: &str) {
         kid.clone_into(&mut self.kid);
     }
 
-    /// The public half as a browser exports it.
+    /// The public key as a browser exports it.
     #[must_use]
     pub fn public_jwk(&self) -> Value {
         match self.pair.as_ref() {
@@ -138,10 +138,10 @@ impl BrowserKey {
         }
     }
 
-    /// The public half as SPKI DER.
+    /// The public key as SPKI DER.
     ///
     /// # Errors
-    /// [`Fault::Key`] where the library cannot write it.
+    /// [`Fault::Key`] if the library cannot write it.
     pub fn public_spki(&self) -> Result<Vec<u8>, Fault> {
         let der: PublicKeyX509Der<'_> = match self.pair.as_ref() {
             Pair::Ec(pair) => pair.public_key().as_der()?,
@@ -151,10 +151,10 @@ impl BrowserKey {
         Ok(der.as_ref().to_vec())
     }
 
-    /// A signature in the form that JWS has.
+    /// Signs `input`; the signature has the form of JWS.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Fault> {
         Ok(match self.pair.as_ref() {
             Pair::Ec(pair) => pair.sign(&SystemRandom::new(), input)?.as_ref().to_vec(),

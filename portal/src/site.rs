@@ -1,7 +1,7 @@
-//! Web pages on a loop-back port, for people and browsers that try Countersign.
+//! Web pages on a loopback port, for people and browsers that try Countersign.
 //!
-//! A page elsewhere must not work these: a request has to name this very origin as its host, and
-//! whatever changes something has to come from a page of it.
+//! Pages of other origins must not use them. A request must name this origin as its host, and a
+//! request that changes something must come from a page of it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,19 +24,19 @@ use tokio::task::JoinHandle;
 
 use crate::Fault;
 
-/// More than any body that is sent here.
+/// Larger than any body that is sent here.
 const BODY_MAX: usize = 64 * 1024;
 
 /// The body of an answer: whole, or a [`Feed`].
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What answers requests, whose bodies have been read.
+/// The function that answers requests, whose bodies it gets complete.
 pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> Answering + Send + Sync>;
 
-/// An answer that is being made.
+/// A response in progress.
 pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// Pages on a port of their own; gone when dropped.
+/// Web pages on a port. Dropping the value closes the port.
 #[derive(Debug)]
 pub struct Site {
     address: SocketAddr,
@@ -44,27 +44,27 @@ pub struct Site {
 }
 
 impl Site {
-    /// A loop-back port of the system's choice, for pages that have to know their origin before
+    /// Binds a loopback port that the system chooses, for pages that must know their origin before
     /// they are made.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen.
+    /// [`Fault::Io`] if it cannot listen.
     pub async fn bind() -> Result<TcpListener, Fault> {
         Self::bind_at(0).await
     }
 
-    /// A loop-back port; 0 is one of the system's choice.
+    /// Binds a loopback port; 0 lets the system choose.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen, because the port is taken for example.
+    /// [`Fault::Io`] if it cannot listen, for example because the port is in use.
     pub async fn bind_at(port: u16) -> Result<TcpListener, Fault> {
         Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?)
     }
 
-    /// Serves pages there.
+    /// Serves `pages` on `listener`.
     ///
     /// # Errors
-    /// [`Fault::Io`] where the listener has no address.
+    /// [`Fault::Io`] if the listener has no address.
     pub fn serve(listener: TcpListener, pages: Pages) -> Result<Self, Fault> {
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(async move {
@@ -105,8 +105,8 @@ async fn answer(request: http::Request<Incoming>, pages: &Pages) -> Response<Bod
     }
 }
 
-/// Whether a request was meant for `origin`, and comes from a page of it if it is to change
-/// something.
+/// Whether a request names `origin` as its host and, if it may change something, comes from a page
+/// of `origin`.
 #[must_use]
 pub fn is_own(request: &http::Request<Bytes>, origin: &str) -> bool {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
@@ -115,13 +115,13 @@ pub fn is_own(request: &http::Request<Bytes>, origin: &str) -> bool {
     header(HOST) == host && (is_safe || header(ORIGIN) == Some(origin.as_bytes()))
 }
 
-/// An answer in JSON.
+/// A JSON response.
 #[must_use]
 pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
     whole(status, "application/json", body.to_string())
 }
 
-/// An answer of a type of its own.
+/// A response with a complete body of content type `kind`.
 #[must_use]
 pub fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
@@ -130,7 +130,7 @@ pub fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> 
     response
 }
 
-/// A body that goes on until its sender is dropped: events, one chunk each.
+/// A body that lasts until its sender is dropped: one chunk for each event.
 #[derive(Debug)]
 pub struct Feed(pub mpsc::Receiver<Bytes>);
 

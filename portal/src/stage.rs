@@ -1,5 +1,5 @@
-//! A provider with its Core and its pages, for whoever drives browsers: it says where everything is
-//! in one line of JSON, does what each line on its input asks, answers with a line, and ends with
+//! A provider with its Core and its pages, for programs that drive browsers. It prints the
+//! addresses as one line of JSON, answers each line of input with a line, and exits at the end of
 //! its input.
 
 mod errand;
@@ -21,26 +21,26 @@ use crate::house::{Accounts, Front, House, Plan};
 use crate::page::Pages;
 use crate::trouble::{Doing as _, Trouble};
 
-/// How long the provider may take to serve.
+/// How long the provider may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
-/// How often it is asked whether it does.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What is put on the stage.
+/// Options of the command `stage`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The program `countersign`.
     #[arg(long)]
     bin: PathBuf,
-    /// Whose account the users' instances run in.
+    /// Whose account runs the users' instances.
     #[arg(long, value_enum)]
     accounts: Accounts,
-    /// A call that needs a passkey as well; may be repeated.
+    /// A call that also needs a passkey; may be repeated.
     #[arg(long)]
     step_up: Vec<String>,
 }
 
-/// Serves and obeys until the input ends.
+/// Serves and executes lines until the input ends.
 pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
     let keys = Arc::new(CoreKeys::generate("hpc")?);
     let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
@@ -83,12 +83,12 @@ async fn serve(keys: &Arc<CoreKeys>, control: &Arc<Control>, house: &Arc<House>)
     Ok(())
 }
 
-/// Core, toward the provider of this house.
+/// Makes a Core for the provider of this centre.
 pub(crate) fn new_core(keys: &Arc<CoreKeys>, control: &Control, house: &House) -> Result<Core, Trouble> {
     Ok(Core::new(Arc::clone(keys), house.endpoint()?).with_control(control))
 }
 
-/// Looks until the gateway answers Core.
+/// Waits until the gateway answers Core. Returns the time that this took.
 pub(crate) async fn wait_until_it_serves(house: &House, core: &Core) -> Result<Duration, Trouble> {
     let begun = Instant::now();
     while !core.retrieve_manifest().await.is_ok_and(|answer| answer.is_ok()) {

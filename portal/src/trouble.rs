@@ -1,11 +1,11 @@
-//! Why the program stops: one sentence for the person who ran it.
+//! The errors of the program: one sentence for the person who ran it.
 
 use std::error::Error;
 use std::fmt;
 
 use countersign_portal::Fault;
 
-/// A sentence, with what caused it.
+/// A sentence with its causes.
 #[derive(Debug)]
 pub(crate) struct Trouble(String);
 
@@ -15,7 +15,7 @@ impl Trouble {
         Self(sentence.into())
     }
 
-    /// What was being done, and what came of it.
+    /// An error with the action that failed and its causes.
     pub(crate) fn while_doing(what: impl fmt::Display, cause: &dyn Error) -> Self {
         let mut sentence = format!("{what}: {cause}");
         let mut deeper = cause.source();
@@ -39,9 +39,9 @@ impl From<Fault> for Trouble {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds the action that failed to an error.
 pub(crate) trait Doing<T> {
-    /// The same with a sentence.
+    /// Replaces the error by a sentence that begins with `what`.
     fn doing(self, what: impl fmt::Display) -> Result<T, Trouble>;
 }
 

@@ -1,13 +1,13 @@
 //! The bodies that Core writes, as captured from its own client.
 //!
-//! The Go Core writes members in a fixed order with every zero value in place, and one without a
-//! JSON tag (`Browse`); the Kotlin Core wrote its defaults. A provider must understand both, so
-//! both are written here.
+//! The Go Core writes members in a fixed order, writes every zero value, and has one member without
+//! a JSON tag (`Browse`). The Kotlin Core wrote its default values. A provider must understand
+//! both.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Go's zero time in milliseconds since 1970: what a `time.Time` that was never set becomes.
+/// Go's zero time in milliseconds since 1970, which Go writes for a `time.Time` that was never set.
 pub const GO_ZERO_TIME_MS: i64 = -62_135_596_800_000;
 
 /// A drive as Core adds it to requests about files (`resolvedCollection`).
@@ -63,7 +63,7 @@ struct DriveStatus {
 }
 
 impl Drive {
-    /// A drive of which nothing is set, as Go writes it.
+    /// A drive with zero values only, as Go writes it.
     #[must_use]
     pub fn zero() -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Drive {
         }
     }
 
-    /// A drive that its user makes: Core has its number, and no word of the provider yet.
+    /// A new drive: it has Core's number and no id of the provider yet.
     #[must_use]
     pub fn made(number: &str, title: &str, product: &str, username: &str, provider: &str) -> Self {
         let product = Product { id: product.to_owned(), category: product.to_owned(), provider: provider.to_owned() };
@@ -89,7 +89,7 @@ impl Drive {
         }
     }
 
-    /// The drive that `path` lies in, as Core would have resolved it for `username`.
+    /// The drive that contains `path`, as Core resolves it for `username`.
     #[must_use]
     pub fn of(path: &str, username: &str, provider: &str) -> Self {
         let id = path.split('/').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
@@ -128,7 +128,7 @@ pub struct Username<'a> {
 pub struct FolderItem {
     /// The path.
     pub id: String,
-    /// What if it exists.
+    /// The policy for an existing folder.
     pub conflict_policy: String,
     /// Added by Core.
     pub resolved_collection: Drive,
@@ -142,15 +142,15 @@ pub struct MoveItem {
     pub resolved_old_collection: Drive,
     /// Added by Core.
     pub resolved_new_collection: Drive,
-    /// From here.
+    /// The old path.
     pub old_id: String,
-    /// To there.
+    /// The new path.
     pub new_id: String,
-    /// What if it exists.
+    /// The policy for an existing file.
     pub conflict_policy: String,
 }
 
-/// One file to put in the trash, a trash to empty, or a file to download.
+/// One path: a file to put in the trash, a trash to empty, or a file to download.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PathItem {
@@ -160,18 +160,18 @@ pub struct PathItem {
     pub resolved_collection: Drive,
 }
 
-/// What to list; the folder is `flags.path`.
+/// A listing; `flags.path` is the folder.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Browse {
     /// Folder and filters.
     pub flags: FileFlags,
-    /// Left out when 0.
+    /// Omitted if 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub items_per_page: i64,
-    /// The page token.
+    /// The token of the next page.
     pub next: Option<String>,
-    /// The column.
+    /// The column to sort by.
     pub sort_by: Option<String>,
     /// The direction.
     pub sort_direction: Option<String>,
@@ -182,7 +182,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Core's flags of a listing; nearly all of them are always null.
+/// Core's flags of a listing. Most of them are always null.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names are UCloud's and say all there is")]
@@ -216,7 +216,7 @@ pub struct FileFlags {
 }
 
 impl FileFlags {
-    /// What the portal page asks for when it lists `path`.
+    /// The flags with which the portal page lists `path`.
     #[must_use]
     pub fn listing(path: Option<&str>) -> Self {
         Self {
@@ -230,38 +230,37 @@ impl FileFlags {
     }
 }
 
-/// The Go Core's listing: one member has no JSON tag and keeps its capital.
+/// The Go Core's listing. The member without a JSON tag keeps its capital letter.
 #[derive(Clone, Debug, Serialize)]
 pub struct BrowseRequest {
     /// Added by Core.
     #[serde(rename = "resolvedCollection")]
     pub resolved_collection: Drive,
-    /// What to list.
+    /// The listing.
     #[serde(rename = "Browse")]
     pub browse: Browse,
 }
 
-/// The Go Core's question about one file.
+/// The Go Core's retrieval of one file.
 #[derive(Clone, Debug, Serialize)]
 pub struct RetrieveRequest {
     /// Added by Core.
     #[serde(rename = "resolvedCollection")]
     pub resolved_collection: Drive,
-    /// What to look at.
+    /// The file.
     pub retrieve: Retrieve,
 }
 
 /// The inner half of [`RetrieveRequest`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Retrieve {
-    /// What to tell.
+    /// The details to return.
     pub flags: FileFlags,
     /// The path.
     pub id: String,
 }
 
-/// A user's SSH keys after one was added or removed: all that there are, and null where there is
-/// none.
+/// A user's SSH keys after a change: all keys that remain, or null if none remains.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyUpload {
@@ -286,7 +285,7 @@ struct SshKeySpecification {
 }
 
 impl KeyUpload {
-    /// The user's keys, in this order.
+    /// Numbers `keys` in their order.
     #[must_use]
     pub fn of(username: &str, keys: &[String]) -> Self {
         let key = |(number, key): (usize, &String)| SshKey {
@@ -301,7 +300,7 @@ impl KeyUpload {
     }
 }
 
-/// A drive as the Kotlin Core wrote it: every default spelt out, no Go zero values.
+/// A drive as the Kotlin Core wrote it: with default values and without Go's zero values.
 #[must_use]
 pub fn kotlin_drive(path: &str, username: &str, provider: &str) -> Value {
     let id = path.split('/').find(|part| !part.is_empty()).unwrap_or_default();
@@ -317,7 +316,7 @@ pub fn kotlin_drive(path: &str, username: &str, provider: &str) -> Value {
     })
 }
 
-/// The Kotlin Core's listing: `browse` in lower case, its pagination with two members more.
+/// The Kotlin Core's listing: `browse` in lower case, two more members for pagination.
 #[must_use]
 pub fn kotlin_browse(path: &str, username: &str, provider: &str) -> Value {
     json!({

@@ -1,8 +1,8 @@
-//! The endpoints of Core that a provider calls: a token for its refresh token, and who has
-//! connected.
+//! The endpoints of Core that a provider calls: token refresh, connections, resources, products,
+//! tasks and events.
 //!
-//! It can be told to fail or to be gone, so that the provider's patience can be tested. It dies
-//! where the real Core ends its own process, and a test that did not expect that fails.
+//! Tests can make it fail or close its connections, to test how the provider waits. It ends where
+//! the real Core's process ends; a test that did not expect that end fails.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -30,45 +30,46 @@ use super::tasks::{ShownTask, Tasks};
 use crate::site::{Body, Pages, json as reply};
 use crate::{CoreKeys, Fault, TestCertificate, jws, now};
 
-/// More than any body that a provider sends here.
+/// Larger than any body that a provider sends here.
 const BODY_MAX: usize = 64 * 1024;
 
-/// Where a provider gets its token.
+/// The path at which a provider gets its token.
 const REFRESH: &str = "/auth/providers/refresh";
 
-/// A call by the provider that was admitted.
+/// A call of the provider that Core accepted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ControlCall {
-    /// It says that this user's connection is made.
+    /// The provider approved this user's connection.
     Approved(String),
-    /// It says that this user's connection is no more.
+    /// The provider cleared this user's connection.
     Cleared(String),
-    /// It has a drive registered for this user.
+    /// The provider registered a drive for this user.
     Registered(String),
 }
 
-/// What is wrong with Core.
+/// A failure of Core, set by a test.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outage {
-    /// Nothing.
+    /// Core works.
     None,
-    /// The next so many requests are answered 502.
+    /// The next requests, as many as given, are answered 502 and have no effect.
     Fails(u32),
-    /// The next so many requests, those for a token aside, are done and answered 502 all the same.
+    /// The next requests other than token refreshes, as many as given, take effect and are answered
+    /// 502.
     Mute(u32),
-    /// Connections are closed as soon as they are made.
+    /// Core closes each connection at once.
     Down,
 }
 
-/// A request that ended Core's process: its connection is closed without an answer.
+/// A request ended Core's process: its connection is closed without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("Core has ended: {0}")]
 struct Died(&'static str);
 
-/// Core's control endpoints on a loop-back port; gone when dropped.
+/// Core's control endpoints on a loopback port. Dropping the value closes the port.
 ///
 /// # Panics
-/// When it is dropped after it died, unless [`Control::take_death`] was called.
+/// If it is dropped after its process ended and [`Control::take_death`] was not called.
 pub struct Control {
     address: SocketAddr,
     origin: String,
@@ -80,13 +81,13 @@ pub struct Control {
 struct Shared {
     keys: Arc<CoreKeys>,
     refresh_token: String,
-    /// What else is served here: Core's own pages.
+    /// Core's own pages, served for all other paths.
     pages: OnceLock<Pages>,
     outage: Mutex<Outage>,
-    /// Tokens given out; few, and they end with the process.
+    /// The tokens given out. They are few and live as long as the process.
     tokens: Mutex<Vec<String>>,
     calls: watch::Sender<Vec<ControlCall>>,
-    /// The users whose connection is approved: Core's index of them is unique.
+    /// The users whose connection is approved. Core's index of them is unique.
     connected: Mutex<BTreeSet<String>>,
     process: Arc<Process>,
     events: Events,
@@ -101,18 +102,18 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// Starts to listen on 127.0.0.1, on a port of the system's choice.
+    /// Listens on 127.0.0.1, on a port that the system chooses.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen.
+    /// [`Fault::Io`] if it cannot listen.
     pub async fn start(keys: Arc<CoreKeys>) -> Result<Self, Fault> {
         Self::start_at(keys, SocketAddr::from(([127, 0, 0, 1], 0)), None).await
     }
 
-    /// Starts to listen at an address, with a refresh token that is already agreed.
+    /// Listens at `address`. `refresh_token` is the token that provider and Core already share.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen.
+    /// [`Fault::Io`] if it cannot listen.
     pub async fn start_at(
         keys: Arc<CoreKeys>,
         address: SocketAddr,
@@ -123,10 +124,10 @@ impl Control {
         Self::serve_on(listener, origin, None, keys, refresh_token)
     }
 
-    /// Starts to listen over TLS, as `localhost`, with a certificate for that name.
+    /// Listens over TLS as `localhost`, with a certificate for that name.
     ///
     /// # Errors
-    /// [`Fault::Io`] where it cannot listen, [`Fault::Tls`] and [`Fault::Certificate`] where the
+    /// [`Fault::Io`] if it cannot listen; [`Fault::Tls`] or [`Fault::Certificate`] if the
     /// certificate cannot be used.
     pub async fn start_over_tls(keys: Arc<CoreKeys>, certificate: &TestCertificate) -> Result<Self, Fault> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -163,14 +164,14 @@ impl Control {
         Ok(Self { address, origin, refresh_token, shared, accepting })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://127.0.0.1:port`, or `https://localhost:port`: what the provider's configuration
-    /// calls `core.origin`.
+    /// The value of `core.origin` in the provider's configuration: `http://127.0.0.1:port` or
+    /// `https://localhost:port`.
     #[must_use]
     pub fn origin(&self) -> String {
         self.origin.clone()
@@ -182,17 +183,17 @@ impl Control {
         &self.refresh_token
     }
 
-    /// Serves Core's pages at this origin too: whatever is none of the calls above. Once.
+    /// Serves Core's pages at this origin for all other paths. Later calls have no effect.
     pub fn serve(&self, pages: Pages) {
         let _the_first_ones_stay = self.shared.pages.set(pages);
     }
 
-    /// Breaks Core, or mends it.
+    /// Starts or ends a failure of Core.
     pub fn set_outage(&self, outage: Outage) {
         *self.shared.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
     }
 
-    /// Every call admitted so far, oldest first.
+    /// Every call accepted so far, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<ControlCall> {
         self.shared.calls.borrow().clone()
@@ -204,70 +205,71 @@ impl Control {
         self.shared.process.resources.drives()
     }
 
-    /// The products that were registered, as they were sent.
+    /// The registered products, as the provider sent them.
     #[must_use]
     pub fn products(&self) -> Vec<Value> {
         self.shared.products.all()
     }
 
-    /// Core's number for a drive that its user makes.
+    /// Takes Core's next number for a new drive.
     #[must_use]
     pub fn number_drive(&self) -> String {
         self.shared.process.resources.number()
     }
 
-    /// Has Core number resources as it does when its process has started again.
+    /// Continues the numbers of resources as Core does after a restart of its process.
     pub fn restart_numbers(&self) {
         self.shared.process.resources.restart();
     }
 
-    /// Registers a drive of this user under this id, as an earlier version of the provider did.
+    /// Registers a drive of `created_by` under `id`, as an earlier version of the provider did.
     pub fn register_drive(&self, id: &str, created_by: &str) {
         self.shared.process.resources.insert(id, created_by);
     }
 
-    /// The tasks, as their users see them who know their numbers.
+    /// All tasks, as a user sees one whose number the user knows.
     #[must_use]
     pub fn tasks(&self) -> Vec<ShownTask> {
         self.shared.tasks.all()
     }
 
-    /// The tasks in their users' lists: those of which Core heard within five minutes, by its
+    /// The tasks in their users' lists: those with an update in the last five minutes of Core's
     /// clock.
     #[must_use]
     pub fn listed_tasks(&self) -> Vec<ShownTask> {
         self.shared.tasks.listed()
     }
 
-    /// Puts the clock ahead by which Core judges tasks. Its tokens keep to the system's clock.
+    /// Advances the clock by which Core lists tasks. The expiry of tokens uses the system's clock.
     pub fn let_pass(&self, time: Duration) {
         self.shared.tasks.let_pass(time);
     }
 
-    /// Tells the provider of something. The number of its connections for which that was dropped,
-    /// because their queue was full for [`events::DROPPED_AFTER`].
+    /// Sends an event to every connection of the provider. Returns the number of connections that
+    /// lost it because their queue was full for [`events::DROPPED_AFTER`].
     pub async fn push(&self, event: Event) -> usize {
         self.shared.events.push(event).await
     }
 
-    /// How many connections hear of what happens; those that have ended since are among them.
+    /// The number of event connections; closed ones may still be counted.
     #[must_use]
     pub fn listeners(&self) -> usize {
         self.shared.events.listeners()
     }
 
-    /// What this process of Core has in common with the requests that it sends.
+    /// The process that the control endpoints share with [`super::Core`].
     pub(super) fn process(&self) -> Arc<Process> {
         Arc::clone(&self.shared.process)
     }
 
-    /// Why Core's process ended, if it did; then it may be dropped in peace.
+    /// Returns and clears the reason why Core's process ended. After that, dropping it does not
+    /// panic.
     #[must_use]
     pub fn take_death(&self) -> Option<&'static str> {
         self.shared.process.take_death()
     }
 
-    /// Waits until this call has been made.
+    /// Waits until the provider has made this call.
     pub async fn wait_for(&self, call: &ControlCall) {
         let mut calls = self.shared.calls.subscribe();
         let _sender_lives_as_long_as_self = calls.wait_for(|calls| calls.contains(call)).await;
@@ -284,7 +286,7 @@ impl Drop for Control {
     }
 }
 
-/// As the Go Core makes it: 32 random bytes in hexadecimal.
+/// A refresh token as the Go Core makes it: 32 random bytes in hexadecimal.
 fn new_refresh_token() -> Result<String, Fault> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes)?;
@@ -322,7 +324,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
 
 impl Shared {
     async fn answer(self: &Arc<Self>, request: http::Request<Incoming>) -> Result<Response<Body>, Died> {
-        // A provider has its token all the same.
+        // Token refreshes always get their response, so that the provider has a token.
         let is_mute = request.uri().path() != REFRESH && self.is_mute();
         let answer = self.work(request).await;
         if let Some(why) = self.process.death() {
@@ -335,7 +337,7 @@ impl Shared {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) == Outage::Down || self.process.death().is_some()
     }
 
-    /// Whether this request's answer is left unsaid.
+    /// Whether this request takes effect and is answered 502.
     fn is_mute(&self) -> bool {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         match *outage {
@@ -394,7 +396,7 @@ impl Shared {
         }
     }
 
-    /// Opens the WebSocket of events. It takes anybody: who it is, the first frame says.
+    /// Opens the WebSocket of events. Every client may open it; the first frame has the token.
     fn open_events(self: &Arc<Self>, request: http::Request<Incoming>) -> Response<Body> {
         let Some(key) = request.headers().get("sec-websocket-key") else {
             return reply(StatusCode::BAD_REQUEST, &json!({"why": "Not a WebSocket"}));
@@ -470,7 +472,7 @@ impl Shared {
         bearer.strip_prefix("Bearer ").is_some_and(|token| self.is_token(token))
     }
 
-    /// Whether that is a token of ours, and its time is not over.
+    /// Whether Core gave out this token and it has not expired.
     fn is_token(&self, token: &str) -> bool {
         let holds = jws::read(token)
             .ok()

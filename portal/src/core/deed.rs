@@ -1,7 +1,7 @@
-//! What a user does with files: the same deed as the user says it (and signs it) and as Core tells
-//! the provider.
+//! A user's calls about files, drives and jobs: as the user signs it, and as Core sends it to the
+//! provider.
 //!
-//! The signed side is the protocol, section 3, read independently of the product.
+//! The signed form follows section 3 of the protocol, read independently of the product.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ use crate::core::bodies::{
 use crate::core::{Flavour, rewriting};
 use crate::signer::Projection;
 
-/// One thing that a user does.
+/// One call of a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Deed {
     /// Lists a folder.
     Browse(String),
-    /// Looks at one file.
+    /// Retrieves one file.
     Retrieve(String),
     /// Makes folders.
     CreateFolder(Vec<String>),
@@ -31,44 +31,43 @@ pub enum Deed {
     Trash(Vec<String>),
     /// Empties a trash folder.
     EmptyTrash(Vec<String>),
-    /// Makes a drive with this title, of that product; Core has given it this number.
+    /// Creates a drive with a title and a product. Core has assigned its number.
     CreateDrive {
         /// The title.
         title: String,
-        /// The product's name, which is its category's too.
+        /// The name of the product and of its category.
         product: String,
         /// The provider.
         provider: String,
-        /// Core's number of it.
+        /// Core's number of the drive.
         number: String,
     },
     /// Removes drives, by their numbers.
     DeleteDrives(Vec<String>),
-    /// Gives a drive another title: its number, and the title.
+    /// Changes a drive's title: number, title.
     RenameDrive(String, String),
-    /// Asks for a file's content.
+    /// Requests a download of a file.
     Download(String),
-    /// Brings a file, or a folder's files: where to, and what happens if there is something of that
-    /// name.
+    /// Uploads a file or the files of a folder: destination, content, policy for an existing name.
     Upload(String, Brings, String),
     /// Opens a terminal in a folder.
     Terminal(String),
-    /// Changes the SSH keys that UCloud knows of: all that there are afterwards.
+    /// Changes the SSH keys in UCloud: all keys after the change.
     UploadKeys(Vec<String>),
-    /// Starts a job of this specification, as the user asks for it; Core has given it this number.
+    /// Starts a job with the specification that the user asked for. Core has assigned its number.
     StartJob {
-        /// Core's number of it.
+        /// Core's number of the job.
         number: String,
-        /// What the user asks.
+        /// The specification that the user asked for.
         specification: Value,
     },
-    /// Gives a drive these labels: its number, and all labels that it is to have.
+    /// Changes a drive's labels: number, all labels after the change.
     RelabelDrive(String, Value),
-    /// Says to a task what it is to do: `CANCELLED`, `SUSPENDED` or `RUNNING`.
+    /// Sets a task's requested state: `CANCELLED`, `SUSPENDED` or `RUNNING`.
     PauseOrCancel(i64, String),
 }
 
-/// What an upload brings.
+/// The content of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Brings {
     /// One file.
@@ -86,10 +85,10 @@ impl Brings {
     }
 }
 
-/// What the frontend of today says that it speaks.
+/// The upload protocols that today's frontend offers.
 const PROTOCOLS: [&str; 2] = ["CHUNKED", "WEBSOCKET"];
 
-/// What the portal page chooses when a name is taken.
+/// The portal page's policy for an existing name.
 const CONFLICT_POLICY: &str = "RENAME";
 
 impl Deed {
@@ -105,37 +104,37 @@ impl Deed {
         Self::Retrieve(path.to_owned())
     }
 
-    /// [`Deed::CreateFolder`] of one.
+    /// [`Deed::CreateFolder`] of one folder.
     #[must_use]
     pub fn create_folder(path: &str) -> Self {
         Self::CreateFolder(vec![path.to_owned()])
     }
 
-    /// [`Deed::Move`] of one.
+    /// [`Deed::Move`] of one file.
     #[must_use]
     pub fn move_(from: &str, to: &str) -> Self {
         Self::Move(vec![(from.to_owned(), to.to_owned())])
     }
 
-    /// [`Deed::Copy`] of one.
+    /// [`Deed::Copy`] of one file.
     #[must_use]
     pub fn copy(from: &str, to: &str) -> Self {
         Self::Copy(vec![(from.to_owned(), to.to_owned())])
     }
 
-    /// [`Deed::Trash`] of one.
+    /// [`Deed::Trash`] of one file.
     #[must_use]
     pub fn trash(path: &str) -> Self {
         Self::Trash(vec![path.to_owned()])
     }
 
-    /// [`Deed::Upload`] of a file.
+    /// [`Deed::Upload`] of one file.
     #[must_use]
     pub fn upload(path: &str, policy: &str) -> Self {
         Self::Upload(path.to_owned(), Brings::File, policy.to_owned())
     }
 
-    /// The call's name on the user's side, as it is signed.
+    /// The name of the call that the user signs.
     #[must_use]
     pub fn call(&self) -> &'static str {
         match self {
@@ -159,7 +158,7 @@ impl Deed {
         }
     }
 
-    /// The last part of the provider's path: `files/…`, say.
+    /// The path after `/ucloud/{provider}/`, for example `files/browse`.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match self {
@@ -182,14 +181,13 @@ impl Deed {
         }
     }
 
-    /// The method with which Core tells the provider.
+    /// The method of Core's request to the provider.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         if matches!(self, Self::DeleteDrives(_)) { "DELETE" } else { "POST" }
     }
 
-    /// The bound parameters of every item, as the user's browser takes them from what the user
-    /// does.
+    /// The bound parameters of every item, as the user's browser signs them.
     #[must_use]
     pub fn projections(&self) -> Vec<Projection> {
         match self {
@@ -213,7 +211,7 @@ impl Deed {
                 paths.iter().map(|path| Projection::new([("id", json!(path))])).collect()
             }
             Self::CreateDrive { title, product, provider, .. } => {
-                // What the page leaves out is dropped from the tree, as Go's zero values are.
+                // An empty title is dropped from the tree, as Go's zero values are.
                 let product = json!({"id": product, "category": product, "provider": provider});
                 let specification = match title.trim() {
                     "" => json!({"product": product}),
@@ -243,7 +241,7 @@ impl Deed {
             Self::PauseOrCancel(id, state) => {
                 vec![Projection::new([("id", json!(id)), ("requestedState", json!(state))])]
             }
-            // A set: in the one order that both sides put it in.
+            // The keys are a set: signer and provider sort them in the same order.
             Self::UploadKeys(keys) => {
                 let mut keys: Vec<String> = keys.iter().map(|key| key.trim().to_owned()).collect();
                 keys.sort_by_key(|key| key.encode_utf16().collect::<Vec<_>>());
@@ -252,10 +250,10 @@ impl Deed {
         }
     }
 
-    /// The body with which Core tells the provider.
+    /// The body of Core's request to the provider.
     ///
     /// # Errors
-    /// [`Fault::Json`] where it cannot be written.
+    /// [`Fault::Json`] if the body cannot be written.
     pub fn body(&self, username: &str, provider: &str, flavour: Flavour) -> Result<Bytes, Fault> {
         let bytes = match flavour {
             Flavour::Core2 => self.go_body(username, provider)?,
@@ -353,7 +351,7 @@ impl Deed {
             Self::Trash(paths) | Self::EmptyTrash(paths) => {
                 bulk(paths.iter().map(|path| json!({"resolvedCollection": drive(path), "id": path})).collect())
             }
-            // The Go Core's own: the Kotlin Core had no labels, and its jobs are not stood in for.
+            // Only the Go Core: the Kotlin Core had no labels, and its jobs are not imitated here.
             Self::StartJob { number, specification } => bulk(vec![job(number, specification, username)]),
             Self::RelabelDrive(number, labels) => {
                 let mut resource = json!(Drive::of(number, username, provider));
@@ -379,7 +377,7 @@ impl Deed {
     }
 }
 
-/// A job as the Go Core sends it: the user may change files on every drive.
+/// A job as the Go Core sends it. The user may change files on every drive.
 fn job(number: &str, specification: &Value, username: &str) -> Value {
     json!({
         "id": number, "createdAt": 1_700_000_000_000_i64, "owner": {"createdBy": username, "project": null},

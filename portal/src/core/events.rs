@@ -1,8 +1,8 @@
-//! The WebSocket on which Core tells a provider of projects and wallets (docs/ucloud-wire.md,
-//! section 6.8).
+//! The WebSocket on which Core sends a provider the events of projects and wallets
+//! (docs/ucloud-wire.md, section 6.8).
 //!
-//! Events are neither numbered nor acknowledged. What happens while a connection's queue is full is
-//! dropped.
+//! Events have no numbers and no acknowledgements. Core drops an event if a connection's queue
+//! stays full.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::now;
 
-/// Where providers open it.
+/// The path at which providers open the WebSocket.
 pub(super) const PATH: &str = "/api/accounting/notifications";
-/// How many projects, and how many wallets, wait for one connection.
+/// Length of a connection's two queues, one for projects and one for wallets.
 pub const QUEUE_MAX: usize = 128;
 /// How long an event waits for room in a queue before it is dropped.
 pub const DROPPED_AFTER: Duration = Duration::from_millis(200);
@@ -31,19 +31,19 @@ const PROJECT: u8 = 2;
 const CATEGORY: u8 = 3;
 const USER: u8 = 4;
 
-/// Something that a provider is told of.
+/// An event for providers.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A project as it is, in Core's JSON.
+    /// The current state of a project, in Core's JSON.
     Project(Value),
-    /// A wallet as it is.
+    /// The current state of a wallet.
     Wallet(Wallet),
 }
 
-/// What an owner may use of a category of products.
+/// An owner's allowance in a category of products.
 #[derive(Clone, Debug)]
 pub struct Wallet {
-    /// Whose it is.
+    /// The owner of the wallet.
     pub owner: Owner,
     /// The category of products, in Core's JSON.
     pub category: Value,
@@ -51,11 +51,11 @@ pub struct Wallet {
     pub quota: u64,
     /// The total usage, in the category's unit.
     pub used: u64,
-    /// Whether nothing more may be used.
+    /// Whether the owner may use nothing more.
     pub is_locked: bool,
 }
 
-/// Who has a wallet.
+/// The owner of a wallet.
 #[derive(Clone, Debug)]
 pub enum Owner {
     /// A user, by name.
@@ -64,10 +64,10 @@ pub enum Owner {
     Project(Value),
 }
 
-/// All that happened, and the connections that hear of what happens; as many as a test makes.
+/// All events so far, and the open connections. Their number is bounded by the test.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    /// With the times, in milliseconds since 1970.
+    /// Each with its time in milliseconds since 1970.
     happened: Mutex<Vec<(i64, Event)>>,
     queues: Mutex<Vec<Queues>>,
 }
@@ -88,8 +88,7 @@ impl Queues {
 }
 
 impl Events {
-    /// Puts an event into every connection's queue; the number of connections for which it was
-    /// dropped.
+    /// Puts an event into every connection's queue. Returns the number of connections that lost it.
     pub(super) async fn push(&self, event: Event) -> usize {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).push((now().saturating_mul(1000), event.clone()));
         let queues = {
@@ -98,7 +97,7 @@ impl Events {
             queues.clone()
         };
         let mut dropped = 0_usize;
-        // One after the other, as Core does it.
+        // One after the other, as Core does.
         for queues in &queues {
             let room = tokio::time::timeout(DROPPED_AFTER, queues.of(&event).send(event.clone())).await;
             dropped = dropped.saturating_add(usize::from(room.is_err()));
@@ -110,7 +109,7 @@ impl Events {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Serves one connection until its end. The token is looked at once, in the first frame.
+    /// Serves one connection until it closes. The token is checked once, in the first frame.
     pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, is_known: impl Fn(&str) -> bool) {
         let (mut out, mut read) = WebSocketStream::from_raw_socket(stream, Role::Server, None).await.split();
         let Some(Ok(first)) = read.next().await else { return };
@@ -118,7 +117,7 @@ impl Events {
         let (projects, mut of_projects) = mpsc::channel(QUEUE_MAX);
         let (wallets, mut of_wallets) = mpsc::channel(QUEUE_MAX);
         let queues = Queues { projects, wallets };
-        // First, so that nothing happens unheard between this and the replay.
+        // The queue is added first, so that no event is lost between this line and the replay.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner).push(queues.clone());
         let replayed: Vec<Event> = {
             let happened = self.happened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +137,7 @@ impl Events {
                 }
             }
         };
-        // Frames that ask for a user's events again are not answered.
+        // Core does not answer frames that ask again for a user's events.
         let read = async { while let Some(Ok(_)) = read.next().await {} };
         let replay_and_write = async { tokio::join!(replay, write) };
         tokio::select! {
@@ -148,7 +147,7 @@ impl Events {
     }
 }
 
-/// What was there before waits for room; none of it is dropped. Wallets come first.
+/// Sends earlier events, wallets first. It waits for room in the queue and drops none.
 async fn replay(queues: Queues, events: Vec<Event>) {
     let (wallets, projects): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| matches!(event, Event::Wallet(_)));
     for event in wallets.into_iter().chain(projects) {
@@ -156,14 +155,14 @@ async fn replay(queues: Queues, events: Vec<Event>) {
     }
 }
 
-/// What the first frame asks.
+/// The content of the first frame.
 struct First {
     from_ms: i64,
     with_retired: bool,
 }
 
-/// `u8 0, i64 replayFromMs, u64 flags, u32 length, token`; `None` where it is anything else, or the
-/// token is none.
+/// Reads `u8 0, i64 replayFromMs, u64 flags, u32 length, token`. `None` if the frame has another
+/// form or the token is not valid.
 fn authenticate(frame: &[u8], is_known: impl Fn(&str) -> bool) -> Option<First> {
     let (&opcode, rest) = frame.split_first()?;
     let (from_ms, rest) = rest.split_first_chunk()?;
@@ -175,7 +174,7 @@ fn authenticate(frame: &[u8], is_known: impl Fn(&str) -> bool) -> Option<First> 
     is_admitted.then_some(First { from_ms: i64::from_be_bytes(*from_ms), with_retired })
 }
 
-/// The references that one connection has heard of.
+/// The references that one connection has received.
 #[derive(Debug, Default)]
 struct Said {
     with_retired: bool,
@@ -185,8 +184,8 @@ struct Said {
 }
 
 impl Said {
-    /// The frame of one event: users, projects, categories and wallets, in this order, and of the
-    /// first three only those that have not been said.
+    /// The frame of one event: users, projects, categories and wallets, in this order. Users,
+    /// projects and categories that the connection has received are omitted.
     fn frame(&mut self, event: &Event) -> Vec<u8> {
         let mut frame = Vec::new();
         match event {
@@ -242,7 +241,7 @@ fn id(project: &Value) -> String {
     project.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The number by which this connection knows something, and whether it is a new one.
+/// The reference number of an id on this connection, and whether it is new.
 fn reference(known: &mut BTreeMap<String, u32>, id: String) -> (u32, bool) {
     let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
     let reference = *known.entry(id).or_insert(next);

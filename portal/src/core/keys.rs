@@ -1,7 +1,7 @@
 //! Core's RSA key for one provider, and the tokens that Core signs with it.
 //!
-//! One pair serves both directions: Core's own token and the provider's. Whoever verifies must
-//! therefore look at subject and role, which is why a provider's own token is minted here as well.
+//! One pair signs both Core's token and the provider's. A verifier must therefore check subject and
+//! role, and this module also makes provider tokens so that tests can try them.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{Fault, jws};
 
-/// How long the Go Core's tokens hold.
+/// Lifetime of the Go Core's tokens.
 pub const CORE2_LIFETIME_S: i64 = 10 * 60;
-/// How long the Kotlin Core's tokens hold.
+/// Lifetime of the Kotlin Core's tokens.
 pub const CORE1_LIFETIME_S: i64 = 15 * 60;
-/// Core renews its token when it has less than this left.
+/// Core renews its token when less than this time remains.
 pub const RENEW_BELOW_S: i64 = 3 * 60;
 
 /// The key pair that Core keeps for one provider.
@@ -36,15 +36,15 @@ impl CoreKeys {
     /// Makes a new RSA-2048 pair for a provider.
     ///
     /// # Errors
-    /// [`Fault::Key`] where none can be made.
+    /// [`Fault::Key`] if the pair cannot be made.
     pub fn generate(provider: &str) -> Result<Self, Fault> {
         Ok(Self { pair: KeyPair::generate(KeySize::Rsa2048)?, provider: provider.to_owned() })
     }
 
-    /// Loads a pair from what [`CoreKeys::to_pkcs8`] gave.
+    /// Loads a pair that [`CoreKeys::to_pkcs8`] wrote.
     ///
     /// # Errors
-    /// [`Fault::Key`] for anything else.
+    /// [`Fault::Key`] for other bytes.
     pub fn from_pkcs8(provider: &str, der: &[u8]) -> Result<Self, Fault> {
         Ok(Self { pair: KeyPair::from_pkcs8(der)?, provider: provider.to_owned() })
     }
@@ -52,7 +52,7 @@ impl CoreKeys {
     /// The private key, PKCS #8 DER.
     ///
     /// # Errors
-    /// [`Fault::Key`] where the library cannot write it.
+    /// [`Fault::Key`] if the library cannot write it.
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, Fault> {
         let der: Pkcs8V1Der<'_> = self.pair.as_der()?;
         Ok(der.as_ref().to_vec())
@@ -65,16 +65,16 @@ impl CoreKeys {
     }
 
     /// The public key as Core shows it to a new provider: base64 of the SPKI on one line, without
-    /// armour.
+    /// PEM lines.
     ///
     /// # Errors
-    /// [`Fault::Key`] where the library cannot write it.
+    /// [`Fault::Key`] if the library cannot write it.
     pub fn public_base64(&self) -> Result<String, Fault> {
         let der: PublicKeyX509Der<'_> = self.pair.public_key().as_der()?;
         Ok(jws::base64(der.as_ref()))
     }
 
-    /// The same as `PUBLIC KEY` PEM.
+    /// The public key as `PUBLIC KEY` PEM.
     ///
     /// # Errors
     /// As [`CoreKeys::public_base64`].
@@ -91,42 +91,42 @@ impl CoreKeys {
         Ok(pem)
     }
 
-    /// The token with which the Go Core calls the provider.
+    /// Makes the token with which the Go Core calls the provider.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn core2_token(&self, now: i64) -> Result<String, Fault> {
         self.token(&token_header(), &core2_claims(now))
     }
 
-    /// The token with which the Kotlin Core called it.
+    /// Makes the token with which the Kotlin Core called the provider.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn core1_token(&self, now: i64) -> Result<String, Fault> {
         self.token(&token_header(), &core1_claims(now))
     }
 
-    /// The provider's own token, with which it calls Core. Signed with the same key.
+    /// Makes the provider's token for calls to Core. The same key signs it.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn provider_token(&self, now: i64) -> Result<String, Fault> {
         self.token(&token_header(), &provider_claims(&self.provider, now))
     }
 
-    /// Any header and claims, signed RS256 with Core's key.
+    /// Signs any header and claims with Core's key, RS256.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn token(&self, header: &Value, claims: &Value) -> Result<String, Fault> {
         jws::compact(&serde_json::to_vec(header)?, &serde_json::to_vec(claims)?, |input| self.sign(input))
     }
 
-    /// An RS256 signature.
+    /// Makes an RS256 signature.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Fault> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input, &mut signature)?;
@@ -134,13 +134,13 @@ impl CoreKeys {
     }
 }
 
-/// The header of every token of Core.
+/// The header of every token that Core signs.
 #[must_use]
 pub fn token_header() -> Value {
     json!({"alg": "RS256", "typ": "JWT"})
 }
 
-/// The Go Core's claims: `aud` is a list, there is no `jti`.
+/// The Go Core's claims: `aud` is a list; there is no `jti`.
 #[must_use]
 pub fn core2_claims(now: i64) -> Value {
     json!({
@@ -149,7 +149,7 @@ pub fn core2_claims(now: i64) -> Value {
     })
 }
 
-/// The Kotlin Core's claims: `aud` is a bare string, and there are two more.
+/// The Kotlin Core's claims: `aud` is a string, and there are two more claims.
 #[must_use]
 pub fn core1_claims(now: i64) -> Value {
     json!({

@@ -1,13 +1,12 @@
-//! What the Go Core asks of each provider again and again: what it can, and what people are shown
-//! of it.
+//! The calls with which the Go Core polls each provider: seven for features, one for the branding.
 
 use std::sync::PoisonError;
 
 use crate::core::Core;
 use crate::{Answer, Fault};
 
-/// The paths below `/ucloud/{provider}/`, in Core's order: seven of features, then the branding.
-/// There is none for files or shares.
+/// The polled paths below `/ucloud/{provider}/`, in Core's order. There is none for files or
+/// shares.
 pub const POLLED: [&str; 8] = [
     "integration/retrieveManifest",
     "files/collections/retrieveProducts",
@@ -19,16 +18,16 @@ pub const POLLED: [&str; 8] = [
     "provider/branding/retrieveInfo",
 ];
 
-/// How long Core rests between two rounds, in seconds.
+/// Pause between two rounds, in seconds.
 const REST_S: i64 = 10;
 
-/// One round's answers, in the order of [`POLLED`].
+/// The responses of one round, in the order of [`POLLED`].
 #[derive(Clone, Debug)]
 pub struct Polled(pub Vec<Answer>);
 
 impl Polled {
-    /// The first answer that is none to Core, with what was asked: Core then does without it, and
-    /// asks for ever.
+    /// The first response that Core does not accept, as path and status. Core then lacks that
+    /// feature and keeps polling.
     #[must_use]
     pub fn refused(&self) -> Option<(&'static str, u16)> {
         POLLED.into_iter().zip(&self.0).find(|(_, answer)| !answer.is_ok()).map(|(path, answer)| (path, answer.status))
@@ -36,10 +35,10 @@ impl Polled {
 }
 
 impl Core {
-    /// Polls, one question after the other.
+    /// Sends all polls, one after the other.
     ///
     /// # Errors
-    /// Where an answer does not come within Core's patience.
+    /// [`Fault`] if a response does not arrive in time.
     pub async fn poll(&self) -> Result<Polled, Fault> {
         let mut answers = Vec::with_capacity(POLLED.len());
         for path in POLLED {
@@ -48,7 +47,7 @@ impl Core {
         Ok(Polled(answers))
     }
 
-    /// Polls if it is time to, by a clock in seconds since 1970: ten seconds after the last round.
+    /// Polls if ten seconds have passed since the latest round. `now_s` is in seconds since 1970.
     ///
     /// # Errors
     /// As [`Core::poll`].

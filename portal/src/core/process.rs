@@ -1,30 +1,30 @@
-//! One process of Core, as the requests it sends and the calls it answers share it: its resources
-//! and its end.
+//! The state of one process of Core that its client side and its control endpoints share: resources
+//! and the reason of its end.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::resources::Resources;
 
-/// What [`super::Core`] and [`super::Control`] of one process have in common.
+/// The state shared by [`super::Core`] and [`super::Control`].
 #[derive(Debug, Default)]
 pub(super) struct Process {
     pub(super) resources: Resources,
-    /// Why it has ended, if it has.
+    /// The reason why the process ended.
     death: Mutex<Option<&'static str>>,
 }
 
 impl Process {
-    /// Ends it; the first reason stays.
+    /// Ends the process. A later reason does not replace the first.
     pub(super) fn end(&self, why: &'static str) -> &'static str {
         self.death.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why)
     }
 
-    /// Why it ended, if it did.
+    /// The reason why the process ended, if it did.
     pub(super) fn death(&self) -> Option<&'static str> {
         *self.death.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same; whoever takes the reason has expected it.
+    /// Returns and clears the reason; the caller expected the end.
     pub(super) fn take_death(&self) -> Option<&'static str> {
         self.death.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

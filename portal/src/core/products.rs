@@ -1,13 +1,13 @@
-//! Core's products: registered by the provider, with an accounting that never changes.
+//! Core's products: the provider registers them, and their accounting never changes.
 
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-/// What of a category stays as it was first registered, whatever comes later.
+/// The members of a category that keep the values of the first registration.
 const FIXED: [&str; 3] = ["accountingUnit", "accountingFrequency", "freeToUse"];
 
-/// All of them; as many as a test registers.
+/// The registered products. Their number is bounded by the test.
 #[derive(Debug, Default)]
 pub(super) struct Products(Mutex<Vec<Value>>);
 
@@ -16,7 +16,7 @@ impl Products {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Registers or replaces what is asked; `None` where something is missing, as in an empty list.
+    /// Registers or replaces products. `None` if the list is empty or a member is missing.
     pub(super) fn register(&self, body: &Value) -> Option<Value> {
         let items = body.get("items")?.as_array().filter(|items| !items.is_empty())?;
         let is_whole = |item: &Value| {
@@ -48,7 +48,7 @@ impl Products {
         Some(json!({}))
     }
 
-    /// A page of one product, so that whoever reads the list has to ask for the next.
+    /// One product a page, so that every reader must ask for the next page.
     pub(super) fn browse(&self, query: &str) -> Value {
         let next = query.split('&').find_map(|pair| pair.strip_prefix("next="));
         let at: usize = next.and_then(|next| next.parse().ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One request of Core to the provider, as a value: an attack is a function that changes it.
+//! One request of Core to the provider, as a value that tests and attacks alter.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::core::Flavour;
 use crate::{Fault, jws};
 
-/// Which token goes into `Authorization`.
+/// The token in `Authorization`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Bearer {
-    /// Core's own, of the moment.
+    /// Core's current token.
     Core,
-    /// This one.
+    /// This token.
     Given(String),
-    /// None at all.
+    /// No token.
     Absent,
 }
 
@@ -23,9 +23,9 @@ pub enum Bearer {
 pub struct Request {
     /// `GET`, `POST`, `DELETE`.
     pub method: String,
-    /// From `/ucloud/` on.
+    /// The path, from `/ucloud/` on.
     pub path: String,
-    /// The user in whose name; `None` on service calls.
+    /// The user for whom Core calls; `None` for a service call.
     pub username: Option<String>,
     /// The user's signed intent.
     pub intent: Option<String>,
@@ -38,7 +38,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request with Core's token and nothing of a user in it.
+    /// Makes a request with Core's token and without a user.
     #[must_use]
     pub fn new(method: &str, path: &str, body: Option<Bytes>) -> Self {
         Self {
@@ -52,14 +52,14 @@ impl Request {
         }
     }
 
-    /// The same with another body.
+    /// Returns the request with another body.
     #[must_use]
     pub fn with_body(mut self, body: &Value) -> Self {
         self.body = Some(Bytes::from(body.to_string()));
         self
     }
 
-    /// The same with its body changed; a body that is no JSON stays as it is.
+    /// Returns the request with its body altered. A body that is not JSON stays as it is.
     #[must_use]
     pub fn altered(self, alter: impl FnOnce(&mut Value)) -> Self {
         let mut body = self.json();
@@ -70,7 +70,7 @@ impl Request {
         self.with_body(&body)
     }
 
-    /// The same with one header line more.
+    /// Returns the request with one more header line.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.more_headers.push((name.to_owned(), value.to_owned()));
@@ -92,7 +92,7 @@ impl Request {
     ) -> Result<http::Request<Full<Bytes>>, Fault> {
         let mut request = http::Request::builder().method(self.method.as_str()).uri(self.path.as_str());
         request = match flavour {
-            // Go sends a body without saying what it is.
+            // Go sends no `Content-Type`.
             Flavour::Core2 => request.header("user-agent", "Go-http-client/1.1"),
             Flavour::Core1 if self.body.is_some() => request.header("content-type", "application/json; charset=UTF-8"),
             Flavour::Core1 => request,

@@ -1,9 +1,8 @@
-//! Core's resources of one provider: numbered by Core, each with the id that the provider gave it.
+//! Core's resources of one provider. Core assigns the number, the provider assigns the id.
 //!
-//! No two resources of a provider have the same id, whatever their kinds: Core's index of them is
-//! unique. Numbers go up as long as Core's process lives; when it starts, it goes on after the
-//! highest that is left (`core2/pkg/orchestrator/resources.go`), and so gives those of deleted ones
-//! again.
+//! Core's index of ids is unique across all types of resource of a provider. Numbers increase
+//! during the life of Core's process. A restarted process continues after the highest number that
+//! remains, so it reuses the numbers of deleted resources (`core2/pkg/orchestrator/resources.go`).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,20 +12,20 @@ use serde_json::{Value, json};
 use super::{Core, Flavour, Request};
 use crate::Answer;
 
-/// The number of the first drive; Core's have had others before.
+/// The number of the first drive. A real Core has assigned other numbers before.
 const FIRST: usize = 4711;
 
-/// The paths of calls that create a resource with `POST` and delete it with `DELETE`, after
-/// `/ucloud/{provider}/`.
+/// The paths after `/ucloud/{provider}/` that create a resource with `POST` and delete it with
+/// `DELETE`.
 const CREATING: [&str; 7] =
     ["files/collections", "ingresses", "jobs", "licenses", "networkips", "private-networks", "shares"];
 
-/// What ends Core: its index of the ids of resources, of all kinds, is unique.
+/// The reason why Core ends when an id repeats: its index of ids is unique.
 const REPEATED_ID: &str = "a create was answered with the providerGeneratedId of another resource";
 
 impl Core {
-    /// Notes what a provider's answer says of resources. The Go Core takes a new one's id as it is
-    /// and answers the user; it ends when the database refuses the id.
+    /// Records what a provider's response says about resources. The Go Core accepts a new id and
+    /// answers the user; its process ends when the database refuses the id.
     pub(super) fn note_resources(&self, request: &Request, answer: &Answer) {
         let is_of_a_resource = || CREATING.iter().any(|kind| request.path == self.path(kind));
         if self.flavour == Flavour::Core1 || !is_of_a_resource() || !answer.is_ok() {
@@ -56,33 +55,33 @@ impl Core {
 /// A drive that a provider registered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RegisteredDrive {
-    /// Its number.
+    /// Core's number.
     pub id: String,
-    /// What the provider calls it.
+    /// The id that the provider assigned.
     pub provider_generated_id: String,
-    /// Whose it is.
+    /// The user who created it.
     pub created_by: String,
-    /// What users see.
+    /// The title that users see.
     pub title: String,
     /// The product's name.
     pub product: String,
 }
 
-/// Another resource of this provider has that id.
+/// Another resource of this provider has the id.
 #[derive(Debug)]
 pub(super) struct TakenId;
 
-/// All of them; as many as a test makes.
+/// The resources. Their number is bounded by the test.
 #[derive(Debug, Default)]
 pub(super) struct Resources(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Every drive that was ever registered or inserted.
+    /// Every drive that was registered or inserted.
     drives: Vec<RegisteredDrive>,
-    /// Core's number by the provider's id, of every kind of resource.
+    /// Core's number by the provider's id, for all types of resource.
     ids: BTreeMap<String, String>,
-    /// The highest number that this process has given, or found when it started.
+    /// The highest number that this process assigned, or found at its start.
     last: Option<usize>,
 }
 
@@ -92,7 +91,7 @@ impl Resources {
         self.lock().drives.clone()
     }
 
-    /// Notes the id that the provider answered to the creation of the resource of this number.
+    /// Records the id with which the provider answered the creation of resource `number`.
     pub(super) fn create(&self, number: &str, provider_generated_id: &str) -> Result<(), TakenId> {
         let mut known = self.lock();
         if known.ids.get(provider_generated_id).is_some_and(|holder| holder != number) {
@@ -102,23 +101,23 @@ impl Resources {
         Ok(())
     }
 
-    /// Gives a resource its number.
+    /// Takes the next number.
     pub(super) fn number(&self) -> String {
         self.lock().next_number()
     }
 
-    /// Goes on after the highest number that is left, as Core does when it starts.
+    /// Continues after the highest number that remains, as Core does at its start.
     pub(super) fn restart(&self) {
         let mut known = self.lock();
         known.last = known.ids.values().filter_map(|number| number.parse().ok()).max();
     }
 
-    /// Forgets the resource of this number; its id is free again.
+    /// Deletes the resource `number`; its id may be used again.
     pub(super) fn delete(&self, number: &str) {
         self.lock().ids.retain(|_, holder| holder != number);
     }
 
-    /// Registers what is asked. `None` where something is missing.
+    /// Registers drives. `None` if a member is missing.
     pub(super) fn register(&self, body: &Value) -> Option<Result<Value, TakenId>> {
         let mut known = self.lock();
         let is_taken = |item: &Value| {
@@ -146,7 +145,7 @@ impl Resources {
         Some(Ok(json!({ "responses": responses })))
     }
 
-    /// A drive that is there already.
+    /// Inserts a drive that existed before.
     pub(super) fn insert(&self, provider_generated_id: &str, created_by: &str) {
         let mut known = self.lock();
         let id = known.next_number();
@@ -159,7 +158,7 @@ impl Resources {
         });
     }
 
-    /// What is there, by the two filters that providers use.
+    /// Lists drives, with the two filters that providers use.
     pub(super) fn browse(&self, query: &str) -> Value {
         let wanted = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));

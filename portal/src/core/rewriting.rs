@@ -1,16 +1,16 @@
-//! What the Go Core changes of a user's request before the provider sees it, and what of it the
+//! The Go Core's changes to a user's request before the provider sees it, and the part that the
 //! user's browser signs.
 //!
-//! Each change is a fact of `docs/ucloud-wire.md`, section 6.9. `portal/tests/core2_wire.rs` holds
-//! the result against bodies of the real Core.
+//! Each change is a fact of `docs/ucloud-wire.md`, section 6.9. `portal/tests/core2_wire.rs`
+//! compares the result with bodies of the real Core.
 
 use serde_json::{Map, Value, json};
 
 /// The parameter that Core adds to every job.
 const SAMPLE_RATE: &str = "ucMetricSampleRate";
 
-/// What Core makes of a new job's specification. `may_edit` says of a drive, by its number, whether
-/// the user may change files on it: Core writes that over whatever the user asked.
+/// A new job's specification as Core sends it. `may_edit` says for a drive's number whether the
+/// user may change files on the drive; Core overwrites the user's value with it.
 #[must_use]
 pub fn job(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
     let mut parameters: Map<String, Value> = members(asked.get("parameters"))
@@ -26,8 +26,7 @@ pub fn job(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
         "hostname": as_asked("hostname"), "replicas": as_asked("replicas"), "allowDuplicateJob": false,
         "parameters": parameters, "resources": resources, "timeAllocation": as_asked("timeAllocation"),
     });
-    // Go leaves these out when they are empty; whether a job is to be restarted Core does not keep
-    // at all.
+    // Go omits these if they are empty. Core does not keep the member that asks for restarts.
     let name = asked.get("name").and_then(Value::as_str).unwrap_or_default().trim();
     for (member, value) in
         [("name", json!(name)), ("openedFile", as_asked("openedFile")), ("sshEnabled", as_asked("sshEnabled"))]
@@ -39,7 +38,7 @@ pub fn job(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
     job
 }
 
-/// One value of a job's parameters or resources: with every member that the Go type has.
+/// One value of a job's parameters or resources, with every member of the Go type.
 fn parameter_value(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
     let mut value = json!({
         "type": "", "path": "", "mountPath": "", "readOnly": false, "value": null, "hostname": "", "jobId": "", "id": "",
@@ -63,26 +62,26 @@ fn parameter_value(asked: &Value, may_edit: impl Fn(&str) -> bool) -> Value {
     value
 }
 
-/// Labels: the names in lower case, without white space at their ends.
+/// Labels with names in lower case and trimmed.
 #[must_use]
 pub fn labels(asked: Option<&Value>) -> Value {
     members(asked).map(|(name, value)| (name.to_lowercase().trim().to_owned(), value.clone())).collect()
 }
 
-/// A public link's specification: the domain in lower case.
+/// A public link's specification with the domain in lower case.
 #[must_use]
 pub fn link(asked: &Value) -> Value {
     with(asked, &["domain"], |text| text.to_lowercase())
 }
 
-/// A private network's specification: names trimmed, and the subdomain in lower case.
+/// A private network's specification with names trimmed and the subdomain in lower case.
 #[must_use]
 pub fn private_network(asked: &Value) -> Value {
     let trimmed = with(asked, &["name", "subdomain"], |text| text.trim().to_owned());
     with(&trimmed, &["subdomain"], |text| text.to_lowercase())
 }
 
-/// A drive's specification: the title trimmed.
+/// A drive's specification with the title trimmed.
 #[must_use]
 pub fn drive(asked: &Value) -> Value {
     with(asked, &["title"], |text| text.trim().to_owned())
@@ -100,8 +99,8 @@ fn with(asked: &Value, names: &[&str], change: impl Fn(&str) -> String) -> Value
     Value::Object(made)
 }
 
-/// What of a new job's specification the user signs: all but what Core decides, and without what Go
-/// writes for "absent".
+/// The part of a new job's specification that the user signs: without what Core decides and without
+/// Go's zero values.
 #[must_use]
 pub fn signed_job(asked: &Value) -> Value {
     let mut signed = with(asked, &["name"], |text| text.trim().to_owned());
@@ -125,7 +124,7 @@ fn without_read_only(value: &mut Value) {
     }
 }
 
-/// A tree as it is signed: without null, false, 0, "", [] and {} as members, at every depth.
+/// A tree as it is signed: without members that are null, false, 0, "", [] or {}, at every depth.
 #[must_use]
 pub fn without_zeros(value: &Value) -> Value {
     match value {

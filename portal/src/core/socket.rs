@@ -1,5 +1,5 @@
-//! The WebSockets that the Go Core opens at a provider: a new one for every search and for every
-//! job that is followed.
+//! The WebSockets that the Go Core opens at a provider: one for each search and one for each
+//! followed job.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use crate::Fault;
 use crate::core::Core;
 use crate::line::Stream;
 
-/// How long Core waits for the answer to a handshake: its WebSocket library's own limit.
+/// How long Core waits for the response to a handshake: the limit of its WebSocket library.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// More than any head of an answer.
+/// Larger than the head of any response.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// What ends Core: it closes a connection that it has not got.
+/// The reason why Core ends: it closes a connection that it does not have.
 const ENDED: &str = "the WebSocket handshake of a search was answered with anything but 101, or not at all";
 
 impl Core {
-    /// Opens the socket of a search. The handshake names the user in the address alone, and has no
+    /// Opens the WebSocket of a search. The handshake names the user only in the address and has no
     /// intent.
     ///
     /// # Errors
-    /// [`Fault::Died`] where the answer is anything but 101: Core's process ends.
+    /// [`Fault::Died`] if the response is not 101: Core's process ends.
     pub async fn search_socket(&self, username: &str) -> Result<Box<dyn Stream>, Fault> {
         let path = self.path("files");
         self.socket(&path, username).await.map_err(|_any| self.die(ENDED))
     }
 
-    /// Opens the socket on which a job is followed. Here Core takes a refusal well.
+    /// Opens the WebSocket on which Core follows a job. Core's process survives a refusal here.
     ///
     /// # Errors
-    /// [`Fault::Unexpected`] where the answer is anything but 101.
+    /// [`Fault::Unexpected`] if the response is not 101.
     pub async fn follow_socket(&self, username: &str) -> Result<Box<dyn Stream>, Fault> {
         let path = format!("/ucloud/jobs.provider.{}/websocket", self.provider());
         self.socket(&path, username).await
@@ -55,7 +55,7 @@ impl Core {
             stream.write_all(head.as_bytes()).await?;
             stream.flush().await?;
             let mut answer = Vec::new();
-            // Byte by byte: what follows is the socket's.
+            // Byte by byte, because later bytes belong to the WebSocket.
             while !answer.ends_with(b"\r\n\r\n") && answer.len() < HEAD_MAX {
                 answer.push(stream.read_u8().await?);
             }

@@ -1,7 +1,7 @@
-//! Core's tasks: what providers say of long pieces of work.
+//! Core's tasks: the progress that providers report for long operations.
 //!
-//! Core goes by its own clock, whatever times a provider says. That clock can be put ahead: no test
-//! waits for minutes.
+//! Core uses its own clock and ignores the provider's times. Tests can advance that clock, so no
+//! test waits for minutes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,35 +14,35 @@ use crate::now;
 /// The number of the first task.
 const FIRST: i64 = 31;
 
-/// A task as its user would see it.
+/// A task as its user sees it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ShownTask {
     /// Its number.
     pub id: i64,
-    /// Whose it is.
+    /// The user to whom it belongs.
     pub user: String,
-    /// What is done.
+    /// The title that the provider gave.
     pub title: String,
-    /// With what.
+    /// The text that the provider gave.
     pub body: String,
-    /// Every state that it has had, without repetitions.
+    /// Every state so far, without repetitions.
     pub states: Vec<String>,
     /// The latest progress.
     pub progress: String,
-    /// The same of a hundred.
+    /// The latest progress in percent.
     pub percentage: Option<i64>,
-    /// Whether it was marked as complete.
+    /// Whether the provider marked it as complete.
     pub is_complete: bool,
-    /// When something was heard of it last, by Core's clock, in milliseconds since 1970.
+    /// The time of the latest update by Core's clock, in milliseconds since 1970.
     pub modified_at: i64,
-    /// How often something was heard of it.
+    /// The number of updates.
     pub updates: usize,
 }
 
-/// How long Core lists a task of which nothing is heard, in milliseconds.
+/// How long Core lists a task without an update, in milliseconds.
 const LISTED_MS: i64 = 5 * 60 * 1000;
 
-/// All of them; as many as a test makes.
+/// The tasks. Their number is bounded by the test.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     all: Mutex<Vec<ShownTask>>,
@@ -55,7 +55,7 @@ impl Tasks {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those in the lists of their users.
+    /// The tasks in the lists of their users.
     pub(super) fn listed(&self) -> Vec<ShownTask> {
         let mut tasks = self.all();
         tasks.retain(|task| self.now_ms().saturating_sub(task.modified_at) < LISTED_MS);
@@ -71,7 +71,7 @@ impl Tasks {
         now().saturating_mul(1000).saturating_add(self.ahead_ms.load(Ordering::SeqCst))
     }
 
-    /// Makes a task; `None` where something is missing.
+    /// Creates a task. `None` if a member is missing.
     pub(super) fn create(&self, body: &Value) -> Option<Value> {
         let mut tasks = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |name: &str| body.get(name)?.as_str().map(str::to_owned);
@@ -93,7 +93,7 @@ impl Tasks {
         Some(json!({ "taskId": id, "createdAt": 1_700_000_000_000_i64, "status": {"state": "IN_QUEUE"} }))
     }
 
-    /// Takes note of a status; `None` where something is missing, or there is no such task.
+    /// Records a status. `None` if a member is missing or the task does not exist.
     pub(super) fn post_status(&self, body: &Value) -> Option<Value> {
         let update = body.get("update")?;
         let status = update.get("newStatus")?;

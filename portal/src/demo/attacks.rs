@@ -1,6 +1,6 @@
-//! The other half of the demo: a taken-over Core that sees and sends everything, a neighbour with
-//! another provider's credentials, and a local account. Each attack must be refused, leave no
-//! trace, and be explained in the log.
+//! The attacks of the demo: by a taken-over Core that sees and sends everything, by another
+//! provider with its own credentials, and by a local account. The provider must refuse each attack,
+//! change nothing, and log the reason.
 
 use std::path::PathBuf;
 
@@ -15,11 +15,11 @@ use crate::house::{Accounts, House};
 use crate::journal::Journal;
 use crate::trouble::Trouble;
 
-/// What Core would like to have: a folder of its own making in somebody's home.
+/// The folder that Alice makes, and the folder that Core wants in a user's home.
 const GOOD: &str = "/home/from-alice";
 const EVIL: &str = "/home/from-core";
 
-/// What an attack must be answered.
+/// The status and the error code with which an attack must be answered.
 type Want = (u16, &'static str);
 
 const REQUIRED: Want = (482, "INTENT_REQUIRED");
@@ -30,7 +30,7 @@ const UNAUTHORIZED: Want = (401, "UNAUTHORIZED");
 const NOT_FOUND: Want = (404, "NOT_FOUND");
 
 impl Story<'_> {
-    /// Everything that must not work.
+    /// Runs every attack.
     pub(crate) async fn suffer(&mut self, house: &House) -> Result<(), Trouble> {
         self.screen.title("Core has been taken over: it holds its token, sees every intent, and sends what it likes");
         self.suffer_requests(house).await?;
@@ -44,7 +44,7 @@ impl Story<'_> {
         }
     }
 
-    /// A good intent on another request.
+    /// Tries an honest intent on another request.
     async fn suffer_requests(&mut self, house: &House) -> Result<(), Trouble> {
         let used = self.alices(house, &Deed::create_folder(GOOD))?;
         let answer = self.core()?.invoke(&used).await?;
@@ -79,7 +79,7 @@ impl Story<'_> {
         self.attack(house, "a call that is in no table", unknown, NOT_FOUND).await
     }
 
-    /// Intents that alice's browser was made to sign, or that were altered afterwards.
+    /// Tries intents that Alice's browser was made to sign, or that were altered later.
     async fn suffer_intents(&mut self, house: &House) -> Result<(), Trouble> {
         let deed = Deed::create_folder(EVIL);
         let [alice, _] = self.pair()?;
@@ -106,7 +106,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Keys that are not the user's, or no longer.
+    /// Tries keys that are not the user's, or that the user has removed.
     async fn suffer_keys(&mut self, house: &House) -> Result<(), Trouble> {
         let redirect = self.core()?.connect("alice#1234").await?;
         let page = ConnectionPage::open(&redirect, house.endpoint()?)?;
@@ -142,7 +142,7 @@ impl Story<'_> {
         self.attack(house, "a revoked key", request, INVALID).await
     }
 
-    /// Tokens that are not Core's.
+    /// Tries tokens that are not Core's.
     async fn suffer_tokens(&mut self, house: &House) -> Result<(), Trouble> {
         let stranger = CoreKeys::generate("other")?;
         for (name, bearer) in [
@@ -157,7 +157,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Mallory has an account here, and sees the sockets.
+    /// Tries the instances' sockets as the local account `mallory`.
     async fn suffer_mallory(&mut self, house: &House) -> Result<(), Trouble> {
         let sockets = house.instance_sockets();
         self.must(!sockets.is_empty(), "instances have sockets");
@@ -186,7 +186,8 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// With one account for all, anybody local can reach an instance's port: it verifies by itself.
+    /// With one shared account, every local account can connect to an instance's port. The instance
+    /// must therefore verify by itself.
     async fn suffer_knocking(&mut self, house: &House) -> Result<(), Trouble> {
         let person = self.pair()?[0].person.clone();
         let Some(address) = house.instance_address(&person) else {
@@ -207,14 +208,14 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// One attack through the gateway.
+    /// Sends one attack to the gateway.
     async fn attack(&mut self, house: &House, name: &str, request: Request, want: Want) -> Result<(), Trouble> {
         let core = self.new_core(house)?;
         self.attack_at(&core, &house.journal(), house, name, request, want).await
     }
 
-    /// One attack at any door: the answer, the absence of any trace, and the reason in the log of
-    /// who refused.
+    /// Sends one attack to `door`. Checks the response, the absence of effects, and the reason in
+    /// the log of the process that refused.
     async fn attack_at(
         &mut self,
         door: &Core,
@@ -242,7 +243,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Whether Core's folder is in anybody's home, or a file that was to be deleted is gone.
+    /// Whether Core's folder exists in a home, or the file that it wanted to delete is gone.
     fn has_come_true(&self, house: &House) -> Result<bool, Trouble> {
         let evil: PathBuf = EVIL.trim_start_matches("/home/").into();
         let notes = self.pair()?[0].person.home.join("notes.txt");

@@ -1,4 +1,4 @@
-//! Where a person finds the pages, and how from another machine.
+//! The addresses of the pages, and the command that reaches them from another machine.
 
 use std::env;
 
@@ -15,7 +15,7 @@ pub(super) struct Invitation<'a> {
 }
 
 impl Invitation<'_> {
-    /// Prints it.
+    /// Prints the invitation.
     pub(super) fn show(&self, screen: &Screen) {
         let Self { ucloud, centre, desk } = self;
         screen.title("Try it yourself. Ctrl-C ends the demo and leaves nothing behind");
@@ -28,8 +28,8 @@ impl Invitation<'_> {
         }
     }
 
-    /// The command that brings the pages to another machine, under the same addresses: keys belong
-    /// to an origin.
+    /// The command that forwards the pages to another machine at the same addresses, because keys
+    /// belong to an origin.
     fn tunnel(&self, machine: &str) -> String {
         let ports = [self.ucloud, self.centre, self.desk].map(|origin| origin.rsplit(':').next().unwrap_or_default());
         let forwards = ports.map(|port| format!("-L {port}:127.0.0.1:{port}"));
@@ -37,7 +37,7 @@ impl Invitation<'_> {
     }
 }
 
-/// This machine, as the person who is logged in here reached it, or by its name.
+/// This machine by the address of the SSH session, or by its name.
 fn machine() -> String {
     let of_session = env::var("SSH_CONNECTION").ok().and_then(|line| line.split(' ').nth(2).map(str::to_owned));
     let by_name = || nix::unistd::gethostname().ok()?.into_string().ok();

@@ -1,10 +1,10 @@
-//! Lines of the demo: aligned, and in colour only where there is a terminal that wants it.
+//! The aligned lines that the demo prints, with colours on a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 
-/// Width of the column that says what happened.
+/// Width of the column for the event.
 const WHAT: usize = 50;
-/// Width of the column that says what was answered.
+/// Width of the column for the response.
 const ANSWER: usize = 22;
 
 const GREEN: &str = "32";
@@ -18,38 +18,38 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Colours only on a terminal, and never where `NO_COLOR` is set.
+    /// Uses colours only on a terminal, and not if `NO_COLOR` is set.
     pub(crate) fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { colour: wanted && std::io::stdout().is_terminal() }
     }
 
-    /// A chapter begins.
+    /// Prints the title of a chapter.
     pub(crate) fn title(&self, text: &str) {
         self.line(&format!("\n{}", self.paint(BOLD, text)));
     }
 
-    /// Something to know.
+    /// Prints an explanation.
     pub(crate) fn note(&self, text: &str) {
         self.line(&format!("           {}", self.paint(DIM, text)));
     }
 
-    /// Something worked.
+    /// Prints a step that succeeded.
     pub(crate) fn ok(&self, what: &str, answer: &str, more: &str) {
         self.row(&self.paint(GREEN, "ok     "), what, answer, more);
     }
 
-    /// An attack was refused.
+    /// Prints an attack that was refused.
     pub(crate) fn refused(&self, what: &str, answer: &str, more: &str) {
         self.row(&self.paint(GREEN, "refused"), what, answer, more);
     }
 
-    /// Something is not as it must be.
+    /// Prints an outcome that is not as expected.
     pub(crate) fn wrong(&self, what: &str, answer: &str, more: &str) {
         self.row(&self.paint(RED, "WRONG  "), what, answer, more);
     }
 
-    /// The last word.
+    /// Prints the final result.
     pub(crate) fn verdict(&self, good: bool, text: &str) {
         self.line(&self.paint(if good { GREEN } else { RED }, text));
     }
@@ -63,9 +63,9 @@ impl Screen {
         if self.colour && !text.is_empty() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// A line as it is.
+    /// Prints a line without changes.
     pub(crate) fn line(&self, text: &str) {
-        // Whoever closed the pipe does not want to read on.
+        // If the reader has closed the pipe, the line is lost.
         let _closed = writeln!(std::io::stdout(), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The honest half of the demo: a start, two connections, some work.
+//! The honest part of the demo: the start of the provider, two connections, some calls.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::house::{Accounts, House, Person};
 use crate::stage::{new_core, wait_until_it_serves};
 use crate::trouble::{Doing as _, Trouble};
 
-/// How long Core may wait to be told of a connection.
+/// How long the provider may take to tell Core of a connection.
 const TOLD_MAX: Duration = Duration::from_secs(10);
 
-/// A user with the key in their browser.
+/// A user and the key in the user's browser.
 pub(super) struct User {
     pub(super) person: Person,
     pub(super) key: BrowserKey,
 }
 
-/// Everything that happens, and how it came out.
+/// The steps of the demo and their outcomes.
 pub(crate) struct Story<'s> {
     pub(super) screen: Screen,
     pub(super) control: &'s Arc<Control>,
@@ -37,12 +37,12 @@ pub(crate) struct Story<'s> {
 }
 
 impl<'s> Story<'s> {
-    /// Nothing has happened yet.
+    /// Makes a story without steps.
     pub(crate) fn new(screen: Screen, keys: &'s Arc<CoreKeys>, control: &'s Arc<Control>) -> Self {
         Self { screen, control, keys, core: None, users: Vec::new(), done: 0, refused: 0, wrong: Vec::new() }
     }
 
-    /// Whether all came out as it must.
+    /// Whether every outcome so far is as expected.
     pub(crate) fn is_as_it_must(&self) -> bool {
         self.wrong.is_empty() && self.refused > 0
     }
@@ -77,7 +77,7 @@ impl<'s> Story<'s> {
         Ok(())
     }
 
-    /// One connection: Core begins it, the browser offers a key, the user approves it at the
+    /// Makes one connection: Core begins it, the browser offers a key, the user approves it at the
     /// centre.
     pub(super) async fn connect_one(
         &mut self,
@@ -110,7 +110,7 @@ impl<'s> Story<'s> {
         Ok(key)
     }
 
-    /// A listing, a folder, a move, and a listing as today's Core passes it on.
+    /// Makes signed calls: a listing, a folder, a move, and a listing whose intent Core drops.
     pub(crate) async fn work(&mut self, house: &House) -> Result<(), Trouble> {
         self.screen.title("Honest work, every call signed by its user");
         let [alice, _] = self.pair()?;
@@ -157,7 +157,7 @@ impl<'s> Story<'s> {
         Ok(())
     }
 
-    /// What it all came to.
+    /// Prints the summary.
     pub(crate) fn sum_up(&self) {
         self.screen.title("Summary");
         let what = format!("{} honest steps done, {} attacks refused", self.done, self.refused);
@@ -171,8 +171,7 @@ impl<'s> Story<'s> {
         }
     }
 
-    // --- What both halves use
-    // ------------------------------------------------------------------------
+    // --- Helpers of both parts ---
 
     pub(super) fn core(&self) -> Result<&Core, Trouble> {
         self.core.as_ref().ok_or_else(|| Trouble::new("Core has not begun"))
@@ -189,31 +188,31 @@ impl<'s> Story<'s> {
         }
     }
 
-    /// What Core sends for a deed that the user has signed now.
+    /// The request that Core sends for a deed that the user signs now.
     pub(super) fn signed(&self, house: &House, user: &User, deed: &Deed) -> Result<Request, Trouble> {
         let intent = Intent::of(&house.origin(), user.person.username, deed, now())?;
         Ok(self.core()?.request(user.person.username, deed, Some(&intent.sign(&user.key)?))?)
     }
 
-    /// An honest step, done.
+    /// Records an honest step that succeeded.
     pub(super) fn did(&mut self, what: &str, answer: &str, more: &str) {
         self.done = self.done.saturating_add(1);
         self.screen.ok(what, answer, more);
     }
 
-    /// An attack, refused.
+    /// Records an attack that was refused.
     pub(super) fn withstood(&mut self, what: &str, answer: &str, more: &str) {
         self.refused = self.refused.saturating_add(1);
         self.screen.refused(what, answer, more);
     }
 
-    /// Something that should not have happened.
+    /// Records an outcome that is not as expected.
     pub(super) fn fail(&mut self, what: &str, answer: &str, more: &str) {
         self.wrong.push(format!("{what}: {answer} {more}"));
         self.screen.wrong(what, answer, more);
     }
 
-    /// A condition that is only mentioned where it does not hold.
+    /// Records a failure unless `holds`.
     pub(super) fn must(&mut self, holds: bool, what: &str) {
         if !holds {
             self.fail(what, "is not so", "");

@@ -1,5 +1,5 @@
-//! One honest intent, altered in every way that the checklist names. Nearly all of them carry a
-//! *correct* signature of the user's own key, so that only the rule in question can refuse them.
+//! One honest intent, altered in every way that the checklist names. Nearly all alterations carry a
+//! *correct* signature of the user's key, so that only the rule under test can refuse them.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -8,19 +8,19 @@ use crate::malicious::Altered;
 use crate::signer::{Algorithm, BrowserKey, Draft, Intent, PROOF_TYP, sign_text};
 use crate::{Fault, jws};
 
-/// More than the 16 KiB that an intent may have.
+/// More than the 16 KiB that an intent may have, in bytes.
 const TOO_LONG: usize = 17 * 1024;
-/// The order of P-256: neither half of a signature may reach it.
+/// The order of P-256: both halves of a signature must be smaller.
 const P256_ORDER: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
     0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// Every alteration of `intent` that must be refused whatever the request is. `key` is the user's,
-/// `now` the time at which they will be shown.
+/// Every alteration of `intent` that must be refused for every request. `key` is the user's key;
+/// `now` is the time at which the verifier sees them.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn all(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<String>>, Fault> {
     let mut all = envelope(intent, key)?;
     all.extend(members_twice(intent, key)?);
@@ -32,10 +32,10 @@ pub fn all(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<St
     Ok(all)
 }
 
-/// V04, V07: not one compact JWS.
+/// V04, V07: text that is not one compact JWS.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn envelope(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let good = intent.sign(key)?;
     let [head, body, tail] = parts(&good)?;
@@ -70,10 +70,10 @@ pub fn envelope(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>
     ])
 }
 
-/// V05: a member twice, where different readers would see different values.
+/// V05: a repeated member, which readers may resolve to different values.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn members_twice(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let draft = intent.draft(key);
     let (header, claims) = (draft.header_text(), draft.claims_text());
@@ -99,10 +99,10 @@ pub fn members_twice(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<St
     Ok(all)
 }
 
-/// V06, V12, V20, V21: a header that is not exactly `alg`, `kid`, `typ`.
+/// V06, V12, V20, V21: a header other than exactly `alg`, `kid`, `typ`.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn header(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let own = BrowserKey::make(Algorithm::Es256)?;
     let with = |name: &str, value: Value| intent.draft(key).with_header(name, value);
@@ -133,16 +133,16 @@ pub fn header(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>,
         ("v16_kid_a_path", with("kid", json!("../../../etc/passwd"))),
     ];
     let mut all = sign_each(cases, key)?;
-    // The attacker's own key, sent along, under the user's key id.
+    // The attacker's key in the header, under the user's key id.
     let embedded = intent.draft(key).with_header("alg", json!("ES256")).with_header("jwk", own.public_jwk());
     all.push(Altered::new("v12_embedded_jwk", embedded.sign(&own)?));
     Ok(all)
 }
 
-/// V10, V11: another algorithm than the one on record.
+/// V10, V11: an algorithm other than the recorded one.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn algorithm(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let mut all = Vec::new();
     let text = |alg: &str| {
@@ -174,10 +174,10 @@ pub fn algorithm(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String
     Ok(all)
 }
 
-/// V15, V17: the right words under a signature that is not the key's.
+/// V15, V17: unchanged claims with a signature that is not the key's.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn signature(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let good = intent.sign(key)?;
     let [head, body, tail] = parts(&good)?;
@@ -215,10 +215,10 @@ pub fn signature(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String
     Ok(all)
 }
 
-/// V22 to V27, V35: claims that are absent, of another type, another's, or too many.
+/// V22 to V27, V35: claims that are absent, of another type, for another recipient, or too many.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn claims(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>, Fault> {
     let with = |name: &str, value: Value| intent.draft(key).with_claim(name, value);
     let without = |name: &str| intent.draft(key).without_claim(name);
@@ -267,11 +267,10 @@ pub fn claims(intent: &Intent, key: &BrowserKey) -> Result<Vec<Altered<String>>,
     sign_each(cases, key)
 }
 
-/// V32 to V34: times that are absent, no integers, the wrong way round, too far apart, past or to
-/// come.
+/// V32 to V34: times that are absent, not integers, reversed, too far apart, past or future.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn times(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<String>>, Fault> {
     let window = |from: i64, to: i64| {
         let (iat, exp) = (now.saturating_add(from), now.saturating_add(to));
@@ -315,12 +314,12 @@ pub fn times(intent: &Intent, key: &BrowserKey, now: i64) -> Result<Vec<Altered<
     Ok(all)
 }
 
-/// The other signature that is as good: anyone can make (r, n - s) of (r, s). Whoever remembers
-/// signatures rather than token ids takes it for a new intent. `None` for algorithms that have no
-/// such twin.
+/// The second valid signature of the same text: everyone can make (r, n - s) from (r, s). A
+/// verifier that remembers signatures and not token ids accepts it as a new intent. `None` for
+/// algorithms without such a twin.
 ///
 /// # Errors
-/// [`Fault`] where `intent` is no compact JWS.
+/// [`Fault`] if `intent` is not a compact JWS.
 pub fn twin(intent: &str, algorithm: Algorithm) -> Result<Option<String>, Fault> {
     if algorithm != Algorithm::Es256 {
         return Ok(None);
@@ -352,7 +351,7 @@ fn parts(compact: &str) -> Result<[&str; 3], Fault> {
     compact.split('.').collect::<Vec<_>>().try_into().map_err(|_| Fault::Key)
 }
 
-/// The same bytes under another last character: one whose unused bits are not zero.
+/// The same bytes with another last character, whose unused bits are not zero.
 fn spare_bits_set(text: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut changed = text.to_owned();
@@ -361,7 +360,7 @@ fn spare_bits_set(text: &str) -> String {
     changed
 }
 
-/// The ASN.1 form that TLS has and JWS has not.
+/// The signature in ASN.1 DER, which TLS uses and JWS does not.
 fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     let integer = |half: &[u8]| {
         let zeros = half.iter().take_while(|byte| **byte == 0).count();

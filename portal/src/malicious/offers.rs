@@ -1,4 +1,4 @@
-//! Keys that must not be enrolled: private ones, weak ones, ones that are no keys (V13, V14).
+//! Keys that must not be enrolled: private keys, weak keys, values that are not keys (V13, V14).
 
 use serde_json::{Value, json};
 
@@ -6,19 +6,19 @@ use crate::malicious::Altered;
 use crate::signer::{Algorithm, BrowserKey};
 use crate::{Fault, jws};
 
-/// An offered key: the JWK and the algorithm that it is said to be for.
+/// An offered key: its JWK and the offered algorithm.
 #[derive(Clone, Debug)]
 pub struct Offered {
     /// The JWK.
     pub jwk: Value,
-    /// `alg` of the offer.
+    /// The member `alg` of the offer.
     pub alg: &'static str,
 }
 
 /// Every JWK that must be refused at enrolment.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn all() -> Result<Vec<Altered<Offered>>, Fault> {
     let ec = BrowserKey::make(Algorithm::Es256)?.public_jwk();
     let ed = BrowserKey::make(Algorithm::EdDsa)?.public_jwk();
@@ -70,12 +70,12 @@ fn identity() -> [u8; 32] {
     point
 }
 
-/// An odd number of exactly so many bytes, its top bit set.
+/// A random odd number of exactly `bytes` bytes with its top bit set.
 fn odd_number(bytes: usize) -> Result<String, Fault> {
     random_number(bytes, 0x80)
 }
 
-/// The same, one bit shorter.
+/// A random odd number that is one bit shorter.
 fn odd_number_below(bytes: usize) -> Result<String, Fault> {
     random_number(bytes, 0x40)
 }

@@ -1,5 +1,5 @@
-//! Tokens that are almost Core's: what anyone but Core could make, and what Core signed for another
-//! purpose.
+//! Tokens that are almost Core's: tokens that anyone can make, and tokens that Core signed for
+//! another purpose.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::core::{core2_claims, provider_claims, token_header};
 use crate::malicious::Altered;
 use crate::{CoreKeys, Fault, jws};
 
-/// Every token that must be refused, though most carry a correct signature of Core's key.
+/// Every token that must be refused. Most carry a correct signature of Core's key.
 ///
 /// # Errors
-/// [`Fault`] where one cannot be made.
+/// [`Fault`] if one cannot be made.
 pub fn all(keys: &CoreKeys, now: i64) -> Result<Vec<Altered<String>>, Fault> {
     let claims = core2_claims(now);
     let with = |name: &str, value: Value| set(&claims, name, Some(value));
@@ -58,7 +58,7 @@ pub fn all(keys: &CoreKeys, now: i64) -> Result<Vec<Altered<String>>, Fault> {
     Ok(all)
 }
 
-/// What somebody without Core's key makes.
+/// Tokens of an attacker who does not have Core's key.
 fn forged(keys: &CoreKeys, claims: &Value) -> Result<Vec<Altered<String>>, Fault> {
     let text = claims.to_string();
     let compact = |alg: &str, mac: Option<&hmac::Key>| {

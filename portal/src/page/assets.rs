@@ -1,5 +1,5 @@
-//! The files of the pages, compiled in. xterm.js, which draws terminals, is vendored in
-//! `portal/page/xterm`.
+//! The files of the pages, compiled into the program. xterm.js, which draws the terminals, is
+//! vendored in `portal/page/xterm`.
 
 use countersign_portal::site::{Body, whole};
 use http::{Response, StatusCode};
@@ -9,7 +9,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-/// The files of UCloud's page, and the SDK, which it uses as any frontend would.
+/// The files of UCloud's page, and the SDK, which the page uses as any frontend does.
 const UCLOUD: [(&str, &str, &str); 16] = [
     ("/", HTML, include_str!("../../page/index.html")),
     ("/page/portal.js", SCRIPT, include_str!("../../page/portal.js")),

@@ -1,5 +1,5 @@
-//! What this Core does with a user's signed request: what it should, or one of the things that it
-//! must not get away with.
+//! The conduct of this Core with a user's signed request: the honest action or one of the attacks
+//! that the page offers.
 
 use std::collections::HashMap;
 
@@ -13,76 +13,76 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-/// What Core would like to have in place of what the user asked for.
+/// The name that Core puts in place of the user's.
 const TAKEN: &str = "taken-by-core";
 
-/// The switch on the page.
+/// The conduct of Core, chosen on the page.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Conduct {
-    /// Passes the signed request on.
+    /// Forwards the signed request.
     Honest,
-    /// The same without the signature, which the browser leaves at the provider.
+    /// Forwards the request without the intent, which the browser deposits at the provider.
     Deposits,
-    /// Sends it twice.
+    /// Sends the request twice.
     Replay,
     /// Sends another path.
     Path,
-    /// Sends one item more.
+    /// Adds an item.
     Item,
-    /// Signs with a key of its own.
+    /// Signs with its own key.
     Key,
     /// Redeems one-time tokens itself.
     Token,
-    /// Its page asks the signer for something else than it shows; Core itself passes on what was
-    /// signed.
+    /// Its page asks the signer for something other than what it shows. Core itself forwards what
+    /// was signed.
     Disguise,
 }
 
-/// What came of a user's request.
+/// The outcome of a user's request.
 pub(super) struct Outcome {
-    /// What the user is answered.
+    /// The response to the user.
     pub(super) answer: Answer,
-    /// What Core tried beside it, or in its place.
+    /// The attack that Core tried.
     pub(super) attempt: Option<Attempt>,
 }
 
-/// Something that Core had no business doing.
+/// An attack of Core.
 pub(super) struct Attempt {
-    /// What, in a sentence about Core.
+    /// The attack, as the verb phrase of a sentence about Core.
     pub(super) what: String,
-    /// What the provider answered.
+    /// The provider's response.
     pub(super) answer: Answer,
 }
 
 impl Attempt {
-    /// As the page gets it.
+    /// The JSON for the page.
     pub(super) fn to_json(&self) -> Value {
         json!({"what": self.what, "refused": !self.answer.is_ok(), "answer": answer_json(&self.answer)})
     }
 }
 
-/// An answer of the provider, as the page gets it.
+/// A response of the provider, as JSON for the page.
 pub(super) fn answer_json(answer: &Answer) -> Value {
     json!({"status": answer.status, "requestId": answer.header("x-request-id"), "body": answer.json()})
 }
 
-/// Core's line to the provider, used in the name of one user.
+/// Core in the name of one user, with a conduct.
 pub(super) struct Conducted<'c> {
     pub(super) core: &'c Core,
-    /// The same Core where it drops signatures.
+    /// The same Core when it drops intents.
     pub(super) dropping: &'c Core,
     pub(super) username: &'c str,
     pub(super) conduct: Conduct,
-    /// The provider's origin, which every intent is for.
+    /// The provider's origin, which every intent names.
     pub(super) origin: &'c str,
-    /// The keys that Core has made for itself, one for each user at most.
+    /// Core's own keys, at most one for each user.
     pub(super) keys: &'c Mutex<HashMap<String, BrowserKey>>,
 }
 
 impl Conducted<'_> {
-    /// Does a user's deed, or what this Core does instead. Reading stays honest, so that there is
-    /// something to see.
+    /// Performs a user's deed with this Core's conduct. Reading stays honest, so that the page has
+    /// something to show.
     pub(super) async fn perform(&self, deed: &Deed, intent: Option<&str>) -> Result<Outcome, Fault> {
         let honest = self.core.request(self.username, deed, intent)?;
         let is_reading = matches!(deed, Deed::Browse(_) | Deed::Retrieve(_));
@@ -134,8 +134,8 @@ impl Conducted<'_> {
         }
     }
 
-    /// Begins a connection, and offers a key of Core's where Core is like that. The address to send
-    /// the browser to.
+    /// Begins a connection, and offers Core's own key if the conduct says so. Returns the address
+    /// for the browser.
     pub(super) async fn connect(&self) -> Result<(String, Option<Attempt>), Fault> {
         let redirect = self.core.connect(self.username).await?;
         if self.conduct != Conduct::Key {
@@ -156,8 +156,8 @@ impl Conducted<'_> {
         Ok(Attempt { what, answer: self.core.invoke(&request).await? })
     }
 
-    /// Uses a token that came through Core, with a proof by a key of Core's: before the user does,
-    /// since the answer with it is still here.
+    /// Redeems a token that went through Core, with a proof by Core's key. The user has not
+    /// received the token yet.
     async fn redeem(&self, deed: &Deed, token: &str) -> Result<Attempt, Fault> {
         let key = self.own_key().await?;
         let piece = Piece { offset: 0, bytes: b"What Core likes.\n", total: 17 };
@@ -192,7 +192,8 @@ impl Conducted<'_> {
         Ok(Attempt { what, answer: self.core.send_http(request?).await? })
     }
 
-    /// Core's key for this user, offered once: only so many connections may be begun and left.
+    /// Core's key for this user. It is offered once, because the number of open connections is
+    /// limited.
     async fn own_key(&self) -> Result<BrowserKey, Fault> {
         let mut keys = self.keys.lock().await;
         if let Some(key) = keys.get(self.username) {
@@ -218,7 +219,7 @@ const fn makes_a_token(deed: &Deed) -> bool {
     matches!(deed, Deed::Download(_) | Deed::Upload(..) | Deed::Terminal(_))
 }
 
-/// The token in an answer, wherever it stands there.
+/// The token in a response, from any of its members.
 fn token_in(answer: &Answer) -> Option<String> {
     let body = answer.json();
     let response = body.pointer("/responses/0")?;
@@ -227,14 +228,14 @@ fn token_in(answer: &Answer) -> Option<String> {
     text("token").or_else(|| text("sessionIdentifier")).or_else(in_endpoint)
 }
 
-/// The path that a deed is about, and the one that Core would rather have there.
+/// The path of a deed, and the path that Core wants in its place.
 fn target(deed: &Deed) -> (String, String) {
     let path = match deed {
         Deed::Browse(path) | Deed::Retrieve(path) => Some(path),
         Deed::CreateFolder(paths) | Deed::Trash(paths) | Deed::EmptyTrash(paths) => paths.first(),
         Deed::Move(pairs) | Deed::Copy(pairs) => pairs.first().map(|(_, to)| to),
         Deed::Download(path) | Deed::Upload(path, ..) | Deed::Terminal(path) => Some(path),
-        // The page has no such button.
+        // The page has no button for these.
         Deed::CreateDrive { .. }
         | Deed::DeleteDrives(_)
         | Deed::RenameDrive(..)
@@ -274,7 +275,7 @@ fn changed(deed: &Deed, from: &str, to: &str) -> Deed {
     }
 }
 
-/// Core that drops signatures: what a browser deposits comes to the same.
+/// Core when it drops intents; what the browser deposits has the same effect.
 pub(super) fn dropping(core: Core) -> Core {
     core.with_forwarding(IntentForwarding::Dropped)
 }

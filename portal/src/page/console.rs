@@ -1,5 +1,5 @@
-//! Commands at the centre, for the desk's terminal: each runs on a pseudoterminal, so it asks what
-//! it asks anywhere, and the page shows its words and types the answers.
+//! The commands of the desk's terminal. Each runs on a pseudoterminal, so it asks its usual
+//! questions; the page shows its output and types the answers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,33 +13,32 @@ use tokio::sync::watch;
 
 use crate::trouble::{Doing as _, Trouble};
 
-/// Commands at a time: a person has two or three.
+/// Maximum of running commands. A person has two or three.
 const RUNNING_MAX: usize = 16;
-/// How much of what a command says is kept, in bytes: its end.
+/// How much of the end of a command's output is kept, in bytes.
 const SAID_MAX: usize = 64 * 1024;
-/// How long a command may wait for an answer: as long as a connection may be begun and not
-/// finished, and a bit.
+/// How long a command may run: a little longer than a begun connection may stay unfinished.
 const LASTS_MAX: Duration = Duration::from_secs(20 * 60);
 /// Rows and columns of the terminal. Commands fit their tables to it.
 const SIZE: (u16, u16) = (40, 80);
 
-/// What a command has said, and how it ended.
+/// The output and the exit status of a command.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Said {
-    /// All of it so far.
+    /// The output so far.
     pub(super) text: String,
-    /// Its exit status, once it has one.
+    /// The exit status, after the command has exited.
     pub(super) status: Option<i32>,
 }
 
-/// The commands that run, by number.
+/// The commands by number.
 #[derive(Debug, Default)]
 pub(super) struct Console {
     next: AtomicU64,
     running: Mutex<HashMap<u64, Arc<Running>>>,
 }
 
-/// One command.
+/// A command that was started.
 #[derive(Debug)]
 struct Running {
     keyboard: tokio::sync::Mutex<OwnedWritePty>,
@@ -47,11 +46,11 @@ struct Running {
 }
 
 impl Console {
-    /// Starts a command; its number.
+    /// Starts a command and returns its number.
     pub(super) fn start(&self, command: &Command, ended: impl FnOnce(i32) + Send + 'static) -> Result<u64, Trouble> {
         let mut running = self.running();
-        // Commands that have ended are kept only as long as there is room, for the page to read
-        // their end.
+        // Commands that have exited are kept while there is room, so that the page can read their
+        // output.
         if running.len() >= RUNNING_MAX {
             running.retain(|_, one| one.said.borrow().status.is_none());
         }
@@ -74,15 +73,15 @@ impl Console {
         Ok(number)
     }
 
-    /// Types a line.
+    /// Types a line into a command.
     pub(super) async fn type_in(&self, number: u64, line: &str) -> Result<(), Trouble> {
         let one = self.find(number)?;
-        // A control character would be a key of its own.
+        // A control character would act as a key.
         let line: String = line.chars().filter(|letter| !letter.is_control()).chain(['\n']).collect();
         one.keyboard.lock().await.write_all(line.as_bytes()).await.doing("the command's terminal")
     }
 
-    /// What a command says, from its beginning.
+    /// The output of a command, from its beginning.
     pub(super) fn said(&self, number: u64) -> Result<watch::Receiver<Said>, Trouble> {
         Ok(self.find(number)?.said.clone())
     }
@@ -96,8 +95,7 @@ impl Console {
     }
 }
 
-/// The same command on a terminal, without colours. Its environment is the one that it was given,
-/// and no more.
+/// The command on a pseudoterminal, without colours and with exactly the environment of `command`.
 fn on_terminal(command: &Command) -> pty_process::Command {
     let command = command.as_std();
     let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -109,10 +107,10 @@ fn on_terminal(command: &Command) -> pty_process::Command {
     }
 }
 
-/// Passes on what is said until the command ends; its status.
+/// Forwards the output until the command exits. Returns the exit status.
 async fn listen(mut screen: pty_process::OwnedReadPty, mut child: Child, sender: &watch::Sender<Said>) -> i32 {
     let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
-    // The kernel says EIO when the last process has left the terminal.
+    // The kernel returns EIO when the last process has left the terminal.
     while let Ok(read @ 1..) = screen.read(&mut bytes).await {
         all.extend_from_slice(bytes.get(..read).unwrap_or_default());
         all.drain(..all.len().saturating_sub(SAID_MAX));

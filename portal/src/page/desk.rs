@@ -1,5 +1,5 @@
 //! The centre's desk: a terminal for each user, as after SSH, and the gateway's decisions as they
-//! are made. UCloud's page frames it and can do no more with it than show it.
+//! appear. UCloud's page can show it in a frame and cannot read or control it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::page::console::Console;
 use crate::page::{Acquaintances, assets, guarded};
 use crate::trouble::Trouble;
 
-/// How often the log is looked at.
+/// The pause between two reads of the log.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many pages may follow it at a time.
+/// Maximum of event streams at a time.
 const FOLLOWERS_MAX: usize = 32;
-/// Decisions that one page may be behind.
+/// How many events a page may lag behind.
 const BEHIND_MAX: usize = 256;
 
 /// The page, at the centre's own origin.
@@ -43,7 +43,7 @@ struct Typed {
     line: String,
 }
 
-/// An answer to what a command asks.
+/// A line typed in answer to a command's question.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answered {
@@ -52,13 +52,13 @@ struct Answered {
 }
 
 impl Desk {
-    /// The desk of this centre; `portal` may frame it.
+    /// Makes the desk of this centre. The origin `portal` may show it in a frame.
     pub(super) fn new(origin: String, portal: String, house: Arc<House>) -> Self {
         let places = Arc::new(Semaphore::new(FOLLOWERS_MAX));
         Self { origin, portal, house, places, console: Console::default() }
     }
 
-    /// Answers a browser.
+    /// Answers a browser's request.
     pub(super) async fn answer(&self, request: http::Request<Bytes>) -> Response<Body> {
         if !is_own(&request, &self.origin) {
             return reply(StatusCode::FORBIDDEN, &json!({"why": "this is for the page at its own origin"}));
@@ -76,7 +76,7 @@ impl Desk {
         guarded(response, &Acquaintances { asks: "", frames: "'none'", framed_by: &self.portal, styles: "'self'" })
     }
 
-    /// Every decision so far and from now on, as server-sent events.
+    /// Sends every decision, past and future, as server-sent events.
     fn decisions(&self) -> Response<Body> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"why": "too many pages follow the log"}));
@@ -90,7 +90,7 @@ impl Desk {
         stream(receiver)
     }
 
-    /// What a command says, from its beginning to its end, as server-sent events.
+    /// Sends a command's output, from its beginning to its end, as server-sent events.
     fn said(&self, query: &str) -> Response<Body> {
         let number = query.strip_prefix("command=").and_then(|number| number.parse().ok());
         let said = number.and_then(|number| self.console.said(number).ok());
@@ -112,7 +112,7 @@ impl Desk {
         stream(receiver)
     }
 
-    /// Starts a command of `countersign` as the person whose terminal it is.
+    /// Starts a command of `countersign` as the person of the terminal.
     fn run(&self, body: &[u8]) -> Response<Body> {
         let started = serde_json::from_slice(body)
             .map_err(|why| Trouble::new(why.to_string()))
@@ -135,13 +135,13 @@ impl Desk {
         let (house, is_approval) = (Arc::clone(&self.house), words.get(2) == Some(&"approve"));
         self.console.start(&command, move |status| {
             if is_approval && status == 0 {
-                // What is wrong with it, the page says: it waits for the instance.
+                // The page reports a failure itself: it waits for the instance.
                 let _no_instance = house.start_instance(&person);
             }
         })
     }
 
-    /// Types an answer to what a command asks.
+    /// Types an answer into a command.
     async fn answer_command(&self, body: &[u8]) -> Response<Body> {
         let typed = match serde_json::from_slice::<Answered>(body) {
             Ok(Answered { command, line }) => self.console.type_in(command, &line).await,
@@ -154,8 +154,8 @@ impl Desk {
     }
 }
 
-/// The commands that the terminal runs. It is no shell: in a demo without accounts of its own that
-/// would be the shell of whoever started it, for every local account that finds the port.
+/// The commands that the terminal runs. It is not a shell. With a shared account, a shell would
+/// give every local account that finds the port the account that started the demo.
 const OFFERED: [&str; 6] = [
     "countersign connect approve CODE",
     "countersign connect start USERNAME",
@@ -170,16 +170,16 @@ fn is_offered(words: &[&str]) -> bool {
     OFFERED.iter().any(begins)
 }
 
-/// Server-sent events.
+/// A response with server-sent events.
 fn stream(receiver: mpsc::Receiver<Bytes>) -> Response<Body> {
     let mut response = Response::new(Feed(receiver).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response
 }
 
-/// Sends news until nobody listens.
+/// Sends new decisions until the receiver is closed.
 async fn follow(mut follower: Follower, sender: &mpsc::Sender<Bytes>) {
-    // A first line, so that the browser knows at once that it is connected.
+    // A first line tells the browser at once that it is connected.
     let mut news = vec![Bytes::from_static(b": decisions\n\n")];
     loop {
         for event in news {

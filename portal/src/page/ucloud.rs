@@ -1,5 +1,5 @@
-//! UCloud's page: its files, and what its Core does for it. Who is logged in, and how Core behaves,
-//! are switches on the page and come with every request.
+//! UCloud's page: its files, and its calls to Core. The page has switches for the logged-in user
+//! and the conduct of Core; every request carries both.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -28,11 +28,11 @@ pub(super) struct Ucloud {
     /// Weak: the pages belong to the control endpoints, not the reverse.
     control: Weak<Control>,
     house: Arc<House>,
-    /// The keys that Core has made for itself.
+    /// Core's own keys.
     keys: Mutex<HashMap<String, BrowserKey>>,
 }
 
-/// Who asks, and how Core is.
+/// A request of the page: the user, the conduct of Core, and the call.
 #[derive(Deserialize)]
 struct Asked {
     r#as: String,
@@ -41,11 +41,11 @@ struct Asked {
     what: What,
 }
 
-/// What a user asks Core for.
+/// A user's call to Core.
 #[derive(Deserialize)]
 #[serde(tag = "call")]
 enum What {
-    /// To be connected to the provider.
+    /// Connects the user to the provider.
     #[serde(rename = "connect")]
     Connect,
     #[serde(rename = "files.browse")]
@@ -126,7 +126,7 @@ impl What {
 }
 
 impl Ucloud {
-    /// The page of this Core.
+    /// Makes the page of this Core.
     pub(super) fn new(
         keys: Arc<CoreKeys>,
         control: &Arc<Control>,
@@ -144,7 +144,7 @@ impl Ucloud {
         })
     }
 
-    /// Answers a browser.
+    /// Answers a browser's request.
     pub(super) async fn answer(&self, request: http::Request<Bytes>) -> Response<Body> {
         if !is_own(&request, &self.origin) {
             return reply(StatusCode::FORBIDDEN, &json!({"why": "this is for the page at its own origin"}));
@@ -158,8 +158,7 @@ impl Ucloud {
             (&Method::POST, "/call") => self.call(&request).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
-        // The page has transfers with the provider, whose answer to a download is shown in a frame
-        // where it is a refusal.
+        // The page transfers files with the provider. The refusal of a download appears in a frame.
         let provider = self.house.origin();
         guarded(
             response,
@@ -167,13 +166,13 @@ impl Ucloud {
                 asks: &format!("{provider} {}", provider.replacen("http", "ws", 1)),
                 frames: &format!("{} {provider}", self.desk),
                 framed_by: "'none'",
-                // The terminal emulator makes styles of its own.
+                // The terminal emulator makes inline styles.
                 styles: "'self' 'unsafe-inline'",
             },
         )
     }
 
-    /// What the page has to know of the provider and of who has connected to it.
+    /// The provider's parameters and the connected users, for the page.
     fn site(&self) -> Response<Body> {
         let calls = self.control.upgrade().map(|control| control.calls()).unwrap_or_default();
         let is_connected = |username: &str| {
@@ -200,7 +199,7 @@ impl Ucloud {
         )
     }
 
-    /// What this Core knows of a user's tasks; there is nobody to hide it from.
+    /// The tasks of one user. Every client of the page may read them.
     fn tasks(&self, query: &str) -> Response<Body> {
         let tasks = self.control.upgrade().map(|control| control.tasks()).unwrap_or_default();
         let is_theirs = |user: &str| query.strip_prefix("as=").is_some_and(|asked| asked.replace("%23", "#") == user);

@@ -1,4 +1,4 @@
-//! Intents and enrolment proofs: built as the protocol says, then open for alteration before they
+//! Intents and proofs of possession, built as the protocol says and open to alteration before they
 //! are signed.
 
 use serde_json::{Map, Value, json};
@@ -13,23 +13,23 @@ pub const INTENT_TYP: &str = "ucloud-intent+jwt";
 pub const PROOF_TYP: &str = "ucloud-enrol+jwt";
 /// `typ` of a renewal's proof.
 const RENEWAL_TYP: &str = "ucloud-renew+jwt";
-/// How long the signer lets an intent live: well inside what providers allow (60 s).
+/// Lifetime of an intent in seconds. Providers allow up to 60 s.
 pub const LIFETIME_S: i64 = 30;
-/// Random bytes of a `jti`.
+/// Length of a `jti`, in bytes.
 const JTI_BYTES: usize = 16;
 
-/// The bound parameters of one item: names and values.
+/// The bound parameters of one item, as names and values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Projection(pub Vec<(String, Value)>);
 
 impl Projection {
-    /// From names and values.
+    /// Makes a projection from names and values.
     #[must_use]
     pub fn new<const N: usize>(members: [(&str, Value); N]) -> Self {
         Self(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// The object of names and values, which is what is digested.
+    /// The JSON object that is digested.
     #[must_use]
     pub fn object(&self) -> Value {
         Value::Object(self.0.iter().cloned().collect::<Map<_, _>>())
@@ -38,13 +38,13 @@ impl Projection {
     /// The digest that is signed: base64url of SHA-256 of the canonical JSON (RFC 8785).
     ///
     /// # Errors
-    /// [`Fault::Json`] for a value that has no canonical form.
+    /// [`Fault::Json`] if a value has no canonical form.
     pub fn digest(&self) -> Result<String, Fault> {
         Ok(jws::base64url(&jws::sha256(&serde_jcs::to_vec(&self.object())?)))
     }
 }
 
-/// A user's statement: this call, these parameters, here and now.
+/// A user's statement: this call with these parameters, at this provider and time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Intent {
     /// The provider's origin.
@@ -55,28 +55,28 @@ pub struct Intent {
     pub project: Option<String>,
     /// The call's name.
     pub call: String,
-    /// When it was signed.
+    /// The time of signing, in seconds since 1970.
     pub iat: i64,
-    /// When it ends.
+    /// The expiry, in seconds since 1970.
     pub exp: i64,
-    /// What makes it unique.
+    /// The unique id of the intent.
     pub jti: String,
-    /// One digest an item.
+    /// The digests, one for each item.
     pub params: Vec<String>,
-    /// Whether the signer says that it asked its user.
+    /// Whether the signer states that it asked its user.
     pub asked: bool,
 }
 
-/// Calls that look, or say who opens a session: the last part of their name. A signer asks nobody
-/// about them.
+/// The last part of the names of calls that read, or that open a session. A signer does not ask its
+/// user about them.
 const UNASKED: [&str; 8] =
     ["browse", "continue", "createDownload", "follow", "list", "open", "retrieve", "streamingSearch"];
 
 impl Intent {
-    /// The honest intent for a call with these items.
+    /// Makes the honest intent for a call with these items.
     ///
     /// # Errors
-    /// [`Fault::Json`] or [`Fault::Key`] where it cannot be made.
+    /// [`Fault::Json`] or [`Fault::Key`] if it cannot be made.
     pub fn new(aud: &str, username: &str, call: &str, items: &[Projection], now: i64) -> Result<Self, Fault> {
         Ok(Self {
             aud: aud.to_owned(),
@@ -87,12 +87,12 @@ impl Intent {
             exp: now.saturating_add(LIFETIME_S),
             jti: jws::random(JTI_BYTES)?,
             params: items.iter().map(Projection::digest).collect::<Result<_, _>>()?,
-            // This user looks at everything and says yes.
+            // This user approves every question.
             asked: !call.rsplit('.').next().is_some_and(|last| UNASKED.contains(&last)),
         })
     }
 
-    /// The honest intent for a deed.
+    /// Makes the honest intent for a deed.
     ///
     /// # Errors
     /// As [`Intent::new`].
@@ -100,7 +100,7 @@ impl Intent {
         Self::new(aud, username, deed.call(), &deed.projections(), now)
     }
 
-    /// Header and claims as they will be signed with `key`.
+    /// The header and the claims that `key` will sign.
     #[must_use]
     pub fn draft(&self, key: &BrowserKey) -> Draft {
         let draft = Draft {
@@ -113,16 +113,16 @@ impl Intent {
         if self.asked { draft.with_claim("asked", json!(true)) } else { draft }
     }
 
-    /// Signs it.
+    /// Signs the intent.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn sign(&self, key: &BrowserKey) -> Result<String, Fault> {
         self.draft(key).sign(key)
     }
 }
 
-/// A JWS before it is signed, every member of which can be changed.
+/// An unsigned JWS. Every member can be changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Draft {
     /// The protected header.
@@ -132,28 +132,28 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The same with this header member.
+    /// Returns the draft with this header member set.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: Value) -> Self {
         set(&mut self.header, name, Some(value));
         self
     }
 
-    /// The same without this header member.
+    /// Returns the draft without this header member.
     #[must_use]
     pub fn without_header(mut self, name: &str) -> Self {
         set(&mut self.header, name, None);
         self
     }
 
-    /// The same with this claim.
+    /// Returns the draft with this claim set.
     #[must_use]
     pub fn with_claim(mut self, name: &str, value: Value) -> Self {
         set(&mut self.claims, name, Some(value));
         self
     }
 
-    /// The same without this claim.
+    /// Returns the draft without this claim.
     #[must_use]
     pub fn without_claim(mut self, name: &str) -> Self {
         set(&mut self.claims, name, None);
@@ -172,19 +172,19 @@ impl Draft {
         self.claims.to_string()
     }
 
-    /// Signs it as it stands.
+    /// Signs the draft without further changes.
     ///
     /// # Errors
-    /// [`Fault::Key`] where signing fails.
+    /// [`Fault::Key`] if signing fails.
     pub fn sign(&self, key: &BrowserKey) -> Result<String, Fault> {
         sign_text(&self.header_text(), &self.claims_text(), key)
     }
 }
 
-/// A correct signature over any two texts.
+/// Signs any two texts correctly.
 ///
 /// # Errors
-/// [`Fault::Key`] where signing fails.
+/// [`Fault::Key`] if signing fails.
 pub fn sign_text(header: &str, claims: &str, key: &BrowserKey) -> Result<String, Fault> {
     jws::compact(header.as_bytes(), claims.as_bytes(), |input| key.sign(input))
 }
@@ -198,7 +198,7 @@ fn set(object: &mut Value, name: &str, value: Option<Value>) {
     }
 }
 
-/// What UCloud's own frontend signed: no key id, no audience, no parameters.
+/// The intent that UCloud's own frontend signed: without key id, audience and parameters.
 #[must_use]
 pub fn intent_version_1(username: &str, project: Option<&str>, call: &str, now: i64) -> Draft {
     Draft {
@@ -210,7 +210,7 @@ pub fn intent_version_1(username: &str, project: Option<&str>, call: &str, now: 
     }
 }
 
-/// The proof that the offered key is in this browser's hands.
+/// The proof that this browser holds the offered key.
 #[must_use]
 pub fn enrolment_proof(key: &BrowserKey, aud: &str, ticket: &str, username: &str, nonce: &str) -> Draft {
     Draft {
@@ -219,8 +219,7 @@ pub fn enrolment_proof(key: &BrowserKey, aud: &str, ticket: &str, username: &str
     }
 }
 
-/// The proof that `key`, which is in this browser's hands, takes the place of the user's key
-/// `old_kid`.
+/// The proof that this browser holds `key`, which replaces the user's key `old_kid`.
 #[must_use]
 pub fn renewal_proof(key: &BrowserKey, aud: &str, username: &str, old_kid: &str) -> Draft {
     Draft {
@@ -236,8 +235,8 @@ pub fn ticket_hash(ticket: &str) -> String {
     jws::base64url(&jws::sha256(&bytes))
 }
 
-/// A parameter of kind *tree* as it is signed: without what Go cannot tell from absence, at every
-/// depth.
+/// A *tree* parameter as it is signed: without the zero values that Go cannot tell from absent
+/// ones, at every depth.
 #[must_use]
 pub fn tree(mut value: Value) -> Value {
     drop_zeros(&mut value);

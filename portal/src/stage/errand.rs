@@ -1,4 +1,4 @@
-//! What a line on the stage's input can ask for.
+//! The commands on the stage's input.
 
 use std::process::Output;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,62 +14,61 @@ use crate::house::{House, Person};
 use crate::stage::{new_core, wait_until_it_serves};
 use crate::trouble::{Doing as _, Trouble};
 
-/// One line.
+/// One line of input.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum Errand {
-    /// `countersign connect approve CODE`, in this account.
+    /// Runs `countersign connect approve CODE` in this account.
     Approve {
-        /// What the connection page shows.
+        /// The code on the connection page.
         code: String,
-        /// `alice`, `bob`.
+        /// `alice` or `bob`.
         r#as: String,
     },
-    /// `countersign connect start USERNAME`, in this account: answers with the page's address, and
-    /// approves the key that is offered there.
+    /// Runs `countersign connect start USERNAME` in this account. Answers with the page's address,
+    /// and approves the key that is offered there.
     Start {
-        /// At UCloud.
+        /// The UCloud username.
         username: String,
-        /// `alice`, `bob`.
+        /// `alice` or `bob`.
         r#as: String,
     },
-    /// `countersign keys revoke KID`, in this account.
+    /// Runs `countersign keys revoke KID` in this account.
     Revoke {
-        /// The key.
+        /// The key id.
         kid: String,
-        /// `alice`, `bob`.
+        /// `alice` or `bob`.
         r#as: String,
     },
-    /// Any command of `countersign`, in this account.
+    /// Runs any command of `countersign` in this account.
     Run {
         /// Its arguments.
         arguments: Vec<String>,
-        /// `alice`, `bob`.
+        /// `alice` or `bob`.
         r#as: String,
     },
-    /// Core's `integration/connect` for this user: answers with the address that it would send the
-    /// browser to.
+    /// Sends Core's `integration/connect` for this user. Answers with the address for the browser.
     Connect {
-        /// At UCloud.
+        /// The UCloud username.
         username: String,
     },
-    /// Whom the provider has told Core about.
+    /// Answers with the users of whom the provider has told Core.
     Told,
-    /// Every decision in the provider's log.
+    /// Answers with every record of the provider's log.
     Decisions,
-    /// Stops a process: `server` (the gateway goes with it).
+    /// Stops a process.
     Stop {
-        /// Which.
+        /// The process.
         what: Process,
     },
-    /// Stops it and starts it again.
+    /// Stops a process and starts it again.
     Restart {
-        /// Which.
+        /// The process.
         what: Process,
     },
-    /// Core's own endpoints are gone, or back.
+    /// Closes or opens Core's own endpoints.
     Core {
-        /// Whether they are gone.
+        /// Whether they are closed.
         down: bool,
     },
 }
@@ -78,16 +77,16 @@ pub(super) enum Errand {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Process {
-    /// IM/Server, and the gateway that it has started.
+    /// IM/Server, and the gateway that it started.
     Server,
 }
 
-/// Runs them.
+/// Executes the lines.
 pub(super) struct Errands {
     keys: Arc<CoreKeys>,
     control: Arc<Control>,
     house: Arc<House>,
-    /// Commands that wait for a browser; they end with this value.
+    /// Commands that wait for a browser. Dropping the value ends them.
     waiting: Mutex<Vec<Child>>,
 }
 
@@ -97,7 +96,7 @@ impl Errands {
         Self { keys, control, house, waiting: Mutex::new(Vec::new()) }
     }
 
-    /// Does one.
+    /// Executes one line and returns its answer.
     pub(super) async fn run(&self, errand: Errand) -> Result<Value, Trouble> {
         match errand {
             Errand::Approve { code, r#as } => {
@@ -157,7 +156,8 @@ impl Errands {
             if line.trim().starts_with(&self.house.origin()) {
                 let (house, person) = (Arc::clone(&self.house), person.clone());
                 tokio::spawn(async move {
-                    // It ends once a key was offered and approved; only then can an instance start.
+                    // The command exits after a key was offered and approved. Only then can an
+                    // instance start.
                     while let Ok(Some(_)) = lines.next_line().await {}
                     house.start_instance(&person)
                 });
