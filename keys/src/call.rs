@@ -128,7 +128,7 @@ impl CallTable {
             let row = Arc::new(Row::new(spec, provider)?);
             let is_known = table.rows.iter().any(|earlier| earlier.call() == row.call());
             let is_added = match (row.transport(), row.spec().to) {
-                // A proof has no path of its own: it comes with a token, to the token's endpoint.
+                // A proof has no separate path: it arrives with a token at the token's endpoint.
                 (Transport::Http, Some(Destination::Session)) => proves_session_use(row.call()),
                 (Transport::Http, None) => {
                     table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
@@ -165,7 +165,7 @@ impl CallTable {
         self.rows.iter().find(|row| row.call().as_str() == call)
     }
 
-    /// The row of that call if Core sends it. For messages, which have no path of their own.
+    /// The row of that call if Core sends it. For messages, which have no separate path.
     #[must_use]
     pub fn core_row(&self, call: &str) -> Option<CoreRow> {
         self.row(call).filter(|row| row.sender() == Sender::Core).map(|row| CoreRow(Arc::clone(row)))

@@ -52,7 +52,7 @@ pub enum Rejection {
     Spend(#[from] SpendError),
 }
 
-/// What the sender of a refused request learns: a class, never the reason (design, section 8).
+/// The class of a refusal. The sender learns the class and never the reason (design, section 8).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Class {
     /// Malformed or repeated.

@@ -316,7 +316,7 @@ fn refuse_second_user(server: &Server, uid: Uid, username: &Username) -> Result<
     Ok(())
 }
 
-/// Where the site's program maps users, only the uid that it names may approve. The answer is the
+/// If the site's program maps users, only the uid that it names may approve. The answer is the
 /// same for a user that it does not know and for one of another account.
 async fn refuse_mapped_elsewhere(server: &Server, uid: Uid, username: &Username) -> Result<(), Refusal> {
     let Mapper::Command { program, arguments } = &server.config.mapping.by else {

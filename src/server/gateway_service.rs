@@ -1,4 +1,4 @@
-//! The gateway in a systemd unit of its own: it connects to fetch the listening sockets, and the
+//! The gateway in a separate systemd unit: it connects to fetch the listening sockets, and the
 //! connection becomes its control channel.
 //!
 //! Accepts one gateway at a time, and only a process of this account, which alone can enter the

@@ -215,7 +215,7 @@ pub(super) async fn confirm(server: &Arc<Server>, body: &Bytes, action: &Audited
     )
 }
 
-/// Tries the new key: verifies an intent of a call of its own, as the gateway would.
+/// Tries the new key: verifies an intent of the call `connect.probe`, as the gateway would.
 pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let probe = message::<Probe>(body)?;

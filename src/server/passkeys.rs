@@ -108,7 +108,7 @@ pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fin
     Ok(json!({}))
 }
 
-/// Where calls need a passkey, changing the user's passkeys needs one too. Otherwise an attacker
+/// If calls need a passkey, changing the user's passkeys needs one too. Otherwise an attacker
 /// with only the signing key could enrol a passkey. The first passkey needs the signature only.
 fn vouched(
     server: &Server,

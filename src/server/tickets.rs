@@ -78,7 +78,8 @@ pub(super) fn is_unconfirmed(server: &Server, ticket: &records::Ticket) -> Resul
     Ok(connection.is_none_or(|connection| Some(connection.uid) != ticket.bound_to))
 }
 
-/// Where connections begin only at the centre, Core's ticket confirms one and accepts no key.
+/// Refuses Core's ticket if connections begin only at the centre. Such a ticket confirms a
+/// connection and accepts no key.
 pub(super) fn refuse_begun_at_core(server: &Server, ticket: &records::Ticket) -> Result<(), Refusal> {
     if ticket.begun == Begun::AtCore && server.config.mapping.start == MappingStart::Provider {
         let why = "connections to this provider begin at the computing centre, with countersign connect start";

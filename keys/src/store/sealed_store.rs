@@ -265,7 +265,7 @@ fn revocations(
     }
 }
 
-/// What happens to keys when the administrator accepts a state that disagrees with its seal.
+/// The fate of the keys when the administrator accepts a state that disagrees with its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeysAccepted {
     /// A key stays active if it is active in the store and not in the list of revocations, which

@@ -183,7 +183,7 @@ impl State {
         Timestamp::from_seconds(self.now)
     }
 
-    /// The server's part of an approval. The key is the offered one, whoever approves.
+    /// The server's part of an approval. The key is the offered one for every approver.
     fn approve(&self, registry: &Registry<MapStore>, code: &Code, uid: Uid) {
         let Ok(ticket) = registry.ticket_of_code(code, self.now()) else { return };
         let Ok(offer) = ticket.may_approve(uid, self.now()) else { return };

@@ -153,7 +153,7 @@ impl Site {
         let mut headers: Vec<(&str, &[u8])> =
             vec![("authorization", authorization.as_bytes()), ("ucloud-username", username.as_bytes())];
         headers.extend(intent.map(|intent| ("ucloud-signed-intent", intent.as_bytes())));
-        // WebSocket rows have no route of their own, and are judged like any other.
+        // WebSocket rows have no separate route and are judged like any other row.
         let row = self.calls.core_row(call).ok_or(Rejection::NoSuchCall)?;
         let lane = Lane::User(row);
         let presented = Presented::parse(&lane, headers, INTENT_MAX)?;
