@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// The browser's signer is tested with the same file (`tests/web/suspicious.test.mjs`).
+    /// The browser's signer is tested with the same file (`tests/web/confusables.test.mjs`).
     const VECTORS: &str = include_str!("../keys/tests/vectors/shown.json");
 
     #[test]

@@ -10,7 +10,7 @@ import { Clock } from "../../web/js/clock.js";
 import { projection } from "../../web/js/digest.js";
 import { makeKeyPair } from "../../web/js/enrolment.js";
 import { dangers } from "../../web/js/places.js";
-import { Signer } from "../../web/js/signing.js";
+import { Signer } from "../../web/js/signer.js";
 import { UnreadableTable, readTable } from "../../web/js/table.js";
 
 const read = async (name) => JSON.parse(await readFile(new URL(`../../keys/tests/vectors/${name}`, import.meta.url), "utf8"));

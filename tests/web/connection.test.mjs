@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { encode } from "../../web/js/base64url.js";
 import { Clock } from "../../web/js/clock.js";
 import { Connection, Problem } from "../../web/js/connection.js";
-import { toldOf } from "../../web/js/problems.js";
+import { toldOf } from "../../web/js/errors.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { NoStorage, SessionStorage } from "../../web/js/storage.js";
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NAME_MAX, keyName } from "../../web/js/keyname.js";
-import { duration, fromNow, onDay } from "../../web/js/moments.js";
+import { duration, fromNow, onDay } from "../../web/js/relative-time.js";
 import { isQr, qrPath } from "../../web/js/qr.js";
 
 test("times are said from now", () => {

@@ -7,7 +7,7 @@ import { Clock } from "../../web/js/clock.js";
 import { digest } from "../../web/js/digest.js";
 import { makeKeyPair } from "../../web/js/enrolment.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
-import { Signer } from "../../web/js/signing.js";
+import { Signer } from "../../web/js/signer.js";
 import { readTable } from "../../web/js/table.js";
 import { Declined } from "../../web/js/webauthn.js";
 

@@ -1,16 +1,16 @@
 // Asking a person: what a call will do, in words, with everything that is signed. The button that says yes works only once it has been quiet for a
 // moment (quiet.js), so that no click meant for another window, or for the question before, can say it.
 
+import { sentence, wordsOf } from "./call-descriptions.js";
+import { countHinted, isOnStartupDrive, shownItems, shownText, twinsIn } from "./display.js";
 import { fill, h } from "./dom.js";
 import { bringsUnnamedFiles, dangers } from "./places.js";
 import { enableWhenQuiet, misplace } from "./quiet.js";
-import { countHinted, isOnStartupDrive, shownItems, shownText, twinsIn } from "./shown.js";
 import { Declined } from "./webauthn.js";
-import { sentence, wordsOf } from "./words.js";
 
-/** @typedef {import("./signing.js").Question} Question */
-/** @typedef {import("./signing.js").Described} Described */
-/** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("./signer.js").Question} Question */
+/** @typedef {import("./signer.js").Described} Described */
+/** @typedef {import("./call-descriptions.js").Words} Words */
 /** @typedef {import("./drives.js").Drives} Drives */
 
 /**

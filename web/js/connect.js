@@ -2,18 +2,18 @@
 
 import { Clock } from "./clock.js";
 import { Connection, Problem } from "./connection.js";
+import { shownText } from "./display.js";
 import { byId, fill, h } from "./dom.js";
 import { isTicket, ticketHash } from "./enrolment.js";
+import { inWords, toldOf } from "./errors.js";
 import { keyName } from "./keyname.js";
-import { atTime, duration, onDay } from "./moments.js";
 import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
-import { inWords, toldOf } from "./problems.js";
 import { Provider } from "./provider.js";
 import { isQr, qrCode } from "./qr.js";
+import { atTime, duration, onDay } from "./relative-time.js";
 import { lend } from "./session.js";
-import { shownText } from "./shown.js";
 import { NoStorage, SessionStorage, openStorage } from "./storage.js";
 import { hasPasskeys } from "./webauthn.js";
 

@@ -1,15 +1,15 @@
 // The page of keys: this browser's, the user's others, and passkeys. Every look and every change is signed by this browser's key.
 
 import { Clock } from "./clock.js";
+import { shownText } from "./display.js";
 import { byId, fill, h } from "./dom.js";
-import { SOON_S, exactly, fromNow, lastUse, onDay } from "./moments.js";
+import { inWords } from "./errors.js";
 import { Own } from "./own.js";
 import { WrongAddress, readPage } from "./page.js";
 import { passkeyList } from "./passkeys.js";
-import { inWords } from "./problems.js";
 import { Provider, Refused } from "./provider.js";
+import { SOON_S, exactly, fromNow, lastUse, onDay } from "./relative-time.js";
 import { borrow } from "./session.js";
-import { shownText } from "./shown.js";
 import { SessionStorage, openStorage } from "./storage.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */

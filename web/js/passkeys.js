@@ -1,10 +1,10 @@
 // The passkeys of a user: what there is, another one, and away with one. Part of the page of keys and of the end of the connection page.
 
+import { shownText } from "./display.js";
 import { h } from "./dom.js";
+import { inWords } from "./errors.js";
 import { keyName } from "./keyname.js";
-import { exactly, fromNow } from "./moments.js";
-import { inWords } from "./problems.js";
-import { shownText } from "./shown.js";
+import { exactly, fromNow } from "./relative-time.js";
 import { hasPasskeys } from "./webauthn.js";
 
 /** @typedef {import("./own.js").Own} Own */

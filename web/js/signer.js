@@ -1,158 +1,266 @@
-// The signer's window: opened by UCloud's page, which says what is to be signed. It answers two origins, UCloud's and its own, each by name.
+// The signer: whom it answers, what it signs, and whom it asks first. It signs what it has words for, exactly as it shows it, with a key of
+// the user that the page names; what is dangerous, by its call or by one of its items, only after a person said yes to this very request, and the intent
+// says that a person did. No page in here: `ask` shows and asks.
 
-import { ask, askForPasskey } from "./approval.js";
-import { Clock } from "./clock.js";
-import { KnownDrives } from "./drives.js";
-import { byId, fill, h } from "./dom.js";
-import { VERSION } from "./messages.js";
-import { SOON_S, duration, fromNow } from "./moments.js";
-import { Own } from "./own.js";
-import { readPage } from "./page.js";
-import { inWords } from "./problems.js";
-import { Provider, Refused } from "./provider.js";
-import { borrow } from "./session.js";
-import { shownPath, shownText } from "./shown.js";
-import { Signer } from "./signing.js";
-import { onKeysChanged, openStorage } from "./storage.js";
-import { Declined, usePasskey } from "./webauthn.js";
-import { sentence, wordsOf } from "./words.js";
+import { met } from "./ask.js";
+import { wordsOf } from "./call-descriptions.js";
+import { BadParameters, projection } from "./digest.js";
+import { drivesIn } from "./drives.js";
+import { HEADER_MAX, LIFETIME_S, signIntent } from "./intent.js";
+import { NotSigned, VERSION, readMessage } from "./messages.js";
+import { Refused, Unreachable } from "./provider.js";
+import { Declined } from "./webauthn.js";
 
+/** @typedef {import("./messages.js").Asked} Asked */
+/** @typedef {import("./messages.js").Request} Request */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
-/** @typedef {import("./signing.js").Described} Described */
+/** @typedef {import("./table.js").Row} Row */
+/** @typedef {import("./table.js").Table} Table */
+/** @typedef {import("./jcs.js").Json} Json */
+/** @typedef {import("./drives.js").Drives} Drives */
 
-/** How many of the last signatures are shown. */
-const SHOWN_MAX = 12;
+/** A request that was found to be one that can be described: `items` is what is shown and what is signed. */
+/** @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}} Described */
 
-/** How often a key's last use is written down, in seconds. */
-const NOTED_S = 60;
+/**
+ * What a person is asked.
+ * @typedef {object} Question
+ * @property {string} origin of the page that asks
+ * @property {string} username
+ * @property {Described[]} requests all of the message's, the harmless ones too
+ * @property {import("./drives.js").Drives | null} drives what the provider calls the drives; `null` if it does not say
+ * @property {AbortSignal} withdrawn the page does not want it any more
+ */
 
-const page = readPage();
-const clock = new Clock();
-const provider = new Provider(page, clock);
-const storage = await openStorage().catch(() => null);
+/**
+ * What the signer stands on.
+ * @typedef {object} Ground
+ * @property {import("./page.js").Page} page
+ * @property {import("./clock.js").Clock} clock
+ * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path: string, body: object) => Promise<any>}} provider
+ * @property {() => Promise<KeyRecord[]>} keys this browser's
+ * @property {{known: (key: KeyRecord, names: string[]) => Drives | null, of: (key: KeyRecord, names: string[]) => Promise<Drives | null>}} drives
+ * @property {(seconds: number) => void} clockJumped this computer's clock was set
+ * @property {(question: Question) => Promise<boolean>} ask
+ * @property {(options: object, request: Described, drives: Drives | null) => Promise<object>} usePasskey for that request
+ * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
+ * @property {(error: unknown) => void} failed the provider did not take an intent
+ * @property {(origin: string) => void} stranger a page of another origin wanted something
+ */
 
-/** Keys that other tabs lend. @type {KeyRecord[]} */
-let lent = [];
-/** Keys of this browser, read again whenever something may have changed. @type {Promise<KeyRecord[]> | null} */
-let kept = null;
-onKeysChanged(() => (kept = null));
+/** Most questions that wait for an answer at a time. */
+const WAITING_MAX = 20;
 
-async function keys() {
-  kept ??= storage === null ? Promise.resolve([]) : storage.keys();
-  let own = await kept.catch(() => []);
-  if (own.length === 0) {
-    // It may have come to be a moment ago.
-    kept = null;
-    own = storage === null ? [] : await storage.keys().catch(() => []);
+export class Signer {
+  #ground;
+  /** @type {Promise<Table> | null} */
+  #table = null;
+  /** Questions are asked one after the other. */
+  #turn = Promise.resolve();
+  /** Requests under way, by page and number. @type {Map<string, AbortController>} */
+  #underWay = new Map();
+  #waiting = 0;
+
+  /** @param {Ground} ground */
+  constructor(ground) {
+    this.#ground = ground;
   }
-  return [...own, ...lent];
-}
 
-/** Shows something in place of what the window shows when nothing is asked. @template T @param {() => Promise<T>} work */
-async function inFront(work) {
-  byId("idle").hidden = true;
-  try {
-    return await work();
-  } finally {
-    byId("idle").hidden = false;
+  /** Fetches the table, so that the first request need not wait for it. */
+  async prepare() {
+    await this.#calls();
+  }
+
+  /** Whether a page of that origin is answered: UCloud's, and our own. @param {string} origin */
+  admits(origin) {
+    return origin === this.#ground.page.coreOrigin || origin === this.#ground.page.origin;
+  }
+
+  /**
+   * Takes a message of a window.
+   * @param {{origin: string, data: unknown}} event
+   * @param {(answer: object) => void} reply to that window, and for that origin alone
+   */
+  async take({ origin, data }, reply) {
+    if (!this.admits(origin)) {
+      this.#ground.stranger(origin);
+      return;
+    }
+    const { channel, id } = /** @type {any} */ (data ?? {});
+    const say = (/** @type {object} */ answer) => reply({ countersign: VERSION, channel, id, ...answer });
+    try {
+      const message = readMessage(data);
+      if (message === null) return;
+      if (message.type === "close") return;
+      const name = `${origin} ${message.channel} ${message.id}`;
+      if (message.type === "cancel") {
+        this.#underWay.get(name)?.abort();
+        return;
+      }
+      // A page that does not know whether it was heard says it again.
+      if (this.#underWay.has(name)) return;
+      const withdrawn = new AbortController();
+      this.#underWay.set(name, withdrawn);
+      try {
+        const results = await this.#answer(message, origin, withdrawn.signal, () => say({ type: "asking" }));
+        say({ type: "result", results });
+      } finally {
+        this.#underWay.delete(name);
+      }
+    } catch (error) {
+      if (!(error instanceof NotSigned)) this.#ground.failed(error);
+      const told = error instanceof NotSigned ? error : new NotSigned(error instanceof Declined ? "refused" : "provider", words(error));
+      say({ type: "error", code: told.code, message: told.message });
+    }
+  }
+
+  /**
+   * @param {Asked} message
+   * @param {string} origin
+   * @param {AbortSignal} withdrawn
+   * @param {() => void} asking says that a person is asked
+   */
+  async #answer(message, origin, withdrawn, asking) {
+    const begun = performance.now();
+    const key = await this.#keyOf(message.username);
+    const table = await this.#calls();
+    const described = message.requests.map((request) => this.#described(table, request));
+    const names = [...new Set(described.flatMap(({ items }) => items.flatMap(drivesIn)))];
+    const known = names.length === 0 ? null : this.#ground.drives.known(key, names);
+    const requests = described.map((request) => ({ ...request, ask: request.ask || isOnStartupDrive(request, known) }));
+    const wantsAPerson = requests.some(needsAPerson);
+    if (wantsAPerson) {
+      const drives = names.length === 0 ? new Map() : await this.#ground.drives.of(key, names);
+      await this.#approved({ origin, username: key.username, requests, drives, withdrawn }, asking);
+    }
+    await this.#settleClock();
+    const results = [];
+    for (const request of requests) {
+      const jws = await this.#sign(key, request);
+      if (message.type === "sign" && jws.length > HEADER_MAX) {
+        throw new NotSigned("bad_parameters", "too many items for a header: ask for fewer at once, or deposit the intent");
+      }
+      results.push(jws);
+    }
+    if (!wantsAPerson) measured(begun);
+    // What may want a passkey as well is left there even if it is handed back: the provider then says so, also if that is new since the table came.
+    const deposits = requests.map((request) => message.type === "deposit" || needsAPerson(request));
+    for (const [at, jws] of results.entries()) {
+      const request = requests[at];
+      if (deposits[at] && request !== undefined) await this.#deposit(jws, request, known);
+    }
+    this.#ground.signed(key, requests, message.type === "deposit");
+    return results.map((jws) => (message.type === "sign" ? { jws } : {}));
+  }
+
+  /** @param {string} username @returns {Promise<KeyRecord>} */
+  async #keyOf(username) {
+    const keys = (await this.#ground.keys()).filter((key) => key.provider === this.#ground.page.provider && key.state === "active");
+    if (keys.length === 0) throw new NotSigned("no_key", "this browser has no key for this provider");
+    const theirs = keys.filter((key) => key.username === username);
+    if (theirs.length === 0) throw new NotSigned("unknown_user", "this browser has no key of that user");
+    const now = this.#ground.clock.now();
+    const live = theirs.filter((key) => key.expires === null || now < key.expires);
+    const [newest] = live.sort((a, b) => b.created - a.created);
+    if (newest === undefined) throw new NotSigned("key_expired", "the key of this browser has expired");
+    return newest;
+  }
+
+  /** @param {Table} table @param {Request} request @returns {Described} */
+  #described(table, { call, items, project, ask }) {
+    const row = table.get(call);
+    // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks; but the use of a one-time token.
+    if (row === undefined || (row.from !== "core" && !row.isProof) || wordsOf(row) === undefined) {
+      throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
+    }
+    if (row.items === "whole" && items.length !== 1) throw new NotSigned("bad_parameters", `${call} has one item`);
+    try {
+      return { row, items: items.map((item) => projection(row, item)), project, ask };
+    } catch (error) {
+      if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
+      throw error;
+    }
+  }
+
+  /** @param {Question} question @param {() => void} asking */
+  async #approved(question, asking) {
+    if (this.#waiting >= WAITING_MAX) throw new NotSigned("refused", "too many requests wait for the user already");
+    this.#waiting += 1;
+    const before = this.#turn;
+    const answer = (async () => {
+      await before;
+      if (question.withdrawn.aborted) return false;
+      asking();
+      return this.#ground.ask(question);
+    })();
+    this.#turn = answer.then(() => {}, () => {});
+    try {
+      if (!(await answer)) throw new NotSigned("refused", "the user said no");
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  /** @param {KeyRecord} key @param {Described} request */
+  async #sign(key, request) {
+    const { row, items, project } = request;
+    const asked = needsAPerson(request);
+    const lifetime = asked ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
+    const { origin } = this.#ground.page;
+    try {
+      return await signIntent(key, { origin, username: key.username, project, row, items, now: this.#ground.clock.now(), lifetime, asked });
+    } catch (error) {
+      if (error instanceof BadParameters) throw new NotSigned("bad_parameters", error.message);
+      throw error;
+    }
+  }
+
+  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws @param {Described} request @param {Drives | null} drives */
+  async #deposit(jws, request, drives) {
+    const { stepUp } = await this.#ground.provider.deposit(jws);
+    if (stepUp === undefined) return;
+    const credential = await this.#ground.usePasskey(stepUp.publicKey, request, drives);
+    await this.#ground.provider.post("intents/assertion", { intent: jws, credential });
+  }
+
+  /** A clock that was set is no reason to sign what the provider finds too old or too new: it is asked for the time. */
+  async #settleClock() {
+    const { jump } = this.#ground.clock;
+    if (jump === 0) return;
+    this.#ground.clockJumped(jump);
+    this.#table = null;
+    await this.#calls();
+  }
+
+  async #calls() {
+    this.#table ??= this.#ground.provider.table();
+    return this.#table.catch((error) => {
+      this.#table = null;
+      throw error;
+    });
   }
 }
 
-const own = new Own({ page, clock, provider });
-const drives = new KnownDrives((key) => own.drives(key));
-
-const signer = new Signer({
-  page, clock, provider, keys, drives, signed, failed, stranger, clockJumped,
-  ask: (question) => inFront(() => ask(byId("approval"), question)),
-  usePasskey: (options, request, drives) => inFront(() => askForPasskey(byId("approval"), request, drives, () => usePasskey(options))),
-});
-
-/** @param {string} origin */
-function stranger(origin) {
-  notice("stranger", "A page at ", shownText(origin), " wanted to use this window. It got no answer.");
+/** Whether a person has to look at it first: it is dangerous by its call or by an item, wants a passkey, or the page wants it so. @param {Described} request */
+function needsAPerson({ row, items, ask }) {
+  return ask || row.class === "danger" || row.stepUp || items.some((item) => met(row, item).length > 0);
 }
 
-/** @param {number} seconds */
-function clockJumped(seconds) {
-  notice("clock", `This computer's clock was ${seconds > 0 ? "put forward" : "put back"} by ${duration(seconds)}, or the computer slept. `,
-    "Signatures go by the provider's clock, so they stay valid.");
+/** Whether an item that changes something lies on a drive from which programs start. @param {Described} request @param {Drives | null} drives */
+function isOnStartupDrive({ row, items }, drives) {
+  return row.askIf.length > 0 && drives !== null && items.some((item) => drivesIn(item).some((name) => drives.get(name)?.startup === true));
 }
 
 /** @param {unknown} error */
-function failed(error) {
-  if (error instanceof Declined) return;
-  const link = (/** @type {string} */ to, /** @type {string} */ text) => h("a", { href: to, target: "_blank", rel: "noopener" }, text);
-  if (error instanceof Refused && error.code === "INTENT_STEP_UP") {
-    notice("failure", "This centre wants a passkey for that, and has none of yours. ", link("keys", "Add a passkey"), ", then try again.");
-  } else if (error instanceof Refused && error.code === "INTENT_INVALID") {
-    notice("failure", "The provider does not accept this browser's key any more. ", link("keys", "Look at your keys"), ", or connect again from UCloud.");
-  } else {
-    notice("failure", inWords(error));
-  }
+function words(error) {
+  if (error instanceof Refused) return `the provider refused the intent (${error.code}): ${error.message}`;
+  if (error instanceof Unreachable) return "the provider does not answer";
+  if (error instanceof Declined) return "the user did not use a passkey";
+  return "the signer could not do it";
 }
 
-/** @param {"stranger" | "failure" | "clock"} place @param {...(Node | string)} what */
-function notice(place, ...what) {
-  fill(byId(place), h("p", { class: "notice warning" }, ...what));
+/** How long the last signatures took, for whoever looks: `performance.getEntriesByName("countersign.sign")`. @param {number} begun */
+function measured(begun) {
+  if (performance.getEntriesByName("countersign.sign").length >= 200) performance.clearMeasures("countersign.sign");
+  performance.measure("countersign.sign", { start: begun });
 }
-
-/** @param {KeyRecord} key @param {Described[]} requests @param {boolean} deposited */
-function signed(key, requests, deposited) {
-  const list = byId("signed");
-  for (const { row, items } of requests) {
-    const words = wordsOf(row) ?? { one: row.call };
-    const subject = items[0]?.[words.subjects?.[0] ?? ""];
-    list.prepend(h("li", {},
-      h("span", { class: "what" }, sentence(words, items)),
-      typeof subject === "string" && shownPath(subject, drives.known(key, [])),
-      deposited && h("span", { class: "tag" }, "left at the provider")));
-  }
-  while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();
-  byId("nothing-yet").hidden = true;
-  fill(byId("failure"));
-  showKey(key);
-  const now = Math.floor(clock.now());
-  if (storage !== null && !key.sessionOnly && now - (key.lastUsed ?? 0) > NOTED_S) {
-    key.lastUsed = now;
-    storage.putKey(key).catch(() => {});
-  }
-}
-
-/** @param {KeyRecord} key */
-function showKey(key) {
-  const soon = key.expires !== null && key.expires - clock.now() < SOON_S;
-  fill(byId("key"), "Signing as ", h("strong", {}, shownText(key.username)),
-    key.sessionOnly ? " with a key for this session only." : ".",
-    soon && key.expires !== null && h("span", { class: "notice warning" }, `This browser's key ends ${fromNow(key.expires, clock.now())}. `,
-      h("a", { href: "keys", target: "_blank", rel: "noopener" }, "Renew it")));
-}
-
-/** Says to the page that opened this window that it listens: to that page's origin, if it is one that is answered, and to nobody else. */
-function hello() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const from = asked.get("from") ?? "";
-  const isForUs = window.opener !== null && asked.get("v") === String(VERSION) && signer.admits(from);
-  byId("alone").hidden = isForUs;
-  byId("listening").hidden = !isForUs;
-  if (from !== "" && !signer.admits(from)) {
-    notice("stranger", "This window was opened by a page that says it is ", shownText(from), ". It works for ", shownText(page.coreOrigin), " only.");
-  }
-  if (isForUs) window.opener.postMessage({ countersign: VERSION, channel: asked.get("channel"), type: "hello" }, from);
-}
-
-addEventListener("message", (event) => {
-  const source = event.source;
-  if (source === null || source === window) return;
-  void signer.take(event, (answer) => source.postMessage(answer, { targetOrigin: event.origin }));
-});
-addEventListener("hashchange", hello);
-
-fill(byId("for"), shownText(page.coreOrigin));
-// A table that does not come is asked for again with the first request; a tab that lends no key has nothing to say.
-const prepared = signer.prepare().catch(() => {});
-const borrowed = borrow((keys) => (lent = keys));
-if ((await keys()).length === 0) await borrowed;
-await prepared;
-const [first] = await keys();
-if (first !== undefined) showKey(first);
-hello();

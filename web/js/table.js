@@ -16,7 +16,7 @@ import { HOWS, steps } from "./changes.js";
  * @property {"read" | "write" | "danger"} class what it can do at least
  * @property {Rule[]} askIf what raises an item to a dangerous one
  * @property {"core" | "user"} from who sends it: UCloud, or the user's own browser
- * @property {import("./words.js").Words | null} words how a site's own row is described
+ * @property {import("./call-descriptions.js").Words | null} words how a site's own row is described
  * @property {boolean} isProof whether it proves the use of a one-time token, and is no request of its own
  * @property {boolean} stepUp whether it needs a passkey as well
  */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { hints, pieces, twins } from "../../web/js/suspicious.js";
+import { hints, pieces, twins } from "../../web/js/confusables.js";
 
 const shown = (text) => pieces(text).map(({ text, marked }) => (marked ? `[${text}]` : text)).join("");
 
@@ -74,7 +74,7 @@ test("v75_s14: every character of the shared vectors is shown or named as they s
     const [, second] = pieces(`a${character}b`);
     assert.ok(second?.marked && second.text !== character, `U+${character.codePointAt(0)?.toString(16)}`);
   }
-  // Each stands in an element of its own that isolates its direction (shown.js).
+  // Each stands in an element of its own that isolates its direction (display.js).
   for (const character of [...all("rightToLeft"), ...all("shown").slice(1)]) {
     assert.deepEqual(pieces(`a${character}b`), [{ text: `a${character}b`, marked: false }], character);
   }

@@ -1,7 +1,7 @@
 // What each call will do, in words of our own: nothing of a sentence comes from the page that asks. A site's own rows bring their words with the table of
 // calls. A call without words is one that the signer cannot describe, and does not sign.
 
-import { pieces } from "./suspicious.js";
+import { pieces } from "./confusables.js";
 
 /** @typedef {import("./table.js").Row} Row */
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { readTable } from "../../web/js/table.js";
-import { sentence, wordsFor, wordsOf } from "../../web/js/words.js";
+import { sentence, wordsFor, wordsOf } from "../../web/js/call-descriptions.js";
 
 const vectors = JSON.parse(await readFile(new URL("../../keys/tests/vectors/digests.json", import.meta.url), "utf8"));
 const rows = [...readTable(vectors.rows).values()].filter(({ call }) => !/^((pass)?keys|drives)\./.test(call));

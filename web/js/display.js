@@ -1,15 +1,15 @@
 // Showing what is signed: every path and id in full, with what could fool the eye spelt out, and every other parameter beneath it.
 
+import { labelOf } from "./call-descriptions.js";
+import { hints, isPath, pieces, twins } from "./confusables.js";
 import { h } from "./dom.js";
 import { driveIn, drivesIn } from "./drives.js";
 import { dangers } from "./places.js";
-import { hints, isPath, pieces, twins } from "./suspicious.js";
-import { labelOf } from "./words.js";
 
 /** @typedef {import("./jcs.js").Json} Json */
-/** @typedef {import("./words.js").Words} Words */
+/** @typedef {import("./call-descriptions.js").Words} Words */
 /** @typedef {import("./drives.js").Drives} Drives */
-/** @typedef {import("./signing.js").Described} Described */
+/** @typedef {import("./signer.js").Described} Described */
 
 /** How many items of a list stand open. The others are counted, and one click away. */
 const OPEN_MAX = 5;
@@ -43,7 +43,7 @@ export function isOnStartupDrive(item, drives) {
   return drives !== null && drivesIn(item).some((name) => drives.get(name)?.startup === true);
 }
 
-/** @param {import("./suspicious.js").Piece} piece */
+/** @param {import("./confusables.js").Piece} piece */
 function shownPiece({ text, marked }) {
   return marked ? h("span", { class: "marked" }, text) : text;
 }
