@@ -1,5 +1,6 @@
-// Asking a person: what a call will do, in words, with everything that is signed. The button that says yes works only once it has been quiet for a
-// moment (quiet.js), so that no click meant for another window, or for the question before, can say it.
+// Asks a person to approve a request: describes the call and shows everything that is signed. The
+// button that approves is enabled only after a quiet second (quiet.js), so that a click meant for
+// another window, or for the previous question, cannot approve.
 
 import { sentence, wordsOf } from "./call-descriptions.js";
 import { countHinted, isOnStartupDrive, shownItems, shownText, twinsIn } from "./display.js";
@@ -73,7 +74,13 @@ function headline(told) {
   return [`Do these ${told.length} things`];
 }
 
-/** @param {Described} request @param {Words} words @param {Set<string>} twins @param {boolean} isOneOfMany @param {Drives | null} drives */
+/**
+ * @param {Described} request
+ * @param {Words} words
+ * @param {Set<string>} twins
+ * @param {boolean} isOneOfMany
+ * @param {Drives | null} drives
+ */
 function part(request, words, twins, isOneOfMany, drives) {
   return h("div", { class: "part" },
     isOneOfMany && h("h3", {}, sentence(words, request.items)),
@@ -91,7 +98,8 @@ function inProject(requests) {
 }
 
 /**
- * Says what the browser asks for a passkey for, and whether to try again if it was not used: a new click, which some browsers want before they ask.
+ * Says why the browser asks for a passkey. If none was used, offers to try again, because some
+ * browsers ask only after a new click.
  * @param {HTMLElement} place
  * @param {Described} request
  * @param {Drives | null} drives

@@ -1,4 +1,4 @@
-// base64url without padding (RFC 4648, section 5), in its one canonical spelling.
+// base64url without padding (RFC 4648, section 5), in its canonical form only.
 
 /** @param {Uint8Array | ArrayBuffer} bytes */
 export function encode(bytes) {
@@ -10,7 +10,7 @@ export function encode(bytes) {
 /**
  * @param {string} text
  * @returns {Uint8Array<ArrayBuffer>}
- * @throws {SyntaxError} for any other spelling of the same bytes
+ * @throws {SyntaxError} if the text is not the canonical form of its bytes
  */
 export function decode(text) {
   if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) throw new SyntaxError("not base64url");

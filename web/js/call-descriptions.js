@@ -1,18 +1,21 @@
-// What each call will do, in words of our own: nothing of a sentence comes from the page that asks. A site's own rows bring their words with the table of
-// calls. A call without words is one that the signer cannot describe, and does not sign.
+// Describes what each call does. No part of a sentence comes from the page that asks. A site's own
+// rows bring their descriptions with the table of calls. The signer does not sign a call without a
+// description.
 
 import { pieces } from "./confusables.js";
 
 /** @typedef {import("./table.js").Row} Row */
 
 /**
- * How a call is put into words. `{n}` is the number of items, other names in braces are bound parameters.
+ * The description of a call. `{n}` stands for the number of items; other names in braces are bound
+ * parameters.
  * @typedef {object} Words
  * @property {string} one the sentence for one item
- * @property {string} [many] for several
- * @property {string} [button] what the button of approval says, where a person is asked
- * @property {string} [note] what it means, where the sentence alone does not say
- * @property {string[]} [subjects] the bound parameters that say *what* it is done to; all others are shown beneath
+ * @property {string} [many] the sentence for several items
+ * @property {string} [button] the label of the button that approves, if a person is asked
+ * @property {string} [note] the consequence, if the sentence does not say it
+ * @property {string[]} [subjects] the bound parameters that say *what* the call acts on; all others
+ *   are shown below them
  */
 
 /** @type {{[call: string]: Words}} */
@@ -84,7 +87,10 @@ const JOBS = {
   "jobs.detachResource": { one: "Take a resource from a running job", subjects: ["jobId"] },
 };
 
-/** Resources that are alike but for their names: one, and several. @type {[string, string, string][]} */
+/**
+ * Kinds of resources whose calls differ only in the noun: singular and plural.
+ * @type {[string, string, string][]}
+ */
 const RESOURCES = [
   ["ingresses", "a public link", "public links"],
   ["networkips", "a public IP address", "public IP addresses"],
@@ -93,14 +99,14 @@ const RESOURCES = [
   ["shares", "a share", "shares"],
 ];
 
-/** What a new resource means. @type {{[path: string]: string}} */
+/** The consequence of creating a resource. @type {{[path: string]: string}} */
 const CREATED = {
   ingresses: "Jobs with it can be reached from the whole internet.",
   networkips: "Jobs with it can be reached from the whole internet.",
   shares: "Other users can then use your files.",
 };
 
-/** What can be shared with others by an access list. @type {[string, string][]} */
+/** Kinds that can be shared with other users by an access list. @type {[string, string][]} */
 const SHARED = [
   ["files.collections", "a drive"],
   ["jobs", "a job"],
@@ -154,7 +160,10 @@ for (const [path, one] of SHARED) {
   ALL.set(`${path}.updateLabels`, { one: `Change the labels of ${one}`, many: "Change labels of {n} resources", subjects: ["id"] });
 }
 
-/** What parameters are called. Others are shown by their own name. @type {{[parameter: string]: string}} */
+/**
+ * Labels of parameters. A parameter without a label is shown by its name.
+ * @type {{[parameter: string]: string}}
+ */
 const LABELS = {
   id: "Which", oldId: "From", newId: "To", path: "Folder", folder: "Folder", jobId: "Job", conflictPolicy: "If the name is taken",
   newTitle: "New name", sourcePath: "From", destinationPath: "To", query: "Search for", currentFolder: "In", keys: "Keys",
@@ -163,31 +172,43 @@ const LABELS = {
   productId: "Product", config: "Settings", name: "Name", version: "Version", type: "Kind",
 };
 
-/** The words for a call; none means that it cannot be described. @param {string} call */
+/** The description of a standard call; undefined if it has none. @param {string} call */
 export function wordsFor(call) {
   return ALL.get(call);
 }
 
-/** The words for a row: our own where there are any, so that no site's table says something else of a standard call. @param {Row} row @returns {Words | undefined} */
+/**
+ * The description of a row. Ours takes precedence, so that a site's table cannot redescribe a
+ * standard call.
+ * @param {Row} row
+ * @returns {Words | undefined}
+ */
 export function wordsOf(row) {
   return wordsFor(row.call) ?? row.words ?? undefined;
 }
 
-/** The longest value in a sentence, in characters: all of it stands beneath. */
+/** The longest value in a sentence, in characters. The whole value stands below. */
 const VALUE_MAX = 60;
 
-/** What is done, in one sentence. @param {Words} words @param {{[parameter: string]: unknown}[]} items */
+/**
+ * Describes the call and its items in one sentence.
+ * @param {Words} words
+ * @param {{[parameter: string]: unknown}[]} items
+ */
 export function sentence(words, items) {
   const [only] = items;
   if (items.length !== 1 || only === undefined) {
     const many = words.many ?? `${words.one.replaceAll(/\{\w+\}/g, "…")}, {n} times`;
     return many.replace("{n}", String(items.length));
   }
-  // In one go: what a value has in braces stays as it is.
+  // One pass, so that braces in a value stay as they are.
   return words.one.replaceAll(/\{(\w+)\}/g, (_, name) => inSentence(only[name] ?? null));
 }
 
-/** A value as it stands in a sentence: what does not show by its name, and never longer than a line. @param {unknown} value */
+/**
+ * A value in a sentence: names invisible characters, and cuts the text to the length of a line.
+ * @param {unknown} value
+ */
 function inSentence(value) {
   if (value === null) return "(not given)";
   const text = typeof value === "string" ? value : JSON.stringify(value);

@@ -1,23 +1,24 @@
-// What UCloud changes of a value on its way to the provider (protocol, section 3): the signer makes the same changes first, so that what is shown and signed is
-// what arrives. The crate has the same in keys/src/call/changes.rs.
+// The changes that UCloud makes to a value on its way to the provider (protocol, section 3). The
+// signer makes the same changes first, so that the value it shows and signs is the value that
+// arrives. The Rust implementation is keys/src/call/changes.rs.
 
 import { isRecord } from "./jcs.js";
 
 /** @typedef {"dropped" | "trimmed" | "lowered" | "names"} How */
 /** @typedef {{at: string[], how: How}} Change `*` in `at` is every element, or every member */
 
-/** What the table may name. */
+/** The changes that the table may name. */
 export const HOWS = ["dropped", "trimmed", "lowered", "names"];
 
-/** Two names that are one to UCloud. */
+/** Two member names that UCloud treats as the same. */
 export class Collision extends Error {
   name = "Collision";
 }
 
 /**
- * A JSON pointer as its steps; none for the value itself.
+ * Splits a JSON pointer into its steps; an empty list means the value itself.
  * @param {unknown} text
- * @returns {string[] | null} null if it is no pointer
+ * @returns {string[] | null} null if the text is not a JSON pointer
  */
 export function steps(text) {
   if (text === "") return [];
@@ -27,7 +28,7 @@ export function steps(text) {
 }
 
 /**
- * The value with all changes made; the one that came stays as it is.
+ * A copy of the value with all changes made.
  * @param {Change[]} changes
  * @param {unknown} value
  */
@@ -60,7 +61,10 @@ function change(how, value) {
   return record(members);
 }
 
-/** Members by their own names, `__proto__` too. @param {[string, unknown][]} members */
+/**
+ * An object with these members as own properties, `__proto__` included.
+ * @param {[string, unknown][]} members
+ */
 function record(members) {
   /** @type {Record<string, unknown>} */
   const made = Object.create(null);
@@ -68,7 +72,8 @@ function record(members) {
   return made;
 }
 
-// Unicode's White_Space, as Go and Rust have it: `trim` takes U+FEFF away as well, and leaves U+0085.
+// Unicode's White_Space, as in Go and Rust. JavaScript's `trim` also removes U+FEFF, and keeps
+// U+0085.
 const SPACE = "[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 const ENDS = new RegExp(`^${SPACE}+|${SPACE}+$`, "g");
 

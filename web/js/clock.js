@@ -1,19 +1,26 @@
-// The time as the provider has it. An intent lives for half a minute, and not every computer's clock is right to that; what is learnt
-// here can make a signature early or late for this provider and do no other harm. Between two answers the time is counted by a clock
-// that nobody sets, so a computer whose clock is put right, or wrong, goes on signing.
+// The provider's time. An intent lives for half a minute, and a computer's clock may be wrong by
+// more. A false time from the provider can make a signature for this provider early or late, and
+// nothing else. Between two answers a monotonic clock counts, so setting the computer's clock does
+// not affect signatures.
 
-/** Differences that may come from the way of asking, in seconds: the provider says its time in whole ones. */
+/**
+ * Differences up to this are ignored, in seconds: the provider's time has a resolution of one
+ * second, and answers take time.
+ */
 const UNCERTAIN_S = 2;
 
 export class Clock {
   #read;
   #count;
-  /** What was learnt last: the provider's time, this computer's and the counter's at that moment, in seconds. @type {{theirs: number, ours: number, count: number} | null} */
+  /**
+   * The last measurement: the provider's time, this computer's time and the counter, in seconds.
+   * @type {{theirs: number, ours: number, count: number} | null}
+   */
   #learnt = null;
 
   /**
    * @param {() => number} read this computer's clock, in milliseconds
-   * @param {() => number} count milliseconds since any moment, which nobody sets
+   * @param {() => number} count a monotonic clock, in milliseconds since any moment
    */
   constructor(read = () => Date.now(), count = () => performance.now()) {
     this.#read = read;
@@ -38,8 +45,9 @@ export class Clock {
   }
 
   /**
-   * By how many seconds this computer's clock has gone on more than the counter since the provider's time was learnt: it was set, or the computer slept.
-   * 0 for what is no more than inexact. Then the provider has to be asked again.
+   * How far this computer's clock has advanced against the counter since the last measurement, in
+   * seconds: the clock was set, or the computer slept. 0 if the difference is within the
+   * measurement error. After a jump the provider has to be asked again.
    */
   get jump() {
     const learnt = this.#learnt;
@@ -49,8 +57,8 @@ export class Clock {
   }
 
   /**
-   * Learns from an answer that says the provider's time, in whole seconds, as soon as it is there: an answer may have been waited for, and says
-   * when it was sent.
+   * Learns the provider's time, in whole seconds, from an answer. Call it as soon as the answer
+   * arrives, because the time is that of sending.
    * @param {number} theirs
    */
   learn(theirs) {

@@ -1,28 +1,33 @@
-// What in a text could fool the eye: characters that don't show, that turn the reading direction round, or that look like others. They are
-// shown by name in place of themselves, with a hint beside the text. Nothing is refused: a file may be called whatever it is called.
+// Finds characters that can mislead a reader: invisible ones, bidirectional controls, and
+// look-alikes (homographs). They are shown by name, with a hint beside the text. No text is
+// rejected: a file may have any name.
 
 /**
- * A piece of a text: as it stands, or the name of a character that is not shown as itself.
+ * A piece of a text: literal text, or the name of a character that is not shown as itself
+ * (`marked`).
  * @typedef {{text: string, marked: boolean}} Piece
  */
 
-/** Directions that a text gives for its own display (UAX 9). */
+/** Bidirectional formatting characters (UAX 9). */
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
-/** Characters without a shape: controls, joiners, fillers, tags, selectors, what no font has. The same classes of Unicode as in `src/quoted.rs`. */
+/**
+ * Invisible characters: controls, joiners, fillers, tags, variation selectors, unassigned ones. The
+ * same Unicode classes as in `src/quoted.rs`.
+ */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
-/** Spaces other than the one on the keyboard. */
+/** Spaces other than U+0020. */
 const SPACE = /(?! )\p{Zs}/u;
 
-/** Characters that look like a slash or a dot, and so like a way through folders. */
+/** Characters that look like a slash or a dot, and so like a separator in a path. */
 const LIKE_A_SEPARATOR = /[\u2044\u2215\u29f8\u29f5\ufe68\uff0f\uff3c\u2571\u2024\u2025\u2026\ufe52\uff0e\u3002\uff61]/u;
 
-/** A byte that is no UTF-8, as the provider spells it: U+10FE00 and the byte. */
+/** A byte that is not UTF-8, as the provider encodes it: U+10FE00 plus the byte. */
 const BYTE_FIRST = 0x10fe00;
 const BYTE_LAST = 0x10feff;
 
-/** Names for the ones that attackers use; the others are called by their number. */
+/** Names of the characters that attackers use. Others are shown by code point. */
 const NAMES = new Map([
   [0x0009, "tab"], [0x000a, "line feed"], [0x000d, "carriage return"], [0x0000, "nul"], [0x001b, "escape"], [0x007f, "delete"],
   [0x00a0, "no-break space"], [0x00ad, "soft hyphen"], [0x061c, "arabic letter mark"], [0x200b, "zero-width space"],
@@ -34,7 +39,7 @@ const NAMES = new Map([
   [0x2029, "paragraph separator"],
 ]);
 
-/** Scripts whose letters pass for one another. */
+/** Scripts with letters that can be mistaken for one another. */
 const ALIKE = /** @type {const} */ ([
   ["Latin", /\p{Script=Latin}/u],
   ["Cyrillic", /\p{Script=Cyrillic}/u],
@@ -45,18 +50,28 @@ const ALIKE = /** @type {const} */ ([
   ["Lisu", /\p{Script=Lisu}/u],
 ]);
 
-/** Letters of other scripts that are drawn as Latin ones. A word of nothing else can pass for a Latin word. */
+/**
+ * Letters of other scripts that are drawn as Latin ones. A word of only these can pass for a Latin
+ * word.
+ */
 const DRAWN_AS_LATIN = /^[\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0405\u0406\u0408\u03bf\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7]+$/u;
 
-/** Letters drawn as Latin ones that are Latin by script: wide, mathematical and the like. */
+/** Latin letters of unusual form: wide, mathematical and the like. */
 const DRESSED_UP = /[\uff21-\uff3a\uff41-\uff5a\uff10-\uff19\u{1d400}-\u{1d7ff}\u2460-\u24ff\ufb00-\ufb06]/u;
 
-/** Whether a text is read as a path, in which a line's end is no more than a trick. @param {string} text */
+/**
+ * Whether a text is read as a path. A line break in a path is always suspicious.
+ * @param {string} text
+ */
 export function isPath(text) {
   return text.startsWith("/");
 }
 
-/** The text in pieces, with what does not show spelt out. @param {string} text @returns {Piece[]} */
+/**
+ * Splits a text into pieces, with invisible characters spelt out.
+ * @param {string} text
+ * @returns {Piece[]}
+ */
 export function pieces(text) {
   /** @type {Piece[]} */
   const found = [];
@@ -76,7 +91,11 @@ export function pieces(text) {
   return found;
 }
 
-/** Those of the texts that can be taken for another of them. @param {string[]} texts @returns {Set<string>} */
+/**
+ * The texts that can be mistaken for another of them.
+ * @param {string[]} texts
+ * @returns {Set<string>}
+ */
 export function twins(texts) {
   /** @type {Map<string, Set<string>>} */
   const alike = new Map();
@@ -88,9 +107,9 @@ export function twins(texts) {
 }
 
 /**
- * What to look out for, in sentences.
+ * What the reader should look out for, in sentences.
  * @param {string} text
- * @param {Set<string>} [withTwins] texts that can be taken for another one beside them
+ * @param {Set<string>} [withTwins] texts that can be mistaken for another one in the same question
  * @returns {string[]}
  */
 export function hints(text, withTwins) {
@@ -98,7 +117,7 @@ export function hints(text, withTwins) {
   if (withTwins?.has(text)) found.push("Looks like another name in this question.");
   const characters = [...text];
   if (BIDI.test(text)) found.push("Has marks that turn the reading direction round: it is not spelt the way it would look.");
-  // A script has lines and tabs.
+  // A script may have line breaks and tabs.
   const isLayout = (/** @type {string} */ character) => !isPath(text) && /[\n\t]/.test(character);
   const isHidden = (/** @type {string} */ character) =>
     HIDDEN.test(character) && !BIDI.test(character) && !isByte(character) && !isLayout(character);
@@ -116,7 +135,7 @@ export function hints(text, withTwins) {
   return found;
 }
 
-/** Characters that are drawn alike; the first stands for all of them. */
+/** Groups of characters that are drawn alike. The first represents the group. */
 const DRAWN_ALIKE = new Map(
   ["oO0\u043e\u041e\u03bf\u039f", "lI1|i\u0456\u0406\u04cf\u0399", "a\u0430", "e\u0435", "c\u0441", "p\u0440", "x\u0445", "y\u0443", "s\u0455", "j\u0458", "h\u04bb",
     "v\u03bd", "A\u0410\u0391", "B\u0412\u0392", "C\u0421", "E\u0415\u0395", "H\u041d\u0397", "K\u041a\u039a", "M\u041c\u039c", "N\u039d", "P\u0420\u03a1",
@@ -124,7 +143,10 @@ const DRAWN_ALIKE = new Map(
     .flatMap((alike) => [...alike].map((character) => /** @type {[string, string]} */ ([character, alike[0] ?? character]))),
 );
 
-/** What is left of a text for an eye that does not look closely: two texts with the same can be taken for one another. @param {string} text */
+/**
+ * A skeleton of the text: two texts with the same skeleton can be mistaken for one another.
+ * @param {string} text
+ */
 function atAGlance(text) {
   const seen = [...text.normalize("NFKD")].filter((character) => !HIDDEN.test(character) && !BIDI.test(character) && !/[\p{M}\s]/u.test(character));
   return seen.map((character) => DRAWN_ALIKE.get(character) ?? character).join("").replaceAll("rn", "m");

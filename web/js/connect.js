@@ -1,4 +1,4 @@
-// The connection page: makes this browser's key, offers it, and follows what becomes of it.
+// The connection page: creates this browser's key, offers it, and follows the connection.
 
 import { Clock } from "./clock.js";
 import { Connection, Problem } from "./connection.js";
@@ -20,13 +20,19 @@ import { hasPasskeys } from "./webauthn.js";
 /** @typedef {import("./storage.js").Storage} Storage */
 /** @typedef {import("./connection.js").View} View */
 
-/** Which connection this tab is about, for when it is loaded again: the ticket's hash. */
+/**
+ * Session storage key for the connection of this tab, so that a reload finds it: the ticket's hash.
+ */
 const THIS_TAB = "countersign.connection";
 
 const clock = new Clock();
 /** @type {View} */
 const view = {};
-/** What was shown last of each part, so that nothing is built anew under somebody's hand. @type {Map<string, unknown>} */
+/**
+ * Last value shown of each part. A part is rebuilt only when its value changes, so that the user
+ * can still click or select in it.
+ * @type {Map<string, unknown>}
+ */
 const shown = new Map();
 
 /** @param {string} part @param {unknown} what */
@@ -77,7 +83,10 @@ async function main(page) {
     showConnection(view, own);
   }
 
-  /** A connection of this tab, or the last one that is under way. @param {Storage} storage */
+  /**
+   * The ticket of this tab's connection, or of the latest one under way.
+   * @param {Storage} storage
+   */
   async function resumed(storage) {
     const all = await storage.connections(page.provider, clock.now()).catch(() => []);
     const ofTab = all.find((one) => one.ticketHash === remembered());
@@ -86,7 +95,11 @@ async function main(page) {
   }
 }
 
-/** Asks whether the account at the centre is the user's own. @param {string} account @returns {Promise<void>} */
+/**
+ * Asks whether the account at the centre belongs to the user.
+ * @param {string} account
+ * @returns {Promise<void>}
+ */
 function agree(account) {
   fill(byId("account"), shownText(account));
   const question = byId("account-question");
@@ -186,7 +199,7 @@ function showFinished(key, own) {
   if (key.sessionOnly) {
     let isOver = false;
     const offer = lend(async () => (isOver ? [] : [key]));
-    // The key dies with this tab: the browser asks before it closes it.
+    // The key is lost when this tab closes, so the browser asks the user before it closes it.
     const warn = (/** @type {Event} */ event) => event.preventDefault();
     addEventListener("beforeunload", warn);
     byId("end-session").onclick = async () => {
@@ -201,7 +214,7 @@ function showFinished(key, own) {
       }
     };
   } else {
-    // Browsers that are short of room spare sites that asked them to.
+    // Persistent storage: a browser that is short of room evicts other sites first.
     void navigator.storage?.persist?.().catch(() => false);
     void (async () => {
       const listed = (await own.keys(key)).find((one) => one.kid === key.kid);
@@ -243,7 +256,7 @@ function howToBegin() {
   return template.content.cloneNode(true);
 }
 
-// Another link in the same tab is no new page to the browser.
+// Opening another link in the same tab changes only the fragment and does not load the page.
 addEventListener("hashchange", () => location.reload());
 
 try {

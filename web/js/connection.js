@@ -1,5 +1,6 @@
-// How a connection comes to be, from a ticket to a tested key (protocol, section 6). No page in here: what happens goes to `show`, so that it can be
-// tried without a browser. Whatever was done once is kept before the next step, so that closing the tab costs nothing.
+// The connection procedure, from a ticket to a tested key (protocol, section 6). Does not touch the
+// page: events go to `show`, so that tests run without a browser. Each step is stored before the
+// next begins, so that closing the tab loses nothing.
 
 import { enrolmentProof, isTicket, publicJwk, ticketHash } from "./enrolment.js";
 import { signIntent } from "./intent.js";
@@ -14,16 +15,17 @@ import { NoStorage } from "./storage.js";
 /** @typedef {import("./clock.js").Clock} Clock */
 
 /**
- * Why it does not go on. Each has words of its own on the page.
- * @typedef {"no-ticket" | "unknown" | "expired" | "withdrawn" | "second-offer" | "interrupted" | "used" | "no-storage" | "no-key" |
- *   "key-refused" | "busy" | "test-failed" | "other-provider" | "begin-at-centre"} ProblemKind
+ * Why a connection ends without success. The page has a text for each.
+ * @typedef {"no-ticket" | "unknown" | "expired" | "withdrawn" | "second-offer" | "interrupted" |
+ *   "used" | "no-storage" | "no-key" | "key-refused" | "busy" | "test-failed" | "other-provider" |
+ *   "begin-at-centre"} ProblemKind
  */
 
-/** It does not go on. */
+/** The connection cannot continue. */
 export class Problem extends Error {
   name = "Problem";
 
-  /** @param {ProblemKind} kind @param {string} [why] what the provider said */
+  /** @param {ProblemKind} kind @param {string} [why] the provider's reason */
   constructor(kind, why = "") {
     super(why || kind);
     this.kind = kind;
@@ -32,31 +34,32 @@ export class Problem extends Error {
 }
 
 /**
- * What there is to show.
+ * State to show. Members that are absent have not changed.
  * @typedef {object} View
  * @property {string} [username]
  * @property {number} [expiresAt] seconds since 1970, by the provider's clock
  * @property {{lifetimeMax: number, futureSkew: number}} [window]
  * @property {string} [account] the account at the centre that began the connection
  * @property {string} [ticketHash] another connection that this page follows now
- * @property {boolean} [unconfirmed] UCloud has still to confirm the username
- * @property {boolean} [made] the key is made, kept and tested
+ * @property {boolean} [unconfirmed] UCloud has not yet confirmed the username
+ * @property {boolean} [made] the key is created, stored and tested
  * @property {import("./storage.js").Offer} [offer]
  * @property {boolean} [approved]
- * @property {boolean} [told] UCloud has heard of it
+ * @property {boolean} [told] UCloud knows of the connection
  * @property {boolean} [tested] the provider has verified a first signature
- * @property {boolean} [secondOffer] somebody offered another key after the approval
+ * @property {boolean} [secondOffer] another browser offered a key after the approval
  * @property {KeyRecord} [key] the finished key
- * @property {number | null} [retryAt] the provider does not answer; when it is asked again, in milliseconds since 1970
+ * @property {number | null} [retryAt] the provider does not answer; time of the next attempt, in
+ *   milliseconds since 1970
  */
 
-/** Waits between questions that nobody answered, in milliseconds. */
+/** Delays between attempts while the provider does not answer, in milliseconds. */
 const RETRIES_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 
-/** What is assumed where a provider does not say. */
+/** Assumed if the provider does not state it. */
 const WINDOW = { lifetimeMax: 60, futureSkew: 5 };
 
-/** The call of the first signature: it is in no table, so that its intent can do nothing else. */
+/** The call of the first signature. No table has it, so its intent authorises nothing else. */
 const PROBE = /** @type {import("./table.js").Row} */ ({
   call: "connect.probe", items: "whole", bound: [], class: "read", askIf: [], from: "user", words: null, isProof: false, stepUp: false,
 });
@@ -77,7 +80,8 @@ export class Connection {
    * @param {{post: (path: string, body: object) => Promise<any>}} with.provider
    * @param {Storage} with.storage
    * @param {(view: View) => void} with.show
-   * @param {(account: string) => Promise<void>} with.agree asks whether the account at the centre is the user's own
+   * @param {(account: string) => Promise<void>} with.agree asks whether the account at the centre
+   *   belongs to the user
    */
   constructor({ page, clock, provider, storage, show, agree }) {
     this.#page = page;
@@ -88,15 +92,15 @@ export class Connection {
     this.#agree = agree;
   }
 
-  /** Asks again at once, if it waits for a provider that does not answer. */
+  /** Retries immediately if it is waiting for a provider that does not answer. */
   retryNow() {
     this.#wake();
   }
 
   /**
-   * Goes all the way, or as far as it gets.
+   * Runs the procedure to the end.
    * @param {string} ticket
-   * @param {string} keyName what the key shall be called
+   * @param {string} keyName the key's name
    * @returns {Promise<any>}
    * @throws {Problem}
    */
@@ -118,7 +122,8 @@ export class Connection {
       if (described.begin === "provider") throw new Problem("begin-at-centre");
     }
 
-    // Two tabs with one link must not offer two keys: that would look like a thief's.
+    // Two tabs with one link must not offer two keys: the provider would take the second for an
+    // attacker's.
     const record = await exclusively(`countersign ${hash}`, () => this.#offered(ticket, hash, described, window, keyName));
     if (record.offer === null) throw new Problem("interrupted");
     this.#show({ made: true, offer: record.offer });
@@ -126,7 +131,7 @@ export class Connection {
   }
 
   /**
-   * The connection of this browser that was begun at the centre and waits for this ticket of UCloud's.
+   * The connection of this browser that was begun at the centre and needs this ticket of UCloud's.
    * @param {string} ticket
    * @param {any} described
    */
@@ -141,7 +146,11 @@ export class Connection {
     return undefined;
   }
 
-  /** Shows a ticket of UCloud's for a connection that was begun at the centre. @param {ConnectionRecord} record @param {string} ucloudTicket */
+  /**
+   * Presents a UCloud ticket for a connection that was begun at the centre.
+   * @param {ConnectionRecord} record
+   * @param {string} ucloudTicket
+   */
   async #confirmed({ ticket }, ucloudTicket) {
     try {
       await this.#provider.post("connect/confirm", { ticket, ucloudTicket });
@@ -154,7 +163,7 @@ export class Connection {
   }
 
   /**
-   * The connection with its offer made, now or earlier.
+   * Returns the connection with its offer, made now or earlier.
    * @param {string} ticket
    * @param {string} hash
    * @param {any} described
@@ -166,14 +175,16 @@ export class Connection {
     const known = await this.#storage.connection(hash);
     if (known?.offer) return known;
     if (described.state === "approved" || described.state === "connected") throw new Problem("used");
-    // Whoever sent the link began the connection: the user has to know the account as theirs before a key is made.
+    // The sender of the link began the connection, so the user confirms that the account is theirs
+    // before a key is created.
     if (known === undefined && typeof described.account === "string") await this.#agree(described.account);
     const record = known ?? (await this.#begun(ticket, hash, described, window));
     this.#show({ made: true });
     const proof = await enrolmentProof(record.privateKey, {
       origin: this.#page.origin, ticket, username: described.username, nonce: described.nonce,
     });
-    // Where a key was offered that is not ours, a second offer is what ends the ticket, so that nobody approves the first by mistake.
+    // If another key was offered first, this second offer ends the ticket, so that the user does
+    // not approve the other key by mistake.
     const body = { ticket, jwk: await publicJwk(record.publicKey), alg: "ES256", proof, name: keyName };
     const offer = await this.#offer(ticket, body, known !== undefined);
     const offered = { ...record, offer };
@@ -182,10 +193,10 @@ export class Connection {
   }
 
   /**
-   * Makes the offer: once. Where no answer came, the provider is asked whether it arrived.
+   * Makes the offer exactly once. After a lost answer, asks the provider whether the offer arrived.
    * @param {string} ticket
    * @param {object} body
-   * @param {boolean} mayHaveArrived an earlier attempt of ours ended without an answer
+   * @param {boolean} mayHaveArrived an earlier attempt of this browser ended without an answer
    * @returns {Promise<import("./storage.js").Offer>}
    */
   async #offer(ticket, body, mayHaveArrived) {
@@ -206,7 +217,7 @@ export class Connection {
   }
 
   /**
-   * A new key, kept and read back before anybody hears of it.
+   * Creates a key, stores it and reads it back before it is offered.
    * @param {string} ticket
    * @param {string} hash
    * @param {any} described
@@ -228,7 +239,7 @@ export class Connection {
       await testKeyPair(kept);
       return kept;
     } catch {
-      // Whatever the browser does wrong with what it was given: it gives back no key that works.
+      // In every case the browser does not return a key that works.
       throw new Problem("no-storage");
     }
   }
@@ -241,7 +252,8 @@ export class Connection {
     let after;
     for (;;) {
       const asIs = { ticket: record.ticket };
-      // A question with `after` is answered when something has changed; after an outage, at once.
+      // With `after`, the provider answers when the state changes. After an outage the question is
+      // repeated without it.
       const status = await this.#ask("connect/status", after === undefined ? asIs : { ...asIs, after }, asIs);
       after = status.state;
       if (status.state === "dead") throw dead(status.why);
@@ -262,7 +274,12 @@ export class Connection {
     }
   }
 
-  /** The first signature that the provider sees of the key. @param {ConnectionRecord} record @param {string} kid @param {string} keyName */
+  /**
+   * Makes the first signature with the key and has the provider verify it.
+   * @param {ConnectionRecord} record
+   * @param {string} kid
+   * @param {string} keyName
+   */
   async #tested(record, kid, keyName) {
     const now = this.#clock.now();
     /** @type {KeyRecord} */
@@ -273,7 +290,7 @@ export class Connection {
     };
     const known = (await this.#storage.keys()).find((one) => one.kid === kid);
     if (record.state === "done" && known !== undefined) return known;
-    // Kept before it is tried: an approved key that this browser lost could never be removed by it.
+    // Stored before it is tested: this browser could not remove an approved key that it has lost.
     await this.#storage.putKey(known ?? key);
     const intent = await signIntent(key, {
       origin: this.#page.origin, username: key.username, project: null, row: PROBE, items: [{}], now: this.#clock.now(),
@@ -289,10 +306,10 @@ export class Connection {
   }
 
   /**
-   * Asks until somebody answers.
+   * Repeats the question until the provider answers.
    * @param {string} path
    * @param {object} body
-   * @param {object} again what to ask after no answer came
+   * @param {object} again body of the repeated question
    */
   async #ask(path, body, again = body) {
     for (let attempt = 0; ; attempt += 1) {
@@ -334,7 +351,7 @@ function dead(why) {
 }
 
 /**
- * One at a time in all tabs; where the browser has no locks, at least in this one.
+ * Runs one at a time in all tabs. If the browser has no locks, does not exclude other tabs.
  * @template T
  * @param {string} name
  * @param {() => Promise<T>} work

@@ -1,5 +1,6 @@
-// What a user signs of an item: its bound parameters, as the row of its call names them, in canonical form, digested
-// (protocol, section 3). Refuses a parameter that the row does not have: what is shown and what is signed are the same object.
+// The digest that a user signs for an item: SHA-256 over its bound parameters in canonical form, as
+// the row of the call names them (protocol, section 3). Rejects a parameter that the row does not
+// have, so that the signer signs exactly what it shows.
 
 import { encode } from "./base64url.js";
 import { Collision, changed } from "./changes.js";
@@ -9,13 +10,13 @@ import { NotCanonical, canonical, isRecord } from "./jcs.js";
 /** @typedef {import("./table.js").Row} Row */
 /** @typedef {import("./table.js").Kind} Kind */
 
-/** Parameters that are not those of the call. */
+/** The parameters do not fit the call. */
 export class BadParameters extends Error {
   name = "BadParameters";
 }
 
 /**
- * The object that is digested: every bound parameter, an absent one as null.
+ * The object that is digested: every bound parameter, null if absent.
  * @param {Row} row
  * @param {unknown} item
  * @returns {{[name: string]: Json}}
@@ -74,7 +75,8 @@ function asItArrives(changes, value, what) {
 
 /** @param {Kind} kind @param {unknown} value @param {string} what @returns {Json} */
 function taken(kind, value, what) {
-  // What has no canonical form is refused before its zeros are looked for: `NaN` is no absent value.
+  // A value without a canonical form is rejected before zero values are removed: `NaN` is not an
+  // absent value.
   try {
     canonical(value);
   } catch (error) {
@@ -94,13 +96,17 @@ function taken(kind, value, what) {
   }
 }
 
-/** Whether Go writes this for "absent". @param {Json} value */
+/** Whether the value is a Go zero value, which Go omits. @param {Json} value */
 function isZero(value) {
   if (typeof value === "object" && value !== null) return Object.keys(value).length === 0;
   return value === null || value === false || value === 0 || value === "";
 }
 
-/** An array keeps its elements, whatever they are: none of them can be absent. @param {Json} value @returns {Json} */
+/**
+ * Removes members with zero values. An array keeps all its elements.
+ * @param {Json} value
+ * @returns {Json}
+ */
 function withoutZeroMembers(value) {
   if (Array.isArray(value)) return value.map(withoutZeroMembers);
   if (typeof value !== "object" || value === null) return value;

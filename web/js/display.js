@@ -1,4 +1,5 @@
-// Showing what is signed: every path and id in full, with what could fool the eye spelt out, and every other parameter beneath it.
+// Shows what is signed: every path and id in full, with confusable characters spelt out, and all
+// other parameters below them.
 
 import { labelOf } from "./call-descriptions.js";
 import { hints, isPath, pieces, twins } from "./confusables.js";
@@ -11,10 +12,14 @@ import { dangers } from "./places.js";
 /** @typedef {import("./drives.js").Drives} Drives */
 /** @typedef {import("./signer.js").Described} Described */
 
-/** How many items of a list stand open. The others are counted, and one click away. */
+/** How many items of a list are expanded. The others are counted, and one click away. */
 const OPEN_MAX = 5;
 
-/** A text as it is: what does not show is named, and each part of a path keeps its place whatever direction its letters run in. @param {string} text */
+/**
+ * A text as it is. Invisible characters are named. Each component of a path is isolated, so that
+ * right-to-left letters do not move it.
+ * @param {string} text
+ */
 export function shownText(text) {
   const parts = text.split(isPath(text) ? /(\/)/ : /(\n)/).filter((part) => part !== "");
   const shown = parts.map((part) => part === "/" || part === "\n" ? part : h("bdi", {}, ...pieces(part).map(shownPiece)));
@@ -22,7 +27,8 @@ export function shownText(text) {
 }
 
 /**
- * A path with the provider's own title of its drive, "Home · /thesis"; other texts, and paths where the provider did not say, as they are.
+ * A path with the provider's title of its drive: "Home · /thesis". Other texts, and paths without
+ * an answer from the provider, are shown as they are.
  * @param {string} text
  * @param {Drives | null} drives
  */
@@ -38,7 +44,11 @@ export function shownPath(text, drives) {
     " · ", shownText(rest === "" ? "/" : rest));
 }
 
-/** Whether an item is on a drive that lies where programs start. @param {{[parameter: string]: Json}} item @param {Drives | null} drives */
+/**
+ * Whether an item is on a drive from which programs start.
+ * @param {{[parameter: string]: Json}} item
+ * @param {Drives | null} drives
+ */
 export function isOnStartupDrive(item, drives) {
   return drives !== null && drivesIn(item).some((name) => drives.get(name)?.startup === true);
 }
@@ -48,15 +58,21 @@ function shownPiece({ text, marked }) {
   return marked ? h("span", { class: "marked" }, text) : text;
 }
 
-/** Texts that can be taken for another one in the same question. @typedef {Set<string>} Twins */
+/** Texts that can be mistaken for another one in the same question. @typedef {Set<string>} Twins */
 
-/** The hints for a text, if there are any. @param {string} text @param {Twins} [twins] */
+/** The hints for a text, or null. @param {string} text @param {Twins} [twins] */
 function shownHints(text, twins) {
   const found = hints(text, twins);
   return found.length === 0 ? null : h("ul", { class: "hints" }, ...found.map((hint) => h("li", {}, hint)));
 }
 
-/** Any value, whole. @param {Json} value @param {Twins} twins @param {Drives | null} drives @returns {HTMLElement} */
+/**
+ * Any value, in full.
+ * @param {Json} value
+ * @param {Twins} twins
+ * @param {Drives | null} drives
+ * @returns {HTMLElement}
+ */
 function shownValue(value, twins, drives) {
   if (typeof value === "string") return h("div", {}, shownPath(value, drives), shownHints(value, twins));
   if (value === null) return h("i", {}, "not given");
@@ -70,8 +86,8 @@ function shownValue(value, twins, drives) {
 }
 
 /**
- * A request's items: the dangerous ones first, then those that need a closer look, so that none of them is among the ones that stand closed. Of each: what it is done to,
- * then everything else that is signed.
+ * Shows a request's items: dangerous ones first, then those with hints, so that all of these are
+ * expanded. For each: what the call acts on, then everything else that is signed.
  * @param {Described} request
  * @param {Words} words
  * @param {Twins} twins
@@ -87,7 +103,13 @@ export function shownItems({ row, items }, words, twins, drives) {
   return collapsed(shown, "items", Math.max(OPEN_MAX, raised.length + hinted.length));
 }
 
-/** @param {{[name: string]: Json}} item @param {string[]} warnings @param {string[]} subjects @param {Twins} twins @param {Drives | null} drives */
+/**
+ * @param {{[name: string]: Json}} item
+ * @param {string[]} warnings
+ * @param {string[]} subjects
+ * @param {Twins} twins
+ * @param {Drives | null} drives
+ */
 function shownItem(item, warnings, subjects, twins, drives) {
   const isAlone = subjects.length === 1;
   const rest = Object.keys(item).filter((name) => !subjects.includes(name) && item[name] !== null);
@@ -99,7 +121,11 @@ function shownItem(item, warnings, subjects, twins, drives) {
     h("dl", { class: "members" }, ...(isAlone ? [] : subjects).flatMap(named), ...rest.flatMap(named)));
 }
 
-/** @param {HTMLElement[]} entries @param {string} what they are @param {number} open how many stand open */
+/**
+ * @param {HTMLElement[]} entries
+ * @param {string} what noun for the entries
+ * @param {number} open how many are expanded
+ */
 function collapsed(entries, what, open = OPEN_MAX) {
   const list = h("ul", { class: "items" }, ...entries.slice(0, open));
   const more = entries.slice(open);
@@ -111,12 +137,20 @@ function collapsed(entries, what, open = OPEN_MAX) {
       h("ul", { class: "items" }, ...more)));
 }
 
-/** The texts of a question that can be taken for one another. @param {Described[]} requests @returns {Twins} */
+/**
+ * The texts of a question that can be mistaken for one another.
+ * @param {Described[]} requests
+ * @returns {Twins}
+ */
 export function twinsIn(requests) {
   return twins(requests.flatMap(({ items }) => items.flatMap(textsOf)));
 }
 
-/** How many texts of the requests have a hint: said at the top, since a list may be long. @param {Described[]} requests @param {Twins} twins */
+/**
+ * Counts the texts with a hint. The number is shown at the top, because a list may be long.
+ * @param {Described[]} requests
+ * @param {Twins} twins
+ */
 export function countHinted(requests, twins) {
   return requests.reduce((sum, { items }) => sum + items.reduce((sum, item) => sum + hintsIn(item, twins), 0), 0);
 }
@@ -126,7 +160,11 @@ function hintsIn(value, twins) {
   return textsOf(value).filter((text) => hints(text, twins).length > 0).length;
 }
 
-/** Every text in a value, and the names of members that are not ours: those of a call's parameters are. @param {Json} value @returns {string[]} */
+/**
+ * Every text in a value, and every member name below the call's own parameters.
+ * @param {Json} value
+ * @returns {string[]}
+ */
 function textsOf(value) {
   if (typeof value === "string") return [value];
   if (typeof value !== "object" || value === null) return [];

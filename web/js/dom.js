@@ -1,12 +1,13 @@
-// Building pages out of elements and text: no string ever becomes markup.
+// Builds pages from elements and text. No string is ever parsed as markup.
 
 /** @typedef {Node | string | null | undefined | false} Child */
 
 /**
- * An element with attributes, listeners (`onclick`) and children.
+ * Creates an element with attributes, listeners (`onclick`) and children.
  * @template {keyof HTMLElementTagNameMap} Name
  * @param {Name} name
- * @param {{[attribute: string]: string | number | boolean | null | undefined | ((event: any) => void)}} [attributes]
+ * @param {{[attribute: string]: string | number | boolean | null | undefined | ((event: any) =>
+ *   void)}} [attributes]
  * @param {...Child} children
  * @returns {HTMLElementTagNameMap[Name]}
  */
@@ -33,13 +34,13 @@ function toNode(child) {
   return typeof child === "string" ? document.createTextNode(child) : child;
 }
 
-/** Puts these children in place of what is there. @param {Element} element @param {...Child} children */
+/** Replaces the children of an element. @param {Element} element @param {...Child} children */
 export function fill(element, ...children) {
   element.replaceChildren();
   append(element, children);
 }
 
-/** The element with that id, which the template has. @param {string} id */
+/** The element with this id. The template must have it. @param {string} id */
 export function byId(id) {
   const element = document.getElementById(id);
   if (element === null) throw new Error(`the page has no #${id}`);
@@ -48,7 +49,11 @@ export function byId(id) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {string} name @param {{[attribute: string]: string | number}} attributes @param {...Element} children */
+/**
+ * @param {string} name
+ * @param {{[attribute: string]: string | number}} attributes
+ * @param {...Element} children
+ */
 export function svg(name, attributes, ...children) {
   const element = document.createElementNS(SVG, name);
   for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, String(value));

@@ -1,25 +1,31 @@
-// What the provider itself calls the drives of a user. UCloud's Core names them by numbers, and a person who is asked about `/5001/thesis` cannot
-// tell what that is; so the signer asks the provider, over the direct channel, and believes UCloud nothing of it.
+// The provider's names of a user's drives. UCloud's Core names drives by number, and a person
+// cannot tell what `/5001/thesis` is. The signer asks the provider over the direct channel, and
+// trusts no name that UCloud sends.
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 
-/** A drive: what it is called, and whether programs start from where it lies. @typedef {{title: string, startup: boolean}} Drive */
-/** Drives by every name that a path can begin with. @typedef {Map<string, Drive>} Drives */
+/**
+ * A drive: its title, and whether programs start from it.
+ * @typedef {{title: string, startup: boolean}} Drive
+ */
+/** Drives by every name with which a path can begin. @typedef {Map<string, Drive>} Drives */
 
 /** How long an answer is used, in milliseconds. */
 const FRESH_MS = 300_000;
 
-/** How soon it is asked again for a name that was not in the answer, in milliseconds. */
+/** Pause before asking again for a name that was not in the answer, in milliseconds. */
 const AGAIN_MS = 5_000;
 
-/** How long a person waits for it, in milliseconds. The instance may have to be started. */
+/**
+ * How long a person waits for the answer, in milliseconds. The instance may have to start first.
+ */
 const PATIENCE_MS = 3_000;
 
 /** The longest title, in characters. */
 const TITLE_MAX = 200;
 
 /**
- * Reads the provider's answer; what is not of its form is left out.
+ * Reads the provider's answer and skips malformed entries.
  * @param {any} answer
  * @returns {Drives}
  */
@@ -36,36 +42,56 @@ export function readDrives(answer) {
   return drives;
 }
 
-/** The drive that a path begins with, by name; `null` for what is no path. @param {unknown} path */
+/** The drive with which a path begins; `null` if the text is not a path. @param {unknown} path */
 export function driveIn(path) {
   return typeof path === "string" && path.startsWith("/") ? path.split("/")[1] ?? "" : null;
 }
 
-/** The names of drives in an item. @param {{[parameter: string]: unknown}} item @returns {string[]} */
+/**
+ * The names of drives in an item.
+ * @param {{[parameter: string]: unknown}} item
+ * @returns {string[]}
+ */
 export function drivesIn(item) {
   return Object.values(item).map(driveIn).filter((name) => name !== null);
 }
 
-/** Asks the provider, and remembers. */
+/** Fetches the drives and caches them. */
 export class KnownDrives {
   #ask;
   #now;
-  /** By username. @type {Map<string, {at: number, drives: Promise<Drives | null>, known: Drives | null}>} */
+  /**
+   * By username.
+   * @type {Map<string, {at: number, drives: Promise<Drives | null>, known: Drives | null}>}
+   */
   #kept = new Map();
 
-  /** @param {(key: KeyRecord) => Promise<unknown>} ask @param {() => number} now milliseconds, by a clock that nobody sets */
+  /**
+   * @param {(key: KeyRecord) => Promise<unknown>} ask
+   * @param {() => number} now a monotonic clock, in milliseconds
+   */
   constructor(ask, now = () => performance.now()) {
     this.#ask = ask;
     this.#now = now;
   }
 
-  /** What is known by now; asks for what is not, and does not wait. @param {KeyRecord} key @param {string[]} names @returns {Drives | null} */
+  /**
+   * The drives known now. Starts a request for missing ones and does not wait for it.
+   * @param {KeyRecord} key
+   * @param {string[]} names
+   * @returns {Drives | null}
+   */
   known(key, names) {
     void this.#fresh(key, names);
     return this.#kept.get(key.username)?.known ?? null;
   }
 
-  /** The drives, asked for if need be; `null` if the provider does not say. @param {KeyRecord} key @param {string[]} names @returns {Promise<Drives | null>} */
+  /**
+   * The drives, fetched if necessary; `null` if the provider does not answer.
+   * @param {KeyRecord} key
+   * @param {string[]} names
+   * @returns {Promise<Drives | null>}
+   */
   async of(key, names) {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;

@@ -1,11 +1,11 @@
-// What shows that an offered key is in this browser's hands (protocol, section 6). The types of these JWS differ from an intent's, so
-// that neither can ever pass for the other.
+// Proof that this browser has the private key it offers (protocol, section 6). These JWS types
+// differ from an intent's, so that neither is accepted as the other.
 
 import { decode } from "./base64url.js";
 import { sha256 } from "./digest.js";
 import { ES256, sign } from "./jws.js";
 
-/** A ticket: 32 bytes in base64url. @param {string} text */
+/** Whether the text is a ticket: 32 bytes in base64url. @param {string} text */
 export function isTicket(text) {
   try {
     return decode(text).length === 32;
@@ -14,13 +14,16 @@ export function isTicket(text) {
   }
 }
 
-/** What a ticket is known by: its hash names it and does not open it. @param {string} ticket */
+/**
+ * The ticket's hash: it identifies the ticket and does not grant its use.
+ * @param {string} ticket
+ */
 export async function ticketHash(ticket) {
   return sha256(decode(ticket));
 }
 
 /**
- * Makes a key pair. The private half can sign and can never be read, by this page or any other.
+ * Creates a key pair. The private key is not extractable: no page can read it.
  * @returns {Promise<CryptoKeyPair>}
  */
 export async function makeKeyPair() {
@@ -28,14 +31,17 @@ export async function makeKeyPair() {
   return /** @type {CryptoKeyPair} */ (pair);
 }
 
-/** The public half as the provider takes it: what it needs and nothing more. @param {CryptoKey} publicKey */
+/**
+ * The public key as the provider expects it, without other members.
+ * @param {CryptoKey} publicKey
+ */
 export async function publicJwk(publicKey) {
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
   return { kty, crv, x, y };
 }
 
 /**
- * The proof that comes with an offer.
+ * The proof for an offer.
  * @param {CryptoKey} privateKey
  * @param {{origin: string, ticket: string, username: string, nonce: string}} challenge
  */
@@ -45,7 +51,7 @@ export async function enrolmentProof(privateKey, { origin, ticket, username, non
 }
 
 /**
- * The proof that comes with a renewal: the new key says that it takes the old one's place.
+ * The proof for a renewal: the new key names the old one that it replaces.
  * @param {CryptoKey} privateKey of the new key
  * @param {{origin: string, username: string, oldKid: string}} renewal
  */

@@ -1,4 +1,4 @@
-// Every way in which something does not come about, in plain words: what happened, and what to do.
+// Texts for every failure: what happened, and what to do.
 
 import { Refused, Unreachable } from "./provider.js";
 import { Declined } from "./webauthn.js";
@@ -9,9 +9,9 @@ import { Declined } from "./webauthn.js";
  * @typedef {object} Told
  * @property {string} title
  * @property {string[]} text
- * @property {boolean} [again] whether to begin again is what to do
- * @property {boolean} [session] whether a key for this session only would do
- * @property {boolean} [reload] whether to try the same again is what to do
+ * @property {boolean} [again] whether the user should begin again
+ * @property {boolean} [session] whether a key for this session only would work
+ * @property {boolean} [reload] whether the user should reload the page
  */
 
 /** @type {{[kind in ProblemKind]: Told}} */
@@ -88,7 +88,7 @@ export function toldOf(kind) {
   return TOLD[kind];
 }
 
-/** What went wrong, in a sentence for whoever sits there. @param {unknown} error */
+/** Describes an error to the user in one sentence. @param {unknown} error */
 export function inWords(error) {
   if (error instanceof Declined) return "No passkey was used: the browser's question was closed, or took too long. You can try again.";
   if (error instanceof Unreachable) return "The provider does not answer. Try again in a moment.";

@@ -1,4 +1,5 @@
-// The signed intent, version 2 (protocol, section 2): this call, with these parameters, at this provider, for a minute at most.
+// The signed intent, version 2 (protocol, section 2): this call, with these parameters, at this
+// provider, for at most a minute.
 
 import { encode } from "./base64url.js";
 import { BadParameters, digest } from "./digest.js";
@@ -7,13 +8,13 @@ import { sign } from "./jws.js";
 /** @typedef {import("./jws.js").SigningKey} SigningKey */
 /** @typedef {import("./table.js").Row} Row */
 
-/** Most items that one intent covers. */
+/** Maximum number of items that one intent covers. */
 export const ITEMS_MAX = 1000;
 
 /** Longest intent that fits into a request's header, in characters. A deposit may be longer. */
 export const HEADER_MAX = 16 * 1024;
 
-/** How long an intent lives if nobody has to be asked anything, in seconds: half of what providers allow. */
+/** How long an intent lives if no person is asked, in seconds: half of what providers allow. */
 export const LIFETIME_S = 30;
 
 /** Random bytes of a `jti`. */
@@ -23,20 +24,20 @@ const JTI_BYTES = 16;
 const PROJECT_MAX = 128;
 
 /**
- * What one intent says.
+ * The content of an intent.
  * @typedef {object} Statement
- * @property {string} origin the provider's
+ * @property {string} origin the provider's origin
  * @property {string} username the key's owner
  * @property {string | null} project
  * @property {Row} row
  * @property {unknown[]} items
  * @property {number} now seconds since 1970
  * @property {number} [lifetime] seconds
- * @property {boolean} [asked] whether a person saw this and approved it
+ * @property {boolean} [asked] whether a person saw the request and approved it
  */
 
 /**
- * The claims, all of them.
+ * The claims of an intent, complete.
  * @param {Statement} statement
  */
 export async function claims({ origin, username, project, row, items, now, lifetime = LIFETIME_S, asked = false }) {

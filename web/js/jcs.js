@@ -1,12 +1,16 @@
-// The canonical form of JSON (RFC 8785) for what a user signs: strings, booleans, null, numbers, and arrays and objects of these (protocol, section 3). Refuses
-// everything that two readers could read differently.
+// The canonical form of JSON (RFC 8785) for what a user signs: strings, booleans, null, numbers,
+// and arrays and objects of these (protocol, section 3). Rejects every value that two parsers could
+// read differently.
 
 /** @typedef {null | boolean | number | string | Json[] | {[name: string]: Json}} Json */
 
-/** Deepest nesting of a value. A provider reads bodies 32 levels deep, of which the request around a value takes some. */
+/**
+ * Maximum nesting of a value. A provider reads bodies 32 levels deep, of which the request around a
+ * value takes some.
+ */
 export const DEPTH_MAX = 24;
 
-/** A value without a canonical form. The message says why, in words for whoever wrote the page that sent it. */
+/** A value without a canonical form. The message is for the developer of the page that sent it. */
 export class NotCanonical extends Error {
   name = "NotCanonical";
 }
@@ -19,7 +23,7 @@ export function isRecord(value) {
 }
 
 /**
- * The canonical text. Members that are `undefined` are absent, as in `JSON.stringify`.
+ * The canonical text. Members that are `undefined` are omitted, as in `JSON.stringify`.
  * @param {unknown} value
  * @param {number} depthLeft
  * @returns {string}
@@ -36,17 +40,20 @@ export function canonical(value, depthLeft = DEPTH_MAX) {
     return `[${Array.from(value, (element) => canonical(element, depthLeft - 1)).join(",")}]`;
   }
   if (!isRecord(value)) throw new NotCanonical("a value that JSON does not have");
-  // The default order of `sort` is that of RFC 8785: by code unit of UTF-16.
+  // The default order of `sort` is that of RFC 8785: by UTF-16 code unit.
   const names = Object.keys(value).filter((name) => value[name] !== undefined).sort();
   return `{${names.map((name) => `${quoted(name)}:${canonical(value[name], depthLeft - 1)}`).join(",")}}`;
 }
 
-/** RFC 8785 takes its numbers from ECMAScript. @param {number} value */
+/** RFC 8785 uses ECMAScript's number format. @param {number} value */
 export function spelt(value) {
   return String(value);
 }
 
-/** RFC 8785 takes its strings from `JSON.stringify`, but refuses half of a surrogate pair. @param {string} text */
+/**
+ * RFC 8785 uses the string format of `JSON.stringify`, but rejects lone surrogates.
+ * @param {string} text
+ */
 function quoted(text) {
   if (/\p{Surrogate}/u.test(text)) throw new NotCanonical("a string with half of a surrogate pair");
   return JSON.stringify(text);

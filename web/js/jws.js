@@ -1,13 +1,13 @@
-// Compact JWS (RFC 7515), signed with a key that WebCrypto keeps and never shows.
+// Compact JWS (RFC 7515), signed with a WebCrypto key that is not extractable.
 
 import { decode, encode } from "./base64url.js";
 
 /**
- * A key that signs. `kid` is what enrolment gave it.
+ * A signing key. The provider assigns `kid` at enrolment.
  * @typedef {{kid: string, alg: "ES256", privateKey: CryptoKey}} SigningKey
  */
 
-/** What WebCrypto calls ES256. Its signatures are r and s side by side, which is what JWS wants. */
+/** ES256 in WebCrypto's terms. Its signatures are r and s concatenated, as JWS requires. */
 export const ES256 = { generate: { name: "ECDSA", namedCurve: "P-256" }, sign: { name: "ECDSA", hash: "SHA-256" } };
 
 /** @param {unknown} value */
@@ -27,7 +27,7 @@ export async function sign(privateKey, header, claims) {
 }
 
 /**
- * Whether the JWS is signed by that key: the self-test of a new one.
+ * Whether the JWS is signed by this key: the self-test of a new one.
  * @param {CryptoKey} publicKey
  * @param {string} jws
  */

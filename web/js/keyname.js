@@ -1,6 +1,7 @@
-// What a key is called if nobody says: the browser and the system it is on, as its user would know them again in a list.
+// The default name of a key: the browser and its system, as its user would recognise them in a
+// list.
 
-/** Longest name that the provider takes, in bytes. */
+/** Longest name that the provider accepts, in bytes. */
 export const NAME_MAX = 64;
 
 /** @type {[RegExp, string][]} */

@@ -1,4 +1,5 @@
-// The page of keys: this browser's, the user's others, and passkeys. Every look and every change is signed by this browser's key.
+// The page of keys: this browser's, the user's others, and passkeys. This browser's key signs every
+// request of the page.
 
 import { Clock } from "./clock.js";
 import { shownText } from "./display.js";
@@ -16,12 +17,17 @@ import { SessionStorage, openStorage } from "./storage.js";
 /** @typedef {import("./storage.js").Storage} Storage */
 /** @typedef {import("./own.js").ListedKey} ListedKey */
 
-/** Where a key is that this page can sign with. */
+/** Where a key is kept that this page can sign with. */
 const HERE = "this browser";
 
 const clock = new Clock();
 
-/** Asks in the page's dialog. @param {string} question @param {string} button @returns {Promise<boolean>} */
+/**
+ * Asks in the page's dialog.
+ * @param {string} question
+ * @param {string} button
+ * @returns {Promise<boolean>}
+ */
 function confirm(question, button) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
   byId("confirm-question").textContent = question;
@@ -90,7 +96,7 @@ async function main(page) {
     };
     return { section, load };
 
-    /** @param {KeyRecord} key with which it was asked @param {ListedKey[]} listed */
+    /** @param {KeyRecord} key that signed the request @param {ListedKey[]} listed */
     function showListed(key, listed) {
       const oursOf = (/** @type {ListedKey} */ one) => keys.find((ours) => ours.kid === one.kid);
       listed.sort((a, b) => Number(oursOf(b) !== undefined) - Number(oursOf(a) !== undefined) || b.created - a.created);
@@ -108,7 +114,13 @@ async function main(page) {
     }
   }
 
-  /** A key of this browser. @param {KeyRecord} key @param {ListedKey} listed @param {(text: string) => void} say @param {KeyRecord} signer */
+  /**
+   * A key of this browser.
+   * @param {KeyRecord} key
+   * @param {ListedKey} listed
+   * @param {(text: string) => void} say
+   * @param {KeyRecord} signer
+   */
   function ownCard(key, listed, say, signer) {
     if (!key.sessionOnly && key.expires !== listed.expires) storage.putKey(Object.assign(key, { expires: listed.expires })).catch(() => {});
     if (listed.state !== "active") return card(listed, HERE, key.sessionOnly, forgetButton(key, say));
@@ -118,7 +130,11 @@ async function main(page) {
     return card(listed, HERE, key.sessionOnly, !key.sessionOnly && renew, remove);
   }
 
-  /** For a key that the provider does not take: there is nothing to ask it for. @param {KeyRecord} key @param {(text: string) => void} say */
+  /**
+   * For a key that the provider does not accept, so that it is removed only in this browser.
+   * @param {KeyRecord} key
+   * @param {(text: string) => void} say
+   */
   function forgetButton(key, say) {
     const forget = h("button", { class: "quiet", onclick: () => act(forget, say, async () => {
       await storage.removeKey(key.kid);
@@ -127,7 +143,12 @@ async function main(page) {
     return !key.sessionOnly && forget;
   }
 
-  /** A key of another browser. @param {ListedKey} listed @param {KeyRecord} signer @param {(text: string) => void} say */
+  /**
+   * A key of another browser.
+   * @param {ListedKey} listed
+   * @param {KeyRecord} signer
+   * @param {(text: string) => void} say
+   */
   function otherCard(listed, signer, say) {
     const question = "Remove this key? The browser that has it can no longer sign for you.";
     const remove = h("button", {
@@ -136,7 +157,11 @@ async function main(page) {
     return card(listed, listed.state === "active" ? "another browser" : null, false, listed.state === "active" && remove);
   }
 
-  /** @param {HTMLButtonElement} button @param {(text: string) => void} say @param {() => Promise<void>} work */
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {(text: string) => void} say
+   * @param {() => Promise<void>} work
+   */
   async function act(button, say, work) {
     button.disabled = true;
     say("");
@@ -148,7 +173,10 @@ async function main(page) {
     button.disabled = false;
   }
 
-  /** The new key first; the old one goes when the new one has shown that it works. @param {KeyRecord} old */
+  /**
+   * Renews a key. The old one is removed after the new one has proved that it works.
+   * @param {KeyRecord} old
+   */
   async function renewed(old) {
     const key = await own.renew(old, storage);
     await own.removeKey(key, old.kid);
@@ -171,7 +199,8 @@ function isNotAccepted(error) {
 }
 
 /**
- * @param {{name: string, state: string, created: number, expires: number | null, lastUsed: number | null, words?: string[], fingerprint?: string}} key
+ * @param {{name: string, state: string, created: number, expires: number | null, lastUsed: number |
+ *   null, words?: string[], fingerprint?: string}} key
  * @param {string | null} where
  * @param {boolean} isSessionOnly
  * @param {...(HTMLElement | false)} buttons

@@ -1,35 +1,44 @@
-// What UCloud's page and the signer's window say to each other by `postMessage`, version 1. A page's message is read here, member by member;
-// nothing else of it is used.
+// Messages between UCloud's page and the signer's window (`postMessage`), version 1. Reads a page's
+// message member by member and ignores everything else in it.
 
-/** The version that stands in every message. */
+/** The version in every message. */
 export const VERSION = 1;
 
-/** Most requests in one message, and most items in all of them: what a person can be asked about at once. */
+/**
+ * Maximum number of requests in one message, and of items in all of them: as much as a person can
+ * review at once.
+ */
 export const REQUESTS_MAX = 50;
 export const ITEMS_MAX = 1000;
 
-/** Longest text of a message that is taken as a name, in characters. */
+/** Longest text of a message that is accepted as a name, in characters. */
 const NAME_MAX = 256;
 
 /**
- * One call that a page wants signed. With `ask`, a person is asked even if nothing in it has to be asked for.
+ * One call that a page wants signed. With `ask`, a person is asked even if the rules do not require
+ * it.
  * @typedef {{call: string, items: unknown[], project: string | null, ask: boolean}} Request
  */
 
 /**
  * @typedef {object} Asked
- * @property {"sign" | "deposit"} type whether the intent is handed back, or left at the provider
- * @property {string} channel names the page's connection; it is said back
+ * @property {"sign" | "deposit"} type whether the intent is returned, or deposited at the provider
+ * @property {string} channel names the page's connection; answers repeat it
  * @property {number} id
  * @property {string} username
  * @property {Request[]} requests
  */
-/** @typedef {{type: "cancel", channel: string, id: number} | {type: "close", channel: string}} Ended */
+/**
+ * @typedef {{type: "cancel", channel: string, id: number} | {type: "close", channel: string}} Ended
+ */
 
-/** Codes of an error, as the SDK documents them. */
-/** @typedef {"refused" | "unknown_user" | "no_key" | "key_expired" | "unknown_call" | "bad_parameters" | "provider"} Code */
+/** Error codes, as documented in the SDK. */
+/**
+ * @typedef {"refused" | "unknown_user" | "no_key" | "key_expired" | "unknown_call" |
+ *   "bad_parameters" | "provider"} Code
+ */
 
-/** Why a page gets no signature. The text is for whoever wrote the page. */
+/** Why a page gets no signature. The text is for the developer of the page. */
 export class NotSigned extends Error {
   name = "NotSigned";
 
@@ -41,10 +50,10 @@ export class NotSigned extends Error {
 }
 
 /**
- * Reads a message; null if it is none of ours.
+ * Reads a message; null if it is not for the signer.
  * @param {any} data
  * @returns {Asked | Ended | null}
- * @throws {NotSigned} if it is one of ours and malformed
+ * @throws {NotSigned} if it is for the signer and malformed
  */
 export function readMessage(data) {
   if (data?.countersign !== VERSION || typeof data.channel !== "string" || data.channel.length > NAME_MAX) return null;

@@ -1,5 +1,5 @@
-// The calls that this browser makes itself, without UCloud: a user's keys and passkeys at the provider. The signature on each is all the
-// authority there is.
+// Calls that this browser makes directly, without UCloud: a user's keys and passkeys at the
+// provider. The signature on each is its only authority.
 
 import { met } from "./ask.js";
 import { projection } from "./digest.js";
@@ -17,18 +17,21 @@ import { createPasskey, usePasskey } from "./webauthn.js";
 /** @typedef {import("./table.js").Table} Table */
 
 /**
- * A key as the provider lists it; times are seconds since 1970.
- * @typedef {{kid: string, name: string, algorithm: string, state: string, fingerprint: string, words?: string[], created: number,
- *   expires: number, lastUsed: number | null}} ListedKey
+ * A key as the provider lists it. Times are seconds since 1970.
+ * @typedef {{kid: string, name: string, algorithm: string, state: string, fingerprint: string,
+ *   words?: string[], created: number, expires: number, lastUsed: number | null}} ListedKey
  */
-/** @typedef {{id: string, name: string, created: number, lastUsed: number | null, state?: string}} ListedPasskey */
+/**
+ * @typedef {{id: string, name: string, created: number, lastUsed: number | null, state?: string}}
+ *   ListedPasskey
+ */
 
-/** A key that this browser cannot use: its first signature does not verify. */
+/** The browser's key does not work: its first signature does not verify. */
 export class BrokenKey extends Error {
   name = "BrokenKey";
 }
 
-/** Makes a key, signs with it and verifies: whatever the browser does wrong shows here. */
+/** Creates a key, signs with it and verifies, to detect browsers whose keys do not work. */
 export async function makeTestedKeyPair() {
   const pair = await makeKeyPair();
   await testKeyPair(pair);
@@ -61,7 +64,8 @@ export class Own {
   }
 
   /**
-   * Replaces a key by a new one, for which the old one vouches. The old one stays until it is removed with the new one.
+   * Replaces a key. The old key signs the request for the new one, and stays until it is removed
+   * with the new one.
    * @param {KeyRecord} old
    * @param {Storage} storage
    * @returns {Promise<KeyRecord>}
@@ -78,7 +82,11 @@ export class Own {
     return renewed;
   }
 
-  /** The user's drives as the provider calls them: see drives.js. @param {KeyRecord} key @returns {Promise<unknown>} */
+  /**
+   * The user's drives with the provider's titles: see drives.js.
+   * @param {KeyRecord} key
+   * @returns {Promise<unknown>}
+   */
   async drives(key) {
     return this.#ask(key, "drives.list", {});
   }
@@ -93,7 +101,12 @@ export class Own {
     return (await this.#ask(key, "passkeys.list", {})).passkeys;
   }
 
-  /** Enrols a passkey: the browser asks its user. @param {KeyRecord} key @param {string} name @returns {Promise<string>} its id */
+  /**
+   * Enrols a passkey. The browser asks the user.
+   * @param {KeyRecord} key
+   * @param {string} name
+   * @returns {Promise<string>} its id
+   */
   async enrolPasskey(key, name) {
     const { publicKey } = await this.#ask(key, "passkeys.begin", { name });
     const credential = await createPasskey(publicKey);
@@ -106,8 +119,8 @@ export class Own {
   }
 
   /**
-   * The provider says whether the call needs a passkey as well: a site may want that, and where any call does, a passkey that is there
-   * has to vouch for the next one and for its own end.
+   * Deposits the intent, and uses a passkey if the provider asks for one. A site may require that.
+   * If any call needs a passkey, an existing one also has to confirm adding and removing passkeys.
    * @param {string} intent
    */
   async #vouch(intent) {
@@ -119,10 +132,11 @@ export class Own {
   /**
    * @param {KeyRecord} key
    * @param {string} call
-   * @param {{[name: string]: unknown}} parameters exactly the call's
+   * @param {{[name: string]: unknown}} parameters exactly the parameters of the call
    */
   async #ask(key, call, parameters) {
-    // A clock that was set: the answer says the provider's time.
+    // After a jump of this computer's clock, fetch the table: the answer carries the provider's
+    // time.
     if (this.#clock.jump !== 0) this.#table = null;
     this.#table ??= this.#provider.table();
     const table = await this.#table.catch((error) => {
@@ -132,13 +146,13 @@ export class Own {
     const row = table.get(call);
     if (row?.from !== "user") throw new Refused(404, "NOT_FOUND", `this provider does not offer ${call}`);
     const statement = { origin: this.#page.origin, username: key.username, project: null, row, items: [parameters] };
-    // Where a passkey may be wanted, somebody may be looking for a security key.
-    // What is dangerous is asked for by a click on this very page.
+    // A click on this page is the approval of a dangerous call. It gets a longer lifetime, because
+    // the user may have to look for a security key.
     const asked = row.class === "danger" || met(row, projection(row, parameters)).length > 0;
     const lifetime = asked ? key.lifetimeMax : Math.min(LIFETIME_S, key.lifetimeMax);
     const intent = await signIntent(key, { ...statement, now: this.#clock.now(), lifetime, asked });
     if (asked) await this.#vouch(intent);
-    // The path of every such call is its name.
+    // The path of a direct call is its name.
     return this.#provider.post(call.replace(".", "/"), parameters, intent);
   }
 }

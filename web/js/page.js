@@ -1,14 +1,15 @@
-// What the provider wrote into the page: its id, its origin, and the one foreign origin that the signer answers.
+// Values that the provider wrote into the page: its id, its origin, and the one foreign origin that
+// the signer answers.
 
 /**
  * @typedef {object} Page
- * @property {string} provider its id, as it stands in every path
- * @property {string} origin the provider's, which is every intent's audience
- * @property {string} coreOrigin UCloud's
- * @property {string} base the path of everything of this provider
+ * @property {string} provider its id, as in every path
+ * @property {string} origin the provider's origin, the audience of every intent
+ * @property {string} coreOrigin UCloud's origin
+ * @property {string} base common prefix of the provider's paths
  */
 
-/** The page stands at another address than the provider's, where its keys would be worth nothing. */
+/** The page was opened at another origin than the provider's, where its keys would not work. */
 export class WrongAddress extends Error {
   name = "WrongAddress";
 }

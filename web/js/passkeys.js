@@ -1,4 +1,5 @@
-// The passkeys of a user: what there is, another one, and away with one. Part of the page of keys and of the end of the connection page.
+// A user's passkeys: lists, adds and removes them. Part of the page of keys, and of the end of the
+// connection page.
 
 import { shownText } from "./display.js";
 import { h } from "./dom.js";
@@ -10,7 +11,13 @@ import { hasPasskeys } from "./webauthn.js";
 /** @typedef {import("./own.js").Own} Own */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 
-/** The button that enrols one. @param {Own} own @param {KeyRecord} key @param {() => void} done @param {(text: string) => void} say */
+/**
+ * The button that enrols a passkey.
+ * @param {Own} own
+ * @param {KeyRecord} key
+ * @param {() => void} done
+ * @param {(text: string) => void} say
+ */
 export function enrolButton(own, key, done, say) {
   const button = h("button", { onclick: enrol }, "Add a passkey");
   async function enrol() {
@@ -28,7 +35,7 @@ export function enrolButton(own, key, done, say) {
 }
 
 /**
- * The list, with what can be done.
+ * The list of passkeys, with buttons.
  * @param {Own} own
  * @param {KeyRecord} key
  * @param {() => number} now

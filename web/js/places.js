@@ -1,4 +1,5 @@
-// Why an item is asked for, in words: what the place that it names does. Nothing of a sentence comes from the page that asks.
+// Explains why an item is dangerous: what happens to a file in the place that it names. No part of
+// a sentence comes from the page that asks.
 
 import { met } from "./ask.js";
 
@@ -12,7 +13,11 @@ const LOGIN_FILES = [
   ".kshrc", ".xprofile", ".xsession", ".xsessionrc", ".xinitrc", ".pam_environment",
 ];
 
-/** Known places, the most telling first: a part of a path in lower case, and what it does. @type {[RegExp, string][]} */
+/**
+ * Known places, the most specific first: a pattern for a component of a path in lower case, and the
+ * effect.
+ * @type {[RegExp, string][]}
+ */
 const PLACES = [
   [/\/\.ssh(\/|$)/, "What is in this folder decides who can log in as you."],
   [/\/\.config\/countersign(\/|$)/, "What is in this folder decides whose keys can act as you."],
@@ -26,21 +31,22 @@ const PLACES = [
   [/\/\.git(\/|$)/, "Git runs programs from this folder."],
 ];
 
-/** What to say of other places. @type {{[condition in Condition]: string}} */
+/** The explanation for all other places. @type {{[condition in Condition]: string}} */
 const OTHERWISE = {
   hidden: "This is a hidden place: programs keep their settings there, and some start from it when you log in.",
   startup: "Programs start from this place.",
   replaces: "Whatever has the name already is replaced, and gone for good.",
 };
 
-/** Said of a drive that lies where programs start. */
+/** The explanation for a drive from which programs start. */
 const DRIVE = "This drive lies in a place from which programs start.";
 
 /**
- * Why an item is dangerous although its call is not: sentences, none for a harmless item.
+ * Sentences that say why an item is dangerous although its call is not. None for a harmless item.
  * @param {Row} row
  * @param {{[parameter: string]: Json}} item
- * @param {boolean} [isOnStartupDrive] whether the provider says so of a drive of the item's
+ * @param {boolean} [isOnStartupDrive] whether programs start from the item's drive, as the provider
+ *   says
  * @returns {string[]}
  */
 export function dangers(row, item, isOnStartupDrive = false) {
@@ -50,13 +56,16 @@ export function dangers(row, item, isOnStartupDrive = false) {
     return PLACES.find(([place]) => place.test(path))?.[1] ?? OTHERWISE[when];
   });
   if (isOnStartupDrive) found.push(DRIVE);
-  // A hidden place that is known by name needs no general sentence beside.
+  // A known hidden place needs no general sentence as well.
   const told = new Set(found);
   if (told.size > 1) told.delete(OTHERWISE.hidden);
   return [...told];
 }
 
-/** Whether the files of an item are not named by it. @param {{[parameter: string]: Json}} item */
+/**
+ * Whether the item stands for files that it does not name.
+ * @param {{[parameter: string]: Json}} item
+ */
 export function bringsUnnamedFiles({ type = null }) {
   return type === "FOLDER";
 }
