@@ -96,7 +96,7 @@ function taken(kind, value, what) {
   }
 }
 
-/** Whether the value is a Go zero value, which Go omits. @param {Json} value */
+/** Whether Go writes this value for an absent member. @param {Json} value */
 function isZero(value) {
   if (typeof value === "object" && value !== null) return Object.keys(value).length === 0;
   return value === null || value === false || value === 0 || value === "";

@@ -1,11 +1,12 @@
-// Asking the provider: one way to send, and two ways to fail. Everything goes to the page's own origin.
+// Requests to the provider, with one way to send and two kinds of failure. All go to the page's own
+// origin.
 
 import { readTable } from "./table.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./clock.js").Clock} Clock */
 
-/** The provider answered, and did not do it. */
+/** The provider answered with a refusal. */
 export class Refused extends Error {
   name = "Refused";
 
@@ -17,12 +18,15 @@ export class Refused extends Error {
   }
 }
 
-/** No answer came, or none that is the provider's. */
+/** No answer arrived, or one that is not the provider's. */
 export class Unreachable extends Error {
   name = "Unreachable";
 }
 
-/** How long an answer may take, in milliseconds. The provider holds a question about progress for 25 s. */
+/**
+ * Timeout of a request, in milliseconds. The provider holds a question about progress for up to 25
+ * s.
+ */
 const PATIENCE_MS = 40_000;
 
 export class Provider {
@@ -36,8 +40,8 @@ export class Provider {
   }
 
   /**
-   * Sends JSON, and an intent where the call wants one.
-   * @param {string} path below the provider's
+   * Sends JSON, with an intent if the call needs one.
+   * @param {string} path below the provider's base path
    * @param {object} body
    * @param {string} [intent]
    * @returns {Promise<any>}
@@ -49,12 +53,12 @@ export class Provider {
     return this.#send(path, { method: "POST", headers, body: JSON.stringify(body) });
   }
 
-  /** Leaves an intent. @param {string} jws @returns {Promise<any>} */
+  /** Deposits an intent. @param {string} jws @returns {Promise<any>} */
   async deposit(jws) {
     return this.#send("intents", { method: "POST", headers: { "content-type": "application/jwt" }, body: jws });
   }
 
-  /** The table of calls. */
+  /** Fetches the table of calls. */
   async table() {
     return readTable(await this.#send("intent/calls.json", { method: "GET", cache: "no-cache" }));
   }

@@ -1,22 +1,22 @@
-// A QR code out of its rows of modules, as the provider computed them.
+// Draws a QR code from the rows of modules that the provider computed.
 
 import { svg } from "./dom.js";
 
-/** White modules around the code, without which cameras do not find it. */
+/** White modules around the code (the quiet zone), which scanners need. */
 const QUIET = 4;
 
 /**
- * Most modules a side: version 40.
+ * Largest number of modules on a side: version 40.
  */
 const SIDE_MAX = 177;
 
-/** Whether these are rows of a QR code. @param {unknown} rows @returns {rows is string[]} */
+/** Whether these are the rows of a QR code. @param {unknown} rows @returns {rows is string[]} */
 export function isQr(rows) {
   return Array.isArray(rows) && rows.length > 0 && rows.length <= SIDE_MAX
     && rows.every((row) => typeof row === "string" && row.length === rows.length && /^[01]+$/.test(row));
 }
 
-/** The dark modules as one path: a run of them is one rectangle. @param {string[]} rows */
+/** The dark modules as one SVG path: each horizontal run is a rectangle. @param {string[]} rows */
 export function qrPath(rows) {
   return rows
     .flatMap((row, y) => [...row.matchAll(/1+/g)].map(({ index, 0: run }) => {

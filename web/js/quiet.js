@@ -1,35 +1,41 @@
-// When a button that says yes may be pressed: after a second in which the window was seen, kept its place and size, and nothing was pressed or
-// moved. So no click or key that was meant for another window, or for the question before, can say it.
+// Decides when a button that approves is enabled: after a second in which the window was visible,
+// kept its place and size, and received no press and no pointer movement beyond a tremble. So a
+// click or key meant for another window, or for the previous question, cannot approve
+// (clickjacking).
 
-/** How long it has to be quiet, in milliseconds: longer than between the clicks of somebody who clicks at one place in a hurry. */
+/**
+ * Length of the quiet period, in milliseconds: longer than the time between fast repeated clicks in
+ * one place.
+ */
 export const QUIET_MS = 1_000;
 
-/** How far a pointer may move and count as resting, in CSS pixels: hands tremble. */
+/** Pointer movement below this counts as rest, in CSS pixels, because hands tremble. */
 const REST_PX = 8;
 
-/** How often the window is looked at, in milliseconds: nothing tells that it was moved. */
+/** Interval at which the window is checked, in milliseconds. No event reports that it was moved. */
 const LOOK_MS = 50;
 
-/** What is pressed, released or turned. A pointer that moves is looked at by its way. */
+/** Events that restart the quiet period. Pointer movement is judged by its distance. */
 const STIRRING = ["pointerdown", "pointerup", "pointercancel", "click", "auxclick", "contextmenu", "dblclick", "wheel", "touchstart", "touchmove", "touchend", "keydown", "keyup", "input", "drop"];
 
-/** What begins a press, and what ends it. @type {{[type: string]: boolean}} */
+/** Whether an event begins (true) or ends (false) a press. @type {{[type: string]: boolean}} */
 const PRESSES = { pointerdown: true, keydown: true, pointerup: false, pointercancel: false, keyup: false };
 
-/** The decision, without a page: time is an argument. */
+/** The decision, independent of the page: time is an argument. */
 export class Quiet {
-  /** When it became quiet; `null` while it is not. @type {number | null} */
+  /** Start of the quiet period; `null` while it is not quiet. @type {number | null} */
   #since = null;
-  /** What is held down. @type {Set<string>} */
+  /** Keys and pointers that are held down. @type {Set<string>} */
   #held = new Set();
-  /** Where the pointer rested last. @type {{x: number, y: number} | null} */
+  /** Last position of the resting pointer. @type {{x: number, y: number} | null} */
   #rest = null;
   #surroundings = "";
   #isOver = false;
 
   /**
-   * Something happened in the window.
-   * @param {{type: string, pointerId?: number, code?: string, clientX?: number, clientY?: number}} event
+   * Records an event in the window.
+   * @param {{type: string, pointerId?: number, code?: string, clientX?: number, clientY?: number}}
+   *   event
    * @param {number} now milliseconds
    */
   stir({ type, pointerId, code, clientX = 0, clientY = 0 }, now) {
@@ -46,9 +52,9 @@ export class Quiet {
   }
 
   /**
-   * Looks at the window; says whether the button may be pressed.
+   * Checks the window and returns whether the button may be pressed.
    * @param {boolean} isSeen whether it is visible and in focus
-   * @param {string} surroundings its place and size, in any spelling
+   * @param {string} surroundings its place and size, in any format
    * @param {number} now milliseconds
    */
   look(isSeen, surroundings, now) {
@@ -56,7 +62,7 @@ export class Quiet {
       this.#isOver = false;
       this.#since = isSeen ? now : null;
       this.#surroundings = surroundings;
-      // What was pressed here and released elsewhere is not heard of.
+      // A release outside the window is not reported, so presses are forgotten when it loses focus.
       if (!isSeen) this.#held.clear();
     }
     this.#since ??= isSeen ? now : null;
@@ -65,7 +71,7 @@ export class Quiet {
     return this.#isOver;
   }
 
-  /** It is not quiet any more: the window lost its focus, say. */
+  /** Restarts the quiet period, for example after a loss of focus. */
   restart() {
     this.#isOver = false;
     this.#since = null;
@@ -76,7 +82,7 @@ export class Quiet {
 /**
  * Enables a button while it may be pressed.
  * @param {HTMLButtonElement} button
- * @returns {() => void} stops it
+ * @returns {() => void} stops watching
  */
 export function enableWhenQuiet(button) {
   const quiet = new Quiet();
@@ -108,12 +114,17 @@ export function enableWhenQuiet(button) {
   };
 }
 
-/** Most that the buttons stand lower than they would, and above the window's edge, in CSS pixels. */
+/**
+ * Limits of the random offset of the buttons, downwards and above the window's edge, in CSS pixels.
+ */
 const DOWN_MAX_PX = 160;
 const UP_MAX_PX = 120;
 const ASIDE = ["start", "center", "end"];
 
-/** Puts the buttons where no page can expect them. @param {HTMLElement} buttons */
+/**
+ * Puts the buttons at a random place, so that no page can predict it.
+ * @param {HTMLElement} buttons
+ */
 export function misplace(buttons) {
   const [down = 0, up = 0, aside = 0] = crypto.getRandomValues(new Uint16Array(3));
   buttons.style.marginBlockStart = `${down % DOWN_MAX_PX}px`;

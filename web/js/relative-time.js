@@ -1,8 +1,11 @@
-// Times in words.
+// Formats times for people.
 
 const DAY_S = 24 * 60 * 60;
 
-/** Warn of a key's end from here on, in seconds: two weeks, so that whoever comes back from a holiday still has time. */
+/**
+ * Warn this long before a key ends, in seconds: two weeks, so that a user who returns from a
+ * holiday still has time.
+ */
 export const SOON_S = 14 * DAY_S;
 
 const date = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
@@ -36,7 +39,11 @@ export function fromNow(seconds, now) {
   return relative.format(Math.round(away / (30.44 * DAY_S)), "month");
 }
 
-/** How long ago a key was last used. The provider knows the hour, by its beginning. @param {number} hour seconds since 1970 @param {number} now */
+/**
+ * How long ago a key was last used. The provider records the hour, by its beginning.
+ * @param {number} hour seconds since 1970
+ * @param {number} now
+ */
 export function lastUse(hour, now) {
   return now - hour < 60 * 60 ? "in the last hour" : fromNow(hour, now);
 }

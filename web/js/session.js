@@ -1,5 +1,6 @@
-// Keys for this session only: in the memory of the tab that made them, lent to other pages of this origin while that tab is open. What
-// travels between tabs is a `CryptoKey` that can sign and can't be read.
+// Keys for this session only: kept in the memory of the tab that created them, and lent to other
+// pages of this origin while that tab is open. Tabs exchange a non-extractable `CryptoKey`, which
+// can sign and cannot be read.
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 
@@ -9,7 +10,7 @@ const CHANNEL = "countersign-session-keys";
 const PATIENCE_MS = 250;
 
 /**
- * Lends the keys to whoever of this origin asks, until the tab is closed.
+ * Lends the keys to pages of this origin that ask, until the tab is closed.
  * @param {() => Promise<KeyRecord[]>} keys
  */
 export function lend(keys) {
@@ -23,9 +24,9 @@ export function lend(keys) {
 }
 
 /**
- * Takes what other tabs lend, now and later.
+ * Borrows keys from other tabs, now and later.
  * @param {(keys: KeyRecord[]) => void} take
- * @returns {Promise<void>} done when those who are awake have answered
+ * @returns {Promise<void>} resolves at the first answer, or after `PATIENCE_MS`
  */
 export async function borrow(take) {
   const channel = new BroadcastChannel(CHANNEL);

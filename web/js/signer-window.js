@@ -1,4 +1,5 @@
-// The signer's window: opened by UCloud's page, which says what is to be signed. It answers two origins, UCloud's and its own, each by name.
+// The signer's window. UCloud's page opens it and sends what is to be signed. It answers two
+// origins, UCloud's and its own, and always names the origin that it answers.
 
 import { ask, askForPasskey } from "./approval.js";
 import { sentence, wordsOf } from "./call-descriptions.js";
@@ -20,10 +21,10 @@ import { Declined, usePasskey } from "./webauthn.js";
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("./signer.js").Described} Described */
 
-/** How many of the last signatures are shown. */
+/** How many of the last signatures are listed. */
 const SHOWN_MAX = 12;
 
-/** How often a key's last use is written down, in seconds. */
+/** How often a key's last use is stored, in seconds. */
 const NOTED_S = 60;
 
 const page = readPage();
@@ -31,9 +32,12 @@ const clock = new Clock();
 const provider = new Provider(page, clock);
 const storage = await openStorage().catch(() => null);
 
-/** Keys that other tabs lend. @type {KeyRecord[]} */
+/** Keys lent by other tabs. @type {KeyRecord[]} */
 let lent = [];
-/** Keys of this browser, read again whenever something may have changed. @type {Promise<KeyRecord[]> | null} */
+/**
+ * Stored keys of this browser. Read again after another page changes them.
+ * @type {Promise<KeyRecord[]> | null}
+ */
 let kept = null;
 onKeysChanged(() => (kept = null));
 
@@ -41,14 +45,14 @@ async function keys() {
   kept ??= storage === null ? Promise.resolve([]) : storage.keys();
   let own = await kept.catch(() => []);
   if (own.length === 0) {
-    // It may have come to be a moment ago.
+    // A key may have been stored since the last read.
     kept = null;
     own = storage === null ? [] : await storage.keys().catch(() => []);
   }
   return [...own, ...lent];
 }
 
-/** Shows something in place of what the window shows when nothing is asked. @template T @param {() => Promise<T>} work */
+/** Hides the idle view while it runs `work`. @template T @param {() => Promise<T>} work */
 async function inFront(work) {
   byId("idle").hidden = true;
   try {
@@ -127,7 +131,10 @@ function showKey(key) {
       h("a", { href: "keys", target: "_blank", rel: "noopener" }, "Renew it")));
 }
 
-/** Says to the page that opened this window that it listens: to that page's origin, if it is one that is answered, and to nobody else. */
+/**
+ * Announces that the window listens to the page that opened it, if its origin is one that is
+ * answered.
+ */
 function hello() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const from = asked.get("from") ?? "";
@@ -148,7 +155,8 @@ addEventListener("message", (event) => {
 addEventListener("hashchange", hello);
 
 fill(byId("for"), shownText(page.coreOrigin));
-// A table that does not come is asked for again with the first request; a tab that lends no key has nothing to say.
+// If the table does not load, the first request loads it again. If no tab lends a key, `borrow`
+// times out.
 const prepared = signer.prepare().catch(() => {});
 const borrowed = borrow((keys) => (lent = keys));
 if ((await keys()).length === 0) await borrowed;

@@ -1,6 +1,7 @@
-// The signer: whom it answers, what it signs, and whom it asks first. It signs what it has words for, exactly as it shows it, with a key of
-// the user that the page names; what is dangerous, by its call or by one of its items, only after a person said yes to this very request, and the intent
-// says that a person did. No page in here: `ask` shows and asks.
+// The signer: which pages it answers, what it signs, and when it asks a person first. It signs only
+// calls that it can describe, exactly as shown, with a key of the user that the page names. A
+// request that is dangerous, by its call or by an item, is signed only after a person approved it,
+// and the intent says so. Does not touch the page: `ask` shows the question.
 
 import { met } from "./ask.js";
 import { wordsOf } from "./call-descriptions.js";
@@ -19,43 +20,52 @@ import { Declined } from "./webauthn.js";
 /** @typedef {import("./jcs.js").Json} Json */
 /** @typedef {import("./drives.js").Drives} Drives */
 
-/** A request that was found to be one that can be described: `items` is what is shown and what is signed. */
-/** @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}} Described */
+/** A request that can be described. `items` is both what is shown and what is signed. */
+/**
+ * @typedef {{row: Row, items: {[name: string]: Json}[], project: string | null, ask: boolean}}
+ *   Described
+ */
 
 /**
- * What a person is asked.
+ * A question to a person.
  * @typedef {object} Question
  * @property {string} origin of the page that asks
  * @property {string} username
- * @property {Described[]} requests all of the message's, the harmless ones too
- * @property {import("./drives.js").Drives | null} drives what the provider calls the drives; `null` if it does not say
- * @property {AbortSignal} withdrawn the page does not want it any more
+ * @property {Described[]} requests all requests of the message, the harmless ones too
+ * @property {import("./drives.js").Drives | null} drives the provider's titles of the drives;
+ *   `null` if it does not answer
+ * @property {AbortSignal} withdrawn aborted when the page cancels its request
  */
 
 /**
- * What the signer stands on.
+ * The signer's environment.
  * @typedef {object} Ground
  * @property {import("./page.js").Page} page
  * @property {import("./clock.js").Clock} clock
- * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path: string, body: object) => Promise<any>}} provider
- * @property {() => Promise<KeyRecord[]>} keys this browser's
- * @property {{known: (key: KeyRecord, names: string[]) => Drives | null, of: (key: KeyRecord, names: string[]) => Promise<Drives | null>}} drives
- * @property {(seconds: number) => void} clockJumped this computer's clock was set
+ * @property {{table: () => Promise<Table>, deposit: (jws: string) => Promise<any>, post: (path:
+ *   string, body: object) => Promise<any>}} provider
+ * @property {() => Promise<KeyRecord[]>} keys the keys of this browser
+ * @property {{known: (key: KeyRecord, names: string[]) => Drives | null, of: (key: KeyRecord,
+ *   names: string[]) => Promise<Drives | null>}} drives
+ * @property {(seconds: number) => void} clockJumped reports that this computer's clock was set
  * @property {(question: Question) => Promise<boolean>} ask
- * @property {(options: object, request: Described, drives: Drives | null) => Promise<object>} usePasskey for that request
- * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed for what is shown of what was done
- * @property {(error: unknown) => void} failed the provider did not take an intent
- * @property {(origin: string) => void} stranger a page of another origin wanted something
+ * @property {(options: object, request: Described, drives: Drives | null) => Promise<object>}
+ *   usePasskey uses a passkey for that request
+ * @property {(key: KeyRecord, requests: Described[], deposited: boolean) => void} signed reports
+ *   signatures, for the list of the last ones
+ * @property {(error: unknown) => void} failed reports an error that is not the page's, such as a
+ *   refused intent
+ * @property {(origin: string) => void} stranger reports a message from a page of another origin
  */
 
-/** Most questions that wait for an answer at a time. */
+/** Maximum number of questions that wait for an answer. */
 const WAITING_MAX = 20;
 
 export class Signer {
   #ground;
   /** @type {Promise<Table> | null} */
   #table = null;
-  /** Questions are asked one after the other. */
+  /** Ends with the last question: they are asked one after the other. */
   #turn = Promise.resolve();
   /** Requests under way, by page and number. @type {Map<string, AbortController>} */
   #underWay = new Map();
@@ -66,20 +76,23 @@ export class Signer {
     this.#ground = ground;
   }
 
-  /** Fetches the table, so that the first request need not wait for it. */
+  /** Fetches the table, so that the first request does not wait for it. */
   async prepare() {
     await this.#calls();
   }
 
-  /** Whether a page of that origin is answered: UCloud's, and our own. @param {string} origin */
+  /**
+   * Whether pages of this origin are answered: UCloud's and the signer's own.
+   * @param {string} origin
+   */
   admits(origin) {
     return origin === this.#ground.page.coreOrigin || origin === this.#ground.page.origin;
   }
 
   /**
-   * Takes a message of a window.
+   * Handles a message from a window.
    * @param {{origin: string, data: unknown}} event
-   * @param {(answer: object) => void} reply to that window, and for that origin alone
+   * @param {(answer: object) => void} reply answers that window, at that origin only
    */
   async take({ origin, data }, reply) {
     if (!this.admits(origin)) {
@@ -97,7 +110,7 @@ export class Signer {
         this.#underWay.get(name)?.abort();
         return;
       }
-      // A page that does not know whether it was heard says it again.
+      // A page that does not know whether its request arrived sends it again.
       if (this.#underWay.has(name)) return;
       const withdrawn = new AbortController();
       this.#underWay.set(name, withdrawn);
@@ -118,7 +131,7 @@ export class Signer {
    * @param {Asked} message
    * @param {string} origin
    * @param {AbortSignal} withdrawn
-   * @param {() => void} asking says that a person is asked
+   * @param {() => void} asking reports that a person is being asked
    */
   async #answer(message, origin, withdrawn, asking) {
     const begun = performance.now();
@@ -143,7 +156,8 @@ export class Signer {
       results.push(jws);
     }
     if (!wantsAPerson) measured(begun);
-    // What may want a passkey as well is left there even if it is handed back: the provider then says so, also if that is new since the table came.
+    // A request that may need a passkey is deposited even if its intent is returned. The provider
+    // then asks for the passkey, even if the rule is newer than the table.
     const deposits = requests.map((request) => message.type === "deposit" || needsAPerson(request));
     for (const [at, jws] of results.entries()) {
       const request = requests[at];
@@ -169,7 +183,8 @@ export class Signer {
   /** @param {Table} table @param {Request} request @returns {Described} */
   #described(table, { call, items, project, ask }) {
     const row = table.get(call);
-    // What a user's browser asks the provider by itself is for the provider's own pages, whoever asks; but the use of a one-time token.
+    // A direct call of the user's browser is signed only by the provider's own pages. The exception
+    // is the proof that uses a one-time token.
     if (row === undefined || (row.from !== "core" && !row.isProof) || wordsOf(row) === undefined) {
       throw new NotSigned("unknown_call", `${call}: not a call that this signer can describe`);
     }
@@ -215,7 +230,12 @@ export class Signer {
     }
   }
 
-  /** Leaves an intent at the provider, with a passkey's word for it where the provider wants one. @param {string} jws @param {Described} request @param {Drives | null} drives */
+  /**
+   * Deposits an intent, and adds a passkey's assertion if the provider asks for one.
+   * @param {string} jws
+   * @param {Described} request
+   * @param {Drives | null} drives
+   */
   async #deposit(jws, request, drives) {
     const { stepUp } = await this.#ground.provider.deposit(jws);
     if (stepUp === undefined) return;
@@ -223,7 +243,10 @@ export class Signer {
     await this.#ground.provider.post("intents/assertion", { intent: jws, credential });
   }
 
-  /** A clock that was set is no reason to sign what the provider finds too old or too new: it is asked for the time. */
+  /**
+   * After this computer's clock was set, asks the provider for the time. Otherwise the provider
+   * could find the signature too old or too new.
+   */
   async #settleClock() {
     const { jump } = this.#ground.clock;
     if (jump === 0) return;
@@ -241,12 +264,20 @@ export class Signer {
   }
 }
 
-/** Whether a person has to look at it first: it is dangerous by its call or by an item, wants a passkey, or the page wants it so. @param {Described} request */
+/**
+ * Whether a person has to approve the request: its call or an item is dangerous, it needs a
+ * passkey, or the page asks for approval.
+ * @param {Described} request
+ */
 function needsAPerson({ row, items, ask }) {
   return ask || row.class === "danger" || row.stepUp || items.some((item) => met(row, item).length > 0);
 }
 
-/** Whether an item that changes something lies on a drive from which programs start. @param {Described} request @param {Drives | null} drives */
+/**
+ * Whether an item of a call that changes something is on a drive from which programs start.
+ * @param {Described} request
+ * @param {Drives | null} drives
+ */
 function isOnStartupDrive({ row, items }, drives) {
   return row.askIf.length > 0 && drives !== null && items.some((item) => drivesIn(item).some((name) => drives.get(name)?.startup === true));
 }
@@ -259,7 +290,10 @@ function words(error) {
   return "the signer could not do it";
 }
 
-/** How long the last signatures took, for whoever looks: `performance.getEntriesByName("countersign.sign")`. @param {number} begun */
+/**
+ * Records the duration of a signature: `performance.getEntriesByName("countersign.sign")`.
+ * @param {number} begun
+ */
 function measured(begun) {
   if (performance.getEntriesByName("countersign.sign").length >= 200) performance.clearMeasures("countersign.sign");
   performance.measure("countersign.sign", { start: begun });

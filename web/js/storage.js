@@ -1,12 +1,13 @@
-// What this browser keeps, in IndexedDB of the provider's origin, where no script of UCloud's reaches: keys, which can sign and can't be
-// read, and connections under way. Whatever goes wrong here is one error: this browser does not keep keys.
+// The browser's storage: IndexedDB of the provider's origin, which UCloud's scripts cannot access.
+// It holds non-extractable keys and connections under way. Every failure is the same error: this
+// browser does not keep keys.
 
 /**
  * A key of this browser.
  * @typedef {object} KeyRecord
- * @property {string} kid its id; until the provider gave it one, a name of our own
+ * @property {string} kid its id; until the provider assigns one, a temporary name
  * @property {string} provider
- * @property {string} username whose it is
+ * @property {string} username the owner
  * @property {"ES256"} alg
  * @property {CryptoKey} privateKey
  * @property {"offered" | "active"} state
@@ -14,12 +15,12 @@
  * @property {number} created seconds since 1970
  * @property {number | null} expires
  * @property {number | null} lastUsed
- * @property {number} lifetimeMax how long an intent may live here, in seconds
- * @property {boolean} sessionOnly it is in a tab's memory and nowhere else
+ * @property {number} lifetimeMax longest lifetime of an intent, in seconds
+ * @property {boolean} sessionOnly whether it is only in a tab's memory
  */
 
 /**
- * A connection under way, so that it goes on when its tab was closed.
+ * A connection under way, stored so that it can continue after its tab was closed.
  * @typedef {object} ConnectionRecord
  * @property {string} ticketHash
  * @property {string} ticket
@@ -30,9 +31,10 @@
  * @property {number} begun seconds since 1970
  * @property {number} expiresAt
  * @property {number} lifetimeMax
- * @property {Offer | null} offer what the provider answered to the offered key
+ * @property {Offer | null} offer the provider's answer to the offer
  * @property {"open" | "done"} state
- * @property {boolean} atCentre whether it was begun at the centre, and needs UCloud's word for the username
+ * @property {boolean} atCentre whether it was begun at the centre, so that UCloud has to confirm
+ *   the username
  */
 
 /**
@@ -47,8 +49,8 @@
  */
 
 /**
- * A ticket that UCloud gave this browser when its user pressed Connect. One of them confirms a connection that was begun at the centre
- * (protocol, section 6).
+ * A ticket that UCloud issued to this browser when its user pressed Connect. It can confirm a
+ * connection that was begun at the centre (protocol, section 6).
  * @typedef {object} UcloudTicket
  * @property {string} ticket
  * @property {string} provider
@@ -56,7 +58,7 @@
  * @property {number} expiresAt seconds since 1970
  */
 
-/** This browser keeps no keys: no IndexedDB, a private window, no room, or settings against it. */
+/** This browser keeps no keys: no IndexedDB, a private window, no space, or its settings. */
 export class NoStorage extends Error {
   name = "NoStorage";
 }
@@ -66,17 +68,22 @@ const KEYS = "keys";
 const CONNECTIONS = "connections";
 const TICKETS = "ucloud-tickets";
 
-/** The stores of the database, with what names a record in each. Another one needs another version. */
+/**
+ * The stores of the database, with the key path of each. A new store needs a new database version.
+ */
 const STORES = /** @type {const} */ ([[KEYS, "kid"], [CONNECTIONS, "ticketHash"], [TICKETS, "ticket"]]);
 const VERSION = 2;
 
-/** Where pages of this origin tell each other that the keys are others now. */
+/** Channel on which pages of this origin report that the keys have changed. */
 const CHANGED = "countersign-keys-changed";
 
-/** How long a connection is remembered after it began, in seconds: as long as the provider remembers its ticket. */
+/**
+ * How long a connection is remembered after it began, in seconds: as long as the provider remembers
+ * its ticket.
+ */
 const REMEMBERED_S = 75 * 60;
 
-/** What both ways of keeping things can do. */
+/** The interface of both kinds of storage. */
 /**
  * @typedef {object} Storage
  * @property {boolean} sessionOnly
@@ -84,10 +91,12 @@ const REMEMBERED_S = 75 * 60;
  * @property {(key: KeyRecord) => Promise<void>} putKey
  * @property {(kid: string) => Promise<void>} removeKey
  * @property {(ticketHash: string) => Promise<ConnectionRecord | undefined>} connection
- * @property {(provider: string, now: number) => Promise<ConnectionRecord[]>} connections those not long past, the latest first
+ * @property {(provider: string, now: number) => Promise<ConnectionRecord[]>} connections the recent
+ *   ones, the latest first
  * @property {(connection: ConnectionRecord) => Promise<void>} putConnection
  * @property {(ticketHash: string) => Promise<void>} removeConnection
- * @property {(provider: string, username: string, now: number) => Promise<UcloudTicket[]>} ucloudTickets those that are valid
+ * @property {(provider: string, username: string, now: number) => Promise<UcloudTicket[]>}
+ *   ucloudTickets the valid ones
  * @property {(ticket: UcloudTicket) => Promise<void>} putUcloudTicket
  * @property {(ticket: string) => Promise<void>} removeUcloudTicket
  */
@@ -107,12 +116,12 @@ export async function openStorage() {
   }).catch((error) => {
     throw new NoStorage("IndexedDB does not open", { cause: error });
   });
-  // A later version of these pages in another tab must not wait for this one.
+  // Do not block a newer version of these pages in another tab.
   database.onversionchange = () => database.close();
   return new Database(database);
 }
 
-/** Calls whenever another page has changed the keys. @param {() => void} tell */
+/** Calls `tell` whenever another page has changed the keys. @param {() => void} tell */
 export function onKeysChanged(tell) {
   new BroadcastChannel(CHANGED).onmessage = tell;
 }
@@ -176,7 +185,7 @@ class Database {
   }
 
   /**
-   * One request in one transaction; done when the transaction is.
+   * Makes one request in one transaction, and waits until the transaction completes.
    * @param {string} name
    * @param {IDBTransactionMode} mode
    * @param {(store: IDBObjectStore) => IDBRequest} work
@@ -198,7 +207,10 @@ class Database {
   }
 }
 
-/** Keeps things in this tab's memory: all is gone when it is closed. @implements {Storage} */
+/**
+ * Storage in this tab's memory. Its content is lost when the tab is closed.
+ * @implements {Storage}
+ */
 export class SessionStorage {
   sessionOnly = true;
   /** @type {Map<string, KeyRecord>} */
@@ -249,7 +261,12 @@ export class SessionStorage {
   }
 }
 
-/** @param {UcloudTicket[]} all @param {string} provider @param {string} username @param {number} now */
+/**
+ * @param {UcloudTicket[]} all
+ * @param {string} provider
+ * @param {string} username
+ * @param {number} now
+ */
 function valid(all, provider, username, now) {
   return all.filter((one) => one.provider === provider && one.username === username && now < one.expiresAt);
 }

@@ -1,5 +1,6 @@
-// The table of calls as the provider publishes it (`intent/calls.json`), read strictly: a row that this code cannot read in full is a
-// row that it cannot describe, and nothing is signed for it.
+// Reads the table of calls that the provider publishes (`intent/calls.json`). Strict: a table with
+// a row that this code does not fully understand is rejected, because such a row cannot be
+// described.
 
 import { CONDITIONS } from "./ask.js";
 import { HOWS, steps } from "./changes.js";
@@ -10,19 +11,20 @@ import { HOWS, steps } from "./changes.js";
 /** @typedef {{name: string, kind: Kind, changes: Change[]}} Bound */
 /**
  * @typedef {object} Row
- * @property {string} call what the intent names
- * @property {"bulk" | "whole"} items whether a request has many items
+ * @property {string} call the name in the intent
+ * @property {"bulk" | "whole"} items whether a request has many items or is one
  * @property {Bound[]} bound what the signature binds
- * @property {"read" | "write" | "danger"} class what it can do at least
- * @property {Rule[]} askIf what raises an item to a dangerous one
- * @property {"core" | "user"} from who sends it: UCloud, or the user's own browser
- * @property {import("./call-descriptions.js").Words | null} words how a site's own row is described
- * @property {boolean} isProof whether it proves the use of a one-time token, and is no request of its own
- * @property {boolean} stepUp whether it needs a passkey as well
+ * @property {"read" | "write" | "danger"} class the least danger of the call
+ * @property {Rule[]} askIf the rules that raise an item to a dangerous one
+ * @property {"core" | "user"} from the sender: UCloud, or the user's own browser
+ * @property {import("./call-descriptions.js").Words | null} words the description, of a site's own
+ *   row
+ * @property {boolean} isProof whether it proves the use of a one-time token, and is not a request
+ * @property {boolean} stepUp whether it also needs a passkey
  */
 /** @typedef {Map<string, Row>} Table */
 
-/** The table is not one that this code can read. */
+/** The table has content that this code does not understand. */
 export class UnreadableTable extends Error {
   name = "UnreadableTable";
 }
@@ -89,7 +91,12 @@ function readRow(row) {
   });
 }
 
-/** The words of a site's own row: texts, and names of bound parameters. @param {string} call @param {any} words @param {Bound[]} bound */
+/**
+ * The description of a site's own row: texts, and names of bound parameters.
+ * @param {string} call
+ * @param {any} words
+ * @param {Bound[]} bound
+ */
 function readWords(call, words, bound) {
   if (words === null) return null;
   const { one, many, button, note, subjects = [], ...more } = words;

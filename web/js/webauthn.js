@@ -1,14 +1,15 @@
-// Passkeys: between the JSON that travels and the buffers that browsers take (Web Authentication, level 3, section 5.1.8 to 5.1.10).
-// Done by hand, since not every browser that has passkeys has `parseCreationOptionsFromJSON`.
+// Passkeys: converts between JSON and the buffers of the browser's API (Web Authentication, level
+// 3, sections 5.1.8 to 5.1.10). Converts by hand, because not every browser with passkeys has
+// `parseCreationOptionsFromJSON`.
 
 import { decode, encode } from "./base64url.js";
 
-/** The person closed the browser's question, or it took too long. */
+/** The user dismissed the browser's prompt, or it timed out. */
 export class Declined extends Error {
   name = "Declined";
 }
 
-/** Whether this browser has passkeys at all. */
+/** Whether this browser supports passkeys. */
 export function hasPasskeys() {
   return typeof PublicKeyCredential === "function" && navigator.credentials !== undefined;
 }
@@ -73,7 +74,7 @@ async function asked(ask) {
     const credential = await ask();
     if (credential instanceof PublicKeyCredential) return credential;
   } catch (error) {
-    // One name for "no", "too late" and "not this one": browsers do not say which.
+    // One name for "refused", "timed out" and "no such passkey": browsers do not say which.
     const isDeclined = error instanceof DOMException && (error.name === "NotAllowedError" || error.name === "AbortError");
     if (!isDeclined) throw error;
   }

@@ -1,5 +1,6 @@
-// A folder's files over one WebSocket: UCloud's upload protocol, version 2 (binary, big-endian). We list what there is, the provider says which
-// files to send and which it has, and how many are done.
+// Uploads a folder's files over one WebSocket: UCloud's upload protocol, version 2 (binary,
+// big-endian). The client lists the files. The provider answers which to send and which it has, and
+// counts those that are done.
 
 import { OPEN, TransferError, addressOf, prove, tokenOf } from "./sessions.js";
 
@@ -7,22 +8,31 @@ import { OPEN, TransferError, addressOf, prove, tokenOf } from "./sessions.js";
 /** @typedef {import("./index.js").FolderOptions} FolderOptions */
 /** @typedef {import("./index.js").FolderOutcome} FolderOutcome */
 
-/** What begins each message: from the provider `GO`, `SKIP`, `COMPLETED`, from us the others and `SKIP`. */
+/**
+ * The first byte of each message. The provider sends `GO`, `SKIP` and `COMPLETED`; the client sends
+ * the others and `SKIP`.
+ */
 const OP = { GO: 0, CHUNK: 2, SKIP: 3, LISTING: 4, COMPLETED: 5, CLOSE: 6 };
 
-/** What is read of a file at once, in bytes. */
+/** How much of a file is read at once, in bytes. */
 const CHUNK = 512 * 1024;
 
-/** What may wait in the socket, in bytes: more would be the whole folder in memory. */
+/**
+ * Maximum amount that waits in the socket, in bytes. Without a limit, the whole folder would be in
+ * memory.
+ */
 const BUFFERED_MAX = 8 * 1024 * 1024;
 
-/** Files that are listed and not done: a large folder is listed bit by bit. */
+/** Maximum number of files that are listed and not done. A large folder is listed in parts. */
 const LISTED_MAX = 4096;
 
-/** The longest frame of a listing, in bytes, but for one file's own. */
+/** Longest frame of a listing, in bytes, apart from one long entry. */
 const LISTING = 64 * 1024;
 
-/** How often a socket is looked at that has enough to send, in milliseconds. No event tells. */
+/**
+ * Interval at which a full socket is checked, in milliseconds. No event reports that it has
+ * drained.
+ */
 const LOOK_MS = 20;
 
 /**
@@ -44,7 +54,11 @@ export async function uploadFolder(signer, response, files, { project = null, on
   return new Sending(files, onProgress).over(new WebSocket(address), signal);
 }
 
-/** The files that a person chose as a folder (`<input webkitdirectory>`): its name, and what is beneath it. @param {Iterable<File>} chosen */
+/**
+ * The files that a user chose as a folder (`<input webkitdirectory>`): its name, and what is below
+ * it.
+ * @param {Iterable<File>} chosen
+ */
 export function folderOf(chosen) {
   let name = "";
   const files = [...chosen].map((file) => {
@@ -65,7 +79,7 @@ class Sending {
   #listed = 0;
   #done = 0;
   #sentBytes = 0;
-  /** Files that the provider waits for. @type {number[]} */
+  /** Files that the provider has asked for. @type {number[]} */
   #wanted = [];
   /** @type {Set<number>} */
   #skipped = new Set();
@@ -80,7 +94,11 @@ class Sending {
     this.#total = files.reduce((sum, { blob }) => sum + blob.size, 0);
   }
 
-  /** @param {WebSocket} socket @param {AbortSignal | undefined} signal @returns {Promise<FolderOutcome>} */
+  /**
+   * @param {WebSocket} socket
+   * @param {AbortSignal | undefined} signal
+   * @returns {Promise<FolderOutcome>}
+   */
   over(socket, signal) {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
@@ -111,7 +129,7 @@ class Sending {
     });
   }
 
-  /** Tells as much of what there is as may be told. */
+  /** Lists as many files as the limit allows. */
   #list() {
     /** @type {Uint8Array[]} */
     let frame = [];
@@ -145,13 +163,13 @@ class Sending {
     if (this.#done === this.#files.length) this.#socket.send(Uint8Array.of(OP.CLOSE));
   }
 
-  /** The provider has this file already, or may not replace it. @param {number} id */
+  /** Records that the provider has this file already, or may not replace it. @param {number} id */
   #skip(id) {
     this.#skipped.add(id);
     this.#sentBytes += this.#files[id]?.blob.size ?? 0;
   }
 
-  /** Sends what is wanted, one file after the other. */
+  /** Sends the files that the provider has asked for, one after the other. */
   async #send() {
     if (this.#isSending) return;
     this.#isSending = true;
@@ -173,7 +191,7 @@ class Sending {
       try {
         bytes = await file.slice(offset, offset + CHUNK).arrayBuffer();
       } catch {
-        // It was changed or removed since it was chosen.
+        // The file was changed or removed after it was chosen.
         this.#unreadable.add(id);
         this.#socket.send(headOf(OP.SKIP, id));
         return;
@@ -203,7 +221,7 @@ class Sending {
   }
 }
 
-/** A file in a listing. @param {number} id @param {FolderFile} file */
+/** The entry of a file in a listing. @param {number} id @param {FolderFile} file */
 function entryOf(id, { path, blob, modifiedAt = 0 }) {
   const name = new TextEncoder().encode(path);
   const entry = new Uint8Array(24 + name.length);

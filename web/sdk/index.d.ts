@@ -1,61 +1,73 @@
-/** Parameters of a call: strings, booleans, null, numbers (whole ones of at most 53 bits), and arrays and objects of these. */
+/**
+ * Parameters of a call: strings, booleans, null, numbers (integers of at most 53 bits), and arrays
+ * and objects of these.
+ */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json | undefined };
 
-/** One item's parameters: exactly the bound parameters of the call, by name. One that is left out is null. */
+/**
+ * One item's parameters: exactly the bound parameters of the call, by name. An omitted one is null.
+ */
 export type Item = { readonly [parameter: string]: Json | undefined };
 
-/** What is to be signed. */
+/** A request to be signed. */
 export interface Request {
-  /** The call's name, such as `files.move`. The provider lists them at `/ucloud/{provider}/intent/calls.json`. */
+  /**
+   * The call's name, such as `files.move`. The provider lists the calls at
+   * `/ucloud/{provider}/intent/calls.json`.
+   */
   readonly call: string;
   /** The items of a bulk request, 1 to 1000. */
   readonly items?: readonly Item[];
-  /** The parameters of a request that is one item. Either this or `items`. */
+  /** The parameters of a request with a single item. Set either this or `items`. */
   readonly params?: Item;
-  /** The project that the user acts in; null or left out for none. */
+  /** The project that the user acts in; null or omitted for none. */
   readonly project?: string | null;
   /**
-   * Has the user asked even if nothing in the request has to be asked for. A folder upload with hidden files, or with files from which programs
-   * start, is taken only then: the intent does not name them, so the provider refuses them where nobody was asked.
+   * Asks the user even if no rule requires it. A folder upload with hidden files, or with files
+   * from which programs start, needs this: the intent does not name the files, so the provider
+   * refuses them if no person was asked.
    */
   readonly ask?: boolean;
 }
 
 export interface Options {
-  /** The provider's id, as it stands in its paths. */
+  /** The provider's id, as in its paths. */
   readonly provider: string;
-  /** The UCloud username; the user has to have a key for it in this browser. */
+  /** The UCloud username. The user needs a key for it in this browser. */
   readonly username: string;
-  /** How long a request may take, in milliseconds; two minutes if left out. */
+  /** Timeout of a request, in milliseconds; two minutes if omitted. */
   readonly timeout?: number;
-  /** A person is being asked in the signer's window: a good moment to point there. */
+  /** Called when the signer's window asks the user: a good moment to point to that window. */
   readonly onAsking?: () => void;
 }
 
-/** An intent, for the header `UCloud-Signed-Intent`. It is good for one request, for half a minute. */
+/**
+ * An intent, for the header `UCloud-Signed-Intent`. It is valid for one request and for half a
+ * minute.
+ */
 export interface Signed {
   readonly jws: string;
 }
 
 /** Why there is no signature. */
 export type SignerErrorCode =
-  /** The user said no. */
+  /** The user refused. */
   | "refused"
-  /** This browser has keys for the provider, and none of that user. */
+  /** This browser has keys for the provider, but none of that user. */
   | "unknown_user"
-  /** This browser has no key for the provider: let the user connect. */
+  /** This browser has no key for the provider: ask the user to connect. */
   | "no_key"
-  /** The user's key in this browser has expired: let the user connect again. */
+  /** The user's key in this browser has expired: ask the user to connect again. */
   | "key_expired"
-  /** The call is in no table, or the signer has no words for it. */
+  /** The call is not in the table, or the signer cannot describe it. */
   | "unknown_call"
   /** The parameters are not exactly those of the call, or have no canonical form. */
   | "bad_parameters"
-  /** The browser did not let the window open: call `open()` when the user clicks. */
+  /** The browser blocked the window: call `open()` in a click of the user. */
   | "popup_blocked"
   /** The user closed the window. */
   | "closed"
-  /** Nobody answered in time. */
+  /** There was no answer within the timeout. */
   | "timeout"
   /** The provider does not answer, or refused the intent. */
   | "provider";
@@ -70,39 +82,61 @@ export interface Signer {
   readonly origin: string;
   /** The provider's id. */
   readonly provider: string;
-  /** Done when the window is open and listens. After it was closed this is another promise. */
+  /**
+   * Resolves when the window is open and listens. After the window was closed, this is a new
+   * promise.
+   */
   readonly ready: Promise<void>;
   readonly isOpen: boolean;
-  /** Opens the window, or brings it forward. In a click, or the browser will not. @throws {SignerError} `popup_blocked` */
+  /**
+   * Opens the window, or focuses it. Call it in a click, or the browser blocks it.
+   * @throws {SignerError} `popup_blocked`
+   */
   open(): void;
-  /** Closes the window. What waits ends with `closed`. */
+  /** Closes the window. Waiting requests are rejected with `closed`. */
   close(): void;
   /** Has one request signed. Opens the window if it is not open. @throws {SignerError} */
   sign(request: Request): Promise<Signed>;
-  /** Has several signed; the user is asked once for all of them. @throws {SignerError} and then none is signed */
+  /**
+   * Has several requests signed. The user is asked once for all of them.
+   * @throws {SignerError} and then none is signed
+   */
   signAll(requests: readonly Request[]): Promise<Signed[]>;
-  /** Has one signed and left at the provider, for a UCloud that does not forward the header. @throws {SignerError} */
+  /**
+   * Has one request signed and its intent deposited at the provider, for a UCloud that does not
+   * forward the header.
+   * @throws {SignerError}
+   */
   deposit(request: Request): Promise<void>;
-  /** Has several signed and left at the provider. @throws {SignerError} */
+  /**
+   * Has several requests signed and their intents deposited at the provider.
+   * @throws {SignerError}
+   */
   depositAll(requests: readonly Request[]): Promise<void>;
 }
 
-/** Connects a page to a provider's signer. Nothing opens yet. @param origin the provider's, such as `https://hpc.example.org` */
+/**
+ * Connects a page to a provider's signer. Does not open the window.
+ * @param origin the provider's, such as `https://hpc.example.org`
+ */
 export function connectSigner(origin: string, options: Options): Signer;
 
-/** Why a transfer or a terminal did not come about, or ended. */
+/** Why a transfer or a terminal failed or ended. */
 export type TransferErrorCode =
-  /** The provider said no; the message says why. */
+  /** The provider refused. The message says why. */
   | "refused"
-  /** Something of that name is there, or two requests crossed. */
+  /** A file of that name exists, or two requests conflict. */
   | "conflict"
-  /** The session is over, or its token was never good here: ask UCloud for another. */
+  /** The session has ended, or the provider does not accept its token: ask UCloud for another. */
   | "over"
-  /** The provider cannot do it now. */
+  /** The provider cannot serve the request now. */
   | "unavailable"
-  /** Nobody answers, or the connection broke off. */
+  /** The provider does not answer, or the connection was lost. */
   | "unreachable"
-  /** UCloud named another place than the signer's provider, or another protocol than the one that is spoken here. Nothing was sent. */
+  /**
+   * UCloud's answer names an address that is not the signer's provider's, or a protocol that this
+   * SDK does not speak. Nothing was sent.
+   */
   | "elsewhere";
 
 export class TransferError extends Error {
@@ -114,61 +148,64 @@ export class TransferError extends Error {
   readonly errorCode: string | null;
 }
 
-/** One of UCloud's `responses` to `files.createDownload`. */
+/** An element of `responses` in UCloud's answer to `files.createDownload`. */
 export interface DownloadResponse {
   readonly endpoint: string;
 }
 
-/** One of UCloud's `responses` to `files.createUpload`. */
+/** An element of `responses` in UCloud's answer to `files.createUpload`. */
 export interface UploadResponse {
   readonly endpoint: string;
   readonly protocol: string;
   readonly token: string;
 }
 
-/** A `session` of UCloud's answer to `jobs.openTerminalInFolder`. */
+/** A `session` in UCloud's answer to `jobs.openTerminalInFolder`. */
 export interface ShellSession {
   readonly sessionIdentifier: string;
   readonly domainOverride: string;
 }
 
 export interface SessionOptions {
-  /** The project that the user acts in; null or left out for none. */
+  /** The project that the user acts in; null or omitted for none. */
   readonly project?: string | null;
 }
 
 export interface UploadOptions extends SessionOptions {
-  /** How long a piece is, in bytes: 8 MiB if left out, 32,000,000 at most. */
+  /** Length of a piece, in bytes: 8 MiB if omitted, at most 32,000,000. */
   readonly chunk?: number;
-  /** Told after each piece that is written, in bytes. */
+  /** Called after each piece that is written, in bytes. */
   readonly onProgress?: (progress: { readonly sent: number; readonly total: number }) => void;
-  /** Ends the upload; it is then rejected with the signal's reason. */
+  /** Aborts the upload, which is then rejected with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** A file of a folder. */
 export interface FolderFile {
-  /** Beneath the folder, with `/` between names. */
+  /** Path below the folder, with `/` between names. */
   readonly path: string;
   readonly blob: Blob;
-  /** When it last changed, in milliseconds since 1970; the provider keeps it, and passes over what it has already. */
+  /**
+   * Time of the last change, in milliseconds since 1970. The provider keeps it, and skips files
+   * that it has already.
+   */
   readonly modifiedAt?: number;
 }
 
 export interface FolderOptions extends SessionOptions {
-  /** Told as bytes leave, and as files are done at the provider. */
+  /** Called as bytes are sent, and as files are done at the provider. */
   readonly onProgress?: (progress: { readonly sent: number; readonly total: number; readonly done: number; readonly files: number }) => void;
-  /** Ends the upload; it is then rejected with the signal's reason. Files that are complete stay. */
+  /** Aborts the upload, which is then rejected with the signal's reason. Complete files stay. */
   readonly signal?: AbortSignal;
 }
 
-/** What became of a folder's files. */
+/** The result of a folder upload. */
 export interface FolderOutcome {
-  /** How many were sent. */
+  /** Number of files that were sent. */
   readonly sent: number;
-  /** Those that the provider has already, or may not replace. */
+  /** Files that the provider has already, or may not replace. */
   readonly skipped: readonly string[];
-  /** Those that could not be read. */
+  /** Files that could not be read. */
   readonly unreadable: readonly string[];
 }
 
@@ -176,31 +213,37 @@ export interface TerminalOptions extends SessionOptions {
   /** The terminal's size, in characters. */
   readonly cols: number;
   readonly rows: number;
-  /** What the terminal shows, control sequences and all. */
+  /** Called with the terminal's output, control sequences included. */
   readonly onData: (text: string) => void;
 }
 
 export interface Terminal {
-  /** Done when the terminal is over, with the reason if there is one. */
+  /** Resolves when the terminal ends, with the reason if there is one. */
   readonly closed: Promise<string>;
-  /** Types. */
+  /** Sends input. */
   write(text: string): void;
   resize(cols: number, rows: number): void;
-  /** Hangs up. */
+  /** Ends the terminal. */
   close(): void;
 }
 
-/** An address from which the browser can download the file at once, once: within half a minute. @throws {TransferError | SignerError} */
+/**
+ * An address from which the browser can download the file, once and within half a minute.
+ * @throws {TransferError | SignerError}
+ */
 export function openDownload(signer: Signer, response: DownloadResponse, options?: SessionOptions): Promise<string>;
 
-/** Sends a file in pieces; what is lost on the way is sent again. @throws {TransferError | SignerError} */
+/** Sends a file in pieces. Repeats pieces that were lost. @throws {TransferError | SignerError} */
 export function uploadFile(signer: Signer, response: UploadResponse, file: Blob, options?: UploadOptions): Promise<void>;
 
 /** Sends a folder's files over a WebSocket. @throws {TransferError | SignerError} */
 export function uploadFolder(signer: Signer, response: UploadResponse, files: readonly FolderFile[], options?: FolderOptions): Promise<FolderOutcome>;
 
-/** The files of a folder that a person chose with `<input type="file" webkitdirectory>`, and the folder's name. */
+/**
+ * The files of a folder that a user chose with `<input type="file" webkitdirectory>`, and the
+ * folder's name.
+ */
 export function folderOf(chosen: Iterable<File>): { name: string; files: FolderFile[] };
 
-/** Opens a terminal; done when the shell runs. @throws {TransferError | SignerError} */
+/** Opens a terminal. Resolves when the shell runs. @throws {TransferError | SignerError} */
 export function openTerminal(signer: Signer, session: ShellSession, options: TerminalOptions): Promise<Terminal>;

@@ -1,5 +1,6 @@
-// The page's side of the signer: opens the provider's window, says what is to be signed, and waits for the answer. It holds no key and makes no
-// signature; what it is told comes from the provider's origin and is believed from nowhere else. Types are in index.d.ts.
+// The page's side of the signer: opens the provider's window, sends what is to be signed, and waits
+// for the answer. It has no key and makes no signature. It accepts messages only from the
+// provider's origin. The types are in index.d.ts.
 
 export { folderOf, uploadFolder } from "./folder.js";
 export { uploadFile } from "./pieces.js";
@@ -13,13 +14,18 @@ export { openTerminal } from "./terminal.js";
 
 const VERSION = 1;
 
-/** How long a request may take if the page does not say, in milliseconds: a person reads, and may look for a passkey. */
+/**
+ * Default timeout of a request, in milliseconds: a person has to read, and may look for a passkey.
+ */
 const TIMEOUT_MS = 120_000;
 
-/** How often to look whether the window is still there, in milliseconds. No event tells. */
+/**
+ * Interval at which it checks whether the window is still open, in milliseconds. No event reports
+ * that.
+ */
 const LOOK_MS = 300;
 
-/** The window's size, in CSS pixels: readable, and no more in the way than it has to be. */
+/** The window's size, in CSS pixels. */
 const WINDOW = "popup,width=520,height=680";
 
 const CODES = ["refused", "unknown_user", "no_key", "key_expired", "unknown_call", "bad_parameters", "provider"];
@@ -35,7 +41,7 @@ export class SignerError extends Error {
 }
 
 /**
- * Connects to a provider's signer. Nothing opens yet.
+ * Connects to a provider's signer. Does not open the window.
  * @param {string} origin
  * @param {Options} options
  */
@@ -108,7 +114,7 @@ class Signer {
     const from = new URLSearchParams({ v: String(VERSION), from: location.origin, channel: this.#channel });
     const address = `${this.#origin}/ucloud/${this.#provider}/signer#${from}`;
     this.#isReady = false;
-    // The name finds the window again that this tab opened before it was reloaded.
+    // The name finds the window that this tab opened before it was reloaded.
     this.#window = window.open(address, `countersign-signer-${this.#provider}`, WINDOW);
     if (this.#window === null) throw new SignerError("popup_blocked", "the browser did not open the signer's window");
     window.addEventListener("message", this.#listen);
@@ -143,7 +149,11 @@ class Signer {
     await this.#ask("deposit", requests);
   }
 
-  /** @param {"sign" | "deposit"} type @param {readonly Request[]} requests @returns {Promise<any[]>} */
+  /**
+   * @param {"sign" | "deposit"} type
+   * @param {readonly Request[]} requests
+   * @returns {Promise<any[]>}
+   */
   async #ask(type, requests) {
     if (!this.isOpen) this.open();
     const id = (this.#lastId += 1);
@@ -159,7 +169,7 @@ class Signer {
       try {
         this.#say(message);
       } catch (error) {
-        // What cannot be copied into a message is no parameter.
+        // A value that cannot be cloned into a message is not a valid parameter.
         this.#end(id)?.reject(new SignerError("bad_parameters", String(error)));
       }
     });
@@ -167,7 +177,8 @@ class Signer {
 
   /** @param {object} message */
   #say(message) {
-    // Until it has said hello it may still be an empty window. Then it is told all that waits.
+    // Before its hello, the window may still be empty. All waiting requests are sent after it.
+    // Until then, check only that the message can be cloned.
     if (this.#isReady && this.#window !== null) this.#window.postMessage(message, this.#origin);
     else structuredClone(message);
   }
@@ -180,7 +191,8 @@ class Signer {
       this.#hello.resolve();
       for (const { message } of this.#waiting.values()) this.#say(message);
     } else if (data.type === "asking") {
-      // While the click that led here still counts, the browser lets the window come forward.
+      // While the user's click still counts (user activation), the browser lets the page focus the
+      // window.
       this.#window?.focus();
       this.#onAsking?.();
     } else if (data.type === "result" && Array.isArray(data.results)) {
@@ -195,7 +207,7 @@ class Signer {
     if (!this.isOpen) this.#forget();
   }
 
-  /** The window is gone, and with it everything that was asked. */
+  /** The window was closed: rejects everything that waits for it. */
   #forget() {
     this.#window = null;
     this.#isReady = false;

@@ -1,5 +1,6 @@
-// A file in pieces: each is signed with its digest, and sent again until the provider says that it is written. What is sent again is the same
-// piece, from the same place: whichever of the two arrives, the file is the same.
+// Uploads a file in pieces. Each piece is signed with its digest, and sent again until the provider
+// confirms that it is written. A piece that is sent twice is the same bytes at the same offset, so
+// it does not matter which copy arrives.
 
 import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sha256, tokenOf } from "./sessions.js";
 
@@ -7,19 +8,25 @@ import { CONTINUE, OPEN, TransferError, addressOf, base64, prove, refusalOf, sha
 /** @typedef {import("./index.js").UploadOptions} UploadOptions */
 /** @typedef {import("./sessions.js").Piece} Piece */
 
-/** How long a piece is if the page does not say, in bytes: it is held in memory to be digested, and progress is told after each. */
+/**
+ * Default length of a piece, in bytes. A piece is held in memory for its digest, and progress is
+ * reported after each.
+ */
 const PIECE = 8 * 1024 * 1024;
 
-/** The longest that a provider takes, in bytes. */
+/** Longest piece that a provider accepts, in bytes. */
 const PIECE_MAX = 32_000_000;
 
-/** How often a piece is sent before it is given up; with the pauses between, for some two minutes. */
+/** Maximum number of attempts for a piece: about two minutes, with the pauses between them. */
 const ATTEMPTS = 16;
 
-/** Answers that may be others in a moment: too many requests, and the provider itself or what stands before it. */
+/**
+ * Status codes that may be temporary: too many requests, or a failure of the provider or of a proxy
+ * before it.
+ */
 const PASSING = [429, 502, 503, 504];
 
-/** The pause after the first failure and the longest, in milliseconds. */
+/** Pause after the first failure, and the longest, in milliseconds. */
 const PAUSE_MS = 250;
 const PAUSE_MAX_MS = 10_000;
 
@@ -56,7 +63,7 @@ export async function uploadFile(signer, response, file, { project = null, chunk
  * @property {AbortSignal | undefined} signal
  * @property {string} address
  * @property {string} token
- * @property {boolean} isOpen whether the token was redeemed, whoever heard of it
+ * @property {boolean} isOpen whether the token was redeemed, even if the answer was lost
  */
 
 /** Sends a piece until it is written. @param {Upload} upload @param {Piece} piece */
@@ -67,7 +74,8 @@ async function deliver(upload, piece) {
     const failure = await send(upload, piece);
     if (failure === null) return;
     wasLost ||= failure.code === "unreachable";
-    // Used up: by a request of ours whose answer was lost, since nobody else can prove that it is theirs.
+    // The token is used. The request was ours and its answer was lost, since no other client can
+    // prove ownership.
     const isOpened = failure.errorCode === "INTENT_REPLAYED" && !upload.isOpen;
     if (isOpened) upload.isOpen = true;
     else if (!isPassing(failure, wasLost) || attempt >= ATTEMPTS) throw failure;
@@ -75,10 +83,10 @@ async function deliver(upload, piece) {
   }
 }
 
-/** Sends a piece once; gives why it is not written. @param {Upload} upload @param {Piece} piece */
+/** Sends a piece once. Returns the failure, or null. @param {Upload} upload @param {Piece} piece */
 async function send(upload, piece) {
   const { signer, project, signal, address, token, isOpen } = upload;
-  // Signed anew each time: a signature is good for one request.
+  // Signed for each attempt, because a signature is valid for one request.
   const proof = await prove(signer, isOpen ? CONTINUE : OPEN, token, project, piece);
   let answer;
   try {
@@ -107,7 +115,8 @@ async function send(upload, piece) {
 }
 
 /**
- * Whether it may be otherwise in a moment. Of a piece that broke off the provider may still be taking back what came.
+ * Whether the failure may be temporary. After a broken connection, the provider may still be
+ * removing the incomplete piece.
  * @param {TransferError} failure
  * @param {boolean} wasLost
  */

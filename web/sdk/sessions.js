@@ -1,20 +1,25 @@
-// One-time tokens on their user's side: a token came through UCloud, which has seen it; what makes it worth something is the proof, an intent of
-// the user's that binds the token and the bytes. Of what UCloud passes on, the token alone is used: where to is the signer's own provider.
+// Use of one-time tokens by their user. UCloud has seen the token, so the token alone authorises
+// nothing: the user also signs an intent that binds the token and the bytes. Of UCloud's answer,
+// only the token is used; the address is that of the signer's own provider.
 
 /** @typedef {import("./index.js").Signer} Signer */
 /** @typedef {import("./index.js").TransferErrorCode} TransferErrorCode */
 
-/** The call of the proof that opens a session, and of a later one. */
+/** The calls of the proof: the one that opens a session, and the one of later requests. */
 export const OPEN = "session.open";
 export const CONTINUE = "session.continue";
 
-/** What a token is made of: a JWS in compact form. */
+/** The form of a token: a compact JWS. */
 const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 export class TransferError extends Error {
   name = "TransferError";
 
-  /** @param {TransferErrorCode} code @param {string} message @param {{status?: number, errorCode?: string}} [answer] the provider's */
+  /**
+   * @param {TransferErrorCode} code
+   * @param {string} message
+   * @param {{status?: number, errorCode?: string}} [answer] the provider's
+   */
   constructor(code, message, { status, errorCode } = {}) {
     super(message);
     this.code = code;
@@ -25,16 +30,17 @@ export class TransferError extends Error {
 
 /**
  * A piece of a file.
- * @typedef {{offset: number, bytes: Uint8Array<ArrayBuffer>, total: number, digest: Uint8Array<ArrayBuffer>}} Piece
+ * @typedef {{offset: number, bytes: Uint8Array<ArrayBuffer>, total: number, digest:
+ *   Uint8Array<ArrayBuffer>}} Piece
  */
 
 /**
- * Has the use of a token signed: silently, since what it is for was shown when it was asked for.
+ * Has the use of a token signed. No person is asked, because the request for the token was shown.
  * @param {Signer} signer
  * @param {string} call
  * @param {string} token
  * @param {string | null} project
- * @param {Piece | null} piece where bytes come with it
+ * @param {Piece | null} piece the piece, for an upload
  */
 export async function prove(signer, call, token, project, piece = null) {
   const params = {
@@ -49,10 +55,11 @@ export async function prove(signer, call, token, project, piece = null) {
 }
 
 /**
- * The address of a session at the signer's provider. UCloud says an address too; if it says another one, nothing is sent to either.
+ * The address of a session at the signer's provider. If UCloud's answer names a different address,
+ * nothing is sent to either.
  * @param {Signer} signer
  * @param {string} below such as `download`
- * @param {string} said what UCloud passed on
+ * @param {string} said the address in UCloud's answer
  */
 export function addressOf(signer, below, said) {
   const isSocket = below === "upload" || below === "websocket";
@@ -65,7 +72,7 @@ export function addressOf(signer, below, said) {
   return address;
 }
 
-/** A token that can stand in an address as it is. @param {unknown} token */
+/** A token that can stand in an address without encoding. @param {unknown} token */
 export function tokenOf(token) {
   if (typeof token === "string" && TOKEN.test(token)) return token;
   throw new TransferError("elsewhere", "there is no token of the provider's in this answer");
@@ -77,7 +84,8 @@ export function tokenIn(address) {
 }
 
 /**
- * The address of a download that its user has just signed for: to be opened at once, it is good for half a minute and for one use.
+ * The address of a download, signed by its user. Open it immediately: it is valid for half a minute
+ * and for one use.
  * @param {Signer} signer
  * @param {import("./index.js").DownloadResponse} response
  * @param {{project?: string | null}} [options]
@@ -90,7 +98,7 @@ export async function openDownload(signer, { endpoint }, { project = null } = {}
   return address.href;
 }
 
-/** What the provider says of a request that it did not do. @param {Response} answer */
+/** Converts the provider's refusal into an error. @param {Response} answer */
 export async function refusalOf(answer) {
   const { why, errorCode } = await answer.json().catch(() => ({}));
   const message = typeof why === "string" && why !== "" ? why : `the provider answered ${answer.status}`;

@@ -1,18 +1,19 @@
-// A terminal at the provider, over UCloud's shell messages. It shows nothing: what is to be shown goes to the page, and what is typed comes from it.
+// A terminal at the provider, over UCloud's shell messages. It displays nothing: output goes to the
+// page, and input comes from it.
 
 import { OPEN, TransferError, addressOf, prove, tokenOf } from "./sessions.js";
 
 /** @typedef {import("./index.js").TerminalOptions} TerminalOptions */
 /** @typedef {import("./index.js").Terminal} TerminalApi */
 
-/** The stream on which the provider answers, since it was the first. */
+/** The stream of the provider's answers: that of the first message. */
 const FIRST = "0";
 
-/** The most that is typed in one message, in UTF-16 units: a large paste is several. */
+/** Longest input in one message, in UTF-16 units. A large paste is split. */
 const TYPED_MAX = 32 * 1024;
 
 /**
- * Opens a terminal; done when the shell runs.
+ * Opens a terminal. Resolves when the shell runs.
  * @param {import("./index.js").Signer} signer
  * @param {import("./index.js").ShellSession} session
  * @param {TerminalOptions} options
@@ -50,7 +51,7 @@ export async function openTerminal(signer, session, { project = null, cols, rows
       }
     };
     socket.onclose = ({ reason }) => {
-      // Of the two the first one counts: a terminal that was open cannot be refused any more.
+      // Only the first of the two takes effect: a terminal that was open can no longer be refused.
       reject(refusal ?? new TransferError("unreachable", reason || "the provider refused the token, or does not answer"));
       ended(reason);
     };
@@ -74,7 +75,7 @@ class Terminal {
   /** @param {string} text */
   write(text) {
     for (let at = 0; at < text.length;) {
-      // A character of two units stays whole.
+      // Do not split a surrogate pair.
       const isSplit = /[\uD800-\uDBFF]/.test(text[at + TYPED_MAX - 1] ?? "");
       const end = at + TYPED_MAX - (isSplit ? 1 : 0);
       this.#say({ type: "input", data: text.slice(at, end) });
