@@ -50,7 +50,7 @@ const CASES = [
   ["files.createUpload", { id: "/home/.config/countersign/authorized_keys", type: "FILE" }, /whose keys can act as you/],
   ["files.createUpload", { id: "/home/bin/ls", type: "FILE" }, /runs when its name is typed/],
   ["files.createUpload", { id: "/home/BIN/ls", type: "FILE" }, /runs when its name is typed/],
-  ["files.createUpload", { id: "/home/.config/autostart/x.desktop", type: "FILE" }, /starts by itself when you log in/],
+  ["files.createUpload", { id: "/home/.config/autostart/x.desktop", type: "FILE" }, /start automatically when you log in/],
   ["files.createUpload", { id: "/home/x.desktop", type: "FILE" }, /launcher/],
   ["files.createUpload", { id: "/home/public_html/x.php", type: "FILE" }, /web server/],
   ["files.createUpload", { id: "/home//.ssh/authorized_keys", type: "FILE" }, /who can log in as you/],

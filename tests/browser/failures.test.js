@@ -63,7 +63,7 @@ test("two browsers with one link: both say that another browser offered a key", 
     const command = await alice.commandOn(mine);
     const theirs = await other.browser.tab(link);
     assert.match(await problem(theirs, "second-offer"), /do not approve anything/);
-    assert.match(await problem(mine, "second-offer"), /Neither browser has got access/);
+    assert.match(await problem(mine, "second-offer"), /Neither browser got access/);
     assert.equal((await alice.approve(command)).ok, false, "the first key cannot be approved either");
     assert.deepEqual(other.browser.complaints(), []);
     await mine.close();
@@ -80,7 +80,7 @@ test("a used link says so in another browser", async () => {
     await alice.approve(await alice.commandOn(mine));
     await finished(mine);
     const theirs = await other.browser.tab(link);
-    assert.match(await problem(theirs, "used"), /not one of this browser/);
+    assert.match(await problem(theirs, "used"), /does not have that key/);
     await mine.close();
   } finally {
     await other.leave();
@@ -97,7 +97,7 @@ test("a browser that keeps nothing gets a key for this session, and is told so",
     });
     const page = await bob.clickConnect();
     assert.match(await problem(page, "no-storage"), /private window/);
-    await page.getByRole("button", { name: "Go on with a key for this session only" }).click();
+    await page.getByRole("button", { name: "Use a key for this session only" }).click();
     await bob.approve(await bob.commandOn(page));
     await finished(page);
     await page.getByText("Keep this tab open").waitFor();

@@ -40,7 +40,7 @@ test("v66_s02 the words name the place", () => {
   says("/home/.ssh/authorized_keys", /who can log in as you/);
   says("/home/.bashrc", /runs when you log in/);
   says("/home/.Profile", /runs when you log in/);
-  says("/home/.config/autostart/x.desktop", /starts by itself when you log in/);
+  says("/home/.config/autostart/x.desktop", /start automatically when you log in/);
   says("/home/.config/countersign/authorized_keys", /whose keys can act as you/);
   says("/home/bin/ls", /runs when its name is typed/);
   says("/home/.local/bin/ls", /runs when its name is typed/);

@@ -49,7 +49,7 @@ test("what fools the eye has one", () => {
   check("/1/\uff41bc", /unusual form/);
   check("/1/\ufb01le", /unusual form/);
   check("/1/e\u0301", /composed/);
-  check("/1/a\u{10feff}", /no text/);
+  check("/1/a\u{10feff}", /not text/);
 });
 
 test("names that can be taken for one another are found", () => {

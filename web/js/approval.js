@@ -53,14 +53,14 @@ export function ask(place, question) {
         h("p", { class: "who" }, "As ", shownText(question.username), ", ", ...inProject(question.requests), ". Asked by ",
           shownText(question.origin), "."),
         raised > 0 && h("p", { class: "notice warning" }, raised === 1
-          ? "One of these items can start a program as you, or replaces something. It stands first."
-          : `${raised} of these items can start a program as you, or replace something. They stand first.`),
+          ? "One of these items can start a program as you, or replaces something. It is listed first."
+          : `${raised} of these items can start a program as you, or replace something. They are listed first.`),
         hinted > 0 && h("p", { class: "notice warning" }, hinted === 1
           ? "One of the names below needs a closer look."
           : `${hinted} of the names below need a closer look.`),
         ...told.map(({ request, words }) => part(request, words, twins, told.length > 1, question.drives)),
         question.drives === null && h("p", { class: "notice warning" }, "The provider did not say which drives these are."),
-        h("p", { id: "wait", class: "quiet" }, "The button works once you have kept still for a second."),
+        h("p", { id: "wait", class: "quiet" }, "The button works after a second without movement or clicks."),
         buttons));
     document.title = `Approve? ${sentence(told[0]?.words ?? { one: "" }, told[0]?.request.items ?? [])}`;
     heading.focus();
@@ -114,7 +114,7 @@ export async function askForPasskey(place, request, drives, use) {
     h("section", { class: "question", "aria-labelledby": "question" }, heading, what, part(request, words, twinsIn([request]), true, drives), buttons));
   try {
     for (;;) {
-      say(h("p", {}, "This centre wants your passkey for this as well. Your browser is asking for it."));
+      say(h("p", {}, "This centre also needs your passkey for this. Your browser is asking for it."));
       try {
         return await use();
       } catch (error) {

@@ -59,7 +59,7 @@ const JOBS = {
   "jobs.create": {
     one: "Start a job", many: "Start {n} jobs", button: "Start", subjects: ["specification"],
     note: "A job runs programs in your name: they can read, change and delete what you can, and use up your allocation. " +
-      "Files that you chose as read-only are no exception: UCloud does not pass that choice on.",
+      "This includes files that you chose as read-only: UCloud does not pass that choice on.",
   },
   "jobs.terminate": {
     one: "Stop a job", many: "Stop {n} jobs", button: "Stop", subjects: ["id"], note: "What it has not saved is lost.",
@@ -67,22 +67,22 @@ const JOBS = {
   "jobs.extend": { one: "Give a job more time", many: "Give {n} jobs more time", subjects: ["jobId"] },
   "jobs.suspend": { one: "Suspend a job", many: "Suspend {n} jobs", subjects: ["id"] },
   "jobs.unsuspend": {
-    one: "Let a suspended job go on", many: "Let {n} suspended jobs go on", button: "Let it go on", subjects: ["id"],
+    one: "Resume a suspended job", many: "Resume {n} suspended jobs", button: "Resume", subjects: ["id"],
     note: "A job runs programs in your name and uses up your allocation.",
   },
   "jobs.openInteractiveSession": {
     one: "Open a session in a running job", many: "Open {n} sessions in running jobs", button: "Open", subjects: ["id"],
-    note: "Whoever holds the session can type commands in your name.",
+    note: "Anyone who controls this session can run commands as you.",
   },
   "jobs.openTerminalInFolder": {
     one: "Open a terminal in a folder", many: "Open terminals in {n} folders", button: "Open", subjects: ["folder"],
-    note: "Whoever holds the terminal can type commands in your name.",
+    note: "Anyone who controls this terminal can run commands as you.",
   },
-  "session.open": { one: "Begin the transfer or terminal that was asked for", subjects: ["token"] },
-  "session.continue": { one: "Go on with a transfer", subjects: ["token", "offset"] },
+  "session.open": { one: "Start the requested transfer or terminal", subjects: ["token"] },
+  "session.continue": { one: "Continue a transfer", subjects: ["token", "offset"] },
   "jobs.follow": { one: "Follow a job's output", subjects: ["id"] },
   "jobs.attachResource": {
-    one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use it, and change it: UCloud does not pass on that a file is to be read-only.",
+    one: "Give a running job another resource", button: "Attach", subjects: ["jobId"], note: "The job's programs can then use and change it, even a file that you chose as read-only: UCloud does not pass that choice on.",
   },
   "jobs.detachResource": { one: "Take a resource from a running job", subjects: ["jobId"] },
 };
@@ -124,12 +124,12 @@ const OTHERS = {
   },
   "ssh.keyUploaded": {
     one: "Replace your SSH keys at the centre", button: "Replace keys", subjects: ["keys"],
-    note: "Whoever has one of these keys can log in as you. Keys that are not listed here lose their access.",
+    note: "Anyone who has one of these keys can log in as you. Keys that are not listed here lose their access.",
   },
   "tasks.pauseOrCancel": { one: "Pause, resume or cancel a background task", subjects: ["id"] },
   "tokens.create": {
     one: "Make an access token", button: "Make the token", subjects: ["specification"],
-    note: "Whoever has the token can use the centre in your name.",
+    note: "Anyone who has the token can use the centre as you.",
   },
   "tokens.revoke": { one: "Revoke an access token", subjects: ["id"] },
   "iapps.syncthing.retrieve": { one: "Look at your Syncthing settings", subjects: ["productId"] },
@@ -155,7 +155,7 @@ for (const [path, one, many] of RESOURCES) {
 for (const [path, one] of SHARED) {
   ALL.set(`${path}.updateAcl`, {
     one: `Change who may use ${one}`, many: `Change who may use {n} of your resources (${one} each)`, button: "Change access",
-    subjects: ["id"], note: "Whoever is added can use it as the permissions say.",
+    subjects: ["id"], note: "Users whom you add can use it as the permissions say.",
   });
   ALL.set(`${path}.updateLabels`, { one: `Change the labels of ${one}`, many: "Change labels of {n} resources", subjects: ["id"] });
 }

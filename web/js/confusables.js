@@ -116,17 +116,17 @@ export function hints(text, withTwins) {
   const found = [];
   if (withTwins?.has(text)) found.push("Looks like another name in this question.");
   const characters = [...text];
-  if (BIDI.test(text)) found.push("Has marks that turn the reading direction round: it is not spelt the way it would look.");
+  if (BIDI.test(text)) found.push("Has marks that change the reading direction: it is not spelt the way it would look.");
   // A script may have line breaks and tabs.
   const isLayout = (/** @type {string} */ character) => !isPath(text) && /[\n\t]/.test(character);
   const isHidden = (/** @type {string} */ character) =>
     HIDDEN.test(character) && !BIDI.test(character) && !isByte(character) && !isLayout(character);
   if (characters.some(isHidden)) found.push("Has characters that do not show.");
-  if (characters.some(isByte)) found.push("Has bytes that are no text.");
+  if (characters.some(isByte)) found.push("Has bytes that are not text.");
   if (SPACE.test(text)) found.push("Has spaces of an unusual kind.");
   const names = isPath(text) ? text.split("/") : [text];
   if (names.some((name) => /^ | $/.test(name) || (isPath(text) && / {2}/.test(name)))) found.push("Has spaces at an end, or several in a row.");
-  if (LIKE_A_SEPARATOR.test(text)) found.push("Has characters that look like a slash or a dot and are none.");
+  if (LIKE_A_SEPARATOR.test(text)) found.push("Has characters that look like a slash or a dot but are not.");
   const words = text.split(/[^\p{L}\p{M}\p{N}]+/u).filter((word) => word !== "");
   if (words.some(isMixed)) found.push("Mixes letters of several alphabets that look alike.");
   else if (words.some((word) => DRAWN_AS_LATIN.test(word))) found.push("Has a word in another alphabet that looks like Latin letters.");

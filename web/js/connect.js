@@ -143,11 +143,11 @@ function showConnection(view, own) {
     const status = step.querySelector(".state");
     if (status !== null) status.textContent = { done: "done", doing: "under way", todo: "not yet" }[state];
   }
-  const heard = tested ? "You are connected." : approved ? "Approved." : view.unconfirmed ? "The key is offered. UCloud has still to confirm who you are."
+  const heard = tested ? "You are connected." : approved ? "Approved." : view.unconfirmed ? "The key is offered. UCloud must still confirm who you are."
     : offer ? "The key is offered. Approve it at the computing centre." : "";
   if (isNew("heard", heard)) byId("heard").textContent = heard;
   if (view.expiresAt !== undefined && isNew("until", view.expiresAt)) {
-    byId("good-until").textContent = `The command is good until ${atTime(view.expiresAt - clock.ahead)}.`;
+    byId("good-until").textContent = `The command is valid until ${atTime(view.expiresAt - clock.ahead)}.`;
   }
   byId("unreachable").hidden = (view.retryAt ?? null) === null;
   showClock(view);
@@ -167,7 +167,7 @@ function showClock({ window }) {
   byId("clock").hidden = !isOff;
   if (isOff && isNew("clock", Math.round(ahead / 10))) {
     fill(byId("clock"), h("strong", {}, `This computer's clock is ${duration(ahead)} ${ahead > 0 ? "ahead" : "behind"}. `),
-      "Signatures carry the time. Let your system set its clock by itself; until then these pages go by the provider's clock.");
+      "Signatures contain the time. Set this computer's clock to update automatically; until then these pages use the provider's clock.");
   }
 }
 
@@ -222,7 +222,7 @@ function showFinished(key, own) {
       key.expires = listed.expires;
       const storage = await openStorage();
       await storage.putKey(key);
-      fill(byId("expires"), `The key is good until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: "keys" }, "your keys"), ".");
+      fill(byId("expires"), `The key is valid until ${onDay(listed.expires)}. Renewing it takes one click on `, h("a", { href: "keys" }, "your keys"), ".");
     })().catch(() => {});
   }
   if (!hasPasskeys() || key.sessionOnly) return;
@@ -246,7 +246,7 @@ function showProblem({ kind, why }, actions = {}) {
     told.again === true && howToBegin(),
     h("div", { class: "buttons" },
       told.session === true && actions.session !== undefined
-        && h("button", { onclick: actions.session }, "Go on with a key for this session only"),
+        && h("button", { onclick: actions.session }, "Use a key for this session only"),
       told.reload === true && h("button", { class: "quiet", onclick: () => location.reload() }, "Try again"))));
   heading.focus();
 }

@@ -24,26 +24,26 @@ const TOLD = {
   "begin-at-centre": {
     title: "Begin at the computing centre",
     text: [
-      "This centre lets connections begin only in your own login there. Log in with SSH, run countersign connect start with your UCloud username, "
+      "At this centre, connections begin only in your own login there. Log in with SSH, run countersign connect start with your UCloud username, "
         + "and open the link that it prints in this browser.",
       "UCloud has confirmed who you are. That is valid for fifteen minutes, in this browser.",
     ],
   },
   unknown: {
-    title: "This link does not work any more",
+    title: "This link no longer works",
     text: ["It was used, is older than fifteen minutes, or was not copied whole. Nothing has changed."],
     again: true,
   },
-  expired: { title: "This link has expired", text: ["A link is good for fifteen minutes. Nothing has changed."], again: true },
+  expired: { title: "This link has expired", text: ["A link is valid for fifteen minutes. Nothing has changed."], again: true },
   withdrawn: {
-    title: "A newer link has taken its place",
+    title: "A newer link has replaced this one",
     text: ["The connection was begun again after this page was opened, or was ended. Only the newest link works."],
     again: true,
   },
   "second-offer": {
     title: "Another browser offered a key with this link",
     text: [
-      "Two keys were offered for one connection, so neither is taken and the link is dead. Neither browser has got access.",
+      "Two keys were offered for one connection, so both were refused and the link no longer works. Neither browser got access.",
       "If the other browser is yours, begin again. If it is not, another person has seen your link: do not approve anything, "
         + "tell the computing centre, and begin there, where only you see the link.",
     ],
@@ -51,33 +51,33 @@ const TOLD = {
   },
   interrupted: {
     title: "The connection was interrupted",
-    text: ["The key reached the provider, and its answer did not reach this browser. A link takes one key only, so this one is used up."],
+    text: ["The key reached the provider, but its answer did not reach this browser. A link works for one key only, so you need a new one."],
     again: true,
   },
   used: {
     title: "This link has been used",
-    text: ["A key was connected with it, and it is not one of this browser. If that was not you, tell the computing centre."],
+    text: ["A key was connected with it, and this browser does not have that key. If that was not you, tell the computing centre."],
     again: true,
   },
   "no-storage": {
     title: "This browser does not keep keys",
     text: [
       "It is in a private window, out of room, or set not to keep what sites store. In an ordinary window you connect once for half a year.",
-      "You can also go on with a key for this session only: it works while this tab is open and is gone when you close it.",
+      "You can also use a key for this session only: it works while this tab is open and is lost when you close it.",
     ],
     session: true,
     reload: true,
   },
   "no-key": {
     title: "This browser cannot make the key",
-    text: ["It lacks the cryptography for it, or has it switched off. A current Firefox, Chrome, Edge or Safari has it."],
+    text: ["It does not support the cryptography, or has it switched off. Use a current Firefox, Chrome, Edge or Safari."],
     reload: true,
   },
-  "key-refused": { title: "The provider did not take the key", text: ["Nothing has changed."], again: true },
-  busy: { title: "Too many attempts", text: ["The provider takes only so many in a minute. Wait a moment, then try again."], reload: true },
+  "key-refused": { title: "The provider refused the key", text: ["Nothing has changed."], again: true },
+  busy: { title: "Too many attempts", text: ["The provider limits the attempts in a minute. Wait a minute, then try again."], reload: true },
   "test-failed": {
-    title: "The key was approved, and its first signature refused",
-    text: ["Perhaps it was removed in the meantime, or the provider's clock is wrong. Try again; if it stays so, tell the computing centre."],
+    title: "The key was approved, but its first signature was refused",
+    text: ["The key may have been removed since, or the provider's clock may be wrong. Try again. If it still fails, tell the computing centre."],
     reload: true,
   },
   "other-provider": { title: "This link belongs to another provider", text: ["Nothing has changed."], again: true },
@@ -95,11 +95,11 @@ export function inWords(error) {
   if (error instanceof Refused && error.code === "INTENT_INVALID") {
     return "The provider does not accept this browser's key: it may have been removed or have expired.";
   }
-  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider finds this signature too old or too new: is this computer's clock right?";
-  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "One of your passkeys has to confirm this, and did not.";
+  if (error instanceof Refused && error.code === "INTENT_STALE") return "The provider refused the signature as too old or too new. Check this computer's clock.";
+  if (error instanceof Refused && error.code === "INTENT_STEP_UP") return "This was not confirmed with one of your passkeys.";
   if (error instanceof Refused && error.status === 404) return "This provider does not offer that.";
-  if (error instanceof Refused && error.status >= 500) return "The provider cannot do it at the moment. Try again in a moment.";
+  if (error instanceof Refused && error.status >= 500) return "The provider is not available at the moment. Try again in a minute.";
   if (error instanceof Refused) return `The provider refused: ${error.message}.`;
-  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device has a passkey for you here already.";
+  if (error instanceof DOMException && error.name === "InvalidStateError") return "This device already has a passkey for you here.";
   return "This browser could not do it.";
 }

@@ -109,7 +109,7 @@ async function main(page) {
       list.replaceChildren(...listed.filter((one) => !isOver(one)).map(cardOf));
       fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
         h("ul", { class: "cards" }, ...over.map(cardOf))));
-      fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For calls that a centre does not take by signature alone."),
+      fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For actions that need more than this browser's key."),
         passkeyList(own, key, () => clock.now(), confirm));
     }
   }
@@ -220,7 +220,7 @@ function card({ name, state, created, expires, lastUsed, words, fingerprint }, w
           expires === null ? "not known" : `${fromNow(expires, now)}, on ${onDay(expires)}`),
         h("dt", {}, "Last used"), h("dd", {}, lastUsed === null ? "not yet" : lastUse(lastUsed, now)),
         ...(words === undefined ? [] : [h("dt", {}, "In words"), h("dd", { title: fingerprint }, words.join(" "))])),
-      isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, "This key ends soon. Renew it, and nothing else changes.")),
+      isSoon && is === "active" && where === HERE && h("p", { class: "notice warning" }, "This key expires soon. Renew it: nothing else changes.")),
     h("div", { class: "buttons" }, ...buttons));
 }
 

@@ -54,7 +54,7 @@ export function passkeyList(own, key, now, confirm) {
       list.replaceChildren(...passkeys.map(card));
       if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, "None yet."));
       buttons.hidden = !hasPasskeys();
-      if (!hasPasskeys()) say("This browser has no passkeys.");
+      if (!hasPasskeys()) say("This browser does not support passkeys.");
     } catch (error) {
       say(inWords(error));
     }
@@ -64,13 +64,13 @@ export function passkeyList(own, key, now, confirm) {
     h("div", {}, h("strong", {}, shownText(passkey.name)), " ", isCopied(passkey) && h("span", { class: "tag off" }, "refused"),
       h("div", { class: "quiet", title: exactly(passkey.created) }, `Added ${fromNow(passkey.created, now())}. `,
         passkey.lastUsed === null ? "Not used yet." : `Last used ${fromNow(passkey.lastUsed, now())}.`)),
-    isCopied(passkey) && h("p", { class: "notice warning" }, "There is a copy of it somewhere, so it is not taken any more. Remove it, and look after the device."),
+    isCopied(passkey) && h("p", { class: "notice warning" }, "This passkey has been copied, so it is no longer accepted. Remove it, and check the device."),
     h("button", { class: "quiet", "aria-label": `Remove the passkey ${passkey.name}`, onclick: () => remove(passkey) }, "Remove"));
   const isCopied = (/** @type {import("./own.js").ListedPasskey} */ passkey) => passkey.state === "copied";
   /** @param {import("./own.js").ListedPasskey} passkey */
   const remove = async (passkey) => {
     say("");
-    if (!(await confirm(`Remove the passkey “${passkey.name}”? Calls that want one then need another.`, "Remove"))) return;
+    if (!(await confirm(`Remove the passkey “${passkey.name}”? Actions that need a passkey then need another one.`, "Remove"))) return;
     try {
       await own.removePasskey(key, passkey.id);
       await load();

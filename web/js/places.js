@@ -22,7 +22,7 @@ const PLACES = [
   [/\/\.ssh(\/|$)/, "What is in this folder decides who can log in as you."],
   [/\/\.config\/countersign(\/|$)/, "What is in this folder decides whose keys can act as you."],
   [new RegExp(`/(${LOGIN_FILES.map((name) => name.replace(".", "\\.")).join("|")})(/|$)`), "This file runs when you log in."],
-  [/\/\.config\/(autostart|systemd)(\/|$)|\/autostart(\/|$)|\/launchagents(\/|$)/, "What is in this folder starts by itself when you log in."],
+  [/\/\.config\/(autostart|systemd)(\/|$)|\/autostart(\/|$)|\/launchagents(\/|$)/, "Programs in this folder start automatically when you log in."],
   [/\/s?bin(\/|$)/, "A program in this folder runs when its name is typed."],
   [/\/(public_html|cgi-bin)(\/|$)/, "A web server may run what is in this folder, as you."],
   [/\/ondemand(\/|$)/, "Open OnDemand runs the applications in this folder, as you."],
@@ -35,7 +35,7 @@ const PLACES = [
 const OTHERWISE = {
   hidden: "This is a hidden place: programs keep their settings there, and some start from it when you log in.",
   startup: "Programs start from this place.",
-  replaces: "Whatever has the name already is replaced, and gone for good.",
+  replaces: "If an item has this name already, it is replaced and lost.",
 };
 
 /** The explanation for a drive from which programs start. */

@@ -73,13 +73,13 @@ const signer = new Signer({
 
 /** @param {string} origin */
 function stranger(origin) {
-  notice("stranger", "A page at ", shownText(origin), " wanted to use this window. It got no answer.");
+  notice("stranger", "A page at ", shownText(origin), " tried to use this window. It got no answer.");
 }
 
 /** @param {number} seconds */
 function clockJumped(seconds) {
   notice("clock", `This computer's clock was ${seconds > 0 ? "put forward" : "put back"} by ${duration(seconds)}, or the computer slept. `,
-    "Signatures go by the provider's clock, so they stay valid.");
+    "Signatures use the provider's clock, so they stay valid.");
 }
 
 /** @param {unknown} error */
@@ -87,9 +87,9 @@ function failed(error) {
   if (error instanceof Declined) return;
   const link = (/** @type {string} */ to, /** @type {string} */ text) => h("a", { href: to, target: "_blank", rel: "noopener" }, text);
   if (error instanceof Refused && error.code === "INTENT_STEP_UP") {
-    notice("failure", "This centre wants a passkey for that, and has none of yours. ", link("keys", "Add a passkey"), ", then try again.");
+    notice("failure", "This centre needs a passkey for that, and has none of yours. ", link("keys", "Add a passkey"), ", then try again.");
   } else if (error instanceof Refused && error.code === "INTENT_INVALID") {
-    notice("failure", "The provider does not accept this browser's key any more. ", link("keys", "Look at your keys"), ", or connect again from UCloud.");
+    notice("failure", "The provider no longer accepts this browser's key. ", link("keys", "Look at your keys"), ", or connect again from UCloud.");
   } else {
     notice("failure", inWords(error));
   }
@@ -127,7 +127,7 @@ function showKey(key) {
   const soon = key.expires !== null && key.expires - clock.now() < SOON_S;
   fill(byId("key"), "Signing as ", h("strong", {}, shownText(key.username)),
     key.sessionOnly ? " with a key for this session only." : ".",
-    soon && key.expires !== null && h("span", { class: "notice warning" }, `This browser's key ends ${fromNow(key.expires, clock.now())}. `,
+    soon && key.expires !== null && h("span", { class: "notice warning" }, `This browser's key expires ${fromNow(key.expires, clock.now())}. `,
       h("a", { href: "keys", target: "_blank", rel: "noopener" }, "Renew it")));
 }
 
