@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::DEFAULT_FILE;
+use countersign_config::DEFAULT_FILE;
 
 /// The version, with the commit if the build names it (`deploy/release`). A build script that asked
 /// git would rebuild everything after each commit.

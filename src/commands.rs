@@ -27,9 +27,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::{Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
-use crate::exit::Exit;
-use crate::log::Chain;
-use crate::quoted::escaped;
+use countersign_os::exit::Exit;
+use countersign_os::log::Chain;
+use countersign_os::quoted::escaped;
 
 #[derive(Debug)]
 pub(crate) enum Command {

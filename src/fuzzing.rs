@@ -4,8 +4,8 @@
 //! Compiled only with `--cfg fuzzing`, so the product does not contain it. Each function is beside
 //! the code that it tests, takes untrusted input, and panics if an invariant is broken.
 
-pub use crate::audit::fuzzing as audit;
-pub use crate::config::fuzzing as config;
-pub use crate::gateway::fuzzing as gateway;
-pub use crate::instance::fuzzing as instance;
-pub use crate::ipc::fuzzing as ipc;
+pub use countersign_audit::fuzzing as audit;
+pub use countersign_config::fuzzing as config;
+pub use countersign_gateway::fuzzing as gateway;
+pub use countersign_instance::fuzzing as instance;
+pub use countersign_ipc::fuzzing as ipc;

@@ -6,36 +6,11 @@
 //! A library so that the binary and the fuzz targets can both link it. The targets use a module of
 //! their own.
 
-mod accounts;
 mod arguments;
-mod audit;
-mod boot;
-mod clock;
 mod commands;
-mod config;
-mod daemon;
-mod descriptors;
-mod exit;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gateway;
-mod instance;
-mod instance_key;
-mod ipc;
-mod journal;
-mod limits;
-mod lingering_stream;
-mod locked_file;
-mod locks;
-mod log;
-mod own_directory;
-mod pin_file;
 mod processes;
-mod program;
-mod quoted;
-mod sandbox;
-mod server;
-mod service_manager;
 
 use std::process::ExitCode;
 
@@ -43,7 +18,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Gateway, Mode, User};
 use crate::commands::Command;
-use crate::daemon::Untraceable;
+use countersign_os::daemon::Untraceable;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use countersign_keys::store::sealed_store::UnsealedStore;
 
-use crate::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
-use crate::exit::Exit;
-use crate::gateway::{self, GatewayArguments, GatewayFailure, Sockets};
-use crate::instance::{self, UserArguments, UserFailure};
-use crate::log::{self, Chain};
-use crate::server::{self, ServerFailure};
-use crate::service_manager::ServiceManager;
+use countersign_gateway::{self as gateway, GatewayArguments, GatewayFailure, Sockets};
+use countersign_instance::{self as instance, UserArguments, UserFailure};
+use countersign_os::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
+use countersign_os::exit::Exit;
+use countersign_os::log::{self, Chain};
+use countersign_os::service_manager::ServiceManager;
+use countersign_server::{self as server, ServerFailure};
 
 /// How long a server that cannot run waits before it exits. Service managers rightly restart a
 /// killed server at once. An obstacle such as a used port may pass, but not ten times a second.

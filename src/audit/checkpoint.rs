@@ -6,14 +6,14 @@ use super::note::{NoteRejection, SigningKey, VerifierKey};
 use super::tree::Hash;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Checkpoint {
+pub struct Checkpoint {
     /// Number of records.
-    pub(crate) size: u64,
-    pub(crate) root: Hash,
+    pub size: u64,
+    pub root: Hash,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum CheckpointRejection {
+pub enum CheckpointRejection {
     /// The note is refused.
     #[error(transparent)]
     Note(#[from] NoteRejection),
@@ -27,7 +27,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the key has not signed it, or if it is not a checkpoint of that log.
-    pub(crate) fn open(note: &str, key: &VerifierKey) -> Result<Self, CheckpointRejection> {
+    pub fn open(note: &str, key: &VerifierKey) -> Result<Self, CheckpointRejection> {
         Self::parse(key.open(note)?, key.name()).ok_or(CheckpointRejection::Text)
     }
 
@@ -41,7 +41,7 @@ impl Checkpoint {
     }
 
     /// The signed note.
-    pub(crate) fn sign(self, key: &SigningKey) -> String {
+    pub fn sign(self, key: &SigningKey) -> String {
         key.sign(&format!("{}\n{}\n{}\n", key.public().name(), self.size, self.root))
     }
 }

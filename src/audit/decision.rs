@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 /// The result of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Forwarded: by the gateway to an instance or the server, in an instance to the operation.
     Forward,
     /// The sender was wrong.
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
 /// The deciding process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Process {
+pub enum Process {
     Gateway,
     /// IM/Server.
     Server,
@@ -37,38 +37,38 @@ pub(crate) enum Process {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Decision<'d> {
+pub struct Decision<'d> {
     #[serde(serialize_with = "rfc3339")]
-    pub(crate) time: OffsetDateTime,
+    pub time: OffsetDateTime,
     /// The request's id, which the sender has too.
-    pub(crate) request_id: &'d str,
-    pub(crate) process: Process,
+    pub request_id: &'d str,
+    pub process: Process,
     /// The user, once known.
-    pub(crate) username: Option<&'d Username>,
+    pub username: Option<&'d Username>,
     /// The call, once known: a user call's name, or another call's path.
-    pub(crate) call: Option<&'d CallName>,
+    pub call: Option<&'d CallName>,
     /// The key, once its signature has been verified.
-    pub(crate) kid: Option<KeyId>,
-    pub(crate) decision: Verdict,
+    pub kid: Option<KeyId>,
+    pub decision: Verdict,
     /// The status of the response, if there was one.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// The exact reason.
-    pub(crate) reason: Option<&'d str>,
+    pub reason: Option<&'d str>,
     /// Set if the record counts several decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) counted: Option<Counted>,
+    pub counted: Option<Counted>,
 }
 
 /// A count of decisions.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Counted {
-    pub(crate) number: u64,
+pub struct Counted {
+    pub number: u64,
     #[serde(serialize_with = "rfc3339")]
-    pub(crate) first: OffsetDateTime,
+    pub first: OffsetDateTime,
     #[serde(serialize_with = "rfc3339")]
-    pub(crate) last: OffsetDateTime,
+    pub last: OffsetDateTime,
     /// How many networks they came from, or at least; 0 if unknown.
-    pub(crate) networks: usize,
+    pub networks: usize,
 }
 
 fn rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -13,7 +13,7 @@ use time::Date;
 
 use super::place::{LogPlace, RECORD_MAX, Segment};
 use super::space::Space;
-use crate::locked_file::LockedFile;
+use countersign_os::locked_file::LockedFile;
 
 /// Bytes read at a time to find the start of a torn line. A record is shorter.
 const TAIL: usize = RECORD_MAX + 2;

@@ -7,7 +7,7 @@ const MARK: &str = "countersign checkpoint: ";
 
 /// A checkpoint on one line, for a system log: the mark and the note's words. `None` for a note
 /// with another number of signatures than one.
-pub(crate) fn to_line(note: &str) -> Option<String> {
+pub fn to_line(note: &str) -> Option<String> {
     let (text, signatures) = note.split_once("\n\n")?;
     let mut lines = text.lines();
     let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
@@ -17,7 +17,7 @@ pub(crate) fn to_line(note: &str) -> Option<String> {
 }
 
 /// The checkpoints in a text of either kind, as notes.
-pub(crate) fn notes(text: &str) -> Vec<String> {
+pub fn notes(text: &str) -> Vec<String> {
     let marked: Vec<String> = text.lines().filter_map(from_line).collect();
     if marked.is_empty() { note::split(text).into_iter().map(str::to_owned).collect() } else { marked }
 }
@@ -34,9 +34,9 @@ mod tests {
     use countersign_keys::secret::Secret;
 
     use super::*;
-    use crate::audit::note::SigningKey;
-    use crate::audit::offline::Checkpoint;
-    use crate::audit::tree::Hash;
+    use crate::note::SigningKey;
+    use crate::offline::Checkpoint;
+    use crate::tree::Hash;
 
     #[test]
     fn a_checkpoint_comes_back_out_of_a_system_log() {

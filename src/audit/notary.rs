@@ -23,7 +23,7 @@ const PENDING_MAX: usize = 64;
 
 /// Why a log cannot be signed further.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotaryFailure {
+pub enum NotaryFailure {
     /// An I/O error; a retry may help.
     #[error("{path} cannot be used")]
     File {
@@ -53,14 +53,14 @@ pub(crate) enum NotaryFailure {
 
 impl NotaryFailure {
     /// Whether a retry may help.
-    pub(crate) const fn may_pass(&self) -> bool {
+    pub const fn may_pass(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 }
 
 /// Builds and signs one log.
 #[derive(Debug)]
-pub(crate) struct Notary {
+pub struct Notary {
     place: LogPlace,
     key: SigningKey,
     tree: Tree,
@@ -84,7 +84,7 @@ impl Notary {
     ///
     /// # Errors
     /// If it cannot be read, or differs from what was signed.
-    pub(crate) fn open(place: LogPlace, key: SigningKey) -> Result<Self, NotaryFailure> {
+    pub fn open(place: LogPlace, key: SigningKey) -> Result<Self, NotaryFailure> {
         let published = match at(&place.checkpoint(), read_if_there)? {
             note if note.is_empty() => begin(&place, &key)?,
             note => Checkpoint::open(&note, key.public())
@@ -100,7 +100,7 @@ impl Notary {
     ///
     /// # Errors
     /// If a file cannot be used, or if records that were read before are gone.
-    pub(crate) fn step(&mut self) -> Result<bool, NotaryFailure> {
+    pub fn step(&mut self) -> Result<bool, NotaryFailure> {
         let before = self.published.size;
         loop {
             self.read_on()?;
@@ -115,12 +115,12 @@ impl Notary {
     }
 
     /// The latest checkpoint, signed.
-    pub(crate) fn note(&self) -> String {
+    pub fn note(&self) -> String {
         self.published.sign(&self.key)
     }
 
     /// A fraction of the log's file system, in bytes; `None` if the system does not tell.
-    pub(crate) fn share_of_file_system(&self, part: u64) -> Option<u64> {
+    pub fn share_of_file_system(&self, part: u64) -> Option<u64> {
         File::open(self.place.directory()).and_then(|directory| share_of(&directory, part)).ok()
     }
 
@@ -130,7 +130,7 @@ impl Notary {
     ///
     /// # Errors
     /// If a file cannot be written or deleted.
-    pub(crate) fn prune(&self, since: Option<Date>, bytes_max: Option<u64>) -> Result<(), NotaryFailure> {
+    pub fn prune(&self, since: Option<Date>, bytes_max: Option<u64>) -> Result<(), NotaryFailure> {
         let Some(reading) = &self.reading else { return Ok(()) };
         let mut segments = at(&self.place.entries(), |_| self.place.segments())?;
         segments.retain(|segment| segment.number <= reading.number);

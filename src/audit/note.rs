@@ -25,7 +25,7 @@ const SIGNATURES_MAX: usize = 32;
 
 /// Why a note is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum NoteRejection {
+pub enum NoteRejection {
     #[error("not a signed note")]
     Malformed,
     /// The key has not signed it.
@@ -39,11 +39,11 @@ pub(crate) enum NoteRejection {
 /// A text that is not a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an Ed25519 key in the form of signed notes, NAME+ID+KEY")]
-pub(crate) struct NoKey;
+pub struct NoKey;
 
 /// The public half of a log's key.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct VerifierKey {
+pub struct VerifierKey {
     name: String,
     key: [u8; 32],
 }
@@ -53,7 +53,7 @@ impl VerifierKey {
     ///
     /// # Errors
     /// If it is not an Ed25519 key, or its id does not match.
-    pub(crate) fn parse(text: &str) -> Result<Self, NoKey> {
+    pub fn parse(text: &str) -> Result<Self, NoKey> {
         // Split from the left, because base64 has plus signs too.
         let mut parts = text.trim_end().splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Err(NoKey) };
@@ -64,7 +64,7 @@ impl VerifierKey {
     }
 
     /// The key's name, which is the log's origin.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
@@ -87,7 +87,7 @@ impl VerifierKey {
     ///
     /// # Errors
     /// If it is not a note, or not signed by this key.
-    pub(crate) fn open<'n>(&self, note: &'n str) -> Result<&'n str, NoteRejection> {
+    pub fn open<'n>(&self, note: &'n str) -> Result<&'n str, NoteRejection> {
         let has_control = note.bytes().any(|byte| byte < b' ' && byte != b'\n');
         let split = note.rfind("\n\n").ok_or(NoteRejection::Malformed)?;
         let (text, signatures) = note.split_at(split.saturating_add(1));
@@ -120,7 +120,7 @@ impl fmt::Display for VerifierKey {
 }
 
 /// A log's key.
-pub(crate) struct SigningKey {
+pub struct SigningKey {
     public: VerifierKey,
     pair: Ed25519KeyPair,
 }
@@ -136,7 +136,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// If the name is empty, or has a space or a plus sign.
-    pub(crate) fn from_seed(name: &str, seed: &Secret<[u8; 32]>) -> Result<Self, NoKey> {
+    pub fn from_seed(name: &str, seed: &Secret<[u8; 32]>) -> Result<Self, NoKey> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_rejected| NoKey)?;
         let key = pair.public_key().as_ref().try_into().map_err(|_| NoKey)?;
         if !is_name(name) {
@@ -149,7 +149,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// If it is malformed.
-    pub(crate) fn parse(text: &Secret<String>) -> Result<Self, NoKey> {
+    pub fn parse(text: &Secret<String>) -> Result<Self, NoKey> {
         let rest = text.expose().trim_end().strip_prefix(PRIVATE).ok_or(NoKey)?;
         let mut parts = rest.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Err(NoKey) };
@@ -160,25 +160,25 @@ impl SigningKey {
     }
 
     /// The content of the key's file, in the format of `golang.org/x/mod/sumdb/note`.
-    pub(crate) fn text(&self, seed: &Secret<[u8; 32]>) -> Secret<String> {
+    pub fn text(&self, seed: &Secret<[u8; 32]>) -> Secret<String> {
         let key = Secret::new([&[ED25519_TYPE], seed.expose().as_slice()].concat());
         let name = &self.public.name;
         Secret::new(format!("{PRIVATE}{name}+{}+{}\n", self.public.id_text(), STANDARD.encode(key.expose())))
     }
 
-    pub(crate) const fn public(&self) -> &VerifierKey {
+    pub const fn public(&self) -> &VerifierKey {
         &self.public
     }
 
     /// A note with this key's signature. The text has to end with a newline.
-    pub(crate) fn sign(&self, text: &str) -> String {
+    pub fn sign(&self, text: &str) -> String {
         let signature = [&self.public.id(), self.pair.sign(text.as_bytes()).as_ref()].concat();
         format!("{text}\n{SIGNATURE_LINE}{} {}\n", self.public.name, STANDARD.encode(signature))
     }
 }
 
 /// Splits a file with several notes.
-pub(crate) fn split(text: &str) -> Vec<&str> {
+pub fn split(text: &str) -> Vec<&str> {
     let (mut notes, mut start, mut end, mut is_signed) = (Vec::new(), 0, 0_usize, false);
     for line in text.split_inclusive('\n') {
         let is_signature = line.starts_with(SIGNATURE_LINE);

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-pub(crate) use super::checkpoint::Checkpoint;
+pub use super::checkpoint::Checkpoint;
 use super::checkpoint::CheckpointRejection;
 use super::lines::{Lines, Next};
 use super::note::{self, VerifierKey};
@@ -22,38 +22,38 @@ const FINDINGS_MAX: usize = 20;
 
 /// Trusted input of a check.
 #[derive(Debug)]
-pub(crate) struct Trust {
-    pub(crate) key: VerifierKey,
+pub struct Trust {
+    pub key: VerifierKey,
     /// Checkpoints kept elsewhere.
-    pub(crate) remembered: Vec<Checkpoint>,
+    pub remembered: Vec<Checkpoint>,
 }
 
 /// The result of a check.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     /// The first record that still exists.
-    pub(crate) first: u64,
+    pub first: u64,
     /// Records read.
-    pub(crate) records: u64,
+    pub records: u64,
     /// Bytes read.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// The latest checkpoint; `None` if it is refused.
-    pub(crate) checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<Checkpoint>,
     /// Records that no checkpoint covers yet.
-    pub(crate) unsigned: u64,
+    pub unsigned: u64,
     /// Whether the last line is incomplete: its writer was killed, or is still writing.
-    pub(crate) is_torn: bool,
+    pub is_torn: bool,
     /// Checkpoints kept elsewhere that agree.
-    pub(crate) agreeing: usize,
+    pub agreeing: usize,
     /// Checkpoints kept elsewhere whose records no longer exist.
-    pub(crate) too_old: usize,
+    pub too_old: usize,
     /// Empty for an intact log. The first bad record comes first.
-    pub(crate) findings: Vec<Finding>,
+    pub findings: Vec<Finding>,
 }
 
 /// How a record differs from the one logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Change {
+pub enum Change {
     /// Another text, and not that of a neighbour.
     Edited,
     /// The record is gone; its successor stands here.
@@ -65,7 +65,7 @@ pub(crate) enum Change {
 }
 
 #[derive(Debug)]
-pub(crate) enum Finding {
+pub enum Finding {
     /// The checkpoint is refused.
     Checkpoint { file: PathBuf, why: CheckpointRejection },
     /// A record differs from the logged one, and the tiles prove which.
@@ -177,7 +177,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(crate) fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
+pub fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
     let mut check = Check::begin(place, trust)?;
     check.read_records()?;
     check.conclude()?;

@@ -29,62 +29,62 @@ pub(crate) const RECORD_MAX: usize = 65_535;
 
 /// A log's directory.
 #[derive(Clone, Debug)]
-pub(crate) struct LogPlace {
+pub struct LogPlace {
     directory: PathBuf,
 }
 
 /// A file of records.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Counted from 1.
-    pub(crate) number: u64,
-    pub(crate) path: PathBuf,
+    pub number: u64,
+    pub path: PathBuf,
 }
 
 impl Segment {
     /// The day in its name.
-    pub(crate) fn date(&self) -> Option<Date> {
+    pub fn date(&self) -> Option<Date> {
         let name = self.path.file_stem()?.to_str()?;
         Date::parse(name.split_once('-')?.1, DATE).ok()
     }
 }
 
 impl LogPlace {
-    pub(crate) const fn new(directory: PathBuf) -> Self {
+    pub const fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// The directory of the files of records.
-    pub(crate) fn entries(&self) -> PathBuf {
+    pub fn entries(&self) -> PathBuf {
         self.directory.join("entries")
     }
 
     /// The latest checkpoint.
-    pub(crate) fn checkpoint(&self) -> PathBuf {
+    pub fn checkpoint(&self) -> PathBuf {
         self.directory.join("checkpoint")
     }
 
     /// One checkpoint for each finished file of records.
-    pub(crate) fn checkpoints(&self) -> PathBuf {
+    pub fn checkpoints(&self) -> PathBuf {
         self.directory.join("checkpoints")
     }
 
     /// The first record of each file: lines with the file's number and the record's index.
-    pub(crate) fn segment_list(&self) -> PathBuf {
+    pub fn segment_list(&self) -> PathBuf {
         self.directory.join("segments")
     }
 
     /// The signed statement of what was deleted.
-    pub(crate) fn pruned(&self) -> PathBuf {
+    pub fn pruned(&self) -> PathBuf {
         self.directory.join("pruned")
     }
 
     /// The public key.
-    pub(crate) fn public_key(&self) -> PathBuf {
+    pub fn public_key(&self) -> PathBuf {
         self.directory.join("vkey")
     }
 
@@ -92,7 +92,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If the directory cannot be read.
-    pub(crate) fn segments(&self) -> io::Result<Vec<Segment>> {
+    pub fn segments(&self) -> io::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         for entry in fs::read_dir(self.entries())? {
             let entry = entry?;
@@ -105,7 +105,7 @@ impl LogPlace {
         Ok(segments)
     }
 
-    pub(crate) fn segment(&self, number: u64, date: Date) -> Segment {
+    pub fn segment(&self, number: u64, date: Date) -> Segment {
         Segment { number, path: self.entries().join(format!("{number:06}-{date}.jsonl")) }
     }
 
@@ -114,7 +114,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If the list cannot be read, or is malformed.
-    pub(crate) fn first_records(&self) -> io::Result<Vec<(u64, u64)>> {
+    pub fn first_records(&self) -> io::Result<Vec<(u64, u64)>> {
         let text = read_if_there(&self.segment_list())?;
         let lines = text.lines().map(|line| {
             let (number, first) = line.split_once(' ')?;
@@ -129,7 +129,7 @@ impl LogPlace {
     }
 
     /// A tile's file; `width` is that of a partial tile.
-    pub(crate) fn tile(&self, level: u8, index: u64, width: usize) -> PathBuf {
+    pub fn tile(&self, level: u8, index: u64, width: usize) -> PathBuf {
         let path = self.full_tile(level, index);
         if width < WIDTH { partials(&path).join(width.to_string()) } else { path }
     }
@@ -153,7 +153,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If there is none.
-    pub(crate) fn read_tile(&self, level: u8, index: u64, width: usize) -> io::Result<Vec<Hash>> {
+    pub fn read_tile(&self, level: u8, index: u64, width: usize) -> io::Result<Vec<Hash>> {
         let full = self.full_tile(level, index);
         // A file of another length than its name says is not a tile.
         let read = |path: &Path, width: usize| -> io::Result<Vec<u8>> {
@@ -184,7 +184,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn write_tile(&self, level: u8, index: u64, hashes: &[Hash]) -> io::Result<()> {
+    pub fn write_tile(&self, level: u8, index: u64, hashes: &[Hash]) -> io::Result<()> {
         let path = self.tile(level, index, hashes.len());
         let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
         match replace(&path, &bytes) {
@@ -209,7 +209,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If one cannot be deleted.
-    pub(crate) fn remove_tiles(&self, before: u64, first: u64) -> io::Result<()> {
+    pub fn remove_tiles(&self, before: u64, first: u64) -> io::Result<()> {
         let (mut from, mut until) = (before, first);
         for level in 0..8 {
             from >>= 8;
@@ -228,7 +228,7 @@ impl LogPlace {
     ///
     /// # Errors
     /// If a tile is missing.
-    pub(crate) fn tree_at(&self, size: u64) -> io::Result<Tree> {
+    pub fn tree_at(&self, size: u64) -> io::Result<Tree> {
         let mut edge = Vec::new();
         let mut above = size;
         for (level, width) in (0..=u8::MAX).zip(edge_widths(size)) {

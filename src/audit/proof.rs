@@ -14,14 +14,14 @@ use super::place::{LogPlace, RECORD_MAX};
 use super::tree::{Hash, Leaf, perfect};
 
 /// First line of a proof.
-pub(crate) const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
+pub const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 
 /// A path has at most one hash for each level.
 const HASHES_MAX: usize = 64;
 
 /// Why a text proves nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum ProofRejection {
+pub enum ProofRejection {
     /// Not a proof with its record.
     #[error("not a proof that contains its record")]
     Malformed,
@@ -35,18 +35,18 @@ pub(crate) enum ProofRejection {
 
 /// A record that is proven to be in a log.
 #[derive(Debug)]
-pub(crate) struct Proven {
-    pub(crate) index: u64,
-    pub(crate) record: Vec<u8>,
+pub struct Proven {
+    pub index: u64,
+    pub record: Vec<u8>,
     /// The signed checkpoint that covers it.
-    pub(crate) checkpoint: Checkpoint,
+    pub checkpoint: Checkpoint,
 }
 
 /// The sibling hashes on the path from a record to the root of the tree of that size.
 ///
 /// # Errors
 /// If a tile is missing, or the tree has no such record.
-pub(crate) fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Hash>> {
+pub fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Hash>> {
     if index >= size {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -66,7 +66,7 @@ pub(crate) fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Ha
 }
 
 /// Serialises a proof. `checkpoint` is a signed note.
-pub(crate) fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str) -> String {
+pub fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str) -> String {
     let mut text = format!("{FIRST_LINE}\nextra {}\nindex {index}\n", STANDARD.encode(record));
     for hash in path {
         let _ = writeln!(text, "{hash}");
@@ -80,7 +80,7 @@ pub(crate) fn to_text(record: &[u8], index: u64, path: &[Hash], checkpoint: &str
 ///
 /// # Errors
 /// If the proof is invalid.
-pub(crate) fn check(text: &str, key: &VerifierKey) -> Result<Proven, ProofRejection> {
+pub fn check(text: &str, key: &VerifierKey) -> Result<Proven, ProofRejection> {
     let (proof, checkpoint) = text.split_once("\n\n").ok_or(ProofRejection::Malformed)?;
     let (index, record, path) = parse(proof).ok_or(ProofRejection::Malformed)?;
     let checkpoint = Checkpoint::open(checkpoint, key)?;

@@ -15,16 +15,16 @@ const PREFIX: &str = "pseudonym-";
 /// Bytes of the HMAC in a pseudonym: a collision among a million users is practically impossible.
 const BYTES: usize = 16;
 
-pub(crate) struct Pseudonyms(hmac::Key);
+pub struct Pseudonyms(hmac::Key);
 
 impl Pseudonyms {
     /// The key is 32 random bytes or so, in any encoding.
-    pub(crate) fn new(key: &Secret<String>) -> Self {
+    pub fn new(key: &Secret<String>) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()))
     }
 
     /// The user's pseudonym. Never `None`, because a pseudonym is a valid username.
-    pub(crate) fn of(&self, username: &Username) -> Option<Username> {
+    pub fn of(&self, username: &Username) -> Option<Username> {
         let tag = hmac::sign(&self.0, username.as_str().as_bytes());
         let short = tag.as_ref().get(..BYTES)?;
         Username::parse(&format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(short))).ok()

@@ -7,13 +7,13 @@ use super::place::{LogPlace, Segment};
 use super::tree::Leaf;
 
 #[derive(Debug)]
-pub(crate) struct Records {
+pub struct Records {
     place: LogPlace,
     reading: Option<(u64, Lines)>,
 }
 
 impl Records {
-    pub(crate) const fn from_the_oldest(place: LogPlace) -> Self {
+    pub const fn from_the_oldest(place: LogPlace) -> Self {
         Self { place, reading: None }
     }
 
@@ -21,7 +21,7 @@ impl Records {
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub(crate) fn from(place: LogPlace, segment: &Segment) -> io::Result<Self> {
+    pub fn from(place: LogPlace, segment: &Segment) -> io::Result<Self> {
         Ok(Self { place, reading: Some((segment.number, Lines::open(&segment.path)?)) })
     }
 
@@ -29,7 +29,7 @@ impl Records {
     ///
     /// # Errors
     /// If a file cannot be read, or has an invalid line.
-    pub(crate) fn next(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
+    pub fn next(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
         loop {
             if self.read(leaf)? == Next::Record {
                 return Ok(true);
@@ -47,7 +47,7 @@ impl Records {
     ///
     /// # Errors
     /// As of [`Self::next`].
-    pub(crate) fn next_here(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
+    pub fn next_here(&mut self, leaf: &mut Leaf) -> io::Result<bool> {
         Ok(self.read(leaf)? == Next::Record)
     }
 

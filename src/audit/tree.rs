@@ -15,16 +15,16 @@ pub(crate) const WIDTH: usize = 256;
 
 /// SHA-256.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(crate) struct Hash(pub(crate) [u8; 32]);
+pub struct Hash(pub [u8; 32]);
 
 impl Hash {
     /// The root of an empty tree.
-    pub(crate) fn of_nothing() -> Self {
+    pub fn of_nothing() -> Self {
         digest_of(&[])
     }
 
     /// The hash of two children.
-    pub(crate) fn node(left: Self, right: Self) -> Self {
+    pub fn node(left: Self, right: Self) -> Self {
         let mut bytes = [1; 65];
         let (_, both) = bytes.split_at_mut(1);
         for (to, from) in both.chunks_exact_mut(32).zip([left, right]) {
@@ -34,7 +34,7 @@ impl Hash {
     }
 
     /// Parses base64, as in checkpoints and proofs.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         Some(Self(STANDARD.decode(text).ok()?.try_into().ok()?))
     }
 }
@@ -60,40 +60,40 @@ fn digest_of(bytes: &[u8]) -> Hash {
 /// A record behind the zero byte that makes it a leaf, in one buffer, so that hashing copies
 /// nothing.
 #[derive(Debug)]
-pub(crate) struct Leaf(Vec<u8>);
+pub struct Leaf(Vec<u8>);
 
 impl Leaf {
     /// An empty buffer, reusable for many records.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self(vec![0])
     }
 
     /// The buffer; records are appended.
-    pub(crate) const fn bytes_mut(&mut self) -> &mut Vec<u8> {
+    pub const fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.0.truncate(1);
     }
 
-    pub(crate) fn record(&self) -> &[u8] {
+    pub fn record(&self) -> &[u8] {
         self.0.get(1..).unwrap_or_default()
     }
 
-    pub(crate) fn hash(&self) -> Hash {
+    pub fn hash(&self) -> Hash {
         digest_of(&self.0)
     }
 
     /// The hash of one record.
-    pub(crate) fn hash_of(record: &[u8]) -> Hash {
+    pub fn hash_of(record: &[u8]) -> Hash {
         digest_of(&[&[0], record].concat())
     }
 }
 
 /// The right edge of a growing tree.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tree {
+pub struct Tree {
     size: u64,
     /// By level, fewer than [`WIDTH`] hashes each.
     edge: Vec<Vec<Hash>>,
@@ -101,36 +101,36 @@ pub(crate) struct Tree {
 
 /// A tile that a record has filled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FullTile<'t> {
+pub struct FullTile<'t> {
     /// Level 0 has the records' own hashes.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Its number within the level.
-    pub(crate) index: u64,
+    pub index: u64,
     /// [`WIDTH`] hashes.
-    pub(crate) hashes: &'t [Hash],
+    pub hashes: &'t [Hash],
 }
 
 impl Tree {
     /// Resumes a stored tree from the hashes of each level's last, partial tile. `None` if their
     /// number does not fit the size.
-    pub(crate) fn resumed(size: u64, edge: Vec<Vec<Hash>>) -> Option<Self> {
+    pub fn resumed(size: u64, edge: Vec<Vec<Hash>>) -> Option<Self> {
         let wanted = edge_widths(size);
         let is_whole = edge.len() == wanted.len() && edge.iter().zip(&wanted).all(|(have, want)| have.len() == *want);
         is_whole.then_some(Self { size, edge })
     }
 
     /// The number of records.
-    pub(crate) const fn size(&self) -> u64 {
+    pub const fn size(&self) -> u64 {
         self.size
     }
 
     /// The hashes of each level's partial tile, lowest level first.
-    pub(crate) fn edge(&self) -> &[Vec<Hash>] {
+    pub fn edge(&self) -> &[Vec<Hash>] {
         &self.edge
     }
 
     /// Adds a record's hash. `filled` gets each tile that this completes, lowest level first.
-    pub(crate) fn push(&mut self, leaf: Hash, mut filled: impl FnMut(FullTile<'_>)) {
+    pub fn push(&mut self, leaf: Hash, mut filled: impl FnMut(FullTile<'_>)) {
         self.size = self.size.saturating_add(1);
         let mut carried = leaf;
         let mut index = self.size;
@@ -151,7 +151,7 @@ impl Tree {
         }
     }
 
-    pub(crate) fn root(&self) -> Hash {
+    pub fn root(&self) -> Hash {
         let mut root = None;
         for level in &self.edge {
             let mut rest = level.as_slice();

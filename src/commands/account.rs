@@ -6,11 +6,11 @@ use countersign_keys::identity::{ProviderId, Uid};
 use nix::errno::Errno;
 use nix::unistd::{User, geteuid, getuid};
 
-use crate::accounts::{self, AccountRejection};
 use crate::commands::privilege::{self, PrivilegeFailure, Target};
-use crate::exit::Exit;
-use crate::pin_file::PinFile;
-use crate::quoted::word;
+use countersign_home::accounts::{self, AccountRejection};
+use countersign_home::pin_file::PinFile;
+use countersign_os::exit::Exit;
+use countersign_os::quoted::word;
 
 /// Why a command has no account to act for.
 #[derive(Debug, thiserror::Error)]

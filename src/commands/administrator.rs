@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
-use crate::config::Config;
+use countersign_config::Config;
 
 /// Reads the configuration. Root reads it as root, because it names the server's account, and then
 /// becomes that account.

@@ -20,10 +20,10 @@ pub(super) use self::key::print as key;
 pub(super) use self::prove::print as prove;
 pub(super) use self::show::print as show;
 pub(super) use self::verify::print as verify;
-use crate::audit::LogPlace;
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
-use crate::config::Config;
+use countersign_audit::LogPlace;
+use countersign_config::Config;
 
 /// A log, and its directory's name.
 #[derive(Debug)]

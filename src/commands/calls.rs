@@ -10,7 +10,7 @@ use crate::arguments::Output;
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{Width, show_json, show_table};
 use crate::commands::text::remark;
-use crate::config::{Config, ConfigError};
+use countersign_config::{Config, ConfigError};
 
 /// Stands for the provider in paths if there is no configuration.
 const ANY_PROVIDER: &str = "p";

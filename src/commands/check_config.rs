@@ -13,18 +13,18 @@ use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 
 use crate::arguments::CheckConfig;
-use crate::clock::Clock;
 use crate::commands::account::{Account, AccountFailure, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::{moment, span};
-use crate::config::{
+use countersign_config::{
     Audit, Config, DriveRoot, Frequency, GatewayStart, InstanceListen, KEEP_PARTS, Keep, Launch, Maintenance, Mapper,
     MappingStart, Names, Product, Sandbox, SshKeysOf, Terminals, V1, show_size,
 };
-use crate::journal::Journal;
-use crate::log::Chain;
-use crate::program::{self, ProgramFault};
+use countersign_os::clock::Clock;
+use countersign_os::log::Chain;
+use countersign_os::program::{self, ProgramFault};
+use countersign_replay::Journal;
 
 /// Provider ids that UCloud's Core always shows as connected.
 const ALWAYS_CONNECTED: [&str; 5] = ["ucloud", "aau", "k8s", "k8", "K8"];

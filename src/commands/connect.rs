@@ -9,9 +9,7 @@ use countersign_keys::time::Timestamp;
 
 use nix::unistd::getuid;
 
-use crate::accounts::own_groups;
 use crate::arguments::{Approve, ConnectList, ConnectRemove, Manner, Start};
-use crate::clock::Clock;
 use crate::commands::account::{Account, Meant};
 use crate::commands::administrator;
 use crate::commands::error::CommandError;
@@ -21,14 +19,16 @@ use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, Width, qr, show, show_json, show_table};
 use crate::commands::text::{moment, remark, span};
 use crate::commands::used_intents;
-use crate::config::{Config, Drive};
-use crate::ipc::messages::{
+use countersign_config::{Config, Drive};
+use countersign_home::accounts::own_groups;
+use countersign_home::pin_file::Before;
+use countersign_ipc::messages::{
     self, Approved, Await, Awaited, Connection, Connections, Death, DriveTable, DrivesReport, Find, Offer, Remove,
     Removed, Started,
 };
-use crate::log::Chain;
-use crate::pin_file::Before;
-use crate::quoted::{quoted, word};
+use countersign_os::clock::Clock;
+use countersign_os::log::Chain;
+use countersign_os::quoted::{quoted, word};
 
 /// The question before anything is done. Only the words distinguish this browser's key from
 /// another.

@@ -9,21 +9,21 @@ use countersign_keys::identity::{IdentityRejection, KeyId, ProviderId};
 use countersign_keys::keyring::KeyRejection;
 use countersign_keys::store::sealed_store::UnsealedStore;
 
-use crate::audit::proof::ProofRejection;
-use crate::audit::{CheckpointRejection, NoKey};
-use crate::clock::{NoRandomness, UnreadableClock};
 use crate::commands::account::AccountFailure;
 use crate::commands::instance_key::InstanceKeyFailure;
 use crate::commands::offer::OfferLie;
-use crate::config::ConfigError;
-use crate::exit::Exit;
-use crate::ipc::client::AskError;
-use crate::ipc::messages::{Death, Refused};
-use crate::journal::JournalFailure;
-use crate::own_directory::WriteFailure;
-use crate::pin_file::PinFailure;
-use crate::quoted::{SENTENCE_MAX, quoted_within};
-use crate::server::StateDirectoryFailure;
+use countersign_audit::proof::ProofRejection;
+use countersign_audit::{CheckpointRejection, NoKey};
+use countersign_config::ConfigError;
+use countersign_home::own_directory::WriteFailure;
+use countersign_home::pin_file::PinFailure;
+use countersign_ipc::client::AskError;
+use countersign_ipc::messages::{Death, Refused};
+use countersign_os::clock::{NoRandomness, UnreadableClock};
+use countersign_os::exit::Exit;
+use countersign_os::quoted::{SENTENCE_MAX, quoted_within};
+use countersign_replay::JournalFailure;
+use countersign_server::StateDirectoryFailure;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -11,14 +11,14 @@ use countersign_keys::secret::Secret;
 use p256::SecretKey;
 use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 
-use crate::clock::{NoRandomness, random_bytes};
 use crate::commands::account::Account;
 use crate::commands::used_intents;
-use crate::config::strict_file::StrictFileFailure;
-use crate::exit::Exit;
-use crate::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
-use crate::own_directory::{OwnDirectory, WriteFailure};
-use crate::pin_file::DIRECTORY;
+use countersign_config::strict_file::StrictFileFailure;
+use countersign_home::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
+use countersign_home::own_directory::{OwnDirectory, WriteFailure};
+use countersign_home::pin_file::DIRECTORY;
+use countersign_os::clock::{NoRandomness, random_bytes};
+use countersign_os::exit::Exit;
 
 /// How often random bytes are drawn until they are a valid key. One draw in 2³² is not.
 const DRAWS_MAX: usize = 8;

@@ -17,7 +17,6 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 
 use crate::arguments::{AlgorithmWord, KeysAdd, KeysList, KeysRevoke, Whose};
-use crate::clock::{Clock, random_bytes};
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::offer::short_name;
@@ -25,11 +24,12 @@ use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{Consent, Width, show, show_json, show_table};
 use crate::commands::text::{moment, remark, span};
 use crate::commands::used_intents;
-use crate::config::Config;
-use crate::ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
-use crate::log::Chain;
-use crate::pin_file::{Before, PinFile};
-use crate::quoted::{quoted, word};
+use countersign_config::Config;
+use countersign_home::pin_file::{Before, PinFile};
+use countersign_ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
+use countersign_os::clock::{Clock, random_bytes};
+use countersign_os::log::Chain;
+use countersign_os::quoted::{quoted, word};
 
 /// Longest key file read, in bytes. An RSA key of 4096 bits with comments is under 4 KiB.
 const KEY_FILE_MAX: u64 = 64 * 1024;

@@ -12,9 +12,9 @@ use countersign_keys::keyring::{KeyRecord, KeyRejection, Protocol, VerificationK
 use countersign_keys::time::Timestamp;
 
 use crate::commands::text::{moment, span};
-use crate::config::Config;
-use crate::ipc::messages::{Begun, KEY_NAME_MAX, Offer};
-use crate::quoted::{quoted, word};
+use countersign_config::Config;
+use countersign_ipc::messages::{Begun, KEY_NAME_MAX, Offer};
+use countersign_os::quoted::{quoted, word};
 
 /// Why an offer is refused.
 #[derive(Debug, thiserror::Error)]

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use crate::commands::error::CommandError;
-use crate::config::Config;
-use crate::ipc::client::{AskError, request};
-use crate::ipc::messages::{BODY_MAX, Refused};
+use countersign_config::Config;
+use countersign_ipc::client::{AskError, request};
+use countersign_ipc::messages::{BODY_MAX, Refused};
 
 /// A connection to the server.
 #[derive(Debug)]

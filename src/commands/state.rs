@@ -15,14 +15,14 @@ use nix::unistd::{geteuid, getuid};
 use time::OffsetDateTime;
 
 use crate::arguments::{KeysWord, StateAccept};
-use crate::audit::{Decision, DecisionLog, Process, Verdict};
-use crate::clock::Clock;
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{Consent, show};
-use crate::config::Config;
-use crate::journal::Journal;
-use crate::server::StateDirectory;
+use countersign_audit::{Decision, DecisionLog, Process, Verdict};
+use countersign_config::Config;
+use countersign_os::clock::Clock;
+use countersign_replay::Journal;
+use countersign_server::StateDirectory;
 
 /// The operation's name in the audit log.
 const CALL: &str = "state.accept";

@@ -14,8 +14,6 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 
 use crate::arguments::Output;
-use crate::audit::LogPlace;
-use crate::clock::Clock;
 use crate::commands::administrator;
 use crate::commands::connect::every_connection;
 use crate::commands::error::CommandError;
@@ -23,9 +21,11 @@ use crate::commands::keys;
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::span;
-use crate::config::{Config, Launch};
-use crate::ipc::messages::{self, Connection, Empty, ListedKey, Whoami};
-use crate::quoted::{quoted, word};
+use countersign_audit::LogPlace;
+use countersign_config::{Config, Launch};
+use countersign_ipc::messages::{self, Connection, Empty, ListedKey, Whoami};
+use countersign_os::clock::Clock;
+use countersign_os::quoted::{quoted, word};
 
 /// Timeout of a connection to the gateway, which is on this machine.
 const ACCEPTS_WITHIN: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Output and questions of the commands. [`crate::quoted`] makes text from outside harmless before
+//! Output and questions of the commands. [`countersign_os::quoted`] makes text from outside harmless before
 //! a terminal shows it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -7,7 +7,7 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
 use crate::commands::error::CommandError;
-use crate::quoted::{columns_of, cut};
+use countersign_os::quoted::{columns_of, cut};
 
 /// Longest answer to a question, in bytes.
 const ANSWER_MAX: u64 = 64;
@@ -50,7 +50,7 @@ impl Width {
 /// Least width to which a column of a table is truncated.
 const COLUMN_MIN: usize = 8;
 
-/// Prints rows in columns. Cells must be escaped already (see [`crate::quoted::word`]). Truncates
+/// Prints rows in columns. Cells must be escaped already (see [`countersign_os::quoted::word`]). Truncates
 /// all columns but the first if the width is too small.
 pub(super) fn show_table<const N: usize>(
     heads: [&str; N],

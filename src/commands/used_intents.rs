@@ -11,9 +11,9 @@ use countersign_keys::identity::ProviderId;
 
 use crate::commands::account::Account;
 use crate::commands::text::remark;
-use crate::journal::{Journal, JournalFailure};
-use crate::log::Chain;
-use crate::own_directory::{OwnDirectory, STATE};
+use countersign_home::own_directory::{OwnDirectory, STATE};
+use countersign_os::log::Chain;
+use countersign_replay::{Journal, JournalFailure};
 
 /// Whether the account has used that provider before: its journal exists, or the common journal of
 /// earlier releases.

@@ -5,9 +5,9 @@ use std::path::Path;
 use bytes::Bytes;
 use countersign_keys::identity::Uid;
 
-use crate::config::problem::Reason;
-use crate::config::trusted_file;
-use crate::quoted::is_deceptive;
+use crate::problem::Reason;
+use crate::trusted_file;
+use countersign_os::quoted::is_deceptive;
 
 /// Longest title, in characters: one line on a telephone.
 const TITLE_MAX: usize = 80;
@@ -19,31 +19,31 @@ const CONTACT_MAX: usize = 254;
 const LOGO_MAX: u64 = 128 * 1024;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Brand {
+pub struct Brand {
     /// Defaults to the provider's id.
-    pub(crate) title: String,
+    pub title: String,
     /// Read by server and gateway alone.
-    pub(crate) logo: Option<Logo>,
+    pub logo: Option<Logo>,
     /// Whom users ask for help.
-    pub(crate) contact: Option<Contact>,
+    pub contact: Option<Contact>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Logo {
+pub struct Logo {
     /// The whole file.
-    pub(crate) content: Bytes,
-    pub(crate) kind: LogoKind,
+    pub content: Bytes,
+    pub kind: LogoKind,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LogoKind {
+pub enum LogoKind {
     Svg,
     Png,
 }
 
 /// A link for help.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Contact {
+pub enum Contact {
     Mail(String),
     Page(String),
 }
@@ -56,7 +56,7 @@ pub(super) fn title(text: &str) -> Option<String> {
 }
 
 impl Contact {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte);
         if text.len() > CONTACT_MAX || !text.bytes().all(is_plain) {
             return None;
@@ -75,7 +75,7 @@ impl Contact {
     }
 
     /// The link's target.
-    pub(crate) fn link(&self) -> String {
+    pub fn link(&self) -> String {
         match self {
             Self::Mail(address) => format!("mailto:{address}"),
             Self::Page(address) => address.clone(),
@@ -83,7 +83,7 @@ impl Contact {
     }
 
     /// The link's text.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         match self {
             Self::Mail(address) | Self::Page(address) => address,
         }
@@ -123,7 +123,7 @@ impl LogoKind {
         Ok(Self::Svg)
     }
 
-    pub(crate) const fn media_type(self) -> &'static str {
+    pub const fn media_type(self) -> &'static str {
         match self {
             Self::Svg => "image/svg+xml",
             Self::Png => "image/png",
@@ -131,7 +131,7 @@ impl LogoKind {
     }
 
     /// The file name's extension.
-    pub(crate) const fn extension(self) -> &'static str {
+    pub const fn extension(self) -> &'static str {
         match self {
             Self::Svg => "svg",
             Self::Png => "png",

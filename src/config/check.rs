@@ -15,11 +15,11 @@ use std::path::Path;
 use serde::Deserialize as _;
 use toml::de::{DeTable, Deserializer};
 
-use crate::config::check::findings::{Findings, PROBLEMS_MAX, Site};
-use crate::config::file::File;
-use crate::config::places;
-use crate::config::problem::{ConfigError, Reason};
-use crate::config::{Config, Core, Gateway, Instances, Launch, Reader, Role};
+use crate::check::findings::{Findings, PROBLEMS_MAX, Site};
+use crate::file::File;
+use crate::places;
+use crate::problem::{ConfigError, Reason};
+use crate::{Config, Core, Gateway, Instances, Launch, Reader, Role};
 
 impl Config {
     /// Checks a configuration's text as if it had been read from `path`, for that reader.

@@ -12,29 +12,29 @@ use countersign_keys::store::drives::DRIVES_MAX;
 use super::Product;
 
 /// Placeholder for a group's name in a drive's id, path and title.
-pub(crate) const GROUP: &str = "{group}";
+pub const GROUP: &str = "{group}";
 
 /// Placeholder for the name of a user-made drive in the id, path and title.
-pub(crate) const NAME: &str = "{name}";
+pub const NAME: &str = "{name}";
 
 /// Longest id of a drive, and longest name in one, in bytes.
 const NAME_MAX: usize = 64;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Drive {
+pub struct Drive {
     /// UCloud's `providerGeneratedId`: 1 to 64 letters, digits, `.`, `-` or `_`. [`GROUP`] in it
     /// once makes a drive for each group; [`NAME`] allows users to make drives.
-    pub(crate) id: String,
-    pub(crate) root: DriveRoot,
+    pub id: String,
+    pub root: DriveRoot,
     /// For users.
-    pub(crate) title: String,
+    pub title: String,
     /// The product; `None` for the first storage product.
-    pub(crate) product: Option<String>,
+    pub product: Option<String>,
 }
 
 /// Where a drive is. Contains [`GROUP`] if the drive's id does; [`NAME`] is its last component.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum DriveRoot {
+pub enum DriveRoot {
     /// Below the user's home directory; empty for the home itself. Relative, without `..`.
     Home(PathBuf),
     /// The same place for every user. Absolute, without `..`.
@@ -44,19 +44,19 @@ pub(crate) enum DriveRoot {
 /// The name of a group or of a user-made drive, safe in ids and paths. It follows the rule of ids,
 /// and has no special meaning as a path component.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct PlainName(String);
+pub struct PlainName(String);
 
 /// One drive of a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct UserDrive {
-    pub(crate) id: String,
+pub struct UserDrive {
+    pub id: String,
     /// Absolute.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
 }
 
 /// All drives of a user: the configured ones, and those that the user made.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct UserDrives {
+pub struct UserDrives {
     configured: Vec<UserDrive>,
     made: Option<MadeDrives>,
 }
@@ -64,26 +64,26 @@ pub(crate) struct UserDrives {
 /// Where a user makes drives: each is a folder directly below one reserved for them. That folder's
 /// content is the list of drives.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct MadeDrives {
+pub struct MadeDrives {
     /// The parts of their ids before and after the name.
     around: (String, String),
     /// The folder that contains them.
-    pub(crate) parent: PathBuf,
+    pub parent: PathBuf,
 }
 
 impl UserDrives {
     /// The folder of an id, if it names a drive. The folder may not exist.
-    pub(crate) fn folder(&self, id: &str) -> Option<PathBuf> {
+    pub fn folder(&self, id: &str) -> Option<PathBuf> {
         let configured = self.configured.iter().find(|drive| drive.id == id).map(|drive| drive.path.clone());
         configured.or_else(|| self.made_as(id).map(|(made, name)| made.folder(&name)))
     }
 
-    pub(crate) fn has(&self, id: &str) -> bool {
+    pub fn has(&self, id: &str) -> bool {
         self.folder(id).is_some()
     }
 
     /// The user-made drives and the name in this id, if it is one of theirs.
-    pub(crate) fn made_as(&self, id: &str) -> Option<(&MadeDrives, PlainName)> {
+    pub fn made_as(&self, id: &str) -> Option<(&MadeDrives, PlainName)> {
         if self.is_configured(id) {
             return None;
         }
@@ -91,23 +91,23 @@ impl UserDrives {
         Some((made, name_in(id, (&made.around.0, &made.around.1))?))
     }
 
-    pub(crate) fn configured(&self) -> &[UserDrive] {
+    pub fn configured(&self) -> &[UserDrive] {
         &self.configured
     }
 
     /// The user-made drives, if the site offers them.
-    pub(crate) const fn made(&self) -> Option<&MadeDrives> {
+    pub const fn made(&self) -> Option<&MadeDrives> {
         self.made.as_ref()
     }
 
     /// The ids of drives whose folders exist for this account, up to the limit of drives.
-    pub(crate) fn there(&self) -> Vec<String> {
+    pub fn there(&self) -> Vec<String> {
         let configured = self.configured.iter().filter(|drive| drive.path.is_dir()).map(|drive| drive.id.clone());
         configured.chain(self.made_there()).take(DRIVES_MAX).collect()
     }
 
     /// The configured ids, and those of existing user-made drives.
-    pub(crate) fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> Vec<String> {
         self.configured.iter().map(|drive| drive.id.clone()).chain(self.made_there()).collect()
     }
 
@@ -129,12 +129,12 @@ impl<I: IntoIterator<Item = (String, PathBuf)>> From<I> for UserDrives {
 
 impl MadeDrives {
     /// The id of the drive with this name, unless it is too long.
-    pub(crate) fn id(&self, name: &PlainName) -> Option<String> {
+    pub fn id(&self, name: &PlainName) -> Option<String> {
         let id = format!("{}{}{}", self.around.0, name.0, self.around.1);
         is_name(&id).then_some(id)
     }
 
-    pub(crate) fn folder(&self, name: &PlainName) -> PathBuf {
+    pub fn folder(&self, name: &PlainName) -> PathBuf {
         self.parent.join(&name.0)
     }
 
@@ -157,7 +157,7 @@ fn name_in(id: &str, (before, after): (&str, &str)) -> Option<PlainName> {
 
 impl PlainName {
     /// Parses a name. Groups and folders with other names are not drives.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         is_name(name).then(|| Self(name.to_owned()))
     }
 }
@@ -172,17 +172,17 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 impl Drive {
     /// Whether there is one for each group.
-    pub(crate) fn is_of_groups(&self) -> bool {
+    pub fn is_of_groups(&self) -> bool {
         self.id.contains(GROUP)
     }
 
     /// Whether users make these drives.
-    pub(crate) fn is_made(&self) -> bool {
+    pub fn is_made(&self) -> bool {
         self.id.contains(NAME)
     }
 
     /// The product, if the site has it for storage.
-    pub(crate) fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
+    pub fn product_among<'p>(&self, products: &'p [Product]) -> Option<&'p Product> {
         Product::storage_among(products, self.product.as_deref())
     }
 
@@ -192,13 +192,13 @@ impl Drive {
     /// resources, and its process ends if one is repeated. It shows a user the drive with `h-` as
     /// the preferred one. The id has no colon, so the last colon ends the owner's name. Other kinds
     /// of resources take other letters.
-    pub(crate) fn id_at_core(&self, owner: &Username, id: &str) -> String {
+    pub fn id_at_core(&self, owner: &Username, id: &str) -> String {
         let kind = if self.root == DriveRoot::Home(PathBuf::new()) { 'h' } else { 'd' };
         format!("{kind}-{owner}:{id}")
     }
 
     /// The title of the drive with that id, if it is one of these.
-    pub(crate) fn title_of(&self, id: &str) -> Option<String> {
+    pub fn title_of(&self, id: &str) -> Option<String> {
         for placeholder in [GROUP, NAME] {
             if let Some(around) = self.id.split_once(placeholder) {
                 return name_in(id, around).map(|name| self.title.replace(placeholder, &name.0));
@@ -208,7 +208,7 @@ impl Drive {
     }
 
     /// The drives of a user with that home and those groups. The folders may not exist.
-    pub(crate) fn all_of(drives: &[Self], home: &Path, groups: &[PlainName]) -> UserDrives {
+    pub fn all_of(drives: &[Self], home: &Path, groups: &[PlainName]) -> UserDrives {
         let mut all = UserDrives::default();
         for drive in drives {
             if let Some((before, after)) = drive.id.split_once(NAME) {

@@ -7,7 +7,7 @@ use countersign_keys::call::RowSpec;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{Frequency, ProductKind};
+use crate::{Frequency, ProductKind};
 
 /// A key that may be absent.
 pub(super) type Typed<T> = Option<Spanned<T>>;

@@ -14,7 +14,7 @@ use super::{Config, ConfigError, Reader, Role};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Maintenance {
+pub enum Maintenance {
     /// No maintenance: all users are served.
     None,
     /// Only these users are served.
@@ -22,7 +22,7 @@ pub(crate) enum Maintenance {
 }
 
 impl Maintenance {
-    pub(crate) fn admits(&self, username: &Username) -> bool {
+    pub fn admits(&self, username: &Username) -> bool {
         match self {
             Self::None => true,
             Self::ForAllBut(allowed) => allowed.contains(username),
@@ -32,22 +32,22 @@ impl Maintenance {
 
 /// The present state. Locked for a lookup or an exchange, never across an await.
 #[derive(Debug)]
-pub(crate) struct CurrentMaintenance(RwLock<Maintenance>);
+pub struct CurrentMaintenance(RwLock<Maintenance>);
 
 impl CurrentMaintenance {
-    pub(crate) const fn new(maintenance: Maintenance) -> Self {
+    pub const fn new(maintenance: Maintenance) -> Self {
         Self(RwLock::new(maintenance))
     }
 
-    pub(crate) fn admits(&self, username: &Username) -> bool {
+    pub fn admits(&self, username: &Username) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).admits(username)
     }
 
-    pub(crate) fn current(&self) -> Maintenance {
+    pub fn current(&self) -> Maintenance {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set(&self, maintenance: Maintenance) {
+    pub fn set(&self, maintenance: Maintenance) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = maintenance;
     }
 
@@ -55,7 +55,7 @@ impl CurrentMaintenance {
     ///
     /// # Errors
     /// If the file is invalid.
-    pub(crate) fn reload(&self, file: &Path, role: Role) -> Result<(), ConfigError> {
+    pub fn reload(&self, file: &Path, role: Role) -> Result<(), ConfigError> {
         let maintenance = Config::load_as(file, Reader::own(role))?.maintenance;
         let is_on = maintenance != Maintenance::None;
         self.set(maintenance);

@@ -8,15 +8,15 @@ use countersign_keys::call::RowRejection;
 use countersign_keys::core_token::CoreKeyRejection;
 use countersign_keys::identity::IdentityRejection;
 
-use crate::config::places::Place;
-use crate::config::secret_file::SecretFileError;
-use crate::config::tls::TlsError;
-use crate::config::trusted_file::FileReason;
-use crate::config::{DRIVE_NUMBERS, UNFINISHED};
-use crate::log::Chain;
+use crate::places::Place;
+use crate::secret_file::SecretFileError;
+use crate::tls::TlsError;
+use crate::trusted_file::FileReason;
+use crate::{DRIVE_NUMBERS, UNFINISHED};
+use countersign_os::log::Chain;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
     /// The file cannot be read, or is not trustworthy.
     #[error("{}", Chain(.0))]
     File(FileReason),
@@ -27,7 +27,7 @@ pub(crate) enum ConfigError {
 
 impl ConfigError {
     /// Whether the only problem is that secrets cannot be read.
-    pub(crate) fn is_of_secrets_alone(&self) -> bool {
+    pub fn is_of_secrets_alone(&self) -> bool {
         let is_of_a_secret =
             |problem: &Problem| matches!(problem.reason, Reason::SecretFile(_) | Reason::Tls(TlsError::Key(_)));
         matches!(self, Self::Content { problems, .. } if problems.iter().all(is_of_a_secret))
@@ -42,7 +42,7 @@ impl From<FileReason> for ConfigError {
 }
 
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     /// `None` for a missing key.
     pub(super) place: Option<Place>,
     /// The dotted path of the key; empty if the text is not TOML.

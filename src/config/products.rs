@@ -6,25 +6,25 @@
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Product {
-    pub(crate) name: String,
-    pub(crate) category: String,
-    pub(crate) kind: ProductKind,
+pub struct Product {
+    pub name: String,
+    pub category: String,
+    pub kind: ProductKind,
     /// For users.
-    pub(crate) description: String,
+    pub description: String,
     /// Units of the category that one unit of this product costs.
-    pub(crate) price: i64,
-    pub(crate) accounting: Accounting,
+    pub price: i64,
+    pub accounting: Accounting,
     /// Whether grant applications omit it.
-    pub(crate) is_hidden: bool,
+    pub is_hidden: bool,
     /// The hardware of its machines; all zero and empty for storage.
-    pub(crate) machine: Machine,
+    pub machine: Machine,
 }
 
 /// `products.type`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum ProductKind {
+pub enum ProductKind {
     /// For drives.
     Storage,
     /// For jobs.
@@ -33,20 +33,20 @@ pub(crate) enum ProductKind {
 
 /// How UCloud accounts for a category. Cannot be changed once Core has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Accounting {
+pub struct Accounting {
     /// Such as `GB` or `Core`.
-    pub(crate) unit: String,
+    pub unit: String,
     /// The plural of the unit.
-    pub(crate) unit_plural: String,
-    pub(crate) frequency: Frequency,
+    pub unit_plural: String,
+    pub frequency: Frequency,
     /// Whether no allocation is needed.
-    pub(crate) is_free: bool,
+    pub is_free: bool,
 }
 
 /// `products.frequency`: the period for which a unit is counted.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Frequency {
+pub enum Frequency {
     /// The present use, like a quota.
     Once,
     Minute,
@@ -56,19 +56,19 @@ pub(crate) enum Frequency {
 
 /// A machine's hardware, as UCloud shows it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// Virtual processors.
-    pub(crate) cpu: i64,
-    pub(crate) cpu_model: String,
-    pub(crate) memory_gb: i64,
-    pub(crate) memory_model: String,
-    pub(crate) gpu: i64,
-    pub(crate) gpu_model: String,
+    pub cpu: i64,
+    pub cpu_model: String,
+    pub memory_gb: i64,
+    pub memory_model: String,
+    pub gpu: i64,
+    pub gpu_model: String,
 }
 
 impl Product {
     /// The storage product of that name, or the first if `name` is `None`.
-    pub(crate) fn storage_among<'p>(products: &'p [Self], name: Option<&str>) -> Option<&'p Self> {
+    pub fn storage_among<'p>(products: &'p [Self], name: Option<&str>) -> Option<&'p Self> {
         let mut storage = products.iter().filter(|product| product.kind == ProductKind::Storage);
         storage.find(|product| name.is_none_or(|name| product.name == name))
     }
@@ -76,7 +76,7 @@ impl Product {
 
 impl Frequency {
     /// Core's spelling.
-    pub(crate) const fn at_core(self) -> &'static str {
+    pub const fn at_core(self) -> &'static str {
         match self {
             Self::Once => "ONCE",
             Self::Minute => "PERIODIC_MINUTE",
@@ -86,14 +86,14 @@ impl Frequency {
     }
 
     /// Whether units add up over time, which UCloud shows as `Core-hours`.
-    pub(crate) const fn is_periodic(self) -> bool {
+    pub const fn is_periodic(self) -> bool {
         !matches!(self, Self::Once)
     }
 }
 
 impl ProductKind {
     /// Core's spelling.
-    pub(crate) const fn at_core(self) -> &'static str {
+    pub const fn at_core(self) -> &'static str {
         match self {
             Self::Storage => "STORAGE",
             Self::Compute => "COMPUTE",
@@ -101,7 +101,7 @@ impl ProductKind {
     }
 
     /// The configuration's spelling.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Storage => "storage",
             Self::Compute => "compute",

@@ -56,7 +56,7 @@ pub(super) const BODY_MAX: u64 = 64 * 1024 * 1024;
 /// As many items as an intent covers. Core repeats the whole drive in each item, 2.1 KB, and twice
 /// in a move or copy. So 1,000 items take 4.3 MB, and as much again for long paths, titles and
 /// access lists.
-pub(crate) const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
+pub const BODY_DEFAULT: u64 = 8 * 1024 * 1024;
 
 /// Units of a category that one unit of a product costs. Core keeps 63 bits.
 pub(super) const PRICE: Range = Range { min: 0, max: 1_000_000_000_000, default: 1 };
@@ -104,7 +104,7 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
 }
 
 /// A size in the largest unit that is exact.
-pub(crate) fn show_size(bytes: usize) -> String {
+pub fn show_size(bytes: usize) -> String {
     let mib = 1024 * 1024;
     match bytes {
         bytes if bytes % mib == 0 => format!("{} MiB", bytes / mib),

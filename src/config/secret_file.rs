@@ -10,33 +10,33 @@ use countersign_keys::secret::Secret;
 use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 
-use crate::config::trusted_file::{self, FileReason};
+use crate::trusted_file::{self, FileReason};
 
 /// Longest secret, in bytes. A TLS key with its comments is under 8 KiB.
 const SECRET_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) struct SecretFileError(#[from] FileReason);
+pub struct SecretFileError(#[from] FileReason);
 
 /// The path of a secret. [`SecretFile::read`] checks the file, each time.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct SecretFile {
+pub struct SecretFile {
     path: PathBuf,
     reader: Uid,
 }
 
 impl SecretFile {
-    pub(crate) const fn new(path: PathBuf, reader: Uid) -> Self {
+    pub const fn new(path: PathBuf, reader: Uid) -> Self {
         Self { path, reader }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Reads the secret, without surrounding white space.
-    pub(crate) fn read(&self) -> Result<Secret<String>, SecretFileError> {
+    pub fn read(&self) -> Result<Secret<String>, SecretFileError> {
         let path = self.path.as_path();
         let (file, metadata) = trusted_file::open(path)?;
         trusted_file::refuse_owned_by_others(path, &metadata, self.reader)?;
@@ -54,7 +54,7 @@ impl SecretFile {
 
     /// Reads a secret that is one word of printable ASCII, such as a token: no second line, no byte
     /// order mark.
-    pub(crate) fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
+    pub fn read_token(&self) -> Result<Secret<String>, SecretFileError> {
         let token = self.read()?;
         if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(token);
@@ -63,7 +63,7 @@ impl SecretFile {
     }
 
     /// Whether this process could open it, or that is unknown. An instance that can should not run.
-    pub(crate) fn is_within_reach(&self) -> bool {
+    pub fn is_within_reach(&self) -> bool {
         !matches!(nix::unistd::access(&self.path, AccessFlags::R_OK), Err(Errno::EACCES | Errno::ENOENT))
     }
 }

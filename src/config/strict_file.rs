@@ -22,7 +22,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 const ANYTHING_BY_OTHERS: u32 = 0o077;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StrictFileFailure {
+pub enum StrictFileFailure {
     /// The file, or a directory above it, does not exist.
     #[error("{path} does not exist")]
     Absent { path: PathBuf },
@@ -75,12 +75,12 @@ pub(crate) enum StrictFileFailure {
 }
 
 impl StrictFileFailure {
-    pub(crate) const fn is_absence(&self) -> bool {
+    pub const fn is_absence(&self) -> bool {
         matches!(self, Self::Absent { .. })
     }
 
     /// Whether others could have written or read it.
-    pub(crate) const fn is_exposure(&self) -> bool {
+    pub const fn is_exposure(&self) -> bool {
         matches!(self, Self::Owner { .. } | Self::Writable { .. } | Self::Exposed { .. })
     }
 }
@@ -89,7 +89,7 @@ impl StrictFileFailure {
 ///
 /// # Errors
 /// If it does not exist, or if another account than its owner or root could have written it.
-pub(crate) fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, StrictFileFailure> {
+pub fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, StrictFileFailure> {
     let outside = || StrictFileFailure::Outside { path: beneath.to_owned() };
     let mut directory = StrictDirectory::home(home, owner)?;
     let mut names = beneath.components().peekable();
@@ -108,7 +108,7 @@ pub(crate) fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, St
 
 /// An open file that only its owner or root can have written.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub struct Opened {
     file: File,
     path: PathBuf,
     stat: FileStat,
@@ -116,7 +116,7 @@ pub(crate) struct Opened {
 
 /// A fingerprint of a file's metadata. Another file, or a later version, has another one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size: i64,
@@ -126,7 +126,7 @@ pub(crate) struct Stamp {
 
 impl Opened {
     /// The metadata when the file was opened.
-    pub(crate) const fn stamp(&self) -> Stamp {
+    pub const fn stamp(&self) -> Stamp {
         let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = self.stat;
         Stamp {
             device: st_dev,
@@ -138,7 +138,7 @@ impl Opened {
     }
 
     /// The owner: the account or root.
-    pub(crate) const fn owner(&self) -> Uid {
+    pub const fn owner(&self) -> Uid {
         Uid(self.stat.st_uid)
     }
 
@@ -146,7 +146,7 @@ impl Opened {
     ///
     /// # Errors
     /// If others can read it.
-    pub(crate) fn private(self) -> Result<Self, StrictFileFailure> {
+    pub fn private(self) -> Result<Self, StrictFileFailure> {
         let mode = self.stat.st_mode & 0o7777;
         if mode & ANYTHING_BY_OTHERS != 0 {
             return Err(StrictFileFailure::Exposed { path: self.path, mode });
@@ -158,7 +158,7 @@ impl Opened {
     ///
     /// # Errors
     /// If it is longer, or cannot be read.
-    pub(crate) fn read(self, max: usize) -> Result<Vec<u8>, StrictFileFailure> {
+    pub fn read(self, max: usize) -> Result<Vec<u8>, StrictFileFailure> {
         let Self { file, path, stat: _ } = self;
         let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Vec::new();
@@ -172,7 +172,7 @@ impl Opened {
 
 /// An open directory in which only its owner or root can write.
 #[derive(Debug)]
-pub(crate) struct StrictDirectory {
+pub struct StrictDirectory {
     descriptor: OwnedFd,
     path: PathBuf,
     owner: Uid,
@@ -181,14 +181,14 @@ pub(crate) struct StrictDirectory {
 impl StrictDirectory {
     /// Opens the account's home. The path up to there is under root's control, so its links are
     /// followed.
-    pub(crate) fn home(path: &Path, owner: Uid) -> Result<Self, StrictFileFailure> {
+    pub fn home(path: &Path, owner: Uid) -> Result<Self, StrictFileFailure> {
         let descriptor = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| not_opened(path.to_owned(), errno))?;
         Self::checked(descriptor, path.to_owned(), owner)
     }
 
     /// Opens a directory in this one.
-    pub(crate) fn enter(&self, name: &str) -> Result<Self, StrictFileFailure> {
+    pub fn enter(&self, name: &str) -> Result<Self, StrictFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
@@ -197,7 +197,7 @@ impl StrictDirectory {
     }
 
     /// Opens a file in this directory.
-    pub(crate) fn open(&self, name: &str) -> Result<Opened, StrictFileFailure> {
+    pub fn open(&self, name: &str) -> Result<Opened, StrictFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
@@ -211,12 +211,12 @@ impl StrictDirectory {
     }
 
     /// The open directory, to create files in.
-    pub(crate) const fn descriptor(&self) -> &OwnedFd {
+    pub const fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
     }
 
     /// For messages.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

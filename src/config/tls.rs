@@ -11,15 +11,15 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::secret_file::{SecretFile, SecretFileError};
-use crate::config::trusted_file::{self, FileReason, PEM_MAX};
+use crate::secret_file::{SecretFile, SecretFileError};
+use crate::trusted_file::{self, FileReason, PEM_MAX};
 
 /// Most bytes handed over, so that they fit a line of the control channel with escapes: four times
 /// the usual.
 const HANDED_OVER_MAX: usize = 48 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     #[error(transparent)]
     Certificate(#[from] FileReason),
     #[error(transparent)]
@@ -40,11 +40,11 @@ pub(crate) enum TlsError {
 
 /// The paths of certificate and key.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Tls {
+pub struct Tls {
     /// The chain in PEM, leaf first.
-    pub(crate) certificate: PathBuf,
+    pub certificate: PathBuf,
     /// Its private key in PEM.
-    pub(crate) key: SecretFile,
+    pub key: SecretFile,
     reader: Uid,
 }
 
@@ -54,7 +54,7 @@ impl Tls {
     }
 
     /// Reads both and checks that they match.
-    pub(crate) fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+    pub fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         self.certified(&self.read()?)
     }
 
@@ -62,7 +62,7 @@ impl Tls {
     ///
     /// # Errors
     /// If they cannot be read, do not match, or are too long to hand over.
-    pub(crate) fn load_for_handing_over(&self) -> Result<TlsFiles, TlsError> {
+    pub fn load_for_handing_over(&self) -> Result<TlsFiles, TlsError> {
         let files = self.read()?;
         self.certified(&files)?;
         let length = files.certificates.len().saturating_add(files.key.expose().len());
@@ -70,7 +70,7 @@ impl Tls {
     }
 
     /// Checks that certificate and key match.
-    pub(crate) fn certified(&self, files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
+    pub fn certified(&self, files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
         let chain = certificates(&self.certificate, &files.certificates)?;
         let key = PrivateKeyDer::from_pem_slice(files.key.expose().as_bytes())
             .map_err(|_| TlsError::NoKey { path: self.key.path().to_owned() })?;
@@ -87,7 +87,7 @@ impl Tls {
 /// The content of both files, in PEM.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TlsFiles {
+pub struct TlsFiles {
     certificates: String,
     #[serde(serialize_with = "expose", deserialize_with = "take_in")]
     key: Arc<Secret<String>>,

@@ -20,7 +20,7 @@ pub(super) const PEM_MAX: u64 = 1024 * 1024;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FileReason {
+pub enum FileReason {
     #[error("cannot open {path}")]
     Open {
         path: PathBuf,
@@ -83,7 +83,7 @@ pub(crate) enum FileReason {
 }
 
 impl FileReason {
-    pub(crate) fn is_absence(&self) -> bool {
+    pub fn is_absence(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 }

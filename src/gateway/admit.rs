@@ -34,8 +34,8 @@ use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::response::Answer;
 use super::upstream::{Connection, UpstreamFailure};
-use crate::audit::Verdict;
-use crate::ipc::control::Signer;
+use countersign_audit::Verdict;
+use countersign_ipc::control::Signer;
 
 /// In bytes. The body of one of Core's own calls is a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;

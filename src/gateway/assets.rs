@@ -13,7 +13,7 @@ use http::{HeaderValue, Method};
 
 use super::document::{Document, name_of};
 use super::response::{Answer, CROSS_ORIGIN_RESOURCE_POLICY};
-use crate::config::Logo as Icon;
+use countersign_config::Logo as Icon;
 
 /// A year, the longest that caches honour. New content gets a new path.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -26,7 +26,7 @@ const IMAGE: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
-        [$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $path)).as_slice())),*]
+        [$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/", $path)).as_slice())),*]
     };
 }
 
@@ -87,7 +87,7 @@ impl Assets {
         let mut by_path: HashMap<_, _> = documents.collect();
         let name = name_of(&sha256(&[&icon.content]));
         let icon_path = format!("/ucloud/{provider}/web/{name}/icon.{}", icon.kind.extension());
-        by_path.insert(icon_path.clone(), icon.document());
+        by_path.insert(icon_path.clone(), Document::from(icon));
         Self { by_path, folder, icon_path }
     }
 
@@ -159,7 +159,7 @@ mod tests {
             if path.is_dir() {
                 files_below(&path, found);
             } else {
-                let web = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web"));
+                let web = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web"));
                 found.insert(path.strip_prefix(web).unwrap().to_str().unwrap().to_owned());
             }
         }
@@ -169,7 +169,7 @@ mod tests {
     fn every_file_of_the_pages_is_in_the_list() {
         let mut there = BTreeSet::new();
         for folder in ["js", "css"] {
-            files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web").join(folder), &mut there);
+            files_below(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web")).join(folder), &mut there);
         }
         let listed: BTreeSet<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
         assert_eq!(listed, there, "left: the list in this file; right: what stands in web/js and web/css");

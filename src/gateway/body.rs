@@ -15,7 +15,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::limits::{Counted, InFlight};
+use countersign_os::limits::{Counted, InFlight};
 
 /// Memory of all bodies held at a time, in bytes: 32 of the longest at the default
 /// `gateway.body_max`.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::refusal::{Failure, Refusal};
-use crate::ipc::within::ANSWERED_WITHIN;
+use countersign_ipc::within::ANSWERED_WITHIN;
 
 /// Least time for the instance's work: listing an ordinary folder takes a tenth of it.
 const WORK_MIN: Duration = Duration::from_millis(500);

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::pace::{Pace, Strangers};
-use crate::limits::{Shares, Ticket, network_of};
+use countersign_os::limits::{Shares, Ticket, network_of};
 
 /// A stranger's address may have one in so many of all connections.
 const EACH_PART: usize = 2;

@@ -15,9 +15,9 @@ use zeroize::Zeroize as _;
 
 use super::key_cache::KeyCache;
 use super::tls::CurrentKey;
-use crate::config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
-use crate::ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
-use crate::log::Chain;
+use countersign_config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
+use countersign_ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
+use countersign_os::log::Chain;
 
 /// Unsent lines. Each is the query of a request that waits for its answer.
 const UNSENT_MAX: usize = 2_048;
@@ -27,7 +27,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the channel ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LineEnd {
+pub enum LineEnd {
     /// The server asked the gateway to stop.
     #[error("the server asked the gateway to stop")]
     Stop,

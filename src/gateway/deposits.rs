@@ -372,7 +372,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::gateway::scene::{NOW, Signer, at, digest};
+    use crate::scene::{NOW, Signer, at, digest};
     use std::time::Duration;
 
     fn intent(signer: &Signer, item: &str, token_id: u8) -> VerifiedIntent<'static> {

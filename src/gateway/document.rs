@@ -15,7 +15,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATC
 
 use super::gzip::takes_gzip;
 use super::response::{self, Answer};
-use crate::config::Logo;
+use countersign_config::Logo;
 
 /// In bytes. Shorter documents fit one packet as they are.
 const COMPRESSED_MIN: usize = 1_024;
@@ -69,9 +69,9 @@ impl Document {
     }
 }
 
-impl Logo {
-    pub(super) fn document(&self) -> Document {
-        Document::new(self.content.to_vec(), self.kind.media_type())
+impl From<&Logo> for Document {
+    fn from(logo: &Logo) -> Self {
+        Self::new(logo.content.to_vec(), logo.kind.media_type())
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::gateway::response::AnswerBody;
+    use crate::response::AnswerBody;
     use std::io::Read as _;
 
     fn ask(document: &Document, headers: &[(&'static str, &str)]) -> Answer {

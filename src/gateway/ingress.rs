@@ -36,12 +36,12 @@ use super::request_id::{RequestId, RequestIds};
 use super::response::{self, Answer, Transport};
 use super::upstream::Upstreams;
 use super::uses::Uses;
-use crate::audit::{Decision, DecisionLog, Process, Verdict, Weight};
-use crate::clock::Clock;
-use crate::config::CurrentMaintenance;
-use crate::ipc::control::InstanceAddress;
-use crate::journal::Journal;
-use crate::limits::{Counted, RateLimiter, network_of};
+use countersign_audit::{Decision, DecisionLog, Process, Verdict, Weight};
+use countersign_config::CurrentMaintenance;
+use countersign_ipc::control::InstanceAddress;
+use countersign_os::clock::Clock;
+use countersign_os::limits::{Counted, RateLimiter, network_of};
+use countersign_replay::Journal;
 
 pub(super) struct Ingress {
     pub(super) provider: ProviderId,

@@ -23,10 +23,10 @@ use tokio::time::Instant;
 
 pub(super) use self::failure::{KeyCacheFailure, NotAsserted};
 use super::refusal::Refusal;
-use crate::ipc::control::{
+use countersign_ipc::control::{
     Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
 };
-use crate::locks::Mutex;
+use countersign_os::locks::Mutex;
 
 /// Keys in the cache, under 1 KiB each. With more active users than this, the rest cost one query
 /// each.

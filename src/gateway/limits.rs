@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign_keys::identity::Username;
 
-use crate::ipc::room;
-use crate::limits::{Counted, Rate, RateLimiter};
+use countersign_ipc::room;
+use countersign_os::limits::{Counted, Rate, RateLimiter};
 
 /// By address. A connection page makes five requests, and a hospital or university may have many
 /// users behind one address.

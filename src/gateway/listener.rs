@@ -32,7 +32,7 @@ use super::shutdown::shutdown_requested;
 use super::timeouts::{TimeoutStream, Turns};
 use super::tls::H2;
 use super::upgrade::{self, PendingUpgrade};
-use crate::lingering_stream::LingeringStream;
+use countersign_os::lingering_stream::LingeringStream;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 

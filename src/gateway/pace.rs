@@ -14,7 +14,7 @@ use std::time::Duration;
 use lru::LruCache;
 use tokio::time::Instant;
 
-use crate::limits::{Bucket, Rate};
+use countersign_os::limits::{Bucket, Rate};
 
 /// A connection's own pieces: a page with its parts, then one a second.
 const OF_A_CONNECTION: Rate = Rate::new(32, 1);

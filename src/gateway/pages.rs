@@ -19,8 +19,8 @@ use super::assets::{Assets, of_image};
 use super::document::Document;
 use super::request_id::RequestId;
 use super::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
-use crate::config::{Brand, Logo, LogoKind, Provider};
-use crate::ipc::answers::ErrorCode;
+use countersign_config::{Brand, Logo, LogoKind, Provider};
+use countersign_ipc::answers::ErrorCode;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -146,7 +146,7 @@ impl Pages {
             keys: page(KeysTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             signer: page(SignerTemplate { provider, origin, core_origin: core, brand, web }.render()?),
             front: page(FrontTemplate { provider, origin, core_origin: core, brand, web }.render()?),
-            icon: icon.document(),
+            icon: Document::from(icon),
             assets,
             provider: site.id.clone(),
             origin: site.origin.clone(),

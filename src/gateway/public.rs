@@ -31,8 +31,8 @@ use super::pages::Page;
 use super::refusal::{Refusal, StepUpRejection};
 use super::request_id::RequestId;
 use super::response::{self, Answer};
-use crate::audit::Verdict;
-use crate::ipc::control::StepUp;
+use countersign_audit::Verdict;
+use countersign_ipc::control::StepUp;
 
 /// Longest assertion of a passkey, in bytes. Usual ones have 1 KiB.
 const CREDENTIAL_MAX: usize = 8 * 1024;

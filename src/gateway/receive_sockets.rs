@@ -12,9 +12,9 @@ use std::time::Duration;
 use countersign_keys::identity::Uid;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use crate::descriptors::{self, DescriptorFailure, Listener};
-use crate::ipc::control::LISTENERS_MAX;
-use crate::ipc::peer::{Peer, UnknownPeer};
+use countersign_config::LISTENERS_MAX;
+use countersign_ipc::peer::{Peer, UnknownPeer};
+use countersign_os::descriptors::{self, DescriptorFailure, Listener};
 
 /// How long the server may take to hand the sockets over. It serves the next gateway only when the
 /// previous one is gone.
@@ -22,7 +22,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Why the gateway got no sockets.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AttachFailure {
+pub enum AttachFailure {
     /// The server is absent, or too slow.
     #[error("{path}: the server does not answer (is it running, and is gateway.start \"service\"?)")]
     Absent {

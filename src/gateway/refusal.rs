@@ -19,8 +19,8 @@ use super::key_cache::{KeyCacheFailure, NotAsserted};
 use super::message_filter::Early;
 use super::upgrade::UpgradeRejection;
 use super::upstream::{NotPassedOn, Unwritable, UpstreamFailure};
-use crate::clock::{NoRandomness, UnreadableClock};
-use crate::log::Chain;
+use countersign_os::clock::{NoRandomness, UnreadableClock};
+use countersign_os::log::Chain;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 
-use crate::clock::{NoRandomness, random_bytes};
+use countersign_os::clock::{NoRandomness, random_bytes};
 
 #[derive(Debug)]
 pub(super) struct RequestIds {

@@ -25,8 +25,8 @@ use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::response::Answer;
 use super::upstream::Connection;
-use crate::audit::Verdict;
-use crate::ipc::sessions::{self, PROOF, TOKEN};
+use countersign_audit::Verdict;
+use countersign_ipc::sessions::{self, PROOF, TOKEN};
 
 impl Ingress {
     /// Answers a session's request other than a WebSocket.

@@ -58,11 +58,13 @@ use super::request_id::RequestIds;
 use super::scene::{ORIGIN, Signer, terms};
 use super::upstream::Upstreams;
 use super::uses::Uses;
-use crate::audit::DecisionLog;
-use crate::clock::Clock;
-use crate::config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
-use crate::ipc::control::{self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts};
-use crate::journal::Journal;
+use countersign_audit::DecisionLog;
+use countersign_config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
+use countersign_ipc::control::{
+    self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts,
+};
+use countersign_os::clock::Clock;
+use countersign_replay::Journal;
 
 const UPSTREAM_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\nx-inner: no\r\nset-cookie: no\r\n\r\n{\"ok\":true}";
 

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::connections::Place;
 use super::message_filter::UpgradeBoundary;
-use crate::clock::{NoRandomness, random_bytes};
+use countersign_os::clock::{NoRandomness, random_bytes};
 
 pub(super) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 

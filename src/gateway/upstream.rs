@@ -29,10 +29,10 @@ pub(super) use self::request::{Unwritable, UpstreamRequest, UpstreamRequestHead}
 pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
 pub(super) use self::upgrade::{Switched, Switching};
-use crate::clock::random_bytes;
-use crate::ipc::control::{InstanceAddress, SocketAddress};
-use crate::ipc::peer::Peer;
-use crate::ipc::tcp_proof;
+use countersign_ipc::control::{InstanceAddress, SocketAddress};
+use countersign_ipc::peer::Peer;
+use countersign_ipc::tcp_proof;
+use countersign_os::clock::random_bytes;
 
 /// Idle connections to one upstream. One user's instance rarely has more requests at a time.
 const IDLE_EACH_MAX: usize = 32;

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use countersign_keys::identity::Uid;
 use nix::unistd::{User, geteuid, getuid};
 
-use crate::accounts::{Account, AccountRejection};
-use crate::config::{Instances, Launch};
-use crate::instance::terminal::Login;
-use crate::own_directory::STATE;
+use crate::terminal::Login;
+use countersign_config::{Instances, Launch};
+use countersign_home::accounts::{Account, AccountRejection};
+use countersign_home::own_directory::STATE;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AccountFailure {
+pub enum AccountFailure {
     /// P10.
     #[error("an instance does not run as root: it runs as the user whom it serves")]
     Root,

@@ -15,14 +15,14 @@ use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use serde_json::Value;
 
-use crate::config::Config;
-use crate::instance::account::OwnAccount;
-use crate::instance::direct::drives::DirectDrives;
-pub(crate) use crate::instance::direct::failure::NotDone;
-use crate::instance::direct::keys::{DirectKeys, Terms};
-use crate::instance::direct::server::ServerClient;
-use crate::instance::files::drives::Drives;
-use crate::pin_file::PinFile;
+use crate::account::OwnAccount;
+use crate::direct::drives::DirectDrives;
+pub(crate) use crate::direct::failure::NotDone;
+use crate::direct::keys::{DirectKeys, Terms};
+use crate::direct::server::ServerClient;
+use crate::files::drives::Drives;
+use countersign_config::Config;
+use countersign_home::pin_file::PinFile;
 
 /// The calls of the direct channel.
 #[derive(Debug)]

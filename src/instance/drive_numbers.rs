@@ -27,13 +27,13 @@ use countersign_keys::time::Timestamp;
 use http::{Method, StatusCode};
 
 use self::pins::{FILE_MAX, PINS_MAX, Pinnable, Pins};
-use crate::clock::{Clock, UnreadableClock};
-use crate::config::strict_file::{Opened, StrictFileFailure};
-use crate::config::{Config, DRIVE_NUMBERS, UserDrives};
-use crate::instance::account::OwnAccount;
-use crate::ipc::client::request;
-use crate::ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
-use crate::own_directory::{OwnDirectory, STATE, WriteFailure};
+use crate::account::OwnAccount;
+use countersign_config::strict_file::{Opened, StrictFileFailure};
+use countersign_config::{Config, DRIVE_NUMBERS, UserDrives};
+use countersign_home::own_directory::{OwnDirectory, STATE, WriteFailure};
+use countersign_ipc::client::request;
+use countersign_ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
+use countersign_os::clock::{Clock, UnreadableClock};
 
 /// Shortest interval between two questions to the server about unknown numbers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -351,7 +351,7 @@ impl Keeping {
     }
 
     fn read_at(&self, beneath: PathBuf) -> Result<Pins, PinFailure> {
-        let opened = crate::config::strict_file::open(&self.home, &beneath, self.owner);
+        let opened = countersign_config::strict_file::open(&self.home, &beneath, self.owner);
         Self::parse(&self.home.join(beneath), opened)
     }
 

@@ -7,7 +7,7 @@
 //! Copies, emptying the trash and moves between file systems may take long. They have a separate
 //! queue, so that they never delay a browse. After at most [`INSTANCE_MAX`] the request is answered
 //! while the work continues, because Core gives up after 5 s. UCloud then shows the work as a task,
-//! which the user can pause or cancel (see [`crate::instance::tasks`]). Failed or cancelled work is
+//! which the user can pause or cancel (see [`crate::tasks`]). Failed or cancelled work is
 //! undone.
 
 mod browse;
@@ -59,9 +59,9 @@ use progress::Progress;
 use relocate::CrossDevice;
 use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
-use crate::instance::drive_numbers::DriveNumbers;
-use crate::instance::tasks::{self, Tasks};
-use crate::ipc::within::INSTANCE_MAX;
+use crate::drive_numbers::DriveNumbers;
+use crate::tasks::{self, Tasks};
+use countersign_ipc::within::INSTANCE_MAX;
 
 /// Most quick works at once. They mostly wait for the disk, and each may hold a thread.
 const QUICK_MAX: usize = 16;

@@ -9,14 +9,14 @@ use countersign_keys::policy::Permit;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::config::Terminals;
-use crate::instance::files::Files;
-use crate::instance::files::error::RequestError;
-use crate::instance::requests::text;
-use crate::instance::sessions::{Granted, NotGranted, Sessions};
-use crate::instance::transfer::upload::Upload;
-use crate::ipc::answers::{ErrorCode, Reply};
-use crate::ipc::http::json_reply;
+use crate::files::Files;
+use crate::files::error::RequestError;
+use crate::requests::text;
+use crate::sessions::{Granted, NotGranted, Sessions};
+use crate::transfer::upload::Upload;
+use countersign_config::Terminals;
+use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::http::json_reply;
 
 /// Why an item is not granted.
 #[derive(Debug, thiserror::Error)]

@@ -23,18 +23,20 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Drive, MadeDrives, PlainName};
-use crate::instance::drive_numbers::PinFailure;
-use crate::instance::files::Files;
-use crate::instance::files::drives::Drives;
-use crate::instance::files::error::FilesError;
-use crate::instance::files::operations::TRASH;
-use crate::instance::requests::text;
-use crate::ipc::answers::{ErrorCode, Reply};
-use crate::ipc::client::request;
-use crate::ipc::http::json_reply;
-use crate::ipc::messages::{DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive};
-use crate::log::Chain;
+use crate::drive_numbers::PinFailure;
+use crate::files::Files;
+use crate::files::drives::Drives;
+use crate::files::error::FilesError;
+use crate::files::operations::TRASH;
+use crate::requests::text;
+use countersign_config::{Config, Drive, MadeDrives, PlainName};
+use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::client::request;
+use countersign_ipc::http::json_reply;
+use countersign_ipc::messages::{
+    DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
+};
+use countersign_os::log::Chain;
 
 /// The longest name that a folder gets from a title, in bytes; a number may follow.
 const NAME_MAX: usize = 40;

@@ -8,8 +8,8 @@ use countersign_keys::intent::KeyWanted;
 use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 
-use crate::config::strict_file::{self, Stamp, StrictFileFailure};
-use crate::instance::account::OwnAccount;
+use crate::account::OwnAccount;
+use countersign_config::strict_file::{self, Stamp, StrictFileFailure};
 
 /// Where the file is, below the home directory.
 const FILE: &str = ".config/countersign/authorized_keys";

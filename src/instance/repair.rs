@@ -17,11 +17,11 @@ use nix::errno::Errno;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::audit::Verdict;
-use crate::config::strict_file::StrictFileFailure;
-use crate::instance::pinned::PinnedFailure;
-use crate::instance::verifier::Refusal;
-use crate::ipc::answers::{ErrorCode, Reply};
+use crate::pinned::PinnedFailure;
+use crate::verifier::Refusal;
+use countersign_audit::Verdict;
+use countersign_config::strict_file::StrictFileFailure;
+use countersign_ipc::answers::{ErrorCode, Reply};
 
 /// What the sender of a request that is not worked on is told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -158,8 +158,8 @@ mod tests {
     use countersign_keys::identity::{KeyId, ProviderId, Username};
 
     use super::*;
-    use crate::instance::account::OwnAccount;
-    use crate::instance::pinned::PinnedKeys;
+    use crate::account::OwnAccount;
+    use crate::pinned::PinnedKeys;
 
     const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x";
 
@@ -245,7 +245,7 @@ mod tests {
         };
         let until = Timestamp::from_seconds(1_800_000_000);
         check(Refusal::Clock(ClockFailure { until }), 409, "accepted from 2027-01-15T08:00:00Z on");
-        check(Refusal::Unreadable(crate::clock::UnreadableClock), 409, "clock");
+        check(Refusal::Unreadable(countersign_os::clock::UnreadableClock), 409, "clock");
         let replay = |error: ReplayError| Refusal::Rejection(Rejection::Spend(SpendError::Replay(error)));
         check(replay(ReplayError::Unwritable), 409, "quota may be full");
         check(replay(ReplayError::Full), 429, "try again");

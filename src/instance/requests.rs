@@ -4,7 +4,7 @@
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::json::Json;
 
-use crate::instance::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
+use crate::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 
 /// What is asked of the files, if the call is one of theirs.
 pub(super) fn files_request(call: &str, items: &Items<'_>) -> Option<FilesRequest> {

@@ -9,13 +9,13 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
-use crate::descriptors::{self, DescriptorFailure};
-use crate::ipc::instance_line::{DESCRIPTOR, FromInstance, ToInstance, hear, say};
-use crate::ipc::tcp_proof::ListenerKey;
+use countersign_ipc::instance_line::{DESCRIPTOR, FromInstance, ToInstance, hear, say};
+use countersign_ipc::tcp_proof::ListenerKey;
+use countersign_os::descriptors::{self, DescriptorFailure};
 
 /// Why an instance has no line to its server.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ServerLinkFailure {
+pub enum ServerLinkFailure {
     /// Descriptor 1 is something else.
     #[error("standard output is not the line to the server: start instances by the server, through deploy/sudoers")]
     Descriptor(#[from] DescriptorFailure),

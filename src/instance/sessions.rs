@@ -21,10 +21,10 @@ use countersign_keys::session::{Grant, ProofNeed, SessionPermit, TOKEN_LIFETIME_
 use tokio::time::Instant;
 
 use self::instance_key::InstanceKey;
-use crate::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
-use crate::config::{Config, Terminals};
-use crate::instance::account::OwnAccount;
-use crate::instance::transfer::upload::Upload;
+use crate::account::OwnAccount;
+use crate::transfer::upload::Upload;
+use countersign_config::{Config, Terminals};
+use countersign_os::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
 
 /// How long a session may rest before it is given up: a lost connection may come back.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);

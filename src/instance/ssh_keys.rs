@@ -17,12 +17,12 @@ use countersign_keys::json::Json;
 use serde_json::{Value, json};
 
 use self::public_key::{SshKeyRejection, SshPublicKey};
-use crate::config::SshKeysOf;
-use crate::config::strict_file::{StrictDirectory, StrictFileFailure};
-use crate::instance::account::OwnAccount;
-use crate::ipc::answers::ErrorCode;
-use crate::log::Chain;
-use crate::own_directory::{OwnDirectory, WriteFailure};
+use crate::account::OwnAccount;
+use countersign_config::SshKeysOf;
+use countersign_config::strict_file::{StrictDirectory, StrictFileFailure};
+use countersign_home::own_directory::{OwnDirectory, WriteFailure};
+use countersign_ipc::answers::ErrorCode;
+use countersign_os::log::Chain;
 
 /// Where sshd looks, below the home directory.
 const DIRECTORY: &str = ".ssh";

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::audit::DecisionLog;
-use crate::instance::direct::DirectCalls;
-use crate::instance::files::Files;
-use crate::instance::made_drives::DriveMaker;
-use crate::instance::sessions::Sessions;
-use crate::instance::ssh_keys::SshKeys;
-use crate::instance::verifier::Verifier;
-use crate::instance::websocket::purposes::Sockets;
+use crate::direct::DirectCalls;
+use crate::files::Files;
+use crate::made_drives::DriveMaker;
+use crate::sessions::Sessions;
+use crate::ssh_keys::SshKeys;
+use crate::verifier::Verifier;
+use crate::websocket::purposes::Sockets;
+use countersign_audit::DecisionLog;
 
 /// One user's instance: who judges, who works, and where it is written down.
 #[derive(Debug)]

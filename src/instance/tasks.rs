@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::config::show_size;
-use crate::instance::files::error::{FilesError, RequestError};
-use crate::instance::files::progress::{Amount, Control, Progress};
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::client::request;
-use crate::ipc::messages::{
+use crate::files::error::{FilesError, RequestError};
+use crate::files::progress::{Amount, Control, Progress};
+use countersign_config::show_size;
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::client::request;
+use countersign_ipc::messages::{
     TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 

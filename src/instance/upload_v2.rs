@@ -3,7 +3,7 @@
 //! The client lists its files, is told which of them to send and how many are done. Files are
 //! written one frame at a time: the next is read when the one before is written, so a slow disk
 //! slows the client, and memory holds one frame. A file gets its real name when all of it has come
-//! (see [`crate::instance::files::incoming`]). An error ends the upload with a reason and leaves no
+//! (see [`crate::files::incoming`]). An error ends the upload with a reason and leaves no
 //! partial file.
 
 #[cfg(fuzzing)]

@@ -21,10 +21,10 @@ use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 
-use crate::clock::{Clock, UnreadableClock};
-use crate::instance::pinned::{PinnedFailure, PinnedKeys};
-use crate::ipc::sessions::{self, PROOF, SESSION_TOKEN};
-use crate::journal::Journal;
+use crate::pinned::{PinnedFailure, PinnedKeys};
+use countersign_ipc::sessions::{self, PROOF, SESSION_TOKEN};
+use countersign_os::clock::{Clock, UnreadableClock};
+use countersign_replay::Journal;
 
 /// Why a request is not worked on.
 #[derive(Debug, thiserror::Error)]

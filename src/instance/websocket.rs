@@ -37,16 +37,16 @@ pub(crate) use self::handshake::is_asked;
 use self::key_watch::KeyWatch;
 pub(crate) use self::purposes::Sockets;
 use self::rpc::Rpc;
-use crate::instance::files::error::RequestError;
-use crate::instance::files::request::ConflictPolicy;
-use crate::instance::idle::IdleTimer;
-use crate::instance::repair::Denied;
-use crate::instance::sessions::{Granted, NotOpen};
-use crate::instance::state::Instance;
-use crate::instance::terminal;
-use crate::instance::upload_v2::{self, Target, Wanted};
-use crate::instance::verifier::{AuditContext, Refusal, asked};
-use crate::ipc::answers::{ErrorCode, Reply};
+use crate::files::error::RequestError;
+use crate::files::request::ConflictPolicy;
+use crate::idle::IdleTimer;
+use crate::repair::Denied;
+use crate::sessions::{Granted, NotOpen};
+use crate::state::Instance;
+use crate::terminal;
+use crate::upload_v2::{self, Target, Wanted};
+use crate::verifier::{AuditContext, Refusal, asked};
+use countersign_ipc::answers::{ErrorCode, Reply};
 
 /// How long a connection may take to become a socket after it was told that it may.
 const SWITCH_MAX: Duration = Duration::from_secs(10);

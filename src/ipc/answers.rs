@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::body::BodyError;
 
 /// A response with its whole body.
-pub(crate) type Reply = Response<Full<Bytes>>;
+pub type Reply = Response<Full<Bytes>>;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum ErrorCode {
+pub enum ErrorCode {
     /// Malformed, or asks for something impossible.
     Malformed,
     BodyTooLong,
@@ -136,52 +136,52 @@ impl ErrorCode {
         }
     }
 
-    pub(crate) const fn number(self) -> u16 {
+    pub const fn number(self) -> u16 {
         self.row().0
     }
 
     /// HTTP has no name for 449 and 482, and allows every number of three digits.
-    pub(crate) fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.number()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// The code, for programs.
-    pub(crate) const fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         self.row().1
     }
 
     /// The sentence, if the caller has no better one.
-    pub(crate) const fn why(self) -> &'static str {
+    pub const fn why(self) -> &'static str {
         self.row().2
     }
 
     /// Whether Countersign is at fault and not the sender.
-    pub(crate) const fn is_failure(self) -> bool {
+    pub const fn is_failure(self) -> bool {
         self.number() >= 500
     }
 
     /// The body with another sentence.
-    pub(crate) fn body(self, why: &str) -> Bytes {
+    pub fn body(self, why: &str) -> Bytes {
         let (status_code, error_code, _) = self.row();
         // A struct of a number and two strings always serialises.
         serde_json::to_vec(&Body { status_code, why, error_code }).map(Bytes::from).unwrap_or_default()
     }
 
     /// The payload of the last message of a refused stream, with another sentence.
-    pub(crate) fn last_payload(self, why: &str) -> Value {
+    pub fn last_payload(self, why: &str) -> Value {
         let (status_code, error_code, _) = self.row();
         end_of_results(json!({ "statusCode": status_code, "why": why, "errorCode": error_code }))
     }
 
     /// The response with another sentence.
-    pub(crate) fn reply_with(self, why: &str) -> Reply {
+    pub fn reply_with(self, why: &str) -> Reply {
         let mut reply = Response::new(Full::new(self.body(why)));
         *reply.status_mut() = self.status();
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         reply
     }
 
-    pub(crate) fn reply(self) -> Reply {
+    pub fn reply(self) -> Reply {
         self.reply_with(self.why())
     }
 }
@@ -214,7 +214,7 @@ impl From<&BodyError> for ErrorCode {
 
 /// Adds to a refusal's payload that no result follows. The Go Core ignores a message's type and
 /// status, and hands the payload on to UCloud's page, which waits for this member.
-pub(crate) fn end_of_results(mut payload: Value) -> Value {
+pub fn end_of_results(mut payload: Value) -> Value {
     if let Some(members) = payload.as_object_mut() {
         members.insert("type".to_owned(), "end_of_results".into());
     }
@@ -226,7 +226,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::ipc::messages::Refused;
+    use crate::messages::Refused;
 
     #[test]
     fn the_body_is_what_every_process_reads_as_a_refusal() {

@@ -11,7 +11,7 @@ const EXTENDED: &str = "filename*=UTF-8''";
 
 /// The header's value: the name in ASCII for old clients, and in full (RFC 8187). Neither has a
 /// semicolon, so that [`read`] need not parse quoted strings.
-pub(crate) fn write(name: &str) -> String {
+pub fn write(name: &str) -> String {
     let is_plain =
         |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%' | '/' | ';') || letter == ' ';
     let plain: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
@@ -25,7 +25,7 @@ pub(crate) fn write(name: &str) -> String {
 }
 
 /// The name in such a value, without misleading characters. `None` without a usable name.
-pub(crate) fn read(value: &[u8]) -> Option<String> {
+pub fn read(value: &[u8]) -> Option<String> {
     let value = str::from_utf8(value).ok()?;
     let mut encoded = value.split(';').filter_map(|part| part.trim_ascii().strip_prefix(EXTENDED));
     let (encoded, None) = (encoded.next()?, encoded.next()) else { return None };

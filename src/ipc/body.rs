@@ -11,7 +11,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
     /// Longer than the caller allows.
     #[error("the body is longer than {max} bytes")]
     TooLarge {
@@ -26,7 +26,7 @@ pub(crate) enum BodyError {
 }
 
 /// Reads a whole body of at most `max` bytes. Does not copy a body that came in one piece.
-pub(crate) async fn read_body<B>(body: B, max: usize) -> Result<Bytes, BodyError>
+pub async fn read_body<B>(body: B, max: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {

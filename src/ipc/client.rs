@@ -23,7 +23,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Why a request over a Unix socket failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+pub enum AskError {
     /// No process listens there, or access is denied.
     #[error("cannot connect to {path}")]
     Connect {
@@ -44,7 +44,7 @@ pub(crate) enum AskError {
 }
 
 /// Sends one request to `socket` over a new connection; returns the status and the body.
-pub(crate) async fn request<T: Serialize>(
+pub async fn request<T: Serialize>(
     socket: &Path,
     method: Method,
     path: &str,

@@ -13,31 +13,28 @@ use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::tcp_proof::ListenerKey;
-use crate::config::{Maintenance, TlsFiles};
+use countersign_config::{Maintenance, TlsFiles};
 
 /// Longest line in either direction, in bytes. A key record with an RSA-4096 key is under 2 KiB;
 /// four of them (version 1) with their frame are under 10 KiB.
-pub(crate) const LINE_MAX: usize = 64 * 1024;
-
-/// Most listening sockets of a gateway, and addresses in a configuration.
-pub(crate) const LISTENERS_MAX: usize = 16;
+pub const LINE_MAX: usize = 64 * 1024;
 
 /// Most keys in one [`FromGateway::Used`]: with the longest usernames the line still fits
 /// [`LINE_MAX`].
-pub(crate) const USES_MAX: usize = 100;
+pub const USES_MAX: usize = 100;
 
 /// A key of which an intent was consumed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct UsedKey {
-    pub(crate) username: Username,
-    pub(crate) kid: KeyId,
+pub struct UsedKey {
+    pub username: Username,
+    pub kid: KeyId,
 }
 
 /// The gateway's message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum FromGateway {
+pub enum FromGateway {
     /// Asks a question; the server answers with the same `id`.
     Ask {
         /// Chosen by the gateway, unique among its open questions.
@@ -57,7 +54,7 @@ pub(crate) enum FromGateway {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Question {
+pub enum Question {
     /// The user's key of this id.
     Key { username: Username, kid: KeyId },
     /// The user's version 1 keys: at most four.
@@ -96,7 +93,7 @@ pub(crate) enum Question {
 /// Whether a user can sign intents.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Signer {
+pub enum Signer {
     /// The user is not connected, or the connection has expired.
     NotConnected,
     /// The user is connected but has no valid key.
@@ -106,7 +103,7 @@ pub(crate) enum Signer {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "step_up", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum StepUp {
+pub enum StepUp {
     /// The signature is enough.
     NotNeeded,
     /// An assertion is needed, but the user has no passkey.
@@ -122,7 +119,7 @@ pub(crate) enum StepUp {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum AssertionOutcome {
+pub enum AssertionOutcome {
     Good,
     Refused {
         /// For the log.
@@ -133,7 +130,7 @@ pub(crate) enum AssertionOutcome {
 /// The server's message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum FromServer {
+pub enum FromServer {
     /// Answers the question of this `id`.
     Answer { id: u64, answer: Answer },
     /// Notifies of something that has ended; the gateway replies [`FromGateway::Noted`].
@@ -150,7 +147,7 @@ pub(crate) enum FromServer {
 /// request is refused as unavailable (P8).
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The keys found: none, one, or up to four of version 1.
     Keys {
         /// In any state: the gateway checks state and expiry itself.
@@ -179,7 +176,7 @@ pub(crate) enum Answer {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Whereabouts {
+pub enum Whereabouts {
     Up(InstanceAddress),
     Down,
     /// The user's account may not have an instance, so asking for one is useless.
@@ -188,20 +185,20 @@ pub(crate) enum Whereabouts {
 
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct InstanceAddress {
+pub struct InstanceAddress {
     /// The instance's account; `None` if the configuration names the instance.
-    pub(crate) uid: Option<Uid>,
-    pub(crate) socket: SocketAddress,
+    pub uid: Option<Uid>,
+    pub socket: SocketAddress,
     /// Authenticates both ends of a TCP connection. `None` if the kernel does that, and if the
     /// configuration names the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<ListenerKey>,
+    pub key: Option<ListenerKey>,
 }
 
 /// A listening socket of this site.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum SocketAddress {
+pub enum SocketAddress {
     Unix(std::path::PathBuf),
     /// A loop-back address.
     Tcp(std::net::SocketAddr),
@@ -210,7 +207,7 @@ pub(crate) enum SocketAddress {
 /// What has ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "ended", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// A key was revoked or changed: forget it.
     Key { username: Username, kid: KeyId },
     /// Forget everything about this user: keys, mapping, instance.

@@ -18,28 +18,28 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answers::{ErrorCode, Reply};
-use crate::lingering_stream::LingeringStream;
+use countersign_os::lingering_stream::LingeringStream;
 
 /// Limits of a local connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// How long a connection may be idle, or take to send a head.
-    pub(crate) idle: Duration,
+    pub idle: Duration,
     /// Bytes of a request head.
-    pub(crate) head_max: usize,
+    pub head_max: usize,
     /// Header lines of a request.
-    pub(crate) headers_max: usize,
+    pub headers_max: usize,
 }
 
 impl Limits {
     /// For clients on this machine. The idle time is longer than a connection stays in the
     /// gateway's pool, so that the gateway closes first. The head holds an intent of 16 KiB, Core's
     /// token and their names.
-    pub(crate) const LOCAL: Self = Self { idle: Duration::from_secs(120), head_max: 32 * 1024, headers_max: 64 };
+    pub const LOCAL: Self = Self { idle: Duration::from_secs(120), head_max: 32 * 1024, headers_max: 64 };
 }
 
 /// Serves one connection until its end, upgrades included.
-pub(crate) async fn serve_connection<S, H, F, B>(stream: S, service: H, limits: &Limits) -> Result<(), hyper::Error>
+pub async fn serve_connection<S, H, F, B>(stream: S, service: H, limits: &Limits) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F,
@@ -63,7 +63,7 @@ where
 }
 
 /// A JSON response; 503 if `content` cannot be serialised.
-pub(crate) fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply {
+pub fn json_reply<T: Serialize>(status: StatusCode, content: &T) -> Reply {
     let body = match serde_json::to_vec(content) {
         Ok(body) => body,
         Err(error) => {
@@ -82,8 +82,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::ipc::body::{BodyError, read_body};
-    use crate::ipc::client::{AskError, request};
+    use crate::body::{BodyError, read_body};
+    use crate::client::{AskError, request};
     use http::Method;
     use serde_json::json;
     use tokio::net::UnixListener;

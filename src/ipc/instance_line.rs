@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use zeroize::Zeroizing;
 
 /// The descriptor that the instance inherits.
-pub(crate) const DESCRIPTOR: std::os::fd::RawFd = 1;
+pub const DESCRIPTOR: std::os::fd::RawFd = 1;
 
 /// Longest line in either direction, in bytes. A message has under 100.
 const LINE_MAX: u64 = 256;
@@ -23,7 +23,7 @@ const LINE_MAX: u64 = 256;
 /// An instance's message.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum FromInstance {
+pub enum FromInstance {
     /// The program runs, so sudo has finished.
     Started,
     /// The instance serves its socket.
@@ -33,7 +33,7 @@ pub(crate) enum FromInstance {
 /// The server's message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum ToInstance {
+pub enum ToInstance {
     /// The key of the instance's listening socket, if that is a TCP port.
     Key { key: ListenerKey },
     /// Finish requests in flight and exit.
@@ -44,7 +44,7 @@ pub(crate) enum ToInstance {
 ///
 /// # Errors
 /// If the channel breaks or the line is not a valid message.
-pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<M>> {
+pub async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<M>> {
     let mut line = Zeroizing::new(Vec::new());
     reader.take(LINE_MAX).read_until(b'\n', &mut line).await?;
     match line.split_last() {
@@ -58,7 +58,7 @@ pub(crate) async fn hear<M: DeserializeOwned>(reader: &mut (impl AsyncBufRead + 
 ///
 /// # Errors
 /// If the channel is broken.
-pub(crate) async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
+pub async fn say(writer: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(message)?);
     line.push(b'\n');
     writer.write_all(&line).await

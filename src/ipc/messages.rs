@@ -8,11 +8,11 @@ mod instances;
 
 use countersign_keys::identity::{KeyId, Uid, Username};
 use countersign_keys::keyring::{Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyState, Protocol};
-pub(crate) use countersign_keys::store::records::{Begun, Death};
+pub use countersign_keys::store::records::{Begun, Death};
 use countersign_keys::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::instances::{
+pub use self::instances::{
     DRIVES_MAKE, DRIVES_REMOVE, DRIVES_REPORT, DriveTable, DrivesReport, MadeDrive, Making, MakingAnswer,
     NumberedDrive, RemovedDrive, TASK_SILENCE_MAX_S, TASK_TEXT_MAX, TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown,
     TaskNumber, TaskState, TaskStatus, TaskTold,
@@ -20,143 +20,143 @@ pub(crate) use self::instances::{
 
 /// Longest body of a request or answer. All keys of one user (16 of at most 1 KiB) are 16 KiB; an
 /// administrator's list of connections comes in pages of [`LIST_MAX`].
-pub(crate) const BODY_MAX: usize = 256 * 1024;
+pub const BODY_MAX: usize = 256 * 1024;
 
 /// Longest long poll, in seconds: below the usual timeout of 30 s.
-pub(crate) const POLL_MAX_S: u64 = 25;
+pub const POLL_MAX_S: u64 = 25;
 
 /// Most connections in one answer of [`CONNECT_LIST`].
-pub(crate) const LIST_MAX: usize = 500;
+pub const LIST_MAX: usize = 500;
 
 /// Describes the pending offer of a code. [`Find`] → [`Offer`].
-pub(crate) const CONNECT_FIND: &str = "/connect/find";
+pub const CONNECT_FIND: &str = "/connect/find";
 /// Approves an offer for the calling uid. [`Approve`] → [`Approved`].
-pub(crate) const CONNECT_APPROVE: &str = "/connect/approve";
+pub const CONNECT_APPROVE: &str = "/connect/approve";
 /// Begins a connection bound to the calling uid. [`Start`] → [`Started`].
-pub(crate) const CONNECT_START: &str = "/connect/start";
+pub const CONNECT_START: &str = "/connect/start";
 /// Waits up to [`POLL_MAX_S`] for an offer on such a ticket. [`Await`] → [`Awaited`].
-pub(crate) const CONNECT_AWAIT: &str = "/connect/await";
+pub const CONNECT_AWAIT: &str = "/connect/await";
 /// Lists connections. [`ConnectList`] → [`Connections`].
-pub(crate) const CONNECT_LIST: &str = "/connect/list";
+pub const CONNECT_LIST: &str = "/connect/list";
 /// Ends connections: removes the mapping, revokes the keys, tells Core. [`Remove`] → [`Removed`].
-pub(crate) const CONNECT_REMOVE: &str = "/connect/remove";
+pub const CONNECT_REMOVE: &str = "/connect/remove";
 /// Lists a user's keys. [`KeysList`] → [`Keys`].
-pub(crate) const KEYS_LIST: &str = "/keys/list";
+pub const KEYS_LIST: &str = "/keys/list";
 /// Activates another key of a connected user. [`KeyAdd`] → [`Empty`].
-pub(crate) const KEYS_ADD: &str = "/keys/add";
+pub const KEYS_ADD: &str = "/keys/add";
 /// Revokes a key; answers when no gateway accepts it any more (P6). [`KeyRevoke`] → [`Empty`].
-pub(crate) const KEYS_REVOKE: &str = "/keys/revoke";
+pub const KEYS_REVOKE: &str = "/keys/revoke";
 /// Describes the caller. [`Empty`] → [`Whoami`].
-pub(crate) const WHOAMI: &str = "/whoami";
+pub const WHOAMI: &str = "/whoami";
 
 /// Longest name of a key, in bytes, so that a line of the pins file stays readable.
-pub(crate) const KEY_NAME_MAX: usize = 64;
+pub const KEY_NAME_MAX: usize = 64;
 
 /// The sentence that refuses another name.
-pub(crate) const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control characters";
+pub const KEY_NAME_RULE: &str = "a key's name has 1 to 64 bytes and no control characters";
 
 /// Whether a key may have that name. Terminals display it, and it is part of a line.
-pub(crate) fn is_key_name(name: &str) -> bool {
+pub fn is_key_name(name: &str) -> bool {
     (1..=KEY_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// `{}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Empty {}
+pub struct Empty {}
 
 /// The body of every refusal.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Refused {
-    pub(crate) status_code: u16,
+pub struct Refused {
+    pub status_code: u16,
     /// One sentence for the user.
-    pub(crate) why: String,
+    pub why: String,
     /// The code, for programs: see [`super::answers::ErrorCode`].
-    pub(crate) error_code: String,
+    pub error_code: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Find {
+pub struct Find {
     /// As the connection page showed it.
-    pub(crate) code: String,
+    pub code: String,
 }
 
 /// A key that was offered and waits for approval. A client that shows it recomputes the code from
 /// `ticket_hash`, `username` and `spki`, and refuses one that differs from the code typed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Offer {
-    pub(crate) code: String,
+pub struct Offer {
+    pub code: String,
     /// SHA-256 of the ticket, base64url.
-    pub(crate) ticket_hash: String,
+    pub ticket_hash: String,
     /// The UCloud user to be connected.
-    pub(crate) username: Username,
+    pub username: Username,
     /// The offered key: SubjectPublicKeyInfo, DER, standard base64.
-    pub(crate) spki: String,
-    pub(crate) algorithm: Algorithm,
+    pub spki: String,
+    pub algorithm: Algorithm,
     /// The id that the key will have.
-    pub(crate) kid: KeyId,
+    pub kid: KeyId,
     /// In OpenSSH's format.
-    pub(crate) fingerprint: String,
+    pub fingerprint: String,
     /// The browser's name for itself; chosen by the client that made the offer.
-    pub(crate) name: String,
-    pub(crate) offered: Timestamp,
+    pub name: String,
+    pub offered: Timestamp,
     /// The offering client's address, as the gateway saw it.
-    pub(crate) address: String,
+    pub address: String,
     /// Where the connection was begun: at Core or here.
-    pub(crate) begun: Begun,
+    pub begun: Begun,
     /// Until when the offer can be approved.
-    pub(crate) until: Timestamp,
+    pub until: Timestamp,
     /// When the key will expire if it is approved now.
-    pub(crate) key_expires: Timestamp,
+    pub key_expires: Timestamp,
     /// The provider's id.
-    pub(crate) provider: String,
+    pub provider: String,
     /// The provider's public origin.
-    pub(crate) origin: String,
+    pub origin: String,
 }
 
 /// Approves an offer. The caller has pinned the key in its account before.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Approve {
-    pub(crate) code: String,
+pub struct Approve {
+    pub code: String,
     /// The caller's login name according to itself; the server checks that it is the uid's.
-    pub(crate) account: String,
+    pub account: String,
     /// The public half of the account's instance key: SubjectPublicKeyInfo of a P-256 key, DER,
     /// standard base64.
-    pub(crate) instance_key: String,
+    pub instance_key: String,
 }
 
 /// An approval that has taken effect here. The server tells Core in the background, with retries.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Approved {
-    pub(crate) username: Username,
+pub struct Approved {
+    pub username: Username,
     /// The key that is active now.
-    pub(crate) kid: KeyId,
+    pub kid: KeyId,
     /// The uid that the user is mapped to.
-    pub(crate) uid: Uid,
-    pub(crate) key_expires: Timestamp,
+    pub uid: Uid,
+    pub key_expires: Timestamp,
 }
 
 /// Begins a connection on the trusted side.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Start {
-    pub(crate) username: Username,
+pub struct Start {
+    pub username: Username,
 }
 
 /// A ticket that only the calling uid can approve. Its `Debug` form omits the ticket.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Started {
+pub struct Started {
     /// The connection page's URL, with the ticket in its fragment.
-    pub(crate) url: String,
+    pub url: String,
     /// base64url.
-    pub(crate) ticket: String,
-    pub(crate) until: Timestamp,
+    pub ticket: String,
+    pub until: Timestamp,
 }
 
 impl std::fmt::Debug for Started {
@@ -167,9 +167,9 @@ impl std::fmt::Debug for Started {
 
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Await {
+pub struct Await {
     /// The ticket of [`Started`].
-    pub(crate) ticket: String,
+    pub ticket: String,
 }
 
 impl std::fmt::Debug for Await {
@@ -181,7 +181,7 @@ impl std::fmt::Debug for Await {
 /// The state of a ticket.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Awaited {
+pub enum Awaited {
     /// No offer yet: ask again.
     Open,
     /// A key was offered.
@@ -197,120 +197,120 @@ pub(crate) enum Awaited {
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ConnectList {
+pub struct ConnectList {
     /// Administrators: only connections after this user. Others omit both members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) after: Option<Username>,
+    pub after: Option<Username>,
     /// Administrators: `true` for all users' connections.
     #[serde(default)]
-    pub(crate) all: bool,
+    pub all: bool,
 }
 
 /// A page of connections, by username.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Connections {
+pub struct Connections {
     /// At most [`LIST_MAX`].
-    pub(crate) connections: Vec<Connection>,
+    pub connections: Vec<Connection>,
     /// Whether there are more after the last of these.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Connection {
-    pub(crate) username: Username,
-    pub(crate) uid: Uid,
+pub struct Connection {
+    pub username: Username,
+    pub uid: Uid,
     /// The login name at the time of the connection.
-    pub(crate) account: String,
-    pub(crate) since: Timestamp,
+    pub account: String,
+    pub since: Timestamp,
     /// Keys that are active and not expired.
-    pub(crate) active_keys: u32,
+    pub active_keys: u32,
     /// Whether Core knows the connection's state: that it began or, if it has expired, that it
     /// ended.
-    pub(crate) core_told: bool,
+    pub core_told: bool,
     /// When it expires or expired; `None` if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ends: Option<Timestamp>,
+    pub ends: Option<Timestamp>,
     #[serde(default)]
-    pub(crate) instance_up: bool,
+    pub instance_up: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Remove {
+pub struct Remove {
     /// Defaults to the user connected to the calling uid. Administrators must name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) username: Option<Username>,
+    pub username: Option<Username>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Removed {
+pub struct Removed {
     /// The users; the caller has to remove their pins.
-    pub(crate) usernames: Vec<Username>,
+    pub usernames: Vec<Username>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct KeysList {
+pub struct KeysList {
     /// Defaults to the user connected to the calling uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) username: Option<Username>,
+    pub username: Option<Username>,
 }
 
 /// A user's keys, oldest first.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Keys {
-    pub(crate) keys: Vec<ListedKey>,
+pub struct Keys {
+    pub keys: Vec<ListedKey>,
 }
 
 /// One key, as lists show it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ListedKey {
-    pub(crate) username: Username,
-    pub(crate) kid: KeyId,
-    pub(crate) algorithm: Algorithm,
+pub struct ListedKey {
+    pub username: Username,
+    pub kid: KeyId,
+    pub algorithm: Algorithm,
     /// The protocol version that the key signs.
-    pub(crate) protocol: Protocol,
-    pub(crate) state: KeyState,
+    pub protocol: Protocol,
+    pub state: KeyState,
     /// In OpenSSH's format.
-    pub(crate) fingerprint: String,
+    pub fingerprint: String,
     /// The fingerprint in words, for people.
-    pub(crate) words: [String; FINGERPRINT_WORDS],
+    pub words: [String; FINGERPRINT_WORDS],
     /// The owner's name for the key.
-    pub(crate) name: String,
-    pub(crate) created: Timestamp,
-    pub(crate) expires: Timestamp,
+    pub name: String,
+    pub created: Timestamp,
+    pub expires: Timestamp,
     /// The hour in which an intent of the key was last used; `None` if never.
-    pub(crate) last_used: Option<Timestamp>,
+    pub last_used: Option<Timestamp>,
 }
 
 /// Adds a key of a user who is connected to the calling uid. The caller has pinned it before.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct KeyAdd {
+pub struct KeyAdd {
     /// Defaults to the user connected to the calling uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) username: Option<Username>,
+    pub username: Option<Username>,
     /// 16 random bytes of the caller's.
-    pub(crate) kid: KeyId,
+    pub kid: KeyId,
     /// SubjectPublicKeyInfo, DER, standard base64.
-    pub(crate) spki: String,
-    pub(crate) algorithm: Algorithm,
+    pub spki: String,
+    pub algorithm: Algorithm,
     /// Version 1 only if the configuration accepts it.
-    pub(crate) protocol: Protocol,
+    pub protocol: Protocol,
     /// At most the configured lifetime from now.
-    pub(crate) expires: Timestamp,
+    pub expires: Timestamp,
     /// The owner's name for the key: 1 to [`KEY_NAME_MAX`] bytes, no control characters.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 impl KeyAdd {
     /// The key of a record, as it was pinned.
-    pub(crate) fn of(record: &KeyRecord) -> Self {
+    pub fn of(record: &KeyRecord) -> Self {
         Self {
             username: Some(record.owner.clone()),
             kid: record.kid,
@@ -325,32 +325,32 @@ impl KeyAdd {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct KeyRevoke {
+pub struct KeyRevoke {
     /// Defaults to the user connected to the calling uid. Administrators must name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) username: Option<Username>,
-    pub(crate) kid: KeyId,
+    pub username: Option<Username>,
+    pub kid: KeyId,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Whoami {
+pub struct Whoami {
     /// From the kernel.
-    pub(crate) uid: Uid,
+    pub uid: Uid,
     /// The uid's login name, if it has one.
-    pub(crate) account: Option<String>,
+    pub account: Option<String>,
     /// The UCloud users connected to it: one, or several in development.
-    pub(crate) usernames: Vec<Username>,
+    pub usernames: Vec<Username>,
     /// The provider's id.
-    pub(crate) provider: String,
+    pub provider: String,
     /// The provider's public origin.
-    pub(crate) origin: String,
+    pub origin: String,
     /// Lifetime of a key, in seconds.
-    pub(crate) key_lifetime_s: u64,
+    pub key_lifetime_s: u64,
     /// Whether the caller may list and remove for others.
-    pub(crate) administrator: bool,
+    pub administrator: bool,
     /// For administrators, how many users' connections or removals Core does not know yet; 0 for
     /// others.
     #[serde(default)]
-    pub(crate) untold: usize,
+    pub untold: usize,
 }

@@ -6,18 +6,18 @@ use std::os::fd::AsFd;
 
 /// The process that connected, at that moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Peer {
+pub struct Peer {
     /// Its effective uid.
-    pub(crate) uid: Uid,
+    pub uid: Uid,
     /// Its effective gid.
-    pub(crate) gid: u32,
+    pub gid: u32,
     /// Its process id, for logs alone, because ids are reused.
-    pub(crate) pid: i32,
+    pub pid: i32,
 }
 
 impl Peer {
     /// Reads `SO_PEERCRED` of a connected Unix socket.
-    pub(crate) fn of(socket: &impl AsFd) -> Result<Self, UnknownPeer> {
+    pub fn of(socket: &impl AsFd) -> Result<Self, UnknownPeer> {
         let credentials = getsockopt(socket, sockopt::PeerCredentials)?;
         Ok(Self { uid: Uid(credentials.uid()), gid: credentials.gid(), pid: credentials.pid() })
     }
@@ -26,7 +26,7 @@ impl Peer {
 /// The kernel does not name the peer, which is then refused.
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel does not name the peer of the socket")]
-pub(crate) struct UnknownPeer(#[from] nix::Error);
+pub struct UnknownPeer(#[from] nix::Error);
 
 #[cfg(test)]
 mod tests {

@@ -3,22 +3,22 @@
 //! The gateway limits the calls of strangers and users, so that Core's calls always have room.
 
 /// All connections.
-pub(crate) const CONNECTIONS: usize = 2_048;
+pub const CONNECTIONS: usize = 2_048;
 
 /// Public calls in flight. A waiting connection page holds one.
-pub(crate) const PUBLIC: usize = 1_024;
+pub const PUBLIC: usize = 1_024;
 
 /// Public calls in flight by address: a class in one room.
-pub(crate) const PUBLIC_EACH: usize = 256;
+pub const PUBLIC_EACH: usize = 256;
 
 /// Calls of users' own browsers in flight.
-pub(crate) const OWN: usize = 512;
+pub const OWN: usize = 512;
 
 /// Calls of one user's own browsers in flight.
-pub(crate) const OWN_EACH: usize = 16;
+pub const OWN_EACH: usize = 16;
 
 /// Waiting pages of one ticket: a few tabs.
-pub(crate) const POLLS_EACH_TICKET: usize = 4;
+pub const POLLS_EACH_TICKET: usize = 4;
 
 /// The rest is for Core's own calls and for idle connections.
 const _: () = assert!(PUBLIC + OWN + 256 <= CONNECTIONS, "Core's calls have room that nobody else can take");

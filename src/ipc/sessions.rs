@@ -6,27 +6,27 @@ use countersign_keys::session::{ContentDigest, Piece, SessionRejection};
 use http::HeaderMap;
 
 /// The token, in the upload of a chunk.
-pub(crate) const TOKEN: &str = "chunked-upload-token";
+pub const TOKEN: &str = "chunked-upload-token";
 
 /// The chunk's offset in the file.
-pub(crate) const OFFSET: &str = "chunked-upload-offset";
+pub const OFFSET: &str = "chunked-upload-offset";
 
 /// The length of the whole file.
-pub(crate) const TOTAL: &str = "chunked-upload-total-size";
+pub const TOTAL: &str = "chunked-upload-total-size";
 
 /// The digest of a body (RFC 9530).
-pub(crate) const CONTENT_DIGEST: &str = "content-digest";
+pub const CONTENT_DIGEST: &str = "content-digest";
 
-pub(crate) const PROOF: &str = SIGNED_INTENT;
+pub const PROOF: &str = SIGNED_INTENT;
 
 /// The token, from the gateway to the instance, for every endpoint.
-pub(crate) const SESSION_TOKEN: &str = "ucloud-session-token";
+pub const SESSION_TOKEN: &str = "ucloud-session-token";
 
 /// Longest chunk, in bytes: the most that UCloud's frontend sends.
 const CHUNK_MAX: i64 = 32_000_000;
 
 /// Parses the headers of a chunk.
-pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
+pub fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
     // Only the canonical spelling, so that no other parser reads another number.
     let number = |name: &'static str| -> Result<Option<i64>, SessionRejection> {
         let Some(written) = header(headers, name)? else { return Ok(None) };
@@ -47,7 +47,7 @@ pub(crate) fn piece(headers: &HeaderMap) -> Result<Piece, SessionRejection> {
 }
 
 /// Returns the header of that name, which may occur once and in visible ASCII.
-pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
+pub fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, SessionRejection> {
     let mut all = headers.get_all(name).iter();
     let value = all.next().map(|value| value.to_str().map_err(|_| SessionRejection::Piece(name))).transpose()?;
     if all.next().is_some() { Err(SessionRejection::Piece(name)) } else { Ok(value) }

@@ -32,14 +32,14 @@ const LISTENS: &[u8] = b"countersign tcp listener v1";
 const CONNECTS: &[u8] = b"countersign tcp connector v1";
 
 /// 32 random bytes, fresh for one connection.
-pub(crate) type Nonce = [u8; LENGTH];
+pub type Nonce = [u8; LENGTH];
 
 /// The key of one listening socket, made by the server.
 #[derive(Clone, Debug)]
-pub(crate) struct ListenerKey(Arc<Secret<Nonce>>);
+pub struct ListenerKey(Arc<Secret<Nonce>>);
 
 impl ListenerKey {
-    pub(crate) fn new(random: Nonce) -> Self {
+    pub fn new(random: Nonce) -> Self {
         Self(Arc::new(Secret::new(random)))
     }
 
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for ListenerKey {
 ///
 /// # Errors
 /// If the peer has another key or is slow, or if the connection breaks.
-pub(crate) async fn connect<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
+pub async fn connect<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -101,7 +101,7 @@ where
 ///
 /// # Errors
 /// If the peer has another key or is slow, or if the connection breaks.
-pub(crate) async fn accept<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
+pub async fn accept<S>(stream: &mut S, key: &ListenerKey, nonce: Nonce) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

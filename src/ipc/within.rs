@@ -10,24 +10,24 @@ use http::HeaderMap;
 
 /// The header, in whole milliseconds. The gateway builds the head, so a client's header never
 /// passes.
-pub(crate) const WITHIN: &str = "x-answer-within-ms";
+pub const WITHIN: &str = "x-answer-within-ms";
 
 /// From a request's arrival at the gateway to its response. Core waits 5 s, of which the network
 /// takes a part.
-pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(4_500);
+pub const ANSWERED_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// An instance's own limit, which also applies without a header.
-pub(crate) const INSTANCE_MAX: Duration = Duration::from_millis(3_500);
+pub const INSTANCE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Digits of a number that is read: enough for more than a minute.
 const DIGITS_MAX: usize = 6;
 
-pub(crate) fn write(left: Duration) -> String {
+pub fn write(left: Duration) -> String {
     left.as_millis().to_string()
 }
 
 /// The time that an instance may take. An invalid or repeated header counts as absent.
-pub(crate) fn read(headers: &HeaderMap) -> Duration {
+pub fn read(headers: &HeaderMap) -> Duration {
     let mut values = headers.get_all(WITHIN).iter();
     let only = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
     let is_number =

@@ -23,11 +23,11 @@ use super::reply::{Refusal, key_name, key_refused, not_changed, registry_refusal
 use super::state::{Server, log_failure};
 use super::tickets::{NO_SUCH_OFFER, begin, is_unconfirmed, page_url, refusal, refuse_begun_at_core};
 use super::turns::Asker;
-use crate::accounts::{Account, AccountRejection};
-use crate::config::{Launch, Mapper, V1};
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::control::Ended;
-use crate::ipc::messages::{
+use countersign_config::{Launch, Mapper, V1};
+use countersign_home::accounts::{Account, AccountRejection};
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::control::Ended;
+use countersign_ipc::messages::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
     Start, Started,
 };

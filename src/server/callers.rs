@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use countersign_keys::identity::Uid;
 
-use crate::limits::{Counted, InFlight, Rate, RateLimiter};
+use countersign_os::limits::{Counted, InFlight, Rate, RateLimiter};
 
 /// Connections of all uids; each instance holds one.
 const CONNECTIONS_MAX: usize = 4_096;

@@ -24,9 +24,9 @@ use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house, instance_key, status, user};
 use super::queries::StoreQueryHandler;
 use super::{approval, integration, list, offer};
-use crate::audit::DecisionLog;
-use crate::ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
-use crate::ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
+use countersign_audit::DecisionLog;
+use countersign_ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
+use countersign_ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
 
 #[tokio::test]
 async fn a_connection_begun_at_core() {

@@ -25,8 +25,8 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::config::SecretFile;
-use crate::ipc::body::{BodyError, read_body};
+use countersign_config::SecretFile;
+use countersign_ipc::body::{BodyError, read_body};
 
 /// Timeout of a whole call. Core's own calls to the provider have 5 s, and Core may be busy.
 const CALL_MAX: Duration = Duration::from_secs(15);

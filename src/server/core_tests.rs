@@ -22,7 +22,7 @@ use super::outbox::{CoreClient, round};
 use super::product_registration::{self, RegistrationFailure};
 use super::schedule::Schedule;
 use super::{drive_registration, drives};
-use crate::ipc::messages::DrivesReport;
+use countersign_ipc::messages::DrivesReport;
 use countersign_keys::store::registry::Authority;
 
 const START: i64 = 1_800_000_000;

@@ -16,7 +16,7 @@ use super::drives;
 use super::reply::{Refusal, blocking};
 use super::schedule::Schedule;
 use super::state::{Server, log_failure};
-use crate::log::Chain;
+use countersign_os::log::Chain;
 
 const REGISTER: &str = "/api/files/collections/control/register";
 const BROWSE: &str = "/api/files/collections/control/browse";

@@ -14,8 +14,8 @@ use countersign_keys::store::registry::NotChanged;
 use super::reply::Refusal;
 use super::state::Server;
 use super::turns::Asker;
-use crate::config::{Config, Drive};
-use crate::ipc::messages::{
+use countersign_config::{Config, Drive};
+use countersign_ipc::messages::{
     DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
 };
 

@@ -28,13 +28,13 @@ use super::record::{AuditedAction, Sender};
 use super::reply::{Refusal, answer, message, rejected};
 use super::state::{Server, log_failure};
 use super::{approval, drives, integration, list, offer, own, state_directory, tasks};
-use crate::config::Ipc;
-use crate::ipc::answers::Reply;
-use crate::ipc::body::{BodyError, read_body};
-use crate::ipc::http::{Limits, serve_connection};
-use crate::ipc::messages::{self as ipc, Empty};
-use crate::ipc::peer::Peer;
-use crate::ipc::room;
+use countersign_config::Ipc;
+use countersign_ipc::answers::Reply;
+use countersign_ipc::body::{BodyError, read_body};
+use countersign_ipc::http::{Limits, serve_connection};
+use countersign_ipc::messages::{self as ipc, Empty};
+use countersign_ipc::peer::Peer;
+use countersign_ipc::room;
 
 /// Connections of all callers at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;
@@ -346,8 +346,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::ipc::client::request;
-    use crate::server::harness::house;
+    use crate::harness::house;
+    use countersign_ipc::client::request;
 
     #[tokio::test]
     async fn c19_who_asks_too_much_is_told_so_every_time() {

@@ -18,7 +18,7 @@ use countersign_keys::time::Timestamp;
 use super::record::AuditedAction;
 use super::reply::{Refusal, blocking};
 use super::state::{Records, Server, log_failure};
-use crate::ipc::control::{Ended, Signer};
+use countersign_ipc::control::{Ended, Signer};
 
 /// Users for each read of the store.
 const PAGE: usize = 500;

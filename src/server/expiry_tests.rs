@@ -17,8 +17,8 @@ use super::control_channel::QueryHandler as _;
 use super::harness::{ALICE, BOB, Browser, House, NOW, TEST, house, status, user};
 use super::list;
 use super::queries::StoreQueryHandler;
-use crate::ipc::control::{Answer, Ended, Question, Whereabouts};
-use crate::ipc::messages::ConnectList;
+use countersign_ipc::control::{Answer, Ended, Question, Whereabouts};
+use countersign_ipc::messages::ConnectList;
 
 const LASTS_S: i64 = 3600;
 const EXPIRING: &str = "[connection]\nexpires_after = \"1 hour\"\n";
@@ -217,7 +217,7 @@ async fn during_maintenance_nobody_s_instance_is_launched_but_those_on_the_list(
     let text = std::fs::read_to_string(&file).unwrap();
     let reload = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        house.server.maintenance.reload(&file, crate::config::Role::Server)
+        house.server.maintenance.reload(&file, countersign_config::Role::Server)
     };
     assert!(reload(&text.replace("bob#2", "")).is_err(), "a broken file changes nothing");
     assert_eq!(status(house.core(ServiceCall::Init, "alice#1").await).1, "MAINTENANCE");

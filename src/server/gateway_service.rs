@@ -15,8 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Child;
 
-use crate::descriptors::Process;
-use crate::ipc::peer::Peer;
+use countersign_ipc::peer::Peer;
+use countersign_os::descriptors::Process;
 
 /// A running gateway.
 #[derive(Debug)]

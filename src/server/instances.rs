@@ -1,7 +1,7 @@
 //! The running instances: at most one for each uid, from launched through ready to gone.
 //!
 //! The server cannot signal another account's process. It holds a channel to each instance
-//! ([`crate::ipc::instance_line`]), on which the instance reports that it serves (V72). The
+//! ([`countersign_ipc::instance_line`]), on which the instance reports that it serves (V72). The
 //! instance exits when told to, when the channel breaks, or when idle. In each case the gateway is
 //! told, and the next `init` launches another.
 
@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::instance_log::InstanceLog;
 use super::launch::{LaunchFailure, Launched, Launcher};
-use crate::accounts::Account;
-use crate::exit::Exit;
-use crate::ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
-use crate::ipc::instance_line::{FromInstance, ToInstance, hear, say};
-use crate::ipc::tcp_proof::ListenerKey;
+use countersign_home::accounts::Account;
+use countersign_ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
+use countersign_ipc::instance_line::{FromInstance, ToInstance, hear, say};
+use countersign_ipc::tcp_proof::ListenerKey;
+use countersign_os::exit::Exit;
 
 /// How long `init` waits for an instance. Core gives up on the call after 5 s, and repeats the
 /// request anyway.

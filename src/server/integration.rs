@@ -22,10 +22,10 @@ use super::record::AuditedAction;
 use super::reply::{Refusal, blocking, message, not_changed};
 use super::state::{Server, log_failure};
 use super::tickets::{begin, page_url};
-use crate::accounts::AccountRejection;
-use crate::config::{Launch, Provider};
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::control::Ended;
+use countersign_config::{Launch, Provider};
+use countersign_home::accounts::AccountRejection;
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::control::Ended;
 
 /// The body of Core's calls about a user. Further members are ignored.
 #[derive(Deserialize)]

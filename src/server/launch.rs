@@ -22,10 +22,10 @@ use tokio::process::{Child, Command};
 
 use super::instance_log::InstanceLog;
 use super::state_directory::listen_privately;
-use crate::clock::{NoRandomness, random_bytes};
-use crate::config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
-use crate::ipc::control::{InstanceAddress, SocketAddress};
-use crate::ipc::tcp_proof::ListenerKey;
+use countersign_config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
+use countersign_ipc::control::{InstanceAddress, SocketAddress};
+use countersign_ipc::tcp_proof::ListenerKey;
+use countersign_os::clock::{NoRandomness, random_bytes};
 
 /// Absolute path, so that no search path applies. sudo sets the instance's environment.
 const SUDO: &str = "/usr/bin/sudo";

@@ -12,10 +12,10 @@ use super::approval::{authority_over, is_administrator, one_user};
 use super::reply::{Refusal, registry_refusal};
 use super::state::Server;
 use super::turns::Asker;
-use crate::accounts::Account;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::control::Whereabouts;
-use crate::ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
+use countersign_home::accounts::Account;
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::control::Whereabouts;
+use countersign_ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
 
 /// The connections of this uid, or of all as an administrator.

@@ -29,11 +29,11 @@ use super::reply::{Refusal, key_name, message};
 use super::state::{Server, log_failure};
 use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
 use super::turns::Asker;
-use crate::accounts::Account;
-use crate::clock::random_bytes;
-use crate::config::MappingStart;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::messages::POLL_MAX_S;
+use countersign_config::MappingStart;
+use countersign_home::accounts::Account;
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::messages::POLL_MAX_S;
+use countersign_os::clock::random_bytes;
 
 /// Deepest nesting of an offer: the body, its JWK, the JWK's `key_ops`.
 const OFFER_DEPTH_MAX: u8 = 3;

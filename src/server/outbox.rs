@@ -15,7 +15,7 @@ use super::core_calls::{CoreCalls, CoreFailure, Told};
 use super::drive_registration;
 use super::schedule::Schedule;
 use super::state::{Records, Server, log_failure};
-use crate::log::Chain;
+use countersign_os::log::Chain;
 
 /// Errands for each read of the store.
 const PAGE: usize = 100;

@@ -26,8 +26,8 @@ use super::record::AuditedAction;
 use super::reply::{Refusal, answer as answer_with, message, rejected};
 use super::state::Server;
 use super::turns::Asker;
-use crate::ipc::answers::Reply;
-use crate::ipc::messages::Empty;
+use countersign_ipc::answers::Reply;
+use countersign_ipc::messages::Empty;
 
 /// Why a request is refused: the sender is wrong, or the server cannot decide.
 enum Denied {

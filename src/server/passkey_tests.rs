@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::harness::{House, NOW, ORIGIN, house, status, user};
 use super::passkeys;
 use super::reply::Refusal;
-use crate::ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::control::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";
 

@@ -21,9 +21,9 @@ use webauthn_rs::prelude::{
 use super::passkey_ceremonies::{Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX};
 use super::reply::{Refusal, key_name};
 use super::state::Server;
-use crate::clock::random_bytes;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::control::{AssertionOutcome, StepUp};
+use countersign_os::clock::random_bytes;
 
 /// The passkeys of a user, for display.
 pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::core_calls::{Call, CoreCalls, CoreFailure};
 use super::state::{Server, log_failure};
-use crate::config::Product;
+use countersign_config::Product;
 
 const REGISTER: &str = "/api/products/v2";
 const BROWSE: &str = "/api/products/v2/browse";

@@ -6,7 +6,7 @@ use super::state::Server;
 use countersign_keys::call::ResourceKind;
 use serde_json::{Value, json};
 
-use crate::config::{Product, ProductKind, Terminals};
+use countersign_config::{Product, ProductKind, Terminals};
 
 /// Every product for a kind of resource, with its features.
 pub(super) fn retrieve_products(server: &Server, kind: ResourceKind) -> Value {

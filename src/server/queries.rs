@@ -17,8 +17,8 @@ use super::record::AuditedAction;
 use super::reply::Refusal;
 use super::state::{Server, log_failure};
 use super::{integration, passkeys};
-use crate::config::Launch;
-use crate::ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
+use countersign_config::Launch;
+use countersign_ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
 /// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
 /// users which key is still needed.

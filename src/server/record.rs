@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 
 use super::reply::Refusal;
 use super::state::Server;
-use crate::audit::{Decision, Process, Verdict, Weight};
-use crate::limits::network_of;
+use countersign_audit::{Decision, Process, Verdict, Weight};
+use countersign_os::limits::network_of;
 
 /// A record, without its time.
 #[derive(Clone, Copy, Debug)]

@@ -11,12 +11,12 @@ use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::clock::{NoRandomness, UnreadableClock};
-use crate::ipc::answers::{ErrorCode, Reply};
-use crate::ipc::body::BodyError;
-use crate::ipc::http::json_reply;
-use crate::ipc::messages::{KEY_NAME_RULE, is_key_name};
-use crate::log::Chain;
+use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::body::BodyError;
+use countersign_ipc::http::json_reply;
+use countersign_ipc::messages::{KEY_NAME_RULE, is_key_name};
+use countersign_os::clock::{NoRandomness, UnreadableClock};
+use countersign_os::log::Chain;
 
 /// A refused request, and the reply to its sender.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

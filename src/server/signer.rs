@@ -21,9 +21,9 @@ use tokio::sync::oneshot;
 use super::state::log_failure;
 use super::state_directory::{self, StateDirectoryFailure};
 use super::witness::Witnesses;
-use crate::audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
-use crate::clock::{Clock, NoRandomness, random_bytes};
-use crate::config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
+use countersign_audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
+use countersign_config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
+use countersign_os::clock::{Clock, NoRandomness, random_bytes};
 
 /// Interval between checks for new records. A checkpoint is signed at least once a second while
 /// there are new records: this interval, and the time of a write to disk.
@@ -34,7 +34,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why an audit log is not available.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AuditFailure {
+pub enum AuditFailure {
     /// A directory cannot be used.
     #[error(transparent)]
     Place(#[from] StateDirectoryFailure),

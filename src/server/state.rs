@@ -17,12 +17,12 @@ use super::reply::{Refusal, blocking};
 use super::task_table::TaskTable;
 use super::turns::{Asker, Turns};
 use super::used_intents::UsedIntents;
-use crate::accounts::Accounts;
-use crate::audit::DecisionLog;
-use crate::clock::Clock;
-use crate::config::{Config, CurrentMaintenance, Launch};
-use crate::limits::Counted;
-use crate::log::Chain;
+use countersign_audit::DecisionLog;
+use countersign_config::{Config, CurrentMaintenance, Launch};
+use countersign_home::accounts::Accounts;
+use countersign_os::clock::Clock;
+use countersign_os::limits::Counted;
+use countersign_os::log::Chain;
 
 /// The key store of this server.
 pub(super) type Records = Registry<SealedStore<SledStore>>;

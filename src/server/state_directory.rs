@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use crate::config::{Ipc, State};
+use countersign_config::{Ipc, State};
 
 /// Every account may connect; the kernel identifies the peer.
 const IPC_SOCKET_MODE: u32 = 0o777;
 
 /// Why a path cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StateDirectoryFailure {
+pub enum StateDirectoryFailure {
     /// It cannot be created, opened or inspected.
     #[error("{path} cannot be used")]
     Unusable {
@@ -67,7 +67,7 @@ pub(crate) enum StateDirectoryFailure {
 
 /// The state directory, locked by this process until it ends.
 #[derive(Debug)]
-pub(crate) struct StateDirectory {
+pub struct StateDirectory {
     _lock: Flock<File>,
     instances: PathBuf,
     logs: PathBuf,
@@ -75,7 +75,7 @@ pub(crate) struct StateDirectory {
 
 impl StateDirectory {
     /// Checks the state directory, creates it and its subdirectories if missing, and locks it.
-    pub(crate) fn claim(state: &State) -> Result<Self, StateDirectoryFailure> {
+    pub fn claim(state: &State) -> Result<Self, StateDirectoryFailure> {
         let instances = state.instances();
         let logs = state.directory.join("log");
         private_directory(&state.directory)?;
@@ -86,7 +86,7 @@ impl StateDirectory {
     }
 
     /// The directory of instances' sockets, after removing the files of an earlier server.
-    pub(crate) fn swept_instances(&self) -> Result<&Path, StateDirectoryFailure> {
+    pub fn swept_instances(&self) -> Result<&Path, StateDirectoryFailure> {
         let unusable = |source| StateDirectoryFailure::Unusable { path: self.instances.clone(), source };
         for entry in std::fs::read_dir(&self.instances).map_err(unusable)? {
             std::fs::remove_file(entry.map_err(unusable)?.path()).map_err(unusable)?;
@@ -95,7 +95,7 @@ impl StateDirectory {
     }
 
     /// The directory of instances' logs.
-    pub(crate) fn logs(&self) -> &Path {
+    pub fn logs(&self) -> &Path {
         &self.logs
     }
 }

@@ -14,7 +14,7 @@ use super::core_calls::CoreCalls;
 use super::harness::{ALICE, BOB, House, NOW, house_at, status, user};
 use super::task_table::TaskTable;
 use super::tasks;
-use crate::ipc::messages::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
+use countersign_ipc::messages::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW + seconds)

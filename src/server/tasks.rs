@@ -17,8 +17,8 @@ use super::reply::{Refusal, blocking};
 use super::state::{Server, log_failure};
 use super::task_table::Open;
 use super::turns::Asker;
-use crate::clock::random_bytes;
-use crate::ipc::messages::{TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold};
+use countersign_ipc::messages::{TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold};
+use countersign_os::clock::random_bytes;
 
 const CREATE: &str = "/api/tasks";
 const POST_STATUS: &str = "/api/tasks/postStatus";

@@ -16,9 +16,9 @@ use super::record::AuditedAction;
 use super::reply::{Refusal, registry_refusal};
 use super::state::Server;
 use super::turns::Asker;
-use crate::clock::random_bytes;
-use crate::config::{Mapper, MappingStart};
-use crate::ipc::answers::ErrorCode;
+use countersign_config::{Mapper, MappingStart};
+use countersign_ipc::answers::ErrorCode;
+use countersign_os::clock::random_bytes;
 
 /// A new ticket, the only time that it exists in clear text.
 pub(super) struct NewTicket {

@@ -10,7 +10,7 @@ use countersign_keys::identity::{Uid, Username};
 use countersign_keys::store::registry::Authority;
 use tokio::sync::Notify;
 
-use crate::limits::{Counted, InFlight};
+use countersign_os::limits::{Counted, InFlight};
 
 /// Most threads for blocking work.
 pub(super) const THREADS: usize = 16;

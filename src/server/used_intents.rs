@@ -9,7 +9,7 @@ use countersign_keys::intent::Terms;
 use countersign_keys::replay::{self, ReplayError, ReplayLog, Use};
 use countersign_keys::time::Timestamp;
 
-use crate::limits::{Rate, RateLimiter};
+use countersign_os::limits::{Rate, RateLimiter};
 
 /// Intents of this lane remembered at once. Calls come from users pressing buttons; more than this
 /// in a minute are refused.

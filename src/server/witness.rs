@@ -20,8 +20,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 
-use crate::audit::kept;
-use crate::config::Witness;
+use countersign_audit::kept;
+use countersign_config::Witness;
 
 /// The socket of the system's log.
 const SYSLOG: &str = "/dev/log";

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::Table;
 use crate::jws::sha256_of_texts;
 
+/// The seal's file, in the state directory.
+pub const SEAL_FILE: &str = "store.seal";
+
 /// A digest of a set of entries that is updated entry by entry: the sum of their SHA-256 values,
 /// modulo 2^256.
 ///

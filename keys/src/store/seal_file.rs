@@ -18,12 +18,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::seal::{ContentDigest, Disagreement, Seal};
+use super::seal::{ContentDigest, Disagreement, SEAL_FILE, Seal};
 use crate::identity::{KeyId, Username};
 use crate::jws::{sha256, sha256_of_texts};
-
-/// The seal's file, in the state directory.
-pub const SEAL_FILE: &str = "store.seal";
 
 /// The list of revocations, in the state directory.
 pub const REVOCATIONS_FILE: &str = "store.revoked";

@@ -10,7 +10,7 @@ use super::logs;
 use crate::arguments::AuditKey;
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
-use crate::quoted::escaped;
+use countersign_os::quoted::escaped;
 
 pub(in crate::commands) fn print(arguments: AuditKey, config: &Path) -> Result<(), CommandError> {
     let mut keys = Vec::new();

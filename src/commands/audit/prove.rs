@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::{Log, logs, record_of};
 use crate::arguments::AuditProve;
-use crate::audit::note::VerifierKey;
-use crate::audit::offline::Checkpoint;
-use crate::audit::{Leaf, Records, proof};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::remark;
-use crate::quoted::{escaped, word};
+use countersign_audit::note::VerifierKey;
+use countersign_audit::offline::Checkpoint;
+use countersign_audit::{Leaf, Records, proof};
+use countersign_os::quoted::{escaped, word};
 
 pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result<(), CommandError> {
     let wanted = arguments.record.as_str();

@@ -13,11 +13,11 @@ use time::macros::format_description;
 
 use super::{Log, logs, record_of};
 use crate::arguments::{AuditShow, DecisionWord};
-use crate::audit::{Leaf, Pseudonyms, Records};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{Width, show};
-use crate::config::{PSEUDONYM_KEY, SecretFile};
-use crate::quoted::{columns_of, cut, escaped, word};
+use countersign_audit::{Leaf, Pseudonyms, Records};
+use countersign_config::{PSEUDONYM_KEY, SecretFile};
+use countersign_os::quoted::{columns_of, cut, escaped, word};
 
 /// How often to look for new records.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::{Log, logs, record_of};
 use crate::arguments::AuditVerify;
-use crate::audit::kept;
-use crate::audit::note::VerifierKey;
-use crate::audit::offline::{self, Finding, Report, Trust};
-use crate::audit::proof::{self, Proven};
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
-use crate::quoted::{escaped, word};
+use countersign_audit::kept;
+use countersign_audit::note::VerifierKey;
+use countersign_audit::offline::{self, Finding, Report, Trust};
+use countersign_audit::proof::{self, Proven};
+use countersign_os::quoted::{escaped, word};
 
 /// The source of the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use countersign_keys::identity::Origin;
 use toml::Spanned;
 
-use crate::config::check::findings::{Findings, Site, word};
-use crate::config::file::{AuditTable, Typed};
-use crate::config::problem::Reason;
-use crate::config::{Audit, Keep, Names, Witness, quantity};
+use crate::check::findings::{Findings, Site, word};
+use crate::file::{AuditTable, Typed};
+use crate::problem::Reason;
+use crate::{Audit, Keep, Names, Witness, quantity};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 

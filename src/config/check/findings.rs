@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use crate::config::Reader;
-use crate::config::file::Typed;
-use crate::config::places::Place;
-use crate::config::problem::{ConfigError, Problem, Reason};
-use crate::config::quantity::Range;
+use crate::Reader;
+use crate::file::Typed;
+use crate::places::Place;
+use crate::problem::{ConfigError, Problem, Reason};
+use crate::quantity::Range;
 
 /// Most problems listed: more than these mean the wrong file.
 pub(super) const PROBLEMS_MAX: usize = 100;

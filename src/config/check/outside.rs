@@ -8,19 +8,16 @@ use countersign_keys::core_token::CoreKey;
 use countersign_keys::identity::{Origin, ProviderId};
 use toml::Spanned;
 
-use crate::config::brand::{self, Contact};
-use crate::config::check::findings::{Findings, Site, word};
-use crate::config::file::{
-    CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList,
+use crate::brand::{self, Contact};
+use crate::check::findings::{Findings, Site, word};
+use crate::file::{CoreTable, GatewayStartWord, GatewayTable, ProviderTable, SandboxWord, TlsTable, Typed, TypedList};
+use crate::problem::Reason;
+use crate::secret_file::SecretFile;
+use crate::tls::{self, Tls};
+use crate::{
+    Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, LISTENERS_MAX, Logo, Provider, Role, Sandbox, UNFINISHED,
+    quantity, trusted_file,
 };
-use crate::config::problem::Reason;
-use crate::config::secret_file::SecretFile;
-use crate::config::tls::{self, Tls};
-use crate::config::{
-    Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, Logo, Provider, Role, Sandbox, UNFINISHED, quantity,
-    trusted_file,
-};
-use crate::ipc::control::LISTENERS_MAX;
 
 /// No path is this long without a slash or a dot; every token is.
 const TOKEN_LENGTH_MIN: usize = 40;

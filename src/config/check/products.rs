@@ -2,12 +2,12 @@
 
 use toml::Spanned;
 
-use crate::config::check::findings::{Findings, word};
-use crate::config::drives::is_name;
-use crate::config::file::{ProductTable, Typed};
-use crate::config::problem::Reason;
-use crate::config::quantity::{CPU, GPU, MEMORY_GB, PRICE};
-use crate::config::{Accounting, Frequency, Machine, Product, ProductKind};
+use crate::check::findings::{Findings, word};
+use crate::drives::is_name;
+use crate::file::{ProductTable, Typed};
+use crate::problem::Reason;
+use crate::quantity::{CPU, GPU, MEMORY_GB, PRICE};
+use crate::{Accounting, Frequency, Machine, Product, ProductKind};
 
 /// Longest description, unit or model, in bytes.
 const TEXT_MAX: usize = 1024;

@@ -7,13 +7,13 @@ use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
-use crate::config::check::findings::{Findings, Site, word};
-use crate::config::check::products::name;
-use crate::config::drives::is_name;
-use crate::config::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, Typed};
-use crate::config::problem::Reason;
-use crate::config::trusted_file::FileReason;
-use crate::config::{
+use crate::check::findings::{Findings, Site, word};
+use crate::check::products::name;
+use crate::drives::is_name;
+use crate::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, Typed};
+use crate::problem::Reason;
+use crate::trusted_file::FileReason;
+use crate::{
     Drive, DriveRoot, GROUP, Ipc, NAME, Product, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals, trusted_file,
 };
 

@@ -12,14 +12,14 @@ use countersign_keys::policy::StepUp;
 use countersign_keys::session::ProofNeed;
 use toml::Spanned;
 
-use crate::config::check::findings::{Findings, Site, word};
-use crate::config::file::{
+use crate::check::findings::{Findings, Site, word};
+use crate::file::{
     ConnectionTable, InstancesTable, IntentTable, LaunchWord, ListenWord, MaintenanceTable, MapperWord, MappingTable,
     ProofWord, SessionsTable, StartWord, StaticTable, TypedList,
 };
-use crate::config::problem::Reason;
-use crate::config::quantity::{self, Range};
-use crate::config::{
+use crate::problem::Reason;
+use crate::quantity::{self, Range};
+use crate::{
     Connection, Gateway, InstanceListen, Instances, Intent, Launch, Maintenance, Mapper, Mapping, MappingStart, Role,
     Sessions, StaticInstance, V1, trusted_file,
 };

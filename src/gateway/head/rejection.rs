@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::gateway) enum HeadRejection {
+pub(crate) enum HeadRejection {
     /// Breaks RFC 9112, or exceeds what any client needs.
     #[error("{0}")]
     Grammar(&'static str),

@@ -2,7 +2,7 @@
 
 /// Why the server's answer is missing. Without it nothing is forwarded (P8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::gateway) enum KeyCacheFailure {
+pub(crate) enum KeyCacheFailure {
     #[error("the server did not answer in time")]
     Slow,
     #[error("the server could not find out")]
@@ -18,4 +18,4 @@ pub(in crate::gateway) enum KeyCacheFailure {
 /// Why a passkey's assertion was refused, for the log.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub(in crate::gateway) struct NotAsserted(pub(super) String);
+pub(crate) struct NotAsserted(pub(super) String);

@@ -14,7 +14,7 @@ use shuttle::rand::Rng as _;
 
 use super::tests::{record, user};
 use super::*;
-use crate::locks::scheduled::in_orders;
+use countersign_os::locks::scheduled::in_orders;
 
 const NOW: Timestamp = Timestamp::from_seconds(500);
 

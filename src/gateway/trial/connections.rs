@@ -7,9 +7,9 @@ use tokio::io::DuplexStream;
 use tokio::time::Instant;
 
 use super::*;
-use crate::gateway::ingress::Client;
-use crate::gateway::response::Transport;
-use crate::gateway::timeouts::{HEAD, IDLE};
+use crate::ingress::Client;
+use crate::response::Transport;
+use crate::timeouts::{HEAD, IDLE};
 
 /// A connection in memory, so that time can be advanced.
 pub(super) fn connect(trial: &Trial) -> DuplexStream {

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::connections::until_closed;
 use super::*;
-use crate::gateway::ingress::Client;
-use crate::gateway::response::Transport;
-use crate::limits::Counted;
+use crate::ingress::Client;
+use crate::response::Transport;
+use countersign_os::limits::Counted;
 
 /// A connection from the loop-back address of that number.
 async fn connect_from(trial: &Trial, number: usize) -> TcpStream {

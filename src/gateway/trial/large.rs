@@ -4,7 +4,7 @@ use countersign_portal::Deed;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::BODY_DEFAULT;
+use countersign_config::BODY_DEFAULT;
 
 /// Recorded from the real Core, with a whole drive in each item.
 const REAL: &str = include_str!("../../../keys/tests/vectors/real.json");

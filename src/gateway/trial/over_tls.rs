@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::gateway::tls::{CurrentKey, acceptor};
+use crate::tls::{CurrentKey, acceptor};
 
 /// A gateway behind TLS, and a client that trusts it.
 pub(super) struct Tls {

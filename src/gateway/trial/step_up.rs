@@ -9,7 +9,7 @@ use countersign_portal::signer::Projection;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::control::{AssertionOutcome, StepUp};
 
 /// Plays the server: alice has a passkey, which asserts `"touched"`.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use countersign_portal::Deed;
 use tokio::time::Instant;
 
 use super::*;
-use crate::ipc::within::{ANSWERED_WITHIN, WITHIN};
+use countersign_ipc::within::{ANSWERED_WITHIN, WITHIN};
 
 /// Far longer than any response here takes.
 const LONG: Duration = Duration::from_secs(20);

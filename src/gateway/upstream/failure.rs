@@ -6,7 +6,7 @@ use countersign_keys::identity::Uid;
 use http::StatusCode;
 
 #[derive(Debug, thiserror::Error)]
-pub(in crate::gateway) enum UpstreamFailure {
+pub(crate) enum UpstreamFailure {
     #[error("nobody listens there")]
     Absent,
     /// The system's error.
@@ -33,7 +33,7 @@ pub(in crate::gateway) enum UpstreamFailure {
 
 /// Why a response is not passed on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::gateway) enum NotPassedOn {
+pub(crate) enum NotPassedOn {
     /// A status that no response to this call has.
     #[error("the answer has the status {0}, which no answer to this call has")]
     Status(StatusCode),

@@ -1,7 +1,7 @@
 //! The typed values taken from the head of an upstream's response.
 //!
 //! Reads only the headers named here. One that cannot be parsed, or occurs twice, counts as absent.
-//! Keeps no header's bytes: [`crate::gateway::instance_answer`] serialises each value (S1, V63).
+//! Keeps no header's bytes: [`crate::instance_answer`] serialises each value (S1, V63).
 
 use http::StatusCode;
 use http::header::{
@@ -9,7 +9,7 @@ use http::header::{
 };
 use httpdate::HttpDate;
 
-use crate::ipc::attachment;
+use countersign_ipc::attachment;
 
 /// Longest entity tag, in bytes with its quotes. An instance of ours sends 66.
 const TAG_MAX: usize = 128;
@@ -22,27 +22,27 @@ const RETRY_AFTER_MAX_S: u32 = 3_600;
 const DIGITS_MAX: usize = 18;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::gateway) struct Said {
+pub(crate) struct Said {
     /// Of any value.
-    pub(in crate::gateway) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Which part of a file the body is.
-    pub(in crate::gateway) range: Option<ContentRange>,
+    pub(crate) range: Option<ContentRange>,
     /// `Accept-Ranges: bytes`.
-    pub(in crate::gateway) takes_ranges: bool,
+    pub(crate) takes_ranges: bool,
     /// A strong or weak entity tag.
-    pub(in crate::gateway) tag: Option<String>,
+    pub(crate) tag: Option<String>,
     /// `Last-Modified`.
-    pub(in crate::gateway) modified: Option<HttpDate>,
-    pub(in crate::gateway) name: Option<String>,
+    pub(crate) modified: Option<HttpDate>,
+    pub(crate) name: Option<String>,
     /// Seconds until the client may retry.
-    pub(in crate::gateway) retry_after_s: Option<u32>,
+    pub(crate) retry_after_s: Option<u32>,
     /// In the response to `HEAD`, the length of the body that `GET` would have.
-    pub(in crate::gateway) length_of_get: Option<u64>,
+    pub(crate) length_of_get: Option<u64>,
 }
 
 /// `Content-Range` (RFC 9110 section 14.4), in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::gateway) enum ContentRange {
+pub(crate) enum ContentRange {
     /// From the first byte to the last, of a whole.
     Part {
         first: u64,
@@ -123,7 +123,7 @@ impl<'h> Values<'h> {
 
 impl Said {
     /// Writes the headers of a file, which browsers save instead of displaying.
-    pub(in crate::gateway) fn write_of_file(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write_of_file(&self, headers: &mut HeaderMap) {
         let text = |text: &str| HeaderValue::from_str(text).ok();
         let values = [
             (ACCEPT_RANGES, self.takes_ranges.then_some(HeaderValue::from_static("bytes"))),

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::close::End;
-use crate::limits::Rate;
+use countersign_os::limits::Rate;
 
 /// Longest message in both directions, in bytes.
 pub(super) const MESSAGE_MAX: usize = 1024 * 1024;

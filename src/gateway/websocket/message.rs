@@ -23,13 +23,13 @@ const STREAMS_MAX: usize = 64;
 /// A client's message.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::gateway) struct Written<'m> {
+pub(crate) struct Written<'m> {
     /// The call's name on the wire.
     #[serde(borrow)]
-    pub(in crate::gateway) call: Cow<'m, str>,
+    pub(crate) call: Cow<'m, str>,
     /// The client's name for the messages that belong together.
     #[serde(borrow)]
-    pub(in crate::gateway) stream_id: Cow<'m, str>,
+    pub(crate) stream_id: Cow<'m, str>,
     #[serde(borrow)]
     payload: &'m RawValue,
     /// Core's token, if the socket's own head has none or an older one.
@@ -49,16 +49,16 @@ pub(in crate::gateway) struct Written<'m> {
 /// A payload that ends a stream instead of beginning one.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::gateway) struct Cancel<'m> {
+pub(crate) struct Cancel<'m> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'m, str>,
     #[serde(borrow)]
-    pub(in crate::gateway) stream_id: Cow<'m, str>,
+    pub(crate) stream_id: Cow<'m, str>,
 }
 
 impl<'m> Written<'m> {
     /// Parses a message; `Ok(None)` for a keep-alive.
-    pub(in crate::gateway) fn read(text: &'m str) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn read(text: &'m str) -> Result<Option<Self>, Refusal> {
         if text == r#"{"ping":"pong"}"# {
             return Ok(None);
         }
@@ -69,22 +69,22 @@ impl<'m> Written<'m> {
         Ok(Some(written))
     }
 
-    pub(in crate::gateway) fn payload(&self) -> &'m [u8] {
+    pub(crate) fn payload(&self) -> &'m [u8] {
         self.payload.get().as_bytes()
     }
 
     /// Core's token, if the message has one.
-    pub(in crate::gateway) fn bearer(&self) -> Option<&str> {
+    pub(crate) fn bearer(&self) -> Option<&str> {
         self.bearer.as_deref().filter(|bearer| !bearer.is_empty())
     }
 
     /// The user's intent, if the message has one.
-    pub(in crate::gateway) fn intent(&self) -> Option<&str> {
+    pub(crate) fn intent(&self) -> Option<&str> {
         self.signed_intent.as_deref().filter(|intent| !intent.is_empty())
     }
 
     /// The stream that the message ends, if it does only that.
-    pub(in crate::gateway) fn cancels(&self) -> Option<Cancel<'m>> {
+    pub(crate) fn cancels(&self) -> Option<Cancel<'m>> {
         let cancel: Cancel<'m> = serde_json::from_str(self.payload.get()).ok()?;
         (cancel.kind == "cancel").then_some(cancel)
     }
@@ -104,7 +104,7 @@ struct Rewritten<'p> {
 
 /// Serialises a permitted message: the verified bytes, and what the instance needs to verify them
 /// again.
-pub(in crate::gateway) fn permitted(permit: &Permit<'_, '_>, written: &Written<'_>) -> serde_json::Result<String> {
+pub(crate) fn permitted(permit: &Permit<'_, '_>, written: &Written<'_>) -> serde_json::Result<String> {
     serde_json::to_string(&Rewritten {
         call: &written.call,
         stream_id: &written.stream_id,
@@ -116,7 +116,7 @@ pub(in crate::gateway) fn permitted(permit: &Permit<'_, '_>, written: &Written<'
 }
 
 /// Serialises the end of a stream. Needs no intent, since the stream belongs to this socket.
-pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) -> serde_json::Result<String> {
+pub(crate) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) -> serde_json::Result<String> {
     let payload = serde_json::value::to_raw_value(cancel)?;
     serde_json::to_string(&Rewritten {
         call: &written.call,
@@ -130,12 +130,12 @@ pub(in crate::gateway) fn cancelled(cancel: &Cancel<'_>, written: &Written<'_>) 
 
 /// The open streams of a socket.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Streams(Mutex<HashSet<String>>);
+pub(crate) struct Streams(Mutex<HashSet<String>>);
 
 impl Streams {
     /// Begins a stream, within the limit. A client may reuse a name; today's Core uses one name for
     /// all.
-    pub(in crate::gateway) fn begin(&self, stream_id: &str) -> Result<Beginning<'_>, Refusal> {
+    pub(crate) fn begin(&self, stream_id: &str) -> Result<Beginning<'_>, Refusal> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if streams.len() >= STREAMS_MAX && !streams.contains(stream_id) {
             return Err(Refusal::TooMany);
@@ -144,20 +144,20 @@ impl Streams {
         Ok(Beginning { streams: self, new: is_new.then(|| stream_id.to_owned()) })
     }
 
-    pub(in crate::gateway) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    pub(in crate::gateway) fn has(&self, stream_id: &str) -> bool {
+    pub(crate) fn has(&self, stream_id: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(stream_id)
     }
 
-    pub(in crate::gateway) fn end(&self, stream_id: &str) {
+    pub(crate) fn end(&self, stream_id: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stream_id);
     }
 
     /// Reads an instance's message: a response is the last of its stream.
-    pub(in crate::gateway) fn hear(&self, text: &str) {
+    pub(crate) fn hear(&self, text: &str) {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Said<'s> {
@@ -176,14 +176,14 @@ impl Streams {
 
 /// A stream whose first message has not reached the instance. Dropping it takes the stream back.
 #[derive(Debug)]
-pub(in crate::gateway) struct Beginning<'s> {
+pub(crate) struct Beginning<'s> {
     streams: &'s Streams,
     new: Option<String>,
 }
 
 impl Beginning<'_> {
     /// Keeps the stream.
-    pub(in crate::gateway) fn done(mut self) {
+    pub(crate) fn done(mut self) {
         self.new = None;
     }
 }

@@ -38,8 +38,8 @@ use super::close::{End, close_client, close_upstream};
 use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
 use super::key_watch::KeyWatch;
 use super::message::{Streams, Written};
-use crate::audit::Verdict;
-use crate::limits::{Bucket, InFlight};
+use countersign_audit::Verdict;
+use countersign_os::limits::{Bucket, InFlight};
 
 /// How long a socket may stay open before its first call is permitted.
 pub(super) const FIRST_WITHIN: Duration = Duration::from_secs(10);

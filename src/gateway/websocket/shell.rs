@@ -34,7 +34,7 @@ use super::key_watch::KeyWatch;
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
-use crate::limits::Bucket;
+use countersign_os::limits::Bucket;
 
 pub(super) struct Shell {
     pub(super) ingress: Arc<Ingress>,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::config::Drive;
-use crate::instance::files::drives::Drives;
+use crate::files::drives::Drives;
+use countersign_config::Drive;
 
 #[derive(Debug)]
 pub(super) struct DirectDrives {
@@ -44,7 +44,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::config::DriveRoot;
+    use countersign_config::DriveRoot;
 
     #[tokio::test]
     async fn s16_a_drive_is_called_what_the_provider_calls_it() {

@@ -3,11 +3,11 @@
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
 
-use crate::clock::{NoRandomness, UnreadableClock};
-use crate::instance::direct::server::NotAnswered;
-use crate::ipc::answers::{ErrorCode, Reply};
-use crate::ipc::http::json_reply;
-use crate::pin_file::PinFailure;
+use crate::direct::server::NotAnswered;
+use countersign_home::pin_file::PinFailure;
+use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::http::json_reply;
+use countersign_os::clock::{NoRandomness, UnreadableClock};
 
 /// Why a permitted direct call failed.
 #[derive(Debug, thiserror::Error)]

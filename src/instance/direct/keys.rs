@@ -15,13 +15,13 @@ use countersign_keys::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::clock::{Clock, random_bytes};
-use crate::instance::direct::failure::NotDone;
-use crate::instance::direct::server::ServerClient;
-use crate::ipc::messages::{
+use crate::direct::failure::NotDone;
+use crate::direct::server::ServerClient;
+use countersign_home::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
+use countersign_ipc::messages::{
     Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
 };
-use crate::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
+use countersign_os::clock::{Clock, random_bytes};
 
 /// What a renewed key must satisfy.
 #[derive(Clone, Debug)]

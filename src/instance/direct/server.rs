@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ipc::client::{AskError, request};
-use crate::ipc::messages::Refused;
+use countersign_ipc::client::{AskError, request};
+use countersign_ipc::messages::Refused;
 
 #[derive(Debug)]
 pub(super) struct ServerClient {

@@ -16,12 +16,12 @@ use super::path::{NAME_BYTES_MAX, Name, UcloudPath};
 use super::protected::Protection;
 use super::resolve::Root;
 use super::startup::{Change, Home};
-use crate::config::UserDrives;
-use crate::instance::drive_numbers::DriveNumbers;
+use crate::drive_numbers::DriveNumbers;
+use countersign_config::UserDrives;
 
 /// Why a table of drives is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DrivesError {
+pub enum DrivesError {
     /// An id that cannot stand in a path.
     #[error("`{0}` cannot be the id of a drive")]
     Id(String),

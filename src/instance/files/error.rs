@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::path::PathError;
 use super::protected::Whose;
-use crate::ipc::answers::ErrorCode;
+use countersign_ipc::answers::ErrorCode;
 
 /// Why one thing could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

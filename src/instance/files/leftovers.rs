@@ -26,7 +26,7 @@ use super::path::Name;
 use super::protected::Protection;
 use super::remove::{remove, remove_if_empty};
 use super::resolve::EntryRef;
-use crate::clock::random_bytes;
+use countersign_os::clock::random_bytes;
 
 /// How often a note is made again that an instance that cleans up took for one that was left
 /// behind.

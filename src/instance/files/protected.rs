@@ -24,7 +24,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 pub(crate) use self::whose::Whose;
 use super::error::FilesError;
 use super::identity::{Identity, Kind};
-use crate::config::SshDirectory;
+use countersign_config::SshDirectory;
 
 /// Countersign's own folders, below the home directory: the pinned keys and the instance key, the
 /// journal and the drives' numbers.

@@ -9,8 +9,8 @@ use hyper::Response;
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::config::DriveRoot;
-use crate::ipc::http::{Limits, serve_connection};
+use countersign_config::DriveRoot;
+use countersign_ipc::http::{Limits, serve_connection};
 
 #[test]
 fn a_title_makes_a_folders_name() {
@@ -75,8 +75,8 @@ fn a_drive_is_made_once_and_removed_only_when_nothing_is_in_it() {
 /// A site whose drives are made where protected folders are: none of those is one of them.
 #[test]
 fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
-    use crate::config::SshDirectory;
-    use crate::instance::files::protected::{Protection, Whose};
+    use crate::files::protected::{Protection, Whose};
+    use countersign_config::SshDirectory;
 
     let home = tempfile::tempdir().unwrap();
     let protection = Protection::of(home.path(), SshDirectory::Protected);

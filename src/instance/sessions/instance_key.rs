@@ -8,10 +8,10 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::EncodePublicKey as _;
 
-use crate::config::strict_file::{self, Opened, StrictFileFailure};
-use crate::instance::account::OwnAccount;
-use crate::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
-use crate::pin_file::DIRECTORY;
+use crate::account::OwnAccount;
+use countersign_config::strict_file::{self, Opened, StrictFileFailure};
+use countersign_home::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
+use countersign_home::pin_file::DIRECTORY;
 
 /// Both halves of it. Its `Debug` form leaves the private one out.
 pub(super) struct InstanceKey {

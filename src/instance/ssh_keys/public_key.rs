@@ -207,7 +207,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A key whose blob is these fields.
-    pub(in crate::instance::ssh_keys) fn key(kind: &str, fields: &[&[u8]]) -> String {
+    pub(in crate::ssh_keys) fn key(kind: &str, fields: &[&[u8]]) -> String {
         let mut blob = Vec::new();
         for field in [kind.as_bytes()].iter().chain(fields) {
             blob.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
@@ -217,7 +217,7 @@ pub(super) mod tests {
     }
 
     /// An ed25519 key of that number.
-    pub(in crate::instance::ssh_keys) fn ed25519(number: u8) -> String {
+    pub(in crate::ssh_keys) fn ed25519(number: u8) -> String {
         key("ssh-ed25519", &[&[number; 32]])
     }
 

@@ -5,7 +5,7 @@
 
 use super::Typed;
 use super::text::Decoder;
-use crate::instance::websocket::frames::Asked;
+use crate::websocket::frames::Asked;
 
 /// What a shell writes, cut into pieces.
 pub fn shown(pieces: &[&[u8]]) {

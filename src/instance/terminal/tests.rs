@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
-use crate::instance::websocket::frames::reading;
+use crate::websocket::frames::reading;
 
 /// What a test waits for at most: something that never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -167,7 +167,7 @@ async fn a_shell_as_at_a_login() {
 /// Whatever this process has open, sockets above all, the shell has its terminal and nothing else.
 #[tokio::test]
 async fn no_descriptor_leaks() {
-    crate::descriptors::keep_inherited_from_children().unwrap();
+    countersign_os::descriptors::keep_inherited_from_children().unwrap();
     let desk = Desk::new("/bin/sh");
     let _others: Vec<std::fs::File> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
     let mut other_shell = desk.opened().await;

@@ -10,8 +10,8 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use crate::instance::files::outgoing::Outgoing;
-use crate::ipc::answers::Reply;
+use crate::files::outgoing::Outgoing;
+use countersign_ipc::answers::Reply;
 
 /// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds
 /// two.

@@ -11,9 +11,9 @@ use http::{HeaderValue, Response, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
 use super::body::{Answer, AnswerBody, FileBody, Part, whole};
-use crate::instance::files::outgoing::Outgoing;
-use crate::ipc::answers::ErrorCode;
-use crate::ipc::attachment;
+use crate::files::outgoing::Outgoing;
+use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::attachment;
 
 /// Ranges in one request that are read at most.
 const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();

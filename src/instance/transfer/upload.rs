@@ -14,10 +14,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming as IncomingBody;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::instance::files::Files;
-use crate::instance::files::error::{FilesError, RequestError};
-use crate::instance::files::incoming::Incoming;
-use crate::ipc::answers::{ErrorCode, Reply};
+use crate::files::Files;
+use crate::files::error::{FilesError, RequestError};
+use crate::files::incoming::Incoming;
+use countersign_ipc::answers::{ErrorCode, Reply};
 
 /// Gathered before it is handed to the thread that writes, in bytes.
 const GATHERED: usize = 256 * 1024;

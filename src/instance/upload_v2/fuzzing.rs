@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::wire::{Frame, NotProtocol, Said};
-use crate::instance::files::path::PATH_TEXT_MAX;
+use crate::files::path::PATH_TEXT_MAX;
 
 /// Reads a frame, and writes what was read anew.
 pub fn frame(bytes: &[u8]) {

@@ -12,12 +12,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::target::Target;
 use super::wire::{Listed, NotProtocol, Replies};
-use crate::instance::files::drives::Drives;
-use crate::instance::files::error::FilesError;
-use crate::instance::files::incoming::{Incoming, is_there};
-use crate::instance::files::operations::Location;
-use crate::instance::files::path::{Name, UcloudPath};
-use crate::instance::files::request::ConflictPolicy;
+use crate::files::drives::Drives;
+use crate::files::error::FilesError;
+use crate::files::incoming::{Incoming, is_there};
+use crate::files::operations::Location;
+use crate::files::path::{Name, UcloudPath};
+use crate::files::request::ConflictPolicy;
 
 /// How many files of an upload are open at once: what UCloud's own module does.
 const OPEN_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! Where an upload goes.
 
-use crate::instance::files::path::UcloudPath;
+use crate::files::path::UcloudPath;
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]

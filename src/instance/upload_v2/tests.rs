@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
-use crate::instance::files::path::UcloudPath;
-use crate::instance::websocket::frames::reading;
+use crate::files::path::UcloudPath;
+use crate::websocket::frames::reading;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// When all files of these tests were last changed, in milliseconds since 1970.

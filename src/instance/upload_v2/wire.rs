@@ -4,7 +4,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
-use crate::instance::files::path::PATH_TEXT_MAX;
+use crate::files::path::PATH_TEXT_MAX;
 
 /// What begins each message.
 mod op {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::ipc::answers::Reply;
+use countersign_ipc::answers::Reply;
 
 /// What makes a connection a WebSocket, if the request is for one.
 pub(super) struct Accept(HeaderValue);

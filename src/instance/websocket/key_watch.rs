@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
 
-use crate::instance::verifier::Verifier;
+use crate::verifier::Verifier;
 
 /// How often the file is looked at. A revoked key's sockets end within a second, and the look
 /// itself takes some of it.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::instance::search::Searches;
-use crate::instance::terminal::Shells;
-use crate::instance::upload_v2::Uploads;
+use crate::search::Searches;
+use crate::terminal::Shells;
+use crate::upload_v2::Uploads;
 
 /// How many sockets are open at once: more than browsers open, and each holds buffers and
 /// descriptors.

@@ -27,13 +27,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::frames::{STREAM_ID_MAX, message, response};
 use super::key_watch::KeyWatch;
-use crate::instance::files::entry::ProviderFile;
-use crate::instance::files::error::FilesError;
-use crate::instance::requests::text;
-use crate::instance::search::Searches;
-use crate::instance::state::Instance;
-use crate::instance::verifier::{AuditContext, Refusal};
-use crate::ipc::answers::ErrorCode;
+use crate::files::entry::ProviderFile;
+use crate::files::error::FilesError;
+use crate::requests::text;
+use crate::search::Searches;
+use crate::state::Instance;
+use crate::verifier::{AuditContext, Refusal};
+use countersign_ipc::answers::ErrorCode;
 
 /// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent
 /// that was deposited.

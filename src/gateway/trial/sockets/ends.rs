@@ -1,7 +1,7 @@
 //! Tests of how a socket ends: with its key, its instance, the gateway, or its client.
 
 use super::*;
-use crate::gateway::trial::connections::connect;
+use crate::trial::connections::connect;
 
 /// A socket with a search in progress.
 async fn searching(trial: &Trial) -> Socket {

@@ -18,7 +18,7 @@ use super::*;
 
 /// Runs one job in a program.
 async fn ask(program: &str, job: &Value) -> Vec<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let (interpreter, installed) = if program.ends_with(".mjs") {
         (Path::new("node").to_owned(), root.join("tests/interop/node_modules/.installed-from"))
     } else {

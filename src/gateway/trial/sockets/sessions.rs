@@ -188,7 +188,7 @@ async fn v55_a_shell_that_is_not_proved_has_so_many_tries_and_little_time() {
 
     let (ours, request) = {
         let request = format!("ws://hpc.example.org{}", shell(&trial.token(SHELL_CALL)));
-        (crate::gateway::trial::connections::connect(&trial), request.into_client_request().unwrap())
+        (crate::trial::connections::connect(&trial), request.into_client_request().unwrap())
     };
     let (mut silent, _) = tokio_tungstenite::client_async(request, ours).await.unwrap();
     tokio::time::pause();

@@ -11,7 +11,7 @@ pub(crate) enum Whose {
 
 impl Whose {
     /// For the user.
-    pub(in crate::instance::files) const fn sentence(self) -> &'static str {
+    pub(in crate::files) const fn sentence(self) -> &'static str {
         match self {
             Self::Countersign => "this folder belongs to Countersign and cannot be used through UCloud",
             Self::Ssh => "this folder holds your SSH keys and cannot be used through UCloud",

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::*;
-use crate::instance::files::path::PathError;
+use crate::files::path::PathError;
 
 /// The kernel gives up a resolution with `..` while anything anywhere is renamed, and after some
 /// tries so do we. The races rename without pause: what has to be resolved for certain does not run

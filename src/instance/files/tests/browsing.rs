@@ -297,7 +297,7 @@ proptest! {
 /// A folder that another account fills does not keep a place of the queue for ever.
 #[test]
 fn a_listing_ends_in_time() {
-    use crate::instance::files::browse::Listing;
+    use crate::files::browse::Listing;
     let desk = Desk::in_folder(in_memory(), "f/");
     for number in 0..3000 {
         std::fs::write(desk.drive().join(format!("f/{number}")), "").unwrap();

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::instance::files::error::ItemAt;
-use crate::instance::files::leftovers::Unfinished;
-use crate::instance::files::path::{Name, PathError};
-use crate::instance::files::protected::Protection;
-use crate::instance::files::rename::rename_over;
-use crate::instance::files::resolve::Root;
-use crate::ipc::answers::ErrorCode;
+use crate::files::error::ItemAt;
+use crate::files::leftovers::Unfinished;
+use crate::files::path::{Name, PathError};
+use crate::files::protected::Protection;
+use crate::files::rename::rename_over;
+use crate::files::resolve::Root;
+use countersign_ipc::answers::ErrorCode;
 
 #[test]
 fn create_folder() {
@@ -210,8 +210,8 @@ fn what_the_system_denies() {
 fn renaming_where_the_kernel_cannot() {
     use nix::errno::Errno;
 
-    use crate::instance::files::rename::claim_and_rename;
-    use crate::instance::files::resolve::{EntryRef, Mounts};
+    use crate::files::rename::claim_and_rename;
+    use crate::files::resolve::{EntryRef, Mounts};
 
     fn root(desk: &Desk) -> Root {
         Root::at(&desk.drive(), Arc::new(Protection::default()), Arc::new(Unfinished::unnoted())).unwrap()

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::instance::files::resolve::Identity;
+use crate::files::resolve::Identity;
 
 #[test]
 fn copy_to_a_free_name() {

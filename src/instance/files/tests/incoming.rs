@@ -4,10 +4,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
 
-use crate::instance::files::incoming::Incoming;
-use crate::instance::files::operations::Location;
-use crate::instance::files::rename::link_and_unlink;
-use crate::instance::files::request::ConflictPolicy;
+use crate::files::incoming::Incoming;
+use crate::files::operations::Location;
+use crate::files::rename::link_and_unlink;
+use crate::files::request::ConflictPolicy;
 
 use super::*;
 

@@ -4,12 +4,12 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::instance::files::error::FilesError;
-use crate::instance::files::incoming::Incoming;
-use crate::instance::files::leftovers::{Step, Unfinished};
-use crate::instance::files::remove::remove;
-use crate::instance::files::request::ConflictPolicy;
-use crate::instance::files::resolve::{EntryRef, Identity};
+use crate::files::error::FilesError;
+use crate::files::incoming::Incoming;
+use crate::files::leftovers::{Step, Unfinished};
+use crate::files::remove::remove;
+use crate::files::request::ConflictPolicy;
+use crate::files::resolve::{EntryRef, Identity};
 
 fn drives(desk: &Desk) -> Drives {
     Drives::new([("d".to_owned(), desk.drive())]).unwrap().with_notes_in(desk.whole.path().join("notes"))

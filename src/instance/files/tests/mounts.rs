@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
-use crate::instance::files::incoming::Incoming;
-use crate::instance::files::request::ConflictPolicy;
+use crate::files::incoming::Incoming;
+use crate::files::request::ConflictPolicy;
 
 use super::*;
 

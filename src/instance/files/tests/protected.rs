@@ -8,10 +8,10 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::attacks::everything;
 use super::*;
-use crate::config::SshDirectory;
-use crate::instance::files::incoming::Incoming;
-use crate::instance::files::protected::{Protection, Whose};
-use crate::instance::files::request::ConflictPolicy;
+use crate::files::incoming::Incoming;
+use crate::files::protected::{Protection, Whose};
+use crate::files::request::ConflictPolicy;
+use countersign_config::SshDirectory;
 
 /// A home directory as the drive `d`, with all that is protected.
 const HOME: &str = "mine=1 f/x=1 .bashrc=rc .config/countersign/authorized_keys=pins .config/countersign/instance_key=secret \

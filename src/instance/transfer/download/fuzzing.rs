@@ -10,7 +10,7 @@ use http::HeaderValue;
 use http::header::{HeaderMap, IF_RANGE, RANGE};
 
 use super::{Asked, Outgoing, asked};
-use crate::ipc::attachment;
+use countersign_ipc::attachment;
 
 /// A name says itself, whatever is in it, and nothing beside itself.
 pub fn name(name: &str) {

@@ -5,8 +5,8 @@
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::instance::files::drives::Drives;
-use crate::instance::files::operations::Location;
+use crate::files::drives::Drives;
+use crate::files::operations::Location;
 
 const CONTENT: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 

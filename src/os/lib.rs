@@ -1,0 +1,19 @@
+//! What every process needs of the operating system and of its own start: time, descriptors, locks,
+//! limits, logs, and how a daemon begins and ends.
+//!
+//! Knows nothing of users, requests or configuration.
+#![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
+
+pub mod boot;
+pub mod clock;
+pub mod daemon;
+pub mod descriptors;
+pub mod exit;
+pub mod limits;
+pub mod lingering_stream;
+pub mod locked_file;
+pub mod locks;
+pub mod log;
+pub mod program;
+pub mod quoted;
+pub mod service_manager;
