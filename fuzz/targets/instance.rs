@@ -88,5 +88,5 @@ fuzz_target!(|input: Input<'_>| match input {
     Input::Upload(messages) => instance::upload::frame(&frame(&messages)),
     Input::Frame(bytes) => instance::upload::frame(bytes),
     Input::SshKey(text) => instance::ssh_keys::key(text),
-    Input::Shown(pieces) => instance::shell::shown(&pieces),
+    Input::Shown(pieces) => instance::terminal::shown(&pieces),
 });

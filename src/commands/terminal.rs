@@ -1,5 +1,5 @@
-//! Output and questions of the commands. [`countersign_os::quoted`] makes text from outside harmless before
-//! a terminal shows it.
+//! Output and questions of the commands. [`countersign_os::quoted`] makes text from outside
+//! harmless before a terminal shows it.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -50,7 +50,7 @@ impl Width {
 /// Least width to which a column of a table is truncated.
 const COLUMN_MIN: usize = 8;
 
-/// Prints rows in columns. Cells must be escaped already (see [`countersign_os::quoted::word`]). Truncates
+/// Prints rows in columns. Cells must be escaped already ([`countersign_os::quoted::word`]). Truncates
 /// all columns but the first if the width is too small.
 pub(super) fn show_table<const N: usize>(
     heads: [&str; N],

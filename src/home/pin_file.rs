@@ -1,9 +1,9 @@
 //! The file of a user's pinned keys, `~/.config/countersign/authorized_keys`. The user's own
 //! processes change it: commands, and the instance at the request of the user's browser.
 //!
-//! Reads and writes as the user, never as root, by the rules of [`countersign_config::strict_file`].
-//! Keeps comment lines unchanged. Refuses every change if a line cannot be parsed, because it may
-//! be a key that the user believes pinned.
+//! Reads and writes as the user, never as root, by the rules of
+//! [`countersign_config::strict_file`]. Keeps comment lines unchanged. Refuses every change if a
+//! line cannot be parsed, because it may be a key that the user believes pinned.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,6 @@
-//! What every process needs of the operating system and of its own start: time, descriptors, locks,
-//! limits, logs, and how a daemon begins and ends.
+//! Time, descriptors, locks, limits and logs, and how a daemon starts and ends.
 //!
-//! Knows nothing of users, requests or configuration.
+//! Shared by all processes. Knows nothing of users, requests or configuration.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
 pub mod boot;

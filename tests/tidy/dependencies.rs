@@ -1,4 +1,5 @@
-//! What the product is built from keeps to deny.toml: licences, sources, one version of each crate.
+//! Dependencies: licences, sources and versions as deny.toml has them, and the trust boundaries
+//! between the product's crates.
 //!
 //! `cargo deny` knows more (advisories, what a licence's file really says) and takes minutes to
 //! install: it is run with each release (docs/release.md). These rules are the ones that a changed
@@ -195,6 +196,94 @@ fn every_dependency_has_its_reason() {
     let is_between = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_';
     let named: BTreeSet<&str> = reasons.split(is_between).collect();
     let names = manifest["workspace"]["dependencies"].as_table().unwrap().keys();
-    let missing = names.filter(|name| name.as_str() != "countersign-keys" && !named.contains(name.as_str()));
+    let missing = names.filter(|name| !name.starts_with("countersign-") && !named.contains(name.as_str()));
     assert_none(&missing.cloned().collect::<Vec<_>>(), "no row in docs/decisions/dependencies.md");
+}
+
+/// The product's crates and those of them that each may depend on: the trust boundaries
+/// (threat-model/boundaries.md).
+const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
+    ("keys", &[]),
+    ("os", &["keys"]),
+    ("audit", &["keys", "os"]),
+    ("config", &["audit", "keys", "os"]),
+    ("replay", &["keys", "os"]),
+    ("ipc", &["config", "keys", "os"]),
+    ("home", &["config", "keys", "os"]),
+    ("gateway", &["audit", "config", "ipc", "keys", "os", "replay"]),
+    ("server", &["audit", "config", "home", "ipc", "keys", "os", "replay"]),
+    ("instance", &["audit", "config", "home", "ipc", "keys", "os", "replay"]),
+];
+
+/// Crates that are in no dependency tree of a process but the one that needs them.
+const NOT_IN: [(&str, &[&str]); 3] = [
+    ("gateway", &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "pty-process", "clap", "countersign-home"]),
+    ("server", &["pty-process", "landlock", "seccompiler", "tokio-tungstenite", "clap"]),
+    ("instance", &["sled", "webauthn-rs", "command-fds", "hyper-rustls", "landlock", "seccompiler", "clap"]),
+];
+
+/// Dependencies of a manifest that are in the product.
+fn manifest_of(krate: &str) -> toml::Table {
+    let folder = if krate == "keys" { "keys".to_owned() } else { format!("src/{krate}") };
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn each_crate_depends_on_those_below_it_alone() {
+    let mut found = Vec::new();
+    for (krate, may) in MAY_DEPEND_ON {
+        let manifest = manifest_of(krate);
+        for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
+            if name.strip_prefix("countersign-").is_some_and(|other| !may.contains(&other)) {
+                found.push(format!("countersign-{krate} depends on {name}"));
+            }
+            let features = dependency.get("features").and_then(toml::Value::as_array);
+            if features.is_some_and(|features| features.iter().any(|feature| feature.as_str() == Some("testing"))) {
+                found.push(format!("countersign-{krate} has {name} as tests have it"));
+            }
+        }
+    }
+    assert_none(&found, "dependencies that cross a boundary");
+}
+
+#[test]
+fn no_process_has_what_another_needs() {
+    let mut found = Vec::new();
+    for (krate, without) in NOT_IN {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+            .args(["--package", &format!("countersign-{krate}")])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains("countersign-keys") && names.len() > 50, "{tree}");
+        found.extend(without.iter().filter(|name| names.contains(*name)).map(|name| format!("{krate} has {name}")));
+    }
+    assert_none(&found, "crates in the tree of a process that does not need them");
+}
+
+#[test]
+fn what_deny_toml_wraps_is_used_by_its_wrappers_alone() {
+    let (metadata, deny) = (metadata(), deny());
+    let wrapped: BTreeMap<&str, BTreeSet<String>> = deny["bans"]["deny"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|ban| Some((ban["crate"].as_str().unwrap(), texts(ban.get("wrappers")?))))
+        .collect();
+    assert!(wrapped.len() > 8, "the wrappers were not found");
+    let mut found = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let is_of_product = |dependency: &&Value| dependency["kind"].is_null();
+        for dependency in package["dependencies"].as_array().unwrap().iter().filter(is_of_product) {
+            let (user, used) = (text(&package["name"]), text(&dependency["name"]));
+            if wrapped.get(used.as_str()).is_some_and(|wrappers| !wrappers.contains(&user)) {
+                found.push(format!("{user} depends on {used}"));
+            }
+        }
+    }
+    assert_none(&found, "dependencies that deny.toml has for others");
 }
