@@ -50,8 +50,8 @@ impl Width {
 /// Least width to which a column of a table is truncated.
 const COLUMN_MIN: usize = 8;
 
-/// Prints rows in columns. Cells must be escaped already ([`countersign_os::quoted::word`]). Truncates
-/// all columns but the first if the width is too small.
+/// Prints rows in columns. Cells must be escaped already ([`countersign_os::quoted::word`]).
+/// Truncates all columns but the first if the width is too small.
 pub(super) fn show_table<const N: usize>(
     heads: [&str; N],
     rows: &[[String; N]],
