@@ -1,4 +1,4 @@
-//! What can be asked of the tool on its command line.
+//! The tool's command line.
 
 use std::path::PathBuf;
 
@@ -13,28 +13,27 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// CPU time a request, throughput and latency of every proxy that is given, in interleaved
-    /// rounds
+    /// CPU time per request, throughput and latency of each proxy, in interleaved rounds
     Compare(CompareOptions),
-    /// CPU time of the judgement by itself, without a network, and of the signature check in it
+    /// CPU time of the verification without a network, and of the signature check in it
     Judgement(JudgementOptions),
-    /// Memory of gateway and server with many enrolled users, and how soon they are ready
+    /// Memory of gateway and server with many enrolled users, and their start-up time
     Memory(MemoryOptions),
-    /// How long a user without an instance waits for one; runs inside tests/support/installation.sh
-    /// alone
+    /// How long a user without an instance waits for one; runs only inside
+    /// tests/support/installation.sh
     FirstRequest(FirstRequestOptions),
-    /// Memory and time of the replay log as live intents pile up
+    /// Memory and time of the replay log as the number of live intents grows
     Replay(ReplayOptions),
-    /// Whether the time of a refusal tells who is enrolled, or which key is
+    /// Whether the time of a refusal reveals who is enrolled, or which key is
     Timing(TimingOptions),
     /// Downloads and uploads beside nginx, memory during a long one, and a large folder's first
-    /// page; runs inside tests/support/installation.sh alone
+    /// page; runs only inside tests/support/installation.sh
     Transfer(TransferOptions),
     /// How fast `audit verify` checks a long log
     Audit(AuditOptions),
 }
 
-/// A proxy whose program is not named is not run, and the report says so.
+/// A proxy without a named program is not run, and the report says so.
 #[derive(Debug, Args)]
 pub(crate) struct CompareOptions {
     /// The program `countersign`
@@ -46,8 +45,8 @@ pub(crate) struct CompareOptions {
     /// The program `envoy`
     #[arg(long)]
     pub(crate) envoy: Option<PathBuf>,
-    /// Measured requests a round and proxy; signed beforehand, so that they must be sent within an
-    /// intent's 60 s
+    /// Measured requests per round and proxy; signed beforehand, so that they must be sent within
+    /// an intent's 60 s
     #[arg(long, default_value_t = 8000)]
     pub(crate) requests: usize,
     /// Rounds; in each, every proxy gets its turn
@@ -60,7 +59,7 @@ pub(crate) struct CompareOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayOptions {
-    /// Live intents in the end
+    /// Live intents at the end
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) intents: u32,
 }
@@ -80,17 +79,17 @@ pub(crate) struct TimingOptions {
     /// The program `countersign`
     #[arg(long)]
     pub(crate) countersign: PathBuf,
-    /// Refusals of each kind that Core asks for
+    /// Refusals of each kind for requests of Core
     #[arg(long, default_value_t = 2000)]
     pub(crate) samples: usize,
-    /// Refusals of each kind that a stranger asks for: the gateway answers 20 of them a second
+    /// Refusals of each kind for requests of a stranger: the gateway answers 20 of them a second
     #[arg(long, default_value_t = 150)]
     pub(crate) strangers: usize,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct FirstRequestOptions {
-    /// How often the instance is ended and waited for again
+    /// How often the instance is stopped and waited for again
     #[arg(long, default_value_t = 11)]
     pub(crate) rounds: usize,
 }
@@ -100,7 +99,7 @@ pub(crate) struct TransferOptions {
     /// The program `nginx`
     #[arg(long)]
     pub(crate) nginx: PathBuf,
-    /// Length of the files that are sent, in MiB
+    /// Length of the transferred files, in MiB
     #[arg(long, default_value_t = 1024)]
     pub(crate) size: u64,
     /// Rounds; in each, both get their turn in both directions
@@ -119,17 +118,18 @@ pub(crate) struct AuditOptions {
     /// Records of the log
     #[arg(long, default_value_t = 5_000_000)]
     pub(crate) records: u32,
-    /// Checks, one after the other; the log lies in the page cache from the start
+    /// Checks, one after the other; the log is in the page cache from the start
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Where the log is written, some 250 bytes a record; without it, where temporary files are
+    /// Where the log is written, some 250 bytes per record; by default the directory of temporary
+    /// files
     #[arg(long)]
     pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct JudgementOptions {
-    /// Requests judged
+    /// Requests verified
     #[arg(long, default_value_t = 20_000)]
     pub(crate) requests: usize,
 }

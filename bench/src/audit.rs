@@ -1,6 +1,6 @@
-//! How fast a log is checked: a log of millions of records, made here in the formats of C2SP
-//! without a line of the product's, and the product's own `audit verify` over it. So a log that the
-//! product takes for good also shows that two programs agree about the formats.
+//! Measures how fast a log is checked. It writes a log of millions of records in the formats of
+//! C2SP without any code of the product, and runs the product's own `audit verify` on it. So a log
+//! that the product accepts also shows that two implementations agree about the formats.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -20,11 +20,11 @@ use crate::error::BenchError;
 use crate::report;
 use crate::statistics::median;
 
-/// Whose log it is.
+/// Origin of the log.
 const ORIGIN: &str = "bench.example/audit/gateway";
-/// As the product's own files of records have it, unless it is told otherwise.
+/// Records per file: the product's default.
 const SEGMENT_MAX: u64 = 64 * 1024 * 1024;
-/// Hashes of a tile.
+/// Hashes per tile.
 const WIDTH: usize = 256;
 
 type Hash = [u8; 32];
@@ -60,14 +60,14 @@ pub(crate) fn run(options: &AuditOptions) -> Result<(), BenchError> {
     ))
 }
 
-/// CPU time of the programs that were run, in seconds.
+/// CPU time of the programs that ran, in seconds.
 fn children() -> Result<f64, BenchError> {
     let used = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(BenchError::system("asking for CPU time"))?;
     let micros = used.user_time().num_microseconds().saturating_add(used.system_time().num_microseconds());
     Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64())
 }
 
-/// One check by the product; its own time, without its start.
+/// Runs one check with the product. Returns its own time, without its start.
 fn verify(options: &AuditOptions, directory: &Path, key: &str) -> Result<f64, BenchError> {
     let output = Command::new(&options.countersign)
         .args(["audit", "verify", "--json", "--key", key])
@@ -84,10 +84,10 @@ fn verify(options: &AuditOptions, directory: &Path, key: &str) -> Result<f64, Be
     log.get("seconds").and_then(serde_json::Value::as_f64).ok_or(BenchError::Answer("audit verify gives no time"))
 }
 
-/// A log that is being written.
+/// A log being written.
 struct Log<'d> {
     directory: &'d Path,
-    /// The file of records that is written, its number and its length.
+    /// The current file of records, its number and its length.
     segment: (BufWriter<File>, u64, u64),
     list: String,
     levels: Vec<Level>,
@@ -95,7 +95,7 @@ struct Log<'d> {
     bytes: u64,
 }
 
-/// The hashes of a level's last tile, and how many tiles were full before it.
+/// The hashes of each level's last tile, and how many tiles before it are full.
 #[derive(Default)]
 struct Level {
     hashes: Vec<Hash>,
@@ -109,7 +109,7 @@ impl<'d> Log<'d> {
         Ok(Self { directory, segment, list: "1 0\n".to_owned(), levels: Vec::new(), size: 0, bytes: 0 })
     }
 
-    /// A record as the gateway writes one for a request that it lets through.
+    /// A record as the gateway writes it for a request that it permits.
     fn record(&mut self, number: u32) -> Result<(), BenchError> {
         let second = number / 1_000;
         let line = format!(
@@ -152,8 +152,8 @@ impl<'d> Log<'d> {
         self.push(level.saturating_add(1), above(&whole))
     }
 
-    /// Writes what is not full, the list and the checkpoint. The key, and how many bytes the
-    /// records are.
+    /// Writes the incomplete tiles, the list and the checkpoint. Returns the key and the size of
+    /// the records in bytes.
     fn finish(mut self) -> Result<(String, u64), BenchError> {
         self.segment.0.flush().map_err(BenchError::io("writing records"))?;
         let mut root: Option<Hash> = None;
@@ -198,7 +198,7 @@ fn open(directory: &Path, number: u64) -> Result<BufWriter<File>, BenchError> {
     File::create(path).map(BufWriter::new).map_err(BenchError::io("making a file of records"))
 }
 
-/// `tile/0/x001/x234/067`, and `.p/WIDTH` of one that is not full.
+/// `tile/0/x001/x234/067`, with `.p/WIDTH` for a partial one.
 fn tile(directory: &Path, level: usize, index: u64, hashes: &[Hash]) -> Result<(), BenchError> {
     let mut path = directory.join("tile").join(level.to_string());
     for divisor in [1_000_000, 1_000] {
@@ -213,7 +213,7 @@ fn tile(directory: &Path, level: usize, index: u64, hashes: &[Hash]) -> Result<(
     fs::write(path, hashes.concat()).map_err(BenchError::io("writing a tile"))
 }
 
-/// The root of a perfect tree over these.
+/// The root of the perfect tree over these hashes.
 fn above(hashes: &[Hash]) -> Hash {
     let mut level = hashes.to_vec();
     while level.len() > 1 {

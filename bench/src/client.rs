@@ -1,6 +1,6 @@
-//! The load: a lean HTTP/1.1 client over TLS that keeps its connections, reads every answer whole
-//! and times it. Lean because it shares the machine with what it measures; it reads only answers
-//! with a `Content-Length`.
+//! The load: a lean HTTP/1.1 client over TLS. It keeps its connections, reads every answer
+//! completely and times it. It is lean because it shares the machine with the proxies that it
+//! measures. It reads only answers with a `Content-Length`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,18 +20,18 @@ use crate::error::BenchError;
 use crate::proxy::Running;
 use crate::workload::Workload;
 
-/// An answer's head and kilobyte fit without growing.
+/// Holds an answer's head and kilobyte without growing.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// No proxy here answers more; what does is not the dummy's answer.
+/// No proxy here answers with more. A longer answer is not the dummy's.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// How much of a wrong answer's body an error shows.
 const BODY_SHOWN_BYTES: usize = 300;
 
-/// Twice what a replay log that has just been made refuses to vouch for, and some.
+/// Twice the time for which a new replay log refuses to vouch, plus a margin.
 pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(15);
 const SETTLE_POLL: Duration = Duration::from_millis(100);
 
-/// Opens connections that trust the run's own certificate.
+/// Opens connections that trust only the run's certificate.
 pub(crate) struct Client {
     connector: TlsConnector,
     host: ServerName<'static>,
@@ -49,11 +49,11 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// What every answer has to be.
+/// What every answer must be.
 #[derive(Clone)]
 pub(crate) struct Want {
     pub(crate) status: u16,
-    /// Absent where any will do.
+    /// Absent if any is accepted.
     pub(crate) body: Option<Bytes>,
 }
 
@@ -63,7 +63,7 @@ impl Want {
     }
 }
 
-/// How long the answers took, and all of them together.
+/// The durations of the answers, and the total time.
 pub(crate) struct Timing {
     pub(crate) latencies: Vec<Duration>,
     pub(crate) elapsed: Duration,
@@ -94,7 +94,7 @@ impl Client {
         Ok(Connection { stream, received: Vec::with_capacity(BUFFER_BYTES) })
     }
 
-    /// This many connections.
+    /// Opens this many connections.
     pub(crate) async fn connect_all(&self, proxy: &Running, count: usize) -> Result<Vec<Connection>, BenchError> {
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
@@ -105,7 +105,7 @@ impl Client {
 }
 
 impl Connection {
-    /// The TLS version and cipher suite that this connection settled on.
+    /// The TLS version and cipher suite of the connection.
     pub(crate) fn protection(&self) -> String {
         let (_, session) = self.stream.get_ref();
         format!("{:?} {:?}", session.protocol_version(), session.negotiated_cipher_suite().map(|suite| suite.suite()))
@@ -113,9 +113,9 @@ impl Connection {
             .replace(')', "")
     }
 
-    /// Waits until a good request is answered 200. A replay log that has just been made can't know
-    /// what was used before, and so refuses what was signed until then and, clocks being what they
-    /// are, in the next few seconds.
+    /// Waits until a good request is answered with 200. A new replay log cannot know which intents
+    /// were used before. So it refuses those signed until then and, because clocks differ, for a
+    /// few seconds after.
     pub(crate) async fn settle(&mut self, workload: &Workload) -> Result<(), BenchError> {
         let begun = Instant::now();
         while self.exchange(&workload.request_of(&workload.first)?).await?.status != 200 && begun.elapsed() < SETTLE_MAX
@@ -143,7 +143,7 @@ impl Connection {
     }
 }
 
-/// Status, begin and end of the body of an answer that has come whole; `None` of one that has not.
+/// Status, and begin and end of the body, of a complete answer; `None` if it is incomplete.
 fn parse(received: &[u8]) -> Result<Option<(u16, usize, usize)>, BenchError> {
     if received.len() > ANSWER_MAX_BYTES {
         return Err(BenchError::Answer("too long"));

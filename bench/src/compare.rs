@@ -1,6 +1,6 @@
-//! The comparison: every proxy is first shown to refuse what it must, then all of them work in
-//! turn, round after round. Turns are short and interleaved so that whatever else the machine does
-//! meets all of them alike.
+//! The comparison. Every proxy first has to refuse each flawed request; then all of them work in
+//! turn, round after round. Turns are short and interleaved, so that other load on the machine
+//! affects all of them alike.
 
 use std::time::Duration;
 
@@ -16,21 +16,22 @@ use crate::statistics::percentile;
 use crate::upstream::Upstream;
 use crate::workload::{Flaw, USERNAME, Workload, now_s};
 
-/// Where the proxies run, and where the load and the upstream run: neither takes the other's time.
+/// The core of the proxies, and the core of load and upstream, so that neither takes the other's
+/// time.
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
-/// Unmeasured requests on each connection before a measured turn: handshakes, pools and caches are
-/// then behind it.
+/// Unmeasured requests on each connection before a measured turn, so that handshakes, pools and
+/// caches are done.
 const WARM_UP_PER_CONNECTION: usize = 16;
 
-/// What one proxy did in one round.
+/// One proxy's result in one round.
 #[derive(Debug, Clone)]
 pub(crate) struct Turn {
     pub(crate) requests: usize,
     /// CPU time by part of the proxy, in the order of its parts.
     pub(crate) cpu: Vec<(&'static str, Duration)>,
-    /// What load and upstream took meanwhile: near `elapsed`, they and not the proxy were the
-    /// bottleneck.
+    /// CPU time of load and upstream meanwhile. If it is near `elapsed`, they and not the proxy
+    /// were the bottleneck.
     pub(crate) load: Duration,
     pub(crate) elapsed: Duration,
     pub(crate) p50: Duration,
@@ -100,7 +101,7 @@ fn start(options: &CompareOptions, site: &Site, workload: &Workload) -> Result<V
     Ok(proxies)
 }
 
-/// What a turn needs beside the proxy whose turn it is.
+/// What a turn needs apart from the proxy.
 struct Bench<'a> {
     client: Client,
     workload: Workload,
@@ -127,7 +128,7 @@ impl Bench<'_> {
         Ok(protection)
     }
 
-    /// What a forwarded request brings back.
+    /// The answer to a forwarded request.
     fn want(&self) -> Want {
         Want { status: 200, body: Some(self.upstream.answer().clone()) }
     }

@@ -1,6 +1,6 @@
-//! A key store with many users in it, written record by record: enrolling each through the
-//! connection flow would take hours and measure something else. Should the records' format change,
-//! the server refuses the store, loudly.
+//! A key store with many users, written record by record: enrolling each through the connection
+//! flow would take hours and measure something else. If the records' format changes, the server
+//! refuses the store with an error.
 
 use std::path::Path;
 
@@ -18,23 +18,23 @@ use crate::error::BenchError;
 
 /// The first byte of every record.
 const RECORD_VERSION: u8 = 1;
-/// Uids from here on: above every account of a machine that this may run on.
+/// First uid: above every account of a machine on which this may run.
 const UID_FIRST: u32 = 2_000_000;
 /// Half a year, the default lifetime of a key.
 const KEY_LIFETIME_S: i64 = 180 * 24 * 3600;
 
-/// One user who is to be there.
+/// A user to enrol.
 pub(crate) struct Enrolled {
     pub(crate) username: Username,
     pub(crate) kid: KeyId,
     pub(crate) key: VerificationKey,
-    /// SubjectPublicKeyInfo of what the user's instance signs with. Any key of the right form will
-    /// do where no session is opened.
+    /// SubjectPublicKeyInfo of the instance's signing key. Any valid key works if no session is
+    /// opened.
     pub(crate) instance_key: Vec<u8>,
 }
 
 impl Enrolled {
-    /// A user of this name with this key.
+    /// A user with this name and key.
     pub(crate) fn new(username: &str, kid: &str, spki: &[u8]) -> Result<Self, BenchError> {
         Ok(Self {
             username: Username::parse(username).map_err(|_| BenchError::Keys("a username"))?,
@@ -44,7 +44,7 @@ impl Enrolled {
         })
     }
 
-    /// The key as it is written down.
+    /// The key's record.
     pub(crate) fn record(&self, now_s: i64) -> KeyRecord {
         let now = Timestamp::from_seconds(now_s);
         let lifetime = (now, now.plus(KEY_LIFETIME_S));
@@ -52,7 +52,7 @@ impl Enrolled {
     }
 }
 
-/// Makes a store in `directory` with these users, each connected to an account that needs not
+/// Creates a store in `directory` with these users, each connected to an account that need not
 /// exist.
 pub(crate) fn store(directory: &Path, users: Vec<Enrolled>, now_s: i64) -> Result<(), BenchError> {
     let store = SledStore::open(directory).map_err(BenchError::Store)?;
@@ -62,7 +62,7 @@ pub(crate) fn store(directory: &Path, users: Vec<Enrolled>, now_s: i64) -> Resul
     Ok(())
 }
 
-/// Makes a store in `directory` with one user, connected to that account.
+/// Creates a store in `directory` with one user, connected to that account.
 pub(crate) fn store_of(
     directory: &Path,
     user: Enrolled,

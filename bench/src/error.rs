@@ -1,5 +1,4 @@
-//! What can go wrong with a measurement. Every one of these ends the run: a figure beside an error
-//! is worse than none.
+//! Errors of a measurement. Every one ends the run: a figure beside an error is worse than none.
 
 use std::io;
 
@@ -36,7 +35,7 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
-    /// For `map_err`: the words say what was being done.
+    /// For `map_err`: the text says which operation failed.
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, source }
     }

@@ -1,6 +1,6 @@
-//! A user's first request: 449, Core's `init`, the same again; how long until it is served, and
-//! what an instance takes in memory. Works only where `tests/support/installation.sh` has installed
-//! Countersign, since a real instance needs sudo and an account.
+//! A user's first request: 449, Core's `init`, then the same request again. Measures the time until
+//! it is served, and the memory of an instance. Works only where `tests/support/installation.sh`
+//! has installed Countersign, since a real instance needs sudo and an account.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use crate::report;
 use crate::statistics::percentile;
 use crate::workload::Workload;
 
-/// How often the request is repeated: fine enough for milliseconds, coarse enough to take no time
-/// from the instance.
+/// How often the request is repeated: often enough for a resolution of milliseconds, rarely enough
+/// to take no time from the instance.
 const POLL: Duration = Duration::from_millis(2);
-/// An instance that was told to stop has ended by then, and the server has noticed; else `init`
-/// would find it there still.
+/// Time for a stopped instance to end and for the server to notice. Otherwise `init` would still
+/// find it.
 const ENDING: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
@@ -37,8 +37,7 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
         let mut connection = client.connect(&proxy).await?;
         let mut waits = Vec::new();
         let mut taken = Taken::default();
-        // The first round is not measured: in it the gateway's replay log and the instance's
-        // settle.
+        // The first round is not measured: the gateway's replay log and the instance still settle.
         for round in 0..=options.rounds {
             await_status(&mut connection, &workload, 449).await?;
             let begun = Instant::now();
@@ -73,7 +72,7 @@ pub(crate) fn run(options: &FirstRequestOptions) -> Result<(), BenchError> {
     ))
 }
 
-/// Repeats the request, each time with a new intent, until it is answered like that.
+/// Repeats the request, each time with a new intent, until the answer has this status.
 async fn await_status(connection: &mut Connection, workload: &Workload, want: u16) -> Result<(), BenchError> {
     let begun = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! Countersign as `tests/support/installation.sh` installs it, with one user who is connected: a
-//! real instance needs sudo and an account.
+//! Countersign as `tests/support/installation.sh` installs it, with one connected user: a real
+//! instance needs sudo and an account.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -20,9 +20,9 @@ use crate::workload::{ORIGIN, PROVIDER, Workload, now_s};
 const PROGRAM: &str = "/usr/bin/countersign";
 const CONFIGURATION: &str = "/etc/countersign";
 const STORE: &str = "/var/lib/countersign/store";
-/// The one user's account here.
+/// The user's account.
 pub(crate) const ACCOUNT: &str = "alice";
-/// The one user.
+/// The user.
 pub(crate) const USERNAME: &str = "alice#1234";
 
 /// The instance among the server's descendants: the program itself, not the sudo that started it.
@@ -36,8 +36,8 @@ pub(crate) fn instance(proxy: &Running) -> Result<Pid, BenchError> {
     Err(BenchError::NotUp { proxy: Name::Countersign, why: "no instance among its processes".to_owned() })
 }
 
-/// Fills in what the installation leaves open, connects the one user, and starts the server as its
-/// own account.
+/// Completes the installation's configuration, connects the user, and starts the server as its own
+/// account.
 pub(crate) fn install(workload: &Workload, site: &Site) -> Result<Running, BenchError> {
     let (service, user) = (account("ucloud")?, account(ACCOUNT)?);
     let io = || BenchError::io("installing (this runs inside tests/support/installation.sh)");
@@ -92,7 +92,7 @@ pub(crate) fn account(name: &str) -> Result<User, BenchError> {
     found.ok_or(BenchError::Empty("the accounts of tests/support/installation.sh are not here"))
 }
 
-/// Hands a file, or a directory and all that is in it, to an account.
+/// Gives a file, or a directory and everything in it, to an account.
 pub(crate) fn give(path: &Path, to: &User) -> Result<(), BenchError> {
     let io = || BenchError::io("owner of files");
     chown(path, Some(to.uid.as_raw()), Some(to.gid.as_raw())).map_err(io())?;

@@ -1,6 +1,6 @@
-//! The judgement by itself: from a request's head and body to the permit, without a network, a
-//! store on disk or a log. Beside it the one signature check that it contains: the rest is what
-//! Countersign adds.
+//! The verification without its surroundings: from a request's head and body to the permit, without
+//! a network, a store on disk or a log. Measured beside the one signature check that it contains;
+//! the rest is what Countersign adds.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::workload::{self, ORIGIN, PROVIDER, Workload, now_s};
 const WINDOW: Window = Window { lifetime_max_s: 60, future_skew_s: 5 };
 const CALL: &str = "/ucloud/hpc/files/browse";
 
-/// The replay log in memory, without the journal on disk that the gateway puts before it.
+/// The replay log in memory, without the gateway's journal on disk.
 struct InMemory(std::sync::Mutex<UsedIntents>);
 
 impl ReplayLog for InMemory {
@@ -67,7 +67,7 @@ pub(crate) fn run(options: &JudgementOptions) -> Result<(), BenchError> {
     ))
 }
 
-/// What a gateway has when a request comes.
+/// The gateway's state when a request arrives.
 struct Judge {
     authorization: String,
     username: String,
@@ -109,7 +109,7 @@ impl Judge {
         CompactJws::parse(intent, INTENT_MAX).is_ok_and(|jws| jws.verify(self.verification.signature_key()))
     }
 
-    /// Every step that the gateway takes, in its order; `None` where one refuses.
+    /// Every step of the gateway, in its order; `None` if one refuses.
     fn judge(&self, tokens: &mut CoreTokens, workload: &Workload, intent: &str) -> Option<()> {
         let Some(Route::Private(lane @ Lane::User(_))) = self.calls.route(Method::Post, CALL) else { return None };
         let headers = [

@@ -1,6 +1,6 @@
-//! `countersign-bench`: the numbers of the design, section 9, measured, never remembered. It runs
-//! other people's proxies and ours side by side on this machine's loop-back interface and prints
-//! what each cost. No part of the product; nothing here is linked into `countersign`.
+//! `countersign-bench` measures the numbers of the design, section 9. It runs other proxies and
+//! ours side by side on this machine's loop-back interface and prints the cost of each. It is not
+//! part of the product, and nothing here is linked into `countersign`.
 
 use std::process::ExitCode;
 

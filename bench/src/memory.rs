@@ -1,6 +1,5 @@
-//! Gateway and server with many enrolled users: how soon they are ready, and what they hold in
-//! memory before and after every single one of those users has asked for something, each with a key
-//! of their own.
+//! Gateway and server with many enrolled users: start-up time, and memory before and after every
+//! one of those users has sent a request, each with a key of their own.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +14,17 @@ use crate::workload::{self, Person, USERNAME, Workload, now_s};
 
 /// Connections over which the users' requests go.
 const CONNECTIONS: usize = 32;
-/// Requests signed at a time: all are sent well within an intent's lifetime.
+/// Requests signed at a time. All are sent well within an intent's lifetime.
 const BATCH: usize = 5000;
-/// What a permitted request is answered with while its user has no instance.
+/// The answer to a permitted request of a user without an instance.
 const NO_INSTANCE: u16 = 449;
 
-/// What was in memory at one moment.
+/// Memory at one moment.
 pub(crate) struct Moment {
     pub(crate) when: String,
     pub(crate) gateway_bytes: u64,
     pub(crate) server_bytes: u64,
-    /// Of both, with what they share counted once.
+    /// Of both, counting shared pages once.
     pub(crate) together_bytes: u64,
 }
 
@@ -61,8 +60,7 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<(), BenchError> {
     ))
 }
 
-/// Adds what was in memory, and says how long the start took until a stranger's request was
-/// answered.
+/// Records the memory, and the time from the start until a stranger's request was answered.
 async fn measure(options: &MemoryOptions, users: usize, moments: &mut Vec<Moment>) -> Result<Duration, BenchError> {
     let workload = Workload::generate(USERNAME)?;
     let strangers = (1..users).map(|number| Person::generate(&format!("user{number}#0001")));

@@ -1,4 +1,5 @@
-//! What a process and its children cost: CPU time, resident memory; and on which core they may run.
+//! The cost of a process and its children, in CPU time and resident memory, and the core on which
+//! they may run.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::error::BenchError;
 
-/// A process and everything that it started, in no particular order.
+/// A process and all its descendants, in no particular order.
 pub(crate) fn tree(root: Pid) -> Result<Vec<Pid>, BenchError> {
     let mut found = vec![root];
     let mut next = 0;
@@ -18,7 +19,7 @@ pub(crate) fn tree(root: Pid) -> Result<Vec<Pid>, BenchError> {
         let tasks = fs::read_dir(format!("/proc/{parent}/task")).map_err(BenchError::io("threads of a proxy"))?;
         for task in tasks {
             let task = task.map_err(BenchError::io("threads of a proxy"))?;
-            // A thread that ended meanwhile has no children of its own any more.
+            // A thread that has ended meanwhile has no children.
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
             found.extend(children.split_whitespace().filter_map(|word| word.parse().ok()).map(Pid::from_raw));
         }
@@ -26,7 +27,7 @@ pub(crate) fn tree(root: Pid) -> Result<Vec<Pid>, BenchError> {
     Ok(found)
 }
 
-/// The words of a process's command line.
+/// The arguments of a process's command line.
 pub(crate) fn arguments(process: Pid) -> Result<Vec<String>, BenchError> {
     let line = fs::read(format!("/proc/{process}/cmdline")).map_err(BenchError::io("command line of a process"))?;
     Ok(line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
@@ -44,8 +45,8 @@ pub(crate) fn cpu_time(processes: &[Pid]) -> Result<Duration, BenchError> {
     Ok(total)
 }
 
-/// What these processes have in memory, in bytes: a page that several share is counted for each.
-/// Cheap enough to be asked for all the time.
+/// Resident memory of these processes, in bytes. A shared page is counted for each. Cheap enough to
+/// be read continuously.
 pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     let mut total: u64 = 0;
     for process in processes {
@@ -54,19 +55,18 @@ pub(crate) fn resident_bytes(processes: &[Pid]) -> Result<u64, BenchError> {
     Ok(total)
 }
 
-/// What a process takes of the machine's memory, in bytes.
+/// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
-    /// With all that it shares.
+    /// All resident pages, shared ones included.
     pub(crate) resident_bytes: u64,
-    /// A page that `n` processes share counted as its `n`th part: what the kernel calls
-    /// proportional.
+    /// A page that `n` processes share is counted as an `n`th: the kernel's proportional set size.
     pub(crate) proportional_bytes: u64,
-    /// Of no file, and shared with nobody: what each further process of its kind costs.
+    /// Neither of a file nor shared: the cost of each further process of this kind.
     pub(crate) own_bytes: u64,
 }
 
-/// What a process takes of the machine's memory.
+/// Reads the memory of a process.
 pub(crate) fn taken(process: Pid) -> Result<Taken, BenchError> {
     let rollup = told(process, "smaps_rollup")?;
     Ok(Taken {
@@ -87,7 +87,7 @@ fn bytes_of(text: &str, name: &str) -> Result<u64, BenchError> {
     kib.map(|kib| kib.saturating_mul(1024)).ok_or(BenchError::Empty("a process without resident memory"))
 }
 
-/// Lets the calling thread, and all that it starts from here on, run on this core alone.
+/// Pins the calling thread, and every thread and process that it starts from here on, to this core.
 pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
     let mut cores = CpuSet::new();
     cores.set(core).map_err(BenchError::system("naming a core"))?;

@@ -1,5 +1,5 @@
-//! The proxies that are compared: how each is configured, started and stopped.
-//! All get the same certificate, the same two public keys and the same upstream.
+//! Configures, starts and stops the compared proxies. All get the same certificate, the same two
+//! public keys and the same upstream.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -22,12 +22,12 @@ pub(crate) mod countersign;
 pub(crate) mod envoy;
 pub(crate) mod haproxy;
 
-/// Envoy takes about a second on a loaded machine; ten times that is a fault.
+/// Envoy takes about a second on a loaded machine. Ten times that is a fault.
 const START_MAX: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(5);
-/// A proxy that doesn't stop when asked is killed after this long.
+/// A proxy that does not stop when asked is killed after this time.
 const STOP_MAX: Duration = Duration::from_secs(3);
-/// How much of a proxy's own words a failed start shows.
+/// How much of a proxy's output a failed start shows.
 const WORDS_SHOWN: usize = 2000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// What all proxies share, as files in one directory that is removed at the end.
+/// Files that all proxies share, in one directory that is removed at the end.
 pub(crate) struct Site {
     directory: tempfile::TempDir,
     certificate: CertificateDer<'static>,
@@ -58,7 +58,7 @@ impl Site {
     pub(crate) fn prepare(workload: &Workload, upstream: SocketAddr) -> Result<Self, BenchError> {
         let directory = tempfile::Builder::new()
             .prefix("countersign-bench-")
-            // Nothing in it is a secret but the key of a certificate that nobody trusts.
+            // Its only secret is the key of a certificate that no client trusts.
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .map_err(BenchError::io("a directory for the run"))?;
@@ -88,7 +88,7 @@ impl Site {
     }
 }
 
-/// A proxy that answers on its port, stopped when dropped.
+/// A proxy that listens on its port. It is stopped on drop.
 pub(crate) struct Running {
     name: Name,
     version: String,
@@ -139,7 +139,7 @@ impl Running {
         self.address
     }
 
-    /// Its processes by what they are called in the report.
+    /// Its processes, by their name in the report.
     pub(crate) fn parts(&self) -> Result<Vec<Part>, BenchError> {
         let processes = self.processes()?;
         match self.name {
@@ -160,7 +160,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already; there is nobody to tell.
+        // It may have ended already, and an error cannot be reported here.
         let _ = kill(self.pid(), Signal::SIGTERM);
         let begun = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < STOP_MAX {
@@ -177,12 +177,12 @@ pub(crate) struct Part {
     pub(crate) processes: Vec<Pid>,
 }
 
-/// A loop-back address that was free a moment ago.
+/// A loop-back address that was free when it was tested.
 pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(BenchError::io("a free port"))
 }
 
-/// What a program says of its version, without its name.
+/// A program's version, without its name.
 fn version(program: &Path, argument: &str) -> Result<String, BenchError> {
     let output = Command::new(program).arg(argument).output().map_err(BenchError::io("asking a proxy's version"))?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,5 +1,5 @@
-//! The replay log as it grows: what an intent that lives takes in memory, and whether looking takes
-//! longer the more there are.
+//! The replay log as it grows: the memory of a live intent, and whether a lookup takes longer the
+//! more there are.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -18,15 +18,15 @@ use crate::report;
 const WINDOW: Window = Window { lifetime_max_s: 60, future_skew_s: 5 };
 /// Uses over which the time of one is averaged.
 const TIMED: u32 = 10_000;
-/// A moment like any other.
+/// An arbitrary time.
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
 /// The log at one size.
 pub(crate) struct Size {
     pub(crate) live: usize,
-    /// Mean time of the uses that filled it up to here, looked up and written down.
+    /// Mean time of a use that filled it up to here: lookup and insertion.
     pub(crate) insertion: Duration,
-    /// Mean time of looking up a use that is there.
+    /// Mean time of a lookup that finds its use.
     pub(crate) refusal: Duration,
     pub(crate) resident_bytes: u64,
 }
@@ -73,7 +73,7 @@ fn sizes_up_to(last: u32) -> Vec<u32> {
     sizes
 }
 
-/// The n-th intent, its times spread over all that can live at one moment.
+/// The n-th intent. The times are spread over the whole window in which intents live.
 fn used(number: u32) -> Result<Use, BenchError> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &number.to_be_bytes());
     let id = digest.as_ref().try_into().map_err(|_| BenchError::Keys("a digest"))?;

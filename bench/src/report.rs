@@ -1,5 +1,5 @@
-//! What the tool prints: of the comparison one table of medians, the ratios to HAProxy round by
-//! round, and what they were measured on.
+//! The tool's output: for the comparison a table of medians, the ratios to HAProxy round by round,
+//! and the machine and versions.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use crate::proxy::Name;
 use crate::replay::Size;
 use crate::statistics::median;
 
-/// The error and everything below it, to standard error.
+/// Prints the error and its sources to standard error.
 pub(crate) fn complain(error: &BenchError) {
     let mut text = format!("countersign-bench: {error}");
     let mut cause = std::error::Error::source(error);
@@ -20,7 +20,7 @@ pub(crate) fn complain(error: &BenchError) {
         let _ = write!(text, ": {error}");
         cause = error.source();
     }
-    // Nobody is left to tell when standard error is gone.
+    // If standard error is closed, the error cannot be reported.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn compare(series: &[Series], options: &CompareOptions, pinned: bool)
     print(&text)
 }
 
-/// Gateway and server, moment by moment.
+/// Gateway and server, at each moment.
 pub(crate) fn memory(moments: &[Moment]) -> Result<(), BenchError> {
     let mut text = format!("{:<44} {:>12} {:>12} {:>14}\n", "MiB", "gateway RSS", "server RSS", "together PSS");
     for Moment { when, gateway_bytes, server_bytes, together_bytes } in moments {
@@ -42,7 +42,7 @@ pub(crate) fn memory(moments: &[Moment]) -> Result<(), BenchError> {
     print(&text)
 }
 
-/// One more measurement in words.
+/// Prints one more measurement as text.
 pub(crate) fn line(words: &str) -> Result<(), BenchError> {
     print(&format!("{words}\n"))
 }
@@ -63,7 +63,7 @@ pub(crate) fn replay(sizes: &[Size]) -> Result<(), BenchError> {
 }
 
 pub(crate) fn mebibytes(bytes: u64) -> f64 {
-    // To the KiB, which is what the kernel counts in.
+    // Rounded to KiB, the kernel's unit.
     f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
 }
 

@@ -1,5 +1,5 @@
-//! The bench's own signers: Core's token and the user's intents, after the protocol's text.
-//! Deliberately not the product's code, so that a fault there can't hide behind the same fault
+//! The bench's own signers: Core's token and the user's intents, written from the protocol's text.
+//! Deliberately not the product's code, so that a fault there cannot hide behind the same fault
 //! here.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::error::BenchError;
 
-/// Core's access token lives ten minutes; the longest run fits.
+/// Core's access token lives ten minutes, which is enough for the longest run.
 const CORE_TOKEN_LIFETIME_S: i64 = 600;
 /// The longest that a provider with default settings accepts.
 const INTENT_LIFETIME_S: i64 = 60;
@@ -22,7 +22,7 @@ const KEY_ID_BYTES: usize = 16;
 const TOKEN_ID_BYTES: usize = 16;
 const PEM_COLUMNS: usize = 64;
 
-/// The half of Core that signs its access tokens.
+/// The part of Core that signs its access tokens.
 pub(crate) struct CoreSigner {
     key: RsaKeyPair,
     random: SystemRandom,
@@ -34,7 +34,7 @@ impl CoreSigner {
         Ok(Self { key, random: SystemRandom::new() })
     }
 
-    /// An access token as Core2 writes them.
+    /// An access token as Core2 writes it.
     pub(crate) fn token(&self, now_s: i64) -> Result<String, BenchError> {
         let claims = json!({
             "iss": "cloud.sdu.dk", "sub": "_UCloud", "role": "SERVICE", "principalType": "service",
@@ -71,7 +71,7 @@ pub(crate) struct UserSigner {
     random: SystemRandom,
 }
 
-/// What a user asks for.
+/// A user's request.
 pub(crate) struct Wish<'a> {
     pub(crate) audience: &'a str,
     pub(crate) username: &'a str,
@@ -86,7 +86,7 @@ impl UserSigner {
         Ok(Self { key, key_id: random_text::<KEY_ID_BYTES>()?, random: SystemRandom::new() })
     }
 
-    /// A version 2 intent that no other equals.
+    /// A version 2 intent with a unique `jti`.
     pub(crate) fn intent(&self, wish: &Wish<'_>, now_s: i64) -> Result<String, BenchError> {
         let claims = json!({
             "aud": wish.audience, "username": wish.username, "project": null, "call": wish.call,
@@ -129,17 +129,17 @@ impl UserSigner {
 }
 
 /// The digest of one item's bound parameters, all of whose names and values are plain ASCII without
-/// escapes: for those, sorted and without white space is all that RFC 8785 asks.
+/// escapes. For those, RFC 8785 requires only sorted members and no white space.
 pub(crate) fn digest_of_strings(bound: &BTreeMap<&str, Option<&str>>) -> String {
     digest_of(&json!(bound))
 }
 
-/// The same for a whole object, whose members `serde_json` keeps sorted; its numbers are integers.
+/// The same for a whole object. `serde_json` keeps its members sorted; its numbers are integers.
 pub(crate) fn digest_of(bound: &Value) -> String {
     sha256(bound.to_string().as_bytes(), &URL_SAFE_NO_PAD)
 }
 
-/// SHA-256 in that base64.
+/// SHA-256 in base64url.
 pub(crate) fn sha256(bytes: &[u8], encoding: &impl Engine) -> String {
     encoding.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }

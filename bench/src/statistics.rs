@@ -1,15 +1,15 @@
-//! Medians and percentiles of what was measured.
+//! Medians and percentiles of measurements.
 
 use std::time::Duration;
 
-/// The nearest-rank percentile of values in any order; `None` of nothing.
+/// The nearest-rank percentile of values in any order; `None` if there are none.
 pub(crate) fn percentile(values: &mut [Duration], percent: usize) -> Option<Duration> {
     values.sort_unstable();
     let rank = values.len().saturating_mul(percent).div_ceil(100);
     values.get(rank.saturating_sub(1)).copied()
 }
 
-/// The middle value; of an even number, the upper of the two in the middle. `None` of nothing.
+/// The median; of an even number, the upper of the two in the middle. `None` if there are none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -17,8 +17,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 /// Cliff's delta: how much more often a value of `one` is larger than one of `other` than the
-/// reverse; 0 where they are of one kind, 1 or -1 where they do not overlap (Cliff 1993). What an
-/// attacker who sees one value of each gains over guessing is half of it. `None` of nothing.
+/// reverse. 0 if the distributions are alike, 1 or -1 if they do not overlap (Cliff 1993). Half of
+/// it is the advantage over guessing of an attacker who sees one value of each. `None` if there are
+/// no values.
 pub(crate) fn cliffs_delta(one: &[f64], other: &[f64]) -> Option<f64> {
     let mut sorted = other.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -32,9 +33,9 @@ pub(crate) fn cliffs_delta(one: &[f64], other: &[f64]) -> Option<f64> {
     (pairs > 0.0).then(|| sum / pairs)
 }
 
-/// The interval in which the difference of the medians, `one` less `other`, lies with 99 %
-/// confidence: percentiles of so many resamples (Efron's bootstrap). The same values give the same
-/// interval. `None` of nothing.
+/// The interval that contains the difference of the medians, `one` less `other`, with 99 %
+/// confidence: percentiles of this many resamples (Efron's bootstrap). The same values give the
+/// same interval. `None` if there are no values.
 pub(crate) fn median_difference(one: &[f64], other: &[f64], resamples: usize) -> Option<(f64, f64)> {
     let mut random = Random::new();
     let mut differences = Vec::with_capacity(resamples);
@@ -56,8 +57,8 @@ fn resampled(values: &[f64], random: &mut Random) -> Vec<f64> {
     (0..values.len()).filter_map(draw).collect()
 }
 
-/// Marsaglia's xorshift, the same numbers every time: any cheap generator will do that is no part
-/// of what is measured.
+/// Marsaglia's xorshift, with a fixed seed. Any cheap generator will do that is not part of what is
+/// measured.
 pub(crate) struct Random(u64);
 
 impl Random {

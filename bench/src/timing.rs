@@ -1,7 +1,6 @@
-//! Whether the time that a refusal takes tells more than the refusal: all of these are answered
-//! alike (`482 INTENT_INVALID`, V61), and what is compared is how long that takes, over one
-//! connection, the kinds in an order of chance. The first kind is there twice: what differs between
-//! those two is noise.
+//! Whether the time of a refusal reveals more than the refusal. All of these are answered alike
+//! (`482 INTENT_INVALID`, V61). Measures the time of each kind over one connection, the kinds in
+//! random order. The first kind is there twice: the difference between those two is noise.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::statistics::{Random, cliffs_delta, median, median_difference};
 use crate::upstream::Upstream;
 use crate::workload::{self, Person, USERNAME, Workload, now_s};
 
-/// What every one of them is answered with.
+/// The answer to every one of them.
 const REFUSED: u16 = 482;
 /// Between two requests of a stranger, who may send 20 a second.
 const STRANGER_PAUSE: Duration = Duration::from_millis(60);
@@ -23,16 +22,16 @@ const RESAMPLES: usize = 2000;
 /// Of each kind, unmeasured.
 const WARM_UP: usize = 20;
 
-/// What is wrong with an intent.
+/// The flaw of an intent.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     /// Its user is not enrolled.
     UnknownUser,
     /// The same: the measure of noise.
     UnknownUserAgain,
-    /// Its user is enrolled, the key that it names is not theirs.
+    /// Its user is enrolled, but the key that it names is not theirs.
     UnknownKey,
-    /// User and key are enrolled, the signature is another's.
+    /// User and key are enrolled, but another key made the signature.
     BadSignature,
 }
 
@@ -43,12 +42,12 @@ const KINDS: [(Kind, &str); 4] = [
     (Kind::BadSignature, "known user and key, bad signature"),
 ];
 
-/// Who sends it.
+/// The sender.
 #[derive(Clone, Copy, Debug)]
 enum Sender {
     /// Core, with its token, in a request.
     Core,
-    /// Anybody, as a deposit.
+    /// A stranger, as a deposit.
     Stranger,
 }
 
@@ -75,7 +74,7 @@ pub(crate) fn run(options: &TimingOptions) -> Result<(), BenchError> {
     })
 }
 
-/// So many refusals of each kind: how long each took, in microseconds.
+/// Makes this many refusals of each kind, and returns the time of each in microseconds.
 async fn measure(
     client: &Client,
     proxy: &Running,
@@ -102,8 +101,7 @@ async fn measure(
     Ok(times)
 }
 
-/// The places of the kinds in an order of chance, since what came before has a part in how long a
-/// refusal takes.
+/// A random order of the kinds, since the previous request influences how long a refusal takes.
 fn shuffled(random: &mut Random) -> Vec<usize> {
     let mut places: Vec<(u64, usize)> = (0..KINDS.len()).map(|place| (random.draw(), place)).collect();
     places.sort_unstable();
@@ -117,8 +115,8 @@ async fn once(
     kind: Kind,
     sender: Sender,
 ) -> Result<f64, BenchError> {
-    // A name of the same length, and each time a key that was not asked for before: an answer is
-    // remembered for a second.
+    // A name of the same length, and each time a key that was not looked up before: the gateway
+    // caches an answer for a second.
     let (username, intent) = match kind {
         Kind::UnknownUser | Kind::UnknownUserAgain => {
             let person = Person::generate("bench#0002")?;
@@ -144,7 +142,7 @@ async fn once(
     Ok(took.as_secs_f64() * 1e6)
 }
 
-/// Each kind beside the first.
+/// Compares each kind with the first.
 fn tell(words: &str, times: &[Vec<f64>]) -> Result<(), BenchError> {
     let Some(first) = times.first() else { return Ok(()) };
     report::line(&format!("{words}; {} refusals of each kind, in an order of chance", first.len()))?;

@@ -1,5 +1,6 @@
-//! Files over TLS through Countersign and nginx, side by side, with `curl` at the other end of
-//! both; what a long transfer takes in memory; and how long the first page of a large folder takes.
+//! Transfers files over TLS through Countersign and nginx, side by side, with `curl` as the client
+//! of both. Also measures the memory of a long transfer, and the time of a large folder's first
+//! page.
 //!
 //! nginx reads and writes files itself, in one process; Countersign's gateway passes them to and
 //! from the user's own process, which digests what comes. Works only where
@@ -27,15 +28,15 @@ use crate::signer::sha256;
 use crate::statistics::percentile;
 use crate::workload::{PROVIDER, Workload};
 
-/// Length of a piece, in bytes: what UCloud's frontend sends at most.
+/// Length of a piece, in bytes: the most that UCloud's frontend sends.
 const PIECE: u64 = 32_000_000;
 /// Files of the large folder.
 const FILES: usize = 100_000;
-/// The longest that its first page may take.
+/// Upper bound for the time of its first page.
 const PAGE_MAX: Duration = Duration::from_millis(250);
-/// How often its first page is asked for.
+/// How often its first page is requested.
 const PAGES: usize = 21;
-/// The one cipher suite that both are asked for.
+/// The cipher suite that both are asked for.
 const SUITE: &str = "TLS_AES_128_GCM_SHA256";
 const MIB: u64 = 1024 * 1024;
 
@@ -85,8 +86,8 @@ pub(crate) fn run(options: &TransferOptions) -> Result<(), BenchError> {
     })
 }
 
-/// The median of each, and of the ratios of the rounds: a round's two were measured one after the
-/// other.
+/// The median of each, and of the ratios of the rounds. The two transfers of a round are measured
+/// one after the other.
 fn print(what: &str, size: u64, rounds: &mut [(Duration, Duration)]) -> Result<(), BenchError> {
     let rate = |time: Duration| report::mebibytes(size.saturating_mul(MIB)) / time.as_secs_f64();
     let (mut ours, mut theirs): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
@@ -106,7 +107,7 @@ fn print(what: &str, size: u64, rounds: &mut [(Duration, Duration)]) -> Result<(
     ))
 }
 
-/// nginx with the same certificate: it serves the folder, and takes files with `PUT`.
+/// nginx with the same certificate: it serves the folder, and accepts files with `PUT`.
 struct Nginx {
     child: Child,
     address: SocketAddr,
@@ -118,7 +119,7 @@ impl Nginx {
         let home = site.path("nginx");
         let io = || BenchError::io("nginx");
         fs::create_dir(&home).map_err(io())?;
-        // As the user: it reads and writes the same files in the same file system.
+        // Runs as the user: it reads and writes the same files in the same file system.
         let text = format!(
             "daemon off; master_process off; worker_processes 1; pid {home}/pid; error_log {home}/log; user root;\n\
              events {{ }}\n\
@@ -164,8 +165,7 @@ impl Drop for Nginx {
     }
 }
 
-/// One `curl`, from its start to its end; whatever it gets is thrown away, and anything but success
-/// is an error.
+/// Runs one `curl` from start to end and discards its output. Any failure is an error.
 fn curl(site: &Site, arguments: &[&str]) -> Result<Duration, BenchError> {
     let begun = Instant::now();
     let output = Command::new("curl")
@@ -185,7 +185,7 @@ fn curl(site: &Site, arguments: &[&str]) -> Result<Duration, BenchError> {
     Err(BenchError::Unexpected { proxy: Name::Countersign, status: 0, body })
 }
 
-/// The user's browser and Core, at Countersign.
+/// The user's browser and Core, as clients of Countersign.
 struct Desk<'a> {
     connection: Connection,
     workload: &'a Workload,
@@ -194,8 +194,8 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Has the instance started, and waits until the replay logs that have just been made vouch for
-    /// what is signed now.
+    /// Starts the instance, and waits until the new replay logs vouch for intents that are signed
+    /// now.
     async fn settle(&mut self) -> Result<(), BenchError> {
         let begun = Instant::now();
         loop {
@@ -214,7 +214,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A signed call for one item; the answer to that item.
+    /// Makes a signed call for one item, and returns the answer to that item.
     async fn call(&mut self, call: &str, path: &str, bound: &Value) -> Result<Value, BenchError> {
         let request = self.workload.request_for(call, path, bound, bound)?;
         let answer = self.connection.exchange(&request).await?;
@@ -246,8 +246,8 @@ impl Desk<'_> {
         curl(self.site, &[&format!("{}?token={token}&intent={proof}", self.endpoint("download"))])
     }
 
-    /// Sends a file in pieces over one connection. Its digests and proofs are made before the clock
-    /// runs: a browser makes them while it sends.
+    /// Sends a file in pieces over one connection. Its digests and proofs are made before the
+    /// measurement: a browser makes them while it sends.
     async fn upload(&mut self, file: &Path, name: &str) -> Result<Duration, BenchError> {
         let bound = json!({"id": format!("/home/docs/{name}"), "type": "FILE", "conflictPolicy": "REPLACE"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;
@@ -268,7 +268,7 @@ impl Desk<'_> {
         curl(self.site, &arguments)
     }
 
-    /// What `curl` is to be told to send a piece.
+    /// The arguments of `curl` for a piece.
     fn piece(
         &self,
         token: &str,
@@ -303,12 +303,12 @@ impl Desk<'_> {
         Ok(arguments)
     }
 
-    /// The most that gateway and instance have in memory while a file of that length goes out, and
-    /// while one comes in.
+    /// The maximum memory of gateway and instance while a file of that length is downloaded, and
+    /// while one is uploaded.
     async fn long(&mut self, folder: &Path, length: u64) -> Result<(), BenchError> {
         let bytes = length.saturating_mul(MIB);
         let io = || BenchError::io("a long file");
-        // Without blocks on the disk: what is read of it is as long all the same.
+        // A sparse file: it takes no blocks on the disk, and is read at its full length.
         fs::File::create(folder.join("long")).and_then(|file| file.set_len(bytes)).map_err(io())?;
         give(&folder.join("long"), &account(ACCOUNT)?)?;
         let watched = self.watched()?;
@@ -329,8 +329,8 @@ impl Desk<'_> {
         ))
     }
 
-    /// The same piece over and over, each with a proof of its own, made just before it is sent:
-    /// they live for a minute.
+    /// Sends the same piece repeatedly. Each proof is made just before its piece, because it lives
+    /// for a minute.
     async fn upload_long(&mut self, total: u64) -> Result<(), BenchError> {
         let bound = json!({"id": "/home/docs/long-uploaded", "type": "FILE", "conflictPolicy": "REPLACE"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;
@@ -365,7 +365,7 @@ impl Desk<'_> {
         Ok(watched)
     }
 
-    /// How long the first page of a folder with many files takes.
+    /// Measures the first page of a folder with many files.
     async fn page(&mut self, folder: &Path) -> Result<(), BenchError> {
         for at in 0..FILES {
             fs::File::create(folder.join(format!("file-{at:06}"))).map_err(BenchError::io("a large folder"))?;
@@ -392,7 +392,7 @@ impl Desk<'_> {
     }
 }
 
-/// Looks at memory from a thread of its own, a hundred times a second.
+/// Samples the memory from a separate thread, a hundred times a second.
 struct Watch {
     most: std::sync::Arc<AtomicU64>,
     ended: std::sync::Arc<AtomicBool>,
@@ -419,7 +419,7 @@ impl Watch {
     }
 }
 
-/// A file of that length that no file system could store as less.
+/// A file of that length whose content does not compress.
 fn write_file(path: &PathBuf, length: u64) -> Result<(), BenchError> {
     let io = || BenchError::io("the file to send");
     let mut file = fs::File::create(path).map_err(io())?;

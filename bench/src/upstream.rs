@@ -1,5 +1,5 @@
-//! The dummy that stands behind every proxy: it answers any request with the same kilobyte, and
-//! counts. It runs in a thread of the load tool, so that its CPU time is never a proxy's.
+//! The dummy behind every proxy: it answers each request with the same kilobyte, and counts. It
+//! runs in a thread of the load tool, so that its CPU time is not counted as a proxy's.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::error::BenchError;
 
-/// About what a short directory listing takes.
+/// About the size of a short directory listing.
 const ANSWER_BYTES: usize = 1024;
 
 pub(crate) struct Upstream {
@@ -55,7 +55,7 @@ impl Upstream {
         &self.answer
     }
 
-    /// How many requests got this far.
+    /// The number of requests that reached it.
     pub(crate) fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::SeqCst)
     }
@@ -70,7 +70,7 @@ async fn serve(socket: std::net::TcpListener, answer: Bytes, arrived: Arc<Atomic
         let service = service_fn(move |request: Request<Incoming>| {
             let (answer, arrived) = (answer.clone(), Arc::clone(&arrived));
             async move {
-                // A request counts once its body has come, whatever becomes of it.
+                // A request counts once its body has arrived, even if answering it fails.
                 let _ = request.into_body().collect().await;
                 arrived.fetch_add(1, Ordering::SeqCst);
                 let mut response = Response::new(Full::new(answer));

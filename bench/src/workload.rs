@@ -1,5 +1,5 @@
-//! The work that every proxy gets: a user browsing one folder, each time with an intent of its own.
-//! Requests are rendered to bytes beforehand, so that while measuring the load tool only copies and
+//! The work of every proxy: a user browsing one folder, each time with a new intent. Requests are
+//! rendered to bytes beforehand, so that during the measurement the load tool only copies and
 //! compares.
 
 use std::collections::BTreeMap;
@@ -18,12 +18,12 @@ pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 pub(crate) const USERNAME: &str = "bench#0001";
 const FOLDER: &str = "/home/docs";
 
-/// Core, what it asks for, and the first of its users.
+/// Core, its request, and the first of its users.
 pub(crate) struct Workload {
     pub(crate) core: CoreSigner,
-    /// Whoever has an instance.
+    /// The user with an instance.
     pub(crate) first: Person,
-    /// Core sends the same token with every request until it nears its end.
+    /// Core sends the same token with every request until it is about to expire.
     token: String,
     body: String,
     digest: String,
@@ -40,13 +40,13 @@ impl Person {
         Ok(Self { username: username.to_owned(), signer: UserSigner::generate()? })
     }
 
-    /// What a provider knows of them.
+    /// The user's data at a provider.
     pub(crate) fn enrolled(&self) -> Result<Enrolled, BenchError> {
         Enrolled::new(&self.username, self.signer.key_id(), &self.signer.public_spki()?)
     }
 }
 
-/// One way for a request to be wrong that every proxy must notice.
+/// A flaw of a request that every proxy must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     TokenSignature,
@@ -82,7 +82,7 @@ impl Workload {
         })
     }
 
-    /// This many good requests of the first user, no two with the same intent, all signed now.
+    /// Renders this many good requests of the first user, all with different intents, signed now.
     pub(crate) fn requests(&self, count: usize) -> Result<Vec<Vec<u8>>, BenchError> {
         (0..count).map(|_| self.request_of(&self.first)).collect()
     }
@@ -93,7 +93,7 @@ impl Workload {
         Ok(self.browse(&person.username, Some(&self.token), Some(&intent)))
     }
 
-    /// A request that is good but for one thing.
+    /// A request that is good apart from one flaw.
     pub(crate) fn flawed(&self, flaw: Flaw) -> Result<Vec<u8>, BenchError> {
         let intent = self.intent(&self.first)?;
         let (token, intent) = match flaw {
@@ -111,7 +111,7 @@ impl Workload {
         render("POST", "integration/init", &self.first.username, Some(&self.token), None, &body)
     }
 
-    /// A request of the first user's for one item: what they sign, and what Core makes of it.
+    /// A request of the first user's for one item: what the user signs, and what Core makes of it.
     pub(crate) fn request_for(
         &self,
         call: &str,
@@ -124,7 +124,7 @@ impl Workload {
         Ok(render("POST", path, &self.first.username, Some(&self.token), Some(&intent), &body))
     }
 
-    /// What the first user signs for one item of these bound parameters, now.
+    /// The first user's intent for one item of these bound parameters, signed now.
     pub(crate) fn sign(&self, call: &str, bound: &Value) -> Result<String, BenchError> {
         let (username, digest) = (&self.first.username, digest_of(bound));
         self.first.signer.intent(&Wish { audience: ORIGIN, username, call, digest: &digest }, now_s())
@@ -147,7 +147,7 @@ impl Workload {
         person.signer.intent(&wish, now_s())
     }
 
-    /// Core's request for that user with that intent, whatever it is.
+    /// Core's request for that user with any intent.
     pub(crate) fn with_intent(&self, username: &str, intent: &str) -> Vec<u8> {
         self.browse(username, Some(&self.token), Some(intent))
     }
@@ -157,12 +157,12 @@ impl Workload {
     }
 }
 
-/// What anybody may ask: the table of calls.
+/// A request without authentication: the table of calls.
 pub(crate) fn calls() -> Vec<u8> {
     format!("GET /ucloud/{PROVIDER}/intent/calls.json HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
-/// A stranger leaves an intent for a request that Core will bring.
+/// A stranger's deposit of an intent.
 pub(crate) fn deposit(intent: &str) -> Vec<u8> {
     format!(
         "POST /ucloud/{PROVIDER}/intents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jwt\r\n\
@@ -185,8 +185,8 @@ fn render(method: &str, path: &str, username: &str, token: Option<&str>, intent:
     .into_bytes()
 }
 
-/// What Core sends for a folder that the user opened: the drive and the paging of its own making
-/// around one path.
+/// Core's parameters for a folder that the user opened: one path, with the drive and paging that
+/// Core adds.
 fn browse_body() -> Value {
     json!({
         "resolvedCollection": {
@@ -212,7 +212,7 @@ fn browse_body() -> Value {
     })
 }
 
-/// The same token with the first character of its signature changed, which leaves it well-formed.
+/// The same token with the first character of its signature changed. It remains well-formed.
 pub(crate) fn tampered(token: &str) -> String {
     let Some((input, signature)) = token.rsplit_once('.') else { return String::new() };
     let first = if signature.starts_with('A') { 'B' } else { 'A' };

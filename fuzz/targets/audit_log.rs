@@ -1,5 +1,5 @@
-//! A real log of which somebody has changed files: whatever they did to what is kept, the offline
-//! check finds it.
+//! A real log in which an attacker has changed files: the offline check detects every change to
+//! what is kept.
 #![no_main]
 
 #[path = "edit.rs"]
@@ -14,8 +14,8 @@ use libfuzzer_sys::fuzz_target;
 
 thread_local! {
     static SAMPLE: Sample = {
-        // In memory, where there is such a place: a log is written and read thousands of times a
-        // second.
+        // In memory if the system has such a file system: a log is written and read thousands of
+        // times a second.
         let memory = PathBuf::from("/dev/shm");
         let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let directory = base.join(format!("countersign-fuzz-{}", std::process::id()));

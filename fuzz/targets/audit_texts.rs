@@ -1,5 +1,5 @@
-//! What is handed to whoever checks a log: keys, checkpoints as notes and in a system's log,
-//! proofs. What is accepted was signed.
+//! The inputs of a log's auditor: keys, checkpoints as notes and in a system's log, proofs.
+//! Everything that is accepted was signed.
 #![no_main]
 
 #[path = "edit.rs"]

@@ -1,5 +1,5 @@
-//! The configuration. Its files are as they should be, so that what is refused is refused for its
-//! text.
+//! The configuration. Its files have correct owners and modes, so that only the text can be
+//! refused.
 #![no_main]
 
 use std::fs;
@@ -31,7 +31,7 @@ fn mode_of(path: &Path, mode: u32) {
 }
 
 fuzz_target!(|text: &str| {
-    // What is no file is not to be opened, whatever it is.
+    // A configuration must not make the fuzzer open devices or kernel files.
     if !["/dev", "/proc", "/sys"].iter().any(|place| text.contains(place)) {
         config::config(text, &DIRECTORY);
     }

@@ -1,4 +1,4 @@
-//! A change that somebody makes to bytes that they hold.
+//! Changes that an attacker makes to bytes.
 
 use arbitrary::Arbitrary;
 
@@ -12,12 +12,12 @@ pub enum Edit {
         insert: Vec<u8>,
     },
     Cut(u16),
-    /// The text between the two places a second time.
+    /// Repeats the text between two places.
     Repeat(u16, u16),
 }
 
 impl Edit {
-    /// The text after it.
+    /// Returns the changed text.
     pub fn apply(&self, text: &[u8]) -> Vec<u8> {
         let place = |at: u16| usize::from(at) % (text.len() + 1);
         match self {

@@ -1,5 +1,5 @@
-//! Whatever comes signed: compact JWS, intents of both versions, proofs of enrolment, Core's
-//! tokens. None verifies, as nobody here holds a key; and what is read has one spelling.
+//! Signed inputs: compact JWS, intents of both versions, proofs of enrolment, Core's tokens. None
+//! verifies, because the fuzzer has no key; and each accepted text has only one spelling.
 #![no_main]
 
 use countersign_keys::call::SessionEndpoint;

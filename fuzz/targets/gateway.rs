@@ -1,4 +1,4 @@
-//! What a connection to the gateway brings: heads of requests, handshakes, the queries of sessions.
+//! Inputs of a connection to the gateway: request heads, handshakes, the queries of sessions.
 #![no_main]
 
 use countersign::fuzzing::gateway;

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 static CALLS: LazyLock<CallTable> =
     LazyLock::new(|| CallTable::new(&ProviderId::parse("hpc").expect("an id"), &[]).expect("the standard table"));
 
-/// Names that decide are frequent, so that the fuzzer need not guess them.
+/// The headers that matter are frequent, so that the fuzzer need not guess their names.
 #[derive(Arbitrary, Debug)]
 enum Name<'a> {
     Authorization,

@@ -1,5 +1,5 @@
-//! What an instance reads: paths and names, the parameters of a browse, names and ranges of
-//! downloads, the frames of an upload, SSH keys, and what a shell writes.
+//! Inputs of an instance: paths and names, the parameters of a browse, names and ranges of
+//! downloads, the frames of an upload, SSH keys, and the output of a shell.
 #![no_main]
 
 use arbitrary::Arbitrary;

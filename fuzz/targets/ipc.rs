@@ -1,4 +1,5 @@
-//! The messages between the processes, and the head of a piece of a file, which two of them read.
+//! The messages between the processes, and the head of a piece of a file, which two processes
+//! parse.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::fuzzing::ipc;
 use libfuzzer_sys::fuzz_target;
 
-/// Names that decide are frequent, and so are numbers, so that the fuzzer need not guess them.
+/// Member names that the protocol knows are frequent, and so are numbers, so that the fuzzer need
+/// not guess them.
 #[derive(Arbitrary, Debug)]
 enum Line<'a> {
     Offset(i64),

@@ -1,7 +1,8 @@
-//! JSON as `keys` reads it, against serde_json; and its RFC 8785 form against another
+//! JSON as `keys` reads it, compared with serde_json; and its RFC 8785 form, compared with another
 //! implementation.
 //!
-//! Ours is the stricter of the two: whatever it takes, serde_json takes, with the same meaning.
+//! Ours is the stricter of the two: serde_json accepts everything that it accepts, with the same
+//! meaning.
 #![no_main]
 
 use countersign_keys::bind::Items;

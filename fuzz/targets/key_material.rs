@@ -1,5 +1,5 @@
-//! Keys as strangers offer them: JWK, PEM and SPKI. What is taken has one form, and reads back as
-//! itself.
+//! Keys as strangers offer them: JWK, PEM and SPKI. An accepted key has one form, which reads back
+//! as the same key.
 #![no_main]
 
 use countersign_keys::core_token::CoreKey;

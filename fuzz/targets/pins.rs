@@ -1,5 +1,4 @@
-//! A user's file of pinned keys: what is read is written back, and no key is lost, changed or
-//! invented.
+//! A user's file of pinned keys. Reading and writing it neither loses, changes nor invents a key.
 #![no_main]
 
 use countersign_keys::pins::Pins;

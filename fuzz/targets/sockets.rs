@@ -1,5 +1,5 @@
-//! WebSockets: a client's frames, the messages in them, what goes on of these, and what an instance
-//! reads of that.
+//! WebSockets: a client's frames, the messages in them, what the gateway forwards, and how an
+//! instance reads it.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -8,9 +8,9 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
-    /// As they come from the network.
+    /// Bytes as they arrive from the network.
     Frames(&'a [u8]),
-    /// Frames that are whole and masked, so that the fuzzer need not guess what makes them so.
+    /// Complete, masked frames, so that the fuzzer need not guess the framing.
     Written(Vec<(Opcode, bool, &'a [u8])>),
 }
 

@@ -1,5 +1,5 @@
-//! Rows that a site adds to the table of calls, and paths that strangers ask for: no row takes
-//! another's place.
+//! Rows that a site adds to the table of calls, and paths that strangers request: no row takes
+//! another's path.
 #![no_main]
 
 use countersign_keys::call::{CallTable, Method, Pointer, RowSpec};

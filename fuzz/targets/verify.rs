@@ -1,5 +1,6 @@
-//! The whole judgement. A request that its user signed is changed in any way that needs no key of
-//! the user's; whatever is then accepted must mean what the user signed, or this is a hole.
+//! The whole verification. A request that its user signed is changed in any way that needs no key
+//! of the user's. If the result is accepted, it must mean what the user signed; otherwise this is a
+//! vulnerability.
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -19,7 +20,7 @@ use judging::{AUDIENCE, NOW, Site, USER};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// One change by somebody without the user's key.
+/// A change by an attacker without the user's key.
 #[derive(Arbitrary, Debug)]
 enum Change {
     Intent(Edit),
@@ -27,11 +28,11 @@ enum Change {
     Token(Edit),
     Call(u8),
     Username(String),
-    /// Signed anew, by a key of the attacker's under the user's key id.
+    /// Signed again, by the attacker's key under the user's key id.
     Forged,
-    /// Judged this many seconds later.
+    /// Verified this many seconds later.
     Late(u8),
-    /// The same request once more.
+    /// The same request a second time.
     Again,
 }
 
@@ -42,7 +43,7 @@ fn deed() -> Deed {
     Deed::Move(vec![("/home/a".to_owned(), "/home/b".to_owned()), ("/home/c".to_owned(), "/home/d".to_owned())])
 }
 
-/// What decides of a body; read by serde_json, which is no part of the judgement.
+/// The members of a body that matter, read by serde_json, which is not part of the verification.
 fn meaning(body: &[u8]) -> Vec<[Option<Value>; 3]> {
     let body: Value = serde_json::from_slice(body).expect("what was accepted is JSON");
     let items = body["items"].as_array().expect("what was accepted has items").clone();

@@ -1,6 +1,6 @@
-//! Countersign as it is installed: server and gateway under an account that is not root, one
-//! gateway thread, its full check. The user's instance is the dummy upstream (`launch = "static"`);
-//! the key comes from a store that was written beforehand.
+//! Countersign as installed: server and gateway under an account that is not root, one gateway
+//! thread, all checks. The user's instance is the dummy upstream (`launch = "static"`). The key
+//! comes from a prepared store.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -16,11 +16,11 @@ use crate::error::BenchError;
 use crate::process;
 use crate::workload::{ORIGIN, PROVIDER, USERNAME};
 
-/// The account that owns nothing: Countersign refuses to run as root, whoever runs the bench.
+/// An account without files: Countersign refuses to run as root, even if root runs the bench.
 const NOBODY: u32 = 65_534;
 
-/// Prepares configuration, state and a store with these users, the first of whom has the dummy for
-/// an instance.
+/// Prepares configuration, state and a store with these users. The first has the dummy as its
+/// instance.
 pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: i64) -> Result<Installed, BenchError> {
     let address = free_address()?;
     let home = site.path("countersign");
@@ -28,7 +28,7 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     for directory in [&home, &state, &home.join("ipc")] {
         fs::create_dir(directory).map_err(BenchError::io("Countersign's directories"))?;
     }
-    // A copy, since the account below may not reach the build directory.
+    // A copy, since that account may not have access to the build directory.
     let copy = home.join("program");
     fs::copy(program, &copy).map_err(BenchError::io("copying Countersign"))?;
     fs::copy(site.path("key.pem"), home.join("key.pem")).map_err(BenchError::io("copying the TLS key"))?;
@@ -54,7 +54,7 @@ pub(crate) fn prepare(program: &Path, site: &Site, users: Vec<Enrolled>, now_s: 
     Ok(Installed { program: copy, configuration: configuration_file, address, log: site.path("countersign.log") })
 }
 
-/// Ready to be started, any number of times.
+/// A prepared installation. It can be started any number of times.
 pub(crate) struct Installed {
     program: PathBuf,
     configuration: PathBuf,
@@ -67,7 +67,7 @@ impl Installed {
         let mut command = Command::new(&self.program);
         command.arg("server").arg("--config").arg(&self.configuration).current_dir("/");
         if getuid().is_root() {
-            // The standard library gives up the supplementary groups too.
+            // The standard library drops the supplementary groups too.
             command.uid(NOBODY).gid(NOBODY);
         }
         let version = version(&self.program, "--version")?;
@@ -75,8 +75,8 @@ impl Installed {
     }
 }
 
-/// Gateway and server apart: the numbers of the design, section 9 are about the first, and the
-/// second is not free.
+/// Gateway and server separately: the numbers of the design, section 9, are about the first, and
+/// the second has a cost too.
 pub(super) fn parts(processes: Vec<nix::unistd::Pid>) -> Result<Vec<Part>, BenchError> {
     let (mut gateway, mut server) = (Vec::new(), Vec::new());
     for pid in processes {
@@ -89,7 +89,7 @@ pub(super) fn parts(processes: Vec<nix::unistd::Pid>) -> Result<Vec<Part>, Bench
     Ok(vec![Part { label: "gateway", processes: gateway }, Part { label: "server", processes: server }])
 }
 
-/// Hands a directory and all that is in it to the account that Countersign runs as.
+/// Gives a directory and everything in it to Countersign's account.
 fn give_away(path: &Path) -> Result<(), BenchError> {
     chown(path, Some(NOBODY), Some(NOBODY)).map_err(BenchError::io("owner of files"))?;
     if path.is_dir() {

@@ -1,6 +1,6 @@
-//! Envoy with one worker: two `jwt_authn` providers, both required. It checks `exp` as well, since
-//! it can't be told not to. Its cache of verified tokens (`jwt_cache_config`) stays off, as it is
-//! unless somebody asks for it.
+//! Envoy with one worker: two `jwt_authn` providers, both required. It checks `exp` as well,
+//! because it cannot be configured not to. Its cache of verified tokens (`jwt_cache_config`) stays
+//! off, as by default.
 
 use std::path::Path;
 use std::process::Command;
@@ -58,7 +58,7 @@ fn bootstrap(site: &Site, workload: &Workload, port: u16) -> Result<Value, Bench
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "common_tls_context": {
             "alpn_protocols": ["http/1.1"],
-            // Envoy stops at TLS 1.2 on the server's side unless told that it may go on.
+            // Envoy's server side uses at most TLS 1.2 unless a higher version is configured.
             "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
             "tls_certificates": [{
                 "certificate_chain": {"filename": site.path("chain.pem")},

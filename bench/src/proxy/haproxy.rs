@@ -1,5 +1,4 @@
-//! HAProxy with one thread, checking the two signatures and nothing else: no claim, no parameter,
-//! no replay.
+//! HAProxy with one thread. It checks only the two signatures: no claims, no parameters, no replay.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +9,8 @@ use crate::error::BenchError;
 pub(crate) fn start(program: &Path, site: &Site) -> Result<Running, BenchError> {
     let address = free_address()?;
     let (certificate, core, user) = (site.path("chain-and-key.pem"), site.path("core.pem"), site.path("user.pem"));
-    // `jwt_verify` is told the algorithm, so what the token says of itself doesn't matter; 1 is its
-    // word for "verified".
+    // The algorithm is an argument of `jwt_verify`, so the token's own `alg` does not matter. 1
+    // means "verified".
     let configuration = format!(
         "global\n    nbthread 1\n    maxconn 1000\n\
          defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n    timeout connect 5s\n    \
