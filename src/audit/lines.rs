@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_whole_is_read_once_it_is() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let (mut lines, mut leaf) = (Lines::open(file.path()).unwrap(), Leaf::new());
+        let (mut lines, mut leaf) = (Lines::open(file.path()).unwrap(), Leaf::default());
         assert_eq!(lines.next(&mut leaf).unwrap(), Next::End);
         file.write_all(b"one\ntw").unwrap();
         assert_eq!(lines.next(&mut leaf).unwrap(), Next::Record);

@@ -90,7 +90,7 @@ impl Notary {
             note => Checkpoint::open(&note, key.public())
                 .map_err(|source| NotaryFailure::Checkpoint { directory: place.directory().to_owned(), source })?,
         };
-        let (tree, pending, leaf) = (Tree::default(), Vec::new(), Leaf::new());
+        let (tree, pending, leaf) = (Tree::default(), Vec::new(), Leaf::default());
         let mut notary = Self { place, key, tree, published, reading: None, pending, leaf };
         notary.catch_up()?;
         Ok(notary)

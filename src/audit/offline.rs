@@ -300,7 +300,7 @@ impl<'c> Check<'c> {
     }
 
     fn read_records(&mut self) -> io::Result<()> {
-        let mut leaf = Leaf::new();
+        let mut leaf = Leaf::default();
         self.compare_roots();
         let segments = std::mem::take(&mut self.segments);
         let numbers = segments.first().map_or(1, |segment| segment.number)..;

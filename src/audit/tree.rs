@@ -62,12 +62,14 @@ fn digest_of(bytes: &[u8]) -> Hash {
 #[derive(Debug)]
 pub struct Leaf(Vec<u8>);
 
-impl Leaf {
+impl Default for Leaf {
     /// An empty buffer, reusable for many records.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self(vec![0])
     }
+}
 
+impl Leaf {
     /// The buffer; records are appended.
     pub const fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0

@@ -89,7 +89,7 @@ impl Places {
         let network = network_of(address);
         let ending = Arc::new(Notify::new());
         let mut table = self.table();
-        let evicted = if table.strangers.len_of(&network) >= self.connections_max.div_ceil(EACH_PART) {
+        let evicted = if table.strangers.count_of(&network) >= self.connections_max.div_ceil(EACH_PART) {
             table.strangers.evict_of(&network)
         } else if table.len() >= self.connections_max {
             Some(table.strangers.evict().or_else(|| table.users.evict())?)
@@ -114,7 +114,7 @@ impl Places {
 
 impl Table {
     const fn len(&self) -> usize {
-        self.strangers.len().saturating_add(self.users.len()).saturating_add(self.of_core)
+        self.strangers.count().saturating_add(self.users.count()).saturating_add(self.of_core)
     }
 }
 

@@ -48,7 +48,7 @@ fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<
     });
     let Some((segment, mut at)) = (if index.is_some() { in_it } else { oldest }) else { return Ok(None) };
     let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
-    let mut leaf = Leaf::new();
+    let mut leaf = Leaf::default();
     while records.next(&mut leaf).map_err(unreadable)? {
         let is_it = match index {
             Some(index) => index == at,

@@ -74,7 +74,7 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
     if !follow {
         return Ok(());
     }
-    let mut leaf = Leaf::new();
+    let mut leaf = Leaf::default();
     loop {
         for (log, records) in &mut followed {
             let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
@@ -105,7 +105,7 @@ fn latest(log: &Log, filter: &Filter, last: usize) -> Result<(Vec<(OffsetDateTim
     let segments = log.place.segments().map_err(unreadable)?;
     let mut found: VecDeque<(OffsetDateTime, Value)> = VecDeque::new();
     let mut reader = None;
-    let mut leaf = Leaf::new();
+    let mut leaf = Leaf::default();
     // The newest file first; within a file, the oldest record first.
     for segment in segments.iter().rev() {
         let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;

@@ -32,12 +32,12 @@ impl<K, T> Default for Shares<K, T> {
 
 impl<K: Hash + Ord + Clone, T> Shares<K, T> {
     /// Number of items.
-    pub const fn len(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.all
     }
 
     /// Number of items of that sender.
-    pub fn len_of(&self, sender: &K) -> usize {
+    pub fn count_of(&self, sender: &K) -> usize {
         self.by_sender.get(sender).map_or(0, BTreeMap::len)
     }
 
@@ -104,7 +104,7 @@ mod tests {
         }
         let gone: Vec<i32> = std::iter::from_fn(|| shares.evict()).collect();
         assert_eq!(gone, [2, 1, 3, 4, 5, 6]);
-        assert!(shares.by_sender.is_empty() && shares.sizes.is_empty() && shares.len() == 0);
+        assert!(shares.by_sender.is_empty() && shares.sizes.is_empty() && shares.count() == 0);
     }
 
     #[test]
@@ -126,14 +126,14 @@ mod tests {
             }
             for other in others {
                 shares.push(other, false);
-                if shares.len() > ROOM {
+                if shares.count() > ROOM {
                     prop_assert_eq!(shares.evict(), Some(false));
                 }
-                prop_assert!(shares.len() <= ROOM);
-                let counted: usize = (0..8).map(|sender| shares.len_of(&sender)).sum();
-                prop_assert_eq!(counted, shares.len());
+                prop_assert!(shares.count() <= ROOM);
+                let counted: usize = (0..8).map(|sender| shares.count_of(&sender)).sum();
+                prop_assert_eq!(counted, shares.count());
             }
-            prop_assert_eq!(shares.len_of(&0), own);
+            prop_assert_eq!(shares.count_of(&0), own);
         }
     }
 }
