@@ -1,5 +1,6 @@
-// UCloud's page is taken over and asks the signer for what installs a key or changes a program: a person is asked each time, and nothing that was
-// meant for something else answers for them. The whole chain: browser, signer, Core, gateway and the user's own instance.
+// A taken-over UCloud page asks the signer for requests that install a key or change a program. A
+// person is asked each time, and no input that was meant for something else approves them. The
+// whole chain: browser, signer, Core, gateway and the user's own instance.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -22,7 +23,9 @@ after(async () => {
   await stage?.end();
 });
 
-/** Begins to ask the signer for this as any script of UCloud's page could, and does not wait. */
+/**
+ * Starts a request to the signer as any script of UCloud's page could, and does not wait for it.
+ */
 function begin(request) {
   return alice.portal.evaluate(async (request) => {
     const { connectSigner } = await import("/sdk/index.js");
@@ -38,7 +41,7 @@ function begin(request) {
 const answered = () => alice.portal.evaluate(() => globalThis.answer);
 const outcome = () => alice.portal.evaluate(() => globalThis.waiting.then(() => globalThis.answer));
 
-/** Whatever is asked for, and what the question has to say of it. */
+/** Each request, and a text that the question must contain. */
 const CASES = [
   ["files.createUpload", { id: "/home/.ssh/authorized_keys", type: "FILE", conflictPolicy: "RENAME" }, /who can log in as you/],
   ["files.createUpload", { id: "/home/.ssh/authorized_keys", type: "FILE", conflictPolicy: "REPLACE" }, /who can log in as you[\s\S]*replaced/],

@@ -1,5 +1,5 @@
-// A taken-over Core against the connection and the pages: it sees every link first, and serves whatever it likes at its
-// own origin. None of it activates a key.
+// Attacks of a taken-over Core on the connection and the pages. It sees every link first, and
+// serves any content at its own origin. None of it activates a key.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -28,7 +28,7 @@ after(async () => {
 
 const begun = async (username) => (await stage.must({ do: "connect", username })).redirectTo;
 
-/** The keys that count for this account, as the centre sees them. */
+/** The active keys of this account, as the centre lists them. */
 async function active(account) {
   const { stdout } = await stage.must({ do: "run", arguments: ["keys", "list", "--json"], as: account });
   const listed = JSON.parse(stdout);
@@ -40,7 +40,7 @@ async function assertWorthless(key, username) {
   assert.deepEqual([answer.status, answer.body.errorCode], [482, "INTENT_INVALID"]);
 }
 
-/** A page at Core's own origin, with what a taken-over Core puts in it and no policy that would hold it back. */
+/** A page at Core's own origin, with the content of a taken-over Core and without any policy. */
 async function evilPage(user, script) {
   const address = `${stage.portal}/evil`;
   await user.browser.context.unroute(address);
@@ -168,7 +168,8 @@ test("Core opens the pages and tries to reach into them: it gets nothing", async
     const { closed, ...tried } = await reached;
     if (address.includes("/signer")) assert.equal(closed, false, "the signer's window stays within reach of messages");
     else assert.equal(closed, true, "the two have nothing to do with each other");
-    // A window that was cut off answers nothing but `closed`; whatever it gives is a dead window's.
+    // A window that was cut off answers only `closed`; its other properties are those of a closed
+    // window.
     if (!closed) assert.deepEqual(tried, { document: false, storage: false, script: false, address: false });
     await opened.close();
   }
@@ -178,7 +179,8 @@ test("Core opens the pages and tries to reach into them: it gets nothing", async
 test("Core's page posts to the provider as if it were the provider's own: refused each time", async () => {
   const link = await begun("bob#5678");
   const page = await evilPage(alice, "");
-  // Or Chromium itself would stop a page that no loop-back address has served; in the field nothing here is loop-back.
+  // Otherwise Chromium itself would block requests from a page that no loop-back address has
+  // served. In the field no address is loop-back.
   await alice.browser.context.grantPermissions(["local-network-access"], { origin: stage.portal });
   const before = (await stage.must({ do: "decisions" })).decisions.length;
   const outcomes = await page.evaluate(
@@ -201,11 +203,11 @@ test("Core's page posts to the provider as if it were the provider's own: refuse
   );
   assert.deepEqual(outcomes.slice(0, 3), ["failed", "failed", "failed"]);
   const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
-  // The first refusal of a kind is a record, the others are counted.
+  // The first refusal of a kind is recorded, the others are counted.
   assert.ok(made.length >= 1, JSON.stringify(made));
   for (const decision of made) assert.equal(decision.decision, "refuse", JSON.stringify(decision));
   const complaints = alice.browser.complaints();
-  // The last is of answers that no other origin may load (Cross-Origin-Resource-Policy).
+  // The last one is about answers that no other origin may load (Cross-Origin-Resource-Policy).
   const isExpected = (complaint) => /CORS|ERR_FAILED|ERR_BLOCKED_BY_RESPONSE/.test(complaint);
   assert.ok(complaints.every(isExpected), complaints.join("\n"));
   await page.close();

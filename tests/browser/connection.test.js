@@ -1,4 +1,5 @@
-// From a click at UCloud to a first signed listing, and where the key is from then on.
+// The connection, from a click at UCloud to a first signed listing, and the protection of the key
+// afterwards.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";

@@ -1,4 +1,5 @@
-// The page that ./demo serves, in a browser that was told of no certificate: a newcomer's first two minutes.
+// The page that ./demo serves, in a browser that trusts no special certificate: a newcomer's first
+// two minutes.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -31,7 +32,7 @@ test("n03_n04 connect, open the files, let UCloud cheat", async () => {
   const alice = new User(stage, "alice", await Browser.open(null));
   try {
     await alice.openPortal();
-    // Nothing has been done yet, and nothing says otherwise.
+    // Before any action, no text claims one.
     assert.match(await alice.portal.locator("#connected").innerText(), /not connected yet/);
     const log = alice.portal.frameLocator("#desk").locator("#decisions li", { hasText: "#" });
     assert.equal(await log.count(), 0, "no decision about any user");

@@ -1,4 +1,4 @@
-// Every way in which a connection does not come about, and what the page says then.
+// Every way in which a connection fails, and what the page then says.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -19,10 +19,10 @@ after(async () => {
   await stage?.end();
 });
 
-/** What Chromium says of a provider that is not there: it is what one test is about. */
+/** Chromium's message about an unreachable provider, which one test expects. */
 const UNREACHABLE = /net::ERR_(CONNECTION_REFUSED|EMPTY_RESPONSE|CONNECTION_RESET|CONNECTION_CLOSED)/;
 
-/** Waits until the page tells of a problem of this kind, and gives what it says. */
+/** Waits until the page shows a problem of this kind, and returns its text. */
 async function problem(page, kind) {
   const section = page.locator(`section.problem[data-kind="${kind}"]`);
   await section.waitFor();
@@ -45,7 +45,7 @@ test("a link that nobody knows does not work any more", async () => {
 });
 
 test("an expired link says so", async () => {
-  // A link lives for fifteen minutes; the answer that the provider gives afterwards is written here.
+  // A link lives for fifteen minutes. This is the answer that the provider gives afterwards.
   const link = await begun();
   const { body } = await new Evil(stage).post("connect/describe", { ticket: ticketIn(link) });
   const page = await alice.browser.tab();

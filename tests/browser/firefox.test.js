@@ -1,5 +1,6 @@
-// The same in Firefox, from Connect to a refused forgery. Debian has no driver for it: puppeteer speaks to it directly
-// (WebDriver BiDi). What is tested in Chromium alone is what browsers do not differ in.
+// The same in Firefox, from Connect to a refused forgery. Debian has no driver for it, so puppeteer
+// speaks to it directly (WebDriver BiDi). The other tests run in Chromium only, because browsers do
+// not differ in what they test.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -16,7 +17,7 @@ const complaints = [];
 
 before(async () => {
   stage = await Stage.start();
-  // The test authority is not one of Firefox's; that is all it is told to overlook.
+  // Firefox does not know the test authority. It overlooks nothing else.
   firefox = await puppeteer.launch({ browser: "firefox", executablePath: EXECUTABLE, headless: true, acceptInsecureCerts: true });
 });
 after(async () => {
@@ -33,7 +34,7 @@ function watch(page) {
   return page;
 }
 
-/** Clicks, and gives the page that opens. */
+/** Clicks, and returns the page that opens. */
 async function opened(page, selector) {
   await page.bringToFront();
   const opening = new Promise((resolve) => firefox.once("targetcreated", resolve));

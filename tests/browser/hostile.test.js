@@ -1,6 +1,6 @@
-// S1: alice's instance is hostile. bob, who is connected and has his signing key in this browser, opens alice's download
-// link; the instance answers with what browsers would run, show or follow. Nothing of it may become active at the
-// provider's origin: nobody signs with bob's key.
+// S1: alice's instance is hostile. bob is connected, has his signing key in this browser, and opens
+// alice's download link. The instance answers with content that browsers would run, show or follow.
+// None of it may become active at the provider's origin, or it could sign with bob's key.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -33,7 +33,10 @@ after(async () => {
   await stage?.end();
 });
 
-/** Runs at the provider's origin, if anything does: renews bob's key with the provider's own modules, which signs with it. */
+/**
+ * An attack that runs at the provider's origin, if it runs at all: renews bob's key with the
+ * provider's own modules, which sign with it.
+ */
 const SCRIPT = `
   try { localStorage.setItem("owned", "1"); } catch {}
   (async () => {
@@ -60,7 +63,7 @@ const FRAME = `<!doctype html><iframe src="data:text/html,<script>parent.postMes
 
 const html = (...more) => ["content-type: text/html; charset=utf-8", ...more];
 
-/** What the instance answers to bob's click on alice's link. */
+/** The instance's answers to bob's click on alice's link. */
 const VARIANTS = {
   "HTML with a script": answer("200 OK", html(), HTML),
   "HTML, shown inline under a name": answer("200 OK", html('content-disposition: inline; filename="a.html"'), HTML),
@@ -102,7 +105,7 @@ const VARIANTS = {
   "a scope for a worker": answer("200 OK", ["content-type: text/javascript", "service-worker-allowed: /"], SCRIPT),
 };
 
-/** An address that alice has signed and that nobody has opened: what she sends bob. */
+/** An unused address that alice has signed, and that she sends bob. */
 async function linkOfAlices() {
   const seen = new Promise((resolve) => {
     alice.browser.context.route(/\/ucloud\/hpc\/download\?/, async (route) => {
@@ -120,7 +123,10 @@ async function linkOfAlices() {
 
 let seen = 0;
 
-/** What has come of it: keys that were renewed since the last look, and what bob's browser keeps at the provider's origin. */
+/**
+ * The effects of an attack: keys renewed since the last check, and the data of bob's browser at the
+ * provider's origin.
+ */
 async function harm() {
   const all = (await stage.decisions("keys.renew")).length;
   const renewals = all - seen;
@@ -140,7 +146,7 @@ async function harm() {
 
 const NONE = { renewals: 0, owned: null, workers: 0, cookies: "", keys: 1 };
 
-/** Does that in a tab of bob's at one of the provider's own pages. */
+/** Runs a function in a tab of bob's at one of the provider's own pages. */
 async function atProvider(act, argument) {
   const page = await bob.browser.tab(stage.page("keys"));
   try {
@@ -164,7 +170,7 @@ for (const [name, bytes] of Object.entries(VARIANTS)) {
     const headers = response.headers();
     assert.equal(headers["x-content-type-options"], "nosniff");
     if (response.status() === 502) {
-      // Not passed on: bob sees a page of the gateway's own.
+      // The answer is not forwarded: bob sees a page of the gateway's.
       assert.match(headers["content-security-policy"], /^default-src 'none'; script-src 'self'; /);
       assert.match(await tab.title(), /^Not available at the moment/);
     } else {
@@ -212,7 +218,8 @@ test("v64_s01 no worker is registered from alice's link, nor from a script of th
   hostile.answer = answer("200 OK", ["content-type: text/javascript", "service-worker-allowed: /"], "onfetch = () => {}");
   for (const link of [await linkOfAlices(), null]) {
     const outcome = await atProvider(async (link) => {
-      // A page's own policy asks for trusted addresses; an attacker's script would run where there is none.
+      // A page's own policy requires Trusted Types; an attacker's script would run where it does
+      // not.
       const address = link ?? document.querySelector("script[src]").src;
       const policy = () => navigator.serviceWorker.register(address, { scope: "/ucloud/hpc/" });
       return Promise.resolve().then(policy).then(() => "registered", (error) => error.name);
@@ -226,7 +233,8 @@ test("v63_s01 a frame and a page elsewhere get alice's answer as a file, and not
   hostile.answer = answer("200 OK", html(), HTML);
   const link = await linkOfAlices();
   const address = `${stage.portal}/evil`;
-  // Or Chromium itself would stop a page that no loop-back address has served; in the field nothing here is loop-back.
+  // Otherwise Chromium itself would block requests from a page that no loop-back address has
+  // served. In the field no address is loop-back.
   await bob.browser.context.grantPermissions(["local-network-access"], { origin: stage.portal });
   await bob.browser.context.route(address, (route) =>
     route.fulfill({ contentType: "text/html", body: `<!doctype html><iframe src="${link.replaceAll("&", "&amp;")}"></iframe>` }));

@@ -1,4 +1,4 @@
-// The page of keys: what it shows of each, renewing one, removing one, and what a revoked one looks like.
+// The page of keys: its content, renewing a key, removing one, and a revoked one.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -26,14 +26,14 @@ after(async () => {
   await stage?.end();
 });
 
-/** The page, once it has heard of all keys. */
+/** The page, once it has loaded all keys. */
 async function keysPage(user, count) {
   const page = await user.browser.tab(stage.page("keys"));
   await page.locator(".card").nth(count - 1).waitFor();
   return page;
 }
 
-/** The key ids that count for this account, as the centre sees them. */
+/** The ids of the active keys of this account, as the centre lists them. */
 async function active() {
   const { stdout } = await stage.must({ do: "run", arguments: ["keys", "list", "--json"], as: "alice" });
   const listed = JSON.parse(stdout);

@@ -1,4 +1,5 @@
-// The pages themselves: for everybody to use, light and dark, wide and narrow; small on the wire; quick to sign.
+// The pages themselves: accessible, light and dark, wide and narrow, small on the wire, and quick
+// to sign.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -6,7 +7,7 @@ import { faults } from "./support/axe.js";
 import { Stage } from "./support/stage.js";
 import { User, finished } from "./support/user.js";
 
-/** The connection page over the wire, all of it, in bytes. */
+/** Maximum size of the whole connection page over the wire, in bytes. */
 const CONNECTION_PAGE_MAX = 100_000;
 
 let stage;
@@ -22,7 +23,7 @@ after(async () => {
   await stage?.end();
 });
 
-/** Looks at a page as everybody would. */
+/** Checks a page for accessibility. */
 async function look(page, name) {
   await page.bringToFront();
   for (const colorScheme of ["light", "dark"]) {

@@ -1,4 +1,5 @@
-// Passkeys: enrolled on the connection page, asked for where the centre wants more than a signature, removed again.
+// Passkeys: enrolled on the connection page, required where the centre wants more than a signature,
+// and removed again.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -10,7 +11,7 @@ import { User } from "./support/user.js";
 let stage;
 let alice;
 let connected;
-/** The device at the signer's window. */
+/** The authenticator at the signer's window. */
 let device;
 
 before(async () => {
@@ -71,7 +72,7 @@ test("with the passkey the call goes through", async () => {
 
 test("a good signature without the passkey is refused by the gateway", async () => {
   const page = await alice.browser.tab(stage.page("keys"));
-  // Signed by hand with the key of this browser: what a script that got into this very page could do.
+  // Signed by hand with the key of this browser, as a script injected into this page could.
   const intent = await page.evaluate(async () => {
     const opening = indexedDB.open("countersign");
     const database = await new Promise((resolve) => (opening.onsuccess = () => resolve(opening.result)));

@@ -1,5 +1,5 @@
-// The signer's window: what it signs silently, what it asks about, whom it answers; and each way in which UCloud's Core
-// can cheat, as its page shows it.
+// The signer's window: what it signs silently, what it asks about, and which pages it answers. Also
+// each attack of UCloud's Core, as its page shows it.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -43,7 +43,7 @@ test("no click that was meant for something else approves it", async () => {
   await alice.signer.bringToFront();
   const states = await alice.signer.evaluate(async () => {
     const button = document.querySelector("section.question button.danger");
-    // A window that has just come forward; a moment later it has been seen.
+    // A window that has just come to the front. A moment later it has been visible long enough.
     window.dispatchEvent(new Event("blur"));
     window.dispatchEvent(new Event("focus"));
     const at_once = button.disabled;
@@ -69,7 +69,7 @@ test("a name with marks that turn writing round is pointed out", async () => {
   await alice.told("Done.");
 });
 
-/** A conduct of Core's, and what the gateway has to say. */
+/** A behaviour of Core, and the gateway's answer. */
 for (const [conduct, refusal, tried] of [
   ["replay", /482 · INTENT_REPLAYED/, /a second time/],
   ["path", /482 · INTENT_INVALID/, /taken-by-core where you had said/],
@@ -106,7 +106,7 @@ test("Core lies to the signer: its window says what would be signed, and the use
   await alice.file("notes.txt").waitFor();
 });
 
-/** Opens the signer from UCloud's page as any script of it could, and asks it for this. */
+/** Opens the signer from UCloud's page as any script of it could, and sends it this request. */
 function askSigner(request) {
   return alice.portal.evaluate(async (request) => {
     const { connectSigner } = await import("/sdk/index.js");

@@ -1,4 +1,5 @@
-// Work at the centre that takes long, as UCloud's page shows it: how far it is, and what its user says to it.
+// Long-running work at the centre, as UCloud's page shows it: its progress, and pausing and
+// cancelling it.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -9,10 +10,13 @@ import { faults } from "./support/axe.js";
 import { Stage } from "./support/stage.js";
 import { User } from "./support/user.js";
 
-/** So many files that a copy takes several times the 3.5 s after which it is a task, and is told of some times more; they hold nothing. */
+/**
+ * Number of files. A copy of them takes several times the 3.5 s after which it is a task, and
+ * reports progress several more times. The files are empty.
+ */
 const FILES = 450_000;
 
-/** How long a copy of them may take, in milliseconds. */
+/** Timeout of a copy of them, in milliseconds. */
 const COPY_MAX_MS = 120_000;
 
 let stage;
@@ -23,7 +27,7 @@ before(async () => {
   stage = await Stage.start();
   alice = await User.at(stage, "alice");
   ({ home } = stage.user("alice"));
-  // A folder of a hundred files, and copies of it by the hundred.
+  // A folder of a hundred files, and a hundred copies of it.
   const make = `cd "$1" && mkdir -p runs/0 && cd runs && (cd 0 && seq -f %g.csv 100 | xargs touch) &&
     for run in $(seq ${FILES / 100 - 1}); do cp -al 0 $run; done && chown -R --reference=.. .`;
   execFileSync("bash", ["-ec", make, "bash", home]);
@@ -51,10 +55,13 @@ async function until(name, holds, limit = COPY_MAX_MS) {
   }
 }
 
-/** How many files a text says are done. */
+/** The number of finished files in a text. */
 const done = (text) => Number(/(\d+) of/.exec(text)?.[1]);
 
-/** Says that it is to rest, until it does: UCloud shows a task a moment before the centre knows what UCloud calls it. */
+/**
+ * Pauses a task and repeats until it is paused: UCloud shows a task shortly before the centre knows
+ * UCloud's name for it.
+ */
 function pause(name) {
   const pausing = task(name).getByRole("button", { name: "Pause" });
   return until(name, async (_, text) => {
@@ -86,12 +93,12 @@ test("a long copy is shown while it goes on, and is whole in the end", async (t)
 });
 
 test("a long copy is paused, goes on, and is stopped: nothing of it is left", async () => {
-  // So much that it is not over while this looks on. Names cost what files cost.
+  // Enough files that the copy does not end during this test. A name costs as much as a file.
   execFileSync("bash", ["-ec", `cd "$1" && cp -al runs whole/runs`, "bash", home]);
   await alice.copy("whole", "half");
   await task("half").waitFor();
   const { text } = await pause("half");
-  // Some of the centre's reports later it is no further.
+  // After several of the centre's reports, it has not progressed.
   await alice.portal.waitForTimeout(2_500);
   assert.equal((await until("half", () => true)).text, text);
   assert.deepEqual(await faults(alice.portal), [], "the page with a task");

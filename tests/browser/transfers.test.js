@@ -1,5 +1,5 @@
-// Files and a terminal between the user's browser and the centre, through UCloud's page: what is sent is what is there, what comes back is what was
-// sent, the shell is the user's own, and Core's hands stay off all of it.
+// Files and a terminal between the user's browser and the centre, through UCloud's page. The bytes
+// that arrive are those that were sent, the shell is the user's own, and Core cannot interfere.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -41,7 +41,7 @@ function write(path, content) {
   return at;
 }
 
-/** Every file beneath a folder. */
+/** Every file below a folder. */
 const filesIn = (folder) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -94,7 +94,7 @@ test("requests that are lost on the way are sent again", async () => {
   await alice.browser.context.route(address, async (route) => {
     if (route.request().method() !== "POST") return route.continue();
     seen += 1;
-    // The first never arrives; of the third the answer is lost.
+    // The first request never arrives; the answer to the third is lost.
     if (seen === 1) return route.abort("connectionreset");
     if (seen !== 3) return route.continue();
     await route.fetch({ ignoreHTTPSErrors: true });
@@ -132,7 +132,7 @@ test("the folder comes down again as it went up, file by file", async () => {
   await alice.file("notes.txt").waitFor();
 });
 
-/** Downloads what is in a folder of the list, and in its folders. */
+/** Downloads the contents of a folder in the list, subfolders included. */
 async function bringDown(name, to) {
   mkdirSync(to, { recursive: true });
   await alice.enter(name);
@@ -188,7 +188,7 @@ test("Core uses the tokens: refused, the page says so, and the user's transfers 
 
   const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
   const refused = made.filter(({ decision }) => decision === "refuse").map(({ status, reason }) => [status, reason]);
-  // The first is a record of its own; what is of its kind in the next ten seconds is counted.
+  // The first one has a record of its own. Others of its kind in the next ten seconds are counted.
   assert.deepEqual(refused[0], [482, "no such key of this user"], "in the log");
   assert.equal(new Set(refused.map(String)).size, 1, String(refused));
 });

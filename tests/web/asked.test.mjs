@@ -1,5 +1,5 @@
-// What raises an item to a dangerous one, by the cases of keys/tests/vectors/asked.json, which the crate is tested with too (keys/tests/asked.rs); and
-// what the signer does about it.
+// Items that are raised to dangerous ones: the cases of keys/tests/vectors/asked.json, with which
+// the crate is tested too (keys/tests/asked.rs), and how the signer handles them.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -16,7 +16,7 @@ import { UnreadableTable, readTable } from "../../web/js/table.js";
 const read = async (name) => JSON.parse(await readFile(new URL(`../../keys/tests/vectors/${name}`, import.meta.url), "utf8"));
 const { rows, conditions, items } = await read("asked.json");
 
-/** The rows of these calls, which are the table's: keys/tests/asked.rs looks. */
+/** The rows of these calls. keys/tests/asked.rs checks that they are those of the table. */
 const TABLE = readTable(rows);
 
 test("v66_s02 a condition holds for every spelling of such a place", () => {
@@ -71,7 +71,7 @@ const key = {
   created: 1_000, expires: 2_000_000_000, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
 };
 
-/** Has a request signed; says how often a person was asked, and the claims. */
+/** Has a request signed. Returns how often a person was asked, and the claims. */
 async function signed(request, type = "deposit") {
   const asked = [], deposited = [];
   const signer = new Signer({

@@ -1,4 +1,4 @@
-// Every call that UCloud can ask to have signed has words, and its words fit its row.
+// Every call that UCloud can have signed has a description, and the description fits its row.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// What could fool the eye is spelt out and hinted at, and ordinary names are left alone.
+// Confusable characters are spelt out and have hints; ordinary names have none.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -74,7 +74,7 @@ test("v75_s14: every character of the shared vectors is shown or named as they s
     const [, second] = pieces(`a${character}b`);
     assert.ok(second?.marked && second.text !== character, `U+${character.codePointAt(0)?.toString(16)}`);
   }
-  // Each stands in an element of its own that isolates its direction (display.js).
+  // Each has an element of its own that isolates its direction (display.js).
   for (const character of [...all("rightToLeft"), ...all("shown").slice(1)]) {
     assert.deepEqual(pieces(`a${character}b`), [{ text: `a${character}b`, marked: false }], character);
   }

@@ -1,4 +1,5 @@
-// A connection from ticket to tested key, and every way in which it does not come about. The provider is played; keys and proofs are real.
+// The connection from ticket to tested key, and every way in which it fails. The provider is
+// simulated; keys and proofs are real.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -15,7 +16,7 @@ const NOW_S = 1_800_000_000;
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: "https://cloud.example.org", base: "/ucloud/hpc" };
 const ticket = encode(new Uint8Array(32).fill(7));
 
-/** A provider that does what src/server/page.rs does, with one ticket. */
+/** Simulates src/server/page.rs with one ticket. */
 class Played {
   state = "open";
   why = null;
@@ -23,9 +24,9 @@ class Played {
   probes = [];
   coreTold = false;
   secondOffer = false;
-  /** What happens at each question, in turn, in place of an answer: by path. */
+  /** Replacements for the next answers, by path. */
   trouble = {};
-  /** Called after a status was asked for: what happens meanwhile. */
+  /** Called after a question about the status: events that happen meanwhile. */
   meanwhile = () => {};
   asked = [];
 
@@ -87,7 +88,7 @@ const problem = (kind) => (error) => {
   return true;
 };
 
-/** The user approves, and UCloud hears of it, one question later each. */
+/** The user approves, and UCloud is told, one question later each. */
 const approving = (provider) => () => {
   if (provider.state === "offered") provider.state = "approved";
   else if (provider.state === "approved") [provider.state, provider.coreTold] = ["connected", true];
@@ -265,7 +266,10 @@ test("a key for this session only is labelled", async () => {
   assert.equal(view.key.sessionOnly, true);
 });
 
-/** A provider with a connection of alice's that was begun at the centre, and a ticket that UCloud began for her. */
+/**
+ * A provider with a connection of alice's that was begun at the centre, and a UCloud ticket for
+ * her.
+ */
 class AtTheCentre extends Played {
   begin = "either";
   needsWord = true;
@@ -288,7 +292,7 @@ class AtTheCentre extends Played {
 
   async status() {
     const status = super.status();
-    // As a provider that holds the question for a while.
+    // Like a provider that holds the question for a while.
     await new Promise(setImmediate);
     return status;
   }
@@ -314,7 +318,7 @@ test("v69_s06: a key for a connection begun at the centre is made once its accou
 });
 
 test("v69_s06: UCloud's ticket confirms it, whichever page is opened first", async () => {
-  // UCloud first, where connections begin only at the centre.
+  // UCloud first, at a provider where connections begin only at the centre.
   const provider = new AtTheCentre();
   provider.begin = "provider";
   provider.meanwhile = approving(provider);
@@ -328,7 +332,7 @@ test("v69_s06: UCloud's ticket confirms it, whichever page is opened first", asy
   assert.equal(second.view.tested, true);
   assert.deepEqual(await storage.ucloudTickets("hpc", "alice#1234", NOW_S), [], "it is used up");
 
-  // The centre first: its page waits, and the one that UCloud opens follows it.
+  // The centre first: its page waits, and the page that UCloud opens follows its connection.
   const other = new AtTheCentre();
   const shared = { provider: other, storage: new SessionStorage() };
   let later;

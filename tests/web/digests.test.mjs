@@ -1,5 +1,5 @@
-// The browser's digests are those of keys/tests/vectors/digests.json, as the crate's are (keys/tests/digests.rs): parameters of every call, canonical
-// texts by PyPI's rfc8785.
+// The browser's digests are those of keys/tests/vectors/digests.json, like the crate's
+// (keys/tests/digests.rs): parameters of every call, with canonical texts by PyPI's rfc8785.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -71,7 +71,7 @@ test("c06 numbers are spelt as RFC 8785, appendix B, spells them", async () => {
   for (const [bits, wanted] of numbers) {
     const number = new DataView(Uint8Array.from(bits.match(/../g), (byte) => Number.parseInt(byte, 16)).buffer).getFloat64(0);
     assert.equal(spelt(number), wanted, bits);
-    // Whole numbers beyond 53 bits are not signed, whatever their spelling.
+    // Integers beyond 53 bits are not signed, in any spelling.
     if (Math.abs(number) < 2 ** 53) assert.equal(canonical(number), wanted, bits);
     else assert.throws(() => canonical(number), NotCanonical, bits);
   }

@@ -1,4 +1,4 @@
-// What the provider calls drives, as the signer asks for it.
+// The provider's names of drives, as the signer requests them.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";

@@ -1,4 +1,5 @@
-// The calls that the browser makes itself: what is sent is what is signed, and a renewed key is kept before the old one goes.
+// Direct calls of the browser: the request that is sent is the one that is signed, and a renewed
+// key is stored before the old one is removed.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";

@@ -1,5 +1,5 @@
-// The pages and their modules fit together: what a page preloads is what its script loads, no more and no less; nothing is inline; and
-// whatever a script looks for by its id stands in the page.
+// The pages and their modules fit together: a page preloads exactly the modules that its script
+// loads, nothing is inline, and each id that a script looks for is in the page.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ const read = (path) => readFile(new URL(path, web), "utf8");
 /** Each page's template, and the module that its script element loads. */
 const SCRIPTS = { connect: "connect", keys: "keys", signer: "signer-window" };
 
-/** Every module that this one loads. */
+/** Every module that this module loads. */
 async function loaded(module, seen = new Set()) {
   const text = await read(`js/${module}.js`);
   for (const [, path] of text.matchAll(/^import [^;]*? from "\.\/([^"]+)\.js";/gms)) {

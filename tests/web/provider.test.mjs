@@ -1,4 +1,4 @@
-// What is sent to the provider, how its answers are read, and what is learnt of its clock.
+// Requests to the provider, the reading of its answers, and the clock that is learnt from them.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -11,7 +11,7 @@ const NOW_MS = 1_800_000_000_000;
 const { fetch } = globalThis;
 afterEach(() => (globalThis.fetch = fetch));
 
-/** A provider whose answers are given, and what it was asked. */
+/** A provider with prepared answers, and the requests that it received. */
 function bench(answer) {
   const asked = [];
   globalThis.fetch = async (path, request) => (asked.push([path, request]), answer());

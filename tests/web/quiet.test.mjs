@@ -1,4 +1,4 @@
-// When a question may be answered with yes: after a second of quiet, at the moments given here.
+// When a question can be approved: after a second of quiet, with the times given here.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -8,7 +8,10 @@ import { QUIET_MS, Quiet, misplace } from "../../web/js/quiet.js";
 const HERE = "520 680";
 const click = ["pointerdown", "pointerup", "click"];
 
-/** Looks every 10 ms until `until`, with these events at their moments; the moments at which the button could be pressed. */
+/**
+ * Checks every 10 ms until `until`, with these events at their times. Returns the times at which
+ * the button could be pressed.
+ */
 function play(events, { until = 5_000, seen = () => true, where = () => HERE } = {}) {
   const quiet = new Quiet();
   const open = [];

@@ -1,5 +1,5 @@
-// What a user says and what the real Core makes of it have one digest: the parameters of keys/tests/vectors/real.json, of which keys/tests/real_bodies.rs reads the
-// bodies that Core sends.
+// A user's parameters and the real Core's body for them have the same digest. The parameters are in
+// keys/tests/vectors/real.json; keys/tests/real_bodies.rs reads Core's bodies.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -13,7 +13,7 @@ const { fixtures } = await read("real.json");
 const table = readTable((await read("digests.json")).rows);
 
 test("c06 what the user says has the digest of what the real Core sends", async () => {
-  // What Core's token alone is enough for nobody signs, and it has no row.
+  // Calls for which Core's token is enough are not signed and have no row.
   const signed = fixtures.filter(({ call }) => table.has(call));
   assert.ok(signed.length > 50, `${signed.length} fixtures`);
   for (const { call, params, digests } of signed) {

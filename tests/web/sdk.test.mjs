@@ -1,4 +1,5 @@
-// The SDK with a window that is played: whom it listens to, what it says when, and how it ends.
+// The SDK with a simulated window: which messages it accepts, what it sends and when, and how it
+// ends.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -8,7 +9,7 @@ import { SignerError, connectSigner } from "../../web/sdk/index.js";
 const ORIGIN = "https://hpc.example.org";
 const options = { provider: "hpc", username: "alice" };
 
-/** What the page would have of the browser. */
+/** The browser's interface to the page, simulated. */
 let opened, listeners, popup, signers;
 beforeEach(() => {
   [opened, listeners, signers] = [[], new Set(), []];
@@ -24,7 +25,7 @@ beforeEach(() => {
     removeEventListener: (_, listener) => listeners.delete(listener),
   };
 });
-// The clock that looks after the window would keep the test alive.
+// The timer that watches the window would keep the test alive.
 afterEach(() => signers.forEach((signer) => signer.close()));
 
 const connect = (more = {}) => {

@@ -1,5 +1,6 @@
-// One-time tokens in the SDK: what a proof binds, where it goes, and what is sent again when it was lost. The provider is played; how the real one
-// judges all this is in tests/transfers.rs, and both together in tests/browser.
+// One-time tokens in the SDK: what a proof binds, where it is sent, and what is repeated after a
+// loss. The provider is simulated. tests/transfers.rs tests the real one, and tests/browser both
+// together.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -11,7 +12,7 @@ const ORIGIN = "https://hpc.example.org";
 const TOKEN = "aaaa.bbbb-_.cccc";
 const sha256 = (data, encoding) => createHash("sha256").update(data).digest(encoding);
 
-/** What was signed, and what the provider got. */
+/** The signed requests, and the requests that the provider received. */
 let signed, requests, answers;
 const signer = {
   origin: ORIGIN, provider: "hpc",

@@ -1,4 +1,4 @@
-// Times, names of keys and QR codes, as they are shown.
+// Formats of times, names of keys, and QR codes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// Whom the signer answers, what it signs, and whom it asks first.
+// Which pages the signer answers, what it signs, and when it asks a person first.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -30,7 +30,7 @@ const key = {
   created: 1_000, expires: 2_000_000_000, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
 };
 
-/** A signer, what it asked and did, and a way to send it messages. */
+/** A signer, a record of its questions and actions, and a way to send it messages. */
 function bench(change = {}) {
   const seen = { asked: [], deposited: [], posted: [], strangers: [], signed: [], failed: [] };
   const ground = {

@@ -1,4 +1,4 @@
-// What the browser signs: its form, its signature, and what it refuses to sign.
+// Signatures of the browser: their form, their validity, and what the signer refuses to sign.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ const whole = { ...row, call: "files.browse", items: "whole", bound: [{ name: "p
 const statement = { origin: "https://hpc.example.org", username: "Ælice#1234", project: null, row, items: [{ id: "/1/x" }], now: 1_800_000_000.9 };
 const ticket = encode(new Uint8Array(32).fill(7));
 
-/** Header and claims of a JWS whose signature somebody else's implementation has verified. */
+/** Header and claims of a JWS, after an independent implementation has verified its signature. */
 const read = async (jws, publicKey) => {
   const [header, payload, signature] = jws.split(".");
   const key = createPublicKey({ key: await publicJwk(publicKey), format: "jwk" });

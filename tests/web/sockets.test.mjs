@@ -1,4 +1,4 @@
-// Folders and terminals in the SDK, with a WebSocket that is played.
+// Folders and terminals in the SDK, with a simulated WebSocket.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ const signer = {
   },
 };
 
-/** What the page has of a socket; the test is the provider at its other end. */
+/** The page's end of a socket. The test is the provider at the other end. */
 class Played {
   static OPEN = 1;
   readyState = 0;

@@ -1,4 +1,4 @@
-// The table of calls is read strictly: whatever this code does not know it cannot describe.
+// The table of calls is read strictly: content that this code does not know cannot be described.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

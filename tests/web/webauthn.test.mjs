@@ -1,4 +1,5 @@
-// Passkeys: what travels as JSON and what browsers take are the same, and every way of saying no is one.
+// Passkeys: the JSON form and the browser's form are equivalent, and every refusal is the same
+// error.
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
@@ -9,7 +10,7 @@ import { Declined, createPasskey, creationOptions, requestOptions, usePasskey } 
 const bytes = (...values) => new Uint8Array(values);
 const buffer = (...values) => bytes(...values).buffer;
 
-/** A credential as a browser would give it. */
+/** A credential as a browser returns it. */
 class PublicKeyCredential {
   id = encode(bytes(9, 9));
   rawId = buffer(9, 9);

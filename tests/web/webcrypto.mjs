@@ -1,4 +1,4 @@
-// Node 18 has WebCrypto, and not by the name that browsers have it by.
+// Node 18 has WebCrypto, but not under the browser's global name.
 
 import { webcrypto } from "node:crypto";
 

@@ -1,11 +1,15 @@
-// A passkey's device, as Chromium's debugger lends one to a page: it says yes, or no, in its user's place. It is gone
-// when any session of the debugger with that page ends, and so does one of axe's (`axe.js`): look for faults before.
+// A virtual authenticator for passkeys, provided to a page by Chromium's debugger. It confirms or
+// refuses in its user's place. It is removed when any debugger session with that page ends, and a
+// session of axe's ends too (`axe.js`): check accessibility first.
 
 export class Authenticator {
   #session;
   #id;
 
-  /** Plugs one in at a page; with what another one holds, where it is the same device. @param {Authenticator | null} same */
+  /**
+   * Adds an authenticator to a page, with the passkeys of another if it is the same device.
+   * @param {Authenticator | null} same
+   */
   static async at(page, same = null) {
     const device = new Authenticator();
     device.#session = await page.context().newCDPSession(page);
@@ -32,7 +36,7 @@ export class Authenticator {
     return credentials;
   }
 
-  /** Whether its user shows a finger, or types the PIN. */
+  /** Whether its user touches it or types the PIN. */
   async verify(isUserVerified) {
     await this.#session.send("WebAuthn.setUserVerified", { authenticatorId: this.#id, isUserVerified });
   }

@@ -1,4 +1,4 @@
-// Chromium, which believes the stage's certificate and nothing else that is wrong, and watches what pages complain of.
+// Chromium that trusts only the stage's certificate, and records the errors that pages report.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -9,21 +9,27 @@ import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** How long anything on a page may take to come about, in milliseconds. */
+/** Timeout for anything on a page, in milliseconds. */
 export const PATIENCE_MS = 15_000;
 
-/** What Chromium itself says of an answer that is no success; the tests look at what the page makes of it. */
+/**
+ * Chromium's own message about an answer that is not a success. The tests check what the page makes
+ * of it.
+ */
 const ANSWERS = /^Failed to load resource: the server responded with a status of \d+/;
 
-/** A user's browser: a profile of its own. */
+/** A user's browser, with a profile of its own. */
 export class Browser {
-  /** What pages complained of since the last look. */
+  /** Errors that pages reported since the last check. */
   #complaints = [];
   #profile = mkdtempSync(join(tmpdir(), "countersign-browser-"));
   #stage;
   context;
 
-  /** @param {import("./stage.js").Stage | null} stage whose certificate is believed @param {object} [options] of the context */
+  /**
+   * @param {import("./stage.js").Stage | null} stage whose certificate is believed
+   * @param {object} [options] of the context
+   */
   static async open(stage, options = {}) {
     const browser = new Browser(stage);
     await browser.#launch(options);
@@ -71,13 +77,16 @@ export class Browser {
     await this.#launch(options);
   }
 
-  /** What pages complained of, and forgets it: a test that expects none compares with []. */
+  /**
+   * Returns the errors that pages reported, and clears them. A test that expects none compares with
+   * [].
+   */
   complaints(expected = null) {
     const all = this.#complaints.splice(0);
     return expected === null ? all : all.filter((complaint) => !expected.test(complaint));
   }
 
-  /** A new tab at this address. */
+  /** Opens a new tab at this address. */
   async tab(address) {
     const page = await this.context.newPage();
     if (address) await page.goto(address);
@@ -90,7 +99,9 @@ export class Browser {
   }
 }
 
-/** SHA-256 of the public key in the stage's certificate, which its own authority vouches for. */
+/**
+ * SHA-256 of the public key in the stage's certificate, which the stage's own authority has signed.
+ */
 async function keyOf(stage) {
   const { port, hostname } = new URL(stage.provider);
   const certificate = await new Promise((resolve, reject) => {

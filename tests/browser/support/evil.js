@@ -1,4 +1,5 @@
-// What a taken-over Core, or any page elsewhere, can send and serve: keys of its own, requests, pages.
+// Requests and pages of an attacker: a taken-over Core, or any page elsewhere, with keys of its
+// own.
 
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -8,7 +9,7 @@ import { webcrypto } from "node:crypto";
 const encode = (bytes) => Buffer.from(bytes).toString("base64url");
 const part = (value) => encode(JSON.stringify(value));
 
-/** A key in the attacker's hands. */
+/** An attacker's key. */
 export class EvilKey {
   static async make() {
     const key = new EvilKey();
@@ -25,7 +26,7 @@ export class EvilKey {
   }
 }
 
-/** The attacker's line to the provider. */
+/** The attacker's connection to the provider. */
 export class Evil {
   #agent;
 
@@ -35,7 +36,7 @@ export class Evil {
     this.#agent = new https.Agent({ ca: readFileSync(stage.ca) });
   }
 
-  /** Posts to the provider: `connect/offer`; answers with status, body and headers. */
+  /** Posts to the provider, for example to `connect/offer`. Returns status, body and headers. */
   post(path, body, headers = { origin: this.stage.provider, "content-type": "application/json" }) {
     const sent = typeof body === "string" ? body : JSON.stringify(body);
     return new Promise((resolve, reject) => {
@@ -47,7 +48,7 @@ export class Evil {
           try {
             json = JSON.parse(text);
           } catch {
-            // Not every refusal has a body.
+            // Some refusals have no body.
           }
           resolve({ status: answer.statusCode, body: json, headers: answer.headers });
         });
@@ -57,7 +58,10 @@ export class Evil {
     });
   }
 
-  /** Offers a key of its own with this ticket, as a browser would; gives the key with its id, and the answer. */
+  /**
+   * Offers an attacker's key with this ticket, as a browser would. Returns the key with its id, and
+   * the answer.
+   */
   async offer(ticket) {
     const { body: described } = await this.post("connect/describe", { ticket });
     const key = await EvilKey.make();
@@ -71,7 +75,10 @@ export class Evil {
     return { key, answer };
   }
 
-  /** What Core tells the centre with a signature of this key's: a listing of `/home` in that user's name. */
+  /**
+   * The request that Core sends to the centre with a signature of this key: a listing of `/home` in
+   * that user's name.
+   */
   async intent(key, username) {
     const now = Math.floor(Date.now() / 1000);
     const digest = encode(await webcrypto.subtle.digest("SHA-256", Buffer.from('{"path":"/home"}')));
@@ -84,7 +91,7 @@ export class Evil {
     );
   }
 
-  /** Lets Core send that listing; gives what the gateway said. */
+  /** Has Core send that listing, and returns the gateway's answer. */
   async list(key, username) {
     const response = await fetch(`${this.stage.portal}/call`, {
       method: "POST",

@@ -1,16 +1,17 @@
-// The instance of a user who has put a program of their own in its place: it passes everything on to the real one, and
-// answers a download with whatever it likes. It stands at the instance's socket as the account `ucloud`, as a program
-// would that took the real one's descriptor; so it needs root, and accounts of their own.
+// An instance that its user has replaced by another program. It forwards all requests to the real
+// one, except that it answers a download with any bytes. It listens at the instance's socket as the
+// account `ucloud`, like a program that took the real one's descriptor. So it needs root, and
+// separate accounts.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, readlinkSync, renameSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 
-/** Where the server puts instances' sockets. */
+/** The server's directory for the sockets of instances. */
 const SOCKETS = "/var/lib/countersign/instances";
 
-/** How long the gateway may take to be up again, in milliseconds. */
+/** Timeout of the gateway's restart, in milliseconds. */
 const PATIENCE_MS = 20_000;
 
 export class HostileInstance {
@@ -18,7 +19,11 @@ export class HostileInstance {
   answer = null;
   #server;
 
-  /** Puts one in the place of that account's instance, which is up. @param {import("./stage.js").Stage} stage @param {string} account */
+  /**
+   * Replaces the running instance of that account.
+   * @param {import("./stage.js").Stage} stage
+   * @param {string} account
+   */
   static async inPlaceOf(stage, account) {
     const hostile = new HostileInstance();
     const uid = idOf(account);
@@ -26,10 +31,11 @@ export class HostileInstance {
     const [path, real] = [join(SOCKETS, name), join(SOCKETS, `${name}.real`)];
     renameSync(path, real);
     const service = idOf("ucloud");
-    // Each end asks the kernel which account made the other: that of this very moment.
+    // Each end asks the kernel for the other's account at connection time.
     hostile.#server = net.createServer((client) => as(service, () => hostile.#serve(client, net.connect(real))));
     as(service, () => hostile.#server.listen(path));
-    // Connections to the real one that the gateway keeps open end with it; the server starts another.
+    // Connections to the real one that the gateway keeps open end with it. The server starts
+    // another gateway.
     process.kill(gateway(), "SIGKILL");
     await untilItServes(stage);
     return hostile;
@@ -59,7 +65,12 @@ export class HostileInstance {
   }
 }
 
-/** An answer of HTTP/1.1: a status line, headers and a body. @param {string} status @param {string[]} headers @param {string | Buffer} body */
+/**
+ * An answer of HTTP/1.1: a status line, headers and a body.
+ * @param {string} status
+ * @param {string[]} headers
+ * @param {string | Buffer} body
+ */
 export function answer(status, headers, body) {
   const content = Buffer.from(body);
   const head = [`HTTP/1.1 ${status}`, ...headers, `content-length: ${content.length}`, "", ""].join("\r\n");
@@ -70,7 +81,13 @@ function idOf(account) {
   return Number(execFileSync("id", ["-u", account], { encoding: "utf8" }));
 }
 
-/** Does it as that account. @template T @param {number} uid @param {() => T} act @returns {T} */
+/**
+ * Runs a function as that account.
+ * @template T
+ * @param {number} uid
+ * @param {() => T} act
+ * @returns {T}
+ */
 function as(uid, act) {
   process.seteuid(uid);
   try {
@@ -80,7 +97,7 @@ function as(uid, act) {
   }
 }
 
-/** The process id of this installation's gateway: others may run in other namespaces. */
+/** The process id of this installation's gateway. Others may run in other namespaces. */
 function gateway() {
   const ours = readlinkSync("/proc/self/ns/pid");
   const isGateway = (pid) => {

@@ -1,4 +1,5 @@
-// Pictures of every page, light and dark, for docs/screenshots/README.md: what a user sees on the way from Connect to a refused forgery.
+// Takes pictures of every page, light and dark, for docs/screenshots/README.md: the user's way from
+// Connect to a refused forgery.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, statSync } from "node:fs";
@@ -7,7 +8,7 @@ import { Evil, ticketIn } from "./evil.js";
 import { Stage } from "./stage.js";
 import { User, finished } from "./user.js";
 
-/** Larger ones would make the repository heavy, in bytes. */
+/** Maximum size of a picture, in bytes, to keep the repository small. */
 const PICTURE_MAX = 150_000;
 
 const [, , folder] = process.argv;
@@ -20,7 +21,7 @@ async function take(page, name, size) {
     await page.emulateMedia({ colorScheme });
     const path = join(folder, `${name}-${colorScheme}.png`);
     await page.screenshot({ path, animations: "disabled", caret: "hide" });
-    // 256 colours are enough for pages of text, and a third of the bytes.
+    // 256 colours are enough for pages of text, and take a third of the bytes.
     execFileSync("pngquant", ["--force", "--output", path, "--strip", "--speed", "1", "256", path]);
     const { size: bytes } = statSync(path);
     if (bytes > PICTURE_MAX) throw new Error(`${path}: ${bytes} bytes`);

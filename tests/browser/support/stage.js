@@ -1,9 +1,10 @@
-// A provider with its Core and its pages: `countersign-portal stage`, and what can be asked of it.
+// A provider with its Core and its pages: `countersign-portal stage`, and the commands that it
+// accepts.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
-/** How long an errand may take, in milliseconds. */
+/** Timeout of a command, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
 export class Stage {
@@ -13,7 +14,7 @@ export class Stage {
   #ended = null;
 
   /**
-   * Starts one.
+   * Starts a stage.
    * @param {{stepUp?: string[]}} [options]
    */
   static async start({ stepUp = [] } = {}) {
@@ -41,7 +42,7 @@ export class Stage {
     });
   }
 
-  /** Runs an errand that must succeed. */
+  /** Runs a command that must succeed. */
   async must(errand) {
     const answer = await this.ask(errand);
     if (answer.ok !== true) throw new Error(`${JSON.stringify(errand)}: ${JSON.stringify(answer)}`);
@@ -55,7 +56,9 @@ export class Stage {
     return answer;
   }
 
-  /** Every decision of the gateway about this call so far, without what came of what was let through. */
+  /**
+   * All decisions of the gateway about this call so far, without the results of permitted requests.
+   */
   async decisions(call) {
     const { decisions } = await this.must({ do: "decisions" });
     return decisions.filter(({ call: of, decision }) => of === call && decision !== "answered");
@@ -66,7 +69,7 @@ export class Stage {
     return this.users.find((user) => user.account === account);
   }
 
-  /** Where a page of the provider is: `connect`, `keys`, `signer`. */
+  /** The address of a page of the provider: `connect`, `keys`, `signer`. */
   page(name) {
     return `${this.provider}/ucloud/hpc/${name}`;
   }

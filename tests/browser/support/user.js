@@ -1,4 +1,4 @@
-// A user at a browser: what they click, and what they run at the computing centre.
+// A user at a browser: their clicks, and their commands at the computing centre.
 
 import { readFileSync } from "node:fs";
 import { Browser } from "./browser.js";
@@ -6,10 +6,14 @@ import { Browser } from "./browser.js";
 export class User {
   /** UCloud's page. */
   portal;
-  /** The signer's window, once there is one. */
+  /** The signer's window, once it is open. */
   signer = null;
 
-  /** A user with an account at the centre, at UCloud's page. @param {import("./stage.js").Stage} stage @param {string} account */
+  /**
+   * A user with an account at the centre, at UCloud's page.
+   * @param {import("./stage.js").Stage} stage
+   * @param {string} account
+   */
   static async at(stage, account, options = {}) {
     const user = new User(stage, account, await Browser.open(stage, options));
     await user.openPortal();
@@ -29,12 +33,15 @@ export class User {
     await this.portal.getByRole("group", { name: "Logged in as" }).getByLabel(this.username).check();
   }
 
-  /** UCloud's page in front, as when somebody looks at it: in the background it is drawn seldom. */
+  /**
+   * Brings UCloud's page to the front, as when a user looks at it. A page in the background is
+   * drawn rarely.
+   */
   async lookAtPortal() {
     await this.portal.bringToFront();
   }
 
-  /** Clicks Connect, and gives the tab that opens. */
+  /** Clicks Connect, and returns the tab that opens. */
   async clickConnect() {
     await this.lookAtPortal();
     const opening = this.browser.context.waitForEvent("page");
@@ -42,7 +49,7 @@ export class User {
     return opening;
   }
 
-  /** What the connection page wants to have run at the centre, once it shows it. */
+  /** The command that the connection page shows, once it does. */
   async commandOn(page) {
     const command = page.locator("#command:not(:empty)");
     await command.waitFor();
@@ -55,7 +62,8 @@ export class User {
   }
 
   /**
-   * Runs it in the terminal on UCloud's page, as a person would: reads what it shows, and says yes when it asks.
+   * Runs it in the terminal on UCloud's page, as a person would: reads the output, and answers yes
+   * when asked.
    * @returns {Promise<string>} what the terminal showed before the answer
    */
   async approveAtDesk(command) {
@@ -71,7 +79,7 @@ export class User {
     return asked;
   }
 
-  /** The whole connection; gives its tab. */
+  /** The whole connection. Returns its tab. */
   async connect() {
     const page = await this.clickConnect();
     const approved = await this.approve(await this.commandOn(page));
@@ -80,13 +88,13 @@ export class User {
     return page;
   }
 
-  /** Sets the switch: what Core does. */
+  /** Sets the switch for Core's behaviour. */
   async letCore(conduct) {
     await this.lookAtPortal();
     await this.portal.locator(`input[name=conduct][value=${conduct}]`).check();
   }
 
-  /** Opens the files, and with them the signer's window if there is none. */
+  /** Opens the files, and the signer's window if it is not open. */
   async openFiles() {
     await this.lookAtPortal();
     const opening = this.signer ? null : this.browser.context.waitForEvent("page");
@@ -122,14 +130,14 @@ export class User {
     await this.portal.getByRole("button", { name: `Move to trash: ${name}` }).click();
   }
 
-  /** Goes into a folder of the list. */
+  /** Opens a folder of the list. */
   async enter(name) {
     await this.lookAtPortal();
     await this.portal.getByRole("button", { name: `${name}/`, exact: true }).click();
     await this.portal.locator("#place [aria-current]").getByText(name, { exact: true }).waitFor();
   }
 
-  /** Goes back to the folder that this one is in. */
+  /** Goes back to the parent folder. */
   async leaveFolder() {
     const crumbs = this.portal.locator("#place button");
     const name = await crumbs.nth(-2).innerText();
@@ -149,14 +157,14 @@ export class User {
 
   async #choose(button, path) {
     await this.lookAtPortal();
-    // What it said of the last one must not be taken for what it says of this one.
+    // The answer to the previous action must not be taken for the answer to this one.
     await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
     const choosing = this.portal.waitForEvent("filechooser");
     await this.portal.getByRole("button", { name: button }).click();
     await (await choosing).setFiles(path);
   }
 
-  /** Downloads a file: what came, under which name, and from where. */
+  /** Downloads a file. Returns its bytes, its name and its address. */
   async download(name) {
     await this.lookAtPortal();
     await this.portal.locator("#result").evaluate((result) => result.replaceChildren());
@@ -172,7 +180,7 @@ export class User {
     await this.portal.getByRole("button", { name: "Open terminal here" }).click();
   }
 
-  /** Types a line into the terminal. What no key of an English keyboard writes is pasted. */
+  /** Types a line into the terminal. Characters that an English keyboard lacks are pasted. */
   async type(line) {
     await this.lookAtPortal();
     const input = this.portal.getByRole("textbox", { name: "Terminal input" });
@@ -199,7 +207,7 @@ export class User {
     await dialog.getByRole("button", { name: "OK" }).click();
   }
 
-  /** Waits for what the page says of the last thing done, and gives all of it. */
+  /** Waits for the page's message about the last action, and returns its text. */
   async told(headline) {
     await this.portal.locator("#result .verdict", { hasText: headline }).waitFor();
     return this.portal.locator("#result").innerText();
@@ -210,7 +218,7 @@ export class User {
     return this.signer.locator("section.question");
   }
 
-  /** Says yes to it, once that is possible. */
+  /** Approves it, once that is possible. */
   async sayYes() {
     await this.signer.bringToFront();
     await this.question.locator("button.danger").click();
@@ -220,7 +228,7 @@ export class User {
     await this.question.getByRole("button", { name: "Refuse" }).click();
   }
 
-  /** The user's keys in this browser, as a page of the provider's sees them. */
+  /** The user's keys in this browser, as a page of the provider sees them. */
   async keys() {
     const page = await this.browser.tab(this.stage.page("keys"));
     const keys = await page.evaluate(keysOfThisOrigin);
@@ -233,12 +241,15 @@ export class User {
   }
 }
 
-/** Waits until a connection page says that all is done. */
+/** Waits until a connection page says that it has finished. */
 export async function finished(page) {
   await page.getByRole("heading", { name: "You are connected" }).waitFor();
 }
 
-/** Runs in a page: every key that its origin keeps, and whether it gives up its private half. */
+/**
+ * Runs in a page: lists the keys that its origin stores, and whether the private key can be
+ * exported.
+ */
 export async function keysOfThisOrigin() {
   const database = await new Promise((resolve, reject) => {
     const opening = indexedDB.open("countersign");
