@@ -25,7 +25,7 @@ export function qrPath(rows) {
     .join("");
 }
 
-/** @param {string[]} rows @param {string} label what it is, for whoever does not see it */
+/** @param {string[]} rows @param {string} label text alternative for screen readers */
 export function qrCode(rows, label) {
   const side = rows.length + 2 * QUIET;
   return svg("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", "aria-label": label, class: "qr", "shape-rendering": "crispEdges" },
