@@ -13,7 +13,7 @@ const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
 /**
  * Invisible characters: controls, joiners, fillers, tags, variation selectors, unassigned and
- * private-use ones. The same Unicode classes as in `src/quoted.rs`.
+ * private-use ones. The same Unicode classes as in `src/os/quoted.rs`.
  */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
