@@ -489,7 +489,7 @@ fn the_command_line_is_checked_first() {
     desk.run(&["connect", "approve"]).expect(2, "<CODE>");
     desk.run(&["connect", "approve", ANY_CODE, "--uid", "1", "--home", "/"]).expect(2, "cannot be used with");
     desk.run(&["frobnicate"]).expect(2, "unrecognized subcommand");
-    desk.run(&["gateway"]).expect(2, "names the listening sockets with --listen-fd");
+    desk.run(&["gateway"]).expect(2, "countersign gateway needs --listen-fd or --attach");
     let help = desk.run(&["--help"]);
     assert!(help.code == Some(0) && help.out.contains("4  the server cannot be reached"), "{help:?}");
 }
@@ -511,7 +511,7 @@ fn another_account_is_root_s_to_name() {
     desk.run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "1"])
         .expect(3, "only root can act for another account");
     desk.run(&["keys", "list", "--user", "root"])
-        .expect(3, "only root can act for another account: run it as root itself");
+        .expect(3, "only root can act for another account: run the command as root");
     desk.run(&["keys", "list", "--user", "no-such-account"]).expect(1, "there is no account no-such-account");
 }
 

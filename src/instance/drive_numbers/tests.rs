@@ -216,7 +216,7 @@ fn pins_that_cannot_be_read_or_trusted_are_not_pins() {
         std::fs::write(home.file(), text).unwrap();
         let failure = home.keeping("hpc").read().unwrap_err();
         assert!(matches!(&failure, PinFailure::Line { line: 2, .. }), "{text:?}");
-        assert!(failure.to_string().contains("/countersign/hpc/drives is no number"), "{failure}");
+        assert!(failure.to_string().contains("/countersign/hpc/drives is not a number"), "{failure}");
     };
     check("1 home\n1 work-bio\n");
     check("1 home\nhome\n");

@@ -251,7 +251,7 @@ fn a_writer_that_is_killed_leaves_the_old_file_or_the_new_one() {
     let mut seen = std::collections::BTreeSet::new();
     for round in 0..40_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "instance::ssh_keys::tests::writes_until_it_is_killed"])
+            .args(["--exact", "ssh_keys::tests::writes_until_it_is_killed"])
             .env("COUNTERSIGN_TEST_SSH_HOME", home.0.path())
             .stdout(std::process::Stdio::null())
             .spawn()

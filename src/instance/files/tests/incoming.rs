@@ -167,7 +167,7 @@ fn of_a_killed_instance_nothing_is_left() {
         std::process::abort();
     }
     let desk = Desk::new("a=old");
-    let name = "instance::files::tests::incoming::of_a_killed_instance_nothing_is_left";
+    let name = "files::tests::incoming::of_a_killed_instance_nothing_is_left";
     let mut killed = std::process::Command::new(std::env::current_exe().unwrap());
     killed.args(["--exact", name, "--test-threads=1"]).env(DRIVE, desk.whole.path());
     assert!(!killed.output().unwrap().status.success());

@@ -32,7 +32,7 @@ const STEPS: [Step; 3] = [Step::Made, Step::Locked, Step::Written];
 #[test]
 fn s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step() {
     const DRIVE: &str = "COUNTERSIGN_TEST_KILLED_AT";
-    let name = "instance::files::tests::leftovers::s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step";
+    let name = "files::tests::leftovers::s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step";
     if let Some(at) = std::env::var_os(DRIVE) {
         let at = at.into_string().unwrap();
         let (step, whole) = at.split_once(' ').unwrap();
