@@ -15,7 +15,7 @@ use countersign_portal::core::ShownTask;
 use countersign_portal::{Deed, Intent};
 
 /// Copies that one request asks for.
-const COPIES: usize = 20;
+const COPIES: usize = 400;
 
 /// So many files that the system calls alone take long; they hold next to nothing.
 const FILES: &str =
@@ -32,13 +32,13 @@ async fn scene() -> (Centre, Person) {
 
 /// Begins copies that take so long that Core's request is answered before they are done.
 async fn begin_copy(centre: &Centre, alice: &Person) -> ShownTask {
-    let answer = centre.perform(alice, &twenty_copies()).await;
+    let answer = centre.perform(alice, &many_copies()).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
     centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
     centre.control.tasks().remove(0)
 }
 
-fn twenty_copies() -> Deed {
+fn many_copies() -> Deed {
     Deed::Copy((0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect())
 }
 
@@ -52,7 +52,7 @@ async fn c08_a_late_deposit_and_a_long_copy_are_answered_before_core_gives_up() 
     let made = centre.shell_as("alice", &format!("cd {}; {FILES}", alice.home.display())).await;
     assert!(made.status.success(), "{}", centre::said(&made));
     assert!(centre.browse(&alice, "/home").await.is_ok());
-    let deed = twenty_copies();
+    let deed = many_copies();
     let request = centre.core.request(&alice.username, &deed, None).unwrap();
     let intent = Intent::of(&centre.origin(), &alice.username, &deed, countersign_portal::now()).unwrap();
     let intent = intent.sign(&alice.key).unwrap();
@@ -92,7 +92,7 @@ async fn a_long_copy_is_shown_rests_goes_on_and_is_stopped() {
     let (centre, alice) = scene().await;
     let task = begin_copy(&centre, &alice).await;
     assert_eq!((task.user.as_str(), task.title.as_str()), ("alice#1234", "Copying files"));
-    assert_eq!(task.body, "/home/from → /home/copy0, and 19 more");
+    assert_eq!(task.body, "/home/from → /home/copy0, and 399 more");
     centre.until("it has a whole", async || centre.control.tasks()[0].percentage.is_some()).await;
 
     // Until the instance has heard of Core's number.

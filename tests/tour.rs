@@ -188,7 +188,7 @@ async fn tasks(centre: &Centre, alice: &Person) {
     let made = centre.shell_as("alice", &format!("cd {}; {folders}", alice.home.display())).await;
     assert!(made.status.success(), "{}", said(&made));
     does(centre, alice, &Deed::browse("/home")).await;
-    let copies = (0..40).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
+    let copies = (0..600).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
     does(centre, alice, &Deed::Copy(copies)).await;
     centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
     let task = centre.control.tasks().remove(0);
