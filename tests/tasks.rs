@@ -15,7 +15,7 @@ use countersign_portal::core::ShownTask;
 use countersign_portal::{Deed, Intent};
 
 /// Copies that one request asks for.
-const COPIES: usize = 400;
+const COPIES: usize = 200;
 
 /// So many files that the system calls alone take long; they hold next to nothing.
 const FILES: &str =
@@ -92,7 +92,7 @@ async fn a_long_copy_is_shown_rests_goes_on_and_is_stopped() {
     let (centre, alice) = scene().await;
     let task = begin_copy(&centre, &alice).await;
     assert_eq!((task.user.as_str(), task.title.as_str()), ("alice#1234", "Copying files"));
-    assert_eq!(task.body, "/home/from → /home/copy0, and 399 more");
+    assert_eq!(task.body, "/home/from → /home/copy0, and 199 more");
     centre.until("it has a whole", async || centre.control.tasks()[0].percentage.is_some()).await;
 
     // Until the instance has heard of Core's number.

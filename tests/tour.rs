@@ -184,11 +184,11 @@ async fn search(centre: &Centre, alice: &Person) {
 /// clock, `c07_…` shows.)
 async fn tasks(centre: &Centre, alice: &Person) {
     let folders =
-        "mkdir from; cd from; for i in $(seq 60); do mkdir $i; seq 60 | while read j; do : > $i/$j; done; done";
+        "mkdir from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
     let made = centre.shell_as("alice", &format!("cd {}; {folders}", alice.home.display())).await;
     assert!(made.status.success(), "{}", said(&made));
     does(centre, alice, &Deed::browse("/home")).await;
-    let copies = (0..600).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
+    let copies = (0..200).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect();
     does(centre, alice, &Deed::Copy(copies)).await;
     centre.until("the task is shown", async || !centre.control.tasks().is_empty()).await;
     let task = centre.control.tasks().remove(0);
