@@ -1,9 +1,9 @@
-//! Copying: into a scratch name beside the target, which is given its real name only when it is
+//! Copies to a scratch name beside the target. The copy gets its real name only when it is
 //! complete.
 //!
 //! Files keep their holes, permissions and times; links are copied as links. Pipes, sockets and
-//! devices are not opened and make the copy fail. Owners, access lists and extended attributes are
-//! those of new files.
+//! devices are never opened and make the copy fail. Owners, access lists and extended attributes
+//! are those of new files.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -21,23 +21,24 @@ use super::progress::{Amount, PIECE, Progress};
 use super::remove::remove;
 use super::resolve::{EntryRef, Identity, Kind, Mounts};
 
-/// How deeply folders may be nested to be copied: each level holds three descriptors, and a process
-/// has some 1024 of them for two copies at a time.
+/// Deepest nesting that is copied: each level holds three descriptors, and a process has some 1024
+/// for two copies at a time.
 pub(crate) const DEPTH_MAX: usize = 100;
 
-/// The permissions that are copied. Set-user-id and its like are not: the copy is somebody else's.
+/// The permissions that are copied. Set-user-id and similar bits are not: the copy has another
+/// owner.
 const PERMISSIONS: u32 = 0o777;
 
-/// A complete copy under a scratch name. It is removed again unless it is given a real one.
+/// A complete copy under a scratch name. Removed on drop unless [`Self::place`] succeeded.
 #[derive(Debug)]
 pub(crate) struct StagedCopy {
     slot: Option<(EntryRef, Identity)>,
-    /// Gone after the copy has its name.
+    /// Dropped after the copy has its name.
     _note: Note,
 }
 
 impl StagedCopy {
-    /// Copies something into the folder of a slot.
+    /// Copies something to a scratch name beside an entry.
     pub(crate) fn copy(
         from: &EntryRef,
         beside: &EntryRef,
@@ -55,7 +56,7 @@ impl StagedCopy {
         Ok(staged)
     }
 
-    /// Gives the copy its name, with a step that may fail.
+    /// Gives the copy its name with `step`. If `step` fails, the copy is removed.
     pub(crate) fn place(mut self, step: impl FnOnce(&EntryRef) -> Result<(), FilesError>) -> Result<(), FilesError> {
         let Some((slot, _)) = &self.slot else {
             return Ok(());
@@ -73,12 +74,12 @@ impl Drop for StagedCopy {
         if let Some((slot, made)) = self.slot.take()
             && let Err(trouble) = remove(&slot, made)
         {
-            tracing::warn!(scratch = slot.text(), %trouble, "cannot remove an unfinished copy");
+            tracing::warn!(scratch = slot.text(), %trouble, "cannot remove unfinished copy");
         }
     }
 }
 
-/// What is to be made in order to copy something.
+/// What a copy starts from.
 enum Make {
     File,
     Folder,
@@ -116,8 +117,8 @@ impl Make {
 }
 
 impl Made {
-    /// Which file it is. Another account that may rename here could have exchanged a folder
-    /// meanwhile: a new one is empty.
+    /// Returns the identity of what was made. Another account with write access here may have
+    /// exchanged a new folder meanwhile: a new folder is empty.
     fn checked(self, slot: &EntryRef) -> Result<(Self, Identity), FilesError> {
         let identity = match &self {
             Self::File(file) => Identity::of(&fstat(file)?),
@@ -136,7 +137,7 @@ impl Made {
 
 struct Walk<'h> {
     mounts: Mounts,
-    /// The copy itself, which must not be met on the way.
+    /// The copy itself, which the walk must not enter.
     avoid: Identity,
     progress: &'h Progress,
 }
@@ -186,8 +187,7 @@ impl Walk<'_> {
     }
 
     fn fill_file(&self, from: &EntryRef, target: OwnedFd, seen: &FileStat) -> Result<(), FilesError> {
-        // Should a pipe have taken the file's place meanwhile, opening it does not wait for a
-        // writer.
+        // If a pipe took the file's place meanwhile, opening it does not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let (source, stat) = from.open_file(flags, self.mounts)?;
         let source = File::from(source);
@@ -201,7 +201,7 @@ impl Walk<'_> {
     }
 }
 
-/// Copies what is written in a file, and leaves out its holes. The kernel copies from file to file.
+/// Copies a file's data and skips its holes. The kernel copies from file to file.
 fn copy_data(source: &File, target: &File, progress: &Progress) -> Result<(), FilesError> {
     let mut at = 0;
     let mut reached = 0;
@@ -209,7 +209,7 @@ fn copy_data(source: &File, target: &File, progress: &Progress) -> Result<(), Fi
         let (begin, end) = match lseek(source, at, Whence::SeekData) {
             Ok(begin) => (begin, lseek(source, begin, Whence::SeekHole)?),
             Err(Errno::ENXIO) => break,
-            // A file system that does not know of holes.
+            // The file system does not support holes.
             Err(Errno::EINVAL | Errno::EOPNOTSUPP) => (at, i64::MAX),
             Err(errno) => return Err(errno.into()),
         };
@@ -232,16 +232,15 @@ fn copy_data(source: &File, target: &File, progress: &Progress) -> Result<(), Fi
         }
         at = i64::try_from(reached).map_err(|_| FilesError::NoSpace)?;
     }
-    // A hole at the end; or a file that grew or says it is empty, of which all that was read
-    // counts.
+    // The file ends with a hole, or it grew, or it reports size 0. All that was read counts.
     let length = fstat(source)?.st_size.unsigned_abs().max(reached);
     Ok(target.set_len(length)?)
 }
 
-/// Gives a copy the permissions and times of the original.
 fn finish(copy: impl std::os::fd::AsFd, original: &FileStat) -> Result<(), FilesError> {
     let copy = copy.as_fd();
-    // A folder in a group's folder inherits the group: that bit is the place's, not the original's.
+    // A folder inherits the set-group-id bit from the folder above it: that bit belongs to the
+    // place, not to the original.
     let inherited = fstat(copy)?.st_mode & (SFlag::S_IFMT.bits() ^ u32::MAX) & !PERMISSIONS;
     let mode = Mode::from_bits_truncate(inherited | (original.st_mode & PERMISSIONS));
     tolerate(fchmod(copy, mode))?;
@@ -253,7 +252,7 @@ fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
     (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
 }
 
-/// Some file systems have no permissions or times of their own; the content is what counts.
+/// Some file systems store no permissions or times; only the content counts.
 fn tolerate(outcome: Result<(), Errno>) -> Result<(), FilesError> {
     match outcome {
         Ok(()) | Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),

@@ -1,5 +1,5 @@
-//! The drives of the configuration, and those that the user made: the only table that says which
-//! folder a drive id means.
+//! The user's drives, configured and made by the user: the only table that says which folder a
+//! drive id means.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,16 +19,15 @@ use super::startup::{Change, Home};
 use crate::drive_numbers::DriveNumbers;
 use countersign_config::UserDrives;
 
-/// Why a table of drives is none.
+/// Why a table of drives is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DrivesError {
-    /// An id that cannot stand in a path.
+    /// An id that cannot appear in a path.
     #[error("`{0}` cannot be the id of a drive")]
     Id(String),
-    /// Two drives of one id.
     #[error("there are two drives with the id `{0}`")]
     Twice(String),
-    /// A path that depends on where the process was started.
+    /// A relative path would depend on the working directory.
     #[error("the path of drive `{0}` is not absolute")]
     Relative(String),
 }
@@ -37,7 +36,7 @@ pub enum DrivesError {
 #[derive(Debug, Clone)]
 pub(crate) struct Drives {
     drives: UserDrives,
-    /// UCloud's numbers of them.
+    /// UCloud's numbers for the drives.
     numbers: Arc<DriveNumbers>,
     protection: Arc<Protection>,
     unfinished: Arc<Unfinished>,
@@ -45,8 +44,8 @@ pub(crate) struct Drives {
 }
 
 impl Drives {
-    /// Takes ids and absolute paths, in which `~` is resolved already. Whether the folders exist
-    /// shows when they are used: one may be mounted later.
+    /// Takes ids and absolute paths, in which `~` is already resolved. A folder that does not exist
+    /// is an error only when it is used: it may be mounted later.
     pub(crate) fn new(drives: impl Into<UserDrives>) -> Result<Self, DrivesError> {
         let drives = drives.into();
         let mut ids = BTreeSet::new();
@@ -69,17 +68,17 @@ impl Drives {
         Ok(Self { drives, numbers: Arc::default(), protection, unfinished, home: Home::default() })
     }
 
-    /// The same, where UCloud's numbers of drives mean what is pinned there.
+    /// The same, with these pinned numbers.
     pub(crate) fn with_numbers(self, numbers: Arc<DriveNumbers>) -> Self {
         Self { numbers, ..self }
     }
 
-    /// The same, none of which gives access to what is protected.
+    /// The same, without access to what is protected.
     pub(crate) fn with_protection(self, protection: Protection) -> Self {
         Self { protection: Arc::new(protection), ..self }
     }
 
-    /// The same, with notes of copies under way in this directory.
+    /// The same, with notes of unfinished copies in this directory.
     pub(crate) fn with_notes_in(self, directory: PathBuf) -> Self {
         Self { unfinished: Arc::new(Unfinished::noted_in(directory)), ..self }
     }
@@ -89,17 +88,16 @@ impl Drives {
         Self { home: Home::at(home), ..self }
     }
 
-    /// UCloud's numbers of drives.
     pub(crate) fn numbers(&self) -> &DriveNumbers {
         &self.numbers
     }
 
-    /// Removes what was left behind of copies; it may take long.
+    /// Removes the unfinished copies of killed instances; may take long.
     pub(crate) fn clean_up(&self) {
         self.unfinished.clean(&self.protection);
     }
 
-    /// Reads a path, and refuses one whose drive is not in the table.
+    /// Parses a path, and refuses one whose drive is not in the table.
     pub(crate) fn parse(&self, text: &str) -> Result<UcloudPath, FilesError> {
         let path = UcloudPath::parse(text)?;
         self.folder(&path).map(|_known| path.clone())
@@ -111,8 +109,8 @@ impl Drives {
         self.drives.folder(&id).ok_or(FilesError::NoDrive)
     }
 
-    /// The id of a drive that is named by it, or by the number that UCloud gave it. An id of a
-    /// drive is never a number.
+    /// The id of a drive, given the id itself or a number that UCloud gave it. A drive's id is
+    /// never a number.
     pub(crate) fn id(&self, named: &str) -> Option<String> {
         if self.drives.has(named) {
             return Some(named.to_owned());
@@ -120,19 +118,18 @@ impl Drives {
         self.numbers.meaning(named).filter(|id| self.drives.has(id))
     }
 
-    /// The table.
     pub(crate) const fn table(&self) -> &UserDrives {
         &self.drives
     }
 
-    /// The drives themselves, by UCloud's numbers of them where they are known.
+    /// The roots of all drives, by UCloud's number where it is known.
     pub(crate) fn all(&self) -> Vec<UcloudPath> {
         let path = |id: &String| UcloudPath::parse(&format!("/{}", self.numbers.number_of(id).as_ref().unwrap_or(id)));
         self.drives.ids().iter().filter_map(|id| path(id).ok()).collect()
     }
 
-    /// Refuses the folder of a drive that its user makes or removes, if it is protected or holds
-    /// what is.
+    /// Refuses the folder of a drive that its user makes or removes, if the folder is protected or
+    /// holds a protected one.
     pub(crate) fn check_made(&self, folder: &Path) -> Result<(), FilesError> {
         let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return Err(FilesError::WholeDrive);
@@ -155,15 +152,14 @@ impl Drives {
         Ok(Location { root, path: path.clone(), change: None })
     }
 
-    /// Opens the drive of a path at which something is to change, with what the intent says of a
-    /// person's word.
+    /// Opens the drive of a path for a change, with what the intent says about the user's consent.
     pub(crate) fn open_for_change(&self, path: &UcloudPath, consent: Consent) -> Result<Location, FilesError> {
         let change = Change::on(&self.folder(path)?, &self.home, consent);
         Ok(Location { change: Some(change), ..self.open(path)? })
     }
 
-    /// Whether every change on a drive needs a person's word, since programs start from where it
-    /// lies.
+    /// Whether every change on a drive needs the user's consent, because its folder can start
+    /// programs.
     pub(crate) fn is_startup(&self, id: &str) -> bool {
         self.drives.folder(id).is_some_and(|folder| self.home.covers(&folder))
     }

@@ -1,4 +1,4 @@
-//! One file as UCloud wants to hear of it: its `ProviderFile`, member by member.
+//! Describes one file in UCloud's terms: its `ProviderFile`, member by member.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::path::UcloudPath;
 use super::resolve::Kind;
 
-/// The permission bits that UCloud shows.
 const PERMISSIONS: u32 = 0o777;
 
 /// UCloud's `ProviderFile`.
@@ -44,7 +43,7 @@ struct Metadata {
 }
 
 impl ProviderFile {
-    /// Describes what was found at a path. All that is no folder is a file to UCloud.
+    /// Describes what was found at a path. To UCloud everything except a folder is a file.
     pub(crate) fn describe(path: &UcloudPath, stat: &FileStat) -> Self {
         let is_folder = Kind::of(stat) == Kind::Folder;
         let name = path.inside().last().map_or([].as_slice(), |name| name.as_bytes());
@@ -56,7 +55,7 @@ impl ProviderFile {
         let modified_at = milliseconds(stat.st_mtime, stat.st_mtime_nsec);
         Self {
             id: path.to_string(),
-            // Few file systems tell when a file was made, and Core takes the other time anyway.
+            // Few file systems record when a file was made, and Core uses the other time anyway.
             created_at: modified_at,
             legacy_sensitivity: "",
             status: Status {
@@ -91,8 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// The literal of the description of UCloud's wire, for a file of 12 bytes; owner and group are
-    /// the test's.
+    /// The literal of docs/ucloud-wire.md for a file of 12 bytes; owner and group are the test's.
     #[test]
     fn json_is_exactly_ucloud_s() {
         let folder = tempfile::tempdir().unwrap();

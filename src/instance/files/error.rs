@@ -1,7 +1,7 @@
-//! What can go wrong with a user's files, and in whose words they hear of it.
+//! What can go wrong with a user's files, and the text that the user gets.
 //!
-//! The process that says it is the user's own, so it may name the user's own paths. A path outside
-//! the drive is never named, nor whether there is anything at it.
+//! The process runs as the user, so an error may name the user's own paths. It never names a path
+//! outside the drive, nor whether anything exists there.
 
 use nix::errno::Errno;
 
@@ -9,13 +9,11 @@ use super::path::PathError;
 use super::protected::Whose;
 use countersign_ipc::answers::ErrorCode;
 
-/// Why one thing could not be done.
+/// Why an operation on one file failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FilesError {
-    /// Its user stopped it.
     #[error("it was cancelled")]
     Cancelled,
-    /// Not a path.
     #[error(transparent)]
     Path(#[from] PathError),
     /// A conflict policy that UCloud does not have.
@@ -24,19 +22,15 @@ pub(crate) enum FilesError {
     /// A sort key or direction that UCloud does not have.
     #[error("files cannot be sorted like that")]
     Sort,
-    /// A `next` that this browse did not give.
-    #[error("the page to go on from is not one of this listing's")]
+    /// A `next` that this browse did not return.
+    #[error("the page to continue from is not one of this listing: open the folder again")]
     Cursor,
-    /// Nothing to look for, or more than any name can be.
+    /// An empty query, or one longer than any name.
     #[error("a search needs some letters of a name")]
     Query,
-    /// More items than one request may have.
     #[error("a request may have {most} items at most")]
-    TooManyItems {
-        /// How many it may have.
-        most: usize,
-    },
-    /// A place from which programs start, which nobody was asked about.
+    TooManyItems { most: usize },
+    /// A place from which programs start, without the user's consent.
     #[error("programs can start from this place, so the signer has to ask you first, and it did not")]
     NotAsked,
     /// The drive itself, where something in it was expected.
@@ -45,48 +39,40 @@ pub(crate) enum FilesError {
     /// `emptyTrash` of something else.
     #[error("that is not the trash folder of a drive")]
     NotTrash,
-    /// `trash` of the trash folder or of something in it.
+    /// `trash` of the trash folder, or of something in it.
     #[error("that is in the trash already")]
     InTrash,
-    /// A folder into itself, or onto a folder that holds it.
     #[error("a folder cannot be put into itself, nor in place of one that holds it")]
     IntoItself,
-    /// A pipe, socket or device.
     #[error("it is, or contains, a pipe, a socket or a device, and those cannot be copied")]
     Special,
-    /// Deeper than a walk goes.
+    /// Deeper than the deepest walk.
     #[error("its folders are nested too deeply")]
     TooDeep,
-    /// The path leads out of the drive.
     #[error("the path leads out of the drive")]
     Outside,
-    /// A folder that no drive gives access to, or something in it.
+    /// A protected folder, or something in it.
     #[error("{}", .0.sentence())]
     Protected(Whose),
-    /// A folder above such a one, where it would be moved, copied, replaced or removed.
+    /// A folder above a protected one, which would be moved, copied, replaced or removed.
     #[error(
         "this folder holds files of Countersign's or your SSH keys: it cannot be moved, copied, replaced or removed through UCloud"
     )]
     HoldsProtected,
-    /// The system denies it to this user.
     #[error("you do not have permission to do that")]
     Denied,
-    /// No drive of that name in the configuration.
     #[error("there is no such drive")]
     NoDrive,
-    /// The drive's folder does not exist, or is none.
+    /// The drive's folder does not exist, or is not a folder.
     #[error("the folder of this drive does not exist")]
     DriveMissing,
-    /// Nothing there.
     #[error("there is no such file or folder")]
     NotFound,
-    /// A folder, or nothing that can be read through, where a file was needed.
+    /// Something other than a regular file where a file was needed.
     #[error("that is not a file")]
     NotAFile,
-    /// Not a folder, where one was needed.
     #[error("that is not a folder")]
     NotAFolder,
-    /// Something of that name is there.
     #[error("a file or folder of that name exists already")]
     Exists,
     /// `REPLACE` where one of the two is a folder.
@@ -94,15 +80,14 @@ pub(crate) enum FilesError {
         "a folder neither replaces anything nor is replaced: choose another name, or move what is there to the trash first"
     )]
     FolderNotReplaced,
-    /// Somebody else uses or changes it.
+    /// Another process uses or changes it.
     #[error("it is in use, or was changed meanwhile")]
     InUse,
-    /// All is in place, but what it replaced or came from could not be removed entirely.
+    /// The result is in place, but what it replaced or came from could not be removed entirely.
     #[error(
         "it is in its new place, but the old one could not be removed entirely ({why}); the rest of it is at `{rest}`"
     )]
     Remains {
-        /// What stood in the way.
         why: Box<FilesError>,
         /// The name of what is left, in its folder.
         rest: String,
@@ -110,7 +95,7 @@ pub(crate) enum FilesError {
     /// A walk that must not enter other file systems met one.
     #[error("another file system is mounted inside it")]
     Mounted,
-    /// A piece of a file whose beginning has not come.
+    /// A piece of a file, before the piece that precedes it.
     #[error("a part of the file before this one is missing")]
     Gap,
     /// Disk or quota full.
@@ -119,25 +104,23 @@ pub(crate) enum FilesError {
     /// A folder whose names cannot be read in time.
     #[error("this folder holds too many files to be listed")]
     TooManyFiles,
-    /// It was not looked at in time.
     #[error("the file system did not answer in time")]
     Slow,
-    /// Too many long works under way.
-    #[error("too much of this is under way already")]
+    /// Too many changes run or wait.
+    #[error("too many changes are in progress: try again later")]
     Busy,
-    /// It lies on another file system, so moving it means copying it.
+    /// Moving it would mean copying it.
     #[error("it lies on another file system")]
     OtherDevice,
-    /// The disk or the kernel failed.
     #[error("the file system failed: {0}")]
     Failed(Errno),
-    /// The work ended without an outcome.
+    /// The blocking task ended without an outcome.
     #[error("the work was cut short")]
     CutShort,
 }
 
 impl FilesError {
-    /// What the sender is told, beside the sentence.
+    /// The error code of the answer, beside the text.
     pub(crate) fn told(&self) -> ErrorCode {
         match self {
             Self::Path(_)
@@ -172,17 +155,16 @@ impl FilesError {
         }
     }
 
-    /// What it means that a path could not be resolved: here `EXDEV` and `ELOOP` say that it leads
-    /// outside.
+    /// The meaning of an error while resolving a path: `EXDEV` and `ELOOP` say that the path leads
+    /// out of the drive.
     pub(crate) fn resolving(errno: Errno) -> Self {
         if matches!(errno, Errno::EXDEV | Errno::ELOOP) { Self::Outside } else { Self::from(errno) }
     }
 }
 
 impl FilesError {
-    /// What it means that an entry could not be opened that a walk had just seen: whoever put a
-    /// link in its place meanwhile gets no further, and `EXDEV` says that something else is mounted
-    /// there.
+    /// The meaning of an error when opening an entry that a walk just saw. A link put in its place
+    /// meanwhile is not followed, and `EXDEV` says that another file system is mounted there.
     pub(crate) fn walking(errno: Errno) -> Self {
         if errno == Errno::EXDEV {
             Self::Mounted
@@ -195,15 +177,15 @@ impl FilesError {
 }
 
 impl FilesError {
-    /// What it means that an entry is not there that a walk had just seen.
+    /// The meaning of an absent entry that a walk just saw.
     pub(crate) fn vanished(self) -> Self {
         if self == Self::NotFound { Self::InUse } else { self }
     }
 }
 
 impl From<Errno> for FilesError {
-    /// What it means that a change on open folders failed: here `EXDEV` says that they are on two
-    /// file systems.
+    /// The meaning of an error of a change on open folders: `EXDEV` says that they are on two file
+    /// systems.
     #[expect(clippy::wildcard_enum_match_arm, reason = "errno has 133 values; the rest are failures of the system")]
     fn from(errno: Errno) -> Self {
         match errno {
@@ -229,49 +211,45 @@ impl From<std::io::Error> for FilesError {
     }
 }
 
-/// How much of the paths is repeated to the sender, in characters: enough to recognise it.
+/// Most characters of a path that an error repeats: enough to recognise it.
 const SUBJECT_SHOWN_MAX: usize = 512;
 
-/// Which item of a request, and what went wrong with it.
+/// An error, with the item of the request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestError {
-    /// What went wrong.
     pub(crate) trouble: FilesError,
-    /// The path, or both, as the request had it; empty where the request as a whole is to blame.
+    /// The path, or both paths, as the request has them; empty if the request as a whole failed.
     pub(crate) subject: String,
-    /// Where in a bulk request; nothing for any other.
+    /// The position in a bulk request; `None` for any other request.
     pub(crate) at: Option<ItemAt>,
 }
 
-/// Where in a bulk request something went wrong. Items are done in order, and none after the first
-/// that fails.
+/// A position in a bulk request. Items are done in order, up to the first that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ItemAt {
     /// Which item, counted from 0.
     pub(crate) item: usize,
-    /// How many there are.
+    /// How many items there are.
     pub(crate) of: usize,
     /// How many items were done, and stay done.
     pub(crate) done: usize,
 }
 
 impl RequestError {
-    /// An error of a request that has one path only.
+    /// An error of a request that has only one path.
     pub(crate) fn single(subject: &str, trouble: FilesError) -> Self {
         Self { trouble, subject: subject.chars().take(SUBJECT_SHOWN_MAX).collect(), at: None }
     }
 
-    /// An error of the request as a whole.
     pub(crate) fn whole(trouble: FilesError) -> Self {
         Self::single("", trouble)
     }
 
-    /// An error of one item of a bulk request.
     pub(crate) fn of_item(subject: &str, trouble: FilesError, at: ItemAt) -> Self {
         Self { at: Some(at), ..Self::single(subject, trouble) }
     }
 
-    /// What the sender is told, beside the sentence.
+    /// The error code of the answer, beside the text.
     pub(crate) fn told(&self) -> ErrorCode {
         self.trouble.told()
     }
@@ -280,7 +258,7 @@ impl RequestError {
 impl std::error::Error for RequestError {}
 
 impl std::fmt::Display for RequestError {
-    /// What the user is told.
+    /// The text for the user.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if !self.subject.is_empty() {
             write!(f, "{}: ", self.subject)?;

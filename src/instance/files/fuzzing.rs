@@ -1,5 +1,5 @@
-//! What the fuzzer asks of paths, names and the parameters of a browse: one spelling each, and no
-//! way out of a drive.
+//! Fuzz targets for paths, names and browse parameters: each has one spelling, and none leads out
+//! of a drive.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -9,7 +9,6 @@ use super::browse::Listing;
 use super::path::{NAME_BYTES_MAX, Name, PATH_BYTES_MAX, UcloudPath};
 use super::request::{Browse, ConflictPolicy};
 
-/// Reads a text as a path, a name, and a conflict policy.
 pub fn path(text: &str) {
     if let Ok(path) = UcloudPath::parse(text) {
         let spelt = path.to_string();
@@ -29,7 +28,7 @@ pub fn path(text: &str) {
     let _ = ConflictPolicy::parse(text);
 }
 
-/// Takes bytes as a name that a file system gives.
+/// Takes bytes as a name from a file system.
 pub fn name(bytes: &[u8], number: u32) {
     let Ok(name) = Name::from_bytes(bytes.to_vec()) else { return };
     assert_eq!(Name::parse(&name.text()).as_ref(), Ok(&name), "a name that cannot be said");
@@ -38,7 +37,6 @@ pub fn name(bytes: &[u8], number: u32) {
     assert_eq!(Name::from_bytes(numbered.as_bytes().to_vec()), Ok(numbered));
 }
 
-/// Reads the parameters of a browse.
 pub fn browse(items: i64, next: Option<&str>, sort_by: &str, direction: &str, extension: Option<&str>) {
     let request = Browse {
         path: "/home".to_owned(),

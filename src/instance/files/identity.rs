@@ -1,8 +1,8 @@
-//! Which file something is, and of what kind, whatever it is called.
+//! Identity and kind of a file, independent of its name.
 
 use nix::sys::stat::{FileStat, SFlag};
 
-/// Which file something is, whatever it is called.
+/// A file's device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     device: u64,
@@ -10,7 +10,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity of what was looked at.
     pub(crate) fn of(stat: &FileStat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
@@ -31,12 +30,9 @@ impl std::str::FromStr for Identity {
     }
 }
 
-/// What kind of file something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An ordinary file.
     File,
-    /// A folder.
     Folder,
     /// A symbolic link.
     Link,
@@ -45,7 +41,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind of what was looked at.
     pub(crate) fn of(stat: &FileStat) -> Self {
         let format = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         if format == SFlag::S_IFREG {

@@ -1,10 +1,10 @@
-//! A file on its way in: written under a scratch name beside its target, which gets its real name
-//! only when it is complete.
+//! Receives a file under a scratch name beside its target. It gets its real name only when it is
+//! complete.
 //!
-//! Whatever happens before that, what was there under the real name stays as it was: a file that is
-//! given up, or whose instance is killed, is removed, at once or by the next instance. It is
-//! written from its beginning to its end without gaps, so what says that it is complete is its
-//! length. All of this waits for the disk: it belongs on a thread of its own.
+//! Until then, the file with the real name stays as it was. An abandoned file is removed at once,
+//! or by the next instance if this one is killed. A file is written from its beginning without
+//! gaps, so its length says how much of it has arrived. All of this waits for the disk and belongs
+//! on a blocking thread.
 
 use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -24,47 +24,47 @@ use super::rename::link_new;
 use super::request::ConflictPolicy;
 use super::resolve::{EntryRef, Identity, Kind};
 
-/// The permissions of a file that comes in, before the user's umask or the default access list of
-/// its folder: those of touch(1).
+/// Permissions of a received file, before the user's umask or the folder's default access list:
+/// those of touch(1).
 const MODE: Mode = Mode::S_IRUSR
     .union(Mode::S_IWUSR)
     .union(Mode::S_IRGRP)
     .union(Mode::S_IWGRP)
     .union(Mode::S_IROTH)
     .union(Mode::S_IWOTH);
-/// The permissions that a file inherits from the one whose place it takes. Set-user-id and its like
+/// Permissions that a file takes over from the one that it replaces. Set-user-id and similar bits
 /// are not among them.
 const PERMISSIONS: u32 = 0o777;
 
-/// A file that is not complete yet. Dropped, it is gone without a trace.
+/// An incomplete file, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     target: EntryRef,
     policy: ConflictPolicy,
     scratch: EntryRef,
     file: File,
-    /// How many bytes there are from the beginning on, without a gap.
+    /// Bytes received from the beginning on, without a gap.
     written: u64,
     is_placed: bool,
-    /// Gone after the scratch name, so that there is no moment at which neither stands for the
-    /// other.
+    /// Dropped after the scratch name is gone, so that the scratch name never exists without its
+    /// note.
     _note: Note,
 }
 
 impl Incoming {
-    /// Begins a file for a place, under a scratch name.
+    /// Begins a file under a scratch name.
     ///
     /// # Errors
-    /// If the policy does not let it take the place: it would be refused at the end, and nothing
-    /// needs to be sent. If the folder cannot be written to.
+    /// If the conflict policy would refuse it at the end, so that nothing needs to be sent; if the
+    /// folder cannot be written to.
     pub(crate) fn begin(place: &Location, policy: ConflictPolicy) -> Result<Self, FilesError> {
         Self::begin_at(place.slot()?, policy)
     }
 
-    /// The same, making the folders above it that do not exist.
+    /// As [`Self::begin`], but makes the missing folders above the file.
     ///
     /// # Errors
-    /// As of [`Self::begin`]; then no folder is left that was made for it.
+    /// As for [`Self::begin`]; then the folders made for it are removed.
     pub(crate) fn begin_in_new_folders(place: &Location, policy: ConflictPolicy) -> Result<Self, FilesError> {
         in_new_folders(place, || Self::begin(place, policy))
     }
@@ -80,10 +80,11 @@ impl Incoming {
         Ok(Self { target, policy, scratch, file, written: 0, is_placed: false, _note: note })
     }
 
-    /// Writes some of it, over what is there or right behind.
+    /// Writes bytes over existing ones or directly after them.
     ///
     /// # Errors
-    /// If a part before it is missing; if the disk is full or fails. What was written before stays.
+    /// If a part before `offset` is missing; if the disk is full or fails. What was written before
+    /// stays.
     pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), FilesError> {
         if offset > self.written {
             return Err(FilesError::Gap);
@@ -91,7 +92,8 @@ impl Incoming {
         let length = u64::try_from(bytes.len()).map_err(|_| FilesError::NoSpace)?;
         let end = offset.checked_add(length).ok_or(FilesError::NoSpace)?;
         if let Err(error) = self.file.write_all_at(bytes, offset) {
-            // A disk that became full may have taken some of it: what does not count takes no room.
+            // A disk that became full may have taken some of the bytes: they do not count, so they
+            // are cut off.
             tolerate(self.file.set_len(self.written))?;
             return Err(error.into());
         }
@@ -99,45 +101,45 @@ impl Incoming {
         Ok(())
     }
 
-    /// How many bytes there are, from the beginning on.
+    /// Bytes received from the beginning on.
     pub(crate) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Takes back what is behind `length`, so that it can be written anew.
+    /// Discards everything after `length`, so that it can be written again.
     ///
     /// # Errors
     /// If the disk fails.
     pub(crate) fn truncate(&mut self, length: u64) -> Result<(), FilesError> {
         if length < self.written {
-            // Less is promised than there may be, even if the disk fails.
+            // `written` never claims more than the file holds, even if the disk fails.
             self.written = length;
             self.file.set_len(length)?;
         }
         Ok(())
     }
 
-    /// Gives it its name, once all of it is safe on the disk; tells which name it has got.
+    /// Gives the file its name once it is safe on the disk; returns the entry that it got.
     ///
     /// # Errors
-    /// If something has taken the name meanwhile and the policy lets it; if the disk is full or
-    /// fails. Then nothing has changed.
+    /// If another file has taken the name and the policy forbids it; if the disk is full or fails.
+    /// Then nothing has changed.
     pub(crate) fn commit(mut self, modified: Option<SystemTime>) -> Result<EntryRef, FilesError> {
         if let Some(modified) = modified {
             tolerate(self.file.set_times(FileTimes::new().set_modified(modified)))?;
         }
         self.file.sync_all()?;
-        // Somebody who may write to the folder as well could have put another file under the
+        // Another account with write access to the folder could have put another file under the
         // scratch name.
         if Identity::of(&self.scratch.stat()?) != Identity::of(&fstat(&self.file)?) {
             return Err(FilesError::InUse);
         }
         let placed = self.place()?;
         self.is_placed = true;
-        // Before this, a power cut could take the name away again. The file is there: whether the
-        // disk says so is for the log.
+        // Before this, a power cut could undo the name. The file is in place, so a failure here is
+        // only logged.
         if let Err(error) = placed.sync_folder() {
-            tracing::warn!(%error, "a folder could not be synchronised after a file came in");
+            tracing::warn!(%error, "cannot synchronise the folder of a received file");
         }
         Ok(placed)
     }
@@ -165,12 +167,12 @@ impl Incoming {
         }
     }
 
-    /// Takes the place of what is there in one step. Who could read the user's old file can read
-    /// the new one, and nobody else.
+    /// Replaces the old file in one step. Accounts that could read the user's old file can read the
+    /// new one, and no others.
     fn replace(&self) -> Result<EntryRef, FilesError> {
         if let Some(there) = self.target.look_if_any()? {
             refuse(&there, self.policy)?;
-            // Another account's permissions are not this user's choice.
+            // Permissions that another account set are not this user's choice.
             if Kind::of(&there) == Kind::File && there.st_uid == fstat(&self.file)?.st_uid {
                 tolerate(self.file.set_permissions(Permissions::from_mode(there.st_mode & PERMISSIONS)))?;
             }
@@ -188,13 +190,13 @@ impl Drop for Incoming {
         }
         match unlinkat(self.scratch.folder(), self.scratch.name(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => tracing::warn!(scratch = self.scratch.text(), %errno, "an unfinished file cannot be removed"),
+            Err(errno) => tracing::warn!(scratch = self.scratch.text(), %errno, "cannot remove unfinished file"),
         }
     }
 }
 
-/// Whether a file is at that place already that is of this size and was last changed then, in
-/// milliseconds since 1970.
+/// Whether a place holds a file of this size that was last changed at this time, in milliseconds
+/// since 1970.
 ///
 /// # Errors
 /// If the path leads out of the drive, or cannot be looked at.
@@ -211,7 +213,7 @@ pub(crate) fn is_there(place: &Location, size: u64, modified_ms: i64) -> Result<
     Ok(slot.look_if_any()?.is_some_and(is_same))
 }
 
-/// What a file may never replace: a folder, with all that it holds, for one thing.
+/// Refuses what the policy does not let a file replace. A folder is never replaced.
 fn refuse(there: &FileStat, policy: ConflictPolicy) -> Result<(), FilesError> {
     match policy {
         ConflictPolicy::Reject => Err(FilesError::Exists),
@@ -220,7 +222,7 @@ fn refuse(there: &FileStat, policy: ConflictPolicy) -> Result<(), FilesError> {
     }
 }
 
-/// Some file systems have no permissions or times of their own; the content is what counts.
+/// Some file systems store no permissions or times; only the content counts.
 fn tolerate(outcome: std::io::Result<()>) -> Result<(), FilesError> {
     match outcome.map_err(FilesError::from) {
         Err(FilesError::Denied | FilesError::Failed(Errno::EOPNOTSUPP | Errno::ENOSYS)) => Ok(()),

@@ -1,10 +1,9 @@
-//! Copies and uploads that are not complete: hidden while they are made, and removed by the next
-//! instance if this one is killed.
+//! Hides unfinished copies and uploads, and removes those of a killed instance.
 //!
-//! There is a note of each, in a folder of the user's own that no drive shows, until its scratch
-//! name is gone. What has a note is not listed. What has a note that no process holds locked is
-//! removed, if it is the very file or folder that was made; anything else, whatever it is called,
-//! is the user's and stays.
+//! Each has a note, in a folder of the user that no drive shows, until its scratch name is gone.
+//! Files with a note are not listed. If no process holds the lock of a note, its file is removed,
+//! provided that it is the very file or folder that was made. Everything else, whatever its name,
+//! belongs to the user and stays.
 
 mod notes;
 
@@ -28,33 +27,30 @@ use super::remove::{remove, remove_if_empty};
 use super::resolve::EntryRef;
 use countersign_os::clock::random_bytes;
 
-/// How often a note is made again that an instance that cleans up took for one that was left
-/// behind.
+/// How often a note is made again after an instance that cleans up removed it as a leftover.
 const TRIES_MAX: usize = 16;
 
-/// The note of one copy, locked; gone with it.
+/// The locked note of one copy. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Note(Option<(PathBuf, File)>);
 
-/// How far the making of a note is, for tests that stop there.
+/// Steps of making a note, for tests that stop there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is there, empty and not locked.
+    /// The note exists, empty and not locked.
     Made,
-    /// It is locked.
     Locked,
-    /// It says where the copy will be.
+    /// The note names the folder of the copy.
     Written,
 }
 
 impl Unfinished {
-    /// A name for a copy in the folder of a slot, and the note of it. A note that cannot be written
-    /// is no reason not to copy.
+    /// Returns a scratch name beside an entry, and its note. If the note cannot be written, the
+    /// copy is made all the same.
     pub(crate) fn begin(&self, beside: &EntryRef) -> Result<(EntryRef, Note), FilesError> {
         self.begin_in_steps(beside, &|_| ())
     }
 
-    /// The same, step by step.
     pub(super) fn begin_in_steps(
         &self,
         beside: &EntryRef,
@@ -69,26 +65,26 @@ impl Unfinished {
         match write(directory, &path, &slot, reached) {
             Ok(note) => Ok((slot, Note(Some((path, note))))),
             Err(error) => {
-                tracing::warn!(%error, "cannot note a copy: if it is cut short, what it leaves stays");
+                tracing::warn!(%error, "cannot note an unfinished copy: after a crash it stays");
                 Ok((slot, Note(None)))
             }
         }
     }
 
-    /// Removes what was left behind; it may take long.
+    /// Removes the leftovers of killed instances; may take long.
     pub(crate) fn clean(&self, protection: &Arc<Protection>) {
         let Some(directory) = self.directory() else { return };
         let notes = match std::fs::read_dir(directory) {
             Ok(notes) => notes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return tracing::warn!(%error, "cannot read the notes of unfinished copies"),
+            Err(error) => return tracing::warn!(%error, "cannot read notes of unfinished copies"),
         };
         for note in notes.flatten() {
             if !is_scratch_name(note.file_name().as_bytes()) {
                 continue; // not a note: whatever it is, it stays
             }
             let path = note.path();
-            // NFS locks only what is open for writing.
+            // NFS allows an exclusive lock only on a file that is open for writing.
             let opened = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
             let Ok(locked) = opened else { continue }; // it has just been removed
             if locked.try_lock().is_err() {
@@ -98,10 +94,10 @@ impl Unfinished {
                 continue; // another cleaned it up, and its maker has made it again
             }
             match remove_noted(&locked, note.file_name().as_bytes(), protection) {
-                Ok(true) => tracing::info!(copy = %path.display(), "removed an unfinished copy"),
+                Ok(true) => tracing::info!(copy = %path.display(), "removed unfinished copy"),
                 // Its folder was moved or removed.
                 Ok(false) => {}
-                Err(trouble) => tracing::warn!(copy = %path.display(), %trouble, "cannot remove an unfinished copy"),
+                Err(trouble) => tracing::warn!(copy = %path.display(), %trouble, "cannot remove unfinished copy"),
             }
             drop(Note(Some((path, locked))));
         }
@@ -109,20 +105,20 @@ impl Unfinished {
 }
 
 impl EntryRef {
-    /// A scratch name beside this one for a copy, which is noted while the note lives.
+    /// Returns a scratch name beside this entry, with the note that belongs to it.
     pub(crate) fn unfinished(&self) -> Result<(Self, Note), FilesError> {
         self.notes().begin(self)
     }
 }
 
 impl Note {
-    /// Notes which file or folder was made under the scratch name. Until this is said, only an
-    /// empty one is removed.
+    /// Notes which file or folder was made under the scratch name. Without that, only an empty one
+    /// is removed.
     pub(crate) fn made(&mut self, made: Identity) {
         if let Some((_, note)) = &mut self.0
             && let Err(error) = note.write_all(format!("\0{made}").as_bytes())
         {
-            tracing::warn!(%error, "cannot note which copy was made: if it is cut short, what it leaves stays");
+            tracing::warn!(%error, "cannot note which copy was made: after a crash it stays");
         }
     }
 }
@@ -132,13 +128,13 @@ impl Drop for Note {
         if let Some((path, _lock)) = self.0.take()
             && let Err(error) = std::fs::remove_file(&path)
         {
-            tracing::warn!(path = %path.display(), %error, "cannot remove the note of a copy");
+            tracing::warn!(path = %path.display(), %error, "cannot remove note of unfinished copy");
         }
     }
 }
 
-/// Makes a note that says where the copy will be. An instance that cleans up locks a note before it
-/// removes it: one that is still there once it is locked here is not removed.
+/// Makes a note that names the folder of the copy. An instance that cleans up locks a note before
+/// it removes it. So a note that still exists after it was locked here is not removed.
 fn write(directory: &Path, path: &Path, slot: &EntryRef, reached: &dyn Fn(Step)) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     for _ in 0..TRIES_MAX {
@@ -156,7 +152,7 @@ fn write(directory: &Path, path: &Path, slot: &EntryRef, reached: &dyn Fn(Step))
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// Whether a path still names the file that is open.
+/// Whether a path still names the open file.
 fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     let open = file.metadata()?;
     match path.symlink_metadata() {
@@ -166,7 +162,7 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether there was anything to remove.
+/// Removes what a note is about; tells whether it existed.
 fn remove_noted(mut note: &File, name: &[u8], protection: &Arc<Protection>) -> Result<bool, FilesError> {
     let mut text = Vec::new();
     note.read_to_end(&mut text)?;

@@ -1,6 +1,6 @@
-//! What changes a user's files, an item at a time: each is done as a whole, or not at all and an
-//! error says why. Only merging folders, which is many moves, can stop half-way; what was moved by
-//! then is where it belongs.
+//! Changes a user's files, one item at a time. Each change is done as a whole, or an error says why
+//! nothing was done. Only merging folders, which is many moves, can stop half-way: what was moved
+//! by then stays in its new place.
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -19,32 +19,30 @@ use super::startup::Change;
 /// The name of a drive's trash folder, directly beneath its root.
 pub(crate) const TRASH: &[u8] = b"Trash";
 
-/// The permissions of a new folder, before the user's umask or the default access list of the
-/// folder it is made in: those of mkdir(1).
+/// Permissions of a new folder, before the user's umask or the default access list of the folder
+/// above it: those of mkdir(1).
 fn folder_mode() -> Mode {
     Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO
 }
 
-/// The bits with which others than its owner can write in a folder.
+/// The bits that let group or others write in a folder.
 const SHARED: u32 = 0o022;
 
-/// What a shared drive's trash takes over from the drive's folder: who may do what, and whether
-/// only owners remove.
+/// The bits that a shared drive's trash takes over from the drive's folder: permissions and the
+/// sticky bit.
 const LIKE_THE_DRIVE: u32 = 0o1777;
 
-/// A path and the drive that it lies in.
+/// A path and its open drive.
 #[derive(Debug, Clone)]
 pub(crate) struct Location {
-    /// The drive.
     pub(crate) root: Root,
-    /// The path.
     pub(crate) path: UcloudPath,
-    /// What a change of it has to show; nothing is changed at a place without.
+    /// What a change has to satisfy; `None` for a location that is only read.
     pub(crate) change: Option<Change>,
 }
 
 impl Location {
-    /// Its folder, open, and its last name.
+    /// The open folder of the location, and its last name.
     pub(super) fn slot(&self) -> Result<EntryRef, FilesError> {
         if let Some(change) = &self.change {
             change.check_path(&self.path)?;
@@ -61,7 +59,6 @@ impl Location {
     }
 }
 
-/// Moves a file or folder.
 pub(crate) fn move_to(
     from: &Location,
     to: &Location,
@@ -72,7 +69,6 @@ pub(crate) fn move_to(
     relocate(&from.slot()?, &to.slot()?, policy, crossing, progress)
 }
 
-/// Copies a file or folder.
 pub(crate) fn copy_to(
     from: &Location,
     to: &Location,
@@ -82,13 +78,13 @@ pub(crate) fn copy_to(
     duplicate(&from.slot()?, &to.slot()?, policy, progress)
 }
 
-/// Moves a file or folder into its drive's trash, which is made if there is none.
+/// Moves a file or folder into its drive's trash, which is made if it does not exist.
 pub(crate) fn trash(place: &Location, crossing: CrossDevice, progress: &Progress) -> Result<(), FilesError> {
     if place.is_in_trash() {
         return Err(FilesError::InTrash);
     }
     let from = place.slot()?;
-    // Looked at before the trash is made: a wrong path leaves no trash folder behind.
+    // Looked at before the trash is made, so that a wrong path leaves no trash folder behind.
     from.look()?;
     let trash = trash_slot(&place.root)?;
     make_trash(&trash)?;
@@ -98,9 +94,10 @@ pub(crate) fn trash(place: &Location, crossing: CrossDevice, progress: &Progress
     relocate(&from, &to, ConflictPolicy::Rename, crossing, progress)
 }
 
-/// Makes a drive's trash, if there is none: its user's alone, but in a drive in which others can
-/// write, for all of them. Whoever may remove something from a shared folder may then move it to
-/// the trash. One that its user made private in a shared drive, as earlier versions did, is opened.
+/// Makes a drive's trash if it does not exist. Only its user can open it, except in a drive in
+/// which others can write: there the trash takes over the drive's permissions. So an account that
+/// may remove something from a shared folder may move it to the trash. A trash that its user made
+/// private in a shared drive, as earlier versions did, is opened to them.
 fn make_trash(trash: &EntryRef) -> Result<(), FilesError> {
     let drive = fstat(trash.folder())?;
     let is_shared = drive.st_mode & SHARED != 0;
@@ -120,7 +117,7 @@ fn make_trash(trash: &EntryRef) -> Result<(), FilesError> {
     Ok(())
 }
 
-/// Removes all that a drive's trash holds, for good.
+/// Removes everything in a drive's trash, for good.
 pub(crate) fn empty_trash(place: &Location, progress: &Progress) -> Result<(), FilesError> {
     if !place.is_in_trash() || place.path.inside().len() != 1 {
         return Err(FilesError::NotTrash);
@@ -135,14 +132,14 @@ fn trash_slot(root: &Root) -> Result<EntryRef, FilesError> {
     root.slot(&[name])
 }
 
-/// Makes a folder, and those above it that do not exist. `REPLACE` leaves a folder that exists as
-/// it is: what it holds was never the request's to remove. Nor is a file in its place.
+/// Makes a folder and the missing folders above it. `REPLACE` leaves an existing folder as it is:
+/// the request does not include what it holds. A file in its place stays too.
 pub(crate) fn create_folder(place: &Location, policy: ConflictPolicy) -> Result<(), FilesError> {
     in_new_folders(place, || make_folder(&place.slot()?, policy))
 }
 
-/// Makes the folders above a place that do not exist, and does something there; if it fails, they
-/// are gone again.
+/// Makes the missing folders above a place, and does work there. If the work fails, the new folders
+/// are removed.
 pub(super) fn in_new_folders<T>(
     place: &Location,
     work: impl FnOnce() -> Result<T, FilesError>,
@@ -151,7 +148,7 @@ pub(super) fn in_new_folders<T>(
     let outcome = make_parents(place, &mut made).and_then(|()| work());
     if outcome.is_err() {
         for slot in made.iter().rev() {
-            // Whatever is not empty any more is somebody's.
+            // A folder that is no longer empty belongs to another process.
             let _ = unlinkat(slot.folder(), slot.name(), UnlinkatFlags::RemoveDir);
         }
     }
@@ -174,7 +171,7 @@ fn make_parents(place: &Location, made: &mut Vec<EntryRef>) -> Result<(), FilesE
     if open(above.len())?.is_some() {
         return Ok(());
     }
-    // The deepest folder that is there, in few steps however deep the path is.
+    // Finds the deepest folder that exists by bisection: few steps however deep the path is.
     let (mut there, mut missing) = (0, above.len());
     while missing - there > 1 {
         let middle = there.midpoint(missing);
@@ -188,7 +185,7 @@ fn make_parents(place: &Location, made: &mut Vec<EntryRef>) -> Result<(), FilesE
                 made.push(slot.clone());
                 slot.enter(Mounts::Enter, FilesError::walking)?
             }
-            // A link, or another made it meanwhile.
+            // A link, or another process made it meanwhile.
             Err(Errno::EEXIST) => place.root.folder(prefix(length), OFlag::O_PATH)?,
             Err(errno) => return Err(errno.into()),
         };

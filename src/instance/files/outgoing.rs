@@ -1,4 +1,4 @@
-//! A file on its way out: opened once, and known by what it was then.
+//! A file for a download: opened once, and identified by its state at that time.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,34 +11,33 @@ use super::error::FilesError;
 use super::operations::Location;
 use super::resolve::Kind;
 
-/// A file that can be read.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     file: File,
     /// Its name, as the user knows it.
     pub(crate) name: String,
-    /// How long it was when it was opened, in bytes.
+    /// Its length when it was opened, in bytes.
     pub(crate) length: u64,
     /// When its content last changed.
     pub(crate) modified: SystemTime,
-    /// Names this very content: another of the same length at the same time would be another file,
-    /// or have been changed later.
+    /// An entity tag for this very content: inode, length, and times of change. Other content would
+    /// differ in one of them.
     pub(crate) tag: String,
 }
 
 #[cfg(fuzzing)]
 impl Outgoing {
-    /// A file of that length, last changed then.
+    /// A file of that length, last changed at that time.
     pub(crate) fn fuzzed(file: File, length: u64, modified: SystemTime) -> Self {
         Self { file, name: String::new(), length, modified, tag: "\"tag\"".to_owned() }
     }
 }
 
 impl Outgoing {
-    /// Opens the file at a place, following links as long as they stay in the drive.
+    /// Opens a file, following links as long as they stay in the drive.
     pub(crate) fn open(place: &Location) -> Result<Self, FilesError> {
         let name = place.path.inside().last().ok_or(FilesError::WholeDrive)?.text();
-        // A pipe must not keep us waiting for whoever writes into it.
+        // With `O_NONBLOCK`, opening a pipe does not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let (file, stat) = place.root.file(place.path.inside(), flags).map_err(|trouble| {
             if trouble == FilesError::Failed(Errno::ENXIO) { FilesError::NotAFile } else { trouble }
@@ -56,8 +55,8 @@ impl Outgoing {
         Ok(Self { file: File::from(file), name, length, modified, tag })
     }
 
-    /// Reads so many bytes from a place on. A file that has become shorter is an error: what was
-    /// promised cannot be sent.
+    /// Fills the buffer from an offset. A file that has become shorter is an error: the promised
+    /// length cannot be sent.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }

@@ -1,28 +1,27 @@
-//! A UCloud path, `/<drive>/<name>/<name>…`, checked once, at birth.
+//! A UCloud path, `/<drive>/<name>/<name>…`, checked when it is made.
 //!
-//! JSON carries text, a Linux name is any bytes but `/` and NUL. So a name is spelt as itself
-//! wherever it is valid UTF-8, and each byte that is not becomes one character of the block
-//! U+10FE80 to U+10FEFF in a private-use plane (the byte plus U+10FE00). A name that really
-//! contains such a character has that character's four bytes spelt out in the same way. Every name
-//! has exactly one spelling and every other spelling is refused, so what a user signed can mean one
-//! file only.
+//! JSON carries text, but a Linux name is any bytes except `/` and NUL. A name is spelt as itself
+//! where it is valid UTF-8. Each other byte becomes one character from U+10FE80 to U+10FEFF, in a
+//! private-use plane (the byte plus U+10FE00). If a name really contains such a character, its four
+//! bytes are spelt in the same way. Every name has exactly one spelling, and every other spelling
+//! is refused. So what a user signed can mean only one file.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// The longest name that a Linux file system holds (`NAME_MAX`), in bytes.
+/// Longest name that a Linux file system holds (`NAME_MAX`), in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// The longest path beneath a drive, in bytes: what one system call takes (`PATH_MAX`), without its
+/// Longest path beneath a drive, in bytes: what one system call takes (`PATH_MAX`), without its
 /// NUL.
 pub(crate) const PATH_BYTES_MAX: usize = 4095;
-/// The longest path as text, in bytes: a byte that is not UTF-8 is spelt in four, and the drive
-/// comes on top.
+/// Longest path as text, in bytes: a byte that is not UTF-8 is spelt in four, and the drive is
+/// added.
 pub(crate) const PATH_TEXT_MAX: usize = 4 * (PATH_BYTES_MAX + NAME_BYTES_MAX + 2);
 
 /// Added to a byte that is not part of valid UTF-8 to spell it.
 const ESCAPE_BASE: u32 = 0x0010_FE00;
-/// The first byte of every character that spells a byte, in UTF-8.
+/// First byte, in UTF-8, of every character that spells a byte.
 const ESCAPE_LEAD: u8 = 0xF4;
 
 /// Why a text is not a path.
@@ -34,23 +33,20 @@ pub(crate) enum PathError {
     /// Longer than [`PATH_TEXT_MAX`] as text, or [`PATH_BYTES_MAX`] beneath the drive.
     #[error("the path is too long")]
     TooLong,
-    /// A name of more than [`NAME_BYTES_MAX`] bytes.
     #[error("a name in the path is longer than {NAME_BYTES_MAX} bytes")]
     NameTooLong,
     /// Two slashes in a row.
     #[error("a name in the path is empty")]
     EmptyName,
-    /// `.` or `..`.
     #[error("`.` and `..` are not names")]
     Dots,
-    /// A NUL character.
     #[error("a path cannot contain NUL")]
     Nul,
-    /// A name from a directory with a slash in it, which no file system gives.
+    /// A name from a directory with a slash in it, which no file system returns.
     #[error("a name cannot contain a slash")]
     Slash,
     /// Bytes spelt with escapes that do not need them.
-    #[error("a name in the path is not spelt in the one way that it has")]
+    #[error("a name in the path is escaped where it need not be")]
     Misspelt,
 }
 
@@ -59,7 +55,7 @@ pub(crate) enum PathError {
 pub(crate) struct Name(Vec<u8>);
 
 impl Name {
-    /// Reads a name as JSON spells it.
+    /// Parses a name as JSON spells it.
     pub(crate) fn parse(text: &str) -> Result<Self, PathError> {
         let name = Self::from_bytes(decode(text))?;
         if name.text() == text { Ok(name) } else { Err(PathError::Misspelt) }
@@ -77,7 +73,6 @@ impl Name {
         }
     }
 
-    /// The name as the file system has it.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -87,12 +82,11 @@ impl Name {
         encode(&self.0)
     }
 
-    /// `name(1).ext` for `name.ext`: how UCloud keeps a file apart from one that has its name
-    /// already. A name that grows too long thereby loses the end of its stem.
+    /// `name(1).ext` for `name.ext`: UCloud's name for a file whose name is taken. If the name
+    /// becomes too long, its stem loses its end.
     pub(crate) fn numbered(&self, number: u32) -> Self {
         let dot = self.0.iter().rposition(|byte| *byte == b'.');
-        // A leading dot is no extension, and one so long that it leaves no room for a stem is none
-        // either.
+        // A leading dot does not begin an extension, nor does one that leaves no room for a stem.
         let (stem, extension) = match dot {
             Some(at) if at > 0 && self.0.len() - at <= NAME_BYTES_MAX / 2 => self.0.split_at(at),
             _ => (self.0.as_slice(), [].as_slice()),
@@ -106,7 +100,7 @@ impl Name {
     }
 }
 
-/// The first `room` bytes of a name, or a little less where that would cut a character in two.
+/// The first `room` bytes of a name, or up to three fewer so that no character is cut in two.
 fn shortened(stem: &[u8], room: usize) -> &[u8] {
     if stem.len() <= room {
         return stem;
@@ -116,8 +110,7 @@ fn shortened(stem: &[u8], room: usize) -> &[u8] {
     stem.get(..cut).unwrap_or(stem)
 }
 
-/// A path within a drive. Which folder the drive is, and what really lies there, is not its
-/// business.
+/// A path within a drive. It says nothing about the drive's folder or about what exists there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct UcloudPath {
     drive: String,
@@ -125,7 +118,7 @@ pub(crate) struct UcloudPath {
 }
 
 impl UcloudPath {
-    /// Reads a path as UCloud sends it. One slash at the end is forgiven.
+    /// Parses a path as UCloud sends it. One slash at the end is accepted.
     pub(crate) fn parse(text: &str) -> Result<Self, PathError> {
         if text.len() > PATH_TEXT_MAX {
             return Err(PathError::TooLong);
@@ -152,17 +145,16 @@ impl UcloudPath {
         &self.drive
     }
 
-    /// The names beneath the drive, outermost first; none for the drive itself.
+    /// The names beneath the drive, outermost first; empty for the drive itself.
     pub(crate) fn inside(&self) -> &[Name] {
         &self.inside
     }
 
-    /// The path beneath the drive as the kernel takes it, `.` for the drive itself.
+    /// The path beneath the drive as the kernel takes it; `.` for the drive itself.
     pub(crate) fn relative(&self) -> OsString {
         relative(&self.inside)
     }
 
-    /// This path with one name more.
     pub(crate) fn child(&self, name: Name) -> Self {
         let mut path = self.clone();
         path.inside.push(name);
@@ -177,7 +169,7 @@ impl fmt::Display for UcloudPath {
     }
 }
 
-/// Names joined for the kernel.
+/// Joins names for the kernel.
 pub(crate) fn relative(names: &[Name]) -> OsString {
     if names.is_empty() {
         return OsStr::from_bytes(b".").to_owned();
@@ -193,12 +185,13 @@ fn escaped_byte(character: char) -> Option<u8> {
 }
 
 fn push_escaped(text: &mut String, bytes: &[u8]) {
-    // Only bytes from 0x80 upwards come here, so there always is such a character.
+    // Only bytes from 0x80 upwards come here, so such a character always exists.
     text.extend(bytes.iter().filter_map(|byte| char::from_u32(ESCAPE_BASE + u32::from(*byte))));
 }
 
 fn encode(bytes: &[u8]) -> String {
-    // Nearly every name is spelt as itself, and a page of a folder spells all names of the folder.
+    // The fast path: nearly every name is spelt as itself, and a page spells all names of its
+    // folder.
     if let Ok(text) = std::str::from_utf8(bytes)
         && !bytes.contains(&ESCAPE_LEAD)
     {
@@ -348,7 +341,7 @@ mod tests {
             }
         }
 
-        /// Names made of escape characters, pieces of them and what surrounds them.
+        /// Names made of escape characters, parts of them, and neighbouring characters.
         #[test]
         fn names_that_look_escaped_round_trip(pieces in proptest::collection::vec(
             prop_oneof![

@@ -1,8 +1,8 @@
-//! How far a long piece of work is, and what its user wants of it: to go on, to rest, or to stop.
+//! Progress and control of long work: its user can pause, resume or cancel it.
 //!
-//! The work counts as it goes and looks here between files and between pieces of a file. One that
-//! rests gives its place in the queue to others; one that is stopped fails with
-//! [`FilesError::Cancelled`] and is undone as after any failure.
+//! The work counts what it does, and checks its control between files and between pieces of a file.
+//! Paused work gives up its place in the queue. Cancelled work fails with [`FilesError::Cancelled`]
+//! and is undone as after any failure.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,37 +12,33 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::FilesError;
 
-/// What is done before it is looked whether to go on, in bytes: a fraction of a second on a slow
-/// disk.
+/// Bytes between two checks of the control: a fraction of a second on a slow disk.
 pub(crate) const PIECE: u64 = 8 * 1024 * 1024;
 
 /// What a user wants of a piece of work.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Control {
-    /// To go on.
     #[default]
     Run,
-    /// To rest.
     Pause,
-    /// To stop, for good.
+    /// Stop for good.
     Cancel,
 }
 
-/// Files (folders and links among them) and bytes.
+/// An amount of files and bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Amount {
     /// Files, folders and links.
     pub(crate) files: u64,
-    /// Bytes of files.
     pub(crate) bytes: u64,
 }
 
-/// One piece of work, as seen by whoever does it and whoever watches.
+/// One piece of work, shared by the thread that does it and the task that watches it.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     files: AtomicU64,
     bytes: AtomicU64,
-    /// How much there is in all, once that is known.
+    /// The total, once it is known.
     all: Mutex<Option<Amount>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -57,7 +53,7 @@ struct State {
 }
 
 impl Progress {
-    /// Counts what was done, and says whether to go on: at once, after a rest, or not at all.
+    /// Counts what was done. Blocks while the work is paused; fails once it is cancelled.
     pub(crate) fn advance(&self, done: Amount) -> Result<(), FilesError> {
         self.files.fetch_add(done.files, Ordering::Relaxed);
         self.bytes.fetch_add(done.bytes, Ordering::Relaxed);
@@ -80,7 +76,7 @@ impl Progress {
         queue.map_or(Ok(()), |queue| self.enter_again(queue))
     }
 
-    /// Waits for a place in the queue, which others may have.
+    /// Waits for a place in the queue again.
     fn enter_again(&self, queue: Arc<Semaphore>) -> Result<(), FilesError> {
         let handle = Handle::try_current().map_err(|_| FilesError::CutShort)?;
         let permit = handle.block_on(Arc::clone(&queue).acquire_owned()).map_err(|_| FilesError::CutShort)?;
@@ -88,17 +84,17 @@ impl Progress {
         self.advance(Amount::default())
     }
 
-    /// The work has a place in a queue until it ends, or rests.
+    /// Keeps a place in a queue until the work ends or is paused.
     pub(super) fn take_place(&self, queue: Arc<Semaphore>, permit: OwnedSemaphorePermit) {
         self.lock().place = Some((queue, permit));
     }
 
-    /// The work has ended, or leaves the queue.
+    /// Gives up the place in the queue: the work has ended, or moves to another queue.
     pub(super) fn leave(&self) {
         self.lock().place = None;
     }
 
-    /// Says what the user wants. What was stopped stays so.
+    /// Sets the control. Cancelled work stays cancelled.
     pub(crate) fn want(&self, control: Control) {
         let mut state = self.lock();
         if state.control != Control::Cancel {
@@ -109,27 +105,24 @@ impl Progress {
         self.told.notify_one();
     }
 
-    /// What the user wants.
     pub(crate) fn control(&self) -> Control {
         self.lock().control
     }
 
-    /// Waits until the user wants something.
+    /// Waits until the control is set.
     pub(crate) async fn wanted(&self) {
         self.told.notified().await;
     }
 
-    /// How much is done.
     pub(crate) fn done(&self) -> Amount {
         Amount { files: self.files.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    /// How much there is in all, if that is known.
+    /// The total, if it is known.
     pub(crate) fn all(&self) -> Option<Amount> {
         *self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says how much there is in all.
     pub(super) fn measured(&self, all: Amount) {
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = Some(all);
     }
@@ -140,7 +133,6 @@ impl Progress {
 }
 
 impl Amount {
-    /// One file of that length.
     pub(super) const fn file(bytes: u64) -> Self {
         Self { files: 1, bytes }
     }

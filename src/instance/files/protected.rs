@@ -1,11 +1,10 @@
-//! The folders that no drive gives access to: Countersign's own, and `~/.ssh` unless the site
-//! allows it.
+//! Refuses access to the protected folders: Countersign's own, and `~/.ssh` unless the site allows
+//! it.
 //!
-//! Whoever writes to one of them through UCloud installs keys without approval (P2, P3), so every
-//! call is refused whatever was signed. [`Protection`] names the folders; [`Protected`] is what
-//! those names lead to at one moment, by device and inode, with the folders above them. A name on
-//! the way to a protected folder is protected too: a folder cannot be exchanged by exchanging one
-//! above it.
+//! Writing to them through UCloud could install keys without approval (P2, P3), so every call is
+//! refused whatever was signed. [`Protection`] names the folders. [`Protected`] is what those names
+//! lead to at one moment, by device and inode, with the folders above them. A name on the way to a
+//! protected folder is protected too: a folder cannot be exchanged by exchanging one above it.
 
 mod whose;
 
@@ -26,20 +25,19 @@ use super::error::FilesError;
 use super::identity::{Identity, Kind};
 use countersign_config::SshDirectory;
 
-/// Countersign's own folders, below the home directory: the pinned keys and the instance key, the
-/// journal and the drives' numbers.
+/// Countersign's folders below the home directory: the pinned keys and the instance key; the
+/// journal and the drive numbers.
 const OWN: [&str; 2] = [".config/countersign", ".local/state/countersign"];
 /// Where sshd and ssh keep keys, below the home directory.
 const SSH: &str = ".ssh";
-/// How many symbolic links one path may have: what the kernel follows.
+/// Most symbolic links in one path: as many as the kernel follows.
 const LINKS_MAX: u32 = 40;
-/// How many files are looked at in the protected folders. Beyond, no file with several hard links
-/// is read through a drive.
+/// Most files that are recorded in the protected folders. Beyond that, files with several hard
+/// links are not read through any drive.
 const FILES_MAX: usize = 4096;
-/// How deep the protected folders are looked through: each level holds two descriptors.
+/// Deepest level that is looked at in the protected folders: each level holds two descriptors.
 const DEPTH_MAX: usize = 16;
 
-/// Which folders are protected.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Protection {
     home: PathBuf,
@@ -48,14 +46,15 @@ pub(crate) struct Protection {
 }
 
 impl Protection {
-    /// Those of an account with this home; `~/.ssh` too, unless the site allows drives to show it.
+    /// The protected folders of an account with this home. `~/.ssh` is one unless the site lets
+    /// drives show it.
     pub(crate) fn of(home: &Path, ssh: SshDirectory) -> Self {
         let own = OWN.iter().map(|folder| (*folder, Whose::Countersign));
         let ssh = Some((SSH, Whose::Ssh)).filter(|_| ssh == SshDirectory::Protected);
         Self { home: home.to_owned(), folders: own.chain(ssh).collect() }
     }
 
-    /// What the names lead to at this moment.
+    /// Finds what the names lead to at this moment.
     ///
     /// # Errors
     /// If the system fails: then nothing is known to be unprotected.
@@ -84,26 +83,26 @@ impl Protection {
 /// What is protected at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Protected {
-    /// The protected folders, and those in them.
+    /// The protected folders, and the folders in them.
     inside: HashMap<Identity, Whose>,
-    /// The files in them, by which their hard links elsewhere are known.
+    /// The files in them, by which hard links elsewhere are recognised.
     files: HashMap<Identity, Whose>,
-    /// Whether there are more than [`FILES_MAX`].
+    /// Whether some files are not in `files`: more than [`FILES_MAX`], too deep, or unreadable.
     has_more_files: bool,
-    /// The folders on the way to them.
+    /// The folders on the way to the protected ones.
     above: HashSet<Identity>,
-    /// The names on the way to them, each in the folder that holds it, and whose folder it stands
-    /// for if it is the last. There may be nothing of that name.
+    /// The names on the way to them, each with the folder that holds it. The last name of a way has
+    /// the owner of the protected folder. The name need not exist.
     entries: Vec<(Identity, Vec<u8>, Option<Whose>)>,
 }
 
 impl Protected {
-    /// Refuses a folder that is protected. Whether it lies in one is for the caller to find out.
+    /// Refuses a protected folder. The caller finds out whether a folder lies in one.
     pub(super) fn check_folder(&self, folder: Identity) -> Result<(), FilesError> {
         self.inside.get(&folder).map_or(Ok(()), |whose| Err(FilesError::Protected(*whose)))
     }
 
-    /// Refuses a file of a protected folder, by whatever name.
+    /// Refuses a file of a protected folder, under any name.
     pub(super) fn check_file(&self, stat: &FileStat) -> Result<(), FilesError> {
         match self.files.get(&Identity::of(stat)) {
             Some(whose) => Err(FilesError::Protected(*whose)),
@@ -114,15 +113,14 @@ impl Protected {
         }
     }
 
-    /// Refuses what is protected, or holds it.
+    /// Refuses a change of what is protected or holds a protected folder.
     pub(super) fn check_change(&self, stat: &FileStat) -> Result<(), FilesError> {
         self.check_folder(Identity::of(stat))?;
         self.check_file(stat)?;
         if self.is_above(Identity::of(stat)) { Err(FilesError::HoldsProtected) } else { Ok(()) }
     }
 
-    /// Refuses a name on the way to a protected folder, whether or not there is anything of that
-    /// name.
+    /// Refuses a name on the way to a protected folder, whether or not it exists.
     pub(super) fn check_entry(&self, folder: Identity, name: &[u8]) -> Result<(), FilesError> {
         let entry = self.entries.iter().find(|(of, entry, _)| *of == folder && is_like(name, entry));
         match entry {
@@ -137,7 +135,7 @@ impl Protected {
         self.above.contains(&folder)
     }
 
-    /// Takes note of all that a protected folder holds.
+    /// Records everything that a protected folder holds.
     fn look_through(&mut self, folder: &OwnedFd, whose: Whose, depth: usize) -> Result<(), FilesError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let listed = match openat(folder, ".", flags, Mode::empty()) {
@@ -180,17 +178,17 @@ impl Protected {
     }
 }
 
-/// Follows a path name by name, and takes note of every folder and every name on the way, those of
-/// links included.
+/// Follows a path name by name, and records every folder and name on the way, including those of
+/// links.
 struct Trace<'p> {
     protected: &'p mut Protected,
-    /// Whose folder is at its end, if it is a protected one.
+    /// The owner of the folder at the path's end, if that folder is protected.
     end: Option<Whose>,
     links: u32,
 }
 
 impl Trace<'_> {
-    /// Where the path leads; nothing if it leads nowhere, or where this account cannot go.
+    /// Where the path leads; `None` if it leads nowhere, or where this account cannot go.
     fn follow(&mut self, start: OwnedFd, path: &Path) -> Result<Option<OwnedFd>, FilesError> {
         let mut at = start;
         let mut ahead = names(path);
@@ -251,14 +249,14 @@ fn identity(folder: &OwnedFd) -> Result<Identity, FilesError> {
     Ok(Identity::of(&fstat(folder)?))
 }
 
-/// Whether a path ends here for this account, and so for whoever acts through it.
+/// Whether a path ends here for this account, and so for every client that acts through it.
 const fn is_nowhere(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::ENAMETOOLONG)
 }
 
-/// Whether two names may be one on some file system: such that ignore case, or characters that show
-/// nothing. All protected names are ASCII, so a name without its other characters is compared, with
-/// the two letters that fold to ASCII counted as that.
+/// Whether a file system may treat two names as one: some ignore case, or characters that show
+/// nothing. All protected names are ASCII. So other characters are dropped before the comparison,
+/// except the two that fold to ASCII letters.
 fn is_like(name: &[u8], protected: &[u8]) -> bool {
     if name == protected {
         return true;

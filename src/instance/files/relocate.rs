@@ -1,8 +1,7 @@
-//! Moving something to a place where there may be something already: the four conflict policies.
+//! Moves something to a place that may be taken: the four conflict policies.
 //!
-//! Moving to another file system means copying. That takes long, so it is done only where the
-//! caller allows it; the source goes only after the copy is complete, in its place and safely on
-//! disk.
+//! Moving to another file system means copying. That takes long, so the caller has to allow it. The
+//! source is removed only after the copy is complete, in its place and safe on disk.
 
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
@@ -16,21 +15,21 @@ use super::rename::{rename_new, rename_over, scratch};
 use super::request::ConflictPolicy;
 use super::resolve::{EntryRef, Identity, Kind, Mounts};
 
-/// The largest number that a name gets for being taken: UCloud's.
+/// Largest number that a taken name gets: UCloud's limit.
 pub(crate) const RENAMES_MAX: u32 = 9999;
-/// How many names of a folder are held at once while it is merged.
+/// Most names of a folder held at once while it is merged.
 const NAMES_MAX: usize = 4096;
 
 /// Whether a move may turn into a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CrossDevice {
-    /// No: [`FilesError::OtherDevice`], and nothing has been changed, or only part of a merge.
+    /// No: fails with [`FilesError::OtherDevice`]. Then nothing has been changed, or only part of a
+    /// merge.
     Refuse,
-    /// Yes, and it may take long.
+    /// Yes; it may take long.
     Copy,
 }
 
-/// Moves `from` to `to`.
 pub(crate) fn relocate(
     from: &EntryRef,
     to: &EntryRef,
@@ -54,7 +53,6 @@ pub(crate) fn relocate(
     Step { policy, crossing, progress }.take(from, to, 0)
 }
 
-/// Copies `from` to `to`.
 pub(crate) fn duplicate(
     from: &EntryRef,
     to: &EntryRef,
@@ -76,21 +74,21 @@ pub(crate) fn duplicate(
     })
 }
 
-/// Refuses a replacement in which one of the two is a folder: a folder goes into the trash, and
-/// nowhere else, with all that it holds.
+/// Refuses a replacement in which one of the two is a folder. A folder with its content is only
+/// ever removed by way of the trash.
 fn refuse_folder(from: &EntryRef, to: &EntryRef) -> Result<(), FilesError> {
     let Some(there) = to.look_if_any()? else { return Ok(()) };
     if Kind::of(&there) == Kind::Folder || is_folder(from)? { Err(FilesError::FolderNotReplaced) } else { Ok(()) }
 }
 
-/// Whether two slots are one, perhaps in two spellings of a file system that ignores case.
+/// Whether two entries are one, perhaps in two spellings on a file system that ignores case.
 fn is_same_entry(from_stat: &FileStat, to_stat: &FileStat, from: &EntryRef, to: &EntryRef) -> bool {
     let is_only_link = Kind::of(from_stat) == Kind::Folder || from_stat.st_nlink == 1;
     Identity::of(from_stat) == Identity::of(to_stat) && (is_only_link || from.is_at(to))
 }
 
-/// Refuses to put a folder into itself, and to replace a folder, or merge with one, that holds the
-/// newcomer.
+/// Refuses to put a folder into itself. Refuses to replace a folder, or merge with one, that holds
+/// the source.
 fn refuse_entangled(stat: &FileStat, from: &EntryRef, to: &EntryRef, policy: ConflictPolicy) -> Result<(), FilesError> {
     let holds = |outer: &FileStat, slot: &EntryRef| match Kind::of(outer) {
         Kind::Folder => slot.lies_in(Identity::of(outer)).map_err(FilesError::resolving),
@@ -124,7 +122,7 @@ impl Step<'_> {
         }
     }
 
-    /// The name is taken.
+    /// Applies the policy to a taken name.
     fn settle(self, from: &EntryRef, to: &EntryRef, depth: usize) -> Result<(), FilesError> {
         match self.policy {
             ConflictPolicy::Reject => Err(FilesError::Exists),
@@ -155,7 +153,7 @@ impl Step<'_> {
         Err(FilesError::Exists)
     }
 
-    /// Moves all that a folder holds into another, and then removes the empty folder.
+    /// Moves everything in a folder to another, and removes the empty folder.
     fn merge(self, from: &EntryRef, to: &EntryRef, depth: usize) -> Result<(), FilesError> {
         if depth >= DEPTH_MAX {
             return Err(FilesError::TooDeep);
@@ -200,8 +198,8 @@ impl Step<'_> {
         }
         let seen = Identity::of(&from.look()?);
         let staged = StagedCopy::copy(from, to, Mounts::Stay, self.progress)?;
-        // The source loses its name first: whoever may not remove it learns so while nothing has
-        // changed.
+        // The source loses its name first: if the user may not remove it, that fails before
+        // anything has changed.
         let (aside, ()) = scratch(from, |aside| rename_new(from, aside))?;
         let placed = match aside.stat() {
             Ok(stat) if Identity::of(&stat) == seen => {

@@ -1,5 +1,5 @@
-//! Removing what is in a folder, for good: link by link and folder by folder, never through a link
-//! and never into another file system.
+//! Removes the content of a folder for good: link by link and folder by folder. Never follows a
+//! link, and never enters another file system.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat2};
@@ -11,20 +11,19 @@ use super::progress::{Amount, Progress};
 use super::rename::scratch_name;
 use super::resolve::{EntryRef, Folder, Identity, Kind, Mounts};
 
-/// How deep a removal goes before it lifts what is deeper to the top and begins again: each level
-/// holds a descriptor, and a process has some 1024 of them.
+/// Deepest level of a removal. Deeper folders are first moved to the top: each level holds a
+/// descriptor, and a process has some 1024.
 const DEPTH_MAX: usize = 64;
-/// How many names are held at once. What is removed goes on being read from the start until nothing
-/// is left.
+/// Most names held at once. The folder is read again from its start until nothing is left.
 const NAMES_MAX: usize = 4096;
-/// How often a folder is emptied anew because something appeared in it meanwhile.
+/// How often a folder is emptied again because something appeared in it meanwhile.
 const REFILLS_MAX: usize = 16;
-/// What an owner needs to remove what a folder holds.
+/// The permissions that an owner needs to empty a folder.
 const OWNER: u32 = 0o700;
 
-/// Removes a file, a link or a folder with all that it holds, if it is the expected one: another
-/// account that may rename here could have put a folder there of which it may remove nothing
-/// itself.
+/// Removes a file, a link or a folder with its content, if it is the expected one. Another account
+/// that may rename here could otherwise put a folder there whose content that account may not
+/// remove itself.
 pub(crate) fn remove(slot: &EntryRef, expected: Identity) -> Result<(), FilesError> {
     if Identity::of(&slot.stat()?) != expected {
         return Err(FilesError::InUse);
@@ -42,7 +41,7 @@ pub(crate) fn remove(slot: &EntryRef, expected: Identity) -> Result<(), FilesErr
     }
 }
 
-/// Removes a file or folder if there is nothing in it, or a link.
+/// Removes an empty file or folder, or a link.
 pub(crate) fn remove_if_empty(slot: &EntryRef) -> Result<(), FilesError> {
     let stat = slot.stat()?;
     match Kind::of(&stat) {
@@ -60,7 +59,7 @@ fn remove_empty_folder(slot: &EntryRef) -> Result<(), FilesError> {
     }
 }
 
-/// Removes all that a folder holds. It is open for reading, and stays.
+/// Removes everything in a folder that is open for reading. The folder stays.
 pub(crate) fn empty(folder: &Folder, progress: &Progress) -> Result<(), FilesError> {
     let mut refills = 0;
     loop {
@@ -83,7 +82,7 @@ enum Lifted {
     Some,
 }
 
-/// Empties a folder. Folders that are too deep go up to `top`.
+/// Empties a folder. Folders that are too deep move up to `top`.
 fn empty_level(folder: &Folder, top: &Folder, depth: usize, progress: &Progress) -> Result<Lifted, FilesError> {
     folder.check_removable()?;
     make_writable(folder);
@@ -117,7 +116,7 @@ fn empty_level(folder: &Folder, top: &Folder, depth: usize, progress: &Progress)
                 Err(errno) => return Err(errno.into()),
             }
         }
-        // At the top the names that were lifted come up again: the caller goes on with them.
+        // Lifted folders appear among the names at the top: the caller continues with them.
         if whole || lifted == Lifted::Some {
             return Ok(lifted);
         }
@@ -127,8 +126,7 @@ fn empty_level(folder: &Folder, top: &Folder, depth: usize, progress: &Progress)
 fn lift(folder: &Folder, name: &[u8], top: &Folder) -> Result<(), FilesError> {
     loop {
         let scratch = scratch_name()?;
-        // Without RENAME_NOREPLACE (NFS) a folder would replace an empty one at most: nothing is
-        // lost.
+        // Without RENAME_NOREPLACE (NFS) a folder replaces at most an empty one: nothing is lost.
         let free = renameat2(folder, name, top, scratch.as_bytes(), RenameFlags::RENAME_NOREPLACE);
         match free {
             Err(Errno::EEXIST) => {}
@@ -140,8 +138,8 @@ fn lift(folder: &Folder, name: &[u8], top: &Folder) -> Result<(), FilesError> {
     }
 }
 
-/// Whatever cannot be written to may still be the user's own to remove, like a folder of read-only
-/// modules. If this fails, the removal does, and says why.
+/// Makes the user's own read-only folder writable, such as Go's module cache. If this fails,
+/// the removal fails too and gives the reason.
 fn make_writable(folder: &Folder) {
     if let Ok(stat) = fstat(folder)
         && stat.st_mode & OWNER != OWNER
@@ -160,7 +158,8 @@ fn unlink(folder: impl std::os::fd::AsFd, name: &[u8]) -> Result<Unlinked, Errno
     match unlinkat(folder.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(Unlinked::Gone),
         Err(Errno::EISDIR) => Ok(Unlinked::IsFolder),
-        // What POSIX says of a folder, and Linux of a file that cannot be removed.
+        // `EPERM` is the POSIX error for a folder, and Linux's error for a file that cannot be
+        // removed.
         Err(Errno::EPERM) => match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) if Kind::of(&stat) == Kind::Folder => Ok(Unlinked::IsFolder),
             Ok(_) | Err(_) => Err(Errno::EPERM),

@@ -1,8 +1,8 @@
-//! Giving something a new name, in one step, without ever losing what had that name.
+//! Renames in one step, and never loses a file that has the new name.
 //!
-//! Linux has a rename that refuses to replace; NFS and some parallel file systems have not. There a
-//! name is first claimed with an empty file or folder, which the kernel only ever gives to one, and
-//! then replaced.
+//! Linux has a rename that refuses to replace (`RENAME_NOREPLACE`); NFS and some parallel file
+//! systems have not. There the name is first claimed with an empty file or folder, which only one
+//! process can create. Then the claim is replaced.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,12 +15,12 @@ use super::error::FilesError;
 use super::path::Name;
 use super::resolve::{EntryRef, Identity, Kind};
 
-/// How many scratch names are tried: others that are taken stem from a process of the same number
-/// elsewhere.
+/// Most scratch names that are tried. A taken one comes from a process with the same number on
+/// another machine.
 const SCRATCH_TRIES_MAX: u32 = 10_000;
 
-/// A name for something unfinished. It begins with a dot and names the process, so that whoever
-/// finds it after a power cut knows whose it was.
+/// A scratch name. It begins with a dot and names the process, which identifies its origin after a
+/// power cut.
 pub(crate) fn scratch_name() -> Result<Name, FilesError> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -28,7 +28,8 @@ pub(crate) fn scratch_name() -> Result<Name, FilesError> {
     Ok(Name::from_bytes(text.into_bytes())?)
 }
 
-/// Makes something of a scratch name beside a slot, with a step that fails if the name is taken.
+/// Makes something under a scratch name beside an entry; `make` fails with `EEXIST` if the name is
+/// taken.
 pub(crate) fn scratch<T>(
     beside: &EntryRef,
     make: impl Fn(&EntryRef) -> Result<T, Errno>,
@@ -53,9 +54,8 @@ pub(crate) fn rename_new(from: &EntryRef, to: &EntryRef) -> Result<(), Errno> {
     }
 }
 
-/// Gives a complete file its name; `EEXIST` if that is taken. Where the kernel cannot refuse to
-/// replace, the file has both names for a moment: at none is there anything else than the whole
-/// file under the new one.
+/// Gives a complete file its name; `EEXIST` if the name is taken. Where the kernel cannot refuse to
+/// replace, the file briefly has both names. The new name always means the whole file.
 pub(crate) fn link_new(from: &EntryRef, to: &EntryRef) -> Result<(), Errno> {
     let flags = RenameFlags::RENAME_NOREPLACE;
     match renameat2(from.folder(), from.name(), to.folder(), to.name(), flags) {
@@ -64,22 +64,21 @@ pub(crate) fn link_new(from: &EntryRef, to: &EntryRef) -> Result<(), Errno> {
     }
 }
 
-/// [`link_new`] where the kernel cannot. Who has no links either claims the name first.
+/// [`link_new`] where the kernel cannot. A file system without links claims the name first.
 pub(super) fn link_and_unlink(from: &EntryRef, to: &EntryRef) -> Result<(), Errno> {
     match linkat(from.folder(), from.name(), to.folder(), to.name(), AtFlags::empty()) {
-        // The name that is left is one that whoever made it removes again.
+        // If the old name stays, its owner removes it.
         Ok(()) => unlinkat(from.folder(), from.name(), UnlinkatFlags::NoRemoveDir).or(Ok(())),
         Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EMLINK) => claim_and_rename(from, to),
         Err(errno) => Err(errno),
     }
 }
 
-/// Puts a file or link in the place of another, in one step. The kernel puts none in the place of a
-/// folder.
+/// Replaces a file or link in one step. The kernel refuses to replace a folder.
 pub(crate) fn rename_over(from: &EntryRef, to: &EntryRef) -> Result<(), FilesError> {
     let (new, old) = (from.look()?, to.look_if_any()?);
     renameat(from.folder(), from.name(), to.folder(), to.name())?;
-    // Renaming one link to a file over another does nothing at all, says POSIX.
+    // POSIX: renaming one link to a file over another link to it does nothing.
     let is_same_file = old.is_some_and(|old| Identity::of(&old) == Identity::of(&new));
     if is_same_file && from.stat().is_ok_and(|left| Identity::of(&left) == Identity::of(&new)) {
         unlinkat(from.folder(), from.name(), UnlinkatFlags::NoRemoveDir)?;
@@ -91,7 +90,7 @@ fn is_unsupported(errno: Errno) -> bool {
     matches!(errno, Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP)
 }
 
-/// [`rename_new`] where the kernel cannot: the name is claimed first.
+/// [`rename_new`] where the kernel cannot: claims the name first.
 pub(super) fn claim_and_rename(from: &EntryRef, to: &EntryRef) -> Result<(), Errno> {
     let is_folder = Kind::of(&from.stat()?) == Kind::Folder;
     let unclaim = if is_folder {
@@ -104,7 +103,7 @@ pub(super) fn claim_and_rename(from: &EntryRef, to: &EntryRef) -> Result<(), Err
     };
     let renamed = renameat(from.folder(), from.name(), to.folder(), to.name());
     if renamed.is_err() {
-        // The rename's own error is the one to tell.
+        // The rename's own error is reported.
         let _ = unlinkat(to.folder(), to.name(), unclaim);
     }
     renamed

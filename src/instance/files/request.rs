@@ -1,51 +1,44 @@
-//! What a user may ask of files: the bound parameters of the files calls, and nothing that Core
-//! adds.
+//! The bound parameters of the files calls, without anything that Core adds.
 
 use super::error::FilesError;
 
-/// The page size that UCloud means by none.
+/// UCloud's default page size.
 pub(crate) const PAGE_DEFAULT: usize = 50;
-/// The largest page that UCloud lets anybody ask for.
+/// UCloud's largest page.
 pub(crate) const PAGE_MAX: usize = 1000;
-/// How many items one request may have: an intent signs as many at most.
+/// Most items of one request: an intent signs at most as many.
 pub(crate) const ITEMS_MAX: usize = 1000;
 
 /// One call of the files API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FilesRequest {
-    /// A page of a folder's entries.
     Browse(Browse),
-    /// One file or folder.
     Retrieve(Retrieve),
-    /// New folders.
     CreateFolder(Vec<CreateFolder>),
-    /// Files and folders to another place.
     Move(Vec<MoveOrCopy>),
-    /// Files and folders to another place as well.
     Copy(Vec<MoveOrCopy>),
-    /// Files and folders into the trash.
     Trash(Vec<Trash>),
-    /// All that is in the trash, for good.
+    /// Removes everything in the trash, for good.
     EmptyTrash(Vec<Trash>),
 }
 
-/// `files/browse`. UCloud's `include…` flags have no place here: all that they ask for is always
-/// told.
+/// `files/browse`. UCloud's `include…` flags have no place here: what they ask for is always
+/// included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Browse {
     /// `flags.path`.
     pub(crate) path: String,
-    /// `itemsPerPage`; 0 or less means [`PAGE_DEFAULT`], more than [`PAGE_MAX`] means that.
+    /// `itemsPerPage`; 0 or less means [`PAGE_DEFAULT`], more than [`PAGE_MAX`] means [`PAGE_MAX`].
     pub(crate) items_per_page: i64,
-    /// `next`, as the page before gave it.
+    /// `next`, as the previous page returned it.
     pub(crate) next: Option<String>,
     /// `sortBy`: `PATH` (also if empty), `MODIFIED_AT` or `SIZE`.
     pub(crate) sort_by: String,
     /// `sortDirection`: `ascending` (also if empty) or `descending`.
     pub(crate) sort_direction: String,
-    /// `flags.filterHiddenFiles`: leave out what begins with a dot.
+    /// `flags.filterHiddenFiles`: leave out names that begin with a dot.
     pub(crate) filter_hidden_files: bool,
-    /// `flags.filterByFileExtension`: leave out files that end otherwise, whatever the case;
+    /// `flags.filterByFileExtension`: leave out files with another extension, ignoring case;
     /// folders stay.
     pub(crate) filter_by_file_extension: Option<String>,
 }
@@ -60,46 +53,38 @@ pub(crate) struct Retrieve {
 /// An item of `files/folder`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CreateFolder {
-    /// `id`.
     pub(crate) id: String,
-    /// `conflictPolicy`.
     pub(crate) conflict_policy: String,
 }
 
 /// An item of `files/move` or `files/copy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MoveOrCopy {
-    /// `oldId`.
     pub(crate) old_id: String,
-    /// `newId`.
     pub(crate) new_id: String,
-    /// `conflictPolicy`.
     pub(crate) conflict_policy: String,
 }
 
 /// An item of `files/trash` or `files/emptyTrash`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trash {
-    /// `id`.
     pub(crate) id: String,
 }
 
-/// What happens if there is something of the wanted name already.
+/// What happens if the target name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConflictPolicy {
-    /// The newcomer is called `name(1)`. Meant by Go's empty string too, being the one that harms
-    /// nothing.
+    /// The new file is called `name(1)`. Also the meaning of an empty string, Go's zero value,
+    /// because it destroys nothing.
     Rename,
-    /// It is an error.
     Reject,
-    /// The newcomer takes its place, in one step.
+    /// The new file replaces the old one in one step.
     Replace,
-    /// Folders are merged, and files in them that meet are renamed.
+    /// Folders are merged, and files that meet are renamed.
     MergeRename,
 }
 
 impl ConflictPolicy {
-    /// Reads it as UCloud writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, FilesError> {
         match text {
             "" | "RENAME" => Ok(Self::Rename),
@@ -111,19 +96,17 @@ impl ConflictPolicy {
     }
 }
 
-/// What files are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SortBy {
-    /// Their names, whatever the case.
+    /// By name, ignoring case.
     Path,
-    /// When their content last changed.
+    /// By the time of the last change of content.
     ModifiedAt,
-    /// Their own size; that of a folder is not that of what it holds.
+    /// By their own size; a folder's size does not include its content.
     Size,
 }
 
 impl SortBy {
-    /// Reads it as UCloud writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, FilesError> {
         match text {
             "" | "PATH" => Ok(Self::Path),
@@ -134,17 +117,13 @@ impl SortBy {
     }
 }
 
-/// Which end comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// The least.
     Ascending,
-    /// The most.
     Descending,
 }
 
 impl Direction {
-    /// Reads it as UCloud writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, FilesError> {
         match text {
             "" | "ascending" => Ok(Self::Ascending),

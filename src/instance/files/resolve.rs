@@ -1,13 +1,12 @@
-//! The only door to the disk: the kernel resolves every path beneath a drive's root, by descriptor.
+//! Resolves paths beneath a drive's root (openat2); the only access to the disk.
 //!
-//! A path that leads out of the drive, by `..`, by an absolute or relative symbolic link or by a
-//! magic link of `/proc`, is refused by `openat2` itself, so nothing lies between a check and its
-//! use. Changes work on an [`EntryRef`]: a folder that is already open, and a name in it that is
-//! never followed.
+//! `openat2` itself refuses a path that leads out of the drive: by `..`, by an absolute or relative
+//! symbolic link, or by a magic link of `/proc`. So nothing lies between a check and its use.
+//! Changes work on an [`EntryRef`]: an open folder, and a name in it that is never followed.
 //!
 //! A [`Folder`] proves that the open folder is not protected and lies in no protected one. An
-//! [`EntryRef`] proves that its name leads to none. Both go by the identity of what was opened (see
-//! [`super::protected`]). There is no other way to open anything in a drive.
+//! [`EntryRef`] proves that its name leads to none. Both compare the identity of what was opened
+//! (see [`super::protected`]). Nothing in a drive can be opened in another way.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,29 +25,27 @@ use super::leftovers::Unfinished;
 use super::path::{self, Name};
 use super::protected::{Protected, Protection};
 
-/// How often a resolution is repeated at once that the kernel gave up because somebody renamed
-/// something meanwhile, anywhere on the machine: so it does with `..`, which stands in links. Then
-/// it is repeated with pauses, since whoever renames without pause is in step with us.
+/// The kernel gives up resolving `..`, which links contain, while anything on the machine is
+/// renamed (`EAGAIN`). A resolution is repeated this often at once, and then with pauses: a process
+/// that renames continuously could otherwise stay in step with it.
 const RESOLVE_TRIES_MAX: u32 = 64;
 const PATIENT_TRIES_MAX: u32 = 200;
 const PAUSE: Duration = Duration::from_micros(500);
-/// How many names at the end of a path that leads nowhere are looked at, to find out whether it
-/// would be protected.
+/// How many names at the end of a path that leads nowhere are checked for protection.
 const UNOPENED_MAX: usize = 32;
-/// How many folders one may climb to find out whether one lies in another: as many as a longest
+/// How many folders are climbed to find out whether one lies in another: as many as the longest
 /// path has.
 const CLIMB_MAX: usize = path::PATH_BYTES_MAX;
 
 /// Whether a walk may enter another file system (or the same one, mounted again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mounts {
-    /// What is mounted inside belongs to it.
+    /// A mounted file system belongs to the folder.
     Enter,
-    /// It ends there: such a folder is an error.
+    /// Entering a mounted file system is an error.
     Stay,
 }
 
-/// The open root of a drive.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     folder: Arc<OwnedFd>,
@@ -58,8 +55,8 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Opens the folder that the configuration names, following links in that path: it is the
-    /// provider's own. Copies in it are noted while they are made.
+    /// Opens the folder that the configuration names. Links in that path are followed: the path is
+    /// the provider's own. Unfinished copies in the drive are noted in `unfinished`.
     pub(crate) fn at(path: &Path, protection: Arc<Protection>, unfinished: Arc<Unfinished>) -> Result<Self, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty())?;
@@ -67,24 +64,24 @@ impl Root {
         Ok(Self { folder: Arc::new(folder), identity, protection, unfinished })
     }
 
-    /// Opens the folder that a path names, following links as long as they stay in the drive.
+    /// Opens a folder, following links as long as they stay in the drive.
     pub(crate) fn folder(&self, names: &[Name], flags: OFlag) -> Result<Arc<Folder>, FilesError> {
         let (descriptor, stat, protected) = self.resolve(names, flags | OFlag::O_DIRECTORY)?;
         let unfinished = Arc::clone(&self.unfinished);
         Ok(Arc::new(Folder { descriptor, identity: Identity::of(&stat), protected, unfinished }))
     }
 
-    /// Opens what a path names, following links as long as they stay in the drive.
+    /// Opens a file, following links as long as they stay in the drive.
     pub(crate) fn file(&self, names: &[Name], flags: OFlag) -> Result<(OwnedFd, FileStat), FilesError> {
         self.resolve(names, flags).map(|(file, stat, _)| (file, stat))
     }
 
-    /// What is at the end of a path, following links as long as they stay in the drive.
+    /// Looks at a path's target, following links as long as they stay in the drive.
     pub(crate) fn look(&self, names: &[Name]) -> Result<FileStat, FilesError> {
         self.resolve(names, OFlag::O_PATH).map(|(_, stat, _)| stat)
     }
 
-    /// The place that a path names: its folder, open, and its last name.
+    /// The open folder of a path, and its last name.
     pub(crate) fn slot(&self, names: &[Name]) -> Result<EntryRef, FilesError> {
         let (name, above) = names.split_last().ok_or(FilesError::WholeDrive)?;
         let folder = self.folder(above, OFlag::O_PATH)?;
@@ -96,8 +93,8 @@ impl Root {
         EntryRef::checked(self.identity, folder, name, Arc::clone(&self.protection))
     }
 
-    /// Opens what a path names, and refuses what is protected. What is protected is looked at once
-    /// it is open: what is open stays what it is.
+    /// Opens a path, and refuses what is protected. Protection is checked on the open descriptor,
+    /// which cannot be exchanged any more.
     fn resolve(&self, names: &[Name], flags: OFlag) -> Result<(OwnedFd, FileStat, Arc<Protected>), FilesError> {
         let found = self.open(names, flags);
         let protected = self.protection.look()?;
@@ -112,8 +109,8 @@ impl Root {
         protected.check_file(&stat)?;
         if Kind::of(&stat) == Kind::Folder {
             match check_way_up(&found, &protected) {
-                // A folder that may be seen but not entered: nothing is done in it, and it lies in
-                // the one above.
+                // The folder may be seen but not entered: nothing is done in it, and it lies in the
+                // one above.
                 Err(FilesError::Denied) => {}
                 outcome => return outcome.map(|()| (found, stat, protected)),
             }
@@ -127,14 +124,14 @@ impl Root {
         if Identity::of(&named) == Identity::of(&stat) {
             check_way_up(&folder, &protected)?;
         } else {
-            // A link, or it was exchanged: the kernel says where it is.
+            // A link, or a file that was exchanged: the kernel says where it is.
             check_way_up(&folder_of(&found, &stat)?, &protected)?;
         }
         Ok((found, stat, protected))
     }
 
-    /// Refuses a path that leads nowhere if it would lead to what is protected: whether there is
-    /// anything of that name is not told.
+    /// Refuses a path that leads nowhere if it would lead to a protected folder. The answer does
+    /// not tell whether the name exists.
     fn check_unopened(&self, names: &[Name], protected: &Protected) -> Result<(), FilesError> {
         for length in (0..names.len()).rev().take(UNOPENED_MAX) {
             let (Some(above), Some(name)) = (names.get(..length), names.get(length)) else { continue };
@@ -151,7 +148,7 @@ impl Root {
     }
 }
 
-/// The folder in which an open file is at this moment.
+/// The folder that holds an open file at this moment.
 fn folder_of(file: &OwnedFd, stat: &FileStat) -> Result<OwnedFd, FilesError> {
     let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
@@ -164,13 +161,13 @@ fn folder_of(file: &OwnedFd, stat: &FileStat) -> Result<OwnedFd, FilesError> {
     if Identity::of(&named) == Identity::of(stat) { Ok(folder) } else { Err(FilesError::InUse) }
 }
 
-/// Refuses a folder that is protected or lies in one that is.
+/// Refuses a folder that is protected or lies in a protected one.
 fn check_way_up(folder: &OwnedFd, protected: &Protected) -> Result<(), FilesError> {
     let mut at = Identity::of(&fstat(folder)?);
     protected.check_folder(at)?;
     let mut above = None;
     for _ in 0..CLIMB_MAX {
-        // What is above a protected folder lies in none.
+        // A folder above a protected one lies in none.
         if protected.is_above(at) {
             return Ok(());
         }
@@ -205,28 +202,25 @@ impl AsFd for Folder {
 }
 
 impl Folder {
-    /// The descriptor, for whoever works in it with all that the user may do: a terminal.
+    /// A descriptor for a terminal, whose user may do there whatever their account may.
     pub(crate) fn descriptor(&self) -> std::io::Result<OwnedFd> {
         self.descriptor.try_clone()
     }
 
-    /// Which folder it is.
     pub(crate) const fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Whether something of that name in it is a copy or upload that is not complete.
+    /// Whether a name in the folder is an unfinished copy or upload.
     pub(crate) fn is_unfinished(&self, name: &Name) -> bool {
         self.unfinished.is_noted(name.as_bytes())
     }
 
-    /// All names in it.
     pub(crate) fn names(&self) -> Result<Names, Errno> {
         Names::of(self)
     }
 
-    /// What is there of that name, the link itself if it is one; nothing if there is none, or none
-    /// that is shown.
+    /// Looks at an entry without following a link; `None` if it does not exist or is not shown.
     pub(crate) fn look(&self, name: &Name) -> Result<Option<FileStat>, Errno> {
         if self
             .protected
@@ -244,8 +238,8 @@ impl Folder {
         Ok(Some(stat).filter(|_| seen.is_ok() && !self.is_unfinished(name)))
     }
 
-    /// Opens a folder in it that is no link. The inner error is the system's, the outer one says
-    /// that the folder is protected.
+    /// Opens a folder in this one, without following a link. The inner error is the system's; the
+    /// outer one says that the folder is protected.
     pub(crate) fn enter(&self, name: &[u8], flags: OFlag, mounts: Mounts) -> Result<Result<Self, Errno>, FilesError> {
         let descriptor = match child(self, name, flags | OFlag::O_DIRECTORY, mounts) {
             Ok(descriptor) => descriptor,
@@ -257,14 +251,13 @@ impl Folder {
         Ok(Ok(Self { descriptor, identity, protected, unfinished }))
     }
 
-    /// Refuses a folder of which something protected could be moved away or removed.
+    /// Refuses a folder from which something protected could be moved or removed.
     pub(crate) fn check_removable(&self) -> Result<(), FilesError> {
         if self.protected.is_above(self.identity) { Err(FilesError::HoldsProtected) } else { Ok(()) }
     }
 }
 
-/// A name in an open folder of a drive, which leads to nothing that is protected. There may or may
-/// not be something of that name.
+/// A name in an open folder of a drive, which leads to nothing protected. The name need not exist.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryRef {
     root: Identity,
@@ -274,7 +267,7 @@ pub(crate) struct EntryRef {
 }
 
 impl EntryRef {
-    /// A name in a folder that this process knew by this path, which has no link in it.
+    /// A name in a folder that this process recorded by path. The path contains no link.
     pub(crate) fn at(folder: &Path, name: Name, protection: Arc<Protection>) -> Result<Self, FilesError> {
         let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -297,34 +290,32 @@ impl EntryRef {
         Ok(Self { root, folder, name, protection })
     }
 
-    /// Looks again at what is protected, for work that began long ago.
+    /// Checks protection again, for work that began long ago.
     pub(crate) fn check_again(&self) -> Result<(), FilesError> {
         let protected = self.protection.look()?;
         check_way_up(&self.folder.descriptor, &protected)?;
         protected.check_entry(self.folder.identity, self.name())
     }
 
-    /// Where the open folder is at this moment.
+    /// The path of the open folder at this moment.
     pub(crate) fn folder_path(&self) -> std::io::Result<PathBuf> {
         std::fs::read_link(format!("/proc/self/fd/{}", self.folder.descriptor.as_raw_fd()))
     }
 
-    /// The notes of what is unfinished in its drive.
+    /// The notes of unfinished copies in its drive.
     pub(super) fn notes(&self) -> &Unfinished {
         &self.folder.unfinished
     }
 
-    /// The open folder.
     pub(crate) fn folder(&self) -> &OwnedFd {
         &self.folder.descriptor
     }
 
-    /// The name in it.
     pub(crate) fn name(&self) -> &[u8] {
         self.name.as_bytes()
     }
 
-    /// The name in it, as the user knows it.
+    /// The name as the user knows it.
     pub(crate) fn text(&self) -> String {
         self.name.text()
     }
@@ -339,24 +330,24 @@ impl EntryRef {
         self.beside(self.name.numbered(number))
     }
 
-    /// A name within the folder that has this slot's name and is open already.
+    /// A name within `folder`, which is this entry, open.
     pub(crate) fn within(&self, folder: &Arc<Folder>, name: Name) -> Result<Self, FilesError> {
         Self::checked(self.root, Arc::clone(folder), name, Arc::clone(&self.protection))
     }
 
-    /// What is there, protected or not: the link itself if it is one.
+    /// Looks at the entry, protected or not, without following a link.
     pub(crate) fn stat(&self) -> Result<FileStat, Errno> {
         fstatat(&self.folder, self.name(), AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
-    /// What is there, if it may be changed: the link itself if it is one.
+    /// Looks at the entry, if it may be changed, without following a link.
     pub(crate) fn look(&self) -> Result<FileStat, FilesError> {
         let stat = self.stat()?;
         self.folder.protected.check_change(&stat)?;
         Ok(stat)
     }
 
-    /// What is there, if it may be changed, or nothing.
+    /// As [`Self::look`]; `None` if the entry does not exist.
     pub(crate) fn look_if_any(&self) -> Result<Option<FileStat>, FilesError> {
         match self.look() {
             Ok(stat) => Ok(Some(stat)),
@@ -365,7 +356,7 @@ impl EntryRef {
         }
     }
 
-    /// Opens the file that is there, not a link to one, and none of a protected folder's.
+    /// Opens the file, without following a link. Refuses a file of a protected folder.
     pub(crate) fn open_file(&self, flags: OFlag, mounts: Mounts) -> Result<(OwnedFd, FileStat), FilesError> {
         let file = child(&self.folder, self.name(), flags, mounts).map_err(FilesError::walking)?;
         let stat = fstat(&file)?;
@@ -373,8 +364,8 @@ impl EntryRef {
         Ok((file, stat))
     }
 
-    /// Opens the folder that is there, not a link to one, for reading and for work in it. What an
-    /// error of the system means is the caller's to say.
+    /// Opens the folder for reading and for work in it, without following a link. `meaning`
+    /// translates an error of the system.
     pub(crate) fn open_folder(
         &self,
         mounts: Mounts,
@@ -383,22 +374,22 @@ impl EntryRef {
         self.folder.enter(self.name(), OFlag::O_RDONLY, mounts)?.map(Arc::new).map_err(meaning)
     }
 
-    /// The same, for work in it alone.
+    /// As [`Self::open_folder`], but only for work in it.
     pub(crate) fn enter(&self, mounts: Mounts, meaning: fn(Errno) -> FilesError) -> Result<Arc<Folder>, FilesError> {
         self.folder.enter(self.name(), OFlag::O_PATH, mounts)?.map(Arc::new).map_err(meaning)
     }
 
-    /// Whether another slot has the same name in the same folder.
+    /// Whether another entry has the same name in the same folder.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         self.name == other.name && self.folder.identity == other.folder.identity
     }
 
-    /// Waits until all that was written to the folder's file system is safe there.
+    /// Waits until everything written to the folder's file system is safe there.
     pub(crate) fn sync_file_system(&self) -> Result<(), Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         match beneath(&self.folder, ".", flags, ResolveFlag::empty()) {
             Ok(readable) => syncfs(&readable),
-            // A folder that may be entered but not read: all file systems, then.
+            // The folder may be entered but not read: synchronise all file systems.
             Err(_) => {
                 sync();
                 Ok(())
@@ -410,13 +401,13 @@ impl EntryRef {
     pub(crate) fn sync_folder(&self) -> Result<(), Errno> {
         match beneath(&self.folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, ResolveFlag::empty()) {
             Ok(readable) => fsync(&readable),
-            // A folder that may be entered and written to but not read.
+            // The folder may be entered and written to but not read.
             Err(Errno::EACCES) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Whether this slot's folder is the given one, or lies in it at any depth.
+    /// Whether this entry's folder is the given one, or lies in it at any depth.
     pub(crate) fn lies_in(&self, outer: Identity) -> Result<bool, Errno> {
         let mut at = self.folder.identity;
         let mut folder: Option<OwnedFd> = None;
@@ -430,7 +421,7 @@ impl EntryRef {
             let above = parent(folder.as_ref().unwrap_or(&self.folder.descriptor))?;
             let next = Identity::of(&fstat(&above)?);
             if next == at {
-                // The root of all: the folder was moved out of the drive meanwhile.
+                // The root of the file system: the folder was moved out of the drive meanwhile.
                 return Err(Errno::EXDEV);
             }
             (at, folder) = (next, Some(above));
@@ -439,7 +430,7 @@ impl EntryRef {
     }
 }
 
-/// Opens an entry of an open folder if it is no link.
+/// Opens an entry of an open folder, without following a link.
 fn child(folder: impl AsFd, name: &[u8], flags: OFlag, mounts: Mounts) -> Result<OwnedFd, Errno> {
     let stay = match mounts {
         Mounts::Enter => ResolveFlag::empty(),
@@ -448,11 +439,11 @@ fn child(folder: impl AsFd, name: &[u8], flags: OFlag, mounts: Mounts) -> Result
     beneath(folder, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS | stay)
 }
 
-/// The names in a folder, without `.` and `..`, as they come.
+/// The names in a folder, without `.` and `..`, in the system's order.
 pub(crate) struct Names(OwningIter);
 
 impl Names {
-    /// Reads through a descriptor of its own, so that several may read the same folder.
+    /// Reads through a new descriptor, so that several readers can read the same folder.
     fn of(folder: impl AsFd) -> Result<Self, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let fresh = beneath(folder, ".", flags, ResolveFlag::empty())?;

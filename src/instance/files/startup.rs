@@ -1,9 +1,10 @@
-//! Places from which programs start, as the file system has them: what a path leads to through
-//! links, and where a drive lies.
+//! Decides which places can start programs, by where a path really leads: through links, and from
+//! the drive's folder.
 //!
-//! The gateway and the signer know a path's text. The instance knows more, and judges that by the
-//! table's own definition (`countersign_keys::call::needs_asking`). A change that leads to such a
-//! place is refused unless the intent says that a person was asked (V66). A folder upload's files
+//! The gateway and the signer know only a path's text. The instance knows more, and applies the
+//! same definition (`countersign_keys::call::needs_asking`). It refuses a change of such a place
+//! unless the intent says that the user was asked (V66). Files of a folder upload are checked here
+//! too, since no intent names them.
 //! are judged here too, since no intent names them.
 
 use std::path::{Path, PathBuf};
@@ -16,19 +17,18 @@ use super::error::FilesError;
 use super::path::UcloudPath;
 use super::resolve::EntryRef;
 
-/// What an account's places are measured from.
+/// The home directory, from which an account's places are measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Home(Option<PathBuf>);
 
 impl Home {
-    /// That directory, by the name that the kernel has for it.
+    /// Takes a home directory by its canonical path.
     pub(crate) fn at(directory: &Path) -> Self {
         Self(Some(directory.canonicalize().unwrap_or_else(|_| directory.to_owned())))
     }
 
-    /// Whether something written at this place needs a person's word: programs start from there, or
-    /// it is the home directory itself, or holds it. `drive` is the folder of the drive that the
-    /// place is reached through.
+    /// Whether a change here needs the user's consent: programs start from this place, or it is the
+    /// home directory itself, or it holds that. `drive` is the folder of the drive.
     fn needs_asking(&self, drive: &Path, place: &Path) -> bool {
         if let Some(home) = &self.0 {
             if home.starts_with(place) {
@@ -38,11 +38,12 @@ impl Home {
                 return is_asked_for(inside);
             }
         }
-        // Elsewhere, what is above the drive is the site's choice and starts nothing of the user's.
+        // Outside the home, what lies above the drive is the site's choice and starts nothing of
+        // the user's.
         place.strip_prefix(drive).map_or(true, is_asked_for)
     }
 
-    /// Whether everything on a drive needs a person's word, since its folder does.
+    /// Whether every change on a drive needs the user's consent, because its folder does.
     pub(crate) fn covers(&self, drive: &Path) -> bool {
         let drive = drive.canonicalize().unwrap_or_else(|_| drive.to_owned());
         let Some(home) = &self.0 else { return false };
@@ -54,7 +55,7 @@ fn is_asked_for(path: &Path) -> bool {
     needs_asking(&path.to_string_lossy())
 }
 
-/// What a change has to show for itself before its place is opened.
+/// What a change must satisfy before its place is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     consent: Consent,
@@ -64,12 +65,11 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// A change on a drive.
     pub(crate) fn on(drive: &Path, home: &Home, consent: Consent) -> Self {
         Self { consent, home: home.clone(), drive: drive.into() }
     }
 
-    /// Refuses a path that needs a person's word by its text, before anything is made for it.
+    /// Refuses a path whose text needs the user's consent, before anything is made for it.
     pub(super) fn check_path(&self, path: &UcloudPath) -> Result<(), FilesError> {
         match self.consent {
             Consent::Asked => Ok(()),
@@ -78,7 +78,7 @@ impl Change {
         }
     }
 
-    /// Refuses a place that needs it by where it is: what is open stays where it was looked for.
+    /// Refuses an open place that needs the user's consent, by where it is now.
     pub(super) fn check_slot(&self, slot: &EntryRef) -> Result<(), FilesError> {
         if self.consent == Consent::Asked {
             return Ok(());

@@ -1,16 +1,14 @@
-//! Whose a protected folder is.
+//! The owner of a protected folder.
 
-/// The owner of a protected folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// Countersign's: keys, journal, state.
     Countersign,
-    /// The user's SSH keys.
     Ssh,
 }
 
 impl Whose {
-    /// For the user.
+    /// The text for the user.
     pub(in crate::files) const fn sentence(self) -> &'static str {
         match self {
             Self::Countersign => "this folder belongs to Countersign and cannot be used through UCloud",
