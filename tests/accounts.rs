@@ -19,7 +19,10 @@ use countersign_portal::{Algorithm, Deed, Intent, now};
 fn sudo(caller: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", caller, "--regid", caller, "--init-groups", "--", "/usr/bin/sudo", "-n"]);
-    command.args(arguments).env_clear().current_dir("/").output().unwrap()
+    // The server's environment for sudo. With an empty one sudo 1.9.16 ends by a signal when it
+    // refuses.
+    command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
+    command.current_dir("/").output().unwrap()
 }
 
 #[test]
