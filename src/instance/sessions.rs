@@ -1,9 +1,8 @@
-//! What this instance has granted with one-time tokens: made when a signed call arrives, opened
-//! once, gone with the process.
+//! The sessions that this instance has granted with one-time tokens. A signed call creates a
+//! session, its token opens it once, and it ends with the process.
 //!
-//! A token says little; what it is good for is written here, so that nobody can ask for more than
-//! was signed. Nothing of this survives a restart, and a token whose session is not here opens
-//! nothing.
+//! A token says little. Its session records here what it grants, so that no client gets more than
+//! the user signed. No session survives a restart, and a token without a session opens nothing.
 
 mod instance_key;
 
@@ -26,59 +25,51 @@ use crate::transfer::upload::Upload;
 use countersign_config::{Config, Terminals};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
 
-/// How long a session may rest before it is given up: a lost connection may come back.
+/// How long an open session may be unused before it ends: a lost connection may come back.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Sessions at a time, opened or waiting to be. A request may ask for a thousand.
+/// Most sessions at once, open or waiting. One request may ask for a thousand.
 const SESSIONS_MAX: usize = 4096;
 
 /// Why no token is made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotGranted {
-    /// The account has no instance key.
     #[error("this account has no usable instance key: approve a connection again")]
     NoKey,
-    /// Too many sessions.
     #[error("too many transfers and terminals are open or waiting")]
     TooMany,
-    /// The clock.
     #[error(transparent)]
     Clock(#[from] UnreadableClock),
-    /// Randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The token cannot be written.
     #[error("the token cannot be written")]
     Unwritable(#[from] JwsRejection),
 }
 
-/// Why a token that is good opens nothing here.
+/// Why a valid token opens nothing here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum NotOpen {
-    /// It was made by an instance that is no more, or is over.
+    /// An earlier instance process made the token, or its session has ended.
     #[error("there is no such session (any more): ask for another")]
     Unknown,
-    /// It was redeemed.
     #[error("the session is open already")]
     Open,
-    /// It was never redeemed.
     #[error("the session has not been opened")]
     Waiting,
 }
 
-/// What a session is for.
+/// What a session grants.
 #[derive(Clone, Debug)]
 pub(crate) enum Granted {
-    /// A file's content.
     Download {
-        /// The file, as the user signed it.
+        /// The file's id, as the user signed it.
         id: String,
     },
     /// A file, or a folder's files.
     Upload(Arc<Upload>),
-    /// A shell.
+    /// A terminal.
     Shell {
-        /// The folder, as the user signed it.
+        /// The folder's id, as the user signed it.
         folder: String,
     },
 }
@@ -90,7 +81,6 @@ struct Entry {
     until: Instant,
 }
 
-/// The sessions of this instance.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     key: Option<InstanceKey>,
@@ -103,7 +93,6 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// None yet.
     pub(crate) fn of(account: &OwnAccount, config: &Config) -> Self {
         Self {
             key: InstanceKey::of(account, &config.provider.id),
@@ -116,34 +105,34 @@ impl Sessions {
         }
     }
 
-    /// What the use of a token takes.
+    /// Whether using a token takes a proof.
     pub(crate) const fn proof(&self) -> ProofNeed {
         self.proof
     }
 
-    /// Whether terminals are offered.
     pub(crate) const fn terminals(&self) -> Terminals {
         self.terminals
     }
 
-    /// The public half of this instance's key.
+    /// The public half of this instance's key. `None` if there is no usable key.
     pub(crate) fn public_key(&self) -> Option<&VerificationKey> {
         self.key.as_ref().map(InstanceKey::public)
     }
 
-    /// An address of ours, of that scheme's kind (`http` or `ws`).
+    /// The provider's URL for a path, with the scheme of its origin (`http` or `https`) or, for a
+    /// WebSocket, `ws` or `wss`.
     pub(crate) fn endpoint(&self, websocket: bool, below: &str) -> String {
         let origin = self.audience.as_str();
         let origin = if websocket { origin.replacen("http", "ws", 1) } else { origin.to_owned() };
         format!("{origin}/ucloud/{}/{below}", self.provider)
     }
 
-    /// Our origin, for WebSockets.
+    /// The provider's origin, for WebSockets.
     pub(crate) fn websocket_origin(&self) -> String {
         self.audience.as_str().replacen("http", "ws", 1)
     }
 
-    /// Makes a token for what the user asked for with that item of that call.
+    /// Makes a token for one item of a signed call, and the session that it opens.
     pub(crate) fn grant(
         &self,
         username: &Username,
@@ -165,7 +154,7 @@ impl Sessions {
         Ok(token)
     }
 
-    /// Begins the session that a permitted request redeems, or goes on with it.
+    /// Opens the session of a permitted request, or continues it.
     pub(crate) fn open(&self, permit: &SessionPermit<'_>) -> Result<Granted, NotOpen> {
         let mut entries = self.entries();
         let entry = entries.get_mut(&permit.session().hash()).ok_or(NotOpen::Unknown)?;
@@ -184,20 +173,20 @@ impl Sessions {
         self.entries().remove(&hash);
     }
 
-    /// Takes out the sessions that are over. To drop one may wait for the disk: what has come of
-    /// its upload goes with it.
+    /// Removes and returns the sessions that have ended. Dropping one may wait for the disk,
+    /// because the unfinished part of its upload is removed with it.
     pub(crate) fn take_expired(&self) -> Vec<Granted> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         entries.extract_if(|_, entry| now >= entry.until).map(|(_, entry)| entry.granted).collect()
     }
 
-    /// How many are open. What is waiting to be opened keeps nobody.
+    /// How many are open. A session that waits to be opened does not keep the instance running.
     pub(crate) fn count_open(&self) -> usize {
         self.entries().values().filter(|entry| entry.is_open).count()
     }
 
-    /// Those that are not over.
+    /// The sessions that have not ended. Removes the others.
     fn entries(&self) -> MutexGuard<'_, HashMap<TokenHash, Entry>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

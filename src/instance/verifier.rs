@@ -1,9 +1,9 @@
-//! The instance's own judgement: all stages once more, on one page, with nothing taken from whoever
-//! forwarded the request (P3, V57).
+//! Verifies each request again, in all stages, and relies on no decision of the gateway that
+//! forwarded it (P3, V57).
 //!
-//! A request comes through Core, with its token, or from the user's own browser, without: which of
-//! the two it was stays in the type of the permit, so that what only the user may ask is never done
-//! for Core.
+//! A request comes through Core with Core's token, or from the user's own browser without one. The
+//! type of the permit records which. A call that only the user may make is therefore never done for
+//! Core.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,16 +26,15 @@ use countersign_ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use countersign_os::clock::{Clock, UnreadableClock};
 use countersign_replay::Journal;
 
-/// Why a request is not worked on.
+/// Why the instance does no work for a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Whoever sent it is wrong.
+    /// The request is at fault.
     #[error(transparent)]
     Rejection(#[from] Rejection),
-    /// The pinned keys cannot be told.
+    /// The pinned keys cannot be read or trusted.
     #[error(transparent)]
     Pinned(#[from] PinnedFailure),
-    /// The time cannot be told.
     #[error(transparent)]
     Unreadable(#[from] UnreadableClock),
     /// The clock has gone back too far.
@@ -43,27 +42,24 @@ pub(crate) enum Refusal {
     Clock(#[from] ClockFailure),
 }
 
-/// A request that may be worked on, once, by the way that it came.
+/// A request that may be done, once. The variant is the way by which it came.
 #[derive(Debug)]
 pub(crate) enum Permitted<'r> {
-    /// Through Core.
     FromCore(Permit<'r, 'r>),
-    /// From the user's own browser.
     FromUser(Permit<'r, 'r, OwnRequest>),
 }
 
-/// What is known of a request so far, for the log: filled in as it is found out.
+/// What is known of a request so far, for the log. Filled in while the request is verified.
 #[derive(Debug, Default)]
 pub(crate) struct AuditContext {
-    /// The call.
     pub(crate) call: Option<CallName>,
-    /// The user that was named.
+    /// The user whom the request names.
     pub(crate) username: Option<Username>,
     /// The key that signed.
     pub(crate) kid: Option<KeyId>,
 }
 
-/// Judges requests.
+/// Verifies requests. Permits each signed request once.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     core: Mutex<CoreTokens>,
@@ -74,7 +70,6 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// A judge with these means.
     pub(crate) fn new(
         core: CoreTokens,
         pinned: PinnedKeys,
@@ -85,7 +80,7 @@ impl Verifier {
         Self { core: Mutex::new(core), pinned, journal, policy, calls }
     }
 
-    /// Permits a request, once, or says why not.
+    /// Permits a request, once, or returns the reason for the refusal.
     pub(crate) fn judge<'r>(
         &self,
         head: &'r http::request::Parts,
@@ -115,8 +110,8 @@ impl Verifier {
         self.judge_presented(presented, body, audit)
     }
 
-    /// Permits what a message on a socket asks, once, or says why not. `named` is the socket's path
-    /// and the call's name on the wire.
+    /// Permits the request that a message on a socket makes, once, or returns the reason for the
+    /// refusal. `named` is the socket's path and the call's name in the message.
     pub(crate) fn judge_message<'r>(
         &self,
         named: (&str, &str),
@@ -131,13 +126,14 @@ impl Verifier {
         self.judge_presented(presented.map_err(Rejection::from)?, payload, audit)
     }
 
-    /// Whether a request is for a socket whose messages are calls.
+    /// Checks whether a request is for a socket whose messages are calls.
     pub(crate) fn is_socket(&self, head: &http::request::Parts) -> bool {
         let route = Method::parse(head.method.as_str()).and_then(|method| self.calls.route(method, head.uri.path()));
         matches!(route, Some(Route::Socket)) && head.uri.query().is_none()
     }
 
-    /// Whether a key is pinned and its time is not over. What cannot be told is not so.
+    /// Checks whether a key is pinned and has not expired. Returns false if the pinned keys or the
+    /// time cannot be read.
     pub(crate) fn stands(&self, username: &Username, kid: KeyId) -> bool {
         let now = Clock::System.now().ok().and_then(|now| self.journal.now(now).ok());
         match (self.pinned.key(username, kid), now) {
@@ -191,8 +187,8 @@ impl Verifier {
         self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
     }
 
-    /// Permits a request with a one-time token, once, or says why not. `instance_key` is this
-    /// instance's own: no other's tokens are good here.
+    /// Permits a request with a one-time token, once, or returns the reason for the refusal.
+    /// `instance_key` is this instance's own key: tokens of other instances are refused.
     pub(crate) fn judge_session<'r>(
         &self,
         presented: PresentedSession<'r>,
@@ -235,7 +231,7 @@ fn headers(head: &http::request::Parts) -> impl Iterator<Item = (&str, &[u8])> {
     head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
-/// An instance serves its user and nobody else, Core's own calls included.
+/// Refuses Core's own calls: an instance serves its user alone.
 fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rejection> {
     match authenticated {
         Authenticated::User(request) => Ok(request),
@@ -243,7 +239,7 @@ fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rej
     }
 }
 
-/// What a session's request brings, as the gateway wrote it.
+/// Reads the token, the proof and the piece from a session's request, as the gateway wrote them.
 pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
     let headers = &head.headers;
     let piece = match endpoint {

@@ -1,8 +1,8 @@
-//! WebSockets of an instance: judged by itself before they are opened, and ended by itself when the
-//! key that opened them is gone.
+//! WebSockets of an instance: verifies them before it opens them, and ends them when the key that
+//! opened them is revoked or expires.
 //!
-//! The gateway judged alike. Nothing of that is believed here (P3): not the upgrade, not a message,
-//! and not that a key still stands.
+//! The gateway verifies in the same way. The instance trusts none of its decisions (P3): neither
+//! the upgrade, nor a message, nor that a key is still valid.
 
 pub(crate) mod frames;
 #[cfg(fuzzing)]
@@ -48,16 +48,15 @@ use crate::upload_v2::{self, Target, Wanted};
 use crate::verifier::{AuditContext, Refusal, asked};
 use countersign_ipc::answers::{ErrorCode, Reply};
 
-/// How long a connection may take to become a socket after it was told that it may.
+/// How long the connection may take to become a socket after the instance has accepted the upgrade.
 const SWITCH_MAX: Duration = Duration::from_secs(10);
 
-/// A socket that may be opened.
+/// A socket that may be opened. It holds its place among the instance's sockets.
 struct Admitted {
     work: Work,
     _place: OwnedSemaphorePermit,
 }
 
-/// What it is for.
 enum Work {
     Rpc(Rpc),
     Session { of: Session, hash: TokenHash, key: Option<(Username, KeyId)> },
@@ -68,7 +67,6 @@ enum Session {
     Upload(Wanted),
 }
 
-/// Why a socket is not opened.
 enum NotOpened {
     ErrorCode(ErrorCode),
     Denied(Denied),
@@ -105,7 +103,7 @@ impl NotOpened {
     }
 }
 
-/// Answers a request to become a WebSocket; if it may, it is one from then on.
+/// Answers a request to upgrade to a WebSocket. If it is accepted, a task serves the socket.
 pub(crate) async fn upgrade(
     instance: &Arc<Instance>,
     idle_timer: &Arc<IdleTimer>,
@@ -138,8 +136,8 @@ async fn admit(instance: &Instance, head: Parts) -> Result<Admitted, NotOpened> 
     Ok(Admitted { work, _place: place })
 }
 
-/// Nothing is done for this yet, so nothing is believed of it either, nor written down: each
-/// message is.
+/// Admits a socket for Core's calls. Opening it does nothing, so its token is not verified and its
+/// admission is not logged. Each message is verified and logged.
 fn admit_rpc(instance: &Instance, head: Parts) -> Result<Rpc, NotOpened> {
     let judge = || -> Result<(Username, Option<Secret<String>>), Rejection> {
         if !instance.verifier.is_socket(&head) {
@@ -180,7 +178,7 @@ async fn admit_session(instance: &Instance, endpoint: SessionEndpoint, head: &Pa
     }
 }
 
-/// What the session that was granted is done with.
+/// Prepares the work of a granted session: opens a terminal's folder, or reads an upload's target.
 async fn session(instance: &Instance, endpoint: SessionEndpoint, granted: Granted) -> Result<Session, NotOpened> {
     Ok(match (endpoint, granted) {
         (SessionEndpoint::ShellSocket, Granted::Shell { folder }) => {

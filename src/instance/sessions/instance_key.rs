@@ -1,4 +1,4 @@
-//! The user's instance key, as the instance uses it: to sign tokens, and to know its own.
+//! The user's instance key: signs tokens, and verifies the instance's own.
 
 use countersign_keys::identity::ProviderId;
 use countersign_keys::jws::Algorithm;
@@ -13,7 +13,7 @@ use countersign_config::strict_file::{self, Opened, StrictFileFailure};
 use countersign_home::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
 use countersign_home::pin_file::DIRECTORY;
 
-/// Both halves of it. Its `Debug` form leaves the private one out.
+/// Both halves of the key. Its `Debug` form omits both.
 pub(super) struct InstanceKey {
     signing: SigningKey,
     public: VerificationKey,
@@ -26,9 +26,9 @@ impl std::fmt::Debug for InstanceKey {
 }
 
 impl InstanceKey {
-    /// Reads the key of that provider, or that of earlier releases where it has none. `None`, and a
-    /// line in the log, where there is neither, or one that others could have read: then there are
-    /// no sessions.
+    /// Reads the provider's key, or, if there is none, the key that earlier releases shared between
+    /// providers. Returns `None` if there is neither: then the instance grants no sessions. Logs an
+    /// error and returns `None` if the file is unusable or other accounts could have read it.
     pub(super) fn of(account: &OwnAccount, provider: &ProviderId) -> Option<Self> {
         let read = |file: &str| -> Result<Vec<u8>, StrictFileFailure> {
             let path: std::path::PathBuf = DIRECTORY.iter().copied().chain([file]).collect();
@@ -58,7 +58,6 @@ impl InstanceKey {
         Some(Self { signing: SigningKey::from(secret), public })
     }
 
-    /// What verifies its signatures.
     pub(super) const fn public(&self) -> &VerificationKey {
         &self.public
     }
@@ -106,7 +105,8 @@ mod tests {
         assert_eq!((of("hpc"), of("lab")), (Some(shared.clone()), Some(shared.clone())));
         let lab = write("instance_key.lab", 2);
         assert_eq!((of("hpc"), of("lab")), (Some(shared), Some(lab)));
-        // A key that others could have read is not passed over for another.
+        // A key that other accounts could have read is an error: the other file does not replace
+        // it.
         fs::set_permissions(directory.join("instance_key.lab"), fs::Permissions::from_mode(0o640)).unwrap();
         assert_eq!(of("lab"), None);
     }

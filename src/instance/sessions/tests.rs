@@ -1,11 +1,12 @@
-//! What ends with a session.
+//! Tests of how sessions end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use countersign_keys::intent::Consent;
 
 use super::*;
 
-/// No request has to come for it: the half of an upload counts against a quota.
+/// A session ends without another request, because its partial file counts against the user's
+/// quota.
 #[tokio::test(start_paused = true)]
 async fn r10_a_session_that_is_over_is_taken_out_with_its_upload() {
     let sessions = Sessions {

@@ -1,33 +1,33 @@
-//! UCloud's messages on a WebSocket: one JSON object a text frame, streams told apart by an id that
-//! whoever asks has chosen.
+//! Encodes and decodes UCloud's messages on a WebSocket. A text frame holds one JSON object. The
+//! client chooses an id for each stream.
 //!
-//! What cannot be read as a message is passed over, as UCloud's own modules do.
+//! Ignores frames that it cannot parse, as UCloud's own modules do.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// The longest stream id that is answered, in bytes: both Cores and UCloud's page number theirs.
+/// The longest stream id that is accepted, in bytes. Both Cores and UCloud's page number their
+/// streams.
 pub(super) const STREAM_ID_MAX: usize = 128;
-/// What a socket reads and writes at once, in bytes. A socket has both for as long as it is open,
-/// so they are small.
+/// Size of a socket's read buffer, in bytes. A socket holds it for as long as it is open, so it is
+/// small.
 const BUFFER: usize = 8 * 1024;
 
-/// A message that asks for something.
+/// A message that calls something.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Asked<P> {
-    /// What is called.
     pub(crate) call: String,
-    /// The stream that answers come on.
+    /// The stream for the answers.
     #[serde(rename = "streamId")]
     pub(crate) stream_id: String,
-    /// The parameters.
     pub(crate) payload: P,
 }
 
 impl<P: DeserializeOwned> Asked<P> {
-    /// Reads a message of this call; nothing if it is none.
+    /// Parses a message of this call. Returns `None` if it is another, or its stream id is too
+    /// long.
     pub(crate) fn of(call: &str, text: &str) -> Option<Self> {
         let asked: Self = serde_json::from_str(text).ok()?;
         (asked.call == call && asked.stream_id.len() <= STREAM_ID_MAX).then_some(asked)
@@ -54,12 +54,12 @@ pub(crate) fn response<P: Serialize>(stream_id: &str, status: u16, payload: &P) 
 }
 
 fn write<P: Serialize>(answer: &Answer<'_, P>) -> Message {
-    // Only what has no form in JSON fails here, and nothing that is sent has none. An empty object
-    // says nothing, which is passed over.
+    // Fails only for values that JSON cannot represent, and none is sent. Clients ignore an empty
+    // object.
     Message::text(serde_json::to_string(answer).unwrap_or_else(|_| "{}".to_owned()))
 }
 
-/// How a socket is read: no message is longer than `message_max` bytes.
+/// A socket's configuration. Messages and frames have at most `message_max` bytes.
 pub(crate) fn reading(message_max: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)

@@ -1,5 +1,5 @@
-//! What the fuzzer asks of messages at the instance: what the gateway writes is read as what it
-//! says.
+//! Fuzz entry points for messages at the instance. Asserts that its parsers read a message as
+//! `serde_json` does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::frames::{Asked, STREAM_ID_MAX};
 use super::rpc;
 
-/// Reads a text as a message, whoever wrote it.
+/// Parses arbitrary text as a message.
 pub fn text(text: &str) {
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         assert!(rpc::fuzzed(text).is_none());
@@ -27,7 +27,7 @@ pub fn text(text: &str) {
     }
 }
 
-/// What the gateway has written to end a stream is read as that.
+/// Asserts that the instance parses the message by which the gateway cancels a stream.
 pub fn cancelled(text: &str) {
     assert!(rpc::fuzzed(text).is_some(), "{text}");
 }

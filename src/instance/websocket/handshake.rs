@@ -1,5 +1,7 @@
-//! The answer to an upgrade (RFC 6455 section 4.2). The gateway asked, and was strict with whoever
-//! asked it; here it is read and answered, no more.
+//! The answer to a WebSocket upgrade (RFC 6455 section 4.2).
+//!
+//! The gateway has checked the client's request strictly and made this one. The instance only reads
+//! and answers it.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -10,16 +12,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use countersign_ipc::answers::Reply;
 
-/// What makes a connection a WebSocket, if the request is for one.
+/// The accept header of a connection that becomes a WebSocket.
 pub(super) struct Accept(HeaderValue);
 
-/// Whether a request asks for another protocol.
+/// Checks whether a request asks for another protocol.
 pub(crate) fn is_asked<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(UPGRADE)
 }
 
 impl Accept {
-    /// Reads the request.
+    /// Reads an upgrade request. Returns `None` unless it asks for WebSocket version 13 with a key.
     pub(super) fn of(head: &Parts) -> Option<Self> {
         let is = |name, value: &str| {
             head.headers.get(name).is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(value.as_bytes()))

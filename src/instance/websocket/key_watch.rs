@@ -1,7 +1,7 @@
-//! The keys that a socket lives by: when one of them is pinned no more, or its time is over, so is
-//! the socket's (P6).
+//! The key watch of a socket: the socket ends when a key that signed for it is no longer pinned, or
+//! has expired (P6).
 //!
-//! The instance looks itself, at the user's own file, and asks nobody.
+//! The instance reads the user's own file and relies on no other process.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use countersign_keys::identity::{KeyId, Username};
 
 use crate::verifier::Verifier;
 
-/// How often the file is looked at. A revoked key's sockets end within a second, and the look
-/// itself takes some of it.
+/// How often the pinned keys are checked. A revoked key's sockets must end within a second, and the
+/// check itself takes part of that.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The keys that signed what a socket does.
+/// Watches the keys that signed the work of a socket.
 #[derive(Debug)]
 pub(super) struct KeyWatch<'j> {
     verifier: &'j Verifier,
@@ -22,12 +22,11 @@ pub(super) struct KeyWatch<'j> {
 }
 
 impl<'j> KeyWatch<'j> {
-    /// Of none yet.
+    /// Watches no key yet.
     pub(super) const fn of(verifier: &'j Verifier) -> Self {
         Self { verifier, keys: Mutex::new(Vec::new()) }
     }
 
-    /// From here on, of this key too.
     pub(super) fn add(&self, username: &Username, kid: KeyId) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if !keys.iter().any(|(_, known)| *known == kid) {
@@ -35,7 +34,7 @@ impl<'j> KeyWatch<'j> {
         }
     }
 
-    /// Waits until one of them does not stand any more.
+    /// Waits until one of the keys is not valid any more.
     pub(super) async fn ends(&self) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {

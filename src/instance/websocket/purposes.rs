@@ -1,4 +1,4 @@
-//! What an instance's sockets are for, and how many there may be.
+//! The services behind an instance's sockets, and the limit on open sockets.
 
 use std::sync::Arc;
 
@@ -8,10 +8,8 @@ use crate::search::Searches;
 use crate::terminal::Shells;
 use crate::upload_v2::Uploads;
 
-/// How many sockets are open at once: more than browsers open, and each holds buffers and
-/// descriptors.
+/// Most open sockets: more than browsers open. Each holds buffers and descriptors.
 const SOCKETS_MAX: usize = 64;
-/// What sockets are for, and how many there may be.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) shells: Shells,
@@ -22,7 +20,6 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Sockets for these.
     pub(crate) fn of(shells: Shells, uploads: Uploads, searches: Searches) -> Self {
         let places = Arc::new(Semaphore::new(SOCKETS_MAX));
         Self { shells, uploads, searches, places, stop: watch::channel(false).0 }

@@ -1,5 +1,5 @@
-//! A socket for Core's calls on the user's behalf: each message is judged like a request, by this
-//! process itself, before anything is done (V53).
+//! Serves a socket for Core's calls on the user's behalf. The instance verifies each message like a
+//! request before it does anything (V53).
 //!
 //! Answers of several streams share the socket. It is closed when the last stream has ended:
 //! today's Core waits for that.
@@ -35,16 +35,16 @@ use crate::state::Instance;
 use crate::verifier::{AuditContext, Refusal};
 use countersign_ipc::answers::ErrorCode;
 
-/// The longest message, in bytes: the gateway takes 1 MiB, and adds a token and perhaps an intent
-/// that was deposited.
+/// The longest message, in bytes. The gateway accepts 1 MiB and adds a token, and perhaps a
+/// deposited intent.
 pub(super) const MESSAGE_MAX: usize = 1536 * 1024;
-/// How many streams a socket has at once.
+/// Most streams of a socket at once.
 const STREAMS_MAX: usize = 64;
-/// How many answers wait for a socket that takes none.
+/// Most answers that wait while the socket takes none.
 const UNSAID_MAX: usize = 4;
 /// How long a socket may be open before its first message.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
-/// How long the gateway may take to take an answer.
+/// How long sending one answer to the gateway may take.
 const SEND_MAX: Duration = Duration::from_secs(60);
 
 /// A message, as the gateway writes it.
@@ -70,7 +70,7 @@ pub(super) fn fuzzed(text: &str) -> Option<(String, String, String)> {
     Some((written.call, written.stream_id, written.payload.get().to_owned()))
 }
 
-/// What ends a stream of the same socket; it needs no signature.
+/// Ends a stream of the same socket. It needs no signature.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Cancel {
@@ -78,7 +78,6 @@ struct Cancel {
     stream_id: String,
 }
 
-/// What a search tells.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum SearchTold {
@@ -86,15 +85,14 @@ enum SearchTold {
     EndOfResults {},
 }
 
-/// A socket that was opened in a user's name. Each message shows whether it is theirs.
+/// A socket that was opened in a user's name. Each message proves whether it is theirs.
 pub(super) struct Rpc {
     pub(super) head: Parts,
     pub(super) username: Username,
-    /// Core's token, as the socket's own head has it.
+    /// Core's token from the head of the upgrade request. A message may bring another.
     pub(super) token: Option<Secret<String>>,
 }
 
-/// The streams of a socket.
 struct Streams {
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
@@ -109,7 +107,7 @@ impl Streams {
         }
         let handle = self.tasks.spawn(work);
         self.names.insert(handle.id(), stream_id.clone());
-        // Whoever uses a name again has no name for the one before any more.
+        // A client that uses a stream id twice can no longer cancel the earlier stream.
         self.handles.insert(stream_id, handle);
         Ok(())
     }
@@ -130,7 +128,7 @@ impl Streams {
 }
 
 impl Rpc {
-    /// Serves the socket until its end.
+    /// Serves the socket until it ends.
     pub(super) async fn run<S>(self, instance: &Instance, mut socket: WebSocketStream<S>, key_watch: &KeyWatch<'_>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -173,7 +171,7 @@ impl Rpc {
         let _ = timeout(SEND_MAX, socket.close(Some(frame))).await;
     }
 
-    /// Judges a message and does what it asks; what is to be said at once, if anything.
+    /// Verifies a message and begins its work. Returns the immediate answer, if there is one.
     fn hear(
         &self,
         instance: &Instance,
@@ -181,7 +179,7 @@ impl Rpc {
         text: &str,
         streams: &mut Streams,
     ) -> Option<Message> {
-        // The gateway writes no others, so there is nobody to be told.
+        // The gateway writes no other messages, so an error answer would reach no client.
         let written = serde_json::from_str::<Written<'_>>(text).ok();
         let written = written.filter(|written| written.stream_id.len() <= STREAM_ID_MAX)?;
         if let Ok(cancel) = serde_json::from_str::<Cancel>(written.payload.get())
@@ -217,7 +215,7 @@ impl Rpc {
     }
 }
 
-/// Begins what a permitted message asks for.
+/// Begins the work of a permitted message.
 fn begin(
     permit: &Permit<'_, '_>,
     searches: &Searches,
@@ -253,11 +251,11 @@ async fn search(
     };
     let last = telling.await.unwrap_or_else(|trouble| Some(refused(&stream_id, trouble.told(), &trouble.to_string())));
     if let Some(last) = last {
-        let _ = say.send(last).await; // nobody hears: the socket has ended
+        let _ = say.send(last).await; // fails if the socket has ended
     }
 }
 
-/// The last message of a stream that was refused, as a request would have been.
+/// The last message of a refused stream, with the status and text that a request would get.
 fn refused(stream_id: &str, told: ErrorCode, why: &str) -> Message {
     response(stream_id, told.number(), &told.last_payload(why))
 }
