@@ -1,9 +1,10 @@
-//! The SSH keys that a user has given UCloud, in the user's own `~/.ssh/authorized_keys`.
+//! Installs the SSH keys that a user gave UCloud in the user's own `~/.ssh/authorized_keys`.
 //!
-//! UCloud sends the whole list after any change, and the user signs its keys. Whoever has one of
-//! them can log in as the user, so this is off unless the site says otherwise. Our lines end in a
-//! mark and are replaced together; every other line stays byte for byte. The file is replaced whole
-//! (P3: as sshd's StrictModes, nothing is written where others could have).
+//! UCloud sends the whole list after any change, and the user signs its keys. Anyone who holds one
+//! of them can log in as the user, so this is off unless the site enables it. Countersign's lines
+//! end in a mark and are replaced together; every other line stays byte for byte. The file is
+//! replaced as a whole. Like sshd's StrictModes, the module refuses a file or directory that others
+//! could have written (P3).
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -24,79 +25,71 @@ use countersign_home::own_directory::{OwnDirectory, WriteFailure};
 use countersign_ipc::answers::ErrorCode;
 use countersign_os::log::Chain;
 
-/// Where sshd looks, below the home directory.
+/// Where sshd looks, relative to the home directory.
 const DIRECTORY: &str = ".ssh";
 
-/// The file in it.
 const FILE: &str = "authorized_keys";
 
-/// How a line of ours ends: as UCloud's own integration modules mark them, so that a site may
-/// change from one to the other.
+/// The end of every line that Countersign manages. UCloud's own integration modules use the same
+/// mark, so that a site can switch between them.
 const MARK: &str = " ucloud-integration";
 
-/// Keys that are installed for a user at most: a person has some, and sshd tries them all.
+/// Most keys that are installed for one user. A person has a few, and sshd tries them all.
 const KEYS_MAX: usize = 100;
 
-/// The longest file that is changed, in bytes.
+/// In bytes. A longer file is not changed.
 const FILE_MAX: usize = 1024 * 1024;
 
-/// Why not all of the keys are installed.
+/// Why some or all of the keys are not installed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotInstalled {
-    /// The site does not want it.
+    /// The site has not enabled it.
     #[error("this provider does not install SSH keys")]
     Off,
-    /// More keys than are installed.
+    /// More than [`KEYS_MAX`].
     #[error("there are {0} SSH keys, and at most {KEYS_MAX} can be installed: nothing was changed")]
     TooMany(usize),
-    /// One of the keys is refused.
     #[error("SSH key {number} of {of} is not installed: {rejection}. The others are ({refused} refused in all)")]
     Key {
-        /// The first that is, counted from 1 in the order in which keys are signed.
+        /// The first refused key, counted from 1 in the order in which keys are signed.
         number: usize,
-        /// How many there are.
+        /// The number of keys in the list.
         of: usize,
-        /// How many are refused.
+        /// The number of refused keys.
         refused: usize,
-        /// Why the first is.
+        /// Why the first refused key was refused.
         rejection: SshKeyRejection,
     },
-    /// Somebody else could have written the file, or it cannot be opened.
+    /// Another account could have written the file, or it cannot be opened.
     #[error("the SSH keys were not changed: {}", Chain(.0))]
     Strict(StrictFileFailure),
-    /// The file is root's.
+    /// The file belongs to root.
     #[error("the SSH keys were not changed: {} belongs to uid {owner}, and is not the user's to change", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        owner: Uid,
-    },
-    /// It cannot be written.
+    Foreign { path: PathBuf, owner: Uid },
     #[error("the SSH keys were not changed: {}", Chain(.0))]
     Write(WriteFailure),
-    /// The work was ended from outside.
+    /// The blocking task panicked or was cancelled.
     #[error("the work was cut short")]
     CutShort,
 }
 
 impl From<WriteFailure> for NotInstalled {
     fn from(cause: WriteFailure) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the message already contains its text.
         Self::Write(cause)
     }
 }
 
 impl From<StrictFileFailure> for NotInstalled {
     fn from(cause: StrictFileFailure) -> Self {
-        // Not as a source: its text is part of this one's.
+        // Not a source: the message already contains its text.
         Self::Strict(cause)
     }
 }
 
 impl NotInstalled {
-    /// What the sender is told, beside the sentence. UCloud hides the sentence of a 5xx, and the
-    /// user can mend their own file.
+    /// The error code in the answer. UCloud hides the message of a 5xx, and users can repair their
+    /// own file.
     pub(crate) fn told(&self) -> ErrorCode {
         match self {
             Self::Off => ErrorCode::NotFound,
@@ -117,12 +110,12 @@ pub(crate) struct SshKeys {
 }
 
 impl SshKeys {
-    /// Those of the account, at a site that wants it so.
+    /// The keys of this account, as far as the site enables them.
     pub(crate) fn of(account: &OwnAccount, of: SshKeysOf) -> Self {
         Self { home: account.home().to_owned(), owner: account.uid(), of }
     }
 
-    /// Installs the keys that the user signed, and no other of UCloud's.
+    /// Installs the keys that the user signed. Keys that UCloud installed before are removed.
     pub(crate) async fn install_signed(&self, items: &Items<'_>) -> Result<Value, NotInstalled> {
         if self.of == SshKeysOf::NoOne {
             return Err(NotInstalled::Off);
@@ -142,8 +135,8 @@ impl SshKeys {
     }
 }
 
-/// Puts these keys in the place of ours. What is no key is left out and told, so that it keeps no
-/// other key from being taken away.
+/// Replaces Countersign's lines with these keys. An invalid key is left out and reported, so that
+/// it cannot prevent the removal of another key.
 fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled> {
     if texts.len() > KEYS_MAX {
         return Err(NotInstalled::TooMany(texts.len()));
@@ -170,7 +163,7 @@ fn install(home: &Path, owner: Uid, texts: &[String]) -> Result<(), NotInstalled
 }
 
 fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), NotInstalled> {
-    // No directory is made for nothing.
+    // Without keys, no directory is created.
     if keys.is_empty() && is_absent(home, owner)? {
         return Ok(());
     }
@@ -183,7 +176,6 @@ fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), No
     Ok(())
 }
 
-/// Whether there is no file of any kind.
 fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
     match StrictDirectory::home(home, owner)?.enter(DIRECTORY).and_then(|directory| directory.open(FILE)) {
         Ok(_) => Ok(false),
@@ -192,8 +184,8 @@ fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
     }
 }
 
-/// The file as it is; without one, nothing. One that root put there is root's decision, though the
-/// directory be the user's.
+/// The file's content, empty if the file is missing. A file of root's is left alone even in the
+/// user's directory: root decided what it says.
 fn read(directory: &StrictDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled> {
     match directory.open(FILE) {
         Ok(opened) if opened.owner() != owner => {
@@ -205,11 +197,11 @@ fn read(directory: &StrictDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled
     }
 }
 
-/// Everybody else's lines as they were, then ours.
+/// The other lines unchanged, then Countersign's.
 fn with_ours(file: &[u8], keys: &[SshPublicKey]) -> Vec<u8> {
     let others = file.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_ours(line));
     let mut text: Vec<u8> = others.flatten().copied().collect();
-    // A last line without its end would otherwise run into ours.
+    // An unterminated last line would otherwise join with the first new line.
     if !keys.is_empty() && text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }
@@ -219,7 +211,7 @@ fn with_ours(file: &[u8], keys: &[SshPublicKey]) -> Vec<u8> {
     text
 }
 
-/// Whether a line has our mark at its end. A comment has not, whatever it says.
+/// Whether a line ends in the mark. A comment line never counts.
 fn is_ours(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
     line.ends_with(MARK.as_bytes()) && !line.trim_ascii_start().starts_with(b"#")

@@ -1,9 +1,9 @@
-//! The terminal: the user's login shell behind UCloud's `shell.open` messages.
+//! Serves the user's login shell over UCloud's `shell.open` messages.
 //!
-//! What the shell writes is read when the socket has taken what was read before, so whoever does
-//! not read stops the shell, not this process's memory. A socket that ends hangs the shell up, and
-//! a shell that ends closes the socket. Whether somebody may open one is decided before any of
-//! this.
+//! Reads the next output only after the socket has taken the previous one. A client that does not
+//! read therefore stops the shell and does not fill this process's memory. When the socket ends,
+//! the shell is hung up; when the shell ends, the socket is closed. The caller has already
+//! authorised the session.
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -33,31 +33,30 @@ use text::Decoder;
 
 use super::websocket::frames::{Asked, message, response};
 
-/// How many shells one user has at once: more than anybody looks at, and each holds processes and
-/// descriptors.
+/// Most terminals of one user at once. Each holds processes and descriptors, and nobody watches
+/// more.
 const SHELLS_MAX: usize = 16;
-/// How long a socket may be open before it says what it is for.
+/// How long a socket may be open before its `initialize` message.
 const INITIALIZE_MAX: Duration = Duration::from_secs(10);
-/// How long nothing may be typed or shown: a program that works in silence has an afternoon.
+/// How long a session may pass without input or output: a silent program gets an afternoon.
 const IDLE_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// How long a session may last: a working day and a night's run.
 const SESSION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long what an ended shell has written is still passed on; a program that it left in the
-/// background may hold the terminal for ever.
+/// How long output of an ended shell is still forwarded. A background program that the shell
+/// started may hold the terminal for ever.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// How often a socket on which nothing happens is tried, so that one whose other end vanished is
-/// noticed.
+/// How often a quiet socket is pinged, to detect that the client has vanished.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// What is read from the terminal at once, in bytes: the kernel gives no more than about 4 KiB.
+/// Bytes read from the terminal at once: the kernel gives no more than about 4 KiB.
 const PIECE: usize = 4096;
-/// How many messages wait for a shell that does not read. Then no more are read.
+/// Most messages that wait for a shell that does not read. At this limit no more are read.
 const INPUTS_MAX: usize = 4;
-/// How many acknowledgements wait for a socket that does not take them.
+/// Most acknowledgements that wait for a socket that does not take them.
 const ACKS_MAX: usize = 64;
-/// The longest message that is typed, in bytes: a large paste. The socket is opened with this.
+/// In bytes: a large paste fits. The socket is opened with this limit.
 pub(crate) const MESSAGE_MAX: usize = 256 * 1024;
 
-/// What the browser sends. Each comes with a stream of its own.
+/// A message from the browser. Each comes with its own stream.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Typed {
@@ -66,7 +65,7 @@ enum Typed {
     Resize { cols: u16, rows: u16 },
 }
 
-/// What the browser is sent: data always on the stream of `initialize`.
+/// A message to the browser. Data always uses the stream of `initialize`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Shown<'a> {
@@ -75,7 +74,6 @@ enum Shown<'a> {
     Ack,
 }
 
-/// How long things may take.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     initialize: Duration,
@@ -83,7 +81,7 @@ struct Times {
     session: Duration,
 }
 
-/// The shells of one user. Clones count together.
+/// The terminals of one user. Clones share one limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Shells {
     login: Login,
@@ -92,21 +90,19 @@ pub(crate) struct Shells {
     times: Times,
 }
 
-/// Why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The shell ended.
     Exited,
-    /// The socket ended, or cannot be written to any more.
+    /// The socket ended or can no longer be written.
     Left,
-    /// Nothing happened for too long.
+    /// The session was idle longer than its limit.
     Idle,
-    /// It has lasted long enough.
+    /// The session reached its maximum length.
     TooLong,
 }
 
 impl Shells {
-    /// Shells of this account, at this provider.
+    /// Terminals of this account, at this provider.
     pub(crate) fn of(login: Login, provider: &str) -> Self {
         Self {
             login,
@@ -116,14 +112,14 @@ impl Shells {
         }
     }
 
-    /// How many are open.
+    /// The number of open terminals.
     #[cfg(test)]
     fn open(&self) -> usize {
         SHELLS_MAX.saturating_sub(self.places.available_permits())
     }
 
-    /// Serves one session on a socket, in a folder that is open. Dropped before its end, it hangs
-    /// the shell up.
+    /// Serves one session on a socket, in a folder that is already open. If the future is dropped
+    /// before its end, the shell is hung up.
     pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, folder: OwnedFd)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -163,7 +159,7 @@ impl Shells {
         let _ = timeout(DRAIN_MAX, farewell).await;
     }
 
-    /// The stream and the size of the terminal that is asked for.
+    /// Waits for `initialize`, and returns its stream and the terminal size.
     async fn initialized<S>(&self, socket: &mut WebSocketStream<S>) -> Option<(String, Size)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -226,7 +222,7 @@ impl Shells {
     }
 }
 
-/// Passes on what the shell writes, a piece when the one before is gone.
+/// Forwards the shell's output, one piece after the previous one was sent.
 async fn show<S>(
     sink: &mut SplitSink<WebSocketStream<S>, Message>,
     mut output: ReadPty<'_>,
@@ -243,7 +239,7 @@ where
         let outgoing = tokio::select! {
             Some(stream_id) = acked.recv() => response(&stream_id, 200, &Shown::Ack),
             read = output.read(&mut piece) => {
-                // An error says that nobody has the terminal open any more.
+                // An error means that no process has the terminal open any more.
                 let Ok(read @ 1..) = read else { return End::Exited };
                 happened.notify_one();
                 let text = decoder.decode(piece.get(..read).unwrap_or_default());
@@ -260,13 +256,13 @@ where
     }
 }
 
-/// Does what the browser sends; ends when the terminal takes nothing any more.
+/// Carries out the browser's messages. Stops when the terminal takes no more input.
 async fn type_in(mut input: WritePty<'_>, mut to_type: mpsc::Receiver<Asked<Typed>>, acks: mpsc::Sender<String>) {
     while let Some(Asked { stream_id, payload, .. }) = to_type.recv().await {
         let done = match payload {
             Typed::Input { data } => input.write_all(data.as_bytes()).await.is_ok(),
             Typed::Resize { cols, rows } => input.resize(size(cols, rows)).is_ok(),
-            // One socket has one terminal.
+            // A socket has only one terminal.
             Typed::Initialize { .. } => true,
         };
         if !done {
@@ -274,11 +270,12 @@ async fn type_in(mut input: WritePty<'_>, mut to_type: mpsc::Receiver<Asked<Type
         }
         let _ = acks.send(stream_id).await;
     }
-    // Whoever reads the terminal, or waits for the shell, says how it ended.
+    // The other futures, which read the output and wait for the shell, report how the session
+    // ended.
     std::future::pending().await
 }
 
-/// A terminal has one cell at least, or programs divide by zero.
+/// A terminal has at least one cell, because programs divide by its size.
 fn size(cols: u16, rows: u16) -> Size {
     Size::new(rows.max(1), cols.max(1))
 }

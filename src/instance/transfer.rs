@@ -1,5 +1,5 @@
-//! Files on their way between the user's browser and this instance, over HTTP: what UCloud calls
-//! download and chunked upload.
+//! HTTP transfers between the user's browser and this instance: UCloud's download and chunked
+//! upload.
 
 pub(crate) mod body;
 mod download;

@@ -1,10 +1,10 @@
-//! Uploads over a WebSocket: UCloud's protocol, version 2, for a folder's files or a single one.
+//! Serves uploads over a WebSocket: UCloud's protocol, version 2, for a folder's files or a single
+//! one.
 //!
-//! The client lists its files, is told which of them to send and how many are done. Files are
-//! written one frame at a time: the next is read when the one before is written, so a slow disk
-//! slows the client, and memory holds one frame. A file gets its real name when all of it has come
-//! (see [`crate::files::incoming`]). An error ends the upload with a reason and leaves no
-//! partial file.
+//! The client lists its files and is told which of them to send and how many are done. The next
+//! frame is read only when the previous one is written. A slow disk therefore slows the client, and
+//! memory holds one frame. A file gets its real name when it is complete (see
+//! [`crate::files::incoming`]). An error ends the upload with a reason and leaves no partial file.
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -33,57 +33,51 @@ use self::wire::{Frame, Said};
 use super::files::drives::Drives;
 use super::files::request::ConflictPolicy;
 
-/// The longest message, in bytes: UCloud's page sends pieces of 16 MB at most. The socket is opened
-/// with this.
+/// In bytes. UCloud's page sends pieces of 16 MB at most. The socket is opened with this limit.
 pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;
-/// How many uploads go on at once: more than UCloud's page begins.
+/// Most uploads of one user at once: more than UCloud's page starts.
 const UPLOADS_MAX: usize = 8;
-/// How many files all of them have open, beside those that each may have.
+/// Most open files that all uploads share, beside those that each may have.
 const SHARED_MAX: usize = 128;
-/// How long replies are gathered: what UCloud's own module does.
+/// How long replies are gathered, as in UCloud's own module.
 const REPLY_AFTER: Duration = Duration::from_millis(50);
-/// How long a client that has nothing more to send is waited for: what UCloud's own module does.
+/// How long to wait for a client that has nothing more to send, as in UCloud's own module.
 const DONE_MAX: Duration = Duration::from_secs(30);
-/// How long a client may be silent that has something to send.
+/// How long a client that has something to send may be silent.
 const SILENT_MAX: Duration = Duration::from_secs(5 * 60);
-/// How long a client may take to take a reply.
+/// How long a client may take to accept a reply.
 const SEND_MAX: Duration = Duration::from_secs(60);
-/// The longest reason that a WebSocket carries, in bytes.
+/// In bytes: the WebSocket limit for a close reason.
 const REASON_MAX: usize = 123;
 
-/// What an upload was granted.
+/// What the user was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Where files go.
     pub(crate) target: Target,
-    /// What happens if something has a name already.
+    /// What happens if a name is taken.
     pub(crate) policy: ConflictPolicy,
-    /// Whether a person was asked: of what programs start from, a folder's files are taken only
-    /// then.
+    /// Whether a person was asked. Files of a folder that programs read at startup are accepted
+    /// only then.
     pub(crate) consent: Consent,
 }
 
-/// Why an upload is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// The client has said so.
+    /// The client reported the end.
     Done,
-    /// The socket ended.
     Left,
-    /// The client was silent for too long.
     Silent,
-    /// Something went wrong.
     Failed(Failure),
 }
 
-/// How long things may take.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     done: Duration,
     silent: Duration,
 }
 
-/// The uploads of one user. Clones count together.
+/// The uploads of one user. Clones share their limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     drives: Arc<Drives>,
@@ -93,7 +87,6 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Uploads to these drives.
     pub(crate) fn to(drives: Arc<Drives>) -> Self {
         Self {
             drives,
@@ -103,8 +96,7 @@ impl Uploads {
         }
     }
 
-    /// Serves one upload. Dropped before its end, it leaves the files that are complete and nothing
-    /// else.
+    /// Serves one upload. If the future is dropped before its end, only complete files remain.
     pub(crate) async fn run<S>(&self, mut socket: WebSocketStream<S>, wanted: Wanted)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -154,7 +146,7 @@ impl Uploads {
                             Ok(Next::More)
                         }
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Left,
-                        // Pings are answered below this, and other text says nothing.
+                        // The WebSocket library answers pings. Other text has no meaning.
                         Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Next::More),
                     }
                 }
@@ -181,7 +173,7 @@ impl Uploads {
     }
 }
 
-/// Whether anything follows.
+/// Whether more messages follow.
 enum Next {
     More,
     End,

@@ -1,10 +1,10 @@
-//! What the fuzzer asks of SSH keys: a key is one line, and reads back as itself.
+//! Fuzz entry for SSH keys: an accepted key is one line and parses back to itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use super::public_key::SshPublicKey;
 
-/// Reads a text as a key that a user gives UCloud.
+/// Parses a text as a key that a user gives UCloud.
 pub fn key(text: &str) {
     let Ok(key) = SshPublicKey::parse(text) else { return };
     let line = key.to_string();

@@ -1,58 +1,50 @@
-//! One public key as OpenSSH writes it, taken apart to its last byte before it may stand in an
+//! Strict parser for one OpenSSH public key, to the last byte, before it may enter
 //! `authorized_keys`.
 //!
-//! What is written is put together again from what was understood, so a text that two readers could
-//! take differently never gets there. Refuses options before the key, more than one line, kinds
-//! that sshd no longer takes, and RSA keys that are too short.
+//! The line is rebuilt from the parsed fields, so text that two parsers could read differently
+//! never gets there. Refuses options before the key, more than one line, key types that sshd no
+//! longer accepts, and RSA keys that are too short.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The longest text of a key, in bytes: RSA of 16384 bits takes 2.8 KiB, and a comment is short.
+/// In bytes. RSA of 16384 bits takes 2.8 KiB, and a comment is short.
 const TEXT_MAX: usize = 8 * 1024;
 
-/// The longest comment, in bytes: it is for people.
+/// In bytes. A comment is only for people.
 const COMMENT_MAX: usize = 256;
 
-/// RSA moduli, in bits: below, they can be factored; above, OpenSSH does not read them.
+/// RSA moduli, in bits. Shorter ones can be factored, and OpenSSH does not read longer ones.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=16_384;
 
-/// The longest public exponent, in bytes: everybody's is 65537.
+/// In bytes. The usual public exponent is 65537.
 const EXPONENT_MAX: usize = 8;
 
-/// The longest name that a security key is bound to, in bytes; OpenSSH's own is `ssh:`.
+/// In bytes: the application name that a security key is bound to. OpenSSH's own is `ssh:`.
 const APPLICATION_MAX: usize = 128;
 
-/// Why a text is no key that is installed.
+/// Why a text is not installed as a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum SshKeyRejection {
-    /// Longer than any key.
     #[error("it is longer than {TEXT_MAX} bytes")]
     TooLong,
-    /// More than a line, or something that no line has.
+    /// More than one line, or a character that is not printable.
     #[error("it is not one line of printable text")]
     NotOneLine,
-    /// It begins with something else than a known kind: options, perhaps.
+    /// The text does not begin with a known key type. It may begin with options.
     #[error("it does not begin with a kind of key that is installed (ed25519, ECDSA, RSA, security keys; no options)")]
     Kind,
-    /// The second word is no base64.
     #[error("its second word is not base64")]
     Base64,
-    /// The key itself is not of its kind's form.
+    /// The blob does not have the form of its key type.
     #[error("the key is not of the form that its kind has")]
     Form,
-    /// RSA with too few or too many bits.
     #[error("its RSA modulus has {bits} bits, and must have {} to {}", RSA_BITS.start(), RSA_BITS.end())]
-    RsaBits {
-        /// How many it has.
-        bits: usize,
-    },
-    /// The comment is too long.
+    RsaBits { bits: usize },
     #[error("its comment is longer than {COMMENT_MAX} bytes")]
     Comment,
 }
 
-/// The kinds of keys that are installed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Ed25519,
@@ -62,7 +54,7 @@ enum Kind {
     SecurityKeyEcdsa,
 }
 
-/// Every kind, by the name that it has in OpenSSH. `ssh-dss` and certificates are none of them.
+/// Every accepted key type by its OpenSSH name. `ssh-dss` and certificates are excluded.
 const KINDS: [(&str, Kind); 7] = [
     ("ssh-ed25519", Kind::Ed25519),
     ("ecdsa-sha2-nistp256", Kind::Ecdsa { curve: "nistp256", point_length: 65 }),
@@ -73,7 +65,6 @@ const KINDS: [(&str, Kind); 7] = [
     ("sk-ecdsa-sha2-nistp256@openssh.com", Kind::SecurityKeyEcdsa),
 ];
 
-/// A key that may be installed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct SshPublicKey {
     kind: &'static str,
@@ -82,10 +73,7 @@ pub(crate) struct SshPublicKey {
 }
 
 impl SshPublicKey {
-    /// Reads `KIND BASE64 [COMMENT]`, one line, with its end or without.
-    ///
-    /// # Errors
-    /// What it is not.
+    /// Parses `KIND BASE64 [COMMENT]`, one line with or without a newline at its end.
     pub(crate) fn parse(text: &str) -> Result<Self, SshKeyRejection> {
         if text.len() > TEXT_MAX {
             return Err(SshKeyRejection::TooLong);
@@ -106,21 +94,21 @@ impl SshPublicKey {
         Ok(Self { kind: name, blob, comment })
     }
 
-    /// Whether it is the same key, whatever is said of it.
+    /// Whether both are the same key, whatever their comments.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.blob == other.blob
     }
 }
 
 impl std::fmt::Display for SshPublicKey {
-    /// The line, without its end.
+    /// The line, without a newline.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, STANDARD.encode(&self.blob))?;
         if self.comment.is_empty() { Ok(()) } else { write!(f, " {}", self.comment) }
     }
 }
 
-/// The bytes are one key of that kind, and nothing follows.
+/// Checks that the bytes are one key of that type, with nothing after it.
 fn check_blob(name: &str, kind: Kind, blob: &[u8]) -> Result<(), SshKeyRejection> {
     let mut fields = Fields(blob);
     if fields.next()? != name.as_bytes() {
@@ -155,8 +143,8 @@ const fn check(is_so: bool) -> Result<(), SshKeyRejection> {
     if is_so { Ok(()) } else { Err(SshKeyRejection::Form) }
 }
 
-/// The curve's name and an uncompressed point. Whether it lies on the curve is sshd's to find: a
-/// key that does not opens nothing.
+/// Reads the curve's name and an uncompressed point. Only sshd checks whether the point lies on the
+/// curve: a key with another point opens nothing.
 fn check_point(fields: &mut Fields<'_>, curve: &str, length: usize) -> Result<(), SshKeyRejection> {
     check(fields.next()? == curve.as_bytes())?;
     let point = fields.next()?;
@@ -167,7 +155,7 @@ fn check_application(name: &[u8]) -> Result<(), SshKeyRejection> {
     check((1..=APPLICATION_MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic))
 }
 
-/// A positive number in its only form (RFC 4251): no needless zero before it.
+/// A positive integer in its only encoding (RFC 4251): no superfluous leading zero.
 fn unsigned(bytes: &[u8]) -> Result<&[u8], SshKeyRejection> {
     match bytes {
         [0, rest @ ..] if rest.first().is_some_and(|high| *high >= 0x80) => Ok(rest),
@@ -180,14 +168,14 @@ fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|low| low % 2 == 1)
 }
 
-/// Of a number without leading zero bytes.
+/// The length in bits of a number without leading zero bytes.
 fn bits_of(number: &[u8]) -> usize {
     let of_the_first =
         number.first().map_or(0, |first| 8_usize.saturating_sub(first.leading_zeros().try_into().unwrap_or(8)));
     number.len().saturating_sub(1).saturating_mul(8).saturating_add(of_the_first)
 }
 
-/// Strings with their lengths before them (RFC 4251).
+/// Length-prefixed strings (RFC 4251).
 struct Fields<'b>(&'b [u8]);
 
 impl<'b> Fields<'b> {
@@ -206,7 +194,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A key whose blob is these fields.
+    /// A key whose blob consists of these fields.
     pub(in crate::ssh_keys) fn key(kind: &str, fields: &[&[u8]]) -> String {
         let mut blob = Vec::new();
         for field in [kind.as_bytes()].iter().chain(fields) {
@@ -216,7 +204,7 @@ pub(super) mod tests {
         format!("{kind} {}", STANDARD.encode(blob))
     }
 
-    /// An ed25519 key of that number.
+    /// An ed25519 key whose bytes all are this number.
     pub(in crate::ssh_keys) fn ed25519(number: u8) -> String {
         key("ssh-ed25519", &[&[number; 32]])
     }

@@ -1,4 +1,4 @@
-//! What becomes of a user's `authorized_keys`, byte for byte.
+//! Tests of what is written to a user's `authorized_keys`, byte for byte.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -14,7 +14,7 @@ fn own_uid() -> Uid {
     Uid(nix::unistd::geteuid().as_raw())
 }
 
-/// A home directory, with `.ssh/authorized_keys` if there is a text for it.
+/// A home directory, with `.ssh/authorized_keys` if the test gives it a text.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -58,7 +58,7 @@ fn laptop(number: u8) -> String {
     format!("{} laptop", ed25519(number))
 }
 
-/// The file `before`, and what it is after these keys were installed.
+/// Installs the keys in the file `before` and expects the file `after`.
 fn check(before: &str, keys: &[String], after: &str) {
     let home = Home::with(before.as_bytes());
     home.install(keys).unwrap();
@@ -145,7 +145,8 @@ fn too_many_keys_change_nothing() {
     assert_eq!(fs::read_to_string(home.file()).unwrap().lines().count(), 101);
 }
 
-/// A home spoilt in one way; the file, if there is one, stays as it was and the user reads why.
+/// Spoils a home directory in one way. A file in it stays as it was, and the error gives the
+/// reason.
 fn refused(spoil: impl FnOnce(&Home), want: &str) {
     let home = Home::with(b"mine\n");
     spoil(&home);
@@ -184,7 +185,7 @@ fn where_others_could_write_nothing_is_written() {
         "is not a regular file",
     );
     refused(|home| fs::write(home.file(), vec![b'\n'; FILE_MAX + 1]).unwrap(), "is longer than");
-    // Only root can make files of others.
+    // Only root can change the owner of a file.
     if own_uid().0 == 0 {
         let chown = |path: PathBuf| std::os::unix::fs::chown(path, Some(4711), None).unwrap();
         refused(|home| chown(home.file()), "belongs to uid 4711");
@@ -231,7 +232,7 @@ fn openssh_reads_what_is_written() {
     assert_eq!(listed.lines().filter(|line| line.contains(" a laptop ucloud-integration (")).count(), 5, "{listed}");
 }
 
-/// The other half of the test below: writes one content after the other until it is killed.
+/// Child process of the test below: writes one content after the other until the test kills it.
 #[test]
 fn writes_until_it_is_killed() {
     let Ok(home) = std::env::var("COUNTERSIGN_TEST_SSH_HOME") else { return };
@@ -256,7 +257,7 @@ fn a_writer_that_is_killed_leaves_the_old_file_or_the_new_one() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // Where in its work it dies is chance; this only spreads the chances.
+        // The child dies at a random step of its work. The varying delay spreads the steps.
         std::thread::sleep(std::time::Duration::from_millis(10 + round * 7 % 50));
         child.kill().unwrap();
         child.wait().unwrap();

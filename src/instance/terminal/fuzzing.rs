@@ -1,5 +1,5 @@
-//! What the fuzzer asks of a terminal: text that comes in pieces is the same text, and no message
-//! is two.
+//! Fuzz entry for the terminal: text that arrives in pieces decodes to the same text, and no
+//! message decodes as two.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -7,17 +7,17 @@ use super::Typed;
 use super::text::Decoder;
 use crate::websocket::frames::Asked;
 
-/// What a shell writes, cut into pieces.
+/// Decodes a shell's output, cut into pieces.
 pub fn shown(pieces: &[&[u8]]) {
     let mut decoder = Decoder::default();
     let mut shown: String = pieces.iter().map(|piece| decoder.decode(piece)).collect();
     let whole = pieces.concat();
-    // Whatever has not come to its end is not shown yet.
+    // An incomplete character at the end is not shown yet.
     shown.push_str(&String::from_utf8_lossy(decoder.rest()));
     assert_eq!(shown, String::from_utf8_lossy(&whole));
 }
 
-/// What a browser sends.
+/// Parses a message from a browser.
 pub fn typed(text: &str) {
     let Some(asked) = Asked::<Typed>::of("shell.open", text) else { return };
     if let Typed::Input { data } = asked.payload {

@@ -1,8 +1,8 @@
-//! The user's login shell on a terminal of its own: as `login` would start it, in a folder that is
-//! open already.
+//! Starts the user's login shell on a new terminal, as `login` would, in a folder that is already
+//! open.
 //!
-//! It gets a clean environment and no descriptor but its terminal. However it comes to its end,
-//! nothing of it goes on that holds the terminal.
+//! The shell gets a clean environment and no descriptor except its terminal. However it ends, no
+//! process that holds the terminal survives it.
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -15,49 +15,46 @@ use pty_process::{Command, Pty, Size};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a shell that was hung up may take to end.
+/// How long a shell may take to end after the hangup.
 const HANG_UP_MAX: Duration = Duration::from_secs(2);
-/// Where programs are until the shell's own profile says otherwise.
+/// The search path until the shell's own profile changes it.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
-/// The terminal that UCloud's page is (xterm.js).
+/// The terminal type of UCloud's page (xterm.js).
 const TERM: &str = "xterm-256color";
-/// UTF-8, on every Linux.
+/// UTF-8, available on every Linux.
 const LANG: &str = "C.UTF-8";
-/// What an empty field of the account database means.
+/// The meaning of an empty shell field in the account database.
 const SHELL: &str = "/bin/sh";
 
-/// Who logs in.
+/// The account that logs in.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
-    /// The login name.
     pub(crate) name: String,
-    /// The home directory.
     pub(crate) home: PathBuf,
-    /// The shell of the account database.
+    /// The shell from the account database.
     pub(crate) shell: PathBuf,
 }
 
-/// A shell that runs. Dropped, it is hung up.
+/// A running shell. Dropping it hangs it up.
 pub(super) struct Running {
     pub(super) pty: Pty,
     child: Option<Child>,
 }
 
 impl Login {
-    /// Starts the shell in a folder.
     pub(super) fn start(&self, folder: &OwnedFd, size: Size) -> pty_process::Result<Running> {
-        // What is ignored here (by whoever started us with nohup, say) would be ignored there, and
-        // no shell could be hung up. What is handled here has its default there.
+        // A signal that this process ignores (started with nohup, for example) would be ignored in
+        // the shell as well, and no shell could be hung up. A signal that is handled here has its
+        // default there.
         let _handled = signal(SignalKind::hangup()).map_err(pty_process::Error::Io)?;
         let (pty, pts) = pty_process::open()?;
         pty.resize(size)?;
         let shell = if self.shell.as_os_str().is_empty() { SHELL.into() } else { self.shell.clone() };
-        let mut arg0 = OsString::from("-"); // what tells a shell that this is a login
+        let mut arg0 = OsString::from("-"); // marks a login shell
         arg0.push(shell.file_name().unwrap_or(shell.as_os_str()));
         let child = Command::new(&shell)
             .arg0(arg0)
-            // Resolved in the child, before the descriptor is closed by the kernel as all of ours
-            // are.
+            // The child resolves this path before the kernel closes the descriptor (close-on-exec).
             .current_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
             .env_clear()
             .env("HOME", &self.home)
@@ -73,7 +70,7 @@ impl Login {
 }
 
 impl Running {
-    /// The terminal, and a wait for the shell's end.
+    /// The terminal, and a future that waits for the shell's end.
     pub(super) fn parts(&mut self) -> (&mut Pty, impl Future<Output = ()>) {
         let Self { pty, child } = self;
         let ended = async move {
@@ -90,9 +87,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // The terminal closes with this value: the kernel then sends SIGHUP to the shell and to the
-        // foreground, and lets go on what is stopped. Nothing is left to wait for once the shell's
-        // end is known, and its number may be another's.
+        // Dropping this value closes the terminal. The kernel then sends SIGHUP to the shell and to
+        // the foreground group, and continues stopped processes. Once the shell's end is known,
+        // there is nothing left to wait for, and another process may have its number.
         let Some(shell) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else { return };
         let foreground = tcgetpgrp(&self.pty).ok().filter(|group| group.as_raw() > 1);
         let end = async move {
@@ -100,7 +97,7 @@ impl Drop for Running {
                 let _ = killpg(shell, Signal::SIGKILL);
                 let _ = child.wait().await;
             }
-            // A number that has become somebody else's is of another session.
+            // A reused number belongs to another session.
             if let Some(group) = foreground.filter(|group| getsid(Some(*group)) == Ok(shell)) {
                 tokio::time::sleep(HANG_UP_MAX).await;
                 if getsid(Some(group)) == Ok(shell) {
@@ -108,7 +105,7 @@ impl Drop for Running {
                 }
             }
         };
-        // Without a runtime the process is at its end, and the kernel hangs the terminal up.
+        // Without a runtime the process is ending, and the kernel hangs up the terminal.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(end);
         }

@@ -1,4 +1,4 @@
-//! Real shells behind real sockets.
+//! Tests with real login shells behind real sockets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::*;
 use crate::websocket::frames::reading;
 
-/// What a test waits for at most: something that never comes.
+/// The longest wait for an event that never happens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A shell, and the browser's end of its socket.
@@ -40,7 +40,7 @@ impl Desk {
         Self { home, shells: Shells::of(login, "hpc") }
     }
 
-    /// A shell that is a script of the test's.
+    /// A desk whose shell is this script.
     fn with_script(script: &str) -> Self {
         let mut desk = Self::new("");
         let path = desk.home.path().join("script");
@@ -100,7 +100,7 @@ impl Browser {
         }
     }
 
-    /// Reads until that is shown, and gives what was shown before it.
+    /// Reads until `wanted` appears, and returns the output before it.
     async fn until(&mut self, wanted: &str) -> String {
         loop {
             if let Some((before, after)) = self.shown.split_once(wanted) {
@@ -138,7 +138,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn is_alive(pid: &str) -> bool {
-    // A process that has ended and has not been waited for yet is none any more.
+    // An ended process that its parent has not waited for yet (a zombie) is not alive.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
@@ -152,10 +152,10 @@ async fn a_shell_as_at_a_login() {
     let home = desk.home.path().display();
     browser.until(&format!("42 read -bash xterm-256color {home} somebody somebody /bin/bash\r\n/dev/pts/")).await;
     browser.until("24 80\r\n").await;
-    // Whatever this process has in its environment, the shell has not.
+    // The shell inherits nothing of this process's environment.
     browser.input("env | grep -c CARGO; echo is=$?\r").await;
     browser.until("0\r\nis=1\r\n").await;
-    // A session of its own, its own process group, and the terminal is its own.
+    // The shell leads its own session and its own process group, and owns its terminal.
     browser.input("ps -o pid=,pgid=,sid= -p $$ | awk '{print ($1==$2 && $2==$3) ? \"le\" \"ader\" : \"no\"}'\r").await;
     browser.until("leader\r\n").await;
     browser.input("exit\r").await;
@@ -164,7 +164,7 @@ async fn a_shell_as_at_a_login() {
     assert_eq!(desk.shells.open(), 0);
 }
 
-/// Whatever this process has open, sockets above all, the shell has its terminal and nothing else.
+/// The shell has only its terminal, whatever this process has open, sockets above all.
 #[tokio::test]
 async fn no_descriptor_leaks() {
     countersign_os::descriptors::keep_inherited_from_children().unwrap();
@@ -174,7 +174,7 @@ async fn no_descriptor_leaks() {
     let mut browser = desk.opened().await;
     browser.input("for f in /proc/$$/fd/*; do echo [$(readlink $f); done | sort -u; echo e'n'd\r").await;
     let shown = browser.until("end\r\n").await;
-    // The shell opens /dev/tty itself.
+    // The shell itself opens /dev/tty.
     let open: Vec<&str> = shown
         .lines()
         .filter_map(|line| line.split_once("[/"))
@@ -209,7 +209,7 @@ async fn it_can_be_resized() {
     {}
     browser.input("stty size\r").await;
     browser.until("50 132\r\n").await;
-    // No terminal has no cells.
+    // A terminal always has at least one cell.
     browser.ask("r", &json!({"type": "resize", "cols": 0, "rows": 0})).await;
     browser.input("stty size\r").await;
     browser.until("1 1").await;
@@ -217,7 +217,7 @@ async fn it_can_be_resized() {
 
 #[tokio::test]
 async fn characters_cross_the_borders_of_what_is_read() {
-    // One byte more each time, so that every border falls within a character somewhere.
+    // Each round is one byte longer, so that every boundary falls inside a character at some point.
     let desk = Desk::with_script(
         "stty -onlcr; i=0; while [ $i -lt 3000 ]; do printf '€😀x'; i=$((i+1)); done; printf '\\377.'",
     );
@@ -234,8 +234,8 @@ async fn a_browser_that_does_not_read_stops_the_shell() {
         "cd \"$HOME\"; i=0; l=$(printf %01000d 0); while :; do echo $l; i=$((i+1)); echo $i >.c; mv .c count; done",
     );
     let mut browser = desk.opened().await;
-    // It stands still when for half a second nothing was written, which a shell that goes on does
-    // every millisecond.
+    // The shell has stopped when it wrote nothing for half a second. A running shell writes every
+    // millisecond.
     let mut seen = (count(&desk), Instant::now());
     while seen.1.elapsed() < Duration::from_millis(500) || seen.0.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -246,7 +246,7 @@ async fn a_browser_that_does_not_read_stops_the_shell() {
     }
     let stopped_at: usize = seen.0.trim().parse().unwrap();
     assert!(stopped_at < 128, "{stopped_at} kB were taken from a shell that nobody reads");
-    // It can be interrupted all the same, and goes on as far as it is read.
+    // The shell can still be interrupted, and it continues as far as the browser reads.
     let mut read = 0;
     while read < 2_000_000 {
         read += browser.next().await["payload"]["data"].as_str().map_or(0, str::len);
@@ -261,8 +261,8 @@ async fn what_is_typed_arrives_though_what_is_shown_is_not_read() {
         Desk::with_script("stty -echo; trap 'echo > \"$HOME/interrupted\"; exit' INT; while :; do echo yes; done");
     let mut browser = desk.opened().await;
     browser.until("yes").await;
-    // A shell that is signalled just before it writes to a terminal that is full notices when that
-    // takes it: so people press it again.
+    // A shell that is signalled just before it writes to a full terminal notices the signal only
+    // when the terminal takes the output. A user would press the key again, and so does the test.
     let pressing = async {
         while !desk.home.path().join("interrupted").exists() {
             browser.input("\u{3}").await;
@@ -295,7 +295,7 @@ async fn a_socket_that_ends_hangs_the_shell_up() {
     until("shell and job end", || !is_alive(shell) && !is_alive(job)).await;
 }
 
-/// A shell and a program in the foreground that do not listen get two seconds.
+/// A shell and a foreground program that ignore SIGHUP get two seconds.
 #[tokio::test]
 async fn who_does_not_listen_is_killed() {
     let desk = Desk::with_script(
@@ -307,7 +307,7 @@ async fn who_does_not_listen_is_killed() {
     let (shell, program) = pids.split_once(',').unwrap();
     assert!(is_alive(shell) && is_alive(program));
     let began = Instant::now();
-    // Not the browser goes but the whole session is dropped, as when its key is revoked.
+    // The whole session is dropped instead of the browser, as when its key is revoked.
     browser.served.abort();
     until("both end", || !is_alive(shell) && !is_alive(program)).await;
     assert!(began.elapsed() >= HANG_UP, "it had the time to end by itself");
@@ -335,7 +335,7 @@ async fn limits() {
     assert_eq!(silent.until_closed().await, "nothing was opened");
     desk.shells.times = Times { session: brief, ..long };
     assert_eq!(desk.opened().await.until_closed().await, "the session has lasted as long as one may");
-    // The shell shows its prompt, and then nothing happens.
+    // The shell shows its prompt, then stays silent.
     desk.shells.times = Times { idle: Duration::from_millis(300), ..long };
     assert_eq!(desk.opened().await.until_closed().await, "nothing has happened for long");
 }

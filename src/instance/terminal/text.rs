@@ -1,25 +1,24 @@
-//! Text out of bytes that come in pieces: a character that a piece cuts in two is put together
-//! again.
+//! Decodes UTF-8 that arrives in pieces and rejoins a character that a piece cuts in two.
 //!
-//! JSON carries no bytes, so what is no UTF-8 becomes U+FFFD, as terminals show it.
+//! JSON carries no bytes, so invalid UTF-8 becomes U+FFFD, as terminals show it.
 
-/// What stands for bytes that are no character.
+/// Stands for invalid bytes.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// The beginning of a character whose rest has not come: three bytes at most.
+/// The beginning of an incomplete character: three bytes at most.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     cut: Vec<u8>,
 }
 
 impl Decoder {
-    /// What has not come to its end.
+    /// The incomplete character.
     #[cfg(fuzzing)]
     pub(super) fn rest(&self) -> &[u8] {
         &self.cut
     }
 
-    /// The text of the next bytes, as far as their characters are whole.
+    /// The text of the next bytes, as far as their characters are complete.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> String {
         let mut joined = std::mem::take(&mut self.cut);
         joined.extend_from_slice(bytes);
@@ -73,7 +72,7 @@ mod tests {
     }
 
     proptest! {
-        /// However text is cut, it is the same text.
+        /// However a text is cut, it decodes to the same text.
         #[test]
         fn cuts_do_not_show(text in ".{0,60}", cuts in proptest::collection::vec(1_usize..5, 1..80)) {
             let mut decoder = Decoder::default();
@@ -90,7 +89,7 @@ mod tests {
             prop_assert_eq!(got, text);
         }
 
-        /// Whatever comes, what is kept is less than a character.
+        /// For any input, the decoder keeps less than one character.
         #[test]
         fn little_is_kept(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..20)) {
             let mut decoder = Decoder::default();

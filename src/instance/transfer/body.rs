@@ -1,4 +1,4 @@
-//! The body of an instance's answer: at hand, or a file that is read as it is sent.
+//! The body of an instance's answer: in memory, or a file that is read while it is sent.
 
 use std::io;
 use std::pin::Pin;
@@ -13,32 +13,29 @@ use tokio::task::JoinHandle;
 use crate::files::outgoing::Outgoing;
 use countersign_ipc::answers::Reply;
 
-/// Read at a time, in bytes. One piece is read while the one before it is sent, so a download holds
-/// two.
+/// Bytes read at once. One piece is read while the previous one is sent, so a download holds two.
 const PIECE: u64 = 512 * 1024;
 
 /// A part of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Part {
-    /// Where it begins.
+    /// Of its first byte in the file.
     pub(super) offset: u64,
-    /// How many bytes it has.
+    /// In bytes.
     pub(super) length: u64,
 }
 
-/// A part of a file, read as it is sent.
+/// A part of a file, read while it is sent.
 #[derive(Debug)]
 pub(crate) struct FileBody {
     file: Arc<Outgoing>,
-    /// What has not been read yet.
     unread: Part,
-    /// How many bytes are still to come.
+    /// Bytes still to be sent.
     left: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl FileBody {
-    /// This part of a file.
     pub(super) fn new(file: Outgoing, part: Part) -> Self {
         Self { file: Arc::new(file), unread: part, left: part.length, reading: None }
     }
@@ -76,7 +73,7 @@ impl Body for FileBody {
             body.left = body.left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             body.read_ahead();
         } else {
-            // What was promised cannot be sent: the connection ends with the body.
+            // The rest of the announced body cannot be sent: the connection ends with the body.
             body.unread.length = 0;
         }
         Poll::Ready(Some(piece.map(Frame::data)))
@@ -91,19 +88,16 @@ impl Body for FileBody {
     }
 }
 
-/// The body of any answer.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
-    /// At hand.
+    /// In memory.
     Whole(Full<Bytes>),
-    /// Of a file.
     File(FileBody),
 }
 
-/// Any answer.
 pub(crate) type Answer = http::Response<AnswerBody>;
 
-/// An answer whose body is at hand.
+/// An answer whose body is in memory.
 pub(crate) fn whole(reply: Reply) -> Answer {
     reply.map(AnswerBody::Whole)
 }

@@ -1,4 +1,4 @@
-//! A file's content: whole, or the one range that was asked for (RFC 9110 section 14).
+//! Sends a file's content: whole, or one requested range (RFC 9110 section 14).
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -15,23 +15,22 @@ use crate::files::outgoing::Outgoing;
 use countersign_ipc::answers::ErrorCode;
 use countersign_ipc::attachment;
 
-/// Ranges in one request that are read at most.
+/// Most ranges of one request that are parsed.
 const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
-/// From when on two changes cannot share a second, so that a date names one content (RFC 9110
-/// section 8.8.2.2).
+/// The age from which a modification date is strong: two later changes cannot share its second (RFC
+/// 9110 section 8.8.2.2).
 const DATE_IS_STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// What of a file is asked for.
 #[derive(Debug, Eq, PartialEq)]
 enum Asked {
     Whole,
     Part(RangeInclusive<u64>),
-    /// Nothing that there is.
+    /// No requested range can be satisfied.
     Nothing,
 }
 
-/// Answers with the file, or with parts of it.
+/// Answers with the file or one range of it.
 pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
     let length = file.length;
     let (name, tag, modified) =
@@ -57,9 +56,9 @@ pub(crate) fn download(file: Outgoing, headers: &HeaderMap) -> Answer {
     answer
 }
 
-/// A range that cannot be read is as none (RFC 9110 section 14.2); so is one of another content
-/// than there is now, and so are several: the answer would need a content type of its own, and the
-/// gateway takes none from an instance (S1).
+/// Reads the `Range` header. An invalid range counts as none (RFC 9110 section 14.2), and so does a
+/// range of another content than the current one. Several ranges count as none as well: their
+/// answer would need its own content type, and the gateway accepts none from an instance (S1).
 fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
     let Some(wanted) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
     if headers.get(IF_RANGE).is_some_and(|condition| !is_of(file, condition, now)) {
@@ -76,8 +75,8 @@ fn asked(file: &Outgoing, headers: &HeaderMap, now: SystemTime) -> Asked {
     }
 }
 
-/// Whether a condition is of this content: by a strong tag, or by a date that is one (RFC 9110
-/// section 13.1.5).
+/// Whether a condition names this content, by a strong tag or a strong date (RFC 9110 section
+/// 13.1.5).
 fn is_of(file: &Outgoing, condition: &HeaderValue, now: SystemTime) -> bool {
     let Ok(condition) = condition.to_str() else { return false };
     if condition.starts_with('"') || condition.starts_with("W/") {
@@ -99,7 +98,7 @@ fn of_file(status: StatusCode, body: FileBody) -> Answer {
     answer
 }
 
-/// What is written here is visible ASCII throughout.
+/// Every value set here is visible ASCII.
 fn set(answer: &mut Answer, name: http::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);

@@ -1,8 +1,8 @@
-//! A file that comes in pieces, each with a request of its own: what UCloud calls a chunked upload.
+//! UCloud's chunked upload: one file in pieces, one request per piece.
 //!
-//! Pieces come in order, or again from a place that was reached before. A piece is written as it
-//! comes, and counts only when all of it came and has the digest that the user signed; otherwise it
-//! is taken back. After the last one the file gets its name (V54).
+//! Pieces come in order, or again from an offset that was reached before. A piece is written as it
+//! arrives. It counts only when it is complete and matches the digest that the user signed;
+//! otherwise it is undone. After the last piece the file gets its name (V54).
 
 use std::sync::Arc;
 
@@ -19,37 +19,37 @@ use crate::files::error::{FilesError, RequestError};
 use crate::files::incoming::Incoming;
 use countersign_ipc::answers::{ErrorCode, Reply};
 
-/// Gathered before it is handed to the thread that writes, in bytes.
+/// Bytes that are gathered before the writing thread gets them.
 const GATHERED: usize = 256 * 1024;
 
-/// How much of that may be on its way to the thread: while it digests and writes, the next comes.
+/// Most gathered batches that wait for the thread: the next ones arrive while it digests and
+/// writes.
 const AHEAD: usize = 4;
 
-/// Why a piece is not taken.
+/// Why a piece is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotTaken {
-    /// Another piece of the same file is on its way.
+    /// Another piece of the same file is still arriving.
     #[error("another piece of this file is being written")]
     Busy,
-    /// What the request says of the piece cannot be so.
+    /// The request describes an impossible piece.
     #[error("{0}")]
     Malformed(&'static str),
-    /// The head promised other bytes.
+    /// The bytes do not match the digest in the head.
     #[error("the bytes are not those of the digest")]
     Digest,
-    /// It broke off.
+    /// The body ended early.
     #[error("the piece broke off")]
     Broken,
-    /// The work was ended from outside.
+    /// A task that was writing the file panicked or was cancelled.
     #[error("what had come of the file is gone: send all of it anew")]
     Lost,
-    /// The files.
     #[error(transparent)]
     Files(#[from] RequestError),
 }
 
 impl NotTaken {
-    /// What the sender is told.
+    /// The answer to the sender.
     pub(crate) fn reply(&self) -> Reply {
         let told = match self {
             Self::Busy => ErrorCode::Conflict,
@@ -61,14 +61,14 @@ impl NotTaken {
     }
 }
 
-/// What was asked for, and how far it has come.
+/// The granted upload and its progress.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    /// Where to, as the user signed it.
+    /// The destination that the user signed.
     pub(crate) id: String,
-    /// Whether files of a folder come, or one file.
+    /// Whether the upload is a folder's files or a single file.
     pub(crate) is_folder: bool,
-    /// What happens if something of the name is there, as the user signed it.
+    /// The conflict policy that the user signed.
     pub(crate) policy: String,
     /// Whether a person was asked about it.
     pub(crate) consent: Consent,
@@ -77,31 +77,30 @@ pub(crate) struct Upload {
 
 #[derive(Debug)]
 enum State {
-    /// No piece has come.
+    /// No piece has arrived.
     Untouched,
-    /// Some have.
+    /// Some pieces have arrived.
     Coming { file: Incoming, total: u64 },
-    /// All have, and the file is in its place.
+    /// The file is complete and in its place.
     Done { total: u64 },
-    /// A piece is being written; if this is seen, its writing was ended from outside, and what came
-    /// of the file is gone.
+    /// A piece is being written. If a later piece sees this state, the writing task was ended from
+    /// outside and the partial file is gone.
     Lost,
 }
 
 impl Upload {
-    /// Nothing has come yet.
     pub(crate) fn new(id: String, is_folder: bool, policy: String, consent: Consent) -> Self {
         Self { id, is_folder, policy, consent, state: Mutex::new(State::Untouched) }
     }
 
-    /// Takes a piece of the file. When it is answered, the piece is written; after the last one the
-    /// file is in its place. It goes on if whoever asked is gone: what came of a piece that broke
-    /// off has to be taken back.
+    /// Takes a piece of the file. The answer means that the piece is written and, after the last
+    /// one, that the file is in its place. The work continues if the client disconnects, because a
+    /// partial piece has to be undone.
     pub(crate) async fn take(self: Arc<Self>, files: Files, piece: Piece, body: IncomingBody) -> Result<(), NotTaken> {
         let taking = tokio::spawn(async move {
             let mut body = body;
             let outcome = self.take_to_the_end(&files, &piece, &mut body).await;
-            // Closed with bytes unread, the connection would be reset, and the answer lost with it.
+            // Closing the connection with unread bytes would reset it and lose the answer.
             while let Some(Ok(_)) = body.frame().await {}
             outcome
         });
@@ -129,7 +128,7 @@ impl Upload {
             }
             State::Done { total } => {
                 *state = State::Done { total };
-                // Whoever did not hear that all is done says the end again.
+                // A client that missed the last answer repeats the final request.
                 let is_the_end = wanted.total == total && wanted.end().is_none_or(|end| end == total);
                 return if is_the_end { Ok(()) } else { Err(NotTaken::Malformed("all of the file has come")) };
             }
@@ -141,7 +140,7 @@ impl Upload {
             *state = State::Coming { file, total: wanted.total };
             return outcome;
         }
-        // A file that cannot have its name is gone, and may be sent anew.
+        // A file that cannot get its name is gone and may be sent again.
         *state = State::Untouched;
         let placed = tokio::task::spawn_blocking(move || file.commit(None)).await;
         match placed.unwrap_or(Err(FilesError::CutShort)) {
@@ -154,10 +153,10 @@ impl Upload {
     }
 }
 
-/// What a piece says of itself.
+/// The description of a piece in its request.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    /// `None`: behind the last one.
+    /// `None`: behind the last piece.
     offset: Option<u64>,
     size: u64,
     total: u64,
@@ -182,7 +181,7 @@ impl Wanted {
     }
 }
 
-/// Writes a piece, or takes back what came of it. The file is lost only if a thread was.
+/// Writes a piece or undoes it. The file is lost only if its thread was.
 async fn write(
     mut file: Incoming,
     wanted: &Wanted,
@@ -192,7 +191,8 @@ async fn write(
     if start.saturating_add(wanted.size) > wanted.total {
         return (Some(file), Err(NotTaken::Malformed("the piece goes beyond the end of the file")));
     }
-    // Over what came of it before: until it has all come again, the file is that much shorter.
+    // A repeated piece truncates the file at its start: until it is complete again, the file is
+    // shorter.
     let begun = if start < file.written() { file.truncate(start) } else { Ok(()) };
     let (pieces, to_write) = mpsc::channel(AHEAD);
     let writing = Writing { file, at: start, digest: Context::new(&SHA256), outcome: begun };
@@ -209,7 +209,7 @@ async fn write(
             broken = true;
             break;
         };
-        // More than was announced takes no room, not even until it is taken back.
+        // Bytes beyond the announced size take no space, not even until they are removed.
         let Some(left) = u64::try_from(bytes.len()).ok().and_then(|more| room.checked_sub(more)) else {
             broken = true;
             break;
@@ -219,13 +219,13 @@ async fn write(
         gathered.push(bytes);
         if length >= GATHERED {
             if pieces.send(std::mem::take(&mut gathered)).await.is_err() {
-                break; // the disk takes no more, and says why
+                break; // the disk takes no more; the thread reports why
             }
             length = 0;
         }
     }
     if !gathered.is_empty() {
-        let _ = pieces.send(gathered).await; // likewise
+        let _ = pieces.send(gathered).await; // as above
     }
     drop(pieces);
     let Ok(writing) = writing.await else { return (None, Err(NotTaken::Lost)) };
@@ -254,8 +254,8 @@ struct Writing {
 }
 
 impl Writing {
-    /// Writes what comes, on a thread that may wait for the disk, until nothing more does or it
-    /// cannot.
+    /// Writes what arrives, on a thread that may wait for the disk. Stops at the end of the input
+    /// or at the first error.
     fn write(mut self, mut pieces: mpsc::Receiver<Vec<Bytes>>) -> Self {
         while let Some(gathered) = pieces.blocking_recv() {
             for bytes in gathered {

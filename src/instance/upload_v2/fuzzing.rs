@@ -1,5 +1,4 @@
-//! What the fuzzer asks of an upload's frames: what was read is what stood there, and nothing was
-//! left over.
+//! Fuzz entry for upload frames: the messages encode back to the frame, and no bytes are left over.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use super::wire::{Frame, NotProtocol, Said};
 use crate::files::path::PATH_TEXT_MAX;
 
-/// Reads a frame, and writes what was read anew.
+/// Parses a frame and encodes it again.
 pub fn frame(bytes: &[u8]) {
     let (mut written, mut is_listing) = (Vec::new(), false);
     let mut frame = Frame::new(Bytes::copy_from_slice(bytes));

@@ -1,4 +1,4 @@
-//! The files of one upload: listed, let in a few at a time, written, and given their names.
+//! Receives the files of one upload: lists them, admits a few at a time, writes and names them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,48 +19,42 @@ use crate::files::operations::Location;
 use crate::files::path::{Name, UcloudPath};
 use crate::files::request::ConflictPolicy;
 
-/// How many files of an upload are open at once: what UCloud's own module does.
+/// Most open files of one upload, as in UCloud's own module.
 const OPEN_MAX: usize = 64;
-/// How many each upload may have open whatever the others have. A file holds three descriptors, and
-/// a process has some 1024 of them.
+/// Open files that each upload may have, whatever the others have. A file holds three descriptors,
+/// and a process has some 1024 of them.
 const OPEN_MIN: usize = 8;
-/// How many files are given their names at once: each waits for the disk.
+/// Most files that are given their names at once: each waits for the disk.
 const PLACING_MAX: usize = 8;
-/// How many files may be listed that are not let in yet, and how much text their paths may have, in
-/// bytes. UCloud's page lists a folder bit by bit.
+/// Most listed files that wait for admission, and the most text of their paths, in bytes. UCloud's
+/// page lists a folder step by step.
 const WAITING_MAX: usize = 100_000;
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How deep beneath its folder a file may come: as deep as a copy goes.
+/// Deepest level beneath the folder at which a file may be: the same as for a copy.
 const DEPTH_MAX: usize = 100;
-/// Times later than this are no file's: the year 10000, in milliseconds since 1970.
+/// Later modification times are invalid: the year 10000, in milliseconds since 1970.
 const MODIFIED_MS_MAX: u64 = 253_402_300_800_000;
 
-/// Why an upload cannot go on.
+/// Why an upload failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
-    /// The client does not speak the protocol.
     #[error(transparent)]
     Protocol(#[from] NotProtocol),
-    /// There are others already.
+    /// The user already has the maximum number of uploads.
     #[error("too many of your uploads are under way already")]
     Uploads,
-    /// It lists more than is waited for.
+    /// The client listed more files than may wait.
     #[error("too many files were listed at once")]
     TooMany,
-    /// A single file is not the only one.
+    /// The client listed a second file in an upload of a single one.
     #[error("one file was to be sent")]
     NotOne,
-    /// The drive, or the system.
+    /// The drive or the system failed.
     #[error(transparent)]
     Whole(#[from] FilesError),
-    /// A file.
+    /// One file failed.
     #[error("{trouble}: {path}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        trouble: FilesError,
-    },
+    File { path: String, trouble: FilesError },
 }
 
 impl Failure {
@@ -68,7 +62,7 @@ impl Failure {
         Self::File { path: path.to_owned(), trouble }
     }
 
-    /// How the socket is closed.
+    /// The close code of the socket.
     pub(super) const fn code(&self) -> CloseCode {
         match self {
             Self::Protocol(_) => CloseCode::Protocol,
@@ -80,7 +74,7 @@ impl Failure {
     }
 }
 
-/// A file that is coming in.
+/// A file that is arriving.
 #[derive(Debug)]
 struct Coming {
     incoming: Incoming,
@@ -90,24 +84,23 @@ struct Coming {
 
 /// What becomes of a listed file.
 enum Admitted {
-    /// It is there already, or something else is that may not be replaced.
+    /// The file is there already, or its name is taken and may not be replaced.
     Skip,
     Begin(Box<Incoming>),
 }
 
-/// A file that has its name, or cannot have it: its path, its id and what came of it.
+/// A file that got its name or failed to: its path, its id and the outcome.
 #[derive(Debug)]
 pub(super) struct Placed(String, Option<i32>, Result<(), FilesError>);
 
-/// The files of one upload.
 #[derive(Debug)]
 pub(super) struct Receiver {
     place: Location,
     is_folder: bool,
     policy: ConflictPolicy,
-    /// Open files of this upload's own, and those that all uploads share.
+    /// Open files reserved for this upload, and those that all uploads share.
     room: [Arc<Semaphore>; 2],
-    /// All that is not done.
+    /// All files that are not done.
     known: HashSet<i32>,
     waiting: VecDeque<Listed>,
     waiting_bytes: usize,
@@ -120,7 +113,6 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Opens the drive.
     pub(super) async fn open(
         drives: Arc<Drives>,
         target: Target,
@@ -151,22 +143,21 @@ impl Receiver {
         })
     }
 
-    /// How many files are done.
     pub(super) const fn done(&self) -> i32 {
         self.done
     }
 
-    /// Whether anything that is listed is not done.
+    /// Whether any listed file is not done.
     pub(super) fn is_waiting(&self) -> bool {
         !self.known.is_empty()
     }
 
-    /// Whether there is something to tell the client.
+    /// Whether there is a message for the client.
     pub(super) fn has_news(&self) -> bool {
         !self.replies.is_empty() || self.told != self.done
     }
 
-    /// What there is to tell.
+    /// The messages for the client.
     pub(super) fn news(&mut self) -> Bytes {
         if self.told != self.done {
             self.told = self.done;
@@ -175,7 +166,7 @@ impl Receiver {
         self.replies.take()
     }
 
-    /// Takes note of a file that the client has.
+    /// Records a file that the client has.
     pub(super) fn list(&mut self, listed: Listed) -> Result<(), Failure> {
         self.listed = self.listed.saturating_add(1);
         if !self.is_folder && self.listed > 1 {
@@ -192,7 +183,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Lets in as many files as there is room for.
+    /// Admits as many files as there is room for.
     pub(super) async fn admit(&mut self) -> Result<(), Failure> {
         loop {
             let next = self.next();
@@ -241,7 +232,7 @@ impl Receiver {
         next
     }
 
-    /// Writes the next bytes of a file. Of one that was skipped they may still come.
+    /// Writes the next bytes of a file. Bytes of a skipped file may still arrive and are ignored.
     pub(super) async fn write(&mut self, id: i32, bytes: Bytes) -> Result<(), Failure> {
         let Some(mut file) = self.coming.remove(&id) else { return Ok(()) };
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -272,14 +263,15 @@ impl Receiver {
         Ok(())
     }
 
-    /// The client does not send a file. If it waits to be let in, it is passed over then.
+    /// Drops a file that the client does not send. If it waits for admission, admission passes over
+    /// it.
     pub(super) fn skip(&mut self, id: i32) {
         self.coming.remove(&id);
         self.finished(id);
     }
 
-    /// Waits until a file has its name, or cannot have it; for ever if there is none that is to
-    /// have one. Nothing is lost if nobody waits to the end.
+    /// Waits until a file gets its name or fails to. Waits for ever if no file is being placed.
+    /// Cancel-safe.
     pub(super) async fn next_placed(&mut self) -> Placed {
         match self.placing.join_next().await {
             Some(Ok(placed)) => Placed(placed.0.path, Some(placed.0.id), placed.1),
@@ -288,12 +280,12 @@ impl Receiver {
         }
     }
 
-    /// Takes note of it, and lets others in.
+    /// Records the outcome, and admits others.
     pub(super) async fn settle(&mut self, placed: Placed) -> Result<(), Failure> {
         let Placed(path, id, outcome) = placed;
         match (outcome, id) {
             (Ok(()), Some(id)) => self.finished(id),
-            // Somebody has made it while it came in, and it is not to be replaced.
+            // Another process created the file meanwhile, and it must not be replaced.
             (Err(FilesError::Exists), Some(id)) if self.is_folder => {
                 self.replies.skip(id);
                 self.finished(id);
@@ -304,7 +296,7 @@ impl Receiver {
         self.admit().await
     }
 
-    /// Waits until all files that are complete have their names.
+    /// Waits until all complete files have their names.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
         self.waiting.clear();
         while !self.placing.is_empty() {
@@ -321,7 +313,7 @@ impl Receiver {
     }
 }
 
-/// Begins a file, unless it is there.
+/// Starts a file unless it is there already.
 fn admit(place: &Location, is_folder: bool, policy: ConflictPolicy, listed: &Listed) -> Result<Admitted, FilesError> {
     let place =
         if is_folder { Location { path: beneath(&place.path, &listed.path)?, ..place.clone() } } else { place.clone() };
@@ -332,13 +324,13 @@ fn admit(place: &Location, is_folder: bool, policy: ConflictPolicy, listed: &Lis
         if is_folder { Incoming::begin_in_new_folders(&place, policy) } else { Incoming::begin(&place, policy) };
     match begun {
         Ok(incoming) => Ok(Admitted::Begin(Box::new(incoming))),
-        // Of a folder's files those that are new are wanted all the same.
+        // With `Reject`, the new files of a folder are still wanted.
         Err(FilesError::Exists) if is_folder && policy == ConflictPolicy::Reject => Ok(Admitted::Skip),
         Err(trouble) => Err(trouble),
     }
 }
 
-/// The path of a listed file. It has a name, and none that leads upwards or to the root.
+/// The path of a listed file. Refuses an empty name, and one that leads upwards or to the root.
 fn beneath(folder: &UcloudPath, path: &str) -> Result<UcloudPath, FilesError> {
     let names = path.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
     if names.len() > DEPTH_MAX {

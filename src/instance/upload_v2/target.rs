@@ -1,12 +1,11 @@
-//! Where an upload goes.
+//! The destination of an upload.
 
 use crate::files::path::UcloudPath;
 
-/// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// One file, whatever the client calls it.
+    /// One file, whatever name the client lists.
     File(UcloudPath),
-    /// Files beneath a folder, which is made if there is none.
+    /// Files beneath a folder, which is created if it is missing.
     Folder(UcloudPath),
 }

@@ -1,4 +1,4 @@
-//! Uploads to real folders, with a client that says what a test wants.
+//! Tests of uploads to real folders, with a scripted client.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -19,7 +19,7 @@ use crate::files::path::UcloudPath;
 use crate::websocket::frames::reading;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// When all files of these tests were last changed, in milliseconds since 1970.
+/// The modification time of all files in these tests, in milliseconds since 1970.
 const MODIFIED: i64 = 1_700_000_000_123;
 
 struct Desk {
@@ -32,7 +32,7 @@ struct Client {
     served: JoinHandle<()>,
 }
 
-/// What the server said.
+/// A message from the server.
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     Ok(i32),
@@ -85,7 +85,7 @@ impl Desk {
         self.open(Target::File(UcloudPath::parse(path).unwrap()), policy).await
     }
 
-    /// All files with their content; nothing may be left of what was unfinished.
+    /// All files with their content. Fails if an unfinished file is left.
     fn files(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
         walk(&self.drive(), &self.drive(), &mut files);
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// Hears until so many are done, sending whatever is wanted; gives the ids that were skipped.
+    /// Sends what the server wants until `wanted` files are done; returns the ids that it skipped.
     async fn serve(&mut self, wanted: i32, content: impl Fn(i32) -> Vec<u8>) -> Vec<i32> {
         let mut skipped = Vec::new();
         loop {
@@ -194,8 +194,8 @@ impl Client {
 
 use ConflictPolicy::{Reject, Rename, Replace};
 
-/// More files than may be open, in folders that do not exist, some of them empty; and the same once
-/// more.
+/// More files than may be open, in folders that do not exist, some of them empty. Then the same
+/// upload again.
 #[tokio::test]
 async fn a_folder_of_many_files() {
     let desk = Desk::new(&[("old", "old")]);
@@ -241,7 +241,7 @@ async fn policies() {
     check(Reject, &[1], &[("f/a", "old"), ("f/b", "b"), ("f/c", "c")]).await;
 }
 
-/// As long as the old one, and another: only what has the same time as well is taken for the same.
+/// A file of the same length differs: only one with the same time as well counts as the same.
 #[tokio::test]
 async fn a_file_of_the_same_length() {
     let desk = Desk::new(&[("a", "old")]);
@@ -300,7 +300,7 @@ async fn paths_that_lead_elsewhere() {
         &"a/".repeat(200),
     ] {
         let desk = Desk::new(&[("f", "old")]);
-        // `out` itself is the user's own link, which a file may replace, but not go through.
+        // `out` itself is the user's own link: a file may replace it, but not go through it.
         let policy = if path == "out" { Reject } else { Replace };
         let mut client = desk.folder("/d", policy).await;
         client.say(listing(&[(1, "fine", 2), (2, path, 1)])).await;
@@ -337,8 +337,7 @@ async fn small_talk() {
     let mut client = desk.folder("/d", Rename).await;
     client.socket.send(Message::text("ping")).await.unwrap();
     assert_eq!(client.socket.next().await.unwrap().unwrap(), Message::text("pong"));
-    // Of a file that nobody knows, or that was skipped, pieces are passed over; several messages
-    // come in a frame.
+    // Pieces of an unknown or skipped file are ignored. A frame may hold several messages.
     client.say(chunk(9, b"what?")).await;
     client.say(listing(&[(1, "a", 1), (2, "b", 1), (3, "c", 1)])).await;
     assert_eq!(client.hear().await, [Heard::Ok(1), Heard::Ok(2), Heard::Ok(3)]);

@@ -1,12 +1,12 @@
-//! The messages of UCloud's upload protocol, version 2: binary, big-endian, several a frame.
+//! Messages of UCloud's upload protocol, version 2: binary, big-endian, several per frame.
 //!
-//! A frame is read message by message, so what it contains takes no more memory than it had.
+//! A frame is parsed message by message, so its messages take no more memory than the frame had.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::files::path::PATH_TEXT_MAX;
 
-/// What begins each message.
+/// The first byte of each message.
 mod op {
     pub(super) const OK: u8 = 0;
     pub(super) const CHUNK: u8 = 2;
@@ -16,25 +16,24 @@ mod op {
     pub(super) const CLOSE: u8 = 6;
 }
 
-/// Why a frame is none of the protocol's.
+/// Why a frame violates the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotProtocol {
-    /// It ends within a message.
+    /// The frame ends within a message.
     #[error("a message was cut short")]
     Short,
     /// A message that no client sends.
     #[error("there is no such message")]
     Unknown,
-    /// A listed file of less than nothing.
     #[error("the size of a file is negative")]
     Size,
-    /// A path that is no text, or longer than any.
+    /// A path that is invalid UTF-8 or too long.
     #[error("the path of a file is too long, or no text")]
     Path,
-    /// One id for two files.
+    /// Two files have the same id.
     #[error("two files have one id")]
     Twice,
-    /// More of a file than was listed.
+    /// More bytes of a file arrived than were listed.
     #[error("a file is longer than was said")]
     TooLong,
 }
@@ -42,26 +41,26 @@ pub(super) enum NotProtocol {
 /// A file that the client has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// What it is called from here on.
+    /// The file's name in all later messages.
     pub(super) id: i32,
     /// In bytes.
     pub(super) size: u64,
     /// When its content last changed, in milliseconds since 1970.
     pub(super) modified_ms: i64,
-    /// Beneath the session's folder.
+    /// Relative to the session's folder.
     pub(super) path: String,
 }
 
-/// What a client says.
+/// A message from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
-    /// It has this file.
+    /// The client has this file.
     File(Listed),
     /// The next bytes of a file.
     Chunk { id: i32, bytes: Bytes },
-    /// It does not send this file.
+    /// The client does not send this file.
     Skip { id: i32 },
-    /// All is done.
+    /// The client is done.
     Close,
 }
 
@@ -73,7 +72,6 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Of these bytes.
     pub(super) const fn new(bytes: Bytes) -> Self {
         Self { rest: bytes, is_listing: false }
     }
@@ -132,35 +130,34 @@ impl Iterator for Frame {
     }
 }
 
-/// What the client has yet to be told, in one frame.
+/// The pending messages for the client, in one frame.
 #[derive(Debug, Default)]
 pub(super) struct Replies(BytesMut);
 
 impl Replies {
-    /// Send this file.
+    /// Tells the client to send this file.
     pub(super) fn ok(&mut self, id: i32) {
         self.0.put_u8(op::OK);
         self.0.put_i32(id);
     }
 
-    /// Do not send it.
+    /// Tells the client not to send it.
     pub(super) fn skip(&mut self, id: i32) {
         self.0.put_u8(op::SKIP);
         self.0.put_i32(id);
     }
 
-    /// So many files are done, in all.
+    /// Tells the client how many files are done in total.
     pub(super) fn completed(&mut self, number: i32) {
         self.0.put_u8(op::COMPLETED);
         self.0.put_i32(number);
     }
 
-    /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The frame; after this there is nothing to tell.
+    /// Returns the frame and leaves none pending.
     pub(super) fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.0).freeze()
     }
@@ -198,7 +195,7 @@ mod tests {
         check(listing, &[file(1, 5, 1_700_000_000_000, "a/b"), file(2, 0, 1, "æ")]);
         for cut in 1..listing.len() {
             let last = Frame::new(Bytes::copy_from_slice(&listing[..cut])).last().unwrap();
-            let is_whole = cut == 28; // the first file and no more
+            let is_whole = cut == 28; // only the first file
             assert_eq!(last.is_ok(), is_whole, "{cut}: {last:?}");
         }
         check(b"\x06\x00", &[Ok(Said::Close), Err(NotProtocol::Unknown)]);
@@ -222,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, it is read to its end.
+        /// Any input is parsed to its end.
         #[test]
         fn anything(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(Frame::new(Bytes::from(bytes.clone())).count() <= bytes.len());

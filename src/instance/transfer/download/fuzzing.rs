@@ -1,5 +1,5 @@
-//! What the fuzzer asks of a download: the name that it is kept under, and the ranges that are
-//! asked for.
+//! Fuzz entry for downloads: the name under which the browser saves the file, and the requested
+//! ranges.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -12,7 +12,7 @@ use http::header::{HeaderMap, IF_RANGE, RANGE};
 use super::{Asked, Outgoing, asked};
 use countersign_ipc::attachment;
 
-/// A name says itself, whatever is in it, and nothing beside itself.
+/// A file name survives encoding, whatever it contains, and adds nothing to the header.
 pub fn name(name: &str) {
     let said = attachment::write(name);
     assert!(HeaderValue::from_str(&said).is_ok_and(|value| value.to_str().is_ok()), "{said:?}");
@@ -32,21 +32,21 @@ pub fn name(name: &str) {
         });
     }
     assert_eq!(read, name.as_bytes());
-    // What the gateway reads of it has no more than it, and is written in one line.
+    // The gateway reads no more than the name from it, and writes that in one line.
     if let Some(name) = attachment::read(said.as_bytes()) {
         assert!(name.len() <= 255 && !name.contains(['/', '\\', '\r', '\n', '\0']));
         assert_eq!(attachment::read(attachment::write(&name).as_bytes()), Some(name));
     }
 }
 
-/// A `Content-Disposition` of anybody's.
+/// Parses a `Content-Disposition` from any sender.
 pub fn disposition(value: &[u8]) {
     if let Some(read) = attachment::read(value) {
         name(&read);
     }
 }
 
-/// What is sent of a file is in it.
+/// Every part that is sent lies within the file.
 pub fn ranges(length: u64, range: &[u8], condition: Option<&[u8]>) {
     let mut headers = HeaderMap::new();
     let Ok(range) = HeaderValue::from_bytes(range) else { return };

@@ -1,4 +1,4 @@
-//! Ranges, names and tags of downloads.
+//! Tests of the ranges, names and tags of downloads.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -10,7 +10,7 @@ use crate::files::operations::Location;
 
 const CONTENT: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// A folder with the file `name` in it, whose content is this.
+/// A folder that contains one file with this name and content.
 fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, Outgoing) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(name), content).unwrap();
@@ -45,7 +45,7 @@ async fn a_range_is_what_rfc_9110_says() {
     check("bytes=-1000", (206, "bytes 0-35/36", CONTENT)).await;
     check("lines=0-1", (200, "", CONTENT)).await;
     check("bytes=5-3", (200, "", CONTENT)).await;
-    // Several ranges would need a content type of their own.
+    // Several ranges would need their own content type.
     for several in ["bytes=0-5,3-9", "bytes=0-1,10-12,-2", "bytes=-3,33-", "bytes=0-0,-36"] {
         check(several, (200, "", CONTENT)).await;
     }

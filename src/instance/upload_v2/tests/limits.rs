@@ -1,4 +1,4 @@
-//! How much there may be of everything, and what a full disk does.
+//! Tests of the limits, and of a full disk.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn limits() {
     client.say(listing(&long)).await;
     assert_eq!(client.closed().await.0, CloseCode::Size);
 
-    // Only as many are open as may be, whoever does not send them.
+    // A client that sends nothing still has only as many files open as allowed.
     let mut client = desk.folder("/d", Rename).await;
     client.say(listing(&many[..1000])).await;
     assert_eq!(client.hear().await.len(), 64);
@@ -34,7 +34,7 @@ async fn limits() {
     desk.assert_files(&[]);
 }
 
-/// Whatever some uploads hold open, another goes on; and there are not more than there may be.
+/// An upload makes progress whatever others hold open, and the total stays within its limit.
 #[tokio::test]
 async fn uploads_share_what_may_be_open() {
     let desk = Desk::new(&[]);

@@ -1,5 +1,5 @@
-//! A folder's files are named by no intent: what programs start from is taken only where a person
-//! was asked.
+//! Tests of startup files in folder uploads. No intent names the files of a folder, so files that
+//! programs read at startup are accepted only with consent.
 
 use super::*;
 
