@@ -1,6 +1,6 @@
-//! What a user's signed call is granted with a one-time token: a download, an upload, a terminal.
+//! Grants downloads, uploads and terminals: answers a user's signed call with a one-time token.
 //!
-//! What cannot be done is refused here, in words, and not when the token is redeemed.
+//! Refuses an impossible item here, with the reason, rather than when its token is redeemed.
 
 use countersign_keys::bind::{Items, Projection};
 use countersign_keys::intent::ItemDigest;
@@ -43,7 +43,7 @@ impl Refused {
     }
 }
 
-/// Answers a call that asks for a token; nothing, if it is another.
+/// Answers a call that asks for a token. Returns `None` for other calls.
 pub(super) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Sessions) -> Option<Reply> {
     let grant = Grant { permit, files, sessions };
     let responses = match permit.row().call().as_str() {
@@ -121,8 +121,8 @@ impl<'p> Grant<'p, '_> {
     }
 }
 
-/// The protocols that the frontend speaks, for each item: they say how the bytes come, and nothing
-/// of what they are.
+/// The protocols that the frontend offers, for each item. They say how the bytes are transferred,
+/// not what the bytes are.
 fn offered<'b>(items: &'b Items<'_>) -> Vec<Vec<&'b str>> {
     let each = items.body().member("items").and_then(Json::elements).unwrap_or_default();
     let of_item = |item: &'b Json<'_>| {
@@ -132,13 +132,14 @@ fn offered<'b>(items: &'b Items<'_>) -> Vec<Vec<&'b str>> {
     each.iter().map(of_item).collect()
 }
 
-/// A file comes in pieces where the frontend can do that; a folder always comes over a WebSocket.
+/// Chooses the protocol of an upload. A file is sent in chunks if the frontend can do that; a
+/// folder is always sent over a WebSocket.
 fn protocol(offered: &[&str], is_folder: bool) -> Result<&'static str, Refused> {
     let speaks = |name: &str| offered.is_empty() || offered.contains(&name);
     if !is_folder && speaks("CHUNKED") {
         return Ok("CHUNKED");
     }
-    // The frontend says WEBSOCKET, and means version 2 for folders and version 1 for files.
+    // The frontend says WEBSOCKET and means version 2 for folders, version 1 for files.
     if speaks("WEBSOCKET_V2") {
         Ok("WEBSOCKET_V2")
     } else if is_folder && speaks("WEBSOCKET") {

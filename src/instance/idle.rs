@@ -1,4 +1,5 @@
-//! Whether an instance has anything to do: when to stop for want of it, and when all is finished.
+//! Tells when an instance has been idle long enough to stop, and when its remaining work has
+//! finished.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long an instance that is to stop waits for what is under way.
+/// How long a stopping instance waits for requests and work in progress.
 const FINISH_MAX: Duration = Duration::from_secs(30);
 
-/// How often work that nobody waits for any more is looked at.
+/// How often work that has outlived its request is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Requests under way, and since when there is none.
+/// The number of requests in flight, and when the last one ended.
 #[derive(Debug)]
 pub(crate) struct IdleTimer {
     state: Mutex<State>,
@@ -37,8 +38,8 @@ impl IdleTimer {
         InFlight(self)
     }
 
-    /// Waits until nothing has been under way for so long, neither a request nor, says `is_busy`,
-    /// work that outlived its own.
+    /// Waits until no request has been in flight for that time and `is_busy` is false. `is_busy`
+    /// tells of work that outlives its request.
     pub(crate) async fn idle_for(&self, time: Duration, is_busy: impl Fn() -> bool) {
         loop {
             let (under_way, idle_since) = self.look();
@@ -51,7 +52,7 @@ impl IdleTimer {
         }
     }
 
-    /// Waits until nothing is under way, within limits.
+    /// Waits until no request is in flight and `is_busy` is false, but at most [`FINISH_MAX`].
     pub(crate) async fn finish(&self, is_busy: impl Fn() -> bool) {
         let all_done = async {
             while self.look().0 > 0 || is_busy() {
@@ -72,7 +73,7 @@ impl IdleTimer {
     }
 }
 
-/// A request under way.
+/// A request in flight.
 #[derive(Debug)]
 pub(crate) struct InFlight<'a>(&'a IdleTimer);
 

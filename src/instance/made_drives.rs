@@ -1,9 +1,10 @@
-//! Drives that users make, rename and remove at UCloud, where the site offers it (`{name}` in
-//! `[[drives]]`): a folder each.
+//! Answers UCloud's calls that create, rename and delete users' own drives, where the site offers
+//! them (`{name}` in `[[drives]]`). Each drive is a folder.
 //!
-//! A drive's id, and so its folder, is made here of the title that the user signed. UCloud's number
-//! of it is UCloud's word, and is pinned before the drive is said to be there. When the drive was
-//! deleted, the number is free; the id is not used again as long as the number is remembered.
+//! The instance derives a drive's id, and so its folder, from the title that the user signed. The
+//! drive's number comes from UCloud unsigned. The instance pins the number before it reports the
+//! drive as created. When a drive is deleted, its number becomes free. Its id is not reused while
+//! the number is remembered.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -38,22 +39,22 @@ use countersign_ipc::messages::{
 };
 use countersign_os::log::Chain;
 
-/// The longest name that a folder gets from a title, in bytes; a number may follow.
+/// The longest folder name that is made from a title, in bytes. A number may follow.
 const NAME_MAX: usize = 40;
 
-/// The folder's name where a title has nothing that one can be made of.
+/// The folder's name if a title has no usable character.
 const NAMELESS: &str = "drive";
 
-/// How many names are tried for one title: more than a user can have drives, and deleted ones whose
-/// ids are remembered.
+/// Most names tried for one title: more than a user's drives can take, together with deleted drives
+/// whose ids are remembered.
 const NAMES_TRIED: u32 = 600;
 
-/// How often the server is told that a drive is gone, if it is asked too much, and how long each is
-/// waited for: it answers an account 20 times a second.
+/// How often the server is told that a drive is gone while it answers that it is busy, and the
+/// pause between two tries. The server answers an account 20 times a second.
 const FORGET_TRIES: u32 = 4;
 const FORGET_PAUSE: Duration = Duration::from_millis(250);
 
-/// Why a drive is not made or removed.
+/// Why a drive is not created or deleted.
 #[derive(Debug, thiserror::Error)]
 enum NotDone {
     #[error("this provider does not offer this")]
@@ -105,7 +106,8 @@ impl NotDone {
             Self::NotOffered | Self::NoDrive => ErrorCode::NotFound,
             Self::NoTitle | Self::Product(_) | Self::OfProject | Self::NoNumber => ErrorCode::Malformed,
             Self::NotMade => ErrorCode::Forbidden,
-            // Core repeats a 503. What is wrong in the user's own account would be so again.
+            // Core repeats a request after a 503. A fault in the user's own account would still be
+            // there.
             Self::NumberTaken | Self::TooMany | Self::NoName | Self::NotEmpty | Self::Pin(_) | Self::Free(_) => {
                 ErrorCode::Conflict
             }
@@ -116,20 +118,19 @@ impl NotDone {
     }
 }
 
-/// Whoever makes and removes drives.
+/// Creates and deletes drives.
 #[derive(Clone, Debug)]
 pub(crate) struct DriveMaker {
     files: Files,
-    /// Where the server is asked.
+    /// The server's socket.
     socket: PathBuf,
-    /// The product that such drives are of.
+    /// The name of the product that these drives belong to.
     product: String,
-    /// The drive of the configuration that they are.
+    /// The configured drive that these drives are made from.
     drive: Drive,
 }
 
-/// A drive that was asked for, by what its user signed, and UCloud's number of it, by UCloud's
-/// word.
+/// A requested drive. The user signed the title. The number is UCloud's statement.
 #[derive(Debug)]
 struct Wanted {
     title: String,
@@ -137,7 +138,7 @@ struct Wanted {
 }
 
 impl DriveMaker {
-    /// One for these files; nothing where users make no drives.
+    /// Returns `None` if users cannot create drives here.
     pub(crate) fn of(files: &Files, config: &Config) -> Option<Self> {
         let drive = config.drives.iter().find(|drive| drive.is_made())?;
         let product = drive.product_among(&config.products).map(|product| product.name.clone()).unwrap_or_default();
@@ -148,7 +149,7 @@ impl DriveMaker {
         self.files.drives().table().made().ok_or(NotDone::NotOffered)
     }
 
-    /// All of them, or none.
+    /// Creates all of the drives, or none.
     async fn create(self, username: Username, wanted: Vec<Wanted>) -> Result<Vec<Value>, NotDone> {
         let mut ids: Vec<String> = Vec::new();
         for wanted in wanted {
@@ -170,7 +171,7 @@ impl DriveMaker {
         let made = self.made()?;
         let number = &wanted.number;
         if let Some(gone) = self.files.drives().numbers().freed(number.as_str()) {
-            // In case the server has not heard of its deletion: it takes a number once.
+            // In case the server has not been told of the deletion: it accepts a number only once.
             self.forget(username, &gone).await;
         }
         for try_ in 1..=NAMES_TRIED {
@@ -207,20 +208,19 @@ impl DriveMaker {
         Err(NotDone::NoName)
     }
 
-    /// Whether no drive of the configuration has this id, nor one that was made, as far as is
-    /// remembered.
+    /// Checks that no configured drive has this id, and no created one whose number is remembered.
     fn is_new(&self, id: &str) -> bool {
         let drives = self.files.drives();
         drives.table().made_as(id).is_some() && !drives.numbers().is_numbered(id)
     }
 
-    /// All of them are looked at before the first is removed.
+    /// Checks all of the drives before it removes the first.
     async fn delete(self, username: Username, named: Vec<String>) -> Result<Vec<Value>, NotDone> {
         let drives = self.files.drives();
         let mut removed: Vec<(String, PathBuf)> = Vec::new();
         for named in &named {
             if drives.numbers().freed(named).is_some() {
-                continue; // UCloud has not heard that it is gone
+                continue; // deleted earlier, but UCloud has not heard
             }
             let id = drives.id(named).ok_or(NotDone::NoDrive)?;
             let (made, name) = drives.table().made_as(&id).ok_or(NotDone::NotMade)?;
@@ -241,7 +241,6 @@ impl DriveMaker {
         Ok(named.iter().map(|_| json!({})).collect())
     }
 
-    /// Frees the numbers of drives that are gone.
     async fn free(&self, ids: &[String]) -> Result<(), NotDone> {
         let (files, ids) = (self.files.clone(), ids.to_vec());
         blocking(move || files.drive_numbers().free(&ids).map_err(NotDone::Free)).await
@@ -249,7 +248,7 @@ impl DriveMaker {
 
     async fn take_back(&self, username: &Username, id: &str) {
         if let Some(folder) = self.files.drives().table().folder(id) {
-            // What is in it meanwhile stays, and with it the folder and its number.
+            // If the folder has got content meanwhile, it stays, and so does its number.
             if blocking(move || remove_folder(&folder)).await.is_ok()
                 && let Err(not_done) = self.free(&[id.to_owned()]).await
             {
@@ -266,8 +265,8 @@ impl DriveMaker {
         Ok(answer.outcome)
     }
 
-    /// A server that cannot be told keeps a drive in its table that is not there: it costs one of
-    /// the user's places.
+    /// Tells the server that a drive is gone. If that fails, the server keeps the drive in its
+    /// table, and it counts against the user's limit.
     async fn forget(&self, username: &Username, id: &str) {
         let removed = RemovedDrive { username: username.clone(), id: id.to_owned() };
         for _ in 0..FORGET_TRIES {
@@ -296,7 +295,7 @@ impl DriveMaker {
     }
 }
 
-/// Answers a call about drives themselves; nothing, if it is another.
+/// Answers a call about drives themselves. Returns `None` for other calls.
 pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option<&DriveMaker>) -> Option<Reply> {
     let items = permit.items();
     let username = permit.username().clone();
@@ -306,7 +305,7 @@ pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option
             Err(not_done) => Err(not_done),
         },
         ("files.collections.delete", Some(maker)) => to_the_end(maker.delete(username, ids(items))).await,
-        // A drive's title is UCloud's: nothing changes here.
+        // UCloud keeps a drive's title: nothing changes here.
         ("files.collections.rename", Some(_)) => {
             let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(NotDone::NoDrive);
             ids(items).iter().map(known).collect()
@@ -327,7 +326,7 @@ pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option
     })
 }
 
-/// Half of it would be no drive: it goes on if whoever asked is gone.
+/// Runs to completion even if the client disconnects: a half-made drive would be unusable.
 async fn to_the_end(
     work: impl Future<Output = Result<Vec<Value>, NotDone>> + Send + 'static,
 ) -> Result<Vec<Value>, NotDone> {
@@ -342,8 +341,8 @@ fn ids(items: &Items<'_>) -> Vec<String> {
     items.projections().iter().map(|item| text(item, "id")).collect()
 }
 
-/// The drives of a request: title and product are signed, and so is that they are in no project;
-/// UCloud adds the number.
+/// The drives of a request. The user signs the title, the product and that the drive is in no
+/// project. UCloud adds the number.
 fn wanted(items: &Items<'_>, product: &str) -> Result<Vec<Wanted>, NotDone> {
     let bodies = items.body().member("items").and_then(Json::elements).unwrap_or_default();
     items.projections().iter().zip(bodies).map(|(signed, body)| one_wanted(signed, body, product)).collect()
@@ -366,8 +365,8 @@ fn one_wanted(signed: &Projection<'_>, body: &Json<'_>, product: &str) -> Result
     Ok(Wanted { title: title.to_owned(), number: number.ok_or(NotDone::NoNumber)? })
 }
 
-/// A folder's name for a title: its letters and digits of ASCII, with a dash for what is between
-/// them; the second try has a 2 behind it.
+/// A folder name for a title. Keeps ASCII letters and digits, dots and underscores, and joins them
+/// with a dash where other characters stood. From the second try on, the number of the try follows.
 fn name_for(title: &str, try_: u32) -> Option<PlainName> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_');
     let words: Vec<&str> = title.split(|letter| !is_plain(letter)).filter(|word| !word.is_empty()).collect();
@@ -381,7 +380,7 @@ fn name_for(title: &str, try_: u32) -> Option<PlainName> {
     PlainName::parse(&name)
 }
 
-/// Makes the folder of a drive, for its user alone. Says whether it is new.
+/// Makes a drive's folder, for its user alone. Returns whether it is new.
 fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, NotDone> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(FilesError::from)?;
     drives.check_made(folder)?;
@@ -392,7 +391,7 @@ fn make_folder(drives: &Drives, parent: &Path, folder: &Path) -> Result<bool, No
     }
 }
 
-/// An empty trash is no content.
+/// An empty trash does not count as content.
 fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
     match drives.check_made(folder) {
         Err(FilesError::NotFound) => return Ok(()),
@@ -412,9 +411,9 @@ fn check_empty(drives: &Drives, folder: &Path) -> Result<(), NotDone> {
     Ok(())
 }
 
-/// Removes an empty folder; one that is not there is removed.
+/// Removes an empty folder. Succeeds if the folder does not exist.
 fn remove_folder(folder: &Path) -> Result<(), NotDone> {
-    let _ = std::fs::remove_dir(folder.join(OsStr::from_bytes(TRASH))); // what is in it is found below
+    let _ = std::fs::remove_dir(folder.join(OsStr::from_bytes(TRASH))); // content in it is found below
     match std::fs::remove_dir(folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

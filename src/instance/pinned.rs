@@ -1,5 +1,5 @@
-//! The keys that the user pinned: read anew whenever their file has changed, so that a revoked key
-//! is refused on its next request (P6).
+//! The keys that the user pinned. Reads the file again whenever it has changed, so that a revoked
+//! key is refused on its next request (P6).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,22 +11,22 @@ use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 use crate::account::OwnAccount;
 use countersign_config::strict_file::{self, Stamp, StrictFileFailure};
 
-/// Where the file is, below the home directory.
+/// The file, below the home directory.
 const FILE: &str = ".config/countersign/authorized_keys";
 
-/// Why the pinned keys cannot be told.
+/// Why the pinned keys cannot be read or trusted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PinnedFailure {
-    /// The file, or one of the directories above it, is not the user's own and nobody else's.
+    /// The file or a directory above it cannot be read, or an account other than the user or root
+    /// could have changed it.
     #[error(transparent)]
     File(#[from] StrictFileFailure),
-    /// It is not text.
     #[error("~/{FILE} is not UTF-8")]
     Text,
-    /// A line of it cannot be read.
+    /// A line of the file cannot be parsed.
     #[error("~/{FILE}, {0}")]
     Line(PinRejection),
-    /// A key of it is none.
+    /// The file holds an invalid key.
     #[error("~/{FILE}: {0}")]
     Key(KeyRejection),
 }
@@ -45,16 +45,16 @@ impl From<PinRejection> for PinnedFailure {
     }
 }
 
-/// The pinned keys of this account that count at its provider.
+/// The pinned keys of this account that are valid at its provider.
 #[derive(Debug)]
 pub(crate) struct PinnedKeys {
     account: OwnAccount,
     provider: ProviderId,
-    /// What was read last.
+    /// The last version of the file that was read.
     read: Mutex<Option<ReadFile>>,
 }
 
-/// The keys of a file, and what the file looked like when they were read.
+/// The keys of a file, and the file's stamp when they were read.
 #[derive(Debug)]
 struct ReadFile {
     stamp: Stamp,
@@ -62,13 +62,13 @@ struct ReadFile {
 }
 
 impl PinnedKeys {
-    /// Those of the account at that provider: a key that the user approved for another opens
-    /// nothing here.
+    /// The account's keys for that provider. A key that the user approved for another provider is
+    /// ignored.
     pub(crate) fn of(account: &OwnAccount, provider: &ProviderId) -> Self {
         Self { account: account.clone(), provider: provider.clone(), read: Mutex::new(None) }
     }
 
-    /// The user's keys that an intent has to be judged with. Without a file there is none.
+    /// The user's keys that could verify an intent. Empty if there is no file.
     ///
     /// # Errors
     /// If the file cannot be trusted or read.
@@ -87,7 +87,7 @@ impl PinnedKeys {
         Ok(self.all()?.iter().filter(is_wanted).cloned().collect())
     }
 
-    /// The key of that id, if it is pinned and that user's.
+    /// The key of that id, if it is pinned for that user.
     ///
     /// # Errors
     /// If the file cannot be trusted or read.

@@ -1,10 +1,10 @@
-//! Says why the user's own account, or this host, keeps requests from being judged, and what to do
-//! about it.
+//! Explains which fault of the user's account or of this host prevents verification, and how to
+//! repair it.
 //!
-//! When an instance judges, the gateway has used the intent up. UCloud repeats a request after 449
-//! and 503, and its second try is a replay: the user would hear that, and nothing of the cause. So
-//! nothing here is answered with either, and the sentence names the cause and the remedy. It names
-//! files of the user's own, by their place in the home.
+//! When an instance verifies a request, the gateway has already consumed its intent. UCloud repeats
+//! a request after 449 and 503, and the second try is a replay. The user would then see only the
+//! replay, and not the cause. So no answer here has either status, and the text names the cause and
+//! the remedy. It names the user's own files by their place in the home.
 
 use std::path::Path;
 
@@ -23,27 +23,26 @@ use countersign_audit::Verdict;
 use countersign_config::strict_file::StrictFileFailure;
 use countersign_ipc::answers::{ErrorCode, Reply};
 
-/// What the sender of a request that is not worked on is told.
+/// The answer to a refused request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Denied {
-    /// The row of the table.
+    /// The row of the table of answers.
     pub(crate) told: ErrorCode,
-    /// The sentence.
+    /// The text of the answer.
     pub(crate) why: String,
 }
 
 impl Denied {
-    /// With the table's own sentence.
+    /// With the text of the table's row.
     pub(crate) fn row(told: ErrorCode) -> Self {
         Self { told, why: told.why().to_owned() }
     }
 
-    /// The answer.
     pub(crate) fn reply(&self) -> Reply {
         self.told.reply_with(&self.why)
     }
 
-    /// What is said of that refusal.
+    /// The answer to that refusal, and the verdict for the log.
     pub(crate) fn of(refusal: &Refusal, home: &Path) -> (Verdict, Self) {
         let repair = |why| Self { told: ErrorCode::AccountUnusable, why };
         let denied = match refusal {
@@ -163,7 +162,7 @@ mod tests {
 
     const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x";
 
-    /// What the user hears whose home is spoilt like that.
+    /// The answer to a user whose home has been spoilt like that.
     fn said(spoil: impl FnOnce(&Path)) -> Denied {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join(".config/countersign");

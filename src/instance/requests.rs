@@ -1,4 +1,4 @@
-//! From a permit's bound parameters to what is asked: nothing else of a request has a say in what
+//! Builds files requests from a permit's bound parameters. Nothing else in a request affects what
 //! is done.
 
 use countersign_keys::bind::{Items, Projection};
@@ -6,7 +6,7 @@ use countersign_keys::json::Json;
 
 use crate::files::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 
-/// What is asked of the files, if the call is one of theirs.
+/// The files request of a call. Returns `None` if the call is not about files.
 pub(super) fn files_request(call: &str, items: &Items<'_>) -> Option<FilesRequest> {
     let each = items.projections();
     let shown = |name: &str| items.body().member(name).or_else(|| items.body().member(&capitalised(name)));
@@ -28,7 +28,7 @@ pub(super) fn files_request(call: &str, items: &Items<'_>) -> Option<FilesReques
     })
 }
 
-/// Where to look is bound; how the listing is paged, sorted and filtered is not, and only shows.
+/// Only the path is bound. Paging, sorting and filters are not: they affect only the display.
 fn browse(item: &Projection<'_>, shown: &Json<'_>) -> Browse {
     let string = |value: Option<&Json<'_>>| value.and_then(Json::as_str).map(str::to_owned);
     let flags = shown.member("flags");
@@ -52,7 +52,7 @@ fn move_or_copy(item: &Projection<'_>) -> MoveOrCopy {
     }
 }
 
-/// A bound parameter's text. One that is no string names no file, and no file is called nothing.
+/// A bound parameter's text. Empty if the parameter is not a string: no file has an empty name.
 pub(super) fn text(item: &Projection<'_>, name: &str) -> String {
     item.parameter(name).as_str().unwrap_or_default().to_owned()
 }

@@ -1,9 +1,8 @@
-//! Search by name beneath a folder, or in all drives: what is found is told while the rest is still
-//! looked through.
+//! Searches for names beneath a folder, or in all drives. Sends results while the walk continues.
 //!
-//! The walk never follows a link and holds one open folder a level, whatever a drive contains. It
-//! runs on a thread of its own, in a queue of its own, and stops at once when nobody waits for its
-//! results any more; whoever takes them slowly slows it down.
+//! The walk never follows a link. It holds one open folder a level, whatever a drive contains. It
+//! runs on a separate thread, in a separate queue, and stops at once when the client stops waiting
+//! for results. A client that takes results slowly slows the walk down.
 
 #[cfg(test)]
 mod tests;
@@ -23,23 +22,22 @@ use super::files::error::FilesError;
 use super::files::path::{NAME_BYTES_MAX, UcloudPath};
 use super::files::resolve::{Folder, Kind, Mounts, Names};
 
-/// How many searches walk at once: they compete for the same disk.
+/// Most walks at once: they compete for the same disk.
 const WALKS_MAX: usize = 2;
-/// How many may walk or wait.
+/// Most searches that walk or wait.
 const SEARCHES_MAX: usize = 16;
-/// How many results a message carries, and how long the first of them waits for others: what
-/// UCloud's own module does.
+/// Most results of a message, and how long the first of them waits for others. UCloud's own module
+/// does the same.
 const BATCH_MAX: usize = 100;
 const BATCH_AFTER: Duration = Duration::from_millis(100);
-/// How many results are told: more than anybody reads.
+/// Most results of a search: more than a user reads.
 const RESULTS_MAX: usize = 10_000;
-/// How deep folders are looked through. Each level holds two descriptors.
+/// Most levels of folders. Each holds two descriptors.
 const DEPTH_MAX: usize = 64;
-/// How long a walk may take. Whoever looks for something in more than it sees by then names a
-/// folder.
+/// How long a walk may take. To search more than fits in this time, the user names a folder.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What a search may cost.
+/// The most that a search may cost.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     results: usize,
@@ -56,7 +54,7 @@ pub(crate) struct Searches {
     limits: Limits,
 }
 
-/// What is found, as it is found. Dropped, it ends the search.
+/// The results of a search as they are found. Dropping it ends the search.
 #[derive(Debug)]
 pub(crate) struct Found {
     results: mpsc::Receiver<ProviderFile>,
@@ -73,7 +71,6 @@ impl Drop for CancelOnDrop {
 }
 
 impl Searches {
-    /// Searches of these drives.
     pub(crate) fn of(drives: Arc<Drives>) -> Self {
         Self {
             drives,
@@ -83,11 +80,12 @@ impl Searches {
         }
     }
 
-    /// Begins to look for names that contain the query, whatever the case: beneath a folder, or in
-    /// all drives if none is named.
+    /// Begins a search for names that contain the query, regardless of case. Searches beneath a
+    /// folder, or in all drives if no folder is given.
     ///
     /// # Errors
-    /// If there is nothing to look for, no such folder, or too much being looked for already.
+    /// If the query is empty or too long, the folder cannot be opened, or too many searches run or
+    /// wait.
     pub(crate) async fn begin(&self, query: &str, folder: Option<&str>) -> Result<Found, FilesError> {
         let query = query.trim().to_lowercase();
         if query.is_empty() || query.len() > NAME_BYTES_MAX {
@@ -122,7 +120,7 @@ impl Searches {
 }
 
 impl Found {
-    /// The next results, one at least; nothing when all have been told.
+    /// The next results, at least one. `None` when the search has ended.
     pub(crate) async fn next(&mut self) -> Option<Vec<ProviderFile>> {
         let mut batch = vec![self.results.recv().await?];
         let end = tokio::time::Instant::now() + BATCH_AFTER;
@@ -136,7 +134,8 @@ impl Found {
     }
 }
 
-/// Opens where the search begins. A drive that nobody named may be missing.
+/// Opens the folders where the search begins. A missing drive is an error only if the user named
+/// it.
 fn open_all(
     drives: &Drives,
     starts: Vec<UcloudPath>,
@@ -159,7 +158,6 @@ struct Walk {
     limits: Limits,
 }
 
-/// An open folder on the way down.
 struct Level {
     path: UcloudPath,
     folder: Arc<Folder>,
@@ -174,7 +172,8 @@ impl Level {
 }
 
 impl Walk {
-    /// Looks through a folder and all beneath it; nothing once the search is over.
+    /// Searches a folder and everything beneath it. Returns `None` once the whole search has to
+    /// end.
     fn look_through(&mut self, path: UcloudPath, folder: Arc<Folder>) -> Option<()> {
         let mut levels = Vec::new();
         levels.extend(Level::open(path, folder));
@@ -188,7 +187,7 @@ impl Walk {
                 levels.pop();
                 continue;
             };
-            // Whatever vanished or cannot be looked at is not found.
+            // Skips entries that have vanished or cannot be examined.
             let Ok(Some(stat)) = level.folder.look(&name) else { continue };
             let path = level.path.child(name.clone());
             if name.text().to_lowercase().contains(&self.query) {

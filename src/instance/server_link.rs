@@ -1,7 +1,7 @@
-//! The instance's end of its line to the server: says when it serves, and ends when the server says
-//! so or is gone.
+//! The instance's end of its channel to the server. Reports that the instance serves, and ends when
+//! the server says so or closes the channel.
 //!
-//! Nothing that the server says here has authority over what is verified.
+//! No message of the server has authority over what is verified.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -13,27 +13,28 @@ use countersign_ipc::instance_line::{DESCRIPTOR, FromInstance, ToInstance, hear,
 use countersign_ipc::tcp_proof::ListenerKey;
 use countersign_os::descriptors::{self, DescriptorFailure};
 
-/// Why an instance has no line to its server.
+/// Why an instance has no channel to its server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerLinkFailure {
-    /// Descriptor 1 is something else.
+    /// Descriptor 1 is not that channel.
     #[error("standard output is not the line to the server: start instances by the server, through deploy/sudoers")]
     Descriptor(#[from] DescriptorFailure),
-    /// The server is gone.
+    /// The server has closed the channel.
     #[error("the server does not take this instance")]
     Server(#[from] io::Error),
 }
 
-/// The line, inherited from the server.
+/// The channel, inherited from the server.
 #[derive(Debug)]
 pub(super) struct ServerLink(BufReader<UnixStream>);
 
 impl ServerLink {
-    /// Takes it, and says that the program runs: a failure from here on is not sudo's. Standard
-    /// output is `/dev/null` from then on, so that no program that is started has the line.
+    /// Takes the channel, and reports that the program runs: later failures are not sudo's. From
+    /// then on standard output is `/dev/null`, so that no child process inherits the channel.
     ///
     /// # Errors
-    /// If descriptor 1 is no socket that the server left open, or the server is gone.
+    /// If descriptor 1 is not a socket that the server left open, or the server has closed the
+    /// channel.
     pub(super) fn inherited() -> Result<InheritedLine, ServerLinkFailure> {
         let mut line = descriptors::take_unix_stream_elsewhere(DESCRIPTOR)?;
         let mut started = serde_json::to_vec(&FromInstance::Started).map_err(io::Error::from)?;
@@ -42,11 +43,11 @@ impl ServerLink {
         Ok(InheritedLine(line))
     }
 
-    /// The key of the instance's listening socket, which the server says first where that is a TCP
-    /// port.
+    /// Reads the key of the instance's listening socket. The server sends it first if that socket
+    /// is a TCP port.
     ///
     /// # Errors
-    /// If the server says something else, or is gone.
+    /// If the server sends another message, or has closed the channel.
     pub(super) async fn key(&mut self) -> io::Result<ListenerKey> {
         match hear(&mut self.0).await? {
             Some(ToInstance::Key { key }) => Ok(key),
@@ -54,7 +55,7 @@ impl ServerLink {
         }
     }
 
-    /// Says that the instance serves, and waits for the end.
+    /// Reports that the instance serves, and waits until the server stops it.
     pub(super) async fn until_told_to_stop(mut self) {
         if let Err(error) = self.converse().await {
             tracing::warn!(%error, "the line to the server broke");
@@ -70,15 +71,15 @@ impl ServerLink {
     }
 }
 
-/// The line before there is a runtime.
+/// The channel before the runtime exists.
 #[derive(Debug)]
 pub(super) struct InheritedLine(StdUnixStream);
 
 impl InheritedLine {
-    /// The same in the runtime.
+    /// Registers the channel with the runtime.
     ///
     /// # Errors
-    /// If the runtime does not take it.
+    /// If the runtime rejects the socket.
     pub(super) fn open(self) -> io::Result<ServerLink> {
         UnixStream::from_std(self.0).map(BufReader::new).map(ServerLink)
     }

@@ -1,4 +1,4 @@
-//! What one user's instance consists of.
+//! The state that all requests of one user's instance share.
 
 use std::path::PathBuf;
 
@@ -11,18 +11,17 @@ use crate::verifier::Verifier;
 use crate::websocket::purposes::Sockets;
 use countersign_audit::DecisionLog;
 
-/// One user's instance: who judges, who works, and where it is written down.
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(super) verifier: Verifier,
     pub(super) files: Files,
-    /// Whoever makes drives, where users may.
+    /// Creates and deletes drives, if the site lets users do that.
     pub(super) drive_maker: Option<DriveMaker>,
     pub(super) direct: DirectCalls,
     pub(super) ssh_keys: SshKeys,
     pub(super) sessions: Sessions,
     pub(super) sockets: Sockets,
-    /// The home directory, for what the user is told of it.
+    /// The home directory, for messages to the user that name files in it.
     pub(super) home: PathBuf,
     pub(super) log: DecisionLog,
 }

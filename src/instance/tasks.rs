@@ -1,8 +1,9 @@
-//! What goes on after its request was answered, as UCloud shows it to the user; and the user's word
-//! to it: rest, go on, stop.
+//! Reports work that continues after its request was answered, so that UCloud shows it to the user.
+//! The user can pause, resume or cancel it.
 //!
-//! The server tells UCloud for this instance. What it says of UCloud's number of a task is believed
-//! once and decides only which of this user's own pieces of work rests or stops.
+//! The server reports to UCloud for this instance. The instance accepts UCloud's number of a task
+//! once, as the server states it. The number decides only which of this user's own tasks is paused
+//! or cancelled.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,49 +28,49 @@ use countersign_ipc::messages::{
     TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 
-/// How often the server is told at most.
+/// Least time between two reports to the server, unless the user pauses, resumes or cancels.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How often it is told although nothing is new: what falls silent has failed, as far as it knows.
+/// Most time between two reports, even if nothing has changed. The server takes a silent task for a
+/// failed one.
 const STILL_THERE_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the end of a task is told if nobody hears it.
+/// How often the end of a task is reported while the server does not answer.
 const LAST_TRIES: u32 = 10;
 
-/// Whoever tells of work that goes on.
+/// Reports work that continues after its request was answered.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    /// The server; `None`: nobody is told.
+    /// The server's socket. `None`: nothing is reported.
     socket: Option<PathBuf>,
-    /// Bounded by the changes that may be under way.
+    /// Bounded by the limit on changes in progress.
     open: Mutex<Vec<Arc<Task>>>,
 }
 
-/// One piece of work.
 #[derive(Debug)]
 struct Task {
     username: Username,
     progress: Arc<Progress>,
-    /// UCloud's number of it.
+    /// UCloud's number of the task, once the server has stated it.
     core_id: Mutex<Option<i64>>,
 }
 
-/// What becomes of the work.
+/// The outcome of the work, once it is over.
 pub(crate) type Outcome = oneshot::Receiver<Result<(), RequestError>>;
 
-/// Why a user's word to a task is not heard.
+/// Why a user's call does not change a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum NotHeard {
-    /// It is over, or never was.
+    /// The task has ended, or never existed.
     #[error("there is no such task, or it is over")]
     NoTask,
-    /// Not a state that a task can be asked for.
+    /// The requested state is not one that the user can ask for.
     #[error("a task can be asked to be CANCELLED, SUSPENDED or RUNNING")]
     State,
 }
 
 impl NotHeard {
-    /// What the sender is told, beside the sentence.
+    /// The error code of the answer.
     pub(crate) const fn told(self) -> ErrorCode {
         match self {
             Self::NoTask => ErrorCode::NotFound,
@@ -79,17 +80,17 @@ impl NotHeard {
 }
 
 impl Tasks {
-    /// ErrorCode to the server at that socket.
+    /// Reports to the server at that socket.
     pub(crate) fn told_at(socket: PathBuf) -> Self {
         Self { socket: Some(socket), open: Mutex::default() }
     }
 
-    /// How many are told of.
+    /// How many tasks have not ended.
     pub(crate) fn open(&self) -> usize {
         self.lock().len()
     }
 
-    /// Tells of a piece of work until it is over.
+    /// Reports a task until it has ended.
     pub(crate) async fn follow(
         &self,
         username: Username,
@@ -107,7 +108,7 @@ impl Tasks {
         self.lock().retain(|other| !Arc::ptr_eq(other, &task));
     }
 
-    /// Says to a task what its user signed.
+    /// Pauses, resumes or cancels a task, as its user signed.
     pub(crate) fn pause_or_cancel(&self, username: &Username, items: &Items<'_>) -> Result<Value, NotHeard> {
         let item = items.projections().first().ok_or(NotHeard::NoTask)?;
         let control = match item.parameter("requestedState").as_str() {
@@ -133,14 +134,14 @@ impl Task {
         *self.core_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes UCloud's number, the first that is said.
+    /// Remembers UCloud's number. The first that the server states stays.
     fn learn(&self, said: Option<i64>) {
         let mut core_id = self.core_id.lock().unwrap_or_else(PoisonError::into_inner);
         *core_id = core_id.or(said);
     }
 }
 
-/// A task that is told of: what the server calls it, and what it was told last.
+/// A task while it is reported: the server's number of it, and the last report.
 struct Telling<'t> {
     socket: &'t Path,
     begun: TaskBegun,
@@ -172,13 +173,13 @@ impl Telling<'_> {
     async fn tell_if_new(&mut self) {
         let status = status(&self.task.progress);
         let is_new = self.last.as_ref().is_none_or(|(last, at)| *last != status || at.elapsed() >= STILL_THERE_EVERY);
-        // UCloud's number comes with an answer.
+        // The server's answer brings UCloud's number.
         if is_new || self.task.core_id().is_none() {
             self.tell(status).await;
         }
     }
 
-    /// Whether the server has heard.
+    /// Reports a status. Returns whether the server has accepted it.
     async fn tell(&mut self, status: TaskStatus) -> bool {
         if self.number.is_none() {
             self.number = ask::<_, TaskNumber>(self.socket, TASKS_BEGIN, &self.begun).await.map(|begun| begun.number);
@@ -229,7 +230,7 @@ fn last_status(ended: &Result<Result<(), RequestError>, oneshot::error::RecvErro
     }
 }
 
-/// By bytes where there are any, since files differ; never the whole before it is over.
+/// By bytes if there are any, because files differ in size. At most 99: the task has not ended.
 fn of_a_hundred(done: Amount, all: Amount) -> u8 {
     let (done, all) = if all.bytes > 0 { (done.bytes, all.bytes) } else { (done.files, all.files) };
     let of_a_hundred = u128::from(done).saturating_mul(100).checked_div(u128::from(all)).unwrap_or(0).min(99);
@@ -252,7 +253,7 @@ fn in_words(done: Amount, all: Option<Amount>) -> String {
     }
 }
 
-/// Whole MiB, or whole KiB below one.
+/// Whole MiB, whole KiB below 1 MiB, or bytes below 1 KiB.
 const fn in_large_units(bytes: u64) -> u64 {
     if bytes >= 1024 * 1024 {
         bytes - bytes % (1024 * 1024)

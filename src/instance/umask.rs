@@ -1,10 +1,15 @@
 //! The umask of a user's files and terminals: the one that the user has after logging in, as
-//! pam_umask(8) finds it.
+//! pam_umask(8) determines it.
 //!
-//! In this order: the `umask=` that the account's GECOS field names; `UMASK` in `/etc/login.defs`,
-//! with the group's bits as the owner's where `USERGROUPS_ENAB` is on and the account has a group
-//! of its own name; 022. Where it cannot be told, 077. Countersign's own files do not depend on it:
-//! their modes are set when they are made.
+//! The sources, in this order:
+//!
+//! - the `umask=` field of the account's GECOS field;
+//! - `UMASK` in `/etc/login.defs`. If `USERGROUPS_ENAB` is on and the account's group has the
+//!   account's name, the group's bits become those of the owner;
+//! - 022.
+//!
+//! If the umask cannot be determined, it is 077. Countersign's own files do not depend on it: their
+//! modes are set when they are created.
 
 use std::io;
 
@@ -14,13 +19,13 @@ use nix::unistd::{Group, User};
 /// The defaults of a login on this machine (login.defs(5)).
 const LOGIN_DEFS: &str = "/etc/login.defs";
 
-/// What pam_umask and shadow's tools take where nothing is said.
+/// The default of pam_umask and shadow's tools.
 const USUAL: u32 = 0o022;
 
-/// Nothing for anybody else: where nobody can tell.
+/// No access for other accounts, if the umask cannot be determined.
 const CLOSED: u32 = 0o077;
 
-/// Takes on the umask of the user's logins.
+/// Sets this process's umask to that of the user's logins.
 pub(super) fn take_on(user: &User) {
     let group = Group::from_gid(user.gid).map(|group| group.is_some_and(|group| group.name == user.name));
     let found = match (std::fs::read_to_string(LOGIN_DEFS), group) {
@@ -44,7 +49,7 @@ pub(super) fn take_on(user: &User) {
     umask(Mode::from_bits_truncate(found));
 }
 
-/// The umask that a login has; `None` if what is said is no umask.
+/// The umask of a login. `None` if the configured value is not a umask.
 fn of_login(gecos: &str, defaults: &str, is_own_group: bool) -> Option<u32> {
     if let Some(own) = gecos.split(',').find_map(|field| field.strip_prefix("umask=")) {
         return octal(own);
@@ -85,7 +90,7 @@ mod tests {
         check("", "", false, Some(0o022));
         check("Alice,,,umask=0007", debian, true, Some(0o007));
         check("Alice,umask=077,,", debian, true, Some(0o077));
-        // What is no umask opens nothing.
+        // An invalid umask grants no access.
         check("umask=,", debian, true, None);
         check("umask=8", debian, true, None);
         check("", "UMASK banana\n", true, None);

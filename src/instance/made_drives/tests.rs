@@ -1,4 +1,4 @@
-//! Names for titles, what is signed of a drive, and which folders are empty. The rest needs a
+//! Folder names for titles, the signed parts of a drive, and empty folders. The rest needs a
 //! server: `tests/drives.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -72,7 +72,7 @@ fn a_drive_is_made_once_and_removed_only_when_nothing_is_in_it() {
     assert!(matches!(make_folder(&drives, &folder, &folder.join("x")), Err(NotDone::Files(_))));
 }
 
-/// A site whose drives are made where protected folders are: none of those is one of them.
+/// A site that creates drives where protected folders are: no drive can be one of those folders.
 #[test]
 fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
     use crate::files::protected::{Protection, Whose};
@@ -98,7 +98,7 @@ fn v65_s02_no_drive_that_is_made_is_a_protected_folder() {
     assert!(make_folder(&drives, &own, &own.join("photos")).unwrap());
 }
 
-/// A user who makes drives one after the other asks more than the server answers to one account.
+/// A user who creates many drives in a row can exceed the server's rate limit for an account.
 #[tokio::test]
 async fn c19_a_server_that_is_asked_too_much_is_not_said_to_be_silent() {
     let directory = tempfile::tempdir().unwrap();

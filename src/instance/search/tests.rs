@@ -92,11 +92,11 @@ async fn links_are_found_and_never_followed() {
     desk.check("needle", Some("/d"), Ok(&["/d/folder/needle", "/d/needle link"])).await;
     desk.check("needle", Some("/d/out"), Err(FilesError::Outside)).await;
     desk.check("needle", Some("/d/out too"), Err(FilesError::Outside)).await;
-    // Of what a link leads to nothing is told.
+    // A result does not describe a link's target.
     let mut found = desk.searches.begin("needle link", Some("/d")).await.unwrap();
     let link = serde_json::to_value(&found.next().await.unwrap()[0]).unwrap();
     assert_eq!((&link["status"]["type"], &link["status"]["sizeInBytes"]), (&"FILE".into(), &6.into()));
-    // A link within the drive that the user names is followed as when browsing.
+    // The search follows a link within the drive if the user names it, as browsing does.
     desk.check("needle", Some("/d/needle link"), Ok(&["/d/needle link/needle"])).await;
 }
 
@@ -112,7 +112,7 @@ async fn limits() {
     assert_eq!(desk.find("x", Some("/d")).await.unwrap().len(), 0);
 }
 
-/// Whoever takes no results stops the walk; whoever goes away ends it, in whatever it was.
+/// A client that takes no results pauses the walk. A client that disconnects ends it at any point.
 #[tokio::test]
 async fn a_search_that_nobody_waits_for_ends_at_once() {
     let desk = Desk::new(&[]);
@@ -122,7 +122,7 @@ async fn a_search_that_nobody_waits_for_ends_at_once() {
     let mut first = desk.searches.begin("x", Some("/d")).await.unwrap();
     assert_eq!(first.next().await.unwrap().len(), BATCH_MAX);
     let _second = desk.searches.begin("x", Some("/d")).await.unwrap();
-    // Both walk as far as anybody takes what they find, and a third has to wait.
+    // Both walk until their unread results fill the channel, and a third has to wait.
     let third = desk.searches.begin("x", Some("/d"));
     tokio::pin!(third);
     assert!(tokio::time::timeout(Duration::from_millis(50), third.as_mut()).await.is_err());
@@ -130,7 +130,8 @@ async fn a_search_that_nobody_waits_for_ends_at_once() {
     drop(first);
     assert_eq!(third.await.unwrap().next().await.unwrap().len(), BATCH_MAX);
 
-    // One that finds nothing, and so never notices that nobody takes it, sees that it is to end.
+    // A walk without results never notices that its channel is closed. It sees the cancellation
+    // instead.
     drop(_second);
     let walk = |cancelled| {
         let (sender, _results) = mpsc::channel(1);
