@@ -309,6 +309,20 @@ fn removal(file: &Path) -> Removal {
     Removal { name: file.file_stem().unwrap().to_str().unwrap().to_owned(), keeps, red, hunks }
 }
 
+/// An auditor applies a removal by `git apply` and runs the tests that it names.
+#[test]
+fn every_removal_can_be_applied() {
+    let mut found = Vec::new();
+    for removal in removals() {
+        let patch = format!("threat-model/removed/{}.patch", removal.name);
+        let output = Command::new("git").args(["apply", "--check", &patch]).current_dir(root()).output().unwrap();
+        if !output.status.success() {
+            found.push(format!("{patch}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert_none(&found, "removals that git cannot apply");
+}
+
 #[test]
 fn every_check_that_was_removed_is_there_and_so_is_the_test_that_went_red() {
     let sources = sources();

@@ -99,7 +99,7 @@ run_mounts() {
         not_run+=("tests that mount file systems: only root may")
         return
     fi
-    executable=$(executables lib src/)
+    executable=$(executables lib src/instance/)
     mapfile -t filters < <(tests_of mounts)
     step "file systems" unshare --mount --propagation private "$executable" --ignored "${filters[@]}" || true
 }
