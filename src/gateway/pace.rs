@@ -34,8 +34,8 @@ const OWN_REST_MAX: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(5);
 
 /// TLS handshakes of one network that never wait, for connections that have not authenticated: a
-/// browser or two.
-const HANDSHAKES_OWN: Rate = Rate::new(4, 1);
+/// browser's. More would let many addresses begin hundreds at once.
+const HANDSHAKES_OWN: Rate = Rate::new(1, 1);
 
 /// Further handshakes of one network: a class that starts at once, or a TLS scanner.
 const HANDSHAKES_OF_A_NETWORK: Rate = Rate::new(512, 64);
