@@ -35,7 +35,7 @@ async fn r10_a_missing_home_is_named_to_the_operator_and_the_user_gets_a_sentenc
     let answer = centre.browse(&alice, "/home").await;
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "ACCOUNT_REFUSED"), "{answer:?}");
     assert!(answer.text("why").contains("the provider's staff"), "{answer:?}");
-    assert!(centre.last_words().contains("the home directory /home/alice is not there"), "{}", centre.last_words());
+    assert!(centre.last_words().contains("the home directory /home/alice does not exist"), "{}", centre.last_words());
 }
 
 #[tokio::test]

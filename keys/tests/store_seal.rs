@@ -19,7 +19,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_keys::keyring::KeyState;
 use countersign_keys::store::passkeys::{Passkey, PasskeyState};
@@ -40,10 +40,29 @@ const KILLS: u64 = 100;
 /// Enrolled users, enough for several pages of the store.
 const USERS: u32 = 40;
 
+/// How long a lock is tried again.
+const LOCKED_MAX: Duration = Duration::from_secs(10);
+
 type Records = Registry<SealedStore<SledStore>>;
 
+/// Opens the database. Another test's child process may hold a copy of a closed database's lock
+/// between its fork and its exec, so a lock that is taken is tried again for a while.
+fn sled(state: &Path) -> Result<SledStore, StoreFailure> {
+    let began = Instant::now();
+    loop {
+        match SledStore::open(&state.join("store")) {
+            Err(failure) if failure_is_lock(&failure) && began.elapsed() < LOCKED_MAX => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn failure_is_lock(failure: &StoreFailure) -> bool {
+    format!("{failure:?}").contains("could not acquire lock")
+}
+
 fn open(state: &Path) -> Result<Records, UnsealedStore> {
-    let store = SledStore::open(&state.join("store")).map_err(UnsealedStore::Store)?;
+    let store = sled(state).map_err(UnsealedStore::Store)?;
     SealedStore::open(store, state).map(Registry::new)
 }
 
@@ -52,7 +71,7 @@ fn enrol_in(store: &SealedStore<SledStore>, n: u32) {
 }
 
 fn enrolled(state: &Path) -> Records {
-    let store = SledStore::open(&state.join("store")).unwrap();
+    let store = sled(state).unwrap();
     let store = SealedStore::open(store, state).unwrap();
     for n in 0..USERS {
         enrol_in(&store, n);
@@ -251,7 +270,7 @@ fn v74_r06_what_nobody_waits_for_is_not_sealed() {
     records.note_use(&name(1), &kid(1), Timestamp::from_seconds(7)).unwrap();
     drop(records);
     open(&state).unwrap();
-    let store = SealedStore::open(SledStore::open(&state.join("store")).unwrap(), &state).unwrap();
+    let store = SealedStore::open(sled(&state).unwrap(), &state).unwrap();
     let refused = store.write_lazily(Table::Keys, b"k", Vec::new());
     assert!(matches!(refused, Err(StoreFailure::Damaged { .. })), "nothing else is written so");
 }
@@ -322,7 +341,7 @@ fn went_back(change: impl Fn(&Records)) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn accepted(state: &Path, keys: KeysAccepted) -> Result<Accepted, UnsealedStore> {
-    accept(&SledStore::open(&state.join("store")).unwrap(), state, keys)
+    accept(&sled(state).unwrap(), state, keys)
 }
 
 #[test]
@@ -376,7 +395,7 @@ fn v74_r06_keys_are_kept_only_under_a_whole_list_of_revocations() {
 fn child_that_changes_a_sealed_store_until_it_is_killed() {
     let Some(state) = std::env::var_os(CHILD) else { return };
     let state = Path::new(&state);
-    let store = SealedStore::open(SledStore::open(&state.join("store")).unwrap(), state).unwrap();
+    let store = SealedStore::open(sled(state).unwrap(), state).unwrap();
     let steps = store.scan(Table::Errands, b"", None, usize::MAX).unwrap().len();
     for step in steps.. {
         let n = u32::try_from(step % 200).unwrap();
@@ -422,7 +441,7 @@ fn v74_r06_an_honest_kill_never_keeps_the_store_from_opening() {
         let records = open(state).unwrap_or_else(|refused| panic!("after kill {round}: {refused}"));
         drop(records);
     }
-    let store = SledStore::open(&state.join("store")).unwrap();
+    let store = sled(state).unwrap();
     let steps = store.scan(Table::Errands, b"", None, usize::MAX).unwrap().len() as u64;
     assert!(acknowledged.is_some_and(|last: u64| last > KILLS && steps > last), "{acknowledged:?} of {steps}");
 }
