@@ -1,5 +1,5 @@
-//! The promises about accounts (P7, P10), kept by a real installation: the server as its own uid,
-//! users with their own, instances started by sudo under the project's rule.
+//! Tests of the promises about accounts (P7, P10) in a real installation. The server has its own
+//! uid, users have theirs, and sudo starts instances under the project's rule.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 use centre::{Centre, Part, said};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
-/// `sudo` with these arguments, by an account that has given up everything else.
+/// Runs `sudo` with these arguments, from an account that has given up all other privileges.
 fn sudo(caller: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", caller, "--regid", caller, "--init-groups", "--", "/usr/bin/sudo", "-n"]);
@@ -28,8 +28,8 @@ fn sudo(caller: &str, arguments: &[&str]) -> Output {
 #[test]
 #[ignore = "needs an installation: run by ./test"]
 fn v59_sudo_starts_one_command_for_members_of_one_group() {
-    // The last word, and nothing of ours: sudo also warns, of a host name that does not resolve,
-    // say.
+    // sudo's last line, and none of Countersign's. sudo may also warn, for example of a host name
+    // that does not resolve.
     let refused_by_sudo = |output: &Output| {
         let words = String::from_utf8_lossy(&output.stderr);
         output.status.code() == Some(1) && words.lines().last().is_some_and(|line| line.starts_with("sudo: "))
@@ -42,7 +42,8 @@ fn v59_sudo_starts_one_command_for_members_of_one_group() {
     check("ucloud", "alice", &instance, true);
     check("ucloud", "#1102", &instance, true);
 
-    // Root, though it is in the group; somebody who is not in it; a closed shell; nobody at all.
+    // Root, though it is in the group; a user outside the group; a closed login shell; an unknown
+    // account.
     check("ucloud", "root", &instance, false);
     check("ucloud", "#0", &instance, false);
     check("ucloud", "mallory", &instance, false);
@@ -51,7 +52,7 @@ fn v59_sudo_starts_one_command_for_members_of_one_group() {
     check("ucloud", "#-1", &instance, false);
     check("ucloud", "#4294967295", &instance, false);
 
-    // Anything else.
+    // Any other command.
     check("ucloud", "alice", &["/usr/bin/countersign"], false);
     check("ucloud", "alice", &["/usr/bin/countersign", "server"], false);
     check("ucloud", "alice", &["/usr/bin/countersign", "user", "--home", "/tmp"], false);
@@ -59,7 +60,7 @@ fn v59_sudo_starts_one_command_for_members_of_one_group() {
     check("ucloud", "alice", &["/usr/bin/id"], false);
     check("ucloud", "alice", &["LD_PRELOAD=/tmp/x.so", "/usr/bin/countersign", "user"], false);
 
-    // Anybody else.
+    // Any other account.
     check("alice", "bob", &instance, false);
     check("mallory", "alice", &instance, false);
 }
@@ -105,13 +106,13 @@ async fn v56_neither_user_reaches_the_others_socket_files_or_keys() {
         refused(stranger, &knock(&centre.state.join("service.sock"))).await;
         refused(stranger, &format!("ls {}", instances.display())).await;
         refused(stranger, &format!("touch {}/1101-9.sock", instances.display())).await;
-        // Nor can anyone take the place of the server's own socket.
+        // No other account can take the place of the server's own socket either.
         let ipc = centre.ipc.display();
         refused(stranger, &format!("rm -f {ipc}/ucloud.sock")).await;
         refused(stranger, &format!("mv {ipc}/ucloud.sock {ipc}/old")).await;
         refused(stranger, &format!("touch {ipc}/other.sock")).await;
     }
-    // The sockets do answer whom they are for: what refused was the directory.
+    // The sockets do answer their owner: the directory was what refused.
     assert!(centre.shell_as("ucloud", &knock(&sockets[0])).await.status.success());
 }
 
@@ -123,7 +124,7 @@ async fn v17_v58_one_user_is_never_served_as_the_other() {
     let deed = Deed::create_folder("/home/whose");
     assert!(centre.perform(&bob, &Deed::browse("/home")).await.is_ok());
 
-    // Alice's key, and Bob's name: in the intent, in the header, in both.
+    // Alice's key with Bob's name: in the intent, in the header, in both.
     let by_alice =
         |username: &str| Intent::of(&centre.origin(), username, &deed, now()).unwrap().sign(&alice.key).unwrap();
     for (header, claimed) in
@@ -137,7 +138,7 @@ async fn v17_v58_one_user_is_never_served_as_the_other() {
         assert!(!person.home.join("whose").exists());
     }
 
-    // What Bob may do to Alice at the centre: nothing.
+    // Bob can do nothing to Alice's connection at the centre.
     let revoked = centre.run_as("bob", &["keys", "revoke", alice.key.kid()]).await;
     assert!(!revoked.status.success(), "{}", said(&revoked));
     let offered = centre.offer(&alice.username, Algorithm::Es256).await;
@@ -182,17 +183,17 @@ async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
     assert!(names.is_empty(), "{names:?}");
     let descriptor = |number: u32| fs::read_link(format!("/proc/{instance}/fd/{number}")).unwrap();
     assert!(descriptor(0).to_string_lossy().starts_with("socket:"), "{:?}", descriptor(0));
-    // No file of the server's, which its user could fill.
+    // None of the server's files, which the user could fill.
     assert_eq!(descriptor(1), Path::new("/dev/null"));
     assert!(descriptor(2).to_string_lossy().starts_with("pipe:"), "{:?}", descriptor(2));
 
-    // No process of root's is left beside it, and no process carries a secret for everyone to see.
+    // No root process remains beside it, and no process shows a secret to others.
     for process in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(command) = fs::read_to_string(process.path().join("cmdline")) else { continue };
         let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
         if command.contains("sudo\0") || command.contains("countersign\0") {
             let status = fs::read_to_string(process.path().join("status")).unwrap();
-            // Real, effective, saved and file system uid: sudo that waits has root for all but the
+            // Real, effective, saved and file system uid. A waiting sudo has root for all but the
             // first.
             let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
             assert!(!uids.split_whitespace().any(|uid| uid == "0"), "runs as root: {command:?}");
@@ -213,7 +214,7 @@ async fn v62_an_instance_is_exactly_its_user_and_knows_nothing_else() {
 async fn v59_root_system_and_locked_accounts_are_refused() {
     let centre = Centre::open().await;
     let check = async |account: &str, more: &[&str]| {
-        // Another user each time: one may have only so many connections that nobody has finished.
+        // A different user each time: one user may have only a few unfinished connections.
         let username = format!("{account}{}#1", more.concat());
         let offered = centre.offer(&username, Algorithm::Es256).await;
         let output = centre.run_as(account, &[&["connect", "approve", &offered.code, "--yes"], more].concat()).await;
@@ -280,7 +281,7 @@ async fn v59_an_account_that_expires_later_is_answered_clearly_and_has_no_instan
     assert!(centre.pid(Part::Instance("alice")).is_none());
 }
 
-/// Ends every `chage` of alice's as soon as it is there. ARGV: a file that ends this.
+/// Ends every `chage` of alice's as soon as it starts. ARGV: a file that ends this program.
 const KILLER: &str = r#"
 my ($until) = @ARGV; my $killed = 0;
 for (my $turn = 0; $turn % 64 || !-e $until; $turn++) {
@@ -300,8 +301,8 @@ async fn v59_s10_where_nobody_can_tell_whether_an_account_has_expired_there_is_n
     let alice = centre.connect("alice").await;
     let log = || fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap_or_default();
     let made = Deed::create_folder("/home/made");
-    // Whatever happens to chage: it is refused for half a minute, so each way has an installation
-    // of its own but for the first.
+    // A refusal lasts half a minute, whatever happens to chage. Each way but the first therefore
+    // has its own installation.
     let output = Command::new("chage").args(["-E", "1970-01-02", "alice"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let end = std::env::temp_dir().join("end");
@@ -357,7 +358,7 @@ async fn v59_r09_an_account_that_sudo_does_not_serve_is_told_so_and_not_connecte
     let pins = fs::read_to_string(centre.home("mallory").join(".config/countersign/authorized_keys"));
     assert!(!pins.unwrap_or_default().contains(offered.key.kid()), "it is still pinned");
     assert!(centre.last_words().contains("sudo refused the instance"), "{}", centre.last_words());
-    // The same later, of somebody who was connected and is taken out of the group.
+    // The same later, for a connected user who is removed from the group.
     let alice = centre.connect("alice").await;
     let output = Command::new("gpasswd").args(["--delete", "alice", "ucloud_users"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
@@ -371,7 +372,7 @@ async fn v59_r09_an_account_that_sudo_does_not_serve_is_told_so_and_not_connecte
 #[ignore = "needs an installation: run by ./test"]
 fn nothing_starts_as_root() {
     for mode in [&["server"][..], &["gateway", "--listen-fd", "3"], &["user"]] {
-        // A configuration that is not there: it must not even have been looked for.
+        // The file is missing: the program must refuse before it looks for it.
         let mut command = Command::new("/usr/bin/countersign");
         let output = command.args(mode).args(["--config", "/nowhere.toml"]).env_clear().output().unwrap();
         assert!(!output.status.success(), "{mode:?}");

@@ -1,5 +1,5 @@
-//! What the stand-in's corpus of attacks comes to at a real installation: every one is refused,
-//! nothing is done, the sender learns a class and the log the reason (P1, P5).
+//! Runs the stand-in's corpus of attacks against a real installation. Every attack is refused and
+//! nothing is done. The sender learns a class, the log the reason (P1, P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -14,7 +14,7 @@ use countersign_portal::core::Bearer;
 use countersign_portal::malicious::{intents, tokens};
 use countersign_portal::{Algorithm, Deed, Intent, now};
 
-/// What an attack would make, if it came through.
+/// The folder that a successful attack would create.
 const TARGET: &str = "/home/attacked";
 
 fn deed() -> Deed {
@@ -38,8 +38,8 @@ async fn every_altered_intent_is_refused(algorithm: Algorithm) {
         let answer = centre.core.send(&request).await.unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(!is_made(&alice), "{name} was done");
         if answer.status == 431 {
-            // A head too long to be read to its end: the connection is closed, and there is nothing
-            // to decide about.
+            // The head is too long to be read to its end: the gateway closes the connection, and
+            // there is no decision to log.
             continue;
         }
         let class = answer.error_code();
@@ -52,7 +52,7 @@ async fn every_altered_intent_is_refused(algorithm: Algorithm) {
         assert!(members.iter().eq(["errorCode", "statusCode", "why"]), "{name}: {answer:?}");
         assert!(centre.reason(answer.header("x-request-id")).is_some(), "{name}: no reason in the log");
     }
-    // What was altered was good.
+    // The unaltered request is valid.
     assert!(centre.perform(&alice, &deed()).await.is_ok());
     assert!(is_made(&alice));
 }
@@ -96,7 +96,7 @@ async fn no_other_token_is_cores() {
             assert_eq!((answer.status, answer.error_code().as_str()), (401, "UNAUTHORIZED"), "{}", altered.name);
         }
     }
-    // Of whoever is not Core, the first of each kind is on record, and the rest are counted.
+    // Of senders other than Core, the log has the first refusal of each kind and counts the rest.
     assert!(centre.decisions().iter().any(|decision| decision["status"] == 401));
     assert!(!is_made(&alice));
 }

@@ -1,4 +1,5 @@
-//! The log of a real centre: read, proven, and checked by this program and by another's (P8, P9).
+//! Tests of a real centre's audit log: read, proven, and verified by Countersign and by another
+//! implementation (P8, P9).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -16,10 +17,10 @@ use countersign_portal::{Answer, Deed};
 use nix::unistd::{User, chown};
 use serde_json::Value;
 
-/// Over one tile of records.
+/// More than one tile of records.
 const REQUESTS: usize = 300;
 
-/// Requests while the disk is full: many more than have room in one page.
+/// Requests while the disk is full: many more than fit in one page.
 const FULL: usize = 60;
 
 /// Runs a command of `countersign` as the service's account, which owns the logs.
@@ -32,7 +33,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {}", said(output)))
 }
 
-/// The reports on both logs, once everything is signed.
+/// The reports on both logs, once all records are signed.
 async fn verified(centre: &Centre) -> Value {
     let report = async || json(&ours(centre, &["audit", "verify", "--json"]).await);
     centre
@@ -74,7 +75,7 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
     let refused = centre.core.send(&replayed).await.unwrap();
     assert_eq!(refused.error_code(), "INTENT_REPLAYED");
     let id = refused.header("x-request-id").to_owned();
-    centre.kill(Part::Gateway); // whose log goes on afterwards
+    centre.kill(Part::Gateway); // whose log continues afterwards
     centre.until("the gateway serves", async || centre.serves().await).await;
 
     let reports = verified(&centre).await;
@@ -83,7 +84,7 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
     assert!(gateway["records"].as_u64().unwrap() > REQUESTS as u64, "{gateway}");
     assert_eq!(gateway["records"].as_u64().unwrap() as usize, centre.decisions().len());
 
-    // What was shown, what is proven, and with which key.
+    // The record that is shown, the record that is proven, and the key.
     let shown = ours(&centre, &["audit", "show", "--request", &id, "--json"]).await;
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_else(|why| panic!("{why}: {}", said(&shown)));
     assert_eq!((shown["decision"].as_str(), shown["username"].as_str()), (Some("refuse"), Some("alice#1234")));
@@ -100,7 +101,7 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
     let other_key = centre.run_as("bob", &["audit", "verify", path, "--key", &keys[1]]).await;
     assert_eq!(other_key.status.code(), Some(2), "{}", said(&other_key));
 
-    // Others' code says the same of the whole log.
+    // The other implementation reports the same about the whole log.
     let said_by_another = checked_by_another(&centre.state.join("audit/gateway"), &file);
     assert!(said_by_another.starts_with(&format!("{} records", centre.decisions().len())), "{said_by_another}");
 
@@ -113,7 +114,7 @@ async fn v60_another_implementation_agrees_about_a_real_log() {
         said(&against)
     );
 
-    // Nobody else may read it, and nobody's program says that a changed one is good.
+    // No other account may read it, and both implementations reject an altered log.
     let denied = centre.run_as("bob", &["audit", "verify"]).await;
     assert_eq!(denied.status.code(), Some(1), "{}", said(&denied));
     let entries = fs::read_dir(centre.state.join("audit/gateway/entries")).unwrap().flatten();
@@ -149,10 +150,10 @@ async fn v41_with_a_full_disk_nothing_is_forwarded() {
     fill(&ballast);
     let mut done = 0;
     for number in 0..FULL {
-        // Once: Core would repeat it after 503, and its intent is used.
+        // Sent once: Core would repeat it after 503, and its intent is used.
         let request = centre.signed(&alice, &Deed::create_folder(&format!("/home/full-{number}")));
         let answer = centre.core.send(&request).await.unwrap();
-        // The last page of the newest file has room for some records: what is recorded may go on.
+        // The last page of the newest file has room for some records: recorded requests may pass.
         if answer.is_ok() && done == number {
             done += 1;
             continue;
@@ -171,7 +172,7 @@ async fn v41_with_a_full_disk_nothing_is_forwarded() {
     verified(&centre).await;
 }
 
-/// Writes until nothing more can be written, to the last byte.
+/// Writes until the disk is full, to the last byte.
 fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).unwrap();

@@ -1,5 +1,5 @@
-//! `countersign connect` and the command line as such: what is done, what is said, and with which
-//! exit code.
+//! Tests of `countersign connect` and of the command line in general: effects, messages and exit
+//! codes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -21,12 +21,11 @@ use serde_json::{Value, json};
 const ALICE: &str = "alice#1234";
 const ANY_CODE: &str = "abcdefgh-abcdefgh-abcdefgh-abcdefgh";
 
-/// The provider of the desk's configuration.
 fn hpc() -> ProviderId {
     ProviderId::parse("hpc").unwrap()
 }
 
-/// A server that makes that offer for any code, and activates it.
+/// A server that makes this offer for any code, and activates it.
 fn honest(offer: Value) -> impl FnMut(&str, &Value) -> (u16, Value) {
     move |path, _| match path {
         "/connect/find" => (200, offer.clone()),
@@ -107,7 +106,7 @@ fn r03_a_provider_that_comes_to_a_shared_home_makes_its_own_instance_key_and_jou
     let lab = line.replacen("provider=hpc", "provider=lab", 1);
     assert_ne!(line, lab);
 
-    // Another provider was there first: its key and its line stay, and none of its intents was used
+    // Another provider came first. Its key and its line stay, and none of its intents was used
     // here.
     let desk = Desk::with_server(honest(offer.clone()));
     desk.write(SHARED, &key);
@@ -119,8 +118,8 @@ fn r03_a_provider_that_comes_to_a_shared_home_makes_its_own_instance_key_and_jou
     assert!(desk.pins().starts_with(&lab) && desk.pins().lines().count() == 2, "{}", desk.pins());
     assert!(desk.path("home/.local/state/countersign/hpc/used-intents.a").exists());
 
-    // This one was, with an earlier release: browsers have pinned its key, and a line without a
-    // provider may have been used.
+    // This provider came first, with an earlier release. Browsers have pinned its key, and a line
+    // without a provider may have been used.
     let desk = Desk::with_server(honest(offer));
     desk.write(SHARED, &key);
     desk.write("home/.local/state/countersign/hpc/used-intents.a", "");
@@ -145,7 +144,7 @@ fn r03_an_end_at_one_provider_unpins_no_key_of_another() {
     assert_eq!(desk.pins(), lab);
 }
 
-/// A server that answers the code of Alice's key with something else: nothing may come of it.
+/// A server that answers the code of Alice's key with a changed offer, which must have no effect.
 fn check_lie(change: impl FnOnce(&mut Value), want: &str) {
     let (code, mut offered) = offer(ALICE, 1, 0);
     change(&mut offered);
@@ -161,7 +160,7 @@ fn v47_a_server_that_puts_another_key_in_the_offer_is_found_out() {
     check_lie(|offer| offer["spki"] = STANDARD.encode(key(1).spki_der()).into(), lie);
     check_lie(|offer| offer["username"] = "mallory#1".into(), lie);
     check_lie(|offer| offer["ticketHash"] = URL_SAFE_NO_PAD.encode([2; 32]).into(), lie);
-    // The code that it says itself counts for nothing.
+    // The code that the server itself names counts for nothing.
     check_lie(|other| *other = offer("mallory#1", 1, 1).1, lie);
     check_lie(|offer| offer["spki"] = "AAAA".into(), "the offered key is refused: not a well-formed public key");
     check_lie(|offer| offer["algorithm"] = "EdDSA".into(), "the offered key is refused");
@@ -230,7 +229,7 @@ fn an_approval_that_fails_takes_the_pin_back() {
         "the server refuses: \"the disk is full\\u{1b}[\"",
     );
     check((200, json!({})), 1, "cannot parse the server's answer");
-    // It activated something else than what was approved.
+    // The server activated another key than the approved one.
     let other = json!({ "username": ALICE, "kid": kid(9), "uid": 1100, "keyExpires": now() + 60 });
     check((200, other), 3, "an offer that does not match this code");
 }
@@ -534,7 +533,7 @@ fn v59_root_is_refused_or_told_to_name_somebody() {
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "0"]).expect(3, "uid 0 is root itself");
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "3999999999"])
         .expect(1, "there is no account with uid 3999999999");
-    // N8: both options take both.
+    // N8: both options accept both.
     run(&["connect", "approve", ANY_CODE, "--yes", "--uid", "no-such-one"])
         .expect(1, "there is no account no-such-one");
     run(&["keys", "list", "--user", "3999999999"]).expect(1, "there is no account with uid 3999999999");
@@ -553,7 +552,7 @@ fn the_table_of_calls_is_printed_for_people_and_programs() {
     let provider = countersign_keys::identity::ProviderId::parse("hpc").unwrap();
     let table = countersign_keys::call::CallTable::new(&provider, &[]).unwrap();
     assert_eq!(rows, serde_json::to_value(table.specs().collect::<Vec<_>>()).unwrap());
-    // Before there is a configuration, the rows that everybody has.
+    // Without a configuration, the rows that every provider has.
     fs::remove_file(desk.path("config.toml")).unwrap();
     let said = desk.run(&["calls", "--json"]);
     said.expect(0, "There is no configuration");

@@ -1,5 +1,5 @@
-//! The configuration as operators meet it: every rule broken once, one flip at a time, with the
-//! exact line that says so.
+//! Tests of the configuration as operators see it: each rule is broken once, with one change at a
+//! time, and the exact message is expected.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -10,28 +10,28 @@ use std::fs;
 
 use site::{GOOD, Site};
 
-/// What is said of a text that is no origin.
+/// The message about an invalid origin.
 const ORIGIN: &str = "an origin is https://host[:port], in lower case, without a default port, path or trailing slash \
                       (http only for a loop-back address)";
 
-/// What is said of a text that names no drive and no product.
+/// The message about an invalid name of a drive or product.
 const NAME: &str = "is not 1 to 64 letters, digits, '.', '-' or '_', beginning with a letter or digit";
 
-/// One flip of the text, one problem.
+/// Changes the text once and expects one problem.
 fn check(find: &str, replace: &str, want: &str) {
     let site = Site::new();
     site.flip(find, replace);
     assert_eq!(site.placeless(), [want], "{replace:?} for {find:?}");
 }
 
-/// One flip of a file, one problem.
+/// Changes one file and expects one problem.
 fn check_file(flip: impl FnOnce(&Site), want: &str) {
     let site = Site::new();
     flip(&site);
     assert_eq!(site.placeless(), [want]);
 }
 
-/// What is written about a good configuration.
+/// The output for a valid configuration.
 fn said(site: &Site) -> String {
     let output = site.check_config(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

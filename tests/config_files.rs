@@ -1,5 +1,4 @@
-//! The files of a configuration: who may have written them, who may read them, and what has to be
-//! in them.
+//! Tests of a configuration's files: which accounts may write and read them, and their content.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -15,17 +14,17 @@ use std::process::Command;
 
 use site::{Site, check_config};
 
-/// One of 1024 bits.
+/// A key of 1024 bits.
 const WEAK_CORE_KEY: &str = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC9FT/ejoSNnKIg4D6Zel/+UiR6cjiSv8fFshfRw2UxSjZG2C7fyDieZRNY4htJHXHEirU/alFrC5zDE2EeM2+H39B6wTspa+XaResxVUIjd3pPgBjj26DaPAKFwzadoRhyvtnc8BQzBdrBTNsupOYxxC+wNqNule8muImOS+wpaQIDAQAB";
 
-/// One flip of the text, one problem.
+/// Changes the text once and expects one problem.
 fn check(find: &str, replace: &str, want: &str) {
     let site = Site::new();
     site.flip(find, replace);
     assert_eq!(site.placeless(), [want], "{replace:?} for {find:?}");
 }
 
-/// One flip of a file, one problem.
+/// Changes one file and expects one problem.
 fn check_file(flip: impl FnOnce(&Site), want: &str) {
     let site = Site::new();
     flip(&site);
@@ -101,7 +100,7 @@ fn v62_a_secret_in_the_place_of_its_file_s_name_is_not_repeated() {
     );
 }
 
-/// Runs `countersign user` as somebody who is not root.
+/// Runs `countersign user` as an account other than root.
 fn start_instance(site: &Site) -> String {
     let mut command = Command::new(program::reachable(site.0.path()));
     command.arg("user").arg("--config").arg(site.path("config.toml"));
@@ -118,8 +117,8 @@ fn start_instance(site: &Site) -> String {
 fn an_instance_that_could_read_a_secret_does_not_start() {
     let site = Site::new();
     if nix::unistd::geteuid().is_root() {
-        // As it should be: the files are another account's. What comes next then is another
-        // complaint.
+        // The files belong to another account, which is correct. The next complaint is a different
+        // one.
         assert!(!start_instance(&site).contains("can be read by this account"));
     }
     site.chmod("refresh-token", 0o644);

@@ -1,5 +1,5 @@
-//! What `deploy/` ships is what the programs that read it take: the unit, and the example
-//! configuration.
+//! Tests that the unit and the example configuration in `deploy/` are valid for the programs that
+//! read them.
 //!
 //! Each test runs alone in `tests/support/installation.sh`, which uses the rest of `deploy/`: see
 //! `./test`.
@@ -24,7 +24,7 @@ fn systemd_takes_the_unit() {
     fs::create_dir_all(unit.parent().unwrap()).unwrap();
     fs::copy(deploy("systemd/countersign.service"), unit).unwrap();
     let output = Command::new("systemd-analyze").arg("verify").arg(unit).output().unwrap();
-    // An unknown key is only a warning to it.
+    // To `systemd-analyze`, an unknown key is only a warning.
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !words.contains("countersign"), "{words}");
 
@@ -52,8 +52,8 @@ fn systemd_takes_the_unit() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// What `systemd-analyze security` may say of the gateway's unit at most, of 10. It says 0.5
-/// (version 252).
+/// The highest exposure that `systemd-analyze security` may report for the gateway's unit, in
+/// tenths of its scale of 10. It reports 0.5 (version 252).
 const EXPOSURE_MAX: &str = "20";
 
 #[test]
@@ -77,11 +77,11 @@ fn systemd_finds_little_exposed_in_the_gateways_unit() {
     };
     let gateway = exposure(&unit).unwrap();
     assert!(gateway.status.success(), "{}", String::from_utf8_lossy(&gateway.stdout));
-    // The server's cannot be so, and the same question says so.
+    // The server's unit cannot be that strict, and the same command says so.
     assert!(!exposure(&directory.join("countersign.service")).unwrap().status.success());
 }
 
-/// The lines of docs/operators.md that install them, run where nothing outside of this test is
+/// Runs the lines of docs/operators.md that install them where nothing outside this test is
 /// changed.
 #[test]
 #[ignore = "needs an installation: run by ./test"]

@@ -1,5 +1,5 @@
-//! Drives in a real installation: registered at Core for whoever connects, with the groups that the
-//! account is in, and opened by Core's numbers.
+//! Tests of drives in a real installation. They are registered at Core for each connected user,
+//! with the account's groups, and opened by Core's numbers.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -31,7 +31,7 @@ async fn number(centre: &Centre, person: &Person, id: &str) -> String {
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn drives_are_registered_and_opened_by_their_numbers() {
-    // Alice is in both groups; one has no folder, and nobody is in the third.
+    // Alice is in both groups. One has no folder, and the third has no members.
     for group in ["ucloud_users", "daemonish"] {
         fs::create_dir_all(format!("/run/projects/{group}")).unwrap();
     }
@@ -53,7 +53,7 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
     assert_eq!(listed.json()["items"][0]["id"], format!("/{work}/made").as_str());
     assert!(centre.browse(&alice, "/work-ucloud_users/made").await.is_ok(), "the configuration's ids go on");
 
-    // Another user's number means nothing to her, and a number of nobody's neither.
+    // Another user's number means nothing to her, nor does an unassigned number.
     let bob = centre.connect("bob").await;
     let bobs = number(&centre, &bob, "home").await;
     assert_ne!(bobs, home);
@@ -64,7 +64,7 @@ async fn drives_are_registered_and_opened_by_their_numbers() {
 
     let pins = fs::read_to_string(alice.home.join(".local/state/countersign/hpc/drives")).unwrap();
     assert_eq!(pins, format!("{home} home\n{work} work-ucloud_users\n"));
-    // Nothing is registered again by whoever starts anew.
+    // A restarted server or instance registers nothing again.
     centre.kill(Part::Server);
     centre.until("the server is back", async || centre.serves().await).await;
     assert!(centre.browse(&alice, &format!("/{home}/made")).await.is_ok());
@@ -115,7 +115,7 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(ask(&Deed::RenameDrive("9001".into(), "Ours".into())).await.0, 200);
     assert!(drives.join("My-photos/album").is_dir(), "the title is UCloud's alone");
 
-    // A number that means a drive already, and what no user may make or remove.
+    // A number that is already a drive's, and folders that no user may make or remove.
     for (deed, want) in [
         (make("Another", "9001"), 409),
         (make("Another", &home), 409),
@@ -146,7 +146,8 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
         "no id is used again"
     );
 
-    // The next instance finds them, and one made by hand is registered; no other is.
+    // The next instance finds them, and registers one that was made by hand; no other is
+    // registered.
     assert!(centre.shell_as("alice", "mkdir ~/Drives/by-hand ~/Drives/.no ~/Drives/'no drive'").await.status.success());
     centre.kill(Part::Instance("alice"));
     centre.until("there is another instance", async || ask(&Deed::browse("/9004")).await.0 == 200).await;
@@ -158,8 +159,8 @@ async fn users_make_rename_and_remove_drives_of_their_own() {
     assert_eq!(own, [&("d-alice#1234:own-by-hand".to_owned(), "own".to_owned())]);
 }
 
-/// Core gives numbers of deleted drives again when its process has started again: to a drive that
-/// the user makes, and to one that the server registers.
+/// After a restart, Core reuses the numbers of deleted drives: for a drive that the user makes, and
+/// for one that the server registers.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
@@ -167,8 +168,8 @@ async fn c16_a_number_that_core_gives_again_means_what_core_gives_it_to() {
     let alice = centre.connect("alice").await;
     number(&centre, &alice, "home").await;
     let ask = async |deed: &Deed| centre.perform(&alice, deed).await.status;
-    // The time of the deletion is changed in place of waiting until nothing signed before it is
-    // valid.
+    // The test changes the time of the deletion instead of waiting until every intent signed before
+    // it has expired.
     let later = async || {
         let script = "sed -i 's/freed=.*/freed=1/' ~/.local/state/countersign/hpc/drives";
         assert!(centre.shell_as("alice", script).await.status.success());

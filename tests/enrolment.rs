@@ -1,5 +1,5 @@
-//! How keys come to be, at a real installation: which are refused, what proves that they are in the
-//! browser, and what a second one and a revoked one mean (P2, P6).
+//! Tests of key enrolment at a real installation: refused keys, the proof that a key is in the
+//! browser, and the effect of a second and of a revoked key (P2, P6).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -13,10 +13,10 @@ use countersign_portal::signer::{Draft, enrolment_proof};
 use countersign_portal::{Algorithm, Answer, BrowserKey, ConnectionPage, Deed};
 use serde_json::{Value, json};
 
-/// What is changed in an honest proof.
+/// A change to an honest proof.
 type Alteration = fn(Draft) -> Draft;
 
-/// The page of a new connection of its own, and what it says.
+/// The page of a new connection, and its description of the connection.
 async fn page(centre: &Centre, username: &str) -> (ConnectionPage, Answer) {
     let redirect = centre.core.connect(username).await.unwrap();
     let page = ConnectionPage::open(&redirect, centre.core.endpoint().clone()).unwrap();
@@ -38,7 +38,7 @@ async fn v13_v14_weak_malformed_and_private_keys_are_refused() {
     for (number, altered) in offers::all().unwrap().into_iter().enumerate() {
         let username = format!("user{number}#1");
         let (page, described) = page(&centre, &username).await;
-        // The proof is another key's: nobody could make one with most of these.
+        // The proof is by another key: most of these keys cannot make one.
         let key = BrowserKey::make(Algorithm::Es256).unwrap();
         let proof = enrolment_proof(&key, &page.origin, &page.ticket, &username, &described.text("nonce"));
         let body = json!({
@@ -122,7 +122,7 @@ async fn v18_v50_a_second_key_stands_beside_the_first_until_that_is_revoked() {
 
     let revoked = centre.run_as("alice", &["keys", "revoke", old.key.kid()]).await;
     assert!(revoked.status.success(), "{}", said(&revoked));
-    // At once: not after a cache has ended.
+    // At once, not only when a cache entry expires.
     let refused = centre.perform(&old, &Deed::create_folder("/home/after")).await;
     assert_eq!((refused.status, refused.error_code().as_str()), (482, "INTENT_INVALID"), "{refused:?}");
     assert!(!old.home.join("after").exists());

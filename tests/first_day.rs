@@ -1,8 +1,8 @@
-//! docs/first-day.md, followed word for word on an empty machine that systemd has started: each
-//! command of it is run as it stands there, with the placeholders filled in, up to a user who is
-//! connected, works and leaves again.
+//! Follows docs/first-day.md word for word on an empty machine that systemd has started. The test
+//! runs each command as the document gives it, with the placeholders filled in. At the end a user
+//! has connected, worked and left again.
 //!
-//! Runs alone on a machine of its own, `tests/support/booted.sh`: see `./test`.
+//! Runs alone on its own machine, `tests/support/booted.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 #[path = "support/centre.rs"]
@@ -29,7 +29,6 @@ const NAME: &str = "hpc.example.org";
 const PORT: u16 = 8889;
 const USER: &str = "alice#1234";
 
-/// The document, and what has been done of it.
 struct Document {
     text: String,
 }
@@ -40,7 +39,7 @@ impl Document {
         Self { text: fs::read_to_string(path).unwrap() }
     }
 
-    /// The section that begins with that heading.
+    /// The section with that heading.
     fn section(&self, heading: &str) -> &str {
         let (_, section) = self.text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("## {heading}"));
         section.split("\n## ").next().unwrap()
@@ -65,7 +64,7 @@ impl Document {
     }
 }
 
-/// A line of a shell script with something on its standard input.
+/// Runs a line of a shell script with this standard input.
 fn paste(line: &str, input: &str) -> Output {
     let mut child = Command::new("sh")
         .args(["-euc", line])
@@ -89,8 +88,8 @@ async fn c14_the_first_day_word_for_word() {
     let document = Document::read();
     assert!(document.text.contains("Do not use *Renew token*"), "what locks a provider out");
 
-    // 1 and 2: the machine has a name and a certificate that its users believe; UCloud has made a
-    // key and a token.
+    // 1 and 2: the machine has a name and a certificate that its users trust. UCloud has made a key
+    // and a token.
     let certificate = TestCertificate::make(NAME).unwrap();
     let append =
         |path: &str, text: &str| fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes());
@@ -132,7 +131,7 @@ async fn c14_the_first_day_word_for_word() {
     let checked = shell(document.blocks("3. Install and configure", "sh")[1]);
     assert!(checked.status.success(), "{}", said(&checked));
 
-    // 4: start. It serves when the command returns, by name and with a certificate that is checked.
+    // 4: start. It serves when the command returns, by name and with a verified certificate.
     let started = shell(document.blocks("4. Start", "sh")[0]);
     assert!(started.status.success() && said(&started).contains("serving"), "{}\n{}", said(&started), journal());
     let keys_of_log = document.run("root", "countersign audit key", ("", ""));

@@ -1,5 +1,5 @@
-//! Folders over a WebSocket at a real installation: every byte arrives as the user's, whatever
-//! happens on the way leaves whole files, and memory does not grow with what comes.
+//! Tests of folder uploads over a WebSocket at a real installation. Every byte arrives as the
+//! user's, interruptions leave whole files, and memory does not grow with the upload.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -71,9 +71,9 @@ async fn a_folder_comes_over_a_socket_as_the_user() {
     assert_eq!(fs::read_dir(alice.home.join("folder")).unwrap().count(), 2, "nothing unfinished");
 }
 
-/// `kill -9` among 200 files that replace others (the server starts an instance that often fails
-/// ever later, so not oftener): every file is the old one or the whole new one, and what was half
-/// done goes.
+/// `kill -9` among 200 files that replace others. Every file is the old one or the whole new one,
+/// and incomplete files are removed. The rounds are few because the server restarts an instance
+/// that often fails after ever longer pauses.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_new() {
@@ -109,7 +109,7 @@ async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_ne
         for piece in pieces.take(killing) {
             browser.say(piece).await;
         }
-        // As soon as half of them have their names: others are being given theirs at this moment.
+        // Half of the files have their names, and others are being placed at this moment.
         let half = i32::try_from(FILES as usize * round / (ROUNDS + 1) / 2).unwrap();
         let mut done = 0;
         while done < half {
@@ -132,7 +132,7 @@ async fn of_uploads_whose_instance_is_killed_every_file_is_the_old_one_or_the_ne
     centre.until("what was half done is gone", async || fs::read_dir(&folder).unwrap().count() == FILES as usize).await;
 }
 
-/// What a process has had in memory at most, in KiB.
+/// The peak memory of a process, in KiB.
 fn peak_kib(centre: &Centre, part: Part) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", centre.pid(part).unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,5 +1,5 @@
-//! A gateway that the service manager starts, in a unit of its own: it comes to the server for its
-//! sockets, and is as much the server's as a child.
+//! Tests of a gateway that the service manager starts in its own unit. It fetches its sockets from
+//! the server, and the server controls it like a child.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -15,13 +15,13 @@ use countersign_portal::Endpoint;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A gateway as deploy/systemd/countersign-gateway.service starts it: as the account, with nobody
-/// in its network. It ends with the test.
+/// A gateway as deploy/systemd/countersign-gateway.service starts it: as the account, alone in its
+/// network namespace. It ends with the test.
 struct Unit(Child);
 
 impl Unit {
     fn start(centre: &Centre, account: &str) -> Self {
-        // Whoever starts it may have left anything open.
+        // The process that starts it may have left any descriptor open.
         let mut command = Command::new("sh");
         command.args([
             "-c",
@@ -55,7 +55,7 @@ impl Unit {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// Ends it, and gives what it said.
+    /// Ends it, and returns its output.
     fn end(mut self) -> Output {
         let _ended_already = self.0.kill();
         let pipe = self.0.stderr.take().unwrap();
@@ -90,7 +90,7 @@ async fn it_serves_without_a_network_of_its_own_and_is_followed_by_another() {
     let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
     assert!(!open.contains(&"/etc/hostname".into()), "{open:?}");
 
-    // Another has to wait until the first is gone, and then serves.
+    // A second gateway has to wait until the first is gone, and then serves.
     let second = Unit::start(&centre, "ucloud");
     assert!(centre.serves().await && first.runs());
     kill(first.pid(), Signal::SIGKILL).unwrap();
@@ -125,7 +125,7 @@ async fn it_ends_with_its_server() {
     centre.kill(centre::Part::Server);
     let status = tokio::task::spawn_blocking(move || gateway.0.wait().unwrap()).await.unwrap();
     assert!(!status.success());
-    // As the service manager does, as often as it takes: the server is not there at once.
+    // As the service manager does, start it as often as needed: the server is not there at once.
     let another = std::cell::RefCell::new(Unit::start(&centre, "ucloud"));
     centre
         .until("another serves", async || {
@@ -143,7 +143,7 @@ async fn v56_nobody_else_gets_the_sockets() {
     let centre = open().await;
     let mut stranger = Unit::start(&centre, "mallory");
     assert!(!stranger.0.wait().unwrap().success());
-    // Who can enter the directory all the same is asked who it is.
+    // The server also checks the account of a peer that can enter the directory.
     let knock = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/var/lib/countersign/gateway.sock'); print(s.recv(1))";
     let root = centre.shell_as("root", &format!("python3 -c \"{knock}\"")).await;
     assert!(said(&root).contains("b''") || said(&root).contains("ConnectionReset"), "{}", said(&root));

@@ -1,6 +1,6 @@
-//! What root may do for a user, and that it is not root any more when it does it (P10, V59).
+//! Tests of commands that root runs for a user: they give up root before they act (P10, V59).
 //!
-//! Each test runs alone in `tests/support/installation.sh`, where the accounts are: see `./test`.
+//! Each test runs alone in `tests/support/installation.sh`, which has the accounts: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 #[path = "support/desk.rs"]
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 /// Alice's uid in the installation.
 const ALICE: u32 = 1101;
 
-/// Her pins.
+/// Alice's pins.
 const PINS: &str = "/home/alice/.config/countersign/authorized_keys";
 
-/// Runs the program as root, with an environment and a directory of root's own.
+/// Runs the program as root, with root's own environment and directory.
 fn as_root(desk: &Desk, arguments: &[&str]) -> Said {
     let mut command = Command::new("/usr/bin/countersign");
     command.args(arguments).arg("--config").arg(desk.path("config.toml")).current_dir("/etc");
@@ -30,7 +30,7 @@ fn as_root(desk: &Desk, arguments: &[&str]) -> Said {
     Said::of(command.output().unwrap())
 }
 
-/// What the server saw of the process that asked it.
+/// The server's view of the process that asked it.
 #[derive(Default)]
 struct Seen {
     status: BTreeMap<String, String>,
@@ -53,7 +53,7 @@ fn look_at(pid: i32) -> Seen {
     }
 }
 
-/// A server for `alice#1234`, and what it saw last.
+/// A server for `alice#1234`, and its last view.
 fn desk() -> (Desk, String, Arc<Mutex<Seen>>) {
     let (code, offered) = offer("alice#1234", 1, 0);
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -77,7 +77,7 @@ fn desk() -> (Desk, String, Arc<Mutex<Seen>>) {
     (Desk::with_server_that_looks(move |pid| *last.lock().unwrap() = look_at(pid), answers), code, seen)
 }
 
-/// The process that asked was exactly that account's.
+/// Asserts that the process ran exactly as that account.
 fn assert_is(seen: &Seen, uid: u32, name: &str) {
     let four = vec![uid.to_string(); 4].join("\t");
     assert_eq!((&seen.status["Uid"], &seen.status["NoNewPrivs"]), (&four, &"1".to_owned()));
@@ -92,7 +92,7 @@ fn assert_is(seen: &Seen, uid: u32, name: &str) {
     assert_eq!(got, want, "groups");
     let gid = seen.status["Gid"].split_whitespace().collect::<Vec<_>>();
     assert!(gid.iter().all(|id| *id == gid[0] && *id != "0"), "{gid:?}");
-    // The kernel gives what may not be looked into to root.
+    // The kernel gives root the `/proc` entries of a process that is not dumpable.
     assert_eq!(seen.owner, 0, "the account's other processes can reach into root's terminal");
 }
 
@@ -123,7 +123,7 @@ fn root_is_not_led_to_other_files() {
         .expect(1, "cannot open /home/alice/.config (symbolic links are not followed)");
     assert_eq!(fs::read_dir(target).unwrap().count(), 0);
     fs::remove_file("/home/alice/.config").unwrap();
-    // A home that is another's.
+    // A home directory that others can write.
     fs::set_permissions("/home/alice", fs::Permissions::from_mode(0o777)).unwrap();
     as_root(&desk, &["connect", "approve", &code, "--yes", "--uid", "1101"]).expect(3, "others can write it");
     assert!(!Path::new(PINS).exists());

@@ -1,6 +1,6 @@
-//! The gateway from outside, as a stranger or a proxy with other ideas of HTTP would meet it:
-//! whatever can be read in two ways is refused, what is slow is ended, and of nothing refused does
-//! an instance see a byte (P5).
+//! Tests of the gateway from outside, as a stranger or a proxy with another reading of HTTP meets
+//! it. The gateway refuses ambiguous requests and ends slow ones. An instance sees no byte of a
+//! refused request (P5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -32,7 +32,8 @@ impl Open {
         Self { centre, alice }
     }
 
-    /// The lines of a good request that makes this folder, without request line, and its body.
+    /// The header lines of a valid request that makes this folder, without the request line, and
+    /// its body.
     fn good(&self, folder: &str) -> (Vec<String>, String) {
         let deed = Deed::create_folder(&format!("/home/{folder}"));
         let body = deed.body(&self.alice.username, PROVIDER, Flavour::Core2).unwrap();
@@ -43,7 +44,7 @@ impl Open {
             format!("Ucloud-Username: {}", username_header(&self.alice.username)),
             format!("UCloud-Signed-Intent: {}", intent.sign(&self.alice.key).unwrap()),
             format!("Content-Length: {}", body.len()),
-            "Connection: close".to_owned(), // or an answer would be waited for until the connection is idle for too long
+            "Connection: close".to_owned(), // else the test would wait for the idle limit of the connection
         ];
         (lines, String::from_utf8(body.to_vec()).unwrap())
     }
@@ -57,7 +58,7 @@ impl Open {
         self.alice.home.join(folder).exists()
     }
 
-    /// How many requests alice's instance has judged.
+    /// The number of requests that alice's instance has verified.
     fn heard(&self) -> usize {
         let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
         log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
@@ -73,7 +74,7 @@ async fn v02_v31_what_can_be_read_in_two_ways_is_refused() {
     let text = |line: &str, lines: &[String], body: &str| format!("{line}\r\n{}\r\n\r\n{body}", lines.join("\r\n"));
     let heard = open.heard();
     let mut number = 0;
-    // A good request with one thing changed; what is answered begins so, and no folder comes of it.
+    // A valid request with one change. The answer begins with `want`, and no folder is made.
     let mut check = async |what: &str, want: &[&str], change: &dyn Fn(&mut Vec<String>, &mut String) -> String| {
         number += 1;
         let folder = format!("smuggled-{number}");
@@ -143,7 +144,7 @@ async fn v02_v31_what_can_be_read_in_two_ways_is_refused() {
     .await;
     assert_eq!(open.heard(), heard, "an instance heard of a refused request");
 
-    // Unchanged it passes: it was the change that was refused.
+    // Unchanged it passes: the gateway refused the change.
     let (lines, body) = open.good("honest");
     let answer = open.send(&text(&request_line, &lines, &body)).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && open.has("honest"), "{answer}");
@@ -168,7 +169,7 @@ async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     let answer = open.send(&format!("{request_line}\r\n{}\r\n\r\n{{", lines.join("\r\n"))).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 
-    // A head that never ends and a body that never comes: both are ended by the gateway.
+    // An endless head and a missing body: the gateway ends both.
     let answer = open.send(&format!("{request_line}\r\nHost: localhost\r\n")).await;
     assert!(statuses(&answer) <= 1 && !answer.contains(" 200 "), "{answer}");
     let (lines, body) = open.good("half");
@@ -176,8 +177,8 @@ async fn v55_who_is_slow_long_or_gone_forwards_nothing() {
     let answer = open.send(&format!("{request_line}\r\n{}\r\n\r\n{half}", lines.join("\r\n"))).await;
     assert!(statuses(&answer) <= 1 && !answer.contains(" 200 "), "{answer}");
 
-    // A good one with a bad one behind it in the same breath: the first is done, the second is not,
-    // nor anything after it.
+    // A valid request with an invalid one right behind it. The first is done; the second and all
+    // that follows are not.
     let (mut lines, body) = open.good("first");
     lines.pop(); // keep the connection
     let good = format!("{request_line}\r\n{}\r\n\r\n{body}", lines.join("\r\n"));
@@ -215,7 +216,7 @@ async fn v35_of_64_copies_at_once_one_passes() {
             }
         }
         assert_eq!(passed, 1, "round {round}");
-        // The second folder of a name would be called `copies(1)`.
+        // A second folder of the same name would be `copies(1)`.
         assert!(open.has(&format!("copies-{round}")) && !open.has(&format!("copies-{round}(1)")));
     }
 }
@@ -240,7 +241,7 @@ async fn v42_a_deposit_serves_the_request_that_it_covers_once() {
     assert_eq!(code(&send(&open, &folder("other")).await), (482, "INTENT_REQUIRED".to_owned()));
     assert_eq!(send(&open, &folder("deposited")).await.status, 200);
     assert_eq!(code(&send(&open, &folder("deposited")).await), (482, "INTENT_REQUIRED".to_owned()));
-    // Used up, it is not taken in again.
+    // Once used, the intent is not accepted as a deposit again.
     assert_eq!(code(&open.centre.core.deposit(&intent).await.unwrap()), (482, "INTENT_REPLAYED".to_owned()));
     // Deposited while the request waits.
     let late = folder("late");

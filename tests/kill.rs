@@ -1,5 +1,5 @@
-//! `kill -9` of every process in the middle of traffic: no used intent is accepted again, no record
-//! is lost, and the service is back by itself (P4, P8, P9).
+//! Tests with `kill -9` of every process during traffic. No used intent is accepted again, no
+//! record is lost, and the service recovers by itself (P4, P8, P9).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -17,18 +17,18 @@ use centre::{Centre, Part, Person};
 use countersign_portal::{Answer, Deed, Fault, Request};
 use serde_json::Value;
 
-/// How long users may be without service.
+/// The longest interruption for users.
 const BACK_MAX: Duration = Duration::from_secs(2);
 /// Requests under way at any moment.
 const AT_ONCE: usize = 8;
 /// Requests answered before the kill, and again after it.
 const WARM: usize = 20;
 
-/// How long a user waits who got no answer.
+/// The pause of a user who got no answer.
 const AFTER_CUT: Duration = Duration::from_millis(25);
 
-/// A request that was sent, and what became of it. Each makes a folder of its own, so that the disk
-/// says how often it was accepted.
+/// A sent request and its outcome. Each request makes a different folder, so that the disk shows
+/// how often it was accepted.
 struct Sent {
     folder: String,
     request: Request,
@@ -59,8 +59,8 @@ async fn v39_the_instance_is_killed() {
     killed(Part::Instance("alice")).await;
 }
 
-/// In the middle of a copy: what it had made is gone again soon after, and what only looks like it
-/// is not touched.
+/// In the middle of a copy: its leftovers are removed soon after, and files that only look like
+/// them stay.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn an_instance_that_is_killed_while_it_copies_leaves_nothing_half_done() {
@@ -120,7 +120,7 @@ async fn killed(part: Part) {
     let done = sent.iter().filter(|one| one.is_done()).count();
     let cut = sent.iter().filter(|one| one.answer.is_err()).count();
 
-    // The same again, all of it, while every intent is fresh: what was used stays used.
+    // Sends every request again while all intents are fresh: used intents stay used.
     for one in sent.iter().filter(|one| one.is_done()) {
         let answer = centre.core.send(&one.request).await.unwrap();
         assert_eq!((answer.status, answer.error_code().as_str()), (482, "INTENT_REPLAYED"), "{}", one.folder);
@@ -130,7 +130,7 @@ async fn killed(part: Part) {
     }
     made_once(&sent);
 
-    // Every answer that was given, good or bad, has its line.
+    // Every answer that was given, success or refusal, has its line.
     let logged: BTreeSet<String> = centre
         .decisions()
         .iter()
@@ -141,17 +141,17 @@ async fn killed(part: Part) {
         let id = answer.header("x-request-id");
         assert!(!id.is_empty() && logged.contains(id), "no record of {id:?}: {answer:?}");
     }
-    // And everything that was done, answered or not, at the gateway and in the instance.
+    // So has all work that was done, answered or not, at the gateway and in the instance.
     let made = sent.iter().filter(|one| folders(&alice, &one.folder) == 1).count();
     let forwarded = centre.decisions().iter().filter(|decision| is_forward(decision)).count();
     assert!(forwarded >= made, "{made} folders, {forwarded} records of the gateway");
     let log = fs::read_to_string(centre.state.join("log/instance-1101.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     let worked = lines.filter(|line: &Value| line["process"] == "user" && is_forward(line)).count();
-    // The server reads what instances print: what it had not written yet ends with it.
+    // The server reads what instances print. Output that it had not written yet is lost with it.
     let is_read = !matches!(part, Part::Server);
     assert!(!is_read || worked >= made, "{made} folders, {worked} records of the instance");
-    // All of it is in the logs, whoever was killed while writing or signing them.
+    // The logs verify, whichever process was killed while it wrote or signed them.
     let verified = centre.run_as("ucloud", &["audit", "verify"]).await;
     assert!(verified.status.success(), "{}", centre::said(&verified));
     #[allow(clippy::print_stdout, reason = "the figure that is quoted elsewhere")]
@@ -168,8 +168,8 @@ fn is_forward(decision: &Value) -> bool {
     decision["decision"] == "forward" && decision["call"] == "files.createFolder"
 }
 
-/// How many folders a request has made: a second one would have got a name of its own, with the
-/// first as its beginning.
+/// The number of folders that a request has made. A second one would get another name that begins
+/// with the first.
 fn folders(person: &Person, folder: &str) -> usize {
     let entries = fs::read_dir(&person.home).unwrap().flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(folder)).count()

@@ -1,6 +1,6 @@
-//! The generic user mapper of the kind `command`, in a whole centre: a program of the site's names
-//! the account, and only that account can approve (design, section 5). Whatever else the program
-//! does connects nobody (P8).
+//! Tests of the generic user mapper of kind `command` in a whole centre. The site's program names
+//! the account, and only that account can approve (design, section 5). Any other behaviour of the
+//! program connects no user (P8).
 //!
 //! Runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -16,14 +16,15 @@ use countersign_portal::{Algorithm, Deed, Intent, now};
 
 const MAPPER: &str = "/etc/countersign/mapper";
 
-/// Notes what it was asked and by whom, and does what the test has written down.
+/// Records the question and the account that asks, then does what the test has prepared.
 const SCRIPT: &str = "#!/bin/sh\n\
     cat > /var/lib/countersign/asked\n\
     echo \" $(id -un) $* $(env | grep -cv -e ^PWD= -e ^_= -e ^SHLVL= -e ^LANG= -e ^PATH=)\" >> /var/lib/countersign/asked\n\
     . /etc/countersign/answer\n";
 
-/// One answer to everybody whom the program does not map to the account that asks, whatever the
-/// reason: otherwise any account here could find out which usernames the site knows (V69).
+/// The one answer to every user whom the program does not map to the asking account, whatever the
+/// reason. With different answers, any account here could find out which usernames the site knows
+/// (V69).
 const REFUSED: &str = "does not connect that UCloud user to your account";
 
 fn answers(script: &str) {

@@ -1,5 +1,5 @@
-//! What happens to a real installation when something that it needs is taken away (R10): it comes
-//! back, or says what is missing.
+//! Tests of a real installation that loses a resource (R10): it recovers or reports what is
+//! missing.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]

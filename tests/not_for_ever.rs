@@ -1,5 +1,5 @@
-//! In a real installation: connections that end by themselves and are approved anew, and
-//! maintenance, begun and ended while everything runs.
+//! Tests of expiry and maintenance in a real installation. Connections expire and are approved
+//! again, and maintenance starts and ends while all processes run.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -14,7 +14,7 @@ use countersign_portal::core::{ControlCall, Outage};
 use countersign_portal::{Answer, Deed};
 use nix::sys::signal::{Signal, kill};
 
-/// What Core gets for one try, without `init`.
+/// The answer that Core gets for one try, without `init`.
 async fn once(centre: &Centre, person: &Person) -> (u16, String) {
     let answer: Answer = centre.core.send(&centre.signed(person, &Deed::browse("/home"))).await.unwrap();
     (answer.status, answer.error_code())
@@ -30,7 +30,7 @@ async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew(
     centre.control.wait_for(&ControlCall::Approved("alice#1234".to_owned())).await;
     assert!(centre.pid(Part::Instance("alice")).is_some());
 
-    // The server dies before the time is over, and Core is away when it is.
+    // The server dies before the connection expires, and Core is down when it expires.
     centre.control.set_outage(Outage::Down);
     centre.kill(Part::Server);
     centre.until("the server is back", async || centre.serves().await).await;
@@ -41,14 +41,14 @@ async fn a_connection_ends_is_told_to_a_core_that_was_away_and_is_approved_anew(
     assert_eq!(init.status, 400);
     assert!(init.text("why").contains("connect to it again"), "{init:?}");
     assert_eq!(centre.pid(Part::Instance("alice")), None);
-    // One clearing goes before the approval, always.
+    // Exactly one clearing always precedes the approval.
     let cleared = ControlCall::Cleared("alice#1234".to_owned());
     let clearings = || centre.control.calls().iter().filter(|call| **call == cleared).count();
     assert_eq!(clearings(), 1);
     centre.control.set_outage(Outage::None);
     centre.until("Core is told of the end", async || clearings() == 2).await;
 
-    // Another browser, approved at the centre: the first one's key speaks again as well.
+    // After another browser is approved at the centre, the first one's key works again as well.
     let again = centre.connect("alice").await;
     assert!(centre.browse(&again, "/home").await.is_ok(), "{}", centre.last_words());
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());

@@ -1,6 +1,6 @@
-//! What the user's own browser asks without Core, at a real installation: keys listed, renewed and
-//! removed, the instance started for it, and what Core, a neighbour or the `ucloud` account can do
-//! with it: nothing (P1, P2, P3).
+//! Tests of the direct channel between the user's browser and the gateway at a real installation.
+//! Without Core, the browser lists, renews and removes keys, and the instance is started for it.
+//! Core, a neighbour or the `ucloud` account can do nothing through it (P1, P2, P3).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -33,12 +33,12 @@ fn invalid() -> (u16, String) {
     (482, "INTENT_INVALID".to_owned())
 }
 
-/// What `countersign keys list` says of the person's keys.
+/// The person's keys as `countersign keys list` shows them.
 async fn listed(centre: &Centre, person: &Person) -> Vec<Value> {
     let output = centre.run_as(person.account, &["keys", "list", "--json"]).await;
     assert!(output.status.success(), "{}", said(&output));
     let keys: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    // In one account for everybody it lists everybody's.
+    // In a shared account the command lists the keys of all users.
     keys.into_iter().filter(|key| key["username"] == person.username).collect()
 }
 
@@ -78,7 +78,7 @@ async fn v50_a_key_is_renewed_by_the_one_before_and_that_one_removed() {
 
     let removed = page.remove(&new, alice.key.kid()).await.unwrap();
     assert_eq!((removed.status, removed.json()), (200, json!({})), "{removed:?}");
-    // At once, on either lane.
+    // At once, through Core and on the direct channel.
     let refused = centre.perform(&alice, &Deed::create_folder("/home/after")).await;
     assert_eq!(verdict(&refused), invalid());
     assert_eq!(verdict(&page.list(&alice.key).await.unwrap()), invalid());
@@ -87,7 +87,7 @@ async fn v50_a_key_is_renewed_by_the_one_before_and_that_one_removed() {
     assert!(pins.contains(new.kid()) && !pins.contains(alice.key.kid()), "{pins}");
     assert!(centre.browse(&with_key(&alice, &new), "/home").await.is_ok());
 
-    // The last one too: the user takes this browser away.
+    // The last key too: the user removes this browser.
     let removed = page.remove(&new, new.kid()).await.unwrap();
     assert_eq!(removed.status, 200, "{removed:?}");
     assert_eq!(verdict(&page.list(&new).await.unwrap()), invalid());
@@ -106,7 +106,7 @@ async fn p2_core_gets_nothing_out_of_this_lane() {
     let token = format!("Bearer {}", centre.keys.core2_token(countersign_portal::now()).unwrap());
     let username = username_header(&alice.username);
 
-    // An intent for this lane that Core has got hold of, with all that Core has beside it.
+    // An intent for the direct channel that Core has obtained, with all other credentials of Core.
     let intent = page.intent("keys.list", &json!({})).unwrap().sign(&alice.key).unwrap();
     let signed = ("ucloud-signed-intent", &*intent);
     for headers in [
@@ -118,40 +118,40 @@ async fn p2_core_gets_nothing_out_of_this_lane() {
         let answer = page.ask_raw("keys.list", &headers, &json!({})).await.unwrap();
         assert_eq!(verdict(&answer), (400, "BAD_REQUEST".to_owned()), "{headers:?}");
     }
-    // For another call, with other parameters, or from its own pages: nothing.
+    // For another call, with other parameters, or from Core's own pages: refused.
     assert_eq!(verdict(&page.ask_raw("keys.renew", &[signed], &renewal).await.unwrap()), invalid());
     assert_eq!(verdict(&page.ask_raw("keys.list", &[signed], &json!({"kid": "x"})).await.unwrap()), invalid());
     let origin = centre.control.origin();
     let from_core = page.ask_raw("keys.list", &[signed, ("origin", &origin)], &json!({})).await.unwrap();
     assert_eq!(verdict(&from_core), (403, "FORBIDDEN".to_owned()));
-    // Once, as the user signed it; then it is used.
+    // It works once, as the user signed it; then it is used.
     assert_eq!(page.ask_raw("keys.list", &[signed], &json!({})).await.unwrap().status, 200);
     let again = page.ask_raw("keys.list", &[signed], &json!({})).await.unwrap();
     assert_eq!(verdict(&again), (482, "INTENT_REPLAYED".to_owned()));
 
-    // Core vouches for its own key with it, and another user for theirs.
+    // Core tries to vouch for its own key with it, and another user for theirs.
     assert_eq!(verdict(&page.renew(&cores_own.clone(), &mut cores_own).await.unwrap()), invalid());
     assert_eq!(verdict(&page.renew(&bob.key, &mut cores_own).await.unwrap()), invalid());
-    // A renewal whose key Core exchanges on the way, with a proof of its own.
+    // Core exchanges the key of a renewal on the way, with its own proof.
     let mut new = BrowserKey::make(Algorithm::Es256).unwrap();
     let honest = page.renewal(&alice.key, &new, "alice").unwrap();
     let intent = page.intent("keys.renew", &honest).unwrap().sign(&alice.key).unwrap();
     let swapped = page.ask_raw("keys.renew", &[("ucloud-signed-intent", &intent)], &renewal).await.unwrap();
     assert_eq!(verdict(&swapped), invalid());
     assert_eq!(listed(&centre, &alice).await.len(), 1, "nothing was enrolled by any of this");
-    // A key that its user does not have proven.
+    // A key whose possession the user has not proven.
     let mut unproven = honest.clone();
     unproven["jwk"] = cores_own.public_jwk();
     let answer = page.ask(&alice.key, "keys.renew", &unproven).await.unwrap();
     assert_eq!(verdict(&answer), (400, "KEY_REFUSED".to_owned()));
-    // Another user's key is not one's own to remove.
+    // A user cannot remove another user's key.
     let answer = page.remove(&alice.key, bob.key.kid()).await.unwrap();
     assert_eq!(answer.status, 404, "{answer:?}");
     assert!(centre.browse(&bob, "/home").await.is_ok());
     assert!(page.renew(&alice.key, &mut new).await.unwrap().is_ok());
 }
 
-/// Sends a file's bytes to a Unix socket and prints what comes back.
+/// Sends a file's bytes to a Unix socket and prints the answer.
 const SEND: &str = r#"python3 -c '
 import socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -166,7 +166,7 @@ print(line.recv(65536).decode())
 async fn p3_whoever_has_the_gateways_account_renews_no_key() {
     let centre = Centre::open().await;
     if centre.accounts == Accounts::Shared {
-        return; // one account is everybody's here
+        return; // all users share one account here
     }
     let alice = centre.connect("alice").await;
     let page = page(&centre, &alice);
@@ -199,7 +199,7 @@ async fn p3_whoever_has_the_gateways_account_renews_no_key() {
     check("Core's token", send("keys.renew", &[("authorization", &token)], &item).await, "BAD_REQUEST");
     check("a key of its own", send("keys.renew", &[("ucloud-signed-intent", &forged)], &item).await, "INTENT_INVALID");
     check("an intent seen", send("keys.list", &[("ucloud-signed-intent", &used)], &json!({})).await, "INTENT_REPLAYED");
-    // Activated at the server alone, a key opens nothing: the pins are the user's.
+    // A key that was only activated at the server opens nothing: the user controls the pins.
     assert_eq!(listed(&centre, &alice).await.len(), 1);
     let pins = fs::read_to_string(alice.home.join(".config/countersign/authorized_keys")).unwrap();
     assert_eq!(pins.lines().count(), 1, "{pins}");
@@ -224,7 +224,7 @@ async fn v44_a_call_that_needs_a_passkey_is_done_with_one_and_not_without() {
         let request = centre.core.request(&alice.username, &trash(), Some(intent)).unwrap();
         centre.core.invoke(&request).await.unwrap()
     };
-    // Without one.
+    // Without a passkey.
     assert_eq!(verdict(&send(&sign()).await), step_up);
     let refused = centre.core.deposit(&sign()).await.unwrap();
     assert_eq!((verdict(&refused), refused.text("why")), (step_up.clone(), "enrol a passkey first".to_owned()));
@@ -241,7 +241,7 @@ async fn v44_a_call_that_needs_a_passkey_is_done_with_one_and_not_without() {
     assert_eq!(listed.json()["passkeys"][0]["name"], "phone");
     assert_eq!(verdict(&page.ask(&alice.key, "passkeys.begin", &json!({ "name": "mine" })).await.unwrap()), step_up);
 
-    // With it; the server was started anew in between.
+    // With a passkey; the server was restarted in between.
     let starts = centre.starts();
     centre.kill(Part::Server);
     centre.until("another server serves", async || centre.starts() > starts && centre.serves().await).await;

@@ -1,5 +1,5 @@
-//! `countersign keys`: both sides are shown, both are changed, and each half of a revocation is
-//! carried out though the other is gone.
+//! Tests of `countersign keys`: it shows and changes both sides, and performs each half of a
+//! revocation even if the other side is unavailable.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 const ALICE: &str = "alice#1234";
 const PINS: &str = "home/.config/countersign/authorized_keys";
 
-/// A server that knows those keys of Alice's, and does what it is asked.
+/// A server that knows these keys of Alice's and carries out its requests.
 fn server(keys: Value) -> impl FnMut(&str, &Value) -> (u16, Value) {
     move |path, _| match path {
         "/whoami" => (200, whoami(&[ALICE])),
@@ -49,7 +49,7 @@ fn listed(number: u8, state: &str, expires: i64) -> Value {
     })
 }
 
-/// When the pins were made: once, so that a line is the same each time.
+/// When the pins were made. A fixed time, so that a line is the same each time.
 static PINNED_AT: LazyLock<i64> = LazyLock::new(|| now() - 60);
 
 fn provider(id: &str) -> ProviderId {
@@ -61,7 +61,7 @@ fn pinned(number: u8) -> String {
     pinned_for("hpc", number)
 }
 
-/// One that pins it for that provider.
+/// A line that pins it for that provider.
 fn pinned_for(at: &str, number: u8) -> String {
     let lifetime = (Timestamp::from_seconds(*PINNED_AT), Timestamp::from_seconds(*PINNED_AT + 90_060));
     let owner = Username::parse(ALICE).unwrap();
@@ -133,7 +133,7 @@ fn r03_a_key_of_another_provider_is_shown_as_that_and_left_alone() {
     assert_eq!(desk.pins(), lines);
     assert!(desk.asked("/keys/revoke").is_null());
 
-    // The server knows a key with the same id, of another origin: that one is not taken for pinned.
+    // The server knows a key with the same id for another origin: it does not count as pinned.
     let desk = Desk::with_server(server(json!([listed(1, "active", now() + 86_400)])));
     desk.write(PINS, &pinned_for("lab", 1));
     let said = desk.run_at_home(&["keys", "list"]);
@@ -271,7 +271,7 @@ fn v51_a_revocation_goes_as_far_as_it_can() {
     // Neither.
     revoke(&Desk::with_server(server(json!([])))).expect(1, &format!("there is no key {one}"));
 
-    // The server is gone: the instance's half is done, and the rest is said to be open.
+    // The server is gone: the instance's half is done, and the message says that the rest is open.
     let desk = Desk::without_server();
     desk.write(PINS, &pinned(1));
     revoke(&desk).expect(4, "Your instance refuses the key already. Repeat this when the server answers");
@@ -284,7 +284,7 @@ fn v51_a_revocation_goes_as_far_as_it_can() {
     said.expect(1, "has to be mended by hand");
     assert!(said.out.contains("is revoked at the server."), "{said:?}");
 
-    // The server says no.
+    // The server refuses.
     let mut known = server(json!([listed(1, "active", now() + 60)]));
     let desk = Desk::with_server(move |path, question| match path {
         "/keys/revoke" => refused(403, "NOT_YOURS", "that is not your key"),
@@ -311,7 +311,7 @@ fn the_pins_are_replaced_whole_and_a_leftover_is_no_hindrance() {
     let reader = fs::File::open(desk.path(PINS)).unwrap();
     desk.run_at_home(&["keys", "revoke", &kid(1)]).expect(0, "");
     assert_ne!(fs::metadata(desk.path(PINS)).unwrap().ino(), before, "written in place");
-    // Whoever had it open still reads all of it.
+    // A reader that had the file open still reads all of it.
     assert_eq!(std::io::read_to_string(reader).unwrap(), held);
     assert_eq!(desk.pins(), pinned(2));
     let left: Vec<_> = fs::read_dir(desk.path("home/.config/countersign")).unwrap().collect();

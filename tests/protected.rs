@@ -1,5 +1,5 @@
-//! UCloud's page with a signer that signs whatever it is asked for: what it can sign installs no
-//! key (P2, P3, V65).
+//! Tests of UCloud's page with a signer that signs any request: no such signature installs a key
+//! (P2, P3, V65).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -62,7 +62,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
     let pins = ".config/countersign/authorized_keys";
     let path = |below: &str| format!("/home/{below}");
 
-    // There is no ~/.ssh yet: none is made.
+    // There is no ~/.ssh yet, and no call creates one.
     let uploads = |at: &'static str, brings| {
         POLICIES.iter().map(move |policy| Deed::Upload(format!("/home/{at}"), brings, (*policy).to_owned()))
     };
@@ -72,7 +72,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
     check_refused(&centre, &alice, [Deed::Copy(pair("evil", ".ssh")), Deed::Move(pair("evil", ".ssh"))]).await;
     check_refused(&centre, &alice, [Deed::Move(pair("evil", ".ssh/authorized_keys"))]).await;
 
-    // There is one, and the keys that are pinned.
+    // ~/.ssh exists, and so do the pinned keys.
     assert!(
         centre.shell_as("alice", "mkdir -m 700 ~/.ssh && echo mine > ~/.ssh/authorized_keys").await.status.success()
     );
@@ -94,7 +94,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
         check_refused(&centre, &alice, [Deed::Browse(path(at)), Deed::Terminal(path(at))]).await;
     }
 
-    // Nor is a folder above them taken away and another put in its place.
+    // Nor can a folder above them be moved away and replaced.
     for at in [".config", ".local", ".local/state", ".config/countersign", ".ssh"] {
         let deeds = [
             Deed::Move(pair(at, "away")),
@@ -111,7 +111,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
     assert_eq!((answer.status, answer.error_code().as_str()), (403, "PROTECTED"), "{answer:?}");
     assert!(answer.json()["why"].as_str().unwrap().contains("belongs to Countersign"), "{answer:?}");
 
-    // What is not protected is there as before.
+    // Unprotected files are unchanged.
     let names = |answer: &countersign_portal::Answer| -> Vec<String> {
         let items = answer.json()["items"].as_array().unwrap().clone();
         items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
@@ -122,7 +122,7 @@ async fn v65_s02_what_ucloud_s_page_has_signed_installs_no_key() {
     assert!(centre.perform(&alice, &Deed::CreateFolder(vec![path(".config/app")])).await.is_ok());
 }
 
-/// The paths of a folder's files are in no signature: the instance looks at each.
+/// No signature covers the paths of a folder's files: the instance checks each.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v65_s02_no_file_of_a_folder_that_is_sent_is_a_key() {

@@ -1,8 +1,8 @@
-//! A gateway that somebody has taken over: what it tries, and what the sandbox leaves of it.
+//! Tests of the sandbox around a compromised gateway: its attempts, and their outcomes.
 //!
-//! The gateway of a debug build does what a file in the state directory says, inside the sandbox,
-//! and writes down what came of it. Every test has its contrast: what is refused in one is done in
-//! another. Each runs alone in `tests/support/installation.sh`: see `./test`.
+//! The gateway of a debug build performs the deeds of a file in the state directory, inside the
+//! sandbox, and records the outcomes. Every test has its contrast: a deed that is refused in one
+//! succeeds in another. Each runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 #[path = "support/centre.rs"]
@@ -23,15 +23,14 @@ use countersign_portal::Endpoint;
 use nix::libc;
 use nix::unistd::{User, chown};
 
-/// A deed, and its error where the sandbox is whole, where Landlock alone is in force, and where
-/// there is none.
+/// A deed, and its error with the whole sandbox, with Landlock alone, and without a sandbox.
 type Row = (String, &'static str, &'static str, &'static str);
 
-/// What can be got hold of from the gateway's account, so that only the sandbox is in the way.
+/// Targets within reach of the gateway's account, so that only the sandbox prevents access.
 struct Surroundings {
-    /// A process of the same account that lets itself be traced.
+    /// A process of the same account that can be traced.
     sibling: Child,
-    /// Somebody's TCP port.
+    /// A TCP port of another process.
     port: TcpListener,
     _abstract: UnixListener,
 }
@@ -81,7 +80,7 @@ impl Surroundings {
         let me = std::process::id();
         let mut rows = Vec::new();
         let mut row = |deed: String, whole, landlock, none| rows.push((deed, whole, landlock, none));
-        // Files: none that is there is opened, and none is made but in the one place.
+        // Files: no existing one can be opened, and none can be made outside one place.
         for path in
             ["/etc/passwd", "/etc/countersign/config.toml", "/etc/countersign/refresh-token", "/run/tmp/of-alice"]
         {
@@ -97,7 +96,7 @@ impl Surroundings {
         row(format!("make {state}/made"), "EACCES", "EACCES", "done");
         row(format!("make {state}/audit/gateway/made"), "EACCES", "EACCES", "done");
         row("make /run/tmp/made".to_owned(), "EACCES", "EACCES", "done");
-        // What the next file of its log is made with.
+        // The gateway makes the next file of its log there.
         row(format!("make {state}/audit/gateway/entries/made"), "done", "done", "done");
         row(format!("remove {state}/audit/gateway/entries/made"), "EPERM", "EACCES", "done");
         row(format!("list {state}"), "EPERM", "EACCES", "done");
@@ -126,7 +125,8 @@ impl Surroundings {
         // Memory.
         row("map".to_owned(), "EPERM", "done", "done");
         row("protect".to_owned(), "EPERM", "done", "done");
-        // Whatever else the kernel offers: here it is enough that it would have been let in.
+        // Other system calls: for this row it is enough that the kernel would have accepted the
+        // call.
         for (number, arguments) in CALLS_WITH_ARGUMENTS {
             row(format!("call {number} {arguments}"), "EPERM", "done", "done");
         }
@@ -150,7 +150,7 @@ const CALLS_WITH_ARGUMENTS: [(i64, &str); 9] = [
     (libc::SYS_prctl, "4 0 0 0 0"),     // PR_SET_DUMPABLE
 ];
 
-/// Calls that the kernel answers to every account, if only with what is wrong with the arguments.
+/// Calls that the kernel answers for every account, even if only with an error about the arguments.
 const CALLS: [i64; 17] = [
     libc::SYS_mount,
     libc::SYS_keyctl,
@@ -171,14 +171,14 @@ const CALLS: [i64; 17] = [
     libc::SYS_pkey_mprotect,
 ];
 
-/// Has the gateway do these, at its next start.
+/// Makes the gateway perform these deeds at its next start.
 fn plan(centre: &Centre, deeds: impl IntoIterator<Item = String>) {
     let deeds: Vec<String> = deeds.into_iter().collect();
     fs::write(centre.state.join("misbehave"), deeds.join("\n")).unwrap();
     fs::set_permissions(centre.state.join("misbehave"), fs::Permissions::from_mode(0o644)).unwrap();
 }
 
-/// What came of it.
+/// The recorded outcomes.
 async fn outcome(centre: &Centre) -> BTreeMap<String, String> {
     let report = || fs::read_to_string(centre.state.join("misbehaved")).unwrap_or_default();
     centre.until("the gateway has done its worst", async || report().ends_with("end\n")).await;
@@ -265,8 +265,7 @@ async fn without_the_sandbox_an_inherited_socket_leads_anywhere() {
     assert_eq!(reconnecting("sandbox = \"off\"").await, "done");
 }
 
-/// What comes of it if the gateway makes a connection of its own out of the socket that it accepts
-/// on.
+/// The outcome when the gateway turns its listening socket into an outgoing connection.
 async fn reconnecting(gateway: &str) -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let deed = format!("reconnect {}", port.local_addr().unwrap());
@@ -302,7 +301,7 @@ async fn p3_where_instances_have_ports_no_others_are_connected_to() {
     is_of_use(&centre).await;
 }
 
-/// As on a kernel that has none.
+/// As on a kernel without Landlock.
 fn forget_landlock() {
     let rules = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
     let absent = seccompiler::SeccompAction::Errno(libc::ENOSYS as u32);

@@ -1,5 +1,5 @@
-//! What the service manager says to the processes: `SIGTERM` finishes what is under way, `SIGHUP`
-//! ends nothing.
+//! Tests of the service manager's signals: `SIGTERM` lets running work finish, and `SIGHUP` ends
+//! nothing.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -30,8 +30,7 @@ async fn with_much_to_copy() -> (Centre, Person) {
     (centre, alice)
 }
 
-/// The request for a copy, during which that process was told to stop, and which was answered all
-/// the same.
+/// The request for a copy that was answered although that process was told to stop meanwhile.
 async fn copied_while(centre: &Centre, alice: &Person, part: Part) -> Request {
     let to = alice.home.join("to");
     let request = centre.signed(alice, &Deed::copy("/home/from", "/home/to/copy"));
@@ -92,7 +91,7 @@ async fn told_to_read_again_they_go_on() {
     assert_eq!(centre.starts(), 1);
 }
 
-/// Puts the files in place of those that are there, as what renews certificates does.
+/// Replaces the certificate files, as a renewal does.
 fn put_certificate(centre: &Centre, name: &str) -> String {
     let TestCertificate { authority_pem, certificate_pem, key_pem } = TestCertificate::make("localhost").unwrap();
     let etc = centre.config.parent().unwrap();
@@ -131,7 +130,7 @@ async fn a_certificate_that_was_renewed_is_taken_up() {
     centre.until("the second certificate is in use", async || is_believed(&second).await).await;
     assert!(!is_believed(&first).await);
 
-    // One that does not belong to its key changes nothing.
+    // A certificate that does not match its key changes nothing.
     let keeps = fs::read(centre.config.with_file_name("key.pem")).unwrap();
     put_certificate(&centre, "third");
     fs::write(centre.config.with_file_name("key.pem"), keeps).unwrap();

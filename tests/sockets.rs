@@ -1,5 +1,5 @@
-//! WebSockets at a real installation, as the gateway sees them: whose message it is, and when a
-//! socket has to end.
+//! Tests of WebSockets at a real installation, as the gateway sees them: the sender of each
+//! message, and the end of a socket.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -40,7 +40,7 @@ impl Open {
         stream::rpc(&self.centre, &self.alice, &format!("/ucloud/{PROVIDER}/files")).await
     }
 
-    /// The socket of a session: its call, signed, and then its token, redeemed.
+    /// A session's socket: signs its call, then redeems its token.
     async fn session(&self, deed: &Deed, place: &str, member: &str) -> Browser {
         let (token, proof) = stream::granted(&self.centre, &self.alice, deed).await;
         let target = format!("/ucloud/{PROVIDER}/{place}?{member}={token}&intent={proof}");
@@ -75,14 +75,14 @@ impl Open {
         Message::text(message.to_string())
     }
 
-    /// How many requests alice's instance has judged.
+    /// The number of requests that alice's instance has verified.
     fn judged(&self) -> usize {
         let log = fs::read_to_string(self.centre.state.join("log/instance-1101.log")).unwrap();
         log.lines().filter(|line| line.contains(r#""process":"user""#)).count()
     }
 }
 
-/// The next message that says something.
+/// The next text message.
 async fn hear(socket: &mut Browser) -> Value {
     socket.hear_json().await.expect("a message, not the end")
 }
@@ -165,7 +165,8 @@ async fn v52_a_page_of_another_site_opens_none() {
     ] {
         let headers = [("ucloud-username", name.as_str()), ("origin", &origin)];
         assert_eq!(stream::open(&open.centre, &target, &headers).await.err(), want, "{origin}");
-        // No page has Core's token. What comes with it is Core's, and is refused on the socket.
+        // No page has Core's token. A request with it comes from Core, and is refused on the
+        // socket.
         let headers = [("authorization", bearer.as_str()), ("ucloud-username", &name), ("origin", &origin)];
         let mut socket = stream::open(&open.centre, &target, &headers).await.unwrap();
         if want.is_some() {

@@ -1,5 +1,5 @@
-//! SSH keys in a real installation: what Core says has changed is written as the user, if the user
-//! signed it and the site wants it.
+//! Tests of SSH keys in a real installation. A list from Core is written as the user, if the user
+//! signed it and the site enables it.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -37,7 +37,7 @@ async fn keys_that_the_user_signed_are_written_as_the_user_and_taken_away_again(
 
     let script = format!("cd {}/.ssh; echo '# mine' >> authorized_keys", alice.home.display());
     assert!(centre.shell_as("alice", &script).await.status.success());
-    // Core has a key of its own in the list.
+    // Core adds its own key to the list.
     let forged = centre.signed(&alice, &upload(&[ONE])).altered(|body| {
         body["allKeys"][0]["specification"]["key"] = TWO.into();
     });

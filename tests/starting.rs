@@ -1,5 +1,5 @@
-//! A user's own programs against the user's own instance while it starts (V71, V72): nothing of
-//! theirs gets its descriptors, traces it, or speaks for it.
+//! Tests of attacks by a user's own programs on the user's instance while it starts (V71, V72).
+//! None gets its descriptors, traces it or speaks for it.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -15,13 +15,13 @@ use std::process::{Child, Command, Stdio};
 use centre::{Centre, Part, Person, said};
 use nix::sys::signal::{Signal, kill};
 
-/// How often the instance is started under attack. Where it could be traced from `execve` to
+/// Starts of the instance under attack. While it could be traced from `execve` to
 /// `PR_SET_DUMPABLE`, one start was enough.
 const STARTS: usize = 25;
 
-/// Tries, without a pause, to take descriptors 0 to 2 of every process that begins, to trace it and
-/// to open its memory; says what it got of an instance, and how often it was refused. ARGV: a file
-/// that ends it.
+/// Tries without pause to take descriptors 0 to 2 of every new process, to trace it and to open its
+/// memory. Reports what it got of an instance, and how often it was refused. ARGV: a file that ends
+/// it.
 const GRABBER: &str = r#"
 use strict; use warnings; use Errno qw(EPERM EACCES);
 my ($until) = @ARGV;
@@ -50,8 +50,8 @@ print "got of $_:$got{$_}\n" for sort keys %got;
 print "denied: ", scalar(keys %denied), " instances\n";
 "#;
 
-/// Stops the first instance that it sees, and says in its place that it serves. ARGV: the server's
-/// socket, a file for the instance's number.
+/// Stops the first instance that it sees, and reports readiness in its place. ARGV: the server's
+/// socket, a file for the instance's process id.
 const IMPOSTOR: &str = r#"
 use strict; use warnings; use IO::Socket::UNIX;
 my ($socket, $stopped) = @ARGV;
@@ -113,7 +113,7 @@ impl Drop for OfAlices {
     }
 }
 
-/// Ends the instance as its user may, so that the next request starts another.
+/// Ends the instance, as its user may, so that the next request starts another.
 async fn end_instance(centre: &Centre, person: &Person) {
     let pid = centre.pid(Part::Instance(person.account)).expect("an instance");
     kill(pid, Signal::SIGTERM).unwrap();
@@ -138,7 +138,7 @@ async fn v71_s01_no_program_of_the_users_gets_at_their_starting_instance() {
     fs::write(&end, "").unwrap();
     let said = grabber.until_its_end();
     assert!(!said.contains("got of"), "{said}");
-    // It did try: of nearly every one that started, more than once.
+    // The program did try: at more than half of the starts the kernel refused it an instance.
     let denied = said.lines().find_map(|line| line.strip_prefix("denied: ")).unwrap();
     let denied: usize = denied.split(' ').next().unwrap().parse().unwrap();
     assert!(denied * 2 > STARTS, "{said}");
@@ -180,7 +180,8 @@ async fn v72_s01_another_process_of_the_user_cannot_say_that_the_instance_is_rea
     for path in ["/instance/ready", "/instance/watch"] {
         assert!(said.contains(&format!("{path} HTTP/1.1 404 ")), "{said}");
     }
-    // Nobody serves: Core is told so, and nothing waits for an instance that has not said it.
+    // No instance serves: Core learns it, and no request waits for an instance that has not
+    // reported itself.
     assert!(!answer.is_ok(), "{answer:?}");
     assert!(matches!(answer.status, 449 | 503), "{answer:?}");
     let pid = fs::read_to_string(&stopped).unwrap().parse().unwrap();
@@ -188,7 +189,7 @@ async fn v72_s01_another_process_of_the_user_cannot_say_that_the_instance_is_rea
     centre.until("the instance serves", async || centre.browse(&alice, "/home").await.is_ok()).await;
 }
 
-/// Speaks HTTP to a port, and says what it hears. ARGV: the port.
+/// Speaks HTTP to a port and prints the result. ARGV: the port.
 const CALLER: &str = r#"
 use IO::Socket::INET;
 my $port = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$ARGV[0]", Timeout => 5) or do { print "refused"; exit };
@@ -223,9 +224,9 @@ async fn s15_no_other_account_is_heard_at_an_instances_port() {
     assert_eq!(ports.len(), 1, "{ports:?}");
     for account in ["mallory", "bob", "alice", "ucloud"] {
         assert_eq!(call(account, ports[0]).await, "open unheard", "{account}");
-        // The server's own port is held, and nobody listens there.
+        // The server's own port is reserved, and no process listens there.
         assert_eq!(call(account, first).await, "refused", "{account}");
     }
-    // What they sent has not kept the gateway out.
+    // Their messages have not kept the gateway out.
     assert!(centre.browse(&alice, "/home").await.is_ok(), "{}", centre.last_words());
 }

@@ -1,6 +1,5 @@
-//! A state that was damaged or restored: the server does not start with it, says so, and the
-//! documented command puts it back into service with every revocation in force (V74,
-//! docs/operators.md).
+//! Tests of a damaged or restored state: the server refuses to start and says why. The documented
+//! command returns it to service with every revocation in force (V74, docs/operators.md).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -22,8 +21,8 @@ async fn kid(centre: &Centre, person: &Person) -> String {
     keys[0]["kid"].as_str().unwrap().to_owned()
 }
 
-/// Takes the store away under a server that is killed, to `store.away`, and waits until it was
-/// tried in vain to start without it.
+/// Kills the server and moves its store to `store.away`. Waits until the server has failed to start
+/// without it.
 async fn without_its_store(centre: &Centre) {
     let starts = centre.starts();
     centre.kill(Part::Server);
@@ -34,14 +33,14 @@ async fn without_its_store(centre: &Centre) {
     assert!(words.contains("the store went back") && words.contains("countersign state accept"), "{words}");
 }
 
-/// Puts the store back, spoilt like that.
+/// Puts the store back, damaged by `spoil`.
 fn put_back(centre: &Centre, spoil: impl FnOnce(&Path)) {
     spoil(&centre.state.join("store.away/db"));
     fs::remove_dir_all(centre.state.join("store")).unwrap();
     fs::rename(centre.state.join("store.away"), centre.state.join("store")).unwrap();
 }
 
-/// Runs the command until no server that is about to fail has the directory.
+/// Repeats the command until no failing server holds the directory.
 async fn accept(centre: &Centre, keys: &str) -> String {
     let outcome = std::cell::RefCell::new(String::new());
     let is_done = async || {
@@ -94,7 +93,7 @@ async fn v74_r06_a_backup_that_is_restored_revokes_all_keys() {
     let copied = centre.shell_as("root", &format!("cp -a {0}/store.away {0}/backup", centre.state.display())).await;
     assert!(copied.status.success(), "{}", said(&copied));
     put_back(&centre, |_| {});
-    // What comes after the backup is lost with it.
+    // Changes after the backup are lost with it.
     centre.until("it serves again", async || centre.serves().await).await;
     centre.connect("alice").await;
     without_its_store(&centre).await;

@@ -1,5 +1,5 @@
-//! Terminals and searches at a real installation: done as the user, in the user's account, and over
-//! when the key is.
+//! Tests of terminals and searches at a real installation. They run as the user, in the user's
+//! account, and end with the key.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -40,7 +40,7 @@ async fn a_terminal_is_the_user_s_own() {
         assert_eq!(said, want);
         assert_eq!(terminal.run("id -Gn").await, "alice ucloud_users\n");
     }
-    // Nothing of the instance is open in it, and nothing of its environment is set.
+    // The shell has no descriptor and no environment variable of the instance's.
     assert_eq!(
         terminal.run("for f in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$f && echo $f; done").await,
         "0\n1\n2\n"
@@ -49,15 +49,15 @@ async fn a_terminal_is_the_user_s_own() {
     terminal.run("touch made-in-a-terminal").await;
     assert_eq!(fs::metadata(alice.home.join("made-in-a-terminal")).unwrap().uid(), home.uid());
 
-    // Whoever leaves hangs up.
+    // When the browser leaves, the shell is hung up.
     let pid = terminal.run("echo $$").await.trim().to_owned();
     assert!(is_alive(&pid));
     drop(terminal);
     centre.until("the shell ends", async || !is_alive(&pid)).await;
 }
 
-/// The server knows nothing of this: the key is gone from the user's own file alone, and the user's
-/// own instance sees it.
+/// The server does not know of this: the key is removed from the user's own file alone, and the
+/// user's own instance notices.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v53_a_terminal_ends_with_its_pinned_key_within_a_second() {
@@ -147,7 +147,7 @@ async fn there_is_no_job_to_follow() {
     assert_eq!(socket.hear().await, None, "and closes");
 }
 
-/// What a page of UCloud that knows of no signer asks, as Core sends it.
+/// The request of a UCloud page that knows no signer, as Core sends it.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v76_c03_c10_c11_what_nobody_signed_ends_at_once_and_never_cores_process() {
@@ -195,7 +195,7 @@ async fn v76_c03_c10_c11_what_nobody_signed_ends_at_once_and_never_cores_process
     assert!(began.elapsed() < Duration::from_secs(1), "nothing is waited for: {:?}", began.elapsed());
 }
 
-/// Speaks to an instance's socket as whoever has the gateway's account would, and prints every
+/// Speaks to an instance's socket as an attacker with the gateway's account would, and prints every
 /// answer.
 const SPEAK: &str = r#"python3 -c '
 import os, socket, struct, sys
@@ -216,8 +216,8 @@ while len(sys.argv) > 3:
 print(heard)
 '"#;
 
-/// What alice's instance answers the account `ucloud`, which opens a WebSocket at its socket and
-/// says `messages`.
+/// The answers of alice's instance to the account `ucloud`, which opens a WebSocket at its socket
+/// and sends `messages`.
 async fn speak(centre: &Centre, path: &str, headers: &str, messages: &[String]) -> String {
     let mut instances = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
     let socket = instances.find(|path| path.to_str().unwrap().contains("/1101-")).unwrap();
@@ -259,7 +259,8 @@ async fn p3_s04_a_terminals_token_and_proof_open_it_for_the_gateways_account() {
     assert!(again.contains("HTTP/1.1 482"), "{again}");
 }
 
-/// P3 for sockets: the gateway is taken over, and speaks to alice's instance as it likes.
+/// P3 for sockets: an attacker has taken over the gateway and sends any message to alice's
+/// instance.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v57_an_instance_judges_messages_and_tokens_itself() {
@@ -300,8 +301,8 @@ async fn v57_an_instance_judges_messages_and_tokens_itself() {
     check("the same again", &headers, hers, "INTENT_REPLAYED").await;
     assert!(speak(&format!("/ucloud/{PROVIDER}/websocket"), &headers, &[]).await.contains("HTTP/1.1 4"), "no token");
 
-    // What alice asked for is granted her alone: the token alone opens nothing, nor does it with
-    // another's proof.
+    // A session that alice asked for is hers alone: the token alone opens nothing, nor does it with
+    // another user's proof.
     let (token, proof) = granted(&centre, &alice, &Deed::Terminal("/home".to_owned())).await;
     let by_bob = session::proof(&centre.origin(), &bob.username, OPEN, &token, None, now()).unwrap();
     let terminal = format!("/ucloud/{PROVIDER}/websocket");

@@ -1,6 +1,6 @@
-//! The `ucloud` account is taken over, gateway and all: it holds Core's token, sees every intent
-//! and speaks to the instances' sockets as it likes. The user's own process refuses all the same
-//! (P3, V57).
+//! Tests of a compromised `ucloud` account, gateway included. It holds Core's token, sees every
+//! intent and sends any bytes to the instances' sockets. The user's own process still refuses (P3,
+//! V57).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -17,7 +17,7 @@ use countersign_portal::core::{Flavour, username_header};
 use countersign_portal::malicious::intents;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Intent, now};
 
-/// Sends a file's bytes to a Unix socket and prints what comes back.
+/// Sends a file's bytes to a Unix socket and prints the answer.
 const SEND: &str = r#"python3 -c '
 import socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -27,14 +27,14 @@ line.sendall(open(sys.argv[2], "rb").read())
 print(line.recv(65536).decode())
 '"#;
 
-/// Where alice's instance listens.
+/// The socket of alice's instance.
 fn socket(centre: &Centre) -> PathBuf {
     let mut sockets = fs::read_dir(centre.state.join("instances")).unwrap().map(|entry| entry.unwrap().path());
     sockets.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("1101-")).expect("alice's socket")
 }
 
-/// A request as the gateway would write it, sent by that account; the first line of the answer and
-/// its body.
+/// A request as the gateway would write it, sent by that account. Returns the first line of the
+/// answer and its body.
 async fn send_as(centre: &Centre, account: &str, deed: &Deed, token: &str, intent: Option<&str>) -> String {
     let body = deed.body("alice#1234", PROVIDER, Flavour::Core2).unwrap();
     let intent = intent.map(|intent| format!("ucloud-signed-intent: {intent}\r\n")).unwrap_or_default();
@@ -88,7 +88,7 @@ async fn v57_whoever_has_the_gateways_account_cannot_act_as_a_user() {
     check("the provider's own token", &folder, &provider, Some(&hers), "UNAUTHORIZED").await;
     assert!(!alice.home.join("by-ucloud").exists(), "a refused request made a folder");
 
-    // The way itself is open: what alice did sign is done, and done once.
+    // The path itself is open: a request that alice did sign is done, and done once.
     check("what alice signed", &folder, &token, Some(&hers), "200 OK").await;
     assert!(alice.home.join("by-ucloud").is_dir());
     check("the same again", &folder, &token, Some(&hers), "INTENT_REPLAYED").await;
@@ -109,8 +109,8 @@ async fn v57_every_altered_intent_is_refused_by_the_instance_itself() {
     assert!(!alice.home.join("by-ucloud").exists());
 }
 
-/// A signer that asks nobody, or an old one: what it signs serves no item from which a program
-/// starts.
+/// A signer that asks no user, or an old one: its signatures allow no change to an item from which
+/// a program starts.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance() {
@@ -141,7 +141,7 @@ async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance(
         let answer = send_as(&centre, "ucloud", &deed, &token, Some(&unasked(&deed))).await;
         assert!(answer.contains("INTENT_INVALID"), "{deed:?}: {answer}");
     }
-    // What only the instance can know: where a link leads.
+    // Only the instance can know where a link leads.
     let linked = centre.shell_as("alice", "mkdir -p ~/bin && ln -s bin ~/scripts").await;
     assert!(linked.status.success(), "{}", said(&linked));
     let deed = Deed::create_folder("/home/scripts/x");
@@ -157,8 +157,8 @@ async fn v66_s02_what_nobody_was_asked_about_is_refused_by_gateway_and_instance(
 async fn v57_a_key_that_only_the_server_knows_opens_nothing() {
     let centre = Centre::open().await;
     let alice = with_instance(&centre).await;
-    // Whoever owns the server's store can put a key there; alice's own file is out of reach, so
-    // take hers out instead.
+    // The owner of the server's store can put a key there. Alice's own file is out of reach, so the
+    // test removes her key from it instead.
     let pins = alice.home.join(".config/countersign/authorized_keys");
     fs::write(&pins, "").unwrap();
     let answer = centre.browse(&alice, "/home").await;
@@ -173,8 +173,8 @@ async fn v56_a_stranger_at_an_instances_socket_is_not_heard() {
     let token = centre.keys.core2_token(now()).unwrap();
     let folder = Deed::create_folder("/home/by-a-stranger");
     let intent = sign(&centre, &alice.key, &folder);
-    // The directory keeps other accounts away. Should it be left open by mistake, the instance
-    // itself still asks the kernel who it is.
+    // The directory keeps other accounts away. If it is left open by mistake, the instance
+    // itself still asks the kernel for the peer's account.
     let knock = async |account: &str| send_as(&centre, account, &folder, &token, Some(&intent)).await;
     assert!(knock("mallory").await.contains("PermissionError"));
     for directory in [centre.state.clone(), centre.state.join("instances")] {

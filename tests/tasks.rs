@@ -1,5 +1,5 @@
-//! Tasks in a real installation: a long copy as its user sees it at UCloud, rests, goes on, is
-//! stopped, and ends with its instance.
+//! Tests of tasks in a real installation. A user sees a long copy at UCloud, pauses, resumes and
+//! stops it, and it ends with its instance.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -17,7 +17,7 @@ use countersign_portal::{Deed, Intent};
 /// Copies that one request asks for.
 const COPIES: usize = 200;
 
-/// So many files that the system calls alone take long; they hold next to nothing.
+/// So many files that the system calls alone take long; they hold almost no data.
 const FILES: &str =
     "mkdir -p from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
 
@@ -30,7 +30,7 @@ async fn scene() -> (Centre, Person) {
     (centre, alice)
 }
 
-/// Begins copies that take so long that Core's request is answered before they are done.
+/// Starts copies so long that Core's request is answered before they are done.
 async fn begin_copy(centre: &Centre, alice: &Person) -> ShownTask {
     let answer = centre.perform(alice, &many_copies()).await;
     assert!(answer.is_ok(), "{answer:?}\n{}", centre.last_words());
@@ -42,7 +42,7 @@ fn many_copies() -> Deed {
     Deed::Copy((0..COPIES).map(|n| ("/home/from".to_owned(), format!("/home/copy{n}"))).collect())
 }
 
-/// What two waits take one after the other, Core's 5 s do not bear: the copy would be made, and its
+/// Core's limit of 5 s is too short for both waits in sequence. The copy would be made, and the
 /// user told that it failed.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
@@ -79,7 +79,7 @@ async fn say(centre: &Centre, alice: &Person, id: i64, state: &str) -> u16 {
     centre.perform(alice, &Deed::PauseOrCancel(id, state.to_owned())).await.status
 }
 
-/// Names of copies; a scratch name is no copy.
+/// The numbers of copies and of scratch names.
 fn copies(alice: &Person) -> (usize, usize) {
     let names = fs::read_dir(&alice.home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let (scratch, names): (Vec<String>, Vec<String>) = names.partition(|name| name.starts_with(".countersign-"));
@@ -95,7 +95,7 @@ async fn a_long_copy_is_shown_rests_goes_on_and_is_stopped() {
     assert_eq!(task.body, "/home/from → /home/copy0, and 199 more");
     centre.until("it has a whole", async || centre.control.tasks()[0].percentage.is_some()).await;
 
-    // Until the instance has heard of Core's number.
+    // Until the instance has learnt Core's number.
     centre.until("it rests", async || say(&centre, &alice, task.id, "SUSPENDED").await == 200).await;
     centre.until("Core shows that it rests", async || state(&centre) == "SUSPENDED").await;
     let bob = centre.connect("bob").await;
@@ -134,7 +134,7 @@ async fn a_task_fails_with_its_instance_and_with_its_server() {
     }
 }
 
-/// What a test before left in the home directory.
+/// Removes what an earlier test left in the home directory.
 fn return_home(alice: &Person) {
     for n in 0..12 {
         let _none = fs::remove_dir_all(alice.home.join(format!("copy{n}")));

@@ -1,5 +1,5 @@
-//! What no compiler checks: how the tree looks, what `countersign-keys` depends on, and that every
-//! line of the verifier's checklist has its test.
+//! Checks that no compiler makes: the layout of the tree, the dependencies of `countersign-keys`,
+//! and a test for every line of the verifier's checklist.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -19,10 +19,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// No source file is longer, so that each can be read in one sitting.
+/// The most lines of a source file, so that each can be read in one sitting.
 const LINES_MAX: usize = 600;
 
-/// No line of a comment is longer, in columns.
+/// The most columns of a comment line.
 const COMMENT_MAX: usize = 100;
 
 /// Crates through which `countersign-keys` could reach a socket, a clock's timers, a file or a
@@ -30,13 +30,13 @@ const COMMENT_MAX: usize = 100;
 const IMPURE: [&str; 10] =
     ["tokio", "hyper", "mio", "socket2", "sled", "nix", "rustix", "async-std", "ureq", "reqwest"];
 
-/// What is installed or built beside the sources.
+/// Directories of installed or built files beside the sources.
 const NOT_OURS: [&str; 7] = [".git", "target", "node_modules", "__pycache__", ".venv", "corpus", "artifacts"];
 
 /// The last line of docs/checklist.md.
 const CHECKLIST_LINES: u32 = 76;
 
-/// Lines of the checklist without a test, and why. One that has a test must leave this list.
+/// Lines of the checklist without a test, and why. A line with a test must leave this list.
 const LATER: &[(u32, &str)] = &[(43, "the shared store of several gateways is not built")];
 
 fn root() -> &'static Path {
@@ -98,8 +98,8 @@ fn the_crate_that_decides_cannot_reach_the_world() {
     assert_none(&found, "countersign-keys depends on");
 }
 
-/// Lines of a source that are comments and longer than comments may be, counted from 1. A line that
-/// cannot be wrapped is none of them: one word, or one of a block that stands as it is.
+/// The numbers of comment lines that are too long, counted from 1. Lines that cannot be wrapped are
+/// exempt: a single word, or a line of a code block.
 fn long_comments(source: &str) -> Vec<usize> {
     let (mut found, mut is_block) = (Vec::new(), false);
     for (index, line) in source.lines().enumerate() {
@@ -161,7 +161,7 @@ fn no_file_names_a_path_of_one_machine() {
     let paths = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp", "/wt"), concat!("/tmp", "/contract")];
     let mut found = Vec::new();
     for file in files() {
-        // What is not text names no paths.
+        // A binary file names no paths.
         let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
         for (number, line) in text.lines().enumerate() {
             if paths.iter().any(|path| line.contains(path)) {
@@ -190,7 +190,7 @@ fn every_line_of_the_checklist_has_its_test() {
     assert_none(&done, "tested, and still in LATER");
 }
 
-/// The numbers of the functions `vNN_…` in a source; a function may stand for several, as
+/// The numbers of the functions `vNN_…` in a source. A function may stand for several, as
 /// `vNN_vMM_…`.
 fn checklist_tests(text: &str) -> Vec<u32> {
     let number = |part: &str| part.strip_prefix('v').filter(|digits| digits.len() == 2)?.parse().ok();
@@ -200,14 +200,14 @@ fn checklist_tests(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The same of tests that Node.js runs, whose names are texts: `test("v68_s07 …`.
+/// The same for tests that Node.js runs, whose names are texts: `test("v68_s07 …`.
 fn checklist_tests_of_node(text: &str) -> Vec<u32> {
     let digits = |name: &str| name.get(..2).and_then(|digits| digits.parse().ok());
     text.lines().filter_map(|line| line.trim_start().strip_prefix("test(\"v")).filter_map(digits).collect()
 }
 
-/// What a document links to: the text in brackets, or the name in quotes as in `"name" in
-/// [file](…)`; and the target.
+/// A document's links: the text in brackets, or the name in quotes as in `"name" in [file](…)`, and
+/// the target.
 fn links(text: &str) -> Vec<(&str, &str)> {
     let mut links = Vec::new();
     for (at, _) in text.match_indices("](") {
@@ -221,8 +221,8 @@ fn links(text: &str) -> Vec<(&str, &str)> {
     links
 }
 
-/// What stands in a file where the test begins that a link names: `fn name(`, or the title of a
-/// browser's test. `None` if it names no test.
+/// The text at the start of the test that a link names: `fn name(`, or the title of a browser's
+/// test. `None` if the link names no test.
 fn definition(name: &str) -> Option<String> {
     let is_function = name.len() > 2 && name.starts_with('`') && !name.contains(['.', '/', ' ']);
     let is_title = name.starts_with('"');
@@ -262,7 +262,7 @@ fn every_promise_and_precedent_names_its_test() {
     let untested = chapters.into_iter().filter(|chapter| !names_a_test(chapter)).map(|chapter| chapter[..3].into());
     assert_none(&untested.collect::<Vec<String>>(), "no test");
 
-    // A precedent without a test says in words why there is none.
+    // A precedent without a test gives the reason in words.
     let precedents = read("precedents.md");
     let rows = precedents.lines().filter(|line| line.starts_with("| ") && !line.contains("why not here"));
     let excused = ["not built yet", "not promised", "changes nothing in the browser", "checked by"];
@@ -272,8 +272,8 @@ fn every_promise_and_precedent_names_its_test() {
     assert_none(&untested.collect::<Vec<String>>(), "no test");
 }
 
-/// What a patch of `threat-model/removed` is about, the tests that go red under it, and its hunks:
-/// file and the text that stands there.
+/// A patch of `threat-model/removed`: its subject, the tests that go red under it, and its hunks as
+/// file and expected text.
 struct Removal {
     name: String,
     keeps: Vec<String>,
@@ -351,7 +351,7 @@ fn every_check_that_was_removed_is_there_and_so_is_the_test_that_went_red() {
         kept.extend(keeps.iter().cloned());
     }
     assert_none(&found, "removed checks");
-    // What has none says why.
+    // A promise or line without a patch gives the reason.
     let rest = table.split("## Not in the table").nth(1).unwrap();
     let promises =
         (1..=10).map(|number| format!("P{number}")).chain((1..=CHECKLIST_LINES).map(|number| format!("V{number:02}")));
@@ -371,7 +371,7 @@ fn error_texts(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether an error's text has its source in it, which whoever prints the chain prints once more.
+/// Whether an error's text includes its source, which printing the chain would repeat.
 fn repeats_its_source(message: &str, variant: &str) -> bool {
     let is_marked = variant.contains("#[source]") || variant.contains("#[from]");
     let is_first_of_a_tuple = variant.contains("(#[source]") || variant.contains("(#[from]");
@@ -393,7 +393,7 @@ fn s21_no_error_repeats_its_source() {
     check("transparent", "Upstream(#[from] UpstreamFailure),", false);
     let mut found = Vec::new();
     for (file, text) in sources() {
-        // This one has the examples above.
+        // This file has the examples above.
         if file == Path::new("tests/tidy.rs") {
             continue;
         }

@@ -1,7 +1,7 @@
-//! All that two users do at a centre through UCloud, from connecting to disconnecting, as UCloud's
-//! Core of today makes them do it: over TLS, with deposits, and the same over plain HTTP with
-//! intents in a header. In the middle of each part the server is killed with all that belongs to
-//! it, and systemd's place is taken by the test.
+//! Performs every action of two users at a centre through UCloud, from connecting to disconnecting,
+//! as UCloud's current Core triggers them. One run uses TLS and deposits, the other plain HTTP and
+//! intents in a header. In the middle of each part the test kills the server with all that belongs
+//! to it, then restarts it in systemd's place.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -27,7 +27,7 @@ use stream::{Terminal, message, rpc};
 use transfer::{download, send, token};
 
 const ALICE: &str = "alice#1234";
-/// Bob's account has a user whose name is not ASCII.
+/// The user of Bob's account has a name that is not ASCII.
 const BOB: &str = "Ælice#0042";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB alice@laptop";
 const MORE: &str = "[ssh]\nkeys = true\n[maintenance]\nenabled = false\nallow = []\n\
@@ -64,7 +64,7 @@ async fn tour(centre: Centre) {
     assert!(verified.status.success(), "{}", said(&verified));
 }
 
-/// The server is killed, and with it gateway and instances; others serve.
+/// Kills the server, and with it gateway and instances, and waits for their successors.
 async fn restart(centre: &Centre) {
     let gateway = centre.pid(Part::Gateway).unwrap();
     centre.kill(Part::Server);
@@ -73,7 +73,7 @@ async fn restart(centre: &Centre) {
     centre.until("others serve", async || centre.serves().await).await;
 }
 
-/// Does it, as often as Core does where the instance has to be started, and succeeds.
+/// Performs the deed, repeated as Core does while the instance starts, and expects success.
 async fn does(centre: &Centre, person: &Person, deed: &Deed) -> serde_json::Value {
     let answer = centre.perform(person, deed).await;
     assert!(answer.is_ok(), "{}: {answer:?}\n{}", deed.call(), centre.last_words());
@@ -91,8 +91,8 @@ async fn connect(centre: &Centre, account: &'static str, username: &str) -> Pers
     Person { username: username.to_owned(), account, home: centre.home(account), key }
 }
 
-/// Both have a home, and make drives of one title: their ids at Core differ, and each opens their
-/// own.
+/// Both have a home and make drives of the same title. The ids at Core differ, and each user opens
+/// their own.
 async fn drives(centre: &Centre, alice: &Person, bob: &Person) {
     let make = |number: &str| Deed::CreateDrive {
         title: "Photos".to_owned(),
@@ -142,7 +142,7 @@ async fn transfers(centre: &Centre, alice: &Person) {
     let first = Piece { offset: 0, bytes: halves.0, total };
     let second = Piece { offset: i64::try_from(halves.0.len()).unwrap(), bytes: halves.1, total };
 
-    // An upload does not outlive its instance: nothing of it is left, and its user begins it again.
+    // An upload does not outlive its instance: no part of it is left, and its user starts it again.
     let deed = Deed::upload("/home/f.bin", "RENAME");
     let lost = token(&centre.perform(alice, &deed).await);
     assert!(send(centre, alice, OPEN, &lost, &first).await.is_ok());
@@ -167,7 +167,7 @@ async fn search(centre: &Centre, alice: &Person) {
     let item = Projection::new([("query", json!("needle")), ("currentFolder", json!("/home"))]);
     let payload = json!({"query": "needle", "currentFolder": "/home"});
     let call = format!("files.provider.{PROVIDER}.streamingSearch");
-    // Core opens it whether there is an instance or not.
+    // Core opens the socket whether an instance runs or not.
     let mut socket = rpc(centre, alice, &format!("/ucloud/{PROVIDER}/files")).await;
     socket.say(message(centre, alice, ("files.streamingSearch", &call), &item, &payload)).await;
     let (mut found, mut last) = (0, serde_json::Value::Null);
@@ -178,10 +178,10 @@ async fn search(centre: &Centre, alice: &Person) {
     assert_eq!((found, &last["payload"]["type"]), (30, &json!("end_of_results")), "{last}\n{}", centre.last_words());
 }
 
-/// A copy rests as long as its user likes, goes on, and fails with its instance. For six minutes of
-/// Core's time the provider is silent here, since its own clock does not move: Core takes the task
-/// out of the list, and knows it still. (That the provider is not silent for so long by its own
-/// clock, `c07_…` shows.)
+/// A copy stays paused as long as its user likes, resumes, and fails with its instance. Here the
+/// provider is silent for six minutes of Core's time, since its own clock does not move. Core takes
+/// the task out of the list and still knows it. (`c07_…` shows that the provider is not silent for
+/// so long by its own clock.)
 async fn tasks(centre: &Centre, alice: &Person) {
     let folders =
         "mkdir from; cd from; for i in $(seq 100); do mkdir $i; seq 100 | while read j; do : > $i/$j; done; done";
@@ -226,8 +226,8 @@ async fn ssh_keys(centre: &Centre, alice: &Person) {
     assert_eq!(installed(), "");
 }
 
-/// Whoever acts in a project signs their own home without it: the project is that of the folder's
-/// owner.
+/// A user who acts in a project signs for their own home without it: the project is the folder
+/// owner's.
 async fn project(centre: &Centre, alice: &Person) {
     let deed = Deed::create_folder("/home/in-a-project");
     let intent = Intent { project: Some("b5a1".to_owned()), ..centre.intent(alice, &deed) };

@@ -1,5 +1,5 @@
-//! Uploads and downloads at a real installation: every byte arrives, nobody but the user redeems a
-//! token, and whatever fails leaves what was there.
+//! Tests of uploads and downloads at a real installation. Every byte arrives, only the user can
+//! redeem a token, and failures leave the existing files.
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -96,7 +96,7 @@ async fn v54_a_piece_counts_only_when_all_of_it_came() {
     let is_old = || assert_eq!(fs::read(alice.home.join("f")).unwrap(), b"the old content");
     is_old();
 
-    // Other bytes than were signed: a taken-over gateway could send them.
+    // Other bytes than were signed: a compromised gateway could send them.
     let last = Piece { offset: 1_500_000, bytes: &whole[1_500_000..], total };
     let signed = proof(&centre, &alice, CONTINUE, &token, Some(&last));
     let answer = send_as(&centre, &token, &signed, &last, &vec![b'x'; 500_000]).await;
@@ -104,7 +104,7 @@ async fn v54_a_piece_counts_only_when_all_of_it_came() {
     assert_eq!(answer.text("why"), "the bytes are not those of the digest");
     is_old();
 
-    // A gap, and more than there is.
+    // A gap, and bytes beyond the end.
     let gap = Piece { offset: 1_600_000, bytes: &whole[1_600_000..], total };
     assert_eq!(verdict(&send(&centre, &alice, CONTINUE, &token, &gap).await), (409, "CONFLICT".to_owned()));
     let beyond = Piece { offset: 1_500_000, bytes: &whole[..600_000], total };
@@ -113,7 +113,7 @@ async fn v54_a_piece_counts_only_when_all_of_it_came() {
     assert_eq!(send(&centre, &alice, CONTINUE, &token, &other_total).await.status, 400);
     is_old();
 
-    // From before the end of what came, and then to the end.
+    // From before the end of the received part, and then to the end.
     let again = Piece { offset: 1_000_000, bytes: &whole[1_000_000..1_400_000], total };
     assert!(send(&centre, &alice, CONTINUE, &token, &again).await.is_ok());
     let rest = Piece { offset: 1_400_000, bytes: &whole[1_400_000..], total };
@@ -167,7 +167,7 @@ async fn a_session_does_not_outlive_its_instance() {
         .await;
 }
 
-/// Which of the two the file is, if it is whole.
+/// Whether the file is one of the two, complete.
 fn is_old_or_new(path: &std::path::Path, old: &[u8], new: &[u8]) -> bool {
     let now = fs::read(path).unwrap();
     now == old || now == new
@@ -188,8 +188,8 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
     for round in 0..200_u32 {
         centre.write(&alice, "f", &old);
         centre.start_static_instance(&alice).await;
-        // After a piece of it, after the last, and from before the first byte to after the last, in
-        // no order.
+        // Moments after a piece, after the last one, and from before the first byte to after the
+        // end, in no order.
         let moment = usual * (round * 79 % 200) / 133;
         let (taken, mut pieces) = watch::channel(0);
         let killing = async {
@@ -222,7 +222,7 @@ async fn an_instance_that_is_killed_leaves_the_old_file_or_the_new_one() {
 async fn a_full_disk_leaves_what_was_there() {
     let centre = Centre::open_with("[[drives]]\nid = \"small\"\npath = \"/mnt/small\"\n").await;
     if centre.accounts != Accounts::Own {
-        return; // mounting takes root; ./test says so
+        return; // mounting needs root; ./test says so
     }
     let alice = centre.connect("alice").await;
     let owner = fs::metadata(&alice.home).unwrap();
@@ -240,8 +240,8 @@ async fn a_full_disk_leaves_what_was_there() {
     assert!(answer.is_ok(), "and it goes on: {answer:?}");
 }
 
-/// Sends a file to an instance that may be killed meanwhile, and says how many pieces were taken;
-/// whether all of it was.
+/// Sends a file to an instance that may be killed meanwhile. Counts the accepted pieces in `taken`,
+/// and returns whether the whole file was accepted.
 async fn try_upload(centre: &Centre, person: &Person, path: &str, content: &[u8], taken: watch::Sender<usize>) -> bool {
     let made = centre.core.send(&centre.signed(person, &Deed::upload(path, "REPLACE"))).await;
     let Ok(made) = made else { return false };
@@ -285,13 +285,13 @@ async fn curl_goes_on_where_a_download_broke_off() {
     assert_eq!(String::from_utf8_lossy(&again.stdout), "482", "V52");
 }
 
-/// As root, before anything is started.
+/// Runs a script as root, before any process is started.
 fn arranged(script: &str) {
     let output = std::process::Command::new("sh").args(["-euc", script]).output().unwrap();
     assert!(output.status.success(), "{script}: {}", centre::said(&output));
 }
 
-/// A folder of a group's, and one whose default access list gives the group everything.
+/// A folder of a group, and one whose default access list gives the group every permission.
 const SHARED_FOLDERS: &str = r#"
 groupadd science
 for user in alice bob; do usermod --append --groups science $user; done
@@ -331,8 +331,8 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
         let group = nix::unistd::Group::from_name(group).unwrap().unwrap();
         assert_eq!(found.gid(), group.gid.as_raw(), "{path}");
     };
-    // Alice has a group of her own, so that her umask is 002; Bob's is 077, by his row of the
-    // account database.
+    // Alice has her own group, so her umask is 002. Bob's is 077, by his row of the account
+    // database.
     check("/home/alice/alice", 0o775, "alice");
     check("/home/alice/alice.txt", 0o664, "alice");
     check("/home/bob/bob", 0o700, "bob");
@@ -341,7 +341,7 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
     check("/home/science/alice.txt", 0o664, "science");
     check("/home/science/bob", 0o2700, "science");
     check("/home/science/bob.txt", 0o600, "science");
-    // Where a folder has a default access list, no umask counts.
+    // Where a folder has a default access list, no umask applies.
     for name in ["alice", "bob"] {
         check(&format!("/home/listed/{name}"), 0o2770, "science");
         check(&format!("/home/listed/{name}.txt"), 0o660, "science");
@@ -349,7 +349,7 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
     let read = centre.shell_as("bob", "cat /home/science/alice.txt /home/listed/alice.txt").await;
     assert!(read.status.success(), "{}", centre::said(&read));
 
-    // The trash is the group's as the folder is, and a home's is its user's.
+    // The trash belongs to the group like the folder, and a home's trash to its user.
     for (person, path) in
         [(&alice, "/science/alice"), (&bob, "/science/alice.txt"), (&bob, "/science/bob"), (&alice, "/home/alice")]
     {
@@ -359,12 +359,12 @@ async fn s12_r02_files_have_the_modes_that_a_login_of_their_user_gives_them() {
     check("/home/science/Trash", 0o2770, "science");
     check("/home/alice/Trash", 0o700, "alice");
 
-    // What is ours is nobody else's, whatever the umask.
+    // No other account can access Countersign's files, whatever the umask.
     let open = centre.shell_as("alice", "find ~/.config ~/.local -perm /077").await;
     assert_eq!(String::from_utf8_lossy(&open.stdout), "", "{}", centre::said(&open));
 }
 
-/// The longest page that Core asks for, of files with sizes and times of their own.
+/// The longest page that Core asks for, of files with different sizes and times.
 #[tokio::test]
 #[ignore = "needs an installation: run by ./test"]
 async fn c12_a_page_of_1000_files_is_at_most_40_kb_on_the_wire() {
@@ -395,8 +395,8 @@ const FIRST_PAGE_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions)
 /// The most processor time of gateway and instance for such a page. Not optimised it takes 0.3 s.
 const FIRST_PAGE_WORK_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 600 } else { 250 });
 
-/// As UCloud's Core of today asks for it, over TLS with HTTP/2: from its request to the answer's
-/// last byte.
+/// Requests as UCloud's current Core does, over TLS with HTTP/2, measured from the request to the
+/// answer's last byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs an installation: run by ./test"]
 #[expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
@@ -436,10 +436,10 @@ async fn c12_the_first_page_of_100000_files_takes_at_most_250_ms() {
     assert!(work <= FIRST_PAGE_WORK_MAX, "{work:.0?} of processor time for a page");
 }
 
-/// What a process has had of the processors so far, to a hundredth of a second.
+/// The processor time of a process so far, to a hundredth of a second.
 fn processor_time(centre: &Centre, part: Part) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", centre.pid(part).unwrap())).unwrap();
-    // The fields after the name, which is in parentheses: the 12th and 13th are user and system
+    // The fields after the name, which is in parentheses. The 12th and 13th are user and system
     // time.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let ticks: u64 = [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap()).iter().sum();

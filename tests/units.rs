@@ -1,7 +1,7 @@
-//! The units of deploy/systemd under a real systemd, installed step by step as docs/operators.md
-//! says.
+//! Tests of the units of deploy/systemd under a real systemd, installed step by step as
+//! docs/operators.md says.
 //!
-//! Each test runs alone on a machine of its own, `tests/support/booted.sh`: see `./test`.
+//! Each test runs alone on its own machine, `tests/support/booted.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 #[path = "support/centre.rs"]
@@ -40,7 +40,7 @@ fn apart(pid: i32) -> BTreeSet<&'static str> {
     ["mnt", "net", "pid", "user"].into_iter().filter(|kind| of(pid, kind) != of(1, kind)).collect()
 }
 
-/// What the kernel says of the process, where it says so.
+/// The fields of the process's status in `/proc`.
 fn confinement(pid: i32) -> BTreeMap<String, String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let lines = status.lines().filter_map(|line| line.split_once(":\t"));
@@ -61,7 +61,7 @@ async fn installed_as_the_document_says_it_serves() {
     let completes = "bash -c 'source /usr/share/bash-completion/completions/countersign && complete -p countersign'";
     machine::step(completes);
 
-    // All of it is in the unit, and nothing of root's.
+    // All processes are in the unit, and none of them is root's.
     let group = fs::read_to_string(format!("/sys/fs/cgroup{}/cgroup.procs", property(SERVER, "ControlGroup"))).unwrap();
     let owner = |pid: &str| fs::metadata(format!("/proc/{pid}/fd/..")).unwrap().uid();
     let ucloud = User::from_name("ucloud").unwrap().unwrap().uid.as_raw();
@@ -76,7 +76,7 @@ async fn installed_as_the_document_says_it_serves() {
     assert!(heard.status.success(), "{}", said(&heard));
     assert_eq!((&*property(SERVER, "StatusText"), &*property(SERVER, "ActiveState")), ("", "active"));
 
-    // Nobody has admitted bob: sudo does not serve him, so he is not connected.
+    // Bob is not in the group: sudo does not serve him, so he is not connected.
     let offered = centre.offer("bob#5678", countersign_portal::Algorithm::Es256).await;
     let refused = centre.run_as("bob", &["connect", "approve", &offered.code, "--yes"]).await;
     assert_eq!(refused.status.code(), Some(3), "{}", centre::said(&refused));
@@ -84,8 +84,8 @@ async fn installed_as_the_document_says_it_serves() {
     assert!(words.contains("sudo: a password is required"), "{words}");
 }
 
-/// The document's commands, word for word: what is restored has no active key, and a key that is
-/// approved then works.
+/// Runs the document's commands word for word. A restored state has no active key, and a newly
+/// approved key works.
 #[tokio::test]
 #[ignore = "needs a machine that systemd has started: run by ./test"]
 async fn v74_r06_a_state_that_is_restored_as_the_document_says_takes_new_keys_and_no_old_one() {
@@ -113,7 +113,7 @@ async fn v74_r06_a_state_that_is_restored_as_the_document_says_takes_new_keys_an
     let approved = centre.run_as("alice", &["connect", "approve", &code, "--yes"]).await;
     assert!(approved.status.success(), "{}", said(&approved));
     let again = Person { key, username: alice.username.clone(), account: alice.account, home: alice.home.clone() };
-    // Not what was signed until the state was accepted, and in the seconds of skew after it.
+    // Not an intent signed before the state was accepted, or in the seconds of skew after it.
     centre.until("the new key is served", async || is_served(&centre, &again).await).await;
     works(&centre, &again, "restored").await;
     assert_eq!(centre.browse(&alice, "/home").await.error_code(), "INTENT_INVALID");
@@ -128,7 +128,7 @@ async fn a_gateway_in_a_unit_of_its_own_is_shut_in() {
     let alice = centre.connect("alice").await;
     works(&centre, &alice, "made").await;
 
-    // It did not come before the server was there.
+    // It did not start before the server was there.
     assert_eq!(property(GATEWAY, "NRestarts"), "0", "{}", journal());
     let gateway = main_pid(GATEWAY).unwrap();
     let found = confinement(gateway);
@@ -143,11 +143,10 @@ async fn a_gateway_in_a_unit_of_its_own_is_shut_in() {
     assert!(exposure.status.success(), "{}", said(&exposure));
 }
 
-/// How long users may be without service.
+/// The longest interruption for users.
 const BACK_MAX: Duration = Duration::from_secs(2);
 
-/// `kill -9` of that unit's process: it is back by itself and in time, and what was used stays
-/// used.
+/// `kill -9` of that unit's process: it restarts by itself and in time, and used intents stay used.
 async fn is_back_after_a_kill(centre: &Centre, person: &Person, unit: &str) {
     let name = format!("of-{unit}");
     let used = centre.signed(person, &Deed::create_folder(&format!("/home/{name}")));
@@ -188,7 +187,7 @@ async fn v39_systemd_brings_back_what_is_killed_of_two_units() {
     is_back_after_a_kill(&centre, &alice, SERVER).await;
     works(&centre, &alice, "made").await;
 
-    // The server ends one that does not take note, though it is in another namespace of users.
+    // The server ends a gateway that does not react, even one in another user namespace.
     let deaf = main_pid(GATEWAY).unwrap();
     kill(Pid::from_raw(deaf), Signal::SIGSTOP).unwrap();
     let revoked = centre.run_as("alice", &["keys", "revoke", alice.key.kid()]).await;
@@ -225,8 +224,8 @@ async fn told_to_reload_it_goes_on_and_takes_up_what_it_can() {
     assert_eq!(property(GATEWAY, "NRestarts"), "0", "{}", journal());
 }
 
-/// In both ways of starting the gateway: what is under way is finished and answered, and then there
-/// is nothing left of anybody.
+/// In both ways of starting the gateway, running work finishes and is answered. Then no process of
+/// any user is left.
 async fn stops(gateway: &str) {
     let centre = machine::install(gateway).await;
     if !gateway.is_empty() {
@@ -238,7 +237,7 @@ async fn stops(gateway: &str) {
     let script = "mkdir from; cd from; for i in $(seq 100); do mkdir $i; for j in $(seq 50); do : > $i/$j; done; done";
     let made = centre.shell_as("alice", &format!("cd {}; {script}", alice.home.display())).await;
     assert!(made.status.success(), "{}", said(&made));
-    // A shell that somebody left open, and what they left to itself.
+    // A terminal that a user left open, and a process that they left running.
     let (token, proof) = granted(&centre, &alice, &Deed::Terminal("/home".to_owned())).await;
     let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
     let mut terminal = open(&centre, &target, &[]).await.unwrap();
@@ -337,7 +336,7 @@ async fn what_may_pass_is_tried_again_and_no_more_than_once_a_second() {
     centre.until("the gateway serves", async || centre.serves().await).await;
 }
 
-/// Homes are mounted when they are needed, by autofs for one: they are there for instances too.
+/// Homes that are mounted when needed, for example by autofs, are there for instances too.
 #[tokio::test]
 #[ignore = "needs a machine that systemd has started: run by ./test"]
 async fn what_is_mounted_later_is_seen() {

@@ -1,5 +1,5 @@
-//! Intents of version 1, as UCloud's own, older frontends sign them: accepted where the site says
-//! so, for what can do least harm (protocol, section 5).
+//! Tests of intents of version 1, as UCloud's own, older frontends sign them. They are accepted
+//! only where the site enables them, for the least harmful calls (protocol, section 5).
 //!
 //! Each test runs alone in `tests/support/installation.sh`: see `./test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
@@ -14,7 +14,7 @@ use countersign_portal::signer::intent_version_1;
 use countersign_portal::{Algorithm, BrowserKey, Deed, Draft, now};
 use serde_json::json;
 
-/// Adds a key of the older frontend's, as its owner would; what the command said.
+/// Adds a key of the older frontend's, as its owner would; returns the command's output.
 async fn add(centre: &Centre, alice: &Person, key: &BrowserKey) -> std::process::Output {
     let file = alice.home.join("old.jwk");
     fs::write(&file, key.public_jwk().to_string()).unwrap();
@@ -22,7 +22,7 @@ async fn add(centre: &Centre, alice: &Person, key: &BrowserKey) -> std::process:
     centre.run_as("alice", &["keys", "add", &file, "--v1", "--algorithm", "RS256", "--yes"]).await
 }
 
-/// What is answered to this deed under that signature.
+/// The answer to this deed under that signature.
 async fn answer(centre: &Centre, alice: &Person, deed: &Deed, jws: &str) -> (u16, String) {
     let request = centre.core.request(&alice.username, deed, Some(jws)).unwrap();
     let answer = centre.core.invoke(&request).await.unwrap();
@@ -45,7 +45,7 @@ async fn v32_v35_version_1_reads_and_writes_once_and_does_nothing_dangerous() {
     let browse = Deed::browse("/home");
     let good = sign(draft("files.browse"));
     assert_eq!(answer(&centre, &alice, &browse, &good).await, (200, String::new()), "{}", centre.last_words());
-    // Nothing of the request is in it, so the whole of it is good once, for whatever.
+    // The intent contains nothing of the request, so it is valid once, for any request.
     assert_eq!(answer(&centre, &alice, &browse, &good).await, refused("INTENT_REPLAYED"));
     assert_eq!(answer(&centre, &alice, &Deed::browse("/home/x"), &good).await, refused("INTENT_REPLAYED"));
     let made = sign(draft("files.createFolder"));
@@ -72,7 +72,7 @@ async fn v32_v35_version_1_reads_and_writes_once_and_does_nothing_dangerous() {
     ] {
         assert_eq!(answer(&centre, &alice, &browse, &jws).await, refused(code), "{what}");
     }
-    // The new kind goes on beside it.
+    // Intents of the new version work beside it.
     assert!(centre.browse(&alice, "/home").await.is_ok());
 }
 

@@ -33,8 +33,8 @@ use text::Decoder;
 
 use super::websocket::frames::{Asked, message, response};
 
-/// Most terminals of one user at once. Each holds processes and descriptors, and nobody watches
-/// more.
+/// Most terminals of one user at once: more than a person watches. Each holds processes and
+/// descriptors.
 const SHELLS_MAX: usize = 16;
 /// How long a socket may be open before its `initialize` message.
 const INITIALIZE_MAX: Duration = Duration::from_secs(10);

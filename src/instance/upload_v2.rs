@@ -50,12 +50,12 @@ const SEND_MAX: Duration = Duration::from_secs(60);
 /// In bytes: the WebSocket limit for a close reason.
 const REASON_MAX: usize = 123;
 
-/// What the user was granted.
+/// The upload that the user was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Where files go.
     pub(crate) target: Target,
-    /// What happens if a name is taken.
+    /// The policy for names that are taken.
     pub(crate) policy: ConflictPolicy,
     /// Whether a person was asked. Files of a folder that programs read at startup are accepted
     /// only then.

@@ -313,7 +313,7 @@ impl Centre {
         self.request(person, deed, &self.intent(person, deed))
     }
 
-    /// What the person's browser signs for a deed at this moment.
+    /// The intent that the person's browser signs for a deed at this moment.
     pub fn intent(&self, person: &Person, deed: &Deed) -> Intent {
         Intent::of(&self.origin(), &person.username, deed, now()).unwrap()
     }

@@ -1,8 +1,8 @@
-//! The desk that a person sits at when they run a command: a home directory, a configuration, and a
-//! server that answers what the test says and remembers what it was asked. The server is the peer
-//! here, not the thing under test.
+//! A desk for command tests: a home directory, a configuration, and a stand-in server. The server
+//! answers as the test says and records its questions; it is the peer here, not the thing under
+//! test.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "program.rs"]
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 /// An RSA key of 2048 bits, as Core shows a provider's.
 const CORE_KEY: &str = include_str!("core.pem");
 
-/// Who runs the commands where the tests run as root: nobody in particular.
+/// The unprivileged uid that runs the commands where the tests run as root.
 const SOMEBODY: u32 = 65_534;
 
 /// The example keys of RFC 7515 appendix A.3 and RFC 7517 appendix A.1.
@@ -53,7 +53,7 @@ pub fn now() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
 }
 
-/// An offer of that key, as an honest server tells it, with its code.
+/// An offer of that key as an honest server describes it, with its code.
 pub fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
     let ticket_hash = URL_SAFE_NO_PAD.encode([ticket; 32]);
     let key = key(key_number);
@@ -68,7 +68,7 @@ pub fn offer(username: &str, ticket: u8, key_number: usize) -> (String, Value) {
     (code, offer)
 }
 
-/// What the server says to a question of that path.
+/// The server's answer, by path and question.
 pub type Answers = Box<dyn FnMut(&str, &Value) -> (u16, Value) + Send>;
 
 /// A refusal in the server's form.
@@ -76,7 +76,7 @@ pub fn refused(status: u16, code: &str, why: &str) -> (u16, Value) {
     (status, json!({ "statusCode": status, "why": why, "errorCode": code }))
 }
 
-/// The desk.
+/// A home directory, a configuration and perhaps a server.
 pub struct Desk {
     directory: TempDir,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
@@ -84,7 +84,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// With nobody at the socket.
+    /// Without a server at the socket.
     pub fn without_server() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = program::reachable(directory.path());
@@ -106,12 +106,12 @@ impl Desk {
         desk
     }
 
-    /// With a server that answers so.
+    /// With a server that gives these answers.
     pub fn with_server(answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static) -> Self {
         Self::with_server_that_looks(|_| {}, answers)
     }
 
-    /// With a server that looks at the process that asks, while it waits, and then answers so.
+    /// With a server that first inspects the asking process while it waits, and then answers.
     pub fn with_server_that_looks(
         mut look: impl FnMut(i32) + Send + 'static,
         answers: impl FnMut(&str, &Value) -> (u16, Value) + Send + 'static,
@@ -139,14 +139,14 @@ impl Desk {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Gives a file to whoever runs the commands.
+    /// Gives a file to the account that runs the commands.
     pub fn give(&self, name: &str) {
         if nix::unistd::geteuid().is_root() {
             nix::unistd::chown(&self.path(name), Some(SOMEBODY.into()), Some(SOMEBODY.into())).unwrap();
         }
     }
 
-    /// A file of the person's, with the directories above it.
+    /// Writes a file of the person's, with the directories above it.
     pub fn write(&self, name: &str, content: &str) {
         let mut made = PathBuf::new();
         for part in Path::new(name).parent().unwrap() {
@@ -177,7 +177,7 @@ impl Desk {
         command
     }
 
-    /// Runs a command that touches nobody's files.
+    /// Runs a command that touches no user's files.
     pub fn run(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).output().unwrap())
     }
@@ -194,7 +194,7 @@ impl Desk {
         command.spawn().unwrap()
     }
 
-    /// Runs a command on a terminal at which somebody types that; what it writes is all in `out`.
+    /// Runs a command on a terminal with this input. All its output is in `out`.
     pub fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Said {
         let command = self.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -209,7 +209,7 @@ impl Desk {
         Said::of(child.wait_with_output().unwrap())
     }
 
-    /// The pins, as they stand in the file.
+    /// The content of the pins file.
     pub fn pins(&self) -> String {
         fs::read_to_string(self.path("home/.config/countersign/authorized_keys")).unwrap_or_default()
     }
@@ -219,14 +219,14 @@ impl Desk {
         self.asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
     }
 
-    /// What the server was asked at that path the last time.
+    /// The last question to the server at that path.
     pub fn asked(&self, path: &str) -> Value {
         let asked = self.asked.lock().unwrap();
         asked.iter().rev().find(|(at, _)| at == path).map(|(_, question)| question.clone()).unwrap_or_default()
     }
 }
 
-/// How a command ended, and what it said.
+/// A command's exit code and output.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -240,7 +240,7 @@ impl Said {
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// It ended with this code and said this on standard error.
+    /// Expects this exit code and this text on standard error.
     pub fn expect(&self, code: i32, err: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.err.contains(err), "{err:?} in {self:?}");
@@ -271,6 +271,6 @@ fn serve(mut stream: UnixStream, answers: &mut Answers, asked: &Mutex<Vec<(Strin
     let (status, answer) = answers(&path, &question);
     let answer = answer.to_string();
     let length = answer.len();
-    // Whoever asked may have gone.
+    // The client may be gone.
     let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
 }

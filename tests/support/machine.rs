@@ -1,10 +1,10 @@
 //! A centre on a machine that systemd has started: Countersign installed as docs/operators.md says,
 //! in the units of deploy/.
 //!
-//! Inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until what it was told has come
-//! about; what comes about by itself is looked for.
+//! Runs inside `tests/support/booted.sh`, by `./test`. `systemctl` waits until its own jobs are
+//! done; tests poll for all other events.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fs;
@@ -17,17 +17,17 @@ use crate::centre::{Centre, said};
 
 /// The server's unit.
 pub const SERVER: &str = "countersign.service";
-/// The gateway's, where it has one.
+/// The gateway's unit, if it has one.
 pub const GATEWAY: &str = "countersign-gateway.service";
 
-/// Has Countersign installed and configured, with these keys of `[gateway]`; nothing is started.
+/// Installs and configures Countersign, with these keys of `[gateway]`. Starts nothing.
 pub async fn install(gateway: &str) -> Centre {
     install_as_documented();
     step("usermod --append --groups ucloud_users alice");
     Centre::furnish_at(Endpoint::plain, gateway, "").await
 }
 
-/// The first block of commands of the document's section on installing.
+/// Runs the first block of commands of the document's section on installing.
 pub fn install_as_documented() {
     assert!(Path::new("/run/systemd/private").exists(), "this runs inside tests/support/booted.sh: see ./test");
     let directory = release();
@@ -35,7 +35,7 @@ pub fn install_as_documented() {
     step(&format!("cd {}\n{install}", directory.display()));
 }
 
-/// Has it checked and started, as the document says.
+/// Checks the configuration and starts the server, as the document says.
 pub async fn start(centre: Centre) -> Centre {
     let [_, start] = documented_steps();
     step(&start);
@@ -43,7 +43,7 @@ pub async fn start(centre: Centre) -> Centre {
     centre
 }
 
-/// What an operator has unpacked: the program beside `deploy/`.
+/// The unpacked release: the program beside `deploy/`.
 fn release() -> PathBuf {
     let directory = PathBuf::from("/tmp/release");
     fs::create_dir(&directory).unwrap();
@@ -87,12 +87,12 @@ pub fn step_with_a_yes(script: &str) -> String {
     said(&output)
 }
 
-/// A script as root, which ends at the first command that fails.
+/// Runs a script as root, which ends at the first command that fails.
 pub fn shell(script: &str) -> Output {
     Command::new("sh").args(["-euc", script]).output().unwrap()
 }
 
-/// `systemctl`, which waits for the jobs it begins.
+/// `systemctl`, which waits for the jobs it starts.
 pub fn systemctl(arguments: &[&str]) -> Output {
     Command::new("systemctl").args(arguments).output().unwrap()
 }
@@ -114,7 +114,7 @@ pub fn main_pid(unit: &str) -> Option<i32> {
     property(unit, "MainPID").parse().ok().filter(|pid| *pid > 0)
 }
 
-/// What both units have said, and systemd about them.
+/// The journal of both units, with systemd's own messages about them.
 pub fn journal() -> String {
     let output = Command::new("journalctl")
         .args(["--no-pager", "--output=cat", "--unit", SERVER, "--unit", GATEWAY])

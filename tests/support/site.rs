@@ -1,7 +1,7 @@
-//! A directory with a good configuration and every file that it names, to be spoilt one thing at a
-//! time.
+//! A directory with a valid configuration and every file that it names, for tests that break one
+//! thing at a time.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// An RSA key of 2048 bits, as Core shows a provider's: bare base64 of the SPKI.
 const CORE_KEY: &str = include_str!("core.pem");
 
-/// Every key that there is, at a value that is not the default where there is a choice.
+/// Every configuration key, with a value other than the default where there is a choice.
 pub const GOOD: &str = r#"
 [provider]
 id = "hpc"
@@ -111,7 +111,7 @@ directory = "run"
 directory = "state"
 "#;
 
-/// A directory with a good configuration and every file that it names.
+/// A directory with a valid configuration and every file that it names.
 pub struct Site(pub TempDir);
 
 impl Site {
@@ -137,7 +137,7 @@ impl Site {
     }
 
     pub fn write(&self, name: &str, content: &str, mode: u32) {
-        // A file that may not be written is made anew.
+        // A file that cannot be written is created again.
         let _ = fs::remove_file(self.path(name));
         fs::write(self.path(name), content).unwrap();
         self.chmod(name, mode);
@@ -147,7 +147,7 @@ impl Site {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Puts the change into the good text, where the text to change stands once.
+    /// Applies a change to the valid text, where the text to change occurs once.
     pub fn flip(&self, find: &str, replace: &str) {
         assert_eq!(GOOD.matches(find).count(), 1, "{find:?} in the good configuration");
         self.write("config.toml", &GOOD.replacen(find, replace, 1), 0o644);
@@ -157,7 +157,7 @@ impl Site {
         check_config(&self.path("config.toml"), more)
     }
 
-    /// What is wrong, a line each; the directory's name is left out.
+    /// The problems, one per line, without the directory's name.
     pub fn problems(&self) -> Vec<String> {
         let output = self.check_config(&[]);
         assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
@@ -170,7 +170,7 @@ impl Site {
 }
 
 impl Site {
-    /// The problems without file, line and column; whatever stands in the file has them.
+    /// The problems without file, line and column, whatever the file contains.
     pub fn placeless(&self) -> Vec<String> {
         let without = |problem: String| {
             let Some((_, rest)) = problem.split_once("config.toml:") else { return problem };
@@ -185,7 +185,7 @@ impl Site {
     }
 }
 
-/// `countersign check-config` of that file.
+/// Runs `countersign check-config` on that file.
 pub fn check_config(file: &Path, more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(["check-config", "--config"])

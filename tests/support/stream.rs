@@ -1,6 +1,6 @@
-//! What a browser or Core does with a WebSocket of a centre's gateway.
+//! WebSocket clients of a centre's gateway: a browser's and Core's.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::time::Duration;
@@ -18,13 +18,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::centre::{Centre, PROVIDER, Person};
 
-/// What a test waits for at most.
+/// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One end of a WebSocket.
+/// The client's end of a WebSocket.
 pub struct Browser(WebSocketStream<Box<dyn Stream>>);
 
-/// Opens a WebSocket as a browser or as Core does; the status if that is refused.
+/// Opens a WebSocket as a browser or as Core does; returns the status if that is refused.
 pub async fn open(centre: &Centre, target: &str, headers: &[(&'static str, &str)]) -> Result<Browser, u16> {
     let origin = centre.origin();
     let authority = origin.split_once("://").unwrap().1;
@@ -46,7 +46,7 @@ impl Browser {
         self.0.send(message).await.unwrap();
     }
 
-    /// The next message that says something; nothing when the socket has ended.
+    /// The next text or binary message; `None` when the socket has ended.
     pub async fn hear(&mut self) -> Option<Message> {
         loop {
             match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a message") {
@@ -57,7 +57,7 @@ impl Browser {
         }
     }
 
-    /// The code that the socket is closed with; none if it is cut.
+    /// The code that the socket is closed with; `None` if the connection is cut.
     pub async fn end(&mut self) -> Option<CloseCode> {
         loop {
             match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an end") {
@@ -68,7 +68,7 @@ impl Browser {
         }
     }
 
-    /// The next message that says something, read as JSON.
+    /// The next text message, parsed as JSON.
     pub async fn hear_json(&mut self) -> Option<Value> {
         Some(serde_json::from_str(self.hear().await?.to_text().unwrap()).unwrap())
     }
@@ -93,15 +93,15 @@ pub fn text_of(call: &str, stream_id: &str, payload: &Value) -> String {
     json!({"call": call, "streamId": stream_id, "payload": payload}).to_string()
 }
 
-/// A terminal in the person's home, and what its shell answers to a line.
+/// A terminal in the person's home, and its output.
 pub struct Terminal {
-    /// Its socket.
+    /// The terminal's socket.
     pub browser: Browser,
     shown: String,
 }
 
 impl Terminal {
-    /// Asks for one and opens it.
+    /// Asks for a terminal and opens it.
     pub async fn open(centre: &Centre, person: &Person) -> Self {
         let (token, proof) = granted(centre, person, &Deed::Terminal("/home".to_owned())).await;
         let target = format!("/ucloud/{PROVIDER}/websocket?session={token}&intent={proof}");
@@ -114,7 +114,7 @@ impl Terminal {
         Self { browser, shown: String::new() }
     }
 
-    /// What a command writes between two marks that nobody types.
+    /// The output of a command, between two marks that the typed line does not contain.
     pub async fn run(&mut self, command: &str) -> String {
         let line = format!("echo be'gi'n; {command}; echo e'n'd\r");
         self.browser.say(shell_message("1", &json!({"type": "input", "data": line}))).await;

@@ -1,6 +1,6 @@
-//! What a browser does to bring files to a centre and to fetch them.
+//! A browser's uploads to a centre and downloads from it.
 
-// Each test file takes what it needs of this.
+// Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use bytes::Bytes;
@@ -19,18 +19,18 @@ pub fn token(answer: &Answer) -> String {
     response["token"].as_str().map(str::to_owned).or(of_endpoint).unwrap()
 }
 
-/// With which the person redeems a token, for a piece or for all of it.
+/// The proof with which the person redeems a token, for one piece or for all of it.
 pub fn proof(centre: &Centre, person: &Person, call: &str, token: &str, piece: Option<&Piece<'_>>) -> String {
     let now = countersign_portal::now();
     session::proof(&centre.origin(), &person.username, call, token, piece, now).unwrap().sign(&person.key).unwrap()
 }
 
-/// What a refusal is.
+/// A refusal's status and error code.
 pub fn verdict(answer: &Answer) -> (u16, String) {
     (answer.status, answer.error_code())
 }
 
-/// A request of a browser.
+/// Sends a browser's GET request.
 pub async fn get(centre: &Centre, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http::Request::builder().method("GET").uri(target);
     for (name, value) in headers {
@@ -50,7 +50,7 @@ pub async fn download(centre: &Centre, person: &Person, path: &str, headers: &[(
     get(centre, &target(&token, &proof(centre, person, OPEN, &token, None)), headers).await
 }
 
-/// A piece of a file, announced as `piece` says and in truth `body`.
+/// A piece of a file: the request announces `piece` and carries `body`.
 pub fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::Request<Full<Bytes>> {
     let request = http::Request::builder()
         .method("POST")
@@ -63,7 +63,7 @@ pub fn chunk(token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> http::
     request.body(Full::from(Bytes::from(body.to_vec()))).unwrap()
 }
 
-/// Sends a body that need not be the announced one.
+/// Sends a body that may differ from the announced one.
 pub async fn send_as(centre: &Centre, token: &str, proof: &str, piece: &Piece<'_>, body: &[u8]) -> Answer {
     centre.core.send_http(chunk(token, proof, piece, body)).await.unwrap()
 }

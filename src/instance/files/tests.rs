@@ -1,6 +1,7 @@
-//! Whole requests against real folders. A folder is written down as one line, so that a case is one
-//! line too: `a=text` is a file, `d/` a folder, `l->x` a link, `p|` a pipe, and what lies in a
-//! folder implies it.
+//! Tests of whole requests against real folders.
+//!
+//! One line describes a folder, so that a case fits on one line too. `a=text` is a file, `d/` a
+//! folder, `l->x` a link and `p|` a pipe. An entry inside a folder implies the folder.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -32,14 +33,14 @@ use super::error::{FilesError, RequestError};
 use super::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 use super::{Answer, Files};
 
-/// A drive `d`, and something outside it that must never change.
+/// A drive `d`, and a folder outside it that must never change.
 struct Desk {
     whole: TempDir,
     files: Files,
     runtime: tokio::runtime::Runtime,
 }
 
-/// What lies outside the drive, wherever a link leads there.
+/// The content of the folder outside the drive, to which some links lead.
 const OUTSIDE: &str = "secret=safe folder/inner=safe";
 
 impl Desk {
@@ -56,7 +57,8 @@ impl Desk {
         let drives = Drives::new([("d".to_owned(), drive)]).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let mut files = Files::new(drives).approved(Consent::Asked);
-        // On a busy machine anything may take long; what is looked at afterwards must be done.
+        // On a busy machine any step may take long, and the work must be done before the test
+        // looks.
         files.answer_after = Duration::from_secs(3600);
         Self { whole, files, runtime }
     }
@@ -89,7 +91,8 @@ impl Desk {
     }
 }
 
-/// One request on a drive: either it leaves `Ok(what)`, or it fails and leaves all as it was.
+/// Performs one request on a drive. With `Ok(what)` it leaves `what`; with an error, nothing
+/// changes.
 fn check(before: &str, request: FilesRequest, want: Result<&str, FilesError>) {
     let desk = Desk::new(before);
     let context = format!("{request:?} on {before:?}");
@@ -176,7 +179,7 @@ fn entries(spec: &str) -> BTreeSet<String> {
     set
 }
 
-/// What is really there.
+/// The tokens of the real folder.
 fn tree(at: &Path, outside: &Path) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
     let mut folders = vec![PathBuf::new()];

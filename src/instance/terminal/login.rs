@@ -43,9 +43,9 @@ pub(super) struct Running {
 
 impl Login {
     pub(super) fn start(&self, folder: &OwnedFd, size: Size) -> pty_process::Result<Running> {
-        // A signal that this process ignores (started with nohup, for example) would be ignored in
-        // the shell as well, and no shell could be hung up. A signal that is handled here has its
-        // default there.
+        // The shell would inherit a signal that this process ignores (started with nohup, for
+        // example), and no shell could be hung up. A signal that is handled here has its default
+        // there.
         let _handled = signal(SignalKind::hangup()).map_err(pty_process::Error::Io)?;
         let (pty, pts) = pty_process::open()?;
         pty.resize(size)?;

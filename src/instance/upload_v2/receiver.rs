@@ -82,7 +82,7 @@ struct Coming {
     lease: OwnedSemaphorePermit,
 }
 
-/// What becomes of a listed file.
+/// The decision about a listed file.
 enum Admitted {
     /// The file is there already, or its name is taken and may not be replaced.
     Skip,

@@ -8,12 +8,12 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use super::*;
 use crate::files::path::PathError;
 
-/// The kernel gives up a resolution with `..` while anything anywhere is renamed, and after some
-/// tries so do we. The races rename without pause: what has to be resolved for certain does not run
-/// beside them.
+/// The kernel gives up a resolution with `..` while any process renames anything, and after some
+/// tries so does Countersign. The races rename without pause, so tests whose paths must resolve do
+/// not run beside them.
 static RENAMES: RwLock<()> = RwLock::new(());
 
-/// All that can be asked of one path, as source or as target.
+/// Every request that takes this path, as source or as target.
 pub(super) fn everything(path: &str) -> Vec<FilesRequest> {
     let mut all = vec![FilesRequest::Browse(browse(path)), retrieve(path), trash(path), empty_trash(path)];
     for policy in ["", "RENAME", "REJECT", "REPLACE", "MERGE_RENAME"] {
@@ -75,14 +75,13 @@ fn through_links_that_lead_out() {
     for path in ["dots/outside/secret", "root/etc/passwd", "root/tmp/new", "proc/etc/passwd", "cwd/new"] {
         refused(&desk, path, &|trouble| matches!(trouble, FilesError::Outside | FilesError::NotTrash));
     }
-    // An absolute link is never followed, even if it leads back in: the kernel cannot know that it
-    // does.
+    // An absolute link is never followed, even if it leads back in: the kernel cannot know that.
     let home = desk.drive();
     std::os::unix::fs::symlink(home.join("f"), home.join("in")).unwrap();
     refused(&desk, "in/g", &|trouble| matches!(trouble, FilesError::Outside | FilesError::NotTrash));
 }
 
-/// At the end of a path nothing is read through such a link; a link itself may be moved like any
+/// At the end of a path nothing is read through such a link. The link itself may be moved like a
 /// file.
 #[test]
 fn links_that_lead_out_themselves() {
@@ -93,7 +92,7 @@ fn links_that_lead_out_themselves() {
     for link in ["abs", "rel", "file", "gone", "loop"] {
         assert_eq!(desk.ask(retrieve(link)), Err(FilesError::Outside), "{link}");
     }
-    // A browse shows the links themselves, and nothing of what they lead to.
+    // A browse shows the links themselves, and nothing of their targets.
     let page = desk.ask(FilesRequest::Browse(browse(""))).unwrap();
     for item in page["items"].as_array().unwrap() {
         let link = item["id"].as_str().unwrap().strip_prefix("/d/").unwrap();
@@ -135,8 +134,7 @@ fn magic_links() {
     desk.assert_outside_untouched();
 }
 
-/// Somebody swaps a folder for a link out of the drive, over and over, while all kinds of work go
-/// on in it.
+/// An attacker swaps a folder for a link out of the drive, over and over, during all kinds of work.
 #[test]
 fn races() {
     let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);
@@ -218,14 +216,14 @@ fn races_within_a_walk() {
     assert!(!desk.tree().iter().any(|line| line.contains("safe")));
 }
 
-/// While anybody on the machine renames, the kernel gives up a path with `..` again and again. It
-/// is resolved all the same, or said to be in use where the renaming leaves no gap, which is for
-/// the scheduler to say; it never leads anywhere else.
+/// While any process on the machine renames, the kernel gives up a path with `..` again and again.
+/// The path still resolves, or is reported as in use where the renames leave no gap, which depends
+/// on the scheduler. It never leads anywhere else.
 #[test]
 fn dots_resolve_while_others_rename_without_pause() {
     let _alone = RENAMES.write().unwrap_or_else(PoisonError::into_inner);
     const ROUNDS: usize = 100;
-    // Long ways, so that somebody renames before the end of them is reached.
+    // Long paths, so that a rename happens before the resolution ends.
     let way = "a/b/../../".repeat(30);
     let spec = format!("a/b/c/deep=x x=1 y=2 in->{way}a/b/c/deep out->{way}../outside/secret");
     let desk = Desk::in_folder(in_memory(), &spec);

@@ -1,4 +1,4 @@
-//! Pages, orders, filters, and every name that Linux allows.
+//! Tests of pages, orders, filters, and every name that Linux allows.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ fn names(page: &Value) -> Vec<String> {
     ids.map(|item| item["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect()
 }
 
-/// All pages, one after the other, with something done to the folder after each.
+/// All pages in turn; `between` changes the folder after each.
 fn walk(desk: &Desk, browse: &Browse, mut between: impl FnMut()) -> Vec<String> {
     let (mut found, mut next) = (Vec::new(), None);
     loop {
@@ -113,7 +113,7 @@ fn orders() {
     check("PATH", "descending", "éÆdcbA");
     check("MODIFIED_AT", "ascending", "cébÆdA");
     check("MODIFIED_AT", "descending", "AdÆbéc");
-    // A folder's own size is the file system's; it is more than three bytes or none.
+    // A folder's own size depends on the file system: more than three bytes, or none.
     let size = std::fs::metadata(desk.drive().join("d")).unwrap().len();
     assert!(size > 3, "{size}");
     check("SIZE", "ascending", "ÆbécAd");
@@ -147,7 +147,7 @@ fn page_sizes() {
     for size in [7, 50, 1000] {
         assert_eq!(walk(&desk, &Browse { items_per_page: size, ..browse("") }, || ()), all);
     }
-    // A page that ends with the folder has no next.
+    // A page that ends with the folder has no next page.
     std::fs::create_dir(desk.drive().join("few")).unwrap();
     for number in 0..3 {
         std::fs::write(desk.drive().join(format!("few/{number}")), "").unwrap();
@@ -245,7 +245,7 @@ fn what_is_no_folder() {
     check("n", FilesError::NotFound);
 }
 
-/// Everything that changes a file finds it by the name that a browse gave.
+/// Every request that changes a file finds it by the name that a browse gave.
 fn survives(name: &[u8]) {
     let desk = Desk::new("");
     let drive = desk.drive();
@@ -294,7 +294,7 @@ proptest! {
     }
 }
 
-/// A folder that another account fills does not keep a place of the queue for ever.
+/// A folder that another account fills does not occupy a place in the queue for ever.
 #[test]
 fn a_listing_ends_in_time() {
     use crate::files::browse::Listing;

@@ -1,4 +1,4 @@
-//! Creating folders and moving, with every policy and every kind of thing in the way.
+//! Tests of creating folders and moving, with every policy and every kind of existing entry.
 
 use std::sync::Arc;
 
@@ -96,8 +96,8 @@ fn move_to_a_taken_name() {
     check("a/d->OUT b/d/x=1", move_("a", "b", "MERGE_RENAME"), Ok("b/d(1)->OUT b/d/x=1"));
 }
 
-/// `REPLACE` destroys one file at most: what a folder holds goes by way of the trash alone, for
-/// which a site may ask for more.
+/// `REPLACE` destroys one file at most. A folder's content is only removed by way of the trash,
+/// which a site may restrict further.
 #[test]
 fn s13_a_folder_is_not_replaced_and_replaces_nothing() {
     for (before, from) in [
@@ -115,7 +115,7 @@ fn s13_a_folder_is_not_replaced_and_replaces_nothing() {
         check(before, move_(from, "b", "REPLACE"), Err(FilesError::FolderNotReplaced));
         check(before, copy(from, "b", "REPLACE"), Err(FilesError::FolderNotReplaced));
     }
-    // One that changes its place at the last moment is still none that the kernel replaces.
+    // The kernel does not replace a folder that takes the place at the last moment either.
     let desk = Desk::new("a=1 b/x=2");
     let root = Root::at(&desk.drive(), Arc::new(Protection::default()), Arc::new(Unfinished::unnoted())).unwrap();
     let slot = |name: &str| root.slot(&[Name::parse(name).unwrap()]).unwrap();
@@ -174,7 +174,7 @@ fn bulk_requests_are_done_in_order_up_to_the_first_that_fails() {
         names.map(|(name, policy)| transfer(name, &format!("{name}{name}"), policy)).collect()
     };
 
-    // One that cannot be read stops all of them.
+    // An item that cannot be parsed stops all of them.
     let error = desk.perform(FilesRequest::Move(items(["", "", "?"]))).unwrap_err();
     assert_eq!(error.at, Some(ItemAt { item: 2, of: 3, done: 0 }));
     assert_eq!((error.trouble.clone(), error.told()), (FilesError::Policy, ErrorCode::Malformed));
@@ -196,7 +196,7 @@ fn bulk_requests_are_done_in_order_up_to_the_first_that_fails() {
     assert_eq!(desk.ask(FilesRequest::Trash(many)), Err(FilesError::TooManyItems { most: 1000 }));
 }
 
-/// The kernel lets nobody make folders in `/sys`, root included.
+/// The kernel lets no account make folders in `/sys`, root included.
 #[test]
 fn what_the_system_denies() {
     let desk = Desk::new("");
@@ -238,7 +238,7 @@ fn renaming_where_the_kernel_cannot() {
     with("a/x=1 b/", claim, Err(FilesError::Exists));
     with("a=1 b->gone", claim, Err(FilesError::Exists));
     with("b=1", claim, Err(FilesError::NotFound));
-    // A claim that comes to nothing is given up.
+    // A claim is given up if the move fails.
     let into_itself = |from: &EntryRef, _: &EntryRef| {
         let inner = from.open_folder(Mounts::Stay, FilesError::walking).unwrap();
         let to = from.within(&inner, Name::parse("b").unwrap()).unwrap();
@@ -247,7 +247,8 @@ fn renaming_where_the_kernel_cannot() {
     with("a/x=1", into_itself, Err(FilesError::Failed(Errno::EINVAL)));
 }
 
-/// What permissions refuse. Root, whom they refuse nothing, has nothing to test here.
+/// Changes that permissions refuse. As root this test does nothing, because permissions do not bind
+/// root.
 #[test]
 fn what_permissions_deny() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Copying: content, metadata, policies, and that a copy that fails leaves nothing.
+//! Tests of copies: content, metadata and policies. A failed copy leaves nothing.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -47,7 +47,7 @@ fn copy_to_a_taken_name() {
     check("a/d/x=1 b/d->OUT", copy("a", "b", "MERGE_RENAME"), Ok("a/d/x=1 b/d->OUT b/d(1)/x=1"));
 }
 
-/// Of a copy that fails half-way, nothing is left, and what was to be replaced is still there.
+/// A copy that fails half-way leaves nothing, and the file that it would replace is still there.
 #[test]
 fn copies_that_fail() {
     check("a| b=3", copy("a", "b", "REPLACE"), Err(FilesError::Special));
@@ -73,7 +73,7 @@ fn permissions_and_times_are_kept() {
         file.set_times(std::fs::FileTimes::new().set_modified(time).set_accessed(time)).unwrap();
         file.set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    // That a program runs as its owner must not come along.
+    // The set-user-ID bit, with which a program runs as its owner, must not be copied.
     std::fs::set_permissions(at("a/f"), std::fs::Permissions::from_mode(0o4640)).unwrap();
     desk.ask(copy("a", "b", "")).unwrap();
     for (path, mode) in [("b/f", 0o640), ("b/g", 0o555), ("b", 0o750)] {
@@ -112,7 +112,7 @@ fn large_files_and_holes() {
     assert_eq!((read[0], read[read.len() - 1]), (0, 0));
     assert_eq!(&read[1..=island.len()], island.as_slice());
 
-    // Many islands, some of them next to the end of a hole.
+    // Many data blocks, some of them next to the end of a hole.
     let file = std::fs::File::create(at("f")).unwrap();
     for (number, block) in [0_u64, 2, 3, 5, 16, 255, 257].into_iter().enumerate() {
         let island = vec![number as u8 + 1; 4096];
@@ -127,7 +127,7 @@ fn large_files_and_holes() {
     assert_eq!(std::fs::read(at("e")).unwrap(), noise);
 }
 
-/// Two drives on two file systems: what is moved is copied, then removed; all policies hold.
+/// Two drives on two file systems: a move copies, then removes, and all policies hold.
 #[test]
 fn moves_between_file_systems() {
     fn with(before: (&str, &str), policy: &str, want: Result<(&str, &str), FilesError>) {
@@ -157,7 +157,7 @@ fn moves_between_file_systems() {
     with(("a/0=1 a/p|", ""), "RENAME", Err(FilesError::Special));
 }
 
-/// Whatever goes wrong once the copy is complete, the source has its name again.
+/// If a step fails once the copy is complete, the source gets its name back.
 #[test]
 fn a_move_between_file_systems_that_fails_last() {
     let (near, far) = (Desk::new("a/x=1"), Desk::in_folder(other_file_system(), "b="));
@@ -175,8 +175,8 @@ fn a_move_between_file_systems_that_fails_last() {
     assert_eq!(far.tree(), before);
 }
 
-/// What `kill -9` leaves in the middle of a copy: the next instance removes it, and nothing that
-/// only looks like it.
+/// The leftovers of `kill -9` in the middle of a copy. The next instance removes them, and nothing
+/// that only looks like them.
 #[test]
 fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
     let desk =
@@ -199,14 +199,14 @@ fn what_a_killed_instance_left_of_a_copy_is_removed_and_nothing_else() {
     std::fs::create_dir(desk.drive().join("gone")).unwrap();
     let (killed, under_way, lost) = (leave("to/x"), leave("to/y"), leave("gone/z"));
     assert_eq!(count(), 3);
-    // The kernel takes the locks of a killed process away, and leaves its notes.
+    // The kernel releases the locks of a killed process, but its notes remain.
     for copy in [&killed.0, &lost.0] {
         let path = notes.join(copy.file_name().unwrap());
         let text = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, text).unwrap();
     }
-    // Since then the user has moved one of the folders, and has put a note of their own among ours.
+    // Since then the user has moved one of the folders and put their own note among the instance's.
     std::fs::rename(desk.drive().join("gone"), desk.drive().join("moved/gone")).unwrap();
     std::fs::write(notes.join("from"), desk.drive().as_os_str().as_encoded_bytes()).unwrap();
     drives.clean_up();

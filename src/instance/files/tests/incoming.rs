@@ -1,5 +1,5 @@
-//! Files on their way in: what they leave in the end, when they are given up, and when their
-//! instance is killed.
+//! Tests of incoming files: their result, and no leftovers when they are given up or their instance
+//! is killed.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
@@ -24,7 +24,7 @@ fn notes(desk: &Desk) -> usize {
     std::fs::read_dir(desk.whole.path().join("notes")).map_or(0, Iterator::count)
 }
 
-/// A file that comes in as `new`; nothing is left of its making, whatever the outcome.
+/// Writes an incoming file with the content `new`. No leftovers remain, whatever the outcome.
 fn check(before: &str, path: &str, policy: ConflictPolicy, want: Result<&str, FilesError>) {
     let desk = Desk::new(before);
     let context = format!("{path:?} {policy:?} on {before:?}");
@@ -59,7 +59,7 @@ fn policies() {
     check("a=1", "a", Replace, Ok("a=new"));
     check("a->OUT/secret", "a", Replace, Ok("a=new"));
     check("a->gone", "a", Rename, Ok("a->gone a(1)=new"));
-    // Nobody means a folder with all that it holds by the name of a file.
+    // A file's name is never meant to replace a folder with all its content.
     check("a/x=1", "a", Replace, Err(FilesError::FolderNotReplaced));
     check("a/x=1", "a", Rename, Ok("a/x=1 a(1)=new"));
 }
@@ -109,7 +109,7 @@ fn it_is_written_without_gaps() {
     incoming.write_at(0, b"0123").unwrap();
     assert_eq!(incoming.write_at(5, b"x"), Err(FilesError::Gap));
     assert_eq!(incoming.write_at(u64::MAX, b"x"), Err(FilesError::Gap));
-    // What is sent again, because its answer was lost, counts once.
+    // Bytes that are sent again because an answer was lost count once.
     incoming.write_at(2, b"23456").unwrap();
     incoming.write_at(0, b"01").unwrap();
     assert_eq!(incoming.written(), 7);
@@ -153,8 +153,8 @@ fn a_file_gets_its_name_by_a_link() {
     assert_eq!(desk.tree(), entries("free=2 taken=1"));
 }
 
-/// `kill -9` in the middle: a process of its own that is told to die, since only the kernel takes
-/// its locks away.
+/// `kill -9` in the middle. It needs a separate process, because only the kernel releases its
+/// locks.
 #[test]
 fn of_a_killed_instance_nothing_is_left() {
     const DRIVE: &str = "COUNTERSIGN_TEST_KILLED_IN";

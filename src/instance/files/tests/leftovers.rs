@@ -1,5 +1,5 @@
-//! Notes of copies and uploads under way: whenever an instance stops, and whoever cleans up
-//! meanwhile, what is left behind can be removed.
+//! Tests of the notes of running copies and uploads. Whenever an instance stops, and whichever
+//! instance cleans up meanwhile, its leftovers can be removed.
 
 use std::cell::Cell;
 
@@ -27,8 +27,8 @@ fn notes(desk: &Desk) -> usize {
 
 const STEPS: [Step; 3] = [Step::Made, Step::Locked, Step::Written];
 
-/// An instance that is killed between any two steps, in a process of its own: only the kernel takes
-/// its locks away.
+/// An instance that is killed between any two steps. It needs a separate process, because only the
+/// kernel releases its locks.
 #[test]
 fn s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step() {
     const DRIVE: &str = "COUNTERSIGN_TEST_KILLED_AT";
@@ -69,8 +69,8 @@ fn s19_nothing_is_left_of_an_upload_that_is_killed_at_any_step() {
     }
 }
 
-/// Another instance of the same user begins, and cleans up, between any two steps: the note that is
-/// kept in the end is a note.
+/// Another instance of the same user starts, and cleans up, between any two steps. The note that
+/// finally remains is valid.
 #[test]
 fn s19_a_note_outlives_whoever_cleans_up_while_it_is_made() {
     for step in STEPS {
@@ -121,7 +121,7 @@ fn r10_what_is_not_complete_is_not_shown() {
     assert_eq!(std::fs::read_dir(desk.drive().join("g")).unwrap().count(), 2);
     incoming.commit(None).unwrap();
     assert_eq!(shown(), 3);
-    // What has no note is the user's, whatever it is called.
+    // A file without a note is the user's, whatever its name.
     let name = format!(".countersign-copy-{}.part", "0".repeat(32));
     std::fs::write(desk.drive().join("f").join(&name), "user").unwrap();
     assert_eq!(shown(), 4);
@@ -129,8 +129,8 @@ fn r10_what_is_not_complete_is_not_shown() {
     assert_eq!(shown(), 4);
 }
 
-/// Whoever else may rename in a folder could put one there in place of a copy, of which it could
-/// not remove anything itself.
+/// Another account that may rename in a folder could put there, in place of a copy, a folder that
+/// it cannot remove itself.
 #[test]
 fn only_the_very_copy_is_removed() {
     let desk = Desk::new("theirs/precious=1 mine/x=1");
@@ -151,7 +151,7 @@ fn only_the_very_copy_is_removed() {
         if is_made {
             note.made(Identity::of(&scratch.stat().unwrap()));
         }
-        // The kernel takes the lock of a killed process away, and leaves its note.
+        // The kernel releases the lock of a killed process, but its note remains.
         let path = desk.whole.path().join("notes").join(scratch.text());
         let text = std::fs::read(&path).unwrap();
         drop(note);

@@ -1,4 +1,4 @@
-//! What needs file systems of its own: full ones, and ones mounted inside a drive.
+//! Tests that need their own file systems: full ones, and ones mounted inside a drive.
 //!
 //! `unshare --user --map-root-user --mount cargo test -p countersign mounts -- --ignored`
 
@@ -44,7 +44,7 @@ fn mounts_that_are_too_small_for_what_comes_in() {
     let mut incoming = Incoming::begin(&place, ConflictPolicy::Replace).unwrap();
     incoming.write_at(0, &[7; 700_000]).unwrap();
     assert_eq!(incoming.write_at(700_000, &[7; 700_000]), Err(FilesError::NoSpace));
-    // Once there is room again, it can go on from where it is.
+    // Once there is room again, the file can continue from its position.
     assert_eq!(incoming.written(), 700_000);
     drop(incoming);
     assert_eq!(desk.tree(), entries("a=old"));
@@ -62,14 +62,14 @@ fn mounts_that_are_full() {
         assert_eq!(desk.tree(), before, "{policy}");
         unmount(desk);
     }
-    // All that was made on the way to a folder goes again if the last does not fit.
+    // If the last folder of a path does not fit, all folders made on the way are removed.
     let desk = small("a/");
     let deep = "x/".repeat(60);
     assert_eq!(desk.ask(folder(&deep, "REJECT")), Err(FilesError::NoSpace));
     assert_eq!(desk.tree(), entries("a/"));
     unmount(desk);
 
-    // A move to it from elsewhere leaves the source where it was.
+    // A failed move from elsewhere leaves the source where it was.
     let (near, far) = (Desk::new(""), small("b=2"));
     std::fs::write(near.drive().join("a"), vec![7; 2_000_000]).unwrap();
     let before = (near.tree(), far.tree());
@@ -94,7 +94,7 @@ fn mounts_in_the_trash_are_not_emptied() {
     assert_eq!(desk.tree(), entries("Trash/z/m/a=1 keep/a=1"));
     unmount_at(&desk.drive().join("Trash/z/m"));
 
-    // The trash itself, too.
+    // The trash itself may be a mount too.
     let desk = Desk::new("Trash/ keep/a=1");
     let keep = desk.drive().join("keep");
     mount(&desk.drive().join("Trash"), &["--bind", keep.to_str().unwrap()]);
@@ -109,13 +109,13 @@ fn mounts_in_what_is_moved_or_copied() {
     let desk = Desk::new("a/m/ a/x=1 keep/y=2");
     let keep = desk.drive().join("keep");
     mount(&desk.drive().join("a/m"), &["--bind", keep.to_str().unwrap()]);
-    // A copy takes what is mounted along; within a file system, a move takes the mount.
+    // A copy includes mounted content; within a file system, a move takes the mount along.
     desk.ask(copy("a", "b", "REJECT")).unwrap();
     assert_eq!(desk.tree(), entries("a/m/y=2 a/x=1 keep/y=2 b/m/y=2 b/x=1"));
-    // A move from within goes to another mount, if not to another file system.
+    // A move out of a mount can reach another mount of the same file system.
     desk.ask(move_("a/m/y", "z", "REJECT")).unwrap();
     assert_eq!(desk.tree(), entries("a/m/ a/x=1 keep/ b/m/y=2 b/x=1 z=2"));
-    // Another file system: what is mounted inside cannot come along, so nothing does.
+    // On a move to another file system the mount inside cannot come along, so nothing moves.
     let far = Desk::in_folder(other_file_system(), "");
     let drives = [("n", desk.drive()), ("f", far.drive())].map(|(id, path)| (id.to_owned(), path));
     let files = Files::new(Drives::new(drives).unwrap());
@@ -124,8 +124,8 @@ fn mounts_in_what_is_moved_or_copied() {
     assert_eq!(error.trouble, FilesError::Mounted);
     assert_eq!(far.tree(), entries(""));
     assert_eq!(desk.tree(), entries("a/m/ a/x=1 keep/ b/m/y=2 b/x=1 z=2"));
-    // One folder by two names is still one folder: it does not go into itself, and onto itself it
-    // stays.
+    // One folder by two names is still one folder: it does not move into itself, and a move onto
+    // itself changes nothing.
     assert_eq!(desk.ask(move_("keep", "a/m/in", "")), Err(FilesError::IntoItself));
     assert_eq!(desk.ask(copy("keep", "a/m/in", "")), Err(FilesError::IntoItself));
     std::fs::write(keep.join("y"), "3").unwrap();

@@ -1,5 +1,4 @@
-//! Countersign's own folders and `~/.ssh`: no call reaches them, whatever it is, by whatever way
-//! (V65).
+//! Tests that no call reaches Countersign's own folders and `~/.ssh` by any path (V65).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,7 @@ use crate::files::protected::{Protection, Whose};
 use crate::files::request::ConflictPolicy;
 use countersign_config::SshDirectory;
 
-/// A home directory as the drive `d`, with all that is protected.
+/// A home directory as the drive `d`, with every protected path.
 const HOME: &str = "mine=1 f/x=1 .bashrc=rc .config/countersign/authorized_keys=pins .config/countersign/instance_key=secret \
                     .config/other/a=1 .local/share/b=2 .local/state/countersign/unfinished/note=n .ssh/authorized_keys=keys \
                     .ssh/keys/id=private";
@@ -24,7 +23,7 @@ fn protection(home: &Path) -> Protection {
     Protection::of(home, SshDirectory::Protected)
 }
 
-/// A desk whose drives are these, below its own folder, and whose home is `drive`.
+/// A desk with these drives below its own folder, and `drive` as the home directory.
 fn desk_with(spec: &str, drives: &[(&str, &str)]) -> Desk {
     let mut desk = Desk::new(spec);
     let drives = drives.iter().map(|(id, path)| ((*id).to_owned(), desk.drive().join(path)));
@@ -39,7 +38,7 @@ fn home(spec: &str) -> Desk {
     desk_with(spec, &[("d", "")])
 }
 
-/// What a call is answered with that has one path.
+/// The errors of the calls that take one path.
 fn asked_otherwise(desk: &Desk, path: &str) -> Vec<FilesError> {
     let id = format!("/d/{path}");
     let mut answers = Vec::new();
@@ -54,12 +53,11 @@ fn asked_otherwise(desk: &Desk, path: &str) -> Vec<FilesError> {
     answers.into_iter().map(|answer| answer.unwrap_err().trouble).collect()
 }
 
-/// Refused by all that can be asked of a path, with the sentence of the protected, and nothing is
-/// changed.
+/// Expects every request on the path to fail with `want`, and changes nothing.
 fn check_refused(desk: &Desk, path: &str, want: &FilesError) {
     let before = desk.tree();
     for request in everything(path) {
-        // Only the trash is emptied.
+        // Only the trash can be emptied.
         if matches!(request, FilesRequest::EmptyTrash(_)) {
             continue;
         }
@@ -114,7 +112,7 @@ fn v65_s02_a_protected_folder_that_is_not_there_is_not_made() {
         assert_eq!(desk.ask(move_("f", path, "")).map(drop).unwrap_err().told().number() / 100, 4, "{path}");
     }
     assert_eq!(desk.tree(), entries("mine=1 f/x=1 .config/other/a=1"));
-    // On a file system that ignores case, or characters that show nothing, these would be `.ssh`.
+    // On a file system that ignores case or invisible characters, these would be `.ssh`.
     for path in [".SSH", ".ſſh", ".s\u{200d}sh"] {
         assert_eq!(desk.ask(folder(path, "")), Err(SSH), "{path}");
     }
@@ -139,7 +137,7 @@ fn v65_s02_nothing_above_a_protected_folder_is_moved_copied_replaced_or_removed(
     }
 }
 
-/// What has nothing to do with what is protected goes on as before.
+/// Unprotected paths work as before.
 #[test]
 fn v65_s02_what_lies_beside_a_protected_folder_can_be_used() {
     let desk = home(HOME);
@@ -154,7 +152,7 @@ fn v65_s02_what_lies_beside_a_protected_folder_can_be_used() {
     desk.ask(empty_trash("Trash")).unwrap();
     assert_eq!(names(&desk, ".config/new/deeper"), ["other"]);
     assert_eq!(std::fs::read(desk.drive().join(".ssh/keys/id")).unwrap(), b"private");
-    // Where the site allows it, `~/.ssh` is a folder like any other, and the rest is not.
+    // Where the site allows it, `~/.ssh` is a folder like any other. The rest stays protected.
     let mut desk = desk;
     let drives = Drives::new([("d".to_owned(), desk.drive())]).unwrap();
     let drives = drives.with_protection(Protection::of(&desk.drive(), SshDirectory::InDrives));
@@ -183,14 +181,14 @@ fn v65_s02_no_link_leads_to_a_protected_folder() {
         assert_eq!(read.unwrap_err().trouble, want, "{path}");
         assert!(matches!(work.unwrap_err().trouble, FilesError::Protected(_) | FilesError::NotAFolder), "{path}");
     }
-    // The folders above it by another name: what there is still cannot be moved.
+    // The folders above it by another name: existing ones cannot be moved.
     assert_eq!(desk.ask(move_("o/state", "f/state", "")), Err(FilesError::HoldsProtected));
-    // A link itself may go.
+    // A link itself may be removed.
     desk.ask(trash("l")).unwrap();
 }
 
-/// `~/.ssh` kept elsewhere, as with dotfiles: neither the folder, nor a link on the way, nor what
-/// is above either can be exchanged.
+/// `~/.ssh` kept elsewhere, as with dotfiles. Neither the folder, nor a link on the way, nor any
+/// folder above them can be exchanged.
 #[test]
 fn v65_s02_what_stands_behind_links_of_the_users_own_is_protected_where_it_is() {
     let spec =
@@ -210,7 +208,7 @@ fn v65_s02_what_stands_behind_links_of_the_users_own_is_protected_where_it_is() 
     assert_eq!(desk.tree(), entries(spec));
     assert_eq!(names(&desk, "dotfiles/deep"), [""; 0]);
     desk.ask(move_("dotfiles/rc", "dotfiles/rc2", "REJECT")).unwrap();
-    // One that leads nowhere yet: what it leads to is not made.
+    // A link whose target is missing: no call creates the target.
     let desk = home("f/x=1 .ssh->dotfiles/ssh dotfiles/");
     assert_eq!(desk.ask(move_("f", "dotfiles/ssh", "")), Err(SSH));
     assert_eq!(desk.ask(folder("dotfiles/ssh/new", "")), Err(SSH));
@@ -259,7 +257,7 @@ fn v65_s02_no_other_drive_leads_there() {
     desk.assert_outside_untouched();
 }
 
-/// What is merged into a folder above comes item by item.
+/// A merge into a folder above is checked item by item.
 #[test]
 fn v65_s02_nothing_is_merged_into_a_protected_folder() {
     let spec = format!(
@@ -276,8 +274,8 @@ fn v65_s02_nothing_is_merged_into_a_protected_folder() {
     assert_eq!(desk.tree(), before);
 }
 
-/// An upload goes to an open folder. If that has become a protected one meanwhile, the file does
-/// not get its name.
+/// An upload goes to an open folder. If that folder becomes a protected one meanwhile, the file
+/// does not get its name.
 #[test]
 fn v65_s02_a_folder_that_becomes_protected_while_a_file_comes_in() {
     let desk = home("sub/x=1");
@@ -288,12 +286,12 @@ fn v65_s02_a_folder_that_becomes_protected_while_a_file_comes_in() {
     std::fs::rename(desk.drive().join("sub"), desk.drive().join(".ssh")).unwrap();
     assert_eq!(incoming.commit(None).map(drop), Err(SSH));
     assert_eq!(desk.tree(), entries(".ssh/x=1"));
-    // Files of a folder that is sent are looked at one by one.
+    // The files of an uploaded folder are checked one by one.
     let place = drives.open(&drives.parse("/d/.ssh/new").unwrap()).unwrap();
     assert_eq!(Incoming::begin_in_new_folders(&place, ConflictPolicy::Rename).map(drop), Err(SSH));
 }
 
-/// Mounted again elsewhere it is the same folder, and so are a file and a folder of it.
+/// Mounted elsewhere it is still the same folder, and so are a file and a folder inside it.
 #[test]
 #[ignore = "mounts file systems: run it in a mount namespace"]
 fn v65_s02_mounts_lead_to_no_protected_folder() {
@@ -328,7 +326,7 @@ fn v65_s02_mounts_lead_to_no_protected_folder() {
     }
 }
 
-/// Somebody swaps a folder for a link to a protected one, over and over.
+/// An attacker swaps a folder for a link to a protected one, over and over.
 #[test]
 fn v65_s02_races() {
     const ROUNDS: usize = 200;

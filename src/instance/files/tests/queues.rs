@@ -1,10 +1,11 @@
-//! Long work does not stand in the way, answers in time, and goes on after it has answered.
+//! Tests of the queues: long work delays no other request, is answered in time and then continues.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Work that lasts as long as the test likes: a copy that waits its turn, all turns being taken.
+/// Runs `then` while both places of the long queue are taken, so that a copy waits as long as the
+/// test likes.
 fn with_long_queue_taken(desk: &Desk, then: impl AsyncFnOnce(&Files)) {
     desk.runtime.block_on(async {
         let turns = desk.files.queues.long.clone().acquire_many_owned(2).await.unwrap();
@@ -20,7 +21,7 @@ fn with_long_queue_taken(desk: &Desk, then: impl AsyncFnOnce(&Files)) {
 fn long_work_does_not_block_a_browse() {
     let desk = Desk::new("a=1 b=2");
     with_long_queue_taken(&desk, async |files| {
-        // The copy is answered though it waits, and everything quick goes on meanwhile.
+        // The waiting copy is answered, and quick requests are served meanwhile.
         let answer = files.answering_within(Duration::from_millis(1)).perform(copy("a", "c", "")).await.unwrap();
         assert_eq!(serde_json::to_value(answer).unwrap(), serde_json::json!({"responses": [{}]}));
         assert_eq!(files.under_way(), 1);

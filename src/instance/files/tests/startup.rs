@@ -1,8 +1,8 @@
-//! Places from which programs start, as the file system has them: an unasked change reaches none.
+//! Tests of startup places on real file systems: a change without consent reaches none.
 
 use super::*;
 
-/// The drive is the folder `where_` of the home directory, which has these files.
+/// A drive that is the folder `where_` of the home directory, which contains these files.
 fn at_home(where_: &str, spec: &str) -> (TempDir, Files, tokio::runtime::Runtime) {
     let whole = TempDir::new().unwrap();
     let (home, outside) = (whole.path().join("home"), whole.path().join("outside"));
@@ -15,7 +15,7 @@ fn at_home(where_: &str, spec: &str) -> (TempDir, Files, tokio::runtime::Runtime
     (whole, Files::new(drives), runtime)
 }
 
-/// A change is refused where nobody was asked, leaving all as it was, and done where a person was.
+/// Without consent the change is refused and nothing changes. With consent it succeeds.
 fn check(where_: &str, spec: &str, request: FilesRequest, is_asked_for: bool) {
     let (whole, files, runtime) = at_home(where_, spec);
     let tree_of = |whole: &TempDir| tree(&whole.path().join("home"), &whole.path().join("outside"));
@@ -48,7 +48,7 @@ fn v66_s02_an_unasked_change_reaches_no_startup_place_by_its_name() {
 #[test]
 fn v66_s02_an_unasked_change_reaches_no_startup_place_by_a_link() {
     check(".", ".ssh/ l->.ssh", folder("l/x", "RENAME"), true);
-    check(".", ".ssh/ l->.ssh", folder("l", "RENAME"), false); // beside the link, which nothing follows
+    check(".", ".ssh/ l->.ssh", folder("l", "RENAME"), false); // next to the link, which no call follows
     check(".", ".config/systemd/user/ a/l->../.config/systemd", folder("a/l/user/x", "RENAME"), true);
     check(".", "bin/ scripts->bin new=x", move_("new", "scripts/ls", "RENAME"), true);
     check(".", "bin/ls=x scripts->bin", move_("scripts/ls", "away", "RENAME"), true);

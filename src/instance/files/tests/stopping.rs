@@ -1,5 +1,5 @@
-//! Work that its user stops: nothing half done has a real name, and what is counted is what there
-//! is.
+//! Tests of work that its user stops: no incomplete copy has a real name, and the counts match the
+//! disk.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ fn what_is_counted_is_what_there_is() {
     check("Trash/a=1 Trash/f/b=2 Trash/l->a", empty_trash("Trash"), amount(4, 0));
 }
 
-/// Names that no user gave.
+/// Names that Countersign made up.
 fn scratch(desk: &Desk) -> Vec<String> {
     let names = std::fs::read_dir(desk.drive()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".countersign")).collect()

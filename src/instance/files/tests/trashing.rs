@@ -1,4 +1,4 @@
-//! Into the trash, and out of the world.
+//! Tests of moving to the trash and of emptying it.
 
 use super::*;
 
