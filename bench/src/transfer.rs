@@ -249,7 +249,7 @@ impl Desk<'_> {
     /// Sends a file in pieces over one connection. Its digests and proofs are made before the
     /// measurement: a browser makes them while it sends.
     async fn upload(&mut self, file: &Path, name: &str) -> Result<Duration, BenchError> {
-        let bound = json!({"id": format!("/home/docs/{name}"), "type": "FILE", "conflictPolicy": "REPLACE"});
+        let bound = json!({"id": format!("/home/docs/{name}"), "type": "FILE", "conflictPolicy": "RENAME"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;
         let token =
             answer.get("token").and_then(Value::as_str).ok_or(BenchError::Answer("an upload without a token"))?;
@@ -332,7 +332,7 @@ impl Desk<'_> {
     /// Sends the same piece repeatedly. Each proof is made just before its piece, because it lives
     /// for a minute.
     async fn upload_long(&mut self, total: u64) -> Result<(), BenchError> {
-        let bound = json!({"id": "/home/docs/long-uploaded", "type": "FILE", "conflictPolicy": "REPLACE"});
+        let bound = json!({"id": "/home/docs/long-uploaded", "type": "FILE", "conflictPolicy": "RENAME"});
         let answer = self.call("files.createUpload", "files/upload", &bound).await?;
         let token =
             answer.get("token").and_then(Value::as_str).ok_or(BenchError::Answer("an upload without a token"))?;
