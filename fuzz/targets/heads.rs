@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use countersign_keys::call::{CallTable, Lane, Method, Route, ServiceCall};
 use countersign_keys::identity::{CallName, KeyId, Origin, ProviderId, Username};
-use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
+use countersign_keys::request::{INTENT_MAX, Presented, PresentedDirect};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
@@ -35,8 +35,8 @@ impl Name<'_> {
 
 fuzz_target!(|head: Vec<(Name<'_>, &[u8])>| {
     let times = |wanted: &str| head.iter().filter(|(name, _)| name.text() == wanted).count();
-    let Some(Route::Own(row)) = CALLS.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
-    let own = PresentedOwn::parse(row, head.iter().map(|(name, value)| (name.text(), *value)));
+    let Some(Route::Direct(row)) = CALLS.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("a direct row") };
+    let own = PresentedDirect::parse(row, head.iter().map(|(name, value)| (name.text(), *value)));
     let has_cores = times("authorization") + times("ucloud-username") > 0;
     assert!(own.is_err() || !has_cores && times("ucloud-signed-intent") <= 1, "nothing of Core's");
     let row = CALLS.core_row("files.move").expect("a row");

@@ -36,7 +36,7 @@ pub struct CoreRow(Arc<Row>);
 /// A row for a request that the user's own browser sends: it needs the user's intent and refuses
 /// Core's token. Only [`CallTable`] makes one.
 #[derive(Clone, Debug)]
-pub struct OwnRow {
+pub struct DirectRow {
     row: Arc<Row>,
     destination: Destination,
 }
@@ -49,7 +49,7 @@ impl CoreRow {
     }
 }
 
-impl OwnRow {
+impl DirectRow {
     /// The row.
     #[must_use]
     pub const fn row(&self) -> &Arc<Row> {
@@ -71,7 +71,7 @@ pub enum Route {
     /// Core may call, for itself or for a user.
     Private(Lane),
     /// The user's own browser may call, without Core.
-    Own(OwnRow),
+    Direct(DirectRow),
     /// The holder of a one-time token from the user's own instance may call, with the user's proof.
     Session(SessionEndpoint),
     /// A WebSocket. Each message on it is a call: see [`CallTable::socket_row`].
@@ -134,7 +134,7 @@ impl CallTable {
                     table.add(row.method(), row.path(), Route::Private(Lane::User(CoreRow(Arc::clone(&row)))))
                 }
                 (Transport::Http, Some(destination)) => {
-                    table.add(row.method(), row.path(), Route::Own(OwnRow { row: Arc::clone(&row), destination }))
+                    table.add(row.method(), row.path(), Route::Direct(DirectRow { row: Arc::clone(&row), destination }))
                 }
                 (Transport::WebSocket, _) => table.add_socket(&row),
             };
@@ -262,7 +262,7 @@ mod tests {
             let got = match table.route(method, path) {
                 Some(Route::Private(Lane::User(row))) => Some(row.row().call().as_str()),
                 Some(Route::Private(Lane::Service(_))) => Some("service"),
-                Some(Route::Own(_)) => Some("own"),
+                Some(Route::Direct(_)) => Some("direct"),
                 Some(Route::Public(_)) => Some("public"),
                 Some(Route::Session(_)) => Some("session"),
                 Some(Route::Socket) => Some("socket"),
@@ -283,7 +283,7 @@ mod tests {
         check(Method::Post, "/ucloud/hpc/integration/connect", Some("service"));
         check(Method::Get, "/ucloud/hpc/jobs/retrieveProducts", Some("service"));
         check(Method::Post, "/ucloud/hpc/intents", Some("public"));
-        check(Method::Post, "/ucloud/hpc/keys/list", Some("own"));
+        check(Method::Post, "/ucloud/hpc/keys/list", Some("direct"));
         check(Method::Get, "/ucloud/hpc/keys/list", None);
         check(Method::Get, "/ucloud/hpc/download", Some("session"));
         check(Method::Post, "/ucloud/hpc/chunked/upload", Some("session"));

@@ -517,7 +517,7 @@ impl<'h> UserRequest<'h> {
 }
 
 /// A request whose user signed an intent for this call. Only [`UserRequest::intend`] and
-/// [`PresentedOwn::intend`](crate::request::PresentedOwn::intend) make one.
+/// [`PresentedDirect::intend`](crate::request::PresentedDirect::intend) make one.
 #[derive(Debug)]
 pub struct Intended<'h, R = UserRequest<'h>> {
     pub(crate) request: R,

@@ -21,9 +21,9 @@
 //! 6. [`Permit`](policy::Permit): the intent is still fresh, and this is its first use (P4). Only a
 //!    permit is forwarded, and forwarding consumes it.
 //!
-//! A request of the user's own browser has no token of Core: it enters as
-//! [`PresentedOwn`](request::PresentedOwn) and has a permit of another type ([`own`]). The use of a
-//! one-time token has its own stages ([`session`]). Each refusal is a
+//! A direct request has no token of Core: it enters as
+//! [`PresentedDirect`](request::PresentedDirect) and has a permit of another type ([`direct`]). The
+//! use of a one-time token has its own stages ([`session`]). Each refusal is a
 //! [`Rejection`](verify::Rejection) with the reason for the operator. The sender learns only its
 //! [`Class`](verify::Class).
 //!
@@ -69,6 +69,7 @@ pub mod bind;
 pub mod call;
 mod canonical;
 pub mod core_token;
+pub mod direct;
 pub mod enrolment;
 pub mod freshness;
 pub mod identity;
@@ -76,7 +77,6 @@ pub mod intent;
 pub mod json;
 pub mod jws;
 pub mod keyring;
-pub mod own;
 pub mod pins;
 pub mod policy;
 pub mod replay;

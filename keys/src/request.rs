@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::call::{CoreRow, Lane, OwnRow, Row, ServiceCall};
+use crate::call::{CoreRow, DirectRow, Lane, Row, ServiceCall};
 use crate::identity::{IdentityRejection, Username};
 
 /// Core's token.
@@ -21,9 +21,9 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 /// Longest intent accepted in a client's header, in bytes (protocol, section 2).
 pub const INTENT_MAX: usize = 16 * 1024;
 
-/// Longest body of a call of the user's own browser, in bytes. A passkey's registration with a
+/// Longest body of a direct call, in bytes. A passkey's registration with a
 /// chain of certificates has 10 KiB.
-pub const OWN_BODY_MAX: usize = 64 * 1024;
+pub const DIRECT_BODY_MAX: usize = 64 * 1024;
 
 /// Longest intent accepted from a deposit, and so between gateway and instance, in bytes (protocol,
 /// section 5).
@@ -79,9 +79,9 @@ impl std::fmt::Debug for BearerToken<'_> {
     }
 }
 
-/// A request made for a user: by Core ([`crate::core_token::UserRequest`]), or by the user's own
-/// browser ([`crate::own::OwnRequest`]). The later stages treat both the same, and their types
-/// still tell which it was.
+/// A request made for a user: by Core ([`crate::core_token::UserRequest`]), or by the user's
+/// browser ([`crate::direct::DirectRequest`]). The later stages treat both the same, and their
+/// types still tell which it was.
 pub trait UserAsked: sealed::Sealed {
     /// The call.
     fn row(&self) -> &Arc<Row>;
@@ -134,15 +134,15 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// A call of the user's own browser, parsed and not verified. It carries an intent and nothing of
+/// A direct call, parsed and not verified. It carries an intent and nothing of
 /// Core's.
 #[derive(Debug)]
-pub struct PresentedOwn<'h> {
+pub struct PresentedDirect<'h> {
     pub(crate) row: Arc<Row>,
     pub(crate) intent: Option<&'h str>,
 }
 
-impl<'h> PresentedOwn<'h> {
+impl<'h> PresentedDirect<'h> {
     /// Parses the head of a request on that row. `headers` are all headers, in any case and order.
     /// Deposits do not apply to this lane, so an intent has at most [`INTENT_MAX`] bytes
     /// everywhere.
@@ -151,7 +151,7 @@ impl<'h> PresentedOwn<'h> {
     /// The rule that the head breaks. Headers of Core's lane are refused and not ignored, because
     /// their sender mistakes this lane for Core's.
     pub fn parse(
-        row: &OwnRow,
+        row: &DirectRow,
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Result<Self, RequestRejection> {
         let Deciding { token, username, intent } = Deciding::read(headers)?;
@@ -166,7 +166,7 @@ impl<'h> PresentedOwn<'h> {
     }
 }
 
-impl<'h> PresentedOwn<'h> {
+impl<'h> PresentedDirect<'h> {
     /// The request of a session: the proof that came with the token.
     pub(crate) fn of_session(row: &Arc<Row>, intent: &'h str) -> Result<Self, RequestRejection> {
         let intent = visible(SIGNED_INTENT, intent.as_bytes(), INTENT_MAX)?;
@@ -318,7 +318,7 @@ mod tests {
         let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
         match table.route(method, path).unwrap() {
             Route::Private(lane) => lane.clone(),
-            Route::Public(_) | Route::Own(_) | Route::Session(_) | Route::Socket => {
+            Route::Public(_) | Route::Direct(_) | Route::Session(_) | Route::Socket => {
                 panic!("{path} is not behind Core's token")
             }
         }
@@ -382,10 +382,12 @@ mod tests {
     #[test]
     fn a_call_of_the_users_own_browser_has_nothing_of_cores() {
         let table = CallTable::new(&ProviderId::parse("hpc").unwrap(), &[]).unwrap();
-        let Some(Route::Own(row)) = table.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
+        let Some(Route::Direct(row)) = table.route(Method::Post, "/ucloud/hpc/keys/list") else {
+            panic!("a direct row")
+        };
         let check = |headers: &[(&str, &str)], want: Result<Option<&str>, RequestRejection>| {
             let bytes = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-            assert_eq!(PresentedOwn::parse(row, bytes).map(|own| own.intent), want, "{headers:?}");
+            assert_eq!(PresentedDirect::parse(row, bytes).map(|own| own.intent), want, "{headers:?}");
         };
         let intent = GOOD[2];
         check(&[intent, ("origin", "https://hpc.example.org")], Ok(Some("x.y.z")));
@@ -431,7 +433,7 @@ mod tests {
     /// The limits of protocol, section 2, and the figures beside each constant.
     #[test]
     fn v07_the_limits_are_these() {
-        assert_eq!([TOKEN_MAX, INTENT_MAX, OWN_BODY_MAX, DEPOSIT_MAX], [8_192, 16_384, 65_536, 262_144]);
+        assert_eq!([TOKEN_MAX, INTENT_MAX, DIRECT_BODY_MAX, DEPOSIT_MAX], [8_192, 16_384, 65_536, 262_144]);
         let just_fits = "x".repeat(64);
         check(&[GOOD[0], GOOD[1], ("ucloud-signed-intent", &just_fits)], Ok(()));
         let token = |length: usize| format!("Bearer {}", "x".repeat(length - "Bearer ".len()));

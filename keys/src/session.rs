@@ -31,7 +31,7 @@ use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
 use crate::keyring::{EnrolledKey, VerificationKey};
 use crate::policy::{Policy, PolicyRejection, SpendError};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
-use crate::request::{INTENT_MAX, PresentedOwn};
+use crate::request::{INTENT_MAX, PresentedDirect};
 pub use crate::session::piece::{ContentDigest, Piece};
 pub use crate::session::rejection::SessionRejection;
 use crate::session::token::{Claims, Header, TYPE};
@@ -257,7 +257,7 @@ impl<'h> VerifiedSession<'h> {
         let proven = Proven { token: session.hash.to_base64url(), piece: &piece };
         let proven = serde_json::to_vec(&proven).map_err(|_| SessionRejection::Proof)?;
         let items = Items::read(row, &proven)?;
-        let intended = PresentedOwn::of_session(row, text)?.intend(proof)?;
+        let intended = PresentedDirect::of_session(row, text)?.intend(proof)?;
         // The proof was verified with the session's username, so its signer is the session's user.
         let Intended { intent, .. } = intended.bind(items)?.intended;
         Ok(AuthorisedSession { session, token, piece, proof: Some(intent), proof_text: Some(text) })

@@ -4,8 +4,8 @@
 //! Presented ─► Authenticated ─► Intended ─► Bound ─► Authorised ─► Permit
 //! request      core_token       intent      bind     policy        policy
 //!
-//! PresentedOwn ───────────────► Intended ─► …        the user's own browser, without Core
-//! request                       own
+//! PresentedDirect ───────────► Intended ─► …         the direct channel, without Core
+//! request                      direct
 //! ```
 //!
 //! Each stage consumes the value of the stage before it, and only the stage's own module can make

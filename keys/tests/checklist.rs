@@ -63,7 +63,7 @@ fn v01_a_user_call_without_intent_is_refused() {
         }
         let refused = match row.sender() {
             Sender::Core => site.judge_raw(row.call().as_str(), b"{}", None, &site.token(), USER).unwrap_err(),
-            Sender::User => site.judge_own(row.call().as_str(), b"{}", &[]).unwrap_err(),
+            Sender::User => site.judge_direct(row.call().as_str(), b"{}", &[]).unwrap_err(),
         };
         assert_eq!(refused.class(), Class::IntentRequired, "{}", row.call());
     }

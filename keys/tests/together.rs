@@ -8,12 +8,12 @@ mod binding;
 mod checklist;
 #[path = "digests.rs"]
 mod digests;
+#[path = "direct_channel.rs"]
+mod direct_channel;
 #[path = "edges.rs"]
 mod edges;
 #[path = "key_material.rs"]
 mod key_material;
-#[path = "own_lane.rs"]
-mod own_lane;
 #[path = "passkeys.rs"]
 mod passkeys;
 #[path = "proofs.rs"]

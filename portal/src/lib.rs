@@ -10,12 +10,12 @@
 pub mod authenticator;
 pub mod certificate;
 pub mod core;
+pub mod direct;
 pub mod enrol;
 pub mod fault;
 pub mod jws;
 pub mod line;
 pub mod malicious;
-pub mod own;
 pub mod session;
 pub mod signer;
 pub mod site;
@@ -23,10 +23,10 @@ pub mod site;
 pub use crate::authenticator::Authenticator;
 pub use crate::certificate::TestCertificate;
 pub use crate::core::{Core, CoreKeys, Deed, Flavour, IntentForwarding, Request};
+pub use crate::direct::DirectPage;
 pub use crate::enrol::ConnectionPage;
 pub use crate::fault::Fault;
 pub use crate::line::{Answer, Endpoint};
-pub use crate::own::OwnPage;
 pub use crate::signer::{Algorithm, BrowserKey, Draft, Intent};
 
 /// The system's time in seconds since 1970.

@@ -169,7 +169,7 @@ pub(crate) enum Reason {
     NoWords,
     /// A row of `[[calls]]` for which no process has an implementation.
     #[error("has to be \"core\": a site adds calls that come through UCloud")]
-    OwnRow,
+    DirectRow,
     /// A key without effect beside another's value.
     #[error("means nothing unless {0}")]
     Idle(&'static str),

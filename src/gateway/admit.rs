@@ -87,7 +87,7 @@ impl Ingress {
                     Authenticated::User(request) => self.user(request, head, body, budget, id, known).await,
                 }
             }
-            Route::Own(row) => self.own(row, head, body, client, id, known).await,
+            Route::Direct(row) => self.direct(row, head, body, client, id, known).await,
             Route::Session(endpoint @ (SessionEndpoint::Download | SessionEndpoint::ChunkedUpload)) => {
                 self.session(*endpoint, head, body, client, id, known).await
             }
@@ -107,7 +107,7 @@ impl Ingress {
         let route = self.calls.route(method, head.uri.path()).filter(|route| match route {
             // Their queries hold only what is verified.
             Route::Session(_) | Route::Socket => true,
-            Route::Public(_) | Route::Private(_) | Route::Own(_) => head.uri.query().is_none(),
+            Route::Public(_) | Route::Private(_) | Route::Direct(_) => head.uri.query().is_none(),
         });
         route.ok_or(Rejection::NoSuchCall)
     }

@@ -54,7 +54,7 @@ const FILES: &[(&str, &[u8])] = &files![
     "js/keyname.js",
     "js/keys.js",
     "js/messages.js",
-    "js/own.js",
+    "js/direct.js",
     "js/page.js",
     "js/passkeys.js",
     "js/places.js",

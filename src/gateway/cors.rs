@@ -39,7 +39,7 @@ impl ForPages {
             Route::Session(SessionEndpoint::ChunkedUpload) => Some(Self::Chunk),
             // WebSockets have no preflight; their handshake checks the origin.
             Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) | Route::Socket => None,
-            Route::Public(_) | Route::Private(_) | Route::Own(_) => None,
+            Route::Public(_) | Route::Private(_) | Route::Direct(_) => None,
         }
     }
 

@@ -52,7 +52,7 @@ const fn allowed(route: &Route) -> Option<&'static [&'static str]> {
         Route::Public(PublicCall::ConnectPage | PublicCall::KeysPage | PublicCall::SignerPage) => None,
         Route::Session(SessionEndpoint::Download) => Some(DOWNLOAD),
         Route::Socket | Route::Session(SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket) => Some(SOCKET),
-        Route::Public(_) | Route::Private(_) | Route::Own(_) | Route::Session(SessionEndpoint::ChunkedUpload) => {
+        Route::Public(_) | Route::Private(_) | Route::Direct(_) | Route::Session(SessionEndpoint::ChunkedUpload) => {
             Some(FETCH)
         }
     }

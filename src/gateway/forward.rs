@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_keys::call::{Method, PublicCall, ServiceCall};
 use countersign_keys::core_token::ServiceRequest;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::identity::ProviderId;
-use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
 use countersign_keys::session::SessionPermit;
@@ -76,7 +76,7 @@ pub(super) async fn user(
 /// Forwards a request from the user's own browser, once, to the server or instance that verifies it
 /// again. Has no token to pass on.
 pub(super) async fn own(
-    permit: Permit<'_, '_, OwnRequest>,
+    permit: Permit<'_, '_, DirectRequest>,
     body: &Bytes,
     upstreams: &Arc<Upstreams>,
     connection: Connection,

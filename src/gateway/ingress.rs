@@ -71,7 +71,7 @@ pub(super) struct Ingress {
     /// Public calls at the server by address.
     pub(super) public_at_server: Arc<Counted<IpAddr>>,
     /// Calls at the server of users' own browsers, by user.
-    pub(super) own_at_server: Arc<Counted<Username>>,
+    pub(super) direct_at_server: Arc<Counted<Username>>,
     /// Sockets by user.
     pub(super) sockets: Arc<Counted<Username>>,
     /// Sockets by user that Core opened and on which nothing was permitted yet.

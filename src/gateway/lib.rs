@@ -17,6 +17,7 @@ mod connections;
 mod control;
 mod cors;
 mod deposits;
+mod direct;
 mod document;
 mod fetch_metadata;
 mod forward;
@@ -31,7 +32,6 @@ mod key_cache;
 mod limits;
 mod listener;
 mod message_filter;
-mod own;
 mod pace;
 mod paced_stream;
 mod pages;
@@ -371,7 +371,7 @@ fn ingress(
         refusals: limits::refusals(),
         fair: limits::of_each_user(),
         public_at_server: limits::public_at_server(),
-        own_at_server: limits::own_at_server(),
+        direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
         waiting: limits::of_each_user(),
         cors: Cors::new(config.core.origin.clone(), config.provider.origin.clone()),

@@ -47,9 +47,9 @@ pub(super) fn public_at_server() -> Arc<Counted<IpAddr>> {
     Counted::new(room::PUBLIC, room::PUBLIC_EACH)
 }
 
-/// Limits the calls of users' own browsers that the server answers.
-pub(super) fn own_at_server() -> Arc<Counted<Username>> {
-    Counted::new(room::OWN, room::OWN_EACH)
+/// Limits the direct calls that the server answers.
+pub(super) fn direct_at_server() -> Arc<Counted<Username>> {
+    Counted::new(room::DIRECT, room::DIRECT_EACH)
 }
 
 /// Limits the requests, or the sockets, of one user at a time. The number of connections bounds

@@ -11,6 +11,7 @@ mod abuse;
 mod connections;
 mod corpus;
 mod deposit;
+mod direct;
 mod flooded;
 mod front;
 mod hostile;
@@ -18,7 +19,6 @@ mod lanes;
 mod large;
 mod maintenance;
 mod over_tls;
-mod own;
 mod served;
 mod sessions;
 mod sockets;
@@ -247,7 +247,7 @@ fn core_at(endpoint: Endpoint) -> Core {
 
 fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
     let provider = ProviderId::parse("hpc").unwrap();
-    let calls = Arc::new(CallTable::new(&provider, &[own::row_to_the_server()]).unwrap());
+    let calls = Arc::new(CallTable::new(&provider, &[direct::row_to_the_server()]).unwrap());
     Journal::create(directory.path()).unwrap();
     let clock = Clock::System;
     let journal = Journal::open(directory.path(), terms().window, 10_000, clock.now().unwrap()).unwrap();
@@ -271,7 +271,7 @@ fn ingress(directory: &tempfile::TempDir, known: Arc<KeyCache>) -> Ingress {
         refusals: limits::refusals(),
         fair: limits::of_each_user(),
         public_at_server: limits::public_at_server(),
-        own_at_server: limits::own_at_server(),
+        direct_at_server: limits::direct_at_server(),
         sockets: limits::of_each_user(),
         waiting: limits::of_each_user(),
         cors: Cors::new(Origin::parse(CORE_ORIGIN).unwrap(), Origin::parse(ORIGIN).unwrap()),

@@ -162,7 +162,7 @@ impl Ingress {
                 let outcome = self.admit_session_socket(*endpoint, head, &key, client, id, known).await?;
                 (key, outcome)
             }
-            Some(Route::Public(_) | Route::Private(_) | Route::Own(_)) => {
+            Some(Route::Public(_) | Route::Private(_) | Route::Direct(_)) => {
                 return Err(HeadRejection::Framing(UPGRADE).into());
             }
             None | Some(Route::Session(_) | Route::Socket) => return Err(Rejection::NoSuchCall.into()),

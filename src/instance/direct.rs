@@ -1,4 +1,4 @@
-//! Serves the direct channel: requests of the user's own browser. None of them is ever done for
+//! Serves the direct channel: requests of the user's browser. None of them is ever done for
 //! Core.
 //!
 //! A change of keys takes two parties. The instance may write the user's pin file, and the server
@@ -11,7 +11,7 @@ mod server;
 
 use std::sync::Arc;
 
-use countersign_keys::own::OwnRequest;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::policy::Permit;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ impl DirectCalls {
         Self { keys, drives: DirectDrives::new(&config.drives, drives) }
     }
 
-    pub(crate) async fn perform(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn perform(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         match permit.row().call().as_str() {
             "drives.list" => Ok(self.drives.list().await),
             "keys.list" => self.keys.list(permit).await,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_keys::call::SessionEndpoint;
-use countersign_keys::own::OwnRequest;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::request::DEPOSIT_MAX;
 use countersign_keys::session::{PresentedSession, SessionPermit};
@@ -197,7 +197,7 @@ impl Instance {
         let outcome = self.verifier.judge(head, &body, &mut audit);
         match self.decided(head, &audit, outcome) {
             Ok(Permitted::FromCore(permit)) => self.perform(&permit, within::read(&head.headers)).await,
-            Ok(Permitted::FromUser(permit)) => self.perform_own(&permit).await,
+            Ok(Permitted::FromUser(permit)) => self.perform_direct(&permit).await,
             Err(denied) => denied.reply(),
         }
     }
@@ -308,7 +308,7 @@ impl Instance {
         }
     }
 
-    async fn perform_own(&self, permit: &Permit<'_, '_, OwnRequest>) -> Reply {
+    async fn perform_direct(&self, permit: &Permit<'_, '_, DirectRequest>) -> Reply {
         match self.direct.perform(permit).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(not_done) => {

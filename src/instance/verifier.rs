@@ -8,14 +8,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_keys::bind::{Bound, Items};
-use countersign_keys::call::{CallTable, Destination, Lane, Method, OwnRow, Route, SessionEndpoint};
+use countersign_keys::call::{CallTable, Destination, DirectRow, Lane, Method, Route, SessionEndpoint};
 use countersign_keys::core_token::{Authenticated, CoreTokens, UserRequest};
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
 use countersign_keys::keyring::VerificationKey;
-use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy};
-use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedOwn, UserAsked};
+use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedDirect, UserAsked};
 use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SessionPermit, SessionRejection};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
@@ -46,7 +46,7 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) enum Permitted<'r> {
     FromCore(Permit<'r, 'r>),
-    FromUser(Permit<'r, 'r, OwnRequest>),
+    FromUser(Permit<'r, 'r, DirectRequest>),
 }
 
 /// What is known of a request so far, for the log. Filled in while the request is verified.
@@ -90,10 +90,10 @@ impl Verifier {
         let method = Method::parse(head.method.as_str()).ok_or(Rejection::NoSuchCall)?;
         match self.calls.route(method, head.uri.path()).filter(|_| head.uri.query().is_none()) {
             Some(Route::Private(lane)) => self.judge_for_core(lane, head, body, audit).map(Permitted::FromCore),
-            Some(Route::Own(row)) if row.destination() == Destination::Instance => {
+            Some(Route::Direct(row)) if row.destination() == Destination::Instance => {
                 self.judge_for_user(row, head, body, audit).map(Permitted::FromUser)
             }
-            Some(Route::Own(_) | Route::Public(_) | Route::Session(_) | Route::Socket) | None => {
+            Some(Route::Direct(_) | Route::Public(_) | Route::Session(_) | Route::Socket) | None => {
                 Err(Rejection::NoSuchCall.into())
             }
         }
@@ -167,14 +167,14 @@ impl Verifier {
 
     fn judge_for_user<'r>(
         &self,
-        row: &OwnRow,
+        row: &DirectRow,
         head: &'r http::request::Parts,
         body: &'r [u8],
         audit: &mut AuditContext,
-    ) -> Result<Permit<'r, 'r, OwnRequest>, Refusal> {
+    ) -> Result<Permit<'r, 'r, DirectRequest>, Refusal> {
         let now = self.journal.now(Clock::System.now()?)?;
         audit.call = Some(row.row().call().clone());
-        let presented = PresentedOwn::parse(row, headers(head)).map_err(Rejection::from)?;
+        let presented = PresentedDirect::parse(row, headers(head)).map_err(Rejection::from)?;
 
         let intent = presented.intent().map_err(Rejection::from)?;
         let claimed = intent.claimed_username().map_err(Rejection::from)?;

@@ -11,14 +11,14 @@ pub const PUBLIC: usize = 1_024;
 /// Public calls in flight by address: a class in one room.
 pub const PUBLIC_EACH: usize = 256;
 
-/// Calls of users' own browsers in flight.
-pub const OWN: usize = 512;
+/// Direct calls in flight.
+pub const DIRECT: usize = 512;
 
-/// Calls of one user's own browsers in flight.
-pub const OWN_EACH: usize = 16;
+/// Direct calls of one user in flight.
+pub const DIRECT_EACH: usize = 16;
 
 /// Waiting pages of one ticket: a few tabs.
 pub const POLLS_EACH_TICKET: usize = 4;
 
 /// The rest is for Core's own calls and for idle connections.
-const _: () = assert!(PUBLIC + OWN + 256 <= CONNECTIONS, "Core's calls have room that nobody else can take");
+const _: () = assert!(PUBLIC + DIRECT + 256 <= CONNECTIONS, "Core's calls have room that nobody else can take");

@@ -8,10 +8,10 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use countersign_keys::call::{Destination, Lane, Method, OwnRow, PublicCall, Route, ServiceCall};
+use countersign_keys::call::{Destination, DirectRow, Lane, Method, PublicCall, Route, ServiceCall};
 use countersign_keys::core_token::Authenticated;
 use countersign_keys::identity::Uid;
-use countersign_keys::request::{INTENT_MAX, OWN_BODY_MAX, Presented};
+use countersign_keys::request::{DIRECT_BODY_MAX, INTENT_MAX, Presented};
 use countersign_keys::verify::Rejection;
 use http::header::{CACHE_CONTROL, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request};
@@ -27,7 +27,7 @@ use super::integration::AboutUser;
 use super::record::{AuditedAction, Sender};
 use super::reply::{Refusal, answer, message, rejected};
 use super::state::{Server, log_failure};
-use super::{approval, drives, integration, list, offer, own, state_directory, tasks};
+use super::{approval, direct, drives, integration, list, offer, state_directory, tasks};
 use countersign_config::Ipc;
 use countersign_ipc::answers::Reply;
 use countersign_ipc::body::{BodyError, read_body};
@@ -240,8 +240,8 @@ async fn service(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     match route {
         Some(Route::Public(call)) => public(&server, call, request).await,
         Some(Route::Private(Lane::Service(call))) => private(&server, call, request).await,
-        Some(Route::Own(row)) if row.destination() == Destination::Server => own(&server, &row, request).await,
-        Some(Route::Own(_) | Route::Private(Lane::User(_)) | Route::Session(_) | Route::Socket) | None => {
+        Some(Route::Direct(row)) if row.destination() == Destination::Server => direct(&server, &row, request).await,
+        Some(Route::Direct(_) | Route::Private(Lane::User(_)) | Route::Session(_) | Route::Socket) | None => {
             rejected(&Rejection::NoSuchCall).reply()
         }
     }
@@ -293,11 +293,11 @@ async fn private(server: &Arc<Server>, call: ServiceCall, request: Request<Incom
     }))
 }
 
-async fn own(server: &Arc<Server>, row: &OwnRow, request: Request<Incoming>) -> Reply {
+async fn direct(server: &Arc<Server>, row: &DirectRow, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let request_id = shown(&head.headers, REQUEST_ID);
-    let mut reply = match read_body(body, OWN_BODY_MAX).await {
-        Ok(body) => own::answer(server, row, &head.headers, &body, &request_id).await,
+    let mut reply = match read_body(body, DIRECT_BODY_MAX).await {
+        Ok(body) => direct::answer(server, row, &head.headers, &body, &request_id).await,
         Err(error) => {
             let action = AuditedAction::of_stranger(&request_id, row.row().call().as_str(), None);
             server.record_refusal(&action, error.into()).reply()

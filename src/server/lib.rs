@@ -13,6 +13,7 @@ mod control_channel;
 mod core_calls;
 #[cfg(test)]
 mod core_tests;
+mod direct;
 mod drive_registration;
 mod drives;
 mod endpoints;
@@ -32,7 +33,6 @@ mod list;
 mod mapper;
 mod offer;
 mod outbox;
-mod own;
 mod passkey_ceremonies;
 #[cfg(test)]
 mod passkey_tests;

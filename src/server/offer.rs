@@ -23,7 +23,7 @@ use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::own;
+use super::direct;
 use super::record::AuditedAction;
 use super::reply::{Refusal, key_name, message};
 use super::state::{Server, log_failure};
@@ -228,7 +228,7 @@ pub(super) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -
         return Err(Refusal::new(ErrorCode::Conflict, "no key was approved for this ticket"));
     };
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
-    let keys = own::key_of(server, &ticket.username, kid)?;
+    let keys = direct::key_of(server, &ticket.username, kid)?;
     let intent = PresentedIntent::parse(&probe.intent, INTENT_MAX, Version1::Refused)
         .and_then(|intent| intent.verify(&ticket.username, keys.as_slice(), &terms, now))
         .map_err(|rejection| invalid(&rejection))?;

@@ -1,4 +1,4 @@
-//! Replay log for the calls of users' own browsers to the server (P4), and the rate of each user's
+//! Replay log for the direct calls to the server (P4), and the rate of each user's
 //! calls.
 
 use std::num::NonZeroUsize;

@@ -42,12 +42,12 @@ const SCRIPT = `
   (async () => {
     const html = await (await fetch("/ucloud/hpc/keys")).text();
     const js = /src="([^"]*\\/js\\/)keys\\.js"/.exec(html)[1];
-    const [{ Own }, { Provider }, { Clock }, { openStorage }] = await Promise.all(
-      ["own", "provider", "clock", "storage"].map((name) => import(js + name + ".js")));
+    const [{ DirectChannel }, { Provider }, { Clock }, { openStorage }] = await Promise.all(
+      ["direct", "provider", "clock", "storage"].map((name) => import(js + name + ".js")));
     const page = { provider: "hpc", origin: location.origin, base: "/ucloud/hpc" };
     const [clock, storage] = [new Clock(), await openStorage()];
     const [key] = await storage.keys();
-    await new Own({ page, clock, provider: new Provider(page, clock) }).renew(key, storage);
+    await new DirectChannel({ page, clock, provider: new Provider(page, clock) }).renew(key, storage);
   })();`;
 
 const HTML = `<!doctype html><title>thesis</title><script type="module">${SCRIPT}</script>`;

@@ -121,7 +121,7 @@ function askSigner(request) {
 
 for (const [what, request, code] of [
   ["a call that is in no table", { call: "files.wipe", items: [{ id: "/home" }] }, "unknown_call"],
-  ["a call of the user's own lane", { call: "keys.list", params: {} }, "unknown_call"],
+  ["a call of the direct channel", { call: "keys.list", params: {} }, "unknown_call"],
   ["a parameter too many", { call: "files.browse", params: { path: "/home", as: "root" } }, "bad_parameters"],
   ["a number that has several spellings", { call: "files.browse", params: { path: 2 ** 60 } }, "bad_parameters"],
   ["no item at all", { call: "files.trash", items: [] }, "bad_parameters"],

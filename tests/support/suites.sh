@@ -63,8 +63,8 @@ run_accounts() {
         if files_of accounts | grep -qx tests/audit.rs; then step "what other people's programs need" tests/interop/install || true; fi
         one_by_one accounts tests/support/installation.sh
     elif [ "$(id -u)" != 0 ]; then
-        not_run+=("the tests as real accounts, but for attacks.rs, enrolment.rs and own_browser.rs: $why")
-        step "a centre in this account" cargo test --locked --test attacks --test enrolment --test own_browser -- --ignored || true
+        not_run+=("the tests as real accounts, but for attacks.rs, enrolment.rs and direct_channel.rs: $why")
+        step "a centre in this account" cargo test --locked --test attacks --test enrolment --test direct_channel -- --ignored || true
     else
         not_run+=("the tests as real accounts: $why")
     fi

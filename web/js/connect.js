@@ -7,7 +7,7 @@ import { byId, fill, h } from "./dom.js";
 import { isTicket, ticketHash } from "./enrolment.js";
 import { inWords, toldOf } from "./errors.js";
 import { keyName } from "./keyname.js";
-import { Own } from "./own.js";
+import { DirectChannel } from "./direct.js";
 import { WrongAddress, readPage } from "./page.js";
 import { enrolButton } from "./passkeys.js";
 import { Provider } from "./provider.js";
@@ -45,7 +45,7 @@ function isNew(part, what) {
 /** @param {import("./page.js").Page} page */
 async function main(page) {
   const provider = new Provider(page, clock);
-  const own = new Own({ page, clock, provider });
+  const direct = new DirectChannel({ page, clock, provider });
   const written = location.hash.slice(1);
   if (written !== "") history.replaceState(null, "", location.pathname);
   /** @type {Storage} */
@@ -80,7 +80,7 @@ async function main(page) {
   function show(news) {
     if (news.ticketHash !== undefined) remember(news.ticketHash);
     Object.assign(view, news);
-    showConnection(view, own);
+    showConnection(view, direct);
   }
 
   /**
@@ -130,8 +130,8 @@ function remember(hash) {
   }
 }
 
-/** @param {View} view @param {Own} own */
-function showConnection(view, own) {
+/** @param {View} view @param {DirectChannel} direct */
+function showConnection(view, direct) {
   if (view.username !== undefined && isNew("username", view.username)) fill(byId("username"), shownText(view.username));
   const { made, offer, approved, told, tested } = view;
   const steps = { made, offered: offer !== undefined, approved, told, tested };
@@ -157,7 +157,7 @@ function showConnection(view, own) {
   byId("second-offer").hidden = view.secondOffer !== true;
   byId("waiting-for-ucloud").hidden = tested !== true || told === true;
   byId("finished").hidden = tested !== true;
-  if (tested === true && view.key !== undefined && isNew("key", view.key.kid)) showFinished(view.key, own);
+  if (tested === true && view.key !== undefined && isNew("key", view.key.kid)) showFinished(view.key, direct);
 }
 
 /** @param {View} view */
@@ -191,8 +191,8 @@ function showOffer({ command, fingerprint, words, qr }) {
   if (isQr(qr)) fill(byId("qr"), /** @type {any} */ (qrCode(qr, "QR code of the command")));
 }
 
-/** @param {import("./storage.js").KeyRecord} key @param {Own} own */
-function showFinished(key, own) {
+/** @param {import("./storage.js").KeyRecord} key @param {DirectChannel} direct */
+function showFinished(key, direct) {
   byId("finished-heading").focus();
   byId("session-only").hidden = !key.sessionOnly;
   byId("can-close").hidden = key.sessionOnly;
@@ -204,7 +204,7 @@ function showFinished(key, own) {
     addEventListener("beforeunload", warn);
     byId("end-session").onclick = async () => {
       try {
-        await own.removeKey(key, key.kid);
+        await direct.removeKey(key, key.kid);
         isOver = true;
         removeEventListener("beforeunload", warn);
         void offer();
@@ -217,7 +217,7 @@ function showFinished(key, own) {
     // Persistent storage: a browser that is short of room evicts other sites first.
     void navigator.storage?.persist?.().catch(() => false);
     void (async () => {
-      const listed = (await own.keys(key)).find((one) => one.kid === key.kid);
+      const listed = (await direct.keys(key)).find((one) => one.kid === key.kid);
       if (listed === undefined) return;
       key.expires = listed.expires;
       const storage = await openStorage();
@@ -228,7 +228,7 @@ function showFinished(key, own) {
   if (!hasPasskeys() || key.sessionOnly) return;
   byId("passkey").hidden = false;
   const say = (/** @type {string} */ text) => (byId("passkey-message").textContent = text);
-  fill(byId("passkey-button"), enrolButton(own, key, () => {
+  fill(byId("passkey-button"), enrolButton(direct, key, () => {
     say("The passkey is added.");
     fill(byId("passkey-button"));
   }, say));

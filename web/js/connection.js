@@ -4,7 +4,7 @@
 
 import { enrolmentProof, isTicket, publicJwk, ticketHash } from "./enrolment.js";
 import { signIntent } from "./intent.js";
-import { makeTestedKeyPair, testKeyPair } from "./own.js";
+import { makeTestedKeyPair, testKeyPair } from "./direct.js";
 import { Refused, Unreachable } from "./provider.js";
 import { NoStorage } from "./storage.js";
 

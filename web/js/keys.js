@@ -5,7 +5,7 @@ import { Clock } from "./clock.js";
 import { shownText } from "./display.js";
 import { byId, fill, h } from "./dom.js";
 import { inWords } from "./errors.js";
-import { Own } from "./own.js";
+import { DirectChannel } from "./direct.js";
 import { WrongAddress, readPage } from "./page.js";
 import { passkeyList } from "./passkeys.js";
 import { Provider, Refused } from "./provider.js";
@@ -15,7 +15,7 @@ import { SessionStorage, openStorage } from "./storage.js";
 
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 /** @typedef {import("./storage.js").Storage} Storage */
-/** @typedef {import("./own.js").ListedKey} ListedKey */
+/** @typedef {import("./direct.js").ListedKey} ListedKey */
 
 /** Where a key is kept that this page can sign with. */
 const HERE = "this browser";
@@ -44,7 +44,7 @@ function confirm(question, button) {
 
 /** @param {import("./page.js").Page} page */
 async function main(page) {
-  const own = new Own({ page, clock, provider: new Provider(page, clock) });
+  const direct = new DirectChannel({ page, clock, provider: new Provider(page, clock) });
   /** @type {Storage} */
   const storage = await openStorage().catch(() => new SessionStorage());
   /** @type {KeyRecord[]} */
@@ -81,7 +81,7 @@ async function main(page) {
     const load = async () => {
       for (const key of newestFirst) {
         try {
-          showListed(key, await own.keys(key));
+          showListed(key, await direct.keys(key));
           return;
         } catch (error) {
           if (isNotAccepted(error)) continue;
@@ -110,7 +110,7 @@ async function main(page) {
       fill(gone, over.length > 0 && h("details", {}, h("summary", {}, `Keys that were removed (${over.length})`),
         h("ul", { class: "cards" }, ...over.map(cardOf))));
       fill(passkeys, h("h3", {}, "Passkeys"), h("p", { class: "quiet" }, "For actions that need more than this browser's key."),
-        passkeyList(own, key, () => clock.now(), confirm));
+        passkeyList(direct, key, () => clock.now(), confirm));
     }
   }
 
@@ -178,8 +178,8 @@ async function main(page) {
    * @param {KeyRecord} old
    */
   async function renewed(old) {
-    const key = await own.renew(old, storage);
-    await own.removeKey(key, old.kid);
+    const key = await direct.renew(old, storage);
+    await direct.removeKey(key, old.kid);
     await storage.removeKey(old.kid);
     await show();
   }
@@ -187,7 +187,7 @@ async function main(page) {
   /** @param {string} kid @param {KeyRecord} signer @param {string} question */
   async function removed(kid, signer, question) {
     if (!(await confirm(question, "Remove"))) return;
-    await own.removeKey(signer, kid);
+    await direct.removeKey(signer, kid);
     await storage.removeKey(kid);
     await show();
   }

@@ -8,23 +8,23 @@ import { keyName } from "./keyname.js";
 import { exactly, fromNow } from "./relative-time.js";
 import { hasPasskeys } from "./webauthn.js";
 
-/** @typedef {import("./own.js").Own} Own */
+/** @typedef {import("./direct.js").DirectChannel} DirectChannel */
 /** @typedef {import("./storage.js").KeyRecord} KeyRecord */
 
 /**
  * The button that enrols a passkey.
- * @param {Own} own
+ * @param {DirectChannel} direct
  * @param {KeyRecord} key
  * @param {() => void} done
  * @param {(text: string) => void} say
  */
-export function enrolButton(own, key, done, say) {
+export function enrolButton(direct, key, done, say) {
   const button = h("button", { onclick: enrol }, "Add a passkey");
   async function enrol() {
     button.disabled = true;
     say("");
     try {
-      await own.enrolPasskey(key, keyName(navigator.userAgent));
+      await direct.enrolPasskey(key, keyName(navigator.userAgent));
       done();
     } catch (error) {
       say(inWords(error));
@@ -36,21 +36,21 @@ export function enrolButton(own, key, done, say) {
 
 /**
  * The list of passkeys, with buttons.
- * @param {Own} own
+ * @param {DirectChannel} direct
  * @param {KeyRecord} key
  * @param {() => number} now
  * @param {(question: string, button: string) => Promise<boolean>} confirm
  */
-export function passkeyList(own, key, now, confirm) {
+export function passkeyList(direct, key, now, confirm) {
   const message = h("p", { class: "message", role: "status" });
   const say = (/** @type {string} */ text) => (message.textContent = text);
   const list = h("ul", { class: "cards" });
-  const buttons = h("div", { class: "buttons", hidden: true }, enrolButton(own, key, () => void load(), say));
+  const buttons = h("div", { class: "buttons", hidden: true }, enrolButton(direct, key, () => void load(), say));
   const place = h("div", {}, list, message, buttons);
   /** @returns {Promise<void>} */
   async function load() {
     try {
-      const passkeys = await own.passkeys(key);
+      const passkeys = await direct.passkeys(key);
       list.replaceChildren(...passkeys.map(card));
       if (passkeys.length === 0) list.replaceChildren(h("li", { class: "none" }, "None yet."));
       buttons.hidden = !hasPasskeys();
@@ -59,20 +59,20 @@ export function passkeyList(own, key, now, confirm) {
       say(inWords(error));
     }
   }
-  /** @param {import("./own.js").ListedPasskey} passkey */
+  /** @param {import("./direct.js").ListedPasskey} passkey */
   const card = (passkey) => h("li", { class: "card" },
     h("div", {}, h("strong", {}, shownText(passkey.name)), " ", isCopied(passkey) && h("span", { class: "tag off" }, "refused"),
       h("div", { class: "quiet", title: exactly(passkey.created) }, `Added ${fromNow(passkey.created, now())}. `,
         passkey.lastUsed === null ? "Not used yet." : `Last used ${fromNow(passkey.lastUsed, now())}.`)),
     isCopied(passkey) && h("p", { class: "notice warning" }, "This passkey has been copied, so it is no longer accepted. Remove it, and check the device."),
     h("button", { class: "quiet", "aria-label": `Remove the passkey ${passkey.name}`, onclick: () => remove(passkey) }, "Remove"));
-  const isCopied = (/** @type {import("./own.js").ListedPasskey} */ passkey) => passkey.state === "copied";
-  /** @param {import("./own.js").ListedPasskey} passkey */
+  const isCopied = (/** @type {import("./direct.js").ListedPasskey} */ passkey) => passkey.state === "copied";
+  /** @param {import("./direct.js").ListedPasskey} passkey */
   const remove = async (passkey) => {
     say("");
     if (!(await confirm(`Remove the passkey “${passkey.name}”? Actions that need a passkey then need another one.`, "Remove"))) return;
     try {
-      await own.removePasskey(key, passkey.id);
+      await direct.removePasskey(key, passkey.id);
       await load();
     } catch (error) {
       say(inWords(error));

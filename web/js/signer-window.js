@@ -1,5 +1,5 @@
 // The signer's window. UCloud's page opens it and sends what is to be signed. It answers two
-// origins, UCloud's and its own, and always names the origin that it answers.
+// origins, UCloud's and its direct, and always names the origin that it answers.
 
 import { ask, askForPasskey } from "./approval.js";
 import { sentence, wordsOf } from "./call-descriptions.js";
@@ -9,7 +9,7 @@ import { byId, fill, h } from "./dom.js";
 import { KnownDrives } from "./drives.js";
 import { inWords } from "./errors.js";
 import { VERSION } from "./messages.js";
-import { Own } from "./own.js";
+import { DirectChannel } from "./direct.js";
 import { readPage } from "./page.js";
 import { Provider, Refused } from "./provider.js";
 import { SOON_S, duration, fromNow } from "./relative-time.js";
@@ -62,8 +62,8 @@ async function inFront(work) {
   }
 }
 
-const own = new Own({ page, clock, provider });
-const drives = new KnownDrives((key) => own.drives(key));
+const direct = new DirectChannel({ page, clock, provider });
+const drives = new KnownDrives((key) => direct.drives(key));
 
 const signer = new Signer({
   page, clock, provider, keys, drives, signed, failed, stranger, clockJumped,

@@ -98,7 +98,7 @@ pub enum Sender {
     User,
 }
 
-/// The process that handles a call of the user's own browser.
+/// The process that handles a direct call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Destination {
@@ -142,7 +142,7 @@ pub struct RowSpec {
     /// The sender.
     #[serde(default)]
     pub from: Sender,
-    /// The process that handles the call. Given for calls of the user's own browser only.
+    /// The process that handles the call. Given for direct calls only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Destination>,
     /// How the call is sent.

@@ -282,23 +282,23 @@ fn others() -> Vec<RowSpec> {
     ]
 }
 
-/// The calls of the user's own browser at the provider's origin, without Core.
+/// The direct calls at the provider's origin, without Core.
 fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
-        own_row("drives.list", "drives/list", Class::Read, Instance),
-        own_row("keys.list", "keys/list", Class::Read, Instance),
+        direct_row("drives.list", "drives/list", Class::Read, Instance),
+        direct_row("keys.list", "keys/list", Class::Read, Instance),
         // The signing key vouches for another key, which proves possession in `proof`.
-        own_row("keys.renew", "keys/renew", Class::Danger, Instance)
+        direct_row("keys.renew", "keys/renew", Class::Danger, Instance)
             .bind_tree("jwk", "/jwk")
             .bind("alg", "/alg")
             .bind("name", "/name")
             .bind("proof", "/proof"),
-        own_row("keys.remove", "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
-        own_row("passkeys.list", "passkeys/list", Class::Read, Server),
-        own_row("passkeys.begin", "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
-        own_row("passkeys.finish", "passkeys/finish", Class::Danger, Server).bind_tree("credential", "/credential"),
-        own_row("passkeys.remove", "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
+        direct_row("keys.remove", "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
+        direct_row("passkeys.list", "passkeys/list", Class::Read, Server),
+        direct_row("passkeys.begin", "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
+        direct_row("passkeys.finish", "passkeys/finish", Class::Danger, Server).bind_tree("credential", "/credential"),
+        direct_row("passkeys.remove", "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
         proof_row("session.open", "session/open"),
         proof_row("session.continue", "session/continue"),
     ]
@@ -307,7 +307,7 @@ fn own() -> Vec<RowSpec> {
 /// The proof that comes with a one-time token. The user signed what the token allows before it was
 /// made. The proof shows that the user redeems it, and for which bytes.
 fn proof_row(call: &str, path: &str) -> RowSpec {
-    own_row(call, path, Class::Write, Destination::Session)
+    direct_row(call, path, Class::Write, Destination::Session)
         .bind("token", "/token")
         .bind("offset", "/offset")
         .bind("size", "/size")
@@ -315,7 +315,7 @@ fn proof_row(call: &str, path: &str) -> RowSpec {
         .bind("digest", "/digest")
 }
 
-fn own_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {
+fn direct_row(call: &str, path: &str, class: Class, to: Destination) -> RowSpec {
     RowSpec { from: Sender::User, to: Some(to), ..row(call, Method::Post, path, Items::Whole, class) }
 }
 

@@ -2,14 +2,14 @@
 use std::sync::Arc;
 
 use countersign_keys::bind::Items;
-use countersign_keys::call::OwnRow;
+use countersign_keys::call::DirectRow;
 use countersign_keys::core_token::{Authenticated, CoreTokens};
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::own::OwnRequest;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::policy::{Permit, Policy};
 use countersign_keys::replay::ReplayLog;
-use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
+use countersign_keys::request::{INTENT_MAX, Presented, PresentedDirect};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 
@@ -31,15 +31,15 @@ pub fn judge<'r, L: ReplayLog>(
     Ok(policy.authorise(bound)?.spend(policy, log, now)?)
 }
 
-pub fn judge_own<'r, L: ReplayLog>(
-    row: &OwnRow,
-    presented: PresentedOwn<'r>,
+pub fn judge_direct<'r, L: ReplayLog>(
+    row: &DirectRow,
+    presented: PresentedDirect<'r>,
     body: &'r [u8],
     keys: &[Arc<EnrolledKey>],
     policy: &Policy,
     log: &L,
     now: Timestamp,
-) -> Result<Permit<'r, 'r, OwnRequest>, Rejection> {
+) -> Result<Permit<'r, 'r, DirectRequest>, Rejection> {
     let intent = presented.intent()?;
     let intent = intent.verify(&intent.claimed_username()?, keys, &policy.terms, now)?;
     let items = Items::read(row.row(), body)?;

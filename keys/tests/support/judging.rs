@@ -12,7 +12,7 @@ use countersign_keys::intent::{Fingerprint, IntentRejection, KeyWanted, Presente
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyRecord, Protocol, VerificationKey};
 use countersign_keys::policy::{Policy, StepUp, SteppedUp};
 use countersign_keys::replay::{ReplayError, ReplayLog, Use, UsedIntents};
-use countersign_keys::request::{INTENT_MAX, Presented, PresentedOwn};
+use countersign_keys::request::{INTENT_MAX, Presented, PresentedDirect};
 use countersign_keys::time::Timestamp;
 use countersign_keys::verify::Rejection;
 use countersign_portal::CoreKeys;
@@ -192,14 +192,19 @@ impl Site {
         Ok(())
     }
 
-    /// Judges in the lane of the user's own browser, with exactly these headers.
-    pub(crate) fn judge_own(&self, call: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Username, Rejection> {
+    /// Judges in the direct channel, with exactly these headers.
+    pub(crate) fn judge_direct(
+        &self,
+        call: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Username, Rejection> {
         let row = self.calls.row(call).ok_or(Rejection::NoSuchCall)?;
-        let Some(Route::Own(row)) = self.calls.route(row.method(), row.path()) else {
+        let Some(Route::Direct(row)) = self.calls.route(row.method(), row.path()) else {
             return Err(Rejection::NoSuchCall);
         };
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let presented = PresentedOwn::parse(row, headers)?;
+        let presented = PresentedDirect::parse(row, headers)?;
         let intent = presented.intent()?;
         let claimed = intent.claimed_username()?;
         let keys = self.keys(&claimed, intent.key_wanted());

@@ -47,7 +47,7 @@ pub(super) fn calls(
     let mut good: Vec<RowSpec> = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         if row.get_ref().from == Sender::User {
-            findings.add(&format!("calls[{index}].from"), Some(row.span()), Reason::OwnRow);
+            findings.add(&format!("calls[{index}].from"), Some(row.span()), Reason::DirectRow);
             continue;
         }
         if row.get_ref().words.is_none() {

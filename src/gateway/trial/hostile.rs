@@ -170,7 +170,7 @@ enum Lane {
     Chunk,
     UploadSocket,
     User,
-    Own,
+    Direct,
     Service,
     Public,
 }
@@ -182,7 +182,7 @@ const LANES: [Lane; 9] = [
     Lane::Chunk,
     Lane::UploadSocket,
     Lane::User,
-    Lane::Own,
+    Lane::Direct,
     Lane::Service,
     Lane::Public,
 ];
@@ -235,7 +235,7 @@ impl Trial {
                 let (head, body) = self.good_head(&Deed::move_("/1/a", "/1/b"));
                 format!("{head}Connection: close\r\n\r\n{}", String::from_utf8(body.to_vec()).unwrap())
             }
-            Lane::Own => {
+            Lane::Direct => {
                 let intent = self.own_signed("keys.list", &serde_json::json!({}));
                 format!(
                     "POST /ucloud/hpc/keys/list HTTP/1.1\r\n{host}Content-Type: application/json\r\n\
@@ -428,7 +428,7 @@ async fn v64_s01_no_service_worker_comes_from_this_origin() {
 #[tokio::test]
 async fn n18_what_came_of_a_request_is_in_the_log() {
     let trial = Trial::new().await;
-    for lane in [Lane::User, Lane::Own, Lane::Download, Lane::Chunk] {
+    for lane in [Lane::User, Lane::Direct, Lane::Download, Lane::Chunk] {
         for (status, passed_on) in [(200, 200), (404, 404), (503, 503), (302, 502)] {
             let heard = trial.hear(lane, answer_with(status, "x: y", "{}")).await;
             assert_eq!(heard.status, passed_on, "{lane:?}");
@@ -454,7 +454,7 @@ async fn r01_why_an_instance_refused_is_in_the_gateways_log() {
     let sentence = refused("others may write into your home: chmod 755 ~");
     let said = "answer: ACCOUNT_UNUSABLE \"others may write into your home: chmod 755 ~\"";
     let painted = refused("a\"\n\u{1b}[2J\u{202e}");
-    for lane in [Lane::User, Lane::Own, Lane::Download, Lane::Chunk] {
+    for lane in [Lane::User, Lane::Direct, Lane::Download, Lane::Chunk] {
         let silent = "answer: no reason was given";
         let long = refused(&"x".repeat(64 * 1024));
         for (status, body, reason, heard_body) in [

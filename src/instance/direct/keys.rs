@@ -4,12 +4,12 @@
 //! in the opposite order. A failure in between leaves a key that opens nothing.
 
 use countersign_keys::bind::Projection;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::enrolment::Renewal;
 use countersign_keys::identity::{KeyId, Origin, Username};
 use countersign_keys::keyring::{
     Algorithm, FINGERPRINT_WORDS, KeyRecord, KeyRejection, KeyState, Protocol, VerificationKey,
 };
-use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::Permit;
 use countersign_keys::time::Timestamp;
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl DirectKeys {
     }
 
     /// `keys.list`: the server's keys of the requesting user.
-    pub(super) async fn list(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+    pub(super) async fn list(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let owner = permit.username();
         let keys = self.listed(owner).await?;
         let pins = self.with_pins(PinFile::read).await?;
@@ -88,7 +88,7 @@ impl DirectKeys {
 
     /// `keys.renew`: the signing key vouches for another, which is pinned here and then activated
     /// at the server. A repeat with the same key resumes where an earlier attempt stopped.
-    pub(super) async fn renew(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+    pub(super) async fn renew(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let wanted = self.wanted(permit)?;
         let now = Clock::System.now()?;
         let lifetime = (now, now.plus(self.terms.lifetime_s));
@@ -116,7 +116,7 @@ impl DirectKeys {
 
     /// `keys.remove`: removes the pin first, so that the instance refuses the key whatever the
     /// server does.
-    pub(super) async fn remove(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Value, NotDone> {
+    pub(super) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
         let owner = permit.username().clone();
         let question = KeyRevoke { username: Some(owner.clone()), kid };
@@ -128,7 +128,7 @@ impl DirectKeys {
         }
     }
 
-    fn wanted(&self, permit: &Permit<'_, '_, OwnRequest>) -> Result<Wanted, NotDone> {
+    fn wanted(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Wanted, NotDone> {
         let algorithm = Algorithm::parse(text(permit, "alg")?)
             .ok_or(NotDone::Malformed("alg is none of ES256, EdDSA, PS256 and RS256"))?;
         let name = text(permit, "name")?;
@@ -194,11 +194,11 @@ impl DirectKeys {
 }
 
 /// The one item: direct calls have no other.
-fn item<'p, 'b>(permit: &'p Permit<'_, 'b, OwnRequest>) -> Result<&'p Projection<'b>, NotDone> {
+fn item<'p, 'b>(permit: &'p Permit<'_, 'b, DirectRequest>) -> Result<&'p Projection<'b>, NotDone> {
     permit.items().projections().first().ok_or(NotDone::Malformed("the request has no item"))
 }
 
-fn text<'p>(permit: &'p Permit<'_, '_, OwnRequest>, name: &'static str) -> Result<&'p str, NotDone> {
+fn text<'p>(permit: &'p Permit<'_, '_, DirectRequest>, name: &'static str) -> Result<&'p str, NotDone> {
     item(permit)?.parameter(name).as_str().ok_or(NotDone::Missing(name))
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the lane of the user's own browser: what passes without Core, and that neither lane
+//! Tests of the direct channel: what passes without Core, and that neither lane
 //! accepts the other's calls.
 
 use std::sync::atomic::Ordering;
@@ -24,14 +24,14 @@ pub(super) fn row_to_the_server() -> RowSpec {
 
 impl Trial {
     /// An intent of alice's for one item with these parameters, issued now.
-    fn own_intent(&self, call: &str, item: &serde_json::Value) -> Intent {
+    fn direct_intent(&self, call: &str, item: &serde_json::Value) -> Intent {
         let members = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone()));
         let items = [Projection(members.collect())];
         Intent::new(ORIGIN, "alice", call, &items, countersign_portal::now()).unwrap()
     }
 
     pub(super) fn own_signed(&self, call: &str, item: &serde_json::Value) -> String {
-        self.own_intent(call, item).sign(&self.alice.lock().unwrap().key).unwrap()
+        self.direct_intent(call, item).sign(&self.alice.lock().unwrap().key).unwrap()
     }
 
     async fn ask(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
@@ -101,7 +101,7 @@ async fn v48_what_an_own_call_lacks_or_has_too_much_is_refused() {
 async fn an_own_call_takes_an_intent_for_exactly_that_call_of_a_known_key() {
     let trial = Trial::new().await;
     let altered = |alter: &dyn Fn(&mut Intent)| {
-        let mut intent = trial.own_intent("keys.list", &json!({}));
+        let mut intent = trial.direct_intent("keys.list", &json!({}));
         alter(&mut intent);
         intent.sign(&trial.alice.lock().unwrap().key).unwrap()
     };
@@ -117,7 +117,7 @@ async fn an_own_call_takes_an_intent_for_exactly_that_call_of_a_known_key() {
         ("early", altered(&|intent| (intent.iat, intent.exp) = (now + 60, now + 90)), stale, "future"),
         (
             "an unknown key",
-            trial.own_intent("keys.list", &json!({})).sign(&stranger.key).unwrap(),
+            trial.direct_intent("keys.list", &json!({})).sign(&stranger.key).unwrap(),
             invalid,
             "no such key",
         ),
@@ -145,7 +145,7 @@ async fn v01_no_lane_leads_into_the_other() {
         let (status, _) = trial.ask("/ucloud/hpc/files/trash", &headers, &body).await;
         assert!(matches!(status, 400 | 401), "{status}");
     }
-    // A call of the user's own browser, sent by Core in its usual way.
+    // A direct call, sent by Core in its usual way.
     let own = trial.own_signed("keys.list", &json!({}));
     let answer = trial.core.call("POST", "keys/list", Some("alice"), Some(&own), Some(b"{}")).await.unwrap();
     assert_eq!(verdict(&answer), (400, "BAD_REQUEST".to_owned()));

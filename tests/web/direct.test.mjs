@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { Clock } from "../../web/js/clock.js";
 import { digest } from "../../web/js/digest.js";
 import { makeKeyPair, publicJwk } from "../../web/js/enrolment.js";
-import { Own } from "../../web/js/own.js";
+import { DirectChannel } from "../../web/js/direct.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { SessionStorage } from "../../web/js/storage.js";
 import { readTable } from "../../web/js/table.js";
@@ -40,15 +40,15 @@ function bench(answers = {}) {
       return answers[path]?.(body) ?? {};
     },
   };
-  return { sent, own: new Own({ page, clock: new Clock(() => 1_800_000_000_000), provider }) };
+  return { sent, direct: new DirectChannel({ page, clock: new Clock(() => 1_800_000_000_000), provider }) };
 }
 
 test("what is sent is what is signed", async () => {
-  const { sent, own } = bench({ "keys/list": () => ({ keys: [1] }), "passkeys/list": () => ({ passkeys: [2] }) });
-  assert.deepEqual(await own.keys(key), [1]);
-  assert.deepEqual(await own.passkeys(key), [2]);
-  await own.removeKey(key, "BBBBBBBBBBBBBBBBBBBBBA");
-  await own.removePasskey(key, "id");
+  const { sent, direct } = bench({ "keys/list": () => ({ keys: [1] }), "passkeys/list": () => ({ passkeys: [2] }) });
+  assert.deepEqual(await direct.keys(key), [1]);
+  assert.deepEqual(await direct.passkeys(key), [2]);
+  await direct.removeKey(key, "BBBBBBBBBBBBBBBBBBBBBA");
+  await direct.removePasskey(key, "id");
   assert.deepEqual(sent.map(({ path }) => path), ["keys/list", "passkeys/list", "keys/remove", "passkeys/remove"]);
   for (const { path, body, intent } of sent) {
     const [header, claims] = parts(intent);
@@ -60,10 +60,10 @@ test("what is sent is what is signed", async () => {
 });
 
 test("the old key vouches for the new one, and the new one for itself", async () => {
-  const { sent, own } = bench({ "keys/renew": () => ({ kid: "BBBBBBBBBBBBBBBBBBBBBA", expires: 1_815_000_000 }) });
+  const { sent, direct } = bench({ "keys/renew": () => ({ kid: "BBBBBBBBBBBBBBBBBBBBBA", expires: 1_815_000_000 }) });
   const storage = new SessionStorage();
   await storage.putKey(key);
-  const renewed = await own.renew(key, storage);
+  const renewed = await direct.renew(key, storage);
   const [{ body, intent }] = sent;
   assert.deepEqual([body.alg, body.name, Object.keys(body).sort()], ["ES256", key.name, ["alg", "jwk", "name", "proof"]]);
   assert.ok(isSigned(intent, await publicJwk(pair.publicKey)), "the intent is the old key's");
@@ -79,10 +79,10 @@ test("the old key vouches for the new one, and the new one for itself", async ()
 });
 
 test("a renewal that is refused changes nothing", async () => {
-  const { own } = bench({ "keys/renew": () => { throw new Refused(400, "KEY_REFUSED", "no"); } });
+  const { direct } = bench({ "keys/renew": () => { throw new Refused(400, "KEY_REFUSED", "no"); } });
   const storage = new SessionStorage();
   await storage.putKey(key);
-  await assert.rejects(own.renew(key, storage), Refused);
+  await assert.rejects(direct.renew(key, storage), Refused);
   assert.deepEqual((await storage.keys()).map(({ kid }) => kid), [key.kid]);
 });
 
@@ -96,9 +96,9 @@ test("what the provider does not offer is not asked", async () => {
     },
     post: async (path) => sent.push(path),
   };
-  const own = new Own({ page, clock: new Clock(), provider });
-  await assert.rejects(own.keys(key), Unreachable);
-  await assert.rejects(own.keys(key), Refused, "a row of Core's is not the browser's");
-  await assert.rejects(own.passkeys(key), Refused);
+  const direct = new DirectChannel({ page, clock: new Clock(), provider });
+  await assert.rejects(direct.keys(key), Unreachable);
+  await assert.rejects(direct.keys(key), Refused, "a row of Core's is not the browser's");
+  await assert.rejects(direct.passkeys(key), Refused);
   assert.deepEqual(sent, []);
 });

@@ -1,13 +1,13 @@
-//! The pipeline for calls of the user's own browser: that of [`super::admit`], without Core.
+//! The pipeline for direct calls: that of [`super::admit`], without Core.
 //!
 //! Until the signature is verified the sender is unauthenticated: its address is rate-limited, and
 //! no body is read. Only the gateway's own pages may call (V48). Starts an instance that is not up,
 //! because no Core would ask for one and repeat the request.
 
 use countersign_keys::bind::Items;
-use countersign_keys::call::{Destination, OwnRow};
+use countersign_keys::call::{Destination, DirectRow};
 use countersign_keys::identity::Username;
-use countersign_keys::request::{OWN_BODY_MAX, PresentedOwn};
+use countersign_keys::request::{DIRECT_BODY_MAX, PresentedDirect};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -25,10 +25,10 @@ use super::response::Answer;
 use super::upstream::Connection;
 
 impl Ingress {
-    /// Verifies a request of the user's own browser, then forwards or refuses it.
-    pub(super) async fn own(
+    /// Verifies a direct request, then forwards or refuses it.
+    pub(super) async fn direct(
         &self,
-        row: &OwnRow,
+        row: &DirectRow,
         head: &Parts,
         body: Incoming,
         client: Client,
@@ -41,7 +41,7 @@ impl Ingress {
         }
         self.cors.own(&head.headers)?;
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let presented = PresentedOwn::parse(row, headers)?;
+        let presented = PresentedDirect::parse(row, headers)?;
         expect_content_type(&head.headers, "application/json")?;
 
         let epoch = self.key_cache.epoch();
@@ -55,7 +55,7 @@ impl Ingress {
         known.show(Shown::User(&username));
 
         let _under_way = self.fair.begin(&username).ok_or(Refusal::TooMany)?;
-        let body = self.bodies.read(head, body, OWN_BODY_MAX).await?;
+        let body = self.bodies.read(head, body, DIRECT_BODY_MAX).await?;
         let items = Items::read(row.row(), &body.bytes)?;
         let until = Instant::now() + self.deposit_wait;
         let asserted = self.deposit_for(row.row(), &username, Some(&intent), &items, until).await?;
@@ -64,7 +64,7 @@ impl Ingress {
         let connection = match row.destination() {
             Destination::Instance => self.connect_or_start(Reuse::Pooled, &username).await?,
             Destination::Server => {
-                _room = Some(self.own_at_server.begin(&username).ok_or(Refusal::TooMany)?);
+                _room = Some(self.direct_at_server.begin(&username).ok_or(Refusal::TooMany)?);
                 self.upstreams.connect(&self.server).await?
             }
             Destination::Session => return Err(Rejection::NoSuchCall.into()),

@@ -44,7 +44,7 @@ export async function testKeyPair({ privateKey, publicKey }) {
   if (privateKey.extractable || !(await isSignedBy(publicKey, jws))) throw new BrokenKey("the key does not work");
 }
 
-export class Own {
+export class DirectChannel {
   #page;
   #clock;
   #provider;

@@ -1,4 +1,4 @@
-//! The lane of the user's own browser: calls at the provider's origin, without Core.
+//! The direct channel: calls of the user's browser at the provider's origin, without Core.
 //!
 //! The intent is the only credential, and its signer is the user of the request. The result has
 //! another type than that of Core's lane, so neither can pass for the other.
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use crate::call::Row;
 use crate::identity::Username;
 use crate::intent::{Binding, Intended, IntentRejection, PresentedIntent, VerifiedIntent, Version1};
-use crate::request::{INTENT_MAX, PresentedOwn, UserAsked, sealed};
+use crate::request::{INTENT_MAX, PresentedDirect, UserAsked, sealed};
 
-/// A request of the user's own browser. Only [`PresentedOwn::intend`] makes one.
+/// A direct request. Only [`PresentedDirect::intend`] makes one.
 #[derive(Debug)]
-pub struct OwnRequest {
+pub struct DirectRequest {
     row: Arc<Row>,
     username: Username,
 }
 
-impl sealed::Sealed for OwnRequest {}
+impl sealed::Sealed for DirectRequest {}
 
-impl UserAsked for OwnRequest {
+impl UserAsked for DirectRequest {
     fn row(&self) -> &Arc<Row> {
         &self.row
     }
@@ -29,7 +29,7 @@ impl UserAsked for OwnRequest {
     }
 }
 
-impl<'h> PresentedOwn<'h> {
+impl<'h> PresentedDirect<'h> {
     /// Parses the header's intent. Refuses version 1 whatever the site accepts from Core, because
     /// version 1 binds no provider and no parameter.
     ///
@@ -43,14 +43,14 @@ impl<'h> PresentedOwn<'h> {
     ///
     /// # Errors
     /// The intent is for another call, or binds no parameters.
-    pub fn intend(self, intent: VerifiedIntent<'h>) -> Result<Intended<'h, OwnRequest>, IntentRejection> {
+    pub fn intend(self, intent: VerifiedIntent<'h>) -> Result<Intended<'h, DirectRequest>, IntentRejection> {
         if intent.binding == Binding::NameOnly {
             return Err(IntentRejection::Version1);
         }
         if intent.call != *self.row.call() {
             return Err(IntentRejection::Call);
         }
-        let request = OwnRequest { row: self.row, username: intent.username.clone() };
+        let request = DirectRequest { row: self.row, username: intent.username.clone() };
         Ok(Intended { request, intent })
     }
 }

@@ -14,11 +14,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use centre::{Accounts, Centre, PROVIDER, Part, Person, said};
 use countersign_portal::core::username_header;
 use countersign_portal::signer::tree;
-use countersign_portal::{Algorithm, Answer, Authenticator, BrowserKey, Deed, Intent, OwnPage};
+use countersign_portal::{Algorithm, Answer, Authenticator, BrowserKey, Deed, DirectPage, Intent};
 use serde_json::{Value, json};
 
-fn page(centre: &Centre, person: &Person) -> OwnPage {
-    OwnPage::open(centre.core.endpoint().clone(), PROVIDER, &person.username)
+fn page(centre: &Centre, person: &Person) -> DirectPage {
+    DirectPage::open(centre.core.endpoint().clone(), PROVIDER, &person.username)
 }
 
 fn with_key(person: &Person, key: &BrowserKey) -> Person {

@@ -1,4 +1,4 @@
-//! Checklist for the lane of the user's own browser. Each case has one alteration and a correct
+//! Checklist for the direct channel. Each case has one alteration and a correct
 //! signature by the user's own key, so that only the tested rule can refuse it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -12,7 +12,7 @@ use countersign_keys::call::{Destination, Method, Route, Sender};
 use countersign_keys::identity::Username;
 use countersign_keys::intent::{IntentRejection, PresentedIntent, Version1};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, KeyState};
-use countersign_keys::request::{INTENT_MAX, PresentedOwn};
+use countersign_keys::request::{INTENT_MAX, PresentedDirect};
 use countersign_keys::verify::Class;
 use countersign_portal::core::{Deed, username_header};
 use countersign_portal::malicious::{Altered, intents};
@@ -26,7 +26,7 @@ fn intent() -> Intent {
 }
 
 fn class(site: &Site, intent: &str) -> Result<String, Class> {
-    let outcome = site.judge_own(CALL, b"{}", &[("UCloud-Signed-Intent", intent)]);
+    let outcome = site.judge_direct(CALL, b"{}", &[("UCloud-Signed-Intent", intent)]);
     outcome.map(|username| username.as_str().to_owned()).map_err(|rejection| rejection.class())
 }
 
@@ -48,7 +48,7 @@ fn v01_nothing_of_cores_opens_this_lane_and_nothing_of_this_lane_opens_cores() {
     let signed = ("UCloud-Signed-Intent", good.as_str());
     let (token, username) = (site.token(), username_header(USER));
     let check = |headers: &[(&str, &str)], want: Class| {
-        assert_eq!(site.judge_own(CALL, b"{}", headers).unwrap_err().class(), want, "{headers:?}");
+        assert_eq!(site.judge_direct(CALL, b"{}", headers).unwrap_err().class(), want, "{headers:?}");
     };
     check(&[], Class::IntentRequired);
     check(&[("Authorization", &token)], Class::Malformed);
@@ -63,13 +63,13 @@ fn v01_nothing_of_cores_opens_this_lane_and_nothing_of_this_lane_opens_cores() {
     // The user's intent alone is not sufficient for a call that Core sends.
     let deed = Deed::move_("/home/a", "/home/b");
     let moved = Intent::of(AUDIENCE, USER, &deed, NOW).unwrap().sign(&site.key).unwrap();
-    let own = site.judge_own(
+    let own = site.judge_direct(
         deed.call(),
         &deed.body(USER, "hpc", countersign_portal::Flavour::Core2).unwrap(),
         &[("UCloud-Signed-Intent", &moved)],
     );
     assert_eq!(own.unwrap_err().class(), Class::NotFound);
-    site.judge_own(CALL, b"{}", &[signed]).unwrap();
+    site.judge_direct(CALL, b"{}", &[signed]).unwrap();
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn v26_the_body_is_what_was_signed_and_nothing_more() {
     let site = Site::new(Algorithm::Es256);
     let good = intent().sign(&site.key).unwrap();
     let with = |body: &[u8]| {
-        site.judge_own(CALL, body, &[("UCloud-Signed-Intent", &good)]).map(drop).map_err(|refused| refused.class())
+        site.judge_direct(CALL, body, &[("UCloud-Signed-Intent", &good)]).map(drop).map_err(|refused| refused.class())
     };
     assert_eq!(with(br#"{"kid":"x"}"#), Err(Class::IntentInvalid));
     assert_eq!(with(br#"{"items":[]}"#), Err(Class::IntentInvalid));
@@ -127,8 +127,10 @@ fn an_intent_of_version_1_is_none_here_whatever_a_site_accepts() {
     let text = signer::intent_version_1(USER, None, CALL, NOW).sign(&key).unwrap();
     assert_eq!(class(&site, &text), Err(Class::IntentInvalid));
     // It is not parsed. Even if another caller verifies it, it joins no request.
-    let Some(Route::Own(row)) = site.calls.route(Method::Post, "/ucloud/hpc/keys/list") else { panic!("an own row") };
-    let presented = || PresentedOwn::parse(row, [("ucloud-signed-intent", text.as_bytes())]).unwrap();
+    let Some(Route::Direct(row)) = site.calls.route(Method::Post, "/ucloud/hpc/keys/list") else {
+        panic!("a direct row")
+    };
+    let presented = || PresentedDirect::parse(row, [("ucloud-signed-intent", text.as_bytes())]).unwrap();
     assert_eq!(presented().intent().unwrap_err(), IntentRejection::Version1);
     let username = Username::parse(USER).unwrap();
     let keys: Vec<_> = site.records.iter().map(|record| Arc::new(EnrolledKey::from_record(record).unwrap())).collect();

@@ -1,4 +1,4 @@
-//! Calls of the user's own browser to the server, in the lane without Core.
+//! Direct calls to the server, on the direct channel.
 //!
 //! The gateway has verified the request. This module verifies it again, from head to first use,
 //! with the keys of the store; only the resulting permit reaches the work (P3).
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_keys::bind::Items;
-use countersign_keys::call::OwnRow;
+use countersign_keys::call::DirectRow;
+use countersign_keys::direct::DirectRequest;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::intent::{Fingerprint, KeyWanted, Terms, Version1};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::own::OwnRequest;
 use countersign_keys::policy::{Permit, Policy, StepUp};
-use countersign_keys::request::PresentedOwn;
+use countersign_keys::request::PresentedDirect;
 use countersign_keys::verify::Rejection;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -51,7 +51,7 @@ struct Known {
 /// Verifies a request, performs it, and answers.
 pub(super) async fn answer(
     server: &Arc<Server>,
-    row: &OwnRow,
+    row: &DirectRow,
     headers: &HeaderMap,
     body: &Bytes,
     request_id: &str,
@@ -81,14 +81,14 @@ pub(super) async fn answer(
 /// Verifies a request in full, as the gateway and an instance do.
 fn judge<'r>(
     server: &Server,
-    row: &OwnRow,
+    row: &DirectRow,
     headers: &'r HeaderMap,
     body: &'r Bytes,
     known: &mut Known,
-) -> Result<Permit<'r, 'r, OwnRequest>, Denied> {
+) -> Result<Permit<'r, 'r, DirectRequest>, Denied> {
     let now = server.clock.now().map_err(|failure| Denied::Failed(failure.into()))?;
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let presented = PresentedOwn::parse(row, headers)?;
+    let presented = PresentedDirect::parse(row, headers)?;
     let terms = Terms { version_1: Version1::Refused, ..server.config.terms() };
     let intent = presented.intent()?;
     let claimed = intent.claimed_username()?;
@@ -115,7 +115,7 @@ pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result
 }
 
 /// Performs a permitted call. Each row whose destination is the server has an arm here.
-async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, OwnRequest>) -> Result<Value, Refusal> {
+async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, DirectRequest>) -> Result<Value, Refusal> {
     let asked = Asked {
         server: Arc::clone(server),
         username: permit.username().clone(),
@@ -204,7 +204,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     /// A row with the server as its destination and one bound parameter.
-    fn row(house: &House) -> OwnRow {
+    fn row(house: &House) -> DirectRow {
         let spec: RowSpec = serde_json::from_value(json!({
             "call": "test.own", "method": "POST", "path": "/ucloud/{p}/test/own", "from": "user", "to": "server",
             "items": "whole", "bound": [{"name": "id", "at": ["/id"]}], "class": "danger",
@@ -212,7 +212,7 @@ mod tests {
         .unwrap();
         let table = CallTable::new(&house.server.config.provider.id, &[spec]).unwrap();
         match table.route(Method::Post, "/ucloud/hpc/test/own") {
-            Some(Route::Own(row)) => row.clone(),
+            Some(Route::Direct(row)) => row.clone(),
             other => panic!("{other:?}"),
         }
     }

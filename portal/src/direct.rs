@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The page of keys in a user's browser.
 #[derive(Debug)]
-pub struct OwnPage {
+pub struct DirectPage {
     line: Line,
     /// The provider's origin in the address bar.
     pub origin: String,
@@ -25,7 +25,7 @@ pub struct OwnPage {
     pub username: String,
 }
 
-impl OwnPage {
+impl DirectPage {
     /// Opens the page on the machine of `endpoint`.
     #[must_use]
     pub fn open(endpoint: Endpoint, provider: &str, username: &str) -> Self {
@@ -74,7 +74,7 @@ impl OwnPage {
     /// Lists the user's keys.
     ///
     /// # Errors
-    /// As [`OwnPage::ask`].
+    /// As [`DirectPage::ask`].
     pub async fn list(&self, key: &BrowserKey) -> Result<Answer, Fault> {
         self.ask(key, "keys.list", &json!({})).await
     }
@@ -91,7 +91,7 @@ impl OwnPage {
     /// Renews `old` by `new`, which gets its id from the response.
     ///
     /// # Errors
-    /// As [`OwnPage::ask`].
+    /// As [`DirectPage::ask`].
     pub async fn renew(&self, old: &BrowserKey, new: &mut BrowserKey) -> Result<Answer, Fault> {
         let answer = self.ask(old, "keys.renew", &self.renewal(old, new, "renewed")?).await?;
         if answer.is_ok() {
@@ -103,7 +103,7 @@ impl OwnPage {
     /// Removes the key `kid`.
     ///
     /// # Errors
-    /// As [`OwnPage::ask`].
+    /// As [`DirectPage::ask`].
     pub async fn remove(&self, key: &BrowserKey, kid: &str) -> Result<Answer, Fault> {
         self.ask(key, "keys.remove", &json!({"kid": kid})).await
     }
