@@ -1,7 +1,7 @@
 //! Promises: threat-model/invariants.md names the line of each test, and the patches that remove
 //! each rule's checks.
 //!
-//! `COUNTERSIGN_MEND=1 cargo test --test tidy` writes both into the document.
+//! `COUNTERSIGN_MEND=1 cargo test -p countersign-tidy` writes both into the document.
 
 use std::fs;
 use std::path::Path;
@@ -92,7 +92,7 @@ fn every_rule_names_the_lines_of_its_tests_and_the_patches_that_remove_it() {
         stale.map(|(index, (_, want))| format!("{INVARIANTS}:{}: {}", index + 1, rule(want))).collect();
     assert_none(
         &found,
-        "line numbers or patches are out of date. Run COUNTERSIGN_MEND=1 cargo test --test tidy, and commit what it changes",
+        "line numbers or patches are out of date. Run COUNTERSIGN_MEND=1 cargo test -p countersign-tidy, and commit what it changes",
     );
 }
 
