@@ -77,13 +77,13 @@ fuzz_target!(|input: Input<'_>| match input {
         };
         instance::files::browse(items, next, by, direction, extension);
     }
-    Input::Download(name) => instance::transfer::name(name),
-    Input::Ranges(length, range, condition) => instance::transfer::ranges(length, range, condition),
+    Input::Download(name) => instance::downloads::name(name),
+    Input::Ranges(length, range, condition) => instance::downloads::ranges(length, range, condition),
     Input::Typed(length, ranges) => {
         let number = |number: Option<u16>| number.map(|number| number.to_string()).unwrap_or_default();
         let ranges: Vec<String> =
             ranges.iter().map(|(first, last)| format!("{}-{}", number(*first), number(*last))).collect();
-        instance::transfer::ranges(length.into(), format!("bytes={}", ranges.join(",")).as_bytes(), None);
+        instance::downloads::ranges(length.into(), format!("bytes={}", ranges.join(",")).as_bytes(), None);
     }
     Input::Upload(messages) => instance::upload::frame(&frame(&messages)),
     Input::Frame(bytes) => instance::upload::frame(bytes),

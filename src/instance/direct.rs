@@ -5,9 +5,9 @@
 //! may not. The server changes its store, because the kernel tells it which account asks.
 
 mod drives;
-mod failure;
-mod keys;
-mod server;
+pub(crate) mod failure;
+
+pub(crate) mod server_client;
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use serde_json::Value;
 use crate::account::OwnAccount;
 use crate::direct::drives::DirectDrives;
 pub(crate) use crate::direct::failure::NotDone;
-use crate::direct::keys::{DirectKeys, Terms};
-use crate::direct::server::ServerClient;
-use crate::files::drives::Drives;
+use crate::direct::server_client::ServerClient;
+use crate::drives::table::Drives;
+use crate::keys::key_calls::{DirectKeys, Terms};
 use countersign_config::Config;
 use countersign_home::pin_file::PinFile;
 

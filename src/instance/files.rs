@@ -13,7 +13,6 @@
 mod browse;
 mod bulk;
 mod copy;
-pub(crate) mod drives;
 pub(crate) mod entry;
 pub(crate) mod error;
 #[cfg(fuzzing)]
@@ -49,7 +48,6 @@ use tokio::sync::{Semaphore, oneshot};
 
 use browse::{Listing, Page};
 use bulk::{Bulk, Queue, Stop};
-use drives::Drives;
 use entry::ProviderFile;
 use error::{FilesError, RequestError};
 use incoming::Incoming;
@@ -59,7 +57,8 @@ use progress::Progress;
 use relocate::CrossDevice;
 use request::{Browse, ConflictPolicy, FilesRequest, Retrieve};
 
-use crate::drive_numbers::DriveNumbers;
+use crate::drives::ids::DriveNumbers;
+use crate::drives::table::Drives;
 use crate::tasks::{self, Tasks};
 use countersign_ipc::within::INSTANCE_MAX;
 

@@ -7,16 +7,17 @@
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
 mod account;
+mod decisions;
 mod direct;
 mod dispatch;
-mod drive_numbers;
+mod downloads;
+mod drives;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod grants;
 mod idle;
-mod made_drives;
-mod pinned;
+mod keys;
+mod listener;
 mod repair;
 mod requests;
 mod search;
@@ -26,9 +27,8 @@ mod ssh_keys;
 mod state;
 mod tasks;
 mod terminal;
-mod transfer;
 mod umask;
-mod upload_v2;
+mod uploads;
 mod verifier;
 mod websocket;
 
@@ -43,20 +43,20 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::{AccountFailure, OwnAccount};
 use crate::direct::DirectCalls;
-use crate::drive_numbers::DriveNumbers;
+use crate::drives::ids::DriveNumbers;
+use crate::drives::table::{Drives, DrivesError};
+use crate::drives::user_made::DriveMaker;
 use crate::files::Files;
-use crate::files::drives::{Drives, DrivesError};
 use crate::files::protected::Protection;
 use crate::idle::IdleTimer;
-use crate::made_drives::DriveMaker;
-use crate::pinned::PinnedKeys;
+use crate::keys::pinned::PinnedKeys;
 use crate::search::Searches;
 use crate::server_link::{InheritedLine, ServerLink, ServerLinkFailure};
 use crate::sessions::Sessions;
 use crate::ssh_keys::SshKeys;
 use crate::state::Instance;
 use crate::terminal::Shells;
-use crate::upload_v2::Uploads;
+use crate::uploads::websocket::Uploads;
 use crate::verifier::Verifier;
 use crate::websocket::Sockets;
 use countersign_audit::DecisionLog;
@@ -206,7 +206,7 @@ async fn serve(
     let instance = Arc::new(instance);
     let cleaning = Arc::clone(&instance);
     tokio::spawn(async move { cleaning.begin().await });
-    let serving = dispatch::accept(listener, key, Arc::clone(&instance), Arc::clone(&idle_timer));
+    let serving = listener::accept(listener, key, Arc::clone(&instance), Arc::clone(&idle_timer));
     let stop = async {
         match line {
             None => std::future::pending().await,

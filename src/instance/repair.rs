@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::pinned::PinnedFailure;
+use crate::keys::pinned::PinnedFailure;
 use crate::verifier::Refusal;
 use countersign_audit::Verdict;
 use countersign_config::strict_file::StrictFileFailure;
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::account::OwnAccount;
-    use crate::pinned::PinnedKeys;
+    use crate::keys::pinned::PinnedKeys;
 
     const LINE: &str = "ES256 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ== AQEBAQEBAQEBAQEBAQEBAQ YWxpY2U v2 created=1 expires=2 x";
 

@@ -16,11 +16,11 @@ use nix::fcntl::OFlag;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
 
-use super::files::drives::Drives;
 use super::files::entry::ProviderFile;
 use super::files::error::FilesError;
 use super::files::path::{NAME_BYTES_MAX, UcloudPath};
 use super::files::resolve::{Folder, Kind, Mounts, Names};
+use crate::drives::table::Drives;
 
 /// Most walks at once: they compete for the same disk.
 const WALKS_MAX: usize = 2;

@@ -5,6 +5,7 @@
 //! the user signed. No session survives a restart, and a token without a session opens nothing.
 
 mod instance_key;
+pub(crate) mod issue;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use self::instance_key::InstanceKey;
 use crate::account::OwnAccount;
-use crate::transfer::upload::Upload;
+use crate::uploads::chunked::Upload;
 use countersign_config::{Config, Terminals};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock, random_bytes};
 

@@ -21,7 +21,7 @@ use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 
-use crate::pinned::{PinnedFailure, PinnedKeys};
+use crate::keys::pinned::{PinnedFailure, PinnedKeys};
 use countersign_ipc::sessions::{self, PROOF, SESSION_TOKEN};
 use countersign_os::clock::{Clock, UnreadableClock};
 use countersign_replay::Journal;

@@ -9,8 +9,8 @@ pub(crate) mod frames;
 pub mod fuzzing;
 mod handshake;
 mod key_watch;
-pub(crate) mod purposes;
 mod rpc;
+pub(crate) mod sockets;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use self::handshake::Accept;
 pub(crate) use self::handshake::is_asked;
 use self::key_watch::KeyWatch;
-pub(crate) use self::purposes::Sockets;
 use self::rpc::Rpc;
+pub(crate) use self::sockets::Sockets;
 use crate::files::error::RequestError;
 use crate::files::request::ConflictPolicy;
 use crate::idle::IdleTimer;
@@ -44,7 +44,8 @@ use crate::repair::Denied;
 use crate::sessions::{Granted, NotOpen};
 use crate::state::Instance;
 use crate::terminal;
-use crate::upload_v2::{self, Target, Wanted};
+use crate::uploads;
+use crate::uploads::websocket::{Target, Wanted};
 use crate::verifier::{AuditContext, Refusal, asked};
 use countersign_ipc::answers::{ErrorCode, Reply};
 
@@ -223,7 +224,7 @@ impl Admitted {
                             sockets.shells.run(open(terminal::MESSAGE_MAX).await, folder).await;
                         }
                         Session::Upload(wanted) => {
-                            sockets.uploads.run(open(upload_v2::MESSAGE_MAX).await, wanted).await;
+                            sockets.uploads.run(open(uploads::websocket::MESSAGE_MAX).await, wanted).await;
                         }
                     }
                 };

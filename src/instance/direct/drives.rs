@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::files::drives::Drives;
+use crate::drives::table::Drives;
 use countersign_config::Drive;
 
 #[derive(Debug)]

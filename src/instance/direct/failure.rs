@@ -3,7 +3,7 @@
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
 
-use crate::direct::server::NotAnswered;
+use crate::direct::server_client::NotAnswered;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::answers::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;

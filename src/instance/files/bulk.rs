@@ -6,7 +6,6 @@ use std::sync::Arc;
 use countersign_keys::intent::Consent;
 
 use super::copy::DEPTH_MAX;
-use super::drives::Drives;
 use super::error::{FilesError, ItemAt, RequestError};
 use super::operations::{copy_to, create_folder, empty_trash, move_to, trash};
 use super::path::UcloudPath;
@@ -14,6 +13,7 @@ use super::progress::{Amount, Progress};
 use super::relocate::CrossDevice;
 use super::request::{ConflictPolicy, CreateFolder, ITEMS_MAX, MoveOrCopy, Trash};
 use super::resolve::{EntryRef, Kind, Mounts};
+use crate::drives::table::Drives;
 
 /// How much of the first item a task's title shows, in characters.
 const SUBJECT_MAX: usize = 300;

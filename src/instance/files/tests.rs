@@ -28,10 +28,10 @@ use nix::sys::stat::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::drives::{Drives, DrivesError};
 use super::error::{FilesError, RequestError};
 use super::request::{Browse, CreateFolder, FilesRequest, MoveOrCopy, Retrieve, Trash};
 use super::{Answer, Files};
+use crate::drives::table::{Drives, DrivesError};
 
 /// A drive `d`, and a folder outside it that must never change.
 struct Desk {

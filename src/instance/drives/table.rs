@@ -9,14 +9,14 @@ use std::sync::Arc;
 use countersign_keys::intent::Consent;
 use nix::errno::Errno;
 
-use super::error::FilesError;
-use super::leftovers::Unfinished;
-use super::operations::Location;
-use super::path::{NAME_BYTES_MAX, Name, UcloudPath};
-use super::protected::Protection;
-use super::resolve::Root;
-use super::startup::{Change, Home};
-use crate::drive_numbers::DriveNumbers;
+use crate::drives::ids::DriveNumbers;
+use crate::files::error::FilesError;
+use crate::files::leftovers::Unfinished;
+use crate::files::operations::Location;
+use crate::files::path::{NAME_BYTES_MAX, Name, UcloudPath};
+use crate::files::protected::Protection;
+use crate::files::resolve::Root;
+use crate::files::startup::{Change, Home};
 use countersign_config::UserDrives;
 
 /// Why a table of drives is invalid.

@@ -1,5 +1,11 @@
 //! Sends a file's content: whole, or one requested range (RFC 9110 section 14).
 
+pub(crate) mod body;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
@@ -10,7 +16,7 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
-use super::body::{Answer, AnswerBody, FileBody, Part, whole};
+use self::body::{Answer, AnswerBody, FileBody, Part, whole};
 use crate::files::outgoing::Outgoing;
 use countersign_ipc::answers::ErrorCode;
 use countersign_ipc::attachment;
@@ -104,8 +110,3 @@ fn set(answer: &mut Answer, name: http::HeaderName, value: &str) {
         answer.headers_mut().insert(name, value);
     }
 }
-
-#[cfg(fuzzing)]
-pub mod fuzzing;
-#[cfg(test)]
-mod tests;

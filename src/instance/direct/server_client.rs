@@ -10,7 +10,7 @@ use countersign_ipc::client::{AskError, request};
 use countersign_ipc::messages::Refused;
 
 #[derive(Debug)]
-pub(super) struct ServerClient {
+pub(crate) struct ServerClient {
     socket: PathBuf,
 }
 
@@ -26,17 +26,17 @@ pub(crate) enum NotAnswered {
 
 impl NotAnswered {
     /// Whether the server answered 404.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
     }
 }
 
 impl ServerClient {
-    pub(super) const fn at(socket: PathBuf) -> Self {
+    pub(crate) const fn at(socket: PathBuf) -> Self {
         Self { socket }
     }
 
-    pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
+    pub(crate) async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         operation: &str,
         question: &Q,

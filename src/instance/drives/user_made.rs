@@ -24,9 +24,9 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::drive_numbers::PinFailure;
+use crate::drives::ids::PinFailure;
+use crate::drives::table::Drives;
 use crate::files::Files;
-use crate::files::drives::Drives;
 use crate::files::error::FilesError;
 use crate::files::operations::TRASH;
 use crate::requests::text;
@@ -296,7 +296,7 @@ impl DriveMaker {
 }
 
 /// Answers a call about drives themselves. Returns `None` for other calls.
-pub(super) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option<&DriveMaker>) -> Option<Reply> {
+pub(crate) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option<&DriveMaker>) -> Option<Reply> {
     let items = permit.items();
     let username = permit.username().clone();
     let responses = match (permit.row().call().as_str(), maker.cloned()) {

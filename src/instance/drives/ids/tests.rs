@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::files::drives::Drives;
+use crate::drives::table::Drives;
 
 const NOW: i64 = 1_800_000_000;
 const KEPT_S: i64 = 70;

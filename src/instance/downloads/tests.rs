@@ -5,7 +5,7 @@
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::files::drives::Drives;
+use crate::drives::table::Drives;
 use crate::files::operations::Location;
 
 const CONTENT: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::direct::failure::NotDone;
-use crate::direct::server::ServerClient;
+use crate::direct::server_client::ServerClient;
 use countersign_home::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
 use countersign_ipc::messages::{
     Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
@@ -25,15 +25,15 @@ use countersign_os::clock::{Clock, random_bytes};
 
 /// What a renewed key must satisfy.
 #[derive(Clone, Debug)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// The provider's own origin, which the proof of possession names.
-    pub(super) audience: Origin,
+    pub(crate) audience: Origin,
     /// Lifetime of a key, in seconds.
-    pub(super) lifetime_s: i64,
+    pub(crate) lifetime_s: i64,
 }
 
 #[derive(Debug)]
-pub(super) struct DirectKeys {
+pub(crate) struct DirectKeys {
     pins: PinFile,
     server: ServerClient,
     terms: Terms,
@@ -71,12 +71,12 @@ struct Wanted {
 }
 
 impl DirectKeys {
-    pub(super) const fn new(pins: PinFile, server: ServerClient, terms: Terms) -> Self {
+    pub(crate) const fn new(pins: PinFile, server: ServerClient, terms: Terms) -> Self {
         Self { pins, server, terms }
     }
 
     /// `keys.list`: the server's keys of the requesting user.
-    pub(super) async fn list(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn list(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let owner = permit.username();
         let keys = self.listed(owner).await?;
         let pins = self.with_pins(PinFile::read).await?;
@@ -88,7 +88,7 @@ impl DirectKeys {
 
     /// `keys.renew`: the signing key vouches for another, which is pinned here and then activated
     /// at the server. A repeat with the same key resumes where an earlier attempt stopped.
-    pub(super) async fn renew(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn renew(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let wanted = self.wanted(permit)?;
         let now = Clock::System.now()?;
         let lifetime = (now, now.plus(self.terms.lifetime_s));
@@ -116,7 +116,7 @@ impl DirectKeys {
 
     /// `keys.remove`: removes the pin first, so that the instance refuses the key whatever the
     /// server does.
-    pub(super) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
+    pub(crate) async fn remove(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
         let kid = KeyId::parse(text(permit, "kid")?).map_err(|_| NotDone::Malformed("kid is no key's id"))?;
         let owner = permit.username().clone();
         let question = KeyRevoke { username: Some(owner.clone()), kid };

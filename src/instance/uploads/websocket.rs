@@ -30,8 +30,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::receiver::{Failure, Receiver};
 pub(crate) use self::target::Target;
 use self::wire::{Frame, Said};
-use super::files::drives::Drives;
-use super::files::request::ConflictPolicy;
+use crate::drives::table::Drives;
+use crate::files::request::ConflictPolicy;
 
 /// In bytes. UCloud's page sends pieces of 16 MB at most. The socket is opened with this limit.
 pub(crate) const MESSAGE_MAX: usize = 17 * 1024 * 1024;

@@ -13,7 +13,7 @@ use crate::files::Files;
 use crate::files::error::RequestError;
 use crate::requests::text;
 use crate::sessions::{Granted, NotGranted, Sessions};
-use crate::transfer::upload::Upload;
+use crate::uploads::chunked::Upload;
 use countersign_config::Terminals;
 use countersign_ipc::answers::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
@@ -44,7 +44,7 @@ impl Refused {
 }
 
 /// Answers a call that asks for a token. Returns `None` for other calls.
-pub(super) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Sessions) -> Option<Reply> {
+pub(crate) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Sessions) -> Option<Reply> {
     let grant = Grant { permit, files, sessions };
     let responses = match permit.row().call().as_str() {
         "files.createDownload" => grant.downloads().await,

@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::search::Searches;
 use crate::terminal::Shells;
-use crate::upload_v2::Uploads;
+use crate::uploads::websocket::Uploads;
 
 /// Most open sockets: more than browsers open. Each holds buffers and descriptors.
 const SOCKETS_MAX: usize = 64;

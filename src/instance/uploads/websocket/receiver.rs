@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::target::Target;
 use super::wire::{Listed, NotProtocol, Replies};
-use crate::files::drives::Drives;
+use crate::drives::table::Drives;
 use crate::files::error::FilesError;
 use crate::files::incoming::{Incoming, is_there};
 use crate::files::operations::Location;
