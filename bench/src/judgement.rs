@@ -124,7 +124,7 @@ impl Judge {
         let intent = presented.verify(&username, &self.keys, &self.policy.terms, self.now).ok()?;
         let items = Items::read(request.row(), workload.body().as_bytes()).ok()?;
         let authorised = self.policy.authorise(request.intend(intent).ok()?.bind(items).ok()?).ok()?;
-        black_box(authorised.spend(&self.policy, &self.log, self.now).ok()?);
+        black_box(authorised.consume(&self.policy, &self.log, self.now).ok()?);
         Some(())
     }
 }

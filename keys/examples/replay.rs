@@ -111,7 +111,7 @@ fn judge(site: &mut Site, fixture: &Fixture) -> Result<(), Rejection> {
     println!("  Bound          the parameters are those that the user signed");
     let authorised = site.policy.authorise(bound)?;
     println!("  Authorised     the policy allows it for {}", authorised.username());
-    let permit = authorised.spend(&site.policy, &site.log, fixture.now)?;
+    let permit = authorised.consume(&site.policy, &site.log, fixture.now)?;
     println!("  Permit         items: {}", permit.items().digests().len());
     Ok(())
 }

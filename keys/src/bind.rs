@@ -15,7 +15,7 @@ use crate::identity::{CallName, Project};
 use crate::intent::{ITEMS_MAX, Intended, ItemDigest, VerifiedIntent};
 use crate::json::{DEPTH_MAX, INTEGER_MAX, Json, JsonRejection};
 use crate::jws::sha256;
-use crate::request::UserAsked;
+use crate::request::UserRequestKind;
 
 /// [`INTEGER_MAX`] as a double, which holds it exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
@@ -319,7 +319,7 @@ fn items_of<'v, 'b>(at: ItemsAt, body: &'v Json<'b>) -> Result<&'v [Json<'b>], B
     }
 }
 
-impl<'h, R: UserAsked> Intended<'h, R> {
+impl<'h, R: UserRequestKind> Intended<'h, R> {
     /// Checks that the intent covers the items, their project and their user.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::call::{Row, ServiceCall};
 use crate::identity::Username;
 use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256};
 use crate::keyring::{KeyRejection, VerificationKey, pem_body};
-use crate::request::{BearerToken, Presented, PresentedLane, TOKEN_MAX, UserAsked, sealed};
+use crate::request::{BearerToken, Presented, PresentedLane, TOKEN_MAX, UserRequestKind, sealed};
 use crate::time::Timestamp;
 
 /// How far Core's clock may be ahead, in seconds.
@@ -313,7 +313,7 @@ impl<'h> UserRequest<'h> {
 
 impl sealed::Sealed for UserRequest<'_> {}
 
-impl UserAsked for UserRequest<'_> {
+impl UserRequestKind for UserRequest<'_> {
     fn row(&self) -> &Arc<Row> {
         &self.row
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::call::Row;
 use crate::identity::Username;
 use crate::intent::{Binding, Intended, IntentRejection, PresentedIntent, VerifiedIntent, Version1};
-use crate::request::{INTENT_MAX, PresentedDirect, UserAsked, sealed};
+use crate::request::{INTENT_MAX, PresentedDirect, UserRequestKind, sealed};
 
 /// A direct request. Only [`PresentedDirect::intend`] makes one.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct DirectRequest {
 
 impl sealed::Sealed for DirectRequest {}
 
-impl UserAsked for DirectRequest {
+impl UserRequestKind for DirectRequest {
     fn row(&self) -> &Arc<Row> {
         &self.row
     }

@@ -285,7 +285,7 @@ impl<'h> PresentedIntent<'h> {
         let owned =
             |key: &&Arc<EnrolledKey>| key.kid() == kid && key.owner() == username && key.protocol() == Protocol::V2;
         let Some(key) = keys.iter().find(owned) else {
-            self.spend_the_time_of_a_check();
+            self.verify_decoy();
             return Err(IntentRejection::UnknownKey);
         };
         self.check_signature(key, now)?;
@@ -329,7 +329,7 @@ impl<'h> PresentedIntent<'h> {
         let mut tried =
             keys.iter().filter(owned).take(KEYS_V1_MAX).map(|key| (key, self.check_signature(key, now))).peekable();
         if tried.peek().is_none() {
-            self.spend_the_time_of_a_check();
+            self.verify_decoy();
             return Err(IntentRejection::UnknownKey);
         }
         let signed_by = tried.find_map(|(key, outcome)| outcome.is_ok().then_some(key));
@@ -357,7 +357,7 @@ impl<'h> PresentedIntent<'h> {
     /// that does not match costs a decoy check.
     fn check_signature(&self, key: &EnrolledKey, now: Timestamp) -> Result<(), IntentRejection> {
         if self.algorithm != key.key().algorithm() {
-            self.spend_the_time_of_a_check();
+            self.verify_decoy();
             return Err(IntentRejection::Algorithm);
         }
         if !self.jws.verify(key.key().signature_key()) {
@@ -366,7 +366,7 @@ impl<'h> PresentedIntent<'h> {
         Ok(key.standing(now)?)
     }
 
-    fn spend_the_time_of_a_check(&self) {
+    fn verify_decoy(&self) {
         if let Some(decoy) = DECOY.as_ref() {
             let _ = self.jws.verify(decoy.signature_key());
         }
@@ -474,7 +474,7 @@ impl VerifiedIntent<'_> {
     pub fn covers(&self, items: &[ItemDigest]) -> bool {
         match &self.binding {
             Binding::NameOnly => true,
-            Binding::Items(signed) => uses_up(signed, items),
+            Binding::Items(signed) => matches_each_once(signed, items),
         }
     }
 
@@ -487,7 +487,7 @@ impl VerifiedIntent<'_> {
 }
 
 /// Whether each item matches a signed digest, each of which counts once.
-fn uses_up(signed: &[ItemDigest], items: &[ItemDigest]) -> bool {
+fn matches_each_once(signed: &[ItemDigest], items: &[ItemDigest]) -> bool {
     if let ([signed], [item]) = (signed, items) {
         return signed == item;
     }
@@ -545,7 +545,7 @@ mod tests {
     fn v27_each_item_uses_up_a_digest_of_its_own() {
         let check = |signed: &[u8], items: &[u8], want: bool| {
             let digests = |bytes: &[u8]| bytes.iter().map(|byte| [*byte; 32]).collect::<Vec<_>>();
-            assert_eq!(uses_up(&digests(signed), &digests(items)), want, "{items:?} of {signed:?}");
+            assert_eq!(matches_each_once(&digests(signed), &digests(items)), want, "{items:?} of {signed:?}");
         };
         check(&[1], &[1], true);
         check(&[1], &[2], false);

@@ -175,12 +175,12 @@ enum Key {
 
 /// The point is not on P-256.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct OffCurve;
+pub(crate) struct PointNotOnCurve;
 
 impl SignatureKey {
     /// Takes an uncompressed point on P-256.
-    pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, OffCurve> {
-        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| OffCurve)?;
+    pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, PointNotOnCurve> {
+        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| PointNotOnCurve)?;
         Ok(Self { key: Key::Es256(key), algorithm: Algorithm::Es256, signature_length: ES256_SIGNATURE })
     }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{KeyId, Username};
 use crate::json::Json;
 pub use crate::jws::Algorithm;
-use crate::jws::{OffCurve, RsaPadding, SignatureKey, sha256};
+use crate::jws::{PointNotOnCurve, RsaPadding, SignatureKey, sha256};
 use crate::time::Timestamp;
 
 /// Smallest RSA modulus, in bits (RFC 7518 section 3.3).
@@ -215,7 +215,7 @@ impl VerificationKey {
         let point: &[u8; 65] = point.try_into().map_err(|_| KeyRejection::Form)?;
         let key = p256::PublicKey::from_sec1_bytes(point).map_err(|_| KeyRejection::Point)?;
         let spki = key.to_public_key_der().map_err(|_| KeyRejection::Form)?;
-        let key = SignatureKey::es256(point).map_err(|OffCurve| KeyRejection::Point)?;
+        let key = SignatureKey::es256(point).map_err(|PointNotOnCurve| KeyRejection::Point)?;
         Ok(Self { spki: spki.as_bytes().to_vec(), key })
     }
 

@@ -1,6 +1,6 @@
 //! Applies the site's policy to a bound request, and makes the permit.
 //!
-//! Only a permit is forwarded. [`Authorised::spend`] makes it in one step, which checks the time
+//! Only a permit is forwarded. [`Authorised::consume`] makes it in one step, which checks the time
 //! again and records the use of the intent (P4). No other function makes one.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Binding, Consent, Fingerprint, Intended, Terms, VerifiedIntent};
 use crate::replay::{ReplayError, ReplayLog};
-use crate::request::{BearerToken, UserAsked};
+use crate::request::{BearerToken, UserRequestKind};
 use crate::time::Timestamp;
 
 /// The site's rules.
@@ -124,7 +124,7 @@ impl Policy {
     ///
     /// # Errors
     /// The rule that refuses it.
-    pub fn authorise<'h, 'b, R: UserAsked>(
+    pub fn authorise<'h, 'b, R: UserRequestKind>(
         &self,
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
@@ -139,7 +139,7 @@ impl Policy {
     ///
     /// # Errors
     /// The rule that refuses it.
-    pub fn authorise_stepped_up<'h, 'b, R: UserAsked>(
+    pub fn authorise_stepped_up<'h, 'b, R: UserRequestKind>(
         &self,
         bound: Bound<'h, 'b, R>,
         evidence: SteppedUp,
@@ -150,7 +150,7 @@ impl Policy {
         Self::authorise_signed(bound)
     }
 
-    fn authorise_signed<'h, 'b, R: UserAsked>(
+    fn authorise_signed<'h, 'b, R: UserRequestKind>(
         bound: Bound<'h, 'b, R>,
     ) -> Result<Authorised<'h, 'b, R>, PolicyRejection> {
         Self::check_binding(&bound.items, &bound.intended.intent)?;
@@ -183,7 +183,7 @@ pub struct Authorised<'h, 'b, R = UserRequest<'h>> {
 
 /// Why the last step refuses a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum SpendError {
+pub enum ConsumeError {
     /// The intent became stale after it was verified.
     #[error("intent: {0}")]
     Stale(FreshnessRejection),
@@ -192,14 +192,14 @@ pub enum SpendError {
     Replay(#[from] ReplayError),
 }
 
-impl From<FreshnessRejection> for SpendError {
+impl From<FreshnessRejection> for ConsumeError {
     fn from(cause: FreshnessRejection) -> Self {
         // Not a source: the text of the cause is part of this text.
         Self::Stale(cause)
     }
 }
 
-impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
+impl<'h, 'b, R: UserRequestKind> Authorised<'h, 'b, R> {
     /// The user.
     #[must_use]
     pub fn username(&self) -> &Username {
@@ -217,7 +217,12 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
     ///
     /// # Errors
     /// The intent is stale or was used, or its use cannot be recorded.
-    pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<Permit<'h, 'b, R>, SpendError> {
+    pub fn consume(
+        self,
+        policy: &Policy,
+        log: &impl ReplayLog,
+        now: Timestamp,
+    ) -> Result<Permit<'h, 'b, R>, ConsumeError> {
         let Bound { intended: Intended { request, intent }, items } = self.bound;
         let used = intent.used;
         policy.terms.window.check(used.iat, used.exp, now)?;
@@ -226,7 +231,7 @@ impl<'h, 'b, R: UserAsked> Authorised<'h, 'b, R> {
     }
 }
 
-/// Permission to forward one request, once. Only [`Authorised::spend`] makes one, and forwarding
+/// Permission to forward one request, once. Only [`Authorised::consume`] makes one, and forwarding
 /// consumes it.
 #[derive(Debug)]
 pub struct Permit<'h, 'b, R = UserRequest<'h>> {
@@ -244,7 +249,7 @@ impl<'h> Permit<'h, '_, UserRequest<'h>> {
     }
 }
 
-impl<'b, R: UserAsked> Permit<'_, 'b, R> {
+impl<'b, R: UserRequestKind> Permit<'_, 'b, R> {
     /// The call.
     #[must_use]
     pub fn row(&self) -> &Arc<Row> {

@@ -82,7 +82,7 @@ impl std::fmt::Debug for BearerToken<'_> {
 /// A request made for a user: by Core ([`crate::core_token::UserRequest`]), or by the user's
 /// browser ([`crate::direct::DirectRequest`]). The later stages treat both the same, and their
 /// types still tell which it was.
-pub trait UserAsked: sealed::Sealed {
+pub trait UserRequestKind: sealed::Sealed {
     /// The call.
     fn row(&self) -> &Arc<Row>;
     /// The user.
@@ -118,7 +118,7 @@ impl<'h> Presented<'h> {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         intent_max: usize,
     ) -> Result<Self, RequestRejection> {
-        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        let SecurityHeaders { token, username, intent } = SecurityHeaders::read(headers)?;
         let username =
             username.map(|value| Username::from_header(value).map_err(RequestRejection::Username)).transpose()?;
         let intent = intent.map(|value| visible(SIGNED_INTENT, value, intent_max)).transpose()?;
@@ -154,7 +154,7 @@ impl<'h> PresentedDirect<'h> {
         row: &DirectRow,
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Result<Self, RequestRejection> {
-        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        let SecurityHeaders { token, username, intent } = SecurityHeaders::read(headers)?;
         if token.is_some() {
             return Err(RequestRejection::OutOfPlace(AUTHORIZATION));
         }
@@ -217,7 +217,7 @@ impl<'h> PresentedSocket<'h> {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         hint: Option<&str>,
     ) -> Result<Self, RequestRejection> {
-        let Deciding { token, username, intent } = Deciding::read(headers)?;
+        let SecurityHeaders { token, username, intent } = SecurityHeaders::read(headers)?;
         if intent.is_some() {
             return Err(RequestRejection::OutOfPlace(SIGNED_INTENT));
         }
@@ -239,19 +239,19 @@ impl<'h> PresentedSocket<'h> {
     pub fn token(
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Result<Option<BearerToken<'h>>, RequestRejection> {
-        let token = Deciding::read(headers)?.token;
+        let token = SecurityHeaders::read(headers)?.token;
         token.map(|token| bearer(visible(AUTHORIZATION, token, TOKEN_MAX)?)).transpose()
     }
 }
 
 /// The security headers, each of which occurs at most once.
-struct Deciding<'h> {
+struct SecurityHeaders<'h> {
     token: Option<&'h [u8]>,
     username: Option<&'h [u8]>,
     intent: Option<&'h [u8]>,
 }
 
-impl<'h> Deciding<'h> {
+impl<'h> SecurityHeaders<'h> {
     fn read(headers: impl IntoIterator<Item = (&'h str, &'h [u8])>) -> Result<Self, RequestRejection> {
         let (mut token, mut username, mut intent) = (None, None, None);
         for (name, value) in headers {

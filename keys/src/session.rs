@@ -29,7 +29,7 @@ use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Intended, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1};
 use crate::jws::{Algorithm, CompactJws, JwsRejection, sha256_of_texts};
 use crate::keyring::{EnrolledKey, VerificationKey};
-use crate::policy::{Policy, PolicyRejection, SpendError};
+use crate::policy::{ConsumeError, Policy, PolicyRejection};
 use crate::replay::{IntentId, ReplayError, ReplayLog, Use};
 use crate::request::{INTENT_MAX, PresentedDirect};
 pub use crate::session::piece::{ContentDigest, Piece};
@@ -294,7 +294,12 @@ impl<'h> AuthorisedSession<'h> {
     ///
     /// # Errors
     /// The proof or the token is stale or was used, or its use cannot be recorded.
-    pub fn spend(self, policy: &Policy, log: &impl ReplayLog, now: Timestamp) -> Result<SessionPermit<'h>, Rejection> {
+    pub fn consume(
+        self,
+        policy: &Policy,
+        log: &impl ReplayLog,
+        now: Timestamp,
+    ) -> Result<SessionPermit<'h>, Rejection> {
         let Self { session, token, piece, proof, proof_text } = self;
         let window = policy.terms.window;
         let redeem = || -> Result<(), SessionRejection> {
@@ -302,8 +307,8 @@ impl<'h> AuthorisedSession<'h> {
             Ok(log.check_and_insert(session.made, now)?)
         };
         let turn = if let Some(proof) = &proof {
-            window.check(proof.used.iat, proof.used.exp, now).map_err(SpendError::from)?;
-            log.check_and_insert(proof.used, now).map_err(SpendError::from)?;
+            window.check(proof.used.iat, proof.used.exp, now).map_err(ConsumeError::from)?;
+            log.check_and_insert(proof.used, now).map_err(ConsumeError::from)?;
             if proof.call().as_str() == SESSION_OPEN {
                 redeem()?;
                 Turn::Open
@@ -327,7 +332,7 @@ impl<'h> AuthorisedSession<'h> {
     }
 }
 
-/// Permission to forward one request of a session, once. Only [`AuthorisedSession::spend`] makes
+/// Permission to forward one request of a session, once. Only [`AuthorisedSession::consume`] makes
 /// one, and forwarding consumes it.
 #[derive(Debug)]
 pub struct SessionPermit<'h> {

@@ -17,7 +17,7 @@ use crate::core_token::CoreTokenRejection;
 use crate::freshness::FreshnessRejection;
 use crate::intent::IntentRejection;
 use crate::json::JsonRejection;
-use crate::policy::{PolicyRejection, SpendError};
+use crate::policy::{ConsumeError, PolicyRejection};
 use crate::replay::ReplayError;
 use crate::request::RequestRejection;
 use crate::session::SessionRejection;
@@ -49,7 +49,7 @@ pub enum Rejection {
     /// The intent was used before or became stale at the last step. Includes failures on this side:
     /// see [`Class::OurFailure`].
     #[error(transparent)]
-    Spend(#[from] SpendError),
+    Consume(#[from] ConsumeError),
 }
 
 /// The class of a refusal. The sender learns the class and never the reason (design, section 8).
@@ -97,7 +97,7 @@ impl Rejection {
             Self::CoreToken(_) => Class::Unauthorised,
             Self::Intent(IntentRejection::Missing) => Class::IntentRequired,
             Self::Intent(IntentRejection::Times(rejection))
-            | Self::Spend(SpendError::Stale(rejection))
+            | Self::Consume(ConsumeError::Stale(rejection))
             | Self::Session(SessionRejection::Times(rejection)) => match rejection {
                 FreshnessRejection::Lifetime => Class::IntentInvalid,
                 FreshnessRejection::Expired | FreshnessRejection::FromTheFuture | FreshnessRejection::TooOld => {
@@ -131,11 +131,13 @@ impl Rejection {
             },
             Self::Policy(PolicyRejection::DangerByName | PolicyRejection::NotAsked) => Class::IntentInvalid,
             Self::Policy(PolicyRejection::StepUp) => Class::IntentStepUp,
-            Self::Spend(SpendError::Replay(error)) | Self::Session(SessionRejection::Replay(error)) => match error {
-                ReplayError::Used => Class::IntentReplayed,
-                ReplayError::BeforeFence => Class::IntentStale,
-                ReplayError::Full | ReplayError::Unwritable => Class::OurFailure,
-            },
+            Self::Consume(ConsumeError::Replay(error)) | Self::Session(SessionRejection::Replay(error)) => {
+                match error {
+                    ReplayError::Used => Class::IntentReplayed,
+                    ReplayError::BeforeFence => Class::IntentStale,
+                    ReplayError::Full | ReplayError::Unwritable => Class::OurFailure,
+                }
+            }
             Self::Session(SessionRejection::Form(_) | SessionRejection::Claim(_) | SessionRejection::Piece(_)) => {
                 Class::Malformed
             }

@@ -99,7 +99,7 @@ impl<'a> Asked<'a> {
         let authorised = verified.authorise(&site.calls, self.need, &site.policy)?;
         let signer = self.proof.map(|_| site.records[0].kid);
         assert_eq!(authorised.kid(), signer);
-        let permit = authorised.spend(&site.policy, &site.log, now)?;
+        let permit = authorised.consume(&site.policy, &site.log, now)?;
         assert_eq!((permit.token(), permit.proof(), permit.kid()), (self.token, self.proof, signer));
         assert_eq!(permit.session().item(), &ITEM);
         Ok(permit.turn())

@@ -13,8 +13,8 @@ use countersign_keys::core_token::{Authenticated, ServiceRequest, UserRequest};
 use countersign_keys::identity::{CallName, Username};
 use countersign_keys::intent::{IntentRejection, KeyWanted, PresentedIntent, VerifiedIntent};
 use countersign_keys::keyring::EnrolledKey;
-use countersign_keys::policy::{Authorised, Permit, Policy, PolicyRejection, SpendError};
-use countersign_keys::request::{INTENT_MAX, Presented, UserAsked};
+use countersign_keys::policy::{Authorised, ConsumeError, Permit, Policy, PolicyRejection};
+use countersign_keys::request::{INTENT_MAX, Presented, UserRequestKind};
 use countersign_keys::verify::Rejection;
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -195,7 +195,7 @@ impl Ingress {
 
         let authorised = self.authorise(request.intend(intent)?.bind(items)?, deposit.as_ref())?;
         let connection = budget.make_ready(self.connect_to_instance(&username)).await?;
-        let permit = budget.make_ready(self.spend(authorised, deposit, epoch, id, known)).await?;
+        let permit = budget.make_ready(self.consume(authorised, deposit, epoch, id, known)).await?;
         let answer = forward::user(permit, &body.bytes, &self.upstreams, connection, budget, id).await?;
         let answer = self.record_answer(answer, id, known).await;
         Ok(compression::compress(answer.pass_on(Content::Json)?, &call, &head.headers))
@@ -279,13 +279,13 @@ impl Ingress {
         let (intent, now) = (&taken.intent, self.now()?);
         let used = intent.to_use();
         Policy::check_binding(items, intent)?;
-        self.policy.terms.window.check(used.iat, used.exp, now).map_err(SpendError::from)?;
-        self.journal.check(used).map_err(SpendError::from)?;
+        self.policy.terms.window.check(used.iat, used.exp, now).map_err(ConsumeError::from)?;
+        self.journal.check(used).map_err(ConsumeError::from)?;
         self.key_cache.check_standing(intent.username(), intent.kid(), AsOf::Earlier, now).await
     }
 
     /// Applies the site's rules, with the passkey's evidence if there is some.
-    pub(super) fn authorise<'h, 'b, R: UserAsked>(
+    pub(super) fn authorise<'h, 'b, R: UserRequestKind>(
         &self,
         bound: Bound<'h, 'b, R>,
         deposit: Option<&Taken<'_>>,
@@ -299,7 +299,7 @@ impl Ingress {
     /// The last step before the first byte goes out: checks that the key is still valid, consumes
     /// the intent, and writes the record. `epoch` is the key cache's from before the signature was
     /// checked.
-    pub(super) async fn spend<'h, 'b, R: UserAsked>(
+    pub(super) async fn consume<'h, 'b, R: UserRequestKind>(
         &self,
         authorised: Authorised<'h, 'b, R>,
         deposit: Option<Taken<'_>>,
@@ -308,27 +308,27 @@ impl Ingress {
         known: &AuditContext,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
         let looked_up = if deposit.is_some() { AsOf::Earlier } else { AsOf::At(epoch) };
-        let spent = self.use_up(authorised, looked_up).await;
-        match (deposit, &spent) {
-            (Some(deposit), Ok(_)) => deposit.spend(),
+        let consumed = self.consume_if_current(authorised, looked_up).await;
+        match (deposit, &consumed) {
+            (Some(deposit), Ok(_)) => deposit.consume(),
             (Some(deposit), Err(refusal)) if refusal.is_of_the_intent() => deposit.discard(),
             // The refusal was not the intent's fault: the deposit goes back.
             (Some(_), Err(_)) | (None, _) => {}
         }
-        let permit = spent?;
+        let permit = consumed?;
         self.uses.note(permit.username(), permit.kid());
         self.record(Verdict::Forward, id, known)?;
         Ok(permit)
     }
 
-    async fn use_up<'h, 'b, R: UserAsked>(
+    async fn consume_if_current<'h, 'b, R: UserRequestKind>(
         &self,
         authorised: Authorised<'h, 'b, R>,
         looked_up: AsOf,
     ) -> Result<Permit<'h, 'b, R>, Refusal> {
         // This key, among others, may have been revoked since its signature was checked (P6).
         self.key_cache.check_standing(authorised.username(), authorised.kid(), looked_up, self.now()?).await?;
-        Ok(authorised.spend(&self.policy, &self.journal, self.now()?)?)
+        Ok(authorised.consume(&self.policy, &self.journal, self.now()?)?)
     }
 
     /// Verifies that one of the user's keys signed the intent. Does not look at the request.

@@ -1,8 +1,8 @@
 //! Deposits: intents that arrive separately and wait for their request (protocol, section 5).
 //!
 //! One request at a time takes a deposit. The deposit goes back if that request fails (449, 503),
-//! and is spent if it succeeds. A deposit that no request can use any more is discarded, so that it
-//! blocks no other. If a call needs a passkey, its deposit can be taken only after the passkey
+//! and is consumed if it succeeds. A deposit that no request can use any more is discarded, so that
+//! it blocks no other. If a call needs a passkey, its deposit can be taken only after the passkey
 //! asserted it. No deposit evicts another: the gateway refuses a user who has too many, and every
 //! user when the store is full (P8).
 
@@ -30,15 +30,15 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests of one user that wait for a deposit at a time.
 const WAITING_EACH_MAX: usize = 64;
 
-/// Spent intents of one user that are remembered until they expire. Beyond this, only the replay
+/// Consumed intents of one user that are remembered until they expire. Beyond this, only the replay
 /// log refuses them, in a later step.
-const SPENT_EACH_MAX: usize = 1_024;
+const CONSUMED_EACH_MAX: usize = 1_024;
 
 /// Why a deposit is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum DepositRejection {
     #[error("the deposited intent has been used")]
-    Spent,
+    Consumed,
     #[error("the user has too many deposits")]
     TooMany,
     /// All deposits together fill the store: not the sender's fault.
@@ -55,7 +55,7 @@ pub(super) struct Deposits {
 #[derive(Debug, Default)]
 struct All {
     by_user: HashMap<Username, OfUser>,
-    /// Expiry and number of each deposit, spent ones included, and its owner.
+    /// Expiry and number of each deposit, consumed ones included, and its owner.
     by_expiry: BTreeMap<(Timestamp, u64), Username>,
     bytes: usize,
     last_number: u64,
@@ -111,10 +111,10 @@ enum State {
     /// A request has taken it.
     InHand(VerifiedIntent<'static>),
     /// It has been used. Kept until it expires, to refuse it again.
-    Spent,
+    Consumed,
 }
 
-/// A deposit that one request has taken. Goes back when it is dropped; [`Taken::spend`] and
+/// A deposit that one request has taken. Goes back when it is dropped; [`Taken::consume`] and
 /// [`Taken::discard`] end it.
 #[derive(Debug)]
 pub(super) struct Taken<'d> {
@@ -148,8 +148,8 @@ impl Deposits {
         let number = all.last_number.wrapping_add(1);
         if let Some(of_user) = all.by_user.get_mut(&owner) {
             if let Some(kept) = of_user.kept.iter_mut().find(|kept| kept.id == id) {
-                if matches!(kept.state, State::Spent) {
-                    return Err(DepositRejection::Spent);
+                if matches!(kept.state, State::Consumed) {
+                    return Err(DepositRejection::Consumed);
                 }
                 if kept.fingerprint == fingerprint && matches!(standing, DepositState::SteppedUp(_)) {
                     kept.standing = standing;
@@ -157,7 +157,7 @@ impl Deposits {
                 }
                 return Ok(());
             }
-            if of_user.unspent() >= EACH_MAX || of_user.bytes.saturating_add(length) > EACH_BYTES_MAX {
+            if of_user.unconsumed() >= EACH_MAX || of_user.bytes.saturating_add(length) > EACH_BYTES_MAX {
                 return Err(DepositRejection::TooMany);
             }
         }
@@ -234,7 +234,7 @@ impl Taken<'_> {
     }
 
     /// Ends the deposit: its intent has been used.
-    pub(super) fn spend(self) {
+    pub(super) fn consume(self) {
         self.end();
     }
 
@@ -243,14 +243,14 @@ impl Taken<'_> {
         self.end();
     }
 
-    /// Marks the deposit as spent, so that it is neither taken nor stored again.
+    /// Marks the deposit as consumed, so that it is neither taken nor stored again.
     fn end(self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
-            let spent = of_user.kept.len().saturating_sub(of_user.unspent());
-            if spent >= SPENT_EACH_MAX {
+            let consumed = of_user.kept.len().saturating_sub(of_user.unconsumed());
+            if consumed >= CONSUMED_EACH_MAX {
                 of_user.kept.swap_remove(at);
             } else if let Some(kept) = of_user.kept.get_mut(at) {
-                kept.state = State::Spent;
+                kept.state = State::Consumed;
             }
         });
     }
@@ -260,7 +260,7 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.deposits.all().change(&self.intent, self.number, |of_user, at| {
             if let Some(kept) = of_user.kept.get_mut(at)
-                && let State::InHand(intent) = std::mem::replace(&mut kept.state, State::Spent)
+                && let State::InHand(intent) = std::mem::replace(&mut kept.state, State::Consumed)
             {
                 kept.state = State::Free(intent);
                 of_user.wake();
@@ -331,14 +331,14 @@ impl Kept {
     fn length(&self) -> usize {
         match &self.state {
             State::Free(intent) | State::InHand(intent) => intent.length(),
-            State::Spent => 0,
+            State::Consumed => 0,
         }
     }
 }
 
 impl OfUser {
-    fn unspent(&self) -> usize {
-        self.kept.iter().filter(|kept| !matches!(kept.state, State::Spent)).count()
+    fn unconsumed(&self) -> usize {
+        self.kept.iter().filter(|kept| !matches!(kept.state, State::Consumed)).count()
     }
 
     /// Takes the matching deposit that expires first, so that the rest last longest.
@@ -346,7 +346,7 @@ impl OfUser {
         let fitting = self.kept.iter_mut().filter(|kept| kept.may_be_taken(wanted));
         let fitting = fitting.filter_map(|kept| Some((kept.fits(wanted)?, kept)));
         let (_, kept) = fitting.min_by_key(|(expires, _)| *expires)?;
-        let State::Free(intent) = std::mem::replace(&mut kept.state, State::Spent) else { return None };
+        let State::Free(intent) = std::mem::replace(&mut kept.state, State::Consumed) else { return None };
         kept.state = State::InHand(intent.clone());
         Some((kept.number, intent, kept.standing))
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deposit_is_taken_by_a_request_that_it_covers_and_spent_once() {
+    async fn a_deposit_is_taken_by_a_request_that_it_covers_and_consumed_once() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
         assert!(take(&deposits, &Username::parse("bob").unwrap(), "a").await.is_none());
@@ -402,10 +402,10 @@ mod tests {
         assert!(take(&deposits, &alice, "a").await.is_none(), "it is in one request's hands");
         drop(taken);
         let taken = take(&deposits, &alice, "a").await.expect("it went back, as after 449");
-        taken.spend();
+        taken.consume();
         assert!(take(&deposits, &alice, "a").await.is_none());
         let again = deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW));
-        assert_eq!(again, Err(DepositRejection::Spent));
+        assert_eq!(again, Err(DepositRejection::Consumed));
         assert_eq!(deposits.all().bytes, 0);
     }
 
@@ -454,7 +454,7 @@ mod tests {
     async fn what_expires_is_forgotten() {
         let (deposits, alice, alice_signs) = (Deposits::default(), alice(), Signer::new("alice"));
         deposits.put(intent(&alice_signs, "a", 1), DepositState::Signed, at(NOW)).unwrap();
-        take(&deposits, &alice, "a").await.unwrap().spend();
+        take(&deposits, &alice, "a").await.unwrap().consume();
         deposits.put(intent(&alice_signs, "b", 2), DepositState::Signed, at(NOW)).unwrap();
         deposits.all().forget_expired(at(NOW + 1_000));
         assert!(deposits.all().by_user.is_empty());
@@ -486,8 +486,8 @@ mod tests {
         let taken = look(covering).await.unwrap();
         assert_eq!(taken.stepped_up(), Some(evidence(one().fingerprint())));
         drop(taken);
-        look(Wanted::Asserted(one().fingerprint())).await.unwrap().spend();
+        look(Wanted::Asserted(one().fingerprint())).await.unwrap().consume();
         assert!(look(Wanted::Asserted(one().fingerprint())).await.is_err(), "once");
-        assert_eq!(deposits.put(one(), stepped_up, at(NOW)), Err(DepositRejection::Spent));
+        assert_eq!(deposits.put(one(), stepped_up, at(NOW)), Err(DepositRejection::Consumed));
     }
 }

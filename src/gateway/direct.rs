@@ -69,7 +69,7 @@ impl Ingress {
             }
             Destination::Session => return Err(Rejection::NoSuchCall.into()),
         };
-        let permit = self.spend(authorised, asserted, epoch, id, known).await?;
+        let permit = self.consume(authorised, asserted, epoch, id, known).await?;
         let answer = forward::own(permit, &body.bytes, &self.upstreams, connection, id).await?;
         let answer = self.record_answer(answer, id, known).await;
         Ok(answer.pass_on(Content::Json)?)

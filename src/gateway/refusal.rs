@@ -6,7 +6,7 @@
 use countersign_keys::bind::BindRejection;
 use countersign_keys::core_token::CoreTokenRejection;
 use countersign_keys::intent::IntentRejection;
-use countersign_keys::policy::{PolicyRejection, SpendError};
+use countersign_keys::policy::{ConsumeError, PolicyRejection};
 use countersign_keys::request::RequestRejection;
 use countersign_keys::session::SessionRejection;
 use countersign_keys::time::ClockFailure;
@@ -214,7 +214,7 @@ stage!(
     BindRejection,
     PolicyRejection,
     SessionRejection,
-    SpendError
+    ConsumeError
 );
 
 /// Converts each failure through [`Failure`].

@@ -90,7 +90,7 @@ impl ErrorResponse {
             Refusal::Head(rejection) => Self::of_head(rejection),
             Refusal::Body(rejection) => Self::of_body(*rejection),
             Refusal::Rejection(rejection) => Self::of_class(rejection.class()),
-            Refusal::Deposit(DepositRejection::Spent) => Self::of_class(Class::IntentReplayed),
+            Refusal::Deposit(DepositRejection::Consumed) => Self::of_class(Class::IntentReplayed),
             Refusal::Deposit(DepositRejection::TooMany) | Refusal::TooMany => Self::row(ErrorCode::TooMany),
             Refusal::Deposit(DepositRejection::Full) => Self::row(ErrorCode::Unavailable),
             Refusal::StepUp(StepUpRejection::NoPasskey) => Self::own(ErrorCode::IntentStepUp, "enrol a passkey first"),
@@ -418,7 +418,7 @@ mod tests {
         check(BodyRejection::UserFull, 429, "TOO_MANY");
         check(Rejection::NoSuchCall, 404, "NOT_FOUND");
         check(IntentRejection::Missing, 482, "INTENT_REQUIRED");
-        check(DepositRejection::Spent, 482, "INTENT_REPLAYED");
+        check(DepositRejection::Consumed, 482, "INTENT_REPLAYED");
         check(Refusal::TooMany, 429, "TOO_MANY");
         check(Refusal::NoInstance, 449, "NO_INSTANCE");
         check(Refusal::AccountRefused, 403, "ACCOUNT_REFUSED");

@@ -123,7 +123,7 @@ impl Ingress {
             // Answered from the cache, unless something was revoked meanwhile (P6).
             self.key_cache.check_standing(&username, kid, AsOf::Earlier, self.now()?).await?;
         }
-        let permit = authorised.spend(&self.policy, &self.journal, self.now()?)?;
+        let permit = authorised.consume(&self.policy, &self.journal, self.now()?)?;
         if let Some(kid) = permit.kid() {
             self.uses.note(&username, kid);
         }

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use countersign_keys::policy::SpendError;
+use countersign_keys::policy::ConsumeError;
 use countersign_keys::replay::ReplayError;
 use countersign_keys::session::SessionRejection;
 use countersign_keys::time::{ClockFailure, Timestamp};
@@ -73,7 +73,7 @@ impl Denied {
 
 const fn replay(rejection: &Rejection) -> Option<ReplayError> {
     match rejection {
-        Rejection::Spend(SpendError::Replay(error)) | Rejection::Session(SessionRejection::Replay(error)) => {
+        Rejection::Consume(ConsumeError::Replay(error)) | Rejection::Session(SessionRejection::Replay(error)) => {
             Some(*error)
         }
         Rejection::NoSuchCall
@@ -83,7 +83,7 @@ const fn replay(rejection: &Rejection) -> Option<ReplayError> {
         | Rejection::Bind(_)
         | Rejection::Policy(_)
         | Rejection::Session(_)
-        | Rejection::Spend(_) => None,
+        | Rejection::Consume(_) => None,
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
         let until = Timestamp::from_seconds(1_800_000_000);
         check(Refusal::Clock(ClockFailure { until }), 409, "accepted from 2027-01-15T08:00:00Z on");
         check(Refusal::Unreadable(countersign_os::clock::UnreadableClock), 409, "clock");
-        let replay = |error: ReplayError| Refusal::Rejection(Rejection::Spend(SpendError::Replay(error)));
+        let replay = |error: ReplayError| Refusal::Rejection(Rejection::Consume(ConsumeError::Replay(error)));
         check(replay(ReplayError::Unwritable), 409, "quota may be full");
         check(replay(ReplayError::Full), 429, "try again");
         check(replay(ReplayError::Used), 482, "used already");

@@ -15,7 +15,7 @@ use countersign_keys::identity::{CallName, KeyId, Username};
 use countersign_keys::intent::{IntentRejection, PresentedIntent};
 use countersign_keys::keyring::VerificationKey;
 use countersign_keys::policy::{Permit, Policy};
-use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedDirect, UserAsked};
+use countersign_keys::request::{DEPOSIT_MAX, Presented, PresentedDirect, UserRequestKind};
 use countersign_keys::session::{Piece, PresentedSession, ProofNeed, SessionPermit, SessionRejection};
 use countersign_keys::time::ClockFailure;
 use countersign_keys::verify::Rejection;
@@ -162,7 +162,7 @@ impl Verifier {
         audit.kid = Some(intent.kid());
 
         let items = Items::read(request.row(), body).map_err(Rejection::from)?;
-        self.spend(request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+        self.consume(request.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
     }
 
     fn judge_for_user<'r>(
@@ -184,7 +184,7 @@ impl Verifier {
         audit.kid = Some(intent.kid());
 
         let items = Items::read(row.row(), body).map_err(Rejection::from)?;
-        self.spend(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
+        self.consume(presented.intend(intent).map_err(Rejection::from)?.bind(items).map_err(Rejection::from)?)
     }
 
     /// Permits a request with a one-time token, once, or returns the reason for the refusal.
@@ -208,7 +208,7 @@ impl Verifier {
         let authorised = verified.authorise(&self.calls, proof, &self.policy)?;
         audit.kid = authorised.kid();
         let now = self.journal.now(Clock::System.now()?)?;
-        Ok(authorised.spend(&self.policy, &self.journal, now)?)
+        Ok(authorised.consume(&self.policy, &self.journal, now)?)
     }
 
     /// The endpoint that a request is for, if one-time tokens are redeemed there.
@@ -220,10 +220,10 @@ impl Verifier {
         }
     }
 
-    fn spend<'r, R: UserAsked>(&self, bound: Bound<'r, 'r, R>) -> Result<Permit<'r, 'r, R>, Refusal> {
+    fn consume<'r, R: UserRequestKind>(&self, bound: Bound<'r, 'r, R>) -> Result<Permit<'r, 'r, R>, Refusal> {
         let authorised = self.policy.authorise(bound).map_err(Rejection::from)?;
         let now = self.journal.now(Clock::System.now()?)?;
-        Ok(authorised.spend(&self.policy, &self.journal, now).map_err(Rejection::from)?)
+        Ok(authorised.consume(&self.policy, &self.journal, now).map_err(Rejection::from)?)
     }
 }
 

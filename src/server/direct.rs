@@ -105,7 +105,7 @@ fn judge<'r>(
     let items = Items::read(row.row(), body)?;
     let policy = Policy { terms, step_up: StepUp::default() };
     let authorised = policy.authorise(presented.intend(intent)?.bind(items)?)?;
-    Ok(authorised.spend(&policy, &server.used_intents, now)?)
+    Ok(authorised.consume(&policy, &server.used_intents, now)?)
 }
 
 pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {

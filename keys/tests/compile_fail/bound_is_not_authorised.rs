@@ -6,5 +6,5 @@ use countersign_keys::replay::NoReplayLog;
 use countersign_keys::time::Timestamp;
 
 pub fn skip(policy: &Policy, bound: Bound<'_, '_>, now: Timestamp) {
-    let _ = bound.spend(policy, &NoReplayLog, now);
+    let _ = bound.consume(policy, &NoReplayLog, now);
 }

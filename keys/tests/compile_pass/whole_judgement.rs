@@ -28,7 +28,7 @@ pub fn judge<'r, L: ReplayLog>(
     let intent = intent.verify(request.username(), keys, &policy.terms, now)?;
     let items = Items::read(request.row(), body)?;
     let bound = request.intend(intent)?.bind(items)?;
-    Ok(policy.authorise(bound)?.spend(policy, log, now)?)
+    Ok(policy.authorise(bound)?.consume(policy, log, now)?)
 }
 
 pub fn judge_direct<'r, L: ReplayLog>(
@@ -44,5 +44,5 @@ pub fn judge_direct<'r, L: ReplayLog>(
     let intent = intent.verify(&intent.claimed_username()?, keys, &policy.terms, now)?;
     let items = Items::read(row.row(), body)?;
     let bound = presented.intend(intent)?.bind(items)?;
-    Ok(policy.authorise(bound)?.spend(policy, log, now)?)
+    Ok(policy.authorise(bound)?.consume(policy, log, now)?)
 }

@@ -175,7 +175,7 @@ impl Site {
             None => self.policy.authorise(bound)?,
         };
         assert_eq!((authorised.username().as_str(), authorised.kid()), (user, verified.kid()));
-        let permit = authorised.spend(&self.policy, &self.log, at(last))?;
+        let permit = authorised.consume(&self.policy, &self.log, at(last))?;
         // The code that forwards or acts has only the permit, which must report what was judged.
         assert_eq!((permit.username().as_str(), permit.kid()), (user, verified.kid()));
         assert_eq!(permit.row().call().as_str(), call);
@@ -211,7 +211,7 @@ impl Site {
         let intent = intent.verify(&claimed, &keys, &self.policy.terms, at(NOW))?;
         let items = Items::read(row.row(), body)?;
         let bound = presented.intend(intent)?.bind(items)?;
-        let permit = self.policy.authorise(bound)?.spend(&self.policy, &self.log, at(NOW))?;
+        let permit = self.policy.authorise(bound)?.consume(&self.policy, &self.log, at(NOW))?;
         Ok(permit.username().clone())
     }
 

@@ -33,7 +33,7 @@ async fn a_deposit_serves_the_request_whichever_comes_first() {
 }
 
 #[tokio::test]
-async fn a_deposit_stays_for_the_repeat_after_449_and_is_then_spent() {
+async fn a_deposit_stays_for_the_repeat_after_449_and_is_then_consumed() {
     let trial = Trial::new().await;
     let core = trial.dropping_core();
     trial.instance_is_up.store(false, Ordering::SeqCst);

@@ -102,7 +102,7 @@ async fn an_intent_in_the_header_needs_its_own_deposit_and_assertion() {
     assert_eq!(trial.upstream_saw(), "");
     assert_eq!(assert_intent(&trial, &intent).await.status, 202);
     assert_eq!(send(&intent).await.0, 200);
-    assert_eq!(send(&intent).await, step_up(), "the deposit is spent");
+    assert_eq!(send(&intent).await, step_up(), "the deposit is consumed");
     assert_eq!(trial.upstream_saw().matches("POST /ucloud/").count(), 1);
 }
 
@@ -247,7 +247,7 @@ async fn a_call_of_the_users_own_browser_may_need_a_passkey_too() {
     assert_eq!(trial.upstream_saw(), "");
     assert_eq!(assert_intent(&trial, &intent).await.status, 202, "{:?}", trial.last_decision());
     assert_eq!(ask("keys/remove", &intent, &body).await.0, 200);
-    assert_eq!(ask("keys/remove", &intent, &body).await, step_up(), "its deposit is spent");
+    assert_eq!(ask("keys/remove", &intent, &body).await, step_up(), "its deposit is consumed");
     // The server decides about calls about passkeys, whatever the list says.
     let intent = sign("passkeys.begin", ("name", json!("phone")));
     let challenged = trial.core.deposit(&intent).await.unwrap();

@@ -263,14 +263,14 @@ impl Work<'_> {
             None => Some(ingress.connect_or_start(Reuse::Fresh, username).await?),
         };
         // From here on the socket ends with this key; an earlier revocation is found by the check
-        // in `spend`.
+        // in `consume`.
         self.standing.add(kid)?;
         let stream = self.streams.begin(&written.stream_id)?;
         if self.counted.is_none() {
             self.counted = Some(ingress.sockets.begin(username).ok_or(Refusal::TooMany)?);
             self.waiting = None;
         }
-        let permit = ingress.spend(authorised, deposit, epoch, id, known).await?;
+        let permit = ingress.consume(authorised, deposit, epoch, id, known).await?;
         if let Some(connection) = connection {
             match forward::socket(&permit, connection, id).await? {
                 Switching::Switched(switched) => {

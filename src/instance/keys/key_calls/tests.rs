@@ -189,7 +189,7 @@ impl Scene {
         let items = Items::read(row.row(), body.as_bytes()).unwrap();
         let bound = presented.intend(verified).unwrap().bind(items).unwrap();
         let policy = Policy { terms, step_up: Default::default() };
-        let permit = policy.authorise(bound).unwrap().spend(&policy, &AllFresh, now).unwrap();
+        let permit = policy.authorise(bound).unwrap().consume(&policy, &AllFresh, now).unwrap();
         match call {
             "keys.list" => self.keys.list(&permit).await,
             "keys.renew" => self.keys.renew(&permit).await,

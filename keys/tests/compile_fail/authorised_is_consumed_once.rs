@@ -5,6 +5,6 @@ use countersign_keys::replay::NoReplayLog;
 use countersign_keys::time::Timestamp;
 
 pub fn twice(policy: &Policy, authorised: Authorised<'_, '_>, now: Timestamp) {
-    let _ = authorised.spend(policy, &NoReplayLog, now);
-    let _ = authorised.spend(policy, &NoReplayLog, now);
+    let _ = authorised.consume(policy, &NoReplayLog, now);
+    let _ = authorised.consume(policy, &NoReplayLog, now);
 }
