@@ -21,11 +21,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::passkeys;
-use super::record::AuditedAction;
-use super::reply::{Refusal, answer as answer_with, message, rejected};
-use super::state::Server;
-use super::turns::Asker;
+use crate::audit::record::AuditedAction;
+use crate::http::reply::{Refusal, answer as answer_with, message, rejected};
+use crate::passkeys;
+use crate::state::Server;
+use crate::turns::Asker;
 use countersign_ipc::answers::Reply;
 use countersign_ipc::messages::Empty;
 
@@ -49,7 +49,7 @@ struct Known {
 }
 
 /// Verifies a request, performs it, and answers.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     server: &Arc<Server>,
     row: &DirectRow,
     headers: &HeaderMap,
@@ -108,7 +108,7 @@ fn judge<'r>(
     Ok(authorised.consume(&policy, &server.used_intents, now)?)
 }
 
-pub(super) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
+pub(crate) fn key_of(server: &Server, username: &Username, kid: KeyId) -> Result<Option<Arc<EnrolledKey>>, Refusal> {
     let record = server.key(username, &kid)?;
     let key = record.map(|record| EnrolledKey::from_record(&record).map(Arc::new)).transpose();
     key.map_err(|rejection| Refusal::failure(&rejection))
@@ -194,8 +194,8 @@ impl Asked {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-    use super::super::harness::{ALICE, House, NOW, ORIGIN, house, user};
     use super::*;
+    use crate::harness::{ALICE, House, NOW, ORIGIN, house, user};
     use countersign_keys::call::{CallTable, Method, Route, RowSpec};
     use countersign_keys::store::registry::Authority;
     use countersign_portal::signer::Projection;

@@ -23,16 +23,17 @@ use countersign_portal::{Algorithm, BrowserKey, CoreKeys, Intent};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::instances::Instances;
-use super::invalidations::invalidations;
-use super::launch::Launcher;
-use super::passkey_ceremonies::PasskeyCeremonies;
-use super::record::AuditedAction;
-use super::reply::Refusal;
-use super::state::Server;
-use super::task_table::TaskTable;
-use super::used_intents::UsedIntents;
-use super::{approval, integration, offer};
+use crate::audit::record::AuditedAction;
+use crate::connections::{approval, offer};
+use crate::core::service_calls;
+use crate::core::task_table::TaskTable;
+use crate::gateway::invalidations::invalidations;
+use crate::http::reply::Refusal;
+use crate::instances::launch::Launcher;
+use crate::instances::table::Instances;
+use crate::passkeys::ceremonies::PasskeyCeremonies;
+use crate::state::Server;
+use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, CurrentMaintenance, Reader, Role};
 use countersign_home::accounts::{Account, Accounts};
@@ -42,46 +43,46 @@ use countersign_ipc::room;
 use countersign_os::clock::Clock;
 use countersign_os::limits::Counted;
 
-pub(super) const NOW: i64 = 1_800_000_000;
-pub(super) const ALICE: Uid = Uid(1100);
-pub(super) const BOB: Uid = Uid(1101);
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const ALICE: Uid = Uid(1100);
+pub(crate) const BOB: Uid = Uid(1101);
 /// The audit action of every test request.
-pub(super) const TEST: AuditedAction<'static> = AuditedAction::of("test", "test");
-pub(super) const ORIGIN: &str = "https://hpc.example.org";
+pub(crate) const TEST: AuditedAction<'static> = AuditedAction::of("test", "test");
+pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 
-pub(super) struct House {
-    pub(super) server: Arc<Server>,
-    pub(super) now: Arc<AtomicI64>,
+pub(crate) struct House {
+    pub(crate) server: Arc<Server>,
+    pub(crate) now: Arc<AtomicI64>,
     /// The invalidations that the gateway received.
-    pub(super) told: Arc<Mutex<Vec<Ended>>>,
-    pub(super) directory: tempfile::TempDir,
+    pub(crate) told: Arc<Mutex<Vec<Ended>>>,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// A browser with the ticket of a connection page.
-pub(super) struct Browser {
-    pub(super) key: BrowserKey,
-    pub(super) ticket: String,
+pub(crate) struct Browser {
+    pub(crate) key: BrowserKey,
+    pub(crate) ticket: String,
 }
 
-pub(super) fn user(name: &str) -> Username {
+pub(crate) fn user(name: &str) -> Username {
     Username::parse(name).unwrap()
 }
 
-pub(super) fn body(content: &Value) -> Bytes {
+pub(crate) fn body(content: &Value) -> Bytes {
     Bytes::from(content.to_string())
 }
 
-pub(super) fn instance_key() -> String {
+pub(crate) fn instance_key() -> String {
     STANDARD.encode(BrowserKey::make(Algorithm::Es256).unwrap().public_spki().unwrap())
 }
 
 /// A server in its own directory; `more` is appended to its configuration.
-pub(super) fn house(more: &str) -> House {
+pub(crate) fn house(more: &str) -> House {
     house_at("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
 }
 
 /// The same, with Core at that origin, with that key pair and refresh token.
-pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> House {
+pub(crate) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> House {
     let directory = tempfile::tempdir().unwrap();
     for (name, mode) in [("state", 0o700), ("run", 0o755)] {
         std::fs::DirBuilder::new().mode(mode).create(directory.path().join(name)).unwrap();
@@ -144,33 +145,33 @@ pub(super) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option
     House { server, now, told, directory }
 }
 
-pub(super) fn status<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> (u16, &'static str) {
+pub(crate) fn status<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> (u16, &'static str) {
     let refusal = outcome.unwrap_err();
     (refusal.told.number(), refusal.told.code())
 }
 
 impl House {
-    pub(super) async fn core(&self, call: ServiceCall, username: &str) -> Result<Value, Refusal> {
-        integration::call(&self.server, call, &body(&json!({ "username": username })), &TEST).await
+    pub(crate) async fn core(&self, call: ServiceCall, username: &str) -> Result<Value, Refusal> {
+        service_calls::call(&self.server, call, &body(&json!({ "username": username })), &TEST).await
     }
 
     /// Core begins, and the browser follows the redirect.
-    pub(super) async fn begun_at_core(&self, username: &str) -> Browser {
+    pub(crate) async fn begun_at_core(&self, username: &str) -> Browser {
         let answer = self.core(ServiceCall::Connect, username).await.unwrap();
         Browser::at(answer["redirectTo"].as_str().unwrap())
     }
 
-    pub(super) async fn find(&self, uid: Uid, code: &str) -> Result<Offer, Refusal> {
+    pub(crate) async fn find(&self, uid: Uid, code: &str) -> Result<Offer, Refusal> {
         approval::find(&self.server, uid, Find { code: code.to_owned() }).await
     }
 
-    pub(super) async fn approve(&self, uid: Uid, account: &str, code: &str) -> Result<Approved, Refusal> {
+    pub(crate) async fn approve(&self, uid: Uid, account: &str, code: &str) -> Result<Approved, Refusal> {
         let approve = Approve { code: code.to_owned(), account: account.to_owned(), instance_key: instance_key() };
         approval::approve(&self.server, uid, approve).await
     }
 
     /// The whole flow for alice, begun at Core.
-    pub(super) async fn connected(&self) -> Browser {
+    pub(crate) async fn connected(&self) -> Browser {
         let mut browser = self.begun_at_core("alice#1").await;
         let offered = browser.offer(self).await.unwrap();
         self.approve(ALICE, "alice", offered["code"].as_str().unwrap()).await.unwrap();
@@ -178,45 +179,45 @@ impl House {
         browser
     }
 
-    pub(super) fn key_state(&self, username: &str, kid: &str) -> Option<KeyState> {
+    pub(crate) fn key_state(&self, username: &str, kid: &str) -> Option<KeyState> {
         let key = self.server.records.key(&user(username), &KeyId::parse(kid).unwrap()).unwrap();
         key.map(|key| key.state)
     }
 }
 
 impl Browser {
-    pub(super) fn at(url: &str) -> Self {
+    pub(crate) fn at(url: &str) -> Self {
         let (page, ticket) = url.split_once('#').unwrap();
         assert_eq!(page, "https://hpc.example.org/ucloud/hpc/connect");
         Self { key: BrowserKey::make(Algorithm::Es256).unwrap(), ticket: ticket.to_owned() }
     }
 
-    pub(super) async fn describe(&self, house: &House) -> Result<Value, Refusal> {
+    pub(crate) async fn describe(&self, house: &House) -> Result<Value, Refusal> {
         offer::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
     }
 
     /// Presents the ticket that Core gave this browser for that user.
-    pub(super) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
+    pub(crate) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
         let content = json!({ "ticket": self.ticket, "ucloudTicket": at_core.ticket });
         offer::confirm(&house.server, &body(&content), &TEST).await
     }
 
-    pub(super) async fn offer_body(&self, house: &House) -> Value {
+    pub(crate) async fn offer_body(&self, house: &House) -> Value {
         let described = self.describe(house).await.unwrap();
         let (username, nonce) = (described["username"].as_str().unwrap(), described["nonce"].as_str().unwrap());
         let proof = enrolment_proof(&self.key, ORIGIN, &self.ticket, username, nonce).sign(&self.key).unwrap();
         json!({ "ticket": self.ticket, "jwk": self.key.public_jwk(), "alg": "ES256", "proof": proof, "name": "Firefox" })
     }
 
-    pub(super) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
+    pub(crate) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
         offer::offer(&house.server, &body(&self.offer_body(house).await), "192.0.2.7:4711".to_owned(), &TEST).await
     }
 
-    pub(super) async fn status(&self, house: &House) -> Value {
+    pub(crate) async fn status(&self, house: &House) -> Value {
         offer::status(&house.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
     }
 
-    pub(super) fn probe(&self, house: &House, call: &str, now: i64) -> Result<Value, Refusal> {
+    pub(crate) fn probe(&self, house: &House, call: &str, now: i64) -> Result<Value, Refusal> {
         let intent = Intent::new(ORIGIN, "alice#1", call, &[Projection::new([])], now).unwrap();
         let intent = intent.sign(&self.key).unwrap();
         offer::probe(&house.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)

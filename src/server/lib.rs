@@ -5,55 +5,20 @@
 //! the gateway can only query, and an instance is identified by its uid.
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
-mod approval;
-mod callers;
-#[cfg(test)]
-mod connection_tests;
-mod control_channel;
-mod core_calls;
-#[cfg(test)]
-mod core_tests;
+mod audit;
+mod connections;
+mod core;
 mod direct;
-mod drive_registration;
-mod drives;
-mod endpoints;
-mod expiry;
-#[cfg(test)]
-mod expiry_tests;
-mod gateway_process;
-mod gateway_service;
+mod gateway;
 #[cfg(test)]
 mod harness;
-mod instance_log;
+mod http;
 mod instances;
-mod integration;
-mod invalidations;
-mod launch;
-mod list;
-mod mapper;
-mod offer;
-mod outbox;
-mod passkey_ceremonies;
-#[cfg(test)]
-mod passkey_tests;
 mod passkeys;
-mod product_registration;
-mod products;
-mod queries;
-mod record;
-pub(crate) mod reply;
-mod schedule;
-mod signer;
 mod state;
 mod state_directory;
-mod task_table;
-#[cfg(test)]
-mod task_tests;
-mod tasks;
-mod tickets;
 mod turns;
 mod used_intents;
-mod witness;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -71,18 +36,18 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStora
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use self::core_calls::{CoreCalls, CoreFailure};
-use self::gateway_process::{GatewayProcess, Start};
-use self::instances::Instances;
-use self::invalidations::Invalidation;
-use self::launch::Launcher;
-use self::passkey_ceremonies::PasskeyCeremonies;
-use self::queries::StoreQueryHandler;
-use self::signer::{AuditFailure, CheckpointSigner};
+use self::audit::signer::{AuditFailure, CheckpointSigner};
+use self::core::client::{CoreCalls, CoreFailure};
+use self::core::task_table::TaskTable;
+use self::gateway::invalidations::Invalidation;
+use self::gateway::process::{GatewayProcess, Start};
+use self::gateway::queries::StoreQueryHandler;
+use self::instances::launch::Launcher;
+use self::instances::table::Instances;
+use self::passkeys::ceremonies::PasskeyCeremonies;
 use self::state::{Records, Server, log_failure};
 use self::state_directory::async_listener;
 pub use self::state_directory::{StateDirectory, StateDirectoryFailure};
-use self::task_table::TaskTable;
 use self::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
@@ -181,10 +146,10 @@ async fn serve(
     let core = core_calls(&config)?;
     let launcher =
         Launcher::sudo(&program, &config.file, config.instances.listen, state.swept_instances()?, state.logs());
-    let (invalidations, invalidation_receiver) = invalidations::invalidations();
+    let (invalidations, invalidation_receiver) = gateway::invalidations::invalidations();
     let (instances, gone) = Instances::new(launcher);
     let (signer, broken) = CheckpointSigner::start(&config)?;
-    let pseudonyms = signer::pseudonyms(&config)?;
+    let pseudonyms = audit::signer::pseudonyms(&config)?;
     let server = Arc::new(Server {
         decisions: DecisionLog::open(config.state.server_log(), config.audit.segment_max)?.under(pseudonyms),
         core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
@@ -206,12 +171,12 @@ async fn serve(
     });
     let gateway = GatewayProcess { start: gateway_start(&server.config, program)?, listeners };
     let supervised = tokio::spawn(supervise(Arc::clone(&server), gateway, invalidation_receiver));
-    tokio::spawn(endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
-    tokio::spawn(endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
+    tokio::spawn(http::endpoints::serve_everybody(Arc::clone(&server), async_listener(everybody)?));
+    tokio::spawn(http::endpoints::serve_gateway(Arc::clone(&server), async_listener(service)?));
     tokio::spawn(tell_of_gone_instances(Arc::clone(&server), gone));
     tokio::spawn(sweep(Arc::clone(&server)));
     tokio::spawn(settle(Arc::clone(&server)));
-    tokio::spawn(expiry::keep_ending(Arc::clone(&server)));
+    tokio::spawn(connections::expiry::keep_ending(Arc::clone(&server)));
     tokio::spawn(read_again(Arc::clone(&server)));
     match core {
         Some(core) => {
@@ -299,15 +264,15 @@ fn core_calls(config: &Config) -> Result<Option<CoreCalls>, ServerFailure> {
 
 async fn supervise(server: Arc<Server>, gateway: GatewayProcess, invalidations: mpsc::Receiver<Invalidation>) {
     let stop = server.stop.subscribe();
-    gateway_process::supervise(gateway, StoreQueryHandler::new(server), invalidations, stop).await;
+    gateway::process::supervise(gateway, StoreQueryHandler::new(server), invalidations, stop).await;
 }
 
 async fn tell_core(server: Arc<Server>, core: CoreCalls) {
     let core = Arc::new(core);
     tokio::join!(
-        product_registration::run(Arc::clone(&server), Arc::clone(&core)),
-        outbox::run(Arc::clone(&server), Arc::clone(&core)),
-        tasks::run(server, core)
+        core::product_registration::run(Arc::clone(&server), Arc::clone(&core)),
+        core::outbox::run(Arc::clone(&server), Arc::clone(&core)),
+        core::tasks::run(server, core)
     );
 }
 
@@ -343,7 +308,7 @@ async fn sweep(server: Arc<Server>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let (records, now) = (Arc::clone(&server.records), server.clock.now());
-        let swept = reply::blocking(move || Ok(records.forget_tickets(now?)?)).await;
+        let swept = http::reply::blocking(move || Ok(records.forget_tickets(now?)?)).await;
         if let Ok(forgotten @ 1..) = swept {
             tracing::debug!(forgotten, "removed expired tickets");
         }

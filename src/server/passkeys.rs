@@ -5,6 +5,10 @@
 //! than that intent. Ceremonies are only in memory, so a restart discards them. webauthn-rs
 //! verifies the signatures.
 
+pub(crate) mod ceremonies;
+#[cfg(test)]
+mod tests;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_keys::identity::{CallName, Username};
@@ -18,15 +22,17 @@ use webauthn_rs::prelude::{
     Passkey as Credential, PublicKeyCredential, RegisterPublicKeyCredential, Uuid, WebauthnError,
 };
 
-use super::passkey_ceremonies::{Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX};
-use super::reply::{Refusal, key_name};
-use super::state::Server;
+use crate::http::reply::{Refusal, key_name};
+use crate::passkeys::ceremonies::{
+    Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX,
+};
+use crate::state::Server;
 use countersign_ipc::answers::ErrorCode;
 use countersign_ipc::control::{AssertionOutcome, StepUp};
 use countersign_os::clock::random_bytes;
 
 /// The passkeys of a user, for display.
-pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {
+pub(crate) fn list(server: &Server, username: &Username) -> Result<Value, Refusal> {
     let theirs = server.records.passkeys(username)?.map(|theirs| theirs.passkeys).unwrap_or_default();
     let shown = |passkey: &Passkey| {
         json!({
@@ -41,7 +47,7 @@ pub(super) fn list(server: &Server, username: &Username) -> Result<Value, Refusa
 }
 
 /// Begins to enrol a passkey, on the request that `intent` signed.
-pub(super) fn begin(server: &Server, username: &Username, name: &str, intent: Fingerprint) -> Result<Value, Refusal> {
+pub(crate) fn begin(server: &Server, username: &Username, name: &str, intent: Fingerprint) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let relying_party = server.passkeys.relying_party()?;
     let name = key_name(name)?;
@@ -71,7 +77,7 @@ pub(super) fn begin(server: &Server, username: &Username, name: &str, intent: Fi
 }
 
 /// Stores the passkey that an authenticator made.
-pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -> Result<Value, Refusal> {
+pub(crate) fn finish(server: &Server, username: &Username, credential: &Value) -> Result<Value, Refusal> {
     let now = server.clock.now()?;
     let relying_party = server.passkeys.relying_party()?;
     let enrolment = server.passkeys.under_way(now).enrolments.remove(username);
@@ -100,7 +106,7 @@ pub(super) fn finish(server: &Server, username: &Username, credential: &Value) -
 }
 
 /// Removes a passkey, on the request that `intent` signed.
-pub(super) fn remove(server: &Server, username: &Username, id: &str, intent: Fingerprint) -> Result<Value, Refusal> {
+pub(crate) fn remove(server: &Server, username: &Username, id: &str, intent: Fingerprint) -> Result<Value, Refusal> {
     let theirs = server.records.passkeys(username)?;
     vouched(server, username, theirs.as_ref(), intent, server.clock.now()?)?;
     server.records.remove_passkey(username, id).map_err(not_changed)?;
@@ -127,14 +133,14 @@ fn vouched(
 }
 
 /// Whether an intent for that call needs a passkey's assertion.
-pub(super) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUpNeed {
+pub(crate) fn need(server: &Server, call: &CallName, consent: Consent) -> StepUpNeed {
     let row = server.config.calls.row(call.as_str());
     row.map_or(StepUpNeed::Always, |row| server.config.policy().step_up_of(row, consent))
 }
 
 /// The challenge for an intent that needs a passkey's assertion. Returns the open challenge again,
 /// if there is one.
-pub(super) fn challenge(
+pub(crate) fn challenge(
     server: &Server,
     username: &Username,
     need: StepUpNeed,
@@ -172,7 +178,7 @@ pub(super) fn challenge(
 }
 
 /// Verifies a passkey's assertion for an intent. Consumes the challenge, whatever the result.
-pub(super) fn assert(
+pub(crate) fn assert(
     server: &Server,
     username: &Username,
     intent: Fingerprint,

@@ -10,13 +10,13 @@ use countersign_keys::store::sealed_store::SealedStore;
 use countersign_keys::store::sled_store::SledStore;
 use tokio::sync::{Notify, watch};
 
-use super::instances::Instances;
-use super::invalidations::Invalidations;
-use super::passkey_ceremonies::PasskeyCeremonies;
-use super::reply::{Refusal, blocking};
-use super::task_table::TaskTable;
-use super::turns::{Asker, Turns};
-use super::used_intents::UsedIntents;
+use crate::core::task_table::TaskTable;
+use crate::gateway::invalidations::Invalidations;
+use crate::http::reply::{Refusal, blocking};
+use crate::instances::table::Instances;
+use crate::passkeys::ceremonies::PasskeyCeremonies;
+use crate::turns::{Asker, Turns};
+use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, CurrentMaintenance, Launch};
 use countersign_home::accounts::Accounts;
@@ -25,47 +25,47 @@ use countersign_os::limits::Counted;
 use countersign_os::log::Chain;
 
 /// The key store of this server.
-pub(super) type Records = Registry<SealedStore<SledStore>>;
+pub(crate) type Records = Registry<SealedStore<SledStore>>;
 
 /// The shared state.
-pub(super) struct Server {
-    pub(super) config: Config,
-    pub(super) clock: Clock,
-    pub(super) accounts: Accounts,
-    pub(super) records: Arc<Records>,
-    pub(super) instances: Arc<Instances>,
-    pub(super) invalidations: Invalidations,
-    pub(super) passkeys: PasskeyCeremonies,
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) accounts: Accounts,
+    pub(crate) records: Arc<Records>,
+    pub(crate) instances: Arc<Instances>,
+    pub(crate) invalidations: Invalidations,
+    pub(crate) passkeys: PasskeyCeremonies,
     /// The decision log (P9).
-    pub(super) decisions: DecisionLog,
+    pub(crate) decisions: DecisionLog,
     /// Core's verified tokens. Locked for a lookup, never across an await.
-    pub(super) core_tokens: Mutex<CoreTokens>,
+    pub(crate) core_tokens: Mutex<CoreTokens>,
     /// The users who are served.
-    pub(super) maintenance: CurrentMaintenance,
+    pub(crate) maintenance: CurrentMaintenance,
     /// Long-running operations of the instances.
-    pub(super) tasks: TaskTable,
+    pub(crate) tasks: TaskTable,
     /// Intents that users' own browsers have used at the server.
-    pub(super) used_intents: UsedIntents,
+    pub(crate) used_intents: UsedIntents,
     /// Long polls of the connection page, by ticket.
-    pub(super) polls: Arc<Counted<TicketHash>>,
+    pub(crate) polls: Arc<Counted<TicketHash>>,
     /// Threads for blocking work, by sender.
-    pub(super) turns: Arc<Turns>,
+    pub(crate) turns: Arc<Turns>,
     /// Notified when Core must be told something.
-    pub(super) errands: Arc<Notify>,
+    pub(crate) errands: Arc<Notify>,
     /// Counts changes of connections. Tasks that wait for a change subscribe to it.
-    pub(super) changes: watch::Sender<u64>,
+    pub(crate) changes: watch::Sender<u64>,
     /// Turns true when the server stops.
-    pub(super) stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Server {
     /// Wakes every task that waits for a change of a connection.
-    pub(super) fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Whether several users may share an account: only where no instance is launched.
-    pub(super) const fn sharing(&self) -> Sharing {
+    pub(crate) const fn sharing(&self) -> Sharing {
         match self.config.instances.launch {
             Launch::Sudo => Sharing::OneUser,
             Launch::Static(_) => Sharing::SeveralUsers,
@@ -74,7 +74,7 @@ impl Server {
 
     /// Runs work that blocks on the disk or the account database on a thread, when it is that
     /// sender's turn. The turn ends with the work, even if the sender is gone.
-    pub(super) async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         asker: impl Into<Asker>,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
@@ -89,6 +89,6 @@ impl Server {
 }
 
 /// Logs a failure with all of its causes.
-pub(super) fn log_failure(what: &str, failure: &(dyn std::error::Error + 'static)) {
+pub(crate) fn log_failure(what: &str, failure: &(dyn std::error::Error + 'static)) {
     tracing::error!(cause = %Chain(failure), "{what}");
 }

@@ -140,7 +140,7 @@ pub(crate) fn listen_to_everybody(ipc: &Ipc) -> Result<UnixListener, StateDirect
 ///
 /// # Errors
 /// An I/O error.
-pub(super) fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
+pub(crate) fn async_listener(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
     listener.set_nonblocking(true)?;
     tokio::net::UnixListener::from_std(listener)
 }

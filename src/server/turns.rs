@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use countersign_os::limits::{Counted, InFlight};
 
 /// Most threads for blocking work.
-pub(super) const THREADS: usize = 16;
+pub(crate) const THREADS: usize = 16;
 
 /// Threads of all senders other than Core.
 const ALL_MAX: usize = 12;
@@ -26,7 +26,7 @@ const _: () =
 
 /// The sender of blocking work.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Asker {
+pub(crate) enum Asker {
     /// Core and the server itself. Limited elsewhere, by their concurrent calls.
     Core,
     /// A local account, or its instance.
@@ -48,7 +48,7 @@ impl From<Authority> for Asker {
 
 /// The threads held. Bounded by [`ALL_MAX`].
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     under_way: Arc<Counted<Asker>>,
     over: Notify,
 }
@@ -61,7 +61,7 @@ impl Default for Turns {
 
 /// The right to hold one thread, until dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     turns: Arc<Turns>,
     under_way: Option<InFlight<Asker>>,
 }
@@ -69,7 +69,7 @@ pub(super) struct Turn {
 impl Turns {
     /// Waits until that sender may hold one more thread. The number of waiters is bounded by each
     /// sender's connections.
-    pub(super) async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
+    pub(crate) async fn wait(self: &Arc<Self>, asker: &Asker) -> Turn {
         loop {
             // Register before checking, so that no release in between is missed.
             let over = self.over.notified();
@@ -96,8 +96,8 @@ impl Drop for Turn {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
-    use super::super::harness::{ALICE, BOB, house};
     use super::*;
+    use crate::harness::{ALICE, BOB, house};
     use futures_util::FutureExt as _;
     use std::sync::mpsc;
 

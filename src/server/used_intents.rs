@@ -25,14 +25,14 @@ const USERS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// who controls the gateway can replay an intent only if the server restarts within the intent's
 /// lifetime.
 #[derive(Debug)]
-pub(super) struct UsedIntents {
+pub(crate) struct UsedIntents {
     used: Mutex<replay::UsedIntents>,
-    pub(super) calls: RateLimiter<Username>,
+    pub(crate) calls: RateLimiter<Username>,
 }
 
 impl UsedIntents {
     /// Makes an empty log.
-    pub(super) fn new(terms: &Terms) -> Self {
+    pub(crate) fn new(terms: &Terms) -> Self {
         let used = Mutex::new(replay::UsedIntents::new(terms.window, USED_MAX, Timestamp::from_seconds(i64::MIN)));
         Self { used, calls: RateLimiter::new(CALLS, USERS_MAX) }
     }

@@ -16,7 +16,7 @@ const NOW_S = 1_800_000_000;
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: "https://cloud.example.org", base: "/ucloud/hpc" };
 const ticket = encode(new Uint8Array(32).fill(7));
 
-/** Simulates src/server/page.rs with one ticket. */
+/** Simulates src/server/connections/offer.rs with one ticket. */
 class Played {
   state = "open";
   why = null;
