@@ -22,7 +22,7 @@ use crate::commands::used_intents;
 use countersign_config::{Config, Drive};
 use countersign_home::accounts::own_groups;
 use countersign_home::pin_file::Before;
-use countersign_ipc::messages::{
+use countersign_ipc::server_protocol::{
     self, Approved, Await, Awaited, Connection, Connections, Death, DriveTable, DrivesReport, Find, Offer, Remove,
     Removed, Started,
 };
@@ -47,7 +47,7 @@ pub(super) fn approve(arguments: Approve, config: &Path) -> Result<(), CommandEr
     consent.require_someone()?;
     let config = Config::load_for_command(config)?;
     let server = ServerLine::of(&config)?;
-    let offer: Offer = server.ask(messages::CONNECT_FIND, &Find { code: code.to_string() })?;
+    let offer: Offer = server.ask(server_protocol::CONNECT_FIND, &Find { code: code.to_string() })?;
     let offer = CheckedOffer::check(offer, &code, &config)?;
     approve_offer(&offer, &account, consent, &config, &server)
 }
@@ -62,7 +62,8 @@ pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError>
     consent.require_someone()?;
     let config = Config::load_for_command(config)?;
     let server = ServerLine::of(&config)?;
-    let begun: Started = server.ask(messages::CONNECT_START, &messages::Start { username: username.clone() })?;
+    let begun: Started =
+        server.ask(server_protocol::CONNECT_START, &server_protocol::Start { username: username.clone() })?;
     let ticket = Ticket::parse(&begun.ticket).map_err(|_| OfferLie::Ticket)?;
     // A compromised server must not send the browser elsewhere.
     let page = format!("{}/ucloud/{}/connect#{}", config.provider.origin, config.provider.id, begun.ticket);
@@ -85,7 +86,7 @@ pub(super) fn start(arguments: Start, config: &Path) -> Result<(), CommandError>
 
 fn wait_for_offer(server: &ServerLine, begun: &Started) -> Result<Offer, CommandError> {
     loop {
-        match server.ask(messages::CONNECT_AWAIT, &Await { ticket: begun.ticket.clone() })? {
+        match server.ask(server_protocol::CONNECT_AWAIT, &Await { ticket: begun.ticket.clone() })? {
             Awaited::Offered { offer } => return Ok(offer),
             Awaited::Open if Clock::System.now()? > begun.until => {
                 return Err(CommandError::TicketDead(Death::Expired));
@@ -117,8 +118,8 @@ fn approve_offer(
         used_intents::lay_out(account, &config.provider.id);
     }
     let question =
-        messages::Approve { code: offer.code().to_string(), account: account.name().to_owned(), instance_key };
-    let activated = server.ask(messages::CONNECT_APPROVE, &question).and_then(|approved: Approved| {
+        server_protocol::Approve { code: offer.code().to_string(), account: account.name().to_owned(), instance_key };
+    let activated = server.ask(server_protocol::CONNECT_APPROVE, &question).and_then(|approved: Approved| {
         if approved.username == owner && approved.kid == kid { Ok(approved) } else { Err(OfferLie::Code.into()) }
     });
     match activated {
@@ -145,7 +146,7 @@ fn report_drives(account: &Account, config: &Config, server: &ServerLine) {
     let drives = Drive::all_of(&config.drives, account.home(), &own_groups(&config.drives));
     let report = DrivesReport { ids: drives.there() };
     if !report.ids.is_empty()
-        && let Err(error) = server.ask::<_, DriveTable>(messages::DRIVES_REPORT, &report)
+        && let Err(error) = server.ask::<_, DriveTable>(server_protocol::DRIVES_REPORT, &report)
     {
         remark(&format!("UCloud does not know your drives yet: {}", Chain(&error)));
     }
@@ -173,8 +174,8 @@ pub(super) fn every_connection(server: &ServerLine, all: bool) -> Result<Vec<Con
     let mut connections: Vec<Connection> = Vec::new();
     loop {
         let after = connections.last().map(|last| last.username.clone());
-        let question = messages::ConnectList { after, all };
-        let page: Connections = server.ask(messages::CONNECT_LIST, &question)?;
+        let question = server_protocol::ConnectList { after, all };
+        let page: Connections = server.ask(server_protocol::CONNECT_LIST, &question)?;
         let is_progress = !page.connections.is_empty();
         connections.extend(page.connections);
         if !page.more || !is_progress || !all {
@@ -215,7 +216,7 @@ pub(super) fn remove(arguments: ConnectRemove, config: &Path) -> Result<(), Comm
     let server = ServerLine::of(&config)?;
     let whose = username.as_ref().map_or_else(|| "your connection".to_owned(), |name| quoted(name.as_str()));
     consent.ask(&format!("End {whose}: revoke all its keys, and tell UCloud?"))?;
-    let Removed { usernames } = server.ask(messages::CONNECT_REMOVE, &Remove { username })?;
+    let Removed { usernames } = server.ask(server_protocol::CONNECT_REMOVE, &Remove { username })?;
     for name in &usernames {
         show(&format!("{} is no longer connected.", quoted(name.as_str())))?;
     }

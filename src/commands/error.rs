@@ -18,7 +18,7 @@ use countersign_config::ConfigError;
 use countersign_home::own_directory::WriteFailure;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::client::AskError;
-use countersign_ipc::messages::{Death, Refused};
+use countersign_ipc::server_protocol::{Death, Refused};
 use countersign_os::clock::{NoRandomness, UnreadableClock};
 use countersign_os::exit::Exit;
 use countersign_os::quoted::{SENTENCE_MAX, quoted_within};

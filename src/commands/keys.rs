@@ -26,7 +26,7 @@ use crate::commands::text::{moment, remark, span};
 use crate::commands::used_intents;
 use countersign_config::Config;
 use countersign_home::pin_file::{Before, PinFile};
-use countersign_ipc::messages::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
+use countersign_ipc::server_protocol::{self, Empty, KeyAdd, KeyRevoke, ListedKey, Whoami};
 use countersign_os::clock::{Clock, random_bytes};
 use countersign_os::log::Chain;
 use countersign_os::quoted::{quoted, word};
@@ -151,11 +151,11 @@ fn narrow_cells(row: &Row, now: Timestamp) -> [String; 5] {
 
 /// The keys of every UCloud user who is connected to the caller's account.
 pub(super) fn listed(server: &ServerLine) -> Result<Vec<ListedKey>, CommandError> {
-    let Whoami { usernames, .. } = server.ask(messages::WHOAMI, &Empty {})?;
+    let Whoami { usernames, .. } = server.ask(server_protocol::WHOAMI, &Empty {})?;
     let mut keys = Vec::new();
     for username in usernames {
-        let answer: messages::Keys =
-            server.ask(messages::KEYS_LIST, &messages::KeysList { username: Some(username) })?;
+        let answer: server_protocol::Keys =
+            server.ask(server_protocol::KEYS_LIST, &server_protocol::KeysList { username: Some(username) })?;
         keys.extend(answer.keys);
     }
     Ok(keys)
@@ -246,7 +246,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     let config = Config::load_for_command(config)?;
     let key = read_key(&file, algorithm.map(Algorithm::from), v1)?;
     let server = ServerLine::of(&config)?;
-    let who: Whoami = server.ask(messages::WHOAMI, &Empty {})?;
+    let who: Whoami = server.ask(server_protocol::WHOAMI, &Empty {})?;
     let owner = the_one_meant(who.usernames, username)?;
     let now = Clock::System.now()?;
     let lifetime_s = i64::try_from(who.key_lifetime_s).unwrap_or(i64::MAX).min(config.intent.key_lifetime_s);
@@ -272,7 +272,7 @@ pub(super) fn add(arguments: KeysAdd, config: &Path) -> Result<(), CommandError>
     if pins.add(record)? == Before::NoKeys {
         used_intents::lay_out(&account, &config.provider.id);
     }
-    match server.ask(messages::KEYS_ADD, &question) {
+    match server.ask(server_protocol::KEYS_ADD, &question) {
         Ok(Empty {}) => show(&format!("The key {kid} is active.")),
         Err(error) => {
             if let Err(failure) = pins.remove(&owner, kid) {
@@ -394,7 +394,7 @@ fn revoke_at_server(server: &ServerLine, pins: &PinFile, kid: KeyId) -> Result<b
     let Some(username) = username else {
         return Ok(false);
     };
-    match server.ask(messages::KEYS_REVOKE, &KeyRevoke { username: Some(username), kid }) {
+    match server.ask(server_protocol::KEYS_REVOKE, &KeyRevoke { username: Some(username), kid }) {
         Ok(Empty {}) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),

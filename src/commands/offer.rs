@@ -13,7 +13,7 @@ use countersign_keys::time::Timestamp;
 
 use crate::commands::text::{moment, span};
 use countersign_config::Config;
-use countersign_ipc::messages::{Begun, KEY_NAME_MAX, Offer};
+use countersign_ipc::server_protocol::{Begun, KEY_NAME_MAX, Offer};
 use countersign_os::quoted::{quoted, word};
 
 /// Why an offer is refused.

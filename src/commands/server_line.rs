@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::commands::error::CommandError;
 use countersign_config::Config;
 use countersign_ipc::client::{AskError, request};
-use countersign_ipc::messages::{BODY_MAX, Refused};
+use countersign_ipc::server_protocol::{BODY_MAX, Refused};
 
 /// A connection to the server.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::commands::terminal::{show, show_json};
 use crate::commands::text::span;
 use countersign_audit::LogPlace;
 use countersign_config::{Config, Launch};
-use countersign_ipc::messages::{self, Connection, Empty, ListedKey, Whoami};
+use countersign_ipc::server_protocol::{self, Connection, Empty, ListedKey, Whoami};
 use countersign_os::clock::Clock;
 use countersign_os::quoted::{quoted, word};
 
@@ -72,7 +72,7 @@ pub(super) fn print(output: Output, path: &Path) -> Result<(), CommandError> {
         config.gateway.listen.iter().map(|address| Listening { address: *address, accepts: accepts(*address) });
     let gateway: Vec<Listening> = gateway.collect();
     let server = ServerLine::of(&config)?;
-    let who: Whoami = match server.ask(messages::WHOAMI, &Empty {}) {
+    let who: Whoami = match server.ask(server_protocol::WHOAMI, &Empty {}) {
         Ok(who) => who,
         Err(error) => {
             gateway.iter().try_for_each(|listening| show(&in_words(listening)))?;

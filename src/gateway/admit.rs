@@ -35,7 +35,7 @@ use super::request_id::RequestId;
 use super::response::Answer;
 use super::upstream::{Connection, UpstreamFailure};
 use countersign_audit::Verdict;
-use countersign_ipc::control::Signer;
+use countersign_ipc::gateway_protocol::Signer;
 
 /// In bytes. The body of one of Core's own calls is a username.
 const SERVICE_BODY_MAX: usize = 16 * 1024;

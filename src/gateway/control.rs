@@ -16,7 +16,7 @@ use zeroize::Zeroize as _;
 use super::key_cache::KeyCache;
 use super::tls::CurrentKey;
 use countersign_config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
-use countersign_ipc::control::{Ended, FromGateway, FromServer, LINE_MAX};
+use countersign_ipc::gateway_protocol::{Ended, FromGateway, FromServer, LINE_MAX};
 use countersign_os::log::Chain;
 
 /// Unsent lines. Each is the query of a request that waits for its answer.

@@ -33,7 +33,7 @@ use super::upstream::{
     Connection, Stream, Switching, UpstreamFailure, UpstreamRequest, UpstreamRequestHead, Upstreams,
 };
 use super::websocket::message::{self, Cancel, Written};
-use countersign_ipc::sessions::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
+use countersign_ipc::session_headers::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
 use countersign_ipc::within::{self, WITHIN};
 
 /// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most

@@ -38,7 +38,7 @@ use super::upstream::Upstreams;
 use super::uses::Uses;
 use countersign_audit::{Decision, DecisionLog, Process, Verdict, Weight};
 use countersign_config::CurrentMaintenance;
-use countersign_ipc::control::InstanceAddress;
+use countersign_ipc::gateway_protocol::InstanceAddress;
 use countersign_os::clock::Clock;
 use countersign_os::limits::{Counted, RateLimiter, network_of};
 use countersign_replay::Journal;

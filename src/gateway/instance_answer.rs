@@ -14,12 +14,12 @@ use hyper::body::{Body as _, Bytes};
 
 use super::response::{self, Answer, AnswerBody, REFUSAL_MAX};
 use super::upstream::{ContentRange, NotPassedOn, Said, UpstreamBody};
-use countersign_ipc::messages::Refused;
+use countersign_ipc::server_protocol::Refused;
 use countersign_os::quoted;
 
-/// Statuses of refusals: those of [`countersign_ipc::answers::ErrorCode`]. Others mean something to
-/// browsers or proxies that no call needs: 3xx redirect, 407 and 511 ask for passwords, 421 and 425
-/// make the client repeat.
+/// Statuses of refusals: those of [`countersign_ipc::error_code::ErrorCode`]. Others mean something
+/// to browsers or proxies that no call needs: 3xx redirect, 407 and 511 ask for passwords, 421 and
+/// 425 make the client repeat.
 const REFUSALS: [u16; 15] = [400, 401, 403, 404, 409, 413, 416, 426, 429, 431, 449, 482, 500, 502, 503];
 
 /// How long an instance may take over the text of a refusal, which ours send with the head. Only

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 pub(super) use self::failure::{KeyCacheFailure, NotAsserted};
 use super::refusal::Refusal;
-use countersign_ipc::control::{
+use countersign_ipc::gateway_protocol::{
     Answer, AssertionOutcome, Ended, FromGateway, InstanceAddress, Question, Signer, StepUp, Whereabouts,
 };
 use countersign_os::locks::Mutex;

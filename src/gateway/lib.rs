@@ -89,7 +89,7 @@ use self::upstream::Upstreams;
 use self::uses::Uses;
 use countersign_audit::{DecisionLog, Pseudonyms};
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
-use countersign_ipc::control::{FromGateway, InstanceAddress, SocketAddress};
+use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
 use countersign_os::clock::{Clock, NoRandomness, UnreadableClock};
 use countersign_os::daemon::Daemon;
 use countersign_os::descriptors::{self, DescriptorFailure, Listener};

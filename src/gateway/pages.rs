@@ -20,7 +20,7 @@ use super::document::Document;
 use super::request_id::RequestId;
 use super::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
 use countersign_config::{Brand, Logo, LogoKind, Provider};
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 

@@ -32,7 +32,7 @@ use super::refusal::{Refusal, StepUpRejection};
 use super::request_id::RequestId;
 use super::response::{self, Answer};
 use countersign_audit::Verdict;
-use countersign_ipc::control::StepUp;
+use countersign_ipc::gateway_protocol::StepUp;
 
 /// Longest assertion of a passkey, in bytes. Usual ones have 1 KiB.
 const CREDENTIAL_MAX: usize = 8 * 1024;

@@ -27,7 +27,7 @@ use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
 use super::request_id::RequestId;
 use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
 use super::upstream::{UpstreamBody, UpstreamFailure};
-use countersign_ipc::answers::{ErrorCode, end_of_results};
+use countersign_ipc::error_code::{ErrorCode, end_of_results};
 
 /// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
 pub(super) const REFUSAL_MAX: usize = 16 * 1024;

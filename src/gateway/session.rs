@@ -26,7 +26,7 @@ use super::request_id::RequestId;
 use super::response::Answer;
 use super::upstream::Connection;
 use countersign_audit::Verdict;
-use countersign_ipc::sessions::{self, PROOF, TOKEN};
+use countersign_ipc::session_headers::{self, PROOF, TOKEN};
 
 impl Ingress {
     /// Answers a session's request other than a WebSocket.
@@ -145,7 +145,7 @@ impl<'h> Asked<'h> {
     pub(super) fn of(endpoint: SessionEndpoint, head: &'h Parts) -> Result<Self, Refusal> {
         let query = Query::read(head.uri.query().unwrap_or_default())?;
         let (from_query, piece) = match endpoint {
-            SessionEndpoint::ChunkedUpload => (None, sessions::piece(&head.headers)?),
+            SessionEndpoint::ChunkedUpload => (None, session_headers::piece(&head.headers)?),
             SessionEndpoint::Download | SessionEndpoint::UploadSocket => (query.token, Piece::default()),
             SessionEndpoint::ShellSocket => (query.session, Piece::default()),
         };
@@ -153,8 +153,8 @@ impl<'h> Asked<'h> {
         if is_chunk && head.uri.query().is_some() {
             return Err(SessionRejection::Piece("the query").into());
         }
-        let from_head = sessions::header(&head.headers, TOKEN)?.filter(|_| is_chunk);
-        let proof = match (query.intent, sessions::header(&head.headers, PROOF)?) {
+        let from_head = session_headers::header(&head.headers, TOKEN)?.filter(|_| is_chunk);
+        let proof = match (query.intent, session_headers::header(&head.headers, PROOF)?) {
             (Some(_), Some(_)) => return Err(SessionRejection::Piece("intent").into()),
             (from_query, from_head) => from_query.or(from_head),
         };

@@ -60,7 +60,7 @@ use super::upstream::Upstreams;
 use super::uses::Uses;
 use countersign_audit::DecisionLog;
 use countersign_config::{Brand, Contact, CurrentMaintenance, Logo, LogoKind, Maintenance, Provider};
-use countersign_ipc::control::{
+use countersign_ipc::gateway_protocol::{
     self as line, Ended, FromGateway, InstanceAddress, Question, SocketAddress, Whereabouts,
 };
 use countersign_os::clock::Clock;

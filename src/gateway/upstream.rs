@@ -29,7 +29,7 @@ pub(super) use self::request::{Unwritable, UpstreamRequest, UpstreamRequestHead}
 pub(super) use self::said::{ContentRange, Said};
 pub(super) use self::stream::Stream;
 pub(super) use self::upgrade::{Switched, Switching};
-use countersign_ipc::control::{InstanceAddress, SocketAddress};
+use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress};
 use countersign_ipc::peer::Peer;
 use countersign_ipc::tcp_proof;
 use countersign_os::clock::random_bytes;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use countersign_keys::identity::{KeyId, Username};
 use tokio::sync::mpsc;
 
-use countersign_ipc::control::{FromGateway, USES_MAX, UsedKey};
+use countersign_ipc::gateway_protocol::{FromGateway, USES_MAX, UsedKey};
 
 /// Interval of the reports. The server stores the hour, so a minute does not matter.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use countersign_ipc::control::LINE_MAX;
+    use countersign_ipc::gateway_protocol::LINE_MAX;
 
     fn kid(number: usize) -> KeyId {
         let mut bytes = [0; 16];

@@ -8,7 +8,7 @@ use crate::repair::Denied;
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Refusal};
 use countersign_audit::{Decision, Process, Verdict};
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 
 impl Instance {
     /// Verifies a request with a token that this instance issued.

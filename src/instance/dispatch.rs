@@ -21,10 +21,10 @@ use crate::sessions::Granted;
 use crate::sessions::issue;
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Permitted, Refusal, asked};
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::body::read_body;
 use countersign_ipc::http::json_reply;
-use countersign_ipc::messages::{Empty, Refused};
+use countersign_ipc::server_protocol::{Empty, Refused};
 use countersign_ipc::within;
 use countersign_os::log::Chain;
 

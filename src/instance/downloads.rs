@@ -18,8 +18,8 @@ use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ran
 
 use self::body::{Answer, AnswerBody, FileBody, Part, whole};
 use crate::files::outgoing::Outgoing;
-use countersign_ipc::answers::ErrorCode;
 use countersign_ipc::attachment;
+use countersign_ipc::error_code::ErrorCode;
 
 /// Most ranges of one request that are parsed.
 const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();

@@ -21,7 +21,7 @@ use crate::keys::pinned::PinnedFailure;
 use crate::verifier::Refusal;
 use countersign_audit::Verdict;
 use countersign_config::strict_file::StrictFileFailure;
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// The answer to a refused request.
 #[derive(Clone, Debug, Eq, PartialEq)]

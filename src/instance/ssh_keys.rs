@@ -22,7 +22,7 @@ use crate::account::OwnAccount;
 use countersign_config::SshKeysOf;
 use countersign_config::strict_file::{StrictDirectory, StrictFileFailure};
 use countersign_home::own_directory::{OwnDirectory, WriteFailure};
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 use countersign_os::log::Chain;
 
 /// Where sshd looks, relative to the home directory.

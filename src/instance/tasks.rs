@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use crate::files::error::{FilesError, RequestError};
 use crate::files::progress::{Amount, Control, Progress};
 use countersign_config::show_size;
-use countersign_ipc::answers::ErrorCode;
 use countersign_ipc::client::request;
-use countersign_ipc::messages::{
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::server_protocol::{
     TASKS_BEGIN, TASKS_TELL, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
 };
 

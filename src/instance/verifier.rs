@@ -22,7 +22,7 @@ use countersign_keys::verify::Rejection;
 use http::request::Parts;
 
 use crate::keys::pinned::{PinnedFailure, PinnedKeys};
-use countersign_ipc::sessions::{self, PROOF, SESSION_TOKEN};
+use countersign_ipc::session_headers::{self, PROOF, SESSION_TOKEN};
 use countersign_os::clock::{Clock, UnreadableClock};
 use countersign_replay::Journal;
 
@@ -243,9 +243,9 @@ fn user_request(authenticated: Authenticated<'_>) -> Result<UserRequest<'_>, Rej
 pub(super) fn asked(endpoint: SessionEndpoint, head: &Parts) -> Result<PresentedSession<'_>, Rejection> {
     let headers = &head.headers;
     let piece = match endpoint {
-        SessionEndpoint::ChunkedUpload => sessions::piece(headers)?,
+        SessionEndpoint::ChunkedUpload => session_headers::piece(headers)?,
         SessionEndpoint::Download | SessionEndpoint::UploadSocket | SessionEndpoint::ShellSocket => Piece::default(),
     };
-    let token = sessions::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
-    PresentedSession::parse(endpoint, token, sessions::header(headers, PROOF)?, piece)
+    let token = session_headers::header(headers, SESSION_TOKEN)?.ok_or(SessionRejection::NoToken)?;
+    PresentedSession::parse(endpoint, token, session_headers::header(headers, PROOF)?, piece)
 }

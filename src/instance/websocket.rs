@@ -47,7 +47,7 @@ use crate::terminal;
 use crate::uploads;
 use crate::uploads::websocket::{Target, Wanted};
 use crate::verifier::{AuditContext, Refusal, asked};
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// How long the connection may take to become a socket after the instance has accepted the upgrade.
 const SWITCH_MAX: Duration = Duration::from_secs(10);

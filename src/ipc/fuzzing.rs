@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::control::{FromGateway, FromServer};
-use super::messages as m;
-use super::sessions;
+use super::gateway_protocol::{FromGateway, FromServer};
+use super::server_protocol as m;
+use super::session_headers;
 
 /// Parses the bytes as every type of message.
 pub fn message(bytes: &[u8]) {
-    control::<FromGateway>(bytes);
-    control::<FromServer>(bytes);
+    gateway_line::<FromGateway>(bytes);
+    gateway_line::<FromServer>(bytes);
     for read in [
         closed::<m::Find>,
         closed::<m::Offer>,
@@ -48,7 +48,7 @@ pub fn message(bytes: &[u8]) {
 }
 
 /// A message on the control channel is one line.
-fn control<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+fn gateway_line<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
     let written = serde_json::to_value(&read).unwrap();
     assert!(!written.to_string().contains('\n'));
@@ -85,14 +85,14 @@ pub fn piece(head: &[(&str, &[u8])]) {
             headers.append(name, value);
         }
     }
-    let Ok(piece) = sessions::piece(&headers) else { return };
+    let Ok(piece) = session_headers::piece(&headers) else { return };
     let said = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     for (name, number) in
-        [(sessions::OFFSET, piece.offset), (sessions::TOTAL, piece.total), ("content-length", piece.size)]
+        [(session_headers::OFFSET, piece.offset), (session_headers::TOTAL, piece.total), ("content-length", piece.size)]
     {
         let written = number.unwrap().to_string();
         assert!(said(name) == [written.as_str()] || (said(name).is_empty() && written == "0"), "{name}: {headers:?}");
     }
     let digest = piece.digest.map(|digest| digest.to_header());
-    assert_eq!(digest.as_deref().into_iter().collect::<Vec<_>>(), said(sessions::CONTENT_DIGEST));
+    assert_eq!(digest.as_deref().into_iter().collect::<Vec<_>>(), said(session_headers::CONTENT_DIGEST));
 }

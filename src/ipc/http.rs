@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::answers::{ErrorCode, Reply};
+use super::error_code::{ErrorCode, Reply};
 use countersign_os::lingering_stream::LingeringStream;
 
 /// Limits of a local connection.

@@ -26,8 +26,8 @@ use crate::http::reply::{Refusal, answer as answer_with, message, rejected};
 use crate::passkeys;
 use crate::state::Server;
 use crate::turns::Asker;
-use countersign_ipc::answers::Reply;
-use countersign_ipc::messages::Empty;
+use countersign_ipc::error_code::Reply;
+use countersign_ipc::server_protocol::Empty;
 
 /// Why a request is refused: the sender is wrong, or the server cannot decide.
 enum Denied {

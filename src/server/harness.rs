@@ -37,9 +37,9 @@ use crate::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, CurrentMaintenance, Reader, Role};
 use countersign_home::accounts::{Account, Accounts};
-use countersign_ipc::control::Ended;
-use countersign_ipc::messages::{Approve, Approved, Find, Offer};
+use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::room;
+use countersign_ipc::server_protocol::{Approve, Approved, Find, Offer};
 use countersign_os::clock::Clock;
 use countersign_os::limits::Counted;
 

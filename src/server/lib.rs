@@ -52,7 +52,7 @@ use self::used_intents::UsedIntents;
 use countersign_audit::DecisionLog;
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, InstanceListen, Launch, Role};
 use countersign_home::accounts::Accounts;
-use countersign_ipc::control::Ended;
+use countersign_ipc::gateway_protocol::Ended;
 use countersign_ipc::room;
 use countersign_os::clock::Clock;
 use countersign_os::daemon::Daemon;

@@ -27,8 +27,8 @@ use crate::passkeys::ceremonies::{
     Challenged, ENROLMENT_S, ENROLMENTS_MAX, Enrolment, STEP_UPS_EACH_MAX, STEP_UPS_MAX,
 };
 use crate::state::Server;
-use countersign_ipc::answers::ErrorCode;
-use countersign_ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 use countersign_os::clock::random_bytes;
 
 /// The passkeys of a user, for display.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
 use super::*;
-use countersign_ipc::control::SocketAddress;
+use countersign_ipc::gateway_protocol::SocketAddress;
 use countersign_keys::time::Timestamp;
 use p256::pkcs8::EncodePublicKey;
 

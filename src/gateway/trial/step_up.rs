@@ -9,7 +9,7 @@ use countersign_portal::signer::Projection;
 use serde_json::{Value, json};
 
 use super::*;
-use countersign_ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 
 /// Plays the server: alice has a passkey, which asserts `"touched"`.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use super::failure::UpstreamFailure;
 use super::request::UpstreamRequest;
 use super::response::{Head, InvalidResponse};
 use super::stream::Stream;
-use countersign_ipc::control::InstanceAddress;
+use countersign_ipc::gateway_protocol::InstanceAddress;
 
 /// How long an upstream may take to begin its response. The longest is a long poll of 25 s.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use countersign_keys::keyring::KeyRejection;
 
 use crate::direct::server_client::NotAnswered;
 use countersign_home::pin_file::PinFailure;
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
 use countersign_os::clock::{NoRandomness, UnreadableClock};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use countersign_ipc::client::{AskError, request};
-use countersign_ipc::messages::Refused;
+use countersign_ipc::server_protocol::Refused;
 
 #[derive(Debug)]
 pub(crate) struct ServerClient {

@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use crate::files::outgoing::Outgoing;
-use countersign_ipc::answers::Reply;
+use countersign_ipc::error_code::Reply;
 
 /// Bytes read at once. One piece is read while the previous one is sent, so a download holds two.
 const PIECE: u64 = 512 * 1024;

@@ -32,7 +32,7 @@ use countersign_config::strict_file::{Opened, StrictFileFailure};
 use countersign_config::{Config, DRIVE_NUMBERS, UserDrives};
 use countersign_home::own_directory::{OwnDirectory, STATE, WriteFailure};
 use countersign_ipc::client::request;
-use countersign_ipc::messages::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
+use countersign_ipc::server_protocol::{DRIVES_REPORT, DriveTable, DrivesReport, NumberedDrive};
 use countersign_os::clock::{Clock, UnreadableClock};
 
 /// Shortest interval between two questions to the server about unknown numbers.

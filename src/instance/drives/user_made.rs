@@ -31,10 +31,10 @@ use crate::files::error::FilesError;
 use crate::files::operations::TRASH;
 use crate::requests::text;
 use countersign_config::{Config, Drive, MadeDrives, PlainName};
-use countersign_ipc::answers::{ErrorCode, Reply};
 use countersign_ipc::client::request;
+use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
-use countersign_ipc::messages::{
+use countersign_ipc::server_protocol::{
     DRIVES_MAKE, DRIVES_REMOVE, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
 };
 use countersign_os::log::Chain;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::path::PathError;
 use super::protected::Whose;
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 
 /// Why an operation on one file failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

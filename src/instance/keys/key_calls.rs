@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::direct::failure::NotDone;
 use crate::direct::server_client::ServerClient;
 use countersign_home::pin_file::{PinFailure, PinFile, Pinned, WasPinned};
-use countersign_ipc::messages::{
+use countersign_ipc::server_protocol::{
     Empty, KEY_NAME_RULE, KEYS_ADD, KEYS_LIST, KEYS_REVOKE, KeyAdd, KeyRevoke, Keys, KeysList, ListedKey, is_key_name,
 };
 use countersign_os::clock::{Clock, random_bytes};

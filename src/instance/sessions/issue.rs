@@ -15,7 +15,7 @@ use crate::requests::text;
 use crate::sessions::{Granted, NotGranted, Sessions};
 use crate::uploads::chunked::Upload;
 use countersign_config::Terminals;
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
 
 /// Why an item is not granted.

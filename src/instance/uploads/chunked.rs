@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::files::Files;
 use crate::files::error::{FilesError, RequestError};
 use crate::files::incoming::Incoming;
-use countersign_ipc::answers::{ErrorCode, Reply};
+use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// Bytes that are gathered before the writing thread gets them.
 const GATHERED: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use countersign_ipc::answers::Reply;
+use countersign_ipc::error_code::Reply;
 
 /// The accept header of a connection that becomes a WebSocket.
 pub(super) struct Accept(HeaderValue);

@@ -33,7 +33,7 @@ use crate::requests::text;
 use crate::search::Searches;
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Refusal};
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 
 /// The longest message, in bytes. The gateway accepts 1 MiB and adds a token, and perhaps a
 /// deposited intent.

@@ -25,9 +25,9 @@ use crate::state::{Server, log_failure};
 use crate::turns::Asker;
 use countersign_config::{Launch, Mapper, V1};
 use countersign_home::accounts::{Account, AccountRejection};
-use countersign_ipc::answers::ErrorCode;
-use countersign_ipc::control::Ended;
-use countersign_ipc::messages::{
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::gateway_protocol::Ended;
+use countersign_ipc::server_protocol::{
     self as ipc, Approve, Approved, Await, Awaited, Empty, Find, KeyAdd, KeyRevoke, Offer, POLL_MAX_S, Remove, Removed,
     Start, Started,
 };

@@ -21,7 +21,7 @@ use countersign_keys::time::Timestamp;
 use crate::audit::record::AuditedAction;
 use crate::http::reply::{Refusal, blocking};
 use crate::state::{Records, Server, log_failure};
-use countersign_ipc::control::{Ended, Signer};
+use countersign_ipc::gateway_protocol::{Ended, Signer};
 
 /// Users for each read of the store.
 const PAGE: usize = 500;

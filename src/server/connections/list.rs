@@ -13,9 +13,11 @@ use crate::http::reply::{Refusal, registry_refusal};
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_home::accounts::Account;
-use countersign_ipc::answers::ErrorCode;
-use countersign_ipc::control::Whereabouts;
-use countersign_ipc::messages::{ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami};
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::gateway_protocol::Whereabouts;
+use countersign_ipc::server_protocol::{
+    ConnectList, Connection, Connections, Keys, KeysList, LIST_MAX, ListedKey, Whoami,
+};
 use countersign_keys::store::registry::{Authority, RegistryRejection};
 
 /// The connections of this uid, or of all as an administrator.

@@ -31,8 +31,8 @@ use crate::state::{Server, log_failure};
 use crate::turns::Asker;
 use countersign_config::MappingStart;
 use countersign_home::accounts::Account;
-use countersign_ipc::answers::ErrorCode;
-use countersign_ipc::messages::POLL_MAX_S;
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::server_protocol::POLL_MAX_S;
 use countersign_os::clock::random_bytes;
 
 /// Deepest nesting of an offer: the body, its JWK, the JWK's `key_ops`.

@@ -26,8 +26,10 @@ use crate::gateway::channel::QueryHandler as _;
 use crate::gateway::queries::StoreQueryHandler;
 use crate::harness::{ALICE, BOB, Browser, House, NOW, ORIGIN, TEST, body, house, instance_key, status, user};
 use countersign_audit::DecisionLog;
-use countersign_ipc::control::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
-use countersign_ipc::messages::{Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start};
+use countersign_ipc::gateway_protocol::{Answer, Ended, Question, Signer, UsedKey, Whereabouts};
+use countersign_ipc::server_protocol::{
+    Approve, Await, Awaited, ConnectList, KeyAdd, KeyRevoke, KeysList, Remove, Start,
+};
 
 #[tokio::test]
 async fn a_connection_begun_at_core() {

@@ -17,7 +17,7 @@ use crate::http::reply::{Refusal, registry_refusal};
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_config::{Mapper, MappingStart};
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 use countersign_os::clock::random_bytes;
 
 /// A new ticket, the only time that it exists in clear text.

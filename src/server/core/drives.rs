@@ -15,7 +15,7 @@ use crate::http::reply::Refusal;
 use crate::state::Server;
 use crate::turns::Asker;
 use countersign_config::{Config, Drive};
-use countersign_ipc::messages::{
+use countersign_ipc::server_protocol::{
     DriveTable, DrivesReport, Empty, MadeDrive, Making, MakingAnswer, NumberedDrive, RemovedDrive,
 };
 

@@ -24,8 +24,8 @@ use crate::instances::table::NoInstance;
 use crate::state::{Server, log_failure};
 use countersign_config::{Launch, Provider};
 use countersign_home::accounts::AccountRejection;
-use countersign_ipc::answers::ErrorCode;
-use countersign_ipc::control::Ended;
+use countersign_ipc::error_code::ErrorCode;
+use countersign_ipc::gateway_protocol::Ended;
 
 /// The body of Core's calls about a user. Further members are ignored.
 #[derive(Deserialize)]

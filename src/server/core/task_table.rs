@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::client::CoreFailure;
 use crate::http::reply::Refusal;
-use countersign_ipc::messages::{TASK_SILENCE_MAX_S, TaskState, TaskStatus};
+use countersign_ipc::server_protocol::{TASK_SILENCE_MAX_S, TaskState, TaskStatus};
 
 /// Most tasks of one account at a time, including ended ones that Core was not told of.
 const EACH_MAX: usize = 64;

@@ -20,7 +20,9 @@ use super::task_table::Open;
 use crate::http::reply::{Refusal, blocking};
 use crate::state::{Server, log_failure};
 use crate::turns::Asker;
-use countersign_ipc::messages::{TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold};
+use countersign_ipc::server_protocol::{
+    TASK_TEXT_MAX, TaskBegun, TaskKnown, TaskNumber, TaskState, TaskStatus, TaskTold,
+};
 use countersign_os::clock::random_bytes;
 
 const CREATE: &str = "/api/tasks";

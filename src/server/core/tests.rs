@@ -22,7 +22,7 @@ use super::schedule::Schedule;
 use super::{drive_registration, drives};
 use crate::harness::{ALICE, BOB, House, TEST, house, house_at, user};
 use crate::http::endpoints::serve_gateway;
-use countersign_ipc::messages::DrivesReport;
+use countersign_ipc::server_protocol::DrivesReport;
 use countersign_keys::store::registry::Authority;
 
 const START: i64 = 1_800_000_000;

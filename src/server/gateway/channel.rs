@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::invalidations::{ACK_MAX, Invalidation};
-use countersign_ipc::control::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
+use countersign_ipc::gateway_protocol::{Answer, FromGateway, FromServer, LINE_MAX, Question, USES_MAX, UsedKey};
 
 /// Messages read and not yet answered. The gateway waits for its answers, so there are as many as
 /// it has requests without a cached key.
@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::gateway::invalidations::invalidations;
-    use countersign_ipc::control::{Ended, Whereabouts};
+    use countersign_ipc::gateway_protocol::{Ended, Whereabouts};
     use countersign_keys::identity::KeyId;
     use std::sync::Arc;
     use tokio::net::UnixStream;

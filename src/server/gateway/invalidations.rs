@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use countersign_ipc::control::Ended;
+use countersign_ipc::gateway_protocol::Ended;
 
 /// How long a gateway may take to acknowledge. A revoked key is refused at most 1 s later (P6);
 /// half of that remains for killing the gateway.

@@ -19,7 +19,7 @@ use crate::http::reply::Refusal;
 use crate::passkeys;
 use crate::state::{Server, log_failure};
 use countersign_config::Launch;
-use countersign_ipc::control::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
+use countersign_ipc::gateway_protocol::{Answer, InstanceAddress, Question, SocketAddress, UsedKey, Whereabouts};
 
 /// Granularity of a key's last use, in seconds, and so how often it is written at most. It tells
 /// users which key is still needed.

@@ -31,12 +31,12 @@ use crate::core::{drives, service_calls, tasks};
 use crate::state::{Server, log_failure};
 use crate::{direct, state_directory};
 use countersign_config::Ipc;
-use countersign_ipc::answers::Reply;
 use countersign_ipc::body::{BodyError, read_body};
+use countersign_ipc::error_code::Reply;
 use countersign_ipc::http::{Limits, serve_connection};
-use countersign_ipc::messages::{self as ipc, Empty};
 use countersign_ipc::peer::Peer;
 use countersign_ipc::room;
+use countersign_ipc::server_protocol::{self as ipc, Empty};
 
 /// Connections of all callers at a time; each instance holds one.
 const CALLERS_MAX: usize = 4_096;

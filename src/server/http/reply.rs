@@ -11,10 +11,10 @@ use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use countersign_ipc::answers::{ErrorCode, Reply};
 use countersign_ipc::body::BodyError;
+use countersign_ipc::error_code::{ErrorCode, Reply};
 use countersign_ipc::http::json_reply;
-use countersign_ipc::messages::{KEY_NAME_RULE, is_key_name};
+use countersign_ipc::server_protocol::{KEY_NAME_RULE, is_key_name};
 use countersign_os::clock::{NoRandomness, UnreadableClock};
 use countersign_os::log::Chain;
 

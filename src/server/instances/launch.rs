@@ -23,7 +23,7 @@ use tokio::process::{Child, Command};
 use super::log::InstanceLog;
 use crate::state_directory::listen_privately;
 use countersign_config::{DEFAULT_FILE, INSTANCE_PORTS_MAX, InstanceListen};
-use countersign_ipc::control::{InstanceAddress, SocketAddress};
+use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress};
 use countersign_ipc::tcp_proof::ListenerKey;
 use countersign_os::clock::{NoRandomness, random_bytes};
 

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::launch::{LaunchFailure, Launched, Launcher};
 use super::log::InstanceLog;
 use countersign_home::accounts::Account;
-use countersign_ipc::control::{InstanceAddress, SocketAddress, Whereabouts};
+use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress, Whereabouts};
 use countersign_ipc::instance_line::{FromInstance, ToInstance, hear, say};
 use countersign_ipc::tcp_proof::ListenerKey;
 use countersign_os::exit::Exit;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::harness::{House, NOW, ORIGIN, house, status, user};
 use crate::http::reply::Refusal;
 use crate::passkeys;
-use countersign_ipc::control::{AssertionOutcome, StepUp};
+use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";
 

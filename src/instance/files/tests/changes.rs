@@ -9,7 +9,7 @@ use crate::files::path::{Name, PathError};
 use crate::files::protected::Protection;
 use crate::files::rename::rename_over;
 use crate::files::resolve::Root;
-use countersign_ipc::answers::ErrorCode;
+use countersign_ipc::error_code::ErrorCode;
 
 #[test]
 fn create_folder() {

@@ -24,10 +24,10 @@ use hyper::body::Incoming;
 use tokio::net::UnixListener;
 
 use super::*;
-use countersign_ipc::answers::Reply;
 use countersign_ipc::body::read_body;
+use countersign_ipc::error_code::Reply;
 use countersign_ipc::http::{Limits, json_reply, serve_connection};
-use countersign_ipc::messages::Refused;
+use countersign_ipc::server_protocol::Refused;
 
 const ORIGIN: &str = "https://hpc.example.org";
 const ALICE: &str = "alice#1";

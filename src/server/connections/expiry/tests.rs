@@ -17,8 +17,8 @@ use crate::connections::list;
 use crate::gateway::channel::QueryHandler as _;
 use crate::gateway::queries::StoreQueryHandler;
 use crate::harness::{ALICE, BOB, Browser, House, NOW, TEST, house, status, user};
-use countersign_ipc::control::{Answer, Ended, Question, Whereabouts};
-use countersign_ipc::messages::ConnectList;
+use countersign_ipc::gateway_protocol::{Answer, Ended, Question, Whereabouts};
+use countersign_ipc::server_protocol::ConnectList;
 
 const LASTS_S: i64 = 3600;
 const EXPIRING: &str = "[connection]\nexpires_after = \"1 hour\"\n";

@@ -14,7 +14,7 @@ use crate::core::client::CoreCalls;
 use crate::core::task_table::TaskTable;
 use crate::core::tasks;
 use crate::harness::{ALICE, BOB, House, NOW, house_at, status, user};
-use countersign_ipc::messages::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
+use countersign_ipc::server_protocol::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(NOW + seconds)

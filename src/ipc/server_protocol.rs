@@ -72,7 +72,7 @@ pub struct Refused {
     pub status_code: u16,
     /// One sentence for the user.
     pub why: String,
-    /// The code, for programs: see [`super::answers::ErrorCode`].
+    /// The code, for programs: see [`super::error_code::ErrorCode`].
     pub error_code: String,
 }
 

@@ -83,7 +83,7 @@ pub enum ErrorCode {
     Unavailable,
 }
 
-/// The body of every refusal. [`super::messages::Refused`] parses it.
+/// The body of every refusal. [`super::server_protocol::Refused`] parses it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -226,7 +226,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::messages::Refused;
+    use crate::server_protocol::Refused;
 
     #[test]
     fn the_body_is_what_every_process_reads_as_a_refusal() {
