@@ -2,7 +2,7 @@
 //! -9` loses no record of a forwarded request (P9).
 //!
 //! A file has a number and its date. The next file begins when it is full or its day has passed.
-//! One process writes a log, and another builds its tree (`notary`): a record costs one write and
+//! One process writes a log, and another builds its tree (`signer`): a record costs one write and
 //! no hashing.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use time::Date;
 
-use super::place::{LogPlace, RECORD_MAX, Segment};
+use super::layout::{LogLayout, RECORD_MAX, Segment};
 use super::space::Space;
 use countersign_os::locked_file::LockedFile;
 
@@ -21,7 +21,7 @@ const TAIL: usize = RECORD_MAX + 2;
 /// The newest file of records; this process is its only writer.
 #[derive(Debug)]
 pub(super) struct Entries {
-    place: LogPlace,
+    layout: LogLayout,
     /// A new file begins after this many bytes, or on the next day.
     segment_max: u64,
     lock: LockedFile,
@@ -41,20 +41,20 @@ struct Current {
 
 impl Entries {
     /// Opens the newest file and removes an incomplete last line: nothing was forwarded for it.
-    pub(super) fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
+    pub(super) fn open(layout: LogLayout, segment_max: u64) -> io::Result<Self> {
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(place.entries().join("lock"))?;
+            .open(layout.entries().join("lock"))?;
         let lock = LockedFile::take(lock).map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::other("another process writes this log"),
             TryLockError::Error(error) => error,
         })?;
-        let current = place.segments()?.pop().map(Current::take_up).transpose()?;
+        let current = layout.segments()?.pop().map(Current::take_up).transpose()?;
         let segment_max = Space::of(&lock).map_or(segment_max, |space| segment_max.min(space.segment_max()));
-        Ok(Self { place, segment_max, lock, current })
+        Ok(Self { layout, segment_max, lock, current })
     }
 
     /// Whether the remaining space is reserved for admitted requests. `false` if the file system
@@ -74,7 +74,7 @@ impl Entries {
             Some(current) if !is_over(current) => current,
             other => {
                 let number = other.as_ref().map_or(1, |last| last.number.saturating_add(1));
-                let segment = self.place.segment(number, date);
+                let segment = self.layout.segment(number, date);
                 if let Some(last) = other {
                     // Readers continue in the next file only after a complete one.
                     last.mend()?;
@@ -148,58 +148,58 @@ mod tests {
         Date::from_calendar_date(2026, Month::November, day).unwrap()
     }
 
-    fn log() -> (tempfile::TempDir, LogPlace) {
+    fn log() -> (tempfile::TempDir, LogLayout) {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::new(directory.path().to_owned());
-        fs::create_dir(place.entries()).unwrap();
-        (directory, place)
+        let layout = LogLayout::new(directory.path().to_owned());
+        fs::create_dir(layout.entries()).unwrap();
+        (directory, layout)
     }
 
-    fn files(place: &LogPlace) -> Vec<(String, String)> {
+    fn files(layout: &LogLayout) -> Vec<(String, String)> {
         let name = |segment: &Segment| segment.path.file_name().unwrap().to_str().unwrap().to_owned();
-        let segments = place.segments().unwrap();
+        let segments = layout.segments().unwrap();
         segments.iter().map(|segment| (name(segment), fs::read_to_string(&segment.path).unwrap())).collect()
     }
 
     #[test]
     fn a_day_or_a_full_file_is_followed_by_the_next() {
-        let (_directory, place) = log();
-        let mut entries = Entries::open(place.clone(), 6).unwrap();
+        let (_directory, layout) = log();
+        let mut entries = Entries::open(layout.clone(), 6).unwrap();
         for (line, of) in [("a\n", 23), ("b\n", 23), ("c\n", 23), ("d\n", 23), ("e\n", 24), ("f\n", 23)] {
             entries.append(line.as_bytes(), day(of)).unwrap();
         }
         drop(entries);
-        Entries::open(place.clone(), 6).unwrap().append(b"g\n", day(24)).unwrap();
-        Entries::open(place.clone(), 6).unwrap().append(b"h\n", day(25)).unwrap();
+        Entries::open(layout.clone(), 6).unwrap().append(b"g\n", day(24)).unwrap();
+        Entries::open(layout.clone(), 6).unwrap().append(b"h\n", day(25)).unwrap();
         let want = [
             ("000001-2026-11-23.jsonl", "a\nb\nc\n"),
             ("000002-2026-11-23.jsonl", "d\n"),
             ("000003-2026-11-24.jsonl", "e\nf\ng\n"),
             ("000004-2026-11-25.jsonl", "h\n"),
         ];
-        assert_eq!(files(&place), want.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        assert_eq!(files(&layout), want.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }
 
     #[test]
     fn a_torn_line_is_taken_off() {
-        let (_directory, place) = log();
-        Entries::open(place.clone(), 100).unwrap().append(b"a\n", day(23)).unwrap();
+        let (_directory, layout) = log();
+        Entries::open(layout.clone(), 100).unwrap().append(b"a\n", day(23)).unwrap();
         for torn in ["b", "bb", "{\"half\": \"of a li"] {
-            let path = place.segments().unwrap().pop().unwrap().path;
+            let path = layout.segments().unwrap().pop().unwrap().path;
             OpenOptions::new().append(true).open(&path).unwrap().write_all(torn.as_bytes()).unwrap();
-            Entries::open(place.clone(), 100).unwrap().append(b"c\n", day(23)).unwrap();
+            Entries::open(layout.clone(), 100).unwrap().append(b"c\n", day(23)).unwrap();
         }
-        assert_eq!(files(&place)[0].1, "a\nc\nc\nc\n");
+        assert_eq!(files(&layout)[0].1, "a\nc\nc\nc\n");
     }
 
     #[test]
     fn what_cannot_be_written_whole_is_not_written() {
-        let (_directory, place) = log();
-        let mut entries = Entries::open(place.clone(), 100).unwrap();
+        let (_directory, layout) = log();
+        let mut entries = Entries::open(layout.clone(), 100).unwrap();
         assert!(entries.append(&[b'x'; RECORD_MAX + 1], day(23)).is_err());
         entries.append(b"a\n", day(23)).unwrap();
-        assert!(Entries::open(place.clone(), 100).is_err(), "one process writes");
-        fs::remove_dir_all(place.entries()).unwrap();
+        assert!(Entries::open(layout.clone(), 100).is_err(), "one process writes");
+        fs::remove_dir_all(layout.entries()).unwrap();
         assert!(entries.append(b"b\n", day(24)).is_err(), "there is no directory for the next file");
     }
 }

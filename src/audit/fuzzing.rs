@@ -12,10 +12,10 @@ use countersign_keys::secret::Secret;
 use time::{Duration, OffsetDateTime};
 
 use super::checkpoint::Checkpoint;
+use super::layout::{LogLayout, Segment};
 use super::note::{self, SigningKey, VerifierKey};
-use super::offline::{self, Trust};
-use super::place::{LogPlace, Segment};
-use super::{Decision, DecisionLog, Notary, Process, Verdict, kept, proof};
+use super::verify::{self, Trust};
+use super::{Decision, DecisionLog, LogSigner, Process, Verdict, proof, witness_format};
 
 /// Two full tiles of 256, and the start of one on the level above.
 const RECORDS: u64 = 600;
@@ -28,7 +28,7 @@ const EVERY: u64 = 97;
 
 /// A log as a process of the site wrote it and the server signed it.
 pub struct Sample {
-    place: LogPlace,
+    layout: LogLayout,
     key: SigningKey,
     /// Every file with its content.
     files: Vec<(PathBuf, Vec<u8>)>,
@@ -41,10 +41,10 @@ pub struct Sample {
 impl Sample {
     /// Makes the log in that empty directory.
     pub fn make(directory: &Path) -> Self {
-        let place = LogPlace::new(directory.to_owned());
+        let layout = LogLayout::new(directory.to_owned());
         let key = || SigningKey::from_seed("hpc.example.org/audit", &Secret::new([5; 32])).unwrap();
-        let mut notary = Notary::open(place.clone(), key()).unwrap();
-        let log = DecisionLog::open(place.clone(), SEGMENT).unwrap();
+        let mut signer = LogSigner::open(layout.clone(), key()).unwrap();
+        let log = DecisionLog::open(layout.clone(), SEGMENT).unwrap();
         let mut notes = Vec::new();
         for number in 1..=RECORDS {
             log.append(&Decision {
@@ -61,24 +61,24 @@ impl Sample {
             })
             .unwrap();
             if number % EVERY == 0 || number == RECORDS {
-                assert!(notary.step().unwrap());
-                notes.push(fs::read_to_string(place.checkpoint()).unwrap());
+                assert!(signer.step().unwrap());
+                notes.push(fs::read_to_string(layout.checkpoint()).unwrap());
             }
         }
-        let records = records_of(&place.segments().unwrap());
+        let records = records_of(&layout.segments().unwrap());
         // The end of each file of records was signed too.
-        let earlier = fs::read_to_string(place.checkpoints()).unwrap();
+        let earlier = fs::read_to_string(layout.checkpoints()).unwrap();
         let signed = note::split(&earlier).into_iter().chain(notes.iter().map(String::as_str));
         let checkpoints: Vec<Checkpoint> = signed.map(|note| Checkpoint::open(note, key().public()).unwrap()).collect();
         let proof = |index: u64| {
-            let path = proof::path(&place, index, RECORDS).unwrap();
+            let path = proof::path(&layout, index, RECORDS).unwrap();
             let record = &records[usize::try_from(index).unwrap()];
             (index, proof::to_text(record, index, &path, notes.last().unwrap()))
         };
         let proofs = [0, 255, 256, 511, RECORDS - 1].map(proof).into();
         let mut files = Vec::new();
         collect(directory, &mut files);
-        Self { place, key: key(), files, records, notes, checkpoints, proofs }
+        Self { layout, key: key(), files, records, notes, checkpoints, proofs }
     }
 
     /// The content of each file.
@@ -94,9 +94,9 @@ impl Sample {
         }
         let last = *self.checkpoints.last().unwrap();
         let trust = Trust { key: self.key.public().clone(), remembered: vec![last] };
-        let report = offline::verify(&self.place, &trust);
+        let report = verify::verify(&self.layout, &trust);
         let is_good = report.as_ref().is_ok_and(|report| report.findings.is_empty());
-        let found = records_of(&self.place.segments().unwrap());
+        let found = records_of(&self.layout.segments().unwrap());
         for (file, _) in edits {
             fs::write(&self.files[*file].0, &self.files[*file].1).unwrap();
         }
@@ -109,7 +109,7 @@ impl Sample {
         assert!(found.starts_with(&self.records), "other records, and nothing was found");
         for (file, bytes) in edits {
             let (path, kept) = &self.files[*file];
-            let name = path.strip_prefix(self.place.directory()).unwrap();
+            let name = path.strip_prefix(self.layout.directory()).unwrap();
             let is_same = match name.to_str().unwrap() {
                 // Newer records are trusted until they are signed.
                 name if name.starts_with("entries/") => bytes.starts_with(kept),
@@ -129,7 +129,7 @@ impl Sample {
         let size = RECORDS;
         (0..3_u8).any(|level| {
             let above = size >> (8 * u32::from(level));
-            *path == self.place.tile(level, above >> 8, usize::try_from(above & 255).unwrap())
+            *path == self.layout.tile(level, above >> 8, usize::try_from(above & 255).unwrap())
         })
     }
 
@@ -140,8 +140,10 @@ impl Sample {
 
     /// Seeds: keys, checkpoints as notes and in a system's log, proofs.
     pub fn texts(&self) -> Vec<String> {
-        let lines =
-            self.notes.iter().map(|note| format!("Nov 23 02:00:00 hpc a[7]: {}\n", kept::to_line(note).unwrap()));
+        let lines = self
+            .notes
+            .iter()
+            .map(|note| format!("Nov 23 02:00:00 hpc a[7]: {}\n", witness_format::to_line(note).unwrap()));
         let proofs = self.proofs.iter().map(|(_, text)| text.clone());
         let key = self.key.public().to_string();
         [key, self.notes.concat()].into_iter().chain(lines).chain(self.notes.clone()).chain(proofs).collect()
@@ -157,11 +159,11 @@ impl Sample {
             assert!(self.checkpoints.contains(&opened), "nobody signed {opened}");
         }
         assert_eq!(note::split(text).concat(), text, "a file of notes that lost something");
-        for note in kept::notes(text) {
+        for note in witness_format::notes(text) {
             if let Ok(opened) = Checkpoint::open(&note, key) {
                 assert!(self.checkpoints.contains(&opened), "nobody signed {opened}");
-                if let Some(line) = kept::to_line(&note) {
-                    assert_eq!(kept::notes(&line), [note]);
+                if let Some(line) = witness_format::to_line(&note) {
+                    assert_eq!(witness_format::notes(&line), [note]);
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! refuses everything. The request id joins the record to the response, which never has the reason.
 //!
 //! The deciding process writes a line ([`entries`]). The server builds a Merkle tree and signs its
-//! root ([`notary`]); the gateway never has the key. Auditors check the result ([`offline`]) with
+//! root ([`signer`]); the gateway never has the key. Auditors check the result ([`verify`]) with
 //! this program, or with another for tlog-tiles, tlog-checkpoint and signed-note (C2SP).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
@@ -14,20 +14,20 @@ mod decision;
 mod entries;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod kept;
-mod lines;
-mod notary;
+mod layout;
 pub mod note;
-pub mod offline;
-mod place;
 pub mod proof;
 mod pseudonym;
+mod reader;
 mod records;
+mod signer;
 mod space;
 mod tally;
 #[cfg(test)]
 mod tampering;
 mod tree;
+pub mod verify;
+pub mod witness_format;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -42,11 +42,11 @@ use time::OffsetDateTime;
 pub use self::checkpoint::CheckpointRejection;
 pub use self::decision::{Decision, Process, Verdict};
 use self::entries::Entries;
-pub use self::notary::{Notary, NotaryFailure};
+pub use self::layout::LogLayout;
 pub use self::note::{NoKey, SigningKey};
-pub use self::place::LogPlace;
 pub use self::pseudonym::Pseudonyms;
 pub use self::records::Records;
+pub use self::signer::{LogSigner, SigningFailure};
 use self::tally::{Counting, Tally};
 pub use self::tree::Leaf;
 use countersign_os::limits::{Rate, RateLimiter};
@@ -102,8 +102,8 @@ impl DecisionLog {
     ///
     /// # Errors
     /// If another process writes it, or it cannot be written.
-    pub fn open(place: LogPlace, segment_max: u64) -> io::Result<Self> {
-        Ok(Self::of(Sink::Log(Entries::open(place, segment_max)?)))
+    pub fn open(layout: LogLayout, segment_max: u64) -> io::Result<Self> {
+        Ok(Self::of(Sink::Log(Entries::open(layout, segment_max)?)))
     }
 
     /// Uses pseudonyms for users, if there are any.
@@ -254,13 +254,13 @@ mod tests {
     #[test]
     fn a_decision_is_one_line_whatever_is_in_it() {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::new(directory.path().to_owned());
-        std::fs::create_dir(place.entries()).unwrap();
+        let layout = LogLayout::new(directory.path().to_owned());
+        std::fs::create_dir(layout.entries()).unwrap();
         let username = Username::parse("a\"b}#1").unwrap();
         let decision = decision(Some(&username), Some("two\nlines"));
-        DecisionLog::open(place.clone(), 1000).unwrap().append(&decision).unwrap();
-        DecisionLog::open(place.clone(), 1000).unwrap().append(&decision).unwrap();
-        let text = std::fs::read_to_string(&place.segments().unwrap()[0].path).unwrap();
+        DecisionLog::open(layout.clone(), 1000).unwrap().append(&decision).unwrap();
+        DecisionLog::open(layout.clone(), 1000).unwrap().append(&decision).unwrap();
+        let text = std::fs::read_to_string(&layout.segments().unwrap()[0].path).unwrap();
         assert_eq!(text.lines().count(), 2);
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(line["time"], "1970-01-01T00:00:00Z");
@@ -272,14 +272,14 @@ mod tests {
     #[test]
     fn with_a_key_users_stand_in_it_by_pseudonyms() {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::new(directory.path().to_owned());
-        std::fs::create_dir(place.entries()).unwrap();
+        let layout = LogLayout::new(directory.path().to_owned());
+        std::fs::create_dir(layout.entries()).unwrap();
         let pseudonyms = || Pseudonyms::new(&countersign_keys::secret::Secret::new("key".to_owned()));
         let alice = Username::parse("alice#1234").unwrap();
-        let log = DecisionLog::open(place.clone(), 1000).unwrap().under(Some(pseudonyms()));
+        let log = DecisionLog::open(layout.clone(), 1000).unwrap().under(Some(pseudonyms()));
         log.append(&decision(Some(&alice), None)).unwrap();
         log.append(&decision(None, None)).unwrap();
-        let text = std::fs::read_to_string(&place.segments().unwrap()[0].path).unwrap();
+        let text = std::fs::read_to_string(&layout.segments().unwrap()[0].path).unwrap();
         assert!(!text.contains("alice"), "{text}");
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["username"], pseudonyms().of(&alice).unwrap().as_str());

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::checkpoint::{Checkpoint, CheckpointRejection};
+use super::layout::{LogLayout, RECORD_MAX};
 use super::note::VerifierKey;
-use super::place::{LogPlace, RECORD_MAX};
 use super::tree::{Hash, Leaf, perfect};
 
 /// First line of a proof.
@@ -46,7 +46,7 @@ pub struct Proven {
 ///
 /// # Errors
 /// If a tile is missing, or the tree has no such record.
-pub fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Hash>> {
+pub fn path(layout: &LogLayout, index: u64, size: u64) -> io::Result<Vec<Hash>> {
     if index >= size {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -54,10 +54,10 @@ pub fn path(place: &LogPlace, index: u64, size: u64) -> io::Result<Vec<Hash>> {
     while high.saturating_sub(low) > 1 {
         let split = low.saturating_add(left_width(high.saturating_sub(low)));
         if index < split {
-            beside.push(hash_of(place, split, high)?);
+            beside.push(hash_of(layout, split, high)?);
             high = split;
         } else {
-            beside.push(hash_of(place, low, split)?);
+            beside.push(hash_of(layout, low, split)?);
             low = split;
         }
     }
@@ -127,18 +127,18 @@ fn root_by(index: u64, size: u64, leaf: Hash, path: &[Hash]) -> Option<Hash> {
 }
 
 /// The hash of a subtree.
-fn hash_of(place: &LogPlace, low: u64, high: u64) -> io::Result<Hash> {
+fn hash_of(layout: &LogLayout, low: u64, high: u64) -> io::Result<Hash> {
     let width = high.saturating_sub(low);
     if !width.is_power_of_two() {
         let split = low.saturating_add(left_width(width));
-        return Ok(Hash::node(hash_of(place, low, split)?, hash_of(place, split, high)?));
+        return Ok(Hash::node(hash_of(layout, low, split)?, hash_of(layout, split, high)?));
     }
     let level = width.trailing_zeros() / 8;
     let first = low.checked_shr(level.saturating_mul(8)).unwrap_or(0);
     let count = width.checked_shr(level.saturating_mul(8)).unwrap_or(0);
     let (tile, start) = (first >> 8, usize::try_from(first & 255).unwrap_or(0));
     let end = start.saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
-    let hashes = place.read_tile(u8::try_from(level).unwrap_or(u8::MAX), tile, end)?;
+    let hashes = layout.read_tile(u8::try_from(level).unwrap_or(u8::MAX), tile, end)?;
     Ok(perfect(hashes.get(start..end).unwrap_or_default()))
 }
 

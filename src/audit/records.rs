@@ -2,27 +2,27 @@
 
 use std::io;
 
-use super::lines::{Lines, Next};
-use super::place::{LogPlace, Segment};
+use super::layout::{LogLayout, Segment};
+use super::reader::{Next, RecordReader};
 use super::tree::Leaf;
 
 #[derive(Debug)]
 pub struct Records {
-    place: LogPlace,
-    reading: Option<(u64, Lines)>,
+    layout: LogLayout,
+    reading: Option<(u64, RecordReader)>,
 }
 
 impl Records {
-    pub const fn from_the_oldest(place: LogPlace) -> Self {
-        Self { place, reading: None }
+    pub const fn from_the_oldest(layout: LogLayout) -> Self {
+        Self { layout, reading: None }
     }
 
     /// Starts at the beginning of that file.
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn from(place: LogPlace, segment: &Segment) -> io::Result<Self> {
-        Ok(Self { place, reading: Some((segment.number, Lines::open(&segment.path)?)) })
+    pub fn from(layout: LogLayout, segment: &Segment) -> io::Result<Self> {
+        Ok(Self { layout, reading: Some((segment.number, RecordReader::open(&segment.path)?)) })
     }
 
     /// Reads the next record into `leaf`. `false` if there is none yet.
@@ -39,7 +39,7 @@ impl Records {
             if self.read(leaf)? == Next::Record {
                 return Ok(true);
             }
-            self.reading = Some((next.number, Lines::open(&next.path)?));
+            self.reading = Some((next.number, RecordReader::open(&next.path)?));
         }
     }
 
@@ -61,6 +61,6 @@ impl Records {
 
     fn following(&self) -> io::Result<Option<Segment>> {
         let number = self.reading.as_ref().map_or(0, |(number, _)| *number);
-        Ok(self.place.segments()?.into_iter().find(|segment| segment.number > number))
+        Ok(self.layout.segments()?.into_iter().find(|segment| segment.number > number))
     }
 }

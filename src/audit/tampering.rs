@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
 use super::checkpoint::Checkpoint;
+use super::layout::LogLayout;
 use super::note::SigningKey;
-use super::offline::{Finding, Report, Trust, verify};
-use super::place::LogPlace;
 use super::proof::{self, ProofRejection};
 use super::tree::Leaf;
-use super::{Decision, DecisionLog, Notary, NotaryFailure, Process, Verdict};
+use super::verify::{Finding, Report, Trust, verify};
+use super::{Decision, DecisionLog, LogSigner, Process, SigningFailure, Verdict};
 
 /// Some 130 records in a file, so that a log has several.
 const SEGMENT: u64 = 16 * 1024;
@@ -42,28 +42,28 @@ fn key() -> SigningKey {
     SigningKey::from_seed("hpc.example.org/audit", &Secret::new([5; 32])).unwrap()
 }
 
-fn place(directory: &Path) -> LogPlace {
-    LogPlace::new(directory.to_owned())
+fn layout(directory: &Path) -> LogLayout {
+    LogLayout::new(directory.to_owned())
 }
 
 /// Writes records as a process of the site does, signing them at that interval. Returns the
 /// checkpoints.
 fn grow(directory: &Path, records: usize, every: usize) -> Vec<String> {
-    let mut notary = Notary::open(place(directory), key()).unwrap();
-    let log = DecisionLog::open(place(directory), SEGMENT).unwrap();
+    let mut signer = LogSigner::open(layout(directory), key()).unwrap();
+    let log = DecisionLog::open(layout(directory), SEGMENT).unwrap();
     let mut notes = Vec::new();
     for number in 1..=records {
         write(&log, number);
         if number % every == 0 || number == records {
-            assert!(notary.step().unwrap());
-            notes.push(fs::read_to_string(place(directory).checkpoint()).unwrap());
+            assert!(signer.step().unwrap());
+            notes.push(fs::read_to_string(layout(directory).checkpoint()).unwrap());
         }
     }
     notes
 }
 
 fn sample_lines() -> Vec<String> {
-    let files = place(SAMPLE.directory.path()).segments().unwrap();
+    let files = layout(SAMPLE.directory.path()).segments().unwrap();
     files
         .iter()
         .flat_map(|file| fs::read_to_string(&file.path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
@@ -108,12 +108,12 @@ impl Victim {
         Self(directory)
     }
 
-    fn place(&self) -> LogPlace {
-        place(self.0.path())
+    fn layout(&self) -> LogLayout {
+        layout(self.0.path())
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        self.place().segments().unwrap().into_iter().map(|segment| segment.path).collect()
+        self.layout().segments().unwrap().into_iter().map(|segment| segment.path).collect()
     }
 
     /// Changes the records, and writes them back to the files of the original lines, as far as
@@ -138,7 +138,7 @@ impl Victim {
     fn verify_against(&self, notes: &[String]) -> Report {
         let public = key().public().clone();
         let remembered = notes.iter().map(|note| Checkpoint::open(note, &public).unwrap()).collect();
-        verify(&self.place(), &Trust { key: public, remembered }).unwrap()
+        verify(&self.layout(), &Trust { key: public, remembered }).unwrap()
     }
 
     /// Checks that the first finding is this record.
@@ -157,12 +157,12 @@ impl Victim {
     /// Rebuilds the tiles for the present records, as an attacker without the key could.
     fn rebuild_tiles(&self) {
         let mut tree = super::tree::Tree::default();
-        let place = self.place();
+        let layout = self.layout();
         fs::remove_dir_all(self.0.path().join("tile")).unwrap();
         for file in self.files() {
             for line in fs::read_to_string(file).unwrap().lines() {
                 tree.push(Leaf::hash_of(line.as_bytes()), |tile| {
-                    place.write_tile(tile.level, tile.index, tile.hashes).unwrap();
+                    layout.write_tile(tile.level, tile.index, tile.hashes).unwrap();
                 });
             }
         }
@@ -170,7 +170,7 @@ impl Victim {
         for (level, hashes) in (0..).zip(tree.edge()) {
             above >>= 8;
             if !hashes.is_empty() {
-                place.write_tile(level, above, hashes).unwrap();
+                layout.write_tile(level, above, hashes).unwrap();
             }
         }
     }
@@ -262,10 +262,10 @@ proptest! {
     #[test]
     fn v60_a_changed_checkpoint_is_found(at: prop::sample::Index, bit in 0..8_u8) {
         let victim = Victim::new();
-        let mut note = fs::read(victim.place().checkpoint()).unwrap();
+        let mut note = fs::read(victim.layout().checkpoint()).unwrap();
         let at = at.index(note.len());
         note[at] ^= 1 << bit;
-        fs::write(victim.place().checkpoint(), &note).unwrap();
+        fs::write(victim.layout().checkpoint(), &note).unwrap();
         if String::from_utf8(note).is_ok() {
             prop_assert!(!victim.verify().findings.is_empty());
         }
@@ -298,8 +298,8 @@ fn v60_a_log_rewritten_with_its_key_is_found_by_whoever_kept_a_checkpoint() {
         tree.push(Leaf::hash_of(line.as_bytes()), |_| {});
     }
     let forged = Checkpoint { size: tree.size(), root: tree.root() }.sign(&key());
-    fs::write(victim.place().checkpoint(), forged).unwrap();
-    fs::remove_file(victim.place().checkpoints()).unwrap();
+    fs::write(victim.layout().checkpoint(), forged).unwrap();
+    fs::remove_file(victim.layout().checkpoints()).unwrap();
     assert!(victim.verify().findings.is_empty(), "nobody can tell by looking at it alone");
     let report = victim.verify_against(&SAMPLE.notes);
     assert!(matches!(report.findings.first(), Some(Finding::Rewritten { .. })), "{:?}", report.findings);
@@ -309,7 +309,7 @@ fn v60_a_log_rewritten_with_its_key_is_found_by_whoever_kept_a_checkpoint() {
 #[test]
 fn a_damaged_tile_is_not_taken_for_a_damaged_record() {
     let victim = Victim::new();
-    let path = victim.place().tile(0, 1, 256);
+    let path = victim.layout().tile(0, 1, 256);
     let mut tile = fs::read(&path).unwrap();
     tile[40] ^= 1;
     fs::write(&path, tile).unwrap();
@@ -321,7 +321,7 @@ fn a_damaged_tile_is_not_taken_for_a_damaged_record() {
 fn v60_a_tile_that_has_more_in_it_is_found() {
     for (level, index, width) in [(0, 1, 256), (0, 2, RECORDS % 256), (1, 0, 2)] {
         let victim = Victim::new();
-        let path = victim.place().tile(level, index, width);
+        let path = victim.layout().tile(level, index, width);
         let tile = fs::read(&path).unwrap();
         fs::write(&path, [tile.as_slice(), &[7; 32]].concat()).unwrap();
         let found = victim.verify().findings;
@@ -331,7 +331,7 @@ fn v60_a_tile_that_has_more_in_it_is_found() {
 
 #[test]
 fn v60_a_list_of_files_that_says_it_otherwise_is_found() {
-    let list = fs::read_to_string(place(SAMPLE.directory.path()).segment_list()).unwrap();
+    let list = fs::read_to_string(layout(SAMPLE.directory.path()).segment_list()).unwrap();
     let otherwise = [
         list.replace("1 0\n", "01 0\n"),
         list.replace("1 0\n", "1 +0\n"),
@@ -344,7 +344,7 @@ fn v60_a_list_of_files_that_says_it_otherwise_is_found() {
     for text in otherwise {
         assert_ne!(text, list);
         let victim = Victim::new();
-        fs::write(victim.place().segment_list(), &text).unwrap();
+        fs::write(victim.layout().segment_list(), &text).unwrap();
         let found = victim.verify().findings;
         assert!(matches!(found.as_slice(), [Finding::List]), "{text:?}: {found:?}");
     }
@@ -353,7 +353,7 @@ fn v60_a_list_of_files_that_says_it_otherwise_is_found() {
 #[test]
 fn what_no_checkpoint_covers_yet_is_counted() {
     let victim = Victim::new();
-    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    let log = DecisionLog::open(victim.layout(), SEGMENT).unwrap();
     (1..=400).for_each(|number| write(&log, number));
     let newest = victim.files().pop().unwrap();
     let text = fs::read_to_string(&newest).unwrap();
@@ -368,7 +368,7 @@ fn the_wrong_key_is_not_believed() {
     let victim = Victim::new();
     let other = SigningKey::from_seed("hpc.example.org/audit", &Secret::new([6; 32])).unwrap();
     let trust = Trust { key: other.public().clone(), remembered: Vec::new() };
-    let report = verify(&victim.place(), &trust).unwrap();
+    let report = verify(&victim.layout(), &trust).unwrap();
     assert!(matches!(report.findings.first(), Some(Finding::Checkpoint { .. })), "{:?}", report.findings);
     assert!(report.checkpoint.is_none());
 }
@@ -378,29 +378,29 @@ fn the_wrong_key_is_not_believed() {
 #[test]
 fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
     let victim = Victim::new();
-    let mut notary = Notary::open(victim.place(), key()).unwrap();
-    notary.prune(None, None).unwrap();
+    let mut signer = LogSigner::open(victim.layout(), key()).unwrap();
+    signer.prune(None, None).unwrap();
     let all = victim.files();
-    notary.prune(None, Some(SEGMENT * 3)).unwrap();
+    signer.prune(None, Some(SEGMENT * 3)).unwrap();
     let left = victim.files();
     assert!(left.len() < all.len() && left.len() >= 2, "{left:?}");
     let report = victim.verify_against(&SAMPLE.notes);
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    assert!(report.first > 256 && !victim.place().tile(0, 0, 256).exists(), "a tile that nobody needs is gone");
+    assert!(report.first > 256 && !victim.layout().tile(0, 0, 256).exists(), "a tile that nobody needs is gone");
     assert_eq!(report.records + report.first, RECORDS as u64);
     assert!(report.agreeing > 0 && report.too_old > 0);
     assert_eq!(report.agreeing + report.too_old, SAMPLE.notes.len());
 
     // The log continues after a restart too, and what is left has proofs as before.
-    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    let log = DecisionLog::open(victim.layout(), SEGMENT).unwrap();
     (0..300).for_each(|number| write(&log, number));
-    assert!(notary.step().unwrap());
-    drop(notary);
-    let notary = Notary::open(victim.place(), key()).unwrap();
+    assert!(signer.step().unwrap());
+    drop(signer);
+    let signer = LogSigner::open(victim.layout(), key()).unwrap();
     assert!(victim.verify().findings.is_empty());
-    let note = notary.note();
+    let note = signer.note();
     let (index, line) = (report.first, fs::read_to_string(&left[0]).unwrap().lines().next().unwrap().to_owned());
-    let path = proof::path(&victim.place(), index, RECORDS as u64 + 300).unwrap();
+    let path = proof::path(&victim.layout(), index, RECORDS as u64 + 300).unwrap();
     assert!(proof::check(&proof::to_text(line.as_bytes(), index, &path, &note), key().public()).is_ok());
 
     // An edit is found as before, and without the key no further deletion can be claimed.
@@ -419,22 +419,22 @@ fn what_was_deleted_is_said_and_the_rest_stays_checkable() {
 #[test]
 fn days_that_are_over_are_deleted_and_the_newest_file_never_is() {
     let directory = tempfile::tempdir().unwrap();
-    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
-    let log = DecisionLog::open(place(directory.path()), SEGMENT).unwrap();
+    let mut signer = LogSigner::open(layout(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(layout(directory.path()), SEGMENT).unwrap();
     let day = 24 * 60 * 60;
     (0..5).for_each(|number| write(&log, number * day));
-    notary.step().unwrap();
+    signer.step().unwrap();
     let since = |days: i64| (OffsetDateTime::UNIX_EPOCH + Duration::days(days)).date();
-    let files = || place(directory.path()).segments().unwrap().len();
+    let files = || layout(directory.path()).segments().unwrap().len();
     assert_eq!(files(), 5);
-    notary.prune(Some(since(0)), None).unwrap();
+    signer.prune(Some(since(0)), None).unwrap();
     assert_eq!(files(), 5);
-    notary.prune(Some(since(3)), None).unwrap();
+    signer.prune(Some(since(3)), None).unwrap();
     assert_eq!(files(), 2);
-    notary.prune(Some(since(30)), None).unwrap();
+    signer.prune(Some(since(30)), None).unwrap();
     assert_eq!(files(), 1);
     let trust = Trust { key: key().public().clone(), remembered: Vec::new() };
-    let report = verify(&place(directory.path()), &trust).unwrap();
+    let report = verify(&layout(directory.path()), &trust).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!((report.first, report.records), (4, 1));
 }
@@ -443,7 +443,7 @@ fn days_that_are_over_are_deleted_and_the_newest_file_never_is() {
 
 #[test]
 fn every_record_of_every_tree_is_proven_by_its_own_path_and_by_no_other() {
-    let log = place(SAMPLE.directory.path());
+    let log = layout(SAMPLE.directory.path());
     for note in &SAMPLE.notes {
         let size = Checkpoint::open(note, key().public()).unwrap().size;
         for (index, line) in (0..size).zip(sample_lines()).filter(|(index, _)| index % 41 == 0 || index + 1 == size) {
@@ -463,7 +463,7 @@ fn every_record_of_every_tree_is_proven_by_its_own_path_and_by_no_other() {
 
 #[test]
 fn what_is_no_proof_is_said_to_be_none() {
-    let log = place(SAMPLE.directory.path());
+    let log = layout(SAMPLE.directory.path());
     let (note, line) = (&SAMPLE.notes[0], sample_lines()[5].clone());
     let good = proof::to_text(line.as_bytes(), 5, &proof::path(&log, 5, 97).unwrap(), note);
     let check = |find: &str, replace: &str| {
@@ -488,23 +488,23 @@ fn what_is_no_proof_is_said_to_be_none() {
 #[test]
 fn signing_goes_on_where_it_ended_whatever_was_left_undone() {
     let victim = Victim::new();
-    let log = DecisionLog::open(victim.place(), SEGMENT).unwrap();
+    let log = DecisionLog::open(victim.layout(), SEGMENT).unwrap();
     for round in 0..8 {
         // Killed before a last step; the latest tiles lost with the power.
         (0..150).for_each(|number| write(&log, round * 150 + number));
         if round % 2 == 0 {
-            let mut notary = Notary::open(victim.place(), key()).unwrap();
-            notary.step().unwrap();
+            let mut signer = LogSigner::open(victim.layout(), key()).unwrap();
+            signer.step().unwrap();
         }
         if round == 3 {
-            let size = Checkpoint::open(&fs::read_to_string(victim.place().checkpoint()).unwrap(), key().public())
+            let size = Checkpoint::open(&fs::read_to_string(victim.layout().checkpoint()).unwrap(), key().public())
                 .unwrap()
                 .size;
-            let newest = victim.place().tile(0, size >> 8, (size & 255) as usize);
+            let newest = victim.layout().tile(0, size >> 8, (size & 255) as usize);
             fs::write(newest, "").unwrap();
         }
     }
-    Notary::open(victim.place(), key()).unwrap().step().unwrap();
+    LogSigner::open(victim.layout(), key()).unwrap().step().unwrap();
     let report = victim.verify_against(&SAMPLE.notes);
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!((report.records, report.unsigned), (RECORDS as u64 + 1200, 0));
@@ -515,32 +515,32 @@ fn a_log_that_is_not_what_was_signed_is_not_signed_again() {
     let check = |what: &str, deed: &dyn Fn(&Victim)| {
         let victim = Victim::new();
         deed(&victim);
-        let opened = Notary::open(victim.place(), key());
+        let opened = LogSigner::open(victim.layout(), key());
         assert!(opened.as_ref().is_err_and(|failure| !failure.may_pass()), "{what}: {opened:?}");
     };
     check("edited", &|victim| victim.tamper(|lines| lines[RECORDS - 1] = "{}".to_owned()));
     check("truncated", &|victim| victim.tamper(|lines| lines.truncate(RECORDS - 1)));
     check("newest file gone", &|victim| fs::remove_file(victim.files().pop().unwrap()).unwrap());
-    check("checkpoint gone", &|victim| fs::remove_file(victim.place().checkpoint()).unwrap());
-    check("list gone", &|victim| fs::remove_file(victim.place().segment_list()).unwrap());
+    check("checkpoint gone", &|victim| fs::remove_file(victim.layout().checkpoint()).unwrap());
+    check("list gone", &|victim| fs::remove_file(victim.layout().segment_list()).unwrap());
     check("checkpoint rolled back", &|victim| {
         let note = SAMPLE.notes[1].replace("audit\n194", "audit\n195");
-        fs::write(victim.place().checkpoint(), note).unwrap();
+        fs::write(victim.layout().checkpoint(), note).unwrap();
     });
 }
 
 #[test]
 fn records_that_were_cut_off_while_it_ran_end_it() {
     let directory = tempfile::tempdir().unwrap();
-    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
-    let log = DecisionLog::open(place(directory.path()), SEGMENT).unwrap();
+    let mut signer = LogSigner::open(layout(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(layout(directory.path()), SEGMENT).unwrap();
     (0..10).for_each(|number| write(&log, number));
-    assert!(notary.step().unwrap());
-    assert!(!notary.step().unwrap(), "nothing is new");
-    let file = place(directory.path()).segments().unwrap().pop().unwrap().path;
+    assert!(signer.step().unwrap());
+    assert!(!signer.step().unwrap(), "nothing is new");
+    let file = layout(directory.path()).segments().unwrap().pop().unwrap().path;
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, &text[..text.len() / 2]).unwrap();
-    assert!(matches!(notary.step(), Err(NotaryFailure::Diverged { .. })));
+    assert!(matches!(signer.step(), Err(SigningFailure::Diverged { .. })));
 }
 
 // Speed.
@@ -551,8 +551,8 @@ fn records_that_were_cut_off_while_it_ran_end_it() {
 fn figures_of_a_million_records() {
     const MILLION: usize = 1_000_000;
     let directory = tempfile::tempdir().unwrap();
-    let mut notary = Notary::open(place(directory.path()), key()).unwrap();
-    let log = DecisionLog::open(place(directory.path()), 64 * 1024 * 1024).unwrap();
+    let mut signer = LogSigner::open(layout(directory.path()), key()).unwrap();
+    let log = DecisionLog::open(layout(directory.path()), 64 * 1024 * 1024).unwrap();
     let username = countersign_keys::identity::Username::parse("alice#1234").unwrap();
     let call = countersign_keys::identity::CallName::parse("files.browse").unwrap();
     let lines = DecisionLog::to(fs::File::create(directory.path().join("lines")).unwrap());
@@ -582,7 +582,7 @@ fn figures_of_a_million_records() {
         figure("a million plain lines written", &mut || fill(&lines));
     }
     figure("a million records written", &mut || fill(&log));
-    figure("read, hashed, signed, tiles written", &mut || assert!(notary.step().unwrap()));
+    figure("read, hashed, signed, tiles written", &mut || assert!(signer.step().unwrap()));
     let victim = Victim(directory);
     figure("verified", &mut || {
         let report = victim.verify();

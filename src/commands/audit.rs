@@ -22,14 +22,14 @@ pub(super) use self::show::print as show;
 pub(super) use self::verify::print as verify;
 use crate::commands::account::{Account, Meant};
 use crate::commands::error::CommandError;
-use countersign_audit::LogPlace;
+use countersign_audit::LogLayout;
 use countersign_config::Config;
 
 /// A log, and its directory's name.
 #[derive(Debug)]
 struct Log {
     name: String,
-    place: LogPlace,
+    layout: LogLayout,
 }
 
 /// The logs to read: the one in that directory, all in its subdirectories, or the configured ones.
@@ -41,9 +41,9 @@ fn logs(directory: Option<PathBuf>, config: &Path) -> Result<Vec<Log>, CommandEr
     become_owner(&directory)?;
     let unreadable = |source| CommandError::File { path: directory.clone(), source };
     let log = |path: PathBuf| {
-        let place = LogPlace::new(path);
-        let name = place.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        place.entries().is_dir().then_some(Log { name, place })
+        let layout = LogLayout::new(path);
+        let name = layout.directory().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        layout.entries().is_dir().then_some(Log { name, layout })
     };
     if let Some(log) = log(directory.clone()) {
         return Ok(vec![log]);

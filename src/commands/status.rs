@@ -21,7 +21,7 @@ use crate::commands::keys;
 use crate::commands::server_line::ServerLine;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::span;
-use countersign_audit::LogPlace;
+use countersign_audit::LogLayout;
 use countersign_config::{Config, Launch};
 use countersign_ipc::server_protocol::{self, Connection, Empty, ListedKey, Whoami};
 use countersign_os::clock::Clock;
@@ -167,12 +167,12 @@ fn accepts(address: SocketAddr) -> bool {
 }
 
 fn logs(config: &Config, now: Timestamp) -> Vec<Log> {
-    let age = |place: &LogPlace| {
-        let modified = std::fs::metadata(place.checkpoint()).and_then(|metadata| metadata.modified()).ok()?;
+    let age = |layout: &LogLayout| {
+        let modified = std::fs::metadata(layout.checkpoint()).and_then(|metadata| metadata.modified()).ok()?;
         let seconds = modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
         Some(now.since(Timestamp::from_seconds(i64::try_from(seconds).ok()?)))
     };
     [("gateway", config.state.gateway_log()), ("server", config.state.server_log())]
-        .map(|(name, place)| Log { name, checkpoint_age: age(&place) })
+        .map(|(name, layout)| Log { name, checkpoint_age: age(&layout) })
         .into()
 }

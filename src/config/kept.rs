@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_keys::store::seal::SEAL_FILE;
 
-use countersign_audit::LogPlace;
+use countersign_audit::LogLayout;
 
 /// The file with the key of the records' pseudonyms, beside the logs.
 pub const PSEUDONYM_KEY: &str = "pseudonym.key";
@@ -109,12 +109,12 @@ impl State {
         self.audit().join(PSEUDONYM_KEY)
     }
 
-    pub fn gateway_log(&self) -> LogPlace {
-        LogPlace::new(self.audit().join("gateway"))
+    pub fn gateway_log(&self) -> LogLayout {
+        LogLayout::new(self.audit().join("gateway"))
     }
 
-    pub fn server_log(&self) -> LogPlace {
-        LogPlace::new(self.audit().join("server"))
+    pub fn server_log(&self) -> LogLayout {
+        LogLayout::new(self.audit().join("server"))
     }
 
     /// The server's service endpoint, if `instances.listen` is `unix`.

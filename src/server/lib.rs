@@ -88,7 +88,7 @@ pub enum ServerFailure {
     #[error("the program is not safe to start as a user")]
     Program(#[from] ProgramFault),
     #[error(transparent)]
-    Place(#[from] StateDirectoryFailure),
+    Directory(#[from] StateDirectoryFailure),
     #[error(transparent)]
     Store(#[from] StoreFailure),
     /// The key store was rolled back or damaged, or its seal was.

@@ -15,7 +15,7 @@ use countersign_os::quoted::escaped;
 pub(in crate::commands) fn print(arguments: AuditKey, config: &Path) -> Result<(), CommandError> {
     let mut keys = Vec::new();
     for log in logs(arguments.directory, config)? {
-        let path = log.place.public_key();
+        let path = log.layout.public_key();
         let key = fs::read_to_string(&path).map_err(|source| CommandError::File { path, source })?;
         keys.push((log.name, key.trim_end().to_owned()));
     }

@@ -12,7 +12,7 @@ use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
 use crate::commands::text::remark;
 use countersign_audit::note::VerifierKey;
-use countersign_audit::offline::Checkpoint;
+use countersign_audit::verify::Checkpoint;
 use countersign_audit::{Leaf, Records, proof};
 use countersign_os::quoted::{escaped, word};
 
@@ -37,9 +37,9 @@ pub(in crate::commands) fn print(arguments: AuditProve, config: &Path) -> Result
 
 /// The record with that index, or the first with that request id.
 fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<u8>)>, CommandError> {
-    let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
-    let segments = log.place.segments().map_err(unreadable)?;
-    let list = log.place.first_records().map_err(unreadable)?;
+    let unreadable = |source| CommandError::File { path: log.layout.directory().to_owned(), source };
+    let segments = log.layout.segments().map_err(unreadable)?;
+    let list = log.layout.first_records().map_err(unreadable)?;
     let begins = |number: u64| list.iter().find(|(listed, _)| *listed == number).map(|(_, first)| *first);
     let oldest = segments.iter().find_map(|segment| Some((segment, begins(segment.number)?)));
     let in_it = index.and_then(|index| {
@@ -47,7 +47,7 @@ fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<
         listed.rfind(|(_, first)| *first <= index)
     });
     let Some((segment, mut at)) = (if index.is_some() { in_it } else { oldest }) else { return Ok(None) };
-    let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
+    let mut records = Records::from(log.layout.clone(), segment).map_err(unreadable)?;
     let mut leaf = Leaf::default();
     while records.next(&mut leaf).map_err(unreadable)? {
         let is_it = match index {
@@ -65,14 +65,14 @@ fn find(log: &Log, wanted: &str, index: Option<u64>) -> Result<Option<(u64, Vec<
 fn prove(log: &Log, index: u64, record: &[u8]) -> Result<String, CommandError> {
     let read =
         |path: &Path| fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source });
-    let key = VerifierKey::parse(&read(&log.place.public_key())?).map_err(CommandError::AuditKey)?;
-    let note = read(&log.place.checkpoint())?;
+    let key = VerifierKey::parse(&read(&log.layout.public_key())?).map_err(CommandError::AuditKey)?;
+    let note = read(&log.layout.checkpoint())?;
     let checkpoint = Checkpoint::open(&note, &key).map_err(CommandError::Checkpoint)?;
     if index >= checkpoint.size {
         return Err(CommandError::NotSigned);
     }
-    let directory = log.place.directory();
-    let path = proof::path(&log.place, index, checkpoint.size)
+    let directory = log.layout.directory();
+    let path = proof::path(&log.layout, index, checkpoint.size)
         .map_err(|source| CommandError::File { path: directory.to_owned(), source })?;
     let text = proof::to_text(record, index, &path, &note);
     // Never print a proof that would be refused.

@@ -77,7 +77,7 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
     let mut leaf = Leaf::default();
     loop {
         for (log, records) in &mut followed {
-            let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
+            let unreadable = |source| CommandError::File { path: log.layout.directory().to_owned(), source };
             while records.next(&mut leaf).map_err(unreadable)? {
                 let record = record_of(leaf.record());
                 if filter.admits(&record) {
@@ -92,7 +92,7 @@ pub(in crate::commands) fn print(arguments: AuditShow, config: &Path) -> Result<
 /// A user's name, and their pseudonym if the key is beside the logs.
 fn known_as(user: String, logs: &[Log]) -> Vec<String> {
     let own = Uid(nix::unistd::geteuid().as_raw());
-    let beside = |log: &Log| log.place.directory().parent().map(|directory| directory.join(PSEUDONYM_KEY));
+    let beside = |log: &Log| log.layout.directory().parent().map(|directory| directory.join(PSEUDONYM_KEY));
     let key = logs.iter().find_map(beside).and_then(|path| SecretFile::new(path, own).read().ok());
     let username = Username::parse(&user).ok();
     let pseudonym = key.zip(username).and_then(|(key, username)| Pseudonyms::new(&key).of(&username));
@@ -101,14 +101,14 @@ fn known_as(user: String, logs: &[Log]) -> Vec<String> {
 
 /// The latest selected records, and a reader positioned after the last record.
 fn latest(log: &Log, filter: &Filter, last: usize) -> Result<(Vec<(OffsetDateTime, Value)>, Records), CommandError> {
-    let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
-    let segments = log.place.segments().map_err(unreadable)?;
+    let unreadable = |source| CommandError::File { path: log.layout.directory().to_owned(), source };
+    let segments = log.layout.segments().map_err(unreadable)?;
     let mut found: VecDeque<(OffsetDateTime, Value)> = VecDeque::new();
     let mut reader = None;
     let mut leaf = Leaf::default();
     // The newest file first; within a file, the oldest record first.
     for segment in segments.iter().rev() {
-        let mut records = Records::from(log.place.clone(), segment).map_err(unreadable)?;
+        let mut records = Records::from(log.layout.clone(), segment).map_err(unreadable)?;
         let mut here = VecDeque::new();
         while records.next_here(&mut leaf).map_err(unreadable)? {
             let record = record_of(leaf.record());
@@ -126,7 +126,7 @@ fn latest(log: &Log, filter: &Filter, last: usize) -> Result<(Vec<(OffsetDateTim
             break;
         }
     }
-    let reader = reader.unwrap_or_else(|| Records::from_the_oldest(log.place.clone()));
+    let reader = reader.unwrap_or_else(|| Records::from_the_oldest(log.layout.clone()));
     Ok((found.into(), reader))
 }
 

@@ -10,10 +10,10 @@ use super::{Log, logs, record_of};
 use crate::arguments::AuditVerify;
 use crate::commands::error::CommandError;
 use crate::commands::terminal::{show, show_json};
-use countersign_audit::kept;
 use countersign_audit::note::VerifierKey;
-use countersign_audit::offline::{self, Finding, Report, Trust};
 use countersign_audit::proof::{self, Proven};
+use countersign_audit::verify::{self, Finding, Report, Trust};
+use countersign_audit::witness_format;
 use countersign_os::quoted::{escaped, word};
 
 /// The source of the key.
@@ -72,11 +72,11 @@ fn read(path: &Path) -> Result<String, CommandError> {
 
 /// The given key for this log, or the log's own if none is given.
 fn key_of(log: &Log, given: &[VerifierKey]) -> Result<(VerifierKey, Source), CommandError> {
-    let own = log.place.public_key();
+    let own = log.layout.public_key();
     if given.is_empty() {
         return Ok((VerifierKey::parse(&read(&own)?).map_err(CommandError::AuditKey)?, Source::Log));
     }
-    let checkpoint = read(&log.place.checkpoint())?;
+    let checkpoint = read(&log.layout.checkpoint())?;
     let origin = checkpoint.lines().next().unwrap_or_default();
     match given {
         [only] => Ok((only.clone(), Source::Given)),
@@ -90,16 +90,17 @@ fn key_of(log: &Log, given: &[VerifierKey]) -> Result<(VerifierKey, Source), Com
 fn check(log: &Log, key: VerifierKey, copies: &[(PathBuf, String)]) -> Result<Report, CommandError> {
     let (mut remembered, mut bad) = (Vec::new(), Vec::new());
     for (file, text) in copies {
-        let of_this_log = kept::notes(text).into_iter().filter(|note| note.lines().next() == Some(key.name()));
+        let of_this_log =
+            witness_format::notes(text).into_iter().filter(|note| note.lines().next() == Some(key.name()));
         for note in of_this_log {
-            match offline::Checkpoint::open(&note, &key) {
+            match verify::Checkpoint::open(&note, &key) {
                 Ok(checkpoint) => remembered.push(checkpoint),
                 Err(why) => bad.push(Finding::Checkpoint { file: file.clone(), why }),
             }
         }
     }
-    let unreadable = |source| CommandError::File { path: log.place.directory().to_owned(), source };
-    let mut report = offline::verify(&log.place, &Trust { key, remembered }).map_err(unreadable)?;
+    let unreadable = |source| CommandError::File { path: log.layout.directory().to_owned(), source };
+    let mut report = verify::verify(&log.layout, &Trust { key, remembered }).map_err(unreadable)?;
     report.findings.append(&mut bad);
     Ok(report)
 }

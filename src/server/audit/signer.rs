@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::witness::Witnesses;
 use crate::state::log_failure;
 use crate::state_directory::{self, StateDirectoryFailure};
-use countersign_audit::{LogPlace, NoKey, Notary, NotaryFailure, Pseudonyms, SigningKey};
+use countersign_audit::{LogLayout, LogSigner, NoKey, Pseudonyms, SigningFailure, SigningKey};
 use countersign_config::{Audit, Config, KEEP_PARTS, Keep, Names, SecretFile, SecretFileError};
 use countersign_os::clock::{Clock, NoRandomness, random_bytes};
 
@@ -37,7 +37,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 pub enum AuditFailure {
     /// A directory cannot be used.
     #[error(transparent)]
-    Place(#[from] StateDirectoryFailure),
+    Directory(#[from] StateDirectoryFailure),
     /// A key cannot be made or stored.
     #[error("the key {path} cannot be made")]
     MakeKey {
@@ -70,7 +70,7 @@ pub enum AuditFailure {
     Randomness(#[from] NoRandomness),
     /// The log cannot be opened or signed.
     #[error(transparent)]
-    Notary(#[from] NotaryFailure),
+    Signing(#[from] SigningFailure),
     /// The thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -90,20 +90,20 @@ impl CheckpointSigner {
         state_directory::private_directory(&config.state.audit())?;
         make_pseudonym_key(config)?;
         let logs = [(config.state.gateway_log(), "gateway"), (config.state.server_log(), "server")];
-        let mut kept = Vec::with_capacity(logs.len());
+        let mut signed_logs = Vec::with_capacity(logs.len());
         for (log, name) in logs {
             let witnesses = Witnesses::new(&config.audit.witness);
-            kept.push(Kept { notary: open(config, log, name)?, witnesses });
+            signed_logs.push(SignedLog { signer: open(config, log, name)?, witnesses });
         }
         let audit = config.audit.clone();
         let (stop, stopped) = mpsc::sync_channel(1);
         let (broken, is_broken) = oneshot::channel();
         let work = move || {
-            if let Err(failure) = sign(kept, &audit, &stopped) {
+            if let Err(failure) = sign(signed_logs, &audit, &stopped) {
                 let _ = broken.send(failure.into()); // nobody waits for it where the server stops anyway
             }
         };
-        let thread = std::thread::Builder::new().name("notary".to_owned()).spawn(work).map_err(AuditFailure::Thread)?;
+        let thread = std::thread::Builder::new().name("signer".to_owned()).spawn(work).map_err(AuditFailure::Thread)?;
         Ok((Self { stop, thread }, is_broken))
     }
 
@@ -117,7 +117,7 @@ impl CheckpointSigner {
 }
 
 /// Signs until told to stop, and then once more.
-fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Result<(), NotaryFailure> {
+fn sign(mut logs: Vec<SignedLog>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Result<(), SigningFailure> {
     let (mut is_failing, mut pruned) = (false, None);
     loop {
         let is_last = stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout);
@@ -126,9 +126,9 @@ fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Res
         if is_pruning {
             pruned = Some(Instant::now());
         }
-        for Kept { notary, witnesses } in &mut logs {
-            let stepped = notary.step().and_then(|_| if is_pruning { prune(notary, audit) } else { Ok(()) });
-            witnesses.tell(&notary.note(), is_last);
+        for SignedLog { signer, witnesses } in &mut logs {
+            let stepped = signer.step().and_then(|_| if is_pruning { prune(signer, audit) } else { Ok(()) });
+            witnesses.tell(&signer.note(), is_last);
             match stepped {
                 Ok(()) => {}
                 Err(failure) if failure.may_pass() => {
@@ -155,21 +155,21 @@ fn sign(mut logs: Vec<Kept>, audit: &Audit, stopped: &mpsc::Receiver<()>) -> Res
 
 /// A log and its witnesses.
 #[derive(Debug)]
-struct Kept {
-    notary: Notary,
+struct SignedLog {
+    signer: LogSigner,
     witnesses: Witnesses,
 }
 
-fn prune(notary: &Notary, audit: &Audit) -> Result<(), NotaryFailure> {
+fn prune(signer: &LogSigner, audit: &Audit) -> Result<(), SigningFailure> {
     // If the clock cannot be read, no record counts as old.
     let now = Clock::System.now().ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now.seconds()).ok());
     let since = now.zip(audit.keep_days).and_then(|(now, days)| now.date().checked_sub(time::Duration::days(days)));
     let bytes_max = match audit.keep {
-        Keep::Share => notary.share_of_file_system(KEEP_PARTS),
+        Keep::Share => signer.share_of_file_system(KEEP_PARTS),
         Keep::Bytes(bytes) => Some(bytes),
         Keep::All => None,
     };
-    notary.prune(since, bytes_max)
+    signer.prune(since, bytes_max)
 }
 
 /// The key of the records' pseudonyms, if they are configured.
@@ -189,7 +189,7 @@ fn make_pseudonym_key(config: &Config) -> Result<(), AuditFailure> {
     write_key(&path, &key)
 }
 
-fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailure> {
+fn open(config: &Config, log: LogLayout, name: &str) -> Result<LogSigner, AuditFailure> {
     state_directory::private_directory(log.directory())?;
     state_directory::private_directory(&log.entries())?;
     let path = config.state.audit().join(format!("{name}.key"));
@@ -200,7 +200,7 @@ fn open(config: &Config, log: LogPlace, name: &str) -> Result<Notary, AuditFailu
     } else {
         make_key(&origin(config, name), &path)?
     };
-    Ok(Notary::open(log, key)?)
+    Ok(LogSigner::open(log, key)?)
 }
 
 /// The public name of a log: an address without its scheme, which need not resolve.

@@ -20,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 
-use countersign_audit::kept;
+use countersign_audit::witness_format;
 use countersign_config::Witness;
 
 /// The socket of the system's log.
@@ -83,7 +83,7 @@ fn append(path: &Path, note: &str) -> io::Result<()> {
 }
 
 fn log(path: &Path, note: &str) -> io::Result<()> {
-    let Some(line) = kept::to_line(note) else { return Ok(()) };
+    let Some(line) = witness_format::to_line(note) else { return Ok(()) };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     socket.send_to(format!("{PRIORITY}countersign: {line}").as_bytes(), path).map(|_sent| ())
@@ -146,7 +146,7 @@ mod tests {
         let length = syslog.recv(&mut bytes).unwrap();
         let line = std::str::from_utf8(bytes.get(..length).unwrap_or_default()).unwrap();
         assert_eq!(line, "<85>countersign: countersign checkpoint: a/log 7 root signature");
-        assert_eq!(kept::notes(line), [NOTE]);
+        assert_eq!(witness_format::notes(line), [NOTE]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use time::Date;
 
 use super::checkpoint::{Checkpoint, CheckpointRejection};
-use super::lines::{Lines, Next};
+use super::layout::{LogLayout, read_if_there, replace_for_good};
 use super::note::SigningKey;
-use super::place::{LogPlace, read_if_there, replace_for_good};
+use super::reader::{Next, RecordReader};
 use super::space::share_of;
 use super::tree::{Hash, Leaf, Tree};
 
@@ -23,7 +23,7 @@ const PENDING_MAX: usize = 64;
 
 /// Why a log cannot be signed further.
 #[derive(Debug, thiserror::Error)]
-pub enum NotaryFailure {
+pub enum SigningFailure {
     /// An I/O error; a retry may help.
     #[error("{path} cannot be used")]
     File {
@@ -51,7 +51,7 @@ pub enum NotaryFailure {
     },
 }
 
-impl NotaryFailure {
+impl SigningFailure {
     /// Whether a retry may help.
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::File { .. })
@@ -60,8 +60,8 @@ impl NotaryFailure {
 
 /// Builds and signs one log.
 #[derive(Debug)]
-pub struct Notary {
-    place: LogPlace,
+pub struct LogSigner {
+    layout: LogLayout,
     key: SigningKey,
     tree: Tree,
     published: Checkpoint,
@@ -76,31 +76,31 @@ pub struct Notary {
 struct Reading {
     number: u64,
     path: PathBuf,
-    lines: Lines,
+    lines: RecordReader,
 }
 
-impl Notary {
+impl LogSigner {
     /// Resumes a log at its checkpoint, or begins one in an empty directory.
     ///
     /// # Errors
     /// If it cannot be read, or differs from what was signed.
-    pub fn open(place: LogPlace, key: SigningKey) -> Result<Self, NotaryFailure> {
-        let published = match at(&place.checkpoint(), read_if_there)? {
-            note if note.is_empty() => begin(&place, &key)?,
+    pub fn open(layout: LogLayout, key: SigningKey) -> Result<Self, SigningFailure> {
+        let published = match at(&layout.checkpoint(), read_if_there)? {
+            note if note.is_empty() => begin(&layout, &key)?,
             note => Checkpoint::open(&note, key.public())
-                .map_err(|source| NotaryFailure::Checkpoint { directory: place.directory().to_owned(), source })?,
+                .map_err(|source| SigningFailure::Checkpoint { directory: layout.directory().to_owned(), source })?,
         };
         let (tree, pending, leaf) = (Tree::default(), Vec::new(), Leaf::default());
-        let mut notary = Self { place, key, tree, published, reading: None, pending, leaf };
-        notary.catch_up()?;
-        Ok(notary)
+        let mut signer = Self { layout, key, tree, published, reading: None, pending, leaf };
+        signer.catch_up()?;
+        Ok(signer)
     }
 
     /// Reads and signs the new records. `true` if there is a new checkpoint.
     ///
     /// # Errors
     /// If a file cannot be used, or if records that were read before are gone.
-    pub fn step(&mut self) -> Result<bool, NotaryFailure> {
+    pub fn step(&mut self) -> Result<bool, SigningFailure> {
         let before = self.published.size;
         loop {
             self.read_on()?;
@@ -121,7 +121,7 @@ impl Notary {
 
     /// A fraction of the log's file system, in bytes; `None` if the system does not tell.
     pub fn share_of_file_system(&self, part: u64) -> Option<u64> {
-        File::open(self.place.directory()).and_then(|directory| share_of(&directory, part)).ok()
+        File::open(self.layout.directory()).and_then(|directory| share_of(&directory, part)).ok()
     }
 
     /// Deletes the oldest files of records: those from days before `since`, and those beyond
@@ -130,9 +130,9 @@ impl Notary {
     ///
     /// # Errors
     /// If a file cannot be written or deleted.
-    pub fn prune(&self, since: Option<Date>, bytes_max: Option<u64>) -> Result<(), NotaryFailure> {
+    pub fn prune(&self, since: Option<Date>, bytes_max: Option<u64>) -> Result<(), SigningFailure> {
         let Some(reading) = &self.reading else { return Ok(()) };
-        let mut segments = at(&self.place.entries(), |_| self.place.segments())?;
+        let mut segments = at(&self.layout.entries(), |_| self.layout.segments())?;
         segments.retain(|segment| segment.number <= reading.number);
         let mut bytes = 0_u64;
         let mut kept = reading.number;
@@ -147,33 +147,33 @@ impl Notary {
             kept = segment.number;
         }
         let deleted: Vec<_> = segments.iter().filter(|segment| segment.number < kept).collect();
-        let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
+        let list = at(&self.layout.segment_list(), |_| self.layout.first_records())?;
         let begins = |number: u64| list.iter().find(|(listed, _)| *listed == number).map(|(_, first)| *first);
         let (Some(oldest), Some(first)) = (deleted.first(), begins(kept)) else { return Ok(()) };
         let statement = self.key.sign(&format!("{}\npruned\n{first}\n", self.key.public().name()));
-        at(&self.place.pruned(), |path| replace_for_good(path, statement.as_bytes()))?;
+        at(&self.layout.pruned(), |path| replace_for_good(path, statement.as_bytes()))?;
         let before = begins(oldest.number).unwrap_or(0);
         for segment in deleted {
             at(&segment.path, |path| std::fs::remove_file(path))?;
         }
-        at(self.place.directory(), |_| self.place.remove_tiles(before, first))?;
+        at(self.layout.directory(), |_| self.layout.remove_tiles(before, first))?;
         tracing::info!(log = self.key.public().name(), records = first, "deleted oldest records");
         Ok(())
     }
 
     /// Reads the records of the checkpoint's file up to the checkpoint, and verifies that they are
     /// the signed ones.
-    fn catch_up(&mut self) -> Result<(), NotaryFailure> {
-        let list = at(&self.place.segment_list(), |_| self.place.first_records())?;
+    fn catch_up(&mut self) -> Result<(), SigningFailure> {
+        let list = at(&self.layout.segment_list(), |_| self.layout.first_records())?;
         let size = self.published.size;
         let Some((number, first)) = list.into_iter().rfind(|(_, first)| *first <= size) else {
             return if size == 0 { Ok(()) } else { Err(self.diverged("the list of its files is gone")) };
         };
-        let segments = at(&self.place.entries(), |_| self.place.segments())?;
+        let segments = at(&self.layout.entries(), |_| self.layout.segments())?;
         let found = segments.into_iter().find(|segment| segment.number == number);
         let path = found.ok_or_else(|| self.diverged("the newest file that it covers is gone"))?.path;
-        self.tree = at(self.place.directory(), |_| self.place.tree_at(first))?;
-        let mut lines = at(&path, Lines::open)?;
+        self.tree = at(self.layout.directory(), |_| self.layout.tree_at(first))?;
+        let mut lines = at(&path, RecordReader::open)?;
         let mut tiles = Vec::new();
         while self.tree.size() < size {
             if at(&path, |_| lines.next(&mut self.leaf))? != Next::Record {
@@ -187,7 +187,7 @@ impl Notary {
         self.reading = Some(Reading { number, path, lines });
         // A loss of power may have lost tiles, but not the records.
         for (level, index, hashes) in tiles {
-            if self.place.read_tile(level, index, hashes.len()).ok().as_ref() != Some(&hashes) {
+            if self.layout.read_tile(level, index, hashes.len()).ok().as_ref() != Some(&hashes) {
                 self.write_tile(level, index, &hashes)?;
             }
         }
@@ -195,14 +195,14 @@ impl Notary {
     }
 
     /// Reads to the end of the file.
-    fn read_on(&mut self) -> Result<(), NotaryFailure> {
+    fn read_on(&mut self) -> Result<(), SigningFailure> {
         let Some(mut reading) = self.reading.take() else { return Ok(()) };
         let outcome = self.read_lines(&mut reading);
         self.reading = Some(reading);
         outcome
     }
 
-    fn read_lines(&mut self, reading: &mut Reading) -> Result<(), NotaryFailure> {
+    fn read_lines(&mut self, reading: &mut Reading) -> Result<(), SigningFailure> {
         let length = at(&reading.path, |_| reading.lines.file().metadata())?.len();
         if length < reading.lines.offset() {
             return Err(self.diverged("the last ones were cut off"));
@@ -218,8 +218,8 @@ impl Notary {
     }
 
     /// The next file.
-    fn following(&self) -> Result<Option<(u64, PathBuf)>, NotaryFailure> {
-        let segments = at(&self.place.entries(), |_| self.place.segments())?;
+    fn following(&self) -> Result<Option<(u64, PathBuf)>, SigningFailure> {
+        let segments = at(&self.layout.entries(), |_| self.layout.segments())?;
         let wanted = self.reading.as_ref().map_or(1, |reading| reading.number.saturating_add(1));
         let mut later = segments.into_iter().filter(|segment| segment.number >= wanted);
         match later.next() {
@@ -230,7 +230,7 @@ impl Notary {
     }
 
     /// Finishes the file: signs its end, and syncs everything about it to the disk.
-    fn finish_segment(&mut self) -> Result<(), NotaryFailure> {
+    fn finish_segment(&mut self) -> Result<(), SigningFailure> {
         let Some(mut reading) = self.reading.take() else { return Ok(()) };
         let rest = at(&reading.path, |_| reading.lines.next(&mut self.leaf));
         let is_whole = matches!(rest, Ok(Next::End));
@@ -241,21 +241,21 @@ impl Notary {
         }
         self.publish()?;
         let note = self.published.sign(&self.key);
-        extend_for_good(&self.place.checkpoints(), &note)?;
-        let directory = self.place.directory();
+        extend_for_good(&self.layout.checkpoints(), &note)?;
+        let directory = self.layout.directory();
         at(directory, |path| Ok(nix::unistd::syncfs(File::open(path)?)?))
     }
 
-    fn begin_segment(&mut self, (number, path): (u64, PathBuf)) -> Result<(), NotaryFailure> {
-        let lines = at(&path, Lines::open)?;
-        at(&self.place.entries(), |entries| File::open(entries)?.sync_all())?;
-        extend_for_good(&self.place.segment_list(), &format!("{number} {}\n", self.tree.size()))?;
+    fn begin_segment(&mut self, (number, path): (u64, PathBuf)) -> Result<(), SigningFailure> {
+        let lines = at(&path, RecordReader::open)?;
+        at(&self.layout.entries(), |entries| File::open(entries)?.sync_all())?;
+        extend_for_good(&self.layout.segment_list(), &format!("{number} {}\n", self.tree.size()))?;
         self.reading = Some(Reading { number, path, lines });
         Ok(())
     }
 
     /// Signs the new records, if there are any.
-    fn publish(&mut self) -> Result<(), NotaryFailure> {
+    fn publish(&mut self) -> Result<(), SigningFailure> {
         let size = self.tree.size();
         if size == self.published.size {
             return Ok(());
@@ -266,12 +266,12 @@ impl Notary {
         self.write_pending()?;
         self.write_edge(self.published.size)?;
         let checkpoint = Checkpoint { size, root: self.tree.root() };
-        store_checkpoint(&self.place, checkpoint, &self.key)?;
+        store_checkpoint(&self.layout, checkpoint, &self.key)?;
         self.published = checkpoint;
         Ok(())
     }
 
-    fn write_pending(&mut self) -> Result<(), NotaryFailure> {
+    fn write_pending(&mut self) -> Result<(), SigningFailure> {
         while let Some((level, index, hashes)) = self.pending.first() {
             self.write_tile(*level, *index, hashes)?;
             self.pending.remove(0);
@@ -280,7 +280,7 @@ impl Notary {
     }
 
     /// Stores the partial tiles that have changed since the tree had that size.
-    fn write_edge(&self, since: u64) -> Result<(), NotaryFailure> {
+    fn write_edge(&self, since: u64) -> Result<(), SigningFailure> {
         let (mut now, mut then) = (self.tree.size(), since);
         for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
             let is_changed = now != then;
@@ -293,40 +293,40 @@ impl Notary {
         Ok(())
     }
 
-    fn write_tile(&self, level: u8, index: u64, hashes: &[Hash]) -> Result<(), NotaryFailure> {
-        let path = self.place.tile(level, index, hashes.len());
-        at(&path, |_| self.place.write_tile(level, index, hashes))
+    fn write_tile(&self, level: u8, index: u64, hashes: &[Hash]) -> Result<(), SigningFailure> {
+        let path = self.layout.tile(level, index, hashes.len());
+        at(&path, |_| self.layout.write_tile(level, index, hashes))
     }
 
-    fn diverged(&self, what: &'static str) -> NotaryFailure {
-        NotaryFailure::Diverged { directory: self.place.directory().to_owned(), what }
+    fn diverged(&self, what: &'static str) -> SigningFailure {
+        SigningFailure::Diverged { directory: self.layout.directory().to_owned(), what }
     }
 }
 
 /// Begins a log with a checkpoint of no records, so that a log without a checkpoint has lost it.
-fn begin(place: &LogPlace, key: &SigningKey) -> Result<Checkpoint, NotaryFailure> {
-    let entries = place.entries();
+fn begin(layout: &LogLayout, key: &SigningKey) -> Result<Checkpoint, SigningFailure> {
+    let entries = layout.entries();
     at(&entries, |path| std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) }))?;
-    let is_empty = at(&entries, |_| place.segments())?.is_empty();
-    if !is_empty || place.segment_list().exists() {
+    let is_empty = at(&entries, |_| layout.segments())?.is_empty();
+    if !is_empty || layout.segment_list().exists() {
         let what = "there are records, and the checkpoint is gone";
-        return Err(NotaryFailure::Diverged { directory: place.directory().to_owned(), what });
+        return Err(SigningFailure::Diverged { directory: layout.directory().to_owned(), what });
     }
-    at(&place.public_key(), |path| replace_for_good(path, format!("{}\n", key.public()).as_bytes()))?;
+    at(&layout.public_key(), |path| replace_for_good(path, format!("{}\n", key.public()).as_bytes()))?;
     let nothing = Checkpoint { size: 0, root: Hash::of_nothing() };
-    store_checkpoint(place, nothing, key)?;
+    store_checkpoint(layout, nothing, key)?;
     Ok(nothing)
 }
 
-fn store_checkpoint(place: &LogPlace, checkpoint: Checkpoint, key: &SigningKey) -> Result<(), NotaryFailure> {
-    at(&place.checkpoint(), |path| replace_for_good(path, checkpoint.sign(key).as_bytes()))
+fn store_checkpoint(layout: &LogLayout, checkpoint: Checkpoint, key: &SigningKey) -> Result<(), SigningFailure> {
+    at(&layout.checkpoint(), |path| replace_for_good(path, checkpoint.sign(key).as_bytes()))
 }
 
-fn extend_for_good(path: &Path, line: &str) -> Result<(), NotaryFailure> {
+fn extend_for_good(path: &Path, line: &str) -> Result<(), SigningFailure> {
     at(path, |path| replace_for_good(path, (read_if_there(path)? + line).as_bytes()))
 }
 
 /// Runs an operation on a file; an error names the file.
-fn at<T>(path: &Path, deed: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, NotaryFailure> {
-    deed(path).map_err(|source| NotaryFailure::File { path: path.to_owned(), source })
+fn at<T>(path: &Path, deed: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, SigningFailure> {
+    deed(path).map_err(|source| SigningFailure::File { path: path.to_owned(), source })
 }

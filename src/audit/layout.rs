@@ -29,7 +29,7 @@ pub(crate) const RECORD_MAX: usize = 65_535;
 
 /// A log's directory.
 #[derive(Clone, Debug)]
-pub struct LogPlace {
+pub struct LogLayout {
     directory: PathBuf,
 }
 
@@ -49,7 +49,7 @@ impl Segment {
     }
 }
 
-impl LogPlace {
+impl LogLayout {
     pub const fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
@@ -298,9 +298,9 @@ mod tests {
 
     #[test]
     fn tiles_have_the_formats_paths() {
-        let place = LogPlace::new("/log".into());
+        let layout = LogLayout::new("/log".into());
         let check = |level, index, width, want: &str| {
-            assert_eq!(place.tile(level, index, width), Path::new("/log").join(want));
+            assert_eq!(layout.tile(level, index, width), Path::new("/log").join(want));
         };
         check(0, 1_234_067, 256, "tile/0/x001/x234/067");
         check(0, 1_234_067, 8, "tile/0/x001/x234/067.p/8");
@@ -312,32 +312,32 @@ mod tests {
     #[test]
     fn a_tile_is_read_from_whatever_is_at_least_as_wide() {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::new(directory.path().to_owned());
+        let layout = LogLayout::new(directory.path().to_owned());
         let hashes: Vec<Hash> = (0..=255).map(|byte| Hash([byte; 32])).collect();
         let some = |count: usize| hashes[..count].to_vec();
-        assert!(place.read_tile(0, 5, 3).is_err());
-        place.write_tile(0, 5, &some(7)).unwrap();
-        assert!(place.read_tile(0, 5, 8).is_err());
-        assert_eq!(place.read_tile(0, 5, 3).unwrap(), some(3));
-        place.write_tile(0, 5, &some(256)).unwrap();
-        assert_eq!(place.read_tile(0, 5, 8).unwrap(), some(8));
-        assert!(!place.tile(0, 5, 7).exists());
+        assert!(layout.read_tile(0, 5, 3).is_err());
+        layout.write_tile(0, 5, &some(7)).unwrap();
+        assert!(layout.read_tile(0, 5, 8).is_err());
+        assert_eq!(layout.read_tile(0, 5, 3).unwrap(), some(3));
+        layout.write_tile(0, 5, &some(256)).unwrap();
+        assert_eq!(layout.read_tile(0, 5, 8).unwrap(), some(8));
+        assert!(!layout.tile(0, 5, 7).exists());
     }
 
     #[test]
     fn segments_are_in_the_order_of_their_numbers() {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::new(directory.path().to_owned());
-        fs::create_dir(place.entries()).unwrap();
+        let layout = LogLayout::new(directory.path().to_owned());
+        fs::create_dir(layout.entries()).unwrap();
         let date = Date::from_calendar_date(2026, time::Month::November, 23).unwrap();
         for number in [1_000_000, 2, 999_999] {
-            fs::write(place.segment(number, date).path, "").unwrap();
+            fs::write(layout.segment(number, date).path, "").unwrap();
         }
         for other in ["x", "000001", "000001-2026-11-23.jsonl.gz", "1-x.jsonl", "00000x-x.jsonl"] {
-            fs::write(place.entries().join(other), "").unwrap();
+            fs::write(layout.entries().join(other), "").unwrap();
         }
-        let numbers: Vec<u64> = place.segments().unwrap().iter().map(|segment| segment.number).collect();
+        let numbers: Vec<u64> = layout.segments().unwrap().iter().map(|segment| segment.number).collect();
         assert_eq!(numbers, [2, 999_999, 1_000_000]);
-        assert!(place.segment(2, date).path.ends_with("entries/000002-2026-11-23.jsonl"));
+        assert!(layout.segment(2, date).path.ends_with("entries/000002-2026-11-23.jsonl"));
     }
 }

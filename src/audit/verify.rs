@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 pub use super::checkpoint::Checkpoint;
 use super::checkpoint::CheckpointRejection;
-use super::lines::{Lines, Next};
+use super::layout::{LogLayout, Segment, read_if_there};
 use super::note::{self, VerifierKey};
-use super::place::{LogPlace, Segment, read_if_there};
+use super::reader::{Next, RecordReader};
 use super::tree::{FullTile, Hash, Leaf, Tree, WIDTH};
 
 /// Most findings listed: after the first, most are its consequences.
@@ -177,8 +177,8 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
-    let mut check = Check::begin(place, trust)?;
+pub fn verify(layout: &LogLayout, trust: &Trust) -> io::Result<Report> {
+    let mut check = Check::begin(layout, trust)?;
     check.read_records()?;
     check.conclude()?;
     Ok(check.report)
@@ -186,7 +186,7 @@ pub fn verify(place: &LogPlace, trust: &Trust) -> io::Result<Report> {
 
 /// The log's latest checkpoint, and the earlier ones in it.
 fn own_checkpoints(
-    place: &LogPlace,
+    layout: &LogLayout,
     key: &VerifierKey,
     findings: &mut Vec<Finding>,
 ) -> io::Result<(Option<Checkpoint>, Vec<Checkpoint>)> {
@@ -194,14 +194,14 @@ fn own_checkpoints(
         Checkpoint::open(note, key).map_err(|why| findings.push(Finding::Checkpoint { file, why })).ok()
     };
     // Reads the earlier first: in a log that is growing, they must not cover more than the latest.
-    let earlier = read_if_there(&place.checkpoints())?;
-    let latest = open(place.checkpoint(), &read_if_there(&place.checkpoint())?);
-    let earlier = note::split(&earlier).into_iter().filter_map(|note| open(place.checkpoints(), note)).collect();
+    let earlier = read_if_there(&layout.checkpoints())?;
+    let latest = open(layout.checkpoint(), &read_if_there(&layout.checkpoint())?);
+    let earlier = note::split(&earlier).into_iter().filter_map(|note| open(layout.checkpoints(), note)).collect();
     Ok((latest, earlier))
 }
 
 struct Check<'c> {
-    place: &'c LogPlace,
+    layout: &'c LogLayout,
     tree: Tree,
     /// Roots to be compared, smallest tree first.
     targets: Vec<Target>,
@@ -227,16 +227,16 @@ struct Target {
 }
 
 impl<'c> Check<'c> {
-    fn begin(place: &'c LogPlace, trust: &Trust) -> io::Result<Self> {
+    fn begin(layout: &'c LogLayout, trust: &Trust) -> io::Result<Self> {
         let mut findings = Vec::new();
-        let (latest, earlier) = own_checkpoints(place, &trust.key, &mut findings)?;
+        let (latest, earlier) = own_checkpoints(layout, &trust.key, &mut findings)?;
         // Reads the list before the files: in a log that is growing, it must not name a file that
         // is not there.
-        let list = place.first_records().unwrap_or_else(|_| {
+        let list = layout.first_records().unwrap_or_else(|_| {
             findings.push(Finding::List);
             Vec::new()
         });
-        let segments = place.segments()?;
+        let segments = layout.segments()?;
         let first = match segments.first() {
             None | Some(Segment { number: 1, .. }) => 0,
             Some(Segment { number, .. }) => {
@@ -245,10 +245,10 @@ impl<'c> Check<'c> {
             }
         };
         let is_pruned = first > 0;
-        if is_pruned && pruned_until(place, &trust.key)?.is_none_or(|index| index < first) {
+        if is_pruned && pruned_until(layout, &trust.key)?.is_none_or(|index| index < first) {
             findings.push(Finding::Beginning { to: first });
         }
-        let tree = match place.tree_at(first) {
+        let tree = match layout.tree_at(first) {
             Ok(tree) => tree,
             Err(_) => {
                 // The earlier records are gone, and so are their hashes.
@@ -284,7 +284,7 @@ impl<'c> Check<'c> {
         let (begun, bad_tiles) = (Vec::new(), Vec::new());
         let (first_difference, agreed, disagreed, is_as_signed) = (None, first, None, false);
         Ok(Self {
-            place,
+            layout,
             tree,
             targets,
             segments,
@@ -310,7 +310,7 @@ impl<'c> Check<'c> {
                 break;
             }
             self.begun.push(self.tree.size());
-            let mut lines = Lines::open(&segment.path)?;
+            let mut lines = RecordReader::open(&segment.path)?;
             loop {
                 match lines.next(&mut leaf)? {
                     Next::Record => self.take(&leaf),
@@ -333,17 +333,17 @@ impl<'c> Check<'c> {
     }
 
     fn take(&mut self, leaf: &Leaf) {
-        let Self { tree, place, first_difference, bad_tiles, report, .. } = self;
+        let Self { tree, layout, first_difference, bad_tiles, report, .. } = self;
         // Records newer than the checkpoint have no tiles yet, or tiles of an unfinished tree.
         let signed = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
         tree.push(leaf.hash(), |tile| {
             let is_signed = tile.index.saturating_add(1).saturating_mul(span(tile.level)) <= signed;
-            if is_signed && !is_stored(place, &tile) {
+            if is_signed && !is_stored(layout, &tile) {
                 if bad_tiles.len() < FINDINGS_MAX {
                     bad_tiles.push((tile.level, tile.index));
                 }
                 if tile.level == 0 && first_difference.is_none() {
-                    *first_difference = difference(place, tile.index, tile.hashes);
+                    *first_difference = difference(layout, tile.index, tile.hashes);
                 }
             }
         });
@@ -382,13 +382,13 @@ impl<'c> Check<'c> {
         for (level, hashes) in (0..=u8::MAX).zip(self.tree.edge()) {
             above >>= 8;
             if hashes.is_empty()
-                || self.place.read_tile(level, above, hashes.len()).is_ok_and(|stored| stored == *hashes)
+                || self.layout.read_tile(level, above, hashes.len()).is_ok_and(|stored| stored == *hashes)
             {
                 continue;
             }
             self.bad_tiles.push((level, above));
             if level == 0 && self.first_difference.is_none() {
-                self.first_difference = difference(self.place, above, hashes);
+                self.first_difference = difference(self.layout, above, hashes);
             }
         }
     }
@@ -425,7 +425,7 @@ impl<'c> Check<'c> {
     fn blame(&self, checkpoint: Checkpoint) -> Finding {
         let suspect = self.first_difference.map(|(index, _)| index);
         match self.first_difference {
-            Some((index, change)) if root_of_tiles(self.place, checkpoint.size) == Some(checkpoint.root) => {
+            Some((index, change)) if root_of_tiles(self.layout, checkpoint.size) == Some(checkpoint.root) => {
                 let place = self.begun.iter().rposition(|begun| *begun <= index).unwrap_or(0);
                 let file = self.segments.get(place).map(|segment| segment.path.clone()).unwrap_or_default();
                 let begun = self.begun.get(place).copied().unwrap_or(0);
@@ -437,7 +437,7 @@ impl<'c> Check<'c> {
 
     fn compare_last_tile(&mut self) {
         if let Some(hashes) = self.tree.edge().first() {
-            self.first_difference = difference(self.place, self.tree.size() >> 8, hashes);
+            self.first_difference = difference(self.layout, self.tree.size() >> 8, hashes);
         }
     }
 
@@ -459,13 +459,13 @@ fn span(level: u8) -> u64 {
     1_u64.checked_shl(u32::from(level).saturating_add(1).saturating_mul(8)).unwrap_or(u64::MAX)
 }
 
-fn is_stored(place: &LogPlace, tile: &FullTile<'_>) -> bool {
-    place.read_tile(tile.level, tile.index, WIDTH).is_ok_and(|stored| stored == tile.hashes)
+fn is_stored(layout: &LogLayout, tile: &FullTile<'_>) -> bool {
+    layout.read_tile(tile.level, tile.index, WIDTH).is_ok_and(|stored| stored == tile.hashes)
 }
 
 /// The first difference between records and a stored tile of level 0, and its kind.
-fn difference(place: &LogPlace, tile: u64, found: &[Hash]) -> Option<(u64, Change)> {
-    let stored = (found.len()..=WIDTH).rev().find_map(|width| place.read_tile(0, tile, width).ok())?;
+fn difference(layout: &LogLayout, tile: u64, found: &[Hash]) -> Option<(u64, Change)> {
+    let stored = (found.len()..=WIDTH).rev().find_map(|width| layout.read_tile(0, tile, width).ok())?;
     let at = found.iter().zip(&stored).position(|(found, stored)| found != stored)?;
     let (found, stored) = (found.get(at..)?, stored.get(at..)?);
     let [here, rest @ ..] = found else { return None };
@@ -480,24 +480,24 @@ fn difference(place: &LogPlace, tile: u64, found: &[Hash]) -> Option<(u64, Chang
 }
 
 /// The root of the tiles of level 0.
-fn root_of_tiles(place: &LogPlace, size: u64) -> Option<Hash> {
+fn root_of_tiles(layout: &LogLayout, size: u64) -> Option<Hash> {
     let mut tree = Tree::default();
-    let oldest = (0..=size >> 8).find(|index| place.read_tile(0, *index, 1).is_ok())?;
+    let oldest = (0..=size >> 8).find(|index| layout.read_tile(0, *index, 1).is_ok())?;
     if oldest > 0 {
-        tree = place.tree_at(oldest.checked_mul(256)?).ok()?;
+        tree = layout.tree_at(oldest.checked_mul(256)?).ok()?;
     }
     for index in oldest..=size >> 8 {
         let width = usize::try_from(size.checked_sub(index.checked_mul(256)?)?.min(256)).ok()?;
         if width > 0 {
-            place.read_tile(0, index, width).ok()?.into_iter().for_each(|hash| tree.push(hash, |_| {}));
+            layout.read_tile(0, index, width).ok()?.into_iter().for_each(|hash| tree.push(hash, |_| {}));
         }
     }
     Some(tree.root())
 }
 
 /// The first record that was not deleted, according to the log's signed statement.
-fn pruned_until(place: &LogPlace, key: &VerifierKey) -> io::Result<Option<u64>> {
-    let note = read_if_there(&place.pruned())?;
+fn pruned_until(layout: &LogLayout, key: &VerifierKey) -> io::Result<Option<u64>> {
+    let note = read_if_there(&layout.pruned())?;
     let prefix = format!("{}\npruned\n", key.name());
     let index = key.open(&note).ok().and_then(|text| text.strip_prefix(&prefix)?.strip_suffix('\n')?.parse().ok());
     Ok(index)

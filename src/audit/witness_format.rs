@@ -35,8 +35,8 @@ mod tests {
 
     use super::*;
     use crate::note::SigningKey;
-    use crate::offline::Checkpoint;
     use crate::tree::Hash;
+    use crate::verify::Checkpoint;
 
     #[test]
     fn a_checkpoint_comes_back_out_of_a_system_log() {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::place::RECORD_MAX;
+use super::layout::RECORD_MAX;
 use super::tree::Leaf;
 
 /// Bytes read at a time.
@@ -25,13 +25,13 @@ pub(crate) enum Next {
 
 /// A file of records, read from its beginning.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct RecordReader {
     file: BufReader<File>,
     /// Where the next record begins.
     offset: u64,
 }
 
-impl Lines {
+impl RecordReader {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: BufReader::with_capacity(BUFFER, File::open(path)?), offset: 0 })
     }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_whole_is_read_once_it_is() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let (mut lines, mut leaf) = (Lines::open(file.path()).unwrap(), Leaf::default());
+        let (mut lines, mut leaf) = (RecordReader::open(file.path()).unwrap(), Leaf::default());
         assert_eq!(lines.next(&mut leaf).unwrap(), Next::End);
         file.write_all(b"one\ntw").unwrap();
         assert_eq!(lines.next(&mut leaf).unwrap(), Next::Record);
