@@ -13,12 +13,12 @@ use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 
 use crate::commands::account::Account;
 use crate::commands::used_intents;
-use countersign_config::strict_file::StrictFileFailure;
+use countersign_config::user_file::UserFileFailure;
 use countersign_home::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
 use countersign_home::own_directory::{OwnDirectory, WriteFailure};
 use countersign_home::pin_file::DIRECTORY;
 use countersign_os::clock::{NoRandomness, random_bytes};
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 
 /// How often random bytes are drawn until they are a valid key. One draw in 2³² is not.
 const DRAWS_MAX: usize = 8;
@@ -28,7 +28,7 @@ const DRAWS_MAX: usize = 8;
 pub(crate) enum InstanceKeyFailure {
     /// Other accounts could read or write the file, or a directory above it.
     #[error(transparent)]
-    Strict(#[from] StrictFileFailure),
+    Strict(#[from] UserFileFailure),
     /// The file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteFailure),

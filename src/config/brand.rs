@@ -5,8 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use countersign_keys::identity::Uid;
 
+use crate::admin_file;
 use crate::problem::Reason;
-use crate::trusted_file;
 use countersign_os::quoted::is_deceptive;
 
 /// Longest title, in characters: one line on a telephone.
@@ -92,7 +92,7 @@ impl Contact {
 
 impl Logo {
     pub(super) fn read(path: &Path, reader: Uid) -> Result<Self, Reason> {
-        let content = trusted_file::read_bytes(path, LOGO_MAX, reader)?;
+        let content = admin_file::read_bytes(path, LOGO_MAX, reader)?;
         let not = |what| Reason::Logo { path: path.to_owned(), what };
         let kind = LogoKind::of(&content).map_err(not)?;
         Ok(Self { content: Bytes::from(content), kind })

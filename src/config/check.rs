@@ -17,8 +17,8 @@ use toml::de::{DeTable, Deserializer};
 
 use crate::check::findings::{Findings, PROBLEMS_MAX, Site};
 use crate::file::File;
-use crate::places;
 use crate::problem::{ConfigError, Reason};
+use crate::spans;
 use crate::{Config, Core, Gateway, Instances, Launch, Reader, Role};
 
 impl Config {
@@ -50,9 +50,9 @@ fn typed(findings: &mut Findings<'_>) -> Option<File> {
             Err(error) => error,
         };
         let span = error.span();
-        let key = span.as_ref().and_then(|span| places::path_of(original.get_ref(), span));
+        let key = span.as_ref().and_then(|span| spans::path_of(original.get_ref(), span));
         findings.add(&key.unwrap_or_default(), span.clone(), Reason::Shape(in_words(error.message())));
-        if !span.is_some_and(|span| places::remove(rest.get_mut(), &span)) {
+        if !span.is_some_and(|span| spans::remove(rest.get_mut(), &span)) {
             return None;
         }
     }

@@ -7,22 +7,22 @@
 //! [`SecretFile`].
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
+mod admin_file;
 mod brand;
 mod check;
 mod drives;
 mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod kept;
 mod maintenance;
-mod places;
 mod problem;
 mod products;
 mod quantity;
 mod secret_file;
-pub mod strict_file;
+mod spans;
+mod storage;
 mod tls;
-mod trusted_file;
+pub mod user_file;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -41,12 +41,14 @@ use rustls_pki_types::CertificateDer;
 
 pub use crate::brand::{Brand, Contact, Logo, LogoKind};
 pub use crate::drives::{Drive, DriveRoot, GROUP, MadeDrives, NAME, PlainName, UserDrives};
-pub use crate::kept::{Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness};
 pub use crate::maintenance::{CurrentMaintenance, Maintenance};
 pub use crate::problem::ConfigError;
 pub use crate::products::{Accounting, Frequency, Machine, Product, ProductKind};
 pub use crate::quantity::{BODY_DEFAULT, show_size};
 pub use crate::secret_file::{SecretFile, SecretFileError};
+pub use crate::storage::{
+    Audit, DRIVE_NUMBERS, Ipc, KEEP_PARTS, Keep, Names, PSEUDONYM_KEY, State, UNFINISHED, Witness,
+};
 pub use crate::tls::{Tls, TlsFiles};
 
 /// Loop-back ports tried for an instance: more than one machine has users at a time.
@@ -379,8 +381,8 @@ impl Config {
     /// Loads it for any role.
     pub fn load_as(path: &Path, reader: Reader) -> Result<Self, ConfigError> {
         let path = std::path::absolute(path)
-            .map_err(|source| trusted_file::FileReason::Open { path: path.to_owned(), source })?;
-        let text = trusted_file::read_text(&path, trusted_file::CONFIG_MAX, reader.uid)?;
+            .map_err(|source| admin_file::FileReason::Open { path: path.to_owned(), source })?;
+        let text = admin_file::read_text(&path, admin_file::CONFIG_MAX, reader.uid)?;
         Self::check(&text, &path, reader)
     }
 }

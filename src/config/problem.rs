@@ -8,10 +8,10 @@ use countersign_keys::call::RowRejection;
 use countersign_keys::core_token::CoreKeyRejection;
 use countersign_keys::identity::IdentityRejection;
 
-use crate::places::Place;
+use crate::admin_file::FileReason;
 use crate::secret_file::SecretFileError;
+use crate::spans::Position;
 use crate::tls::TlsError;
-use crate::trusted_file::FileReason;
 use crate::{DRIVE_NUMBERS, UNFINISHED};
 use countersign_os::log::Chain;
 
@@ -44,7 +44,7 @@ impl From<FileReason> for ConfigError {
 #[derive(Debug)]
 pub struct Problem {
     /// `None` for a missing key.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     /// The dotted path of the key; empty if the text is not TOML.
     pub(super) key: String,
     pub(super) reason: Reason,

@@ -10,7 +10,7 @@ use countersign_keys::secret::Secret;
 use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 
-use crate::trusted_file::{self, FileReason};
+use crate::admin_file::{self, FileReason};
 
 /// Longest secret, in bytes. A TLS key with its comments is under 8 KiB.
 const SECRET_MAX: u64 = 64 * 1024;
@@ -38,13 +38,13 @@ impl SecretFile {
     /// Reads the secret, without surrounding white space.
     pub fn read(&self) -> Result<Secret<String>, SecretFileError> {
         let path = self.path.as_path();
-        let (file, metadata) = trusted_file::open(path)?;
-        trusted_file::refuse_owned_by_others(path, &metadata, self.reader)?;
-        let mode = trusted_file::permissions(&metadata);
+        let (file, metadata) = admin_file::open(path)?;
+        admin_file::refuse_owned_by_others(path, &metadata, self.reader)?;
+        let mode = admin_file::permissions(&metadata);
         if !matches!(mode, 0o600 | 0o400) {
             return Err(FileReason::Exposed { path: path.to_owned(), mode }.into());
         }
-        let text = Secret::new(trusted_file::read_limited(path, file, SECRET_MAX)?);
+        let text = Secret::new(admin_file::read_limited(path, file, SECRET_MAX)?);
         let trimmed = text.expose().trim();
         if trimmed.is_empty() {
             return Err(FileReason::Empty { path: path.to_owned() }.into());

@@ -11,8 +11,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::admin_file::{self, FileReason, PEM_MAX};
 use crate::secret_file::{SecretFile, SecretFileError};
-use crate::trusted_file::{self, FileReason, PEM_MAX};
 
 /// Most bytes handed over, so that they fit a line of the control channel with escapes: four times
 /// the usual.
@@ -79,7 +79,7 @@ impl Tls {
     }
 
     fn read(&self) -> Result<TlsFiles, TlsError> {
-        let certificates = trusted_file::read_text(&self.certificate, PEM_MAX, self.reader)?;
+        let certificates = admin_file::read_text(&self.certificate, PEM_MAX, self.reader)?;
         Ok(TlsFiles { certificates, key: Arc::new(self.key.read()?) })
     }
 }
@@ -112,7 +112,7 @@ fn take_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Secret<Stri
 
 /// Reads a file with at least one certificate.
 pub(super) fn read_certificates(path: &Path, reader: Uid) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    certificates(path, &trusted_file::read_text(path, PEM_MAX, reader)?)
+    certificates(path, &admin_file::read_text(path, PEM_MAX, reader)?)
 }
 
 fn certificates(path: &Path, text: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -2,7 +2,7 @@
 //! files whole.
 //!
 //! A reader sees the old or the new file, never a part, and a crash leaves one of the two. All
-//! operations are relative to open, checked directories: see [`countersign_config::strict_file`].
+//! operations are relative to open, checked directories: see [`countersign_config::user_file`].
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
-use countersign_config::strict_file::{StrictDirectory, StrictFileFailure};
+use countersign_config::user_file::{CheckedDirectory, UserFileFailure};
 
 /// Where instances keep state, below the home directory. A provider's own data is in a subdirectory
 /// named by its id, because machines of several providers may share homes.
@@ -25,7 +25,7 @@ pub const STATE: [&str; 3] = [".local", "state", "countersign"];
 pub enum WriteFailure {
     /// The directory is missing, or others could write in it.
     #[error(transparent)]
-    Strict(#[from] StrictFileFailure),
+    Strict(#[from] UserFileFailure),
     #[error("cannot {step} {path}")]
     Step {
         step: &'static str,
@@ -52,7 +52,7 @@ impl WriteFailure {
 /// An open directory with its lock: no other process of this program writes in it.
 #[derive(Debug)]
 pub struct OwnDirectory {
-    directory: StrictDirectory,
+    directory: CheckedDirectory,
     _lock: Flock<OwnedFd>,
 }
 
@@ -60,14 +60,14 @@ impl OwnDirectory {
     /// Opens the directory of these names below a home. Creates missing ones, for their owner
     /// alone.
     pub fn make(home: &Path, owner: Uid, names: &[&str]) -> Result<Self, WriteFailure> {
-        let mut directory = StrictDirectory::home(home, owner)?;
+        let mut directory = CheckedDirectory::home(home, owner)?;
         for name in names {
             directory = enter_or_make(&directory, name)?;
         }
         Self::lock(directory)
     }
 
-    fn lock(directory: StrictDirectory) -> Result<Self, WriteFailure> {
+    fn lock(directory: CheckedDirectory) -> Result<Self, WriteFailure> {
         let failed = |source| WriteFailure::Step { step: "lock", path: directory.path().to_owned(), source };
         let descriptor = directory.descriptor().try_clone().map_err(failed)?;
         let lock = Flock::lock(descriptor, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
@@ -75,7 +75,7 @@ impl OwnDirectory {
     }
 
     /// The directory, to read files from.
-    pub const fn strict(&self) -> &StrictDirectory {
+    pub const fn strict(&self) -> &CheckedDirectory {
         &self.directory
     }
 
@@ -113,7 +113,7 @@ impl OwnDirectory {
     }
 }
 
-fn enter_or_make(directory: &StrictDirectory, name: &str) -> Result<StrictDirectory, WriteFailure> {
+fn enter_or_make(directory: &CheckedDirectory, name: &str) -> Result<CheckedDirectory, WriteFailure> {
     match directory.enter(name) {
         Err(failure) if failure.is_absence() => {}
         entered => return Ok(entered?),

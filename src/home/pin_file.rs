@@ -2,7 +2,7 @@
 //! processes change it: commands, and the instance at the request of the user's browser.
 //!
 //! Reads and writes as the user, never as root, by the rules of
-//! [`countersign_config::strict_file`]. Keeps comment lines unchanged. Refuses every change if a
+//! [`countersign_config::user_file`]. Keeps comment lines unchanged. Refuses every change if a
 //! line cannot be parsed, because it may be a key that the user believes pinned.
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use countersign_keys::keyring::KeyRecord;
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 
 use crate::own_directory::{OwnDirectory, WriteFailure};
-use countersign_config::strict_file::{self, StrictFileFailure};
+use countersign_config::user_file::{self, UserFileFailure};
 
 /// Where pins and instance keys are, below the home directory.
 pub const DIRECTORY: [&str; 2] = [".config", "countersign"];
@@ -24,7 +24,7 @@ const FILE: &str = "authorized_keys";
 pub enum PinFailure {
     /// The file, or a directory above it, could have been written by others.
     #[error(transparent)]
-    Strict(#[from] StrictFileFailure),
+    Strict(#[from] UserFileFailure),
     #[error(transparent)]
     Write(#[from] WriteFailure),
     #[error("{path} is not UTF-8")]
@@ -66,7 +66,7 @@ impl PinFile {
     /// Reads the pins. A missing file has none.
     pub fn read(&self) -> Result<Pins, PinFailure> {
         let beneath: PathBuf = DIRECTORY.iter().chain(&[FILE]).collect();
-        let opened = match strict_file::open(&self.home, &beneath, self.owner) {
+        let opened = match user_file::open(&self.home, &beneath, self.owner) {
             Err(failure) if failure.is_absence() => return Ok(Pins::default()),
             opened => opened?,
         };

@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::keys::pinned::PinnedFailure;
 use crate::verifier::Refusal;
 use countersign_audit::Verdict;
-use countersign_config::strict_file::StrictFileFailure;
+use countersign_config::user_file::UserFileFailure;
 use countersign_ipc::error_code::{ErrorCode, Reply};
 
 /// The answer to a refused request.
@@ -102,39 +102,39 @@ fn of_pins(failure: &PinnedFailure, home: &Path) -> String {
     format!("Your account at the computing centre has to be put right first. {cause}")
 }
 
-fn of_file(failure: &StrictFileFailure, home: &Path) -> String {
+fn of_file(failure: &UserFileFailure, home: &Path) -> String {
     let own = |path: &Path| match path.strip_prefix(home) {
         Ok(below) if below.as_os_str().is_empty() => "~".to_owned(),
         Ok(below) => format!("~/{}", below.display()),
         Err(_) => path.display().to_string(),
     };
     match failure {
-        StrictFileFailure::Writable { path, mode } => {
+        UserFileFailure::Writable { path, mode } => {
             let path = own(path);
             format!("{path} has mode {mode:04o}, so other accounts can write it. Run there: chmod go-w {path}")
         }
-        StrictFileFailure::Owner { path, owner, wanted } => {
+        UserFileFailure::Owner { path, owner, wanted } => {
             let path = own(path);
             format!(
                 "{path} belongs to uid {owner} and not to yours, {wanted}. Ask the centre's staff to change its owner."
             )
         }
-        StrictFileFailure::Exposed { path, mode } => {
+        UserFileFailure::Exposed { path, mode } => {
             let path = own(path);
             format!("{path} has mode {mode:04o}, so other accounts can read it. Run there: chmod 0600 {path}")
         }
-        StrictFileFailure::Open { path, source: Errno::ELOOP | Errno::ENOTDIR } => {
+        UserFileFailure::Open { path, source: Errno::ELOOP | Errno::ENOTDIR } => {
             format!("{} is a symbolic link or no directory. Put a directory of your own in its place.", own(path))
         }
-        StrictFileFailure::Open { path, source } => {
+        UserFileFailure::Open { path, source } => {
             format!("{} cannot be opened ({}). Ask the centre's staff to make it yours.", own(path), source.desc())
         }
-        StrictFileFailure::Read { path, .. } => format!("{} cannot be read. Ask the centre's staff.", own(path)),
-        StrictFileFailure::NotRegular { path } => format!("{} is not a regular file. Move it away.", own(path)),
-        StrictFileFailure::TooLong { path, max } => {
+        UserFileFailure::Read { path, .. } => format!("{} cannot be read. Ask the centre's staff.", own(path)),
+        UserFileFailure::NotRegular { path } => format!("{} is not a regular file. Move it away.", own(path)),
+        UserFileFailure::TooLong { path, max } => {
             format!("{} is longer than {max} bytes. Delete what is no key of yours.", own(path))
         }
-        StrictFileFailure::Absent { path } | StrictFileFailure::Outside { path } => {
+        UserFileFailure::Absent { path } | UserFileFailure::Outside { path } => {
             format!("{} is not there.", own(path))
         }
     }
@@ -220,13 +220,13 @@ mod tests {
 
     #[test]
     fn r01_a_root_owned_directory_that_cannot_be_entered_is_said() {
-        let failure = StrictFileFailure::Open { path: "/home/alice/.config".into(), source: Errno::EACCES };
+        let failure = UserFileFailure::Open { path: "/home/alice/.config".into(), source: Errno::EACCES };
         let (_, denied) = Denied::of(&Refusal::Pinned(failure.into()), Path::new("/home/alice"));
         assert!(
             denied.why.contains("~/.config cannot be opened (Permission denied). Ask the centre's staff"),
             "{denied:?}"
         );
-        let failure = StrictFileFailure::Owner {
+        let failure = UserFileFailure::Owner {
             path: "/home/alice".into(),
             owner: countersign_keys::identity::Uid(1102),
             wanted: countersign_keys::identity::Uid(1101),

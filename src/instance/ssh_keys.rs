@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::public_key::{SshKeyRejection, SshPublicKey};
 use crate::account::OwnAccount;
 use countersign_config::SshKeysOf;
-use countersign_config::strict_file::{StrictDirectory, StrictFileFailure};
+use countersign_config::user_file::{CheckedDirectory, UserFileFailure};
 use countersign_home::own_directory::{OwnDirectory, WriteFailure};
 use countersign_ipc::error_code::ErrorCode;
 use countersign_os::log::Chain;
@@ -62,7 +62,7 @@ pub(crate) enum NotInstalled {
     },
     /// Another account could have written the file, or it cannot be opened.
     #[error("the SSH keys were not changed: {}", Chain(.0))]
-    Strict(StrictFileFailure),
+    Strict(UserFileFailure),
     /// The file belongs to root.
     #[error("the SSH keys were not changed: {} belongs to uid {owner}, and is not the user's to change", path.display())]
     Foreign { path: PathBuf, owner: Uid },
@@ -80,8 +80,8 @@ impl From<WriteFailure> for NotInstalled {
     }
 }
 
-impl From<StrictFileFailure> for NotInstalled {
-    fn from(cause: StrictFileFailure) -> Self {
+impl From<UserFileFailure> for NotInstalled {
+    fn from(cause: UserFileFailure) -> Self {
         // Not a source: the message already contains its text.
         Self::Strict(cause)
     }
@@ -177,7 +177,7 @@ fn replace_ours(home: &Path, owner: Uid, keys: &[SshPublicKey]) -> Result<(), No
 }
 
 fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
-    match StrictDirectory::home(home, owner)?.enter(DIRECTORY).and_then(|directory| directory.open(FILE)) {
+    match CheckedDirectory::home(home, owner)?.enter(DIRECTORY).and_then(|directory| directory.open(FILE)) {
         Ok(_) => Ok(false),
         Err(failure) if failure.is_absence() => Ok(true),
         Err(failure) => Err(failure.into()),
@@ -186,7 +186,7 @@ fn is_absent(home: &Path, owner: Uid) -> Result<bool, NotInstalled> {
 
 /// The file's content, empty if the file is missing. A file of root's is left alone even in the
 /// user's directory: root decided what it says.
-fn read(directory: &StrictDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled> {
+fn read(directory: &CheckedDirectory, owner: Uid) -> Result<Vec<u8>, NotInstalled> {
     match directory.open(FILE) {
         Ok(opened) if opened.owner() != owner => {
             Err(NotInstalled::Foreign { path: directory.path().join(FILE), owner: opened.owner() })

@@ -7,9 +7,9 @@ use toml::Spanned;
 
 use crate::Reader;
 use crate::file::Typed;
-use crate::places::Place;
 use crate::problem::{ConfigError, Problem, Reason};
 use crate::quantity::Range;
+use crate::spans::Position;
 
 /// Most problems listed: more than these mean the wrong file.
 pub(super) const PROBLEMS_MAX: usize = 100;
@@ -36,7 +36,7 @@ pub(super) struct Findings<'t> {
 impl Findings<'_> {
     pub(super) fn add(&mut self, key: &str, span: Option<Span<usize>>, reason: impl Into<Reason>) {
         if self.problems.len() < PROBLEMS_MAX {
-            let place = span.map(|span| Place::of(self.text, span.start));
+            let place = span.map(|span| Position::of(self.text, span.start));
             self.problems.push(Problem { place, key: key.to_owned(), reason: reason.into() });
         }
     }

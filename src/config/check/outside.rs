@@ -16,7 +16,7 @@ use crate::secret_file::SecretFile;
 use crate::tls::{self, Tls};
 use crate::{
     Brand, Core, DRIVE_NUMBERS, Gateway, GatewayStart, LISTENERS_MAX, Logo, Provider, Role, Sandbox, UNFINISHED,
-    quantity, trusted_file,
+    admin_file, quantity,
 };
 
 /// No path is this long without a slash or a dot; every token is.
@@ -85,7 +85,7 @@ fn origin(key: &str, typed: Typed<String>, what: &'static str, findings: &mut Fi
 }
 
 fn read_core_key(path: &Path, site: Site<'_>) -> Result<CoreKey, Reason> {
-    let text = trusted_file::read_text(path, trusted_file::PEM_MAX, site.reader.uid)?;
+    let text = admin_file::read_text(path, admin_file::PEM_MAX, site.reader.uid)?;
     CoreKey::parse(text.trim()).map_err(|source| Reason::CoreKey { path: path.to_owned(), source })
 }
 

@@ -7,14 +7,14 @@ use countersign_keys::call::{CallTable, RowSpec, Sender};
 use countersign_keys::identity::ProviderId;
 use toml::Spanned;
 
+use crate::admin_file::FileReason;
 use crate::check::findings::{Findings, Site, word};
 use crate::check::products::name;
 use crate::drives::is_name;
 use crate::file::{DirectoryTable, DriveTable, SshTable, TerminalsTable, Typed};
 use crate::problem::Reason;
-use crate::trusted_file::FileReason;
 use crate::{
-    Drive, DriveRoot, GROUP, Ipc, NAME, Product, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals, trusted_file,
+    Drive, DriveRoot, GROUP, Ipc, NAME, Product, Role, Ssh, SshDirectory, SshKeysOf, State, Terminals, admin_file,
 };
 
 /// Longest path of a Unix socket on Linux, in bytes (`sun_path` without its final NUL).
@@ -166,7 +166,7 @@ pub(super) fn ipc(table: DirectoryTable, site: Site<'_>, findings: &mut Findings
     let directory = directory("ipc.directory", &table, IPC_DIRECTORY, IPC_SOCKET_LENGTH, site, findings, |path| {
         // An account that can write here could replace the server's socket.
         if site.reader.role == Role::Server {
-            trusted_file::check_directory(path, site.reader.uid).map_err(|reason| {
+            admin_file::check_directory(path, site.reader.uid).map_err(|reason| {
                 if reason.is_absence() { FileReason::NoRunDirectory { path: path.to_owned() } } else { reason }
             })?;
         }
@@ -179,7 +179,7 @@ pub(super) fn state(table: DirectoryTable, site: Site<'_>, findings: &mut Findin
     let directory =
         directory("state.directory", &table, STATE_DIRECTORY, STATE_SOCKET_LENGTH, site, findings, |path| {
             match site.reader.role {
-                Role::Server | Role::Gateway => trusted_file::check_private_directory(path, site.reader.uid),
+                Role::Server | Role::Gateway => admin_file::check_private_directory(path, site.reader.uid),
                 Role::Instance | Role::Command => Ok(()),
             }
         });

@@ -21,7 +21,7 @@ use crate::problem::Reason;
 use crate::quantity::{self, Range};
 use crate::{
     Connection, Gateway, InstanceListen, Instances, Intent, Launch, Maintenance, Mapper, Mapping, MappingStart, Role,
-    Sessions, StaticInstance, V1, trusted_file,
+    Sessions, StaticInstance, V1, admin_file,
 };
 
 /// Most users served during maintenance: staff and testers.
@@ -233,7 +233,7 @@ fn check_program(path: &Path, site: Site<'_>) -> Result<(), Reason> {
         return Err(Reason::NotAbsoluteProgram);
     }
     if site.reader.role == Role::Server {
-        trusted_file::check_program(path, site.reader.uid)?;
+        admin_file::check_program(path, site.reader.uid)?;
     }
     Ok(())
 }

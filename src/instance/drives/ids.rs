@@ -28,7 +28,7 @@ use http::{Method, StatusCode};
 
 use self::pins::{FILE_MAX, PINS_MAX, Pinnable, Pins};
 use crate::account::OwnAccount;
-use countersign_config::strict_file::{Opened, StrictFileFailure};
+use countersign_config::user_file::{Opened, UserFileFailure};
 use countersign_config::{Config, DRIVE_NUMBERS, UserDrives};
 use countersign_home::own_directory::{OwnDirectory, STATE, WriteFailure};
 use countersign_ipc::client::request;
@@ -44,7 +44,7 @@ pub(crate) enum PinFailure {
     #[error(transparent)]
     Write(#[from] WriteFailure),
     #[error(transparent)]
-    Strict(#[from] StrictFileFailure),
+    Strict(#[from] UserFileFailure),
     #[error("line {line} of {path} is not a number and a drive id: correct the line or remove the file")]
     Line {
         path: PathBuf,
@@ -351,7 +351,7 @@ impl Keeping {
     }
 
     fn read_at(&self, beneath: PathBuf) -> Result<Pins, PinFailure> {
-        let opened = countersign_config::strict_file::open(&self.home, &beneath, self.owner);
+        let opened = countersign_config::user_file::open(&self.home, &beneath, self.owner);
         Self::parse(&self.home.join(beneath), opened)
     }
 
@@ -360,7 +360,7 @@ impl Keeping {
     }
 
     /// No file means no pins.
-    fn parse(path: &Path, opened: Result<Opened, StrictFileFailure>) -> Result<Pins, PinFailure> {
+    fn parse(path: &Path, opened: Result<Opened, UserFileFailure>) -> Result<Pins, PinFailure> {
         match opened {
             Ok(opened) => {
                 Pins::parse(&opened.read(FILE_MAX)?).map_err(|line| PinFailure::Line { path: path.to_owned(), line })

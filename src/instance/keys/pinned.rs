@@ -9,7 +9,7 @@ use countersign_keys::keyring::{EnrolledKey, KeyRejection, Protocol};
 use countersign_keys::pins::{PINS_MAX, PinRejection, Pins};
 
 use crate::account::OwnAccount;
-use countersign_config::strict_file::{self, Stamp, StrictFileFailure};
+use countersign_config::user_file::{self, FileVersion, UserFileFailure};
 
 /// The file, below the home directory.
 const FILE: &str = ".config/countersign/authorized_keys";
@@ -20,7 +20,7 @@ pub(crate) enum PinnedFailure {
     /// The file or a directory above it cannot be read, or an account other than the user or root
     /// could have changed it.
     #[error(transparent)]
-    File(#[from] StrictFileFailure),
+    File(#[from] UserFileFailure),
     #[error("~/{FILE} is not UTF-8")]
     Text,
     /// A line of the file cannot be parsed.
@@ -54,10 +54,10 @@ pub(crate) struct PinnedKeys {
     read: Mutex<Option<ReadFile>>,
 }
 
-/// The keys of a file, and the file's stamp when they were read.
+/// The keys of a file, and the file's version when they were read.
 #[derive(Debug)]
 struct ReadFile {
-    stamp: Stamp,
+    version: FileVersion,
     keys: Arc<[Arc<EnrolledKey>]>,
 }
 
@@ -97,13 +97,13 @@ impl PinnedKeys {
     }
 
     fn all(&self) -> Result<Arc<[Arc<EnrolledKey>]>, PinnedFailure> {
-        let opened = match strict_file::open(self.account.home(), FILE.as_ref(), self.account.uid()) {
+        let opened = match user_file::open(self.account.home(), FILE.as_ref(), self.account.uid()) {
             Err(failure) if failure.is_absence() => return Ok(Arc::from([])),
             opened => opened?,
         };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = opened.stamp();
-        if let Some(file) = read.as_ref().filter(|file| file.stamp == stamp) {
+        let version = opened.version();
+        if let Some(file) = read.as_ref().filter(|file| file.version == version) {
             return Ok(Arc::clone(&file.keys));
         }
         let text = String::from_utf8(opened.read(PINS_MAX)?).map_err(|_| PinnedFailure::Text)?;
@@ -111,7 +111,7 @@ impl PinnedKeys {
             .keys_at(&self.provider)
             .map(|record| EnrolledKey::from_record(record).map(Arc::new))
             .collect::<Result<Arc<[_]>, _>>()?;
-        *read = Some(ReadFile { stamp, keys: Arc::clone(&keys) });
+        *read = Some(ReadFile { version, keys: Arc::clone(&keys) });
         Ok(keys)
     }
 }

@@ -9,7 +9,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::EncodePublicKey as _;
 
 use crate::account::OwnAccount;
-use countersign_config::strict_file::{self, Opened, StrictFileFailure};
+use countersign_config::user_file::{self, Opened, UserFileFailure};
 use countersign_home::instance_key::{self, LENGTH_MAX, SHARED_FILE, file_of};
 use countersign_home::pin_file::DIRECTORY;
 
@@ -30,9 +30,9 @@ impl InstanceKey {
     /// providers. Returns `None` if there is neither: then the instance grants no sessions. Logs an
     /// error and returns `None` if the file is unusable or other accounts could have read it.
     pub(super) fn of(account: &OwnAccount, provider: &ProviderId) -> Option<Self> {
-        let read = |file: &str| -> Result<Vec<u8>, StrictFileFailure> {
+        let read = |file: &str| -> Result<Vec<u8>, UserFileFailure> {
             let path: std::path::PathBuf = DIRECTORY.iter().copied().chain([file]).collect();
-            strict_file::open(account.home(), &path, account.uid()).and_then(Opened::private)?.read(LENGTH_MAX)
+            user_file::open(account.home(), &path, account.uid()).and_then(Opened::private)?.read(LENGTH_MAX)
         };
         let own = read(&file_of(provider));
         match own.or_else(|failure| if failure.is_absence() { read(SHARED_FILE) } else { Err(failure) }) {

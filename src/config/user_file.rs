@@ -22,7 +22,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 const ANYTHING_BY_OTHERS: u32 = 0o077;
 
 #[derive(Debug, thiserror::Error)]
-pub enum StrictFileFailure {
+pub enum UserFileFailure {
     /// The file, or a directory above it, does not exist.
     #[error("{path} does not exist")]
     Absent { path: PathBuf },
@@ -74,7 +74,7 @@ pub enum StrictFileFailure {
     Outside { path: PathBuf },
 }
 
-impl StrictFileFailure {
+impl UserFileFailure {
     pub const fn is_absence(&self) -> bool {
         matches!(self, Self::Absent { .. })
     }
@@ -89,9 +89,9 @@ impl StrictFileFailure {
 ///
 /// # Errors
 /// If it does not exist, or if another account than its owner or root could have written it.
-pub fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, StrictFileFailure> {
-    let outside = || StrictFileFailure::Outside { path: beneath.to_owned() };
-    let mut directory = StrictDirectory::home(home, owner)?;
+pub fn open(home: &Path, beneath: &Path, owner: Uid) -> Result<Opened, UserFileFailure> {
+    let outside = || UserFileFailure::Outside { path: beneath.to_owned() };
+    let mut directory = CheckedDirectory::home(home, owner)?;
     let mut names = beneath.components().peekable();
     while let Some(component) = names.next() {
         let Component::Normal(name) = component else {
@@ -116,7 +116,7 @@ pub struct Opened {
 
 /// A fingerprint of a file's metadata. Another file, or a later version, has another one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Stamp {
+pub struct FileVersion {
     device: u64,
     inode: u64,
     size: i64,
@@ -126,9 +126,9 @@ pub struct Stamp {
 
 impl Opened {
     /// The metadata when the file was opened.
-    pub const fn stamp(&self) -> Stamp {
+    pub const fn version(&self) -> FileVersion {
         let FileStat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = self.stat;
-        Stamp {
+        FileVersion {
             device: st_dev,
             inode: st_ino,
             size: st_size,
@@ -146,10 +146,10 @@ impl Opened {
     ///
     /// # Errors
     /// If others can read it.
-    pub fn private(self) -> Result<Self, StrictFileFailure> {
+    pub fn private(self) -> Result<Self, UserFileFailure> {
         let mode = self.stat.st_mode & 0o7777;
         if mode & ANYTHING_BY_OTHERS != 0 {
-            return Err(StrictFileFailure::Exposed { path: self.path, mode });
+            return Err(UserFileFailure::Exposed { path: self.path, mode });
         }
         Ok(self)
     }
@@ -158,13 +158,13 @@ impl Opened {
     ///
     /// # Errors
     /// If it is longer, or cannot be read.
-    pub fn read(self, max: usize) -> Result<Vec<u8>, StrictFileFailure> {
+    pub fn read(self, max: usize) -> Result<Vec<u8>, UserFileFailure> {
         let Self { file, path, stat: _ } = self;
         let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Vec::new();
         match file.take(limit).read_to_end(&mut bytes) {
-            Err(source) => Err(StrictFileFailure::Read { path, source }),
-            Ok(_) if bytes.len() > max => Err(StrictFileFailure::TooLong { path, max }),
+            Err(source) => Err(UserFileFailure::Read { path, source }),
+            Ok(_) if bytes.len() > max => Err(UserFileFailure::TooLong { path, max }),
             Ok(_) => Ok(bytes),
         }
     }
@@ -172,23 +172,23 @@ impl Opened {
 
 /// An open directory in which only its owner or root can write.
 #[derive(Debug)]
-pub struct StrictDirectory {
+pub struct CheckedDirectory {
     descriptor: OwnedFd,
     path: PathBuf,
     owner: Uid,
 }
 
-impl StrictDirectory {
+impl CheckedDirectory {
     /// Opens the account's home. The path up to there is under root's control, so its links are
     /// followed.
-    pub fn home(path: &Path, owner: Uid) -> Result<Self, StrictFileFailure> {
+    pub fn home(path: &Path, owner: Uid) -> Result<Self, UserFileFailure> {
         let descriptor = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| not_opened(path.to_owned(), errno))?;
         Self::checked(descriptor, path.to_owned(), owner)
     }
 
     /// Opens a directory in this one.
-    pub fn enter(&self, name: &str) -> Result<Self, StrictFileFailure> {
+    pub fn enter(&self, name: &str) -> Result<Self, UserFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
@@ -197,14 +197,14 @@ impl StrictDirectory {
     }
 
     /// Opens a file in this directory.
-    pub fn open(&self, name: &str) -> Result<Opened, StrictFileFailure> {
+    pub fn open(&self, name: &str) -> Result<Opened, UserFileFailure> {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, single(name, &path)?, flags, Mode::empty())
             .map_err(|errno| not_opened(path.clone(), errno))?;
         let stat = stat_of(&descriptor, &path)?;
         if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-            return Err(StrictFileFailure::NotRegular { path });
+            return Err(UserFileFailure::NotRegular { path });
         }
         refuse_others(&stat, &path, self.owner)?;
         Ok(Opened { file: File::from(descriptor), path, stat })
@@ -220,41 +220,41 @@ impl StrictDirectory {
         &self.path
     }
 
-    fn checked(descriptor: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self, StrictFileFailure> {
+    fn checked(descriptor: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self, UserFileFailure> {
         refuse_others(&stat_of(&descriptor, &path)?, &path, owner)?;
         Ok(Self { descriptor, path, owner })
     }
 }
 
 /// Checks that this is one name, which cannot leave its directory.
-fn single<'n>(name: &'n str, path: &Path) -> Result<&'n str, StrictFileFailure> {
+fn single<'n>(name: &'n str, path: &Path) -> Result<&'n str, UserFileFailure> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-        return Err(StrictFileFailure::Outside { path: path.to_owned() });
+        return Err(UserFileFailure::Outside { path: path.to_owned() });
     }
     Ok(name)
 }
 
-fn stat_of(descriptor: &OwnedFd, path: &Path) -> Result<FileStat, StrictFileFailure> {
+fn stat_of(descriptor: &OwnedFd, path: &Path) -> Result<FileStat, UserFileFailure> {
     fstat(descriptor.as_fd()).map_err(|errno| not_opened(path.to_owned(), errno))
 }
 
-fn refuse_others(stat: &FileStat, path: &Path, wanted: Uid) -> Result<(), StrictFileFailure> {
+fn refuse_others(stat: &FileStat, path: &Path, wanted: Uid) -> Result<(), UserFileFailure> {
     let owner = Uid(stat.st_uid);
     if owner != wanted && owner != Uid(0) {
-        return Err(StrictFileFailure::Owner { path: path.to_owned(), owner, wanted });
+        return Err(UserFileFailure::Owner { path: path.to_owned(), owner, wanted });
     }
     let mode = stat.st_mode & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(StrictFileFailure::Writable { path: path.to_owned(), mode });
+        return Err(UserFileFailure::Writable { path: path.to_owned(), mode });
     }
     Ok(())
 }
 
-fn not_opened(path: PathBuf, errno: Errno) -> StrictFileFailure {
+fn not_opened(path: PathBuf, errno: Errno) -> UserFileFailure {
     if errno == Errno::ENOENT {
-        StrictFileFailure::Absent { path }
+        UserFileFailure::Absent { path }
     } else {
-        StrictFileFailure::Open { path, source: errno }
+        UserFileFailure::Open { path, source: errno }
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
 
     const MAX: usize = 64;
 
-    type Reading = fn(Opened) -> Result<Opened, StrictFileFailure>;
+    type Reading = fn(Opened) -> Result<Opened, UserFileFailure>;
 
     /// As pinned keys are read.
     const PINS: Reading = Ok;
@@ -372,7 +372,7 @@ mod tests {
         let own = nix::unistd::geteuid().as_raw();
         // Root's files count as the user's, so this shows only if the tests do not run as root.
         let outcome = open(home.path(), Path::new("file"), Uid(own + 1));
-        assert_eq!(matches!(outcome, Err(StrictFileFailure::Owner { .. })), own != 0, "{outcome:?}");
+        assert_eq!(matches!(outcome, Err(UserFileFailure::Owner { .. })), own != 0, "{outcome:?}");
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
         let owner = Uid(nix::unistd::geteuid().as_raw());
         for beneath in ["/etc/passwd", "../passwd", "./x", ""] {
             let outcome = open(home.path(), Path::new(beneath), owner);
-            assert!(matches!(outcome, Err(StrictFileFailure::Outside { .. })), "{beneath}: {outcome:?}");
+            assert!(matches!(outcome, Err(UserFileFailure::Outside { .. })), "{beneath}: {outcome:?}");
         }
     }
 }
