@@ -27,7 +27,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::{Audit, CheckConfig, Completions, Connect, Keys, Man, Output, State};
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 use countersign_os::log::Chain;
 use countersign_os::quoted::escaped;
 

@@ -12,7 +12,7 @@ use countersign_keys::store::sealed_store::UnsealedStore;
 use countersign_gateway::{self as gateway, GatewayArguments, GatewayFailure, Sockets};
 use countersign_instance::{self as instance, UserArguments, UserFailure};
 use countersign_os::daemon::{BeginFailure, Daemon, DaemonKind, Untraceable};
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 use countersign_os::log::{self, Chain};
 use countersign_os::service_manager::ServiceManager;
 use countersign_server::{self as server, ServerFailure};

@@ -9,7 +9,7 @@ use nix::unistd::{User, geteuid, getuid};
 use crate::commands::privilege::{self, PrivilegeFailure, Target};
 use countersign_home::accounts::{self, AccountRejection};
 use countersign_home::pin_file::PinFile;
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 use countersign_os::quoted::word;
 
 /// Why a command has no account to act for.

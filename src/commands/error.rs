@@ -20,7 +20,7 @@ use countersign_home::pin_file::PinFailure;
 use countersign_ipc::client::AskError;
 use countersign_ipc::server_protocol::{Death, Refused};
 use countersign_os::clock::{NoRandomness, UnreadableClock};
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 use countersign_os::quoted::{SENTENCE_MAX, quoted_within};
 use countersign_replay::JournalFailure;
 use countersign_server::StateDirectoryFailure;

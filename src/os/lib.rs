@@ -7,7 +7,7 @@ pub mod boot;
 pub mod clock;
 pub mod daemon;
 pub mod descriptors;
-pub mod exit;
+pub mod exit_code;
 pub mod limits;
 pub mod lingering_stream;
 pub mod locked_file;

@@ -22,7 +22,7 @@ use countersign_home::accounts::Account;
 use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress, Whereabouts};
 use countersign_ipc::instance_line::{FromInstance, ToInstance, hear, say};
 use countersign_ipc::tcp_proof::ListenerKey;
-use countersign_os::exit::Exit;
+use countersign_os::exit_code::Exit;
 
 /// How long `init` waits for an instance. Core gives up on the call after 5 s, and repeats the
 /// request anyway.
