@@ -1,4 +1,5 @@
-//! Connections of UCloud users to local accounts, and their keys: begun, offered, approved, listed and ended.
+//! Connections of UCloud users to local accounts, and their keys: begun, offered, approved, listed
+//! and ended.
 
 pub(crate) mod approval;
 pub(crate) mod expiry;

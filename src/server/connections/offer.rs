@@ -23,7 +23,7 @@ use qrcode::{Color, EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::tickets::{is_unconfirmed, refusal, refuse_begun_at_core};
+use super::tickets::{NO_SUCH_OFFER, is_unconfirmed, refusal, refuse_begun_at_core};
 use crate::audit::record::AuditedAction;
 use crate::direct;
 use crate::http::reply::{Refusal, key_name, message};
@@ -273,9 +273,7 @@ impl<'j> OfferBody<'j> {
 fn find(server: &Server, ticket: &str, now: Timestamp) -> Result<records::Ticket, Refusal> {
     match Ticket::parse(ticket) {
         Ok(ticket) => server.records.ticket(&ticket.hash(), now).map_err(refusal),
-        Err(_malformed) => Err(Refusal::not_found(
-            "No offer matches this. Links and codes are valid for 15 minutes: get a new one from the connection page",
-        )),
+        Err(_malformed) => Err(Refusal::not_found(NO_SUCH_OFFER)),
     }
 }
 
