@@ -195,7 +195,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::harness::{ALICE, House, NOW, ORIGIN, house, user};
+    use crate::test_server::{ALICE, NOW, ORIGIN, TestServer, user};
     use countersign_keys::call::{CallTable, Method, Route, RowSpec};
     use countersign_keys::store::registry::Authority;
     use countersign_portal::signer::Projection;
@@ -204,13 +204,13 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     /// A row with the server as its destination and one bound parameter.
-    fn row(house: &House) -> DirectRow {
+    fn row(test: &TestServer) -> DirectRow {
         let spec: RowSpec = serde_json::from_value(json!({
             "call": "test.own", "method": "POST", "path": "/ucloud/{p}/test/own", "from": "user", "to": "server",
             "items": "whole", "bound": [{"name": "id", "at": ["/id"]}], "class": "danger",
         }))
         .unwrap();
-        let table = CallTable::new(&house.server.config.provider.id, &[spec]).unwrap();
+        let table = CallTable::new(&test.server.config.provider.id, &[spec]).unwrap();
         match table.route(Method::Post, "/ucloud/hpc/test/own") {
             Some(Route::Direct(row)) => row.clone(),
             other => panic!("{other:?}"),
@@ -221,33 +221,33 @@ mod tests {
         Intent::new(ORIGIN, username, call, &[Projection::new([("id", json!(id))])], NOW).unwrap()
     }
 
-    async fn ask(house: &House, headers: &[(&'static str, &str)], body: &str) -> u16 {
+    async fn ask(test: &TestServer, headers: &[(&'static str, &str)], body: &str) -> u16 {
         let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers: HeaderMap = pairs.collect();
-        answer(&house.server, &row(house), &headers, &Bytes::from(body.to_owned()), "r1").await.status().as_u16()
+        answer(&test.server, &row(test), &headers, &Bytes::from(body.to_owned()), "r1").await.status().as_u16()
     }
 
     /// The decision, its user and its reason, from the last line of the log.
-    fn logged(house: &House) -> (Value, Value, String) {
-        let log = std::fs::read_to_string(house.directory.path().join("decisions.jsonl")).unwrap();
+    fn logged(test: &TestServer) -> (Value, Value, String) {
+        let log = std::fs::read_to_string(test.directory.path().join("decisions.jsonl")).unwrap();
         let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         (line["decision"].clone(), line["username"].clone(), line["reason"].as_str().unwrap_or_default().to_owned())
     }
 
     #[tokio::test]
     async fn p3_the_server_judges_again_what_the_gateway_passes_on() {
-        let house = house("");
-        let browser = house.connected().await;
+        let test = TestServer::new("");
+        let browser = test.connected().await;
         let key = &browser.key;
-        let with = async |intent: &str, body: &str| ask(&house, &[("ucloud-signed-intent", intent)], body).await;
+        let with = async |intent: &str, body: &str| ask(&test, &[("ucloud-signed-intent", intent)], body).await;
         let body = r#"{"id":"x"}"#;
 
-        assert_eq!(ask(&house, &[], body).await, 482);
-        assert!(logged(&house).2.contains("no intent"));
+        assert_eq!(ask(&test, &[], body).await, 482);
+        assert!(logged(&test).2.contains("no intent"));
         let other_id = intent("alice#1", "test.own", "y").sign(key).unwrap();
         assert_eq!(with(&other_id, body).await, 482);
-        assert_eq!(logged(&house).1, "alice#1");
-        assert!(logged(&house).2.contains("parameters"));
+        assert_eq!(logged(&test).1, "alice#1");
+        assert!(logged(&test).2.contains("parameters"));
         let other_call = intent("alice#1", "keys.list", "x").sign(key).unwrap();
         assert_eq!(with(&other_call, body).await, 482);
         let other_user = intent("bob#1", "test.own", "x").sign(key).unwrap();
@@ -258,18 +258,18 @@ mod tests {
         let good = intent("alice#1", "test.own", "x").sign(key).unwrap();
         assert_eq!(with(&good, r#"{"id":"x","more":1}"#).await, 482);
         for (name, value) in [("authorization", "Bearer a.b.c"), ("ucloud-username", "YWxpY2UjMQ==")] {
-            assert_eq!(ask(&house, &[("ucloud-signed-intent", &good), (name, value)], body).await, 400, "{name}");
+            assert_eq!(ask(&test, &[("ucloud-signed-intent", &good), (name, value)], body).await, 400, "{name}");
         }
 
         assert_eq!(with(&good, body).await, 404, "all is in order, and nobody does this");
         assert_eq!(with(&good, body).await, 482, "once");
-        assert!(logged(&house).2.contains("used"));
-        house.now.store(NOW + 31, Ordering::SeqCst);
+        assert!(logged(&test).2.contains("used"));
+        test.now.store(NOW + 31, Ordering::SeqCst);
         assert_eq!(with(&intent("alice#1", "test.own", "x").sign(key).unwrap(), body).await, 482, "too late");
-        house.now.store(NOW, Ordering::SeqCst);
+        test.now.store(NOW, Ordering::SeqCst);
         let kid = KeyId::parse(key.kid()).unwrap();
-        house.server.records.revoke_key(Authority::Account(ALICE), &user("alice#1"), &kid).unwrap();
+        test.server.records.revoke_key(Authority::Account(ALICE), &user("alice#1"), &kid).unwrap();
         assert_eq!(with(&intent("alice#1", "test.own", "x").sign(key).unwrap(), body).await, 482);
-        assert!(logged(&house).2.contains("revoked"));
+        assert!(logged(&test).2.contains("revoked"));
     }
 }

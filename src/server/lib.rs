@@ -10,13 +10,13 @@ mod connections;
 mod core;
 mod direct;
 mod gateway;
-#[cfg(test)]
-mod harness;
 mod http;
 mod instances;
 mod passkeys;
 mod state;
 mod state_directory;
+#[cfg(test)]
+mod test_server;
 mod turns;
 mod used_intents;
 

@@ -50,7 +50,7 @@ pub(crate) const BOB: Uid = Uid(1101);
 pub(crate) const TEST: AuditedAction<'static> = AuditedAction::of("test", "test");
 pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 
-pub(crate) struct House {
+pub(crate) struct TestServer {
     pub(crate) server: Arc<Server>,
     pub(crate) now: Arc<AtomicI64>,
     /// The invalidations that the gateway received.
@@ -76,81 +76,81 @@ pub(crate) fn instance_key() -> String {
     STANDARD.encode(BrowserKey::make(Algorithm::Es256).unwrap().public_spki().unwrap())
 }
 
-/// A server in its own directory; `more` is appended to its configuration.
-pub(crate) fn house(more: &str) -> House {
-    house_at("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
-}
-
-/// The same, with Core at that origin, with that key pair and refresh token.
-pub(crate) fn house_at(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> House {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, mode) in [("state", 0o700), ("run", 0o755)] {
-        std::fs::DirBuilder::new().mode(mode).create(directory.path().join(name)).unwrap();
-    }
-    std::fs::write(directory.path().join("core.pem"), core.public_pem().unwrap()).unwrap();
-    let mut refresh = "";
-    if let Some(token) = refresh_token {
-        let path = directory.path().join("refresh-token");
-        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
-        std::io::Write::write_all(&mut file, token.as_bytes()).unwrap();
-        refresh = "refresh_token = \"refresh-token\"";
-    }
-    let config = format!(
-        "[provider]\nid = \"hpc\"\norigin = \"{ORIGIN}\"\n\
-         [core]\norigin = \"{core_origin}\"\npublic_key = \"core.pem\"\n{refresh}\n\
-         [gateway]\nlisten = [\"127.0.0.1:1\"]\n\
-         [state]\ndirectory = \"state\"\n[ipc]\ndirectory = \"run\"\n{more}"
-    );
-    let file = directory.path().join("config.toml");
-    std::fs::write(&file, config).unwrap();
-    let config = Config::load_as(&file, Reader::own(Role::Server)).unwrap();
-    let now = Arc::new(AtomicI64::new(NOW));
-    let (invalidations, mut receiver) = invalidations();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&told);
-    tokio::spawn(async move {
-        while let Some(invalidation) = receiver.recv().await {
-            telling.lock().unwrap().push(invalidation.ended);
-            invalidation.ack.send(()).unwrap();
-        }
-    });
-    let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
-    // A fake instance: serves until told to stop, or fails at once if a file `broken` exists.
-    let broken = directory.path().join("broken");
-    let script =
-        format!("if [ -e {} ]; then exit 1; fi; echo '{{\"say\":\"ready\"}}'; read -r stop <&1", broken.display());
-    let (instances, _gone) = Instances::new(Launcher::stub(&script, directory.path()));
-    let decisions = DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap());
-    let server = Arc::new(Server {
-        decisions,
-        core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
-        clock: Clock::Set(Arc::clone(&now)),
-        accounts: Accounts::These(accounts.to_vec()),
-        records: Arc::new(Registry::new(
-            SealedStore::open(SledStore::open(&config.state.store()).unwrap(), &config.state.directory).unwrap(),
-        )),
-        instances,
-        invalidations,
-        used_intents: UsedIntents::new(&config.terms()),
-        passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
-        polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
-        turns: Arc::default(),
-        errands: Arc::default(),
-        changes: watch::Sender::new(0),
-        stop: watch::Sender::new(false),
-        maintenance: CurrentMaintenance::new(config.maintenance.clone()),
-        tasks: TaskTable::default(),
-        config,
-    });
-    House { server, now, told, directory }
-}
-
 pub(crate) fn status<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> (u16, &'static str) {
     let refusal = outcome.unwrap_err();
     (refusal.told.number(), refusal.told.code())
 }
 
-impl House {
+impl TestServer {
+    /// A server in its own directory; `more` is appended to its configuration.
+    pub(crate) fn new(more: &str) -> Self {
+        Self::with_core("https://cloud.example.org", &CoreKeys::generate("hpc").unwrap(), None, more)
+    }
+
+    /// The same, with Core at that origin, with that key pair and refresh token.
+    pub(crate) fn with_core(core_origin: &str, core: &CoreKeys, refresh_token: Option<&str>, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, mode) in [("state", 0o700), ("run", 0o755)] {
+            std::fs::DirBuilder::new().mode(mode).create(directory.path().join(name)).unwrap();
+        }
+        std::fs::write(directory.path().join("core.pem"), core.public_pem().unwrap()).unwrap();
+        let mut refresh = "";
+        if let Some(token) = refresh_token {
+            let path = directory.path().join("refresh-token");
+            let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+            std::io::Write::write_all(&mut file, token.as_bytes()).unwrap();
+            refresh = "refresh_token = \"refresh-token\"";
+        }
+        let config = format!(
+            "[provider]\nid = \"hpc\"\norigin = \"{ORIGIN}\"\n\
+             [core]\norigin = \"{core_origin}\"\npublic_key = \"core.pem\"\n{refresh}\n\
+             [gateway]\nlisten = [\"127.0.0.1:1\"]\n\
+             [state]\ndirectory = \"state\"\n[ipc]\ndirectory = \"run\"\n{more}"
+        );
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
+        let config = Config::load_as(&file, Reader::own(Role::Server)).unwrap();
+        let now = Arc::new(AtomicI64::new(NOW));
+        let (invalidations, mut receiver) = invalidations();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        tokio::spawn(async move {
+            while let Some(invalidation) = receiver.recv().await {
+                telling.lock().unwrap().push(invalidation.ended);
+                invalidation.ack.send(()).unwrap();
+            }
+        });
+        let accounts = [(ALICE, "alice"), (BOB, "bob")].map(|(uid, name)| Account { uid, name: name.to_owned() });
+        // A fake instance: serves until told to stop, or fails at once if a file `broken` exists.
+        let broken = directory.path().join("broken");
+        let script =
+            format!("if [ -e {} ]; then exit 1; fi; echo '{{\"say\":\"ready\"}}'; read -r stop <&1", broken.display());
+        let (instances, _gone) = Instances::new(Launcher::stub(&script, directory.path()));
+        let decisions = DecisionLog::to(File::create(directory.path().join("decisions.jsonl")).unwrap());
+        let server = Arc::new(Server {
+            decisions,
+            core_tokens: Mutex::new(CoreTokens::new(config.core.public_key.clone())),
+            clock: Clock::Set(Arc::clone(&now)),
+            accounts: Accounts::These(accounts.to_vec()),
+            records: Arc::new(Registry::new(
+                SealedStore::open(SledStore::open(&config.state.store()).unwrap(), &config.state.directory).unwrap(),
+            )),
+            instances,
+            invalidations,
+            used_intents: UsedIntents::new(&config.terms()),
+            passkeys: PasskeyCeremonies::new(&config.provider.origin, &config.provider.id),
+            polls: Counted::new(room::PUBLIC, room::POLLS_EACH_TICKET),
+            turns: Arc::default(),
+            errands: Arc::default(),
+            changes: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+            maintenance: CurrentMaintenance::new(config.maintenance.clone()),
+            tasks: TaskTable::default(),
+            config,
+        });
+        Self { server, now, told, directory }
+    }
+
     pub(crate) async fn core(&self, call: ServiceCall, username: &str) -> Result<Value, Refusal> {
         service_calls::call(&self.server, call, &body(&json!({ "username": username })), &TEST).await
     }
@@ -192,34 +192,34 @@ impl Browser {
         Self { key: BrowserKey::make(Algorithm::Es256).unwrap(), ticket: ticket.to_owned() }
     }
 
-    pub(crate) async fn describe(&self, house: &House) -> Result<Value, Refusal> {
-        offer::describe(&house.server, &body(&json!({ "ticket": self.ticket }))).await
+    pub(crate) async fn describe(&self, test: &TestServer) -> Result<Value, Refusal> {
+        offer::describe(&test.server, &body(&json!({ "ticket": self.ticket }))).await
     }
 
     /// Presents the ticket that Core gave this browser for that user.
-    pub(crate) async fn confirm(&self, house: &House, at_core: &Self) -> Result<Value, Refusal> {
+    pub(crate) async fn confirm(&self, test: &TestServer, at_core: &Self) -> Result<Value, Refusal> {
         let content = json!({ "ticket": self.ticket, "ucloudTicket": at_core.ticket });
-        offer::confirm(&house.server, &body(&content), &TEST).await
+        offer::confirm(&test.server, &body(&content), &TEST).await
     }
 
-    pub(crate) async fn offer_body(&self, house: &House) -> Value {
-        let described = self.describe(house).await.unwrap();
+    pub(crate) async fn offer_body(&self, test: &TestServer) -> Value {
+        let described = self.describe(test).await.unwrap();
         let (username, nonce) = (described["username"].as_str().unwrap(), described["nonce"].as_str().unwrap());
         let proof = enrolment_proof(&self.key, ORIGIN, &self.ticket, username, nonce).sign(&self.key).unwrap();
         json!({ "ticket": self.ticket, "jwk": self.key.public_jwk(), "alg": "ES256", "proof": proof, "name": "Firefox" })
     }
 
-    pub(crate) async fn offer(&self, house: &House) -> Result<Value, Refusal> {
-        offer::offer(&house.server, &body(&self.offer_body(house).await), "192.0.2.7:4711".to_owned(), &TEST).await
+    pub(crate) async fn offer(&self, test: &TestServer) -> Result<Value, Refusal> {
+        offer::offer(&test.server, &body(&self.offer_body(test).await), "192.0.2.7:4711".to_owned(), &TEST).await
     }
 
-    pub(crate) async fn status(&self, house: &House) -> Value {
-        offer::status(&house.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
+    pub(crate) async fn status(&self, test: &TestServer) -> Value {
+        offer::status(&test.server, &body(&json!({ "ticket": self.ticket }))).await.unwrap()
     }
 
-    pub(crate) fn probe(&self, house: &House, call: &str, now: i64) -> Result<Value, Refusal> {
+    pub(crate) fn probe(&self, test: &TestServer, call: &str, now: i64) -> Result<Value, Refusal> {
         let intent = Intent::new(ORIGIN, "alice#1", call, &[Projection::new([])], now).unwrap();
         let intent = intent.sign(&self.key).unwrap();
-        offer::probe(&house.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)
+        offer::probe(&test.server, &body(&json!({ "ticket": self.ticket, "intent": intent })), &TEST)
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::harness::{ALICE, BOB, house};
+    use crate::test_server::{ALICE, BOB, TestServer};
     use futures_util::FutureExt as _;
     use std::sync::mpsc;
 
@@ -135,9 +135,9 @@ mod tests {
         let (release, hanging) = mpsc::channel::<()>();
         let hanging = Arc::new(std::sync::Mutex::new(hanging));
         runtime.block_on(async {
-            let house = house("");
+            let test = TestServer::new("");
             for _ in 0..10 * THREADS {
-                let (server, hanging) = (Arc::clone(&house.server), Arc::clone(&hanging));
+                let (server, hanging) = (Arc::clone(&test.server), Arc::clone(&hanging));
                 let asked = tokio::spawn(async move {
                     let work = move || {
                         let _released = hanging.lock().unwrap().recv();
@@ -150,7 +150,7 @@ mod tests {
             }
             for asker in [Asker::Account(BOB), Asker::Page, Asker::Core] {
                 let asked =
-                    tokio::time::timeout(std::time::Duration::from_secs(5), house.server.blocking(asker, || Ok(7)));
+                    tokio::time::timeout(std::time::Duration::from_secs(5), test.server.blocking(asker, || Ok(7)));
                 assert_eq!(asked.await.expect("a thread is left"), Ok(7));
             }
             drop(release);

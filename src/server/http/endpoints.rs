@@ -348,15 +348,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
     use super::*;
-    use crate::harness::house;
+    use crate::test_server::TestServer;
     use countersign_ipc::client::request;
 
     #[tokio::test]
     async fn c19_who_asks_too_much_is_told_so_every_time() {
-        let house = house("");
-        let socket = house.server.config.ipc.socket();
+        let test = TestServer::new("");
+        let socket = test.server.config.ipc.socket();
         let listener = UnixListener::bind(&socket).unwrap();
-        tokio::spawn(serve_everybody(Arc::clone(&house.server), listener));
+        tokio::spawn(serve_everybody(Arc::clone(&test.server), listener));
         let mut refused = 0;
         for _ in 0..10_000 {
             let (status, body) = request(&socket, http::Method::POST, ipc::WHOAMI, &Empty {}).await.unwrap();

@@ -13,9 +13,9 @@ use countersign_keys::time::Timestamp;
 use countersign_portal::Authenticator;
 use serde_json::{Value, json};
 
-use crate::harness::{House, NOW, ORIGIN, house, status, user};
 use crate::http::reply::Refusal;
 use crate::passkeys;
+use crate::test_server::{NOW, ORIGIN, TestServer, status, user};
 use countersign_ipc::gateway_protocol::{AssertionOutcome, StepUp};
 
 const STEP_UP: &str = "[intent]\nstep_up = [\"files.trash\"]\n";
@@ -27,28 +27,28 @@ fn intent(n: u8) -> Fingerprint {
 }
 
 /// The step-up that the site requires for that call, with consent.
-fn need(house: &House, call: &str) -> StepUpNeed {
-    passkeys::need(&house.server, &CallName::parse(call).unwrap(), Consent::Asked)
+fn need(test: &TestServer, call: &str) -> StepUpNeed {
+    passkeys::need(&test.server, &CallName::parse(call).unwrap(), Consent::Asked)
 }
 
-fn begin(house: &House) -> Result<Value, Refusal> {
-    passkeys::begin(&house.server, &user("alice#1"), "phone", intent(0))
+fn begin(test: &TestServer) -> Result<Value, Refusal> {
+    passkeys::begin(&test.server, &user("alice#1"), "phone", intent(0))
 }
 
-fn finish(house: &House, credential: &Value) -> Result<Value, Refusal> {
-    passkeys::finish(&house.server, &user("alice#1"), credential)
+fn finish(test: &TestServer, credential: &Value) -> Result<Value, Refusal> {
+    passkeys::finish(&test.server, &user("alice#1"), credential)
 }
 
-fn enrol(house: &House, authenticator: &mut Authenticator) {
-    let options = begin(house).unwrap();
+fn enrol(test: &TestServer, authenticator: &mut Authenticator) {
+    let options = begin(test).unwrap();
     let made = authenticator.register(&options["publicKey"]);
-    assert_eq!(finish(house, &made).unwrap()["id"], authenticator.id());
+    assert_eq!(finish(test, &made).unwrap()["id"], authenticator.id());
 }
 
 /// Begins a step-up for that intent: alice deletes a file.
-fn challenge(house: &House, n: u8) -> StepUp {
+fn challenge(test: &TestServer, n: u8) -> StepUp {
     let until = Timestamp::from_seconds(NOW + 30);
-    passkeys::challenge(&house.server, &user("alice#1"), need(house, "files.trash"), intent(n), until).unwrap()
+    passkeys::challenge(&test.server, &user("alice#1"), need(test, "files.trash"), intent(n), until).unwrap()
 }
 
 fn options(challenge: StepUp) -> Value {
@@ -56,64 +56,64 @@ fn options(challenge: StepUp) -> Value {
     options
 }
 
-fn assert_for(house: &House, username: &str, n: u8, credential: &Value) -> AssertionOutcome {
-    passkeys::assert(&house.server, &user(username), intent(n), &credential.to_string()).unwrap()
+fn assert_for(test: &TestServer, username: &str, n: u8, credential: &Value) -> AssertionOutcome {
+    passkeys::assert(&test.server, &user(username), intent(n), &credential.to_string()).unwrap()
 }
 
 /// Verifies an assertion, and returns "good" or the reason in the log.
-fn why_not(house: &House, n: u8, credential: &Value) -> String {
-    match assert_for(house, "alice#1", n, credential) {
+fn why_not(test: &TestServer, n: u8, credential: &Value) -> String {
+    match assert_for(test, "alice#1", n, credential) {
         AssertionOutcome::Good => "good".to_owned(),
         AssertionOutcome::Refused { why } => why,
     }
 }
 
-async fn connected(more: &str) -> (House, Authenticator) {
-    let house = house(more);
-    house.connected().await;
-    (house, Authenticator::new(ORIGIN).unwrap())
+async fn connected(more: &str) -> (TestServer, Authenticator) {
+    let test = TestServer::new(more);
+    test.connected().await;
+    (test, Authenticator::new(ORIGIN).unwrap())
 }
 
 #[tokio::test]
 async fn a_passkey_is_enrolled_listed_used_and_removed() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
-    let list = || passkeys::list(&house.server, &user("alice#1")).unwrap();
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
+    let list = || passkeys::list(&test.server, &user("alice#1")).unwrap();
     let want =
         json!({"passkeys": [{"id": phone.id(), "name": "phone", "created": NOW, "lastUsed": null, "state": "active"}]});
     assert_eq!(list(), want);
-    house.now.fetch_add(5, Ordering::SeqCst);
-    let asserted = phone.assert(&options(challenge(&house, 1))).unwrap();
-    assert_eq!(why_not(&house, 1, &asserted), "good");
+    test.now.fetch_add(5, Ordering::SeqCst);
+    let asserted = phone.assert(&options(challenge(&test, 1))).unwrap();
+    assert_eq!(why_not(&test, 1, &asserted), "good");
     assert_eq!(list()["passkeys"][0]["lastUsed"], NOW + 5);
-    let asserted = phone.assert(&options(remove_challenge(&house, 2))).unwrap();
-    assert_eq!(why_not(&house, 2, &asserted), "good");
-    passkeys::remove(&house.server, &user("alice#1"), phone.id(), intent(2)).unwrap();
+    let asserted = phone.assert(&options(remove_challenge(&test, 2))).unwrap();
+    assert_eq!(why_not(&test, 2, &asserted), "good");
+    passkeys::remove(&test.server, &user("alice#1"), phone.id(), intent(2)).unwrap();
     assert_eq!(list(), json!({"passkeys": []}));
-    assert_eq!(challenge(&house, 3), StepUp::NoPasskey, "the calls are refused then");
+    assert_eq!(challenge(&test, 3), StepUp::NoPasskey, "the calls are refused then");
 }
 
-fn remove_challenge(house: &House, n: u8) -> StepUp {
+fn remove_challenge(test: &TestServer, n: u8) -> StepUp {
     let until = Timestamp::from_seconds(NOW + 30);
-    passkeys::challenge(&house.server, &user("alice#1"), need(house, "passkeys.remove"), intent(n), until).unwrap()
+    passkeys::challenge(&test.server, &user("alice#1"), need(test, "passkeys.remove"), intent(n), until).unwrap()
 }
 
 #[tokio::test]
 async fn the_options_ask_for_a_verified_user_at_the_providers_host() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    let creation = begin(&house).unwrap();
+    let (test, mut phone) = connected(STEP_UP).await;
+    let creation = begin(&test).unwrap();
     let creation = &creation["publicKey"];
     assert_eq!(creation["rp"]["id"], "hpc.example.org");
     assert_eq!(creation["authenticatorSelection"]["userVerification"], "required");
     assert_eq!(creation["user"]["name"], "alice#1");
-    enrol(&house, &mut phone);
-    let request = options(challenge(&house, 1));
+    enrol(&test, &mut phone);
+    let request = options(challenge(&test, 1));
     assert_eq!(request["rpId"], "hpc.example.org");
     assert_eq!(request["userVerification"], "required");
     assert_eq!(request["allowCredentials"][0]["id"], phone.id());
-    assert_ne!(request["challenge"], options(challenge(&house, 2))["challenge"]);
-    assert_eq!(request, options(challenge(&house, 1)), "the same as long as it is open");
-    let again = begin(&house);
+    assert_ne!(request["challenge"], options(challenge(&test, 2))["challenge"]);
+    assert_eq!(request, options(challenge(&test, 1)), "the same as long as it is open");
+    let again = begin(&test);
     assert_eq!(status(again), (482, "INTENT_STEP_UP"), "a passkey vouches for the next");
 }
 
@@ -127,66 +127,62 @@ async fn what_an_authenticator_must_not_have_made_is_not_enrolled() {
         ("another relying party", |made| made.rp_id = "evil.example".to_owned()),
         ("a user who was not verified", |made| made.verifies_user = false),
     ];
-    let (house, _) = connected("").await;
+    let (test, _) = connected("").await;
     for (name, change) in cases {
         let mut phone = Authenticator::new(ORIGIN).unwrap();
         change(&mut phone);
-        let options = begin(&house).unwrap();
+        let options = begin(&test).unwrap();
         let made = phone.register(&options["publicKey"]);
-        assert_eq!(status(finish(&house, &made)), (400, "KEY_REFUSED"), "{name}");
-        assert_eq!(status(finish(&house, &made)), (409, "CONFLICT"), "{name}: what was begun is over");
+        assert_eq!(status(finish(&test, &made)), (400, "KEY_REFUSED"), "{name}");
+        assert_eq!(status(finish(&test, &made)), (409, "CONFLICT"), "{name}: what was begun is over");
     }
     let mut phone = Authenticator::new(ORIGIN).unwrap();
-    let first = begin(&house).unwrap();
-    begin(&house).unwrap();
-    assert_eq!(
-        status(finish(&house, &phone.register(&first["publicKey"]))),
-        (400, "KEY_REFUSED"),
-        "an older challenge"
-    );
-    let late = begin(&house).unwrap();
-    house.now.fetch_add(301, Ordering::SeqCst);
-    assert_eq!(status(finish(&house, &phone.register(&late["publicKey"]))), (409, "CONFLICT"), "too late");
-    assert_eq!(status(finish(&house, &json!({"id": 1}))), (409, "CONFLICT"));
-    assert_eq!(passkeys::list(&house.server, &user("alice#1")).unwrap(), json!({"passkeys": []}));
+    let first = begin(&test).unwrap();
+    begin(&test).unwrap();
+    assert_eq!(status(finish(&test, &phone.register(&first["publicKey"]))), (400, "KEY_REFUSED"), "an older challenge");
+    let late = begin(&test).unwrap();
+    test.now.fetch_add(301, Ordering::SeqCst);
+    assert_eq!(status(finish(&test, &phone.register(&late["publicKey"]))), (409, "CONFLICT"), "too late");
+    assert_eq!(status(finish(&test, &json!({"id": 1}))), (409, "CONFLICT"));
+    assert_eq!(passkeys::list(&test.server, &user("alice#1")).unwrap(), json!({"passkeys": []}));
 }
 
 #[tokio::test]
 async fn a_user_has_so_many_passkeys_and_each_once() {
-    let (house, mut phone) = connected("").await;
-    enrol(&house, &mut phone);
-    let again = begin(&house).unwrap();
+    let (test, mut phone) = connected("").await;
+    enrol(&test, &mut phone);
+    let again = begin(&test).unwrap();
     assert_eq!(again["publicKey"]["excludeCredentials"][0]["id"], phone.id());
-    assert_eq!(finish(&house, &phone.register(&again["publicKey"])).unwrap_err().told.number() / 100, 4);
+    assert_eq!(finish(&test, &phone.register(&again["publicKey"])).unwrap_err().told.number() / 100, 4);
     for _ in 1..PASSKEYS_MAX {
-        enrol(&house, &mut Authenticator::new(ORIGIN).unwrap());
+        enrol(&test, &mut Authenticator::new(ORIGIN).unwrap());
     }
-    assert_eq!(status(begin(&house)), (429, "TOO_MANY"));
-    let remove = |id: &str| passkeys::remove(&house.server, &user("alice#1"), id, intent(1));
+    assert_eq!(status(begin(&test)), (429, "TOO_MANY"));
+    let remove = |id: &str| passkeys::remove(&test.server, &user("alice#1"), id, intent(1));
     assert_eq!(status(remove("absent")), (404, "NOT_FOUND"));
     remove(phone.id()).unwrap();
-    begin(&house).unwrap();
+    begin(&test).unwrap();
 }
 
 #[tokio::test]
 async fn v44_a_challenge_is_unpredictable_timed_and_good_for_one_intent_once() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
-    let (first, second) = (options(challenge(&house, 1)), options(challenge(&house, 2)));
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
+    let (first, second) = (options(challenge(&test, 1)), options(challenge(&test, 2)));
     let length = first["challenge"].as_str().unwrap().len();
     assert!(length >= 22, "{length} characters are fewer than 128 bits");
     let asserted = phone.assert(&first).unwrap();
-    assert_ne!(why_not(&house, 2, &asserted), "good", "asserted for another intent");
-    assert_eq!(why_not(&house, 2, &phone.assert(&second).unwrap()), "no challenge is open for this intent");
-    assert_eq!(why_not(&house, 3, &asserted), "no challenge is open for this intent");
-    assert_ne!(assert_for(&house, "bob#1", 1, &asserted), AssertionOutcome::Good, "somebody else's");
-    let asserted = phone.assert(&options(challenge(&house, 4))).unwrap();
-    assert_eq!(why_not(&house, 4, &asserted), "good");
-    assert_eq!(why_not(&house, 4, &asserted), "no challenge is open for this intent", "once");
-    let late = options(challenge(&house, 5));
-    house.now.fetch_add(31, Ordering::SeqCst);
+    assert_ne!(why_not(&test, 2, &asserted), "good", "asserted for another intent");
+    assert_eq!(why_not(&test, 2, &phone.assert(&second).unwrap()), "no challenge is open for this intent");
+    assert_eq!(why_not(&test, 3, &asserted), "no challenge is open for this intent");
+    assert_ne!(assert_for(&test, "bob#1", 1, &asserted), AssertionOutcome::Good, "somebody else's");
+    let asserted = phone.assert(&options(challenge(&test, 4))).unwrap();
+    assert_eq!(why_not(&test, 4, &asserted), "good");
+    assert_eq!(why_not(&test, 4, &asserted), "no challenge is open for this intent", "once");
+    let late = options(challenge(&test, 5));
+    test.now.fetch_add(31, Ordering::SeqCst);
     assert_eq!(
-        why_not(&house, 5, &phone.assert(&late).unwrap()),
+        why_not(&test, 5, &phone.assert(&late).unwrap()),
         "no challenge is open for this intent",
         "the intent is over"
     );
@@ -202,111 +198,111 @@ async fn an_assertion_that_is_not_quite_right_is_refused() {
         ("another relying party", |phone| phone.rp_id = "evil.example".to_owned()),
         ("a user who was not verified", |phone| phone.verifies_user = false),
     ];
-    let (house, _) = connected("").await;
+    let (test, _) = connected("").await;
     for (n, (name, change)) in (1..).zip(cases) {
-        let house = self::house(STEP_UP);
-        house.connected().await;
+        let test = TestServer::new(STEP_UP);
+        test.connected().await;
         let mut phone = Authenticator::new(ORIGIN).unwrap();
-        enrol(&house, &mut phone);
+        enrol(&test, &mut phone);
         change(&mut phone);
-        let asserted = phone.assert(&options(challenge(&house, n))).unwrap();
-        assert_ne!(why_not(&house, n, &asserted), "good", "{name}");
+        let asserted = phone.assert(&options(challenge(&test, n))).unwrap();
+        assert_ne!(why_not(&test, n, &asserted), "good", "{name}");
     }
-    drop(house);
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
+    drop(test);
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
     let mut stranger = Authenticator::new(ORIGIN).unwrap();
-    let asserted = stranger.assert(&options(challenge(&house, 1))).unwrap();
-    assert_ne!(why_not(&house, 1, &asserted), "good", "a stranger's passkey");
-    let mut asserted = phone.assert(&options(challenge(&house, 2))).unwrap();
+    let asserted = stranger.assert(&options(challenge(&test, 1))).unwrap();
+    assert_ne!(why_not(&test, 1, &asserted), "good", "a stranger's passkey");
+    let mut asserted = phone.assert(&options(challenge(&test, 2))).unwrap();
     asserted["response"]["signature"] =
         stranger.assert(&json!({"challenge": "AA"})).unwrap()["response"]["signature"].clone();
-    assert_ne!(why_not(&house, 2, &asserted), "good", "a stranger's signature");
-    assert_eq!(why_not(&house, 3, &json!("x")), "no challenge is open for this intent");
-    challenge(&house, 4);
-    assert_eq!(why_not(&house, 4, &json!({"id": "x"})), "the assertion is malformed");
+    assert_ne!(why_not(&test, 2, &asserted), "good", "a stranger's signature");
+    assert_eq!(why_not(&test, 3, &json!("x")), "no challenge is open for this intent");
+    challenge(&test, 4);
+    assert_eq!(why_not(&test, 4, &json!({"id": "x"})), "the assertion is malformed");
 }
 
 #[tokio::test]
 async fn a_passkey_whose_counter_goes_back_was_copied() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
     let use_it =
-        |phone: &mut Authenticator, n| why_not(&house, n, &phone.assert(&options(challenge(&house, n))).unwrap());
+        |phone: &mut Authenticator, n| why_not(&test, n, &phone.assert(&options(challenge(&test, n))).unwrap());
     assert_eq!(use_it(&mut phone, 1), "good");
     assert_eq!(use_it(&mut phone, 2), "good");
     // Without the key an attacker cannot make a passkey look copied.
-    let mut forged = phone.assert(&options(challenge(&house, 3))).unwrap();
+    let mut forged = phone.assert(&options(challenge(&test, 3))).unwrap();
     phone.counter = Some(0);
     let low = phone.assert(&json!({"challenge": "AA"})).unwrap();
     forged["response"]["authenticatorData"] = low["response"]["authenticatorData"].clone();
-    assert_ne!(why_not(&house, 3, &forged), "good");
+    assert_ne!(why_not(&test, 3, &forged), "good");
     phone.counter = Some(9);
     assert_eq!(use_it(&mut phone, 4), "good", "the forgery changed nothing");
     phone.counter = Some(5);
     assert_ne!(use_it(&mut phone, 5), "good");
-    let state = || passkeys::list(&house.server, &user("alice#1")).unwrap()["passkeys"][0]["state"].clone();
+    let state = || passkeys::list(&test.server, &user("alice#1")).unwrap()["passkeys"][0]["state"].clone();
     assert_eq!(state(), "copied");
-    assert_eq!(challenge(&house, 6), StepUp::NoPasskey, "refused from then on");
+    assert_eq!(challenge(&test, 6), StepUp::NoPasskey, "refused from then on");
 }
 
 #[tokio::test]
 async fn of_two_challenges_at_once_a_counter_serves_the_later_alone() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
-    let (one, two) = (options(challenge(&house, 1)), options(challenge(&house, 2)));
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
+    let (one, two) = (options(challenge(&test, 1)), options(challenge(&test, 2)));
     let (first, second) = (phone.assert(&one).unwrap(), phone.assert(&two).unwrap());
-    assert_eq!(why_not(&house, 1, &first), "good");
-    assert_eq!(why_not(&house, 2, &second), "good");
-    let (one, two) = (options(challenge(&house, 3)), options(challenge(&house, 4)));
+    assert_eq!(why_not(&test, 1, &first), "good");
+    assert_eq!(why_not(&test, 2, &second), "good");
+    let (one, two) = (options(challenge(&test, 3)), options(challenge(&test, 4)));
     let first = phone.assert(&one).unwrap();
     phone.counter = phone.counter.map(|counter| counter - 1);
     let copy = phone.assert(&two).unwrap();
-    assert_eq!(why_not(&house, 3, &first), "good");
-    assert_eq!(why_not(&house, 4, &copy), "this passkey was copied, and is refused", "the same count twice");
+    assert_eq!(why_not(&test, 3, &first), "good");
+    assert_eq!(why_not(&test, 4, &copy), "this passkey was copied, and is refused", "the same count twice");
 }
 
 #[tokio::test]
 async fn a_passkey_that_counts_nothing_need_not_begin() {
-    let (house, mut phone) = connected(STEP_UP).await;
+    let (test, mut phone) = connected(STEP_UP).await;
     phone.counter = None;
-    enrol(&house, &mut phone);
+    enrol(&test, &mut phone);
     for n in 1..4 {
-        assert_eq!(why_not(&house, n, &phone.assert(&options(challenge(&house, n))).unwrap()), "good");
+        assert_eq!(why_not(&test, n, &phone.assert(&options(challenge(&test, n))).unwrap()), "good");
     }
 }
 
 #[tokio::test]
 async fn where_a_passkey_is_needed_it_vouches_for_its_successor() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
-    let remove = |n| passkeys::remove(&house.server, &user("alice#1"), phone.id(), intent(n));
-    assert_eq!(status(begin(&house)), (482, "INTENT_STEP_UP"));
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
+    let remove = |n| passkeys::remove(&test.server, &user("alice#1"), phone.id(), intent(n));
+    assert_eq!(status(begin(&test)), (482, "INTENT_STEP_UP"));
     assert_eq!(status(remove(1)), (482, "INTENT_STEP_UP"));
     let until = Timestamp::from_seconds(NOW + 30);
     let asked = |n| {
-        passkeys::challenge(&house.server, &user("alice#1"), need(&house, "passkeys.begin"), intent(n), until).unwrap()
+        passkeys::challenge(&test.server, &user("alice#1"), need(&test, "passkeys.begin"), intent(n), until).unwrap()
     };
     let asserted = Authenticator::assert;
     let mut phone = phone;
     let answer = asserted(&mut phone, &options(asked(2))).unwrap();
-    assert_eq!(why_not(&house, 2, &answer), "good");
-    let as_asked = |n| passkeys::begin(&house.server, &user("alice#1"), "key", intent(n));
+    assert_eq!(why_not(&test, 2, &answer), "good");
+    let as_asked = |n| passkeys::begin(&test.server, &user("alice#1"), "key", intent(n));
     assert_eq!(status(as_asked(3)), (482, "INTENT_STEP_UP"), "another intent");
     as_asked(2).unwrap();
     assert_eq!(status(as_asked(2)), (482, "INTENT_STEP_UP"), "once");
     // A step-up for another call does not count for this one.
-    let answer = asserted(&mut phone, &options(challenge(&house, 4))).unwrap();
-    assert_eq!(why_not(&house, 4, &answer), "good");
+    let answer = asserted(&mut phone, &options(challenge(&test, 4))).unwrap();
+    assert_eq!(why_not(&test, 4, &answer), "good");
     assert_eq!(status(as_asked(4)), (482, "INTENT_STEP_UP"));
 }
 
 #[tokio::test]
 async fn without_a_passkey_a_call_that_needs_one_is_refused_and_others_are_not() {
-    let (house, _) = connected(STEP_UP).await;
+    let (test, _) = connected(STEP_UP).await;
     let until = Timestamp::from_seconds(NOW + 30);
     let asked =
-        |name| passkeys::challenge(&house.server, &user("alice#1"), need(&house, name), intent(1), until).unwrap();
+        |name| passkeys::challenge(&test.server, &user("alice#1"), need(&test, name), intent(1), until).unwrap();
     assert_eq!(asked("files.trash"), StepUp::NoPasskey);
     assert_eq!(asked("files.browse"), StepUp::NotNeeded);
     assert_eq!(asked("passkeys.begin"), StepUp::NotNeeded, "the first is taken on the signature");
@@ -314,34 +310,34 @@ async fn without_a_passkey_a_call_that_needs_one_is_refused_and_others_are_not()
 
 #[tokio::test]
 async fn one_user_has_so_many_challenges_open_and_leaves_the_others_theirs() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
     for n in 0..16 {
-        assert!(matches!(challenge(&house, n), StepUp::Challenge { .. }));
+        assert!(matches!(challenge(&test, n), StepUp::Challenge { .. }));
     }
-    assert_eq!(challenge(&house, 16), StepUp::TooMany);
-    assert!(matches!(challenge(&house, 3), StepUp::Challenge { .. }), "open already");
-    house.now.fetch_add(31, Ordering::SeqCst);
+    assert_eq!(challenge(&test, 16), StepUp::TooMany);
+    assert!(matches!(challenge(&test, 3), StepUp::Challenge { .. }), "open already");
+    test.now.fetch_add(31, Ordering::SeqCst);
     let until = Timestamp::from_seconds(NOW + 60);
     let after =
-        passkeys::challenge(&house.server, &user("alice#1"), need(&house, "files.trash"), intent(17), until).unwrap();
+        passkeys::challenge(&test.server, &user("alice#1"), need(&test, "files.trash"), intent(17), until).unwrap();
     assert!(matches!(after, StepUp::Challenge { .. }), "the others are over");
 }
 
 #[tokio::test]
 async fn passkeys_end_with_the_connection() {
-    let (house, mut phone) = connected(STEP_UP).await;
-    enrol(&house, &mut phone);
-    let open = options(challenge(&house, 1));
-    house.server.records.disconnect(Authority::Core, &user("alice#1")).unwrap();
-    assert!(house.server.records.passkeys(&user("alice#1")).unwrap().is_none());
-    assert_ne!(why_not(&house, 1, &phone.assert(&open).unwrap()), "good");
-    let options = begin(&house).unwrap();
+    let (test, mut phone) = connected(STEP_UP).await;
+    enrol(&test, &mut phone);
+    let open = options(challenge(&test, 1));
+    test.server.records.disconnect(Authority::Core, &user("alice#1")).unwrap();
+    assert!(test.server.records.passkeys(&user("alice#1")).unwrap().is_none());
+    assert_ne!(why_not(&test, 1, &phone.assert(&open).unwrap()), "good");
+    let options = begin(&test).unwrap();
     assert_eq!(
-        status(finish(&house, &phone.register(&options["publicKey"]))),
+        status(finish(&test, &phone.register(&options["publicKey"]))),
         (404, "NOT_FOUND"),
         "nobody is connected"
     );
-    house.connected().await;
-    enrol(&house, &mut phone);
+    test.connected().await;
+    enrol(&test, &mut phone);
 }

@@ -13,7 +13,7 @@ use countersign_portal::core::{Control, Outage, ShownTask};
 use crate::core::client::CoreCalls;
 use crate::core::task_table::TaskTable;
 use crate::core::tasks;
-use crate::harness::{ALICE, BOB, House, NOW, house_at, status, user};
+use crate::test_server::{ALICE, BOB, NOW, TestServer, status, user};
 use countersign_ipc::server_protocol::{TASK_SILENCE_MAX_S, TaskBegun, TaskState, TaskStatus, TaskTold};
 
 fn at(seconds: i64) -> Timestamp {
@@ -21,7 +21,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 struct Scene {
-    house: House,
+    test: TestServer,
     control: Control,
     calls: CoreCalls,
 }
@@ -30,11 +30,11 @@ impl Scene {
     async fn new() -> Self {
         let keys = Arc::new(CoreKeys::generate("hpc").unwrap());
         let control = Control::start(Arc::clone(&keys)).await.unwrap();
-        let house = house_at(&control.origin(), &keys, Some(control.refresh_token()), "");
-        let core = &house.server.config.core;
+        let test = TestServer::with_core(&control.origin(), &keys, Some(control.refresh_token()), "");
+        let core = &test.server.config.core;
         let calls = CoreCalls::new(core.origin.clone(), core.refresh_token.clone().unwrap(), &core.ca).unwrap();
-        house.connected().await;
-        Self { house, control, calls }
+        test.connected().await;
+        Self { test, control, calls }
     }
 
     async fn begin(&self) -> u64 {
@@ -42,12 +42,12 @@ impl Scene {
             TaskBegun {
                 username: user("alice#1"), title: "Copying files".to_owned(), body: "/1/a\n→ /1/b".to_owned()
             };
-        tasks::begin(&self.house.server, ALICE, begun).await.unwrap().number
+        tasks::begin(&self.test.server, ALICE, begun).await.unwrap().number
     }
 
     fn tell(&self, number: u64, state: TaskState, progress: &str, percentage: Option<u8>) -> Option<i64> {
         let status = TaskStatus { state, progress: progress.to_owned(), percentage };
-        tasks::tell(&self.house.server, ALICE, TaskTold { number, status }).unwrap().core_id
+        tasks::tell(&self.test.server, ALICE, TaskTold { number, status }).unwrap().core_id
     }
 
     async fn round(&self) -> bool {
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     async fn round_at(&self, seconds: i64) -> bool {
-        tasks::round(&self.house.server, &self.calls, at(seconds)).await
+        tasks::round(&self.test.server, &self.calls, at(seconds)).await
     }
 
     fn only(&self) -> ShownTask {
@@ -64,7 +64,7 @@ impl Scene {
     }
 
     fn in_store(&self) -> usize {
-        self.house.server.records.tasks().unwrap().len()
+        self.test.server.records.tasks().unwrap().len()
     }
 }
 
@@ -97,7 +97,7 @@ async fn a_task_is_shown_from_its_beginning_to_its_end() {
         number,
         status: TaskStatus { state: TaskState::Running, progress: String::new(), percentage: None },
     };
-    assert_eq!(status(tasks::tell(&scene.house.server, ALICE, over)), (404, "NOT_FOUND"));
+    assert_eq!(status(tasks::tell(&scene.test.server, ALICE, over)), (404, "NOT_FOUND"));
 }
 
 /// Core lists the tasks of which it has heard within five minutes.
@@ -120,16 +120,16 @@ async fn an_account_tells_of_its_own_tasks_alone() {
     let scene = Scene::new().await;
     let number = scene.begin().await;
     let begun = TaskBegun { username: user("alice#1"), title: String::new(), body: String::new() };
-    assert_eq!(status(tasks::begin(&scene.house.server, BOB, begun).await), (404, "NOT_FOUND"));
+    assert_eq!(status(tasks::begin(&scene.test.server, BOB, begun).await), (404, "NOT_FOUND"));
     let told = TaskTold {
         number,
         status: TaskStatus { state: TaskState::Success, progress: String::new(), percentage: None },
     };
-    assert_eq!(status(tasks::tell(&scene.house.server, BOB, told)), (404, "NOT_FOUND"));
+    assert_eq!(status(tasks::tell(&scene.test.server, BOB, told)), (404, "NOT_FOUND"));
     let mut refused = 0;
     for _ in 0..100 {
         let begun = TaskBegun { username: user("alice#1"), title: String::new(), body: String::new() };
-        refused += usize::from(tasks::begin(&scene.house.server, ALICE, begun).await.is_err());
+        refused += usize::from(tasks::begin(&scene.test.server, ALICE, begun).await.is_err());
     }
     assert_eq!(refused, 37, "64 at a time");
 }
@@ -159,13 +159,13 @@ async fn what_an_instance_did_that_is_gone_or_silent_has_failed() {
         let number = scene.begin().await;
         scene.round().await;
         if silent {
-            scene.house.server.tasks.fail_silent(at(TASK_SILENCE_MAX_S));
+            scene.test.server.tasks.fail_silent(at(TASK_SILENCE_MAX_S));
             scene.round().await;
             assert_eq!(scene.only().states.last().unwrap(), "RUNNING");
-            scene.house.server.tasks.fail_silent(at(TASK_SILENCE_MAX_S + 1));
+            scene.test.server.tasks.fail_silent(at(TASK_SILENCE_MAX_S + 1));
         } else {
-            scene.house.server.tasks.instance_gone(BOB);
-            scene.house.server.tasks.instance_gone(ALICE);
+            scene.test.server.tasks.instance_gone(BOB);
+            scene.test.server.tasks.instance_gone(ALICE);
         }
         scene.tell(number, TaskState::Success, "", None);
         scene.round().await;
@@ -179,8 +179,8 @@ async fn what_was_under_way_when_the_server_ended_has_failed() {
     let scene = Scene::new().await;
     scene.begin().await;
     scene.round().await;
-    let desk = TaskTable::left_behind(scene.house.server.records.tasks().unwrap(), at(60));
-    let House { server, .. } = scene.house;
+    let desk = TaskTable::left_behind(scene.test.server.records.tasks().unwrap(), at(60));
+    let TestServer { server, .. } = scene.test;
     let server =
         Arc::into_inner(server).map(|server| crate::state::Server { tasks: desk, ..server }).map(Arc::new).unwrap();
     assert!(tasks::round(&server, &scene.calls, at(60)).await);
