@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256};
@@ -46,6 +46,12 @@ impl CoreSigner {
             .sign(&RSA_PKCS1_SHA256, &self.random, input.as_bytes(), &mut signature)
             .map_err(|_| BenchError::Keys("RSA signature"))?;
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// The private key, for the stand-in for Core.
+    pub(crate) fn pkcs8(&self) -> Result<Vec<u8>, BenchError> {
+        let der: Pkcs8V1Der<'_> = self.key.as_der().map_err(|_| BenchError::Keys("RSA private key"))?;
+        Ok(der.as_ref().to_vec())
     }
 
     pub(crate) fn public_pem(&self) -> Result<String, BenchError> {

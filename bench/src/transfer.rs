@@ -10,10 +10,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_portal::{Core, CoreKeys, Deed, Endpoint};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
@@ -26,7 +28,7 @@ use crate::proxy::{Name, Running, Site, free_address};
 use crate::report;
 use crate::signer::sha256;
 use crate::statistics::percentile;
-use crate::workload::{PROVIDER, Workload};
+use crate::workload::{FOLDER, PROVIDER, Workload};
 
 /// Length of a piece, in bytes: the most that UCloud's frontend sends.
 const PIECE: u64 = 32_000_000;
@@ -365,28 +367,35 @@ impl Desk<'_> {
         Ok(watched)
     }
 
-    /// Measures the first page of a folder with many files.
-    async fn page(&mut self, folder: &Path) -> Result<(), BenchError> {
+    /// Measures the first page of a folder with many files: the time that UCloud's page waits for
+    /// Core. The stand-in for Core sends the request as the real one does, over HTTP/2.
+    async fn page(&self, folder: &Path) -> Result<(), BenchError> {
         for at in 0..FILES {
             fs::File::create(folder.join(format!("file-{at:06}"))).map_err(BenchError::io("a large folder"))?;
         }
+        let keys = CoreKeys::from_pkcs8(PROVIDER, &self.workload.core.pkcs8()?)?;
+        let chain = fs::read_to_string(self.site.path("chain.pem")).map_err(BenchError::io("the certificate"))?;
+        let core = Core::new(Arc::new(keys), Endpoint::tls(self.proxy.address(), "localhost", &chain)?);
+        let browse = Deed::browse(FOLDER);
         let mut times = Vec::new();
         for _ in 0..PAGES {
-            let request = self.workload.request_of(&self.workload.first)?;
+            let intent = self.workload.intent(&self.workload.first)?;
             let begun = Instant::now();
-            let status = self.connection.exchange(&request).await?.status;
+            let answer = core.perform(USERNAME, &browse, Some(&intent)).await?;
             times.push(begun.elapsed());
-            if status != 200 {
-                return Err(BenchError::Unexpected { proxy: Name::Countersign, status, body: "browse".to_owned() });
+            let items = answer.json().get("items").and_then(Value::as_array).map_or(0, Vec::len);
+            if answer.status != 200 || items == 0 {
+                let body = String::from_utf8_lossy(&answer.bytes).into_owned();
+                return Err(BenchError::Unexpected { proxy: Name::Countersign, status: answer.status, body });
             }
         }
         let first = times.first().copied().unwrap_or_default();
         let median = percentile(&mut times, 50).unwrap_or_default();
         report::line(&format!(
-            "the first page of a folder with {FILES} files: {:.0} ms at first, median {:.0} ms of {PAGES}; {} of {} ms",
+            "the first page of a folder with {FILES} files, through the stand-in for Core: {:.0} ms at first, median {:.0} ms of {PAGES}; {} {} ms",
             first.as_secs_f64() * 1e3,
             median.as_secs_f64() * 1e3,
-            if median <= PAGE_MAX { "within" } else { "NOT within" },
+            if first.max(median) <= PAGE_MAX { "within" } else { "NOT within" },
             PAGE_MAX.as_millis(),
         ))
     }
@@ -394,15 +403,15 @@ impl Desk<'_> {
 
 /// Samples the memory from a separate thread, a hundred times a second.
 struct Watch {
-    most: std::sync::Arc<AtomicU64>,
-    ended: std::sync::Arc<AtomicBool>,
+    most: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Watch {
     fn start(processes: Vec<Pid>) -> Self {
-        let (most, ended) = (std::sync::Arc::<AtomicU64>::default(), std::sync::Arc::<AtomicBool>::default());
-        let (seen, over) = (std::sync::Arc::clone(&most), std::sync::Arc::clone(&ended));
+        let (most, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (seen, over) = (Arc::clone(&most), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 seen.fetch_max(process::resident_bytes(&processes).unwrap_or(0), Ordering::Relaxed);

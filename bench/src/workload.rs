@@ -16,7 +16,7 @@ use crate::signer::{CoreSigner, UserSigner, Wish, digest_of, digest_of_strings};
 pub(crate) const PROVIDER: &str = "hpc";
 pub(crate) const ORIGIN: &str = "https://hpc.example.org";
 pub(crate) const USERNAME: &str = "bench#0001";
-const FOLDER: &str = "/home/docs";
+pub(crate) const FOLDER: &str = "/home/docs";
 
 /// Core, its request, and the first of its users.
 pub(crate) struct Workload {

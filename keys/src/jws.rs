@@ -2,7 +2,7 @@
 //!
 //! Accepts only the spelling of RFC 7515 section 2. This is the only module that uses
 //! `jsonwebtoken`, and it uses only that crate's signature check: its `Validation` reads the clock,
-//! forgives 60 s and accepts absent claims. ES256, the algorithm of every browser, uses aws-lc
+//! forgives 60 s and accepts absent claims. ES256, which every browser has, uses aws-lc
 //! directly, because `jsonwebtoken` would parse the key for each signature.
 
 use aws_lc_rs::digest;

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct Sample {
+    alg: Algorithm,
     origin: Origin,
     username: Username,
     now: i64,
@@ -38,19 +39,26 @@ struct Sample {
     proof: String,
 }
 
-fn sample() -> Sample {
-    serde_json::from_str(include_str!("vectors/browser.json")).unwrap()
+/// One sample for each algorithm of the browser's keys.
+fn samples() -> Vec<Sample> {
+    let samples: Vec<Sample> = serde_json::from_str(include_str!("vectors/browser.json")).unwrap();
+    let algorithms: Vec<Algorithm> = samples.iter().map(|sample| sample.alg).collect();
+    assert_eq!(algorithms, [Algorithm::EdDsa, Algorithm::Es256]);
+    samples
 }
 
 fn key(sample: &Sample) -> VerificationKey {
-    VerificationKey::from_jwk(sample.jwk.to_string().as_bytes(), Algorithm::Es256).unwrap()
+    VerificationKey::from_jwk(sample.jwk.to_string().as_bytes(), sample.alg).unwrap()
 }
 
 #[test]
 fn the_browsers_intent_covers_its_items_and_no_others() {
-    let sample = sample();
+    samples().iter().for_each(covers_its_items);
+}
+
+fn covers_its_items(sample: &Sample) {
     let now = Timestamp::from_seconds(sample.now);
-    let (owner, kid, key) = (sample.username.clone(), sample.kid, key(&sample));
+    let (owner, kid, key) = (sample.username.clone(), sample.kid, key(sample));
     let record = KeyRecord::new(owner, kid, &key, Protocol::V2, (now, now.plus(60)), "browser".to_owned());
     let keys = [Arc::new(EnrolledKey::from_record(&record).unwrap())];
     let window = Window { lifetime_max_s: 60, future_skew_s: 5 };
@@ -80,8 +88,11 @@ fn the_browsers_intent_covers_its_items_and_no_others() {
 
 #[test]
 fn the_browsers_proof_is_for_one_ticket() {
-    let sample = sample();
-    let key = key(&sample);
+    samples().iter().for_each(is_for_one_ticket);
+}
+
+fn is_for_one_ticket(sample: &Sample) {
+    let key = key(sample);
     let proved = |ticket: &Ticket, nonce: &str| {
         let ticket = ticket.hash();
         Challenge { origin: &sample.origin, ticket: &ticket, username: &sample.username, nonce }

@@ -88,8 +88,8 @@ test("a good signature without the passkey is refused by the gateway", async () 
       aud: location.origin, username: key.username, project: null, call: "files.trash", iat, exp: iat + 30,
       jti: encode(crypto.getRandomValues(new Uint8Array(16))), params: [digest],
     };
-    const input = `${encode(text({ alg: "ES256", kid: key.kid, typ: "ucloud-intent+jwt" }))}.${encode(text(claims))}`;
-    return `${input}.${encode(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, key.privateKey, text(input)))}`;
+    const input = `${encode(text({ alg: "EdDSA", kid: key.kid, typ: "ucloud-intent+jwt" }))}.${encode(text(claims))}`;
+    return `${input}.${encode(await crypto.subtle.sign("Ed25519", key.privateKey, text(input)))}`;
   });
   await page.close();
   const response = await fetch(`${stage.portal}/call`, {

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { holds, met } from "../../web/js/ask.js";
 import { Clock } from "../../web/js/clock.js";
 import { projection } from "../../web/js/digest.js";
-import { makeKeyPair } from "../../web/js/enrolment.js";
+import { makeKeyPair } from "../../web/js/jws.js";
 import { dangers } from "../../web/js/places.js";
 import { Signer } from "../../web/js/signer.js";
 import { UnreadableTable, readTable } from "../../web/js/table.js";
@@ -65,9 +65,9 @@ test("v66 a table with a rule that this code does not know cannot be read", () =
 
 const CORE = "https://cloud.example.org";
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: CORE, base: "/ucloud/hpc" };
-const { privateKey } = await makeKeyPair();
+const { privateKey } = await makeKeyPair("EdDSA");
 const key = {
-  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", alg: "ES256", privateKey, state: "active", name: "x",
+  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", privateKey, state: "active", name: "x",
   created: 1_000, expires: 2_000_000_000, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
 };
 

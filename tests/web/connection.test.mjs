@@ -3,7 +3,6 @@
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
-import { createPublicKey, verify } from "node:crypto";
 import { test } from "node:test";
 import { encode } from "../../web/js/base64url.js";
 import { Clock } from "../../web/js/clock.js";
@@ -11,6 +10,7 @@ import { Connection, Problem } from "../../web/js/connection.js";
 import { toldOf } from "../../web/js/errors.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { NoStorage, SessionStorage } from "../../web/js/storage.js";
+import { isSigned } from "./verified.mjs";
 
 const NOW_S = 1_800_000_000;
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: "https://cloud.example.org", base: "/ucloud/hpc" };
@@ -103,16 +103,10 @@ test("from ticket to tested key", async () => {
     ["alice#1234", true, true, true, true, "countersign connect approve c"],
   );
   const [offer] = provider.offers;
-  assert.deepEqual([offer.ticket, offer.alg, offer.name], [ticket, "ES256", "Firefox on Linux"]);
-  const verifies = (jws) => {
-    const [header, claims, signature] = jws.split(".");
-    const publicKey = createPublicKey({ key: offer.jwk, format: "jwk" });
-    const input = Buffer.from(`${header}.${claims}`);
-    return verify("sha256", input, { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
-  };
-  assert.ok(verifies(offer.proof));
+  assert.deepEqual([offer.ticket, offer.alg, offer.name], [ticket, "EdDSA", "Firefox on Linux"]);
+  assert.ok(isSigned(offer.proof, offer.jwk));
   assert.equal(provider.probes.length, 1);
-  assert.ok(verifies(provider.probes[0].intent));
+  assert.ok(isSigned(provider.probes[0].intent, offer.jwk));
   const claims = JSON.parse(Buffer.from(provider.probes[0].intent.split(".")[1], "base64url"));
   assert.deepEqual([claims.call, claims.params.length, claims.project], ["connect.probe", 1, null]);
   const [key] = await storage.keys();

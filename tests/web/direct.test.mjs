@@ -3,32 +3,28 @@
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
-import { createPublicKey, verify } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { Clock } from "../../web/js/clock.js";
 import { digest } from "../../web/js/digest.js";
-import { makeKeyPair, publicJwk } from "../../web/js/enrolment.js";
+import { publicJwk } from "../../web/js/enrolment.js";
+import { makeKeyPair } from "../../web/js/jws.js";
 import { DirectChannel } from "../../web/js/direct.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { SessionStorage } from "../../web/js/storage.js";
 import { readTable } from "../../web/js/table.js";
+import { isSigned } from "./verified.mjs";
 
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: "https://cloud.example.org", base: "/ucloud/hpc" };
 const vectors = JSON.parse(await readFile(new URL("../../keys/tests/vectors/digests.json", import.meta.url), "utf8"));
 const TABLE = readTable(vectors.rows.map((row) => ({ ...row, from: /^(pass)?keys\./.test(row.call) ? "user" : "core" })));
-const pair = await makeKeyPair();
+const pair = await makeKeyPair("EdDSA");
 const key = {
-  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", alg: "ES256", privateKey: pair.privateKey, state: "active", name: "Firefox on Linux",
+  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", privateKey: pair.privateKey, state: "active", name: "Firefox on Linux",
   created: 1_000, expires: 2_000_000_000, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
 };
 
 const parts = (jws) => jws.split(".").slice(0, 2).map((part) => JSON.parse(Buffer.from(part, "base64url").toString("utf8")));
-const isSigned = (jws, jwk) => {
-  const [header, claims, signature] = jws.split(".");
-  const publicKey = createPublicKey({ key: jwk, format: "jwk" });
-  return verify("sha256", Buffer.from(`${header}.${claims}`), { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));
-};
 
 function bench(answers = {}) {
   const sent = [];
@@ -65,11 +61,11 @@ test("the old key vouches for the new one, and the new one for itself", async ()
   await storage.putKey(key);
   const renewed = await direct.renew(key, storage);
   const [{ body, intent }] = sent;
-  assert.deepEqual([body.alg, body.name, Object.keys(body).sort()], ["ES256", key.name, ["alg", "jwk", "name", "proof"]]);
+  assert.deepEqual([body.alg, body.name, Object.keys(body).sort()], ["EdDSA", key.name, ["alg", "jwk", "name", "proof"]]);
   assert.ok(isSigned(intent, await publicJwk(pair.publicKey)), "the intent is the old key's");
   assert.ok(isSigned(body.proof, body.jwk), "the proof is the new key's");
   assert.deepEqual(parts(body.proof), [
-    { alg: "ES256", typ: "ucloud-renew+jwt" },
+    { alg: "EdDSA", typ: "ucloud-renew+jwt" },
     { aud: page.origin, username: "alice", kid: key.kid },
   ]);
   assert.deepEqual([renewed.kid, renewed.expires, renewed.created, renewed.username], ["BBBBBBBBBBBBBBBBBBBBBA", 1_815_000_000, 1_800_000_000, "alice"]);

@@ -4,8 +4,9 @@
 
 import "./webcrypto.mjs";
 import { encode } from "../../web/js/base64url.js";
-import { enrolmentProof, makeKeyPair, publicJwk } from "../../web/js/enrolment.js";
+import { enrolmentProof, publicJwk } from "../../web/js/enrolment.js";
 import { signIntent } from "../../web/js/intent.js";
+import { makeKeyPair } from "../../web/js/jws.js";
 
 const origin = "https://hpc.example.org";
 const username = "Ælice#1234";
@@ -16,8 +17,11 @@ const nonce = "the provider's nonce";
 const items = [{ id: "/1/Ælice's file.txt" }, { id: "/1/photo\u202egnp.exe" }];
 const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }] };
 
-const { privateKey, publicKey } = await makeKeyPair();
-const intent = await signIntent({ kid, alg: "ES256", privateKey }, { origin, username, project: "3f1d5a0e-Å", row, items, now });
-const proof = await enrolmentProof(privateKey, { origin, ticket, username, nonce });
-const sample = { origin, username, now, kid, ticket, nonce, items, jwk: await publicJwk(publicKey), intent, proof };
-process.stdout.write(`${JSON.stringify(sample, null, 2)}\n`);
+async function sample(alg) {
+  const { privateKey, publicKey } = await makeKeyPair(alg);
+  const intent = await signIntent({ kid, privateKey }, { origin, username, project: "3f1d5a0e-Å", row, items, now });
+  const proof = await enrolmentProof(privateKey, { origin, ticket, username, nonce });
+  return { alg, origin, username, now, kid, ticket, nonce, items, jwk: await publicJwk(publicKey), intent, proof };
+}
+
+process.stdout.write(`${JSON.stringify([await sample("EdDSA"), await sample("ES256")], null, 2)}\n`);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Clock } from "../../web/js/clock.js";
 import { digest } from "../../web/js/digest.js";
-import { makeKeyPair } from "../../web/js/enrolment.js";
+import { makeKeyPair } from "../../web/js/jws.js";
 import { Refused, Unreachable } from "../../web/js/provider.js";
 import { Signer } from "../../web/js/signer.js";
 import { readTable } from "../../web/js/table.js";
@@ -24,9 +24,9 @@ const TABLE = readTable([
 ]);
 const CORE = "https://cloud.example.org";
 const page = { provider: "hpc", origin: "https://hpc.example.org", coreOrigin: CORE, base: "/ucloud/hpc" };
-const { privateKey } = await makeKeyPair();
+const { privateKey } = await makeKeyPair("EdDSA");
 const key = {
-  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", alg: "ES256", privateKey, state: "active", name: "x",
+  kid: "AAAAAAAAAAAAAAAAAAAAAA", provider: "hpc", username: "alice", privateKey, state: "active", name: "x",
   created: 1_000, expires: 2_000_000_000, lastUsed: null, lifetimeMax: 60, sessionOnly: false,
 };
 

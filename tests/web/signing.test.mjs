@@ -2,51 +2,90 @@
 
 import "./webcrypto.mjs";
 import assert from "node:assert/strict";
-import { createHash, createPublicKey, verify } from "node:crypto";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { decode, encode } from "../../web/js/base64url.js";
 import { BadParameters } from "../../web/js/digest.js";
-import { enrolmentProof, isTicket, makeKeyPair, publicJwk, renewalProof, ticketHash } from "../../web/js/enrolment.js";
+import { enrolmentProof, isTicket, publicJwk, renewalProof, ticketHash } from "../../web/js/enrolment.js";
 import { claims, signIntent } from "../../web/js/intent.js";
-import { isSignedBy } from "../../web/js/jws.js";
+import { isSignedBy, makeKeyPair } from "../../web/js/jws.js";
+import { BrokenKey, makeTestedKeyPair, testKeyPair } from "../../web/js/key-pair.js";
+import { isSigned } from "./verified.mjs";
 
 const row = { call: "files.trash", items: "bulk", class: "danger", from: "core", bound: [{ name: "id", kind: "plain", changes: [] }] };
 const whole = { ...row, call: "files.browse", items: "whole", bound: [{ name: "path", kind: "plain", changes: [] }] };
 const statement = { origin: "https://hpc.example.org", username: "Ælice#1234", project: null, row, items: [{ id: "/1/x" }], now: 1_800_000_000.9 };
 const ticket = encode(new Uint8Array(32).fill(7));
 
+const ALGORITHMS = ["EdDSA", "ES256"];
+
 /** Header and claims of a JWS, after an independent implementation has verified its signature. */
 const read = async (jws, publicKey) => {
-  const [header, payload, signature] = jws.split(".");
-  const key = createPublicKey({ key: await publicJwk(publicKey), format: "jwk" });
-  const input = Buffer.from(`${header}.${payload}`);
-  assert.ok(verify("sha256", input, { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url")));
-  return [header, payload].map((part) => JSON.parse(Buffer.from(part, "base64url").toString("utf8")));
+  assert.ok(isSigned(jws, await publicJwk(publicKey)));
+  return jws.split(".").slice(0, 2).map((part) => JSON.parse(Buffer.from(part, "base64url").toString("utf8")));
 };
 
 test("a key's private half cannot be read", async () => {
-  const { privateKey, publicKey } = await makeKeyPair();
-  assert.equal(privateKey.extractable, false);
-  assert.deepEqual(privateKey.usages, ["sign"]);
-  for (const format of ["jwk", "pkcs8", "raw"]) await assert.rejects(crypto.subtle.exportKey(format, privateKey));
-  assert.deepEqual(Object.keys(await publicJwk(publicKey)), ["kty", "crv", "x", "y"]);
+  const members = { EdDSA: ["kty", "crv", "x"], ES256: ["kty", "crv", "x", "y"] };
+  for (const alg of ALGORITHMS) {
+    const { privateKey, publicKey } = await makeKeyPair(alg);
+    assert.equal(privateKey.extractable, false);
+    assert.deepEqual(privateKey.usages, ["sign"]);
+    for (const format of ["jwk", "pkcs8", "raw"]) await assert.rejects(crypto.subtle.exportKey(format, privateKey));
+    assert.deepEqual(Object.keys(await publicJwk(publicKey)), members[alg]);
+  }
 });
 
 test("an intent is what the protocol says", async () => {
-  const { privateKey, publicKey } = await makeKeyPair();
-  const key = { kid: "AAAAAAAAAAAAAAAAAAAAAA", alg: "ES256", privateKey };
-  const jws = await signIntent(key, statement);
-  const [header, payload] = await read(jws, publicKey);
-  assert.deepEqual(header, { alg: "ES256", kid: key.kid, typ: "ucloud-intent+jwt" });
-  const { jti, ...rest } = payload;
-  assert.equal(decode(jti).length, 16);
-  assert.deepEqual(rest, {
-    aud: "https://hpc.example.org", username: "Ælice#1234", project: null, call: "files.trash",
-    iat: 1_800_000_000, exp: 1_800_000_030,
-    params: [createHash("sha256").update('{"id":"/1/x"}').digest("base64url")],
-  });
-  assert.ok(await isSignedBy(publicKey, jws));
-  assert.equal(await isSignedBy((await makeKeyPair()).publicKey, jws), false);
+  for (const alg of ALGORITHMS) {
+    const { privateKey, publicKey } = await makeKeyPair(alg);
+    const key = { kid: "AAAAAAAAAAAAAAAAAAAAAA", privateKey };
+    const jws = await signIntent(key, statement);
+    const [header, payload] = await read(jws, publicKey);
+    assert.deepEqual(header, { alg, kid: key.kid, typ: "ucloud-intent+jwt" });
+    const { jti, ...rest } = payload;
+    assert.equal(decode(jti).length, 16);
+    assert.deepEqual(rest, {
+      aud: "https://hpc.example.org", username: "Ælice#1234", project: null, call: "files.trash",
+      iat: 1_800_000_000, exp: 1_800_000_030,
+      params: [createHash("sha256").update('{"id":"/1/x"}').digest("base64url")],
+    });
+    assert.ok(await isSignedBy(publicKey, jws));
+    assert.equal(await isSignedBy((await makeKeyPair(alg)).publicKey, jws), false);
+  }
+});
+
+/** Runs `work` in a browser whose `crypto.subtle` has these methods instead. */
+async function inBrowser(methods, work) {
+  const originals = Object.fromEntries(Object.keys(methods).map((name) => [name, crypto.subtle[name]]));
+  try {
+    for (const [name, method] of Object.entries(methods)) {
+      Object.defineProperty(crypto.subtle, name, { configurable: true, value: (...rest) => method(originals[name].bind(crypto.subtle), ...rest) });
+    }
+    return await work();
+  } finally {
+    for (const name of Object.keys(methods)) delete crypto.subtle[name];
+  }
+}
+
+const made = async () => (await makeTestedKeyPair()).privateKey.algorithm.name;
+
+test("a new key is Ed25519, or ECDSA where the browser lacks Ed25519 or its keys do not work", async () => {
+  assert.equal(await made(), "Ed25519");
+  const isEd = (algorithm) => algorithm.name === "Ed25519";
+  const unknown = { generateKey: (original, algorithm, ...rest) => isEd(algorithm) ? Promise.reject(new DOMException("unknown", "NotSupportedError")) : original(algorithm, ...rest) };
+  assert.equal(await inBrowser(unknown, made), "ECDSA");
+  const broken = { sign: (original, algorithm, ...rest) => isEd(algorithm) ? Promise.resolve(new ArrayBuffer(64)) : original(algorithm, ...rest) };
+  assert.equal(await inBrowser(broken, made), "ECDSA");
+  const useless = { sign: async () => new ArrayBuffer(64) };
+  await inBrowser(useless, () => assert.rejects(makeTestedKeyPair(), BrokenKey));
+});
+
+test("a key that the browser's storage cannot copy is not used", async () => {
+  const { privateKey, publicKey } = await makeKeyPair("EdDSA");
+  await testKeyPair({ privateKey, publicKey });
+  const uncloneable = new Proxy(privateKey, {});
+  await assert.rejects(testKeyPair({ privateKey: uncloneable, publicKey }), (error) => error.name === "DataCloneError");
 });
 
 test("no two intents have the same id", async () => {
@@ -68,18 +107,20 @@ test("items, project and shape are checked before anything is signed", async () 
 });
 
 test("proofs say what they are for", async () => {
-  const { privateKey, publicKey } = await makeKeyPair();
   const origin = "https://hpc.example.org";
-  const enrolment = await enrolmentProof(privateKey, { origin, ticket, username: "alice", nonce: "n" });
-  assert.deepEqual(await read(enrolment, publicKey), [
-    { alg: "ES256", typ: "ucloud-enrol+jwt" },
-    { aud: origin, ticket: createHash("sha256").update(Buffer.alloc(32, 7)).digest("base64url"), username: "alice", nonce: "n" },
-  ]);
-  const renewal = await renewalProof(privateKey, { origin, username: "alice", oldKid: "AAAAAAAAAAAAAAAAAAAAAA" });
-  assert.deepEqual(await read(renewal, publicKey), [
-    { alg: "ES256", typ: "ucloud-renew+jwt" },
-    { aud: origin, username: "alice", kid: "AAAAAAAAAAAAAAAAAAAAAA" },
-  ]);
+  for (const alg of ALGORITHMS) {
+    const { privateKey, publicKey } = await makeKeyPair(alg);
+    const enrolment = await enrolmentProof(privateKey, { origin, ticket, username: "alice", nonce: "n" });
+    assert.deepEqual(await read(enrolment, publicKey), [
+      { alg, typ: "ucloud-enrol+jwt" },
+      { aud: origin, ticket: createHash("sha256").update(Buffer.alloc(32, 7)).digest("base64url"), username: "alice", nonce: "n" },
+    ]);
+    const renewal = await renewalProof(privateKey, { origin, username: "alice", oldKid: "AAAAAAAAAAAAAAAAAAAAAA" });
+    assert.deepEqual(await read(renewal, publicKey), [
+      { alg, typ: "ucloud-renew+jwt" },
+      { aud: origin, username: "alice", kid: "AAAAAAAAAAAAAAAAAAAAAA" },
+    ]);
+  }
 });
 
 test("a ticket is 32 bytes in one spelling", async () => {

@@ -4,7 +4,8 @@
 
 import { enrolmentProof, isTicket, publicJwk, ticketHash } from "./enrolment.js";
 import { signIntent } from "./intent.js";
-import { makeTestedKeyPair, testKeyPair } from "./direct.js";
+import { algorithmOf } from "./jws.js";
+import { makeTestedKeyPair, testKeyPair } from "./key-pair.js";
 import { Refused, Unreachable } from "./provider.js";
 import { NoStorage } from "./storage.js";
 
@@ -185,7 +186,7 @@ export class Connection {
     });
     // If another key was offered first, this second offer ends the ticket, so that the user does
     // not approve the other key by mistake.
-    const body = { ticket, jwk: await publicJwk(record.publicKey), alg: "ES256", proof, name: keyName };
+    const body = { ticket, jwk: await publicJwk(record.publicKey), alg: algorithmOf(record.publicKey), proof, name: keyName };
     const offer = await this.#offer(ticket, body, known !== undefined);
     const offered = { ...record, offer };
     await this.#storage.putConnection(offered);
@@ -284,7 +285,7 @@ export class Connection {
     const now = this.#clock.now();
     /** @type {KeyRecord} */
     const key = {
-      kid, provider: record.provider, username: record.username, alg: "ES256", privateKey: record.privateKey, state: "active",
+      kid, provider: record.provider, username: record.username, privateKey: record.privateKey, state: "active",
       name: keyName, created: Math.floor(now), expires: null, lastUsed: Math.floor(now), lifetimeMax: record.lifetimeMax,
       sessionOnly: this.#storage.sessionOnly,
     };

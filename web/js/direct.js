@@ -3,9 +3,10 @@
 
 import { met } from "./ask.js";
 import { projection } from "./digest.js";
-import { makeKeyPair, publicJwk, renewalProof } from "./enrolment.js";
+import { publicJwk, renewalProof } from "./enrolment.js";
 import { LIFETIME_S, signIntent } from "./intent.js";
-import { isSignedBy, sign } from "./jws.js";
+import { algorithmOf } from "./jws.js";
+import { makeTestedKeyPair } from "./key-pair.js";
 import { Refused } from "./provider.js";
 import { createPasskey, usePasskey } from "./webauthn.js";
 
@@ -25,24 +26,6 @@ import { createPasskey, usePasskey } from "./webauthn.js";
  * @typedef {{id: string, name: string, created: number, lastUsed: number | null, state?: string}}
  *   ListedPasskey
  */
-
-/** The browser's key does not work: its first signature does not verify. */
-export class BrokenKey extends Error {
-  name = "BrokenKey";
-}
-
-/** Creates a key, signs with it and verifies, to detect browsers whose keys do not work. */
-export async function makeTestedKeyPair() {
-  const pair = await makeKeyPair();
-  await testKeyPair(pair);
-  return pair;
-}
-
-/** @param {{privateKey: CryptoKey, publicKey: CryptoKey}} pair */
-export async function testKeyPair({ privateKey, publicKey }) {
-  const jws = await sign(privateKey, { alg: "ES256", typ: "countersign-self-test" }, { test: Math.random() });
-  if (privateKey.extractable || !(await isSignedBy(publicKey, jws))) throw new BrokenKey("the key does not work");
-}
 
 export class DirectChannel {
   #page;
@@ -73,7 +56,7 @@ export class DirectChannel {
   async renew(old, storage) {
     const pair = await makeTestedKeyPair();
     const proof = await renewalProof(pair.privateKey, { origin: this.#page.origin, username: old.username, oldKid: old.kid });
-    const parameters = { jwk: await publicJwk(pair.publicKey), alg: old.alg, name: old.name, proof };
+    const parameters = { jwk: await publicJwk(pair.publicKey), alg: algorithmOf(pair.publicKey), name: old.name, proof };
     const { kid, expires } = await this.#ask(old, "keys.renew", parameters);
     const now = Math.floor(this.#clock.now());
     /** @type {KeyRecord} */

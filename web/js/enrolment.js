@@ -3,7 +3,7 @@
 
 import { decode } from "./base64url.js";
 import { sha256 } from "./digest.js";
-import { ES256, sign } from "./jws.js";
+import { sign } from "./jws.js";
 
 /** Whether the text is a ticket: 32 bytes in base64url. @param {string} text */
 export function isTicket(text) {
@@ -23,21 +23,13 @@ export async function ticketHash(ticket) {
 }
 
 /**
- * Creates a key pair. The private key is not extractable: no page can read it.
- * @returns {Promise<CryptoKeyPair>}
- */
-export async function makeKeyPair() {
-  const pair = await crypto.subtle.generateKey(ES256.generate, false, ["sign", "verify"]);
-  return /** @type {CryptoKeyPair} */ (pair);
-}
-
-/**
  * The public key as the provider expects it, without other members.
  * @param {CryptoKey} publicKey
  */
 export async function publicJwk(publicKey) {
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
-  return { kty, crv, x, y };
+  // A point of Ed25519 has no second coordinate.
+  return y === undefined ? { kty, crv, x } : { kty, crv, x, y };
 }
 
 /**
@@ -46,7 +38,7 @@ export async function publicJwk(publicKey) {
  * @param {{origin: string, ticket: string, username: string, nonce: string}} challenge
  */
 export async function enrolmentProof(privateKey, { origin, ticket, username, nonce }) {
-  const header = { alg: "ES256", typ: "ucloud-enrol+jwt" };
+  const header = { typ: "ucloud-enrol+jwt" };
   return sign(privateKey, header, { aud: origin, ticket: await ticketHash(ticket), username, nonce });
 }
 
@@ -56,5 +48,5 @@ export async function enrolmentProof(privateKey, { origin, ticket, username, non
  * @param {{origin: string, username: string, oldKid: string}} renewal
  */
 export async function renewalProof(privateKey, { origin, username, oldKid }) {
-  return sign(privateKey, { alg: "ES256", typ: "ucloud-renew+jwt" }, { aud: origin, username, kid: oldKid });
+  return sign(privateKey, { typ: "ucloud-renew+jwt" }, { aud: origin, username, kid: oldKid });
 }

@@ -63,7 +63,7 @@ export async function claims({ origin, username, project, row, items, now, lifet
  * @param {Statement} statement
  */
 export async function signIntent(key, statement) {
-  return sign(key.privateKey, { alg: key.alg, kid: key.kid, typ: "ucloud-intent+jwt" }, await claims(statement));
+  return sign(key.privateKey, { kid: key.kid, typ: "ucloud-intent+jwt" }, await claims(statement));
 }
 
 /** @param {unknown} project */

@@ -8,7 +8,6 @@
  * @property {string} kid its id; until the provider assigns one, a temporary name
  * @property {string} provider
  * @property {string} username the owner
- * @property {"ES256"} alg
  * @property {CryptoKey} privateKey
  * @property {"offered" | "active"} state
  * @property {string} name
