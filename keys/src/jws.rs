@@ -2,11 +2,11 @@
 //!
 //! Accepts only the spelling of RFC 7515 section 2. This is the only module that uses
 //! `jsonwebtoken`, and it uses only that crate's signature check: its `Validation` reads the clock,
-//! forgives 60 s and accepts absent claims. ES256, which every browser has, uses aws-lc
+//! forgives 60 s and accepts absent claims. ES256 and Ed25519, the algorithms of browsers, use aws-lc
 //! directly, because `jsonwebtoken` would parse the key for each signature.
 
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -49,8 +49,9 @@ impl Algorithm {
     }
 }
 
-/// Length of an ES256 signature, r and s (RFC 7518 section 3.4), in bytes.
-const ES256_SIGNATURE: usize = 64;
+/// Length of an elliptic signature, in bytes: r and s of ES256 (RFC 7518 section 3.4), R and S of
+/// Ed25519 (RFC 8032 section 5.1.6).
+const CURVE_SIGNATURE: usize = 64;
 
 /// Why an envelope is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -167,13 +168,13 @@ pub struct SignatureKey {
 
 #[derive(Clone)]
 enum Key {
-    /// Parsed once, for all signatures.
-    Es256(ParsedPublicKey),
+    /// ES256 or Ed25519. Parsed once, for all signatures.
+    Curve(ParsedPublicKey),
     /// Parsed for each signature.
-    Other(DecodingKey, jsonwebtoken::Algorithm),
+    Rsa(DecodingKey, jsonwebtoken::Algorithm),
 }
 
-/// The point is not on P-256.
+/// The point is not on the curve.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct PointNotOnCurve;
 
@@ -181,13 +182,13 @@ impl SignatureKey {
     /// Takes an uncompressed point on P-256.
     pub(crate) fn es256(point: &[u8; 65]) -> Result<Self, PointNotOnCurve> {
         let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_rejected| PointNotOnCurve)?;
-        Ok(Self { key: Key::Es256(key), algorithm: Algorithm::Es256, signature_length: ES256_SIGNATURE })
+        Ok(Self { key: Key::Curve(key), algorithm: Algorithm::Es256, signature_length: CURVE_SIGNATURE })
     }
 
-    /// An Ed25519 public key.
-    pub(crate) fn ed25519(bytes: &[u8; 32]) -> Self {
-        let key = Key::Other(DecodingKey::from_ed_der(bytes), jsonwebtoken::Algorithm::EdDSA);
-        Self { key, algorithm: Algorithm::EdDsa, signature_length: 64 }
+    /// Takes an encoded point of Ed25519 (RFC 8032 section 5.1.2).
+    pub(crate) fn ed25519(point: &[u8; 32]) -> Result<Self, PointNotOnCurve> {
+        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_rejected| PointNotOnCurve)?;
+        Ok(Self { key: Key::Curve(key), algorithm: Algorithm::EdDsa, signature_length: CURVE_SIGNATURE })
     }
 
     /// Takes an RSA modulus and exponent, big-endian without leading zeros.
@@ -196,7 +197,7 @@ impl SignatureKey {
             RsaPadding::Pss => (Algorithm::Ps256, jsonwebtoken::Algorithm::PS256),
             RsaPadding::Pkcs1 => (Algorithm::Rs256, jsonwebtoken::Algorithm::RS256),
         };
-        let key = Key::Other(DecodingKey::from_rsa_raw_components(modulus, exponent), theirs);
+        let key = Key::Rsa(DecodingKey::from_rsa_raw_components(modulus, exponent), theirs);
         Self { key, algorithm, signature_length: modulus.len() }
     }
 
@@ -215,12 +216,12 @@ impl SignatureKey {
             return false;
         }
         match &self.key {
-            Key::Es256(key) => {
-                let mut signature = [0; ES256_SIGNATURE];
-                URL_SAFE_NO_PAD.decode_slice(signature_b64, &mut signature) == Ok(ES256_SIGNATURE)
+            Key::Curve(key) => {
+                let mut signature = [0; CURVE_SIGNATURE];
+                URL_SAFE_NO_PAD.decode_slice(signature_b64, &mut signature) == Ok(CURVE_SIGNATURE)
                     && key.verify_sig(signing_input, &signature).is_ok()
             }
-            Key::Other(key, algorithm) => {
+            Key::Rsa(key, algorithm) => {
                 jsonwebtoken::crypto::verify(signature_b64, signing_input, key, *algorithm).unwrap_or(false)
             }
         }

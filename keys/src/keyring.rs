@@ -227,7 +227,8 @@ impl VerificationKey {
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyRejection::Point);
         }
-        Ok(Self { spki: [&ED25519_SPKI_PREFIX[..], bytes].concat(), key: SignatureKey::ed25519(bytes) })
+        let key = SignatureKey::ed25519(bytes).map_err(|PointNotOnCurve| KeyRejection::Point)?;
+        Ok(Self { spki: [&ED25519_SPKI_PREFIX[..], bytes].concat(), key })
     }
 
     fn rsa(modulus: &[u8], exponent: &[u8], padding: RsaPadding) -> Result<Self, KeyRejection> {
