@@ -553,12 +553,13 @@ mod tests {
     #[test]
     fn v61_each_algorithm_has_a_decoy_that_takes_the_time_of_a_check() {
         for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256] {
-            assert_eq!(decoy(algorithm).unwrap().algorithm(), algorithm);
+            assert_eq!(decoy(algorithm).map(VerificationKey::algorithm), Some(algorithm));
         }
         // The RFCs' own signatures: what verifies has taken the time of a check.
         let check = |algorithm: Algorithm, jws: &str| {
-            let (input, signature) = jws.rsplit_once('.').unwrap();
-            assert!(decoy(algorithm).unwrap().signature_key().verify(input.as_bytes(), signature), "{algorithm:?}");
+            let (input, signature) = jws.rsplit_once('.').unwrap_or_default();
+            let verifies = |key: &VerificationKey| key.signature_key().verify(input.as_bytes(), signature);
+            assert!(decoy(algorithm).is_some_and(verifies), "{algorithm:?}");
         };
         check(
             Algorithm::EdDsa,
