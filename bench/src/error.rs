@@ -30,7 +30,7 @@ pub(crate) enum BenchError {
     Store(countersign_keys::store::StoreFailure),
     #[error("the replay log: {0}")]
     Replay(countersign_keys::replay::ReplayError),
-    #[error("the stand-in for Core: {0}")]
+    #[error("the stand-in for Core")]
     Core(#[from] countersign_portal::Fault),
     #[error("nothing to measure: {0}")]
     Empty(&'static str),

@@ -2,8 +2,8 @@
 //!
 //! Accepts only the spelling of RFC 7515 section 2. This is the only module that uses
 //! `jsonwebtoken`, and it uses only that crate's signature check: its `Validation` reads the clock,
-//! forgives 60 s and accepts absent claims. ES256 and Ed25519, the algorithms of browsers, use aws-lc
-//! directly, because `jsonwebtoken` would parse the key for each signature.
+//! forgives 60 s and accepts absent claims. ES256 and Ed25519, the algorithms of browsers, use
+//! aws-lc directly, because `jsonwebtoken` would parse the key for each signature.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
