@@ -1,7 +1,7 @@
 // What UCloud's page asks its Core, and what its Core may be made to do.
 
 /** How Core behaves: what the switch is called, what it does, and why the centre does not mind. */
-export const CONDUCTS = [
+export const BEHAVIOURS = [
   { id: "honest", name: "Is honest", does: "Passes your signed request on." },
   {
     id: "deposits",

@@ -2,7 +2,7 @@
 // through the SDK, as in any frontend.
 
 import { connectSigner } from "/sdk/index.js";
-import { ask, CONDUCTS, site } from "/page/core.js";
+import { ask, BEHAVIOURS, site } from "/page/core.js";
 import { folderOf, nameOf, show, showNothing } from "/page/files.js";
 import { forgetTasks, watchTasks } from "/page/tasks.js";
 import { showTerminal } from "/page/terminal.js";
@@ -37,10 +37,10 @@ let listed = [];
 
 // --- Who, and how Core is ---------------------------------------------------------------------------------------
 
-const conduct = () => CONDUCTS.find((one) => one.id === document.querySelector("input[name=conduct]:checked").value);
+const behaviour = () => BEHAVIOURS.find((one) => one.id === document.querySelector("input[name=behaviour]:checked").value);
 
 at("users").append(...here.users.map((one, index) => choice("user", one.username, one.username, null, index === 0)));
-at("conduct").append(...CONDUCTS.map((one, index) => choice("conduct", one.id, one.name, one.does, index === 0)));
+at("behaviour").append(...BEHAVIOURS.map((one, index) => choice("behaviour", one.id, one.name, one.does, index === 0)));
 at("desk").src = here.desk;
 
 at("users").addEventListener("change", (event) => {
@@ -74,7 +74,7 @@ at("connect").addEventListener("click", async () => {
   // Opened by the click itself, or the browser blocks it; it has nothing to do with this page from then on.
   const tab = window.open("", "_blank");
   try {
-    const { answer, attempt } = await ask({ as: user.username, core: conduct().id, call: "connect" });
+    const { answer, attempt } = await ask({ as: user.username, core: behaviour().id, call: "connect" });
     if (tab === null) location.assign(answer.body.redirectTo);
     else tab.location.replace(answer.body.redirectTo);
     if (attempt !== null) {
@@ -109,7 +109,7 @@ at("open").addEventListener("click", () => open(HOME));
 at("make").addEventListener("click", async () => {
   const name = await askName("Make a folder", "");
   if (name === null) return;
-  if (conduct().id === "disguise") return lie(name);
+  if (behaviour().id === "disguise") return lie(name);
   await change(`make the folder ${name}`, "files.createFolder", [
     { id: `${folder}/${name}`, conflictPolicy: CONFLICT_POLICY },
   ]);
@@ -242,7 +242,7 @@ async function lie(name) {
     ["You", `make the folder ${name}`],
     ["UCloud's page", `asked your signer to move ${nameOf(victim.id)} to the trash`],
   ];
-  const { why } = conduct();
+  const { why } = behaviour();
   await trying(`make the folder ${name}`, async () => {
     try {
       await signed("files.trash", { items: [{ id: victim.id }] });
@@ -259,10 +259,10 @@ async function lie(name) {
 
 /** Signs a call and hands it to Core, with the signature or, where Core drops it, after leaving it at the centre. */
 async function signed(call, parameters, askFirst = false) {
-  const asked = { as: user.username, core: conduct().id, call, ...parameters };
+  const asked = { as: user.username, core: behaviour().id, call, ...parameters };
   const toSign = { ...(parameters.items === undefined ? { call, params: parameters } : { call, ...parameters }), ask: askFirst };
   signer ??= signerOf(user);
-  if (conduct().id === "deposits") {
+  if (behaviour().id === "deposits") {
     await signer.deposit({ ...toSign, project: null });
     return ask(asked);
   }
@@ -308,7 +308,7 @@ function tellRefusal(what, answer) {
  * @param {boolean | null} done whether the user's request was done; null: not known yet
  */
 function tellAttempt(what, { refused, what: tried, answer }, done) {
-  const { name, why } = conduct();
+  const { name, why } = behaviour();
   const headline = refused ? "Refused. What UCloud's Core tried was not done." : "What UCloud's Core tried was done!";
   tell(refused ? "good" : "bad", headline, [
     ["UCloud's Core", tried],

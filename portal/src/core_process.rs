@@ -12,7 +12,7 @@ use countersign_portal::core::Control;
 use countersign_portal::{CoreKeys, now};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::trouble::{Doing as _, Trouble};
+use crate::program_error::{ErrorContext as _, ProgramError};
 
 /// Options of the command `core`.
 #[derive(Args)]
@@ -29,19 +29,19 @@ pub(crate) struct Options {
 }
 
 /// Serves until standard input ends. Prints a token of Core for every line of input.
-pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
-    fs::create_dir_all(&options.directory).doing(options.directory.display())?;
+pub(crate) async fn run(options: Options) -> Result<(), ProgramError> {
+    fs::create_dir_all(&options.directory).context(options.directory.display())?;
     let key_file = options.directory.join("core-key.der");
     let token_file = options.directory.join("refresh-token");
     let keys = if key_file.exists() {
-        CoreKeys::from_pkcs8(&options.provider, &fs::read(&key_file).doing(key_file.display())?)?
+        CoreKeys::from_pkcs8(&options.provider, &fs::read(&key_file).context(key_file.display())?)?
     } else {
         let keys = CoreKeys::generate(&options.provider)?;
         write_secret(&key_file, &keys.to_pkcs8()?)?;
         keys
     };
     let public_file = options.directory.join("core.pem");
-    fs::write(&public_file, keys.public_base64()?).doing(public_file.display())?;
+    fs::write(&public_file, keys.public_base64()?).context(public_file.display())?;
     let refresh_token = fs::read_to_string(&token_file).ok().map(|text| text.trim().to_owned());
     let keys = Arc::new(keys);
     let control = Control::start_at(Arc::clone(&keys), options.listen, refresh_token).await?;
@@ -53,22 +53,22 @@ pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
         .and_then(|()| writeln!(out, "core.public_key    = \"{}\"", public_file.display()))
         .and_then(|()| writeln!(out, "core.refresh_token = \"{}\"", token_file.display()))
         .and_then(|()| writeln!(out, "Press return for a token of Core; end the input to stop."));
-    said.doing("standard output")?;
+    said.context("standard output")?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while lines.next_line().await.doing("standard input")?.is_some() {
+    while lines.next_line().await.context("standard input")?.is_some() {
         let said = control.calls().iter().try_for_each(|call| writeln!(out, "{call:?}"));
-        said.and_then(|()| out.flush()).doing("standard output")?;
-        writeln!(out, "{}", keys.core2_token(now())?).doing("standard output")?;
+        said.and_then(|()| out.flush()).context("standard output")?;
+        writeln!(out, "{}", keys.core2_token(now())?).context("standard output")?;
     }
     Ok(())
 }
 
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
-        .doing(path.display())
+        .context(path.display())
 }

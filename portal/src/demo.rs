@@ -25,10 +25,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::demo::invitation::Invitation;
 use crate::demo::screen::Screen;
 use crate::demo::story::Story;
-use crate::house::{Accounts, Front, House, Plan};
+use crate::demo_provider::{Accounts, DemoProvider, Front, Plan};
 use crate::page::Pages;
+use crate::program_error::{ErrorContext as _, ProgramError};
 use crate::relay::Relay;
-use crate::trouble::{Doing as _, Trouble};
 
 /// Options of the command `demo`.
 #[derive(Args)]
@@ -55,9 +55,9 @@ impl Options {
         SocketAddr::from(([127, 0, 0, 1], self.port.map_or(0, |first| first.saturating_add(page))))
     }
 
-    async fn listener(&self, page: u16) -> Result<TcpListener, Trouble> {
+    async fn listener(&self, page: u16) -> Result<TcpListener, ProgramError> {
         let address = self.address(page);
-        Site::bind_at(address.port()).await.doing(taken(address))
+        Site::bind_at(address.port()).await.context(taken(address))
     }
 }
 
@@ -66,24 +66,28 @@ fn taken(address: SocketAddr) -> String {
 }
 
 /// Runs the demo in the chosen form.
-pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
-    let mut interrupted = signal(SignalKind::interrupt()).doing("signals")?;
-    let mut terminated = signal(SignalKind::terminate()).doing("signals")?;
-    let mut hung_up = signal(SignalKind::hangup()).doing("signals")?;
+pub(crate) async fn run(options: Options) -> Result<ExitCode, ProgramError> {
+    let mut interrupted = signal(SignalKind::interrupt()).context("signals")?;
+    let mut terminated = signal(SignalKind::terminate()).context("signals")?;
+    let mut hung_up = signal(SignalKind::hangup()).context("signals")?;
 
     let screen = Screen::new();
     let keys = Arc::new(CoreKeys::generate("hpc")?);
     let control = Control::start_at(Arc::clone(&keys), options.address(0), None).await;
-    let control = Arc::new(control.doing(taken(options.address(0)))?);
+    let control = Arc::new(control.context(taken(options.address(0)))?);
     let door = options.listener(1).await?;
-    let front = Front::Relay(door.local_addr().doing("a port for browsers")?.port());
+    let front = Front::Relay(door.local_addr().context("a port for browsers")?.port());
     let plan = Plan { accounts: options.accounts, program: &options.bin, front, step_up: &[] };
-    let house = Arc::new(House::build(&plan, &keys, &control)?);
-    let _relay = Relay::start(door, house.endpoint()?);
+    let demo_provider = Arc::new(DemoProvider::build(&plan, &keys, &control)?);
+    let _relay = Relay::start(door, demo_provider.endpoint()?);
     let mut story = Story::new(screen, &keys, &control);
 
     let play = async {
-        if options.check { tell(&mut story, &house).await } else { invite(&mut story, &house, &options).await }
+        if options.check {
+            tell(&mut story, &demo_provider).await
+        } else {
+            invite(&mut story, &demo_provider, &options).await
+        }
     };
     let ended = tokio::select! {
         told = play => Some(told),
@@ -91,35 +95,39 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Trouble> {
         _ = terminated.recv() => None,
         _ = hung_up.recv() => None,
     };
-    let last_words = house.last_words();
-    house.close().await;
+    let last_log_lines = demo_provider.last_log_lines();
+    demo_provider.close().await;
     match ended {
         None if options.check => Ok(ExitCode::FAILURE),
         None => Ok(ExitCode::SUCCESS),
-        Some(Ok(())) if story.is_as_it_must() => Ok(ExitCode::SUCCESS),
+        Some(Ok(())) if story.is_as_expected() => Ok(ExitCode::SUCCESS),
         Some(Ok(())) => Ok(ExitCode::FAILURE),
-        Some(Err(trouble)) if last_words.is_empty() => Err(trouble),
-        Some(Err(trouble)) => Err(Trouble::new(format!("{trouble}\nThe server's last words:\n{last_words}"))),
+        Some(Err(error)) if last_log_lines.is_empty() => Err(error),
+        Some(Err(error)) => Err(ProgramError::new(format!("{error}\nThe server's last log lines:\n{last_log_lines}"))),
     }
 }
 
 /// Tells the story, from the start of the provider to the summary.
-async fn tell(story: &mut Story<'_>, house: &House) -> Result<(), Trouble> {
-    story.open(house).await?;
-    story.connect(house).await?;
-    story.work(house).await?;
-    story.suffer(house).await?;
+async fn tell(story: &mut Story<'_>, demo_provider: &DemoProvider) -> Result<(), ProgramError> {
+    story.open(demo_provider).await?;
+    story.connect(demo_provider).await?;
+    story.work(demo_provider).await?;
+    story.attack_all(demo_provider).await?;
     story.sum_up();
     Ok(())
 }
 
 /// Serves the pages until a signal arrives.
-async fn invite(story: &mut Story<'_>, house: &Arc<House>, options: &Options) -> Result<(), Trouble> {
+async fn invite(
+    story: &mut Story<'_>,
+    demo_provider: &Arc<DemoProvider>,
+    options: &Options,
+) -> Result<(), ProgramError> {
     let desk = options.listener(2).await?;
-    story.open(house).await?;
-    let pages = Pages::open(story.keys, story.control, house, desk).await?;
+    story.open(demo_provider).await?;
+    let pages = Pages::open(story.keys, story.control, demo_provider, desk).await?;
     let invitation =
-        Invitation { ucloud: &story.control.origin(), centre: &house.origin(), desk: &pages.desk_origin() };
+        Invitation { ucloud: &story.control.origin(), centre: &demo_provider.origin(), desk: &pages.desk_origin() };
     invitation.show(&story.screen);
     std::future::pending().await
 }

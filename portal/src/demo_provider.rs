@@ -1,4 +1,4 @@
-//! The computing centre of the demo and of the stage: its files, accounts and processes.
+//! The computing centre of the demo and of the test server: its files, accounts and processes.
 //!
 //! With separate accounts it uses the installation that `tests/support/installation.sh` made in a
 //! namespace. With a shared account it uses one temporary directory. Nothing of either remains.
@@ -19,12 +19,12 @@ use nix::unistd::{Pid, User, chown};
 use tokio::process::{Child, Command};
 
 use crate::journal::Journal;
-use crate::trouble::{Doing as _, Trouble};
+use crate::program_error::{ErrorContext as _, ProgramError};
 
 /// The host name in the provider's certificate.
 const HOST: &str = "localhost";
 /// How long a process may take to exit after SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(5);
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long one command at the centre may take.
 const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// How many lines of the server's log are shown when it fails.
@@ -75,7 +75,7 @@ pub(crate) struct Person {
 }
 
 /// A computing centre.
-pub(crate) struct House {
+pub(crate) struct DemoProvider {
     accounts: Accounts,
     program: PathBuf,
     directory: tempfile::TempDir,
@@ -90,12 +90,12 @@ pub(crate) struct House {
     children: Mutex<Vec<(String, Child)>>,
 }
 
-impl House {
+impl DemoProvider {
     /// Writes the configuration and the users' homes. It starts no process.
-    pub(crate) fn build(plan: &Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, Trouble> {
+    pub(crate) fn build(plan: &Plan<'_>, keys: &CoreKeys, control: &Control) -> Result<Self, ProgramError> {
         let Plan { accounts, program, front, step_up } = *plan;
         let directory =
-            tempfile::Builder::new().prefix("countersign-demo-").tempdir().doing("a temporary directory")?;
+            tempfile::Builder::new().prefix("countersign-demo-").tempdir().context("a temporary directory")?;
         let (config, state) = match accounts {
             Accounts::Own => (PathBuf::from("/etc/countersign"), PathBuf::from("/var/lib/countersign")),
             Accounts::Shared => (directory.path().join("etc"), directory.path().join("state")),
@@ -118,9 +118,9 @@ impl House {
         };
         let program = match accounts {
             Accounts::Own => PathBuf::from("/usr/bin/countersign"),
-            Accounts::Shared => fs::canonicalize(program).doing(program.display())?,
+            Accounts::Shared => fs::canonicalize(program).context(program.display())?,
         };
-        let house = Self {
+        let demo_provider = Self {
             accounts,
             program,
             config: config.join("config.toml"),
@@ -133,11 +133,11 @@ impl House {
             children: Mutex::new(Vec::new()),
             directory,
         };
-        house.furnish(keys, control)?;
-        Ok(house)
+        demo_provider.furnish(keys, control)?;
+        Ok(demo_provider)
     }
 
-    fn furnish(&self, keys: &CoreKeys, control: &Control) -> Result<(), Trouble> {
+    fn furnish(&self, keys: &CoreKeys, control: &Control) -> Result<(), ProgramError> {
         let service = match self.accounts {
             Accounts::Own => Some("ucloud"),
             Accounts::Shared => None,
@@ -154,8 +154,8 @@ impl House {
             make_directory(&self.state, 0o700)?;
             make_directory(&self.ipc(), 0o755)?;
         } else {
-            let itself = std::env::current_exe().doing("this program")?;
-            fs::copy(itself, self.knocker()).doing("copying this program")?;
+            let itself = std::env::current_exe().context("this program")?;
+            fs::copy(itself, self.knocker()).context("copying this program")?;
         }
         for person in &self.people {
             if self.accounts == Accounts::Shared {
@@ -214,7 +214,7 @@ impl House {
     }
 
     /// The address of the gateway for clients of this program.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, Trouble> {
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, ProgramError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         Ok(Endpoint::tls(address, HOST, &self.certificate.authority_pem)?)
     }
@@ -248,7 +248,7 @@ impl House {
     }
 
     /// Starts the server, which starts the gateway.
-    pub(crate) fn start_server(&self) -> Result<(), Trouble> {
+    pub(crate) fn start_server(&self) -> Result<(), ProgramError> {
         let account = match self.accounts {
             Accounts::Own => Some("ucloud"),
             Accounts::Shared => None,
@@ -259,7 +259,7 @@ impl House {
     }
 
     /// Starts a user's instance, unless the server starts it or it already runs.
-    pub(crate) fn start_instance(&self, person: &Person) -> Result<(), Trouble> {
+    pub(crate) fn start_instance(&self, person: &Person) -> Result<(), ProgramError> {
         let Some(address) = person.address.filter(|_| !self.has_started(person.account)) else {
             return Ok(());
         };
@@ -270,11 +270,11 @@ impl House {
     }
 
     /// Runs `countersign` with `arguments` as this person after a login.
-    pub(crate) async fn run_as(&self, person: &Person, arguments: &[&str]) -> Result<Output, Trouble> {
+    pub(crate) async fn run_as(&self, person: &Person, arguments: &[&str]) -> Result<Output, ProgramError> {
         finish(self.command_as(person, arguments)).await
     }
 
-    /// The command of [`House::run_as`], not started.
+    /// The command of [`DemoProvider::run_as`], not started.
     pub(crate) fn command_as(&self, person: &Person, arguments: &[&str]) -> Command {
         let account = (self.accounts == Accounts::Own).then_some(person.account);
         let mut command = self.countersign(account, Some(person));
@@ -287,14 +287,14 @@ impl House {
 
     /// Runs `countersign` as the local account `mallory`, which has the rights of any local
     /// account.
-    pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, Trouble> {
+    pub(crate) async fn run_as_mallory(&self, arguments: &[&str]) -> Result<Output, ProgramError> {
         let mut command = self.countersign(Some("mallory"), None);
         command.args(arguments);
         finish(command).await
     }
 
     /// Tries to open a socket as the local account `mallory`.
-    pub(crate) async fn knock_as_mallory(&self, socket: &Path) -> Result<Output, Trouble> {
+    pub(crate) async fn knock_as_mallory(&self, socket: &Path) -> Result<Output, ProgramError> {
         let mut command = as_account("mallory", &self.knocker());
         command.arg("knock").arg(socket);
         finish(command).await
@@ -317,7 +317,7 @@ impl House {
     }
 
     /// The last lines of the server's log.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn last_log_lines(&self) -> String {
         let text = fs::read_to_string(self.log("server")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
@@ -379,16 +379,16 @@ impl House {
         }
     }
 
-    fn start(&self, mut command: Command, name: &str) -> Result<(), Trouble> {
-        let log = OpenOptions::new().create(true).append(true).open(self.log(name)).doing("a log file")?;
+    fn start(&self, mut command: Command, name: &str) -> Result<(), ProgramError> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(name)).context("a log file")?;
         let child = command
             .stdin(Stdio::null())
-            .stdout(log.try_clone().doing("a log file")?)
+            .stdout(log.try_clone().context("a log file")?)
             .stderr(log)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .doing(format!("starting {name}"))?;
+            .context(format!("starting {name}"))?;
         self.children().push((name.to_owned(), child));
         Ok(())
     }
@@ -399,7 +399,7 @@ async fn end(mut child: Child) {
         return;
     };
     let _ended_already = kill(pid, Signal::SIGTERM);
-    if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
+    if tokio::time::timeout(STOP_MAX, child.wait()).await.is_err() {
         let _ended_meanwhile = child.kill().await;
     }
     // Each child leads its own process group, so this also ends the child's own children.
@@ -423,33 +423,34 @@ fn clean(command: &mut Command, home: &Path, account: &str) {
     }
 }
 
-async fn finish(mut command: Command) -> Result<Output, Trouble> {
+async fn finish(mut command: Command) -> Result<Output, ProgramError> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     match tokio::time::timeout(COMMAND_MAX, output).await {
-        Err(_) => Err(Trouble::new(format!("no end in {COMMAND_MAX:?}: {command:?}"))),
-        Ok(output) => output.doing(format!("{command:?}")),
+        Err(_) => Err(ProgramError::new(format!("no end in {COMMAND_MAX:?}: {command:?}"))),
+        Ok(output) => output.context(format!("{command:?}")),
     }
 }
 
 /// A loopback address that was free a moment ago.
-pub(crate) fn free_address() -> Result<SocketAddr, Trouble> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("a free port")?;
-    listener.local_addr().doing("a free port")
+pub(crate) fn free_address() -> Result<SocketAddr, ProgramError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
+    listener.local_addr().context("a free port")
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<(), Trouble> {
+fn make_directory(path: &Path, mode: u32) -> Result<(), ProgramError> {
     fs::create_dir_all(path)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .doing(path.display())
+        .context(path.display())
 }
 
-fn make_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) -> Result<(), Trouble> {
+fn make_file(path: &Path, text: &str, mode: u32, owner: Option<&str>) -> Result<(), ProgramError> {
     fs::write(path, text)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .doing(path.display())?;
+        .context(path.display())?;
     let Some(owner) = owner else {
         return Ok(());
     };
-    let user = User::from_name(owner).doing(owner)?.ok_or_else(|| Trouble::new(format!("no account {owner}")))?;
-    chown(path, Some(user.uid), Some(user.gid)).doing(path.display())
+    let user =
+        User::from_name(owner).context(owner)?.ok_or_else(|| ProgramError::new(format!("no account {owner}")))?;
+    chown(path, Some(user.uid), Some(user.gid)).context(path.display())
 }

@@ -1,6 +1,6 @@
 //! The test portal: everything that Countersign meets from outside, for the tests and `./demo`.
 //!
-//! [`core`] is UCloud's Core and [`site`] serves web pages. [`signer`], [`enrol`] and [`own`] do
+//! [`core`] is UCloud's Core and [`site`] serves web pages. [`signer`], [`enrol`] and [`direct`] do
 //! what a user's browser does. [`malicious`] has the attacks of a taken-over Core or of another
 //! provider.
 //!

@@ -1,14 +1,14 @@
-//! The program of the test portal: `core` for experiments, `demo` for `./demo`, `stage` for browser
-//! tests.
+//! The program of the test portal: `core` for experiments, `demo` for `./demo`, `test-server` for
+//! browser tests.
 
 mod core_process;
 mod demo;
-mod house;
+mod demo_provider;
 mod journal;
 mod page;
+mod program_error;
 mod relay;
-mod stage;
-mod trouble;
+mod test_server;
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -31,7 +31,7 @@ enum Command {
     /// Plays the demo.
     Demo(demo::Options),
     /// Serves a provider with its Core and its pages, and executes JSON lines from standard input.
-    Stage(stage::Options),
+    TestServer(test_server::Options),
     /// Tries to open a Unix socket as the account that runs it, and exits with status 0 if it
     /// opened.
     Knock {
@@ -46,11 +46,11 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Core(options) => core_process::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::run(options).await,
-        Command::Stage(options) => stage::run(options).await.map(|()| ExitCode::SUCCESS),
+        Command::TestServer(options) => test_server::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Knock { socket } => Ok(knock(&socket)),
     };
-    outcome.unwrap_or_else(|trouble| {
-        let _nobody_is_left_to_tell = writeln!(std::io::stderr(), "countersign-portal: {trouble}");
+    outcome.unwrap_or_else(|error| {
+        let _output_may_be_closed = writeln!(std::io::stderr(), "countersign-portal: {error}");
         ExitCode::from(2)
     })
 }
@@ -60,6 +60,6 @@ fn knock(socket: &std::path::Path) -> ExitCode {
         Ok(_) => (ExitCode::SUCCESS, "opened".to_owned()),
         Err(why) => (ExitCode::FAILURE, why.to_string()),
     };
-    let _nobody_is_left_to_tell = writeln!(std::io::stdout(), "{how}");
+    let _output_may_be_closed = writeln!(std::io::stdout(), "{how}");
     status
 }

@@ -2,8 +2,8 @@
 //! desk ([`desk`]) at another origin, so that UCloud's page cannot read or control it.
 
 mod assets;
-mod conduct;
 mod console;
+mod core_behaviour;
 mod desk;
 mod ucloud;
 
@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 
 use self::desk::Desk;
 use self::ucloud::Ucloud;
-use crate::house::House;
-use crate::trouble::Trouble;
+use crate::demo_provider::DemoProvider;
+use crate::program_error::ProgramError;
 
 /// Both pages. Dropping the value ends the desk's page.
 pub(crate) struct Pages {
@@ -31,14 +31,14 @@ impl Pages {
     pub(crate) async fn open(
         keys: &Arc<CoreKeys>,
         control: &Arc<Control>,
-        house: &Arc<House>,
+        demo_provider: &Arc<DemoProvider>,
         desk: TcpListener,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, ProgramError> {
         let listener = desk;
-        let address = listener.local_addr().map_err(|why| Trouble::while_doing("the desk's page", &why))?;
+        let address = listener.local_addr().map_err(|why| ProgramError::with_causes("the desk's page", &why))?;
         let desk_origin = format!("http://{address}");
-        let desk = Arc::new(Desk::new(desk_origin.clone(), control.origin(), Arc::clone(house)));
-        let ucloud = Ucloud::new(Arc::clone(keys), control, Arc::clone(house), desk_origin)?;
+        let desk = Arc::new(Desk::new(desk_origin.clone(), control.origin(), Arc::clone(demo_provider)));
+        let ucloud = Ucloud::new(Arc::clone(keys), control, Arc::clone(demo_provider), desk_origin)?;
         let ucloud = Arc::new(ucloud);
         control.serve(Arc::new(move |request: http::Request<Bytes>| {
             let ucloud = Arc::clone(&ucloud);
@@ -58,7 +58,7 @@ impl Pages {
 }
 
 /// The other origins that a page may work with.
-struct Acquaintances<'a> {
+struct PageOrigins<'a> {
     /// The origins that it may call.
     asks: &'a str,
     /// The origins that it may show in a frame.
@@ -71,8 +71,8 @@ struct Acquaintances<'a> {
 
 /// Adds the security headers of a page: a content security policy with scripts only from its own
 /// origin and with the origins of `knows`.
-fn guarded(mut response: Response<Body>, knows: &Acquaintances<'_>) -> Response<Body> {
-    let Acquaintances { asks, frames, framed_by, styles } = knows;
+fn with_security_headers(mut response: Response<Body>, knows: &PageOrigins<'_>) -> Response<Body> {
+    let PageOrigins { asks, frames, framed_by, styles } = knows;
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src {styles}; img-src 'self' data:; connect-src 'self' {asks}; \
          frame-src {frames}; form-action 'none'; base-uri 'none'; frame-ancestors {framed_by}; \

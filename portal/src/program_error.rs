@@ -7,16 +7,16 @@ use countersign_portal::Fault;
 
 /// A sentence with its causes.
 #[derive(Debug)]
-pub(crate) struct Trouble(String);
+pub(crate) struct ProgramError(String);
 
-impl Trouble {
+impl ProgramError {
     /// The sentence.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
 
     /// An error with the action that failed and its causes.
-    pub(crate) fn while_doing(what: impl fmt::Display, cause: &dyn Error) -> Self {
+    pub(crate) fn with_causes(what: impl fmt::Display, cause: &dyn Error) -> Self {
         let mut sentence = format!("{what}: {cause}");
         let mut deeper = cause.source();
         while let Some(cause) = deeper {
@@ -27,26 +27,26 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ProgramError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }
 }
 
-impl From<Fault> for Trouble {
+impl From<Fault> for ProgramError {
     fn from(fault: Fault) -> Self {
-        Self::while_doing("stand-in Core", &fault)
+        Self::with_causes("stand-in Core", &fault)
     }
 }
 
 /// Adds the action that failed to an error.
-pub(crate) trait Doing<T> {
+pub(crate) trait ErrorContext<T> {
     /// Replaces the error by a sentence that begins with `what`.
-    fn doing(self, what: impl fmt::Display) -> Result<T, Trouble>;
+    fn context(self, what: impl fmt::Display) -> Result<T, ProgramError>;
 }
 
-impl<T, E: Error> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl fmt::Display) -> Result<T, Trouble> {
-        self.map_err(|cause| Trouble::while_doing(what, &cause))
+impl<T, E: Error> ErrorContext<T> for Result<T, E> {
+    fn context(self, what: impl fmt::Display) -> Result<T, ProgramError> {
+        self.map_err(|cause| ProgramError::with_causes(what, &cause))
     }
 }

@@ -2,7 +2,7 @@
 //! addresses as one line of JSON, answers each line of input with a line, and exits at the end of
 //! its input.
 
-mod errand;
+mod control_command;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,17 +16,17 @@ use countersign_portal::{Core, CoreKeys};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use self::errand::{Errand, Errands};
-use crate::house::{Accounts, Front, House, Plan};
+use self::control_command::{CommandRunner, ControlCommand};
+use crate::demo_provider::{Accounts, DemoProvider, Front, Plan};
 use crate::page::Pages;
-use crate::trouble::{Doing as _, Trouble};
+use crate::program_error::{ErrorContext as _, ProgramError};
 
 /// How long the provider may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Options of the command `stage`.
+/// Options of the command `test-server`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The program `countersign`.
@@ -41,69 +41,77 @@ pub(crate) struct Options {
 }
 
 /// Serves and executes lines until the input ends.
-pub(crate) async fn run(options: Options) -> Result<(), Trouble> {
+pub(crate) async fn run(options: Options) -> Result<(), ProgramError> {
     let keys = Arc::new(CoreKeys::generate("hpc")?);
     let control = Arc::new(Control::start(Arc::clone(&keys)).await?);
     let plan = Plan { accounts: options.accounts, program: &options.bin, front: Front::Tls, step_up: &options.step_up };
-    let house = Arc::new(House::build(&plan, &keys, &control)?);
-    let served = serve(&keys, &control, &house).await;
-    let last_words = house.last_words();
-    house.close().await;
-    served.map_err(|trouble| match last_words.as_str() {
-        "" => trouble,
-        words => Trouble::new(format!("{trouble}\nThe server's last words:\n{words}")),
+    let demo_provider = Arc::new(DemoProvider::build(&plan, &keys, &control)?);
+    let served = serve(&keys, &control, &demo_provider).await;
+    let last_log_lines = demo_provider.last_log_lines();
+    demo_provider.close().await;
+    served.map_err(|error| match last_log_lines.as_str() {
+        "" => error,
+        words => ProgramError::new(format!("{error}\nThe server's last log lines:\n{words}")),
     })
 }
 
-async fn serve(keys: &Arc<CoreKeys>, control: &Arc<Control>, house: &Arc<House>) -> Result<(), Trouble> {
-    house.start_server()?;
-    wait_until_it_serves(house, &new_core(keys, control, house)?).await?;
-    let pages = Pages::open(keys, control, house, Site::bind().await?).await?;
+async fn serve(
+    keys: &Arc<CoreKeys>,
+    control: &Arc<Control>,
+    demo_provider: &Arc<DemoProvider>,
+) -> Result<(), ProgramError> {
+    demo_provider.start_server()?;
+    wait_until_it_serves(demo_provider, &new_core(keys, control, demo_provider)?).await?;
+    let pages = Pages::open(keys, control, demo_provider, Site::bind().await?).await?;
     say(&json!({
-        "provider": house.origin(),
+        "provider": demo_provider.origin(),
         "portal": control.origin(),
         "desk": pages.desk_origin(),
-        "ca": house.authority(),
-        "users": house.people().iter().map(|person| json!({
+        "ca": demo_provider.authority(),
+        "users": demo_provider.people().iter().map(|person| json!({
             "username": person.username, "account": person.account, "home": person.home,
         })).collect::<Vec<_>>(),
     }))?;
-    let errands = Errands::new(Arc::clone(keys), Arc::clone(control), Arc::clone(house));
+    let runner = CommandRunner::new(Arc::clone(keys), Arc::clone(control), Arc::clone(demo_provider));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await.doing("standard input")? {
+    while let Some(line) = lines.next_line().await.context("standard input")? {
         if line.trim().is_empty() {
             continue;
         }
-        let done = match serde_json::from_str::<Errand>(&line) {
-            Ok(errand) => errands.run(errand).await,
-            Err(why) => Err(Trouble::while_doing("not a command", &why)),
+        let done = match serde_json::from_str::<ControlCommand>(&line) {
+            Ok(command) => runner.run(command).await,
+            Err(why) => Err(ProgramError::with_causes("not a command", &why)),
         };
-        say(&done.unwrap_or_else(|trouble| json!({"ok": false, "error": trouble.to_string()})))?;
+        say(&done.unwrap_or_else(|error| json!({"ok": false, "error": error.to_string()})))?;
     }
     Ok(())
 }
 
 /// Makes a Core for the provider of this centre.
-pub(crate) fn new_core(keys: &Arc<CoreKeys>, control: &Control, house: &House) -> Result<Core, Trouble> {
-    Ok(Core::new(Arc::clone(keys), house.endpoint()?).with_control(control))
+pub(crate) fn new_core(
+    keys: &Arc<CoreKeys>,
+    control: &Control,
+    demo_provider: &DemoProvider,
+) -> Result<Core, ProgramError> {
+    Ok(Core::new(Arc::clone(keys), demo_provider.endpoint()?).with_control(control))
 }
 
 /// Waits until the gateway answers Core. Returns the time that this took.
-pub(crate) async fn wait_until_it_serves(house: &House, core: &Core) -> Result<Duration, Trouble> {
+pub(crate) async fn wait_until_it_serves(demo_provider: &DemoProvider, core: &Core) -> Result<Duration, ProgramError> {
     let begun = Instant::now();
     while !core.retrieve_manifest().await.is_ok_and(|answer| answer.is_ok()) {
-        if house.has_fallen() {
-            return Err(Trouble::new("the server has ended"));
+        if demo_provider.has_fallen() {
+            return Err(ProgramError::new("the server has ended"));
         }
         if begun.elapsed() > START_MAX {
-            return Err(Trouble::new(format!("the gateway does not serve after {START_MAX:?}")));
+            return Err(ProgramError::new(format!("the gateway does not serve after {START_MAX:?}")));
         }
         tokio::time::sleep(PAUSE).await;
     }
     Ok(begun.elapsed())
 }
 
-fn say(value: &Value) -> Result<(), Trouble> {
+fn say(value: &Value) -> Result<(), ProgramError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}").and_then(|()| out.flush()).doing("standard output")
+    writeln!(out, "{value}").and_then(|()| out.flush()).context("standard output")
 }

@@ -4,15 +4,15 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
   await (await alice.connect()).close();
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
@@ -20,7 +20,7 @@ before(async () => {
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 /**

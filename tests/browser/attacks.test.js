@@ -4,18 +4,18 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Evil, ticketIn } from "./support/evil.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User, finished } from "./support/user.js";
 
-let stage;
+let testServer;
 let evil;
 let alice;
 let bob;
 
 before(async () => {
-  stage = await Stage.start();
-  evil = new Evil(stage);
-  [alice, bob] = [await User.at(stage, "alice"), await User.at(stage, "bob")];
+  testServer = await TestServer.start();
+  evil = new Evil(testServer);
+  [alice, bob] = [await User.at(testServer, "alice"), await User.at(testServer, "bob")];
 });
 afterEach(() => {
   for (const user of [alice, bob]) assert.deepEqual(user.browser.complaints(), [], "a page complained");
@@ -23,14 +23,14 @@ afterEach(() => {
 after(async () => {
   await alice?.leave();
   await bob?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
-const begun = async (username) => (await stage.must({ do: "connect", username })).redirectTo;
+const begun = async (username) => (await testServer.must({ do: "connect", username })).redirectTo;
 
 /** The active keys of this account, as the centre lists them. */
 async function active(account) {
-  const { stdout } = await stage.must({ do: "run", arguments: ["keys", "list", "--json"], as: account });
+  const { stdout } = await testServer.must({ do: "run", arguments: ["keys", "list", "--json"], as: account });
   const listed = JSON.parse(stdout);
   return (Array.isArray(listed) ? listed : listed.keys).filter(({ state }) => state === "active").map(({ kid }) => kid);
 }
@@ -42,7 +42,7 @@ async function assertWorthless(key, username) {
 
 /** A page at Core's own origin, with the content of a taken-over Core and without any policy. */
 async function evilPage(user, script) {
-  const address = `${stage.portal}/evil`;
+  const address = `${testServer.portal}/evil`;
   await user.browser.context.unroute(address);
   await user.browser.context.route(address, (route) =>
     route.fulfill({ contentType: "text/html", body: `<!doctype html><title>UCloud</title><script>${script}</script>` }),
@@ -126,7 +126,7 @@ test("Core frames the pages: the browser shows none of them", async () => {
           frame.src = address;
           document.body.append(frame);
         }),
-      stage.page(name),
+      testServer.page(name),
     );
     assert.equal(loaded, 0);
     assert.ok(
@@ -142,7 +142,7 @@ test("Core frames the pages: the browser shows none of them", async () => {
 test("Core opens the pages and tries to reach into them: it gets nothing", async () => {
   const link = await begun("bob#5678");
   const page = await evilPage(alice, "");
-  for (const address of [link, stage.page("keys"), stage.page("signer")]) {
+  for (const address of [link, testServer.page("keys"), testServer.page("signer")]) {
     await page.bringToFront();
     const opening = alice.browser.context.waitForEvent("page");
     const reached = page.evaluate(async (address) => {
@@ -181,8 +181,8 @@ test("Core's page posts to the provider as if it were the provider's own: refuse
   const page = await evilPage(alice, "");
   // Otherwise Chromium itself would block requests from a page that no loop-back address has
   // served. In the field no address is loop-back.
-  await alice.browser.context.grantPermissions(["local-network-access"], { origin: stage.portal });
-  const before = (await stage.must({ do: "decisions" })).decisions.length;
+  await alice.browser.context.grantPermissions(["local-network-access"], { origin: testServer.portal });
+  const before = (await testServer.must({ do: "decisions" })).decisions.length;
   const outcomes = await page.evaluate(
     async ({ base, ticket }) => {
       const send = (path, type, mode) =>
@@ -199,10 +199,10 @@ test("Core's page posts to the provider as if it were the provider's own: refuse
         await send("connect/offer", "text/plain", "no-cors"),
       ];
     },
-    { base: `${stage.provider}/ucloud/hpc`, ticket: ticketIn(link) },
+    { base: `${testServer.provider}/ucloud/hpc`, ticket: ticketIn(link) },
   );
   assert.deepEqual(outcomes.slice(0, 3), ["failed", "failed", "failed"]);
-  const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
+  const made = (await testServer.must({ do: "decisions" })).decisions.slice(before);
   // The first refusal of a kind is recorded, the others are counted.
   assert.ok(made.length >= 1, JSON.stringify(made));
   for (const decision of made) assert.equal(decision.decision, "refuse", JSON.stringify(decision));
@@ -215,7 +215,7 @@ test("Core's page posts to the provider as if it were the provider's own: refuse
 
 test("a page that lies about its origin to the provider is refused as well", async () => {
   const ticket = ticketIn(await begun("bob#5678"));
-  for (const origin of [stage.portal, "https://localhost", "null", `${stage.provider}.evil.example`]) {
+  for (const origin of [testServer.portal, "https://localhost", "null", `${testServer.provider}.evil.example`]) {
     const answer = await evil.post("connect/offer", { ticket }, { origin, "content-type": "application/json" });
     assert.equal(answer.status >= 400, true, origin);
     assert.equal(answer.headers["access-control-allow-origin"], undefined, origin);
@@ -223,14 +223,14 @@ test("a page that lies about its origin to the provider is refused as well", asy
 });
 
 test("Core answers for the provider: a page of its own says connected, and nothing is", async () => {
-  const stranger = await User.at(stage, "bob");
+  const stranger = await User.at(testServer, "bob");
   try {
-    await stranger.browser.context.route(`${stage.portal}/call`, (route) => {
+    await stranger.browser.context.route(`${testServer.portal}/call`, (route) => {
       const asked = route.request().postDataJSON();
       if (asked.call !== "connect") return route.continue();
-      return route.fulfill({ json: { answer: { status: 200, body: { redirectTo: `${stage.portal}/evil` } }, attempt: null } });
+      return route.fulfill({ json: { answer: { status: 200, body: { redirectTo: `${testServer.portal}/evil` } }, attempt: null } });
     });
-    await stranger.browser.context.route(`${stage.portal}/evil`, (route) =>
+    await stranger.browser.context.route(`${testServer.portal}/evil`, (route) =>
       route.fulfill({ contentType: "text/html", body: "<!doctype html><title>Connect</title><h1>You are connected</h1>" }),
     );
     const before = await active("bob");

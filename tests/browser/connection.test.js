@@ -3,20 +3,20 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User, finished } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
 });
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 test("a connection page that was closed goes on where it was", async () => {
@@ -25,7 +25,7 @@ test("a connection page that was closed goes on where it was", async () => {
   assert.match(command, /^countersign connect approve \S+$/);
   assert.equal(new URL(page.url()).hash, "", "the ticket does not stay in the address");
   await page.close();
-  const again = await alice.browser.tab(stage.page("connect"));
+  const again = await alice.browser.tab(testServer.page("connect"));
   assert.equal(await alice.commandOn(again), command);
   await again.reload();
   assert.equal(await alice.commandOn(again), command);
@@ -43,12 +43,12 @@ test("a click at UCloud leads to a signed listing", async () => {
   await finished(page);
   const steps = await page.locator(".progress li").evaluateAll((all) => all.map((one) => one.dataset.state));
   assert.deepEqual(steps, ["done", "done", "done", "done", "done"]);
-  const { approved: told } = await stage.must({ do: "told" });
+  const { approved: told } = await testServer.must({ do: "told" });
   assert.ok(told.includes("alice#1234"), "Core has been told");
 
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
-  const [forwarded] = (await stage.decisions("files.browse")).filter(({ decision }) => decision === "forward");
+  const [forwarded] = (await testServer.decisions("files.browse")).filter(({ decision }) => decision === "forward");
   assert.equal(forwarded.username, "alice#1234");
   assert.ok((await alice.keys()).some(({ kid }) => kid === forwarded.kid), "signed by a key of this browser");
 });
@@ -61,7 +61,7 @@ test("what a user does with files is signed and done", async () => {
   await alice.letCore("deposits");
   await alice.openFiles();
   await alice.told("Done.");
-  const deposits = (await stage.must({ do: "decisions" })).decisions.filter(({ decision }) => decision === "deposit");
+  const deposits = (await testServer.must({ do: "decisions" })).decisions.filter(({ decision }) => decision === "deposit");
   assert.equal(deposits.length, 1);
   await alice.makeFolder("deposited");
   await alice.file("deposited").waitFor();
@@ -101,7 +101,7 @@ test("the key survives a reload and a restart of the browser", async () => {
 });
 
 test("a second browser gets a key of its own", async () => {
-  const second = await User.at(stage, "alice");
+  const second = await User.at(testServer, "alice");
   try {
     await second.openFiles();
     assert.match(await second.told("That did not work."), /This browser has no key/);
@@ -117,14 +117,14 @@ test("a second browser gets a key of its own", async () => {
 });
 
 test("v69_s06: a connection begun at the centre asks for the account, and for UCloud's word", async () => {
-  const bob = await User.at(stage, "bob");
+  const bob = await User.at(testServer, "bob");
   try {
-    const { url } = await stage.must({ do: "start", username: "bob#5678", as: "bob" });
+    const { url } = await testServer.must({ do: "start", username: "bob#5678", as: "bob" });
     const page = await bob.browser.tab(url);
     await page.getByText("The account bob at this computing centre").waitFor();
     await page.getByRole("button", { name: "Yes, create a key in this browser" }).click();
     await page.getByRole("heading", { name: "Press Connect at UCloud" }).waitFor();
-    const { redirectTo } = await stage.must({ do: "connect", username: "bob#5678" });
+    const { redirectTo } = await testServer.must({ do: "connect", username: "bob#5678" });
     const fromUcloud = await bob.browser.tab(redirectTo);
     await finished(page);
     await fromUcloud.close();
@@ -138,7 +138,7 @@ test("v69_s06: a connection begun at the centre asks for the account, and for UC
 
 test("a revoked key is shown as revoked, and signs nothing", async () => {
   for (const { kid } of await alice.keys()) {
-    const revoked = await stage.ask({ do: "revoke", kid, as: "alice" });
+    const revoked = await testServer.ask({ do: "revoke", kid, as: "alice" });
     assert.equal(revoked.ok, true, revoked.stderr);
   }
   await alice.openFiles();

@@ -28,8 +28,8 @@ after(async () => {
 test("n03_n04 connect, open the files, let UCloud cheat", async () => {
   assert.ok(portal, "the demo prints the page's address");
   const { users } = await (await fetch(`${portal}/site.json`)).json();
-  const stage = { portal, user: (account) => users.find((user) => user.account === account) };
-  const alice = new User(stage, "alice", await Browser.open(null));
+  const testServer = { portal, user: (account) => users.find((user) => user.account === account) };
+  const alice = new User(testServer, "alice", await Browser.open(null));
   try {
     await alice.openPortal();
     // Before any action, no text claims one.

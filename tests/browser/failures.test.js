@@ -3,20 +3,20 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Evil, ticketIn } from "./support/evil.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User, finished } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
 });
 afterEach(() => assert.deepEqual(alice.browser.complaints(UNREACHABLE), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 /** Chromium's message about an unreachable provider, which one test expects. */
@@ -30,16 +30,16 @@ async function problem(page, kind) {
   return section.innerText();
 }
 
-const begun = async (username = "alice#1234") => (await stage.must({ do: "connect", username })).redirectTo;
+const begun = async (username = "alice#1234") => (await testServer.must({ do: "connect", username })).redirectTo;
 
 test("without a link there is nothing to connect, and it says how to begin", async () => {
-  const page = await alice.browser.tab(stage.page("connect"));
+  const page = await alice.browser.tab(testServer.page("connect"));
   assert.match(await problem(page, "no-ticket"), /countersign connect start/);
   await page.close();
 });
 
 test("a link that nobody knows does not work any more", async () => {
-  const page = await alice.browser.tab(`${stage.page("connect")}#${"A".repeat(43)}`);
+  const page = await alice.browser.tab(`${testServer.page("connect")}#${"A".repeat(43)}`);
   assert.match(await problem(page, "unknown"), /fifteen minutes/);
   await page.close();
 });
@@ -47,7 +47,7 @@ test("a link that nobody knows does not work any more", async () => {
 test("an expired link says so", async () => {
   // A link lives for fifteen minutes. This is the answer that the provider gives afterwards.
   const link = await begun();
-  const { body } = await new Evil(stage).post("connect/describe", { ticket: ticketIn(link) });
+  const { body } = await new Evil(testServer).post("connect/describe", { ticket: ticketIn(link) });
   const page = await alice.browser.tab();
   await page.route("**/connect/describe", (route) => route.fulfill({ json: { ...body, state: "dead", why: "expired" } }));
   await page.goto(link);
@@ -56,7 +56,7 @@ test("an expired link says so", async () => {
 });
 
 test("two browsers with one link: both say that another browser offered a key", async () => {
-  const other = await User.at(stage, "alice");
+  const other = await User.at(testServer, "alice");
   try {
     const link = await begun();
     const mine = await alice.browser.tab(link);
@@ -73,7 +73,7 @@ test("two browsers with one link: both say that another browser offered a key", 
 });
 
 test("a used link says so in another browser", async () => {
-  const other = await User.at(stage, "alice");
+  const other = await User.at(testServer, "alice");
   try {
     const link = await begun();
     const mine = await alice.browser.tab(link);
@@ -88,7 +88,7 @@ test("a used link says so in another browser", async () => {
 });
 
 test("a browser that keeps nothing gets a key for this session, and is told so", async () => {
-  const bob = await User.at(stage, "bob");
+  const bob = await User.at(testServer, "bob");
   try {
     await bob.browser.context.addInitScript(() => {
       IDBFactory.prototype.open = () => {
@@ -115,7 +115,7 @@ for (const [minutes, told] of [
   [-7, /7 minutes behind/],
 ]) {
   test(`a clock that is off by ${minutes} minutes is told of, and works all the same`, async () => {
-    const user = await User.at(stage, "alice");
+    const user = await User.at(testServer, "alice");
     try {
       await user.browser.context.addInitScript((offset) => {
         const { now } = Date;
@@ -138,9 +138,9 @@ for (const [minutes, told] of [
 test("a provider that does not answer is asked again, and nothing is lost", async () => {
   const page = await alice.browser.tab(await begun());
   const command = await alice.commandOn(page);
-  await stage.must({ do: "stop", what: "server" });
+  await testServer.must({ do: "stop", what: "server" });
   await page.getByText("The provider does not answer").waitFor();
-  await stage.must({ do: "restart", what: "server" });
+  await testServer.must({ do: "restart", what: "server" });
   assert.equal((await alice.approve(command)).ok, true);
   await page.getByRole("button", { name: "Try now" }).click({ timeout: 2_000 }).catch(() => "it has asked by itself");
   await finished(page);

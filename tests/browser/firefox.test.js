@@ -6,23 +6,23 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import puppeteer from "puppeteer-core";
 import { PATIENCE_MS } from "./support/browser.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { keysOfThisOrigin } from "./support/user.js";
 
 const EXECUTABLE = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 
-let stage;
+let testServer;
 let firefox;
 const complaints = [];
 
 before(async () => {
-  stage = await Stage.start();
+  testServer = await TestServer.start();
   // Firefox does not know the test authority. It overlooks nothing else.
   firefox = await puppeteer.launch({ browser: "firefox", executablePath: EXECUTABLE, headless: true, acceptInsecureCerts: true });
 });
 after(async () => {
   await firefox?.close();
-  await stage?.end();
+  await testServer?.end();
 });
 
 function watch(page) {
@@ -52,13 +52,13 @@ const shown = (page, selector, text) =>
 
 test("connect, list, make a folder, refuse a deletion, withstand a forgery", async () => {
   const portal = watch(await firefox.newPage());
-  await portal.goto(stage.portal);
+  await portal.goto(testServer.portal);
   await portal.waitForSelector("html[data-ready]");
 
   const connection = await opened(portal, "#connect");
   await connection.waitForSelector("#command:not(:empty)");
   const command = await connection.$eval("#command", (element) => element.textContent);
-  assert.equal((await stage.ask({ do: "approve", code: command.split(" ").at(-1), as: "alice" })).ok, true);
+  assert.equal((await testServer.ask({ do: "approve", code: command.split(" ").at(-1), as: "alice" })).ok, true);
   await connection.waitForSelector("#finished:not([hidden])");
   const [key] = await connection.evaluate(keysOfThisOrigin);
   assert.deepEqual(
@@ -88,7 +88,7 @@ test("connect, list, make a folder, refuse a deletion, withstand a forgery", asy
   await shown(portal, "#result", "You said no");
 
   await portal.bringToFront();
-  await portal.click("input[name=conduct][value=path]");
+  await portal.click("input[name=behaviour][value=path]");
   await makeFolder("forged");
   await shown(portal, "#result", "482 · INTENT_INVALID");
   assert.deepEqual(complaints, []);

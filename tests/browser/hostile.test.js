@@ -6,31 +6,31 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { HostileInstance, answer } from "./support/hostile.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
 const isOwn = process.env.COUNTERSIGN_ACCOUNTS === "own";
 
-let stage;
+let testServer;
 let alice;
 let bob;
 let hostile;
 
 before(async () => {
   if (!isOwn) return;
-  stage = await Stage.start();
-  [alice, bob] = [await User.at(stage, "alice"), await User.at(stage, "bob")];
+  testServer = await TestServer.start();
+  [alice, bob] = [await User.at(testServer, "alice"), await User.at(testServer, "bob")];
   await (await alice.connect()).close();
   await (await bob.connect()).close();
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
-  hostile = await HostileInstance.inPlaceOf(stage, "alice");
+  hostile = await HostileInstance.inPlaceOf(testServer, "alice");
 });
 after(async () => {
   hostile?.end();
   await alice?.leave();
   await bob?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 /**
@@ -128,10 +128,10 @@ let seen = 0;
  * provider's origin.
  */
 async function harm() {
-  const all = (await stage.decisions("keys.renew")).length;
+  const all = (await testServer.decisions("keys.renew")).length;
   const renewals = all - seen;
   seen = all;
-  const page = await bob.browser.tab(stage.page("keys"));
+  const page = await bob.browser.tab(testServer.page("keys"));
   await page.locator("#keys .card").first().waitFor();
   const kept = await page.evaluate(async () => ({
     owned: localStorage.getItem("owned"),
@@ -148,7 +148,7 @@ const NONE = { renewals: 0, owned: null, workers: 0, cookies: "", keys: 1 };
 
 /** Runs a function in a tab of bob's at one of the provider's own pages. */
 async function atProvider(act, argument) {
-  const page = await bob.browser.tab(stage.page("keys"));
+  const page = await bob.browser.tab(testServer.page("keys"));
   try {
     return await page.evaluate(act, argument);
   } finally {
@@ -232,10 +232,10 @@ test("v64_s01 no worker is registered from alice's link, nor from a script of th
 test("v63_s01 a frame and a page elsewhere get alice's answer as a file, and nothing of it runs", { skip: !isOwn }, async () => {
   hostile.answer = answer("200 OK", html(), HTML);
   const link = await linkOfAlices();
-  const address = `${stage.portal}/evil`;
+  const address = `${testServer.portal}/evil`;
   // Otherwise Chromium itself would block requests from a page that no loop-back address has
   // served. In the field no address is loop-back.
-  await bob.browser.context.grantPermissions(["local-network-access"], { origin: stage.portal });
+  await bob.browser.context.grantPermissions(["local-network-access"], { origin: testServer.portal });
   await bob.browser.context.route(address, (route) =>
     route.fulfill({ contentType: "text/html", body: `<!doctype html><iframe src="${link.replaceAll("&", "&amp;")}"></iframe>` }));
   const page = await bob.browser.context.newPage();

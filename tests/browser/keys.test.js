@@ -3,18 +3,18 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { PATIENCE_MS } from "./support/browser.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 let other;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
   await (await alice.connect()).close();
-  other = await User.at(stage, "alice");
+  other = await User.at(testServer, "alice");
   await (await other.connect()).close();
 });
 afterEach(() => {
@@ -23,19 +23,19 @@ afterEach(() => {
 after(async () => {
   await alice?.leave();
   await other?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 /** The page, once it has loaded all keys. */
 async function keysPage(user, count) {
-  const page = await user.browser.tab(stage.page("keys"));
+  const page = await user.browser.tab(testServer.page("keys"));
   await page.locator(".card").nth(count - 1).waitFor();
   return page;
 }
 
 /** The ids of the active keys of this account, as the centre lists them. */
 async function active() {
-  const { stdout } = await stage.must({ do: "run", arguments: ["keys", "list", "--json"], as: "alice" });
+  const { stdout } = await testServer.must({ do: "run", arguments: ["keys", "list", "--json"], as: "alice" });
   const listed = JSON.parse(stdout);
   return (Array.isArray(listed) ? listed : listed.keys).filter(({ state }) => state === "active").map(({ kid }) => kid).sort();
 }
@@ -65,11 +65,11 @@ test("renewing: the old key signs the new one, nobody has to approve it, and the
 
 test("a key that was revoked at the centre is shown as revoked", async () => {
   const [{ kid }] = await other.keys();
-  assert.equal((await stage.ask({ do: "revoke", kid, as: "alice" })).ok, true);
+  assert.equal((await testServer.ask({ do: "revoke", kid, as: "alice" })).ok, true);
   const page = await keysPage(alice, 1);
   await page.getByText(/Keys that were removed/).click();
   assert.match((await page.locator("details .card").allInnerTexts()).join("\n"), /revoked/);
-  const theirs = await other.browser.tab(stage.page("keys"));
+  const theirs = await other.browser.tab(testServer.page("keys"));
   await theirs.getByText("does not accept this browser's key").waitFor();
   await other.openFiles();
   assert.match(await other.told("The centre refused it."), /482 · INTENT_INVALID/);

@@ -4,23 +4,23 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { faults } from "./support/axe.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User, finished } from "./support/user.js";
 
 /** Maximum size of the whole connection page over the wire, in bytes. */
 const CONNECTION_PAGE_MAX = 100_000;
 
-let stage;
+let testServer;
 let alice;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
 });
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 /** Checks a page for accessibility. */
@@ -42,7 +42,7 @@ async function look(page, name) {
 }
 
 test("the connection page, at each of its stations", async () => {
-  const empty = await alice.browser.tab(stage.page("connect"));
+  const empty = await alice.browser.tab(testServer.page("connect"));
   await empty.locator("section.problem").waitFor();
   await look(empty, "connect without a link");
   await empty.close();
@@ -60,7 +60,7 @@ test("the connection page, at each of its stations", async () => {
 });
 
 test("the connection page is small", async (t) => {
-  const link = (await stage.must({ do: "connect", username: "alice#1234" })).redirectTo;
+  const link = (await testServer.must({ do: "connect", username: "alice#1234" })).redirectTo;
   const page = await alice.browser.tab();
   const session = await alice.browser.context.newCDPSession(page);
   await session.send("Network.enable");
@@ -84,7 +84,7 @@ test("UCloud's page and the desk", async () => {
   await alice.portal.getByRole("button", { name: "Make folder" }).click();
   assert.deepEqual(await faults(alice.portal), [], "the question for a name");
   await alice.portal.keyboard.press("Escape");
-  const desk = await alice.browser.tab(stage.desk);
+  const desk = await alice.browser.tab(testServer.desk);
   await desk.locator("#decisions li").first().waitFor();
   await look(desk, "the desk");
   await desk.close();
@@ -99,7 +99,7 @@ test("the signer, idle and asking", async () => {
 });
 
 test("the keys", async () => {
-  const page = await alice.browser.tab(stage.page("keys"));
+  const page = await alice.browser.tab(testServer.page("keys"));
   await page.locator("#keys:not([aria-busy])").waitFor();
   await look(page, "the keys");
   await page.close();

@@ -5,18 +5,18 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { faults } from "./support/axe.js";
 import { Authenticator } from "./support/authenticator.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 let connected;
 /** The authenticator at the signer's window. */
 let device;
 
 before(async () => {
-  stage = await Stage.start({ stepUp: ["files.trash"] });
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start({ stepUp: ["files.trash"] });
+  alice = await User.at(testServer, "alice");
   connected = await alice.connect();
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
@@ -24,10 +24,10 @@ before(async () => {
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
-const trashed = async () => (await stage.decisions("files.trash")).filter(({ decision }) => decision === "forward").length;
+const trashed = async () => (await testServer.decisions("files.trash")).filter(({ decision }) => decision === "forward").length;
 
 test("without a passkey the call is refused, and the user hears what to do", async () => {
   await alice.trash("results.csv");
@@ -71,7 +71,7 @@ test("with the passkey the call goes through", async () => {
 });
 
 test("a good signature without the passkey is refused by the gateway", async () => {
-  const page = await alice.browser.tab(stage.page("keys"));
+  const page = await alice.browser.tab(testServer.page("keys"));
   // Signed by hand with the key of this browser, as a script injected into this page could.
   const intent = await page.evaluate(async () => {
     const opening = indexedDB.open("countersign");
@@ -92,9 +92,9 @@ test("a good signature without the passkey is refused by the gateway", async () 
     return `${input}.${encode(await crypto.subtle.sign("Ed25519", key.privateKey, text(input)))}`;
   });
   await page.close();
-  const response = await fetch(`${stage.portal}/call`, {
+  const response = await fetch(`${testServer.portal}/call`, {
     method: "POST",
-    headers: { "content-type": "application/json", origin: stage.portal, "ucloud-signed-intent": intent },
+    headers: { "content-type": "application/json", origin: testServer.portal, "ucloud-signed-intent": intent },
     body: JSON.stringify({ as: "alice#1234", core: "honest", call: "files.trash", items: [{ id: "/home/notes.txt" }] }),
   });
   const { answer } = await response.json();
@@ -103,7 +103,7 @@ test("a good signature without the passkey is refused by the gateway", async () 
 });
 
 test("the page of keys lists the passkey and removes it, with the passkey itself", async () => {
-  const page = await alice.browser.tab(stage.page("keys"));
+  const page = await alice.browser.tab(testServer.page("keys"));
   const passkeys = page.getByRole("button", { name: /Remove the passkey/ });
   await passkeys.waitFor();
   assert.deepEqual(await faults(page), []);

@@ -3,15 +3,15 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
   await (await alice.connect()).close();
   await alice.openFiles();
   await alice.file("notes.txt").waitFor();
@@ -19,7 +19,7 @@ before(async () => {
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 test("a deletion waits for a click in the signer's window, which says what it will do", async () => {
@@ -70,15 +70,15 @@ test("a name with marks that turn writing round is pointed out", async () => {
 });
 
 /** A behaviour of Core, and the gateway's answer. */
-for (const [conduct, refusal, tried] of [
+for (const [behaviour, refusal, tried] of [
   ["replay", /482 · INTENT_REPLAYED/, /a second time/],
   ["path", /482 · INTENT_INVALID/, /taken-by-core where you had said/],
   ["item", /482 · INTENT_INVALID/, /added \/home\/taken-by-core/],
   ["key", /482 · INTENT_INVALID/, /with a key that it had made/],
 ]) {
-  test(`Core cheats (${conduct}): refused, and the page shows why`, async () => {
-    await alice.letCore(conduct);
-    await alice.makeFolder(`with-${conduct}`);
+  test(`Core cheats (${behaviour}): refused, and the page shows why`, async () => {
+    await alice.letCore(behaviour);
+    await alice.makeFolder(`with-${behaviour}`);
     const told = await alice.told("Refused.");
     assert.match(told, refusal);
     assert.match(told, tried);
@@ -86,7 +86,7 @@ for (const [conduct, refusal, tried] of [
     await alice.openFiles();
     await alice.file("notes.txt").waitFor();
     assert.equal(await alice.file("taken-by-core").count(), 0);
-    const refused = (await stage.decisions("files.createFolder")).filter(({ decision }) => decision === "refuse");
+    const refused = (await testServer.decisions("files.createFolder")).filter(({ decision }) => decision === "refuse");
     const desk = alice.portal.frameLocator("#desk");
     await desk.locator(`[data-request-id="${refused.at(-1).requestId}"].bad`).waitFor();
   });
@@ -135,7 +135,7 @@ for (const [what, request, code] of [
 test("the signer answers no page but UCloud's", async () => {
   const page = await alice.browser.tab();
   // A page at another origin: the desk's, which is as foreign to the provider as any.
-  await page.goto(stage.desk);
+  await page.goto(testServer.desk);
   const opening = alice.browser.context.waitForEvent("page");
   const answered = page.evaluate(
     (address) =>
@@ -148,7 +148,7 @@ test("the signer answers no page but UCloud's", async () => {
         const asking = setInterval(() => signer.postMessage(asked, "*"), 50);
         setTimeout(() => (clearInterval(asking), resolve(null)), 3_000);
       }),
-    stage.page("signer"),
+    testServer.page("signer"),
   );
   const signer = await opening;
   await signer.locator("#stranger .warning").waitFor();

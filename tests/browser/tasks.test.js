@@ -7,7 +7,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { faults } from "./support/axe.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
 /**
@@ -19,14 +19,14 @@ const FILES = 450_000;
 /** Timeout of a copy of them, in milliseconds. */
 const COPY_MAX_MS = 120_000;
 
-let stage;
+let testServer;
 let alice;
 let home;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
-  ({ home } = stage.user("alice"));
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
+  ({ home } = testServer.user("alice"));
   // A folder of a hundred files, and a hundred copies of it.
   const make = `cd "$1" && mkdir -p runs/0 && cd runs && (cd 0 && seq -f %g.csv 100 | xargs touch) &&
     for run in $(seq ${FILES / 100 - 1}); do cp -al 0 $run; done && chown -R --reference=.. .`;
@@ -38,7 +38,7 @@ before(async () => {
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
 });
 
 const task = (name) => alice.portal.getByRole("listitem").filter({ has: alice.portal.getByRole("progressbar", { name: new RegExp(`→ /home/${name}$`) }) });

@@ -9,18 +9,18 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { faults } from "./support/axe.js";
-import { Stage } from "./support/stage.js";
+import { TestServer } from "./support/test-server.js";
 import { User } from "./support/user.js";
 
-let stage;
+let testServer;
 let alice;
 /** Alice's home at the centre, and a folder on her own machine. */
 let home, desktop;
 
 before(async () => {
-  stage = await Stage.start();
-  alice = await User.at(stage, "alice");
-  home = stage.user("alice").home;
+  testServer = await TestServer.start();
+  alice = await User.at(testServer, "alice");
+  home = testServer.user("alice").home;
   desktop = mkdtempSync(join(tmpdir(), "desktop-"));
   await (await alice.connect()).close();
   await alice.openFiles();
@@ -29,7 +29,7 @@ before(async () => {
 afterEach(() => assert.deepEqual(alice.browser.complaints(), [], "a page complained"));
 after(async () => {
   await alice?.leave();
-  await stage?.end();
+  await testServer?.end();
   if (desktop) rmSync(desktop, { recursive: true });
 });
 
@@ -59,8 +59,8 @@ test("a large file goes up in pieces and comes back whole", async (t) => {
   const arrived = join(home, "measured.bin");
   assert.ok(readFileSync(arrived).equals(content), "what arrived is what was sent");
   assert.equal(statSync(arrived).uid, statSync(home).uid, "it is the user's own");
-  const opened = await stage.decisions("session.open.chunked.upload");
-  const pieces = await stage.decisions("session.continue.chunked.upload");
+  const opened = await testServer.decisions("session.open.chunked.upload");
+  const pieces = await testServer.decisions("session.continue.chunked.upload");
   assert.deepEqual([opened.length, pieces.length], [1, 19], "each piece was judged");
   assert.ok([...opened, ...pieces].every(({ decision, username }) => decision === "forward" && username === "alice#1234"));
   await alice.file("measured.bin").waitFor();
@@ -89,7 +89,7 @@ test("a name that is taken stays with whom it belongs to", async () => {
 
 test("requests that are lost on the way are sent again", async () => {
   const content = randomBytes(5_000_000);
-  const address = `${stage.provider}/ucloud/hpc/chunked/upload`;
+  const address = `${testServer.provider}/ucloud/hpc/chunked/upload`;
   let seen = 0;
   await alice.browser.context.route(address, async (route) => {
     if (route.request().method() !== "POST") return route.continue();
@@ -146,7 +146,7 @@ async function bringDown(name, to) {
 
 test("an upload that its user stops leaves nothing", async () => {
   const before = filesIn(home);
-  const address = `${stage.provider}/ucloud/hpc/chunked/upload`;
+  const address = `${testServer.provider}/ucloud/hpc/chunked/upload`;
   let seen = 0;
   let held;
   // The second piece waits, so that there is time for a click.
@@ -169,7 +169,7 @@ test("an upload that its user stops leaves nothing", async () => {
 });
 
 test("Core uses the tokens: refused, the page says so, and the user's transfers go through", async () => {
-  const before = (await stage.must({ do: "decisions" })).decisions.length;
+  const before = (await testServer.must({ do: "decisions" })).decisions.length;
   await alice.letCore("token");
   const content = randomBytes(1000);
   await alice.upload(write("mine.bin", content));
@@ -186,7 +186,7 @@ test("Core uses the tokens: refused, the page says so, and the user's transfers 
   assert.match(downloaded, /482 · INTENT_INVALID/);
   await alice.letCore("honest");
 
-  const made = (await stage.must({ do: "decisions" })).decisions.slice(before);
+  const made = (await testServer.must({ do: "decisions" })).decisions.slice(before);
   const refused = made.filter(({ decision }) => decision === "refuse").map(({ status, reason }) => [status, reason]);
   // The first one has a record of its own. Others of its kind in the next ten seconds are counted.
   assert.deepEqual(refused[0], [482, "no such key of this user"], "in the log");
@@ -261,6 +261,6 @@ test("a terminal ends with its key", async () => {
   await alice.told("Done.");
   await alice.type("echo open");
   await alice.shows("open");
-  await stage.must({ do: "revoke", kid, as: "alice" });
+  await testServer.must({ do: "revoke", kid, as: "alice" });
   await alice.shows("[the key does not speak for its user any more]");
 });

@@ -11,9 +11,9 @@ use countersign_portal::{
 use serde_json::Value;
 
 use crate::demo::screen::Screen;
-use crate::house::{Accounts, House, Person};
-use crate::stage::{new_core, wait_until_it_serves};
-use crate::trouble::{Doing as _, Trouble};
+use crate::demo_provider::{Accounts, DemoProvider, Person};
+use crate::program_error::{ErrorContext as _, ProgramError};
+use crate::test_server::{new_core, wait_until_it_serves};
 
 /// How long the provider may take to tell Core of a connection.
 const TOLD_MAX: Duration = Duration::from_secs(10);
@@ -43,35 +43,35 @@ impl<'s> Story<'s> {
     }
 
     /// Whether every outcome so far is as expected.
-    pub(crate) fn is_as_it_must(&self) -> bool {
+    pub(crate) fn is_as_expected(&self) -> bool {
         self.wrong.is_empty() && self.refused > 0
     }
 
     /// Starts the provider.
-    pub(crate) async fn open(&mut self, house: &House) -> Result<(), Trouble> {
+    pub(crate) async fn open(&mut self, demo_provider: &DemoProvider) -> Result<(), ProgramError> {
         self.screen.title("Countersign: a provider that Core cannot speak for");
-        self.screen.note(match house.accounts() {
+        self.screen.note(match demo_provider.accounts() {
             Accounts::Own => "A real installation: accounts ucloud, alice, bob and mallory, instances started by sudo.",
             Accounts::Shared => {
                 "The small version: one account for everything. Gateway and instances still verify everything."
             }
         });
-        self.screen.note(&format!("Files: {}", house.place()));
+        self.screen.note(&format!("Files: {}", demo_provider.place()));
         self.did("stand-in Core", &self.control.origin(), "");
-        house.start_server()?;
-        let core = self.new_core(house)?;
-        let took = wait_until_it_serves(house, &core).await?;
-        let gateway = house.endpoint()?.origin();
+        demo_provider.start_server()?;
+        let core = self.new_core(demo_provider)?;
+        let took = wait_until_it_serves(demo_provider, &core).await?;
+        let gateway = demo_provider.endpoint()?.origin();
         self.did("server, and gateway over TLS", &gateway, &format!("after {} ms", took.as_millis()));
         self.core = Some(core);
         Ok(())
     }
 
     /// Connects Alice and Bob.
-    pub(crate) async fn connect(&mut self, house: &House) -> Result<(), Trouble> {
+    pub(crate) async fn connect(&mut self, demo_provider: &DemoProvider) -> Result<(), ProgramError> {
         self.screen.title("Two users connect, each with a new key");
-        for person in house.people().to_vec() {
-            let key = self.connect_one(house, &person, Algorithm::Es256).await?;
+        for person in demo_provider.people().to_vec() {
+            let key = self.connect_one(demo_provider, &person, Algorithm::Es256).await?;
             self.users.push(User { person, key });
         }
         Ok(())
@@ -81,40 +81,40 @@ impl<'s> Story<'s> {
     /// centre.
     pub(super) async fn connect_one(
         &mut self,
-        house: &House,
+        demo_provider: &DemoProvider,
         person: &Person,
         algorithm: Algorithm,
-    ) -> Result<BrowserKey, Trouble> {
+    ) -> Result<BrowserKey, ProgramError> {
         let username = person.username;
         let redirect = self.core()?.connect(username).await?;
-        let page = ConnectionPage::open(&redirect, house.endpoint()?)?;
+        let page = ConnectionPage::open(&redirect, demo_provider.endpoint()?)?;
         let mut key = BrowserKey::make(algorithm)?;
         let offer = expect(page.offer(&key).await?, "connect/offer")?;
         key.set_kid(&offer.text("kid"));
         let what = format!("{username}: the browser offers an {} key", algorithm.name());
         self.did(&what, &offer.status.to_string(), &offer.text("fingerprint"));
         let code = offer.text("code");
-        let approved = house.run_as(person, &["connect", "approve", &code, "--yes"]).await?;
+        let approved = demo_provider.run_as(person, &["connect", "approve", &code, "--yes"]).await?;
         if !approved.status.success() {
             let said = String::from_utf8_lossy(&approved.stderr).trim().to_owned();
-            return Err(Trouble::new(format!("connect approve: {said}")));
+            return Err(ProgramError::new(format!("connect approve: {said}")));
         }
         self.did(&format!("{}$ countersign connect approve", person.account), "approved", &code);
-        house.start_instance(person)?;
+        demo_provider.start_instance(person)?;
         page.status_after("offered").await?;
         expect(page.probe(&key, username).await?, "connect/probe")?;
         let told = ControlCall::Approved(username.to_owned());
         let heard = tokio::time::timeout(TOLD_MAX, self.control.wait_for(&told)).await;
-        heard.doing("waiting for the provider to tell Core")?;
+        heard.context("waiting for the provider to tell Core")?;
         self.did(&format!("{username}: the new key signs a probe"), "connected", "and Core has been told");
         Ok(key)
     }
 
     /// Makes signed calls: a listing, a folder, a move, and a listing whose intent Core drops.
-    pub(crate) async fn work(&mut self, house: &House) -> Result<(), Trouble> {
+    pub(crate) async fn work(&mut self, demo_provider: &DemoProvider) -> Result<(), ProgramError> {
         self.screen.title("Honest work, every call signed by its user");
         let [alice, _] = self.pair()?;
-        let listing = self.signed(house, alice, &Deed::browse("/home"))?;
+        let listing = self.signed(demo_provider, alice, &Deed::browse("/home"))?;
         let (who, home) = (alice.person.account, alice.person.home.clone());
         let begun = Instant::now();
         let first = self.core()?.send(&listing).await?;
@@ -134,13 +134,13 @@ impl<'s> Story<'s> {
         self.must(!names.is_empty(), "the listing shows what is in the directory");
 
         let [alice, _] = self.pair()?;
-        let folder = self.signed(house, alice, &Deed::create_folder("/home/results"))?;
+        let folder = self.signed(demo_provider, alice, &Deed::create_folder("/home/results"))?;
         let answer = self.core()?.invoke(&folder).await?;
         self.judge(&format!("{who} makes the folder /home/results"), &answer, &on_disk(&home.join("results")));
         self.must(home.join("results").is_dir(), "the folder is there");
 
         let [alice, _] = self.pair()?;
-        let moved = self.signed(house, alice, &Deed::move_("/home/results.csv", "/home/results/run1.csv"))?;
+        let moved = self.signed(demo_provider, alice, &Deed::move_("/home/results.csv", "/home/results/run1.csv"))?;
         let answer = self.core()?.invoke(&moved).await?;
         let target = home.join("results/run1.csv");
         self.judge(&format!("{who} moves results.csv into it"), &answer, &on_disk(&target));
@@ -148,8 +148,8 @@ impl<'s> Story<'s> {
 
         let [_, bob] = self.pair()?;
         let who = bob.person.account;
-        let listing = self.signed(house, bob, &Deed::browse("/home"))?;
-        let today = self.new_core(house)?.with_forwarding(IntentForwarding::Dropped);
+        let listing = self.signed(demo_provider, bob, &Deed::browse("/home"))?;
+        let today = self.new_core(demo_provider)?.with_forwarding(IntentForwarding::Dropped);
         let deposit = today.deposit(listing.intent.as_deref().unwrap_or_default()).await?;
         self.must(deposit.status == 202, "a deposited intent is taken");
         let answer = today.invoke(&listing).await?;
@@ -161,7 +161,7 @@ impl<'s> Story<'s> {
     pub(crate) fn sum_up(&self) {
         self.screen.title("Summary");
         let what = format!("{} honest steps done, {} attacks refused", self.done, self.refused);
-        if self.is_as_it_must() {
+        if self.is_as_expected() {
             self.screen.verdict(true, &format!("  {what}, as it must be."));
             return;
         }
@@ -173,24 +173,29 @@ impl<'s> Story<'s> {
 
     // --- Helpers of both parts ---
 
-    pub(super) fn core(&self) -> Result<&Core, Trouble> {
-        self.core.as_ref().ok_or_else(|| Trouble::new("Core has not begun"))
+    pub(super) fn core(&self) -> Result<&Core, ProgramError> {
+        self.core.as_ref().ok_or_else(|| ProgramError::new("Core has not begun"))
     }
 
-    pub(super) fn new_core(&self, house: &House) -> Result<Core, Trouble> {
-        new_core(self.keys, self.control, house)
+    pub(super) fn new_core(&self, demo_provider: &DemoProvider) -> Result<Core, ProgramError> {
+        new_core(self.keys, self.control, demo_provider)
     }
 
-    pub(super) fn pair(&self) -> Result<[&User; 2], Trouble> {
+    pub(super) fn pair(&self) -> Result<[&User; 2], ProgramError> {
         match self.users.as_slice() {
             [alice, bob, ..] => Ok([alice, bob]),
-            _ => Err(Trouble::new("nobody is connected")),
+            _ => Err(ProgramError::new("nobody is connected")),
         }
     }
 
     /// The request that Core sends for a deed that the user signs now.
-    pub(super) fn signed(&self, house: &House, user: &User, deed: &Deed) -> Result<Request, Trouble> {
-        let intent = Intent::of(&house.origin(), user.person.username, deed, now())?;
+    pub(super) fn signed(
+        &self,
+        demo_provider: &DemoProvider,
+        user: &User,
+        deed: &Deed,
+    ) -> Result<Request, ProgramError> {
+        let intent = Intent::of(&demo_provider.origin(), user.person.username, deed, now())?;
         Ok(self.core()?.request(user.person.username, deed, Some(&intent.sign(&user.key)?))?)
     }
 
@@ -229,7 +234,7 @@ impl<'s> Story<'s> {
     }
 }
 
-pub(super) fn expect(answer: Answer, what: &'static str) -> Result<Answer, Trouble> {
+pub(super) fn expect(answer: Answer, what: &'static str) -> Result<Answer, ProgramError> {
     if answer.is_ok() {
         return Ok(answer);
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::trouble::{Doing as _, Trouble};
+use crate::program_error::{ErrorContext as _, ProgramError};
 
 /// Maximum of running commands. A person has two or three.
 const RUNNING_MAX: usize = 16;
@@ -47,7 +47,11 @@ struct Running {
 
 impl Console {
     /// Starts a command and returns its number.
-    pub(super) fn start(&self, command: &Command, ended: impl FnOnce(i32) + Send + 'static) -> Result<u64, Trouble> {
+    pub(super) fn start(
+        &self,
+        command: &Command,
+        ended: impl FnOnce(i32) + Send + 'static,
+    ) -> Result<u64, ProgramError> {
         let mut running = self.running();
         // Commands that have exited are kept while there is room, so that the page can read their
         // output.
@@ -55,11 +59,11 @@ impl Console {
             running.retain(|_, one| one.said.borrow().status.is_none());
         }
         if running.len() >= RUNNING_MAX {
-            return Err(Trouble::new("too many commands are waiting for an answer: end one of them"));
+            return Err(ProgramError::new("too many commands are waiting for an answer: end one of them"));
         }
-        let (pty, pts) = pty_process::open().doing("a terminal")?;
-        pty.resize(Size::new(SIZE.0, SIZE.1)).doing("a terminal")?;
-        let child = on_terminal(command).spawn(pts).doing("starting the command")?;
+        let (pty, pts) = pty_process::open().context("a terminal")?;
+        pty.resize(Size::new(SIZE.0, SIZE.1)).context("a terminal")?;
+        let child = on_terminal(command).spawn(pts).context("starting the command")?;
         let (screen, keyboard) = pty.into_split();
         let (sender, said) = watch::channel(Said::default());
         tokio::spawn(async move {
@@ -74,20 +78,20 @@ impl Console {
     }
 
     /// Types a line into a command.
-    pub(super) async fn type_in(&self, number: u64, line: &str) -> Result<(), Trouble> {
+    pub(super) async fn type_in(&self, number: u64, line: &str) -> Result<(), ProgramError> {
         let one = self.find(number)?;
         // A control character would act as a key.
         let line: String = line.chars().filter(|letter| !letter.is_control()).chain(['\n']).collect();
-        one.keyboard.lock().await.write_all(line.as_bytes()).await.doing("the command's terminal")
+        one.keyboard.lock().await.write_all(line.as_bytes()).await.context("the command's terminal")
     }
 
     /// The output of a command, from its beginning.
-    pub(super) fn said(&self, number: u64) -> Result<watch::Receiver<Said>, Trouble> {
+    pub(super) fn said(&self, number: u64) -> Result<watch::Receiver<Said>, ProgramError> {
         Ok(self.find(number)?.said.clone())
     }
 
-    fn find(&self, number: u64) -> Result<Arc<Running>, Trouble> {
-        self.running().get(&number).cloned().ok_or_else(|| Trouble::new("this command has ended"))
+    fn find(&self, number: u64) -> Result<Arc<Running>, ProgramError> {
+        self.running().get(&number).cloned().ok_or_else(|| ProgramError::new("this command has ended"))
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Running>>> {

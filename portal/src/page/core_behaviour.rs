@@ -1,4 +1,4 @@
-//! The conduct of this Core with a user's signed request: the honest action or one of the attacks
+//! The behaviour of this Core with a user's signed request: the honest action or one of the attacks
 //! that the page offers.
 
 use std::collections::HashMap;
@@ -16,10 +16,10 @@ use tokio::sync::Mutex;
 /// The name that Core puts in place of the user's.
 const TAKEN: &str = "taken-by-core";
 
-/// The conduct of Core, chosen on the page.
+/// The behaviour of Core, chosen on the page.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Conduct {
+pub(super) enum CoreBehaviour {
     /// Forwards the signed request.
     Honest,
     /// Forwards the request without the intent, which the browser deposits at the provider.
@@ -67,31 +67,31 @@ pub(super) fn answer_json(answer: &Answer) -> Value {
     json!({"status": answer.status, "requestId": answer.header("x-request-id"), "body": answer.json()})
 }
 
-/// Core in the name of one user, with a conduct.
-pub(super) struct Conducted<'c> {
+/// Core in the name of one user, with a behaviour.
+pub(super) struct SimulatedCore<'c> {
     pub(super) core: &'c Core,
     /// The same Core when it drops intents.
     pub(super) dropping: &'c Core,
     pub(super) username: &'c str,
-    pub(super) conduct: Conduct,
+    pub(super) behaviour: CoreBehaviour,
     /// The provider's origin, which every intent names.
     pub(super) origin: &'c str,
     /// Core's own keys, at most one for each user.
     pub(super) keys: &'c Mutex<HashMap<String, BrowserKey>>,
 }
 
-impl Conducted<'_> {
-    /// Performs a user's deed with this Core's conduct. Reading stays honest, so that the page has
-    /// something to show.
+impl SimulatedCore<'_> {
+    /// Performs a user's deed with this Core's behaviour. Reading stays honest, so that the page
+    /// has something to show.
     pub(super) async fn perform(&self, deed: &Deed, intent: Option<&str>) -> Result<Outcome, Fault> {
         let honest = self.core.request(self.username, deed, intent)?;
         let is_reading = matches!(deed, Deed::Browse(_) | Deed::Retrieve(_));
-        match self.conduct {
-            Conduct::Deposits => {
+        match self.behaviour {
+            CoreBehaviour::Deposits => {
                 let answer = self.dropping.perform(self.username, deed, None).await?;
                 Ok(Outcome { answer, attempt: None })
             }
-            Conduct::Replay if !is_reading => {
+            CoreBehaviour::Replay if !is_reading => {
                 let answer = self.core.invoke(&honest).await?;
                 let attempt = Attempt {
                     what: "sent your request a second time".to_owned(),
@@ -99,24 +99,24 @@ impl Conducted<'_> {
                 };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            Conduct::Path if !is_reading => {
+            CoreBehaviour::Path if !is_reading => {
                 let (path, taken) = target(deed);
                 let answer = self.core.invoke(&malicious::another_path(honest, &path, &taken)).await?;
                 let attempt =
                     Attempt { what: format!("sent {taken} where you had said {path}"), answer: answer.clone() };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            Conduct::Item if !is_reading => {
+            CoreBehaviour::Item if !is_reading => {
                 let (path, taken) = target(deed);
                 let answer = self.core.invoke(&malicious::item_added(honest, &path, &taken)).await?;
                 let attempt = Attempt { what: format!("added {taken} to your request"), answer: answer.clone() };
                 Ok(Outcome { answer, attempt: Some(attempt) })
             }
-            Conduct::Key if !is_reading => {
+            CoreBehaviour::Key if !is_reading => {
                 let answer = self.core.invoke(&honest).await?;
                 Ok(Outcome { answer, attempt: Some(self.sign_itself(deed).await?) })
             }
-            Conduct::Token if makes_a_token(deed) => {
+            CoreBehaviour::Token if makes_a_token(deed) => {
                 let answer = self.core.invoke(&honest).await?;
                 let attempt = match token_in(&answer) {
                     Some(token) => Some(self.redeem(deed, &token).await?),
@@ -124,21 +124,21 @@ impl Conducted<'_> {
                 };
                 Ok(Outcome { answer, attempt })
             }
-            Conduct::Honest
-            | Conduct::Disguise
-            | Conduct::Replay
-            | Conduct::Path
-            | Conduct::Item
-            | Conduct::Key
-            | Conduct::Token => Ok(Outcome { answer: self.core.invoke(&honest).await?, attempt: None }),
+            CoreBehaviour::Honest
+            | CoreBehaviour::Disguise
+            | CoreBehaviour::Replay
+            | CoreBehaviour::Path
+            | CoreBehaviour::Item
+            | CoreBehaviour::Key
+            | CoreBehaviour::Token => Ok(Outcome { answer: self.core.invoke(&honest).await?, attempt: None }),
         }
     }
 
-    /// Begins a connection, and offers Core's own key if the conduct says so. Returns the address
+    /// Begins a connection, and offers Core's own key if the behaviour says so. Returns the address
     /// for the browser.
     pub(super) async fn connect(&self) -> Result<(String, Option<Attempt>), Fault> {
         let redirect = self.core.connect(self.username).await?;
-        if self.conduct != Conduct::Key {
+        if self.behaviour != CoreBehaviour::Key {
             return Ok((redirect, None));
         }
         let (_, answer) = self.offer_a_key(&redirect).await?;

@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::house::House;
+use crate::demo_provider::DemoProvider;
 use crate::journal::Follower;
 use crate::page::console::Console;
-use crate::page::{Acquaintances, assets, guarded};
-use crate::trouble::Trouble;
+use crate::page::{PageOrigins, assets, with_security_headers};
+use crate::program_error::ProgramError;
 
 /// The pause between two reads of the log.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ const BEHIND_MAX: usize = 256;
 pub(super) struct Desk {
     origin: String,
     portal: String,
-    house: Arc<House>,
+    demo_provider: Arc<DemoProvider>,
     places: Arc<Semaphore>,
     console: Console,
 }
@@ -53,9 +53,9 @@ struct Answered {
 
 impl Desk {
     /// Makes the desk of this centre. The origin `portal` may show it in a frame.
-    pub(super) fn new(origin: String, portal: String, house: Arc<House>) -> Self {
+    pub(super) fn new(origin: String, portal: String, demo_provider: Arc<DemoProvider>) -> Self {
         let places = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-        Self { origin, portal, house, places, console: Console::default() }
+        Self { origin, portal, demo_provider, places, console: Console::default() }
     }
 
     /// Answers a browser's request.
@@ -73,7 +73,10 @@ impl Desk {
             (&Method::POST, "/answer") => self.answer_command(request.body()).await,
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
-        guarded(response, &Acquaintances { asks: "", frames: "'none'", framed_by: &self.portal, styles: "'self'" })
+        with_security_headers(
+            response,
+            &PageOrigins { asks: "", frames: "'none'", framed_by: &self.portal, styles: "'self'" },
+        )
     }
 
     /// Sends every decision, past and future, as server-sent events.
@@ -82,7 +85,7 @@ impl Desk {
             return reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"why": "too many pages follow the log"}));
         };
         let (sender, receiver) = mpsc::channel(BEHIND_MAX);
-        let follower = self.house.journal().follow();
+        let follower = self.demo_provider.journal().follow();
         tokio::spawn(async move {
             follow(follower, &sender).await;
             drop(place);
@@ -115,28 +118,28 @@ impl Desk {
     /// Starts a command of `countersign` as the person of the terminal.
     fn run(&self, body: &[u8]) -> Response<Body> {
         let started = serde_json::from_slice(body)
-            .map_err(|why| Trouble::new(why.to_string()))
+            .map_err(|why| ProgramError::new(why.to_string()))
             .and_then(|typed| self.start(&typed));
         match started {
             Ok(number) => reply(StatusCode::OK, &json!({"command": number})),
-            Err(trouble) => reply(StatusCode::BAD_REQUEST, &json!({"why": trouble.to_string()})),
+            Err(error) => reply(StatusCode::BAD_REQUEST, &json!({"why": error.to_string()})),
         }
     }
 
-    fn start(&self, typed: &Typed) -> Result<u64, Trouble> {
-        let mut people = self.house.people().iter();
+    fn start(&self, typed: &Typed) -> Result<u64, ProgramError> {
+        let mut people = self.demo_provider.people().iter();
         let person = people.find(|person| person.account == typed.r#as);
-        let person = person.ok_or_else(|| Trouble::new("there is no account of this name here"))?.clone();
+        let person = person.ok_or_else(|| ProgramError::new("there is no account of this name here"))?.clone();
         let words: Vec<&str> = typed.line.split_whitespace().collect();
         let Some((_, arguments)) = words.split_first().filter(|_| is_offered(&words)) else {
-            return Err(Trouble::new(format!("This terminal runs only: {}", OFFERED.join(", "))));
+            return Err(ProgramError::new(format!("This terminal runs only: {}", OFFERED.join(", "))));
         };
-        let command = self.house.command_as(&person, arguments);
-        let (house, is_approval) = (Arc::clone(&self.house), words.get(2) == Some(&"approve"));
+        let command = self.demo_provider.command_as(&person, arguments);
+        let (demo_provider, is_approval) = (Arc::clone(&self.demo_provider), words.get(2) == Some(&"approve"));
         self.console.start(&command, move |status| {
             if is_approval && status == 0 {
                 // The page reports a failure itself: it waits for the instance.
-                let _no_instance = house.start_instance(&person);
+                let _no_instance = demo_provider.start_instance(&person);
             }
         })
     }
@@ -145,11 +148,11 @@ impl Desk {
     async fn answer_command(&self, body: &[u8]) -> Response<Body> {
         let typed = match serde_json::from_slice::<Answered>(body) {
             Ok(Answered { command, line }) => self.console.type_in(command, &line).await,
-            Err(why) => Err(Trouble::new(why.to_string())),
+            Err(why) => Err(ProgramError::new(why.to_string())),
         };
         match typed {
             Ok(()) => reply(StatusCode::OK, &json!({})),
-            Err(trouble) => reply(StatusCode::BAD_REQUEST, &json!({"why": trouble.to_string()})),
+            Err(error) => reply(StatusCode::BAD_REQUEST, &json!({"why": error.to_string()})),
         }
     }
 }

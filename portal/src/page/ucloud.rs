@@ -1,5 +1,5 @@
 //! UCloud's page: its files, and its calls to Core. The page has switches for the logged-in user
-//! and the conduct of Core; every request carries both.
+//! and the behaviour of Core; every request carries both.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::house::House;
-use crate::page::conduct::{Attempt, Conduct, Conducted, answer_json, dropping};
-use crate::page::{Acquaintances, assets, guarded};
-use crate::stage::new_core;
-use crate::trouble::Trouble;
+use crate::demo_provider::DemoProvider;
+use crate::page::core_behaviour::{Attempt, CoreBehaviour, SimulatedCore, answer_json, dropping};
+use crate::page::{PageOrigins, assets, with_security_headers};
+use crate::program_error::ProgramError;
+use crate::test_server::new_core;
 
 /// The page, at Core's origin.
 pub(super) struct Ucloud {
@@ -27,16 +27,16 @@ pub(super) struct Ucloud {
     dropping: Core,
     /// Weak: the pages belong to the control endpoints, not the reverse.
     control: Weak<Control>,
-    house: Arc<House>,
+    demo_provider: Arc<DemoProvider>,
     /// Core's own keys.
     keys: Mutex<HashMap<String, BrowserKey>>,
 }
 
-/// A request of the page: the user, the conduct of Core, and the call.
+/// A request of the page: the user, the behaviour of Core, and the call.
 #[derive(Deserialize)]
 struct Asked {
     r#as: String,
-    core: Conduct,
+    core: CoreBehaviour,
     #[serde(flatten)]
     what: What,
 }
@@ -130,16 +130,16 @@ impl Ucloud {
     pub(super) fn new(
         keys: Arc<CoreKeys>,
         control: &Arc<Control>,
-        house: Arc<House>,
+        demo_provider: Arc<DemoProvider>,
         desk: String,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, ProgramError> {
         Ok(Self {
             origin: control.origin(),
             desk,
-            core: new_core(&keys, control, &house)?,
-            dropping: dropping(new_core(&keys, control, &house)?),
+            core: new_core(&keys, control, &demo_provider)?,
+            dropping: dropping(new_core(&keys, control, &demo_provider)?),
             control: Arc::downgrade(control),
-            house,
+            demo_provider,
             keys: Mutex::default(),
         })
     }
@@ -159,10 +159,10 @@ impl Ucloud {
             _ => reply(StatusCode::NOT_FOUND, &json!({"why": "Not found"})),
         };
         // The page transfers files with the provider. The refusal of a download appears in a frame.
-        let provider = self.house.origin();
-        guarded(
+        let provider = self.demo_provider.origin();
+        with_security_headers(
             response,
-            &Acquaintances {
+            &PageOrigins {
                 asks: &format!("{provider} {}", provider.replacen("http", "ws", 1)),
                 frames: &format!("{} {provider}", self.desk),
                 framed_by: "'none'",
@@ -183,7 +183,7 @@ impl Ucloud {
             });
             last.unwrap_or(false)
         };
-        let people = self.house.people().iter();
+        let people = self.demo_provider.people().iter();
         let users = people.map(|person| {
             json!({
                 "username": person.username, "account": person.account, "connected": is_connected(person.username),
@@ -192,7 +192,7 @@ impl Ucloud {
         reply(
             StatusCode::OK,
             &json!({
-                "provider": {"id": self.core.provider(), "origin": self.house.origin()},
+                "provider": {"id": self.core.provider(), "origin": self.demo_provider.origin()},
                 "desk": self.desk,
                 "users": users.collect::<Vec<_>>(),
             }),
@@ -218,31 +218,31 @@ impl Ucloud {
             Err(why) => return reply(StatusCode::BAD_REQUEST, &json!({"why": why.to_string()})),
         };
         let intent = request.headers().get("ucloud-signed-intent").and_then(|value| value.to_str().ok());
-        match self.conduct(asked, intent).await {
+        match self.perform(asked, intent).await {
             Ok(response) => response,
             Err(fault) => reply(
                 StatusCode::BAD_GATEWAY,
-                &json!({"why": Trouble::while_doing("the provider does not answer", &fault).to_string()}),
+                &json!({"why": ProgramError::with_causes("the provider does not answer", &fault).to_string()}),
             ),
         }
     }
 
-    async fn conduct(&self, asked: Asked, intent: Option<&str>) -> Result<Response<Body>, Fault> {
-        let conducted = Conducted {
+    async fn perform(&self, asked: Asked, intent: Option<&str>) -> Result<Response<Body>, Fault> {
+        let core = SimulatedCore {
             core: &self.core,
             dropping: &self.dropping,
             username: &asked.r#as,
-            conduct: asked.core,
-            origin: &self.house.origin(),
+            behaviour: asked.core,
+            origin: &self.demo_provider.origin(),
             keys: &self.keys,
         };
         let (answer, attempt) = match asked.what.deed() {
             None => {
-                let (redirect, attempt) = conducted.connect().await?;
+                let (redirect, attempt) = core.connect().await?;
                 (json!({"status": 200, "body": {"redirectTo": redirect}}), attempt)
             }
             Some(deed) => {
-                let outcome = conducted.perform(&deed, intent).await?;
+                let outcome = core.perform(&deed, intent).await?;
                 (answer_json(&outcome.answer), outcome.attempt)
             }
         };

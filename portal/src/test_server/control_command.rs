@@ -1,4 +1,4 @@
-//! The commands on the stage's input.
+//! The commands on the test server's input.
 
 use std::process::Output;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::house::{House, Person};
-use crate::stage::{new_core, wait_until_it_serves};
-use crate::trouble::{Doing as _, Trouble};
+use crate::demo_provider::{DemoProvider, Person};
+use crate::program_error::{ErrorContext as _, ProgramError};
+use crate::test_server::{new_core, wait_until_it_serves};
 
 /// One line of input.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
-pub(super) enum Errand {
+pub(super) enum ControlCommand {
     /// Runs `countersign connect approve CODE` in this account.
     Approve {
         /// The code on the connection page.
@@ -82,44 +82,44 @@ pub(super) enum Process {
 }
 
 /// Executes the lines.
-pub(super) struct Errands {
+pub(super) struct CommandRunner {
     keys: Arc<CoreKeys>,
     control: Arc<Control>,
-    house: Arc<House>,
+    demo_provider: Arc<DemoProvider>,
     /// Commands that wait for a browser. Dropping the value ends them.
     waiting: Mutex<Vec<Child>>,
 }
 
-impl Errands {
+impl CommandRunner {
     /// Nothing has been asked yet.
-    pub(super) fn new(keys: Arc<CoreKeys>, control: Arc<Control>, house: Arc<House>) -> Self {
-        Self { keys, control, house, waiting: Mutex::new(Vec::new()) }
+    pub(super) fn new(keys: Arc<CoreKeys>, control: Arc<Control>, demo_provider: Arc<DemoProvider>) -> Self {
+        Self { keys, control, demo_provider, waiting: Mutex::new(Vec::new()) }
     }
 
     /// Executes one line and returns its answer.
-    pub(super) async fn run(&self, errand: Errand) -> Result<Value, Trouble> {
-        match errand {
-            Errand::Approve { code, r#as } => {
+    pub(super) async fn run(&self, command: ControlCommand) -> Result<Value, ProgramError> {
+        match command {
+            ControlCommand::Approve { code, r#as } => {
                 let person = self.person(&r#as)?;
-                let said = self.house.run_as(person, &["connect", "approve", &code, "--yes"]).await?;
+                let said = self.demo_provider.run_as(person, &["connect", "approve", &code, "--yes"]).await?;
                 if said.status.success() {
-                    self.house.start_instance(person)?;
+                    self.demo_provider.start_instance(person)?;
                 }
                 Ok(outcome(&said))
             }
-            Errand::Start { username, r#as } => self.start(&username, self.person(&r#as)?).await,
-            Errand::Revoke { kid, r#as } => {
-                Ok(outcome(&self.house.run_as(self.person(&r#as)?, &["keys", "revoke", &kid]).await?))
+            ControlCommand::Start { username, r#as } => self.start(&username, self.person(&r#as)?).await,
+            ControlCommand::Revoke { kid, r#as } => {
+                Ok(outcome(&self.demo_provider.run_as(self.person(&r#as)?, &["keys", "revoke", &kid]).await?))
             }
-            Errand::Run { arguments, r#as } => {
+            ControlCommand::Run { arguments, r#as } => {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                Ok(outcome(&self.house.run_as(self.person(&r#as)?, &arguments).await?))
+                Ok(outcome(&self.demo_provider.run_as(self.person(&r#as)?, &arguments).await?))
             }
-            Errand::Connect { username } => {
-                let redirect = new_core(&self.keys, &self.control, &self.house)?.connect(&username).await?;
+            ControlCommand::Connect { username } => {
+                let redirect = new_core(&self.keys, &self.control, &self.demo_provider)?.connect(&username).await?;
                 Ok(json!({"ok": true, "redirectTo": redirect}))
             }
-            Errand::Told => {
+            ControlCommand::Told => {
                 let calls = self.control.calls();
                 let approved = calls.iter().filter_map(|call| match call {
                     ControlCall::Approved(username) => Some(username.as_str()),
@@ -127,49 +127,50 @@ impl Errands {
                 });
                 Ok(json!({"ok": true, "approved": approved.collect::<Vec<_>>()}))
             }
-            Errand::Decisions => Ok(json!({"ok": true, "decisions": self.house.journal().decisions()})),
-            Errand::Stop { what: Process::Server } => {
-                self.house.stop("server").await;
+            ControlCommand::Decisions => Ok(json!({"ok": true, "decisions": self.demo_provider.journal().decisions()})),
+            ControlCommand::Stop { what: Process::Server } => {
+                self.demo_provider.stop("server").await;
                 Ok(json!({"ok": true}))
             }
-            Errand::Restart { what: Process::Server } => {
-                self.house.stop("server").await;
-                self.house.start_server()?;
-                wait_until_it_serves(&self.house, &new_core(&self.keys, &self.control, &self.house)?).await?;
+            ControlCommand::Restart { what: Process::Server } => {
+                self.demo_provider.stop("server").await;
+                self.demo_provider.start_server()?;
+                wait_until_it_serves(&self.demo_provider, &new_core(&self.keys, &self.control, &self.demo_provider)?)
+                    .await?;
                 Ok(json!({"ok": true}))
             }
-            Errand::Core { down } => {
+            ControlCommand::Core { down } => {
                 self.control.set_outage(if down { Outage::Down } else { Outage::None });
                 Ok(json!({"ok": true}))
             }
         }
     }
 
-    async fn start(&self, username: &str, person: &Person) -> Result<Value, Trouble> {
-        let mut command = self.house.command_as(person, &["connect", "start", username, "--yes"]);
+    async fn start(&self, username: &str, person: &Person) -> Result<Value, ProgramError> {
+        let mut command = self.demo_provider.command_as(person, &["connect", "start", username, "--yes"]);
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().doing("connect start")?;
-        let stdout = child.stdout.take().ok_or_else(|| Trouble::new("connect start: no output"))?;
+        let mut child = command.spawn().context("connect start")?;
+        let stdout = child.stdout.take().ok_or_else(|| ProgramError::new("connect start: no output"))?;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(child);
         let mut lines = BufReader::new(stdout).lines();
-        while let Some(line) = lines.next_line().await.doing("connect start")? {
-            if line.trim().starts_with(&self.house.origin()) {
-                let (house, person) = (Arc::clone(&self.house), person.clone());
+        while let Some(line) = lines.next_line().await.context("connect start")? {
+            if line.trim().starts_with(&self.demo_provider.origin()) {
+                let (demo_provider, person) = (Arc::clone(&self.demo_provider), person.clone());
                 tokio::spawn(async move {
                     // The command exits after a key was offered and approved. Only then can an
                     // instance start.
                     while let Ok(Some(_)) = lines.next_line().await {}
-                    house.start_instance(&person)
+                    demo_provider.start_instance(&person)
                 });
                 return Ok(json!({"ok": true, "url": line.trim()}));
             }
         }
-        Err(Trouble::new("connect start: it has printed no address"))
+        Err(ProgramError::new("connect start: it has printed no address"))
     }
 
-    fn person(&self, account: &str) -> Result<&Person, Trouble> {
-        let mut people = self.house.people().iter();
-        people.find(|person| person.account == account).ok_or_else(|| Trouble::new(format!("nobody is {account}")))
+    fn person(&self, account: &str) -> Result<&Person, ProgramError> {
+        let mut people = self.demo_provider.people().iter();
+        people.find(|person| person.account == account).ok_or_else(|| ProgramError::new(format!("nobody is {account}")))
     }
 }
 

@@ -1,4 +1,4 @@
-// Chromium that trusts only the stage's certificate, and records the errors that pages report.
+// Chromium that trusts only the test server's certificate, and records the errors that pages report.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -23,25 +23,25 @@ export class Browser {
   /** Errors that pages reported since the last check. */
   #complaints = [];
   #profile = mkdtempSync(join(tmpdir(), "countersign-browser-"));
-  #stage;
+  #testServer;
   context;
 
   /**
-   * @param {import("./stage.js").Stage | null} stage whose certificate is believed
+   * @param {import("./test-server.js").TestServer | null} testServer whose certificate the browser trusts
    * @param {object} [options] of the context
    */
-  static async open(stage, options = {}) {
-    const browser = new Browser(stage);
+  static async open(testServer, options = {}) {
+    const browser = new Browser(testServer);
     await browser.#launch(options);
     return browser;
   }
 
-  constructor(stage) {
-    this.#stage = stage;
+  constructor(testServer) {
+    this.#testServer = testServer;
   }
 
   async #launch(options) {
-    const trust = this.#stage === null ? [] : [`--ignore-certificate-errors-spki-list=${await keyOf(this.#stage)}`];
+    const trust = this.#testServer === null ? [] : [`--ignore-certificate-errors-spki-list=${await keyOf(this.#testServer)}`];
     this.context = await chromium.launchPersistentContext(this.#profile, {
       executablePath: EXECUTABLE,
       headless: true,
@@ -100,12 +100,12 @@ export class Browser {
 }
 
 /**
- * SHA-256 of the public key in the stage's certificate, which the stage's own authority has signed.
+ * SHA-256 of the public key in the test server's certificate, which the server's own authority has signed.
  */
-async function keyOf(stage) {
-  const { port, hostname } = new URL(stage.provider);
+async function keyOf(testServer) {
+  const { port, hostname } = new URL(testServer.provider);
   const certificate = await new Promise((resolve, reject) => {
-    const socket = tls.connect({ port, host: hostname, servername: hostname, ca: readFileSync(stage.ca) });
+    const socket = tls.connect({ port, host: hostname, servername: hostname, ca: readFileSync(testServer.ca) });
     socket.once("error", reject);
     socket.once("secureConnect", () => {
       resolve(new X509Certificate(socket.getPeerCertificate().raw));

@@ -30,17 +30,17 @@ export class EvilKey {
 export class Evil {
   #agent;
 
-  /** @param {import("./stage.js").Stage} stage */
-  constructor(stage) {
-    this.stage = stage;
-    this.#agent = new https.Agent({ ca: readFileSync(stage.ca) });
+  /** @param {import("./test-server.js").TestServer} testServer */
+  constructor(testServer) {
+    this.testServer = testServer;
+    this.#agent = new https.Agent({ ca: readFileSync(testServer.ca) });
   }
 
   /** Posts to the provider, for example to `connect/offer`. Returns status, body and headers. */
-  post(path, body, headers = { origin: this.stage.provider, "content-type": "application/json" }) {
+  post(path, body, headers = { origin: this.testServer.provider, "content-type": "application/json" }) {
     const sent = typeof body === "string" ? body : JSON.stringify(body);
     return new Promise((resolve, reject) => {
-      const request = https.request(this.stage.page(path), { method: "POST", agent: this.#agent, headers }, (answer) => {
+      const request = https.request(this.testServer.page(path), { method: "POST", agent: this.#agent, headers }, (answer) => {
         let text = "";
         answer.on("data", (bytes) => (text += bytes));
         answer.on("end", () => {
@@ -68,7 +68,7 @@ export class Evil {
     const hash = encode(await webcrypto.subtle.digest("SHA-256", Buffer.from(ticket, "base64url")));
     const proof = await key.sign(
       { alg: "ES256", typ: "ucloud-enrol+jwt" },
-      { aud: this.stage.provider, ticket: hash, username: described.username, nonce: described.nonce },
+      { aud: this.testServer.provider, ticket: hash, username: described.username, nonce: described.nonce },
     );
     const answer = await this.post("connect/offer", { ticket, jwk: key.jwk, alg: "ES256", proof, name: "Chrome" });
     key.kid = answer.body?.kid;
@@ -85,7 +85,7 @@ export class Evil {
     return key.sign(
       { alg: "ES256", kid: key.kid, typ: "ucloud-intent+jwt" },
       {
-        aud: this.stage.provider, username, project: null, call: "files.browse", iat: now, exp: now + 30,
+        aud: this.testServer.provider, username, project: null, call: "files.browse", iat: now, exp: now + 30,
         jti: encode(webcrypto.getRandomValues(new Uint8Array(16))), params: [digest],
       },
     );
@@ -93,11 +93,11 @@ export class Evil {
 
   /** Has Core send that listing, and returns the gateway's answer. */
   async list(key, username) {
-    const response = await fetch(`${this.stage.portal}/call`, {
+    const response = await fetch(`${this.testServer.portal}/call`, {
       method: "POST",
       headers: {
         "content-type": "application/json",
-        origin: this.stage.portal,
+        origin: this.testServer.portal,
         "ucloud-signed-intent": await this.intent(key, username),
       },
       body: JSON.stringify({ as: username, core: "honest", call: "files.browse", path: "/home" }),

@@ -21,10 +21,10 @@ export class HostileInstance {
 
   /**
    * Replaces the running instance of that account.
-   * @param {import("./stage.js").Stage} stage
+   * @param {import("./test-server.js").TestServer} testServer
    * @param {string} account
    */
-  static async inPlaceOf(stage, account) {
+  static async inPlaceOf(testServer, account) {
     const hostile = new HostileInstance();
     const uid = idOf(account);
     const name = readdirSync(SOCKETS).filter((name) => name.startsWith(`${uid}-`) && name.endsWith(".sock")).sort().at(-1);
@@ -37,7 +37,7 @@ export class HostileInstance {
     // Connections to the real one that the gateway keeps open end with it. The server starts
     // another gateway.
     process.kill(gateway(), "SIGKILL");
-    await untilItServes(stage);
+    await untilItServes(testServer);
     return hostile;
   }
 
@@ -113,9 +113,9 @@ function gateway() {
   return Number(found[0]);
 }
 
-async function untilItServes(stage) {
+async function untilItServes(testServer) {
   const deadline = Date.now() + PATIENCE_MS;
-  const { port, hostname } = new URL(stage.provider);
+  const { port, hostname } = new URL(testServer.provider);
   const connects = () => new Promise((resolve) => {
     const socket = net.connect(Number(port), hostname, () => resolve(socket.destroy() !== null));
     socket.on("error", () => resolve(false));

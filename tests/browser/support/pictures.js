@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Evil, ticketIn } from "./evil.js";
-import { Stage } from "./stage.js";
+import { TestServer } from "./test-server.js";
 import { User, finished } from "./user.js";
 
 /** Maximum size of a picture, in bytes, to keep the repository small. */
@@ -30,8 +30,8 @@ async function take(page, name, size) {
   await page.emulateMedia({ colorScheme: null });
 }
 
-const stage = await Stage.start();
-const alice = await User.at(stage, "alice");
+const testServer = await TestServer.start();
+const alice = await User.at(testServer, "alice");
 try {
   const page = await alice.clickConnect();
   const command = await alice.commandOn(page);
@@ -61,17 +61,17 @@ try {
   await desk.locator("li.bad").first().waitFor();
   await take(alice.portal, "ucloud", { width: 1200, height: 1330 });
 
-  const keys = await alice.browser.tab(stage.page("keys"));
+  const keys = await alice.browser.tab(testServer.page("keys"));
   await keys.getByText("In words").first().waitFor();
   await take(keys, "keys", { width: 800, height: 720 });
   await keys.close();
 
-  const { redirectTo } = await stage.must({ do: "connect", username: "alice#1234" });
-  await new Evil(stage).offer(ticketIn(redirectTo));
+  const { redirectTo } = await testServer.must({ do: "connect", username: "alice#1234" });
+  await new Evil(testServer).offer(ticketIn(redirectTo));
   const warned = await alice.browser.tab(redirectTo);
   await warned.locator("section.problem").waitFor();
   await take(warned, "somebody-else", { width: 800, height: 620 });
 } finally {
   await alice.leave();
-  await stage.end();
+  await testServer.end();
 }

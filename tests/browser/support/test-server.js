@@ -1,4 +1,4 @@
-// A provider with its Core and its pages: `countersign-portal stage`, and the commands that it
+// A provider with its Core and its pages: `countersign-portal test-server`, and the commands that it
 // accepts.
 
 import { spawn } from "node:child_process";
@@ -7,23 +7,23 @@ import { createInterface } from "node:readline";
 /** Timeout of a command, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
-export class Stage {
+export class TestServer {
   #child;
   #answers = [];
   #waiting = [];
   #ended = null;
 
   /**
-   * Starts a stage.
+   * Starts a test server.
    * @param {{stepUp?: string[]}} [options]
    */
   static async start({ stepUp = [] } = {}) {
     const { COUNTERSIGN_PORTAL: portal, COUNTERSIGN_BIN: bin, COUNTERSIGN_ACCOUNTS: accounts } = process.env;
     if (!portal || !bin || !accounts) throw new Error("start these tests with tests/browser/run");
     const more = stepUp.flatMap((call) => ["--step-up", call]);
-    const stage = new Stage(spawn(portal, ["stage", "--bin", bin, "--accounts", accounts, ...more]));
-    Object.assign(stage, await stage.#next());
-    return stage;
+    const testServer = new TestServer(spawn(portal, ["test-server", "--bin", bin, "--accounts", accounts, ...more]));
+    Object.assign(testServer, await testServer.#next());
+    return testServer;
   }
 
   constructor(child) {
@@ -31,7 +31,7 @@ export class Stage {
     let complaints = "";
     child.stderr.on("data", (bytes) => (complaints += bytes));
     child.on("exit", (status) => {
-      this.#ended = new Error(`the stage ended with status ${status}: ${complaints}`);
+      this.#ended = new Error(`the test server ended with status ${status}: ${complaints}`);
       for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
     });
     createInterface({ input: child.stdout }).on("line", (line) => {
@@ -43,16 +43,16 @@ export class Stage {
   }
 
   /** Runs a command that must succeed. */
-  async must(errand) {
-    const answer = await this.ask(errand);
-    if (answer.ok !== true) throw new Error(`${JSON.stringify(errand)}: ${JSON.stringify(answer)}`);
+  async must(command) {
+    const answer = await this.ask(command);
+    if (answer.ok !== true) throw new Error(`${JSON.stringify(command)}: ${JSON.stringify(answer)}`);
     return answer;
   }
 
-  /** Runs an errand: see portal/src/stage/errand.rs. */
-  ask(errand) {
+  /** Runs a command: see portal/src/test_server/control_command.rs. */
+  ask(command) {
     const answer = this.#next();
-    this.#child.stdin.write(`${JSON.stringify(errand)}\n`);
+    this.#child.stdin.write(`${JSON.stringify(command)}\n`);
     return answer;
   }
 
@@ -85,7 +85,7 @@ export class Stage {
     if (this.#answers.length > 0) return Promise.resolve(this.#answers.shift());
     if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`no answer from the stage in ${PATIENCE_MS} ms`)), PATIENCE_MS);
+      const late = setTimeout(() => reject(new Error(`no answer from the testServer in ${PATIENCE_MS} ms`)), PATIENCE_MS);
       const settle = (how) => (value) => {
         clearTimeout(late);
         how(value);

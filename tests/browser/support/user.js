@@ -11,24 +11,24 @@ export class User {
 
   /**
    * A user with an account at the centre, at UCloud's page.
-   * @param {import("./stage.js").Stage} stage
+   * @param {import("./test-server.js").TestServer} testServer
    * @param {string} account
    */
-  static async at(stage, account, options = {}) {
-    const user = new User(stage, account, await Browser.open(stage, options));
+  static async at(testServer, account, options = {}) {
+    const user = new User(testServer, account, await Browser.open(testServer, options));
     await user.openPortal();
     return user;
   }
 
-  constructor(stage, account, browser) {
-    this.stage = stage;
+  constructor(testServer, account, browser) {
+    this.testServer = testServer;
     this.account = account;
-    this.username = stage.user(account).username;
+    this.username = testServer.user(account).username;
     this.browser = browser;
   }
 
   async openPortal() {
-    this.portal = await this.browser.tab(this.stage.portal);
+    this.portal = await this.browser.tab(this.testServer.portal);
     await this.portal.locator("html[data-ready]").waitFor({ state: "attached" });
     await this.portal.getByRole("group", { name: "Logged in as" }).getByLabel(this.username).check();
   }
@@ -58,7 +58,7 @@ export class User {
 
   /** Runs that command at the centre. */
   approve(command, account = this.account) {
-    return this.stage.ask({ do: "approve", code: command.split(" ").at(-1), as: account });
+    return this.testServer.ask({ do: "approve", code: command.split(" ").at(-1), as: account });
   }
 
   /**
@@ -89,9 +89,9 @@ export class User {
   }
 
   /** Sets the switch for Core's behaviour. */
-  async letCore(conduct) {
+  async letCore(behaviour) {
     await this.lookAtPortal();
-    await this.portal.locator(`input[name=conduct][value=${conduct}]`).check();
+    await this.portal.locator(`input[name=behaviour][value=${behaviour}]`).check();
   }
 
   /** Opens the files, and the signer's window if it is not open. */
@@ -230,7 +230,7 @@ export class User {
 
   /** The user's keys in this browser, as a page of the provider sees them. */
   async keys() {
-    const page = await this.browser.tab(this.stage.page("keys"));
+    const page = await this.browser.tab(this.testServer.page("keys"));
     const keys = await page.evaluate(keysOfThisOrigin);
     await page.close();
     return keys;
