@@ -7,6 +7,7 @@ mod allowed;
 mod ask;
 mod changes;
 mod fixed;
+pub mod names;
 mod pointer;
 mod row;
 mod rows;
@@ -20,7 +21,7 @@ pub use crate::call::allowed::{Allowed, UnknownMember};
 pub use crate::call::ask::{AskRule, Condition, is_hidden, is_startup, needs_asking};
 pub use crate::call::changes::{Change, ChangeSpec, Collision, How};
 use crate::call::fixed::proves_session_use;
-pub use crate::call::fixed::{PublicCall, ResourceKind, SESSION_CONTINUE, SESSION_OPEN, ServiceCall, SessionEndpoint};
+pub use crate::call::fixed::{PublicCall, ResourceKind, ServiceCall, SessionEndpoint};
 pub use crate::call::pointer::{Pointer, PointerRejection};
 pub use crate::call::row::{
     Bound, BoundSpec, Class, Destination, Items, Kind, Method, Row, RowRejection, RowSpec, Sender, Transport,

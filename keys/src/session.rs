@@ -9,7 +9,7 @@
 //!
 //! The user signed what a token allows before the instance made it. Core relays the token, so the
 //! token alone is not sufficient. The user also signs each use: an intent of the call
-//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::SESSION_CONTINUE) over the token's hash.
+//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::names::SESSION_CONTINUE) over the token's hash.
 //! If the request carries bytes, the intent also covers their place, number and digest.
 
 mod piece;
@@ -23,7 +23,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::bind::Items;
-use crate::call::{CallTable, SESSION_OPEN, SessionEndpoint};
+use crate::call::names::SESSION_OPEN;
+use crate::call::{CallTable, SessionEndpoint};
 use crate::freshness::FreshnessRejection;
 use crate::identity::{CallName, KeyId, Username};
 use crate::intent::{Intended, ItemDigest, KeyWanted, PresentedIntent, Terms, VerifiedIntent, Version1};

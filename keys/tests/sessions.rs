@@ -8,7 +8,8 @@ mod judging;
 
 use std::sync::Arc;
 
-use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::identity::{CallName, Origin, Username};
 use countersign_keys::keyring::{Algorithm, EnrolledKey, VerificationKey};
 use countersign_keys::session::{

@@ -5,6 +5,7 @@
 //! choose. Otherwise the compressed length would leak the secret (BREACH, CVE-2013-3587). No
 //! listing contains tokens or intents. No compressed body is accepted from an instance (V63).
 
+use countersign_keys::call::names;
 use countersign_keys::identity::CallName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, VARY};
 use http::{HeaderValue, StatusCode};
@@ -15,7 +16,7 @@ use super::response::{Answer, AnswerBody};
 
 /// Answers with names, sizes and times of files that the user may list. A user who can put a name
 /// into a folder can also list it.
-const COMPRESSED: [&str; 1] = ["files.browse"];
+const COMPRESSED: [&str; 1] = [names::FILES_BROWSE];
 
 /// In bytes. Shorter answers fit one packet as they are.
 const COMPRESSED_MIN: u64 = 1_400;

@@ -4,7 +4,8 @@
 //! redeems it, and for which bytes. Verifies both before the instance sees a byte, and consumes
 //! both immediately before the first byte goes out.
 
-use countersign_keys::call::{SESSION_CONTINUE, SESSION_OPEN, SessionEndpoint};
+use countersign_keys::call::SessionEndpoint;
+use countersign_keys::call::names::{SESSION_CONTINUE, SESSION_OPEN};
 use countersign_keys::identity::CallName;
 use countersign_keys::session::{
     AuthorisedSession, Piece, PresentedSession, SessionPermit, SessionRejection, Turn, VerifiedSession,

@@ -16,6 +16,7 @@ use countersign_keys::policy::Permit;
 use serde_json::Value;
 
 use crate::account::OwnAccount;
+use crate::call::DirectCall;
 use crate::direct::drives::DirectDrives;
 pub(crate) use crate::direct::failure::NotDone;
 use crate::direct::server_client::ServerClient;
@@ -41,12 +42,12 @@ impl DirectCalls {
     }
 
     pub(crate) async fn perform(&self, permit: &Permit<'_, '_, DirectRequest>) -> Result<Value, NotDone> {
-        match permit.row().call().as_str() {
-            "drives.list" => Ok(self.drives.list().await),
-            "keys.list" => self.keys.list(permit).await,
-            "keys.renew" => self.keys.renew(permit).await,
-            "keys.remove" => self.keys.remove(permit).await,
-            _ => Err(NotDone::NotOffered),
+        match DirectCall::of(permit) {
+            DirectCall::ListDrives => Ok(self.drives.list().await),
+            DirectCall::ListKeys => self.keys.list(permit).await,
+            DirectCall::RenewKey => self.keys.renew(permit).await,
+            DirectCall::RemoveKey => self.keys.remove(permit).await,
+            DirectCall::NotOffered => Err(NotDone::NotOffered),
         }
     }
 }

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use countersign_keys::call::SessionEndpoint;
 use countersign_keys::direct::DirectRequest;
+use countersign_keys::identity::Username;
 use countersign_keys::policy::Permit;
 use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
 use hyper::body::Incoming;
 
+use crate::call::{Call, NOT_OFFERED, TaskControl};
 use crate::downloads::body::{Answer, whole};
 use crate::downloads::download;
 use crate::drives::user_made;
-use crate::requests;
-use crate::sessions::Granted;
-use crate::sessions::issue;
+use crate::files::request::FilesRequest;
+use crate::sessions::{Granted, issue};
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Permitted, Refusal, asked};
 use countersign_ipc::body::read_body;
@@ -82,24 +83,18 @@ impl Instance {
     /// abandoned.
     async fn perform(&self, permit: &Permit<'_, '_>, within: Duration) -> Reply {
         self.files.drive_numbers().learn_for(permit.items()).await;
-        if permit.row().call().as_str() == "ssh.keyUploaded" {
-            return self.install_ssh_keys(permit).await;
+        match Call::of(permit) {
+            Call::Files(request) => self.perform_files(permit, request, within).await,
+            Call::Issue(kind) => issue::issue(permit, kind, &self.files, &self.sessions).await,
+            Call::Drives(call) => user_made::answer(permit, call, &self.files, self.drive_maker.as_ref()).await,
+            Call::InstallSshKeys { keys } => self.install_ssh_keys(keys).await,
+            Call::ControlTask(control) => self.control_task(permit.username(), &control),
+            // A search comes as a message on a WebSocket.
+            Call::Search(_) | Call::NotOffered => ErrorCode::NotFound.reply_with(NOT_OFFERED),
         }
-        if permit.row().call().as_str() == "tasks.pauseOrCancel" {
-            return match self.files.tasks().pause_or_cancel(permit.username(), permit.items()) {
-                Ok(answer) => json_reply(StatusCode::OK, &answer),
-                Err(not_heard) => not_heard.told().reply_with(&not_heard.to_string()),
-            };
-        }
-        if let Some(reply) = user_made::answer(permit, &self.files, self.drive_maker.as_ref()).await {
-            return reply;
-        }
-        if let Some(reply) = issue::grant(permit, &self.files, &self.sessions).await {
-            return reply;
-        }
-        let Some(request) = requests::files_request(permit.row().call().as_str(), permit.items()) else {
-            return ErrorCode::NotFound.reply_with("this provider does not offer this");
-        };
+    }
+
+    async fn perform_files(&self, permit: &Permit<'_, '_>, request: FilesRequest, within: Duration) -> Reply {
         let files = self.files.asked_by(permit.username()).approved(permit.consent()).answering_within(within);
         match files.perform(request).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
@@ -107,13 +102,20 @@ impl Instance {
         }
     }
 
-    async fn install_ssh_keys(&self, permit: &Permit<'_, '_>) -> Reply {
-        match self.ssh_keys.install_signed(permit.items()).await {
+    async fn install_ssh_keys(&self, keys: Vec<String>) -> Reply {
+        match self.ssh_keys.install(keys).await {
             Ok(answer) => json_reply(StatusCode::OK, &answer),
             Err(not_installed) => {
                 tracing::warn!(cause = %Chain(&not_installed), "cannot install SSH keys");
                 not_installed.told().reply_with(&not_installed.to_string())
             }
+        }
+    }
+
+    fn control_task(&self, username: &Username, control: &TaskControl) -> Reply {
+        match self.files.tasks().control(username, control) {
+            Ok(answer) => json_reply(StatusCode::OK, &answer),
+            Err(not_heard) => not_heard.told().reply_with(&not_heard.to_string()),
         }
     }
 

@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
 mod account;
+mod call;
 mod decisions;
 mod direct;
 mod dispatch;
@@ -19,7 +20,6 @@ mod idle;
 mod keys;
 mod listener;
 mod repair;
-mod requests;
 mod search;
 mod server_link;
 mod sessions;

@@ -12,9 +12,7 @@ mod public_key;
 
 use std::path::{Path, PathBuf};
 
-use countersign_keys::bind::Items;
 use countersign_keys::identity::Uid;
-use countersign_keys::json::Json;
 use serde_json::{Value, json};
 
 use self::public_key::{SshKeyRejection, SshPublicKey};
@@ -116,18 +114,10 @@ impl SshKeys {
     }
 
     /// Installs the keys that the user signed. Keys that UCloud installed before are removed.
-    pub(crate) async fn install_signed(&self, items: &Items<'_>) -> Result<Value, NotInstalled> {
+    pub(crate) async fn install(&self, keys: Vec<String>) -> Result<Value, NotInstalled> {
         if self.of == SshKeysOf::NoOne {
             return Err(NotInstalled::Off);
         }
-        let keys = items.projections().first().map(|item| item.parameter("keys"));
-        let keys: Vec<String> = keys
-            .and_then(Json::elements)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Json::as_str)
-            .map(str::to_owned)
-            .collect();
         let (home, owner) = (self.home.clone(), self.owner);
         let work = tokio::task::spawn_blocking(move || install(&home, owner, &keys));
         work.await.map_err(|_cut| NotInstalled::CutShort)??;

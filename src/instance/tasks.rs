@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_keys::bind::Items;
 use countersign_keys::identity::Username;
-use countersign_keys::json::Json;
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::call::TaskControl;
 use crate::files::error::{FilesError, RequestError};
 use crate::files::progress::{Amount, Control, Progress};
 use countersign_config::show_size;
@@ -109,15 +108,14 @@ impl Tasks {
     }
 
     /// Pauses, resumes or cancels a task, as its user signed.
-    pub(crate) fn pause_or_cancel(&self, username: &Username, items: &Items<'_>) -> Result<Value, NotHeard> {
-        let item = items.projections().first().ok_or(NotHeard::NoTask)?;
-        let control = match item.parameter("requestedState").as_str() {
-            Some("CANCELLED") => Control::Cancel,
-            Some("SUSPENDED") => Control::Pause,
-            Some("RUNNING") => Control::Run,
+    pub(crate) fn control(&self, username: &Username, asked: &TaskControl) -> Result<Value, NotHeard> {
+        let control = match asked.requested_state.as_str() {
+            "CANCELLED" => Control::Cancel,
+            "SUSPENDED" => Control::Pause,
+            "RUNNING" => Control::Run,
             _ => return Err(NotHeard::State),
         };
-        let id = Json::as_integer(item.parameter("id")).ok_or(NotHeard::NoTask)?;
+        let id = asked.id.ok_or(NotHeard::NoTask)?;
         let tasks = self.lock();
         let task = tasks.iter().find(|task| task.core_id() == Some(id) && task.username == *username);
         task.ok_or(NotHeard::NoTask)?.progress.want(control);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_keys::bind::Items;
-use countersign_keys::call::DirectRow;
+use countersign_keys::call::{DirectRow, names};
 use countersign_keys::direct::DirectRequest;
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::intent::{Fingerprint, KeyWanted, Terms, Version1};
@@ -123,20 +123,20 @@ async fn perform(server: &Arc<Server>, permit: Permit<'_, '_, DirectRequest>) ->
         body: Bytes::copy_from_slice(permit.items().bytes()),
     };
     match permit.row().call().as_str() {
-        "passkeys.list" => asked.blocking(|asked, _: Empty| passkeys::list(&asked.server, &asked.username)).await,
-        "passkeys.begin" => {
+        names::PASSKEYS_LIST => asked.blocking(|asked, _: Empty| passkeys::list(&asked.server, &asked.username)).await,
+        names::PASSKEYS_BEGIN => {
             asked
                 .blocking(|asked, begin: Begin| {
                     passkeys::begin(&asked.server, &asked.username, &begin.name, asked.intent)
                 })
                 .await
         }
-        "passkeys.finish" => {
+        names::PASSKEYS_FINISH => {
             asked
                 .blocking(|asked, finish: Finish| passkeys::finish(&asked.server, &asked.username, &finish.credential))
                 .await
         }
-        "passkeys.remove" => {
+        names::PASSKEYS_REMOVE => {
             asked
                 .blocking(|asked, remove: Remove| {
                     passkeys::remove(&asked.server, &asked.username, &remove.id, asked.intent)

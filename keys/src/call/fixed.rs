@@ -1,18 +1,13 @@
 //! The fixed calls, which no site configures: Core's own, the public ones, and the endpoints for
 //! one-time tokens.
 
+use crate::call::names;
 use crate::call::row::Method;
 use crate::identity::CallName;
 
-/// The call in the intent of a session's first request (protocol, section 7).
-pub const SESSION_OPEN: &str = "session.open";
-
-/// The call in the intent of each later request of a session.
-pub const SESSION_CONTINUE: &str = "session.continue";
-
 /// Whether a call proves the use of a session token.
 pub(crate) fn proves_session_use(call: &CallName) -> bool {
-    [SESSION_OPEN, SESSION_CONTINUE].contains(&call.as_str())
+    [names::SESSION_OPEN, names::SESSION_CONTINUE].contains(&call.as_str())
 }
 
 /// The calls for which Core's token is sufficient. Core makes them on its own account, or for a
@@ -154,9 +149,9 @@ impl SessionEndpoint {
     #[must_use]
     pub const fn calls(self) -> &'static [&'static str] {
         match self {
-            Self::Download => &["files.createDownload"],
-            Self::ChunkedUpload | Self::UploadSocket => &["files.createUpload"],
-            Self::ShellSocket => &["jobs.openTerminalInFolder", "jobs.openInteractiveSession"],
+            Self::Download => &[names::FILES_CREATE_DOWNLOAD],
+            Self::ChunkedUpload | Self::UploadSocket => &[names::FILES_CREATE_UPLOAD],
+            Self::ShellSocket => &[names::JOBS_OPEN_TERMINAL_IN_FOLDER, names::JOBS_OPEN_INTERACTIVE_SESSION],
         }
     }
 

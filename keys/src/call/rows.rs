@@ -7,7 +7,8 @@
 //! `tests/real_bodies.rs` checks every row that Core sends against a body of the real Core.
 
 use crate::call::{
-    AskRule, BoundSpec, ChangeSpec, Class, Condition, Destination, How, Items, Kind, Method, RowSpec, Sender, Transport,
+    AskRule, BoundSpec, ChangeSpec, Class, Condition, Destination, How, Items, Kind, Method, RowSpec, Sender,
+    Transport, names,
 };
 use crate::identity::CallName;
 
@@ -36,26 +37,26 @@ pub(super) fn standard() -> Vec<RowSpec> {
 
 fn files() -> Vec<RowSpec> {
     vec![
-        row("files.browse", Method::Post, "files/browse", Items::Whole, Class::Read)
+        row(names::FILES_BROWSE, Method::Post, "files/browse", Items::Whole, Class::Read)
             .bind_at("path", &["/browse/flags/path", "/Browse/flags/path"], Kind::Plain)
             .adds(&["/resolvedCollection", "/browse", "/Browse"])
             .project("/resolvedCollection/owner/project"),
-        row("files.retrieve", Method::Post, "files/retrieve", Items::Whole, Class::Read)
+        row(names::FILES_RETRIEVE, Method::Post, "files/retrieve", Items::Whole, Class::Read)
             .bind_at("id", &["/retrieve/id", "/Retrieve/id"], Kind::Plain)
             .adds(&["/resolvedCollection", "/retrieve", "/Retrieve"])
             .project("/resolvedCollection/owner/project"),
-        row("files.visualize", Method::Post, "files/visualize", Items::Whole, Class::Read)
+        row(names::FILES_VISUALIZE, Method::Post, "files/visualize", Items::Whole, Class::Read)
             .bind("path", "/path")
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
-        row("files.createFolder", Method::Post, "files/folder", Items::Bulk, Class::Write)
+        row(names::FILES_CREATE_FOLDER, Method::Post, "files/folder", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind_tree("conflictPolicy", "/conflictPolicy")
             .ask_at("id")
             .ask_if_it_replaces()
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
-        row("files.move", Method::Post, "files/move", Items::Bulk, Class::Write)
+        row(names::FILES_MOVE, Method::Post, "files/move", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
             .bind_tree("conflictPolicy", "/conflictPolicy")
@@ -64,7 +65,7 @@ fn files() -> Vec<RowSpec> {
             .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
             .project("/resolvedNewCollection/owner/project"),
-        row("files.copy", Method::Post, "files/copy", Items::Bulk, Class::Write)
+        row(names::FILES_COPY, Method::Post, "files/copy", Items::Bulk, Class::Write)
             .bind("oldId", "/oldId")
             .bind("newId", "/newId")
             .bind_tree("conflictPolicy", "/conflictPolicy")
@@ -72,15 +73,15 @@ fn files() -> Vec<RowSpec> {
             .ask_if_it_replaces()
             .adds(&["/resolvedOldCollection", "/resolvedNewCollection"])
             .project("/resolvedNewCollection/owner/project"),
-        row("files.trash", Method::Post, "files/trash", Items::Bulk, Class::Danger)
+        row(names::FILES_TRASH, Method::Post, "files/trash", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
-        row("files.emptyTrash", Method::Post, "files/emptyTrash", Items::Bulk, Class::Danger)
+        row(names::FILES_EMPTY_TRASH, Method::Post, "files/emptyTrash", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
-        row("files.createUpload", Method::Post, "files/upload", Items::Bulk, Class::Write)
+        row(names::FILES_CREATE_UPLOAD, Method::Post, "files/upload", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind_tree("type", "/type")
             .bind_tree("conflictPolicy", "/conflictPolicy")
@@ -88,17 +89,17 @@ fn files() -> Vec<RowSpec> {
             .ask_if_it_replaces()
             .adds(&["/resolvedCollection", "/supportedProtocols"])
             .project("/resolvedCollection/owner/project"),
-        row("files.createDownload", Method::Post, "files/download", Items::Bulk, Class::Read)
+        row(names::FILES_CREATE_DOWNLOAD, Method::Post, "files/download", Items::Bulk, Class::Read)
             .bind("id", "/id")
             .adds(&["/resolvedCollection"])
             .project("/resolvedCollection/owner/project"),
-        row("files.delete", Method::Delete, "files", Items::Bulk, Class::Danger)
+        row(names::FILES_DELETE, Method::Delete, "files", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
         // One call makes three requests, at two centres. Each has some of these members; `Start`
         // has only members that the user cannot know.
-        row("files.transfer", Method::Post, "files/transfer", Items::Whole, Class::Write)
+        row(names::FILES_TRANSFER, Method::Post, "files/transfer", Items::Whole, Class::Write)
             .bind_tree("type", "/type")
             .bind_tree("sourcePath", "/sourcePath")
             .bind_tree("destinationPath", "/destinationPath")
@@ -115,7 +116,7 @@ fn files() -> Vec<RowSpec> {
                 "/destinationCollection",
                 "/supportedProtocols",
             ]),
-        row("files.streamingSearch", Method::Get, "files", Items::Whole, Class::Read)
+        row(names::FILES_STREAMING_SEARCH, Method::Get, "files", Items::Whole, Class::Read)
             .over_websocket()
             .bind("query", "/query")
             .changed("", How::Trimmed)
@@ -128,23 +129,23 @@ fn files() -> Vec<RowSpec> {
 fn drives() -> Vec<RowSpec> {
     let path = "files/collections";
     vec![
-        row("files.collections.create", Method::Post, path, Items::Bulk, Class::Write)
+        row(names::FILES_COLLECTIONS_CREATE, Method::Post, path, Items::Bulk, Class::Write)
             .bind_tree("specification", "/specification")
             .changed("/title", How::Trimmed)
             .changed("/labels", How::Names)
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
-        row("files.collections.delete", Method::Delete, path, Items::Bulk, Class::Danger)
+        row(names::FILES_COLLECTIONS_DELETE, Method::Delete, path, Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
-        row("files.collections.rename", Method::Post, "files/collections/rename", Items::Bulk, Class::Write)
+        row(names::FILES_COLLECTIONS_RENAME, Method::Post, "files/collections/rename", Items::Bulk, Class::Write)
             .bind("id", "/id")
             .bind("newTitle", "/newTitle")
             .changed("", How::Trimmed),
-        acl("files.collections.updateAcl", "files/collections/updateAcl"),
-        labels("files.collections.updateLabels", "files/collections/onUpdatedLabels"),
+        acl(names::FILES_COLLECTIONS_UPDATE_ACL, "files/collections/updateAcl"),
+        labels(names::FILES_COLLECTIONS_UPDATE_LABELS, "files/collections/onUpdatedLabels"),
     ]
 }
 
@@ -153,7 +154,7 @@ fn jobs() -> Vec<RowSpec> {
         // Dropped members: `ucMetricSampleRate`, which Core adds; `readOnly`, Core's permission on
         // the drive; `allowDuplicateJob`, which Core decides; `restartOnExit`, which Core does not
         // keep. None of them is the user's statement, and an instance receives none.
-        row("jobs.create", Method::Post, "jobs", Items::Bulk, Class::Danger)
+        row(names::JOBS_CREATE, Method::Post, "jobs", Items::Bulk, Class::Danger)
             .bind_tree("specification", "/specification")
             .changed("/allowDuplicateJob", How::Dropped)
             .changed("/restartOnExit", How::Dropped)
@@ -165,52 +166,52 @@ fn jobs() -> Vec<RowSpec> {
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
-        row("jobs.terminate", Method::Post, "jobs/terminate", Items::Bulk, Class::Danger)
+        row(names::JOBS_TERMINATE, Method::Post, "jobs/terminate", Items::Bulk, Class::Danger)
             .bind("id", "/id")
             .adds(&RESOURCE)
             .project("/owner/project"),
-        row("jobs.extend", Method::Post, "jobs/extend", Items::Bulk, Class::Write)
+        row(names::JOBS_EXTEND, Method::Post, "jobs/extend", Items::Bulk, Class::Write)
             .bind("jobId", "/job/id")
             .bind_tree("requestedTime", "/requestedTime")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        row("jobs.suspend", Method::Post, "jobs/suspend", Items::Bulk, Class::Write)
+        row(names::JOBS_SUSPEND, Method::Post, "jobs/suspend", Items::Bulk, Class::Write)
             .bind("id", "/job/id")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        row("jobs.unsuspend", Method::Post, "jobs/unsuspend", Items::Bulk, Class::Danger)
+        row(names::JOBS_UNSUSPEND, Method::Post, "jobs/unsuspend", Items::Bulk, Class::Danger)
             .bind("id", "/job/id")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        row("jobs.openInteractiveSession", Method::Post, "jobs/interactiveSession", Items::Bulk, Class::Danger)
+        row(names::JOBS_OPEN_INTERACTIVE_SESSION, Method::Post, "jobs/interactiveSession", Items::Bulk, Class::Danger)
             .bind("id", "/job/id")
             .bind("rank", "/rank")
             .bind("sessionType", "/sessionType")
             .bind_tree("target", "/target")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        row("jobs.openTerminalInFolder", Method::Post, "jobs/openTerminalInFolder", Items::Bulk, Class::Danger)
+        row(names::JOBS_OPEN_TERMINAL_IN_FOLDER, Method::Post, "jobs/openTerminalInFolder", Items::Bulk, Class::Danger)
             .bind("folder", "/folder"),
-        row("jobs.follow", Method::Get, "jobs", Items::Whole, Class::Read)
+        row(names::JOBS_FOLLOW, Method::Get, "jobs", Items::Whole, Class::Read)
             .at("/ucloud/jobs.provider.{p}/websocket")
             .over_websocket()
             .bind("id", "/job/id")
             .adds(&["/job", "/type", "/streamId"])
             .project("/job/owner/project"),
-        row("jobs.attachResource", Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
+        row(names::JOBS_ATTACH_RESOURCE, Method::Post, "jobs/attachResource", Items::Whole, Class::Danger)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
             .changed_value("")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        row("jobs.detachResource", Method::Post, "jobs/detachResource", Items::Whole, Class::Write)
+        row(names::JOBS_DETACH_RESOURCE, Method::Post, "jobs/detachResource", Items::Whole, Class::Write)
             .bind("jobId", "/job/id")
             .bind_tree("resource", "/resource")
             .changed_value("")
             .adds(&["/job"])
             .project("/job/owner/project"),
-        acl("jobs.updateAcl", "jobs/updateAcl"),
-        labels("jobs.updateLabels", "jobs/onUpdatedLabels"),
+        acl(names::JOBS_UPDATE_ACL, "jobs/updateAcl"),
+        labels(names::JOBS_UPDATE_LABELS, "jobs/onUpdatedLabels"),
     ]
 }
 
@@ -247,7 +248,7 @@ fn resources() -> Vec<RowSpec> {
         }
     }
     rows.push(
-        row("networkips.updateFirewall", Method::Post, "networkips/firewall", Items::Bulk, Class::Danger)
+        row(names::NETWORKIPS_UPDATE_FIREWALL, Method::Post, "networkips/firewall", Items::Bulk, Class::Danger)
             .bind("id", "/networkIp/id")
             .bind_tree("firewall", "/firewall")
             .adds(&["/networkIp"])
@@ -259,22 +260,22 @@ fn resources() -> Vec<RowSpec> {
 fn others() -> Vec<RowSpec> {
     vec![
         // UCloud sends the whole list after each change. The user signs the keys as a set.
-        row("ssh.keyUploaded", Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
+        row(names::SSH_KEY_UPLOADED, Method::Post, "ssh/keyUploaded", Items::Whole, Class::Danger)
             .bind_at("keys", &["/allKeys/*/specification/key"], Kind::Set)
             .changed("/*", How::Trimmed)
             .adds(&["/allKeys"])
             .username("/username"),
-        row("tasks.pauseOrCancel", Method::Post, "tasks/pauseOrCancel", Items::Whole, Class::Write)
+        row(names::TASKS_PAUSE_OR_CANCEL, Method::Post, "tasks/pauseOrCancel", Items::Whole, Class::Write)
             .bind("id", "/id")
             .bind("requestedState", "/requestedState"),
-        row("tokens.create", Method::Post, "tokens", Items::Whole, Class::Danger)
+        row(names::TOKENS_CREATE, Method::Post, "tokens", Items::Whole, Class::Danger)
             .bind_tree("specification", "/specification")
             .changed("/title", How::Trimmed)
             .changed("/description", How::Trimmed)
             .adds(&RESOURCE)
             .adds(&["/id"])
             .project("/owner/project"),
-        row("tokens.revoke", Method::Post, "tokens/revoke", Items::Whole, Class::Write).bind("id", "/id"),
+        row(names::TOKENS_REVOKE, Method::Post, "tokens/revoke", Items::Whole, Class::Write).bind("id", "/id"),
         syncthing("retrieve", Class::Read),
         syncthing("update", Class::Danger),
         syncthing("reset", Class::Danger),
@@ -286,21 +287,22 @@ fn others() -> Vec<RowSpec> {
 fn own() -> Vec<RowSpec> {
     use Destination::{Instance, Server};
     vec![
-        direct_row("drives.list", "drives/list", Class::Read, Instance),
-        direct_row("keys.list", "keys/list", Class::Read, Instance),
+        direct_row(names::DRIVES_LIST, "drives/list", Class::Read, Instance),
+        direct_row(names::KEYS_LIST, "keys/list", Class::Read, Instance),
         // The signing key vouches for another key, which proves possession in `proof`.
-        direct_row("keys.renew", "keys/renew", Class::Danger, Instance)
+        direct_row(names::KEYS_RENEW, "keys/renew", Class::Danger, Instance)
             .bind_tree("jwk", "/jwk")
             .bind("alg", "/alg")
             .bind("name", "/name")
             .bind("proof", "/proof"),
-        direct_row("keys.remove", "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
-        direct_row("passkeys.list", "passkeys/list", Class::Read, Server),
-        direct_row("passkeys.begin", "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
-        direct_row("passkeys.finish", "passkeys/finish", Class::Danger, Server).bind_tree("credential", "/credential"),
-        direct_row("passkeys.remove", "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
-        proof_row("session.open", "session/open"),
-        proof_row("session.continue", "session/continue"),
+        direct_row(names::KEYS_REMOVE, "keys/remove", Class::Danger, Instance).bind("kid", "/kid"),
+        direct_row(names::PASSKEYS_LIST, "passkeys/list", Class::Read, Server),
+        direct_row(names::PASSKEYS_BEGIN, "passkeys/begin", Class::Danger, Server).bind("name", "/name"),
+        direct_row(names::PASSKEYS_FINISH, "passkeys/finish", Class::Danger, Server)
+            .bind_tree("credential", "/credential"),
+        direct_row(names::PASSKEYS_REMOVE, "passkeys/remove", Class::Danger, Server).bind("id", "/id"),
+        proof_row(names::SESSION_OPEN, "session/open"),
+        proof_row(names::SESSION_CONTINUE, "session/continue"),
     ]
 }
 

@@ -3,6 +3,7 @@
 use countersign_keys::enrolment::EnrolmentRejection;
 use countersign_keys::keyring::KeyRejection;
 
+use crate::call::NOT_OFFERED;
 use crate::direct::server_client::NotAnswered;
 use countersign_home::pin_file::PinFailure;
 use countersign_ipc::error_code::{ErrorCode, Reply};
@@ -13,7 +14,7 @@ use countersign_os::clock::{NoRandomness, UnreadableClock};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotDone {
     /// No code implements the call.
-    #[error("this provider does not offer this")]
+    #[error("{NOT_OFFERED}")]
     NotOffered,
     /// A parameter is absent, or is not text.
     #[error("{0} is missing")]

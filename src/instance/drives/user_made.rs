@@ -24,12 +24,12 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::call::{DrivesCall, NOT_OFFERED, text};
 use crate::drives::ids::PinFailure;
 use crate::drives::table::Drives;
 use crate::files::Files;
 use crate::files::error::FilesError;
 use crate::files::operations::TRASH;
-use crate::requests::text;
 use countersign_config::{Config, Drive, MadeDrives, PlainName};
 use countersign_ipc::client::request;
 use countersign_ipc::error_code::{ErrorCode, Reply};
@@ -57,7 +57,7 @@ const FORGET_PAUSE: Duration = Duration::from_millis(250);
 /// Why a drive is not created or deleted.
 #[derive(Debug, thiserror::Error)]
 enum NotDone {
-    #[error("this provider does not offer this")]
+    #[error("{NOT_OFFERED}")]
     NotOffered,
     #[error("a drive needs a title")]
     NoTitle,
@@ -295,27 +295,18 @@ impl DriveMaker {
     }
 }
 
-/// Answers a call about drives themselves. Returns `None` for other calls.
-pub(crate) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option<&DriveMaker>) -> Option<Reply> {
-    let items = permit.items();
-    let username = permit.username().clone();
-    let responses = match (permit.row().call().as_str(), maker.cloned()) {
-        ("files.collections.create", Some(maker)) => match wanted(items, &maker.product) {
-            Ok(wanted) => to_the_end(maker.create(username, wanted)).await,
-            Err(not_done) => Err(not_done),
-        },
-        ("files.collections.delete", Some(maker)) => to_the_end(maker.delete(username, ids(items))).await,
-        // UCloud keeps a drive's title: nothing changes here.
-        ("files.collections.rename", Some(_)) => {
-            let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(NotDone::NoDrive);
-            ids(items).iter().map(known).collect()
-        }
-        ("files.collections.create" | "files.collections.delete" | "files.collections.rename", None) => {
-            Err(NotDone::NotOffered)
-        }
-        _ => return None,
+/// Answers a call about drives themselves.
+pub(crate) async fn answer(
+    permit: &Permit<'_, '_>,
+    call: DrivesCall,
+    files: &Files,
+    maker: Option<&DriveMaker>,
+) -> Reply {
+    let responses = match maker.cloned() {
+        Some(maker) => perform(permit, call, files, maker).await,
+        None => Err(NotDone::NotOffered),
     };
-    Some(match responses {
+    match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
         Err(not_done) => {
             if let NotDone::Pin(failure) | NotDone::Free(failure) = &not_done {
@@ -323,7 +314,28 @@ pub(crate) async fn answer(permit: &Permit<'_, '_>, files: &Files, maker: Option
             }
             not_done.told().reply_with(&not_done.to_string())
         }
-    })
+    }
+}
+
+async fn perform(
+    permit: &Permit<'_, '_>,
+    call: DrivesCall,
+    files: &Files,
+    maker: DriveMaker,
+) -> Result<Vec<Value>, NotDone> {
+    let (items, username) = (permit.items(), permit.username().clone());
+    match call {
+        DrivesCall::Create => {
+            let wanted = wanted(items, &maker.product)?;
+            to_the_end(maker.create(username, wanted)).await
+        }
+        DrivesCall::Delete => to_the_end(maker.delete(username, ids(items))).await,
+        // UCloud keeps a drive's title: nothing changes here.
+        DrivesCall::Rename => {
+            let known = |named: &String| files.drives().id(named).map(|_id| json!({})).ok_or(NotDone::NoDrive);
+            ids(items).iter().map(known).collect()
+        }
+    }
 }
 
 /// Runs to completion even if the client disconnects: a half-made drive would be unusable.

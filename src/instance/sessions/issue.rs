@@ -1,4 +1,4 @@
-//! Grants downloads, uploads and terminals: answers a user's signed call with a one-time token.
+//! Issues one-time tokens for downloads, uploads and terminals, in answer to a user's signed call.
 //!
 //! Refuses an impossible item here, with the reason, rather than when its token is redeemed.
 
@@ -9,9 +9,9 @@ use countersign_keys::policy::Permit;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::call::{NOT_OFFERED, SessionKind, text};
 use crate::files::Files;
 use crate::files::error::RequestError;
-use crate::requests::text;
 use crate::sessions::{Granted, NotGranted, Sessions};
 use crate::uploads::chunked::Upload;
 use countersign_config::Terminals;
@@ -21,6 +21,8 @@ use countersign_ipc::http::json_reply;
 /// Why an item is not granted.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
+    #[error("{NOT_OFFERED}")]
+    NotOffered,
     #[error(transparent)]
     Files(#[from] RequestError),
     #[error(transparent)]
@@ -38,33 +40,33 @@ impl Refused {
                 tracing::error!(%cause, "no token was made");
                 ErrorCode::Unavailable.reply_with(&cause.to_string())
             }
+            Self::NotOffered => ErrorCode::NotFound.reply_with(&self.to_string()),
             Self::Protocol => ErrorCode::Malformed.reply_with(&self.to_string()),
         }
     }
 }
 
-/// Answers a call that asks for a token. Returns `None` for other calls.
-pub(crate) async fn grant(permit: &Permit<'_, '_>, files: &Files, sessions: &Sessions) -> Option<Reply> {
-    let grant = Grant { permit, files, sessions };
-    let responses = match permit.row().call().as_str() {
-        "files.createDownload" => grant.downloads().await,
-        "files.createUpload" => grant.uploads().await,
-        "jobs.openTerminalInFolder" if sessions.terminals() == Terminals::Offered => grant.shells().await,
-        _ => return None,
+/// Answers a call that asks for a token for each item.
+pub(crate) async fn issue(permit: &Permit<'_, '_>, kind: SessionKind, files: &Files, sessions: &Sessions) -> Reply {
+    let issuer = Issuer { permit, files, sessions };
+    let responses = match kind {
+        SessionKind::Download => issuer.downloads().await,
+        SessionKind::Upload => issuer.uploads().await,
+        SessionKind::Terminal => issuer.terminals().await,
     };
-    Some(match responses {
+    match responses {
         Ok(responses) => json_reply(StatusCode::OK, &json!({ "responses": responses })),
         Err(refused) => refused.reply(),
-    })
+    }
 }
 
-struct Grant<'p, 'r> {
+struct Issuer<'p, 'r> {
     permit: &'p Permit<'r, 'r>,
     files: &'p Files,
     sessions: &'p Sessions,
 }
 
-impl<'p> Grant<'p, '_> {
+impl<'p> Issuer<'p, '_> {
     async fn downloads(&self) -> Result<Vec<Value>, Refused> {
         let mut responses = Vec::new();
         for (item, digest) in self.items() {
@@ -97,7 +99,10 @@ impl<'p> Grant<'p, '_> {
         Ok(responses)
     }
 
-    async fn shells(&self) -> Result<Vec<Value>, Refused> {
+    async fn terminals(&self) -> Result<Vec<Value>, Refused> {
+        if self.sessions.terminals() != Terminals::Offered {
+            return Err(Refused::NotOffered);
+        }
         let mut responses = Vec::new();
         for (item, digest) in self.items() {
             let folder = text(item, "folder");

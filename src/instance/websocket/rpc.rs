@@ -27,9 +27,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::frames::{STREAM_ID_MAX, message, response};
 use super::key_watch::KeyWatch;
+use crate::call::{Call, NOT_OFFERED, Search};
 use crate::files::entry::ProviderFile;
 use crate::files::error::FilesError;
-use crate::requests::text;
 use crate::search::Searches;
 use crate::state::Instance;
 use crate::verifier::{AuditContext, Refusal};
@@ -222,24 +222,21 @@ fn begin(
     stream_id: &str,
     streams: &mut Streams,
 ) -> Result<(), (ErrorCode, String)> {
-    let item = permit.items().projections().first();
-    let (Some(item), "files.streamingSearch") = (item, permit.row().call().as_str()) else {
-        // There are no jobs, and so there is no output to follow.
-        return Err((ErrorCode::NotFound, "this provider does not offer this".to_owned()));
+    let work = match Call::of(permit) {
+        Call::Search(asked) => search(searches.clone(), asked, stream_id.to_owned(), streams.say.clone()),
+        // The rest comes as requests, or is not offered: there are no jobs whose output could be
+        // followed.
+        Call::Files(_)
+        | Call::Issue(_)
+        | Call::Drives(_)
+        | Call::InstallSshKeys { .. }
+        | Call::ControlTask(_)
+        | Call::NotOffered => return Err((ErrorCode::NotFound, NOT_OFFERED.to_owned())),
     };
-    let (query, folder) = (text(item, "query"), text(item, "currentFolder"));
-    let folder = Some(folder).filter(|folder| !folder.is_empty());
-    let work = search(searches.clone(), query, folder, stream_id.to_owned(), streams.say.clone());
     streams.begin(stream_id.to_owned(), work).map_err(|told| (told, told.why().to_owned()))
 }
 
-async fn search(
-    searches: Searches,
-    query: String,
-    folder: Option<String>,
-    stream_id: String,
-    say: mpsc::Sender<Message>,
-) {
+async fn search(searches: Searches, Search { query, folder }: Search, stream_id: String, say: mpsc::Sender<Message>) {
     let telling = async {
         let mut found = searches.begin(&query, folder.as_deref()).await?;
         while let Some(batch) = found.next().await {

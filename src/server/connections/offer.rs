@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use countersign_keys::call::names;
 use countersign_keys::enrolment::{Challenge, Code, Ticket};
 use countersign_keys::identity::KeyId;
 use countersign_keys::intent::{PresentedIntent, Terms, Version1};
@@ -40,9 +41,6 @@ const OFFER_DEPTH_MAX: u8 = 3;
 
 /// The name of a key for which the page gives none.
 const UNNAMED: &str = "browser";
-
-/// The call of the first try. It has no row, so its intent can do nothing else.
-const PROBE_CALL: &str = "connect.probe";
 
 /// A ticket in a body. Tickets are never in URLs.
 #[derive(Deserialize)]
@@ -234,7 +232,7 @@ pub(crate) fn probe(server: &Server, body: &Bytes, action: &AuditedAction<'_>) -
         .map_err(|rejection| invalid(&rejection))?;
     // The digest of an item without parameters.
     let nothing = sha256(&[b"{}"]);
-    if intent.call().as_str() != PROBE_CALL || !intent.covers(&[nothing]) {
+    if intent.call().as_str() != names::CONNECT_PROBE || !intent.covers(&[nothing]) {
         return Err(invalid(&countersign_keys::intent::IntentRejection::Call));
     }
     server.record(&AuditedAction { username: Some(&ticket.username), kid: Some(kid), ..*action })?;
