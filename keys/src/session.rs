@@ -9,8 +9,8 @@
 //!
 //! The user signed what a token allows before the instance made it. Core relays the token, so the
 //! token alone is not sufficient. The user also signs each use: an intent of the call
-//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::names::SESSION_CONTINUE) over the token's hash.
-//! If the request carries bytes, the intent also covers their place, number and digest.
+//! [`SESSION_OPEN`] or [`SESSION_CONTINUE`](crate::call::names::SESSION_CONTINUE) over the token's
+//! hash. If the request carries bytes, the intent also covers their place, number and digest.
 
 mod piece;
 mod rejection;
