@@ -10,12 +10,12 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Request, Version};
 
-use super::head::{self, Purpose};
-use super::request_syntax::{HEAD_MAX, HEADERS_MAX, measure};
-use super::session::Asked;
-use super::upgrade;
+use crate::http1::head::{self, Purpose};
+use crate::http1::request_syntax::{HEAD_MAX, HEADERS_MAX, measure};
+use crate::http1::upgrade;
+use crate::pipeline::session::Asked;
 
-pub use super::websocket::fuzzing as socket;
+pub use crate::websocket::fuzzing as socket;
 
 /// Reads the bytes as the head of a request.
 pub fn head(bytes: &[u8]) {

@@ -21,21 +21,21 @@ use hyper::body::Incoming;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::body::BodyRoom;
-use super::call_table::CallTableDocument;
-use super::connections::{Place, Shown};
-use super::cors::{self, Admitted, Cors};
-use super::deposits::Deposits;
-use super::head::{self, HeadRejection};
-use super::instance_answer::InstanceAnswer;
-use super::key_cache::KeyCache;
-use super::limits::TOO_OFTEN_FOR;
-use super::pages::{self, Pages};
-use super::refusal::{Failure, Refusal};
-use super::request_id::{RequestId, RequestIds};
-use super::response::{self, Answer, Transport};
-use super::upstream::Upstreams;
-use super::uses::Uses;
+use crate::http1::body::BodyRoom;
+use crate::http1::head::{self, HeadRejection};
+use crate::limits::TOO_OFTEN_FOR;
+use crate::limits::connections::{Place, Shown};
+use crate::pages::call_table::CallTableDocument;
+use crate::pages::{self, Pages};
+use crate::pipeline::deposits::Deposits;
+use crate::response::cors::{self, Admitted, Cors};
+use crate::response::instance_answer::InstanceAnswer;
+use crate::response::refusal::{Failure, Refusal};
+use crate::response::request_id::{RequestId, RequestIds};
+use crate::response::{self, Answer, Transport};
+use crate::server_link::key_cache::KeyCache;
+use crate::server_link::uses::Uses;
+use crate::upstream::Upstreams;
 use countersign_audit::{Decision, DecisionLog, Process, Verdict, Weight};
 use countersign_config::CurrentMaintenance;
 use countersign_ipc::gateway_protocol::InstanceAddress;
@@ -43,81 +43,81 @@ use countersign_os::clock::Clock;
 use countersign_os::limits::{Counted, RateLimiter, network_of};
 use countersign_replay::Journal;
 
-pub(super) struct Ingress {
-    pub(super) provider: ProviderId,
-    pub(super) calls: Arc<CallTable>,
+pub(crate) struct Ingress {
+    pub(crate) provider: ProviderId,
+    pub(crate) calls: Arc<CallTable>,
     /// Core's key and the tokens verified with it. Locked for a lookup, never across an await.
-    pub(super) core: Mutex<CoreTokens>,
-    pub(super) policy: Policy,
+    pub(crate) core: Mutex<CoreTokens>,
+    pub(crate) policy: Policy,
     /// Whether the use of a one-time token has to be signed.
-    pub(super) proof: ProofNeed,
-    pub(super) key_cache: Arc<KeyCache>,
-    pub(super) journal: Journal,
-    pub(super) clock: Clock,
-    pub(super) deposits: Deposits,
-    pub(super) deposit_wait: Duration,
-    pub(super) upstreams: Arc<Upstreams>,
+    pub(crate) proof: ProofNeed,
+    pub(crate) key_cache: Arc<KeyCache>,
+    pub(crate) journal: Journal,
+    pub(crate) clock: Clock,
+    pub(crate) deposits: Deposits,
+    pub(crate) deposit_wait: Duration,
+    pub(crate) upstreams: Arc<Upstreams>,
     /// The server's service endpoint.
-    pub(super) server: Arc<InstanceAddress>,
-    pub(super) audit: DecisionLog,
-    pub(super) body_max: usize,
-    pub(super) bodies: BodyRoom,
+    pub(crate) server: Arc<InstanceAddress>,
+    pub(crate) audit: DecisionLog,
+    pub(crate) body_max: usize,
+    pub(crate) bodies: BodyRoom,
     /// Limits public calls by address.
-    pub(super) crowd: RateLimiter<IpAddr>,
+    pub(crate) crowd: RateLimiter<IpAddr>,
     /// Limits refusals by address, for unauthenticated senders.
-    pub(super) refusals: RateLimiter<IpAddr>,
+    pub(crate) refusals: RateLimiter<IpAddr>,
     /// Requests in flight by user.
-    pub(super) fair: Arc<Counted<Username>>,
+    pub(crate) fair: Arc<Counted<Username>>,
     /// Public calls at the server by address.
-    pub(super) public_at_server: Arc<Counted<IpAddr>>,
+    pub(crate) public_at_server: Arc<Counted<IpAddr>>,
     /// Calls at the server of users' own browsers, by user.
-    pub(super) direct_at_server: Arc<Counted<Username>>,
+    pub(crate) direct_at_server: Arc<Counted<Username>>,
     /// Sockets by user.
-    pub(super) sockets: Arc<Counted<Username>>,
+    pub(crate) sockets: Arc<Counted<Username>>,
     /// Sockets by user that Core opened and on which nothing was permitted yet.
-    pub(super) waiting: Arc<Counted<Username>>,
-    pub(super) cors: Cors,
-    pub(super) catalogue: CallTableDocument,
-    pub(super) pages: Pages,
-    pub(super) ids: RequestIds,
+    pub(crate) waiting: Arc<Counted<Username>>,
+    pub(crate) cors: Cors,
+    pub(crate) catalogue: CallTableDocument,
+    pub(crate) pages: Pages,
+    pub(crate) ids: RequestIds,
     /// Key uses not yet reported to the server.
-    pub(super) uses: Uses,
+    pub(crate) uses: Uses,
     /// Which users are served.
-    pub(super) maintenance: Arc<CurrentMaintenance>,
+    pub(crate) maintenance: Arc<CurrentMaintenance>,
 }
 
 /// The client of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub(super) address: IpAddr,
-    pub(super) transport: Transport,
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    pub(crate) transport: Transport,
 }
 
 impl Client {
     /// The network, which counts as one client.
-    pub(super) fn network(&self) -> IpAddr {
+    pub(crate) fn network(&self) -> IpAddr {
         network_of(self.address)
     }
 }
 
 /// What is known of a request so far, for the log and for the response's head.
 #[derive(Debug, Default)]
-pub(super) struct AuditContext {
-    pub(super) username: Option<Username>,
-    pub(super) call: Option<CallName>,
-    pub(super) kid: Option<KeyId>,
+pub(crate) struct AuditContext {
+    pub(crate) username: Option<Username>,
+    pub(crate) call: Option<CallName>,
+    pub(crate) kid: Option<KeyId>,
     /// The page that asks, if it may read the response.
-    pub(super) page: Option<Admitted>,
+    pub(crate) page: Option<Admitted>,
     /// The page's access depends on its origin (`Vary`).
-    pub(super) varies: bool,
-    pub(super) sender: Sender,
+    pub(crate) varies: bool,
+    pub(crate) sender: Sender,
     /// The connection that it came on.
     place: Option<Arc<Place>>,
 }
 
 /// Whether the sender has authenticated.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Sender {
+pub(crate) enum Sender {
     /// Neither Core's token nor a user's signature was valid.
     #[default]
     Stranger,
@@ -127,19 +127,19 @@ pub(super) enum Sender {
 
 impl AuditContext {
     /// The context of a new request on that connection.
-    pub(super) fn on(place: &Arc<Place>) -> Self {
+    pub(crate) fn on(place: &Arc<Place>) -> Self {
         Self { place: Some(Arc::clone(place)), ..Self::default() }
     }
 
     /// The context of a message on a socket, for the user that the handshake named. A sender who
     /// authenticated then need not repeat it.
-    pub(super) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
+    pub(crate) fn on_socket(place: &Arc<Place>, username: &Username) -> Self {
         let sender = if place.is_strangers() { Sender::Stranger } else { Sender::Shown };
         Self { username: Some(username.clone()), sender, ..Self::on(place) }
     }
 
     /// The context of an open session.
-    pub(super) fn of_session(username: &Username, kid: Option<KeyId>) -> Self {
+    pub(crate) fn of_session(username: &Username, kid: Option<KeyId>) -> Self {
         Self { username: Some(username.clone()), kid, sender: Sender::Shown, ..Self::default() }
     }
 
@@ -155,7 +155,7 @@ impl AuditContext {
     }
 
     /// Notes that the request came with Core's token, or with a user's valid signature.
-    pub(super) fn show(&mut self, shown: Shown<'_>) {
+    pub(crate) fn show(&mut self, shown: Shown<'_>) {
         self.sender = Sender::Shown;
         if let Some(place) = &self.place {
             place.show(shown);
@@ -164,7 +164,7 @@ impl AuditContext {
 }
 
 impl Ingress {
-    pub(super) async fn answer(&self, client: Client, place: &Arc<Place>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(&self, client: Client, place: &Arc<Place>, request: Request<Incoming>) -> Answer {
         let id = self.ids.next();
         let (mut head, body) = request.into_parts();
         head::drop_unread(&mut head.headers);
@@ -191,7 +191,7 @@ impl Ingress {
     }
 
     /// Answers a head that was refused before it became a request.
-    pub(super) async fn answer_for(&self, rejection: HeadRejection, client: Client, place: &Arc<Place>) -> Answer {
+    pub(crate) async fn answer_for(&self, rejection: HeadRejection, client: Client, place: &Arc<Place>) -> Answer {
         let id = self.ids.next();
         let (mut answer, _) = self.refuse(rejection.into(), Version::HTTP_11, &id, &AuditContext::on(place)).await;
         response::finish(&mut answer, &id, client.transport);
@@ -199,12 +199,12 @@ impl Ingress {
     }
 
     /// The time to verify with.
-    pub(super) fn now(&self) -> Result<Timestamp, Failure> {
+    pub(crate) fn now(&self) -> Result<Timestamp, Failure> {
         Ok(self.journal.now(self.clock.now()?)?)
     }
 
     /// Verifies that the request comes from Core.
-    pub(super) fn authenticate<'h>(
+    pub(crate) fn authenticate<'h>(
         &self,
         presented: Presented<'h>,
         now: Timestamp,
@@ -213,12 +213,12 @@ impl Ingress {
     }
 
     /// Records that a request is forwarded. Has to be called before it is.
-    pub(super) fn record(&self, verdict: Verdict, id: &RequestId, known: &AuditContext) -> Result<(), Failure> {
+    pub(crate) fn record(&self, verdict: Verdict, id: &RequestId, known: &AuditContext) -> Result<(), Failure> {
         self.audit.append(&decision(verdict, None, None, id, known)).map_err(Failure::Audit)
     }
 
     /// Counts a forwarded request that changes nothing: a public one, or one that Core polls.
-    pub(super) fn count_read(&self, id: &RequestId, known: &AuditContext) {
+    pub(crate) fn count_read(&self, id: &RequestId, known: &AuditContext) {
         self.note(&decision(Verdict::Forward, None, None, id, known), Weight::Read(known.network()));
     }
 
@@ -226,7 +226,7 @@ impl Ingress {
     ///
     /// The request is done by then. A log that cannot be written refuses the next request; it does
     /// not hold back this answer.
-    pub(super) async fn record_answer(
+    pub(crate) async fn record_answer(
         &self,
         answer: InstanceAnswer,
         id: &RequestId,
@@ -242,7 +242,7 @@ impl Ingress {
     }
 
     /// Records bytes that were not a request.
-    pub(super) fn record_no_request(&self, why: &str, place: &Arc<Place>) {
+    pub(crate) fn record_no_request(&self, why: &str, place: &Arc<Place>) {
         let (id, known) = (self.ids.next(), AuditContext::on(place));
         let refused = decision(Verdict::Refuse, None, Some(why), &id, &known);
         self.note(&refused, Weight::Stranger(known.network()));
@@ -250,7 +250,7 @@ impl Ingress {
 
     /// Records a refusal and returns its response. A stranger who is refused too often is answered
     /// late, and its connection ends. Returns the refusal that was answered, too.
-    pub(super) async fn refuse(
+    pub(crate) async fn refuse(
         &self,
         refusal: Refusal,
         version: Version,
@@ -270,13 +270,13 @@ impl Ingress {
     }
 
     /// Counts a refusal against its sender's network, if the sender has not authenticated.
-    pub(super) fn is_refused_too_often(&self, known: &AuditContext) -> bool {
+    pub(crate) fn is_refused_too_often(&self, known: &AuditContext) -> bool {
         let network = known.network().filter(|_| known.sender == Sender::Stranger);
         network.is_some_and(|network| !self.refusals.admits(network, Instant::now()))
     }
 
     /// Records a refusal, with the status of its response if there is one.
-    pub(super) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &AuditContext) {
+    pub(crate) fn record_refusal(&self, refusal: &Refusal, status: Option<u16>, id: &RequestId, known: &AuditContext) {
         let verdict = match refusal {
             Refusal::NoInstance => Verdict::NoInstance,
             Refusal::Failure(_) => Verdict::Fail,

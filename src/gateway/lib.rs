@@ -7,50 +7,22 @@
 //! not revoke (P6, P8).
 #![allow(missing_docs, reason = "internal to Countersign: a doc says what the name cannot")]
 
-mod admit;
-mod assets;
-mod body;
-mod budget;
-mod call_table;
-mod compression;
-mod connections;
-mod control;
-mod cors;
-mod deposits;
-mod direct;
-mod document;
-mod fetch_metadata;
-mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gzip;
-mod head;
-mod health;
+mod http1;
 mod ingress;
-mod instance_answer;
-mod key_cache;
 mod limits;
 mod listener;
-mod message_filter;
-mod pace;
-mod paced_stream;
 mod pages;
-mod public;
-mod receive_sockets;
-mod refusal;
-mod request_id;
-mod request_syntax;
+mod pipeline;
 mod response;
 mod sandbox;
-mod scene;
-mod session;
+mod server_link;
 mod shutdown;
-mod timeouts;
+#[cfg(test)]
+mod tests;
 mod tls;
-mod trial;
-mod upgrade;
 mod upstream;
-mod uses;
 mod websocket;
 
 use std::fs::DirBuilder;
@@ -72,21 +44,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use self::body::BodyRoom;
-use self::call_table::CallTableDocument;
-use self::connections::Places;
-use self::control::{ControlLine, LineEnd, Renewable};
-use self::cors::Cors;
-use self::deposits::Deposits;
+use self::http1::body::BodyRoom;
 use self::ingress::Ingress;
-use self::key_cache::KeyCache;
+use self::limits::connections::Places;
 use self::listener::Door;
 use self::pages::Pages;
-use self::request_id::RequestIds;
+use self::pages::call_table::CallTableDocument;
+use self::pipeline::deposits::Deposits;
+use self::response::cors::Cors;
+use self::response::request_id::RequestIds;
 use self::sandbox::{Permitted, SandboxFailure};
+use self::server_link::channel::{ControlLine, LineEnd, Renewable};
+use self::server_link::key_cache::KeyCache;
+use self::server_link::uses::Uses;
 use self::tls::CurrentKey;
 use self::upstream::Upstreams;
-use self::uses::Uses;
 use countersign_audit::{DecisionLog, Pseudonyms};
 use countersign_config::{Config, ConfigError, CurrentMaintenance, GatewayStart, Names, SecretFile};
 use countersign_ipc::gateway_protocol::{FromGateway, InstanceAddress, SocketAddress};
@@ -153,7 +125,7 @@ pub enum GatewayFailure {
     #[error("a listening socket is neither TCP with TLS nor on the loop-back interface")]
     Bare,
     #[error("cannot get the listening sockets from the server")]
-    Attach(#[from] receive_sockets::AttachFailure),
+    Attach(#[from] server_link::receive_sockets::AttachFailure),
     #[error(transparent)]
     Sandbox(#[from] SandboxFailure),
     /// The replay log.
@@ -190,7 +162,7 @@ pub fn run(_begun: Daemon, arguments: &GatewayArguments) -> Result<(), GatewayFa
     let (control, listeners) = match inherited {
         Some(inherited) => inherited,
         None if config.gateway.start == GatewayStart::Server => return Err(GatewayFailure::Unwanted),
-        None => receive_sockets::to_server(&config.state.gateway_socket())?,
+        None => server_link::receive_sockets::to_server(&config.state.gateway_socket())?,
     };
     let listeners = checked(listeners, &config)?;
     let opened = Opened::by(&config)?;

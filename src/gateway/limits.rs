@@ -1,5 +1,8 @@
 //! Limits of the gateway for each client and each user.
 
+pub(crate) mod connections;
+pub(crate) mod pace;
+
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -28,32 +31,32 @@ const REFUSALS: Rate = Rate::new(1_024, 64);
 
 /// Delay of the response to an address over that rate; its connection then ends. A flood costs the
 /// attacker a handshake a second for each connection, and leaves hardly any records.
-pub(super) const TOO_OFTEN_FOR: Duration = Duration::from_secs(1);
+pub(crate) const TOO_OFTEN_FOR: Duration = Duration::from_secs(1);
 
 /// `Retry-After` of a refused client.
-pub(super) const COME_BACK_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
-pub(super) fn public_calls() -> RateLimiter<IpAddr> {
+pub(crate) fn public_calls() -> RateLimiter<IpAddr> {
     RateLimiter::new(PUBLIC_CALLS, ADDRESSES_MAX)
 }
 
-pub(super) fn refusals() -> RateLimiter<IpAddr> {
+pub(crate) fn refusals() -> RateLimiter<IpAddr> {
     RateLimiter::new(REFUSALS, ADDRESSES_MAX)
 }
 
 /// Limits the public calls that the server answers. Each holds a connection to it; a page that
 /// waits for its user holds one for half a minute.
-pub(super) fn public_at_server() -> Arc<Counted<IpAddr>> {
+pub(crate) fn public_at_server() -> Arc<Counted<IpAddr>> {
     Counted::new(room::PUBLIC, room::PUBLIC_EACH)
 }
 
 /// Limits the direct calls that the server answers.
-pub(super) fn direct_at_server() -> Arc<Counted<Username>> {
+pub(crate) fn direct_at_server() -> Arc<Counted<Username>> {
     Counted::new(room::DIRECT, room::DIRECT_EACH)
 }
 
 /// Limits the requests, or the sockets, of one user at a time. The number of connections bounds
 /// their sum.
-pub(super) fn of_each_user() -> Arc<Counted<Username>> {
+pub(crate) fn of_each_user() -> Arc<Counted<Username>> {
     Counted::new(usize::MAX, UNDER_WAY_EACH_MAX)
 }

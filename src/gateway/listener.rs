@@ -22,16 +22,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::connections::{Place, Places};
-use super::ingress::{Client, Ingress};
-use super::message_filter::MessageFilter;
-use super::paced_stream::PacedStream;
-use super::request_syntax::{HEAD_MAX, HEADERS_MAX};
-use super::response::Transport;
-use super::shutdown::shutdown_requested;
-use super::timeouts::{TimeoutStream, Turns};
-use super::tls::H2;
-use super::upgrade::{self, PendingUpgrade};
+use crate::http1::message_filter::MessageFilter;
+use crate::http1::paced_stream::PacedStream;
+use crate::http1::request_syntax::{HEAD_MAX, HEADERS_MAX};
+use crate::http1::timeouts::{TimeoutStream, Turns};
+use crate::http1::upgrade::{self, PendingUpgrade};
+use crate::ingress::{Client, Ingress};
+use crate::limits::connections::{Place, Places};
+use crate::response::Transport;
+use crate::shutdown::shutdown_requested;
+use crate::tls::H2;
 use countersign_os::lingering_stream::LingeringStream;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -67,17 +67,17 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(super) struct Door {
-    pub(super) ingress: Arc<Ingress>,
-    pub(super) places: Arc<Places>,
+pub(crate) struct Door {
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) places: Arc<Places>,
     /// `None` without TLS, on the loop-back interface only.
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Turns true when no further request is taken.
-    pub(super) stop: watch::Receiver<bool>,
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Accepts connections until `stop` turns true.
-pub(super) async fn accept(listener: TcpListener, mut door: Door) {
+pub(crate) async fn accept(listener: TcpListener, mut door: Door) {
     let mut stop = door.stop.clone();
     let accepting = async {
         loop {
@@ -145,7 +145,7 @@ impl Door {
     }
 
     /// `place` is freed when the connection ends, or the socket that it becomes.
-    pub(super) async fn serve_http1<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
+    pub(crate) async fn serve_http1<S>(self, stream: S, client: Client, place: Arc<Place>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

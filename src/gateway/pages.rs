@@ -5,6 +5,10 @@
 //! page has the gateway's own text and request id. A page may run and load only the gateway's
 //! scripts and styles, cannot be framed, and sends no referrer.
 
+pub(crate) mod assets;
+pub(crate) mod call_table;
+pub(crate) mod document;
+
 use askama::Template;
 use bytes::Bytes;
 use countersign_keys::identity::{Origin, ProviderId};
@@ -15,10 +19,10 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
-use super::assets::{Assets, of_image};
-use super::document::Document;
-use super::request_id::RequestId;
-use super::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
+use crate::pages::assets::{Assets, of_image};
+use crate::pages::document::Document;
+use crate::response::request_id::RequestId;
+use crate::response::{Answer, AnswerBody, CROSS_ORIGIN_RESOURCE_POLICY};
 use countersign_config::{Brand, Logo, LogoKind, Provider};
 use countersign_ipc::error_code::ErrorCode;
 
@@ -103,7 +107,7 @@ struct Link {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     /// Connects a user to an account.
     Connect,
     /// Shows a user's keys and passkeys.
@@ -114,7 +118,7 @@ pub(super) enum Page {
 
 /// All pages, and their assets.
 #[derive(Clone, Debug)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     connect: Document,
     keys: Document,
     signer: Document,
@@ -128,7 +132,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(site: &Provider, core_origin: &Origin) -> Result<Self, askama::Error> {
+    pub(crate) fn new(site: &Provider, core_origin: &Origin) -> Result<Self, askama::Error> {
         let Brand { title, logo, contact } = &site.brand;
         let shield = Logo { content: Bytes::from_static(SHIELD), kind: LogoKind::Svg };
         let icon = logo.as_ref().unwrap_or(&shield);
@@ -156,7 +160,7 @@ impl Pages {
     }
 
     /// The front page and the icon; `None` for other requests.
-    pub(super) fn front(&self, head: &Parts) -> Option<Answer> {
+    pub(crate) fn front(&self, head: &Parts) -> Option<Answer> {
         if head.method != Method::GET || head.uri.query().is_some() {
             return None;
         }
@@ -172,7 +176,7 @@ impl Pages {
     }
 
     /// Turns the response to a refused request into a page, for a browser.
-    pub(super) fn explain(&self, answer: &mut Answer, told: ErrorCode, why: &str, id: &RequestId) {
+    pub(crate) fn explain(&self, answer: &mut Answer, told: ErrorCode, why: &str, id: &RequestId) {
         let (heading, remedy) = in_words(told);
         let rendered = ProblemTemplate {
             provider: self.provider.as_str(),
@@ -198,7 +202,7 @@ impl Pages {
         }
     }
 
-    pub(super) fn page(&self, page: Page, asked: &HeaderMap) -> Answer {
+    pub(crate) fn page(&self, page: Page, asked: &HeaderMap) -> Answer {
         // The signer talks to the window that opened it, which has another origin; the other pages
         // talk to none.
         let (document, opener_policy) = match page {
@@ -210,14 +214,14 @@ impl Pages {
     }
 
     /// An asset of the pages; `None` for other requests.
-    pub(super) fn asset(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
+    pub(crate) fn asset(&self, method: &Method, target: &http::Uri, asked: &HeaderMap) -> Option<Answer> {
         self.assets.answer(method, target, asked)
     }
 }
 
 /// Whether a person sees the response: a browser that opens a page asks for HTML, and programs do
 /// not. Frames do not count, because the gateway's pages are never framed.
-pub(super) fn wants_page(head: &Parts) -> bool {
+pub(crate) fn wants_page(head: &Parts) -> bool {
     let is_html = |value: &HeaderValue| {
         let mut types = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         types

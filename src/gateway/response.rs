@@ -3,6 +3,13 @@
 //! The sender learns a class and the request's id. The reason is in the audit log, under the same
 //! id.
 
+pub(crate) mod compression;
+pub(crate) mod cors;
+pub(crate) mod gzip;
+pub(crate) mod instance_answer;
+pub(crate) mod refusal;
+pub(crate) mod request_id;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,22 +25,22 @@ use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
-use super::body::BodyRejection;
-use super::deposits::DepositRejection;
-use super::gzip::GzipBody;
-use super::head::HeadRejection;
-use super::limits::COME_BACK_AFTER;
-use super::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
-use super::request_id::RequestId;
-use super::upgrade::{Key, UpgradeRejection, WEBSOCKET};
-use super::upstream::{UpstreamBody, UpstreamFailure};
+use crate::http1::body::BodyRejection;
+use crate::http1::head::HeadRejection;
+use crate::http1::upgrade::{Key, UpgradeRejection, WEBSOCKET};
+use crate::limits::COME_BACK_AFTER;
+use crate::pipeline::deposits::DepositRejection;
+use crate::response::gzip::GzipBody;
+use crate::response::refusal::{Failure, Refusal, SocketRejection, StepUpRejection};
+use crate::response::request_id::RequestId;
+use crate::upstream::{UpstreamBody, UpstreamFailure};
 use countersign_ipc::error_code::{ErrorCode, end_of_results};
 
 /// Longest refusal of an instance that is read whole, in bytes: a sentence in JSON.
-pub(super) const REFUSAL_MAX: usize = 16 * 1024;
+pub(crate) const REFUSAL_MAX: usize = 16 * 1024;
 
 /// Whether pages of other origins may load the response without CORS (Fetch standard).
-pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+pub(crate) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Two years, as the preload lists require.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
@@ -42,9 +49,9 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 const INERT: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 
 /// Content type of every response that is neither a document of the gateway's nor a file.
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-pub(super) enum AnswerBody {
+pub(crate) enum AnswerBody {
     /// All of it, taken when it is sent.
     Whole(Bytes),
     /// Streamed from upstream.
@@ -54,11 +61,11 @@ pub(super) enum AnswerBody {
 }
 
 /// A response of the gateway.
-pub(super) type Answer = Response<AnswerBody>;
+pub(crate) type Answer = Response<AnswerBody>;
 
 /// Whether the connection can be used for another request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Afterwards {
+pub(crate) enum Afterwards {
     Keep,
     /// The end of the message is in doubt, or will not be read.
     Close,
@@ -197,13 +204,13 @@ impl ErrorResponse {
 }
 
 /// The row and the text that the sender of a refused request gets.
-pub(super) fn told(refusal: &Refusal) -> (ErrorCode, &'static str) {
+pub(crate) fn told(refusal: &Refusal) -> (ErrorCode, &'static str) {
     let word = ErrorResponse::of(refusal);
     (word.told, word.why)
 }
 
 /// The response to a refused request.
-pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
+pub(crate) fn refused(refusal: &Refusal, version: Version) -> Answer {
     let word = ErrorResponse::of(refusal);
     let mut answer = json(word.told.status(), word.told.body(word.why));
     if word.afterwards == Afterwards::Close {
@@ -224,7 +231,7 @@ pub(super) fn refused(refusal: &Refusal, version: Version) -> Answer {
 }
 
 /// Announces that the connection ends with this response. HTTP/2 has a frame for that.
-pub(super) fn close_after(answer: &mut Answer, version: Version) {
+pub(crate) fn close_after(answer: &mut Answer, version: Version) {
     if version != Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -232,21 +239,21 @@ pub(super) fn close_after(answer: &mut Answer, version: Version) {
 
 /// The message, in UCloud's form, that refuses a message on a socket; its status; and whether the
 /// socket can be used for another.
-pub(super) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
+pub(crate) fn refused_message(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
     let word = ErrorResponse::of(refusal);
     let status = word.told.number();
     (response_message(status, &word.told.body(word.why), stream_id), status, word.afterwards)
 }
 
 /// As [`refused_message`] on a socket of Core's: the last message of its stream.
-pub(super) fn refused_stream(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
+pub(crate) fn refused_stream(refusal: &Refusal, stream_id: &str) -> (String, u16, Afterwards) {
     let word = ErrorResponse::of(refusal);
     let (status, payload) = (word.told.number(), word.told.last_payload(word.why));
     (last_message(status, &payload, stream_id), status, word.afterwards)
 }
 
 /// The message for Core's socket if an instance answered instead of opening one.
-pub(super) async fn last_of(answer: Answer, stream_id: &str) -> String {
+pub(crate) async fn last_of(answer: Answer, stream_id: &str) -> String {
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
     let body = body.map(Collected::to_bytes).unwrap_or_default();
@@ -266,14 +273,14 @@ fn response_message(status: u16, body: &[u8], stream_id: &str) -> String {
 }
 
 /// A response of the gateway or an instance as a message on a socket.
-pub(super) async fn message_of(answer: Answer, stream_id: &str) -> String {
+pub(crate) async fn message_of(answer: Answer, stream_id: &str) -> String {
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), REFUSAL_MAX).collect().await;
     response_message(status, &body.map(Collected::to_bytes).unwrap_or_default(), stream_id)
 }
 
 /// 101: the connection becomes a WebSocket.
-pub(super) fn switching(key: &Key) -> Answer {
+pub(crate) fn switching(key: &Key) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(UPGRADE, WEBSOCKET);
@@ -285,18 +292,18 @@ pub(super) fn switching(key: &Key) -> Answer {
 }
 
 /// 202: the deposit is stored.
-pub(super) fn deposited() -> Answer {
+pub(crate) fn deposited() -> Answer {
     json(StatusCode::ACCEPTED, Bytes::from_static(b"{}"))
 }
 
 /// 202: the deposit is stored, and waits for a passkey's assertion.
-pub(super) fn challenged(options: &serde_json::Value) -> Answer {
+pub(crate) fn challenged(options: &serde_json::Value) -> Answer {
     let body = serde_json::json!({ "stepUp": { "publicKey": options } });
     json(StatusCode::ACCEPTED, Bytes::from(body.to_string()))
 }
 
 /// The response to a health check.
-pub(super) fn health(is_well: bool) -> Answer {
+pub(crate) fn health(is_well: bool) -> Answer {
     match is_well {
         true => json(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)),
         false => json(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"unavailable"}"#)),
@@ -304,19 +311,19 @@ pub(super) fn health(is_well: bool) -> Answer {
 }
 
 /// A response with headers alone.
-pub(super) fn empty() -> Answer {
+pub(crate) fn empty() -> Answer {
     json(StatusCode::OK, Bytes::from_static(b"{}"))
 }
 
 /// A document that the client may cache.
-pub(super) fn document(content: Bytes, content_type: HeaderValue) -> Answer {
+pub(crate) fn document(content: Bytes, content_type: HeaderValue) -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(content));
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }
 
 /// 304: the client has the document.
-pub(super) fn unchanged() -> Answer {
+pub(crate) fn unchanged() -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(Bytes::new()));
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     answer
@@ -327,7 +334,7 @@ const PHRASES: [(u16, ReasonPhrase); 2] =
     [(449, ReasonPhrase::from_static(b"No Running Instance")), (482, ReasonPhrase::from_static(b"Signature Refused"))];
 
 /// Adds the headers of every response.
-pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
+pub(crate) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) {
     let status = answer.status().as_u16();
     if let Some((_, phrase)) = PHRASES.iter().find(|(known, _)| *known == status) {
         answer.extensions_mut().insert(phrase.clone());
@@ -350,7 +357,7 @@ pub(super) fn finish(answer: &mut Answer, id: &RequestId, transport: Transport) 
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Tls,
     /// Without TLS, on the loop-back interface.
     LoopBack,

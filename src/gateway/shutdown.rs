@@ -3,6 +3,6 @@
 use tokio::sync::watch;
 
 /// Returns when the gateway is to stop, or when the sender of the signal is gone.
-pub(super) async fn shutdown_requested(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn shutdown_requested(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

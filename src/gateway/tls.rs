@@ -19,20 +19,20 @@ use tokio_rustls::TlsAcceptor;
 const SESSIONS_MAX: usize = 4_096;
 
 /// HTTP/2 and HTTP/1.1 in ALPN (RFC 7301).
-pub(super) const H2: &[u8] = b"h2";
+pub(crate) const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The certificate and key of new connections.
 #[derive(Debug)]
-pub(super) struct CurrentKey(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct CurrentKey(RwLock<Arc<CertifiedKey>>);
 
 impl CurrentKey {
-    pub(super) fn new(key: Arc<CertifiedKey>) -> Arc<Self> {
+    pub(crate) fn new(key: Arc<CertifiedKey>) -> Arc<Self> {
         Arc::new(Self(RwLock::new(key)))
     }
 
     /// Replaces certificate and key, for new connections.
-    pub(super) fn set(&self, key: Arc<CertifiedKey>) {
+    pub(crate) fn set(&self, key: Arc<CertifiedKey>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 }
@@ -43,7 +43,7 @@ impl ResolvesServerCert for CurrentKey {
     }
 }
 
-pub(super) fn acceptor(key: Arc<CurrentKey>) -> Result<TlsAcceptor, rustls::Error> {
+pub(crate) fn acceptor(key: Arc<CurrentKey>) -> Result<TlsAcceptor, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()

@@ -22,13 +22,13 @@ use countersign_keys::identity::Uid;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
-pub(super) use self::body::UpstreamBody;
-pub(super) use self::connection::Connection;
-pub(super) use self::failure::{NotPassedOn, UpstreamFailure};
-pub(super) use self::request::{Unwritable, UpstreamRequest, UpstreamRequestHead};
-pub(super) use self::said::{ContentRange, Said};
-pub(super) use self::stream::Stream;
-pub(super) use self::upgrade::{Switched, Switching};
+pub(crate) use self::body::UpstreamBody;
+pub(crate) use self::connection::Connection;
+pub(crate) use self::failure::{NotPassedOn, UpstreamFailure};
+pub(crate) use self::request::{Unwritable, UpstreamRequest, UpstreamRequestHead};
+pub(crate) use self::said::{ContentRange, Said};
+pub(crate) use self::stream::Stream;
+pub(crate) use self::upgrade::{Switched, Switching};
 use countersign_ipc::gateway_protocol::{InstanceAddress, SocketAddress};
 use countersign_ipc::peer::Peer;
 use countersign_ipc::tcp_proof;
@@ -47,7 +47,7 @@ const IDLE_FOR: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// The idle connections. Bounded by the constants above; evicts by age.
-pub(super) struct Upstreams {
+pub(crate) struct Upstreams {
     idle: Mutex<Idle>,
     own_uid: Uid,
 }
@@ -62,12 +62,12 @@ struct Idle {
 
 impl Upstreams {
     /// `own_uid` is the account that makes the sockets: the server's and the gateway's.
-    pub(super) fn new(own_uid: Uid) -> Self {
+    pub(crate) fn new(own_uid: Uid) -> Self {
         Self { idle: Mutex::default(), own_uid }
     }
 
     /// A pooled connection to that address, or a new one.
-    pub(super) async fn connect(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
+    pub(crate) async fn connect(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
         while let Some(kept) = self.pop(address) {
             if kept.idle_since().elapsed() < IDLE_FOR && kept.is_usable() {
                 return Ok(kept);
@@ -77,14 +77,14 @@ impl Upstreams {
     }
 
     /// A new connection to that address.
-    pub(super) async fn connect_anew(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
+    pub(crate) async fn connect_anew(&self, address: &Arc<InstanceAddress>) -> Result<Connection, UpstreamFailure> {
         tokio::time::timeout(CONNECT_WITHIN, self.open(address))
             .await
             .map_err(|_elapsed| UpstreamFailure::Connect(io::ErrorKind::TimedOut.into()))?
     }
 
     /// Closes connections that were idle for too long.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_address.retain(|_, kept| {
             kept.retain(|connection| connection.idle_since().elapsed() < IDLE_FOR);

@@ -10,7 +10,7 @@ mod close;
 pub mod fuzzing;
 mod keepalive;
 mod key_watch;
-pub(super) mod message;
+pub(crate) mod message;
 mod refused;
 mod rpc;
 mod session;
@@ -36,17 +36,17 @@ use self::refused::Refused;
 use self::rpc::Rpc;
 use self::shell::{Shell, Stage};
 use self::tunnel::Tunnel;
-use super::connections::{Place, Shown};
-use super::fetch_metadata;
-use super::head::{self, HeadRejection, Purpose};
-use super::ingress::{AuditContext, Client, Ingress};
-use super::message_filter::Early;
-use super::refusal::Refusal;
-use super::request_id::RequestId;
-use super::response::{self, Answer};
-use super::session::Asked;
-use super::timeouts::Answering;
-use super::upgrade::{self, Key, PendingUpgrade};
+use crate::http1::head::{self, HeadRejection, Purpose};
+use crate::http1::message_filter::Early;
+use crate::http1::timeouts::Answering;
+use crate::http1::upgrade::{self, Key, PendingUpgrade};
+use crate::ingress::{AuditContext, Client, Ingress};
+use crate::limits::connections::{Place, Shown};
+use crate::pipeline::fetch_metadata;
+use crate::pipeline::session::Asked;
+use crate::response::refusal::Refusal;
+use crate::response::request_id::RequestId;
+use crate::response::{self, Answer};
 
 /// The only query member of an RPC socket: the user, if no header names them.
 const USERNAME_HINT: &str = "usernameHint";
@@ -68,7 +68,7 @@ enum Outcome {
 
 impl Ingress {
     /// Answers an upgrade. If it is admitted, starts the socket's task.
-    pub(super) async fn upgrade(
+    pub(crate) async fn upgrade(
         self: &Arc<Self>,
         client: Client,
         mut request: Request<Incoming>,

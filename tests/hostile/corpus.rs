@@ -1,5 +1,5 @@
 //! Bytes with which somebody would slip a request past a proxy, or another's answer to themselves.
-//! The tricks of one head and one request are in `src/gateway/trial/corpus.rs`; these are about
+//! The tricks of one head and one request are in `src/gateway/tests/corpus.rs`; these are about
 //! where one message ends and the next begins.
 //!
 //! Every attack is something that a reader in front of the gateway, if it falls for the trick,

@@ -1,7 +1,7 @@
 //! The typed values taken from the head of an upstream's response.
 //!
 //! Reads only the headers named here. One that cannot be parsed, or occurs twice, counts as absent.
-//! Keeps no header's bytes: [`crate::instance_answer`] serialises each value (S1, V63).
+//! Keeps no header's bytes: [`crate::response::instance_answer`] serialises each value (S1, V63).
 
 use http::StatusCode;
 use http::header::{

@@ -12,7 +12,7 @@ use super::connection::{ANSWER_WITHIN, Body, Connection, Sending};
 use super::failure::UpstreamFailure;
 use super::request::UpstreamRequest;
 use super::response::Head;
-use crate::instance_answer::InstanceAnswer;
+use crate::response::instance_answer::InstanceAnswer;
 
 impl Connection {
     /// Sends a request and waits for the response's head. If no byte could be sent, gives the

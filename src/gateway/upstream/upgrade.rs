@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::request::UpstreamRequest;
 use super::response::{HEAD_MAX, Head, InvalidResponse};
 use super::stream::Stream;
-use crate::instance_answer::InstanceAnswer;
+use crate::response::instance_answer::InstanceAnswer;
 
 /// How long an instance may take to switch or refuse. It has to verify a head, nothing more.
 const SWITCH_WITHIN: Duration = Duration::from_secs(10);

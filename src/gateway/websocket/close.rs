@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::super::refusal::Refusal;
+use crate::response::refusal::Refusal;
 
 /// How long a closing handshake may take. The sockets of a revoked key are gone within a second,
 /// this included.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use countersign_keys::identity::{KeyId, Username};
 
-use super::super::ingress::Ingress;
-use super::super::key_cache::{AsOf, KeyCacheFailure};
-use super::super::refusal::{Failure, Refusal};
 use super::close::End;
+use crate::ingress::Ingress;
+use crate::response::refusal::{Failure, Refusal};
+use crate::server_link::key_cache::{AsOf, KeyCacheFailure};
 
 /// Keys of one socket. A browser has one; a Core that keeps a socket for a user brings one for each
 /// of the user's browsers.

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::super::refusal::{Refusal, SocketRejection};
+use crate::response::refusal::{Refusal, SocketRejection};
 
 /// Longest name of a stream, in bytes. Clients use numbers.
 const STREAM_ID_MAX: usize = 128;

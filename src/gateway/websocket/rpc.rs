@@ -24,20 +24,20 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::super::admit::Reuse;
-use super::super::connections::{Place, Shown};
-use super::super::forward::{self, ToInstance};
-use super::super::ingress::{AuditContext, Ingress};
-use super::super::instance_answer::Content;
-use super::super::refusal::{Refusal, SocketRejection};
-use super::super::request_id::RequestId;
-use super::super::response::{self, Afterwards, Answer};
-use super::super::shutdown::shutdown_requested;
-use super::super::upstream::{Stream, Switching, UpstreamFailure};
 use super::close::{End, close_client, close_upstream};
 use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
 use super::key_watch::KeyWatch;
 use super::message::{Streams, Written};
+use crate::ingress::{AuditContext, Ingress};
+use crate::limits::connections::{Place, Shown};
+use crate::pipeline::core::Reuse;
+use crate::pipeline::forward::{self, ToInstance};
+use crate::response::instance_answer::Content;
+use crate::response::refusal::{Refusal, SocketRejection};
+use crate::response::request_id::RequestId;
+use crate::response::{self, Afterwards, Answer};
+use crate::shutdown::shutdown_requested;
+use crate::upstream::{Stream, Switching, UpstreamFailure};
 use countersign_audit::Verdict;
 use countersign_os::limits::{Bucket, InFlight};
 
@@ -213,7 +213,7 @@ impl Work<'_> {
         }
     }
 
-    /// The pipeline of a request (`super::super::admit`), for a message.
+    /// The pipeline of a request (`crate::pipeline::core`), for a message.
     async fn admit(
         &mut self,
         written: &Written<'_>,

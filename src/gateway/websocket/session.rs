@@ -7,15 +7,15 @@
 use countersign_keys::identity::{KeyId, Username};
 use countersign_keys::session::PresentedSession;
 
-use super::super::admit::Reuse;
-use super::super::forward;
-use super::super::ingress::{AuditContext, Client, Ingress};
-use super::super::instance_answer::Content;
-use super::super::refusal::Refusal;
-use super::super::request_id::RequestId;
-use super::super::response::Answer;
-use super::super::upgrade::Key;
-use super::super::upstream::{Switched, Switching};
+use crate::http1::upgrade::Key;
+use crate::ingress::{AuditContext, Client, Ingress};
+use crate::pipeline::core::Reuse;
+use crate::pipeline::forward;
+use crate::response::Answer;
+use crate::response::instance_answer::Content;
+use crate::response::refusal::Refusal;
+use crate::response::request_id::RequestId;
+use crate::upstream::{Switched, Switching};
 
 /// A session whose instance has switched.
 pub(super) struct Opened {

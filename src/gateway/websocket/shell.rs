@@ -21,19 +21,19 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::super::connections::Place;
-use super::super::forward::{self, ToInstance};
-use super::super::ingress::{AuditContext, Client, Ingress};
-use super::super::refusal::{Refusal, SocketRejection};
-use super::super::response::{self, Afterwards};
-use super::super::shutdown::shutdown_requested;
-use super::super::upgrade::Key;
 use super::close::{End, close_client, close_upstream};
 use super::keepalive::{LastSeen, MESSAGES, UNSAID_MAX, limits, write};
 use super::key_watch::KeyWatch;
 use super::message::Written;
 use super::rpc::FIRST_WITHIN;
 use super::session::Opened;
+use crate::http1::upgrade::Key;
+use crate::ingress::{AuditContext, Client, Ingress};
+use crate::limits::connections::Place;
+use crate::pipeline::forward::{self, ToInstance};
+use crate::response::refusal::{Refusal, SocketRejection};
+use crate::response::{self, Afterwards};
+use crate::shutdown::shutdown_requested;
 use countersign_os::limits::Bucket;
 
 pub(super) struct Shell {
@@ -148,7 +148,7 @@ impl Waiting<'_> {
             let proof = written.intent().ok_or(SessionRejection::NoProof)?;
             let piece = Piece::default();
             let presented = PresentedSession::parse(SessionEndpoint::ShellSocket, token, Some(proof), piece)?;
-            let key = Key::new().map_err(super::super::refusal::Failure::from)?;
+            let key = Key::new().map_err(crate::response::refusal::Failure::from)?;
             self.ingress.open_session_socket(presented, &key, self.client, &id, &mut known).await.map(Some)
         };
         let (said, end) = match opening.await {
@@ -216,10 +216,7 @@ fn is_counted(standing: &KeyWatch<'_>, kid: Option<KeyId>) -> bool {
     kid.is_none_or(|kid| standing.add(kid).is_ok())
 }
 
-async fn from(
-    mut instance: SplitStream<WebSocketStream<super::super::upstream::Stream>>,
-    say: &mpsc::Sender<Message>,
-) -> End {
+async fn from(mut instance: SplitStream<WebSocketStream<crate::upstream::Stream>>, say: &mpsc::Sender<Message>) -> End {
     loop {
         match instance.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {

@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 
-use super::super::ingress::{AuditContext, Ingress};
-use super::super::shutdown::shutdown_requested;
 use super::close::End;
 use super::keepalive::LastSeen;
 use super::key_watch::KeyWatch;
 use super::session::Opened;
+use crate::ingress::{AuditContext, Ingress};
+use crate::shutdown::shutdown_requested;
 
 /// Longest silence in both directions. An instance pings every 30 s, and a live client answers.
 const IDLE: Duration = Duration::from_secs(120);

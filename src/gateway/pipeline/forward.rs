@@ -1,0 +1,270 @@
+//! The only module that sends requests to instances and to the server's service endpoint.
+//!
+//! Takes a `Permit` by value for a user's request (P1, P5), and the verified token for Core's own.
+//! Builds each request, and each message of a socket, from verified parts. Passes on no other
+//! header of the client's than those named here.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_keys::call::{Method, PublicCall, ServiceCall};
+use countersign_keys::core_token::ServiceRequest;
+use countersign_keys::direct::DirectRequest;
+use countersign_keys::identity::ProviderId;
+use countersign_keys::policy::Permit;
+use countersign_keys::request::{AUTHORIZATION, SIGNED_INTENT, USERNAME};
+use countersign_keys::session::SessionPermit;
+use futures_util::SinkExt as _;
+use futures_util::stream::SplitSink;
+use http::request::Parts;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::http1::body::StreamedBody;
+use crate::http1::upgrade::Key;
+use crate::pipeline::budget::Budget;
+use crate::response::instance_answer::InstanceAnswer;
+use crate::response::refusal::{Failure, Refusal};
+use crate::response::request_id::RequestId;
+use crate::upstream::{
+    Connection, Stream, Switching, UpstreamFailure, UpstreamRequest, UpstreamRequestHead, Upstreams,
+};
+use crate::websocket::message::{self, Cancel, Written};
+use countersign_ipc::session_headers::{CONTENT_DIGEST, OFFSET, SESSION_TOKEN, TOTAL};
+use countersign_ipc::within::{self, WITHIN};
+
+/// Headers of a session's request that are passed on. Each describes the bytes, and occurs at most
+/// once.
+const TAKEN_FROM_A_SESSIONS_HEAD: [&str; 5] = [OFFSET, TOTAL, CONTENT_DIGEST, "range", "if-range"];
+
+/// The sending half of an open socket to an instance.
+pub(crate) type ToInstance = SplitSink<WebSocketStream<Stream>, Message>;
+
+/// How long an instance may take to accept a message.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// The client's address of a public request. Shown to the user who approves a key; no check relies
+/// on it.
+const CLIENT_ADDRESS: &str = "x-client-address";
+
+/// Forwards a user's request, once.
+///
+/// Sends the verified bytes, what the instance needs to verify them again, and its deadline. Gives
+/// up the answer after [`Budget::given_up`].
+pub(crate) async fn user(
+    permit: Permit<'_, '_>,
+    body: &Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    budget: Budget,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Failure> {
+    let row = permit.row();
+    let request = begin(row.method(), row.path(), id)
+        .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
+        .header(USERNAME, [&permit.username().to_header()])
+        .header(SIGNED_INTENT, [permit.intent()])
+        .header(WITHIN, [&within::write(budget.left())])
+        .body(body.slice_ref(permit.items().bytes()))?;
+    let answered = tokio::time::timeout_at(budget.given_up(), send(request, upstreams, connection)).await;
+    answered.map_err(|_elapsed| UpstreamFailure::Slow)?
+}
+
+/// Forwards a request from the user's own browser, once, to the server or instance that verifies it
+/// again. Has no token to pass on.
+pub(crate) async fn own(
+    permit: Permit<'_, '_, DirectRequest>,
+    body: &Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Failure> {
+    let row = permit.row();
+    let request = begin(row.method(), row.path(), id)
+        .header(SIGNED_INTENT, [permit.intent()])
+        .body(body.slice_ref(permit.items().bytes()))?;
+    send(request, upstreams, connection).await
+}
+
+/// Forwards one request of a session, once: the token, the proof and the headers that the endpoint
+/// needs. Streams the body.
+pub(crate) async fn session(
+    permit: SessionPermit<'_>,
+    provider: &ProviderId,
+    head: &Parts,
+    mut body: StreamedBody,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Refusal> {
+    let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
+    let outgoing = match head.method {
+        http::Method::HEAD => UpstreamRequest::begin_head(&path),
+        http::Method::POST => UpstreamRequest::begin(Method::Post, &path),
+        _ => UpstreamRequest::begin(Method::Get, &path),
+    };
+    let mut outgoing = outgoing.header("x-request-id", [id.as_str()]).header(SESSION_TOKEN, [permit.token()]);
+    if let Some(proof) = permit.proof() {
+        outgoing = outgoing.header(SIGNED_INTENT, [proof]);
+    }
+    for name in TAKEN_FROM_A_SESSIONS_HEAD {
+        if let Some(value) = head.headers.get(name).and_then(|value| value.to_str().ok()) {
+            outgoing = outgoing.header(name, [value]);
+        }
+    }
+    let Some(length) = body.length() else {
+        return Ok(send(outgoing.body(Bytes::new())?, upstreams, connection).await?);
+    };
+    let outgoing = outgoing.body_to_come(length)?;
+    let mut sent = connection.begin(&outgoing).await?;
+    while let Some(piece) = body.next().await? {
+        if !sent.write(&piece).await {
+            break;
+        }
+    }
+    Ok(sent.answer(upstreams).await?)
+}
+
+/// Opens a socket at the user's instance for its first permitted message.
+pub(crate) async fn socket(
+    permit: &Permit<'_, '_>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Switching, Failure> {
+    let key = Key::new()?;
+    let request = begin_socket(permit.row().path(), &key, id)
+        .header(AUTHORIZATION, ["Bearer ", permit.token().expose()])
+        .header(USERNAME, [&permit.username().to_header()])
+        .without_body()?;
+    Ok(connection.switch(&request, &key.accept()).await?)
+}
+
+/// Forwards a user's message, once, on a socket to the user's instance.
+pub(crate) async fn message(
+    permit: Permit<'_, '_>,
+    written: &Written<'_>,
+    instance: &mut ToInstance,
+) -> Result<(), Failure> {
+    say(message::permitted(&permit, written)?, instance).await
+}
+
+/// Tells the instance to end a stream of this socket.
+pub(crate) async fn cancel(
+    cancel: &Cancel<'_>,
+    written: &Written<'_>,
+    instance: &mut ToInstance,
+) -> Result<(), Failure> {
+    say(message::cancelled(cancel, written)?, instance).await
+}
+
+/// Opens a session's socket at the instance that issued its token.
+pub(crate) async fn session_socket(
+    permit: SessionPermit<'_>,
+    provider: &ProviderId,
+    key: &Key,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<Switching, Failure> {
+    let path = format!("/ucloud/{provider}/{}", permit.session().endpoint().path());
+    let mut request = begin_socket(&path, key, id).header(SESSION_TOKEN, [permit.token()]);
+    if let Some(proof) = permit.proof() {
+        request = request.header(SIGNED_INTENT, [proof]);
+    }
+    Ok(connection.switch(&request.without_body()?, &key.accept()).await?)
+}
+
+/// Passes on a message of an open session.
+pub(crate) async fn of_session(message: Message, instance: &mut ToInstance) -> Result<(), Failure> {
+    send_message(message, instance).await
+}
+
+async fn say(text: String, instance: &mut ToInstance) -> Result<(), Failure> {
+    send_message(Message::Text(text.into()), instance).await
+}
+
+async fn send_message(message: Message, instance: &mut ToInstance) -> Result<(), Failure> {
+    let taken = tokio::time::timeout(TAKEN_WITHIN, instance.send(message)).await;
+    let taken = taken.map_err(|_elapsed| UpstreamFailure::Slow)?;
+    Ok(taken.map_err(|error| UpstreamFailure::Broken(io::Error::other(error)))?)
+}
+
+/// Forwards one of Core's own requests to the server, which verifies the token again.
+pub(crate) async fn service(
+    proven: ServiceRequest<'_>,
+    provider: &ProviderId,
+    body: Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Failure> {
+    let (method, below) = place_of_service(proven.call());
+    let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
+        .header(AUTHORIZATION, ["Bearer ", proven.token().expose()])
+        .body(body)?;
+    send(request, upstreams, connection).await
+}
+
+/// Forwards a public call to the server.
+pub(crate) async fn public(
+    call: PublicCall,
+    provider: &ProviderId,
+    from: IpAddr,
+    body: Bytes,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+    id: &RequestId,
+) -> Result<InstanceAnswer, Failure> {
+    let (method, below) = place_of_public(call);
+    let request = begin(method, &format!("/ucloud/{provider}/{below}"), id)
+        .header(CLIENT_ADDRESS, [&from.to_canonical().to_string()])
+        .body(body)?;
+    send(request, upstreams, connection).await
+}
+
+/// Method, and path below `/ucloud/{p}/`, of one of Core's own calls.
+pub(crate) fn place_of_service(call: ServiceCall) -> (Method, &'static str) {
+    let found = ServiceCall::ALL.iter().find(|(known, _, _)| *known == call);
+    found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
+}
+
+/// Method, and path below `/ucloud/{p}/`, of a public call.
+pub(crate) fn place_of_public(call: PublicCall) -> (Method, &'static str) {
+    let found = PublicCall::ALL.iter().find(|(known, _, _)| *known == call);
+    found.map_or((Method::Get, ""), |(_, method, below)| (*method, *below))
+}
+
+fn begin_socket(path: &str, key: &Key, id: &RequestId) -> UpstreamRequestHead {
+    UpstreamRequest::begin(Method::Get, path)
+        .header("upgrade", ["websocket"])
+        .header("connection", ["Upgrade"])
+        .header("sec-websocket-version", ["13"])
+        .header("sec-websocket-key", [key.as_str()])
+        .header("x-request-id", [id.as_str()])
+}
+
+fn begin(method: Method, path: &str, id: &RequestId) -> UpstreamRequestHead {
+    UpstreamRequest::begin(method, path)
+        .header("content-type", ["application/json"])
+        .header("x-request-id", [id.as_str()])
+}
+
+/// Sends a request. If a pooled connection turns out closed before the first byte was sent, tries
+/// one more.
+async fn send(
+    request: UpstreamRequest,
+    upstreams: &Arc<Upstreams>,
+    connection: Connection,
+) -> Result<InstanceAnswer, Failure> {
+    let address = Arc::clone(connection.address());
+    match connection.send(upstreams, request).await {
+        Ok(answer) => Ok(answer),
+        Err((_, Some(unsent))) => {
+            let another = upstreams.connect_anew(&address).await?;
+            another.send(upstreams, unsent).await.map_err(|(failure, _)| failure.into())
+        }
+        Err((failure, None)) => Err(failure.into()),
+    }
+}

@@ -1,0 +1,27 @@
+//! Health checks of load balancers and monitoring. Cheap, the same for every client, and not in the
+//! decision log.
+//!
+//! `/healthz` reports that the process answers. `/readyz` also reports that it can verify requests:
+//! it trusts its clock. Neither asks the server, because the gateway ends with the control channel.
+//! `HEAD` and `OPTIONS` of `/` are the default checks of HAProxy and others. Versions before
+//! HTTP/1.1 are refused earlier.
+
+use http::Method;
+use http::request::Parts;
+
+use crate::ingress::Ingress;
+use crate::response::{self, Answer};
+
+impl Ingress {
+    /// Answers a health check; `None` if the request is none.
+    pub(crate) fn health(&self, head: &Parts) -> Option<Answer> {
+        let is_check = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let is_plain = is_check && head.uri.query().is_none();
+        match head.uri.path() {
+            "/healthz" if is_plain => Some(response::health(true)),
+            "/readyz" if is_plain => Some(response::health(self.now().is_ok())),
+            "/" if is_plain && head.method != Method::GET => Some(response::health(true)),
+            _ => None,
+        }
+    }
+}

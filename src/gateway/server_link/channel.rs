@@ -1,0 +1,219 @@
+//! The gateway's end of the control channel. Acts on the server's messages in the order they were
+//! sent.
+//!
+//! The gateway ends with the channel: without the server it could not learn of revocations, so it
+//! must not serve (P6, P8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use zeroize::Zeroize as _;
+
+use crate::server_link::key_cache::KeyCache;
+use crate::tls::CurrentKey;
+use countersign_config::{CurrentMaintenance, Maintenance, Tls, TlsFiles};
+use countersign_ipc::gateway_protocol::{Ended, FromGateway, FromServer, LINE_MAX};
+use countersign_os::log::Chain;
+
+/// Unsent lines. Each is the query of a request that waits for its answer.
+const UNSENT_MAX: usize = 2_048;
+
+/// How long the server may take to read a line. This channel is all that it reads there.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why the channel ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LineEnd {
+    /// The server asked the gateway to stop.
+    #[error("the server asked the gateway to stop")]
+    Stop,
+    #[error("the server closed the control line")]
+    Closed,
+    /// An I/O error, or the server does not read.
+    #[error("the control line broke")]
+    Broken(#[from] std::io::Error),
+    /// A line is not a valid message.
+    #[error("the server sent what is no message")]
+    Message(#[from] serde_json::Error),
+    /// A line is longer than [`LINE_MAX`].
+    #[error("the server sent a line of more than {LINE_MAX} bytes")]
+    TooLong,
+}
+
+/// Configuration that can change while the gateway runs.
+#[derive(Debug)]
+pub(crate) struct Renewable {
+    /// Which users are served.
+    pub(crate) maintenance: Arc<CurrentMaintenance>,
+    /// The certificate and key in use, and the files that hold them.
+    pub(crate) tls: Option<(Tls, Arc<CurrentKey>)>,
+}
+
+impl Renewable {
+    fn renew(&self, maintenance: Maintenance, files: Option<&TlsFiles>) {
+        let is_on = maintenance != Maintenance::None;
+        self.maintenance.set(maintenance);
+        tracing::info!(maintenance = is_on, "applied configuration");
+        let (Some(files), Some((tls, current))) = (files, &self.tls) else { return };
+        match tls.certified(files) {
+            Ok(key) => {
+                current.set(key);
+                tracing::info!(certificate = %tls.certificate.display(), "loaded certificate");
+            }
+            Err(error) => tracing::error!("rejected new certificate, kept the old one: {}", Chain(&error)),
+        }
+    }
+}
+
+/// The channel, and the queue of messages to send.
+pub(crate) struct ControlLine {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    unsent: mpsc::Receiver<FromGateway>,
+    say: mpsc::Sender<FromGateway>,
+}
+
+impl ControlLine {
+    /// Takes the stream that the server made.
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        let (say, unsent) = mpsc::channel(UNSENT_MAX);
+        Self { reader: BufReader::new(reader), writer, unsent, say }
+    }
+
+    /// The queue of messages to send.
+    pub(crate) fn say(&self) -> mpsc::Sender<FromGateway> {
+        self.say.clone()
+    }
+
+    /// Runs until the channel ends.
+    pub(crate) async fn run(mut self, key_cache: Arc<KeyCache>, renewable: Renewable) -> LineEnd {
+        let writing = write_lines(&mut self.writer, &mut self.unsent);
+        let reading = read_lines(&mut self.reader, &key_cache, &renewable, &self.say);
+        tokio::select! {
+            end = writing => end,
+            end = reading => end,
+        }
+    }
+}
+
+async fn read_lines<R: AsyncBufRead + Unpin>(
+    reader: &mut R,
+    key_cache: &KeyCache,
+    renewable: &Renewable,
+    say: &mpsc::Sender<FromGateway>,
+) -> LineEnd {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
+        match (&mut *reader).take(limit).read_until(b'\n', &mut line).await {
+            Ok(0) => return LineEnd::Closed,
+            Ok(_) if line.last() == Some(&b'\n') => {}
+            Ok(length) if length < LINE_MAX => return LineEnd::Closed,
+            Ok(_) => return LineEnd::TooLong,
+            Err(error) => return LineEnd::Broken(error),
+        }
+        match serde_json::from_slice(&line) {
+            Ok(FromServer::Answer { id, answer }) => key_cache.hear(id, answer),
+            Ok(FromServer::Notice { notice, ended }) => {
+                match ended {
+                    Ended::Files { maintenance, tls } => {
+                        renewable.renew(maintenance, tls.as_ref());
+                        line.zeroize();
+                    }
+                    ended @ (Ended::Key { .. } | Ended::User { .. } | Ended::Instance { .. }) => {
+                        key_cache.forget(&ended)
+                    }
+                }
+                if say.send(FromGateway::Noted { notice }).await.is_err() {
+                    return LineEnd::Closed;
+                }
+            }
+            Ok(FromServer::Stop) => return LineEnd::Stop,
+            Err(error) => return LineEnd::Message(error),
+        }
+    }
+}
+
+async fn write_lines<W: AsyncWrite + Unpin>(writer: &mut W, unsent: &mut mpsc::Receiver<FromGateway>) -> LineEnd {
+    let mut batch = Vec::new();
+    while let Some(first) = unsent.recv().await {
+        batch.clear();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if let Err(error) = serde_json::to_writer(&mut batch, &message) {
+                return LineEnd::Message(error);
+            }
+            batch.push(b'\n');
+            next = if batch.len() < LINE_MAX { unsent.try_recv().ok() } else { None };
+        }
+        match tokio::time::timeout(WRITE_WITHIN, writer.write_all(&batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return LineEnd::Broken(error),
+            Err(_elapsed) => return LineEnd::Broken(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+    LineEnd::Closed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+    use super::super::key_cache::Instance;
+    use super::*;
+    use countersign_keys::identity::Username;
+
+    /// Starts a channel and returns the server's end.
+    fn start() -> (BufReader<UnixStream>, tokio::task::JoinHandle<LineEnd>, Arc<KeyCache>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let line = ControlLine::new(ours);
+        let key_cache = Arc::new(KeyCache::new(line.say()));
+        let maintenance = Arc::new(CurrentMaintenance::new(Maintenance::None));
+        let renewable = Renewable { maintenance, tls: None };
+        let running = tokio::spawn(line.run(Arc::clone(&key_cache), renewable));
+        (BufReader::new(theirs), running, key_cache)
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_and_a_notice_noted() {
+        let (mut server, _running, key_cache) = start();
+        let asking = tokio::spawn(async move { key_cache.instance(&Username::parse("alice").unwrap()).await.unwrap() });
+        let mut line = String::new();
+        server.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "{\"say\":\"ask\",\"id\":1,\"question\":{\"ask\":\"instance\",\"username\":\"alice\"}}\n");
+        let said = concat!(
+            r#"{"say":"notice","notice":1,"ended":{"ended":"user","username":"bob"}}"#,
+            "\n",
+            r#"{"say":"answer","id":1,"answer":{"answer":"instance","instance":"down"}}"#,
+            "\n"
+        );
+        server.write_all(said.as_bytes()).await.unwrap();
+        assert!(matches!(asking.await.unwrap(), Instance::Down));
+        line.clear();
+        server.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "{\"say\":\"noted\",\"notice\":1}\n");
+    }
+
+    async fn check(said: &[u8], want: fn(&LineEnd) -> bool) {
+        let (mut server, running, _directory) = start();
+        server.write_all(said).await.unwrap();
+        drop(server);
+        let end = running.await.unwrap();
+        assert!(want(&end), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn whatever_ends_the_line_ends_the_gateway() {
+        check(b"", |end| matches!(end, LineEnd::Closed)).await;
+        check(b"{\"say\":\"stop\"}\n", |end| matches!(end, LineEnd::Stop)).await;
+        check(b"{\"say\":\"st", |end| matches!(end, LineEnd::Closed)).await;
+        check(b"{\"say\":\"other\"}\n", |end| matches!(end, LineEnd::Message(_))).await;
+        check(&[b'x'; LINE_MAX], |end| matches!(end, LineEnd::TooLong)).await;
+    }
+}
