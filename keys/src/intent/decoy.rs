@@ -1,5 +1,5 @@
-//! Keys whose checks take time and decide nothing: a refusal for an unknown key takes as long as one
-//! for a bad signature (V61).
+//! Keys whose checks take time and decide nothing: a refusal for an unknown key takes as long as
+//! one for a bad signature (V61).
 
 use std::sync::LazyLock;
 
